@@ -1,0 +1,90 @@
+"""JobContext: what a handler sees of its job, and how it speaks back while it runs.
+
+The same object serves a handler on the loop, in a thread and in a process;
+only where `progress` leads differs, so that comes in as a function.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    ProgressSink = Callable[[float, str | None], None]
+
+
+class JobContext:
+    """The first argument of every handler.
+
+    Attributes:
+        job_id: The job's id, as its client knows it.
+        attempt: The number of this run, counted from 1.
+        group: The group that the client chose, if any.
+        files: The uploaded files: part name to a path that may be read until the job ends.
+    """
+
+    __slots__ = ("_cancelled", "_folder", "_on_progress", "_result", "attempt", "files", "group", "job_id")
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        attempt: int,
+        group: str | None,
+        files: Mapping[str, Path],
+        folder: Callable[[], Path],
+        on_progress: ProgressSink,
+    ) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        self.group = group
+        self.files = files
+        self._folder = folder
+        self._on_progress = on_progress
+        self._result: tuple[Path, str] | None = None
+        self._cancelled = False
+
+    def progress(self, fraction: float, note: str | None = None) -> None:
+        """Tell clients how far this attempt has come: 0 to 1, and a word on it.
+
+        Raises:
+            ValueError: The fraction is not a number from 0 to 1.
+        """
+        if not (math.isfinite(fraction) and 0.0 <= fraction <= 1.0):
+            raise ValueError(f"progress takes a fraction from 0 to 1, got {fraction!r}")
+        self._on_progress(float(fraction), note)
+
+    def result_file(self, media_type: str = "application/octet-stream") -> Path:
+        """Return a path to write the result to; `/result` then streams that file as `media_type`.
+
+        One result file a job: a second call returns the same path, with the newer media type.
+        """
+        path = self._folder() / f"result-{self.attempt}"
+        self._result = (path, media_type)
+        return path
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt should stop: its time is up, or its job is being cancelled.
+
+        For handlers in threads, which can't be interrupted: look at it now and then, and return.
+        """
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Set `cancelled`. For the runtime, not for handlers."""
+        self._cancelled = True
+
+    def written_result(self) -> tuple[str, str, int] | None:
+        """Return (path, media type, size in bytes) of the result file, if the handler wrote one. For the runtime."""
+        if self._result is None:
+            return None
+        path, media_type = self._result
+        try:
+            return str(path), media_type, os.path.getsize(path)
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,81 @@
+"""The facts that the engine reports: what happened, never what to do about it.
+
+The backend hands each one, in order, to whoever listens. A fact carries the live
+record, not a copy: a listener reads what it needs at once.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobqueue.core.job import Job
+
+
+class Submitted(msgspec.Struct, frozen=True, gc=False):
+    """A job was accepted; it is delayed or queued."""
+
+    job: Job
+
+
+class Ready(msgspec.Struct, frozen=True, gc=False):
+    """A job may be leased from now on; `front` puts it before those that wait already."""
+
+    job: Job
+    front: bool = False
+
+
+class Withdrawn(msgspec.Struct, frozen=True, gc=False):
+    """A ready job is ready no longer: it was cancelled or expired before a worker took it."""
+
+    job: Job
+
+
+class Started(msgspec.Struct, frozen=True, gc=False):
+    """An attempt began."""
+
+    job: Job
+
+
+class Progressed(msgspec.Struct, frozen=True, gc=False):
+    """A handler told how far it has come."""
+
+    job: Job
+
+
+class StopRequested(msgspec.Struct, frozen=True, gc=False):
+    """An attempt must end now: its timeout is over, or its job is to be cancelled.
+
+    The worker that runs it owes a verdict before the lease's grace is over.
+    """
+
+    job: Job
+    attempt: int
+
+
+class LeaseLost(msgspec.Struct, frozen=True, gc=False):
+    """An attempt's verdict did not come in time; its worker is stuck or gone."""
+
+    job: Job
+    attempt: int
+
+
+class Backoff(msgspec.Struct, frozen=True, gc=False):
+    """An attempt failed and the job waits, delayed, for its next one."""
+
+    job: Job
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """A job reached its terminal state."""
+
+    job: Job
+
+
+class Evicted(msgspec.Struct, frozen=True, gc=False):
+    """A terminal record was dropped; `early` tells that a bound, not its TTL or a DELETE, drove it out."""
+
+    job: Job
+    early: bool = False
+
+
+Event = Submitted | Ready | Withdrawn | Started | Progressed | StopRequested | LeaseLost | Backoff | Ended | Evicted

@@ -1,0 +1,163 @@
+"""The job record, its states, and the one table of moves between them.
+
+Rules:
+
+1. A job moves only along an edge of `MOVES`; `Job.move` is the only writer of `state`.
+2. A terminal state is never left.
+3. `version` grows with every change that a client can see, so it serves as an ETag.
+
+Instants (`…_at`) are seconds on the engine's clock; this module never asks what time it is.
+Arguments and results are kept as the JSON bytes they came as: what a client sent
+is what the handler gets, and their size is known.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NewType
+
+import msgspec
+
+JobId = NewType("JobId", str)
+
+
+class JobState(StrEnum):
+    DELAYED = "delayed"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+LIVE = frozenset({JobState.DELAYED, JobState.QUEUED, JobState.RUNNING})
+TERMINAL = frozenset(JobState) - LIVE
+
+MOVES: dict[JobState, frozenset[JobState]] = {
+    JobState.DELAYED: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.EXPIRED}),
+    JobState.RUNNING: frozenset(
+        {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.DELAYED, JobState.QUEUED}
+    ),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.EXPIRED: frozenset(),
+}
+
+
+class ErrorCode(StrEnum):
+    HANDLER_ERROR = "handler_error"
+    TIMED_OUT = "timed_out"
+    WORKER_CRASHED = "worker_crashed"
+    REJECTED = "rejected"
+    BAD_RESULT = "bad_result"
+    RESULT_TOO_LARGE = "result_too_large"
+    SHUTDOWN = "shutdown"
+
+
+class JobError(msgspec.Struct, frozen=True, gc=False):
+    """Why a job failed: a code for programs, a message for people."""
+
+    code: ErrorCode
+    message: str
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """How far a running job has come: a fraction from 0 to 1, and a note."""
+
+    fraction: float
+    note: str | None = None
+
+
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
+    """A file in the spool: an input that a client uploaded, or the result that a handler wrote."""
+
+    path: str
+    media_type: str
+    size_bytes: int
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked submission, with every default filled in: what the engine is asked to hold.
+
+    `delay_s`, `start_by_s` and `ttl_s` count from acceptance, acceptance and the end.
+    `lane` names the bounded executor that the handler needs (`thread`, `process`), if any.
+    """
+
+    type: str
+    queue: str = "default"
+    args: bytes = b"{}"
+    priority: int = 0
+    group: str | None = None
+    delay_s: float = 0.0
+    start_by_s: float | None = None
+    timeout_s: float | None = None
+    attempts_max: int = 1
+    ttl_s: float | None = None
+    lane: str | None = None
+    folder: str | None = None
+    files: dict[str, StoredFile] | None = None
+
+
+class Success(msgspec.Struct, frozen=True, gc=False):
+    """The verdict on an attempt that worked: the result's JSON bytes, and the result file, if one was written."""
+
+    result: bytes
+    file: StoredFile | None = None
+
+
+class Failure(msgspec.Struct, frozen=True, gc=False):
+    """The verdict on an attempt that did not.
+
+    `retry_after_s` overrides the backoff; `final` forbids another attempt; `traceback` is for the log.
+    """
+
+    code: ErrorCode
+    message: str
+    retry_after_s: float | None = None
+    final: bool = False
+    traceback: str | None = None
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """The expiring right to run one attempt of a job; `attempt` is the fencing token."""
+
+    job: Job
+    attempt: int
+
+
+class Job(msgspec.Struct, kw_only=True, gc=False):
+    """One submitted call of a handler, as the engine holds it."""
+
+    id: JobId
+    spec: JobSpec
+    state: JobState
+    created_at: float
+    run_at: float
+    attempt: int = 0
+    version: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    evict_at: float | None = None
+    progress: Progress | None = None
+    cancelling: bool = False
+    result: bytes | None = None
+    file: StoredFile | None = None
+    error: JobError | None = None
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+    def move(self, state: JobState) -> None:
+        """Go to `state`; the only place where a job's state changes.
+
+        Raises:
+            ValueError: The table has no such move; a bug of the caller's.
+        """
+        if state not in MOVES[self.state]:
+            raise ValueError(f"job {self.id} can't move from {self.state} to {state}")
+        self.state = state
+        self.version += 1

@@ -1,0 +1,130 @@
+"""The exceptions that jobqueue raises, and the two that handlers raise.
+
+A leaf: it knows no HTTP and no other room. `http/problems.py` holds the one
+table that maps these types to answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class JobQueueError(Exception):
+    """The root of everything that jobqueue raises on purpose."""
+
+
+class ConfigError(JobQueueError):
+    """The configuration can't be used; every fault found is in `faults`."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidField:
+    """One fault of a submission: a JSON pointer (RFC 6901) and what would be right there."""
+
+    pointer: str
+    detail: str
+
+
+class InvalidSubmission(JobQueueError):
+    """The submission was understood but can't be accepted; `errors` says where and why."""
+
+    def __init__(self, *errors: InvalidField) -> None:
+        super().__init__("; ".join(f"{e.pointer or '/'}: {e.detail}" for e in errors))
+        self.errors = errors
+
+
+class UnknownType(InvalidSubmission):
+    """No handler is registered under the submitted type."""
+
+
+class Refused(JobQueueError):
+    """The submission is fine, but not now: nothing was kept, and it never runs.
+
+    `retry_after_s` is when coming back is worth it.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Refused):
+    """The queue holds as many live jobs as its capacity allows."""
+
+
+class StatusesFull(Refused):
+    """The status map is full of live jobs: none of its records may be evicted."""
+
+
+class SpoolFull(Refused):
+    """The spool directory holds as many bytes of files as `spool.bytes_max` allows."""
+
+
+class RateLimited(Refused):
+    """This caller has used up its own quota."""
+
+
+class Draining(Refused):
+    """The server is about to stop and admits no more jobs."""
+
+
+class JobNotFound(JobQueueError):
+    """No job was ever issued under this id."""
+
+
+class JobGone(JobQueueError):
+    """The id was issued, but its record is no longer held.
+
+    `reason` is `evicted` (TTL, a bound of the status map, or deletion) or
+    `earlier-run` (an earlier run of this server issued it).
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StaleLease(JobQueueError):
+    """A verdict came too late: the lease ran out, or a newer attempt owns the job."""
+
+
+class WrongState(JobQueueError):
+    """The job's state forbids the operation; `state` is the one it is in."""
+
+    def __init__(self, detail: str, *, state: str) -> None:
+        super().__init__(detail)
+        self.state = state
+
+
+class JobFailed(JobQueueError):
+    """Waiting for a result, in-process, ended in a job that has none.
+
+    `state` is failed, cancelled or expired; `code` and `message` are its error's.
+    """
+
+    def __init__(self, state: str, code: str | None, message: str | None) -> None:
+        super().__init__(f"{state}: {code}: {message}" if code else state)
+        self.state = state
+        self.code = code
+        self.message = message
+
+
+class Retry(Exception):  # noqa: N818 - a handler's signal, named as users write it: `raise Retry(5)`
+    """Raised by a handler: this attempt failed; try again after `after_s` seconds, if attempts are left."""
+
+    def __init__(self, after_s: float | None = None, message: str = "the handler asked for a retry") -> None:
+        super().__init__(after_s, message)
+        self.after_s = after_s
+        self.message = message
+
+
+class Reject(Exception):  # noqa: N818 - a handler's signal, as `Retry`
+    """Raised by a handler: the job can't succeed, however often it is tried."""
+
+    def __init__(self, message: str = "the handler rejected the job") -> None:
+        super().__init__(message)
+        self.message = message
