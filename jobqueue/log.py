@@ -1,0 +1,364 @@
+"""Events as log lines: one a line, through a bounded buffer and a thread that writes it.
+
+Owns the form of a line (JSON or text), the buffer between whoever logs and a pipe that may be
+stuck, and the counting of what is too frequent for a line each. A leaf: it knows neither the
+settings' types nor any other room.
+
+Rules:
+
+1. Logging never blocks and never raises: what can't be buffered is dropped, counted, and told
+   as `log.dropped` once the pipe takes lines again.
+2. An event's name is a constant (`job.failed`); what varies is a field.
+3. Without `configure` (embedded in someone's program), events are ordinary `logging` records,
+   and that program's own handlers show them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import queue
+import re
+import select
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+BUFFER_BYTES_MAX = 4 * 2**20
+"""How much may wait for the pipe before lines are dropped."""
+
+_WRITE_BYTES = 64 * 2**10
+_ORJSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+_PLAIN = re.compile(r"[\w.:/+@%-]+", re.ASCII)
+_RESERVED = frozenset({"time", "level", "event", "logger"})
+
+
+class LogOptions(Protocol):
+    """What `configure` reads: `Settings.log` has it."""
+
+    @property
+    def level(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+
+
+class EventMessage:
+    """An event as the message of a `logging` record, readable for handlers that know nothing of it."""
+
+    __slots__ = ("event", "fields")
+
+    def __init__(self, event: str, fields: Mapping[str, object]) -> None:
+        self.event = event
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return " ".join([self.event, *(f"{name}={_text_value(value)}" for name, value in self.fields.items())])
+
+
+class EventLogger:
+    """A logger of events: a constant name and fields, instead of a sentence."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def debug(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
+        self._emit(logging.DEBUG, event, exc, fields)
+
+    def info(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
+        self._emit(logging.INFO, event, exc, fields)
+
+    def warning(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
+        self._emit(logging.WARNING, event, exc, fields)
+
+    def error(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
+        self._emit(logging.ERROR, event, exc, fields)
+
+    def sampled(self, event: str, /, *, every_s: float = 1.0, **fields: object) -> None:
+        """Count a frequent event: at most one warning every `every_s`, with the `count` since the last.
+
+        The first is told at once, the counts add up to the number of calls, and the fields
+        are those of the latest one.
+        """
+        count = _samples.add(self, event, fields, every_s)
+        if count:
+            self.tell(event, fields, count)
+
+    def tell(self, event: str, fields: Mapping[str, object], count: int) -> None:
+        """Write the count of a sampled event. For the sampler."""
+        self._emit(logging.WARNING, event, None, {**fields, "count": count})
+
+    def _emit(self, level: int, event: str, exc: BaseException | None, fields: Mapping[str, object]) -> None:
+        # Not `Logger.log`: that walks the stack for a file and line which no event needs.
+        logger = self._logger
+        if logger.isEnabledFor(level):
+            exc_info = None if exc is None else (type(exc), exc, exc.__traceback__)
+            logger.handle(logger.makeRecord(logger.name, level, "", 0, EventMessage(event, fields), (), exc_info))
+
+
+def event_logger(name: str) -> EventLogger:
+    """Return the event logger of a module: `log = event_logger(__name__)`."""
+    return EventLogger(logging.getLogger(name))
+
+
+def configure(options: LogOptions, *, fd: int = 2) -> LogWriter:
+    """Send every `logging` record of this process to `fd`, in our form; the caller closes what is returned."""
+    writer = LogWriter(fd, json_lines=options.format == "json")
+    writer.open(options.level)
+    return writer
+
+
+class LogWriter(logging.Handler):
+    """The buffer, and the thread that empties it into a file descriptor."""
+
+    def __init__(self, fd: int, *, json_lines: bool) -> None:
+        super().__init__()
+        self._fd = fd
+        self._render = _json_line if json_lines else _text_line
+        # A SimpleQueue, because its put may be interrupted by a put of the same thread (a finalizer that logs).
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        # Each counter has one writer: emit (under the handler's lock), or the thread.
+        self._put_bytes = 0
+        self._taken_bytes = 0
+        self._dropped = 0
+        self._lost = 0
+        self._reported = 0
+        self._closed = False
+        self._level_before = logging.NOTSET
+        self._thread = threading.Thread(target=self._run, name="jobqueue-log", daemon=True)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were dropped so far."""
+        return self._dropped + self._lost
+
+    def open(self, level: str) -> None:
+        root = logging.getLogger()
+        self._level_before = root.level
+        root.setLevel(level.upper())
+        root.addHandler(self)
+        logging.captureWarnings(True)
+        _samples.nudge = self._nudge
+        self._thread.start()
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Write what is buffered, for `timeout_s` at most: a stuck pipe must not hold up the exit."""
+        if self._closed:
+            return
+        _samples.nudge = None
+        _samples.flush()
+        self._closed = True
+        root = logging.getLogger()
+        root.removeHandler(self)
+        root.setLevel(self._level_before)
+        logging.captureWarnings(False)
+        self._lines.put(None)
+        self._thread.join(timeout_s)
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        waiting = self._put_bytes - self._taken_bytes
+        if waiting >= BUFFER_BYTES_MAX:
+            self._dropped += 1
+            return
+        try:
+            line = self._render(record)
+        except Exception as failure:  # a field's repr raised; `handleError` would write to the stuck pipe
+            line = self._render(_unloggable(record, failure))
+        if waiting + len(line) > BUFFER_BYTES_MAX:
+            self._dropped += 1
+            return
+        self._put_bytes += len(line)
+        self._lines.put(line)
+
+    def _nudge(self) -> None:
+        self._lines.put(b"")
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            _samples.flush_due()
+            lines, closing = self._next_lines()
+            if lines:
+                self._write_lines(lines)
+
+    def _next_lines(self) -> tuple[list[bytes], bool]:
+        """Wait for lines, or for a sample to fall due; tell also whether they are the last ones."""
+        lines: list[bytes] = []
+        size_bytes = 0
+        try:
+            line = self._lines.get(timeout=_samples.due_in_s())
+            while line is not None:
+                lines.append(line)
+                size_bytes += len(line)
+                if size_bytes >= _WRITE_BYTES:
+                    return lines, False
+                line = self._lines.get_nowait()
+        except queue.Empty:
+            return lines, False
+        return lines, True
+
+    def _write_lines(self, lines: list[bytes]) -> None:
+        data = b"".join(lines)
+        if self._write(data):
+            self._report_drops()
+        else:
+            self._lost += len(lines)
+        self._taken_bytes += len(data)
+
+    def _report_drops(self) -> None:
+        dropped = self.dropped
+        if dropped > self._reported:
+            record = _record("log.dropped", {"count": dropped - self._reported})
+            if self._write(self._render(record)):
+                self._reported = dropped
+
+    def _write(self, data: bytes) -> bool:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._fd, left) :]
+            except BlockingIOError:  # someone made the descriptor non-blocking, as a shared terminal may be
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+            except OSError:  # nobody will ever read it
+                return False
+        return True
+
+
+class _Sample:
+    """One frequent event: how often it came since it was last told, and when it may be told again."""
+
+    __slots__ = ("count", "due_at", "event", "every_s", "fields", "log")
+
+    def __init__(self, log: EventLogger, event: str, every_s: float) -> None:
+        self.log = log
+        self.event = event
+        self.every_s = every_s
+        self.fields: Mapping[str, object] = {}
+        self.count = 0
+        self.due_at = 0.0
+
+
+class _Samples:
+    """The frequent events of this process. Their names are constants, so the table stays small."""
+
+    def __init__(self) -> None:
+        self.nudge: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self._table: dict[tuple[EventLogger, str], _Sample] = {}
+        self._waiting: dict[_Sample, None] = {}
+
+    def add(self, log: EventLogger, event: str, fields: Mapping[str, object], every_s: float) -> int:
+        """Count one; return the count to tell now, or 0."""
+        now = time.monotonic()
+        with self._lock:
+            sample = self._table.get((log, event))
+            if sample is None:
+                sample = self._table[log, event] = _Sample(log, event, every_s)
+            sample.count += 1
+            sample.fields = fields
+            if now >= sample.due_at:
+                return self._take(sample, now)
+            if sample in self._waiting:
+                return 0
+            self._waiting[sample] = None
+        if self.nudge is not None:
+            self.nudge()
+        return 0
+
+    def due_in_s(self) -> float | None:
+        """Return how long until a count may be told; None if none waits."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            return max(0.0, min(sample.due_at for sample in self._waiting) - time.monotonic())
+
+    def flush_due(self) -> None:
+        """Tell the counts whose time has come."""
+        self._flush(time.monotonic())
+
+    def flush(self) -> None:
+        """Tell every count that waits."""
+        self._flush(math.inf)
+
+    def _flush(self, until: float) -> None:
+        if not self._waiting:
+            return
+        now = time.monotonic()
+        with self._lock:
+            due = [sample for sample in self._waiting if sample.due_at <= until]
+            told = [(sample, sample.fields, self._take(sample, now)) for sample in due]
+        for sample, fields, count in told:
+            sample.log.tell(sample.event, fields, count)
+
+    def _take(self, sample: _Sample, now: float) -> int:
+        count, sample.count = sample.count, 0
+        sample.due_at = now + sample.every_s
+        self._waiting.pop(sample, None)
+        return count
+
+
+_samples = _Samples()
+
+
+def _record(event: str, fields: Mapping[str, object]) -> logging.LogRecord:
+    message = EventMessage(event, fields)
+    return logging.LogRecord(__name__, logging.WARNING, "", 0, message, (), None)
+
+
+def _unloggable(record: logging.LogRecord, failure: Exception) -> logging.LogRecord:
+    event = record.msg.event if isinstance(record.msg, EventMessage) else "log"
+    return _record("log.unprintable", {"of": event, "from": record.name, "reason": type(failure).__name__})
+
+
+def _parts(record: logging.LogRecord) -> tuple[datetime, str, dict[str, object]]:
+    """Take a record apart: when, the event's name, the fields."""
+    if isinstance(record.msg, EventMessage):
+        event = record.msg.event
+        fields = {f"{name}_" if name in _RESERVED else name: value for name, value in record.msg.fields.items()}
+    else:  # someone else's line
+        event, fields = "log", {"message": record.getMessage()}
+    if record.exc_info and record.exc_info[1] is not None:
+        fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
+    return datetime.fromtimestamp(record.created, UTC), event, fields
+
+
+def _json_line(record: logging.LogRecord) -> bytes:
+    at, event, fields = _parts(record)
+    line = {"time": at, "level": record.levelname.lower(), "event": event, "logger": record.name, **fields}
+    try:
+        return orjson.dumps(line, default=str, option=_ORJSON)
+    except TypeError:  # an integer over 64 bits, a lone surrogate, a key that is no string: rare, and still a line
+        line["time"] = at.isoformat()
+        return json.dumps(line, default=str, skipkeys=True).encode() + b"\n"
+
+
+def _text_line(record: logging.LogRecord) -> bytes:
+    """One line for people; a text of several lines follows it, indented, so that no field can forge a line."""
+    at, event, fields = _parts(record)
+    blocks = {name: value for name, value in fields.items() if isinstance(value, str) and "\n" in value}
+    pairs = (f"{name}={_text_value(value)}" for name, value in fields.items() if name not in blocks)
+    head = " ".join([at.isoformat(timespec="milliseconds"), record.levelname, event, *pairs])
+    tail = "".join(f"    {_printable(row)}\n" for block in blocks.values() for row in block.splitlines())
+    return f"{head}\n{tail}".encode("utf-8", "backslashreplace")
+
+
+def _text_value(value: object) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _printable(row: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in row)

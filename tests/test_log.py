@@ -1,0 +1,244 @@
+"""One line an event, in bounded memory, whatever the pipe and the fields are like."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import threading
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobqueue import log as log_module
+from jobqueue.log import LogWriter, configure, event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+log = event_logger("jobqueue.test")
+
+
+class Pipe:
+    """A pipe that is read only when a test says so."""
+
+    def __init__(self) -> None:
+        self.read_fd, self.write_fd = os.pipe()
+        fcntl.fcntl(self.write_fd, fcntl.F_SETPIPE_SZ, 4096)
+        self.writer: LogWriter | None = None
+
+    def configure(self, level: str = "info", format: str = "json") -> LogWriter:
+        root = logging.getLogger()
+        for handler in list(root.handlers):  # pytest's own raise at what can't be printed; it adds them for each test
+            root.removeHandler(handler)
+        self.writer = configure(SimpleNamespace(level=level, format=format), fd=self.write_fd)
+        return self.writer
+
+    def read_in_background(self) -> Callable[[], str]:
+        chunks: list[bytes] = []
+
+        def read() -> None:
+            while chunk := os.read(self.read_fd, 65536):
+                chunks.append(chunk)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+
+        def text() -> str:
+            assert self.writer is not None
+            self.writer.close(10)
+            os.close(self.write_fd)
+            thread.join(10)
+            self.write_fd = -1
+            return b"".join(chunks).decode()
+
+        return text
+
+    def finish(self) -> list[dict[str, object]]:
+        """Close the log, and return every line as what it says."""
+        return [json.loads(line) for line in self.read_in_background()().splitlines()]
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe()
+    yield pipe
+    if pipe.writer is not None:
+        pipe.writer.close(0)
+    for fd in (pipe.read_fd, pipe.write_fd):
+        if fd >= 0:
+            os.close(fd)
+
+
+def test_an_event_is_one_line_of_json(pipe: Pipe) -> None:
+    pipe.configure()
+    log.warning("worker.crashed", job_id="a\nb", attempt=2, tags=["x"])
+    (line,) = pipe.finish()
+    assert line.pop("time").endswith("Z")  # type: ignore[attr-defined]
+    assert line == {
+        "level": "warning",
+        "event": "worker.crashed",
+        "logger": "jobqueue.test",
+        "job_id": "a\nb",
+        "attempt": 2,
+        "tags": ["x"],
+    }
+
+
+def test_an_event_below_the_level_is_not_written(pipe: Pipe) -> None:
+    pipe.configure(level="warning")
+    log.info("quiet")
+    log.debug("quieter")
+    log.error("loud")
+    assert [line["event"] for line in pipe.finish()] == ["loud"]
+
+
+def test_text_is_for_people_and_no_field_can_forge_a_line(pipe: Pipe) -> None:
+    pipe.configure(format="text")
+    text = pipe.read_in_background()
+    log.info("job.failed", code="handler_error", message="two words", stack="one\n\x1b[2Jtwo\n2026 INFO forged")
+    head, *rest = text().splitlines()
+    assert head.endswith(' INFO job.failed code=handler_error message="two words"')
+    assert rest == ["    one", "    \\x1b[2Jtwo", "    2026 INFO forged"]
+
+
+def test_a_field_may_not_take_the_place_of_what_every_line_has(pipe: Pipe) -> None:
+    pipe.configure()
+    log.info("started", level="field", event="field")
+    (line,) = pipe.finish()
+    assert (line["level"], line["event"]) == ("info", "started")
+    assert (line["level_"], line["event_"]) == ("field", "field")
+
+
+def test_an_exception_brings_its_traceback(pipe: Pipe) -> None:
+    pipe.configure()
+    try:
+        raise ValueError("broken")
+    except ValueError as failure:
+        log.error("job.failed", exc=failure)
+    (line,) = pipe.finish()
+    assert "ValueError: broken" in str(line["traceback"])
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("value", [2**70, "\ud800", {3: 4}, {("a",): 1}, object(), b"\xff", float("nan"), threading])
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_no_value_of_a_field_can_break_a_line(pipe: Pipe, value: object, format: str) -> None:
+    pipe.configure(format=format)
+    text = pipe.read_in_background()
+    log.info("odd", value=value)
+    (line,) = text().splitlines()
+    assert "odd" in line
+
+
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_a_field_that_cannot_be_printed_is_told_and_raises_nothing(pipe: Pipe, format: str) -> None:
+    pipe.configure(format=format)
+    text = pipe.read_in_background()
+    log.info("odd", value=Unprintable())
+    (line,) = text().splitlines()
+    assert "log.unprintable" in line
+    assert "odd" in line
+
+
+def test_lines_of_other_libraries_and_warnings_come_in_the_same_form(pipe: Pipe) -> None:
+    pipe.configure()
+    logging.getLogger("library").warning("%s of %s", 1, 2)
+    logging.getLogger("library").warning("%s of %s", 1)  # a faulty call must not write to stderr, nor raise
+    first, second = pipe.finish()
+    assert (first["event"], first["logger"], first["message"]) == ("log", "library", "1 of 2")
+    assert second["event"] == "log.unprintable"
+
+
+def test_without_configure_events_are_ordinary_log_records(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log.info("drain.lost", delayed=0, note="two words")
+    assert [record.getMessage() for record in caplog.records] == ['drain.lost delayed=0 note="two words"']
+
+
+def test_a_pipe_that_nobody_reads_stops_nobody_and_the_drops_are_told_when_it_is_read(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "BUFFER_BYTES_MAX", 100_000)
+    writer = pipe.configure()
+    done = threading.Event()
+
+    def flood() -> None:
+        for number in range(10_000):
+            log.info("flood", number=number)
+        done.set()
+
+    threading.Thread(target=flood, daemon=True).start()
+    assert done.wait(20), "logging waited for a pipe that nobody reads"
+    assert writer.dropped > 5_000
+
+    lines = pipe.finish()
+    written = [int(str(line["number"])) for line in lines if line["event"] == "flood"]
+    told = sum(int(str(line["count"])) for line in lines if line["event"] == "log.dropped")
+    assert written == sorted(written)
+    assert told == writer.dropped
+    assert len(written) + told == 10_000
+
+
+def test_a_stuck_pipe_holds_up_the_exit_no_longer_than_asked(pipe: Pipe) -> None:
+    writer = pipe.configure()
+    for number in range(1_000):
+        log.info("flood", number=number)
+    began = time.perf_counter()
+    writer.close(0.05)
+    assert time.perf_counter() - began < 1.0
+
+
+def test_a_pipe_whose_reader_is_gone_stops_nobody(pipe: Pipe) -> None:
+    writer = pipe.configure()
+    os.close(pipe.read_fd)
+    pipe.read_fd = -1
+    for number in range(100):
+        log.info("flood", number=number)
+    writer.close(10)
+    assert writer.dropped == 100
+
+
+def test_a_non_blocking_pipe_loses_nothing_while_it_is_full(pipe: Pipe) -> None:
+    os.set_blocking(pipe.write_fd, False)
+    pipe.configure()
+    for number in range(1_000):
+        log.info("flood", number=number)
+    assert len(pipe.finish()) == 1_000
+
+
+def test_closing_gives_the_root_logger_back(pipe: Pipe) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers))
+    writer = pipe.configure(level="debug")
+    assert (root.level, list(root.handlers)) != before
+    writer.close()
+    writer.close()
+    assert (root.level, list(root.handlers)) == before
+
+
+def test_a_frequent_event_is_a_line_a_period_and_the_counts_add_up(pipe: Pipe) -> None:
+    pipe.configure()
+    for number in range(1_000):
+        log.sampled("refused", every_s=3600.0, reason="queue-full", number=number)
+    first, last = pipe.finish()
+    assert (first["event"], first["count"], first["number"]) == ("refused", 1, 0)
+    assert (last["event"], last["count"], last["number"]) == ("refused", 999, 999)
+
+
+def test_the_rest_of_a_burst_is_told_when_its_period_is_over_without_another_event(pipe: Pipe) -> None:
+    pipe.configure()
+    for _ in range(5):
+        log.sampled("burst", every_s=0.05)
+    os.set_blocking(pipe.read_fd, True)
+    heard = b""
+    while heard.count(b"\n") < 2:  # blocks until the second line comes; the test's own timeout is the bound
+        heard += os.read(pipe.read_fd, 4096)
+    assert [json.loads(line)["count"] for line in heard.splitlines()] == [1, 4]
