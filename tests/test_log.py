@@ -216,12 +216,12 @@ def test_a_non_blocking_pipe_loses_nothing_while_it_is_full(pipe: Pipe) -> None:
 
 def test_closing_gives_the_root_logger_back(pipe: Pipe) -> None:
     root = logging.getLogger()
-    before = (root.level, list(root.handlers))
+    level = root.level
     writer = pipe.configure(level="debug")
-    assert (root.level, list(root.handlers)) != before
+    assert (root.level, root.handlers) == (logging.DEBUG, [writer])
     writer.close()
     writer.close()
-    assert (root.level, list(root.handlers)) == before
+    assert (root.level, root.handlers) == (level, [])
 
 
 def test_a_frequent_event_is_a_line_a_period_and_the_counts_add_up(pipe: Pipe) -> None:
