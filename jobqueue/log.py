@@ -152,19 +152,24 @@ class LogWriter(logging.Handler):
         self._thread.start()
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Write what is buffered, for `timeout_s` at most: a stuck pipe must not hold up the exit."""
-        if self._closed:
-            return
+        """Write what is buffered, for `timeout_s` at most: a stuck pipe must not hold up the exit.
+
+        Called again, it waits again.
+        """
+        if not self._closed:
+            self._closed = True
+            self._detach()
+            self._lines.put(None)
+        self._thread.join(timeout_s)
+        super().close()
+
+    def _detach(self) -> None:
         _samples.nudge = None
         _samples.flush()
-        self._closed = True
         root = logging.getLogger()
         root.removeHandler(self)
         root.setLevel(self._level_before)
         logging.captureWarnings(False)
-        self._lines.put(None)
-        self._thread.join(timeout_s)
-        super().close()
 
     def emit(self, record: logging.LogRecord) -> None:
         waiting = self._put_bytes - self._taken_bytes
