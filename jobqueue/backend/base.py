@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from jobqueue.core.job import JobId, JobState
+from jobqueue.core.job import Job, JobId, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Failure, Job, JobSpec, Lease, Progress, Success
+    from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Upload
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class Page(msgspec.Struct, frozen=True):
     the search stops after a bounded number of records.
     """
 
-    jobs: Sequence[Job]
+    jobs: list[Job]
     cursor: JobId | None
 
 
@@ -91,7 +91,7 @@ class Backend(Protocol):
         """Return the seconds on the clock of every `…_at` in a job record."""
         ...
 
-    async def submit(self, spec: JobSpec) -> Job:
+    async def submit(self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None) -> Job:
         """Accept a job, whole, or refuse it: once this returns, its status is readable.
 
         Raises:
@@ -129,7 +129,7 @@ class Backend(Protocol):
         ...
 
     async def cancel(self, job_id: str) -> Job:
-        """Cancel a live job: at once, or (still running, `cancelling`) as soon as its handler has stopped.
+        """Cancel a live job: at once, or (still running, `stopping`) as soon as its handler has stopped.
 
         Raises:
             JobNotFound, JobGone: As in `get`.

@@ -59,7 +59,7 @@ class LeaseLost(msgspec.Struct, frozen=True, gc=False):
     attempt: int
 
 
-class Backoff(msgspec.Struct, frozen=True, gc=False):
+class BackedOff(msgspec.Struct, frozen=True, gc=False):
     """An attempt failed and the job waits, delayed, for its next one."""
 
     job: Job
@@ -72,10 +72,10 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
 
 class Evicted(msgspec.Struct, frozen=True, gc=False):
-    """A terminal record was dropped; `early` tells that a bound, not its TTL or a DELETE, drove it out."""
+    """Terminal records were dropped; `early` tells that a bound, not their TTL or a DELETE, drove them out."""
 
-    job: Job
+    jobs: tuple[Job, ...]
     early: bool = False
 
 
-Event = Submitted | Ready | Withdrawn | Started | Progressed | StopRequested | LeaseLost | Backoff | Ended | Evicted
+Event = Submitted | Ready | Withdrawn | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended | Evicted

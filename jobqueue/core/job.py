@@ -57,6 +57,14 @@ class ErrorCode(StrEnum):
     SHUTDOWN = "shutdown"
 
 
+class StopReason(StrEnum):
+    """Why a running attempt was told to end."""
+
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SHUTDOWN = "shutdown"
+
+
 class JobError(msgspec.Struct, frozen=True, gc=False):
     """Why a job failed: a code for programs, a message for people."""
 
@@ -79,16 +87,23 @@ class StoredFile(msgspec.Struct, frozen=True, gc=False):
     size_bytes: int
 
 
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A checked submission, with every default filled in: what the engine is asked to hold.
+class Upload(msgspec.Struct, frozen=True, gc=False):
+    """The files that came with a submission: their folder in the spool, and each file by its part's name."""
 
-    `delay_s`, `start_by_s` and `ttl_s` count from acceptance, acceptance and the end.
-    `lane` names the bounded executor that the handler needs (`thread`, `process`), if any.
+    folder: str
+    files: dict[str, StoredFile]
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job asks for beside its arguments, checked, with every default filled in.
+
+    Jobs that ask for the same share one spec. `delay_s` and `start_by_s` count from
+    acceptance, `ttl_s` from the end. `lane` names the bounded executor that the handler
+    needs (`thread`, `process`), if any.
     """
 
     type: str
     queue: str = "default"
-    args: bytes = b"{}"
     priority: int = 0
     group: str | None = None
     delay_s: float = 0.0
@@ -97,8 +112,6 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     attempts_max: int = 1
     ttl_s: float | None = None
     lane: str | None = None
-    folder: str | None = None
-    files: dict[str, StoredFile] | None = None
 
 
 class Success(msgspec.Struct, frozen=True, gc=False):
@@ -133,6 +146,8 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
 
     id: JobId
     spec: JobSpec
+    args: bytes
+    upload: Upload | None
     state: JobState
     created_at: float
     run_at: float
@@ -140,12 +155,16 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     version: int = 0
     started_at: float | None = None
     finished_at: float | None = None
-    evict_at: float | None = None
     progress: Progress | None = None
-    cancelling: bool = False
+    stopping: StopReason | None = None
     result: bytes | None = None
     file: StoredFile | None = None
     error: JobError | None = None
+
+    @property
+    def start_by_at(self) -> float | None:
+        start_by_s = self.spec.start_by_s
+        return None if start_by_s is None else self.created_at + start_by_s
 
     @property
     def live(self) -> bool:

@@ -1,0 +1,31 @@
+"""How long to wait before the next try, so that many who failed at once don't return at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+class Backoff(msgspec.Struct, frozen=True, kw_only=True):
+    """Exponential backoff with full jitter.
+
+    Before try n + 1 the wait is drawn evenly from 0 to min(max, base * 2**(n - 1)).
+    Full jitter spreads a crowd best for a given mean wait (Brooker, "Exponential
+    Backoff and Jitter", AWS Architecture Blog, 2015).
+    """
+
+    backoff_s_base: float = 1.0
+    backoff_s_max: float = 60.0
+
+    def ceiling_s(self, attempt: int) -> float:
+        """Return the longest wait after `attempt` (counted from 1) failed."""
+        # 2.0 ** 1024 overflows; long before that the maximum rules.
+        return min(self.backoff_s_max, self.backoff_s_base * 2.0 ** min(attempt - 1, 62))
+
+    def wait_s(self, attempt: int, rng: Random) -> float:
+        """Draw the wait in seconds after `attempt` (counted from 1) failed."""
+        return rng.uniform(0.0, self.ceiling_s(attempt))

@@ -1,0 +1,74 @@
+"""The due-time heap: keys, each with at most one instant at which it is due.
+
+Rules:
+
+1. A key has one due time; setting it again replaces it.
+2. Keys come out in the order of their due times, equal ones in the order they were set.
+3. Discarding is O(1): the heap's entry stays behind, and dead entries are swept out
+   before they outnumber the living, so memory follows the number of keys.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+_SWEEP_MIN = 64
+
+
+class Deadlines(Generic[K]):
+    __slots__ = ("_due", "_heap", "_serial")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, K]] = []
+        self._due: dict[K, tuple[float, int]] = {}
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._due
+
+    def set(self, key: K, at: float) -> None:
+        """Make `key` due at `at`, in place of any earlier due time."""
+        self._serial += 1
+        self._due[key] = (at, self._serial)
+        heapq.heappush(self._heap, (at, self._serial, key))
+        self._sweep()
+
+    def discard(self, key: K) -> None:
+        """Forget `key`, if it is here."""
+        if self._due.pop(key, None) is not None:
+            self._sweep()
+
+    def next_at(self) -> float | None:
+        """Return when the earliest key is due; None without keys."""
+        heap = self._heap
+        while heap:
+            at, serial, key = heap[0]
+            if self._due.get(key) == (at, serial):
+                return at
+            heapq.heappop(heap)
+        return None
+
+    def first(self) -> K:
+        """Return the earliest key. Raises IndexError without keys."""
+        self.next_at()
+        return self._heap[0][2]
+
+    def pop_due(self, now: float) -> K | None:
+        """Take out and return the earliest key that is due; None if none is."""
+        at = self.next_at()
+        if at is None or at > now:
+            return None
+        key = heapq.heappop(self._heap)[2]
+        del self._due[key]
+        return key
+
+    def _sweep(self) -> None:
+        if len(self._heap) > _SWEEP_MIN + 2 * len(self._due):
+            self._heap = [(at, serial, key) for key, (at, serial) in self._due.items()]
+            heapq.heapify(self._heap)

@@ -1,0 +1,172 @@
+"""The status map: every record that is held, live or terminal, and the bounds on them.
+
+Rules:
+
+1. Never more than `jobs_max` records, nor `bytes_max` bytes of arguments and results.
+2. A live record is never evicted. A terminal one goes when its TTL is over, or earlier
+   when a bound needs its place: then those that ended first go first.
+3. No operation takes time in proportion to the number of records held.
+
+Records stand on shelves in the order of their ids, so that no single table ever
+grows (and pauses) with their number, and a listing can go on from any id. Ended
+ones are also filed in drawers, one for each quarter second and TTL, so that most
+of them leave by the drawer. "Who ended first" is exact to that quarter second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jobqueue.core.deadlines import Deadlines
+from jobqueue.core.ids import SHELF_PREFIX_LENGTH, SHELF_SIZE
+from jobqueue.core.job import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobqueue.core.job import Job, JobId
+
+DRAWER_S = 0.25
+_SPARSE = SHELF_SIZE // 8
+
+Drawer = tuple[int, float]  # the quarter second in which its jobs ended, and their TTL in seconds
+
+
+class StatusBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How many records, and how many bytes of arguments and results, may be held; how long ended ones are."""
+
+    jobs_max: int = 1_000_000
+    bytes_max: int = 256 * 1024 * 1024
+    ttl_s: float = 600.0
+    failed_ttl_s: float = 3600.0
+
+
+class StatusMap:
+    def __init__(self, bounds: StatusBounds) -> None:
+        self._bounds = bounds
+        self._shelves: dict[str, dict[JobId, Job]] = {}
+        self._drawers: OrderedDict[Drawer, dict[JobId, Job]] = OrderedDict()
+        self._due: Deadlines[Drawer] = Deadlines()
+        self.live = 0
+        self.terminal = 0
+        self.live_bytes = 0
+        self.bytes_used = 0
+
+    def __len__(self) -> int:
+        return self.live + self.terminal
+
+    def get(self, job_id: str) -> Job | None:
+        shelf = self._shelves.get(job_id[:SHELF_PREFIX_LENGTH])
+        return None if shelf is None else shelf.get(job_id)  # type: ignore[call-overload]
+
+    def add(self, job: Job) -> None:
+        """Hold a new, live record. `has_room_for` and `next_out` have made sure that it fits."""
+        prefix = job.id[:SHELF_PREFIX_LENGTH]
+        shelf = self._shelves.get(prefix)
+        if shelf is None:
+            shelf = self._shelves[prefix] = {}
+        shelf[job.id] = job
+        self.live += 1
+        self.live_bytes += len(job.args)
+        self.bytes_used += len(job.args)
+
+    def has_room_for(self, size_bytes: int) -> bool:
+        """Tell whether a new record of that size fits, if need be once terminal ones have gone."""
+        return self.live < self._bounds.jobs_max and self.live_bytes + size_bytes <= self._bounds.bytes_max
+
+    def has_room_for_result(self, job: Job, size_bytes: int) -> bool:
+        """Tell whether a live job's result fits in the place of its arguments, if need be once terminal ones go."""
+        return self.live_bytes - len(job.args) + size_bytes <= self._bounds.bytes_max
+
+    def next_out(self, *, more_jobs: int, more_bytes: int) -> Job | None:
+        """Return the terminal record that must go before so much more fits; None once it does."""
+        fits_jobs = len(self) + more_jobs <= self._bounds.jobs_max
+        fits_bytes = self.bytes_used + more_bytes <= self._bounds.bytes_max
+        if fits_jobs and fits_bytes:
+            return None
+        for drawer in self._drawers.values():
+            for job in drawer.values():
+                return job
+        return None
+
+    def finish(self, job: Job, *, now: float, ttl_s: float) -> None:
+        """File a record that has just become terminal; its arguments go, and its result counts from here on."""
+        before, job.args = len(job.args), b""
+        after = len(job.result) if job.result is not None else 0
+        self.live -= 1
+        self.terminal += 1
+        self.live_bytes -= before
+        self.bytes_used += after - before
+        drawer = (math.floor(now / DRAWER_S), ttl_s)
+        jobs = self._drawers.get(drawer)
+        if jobs is None:
+            jobs = self._drawers[drawer] = {}
+            # Counted from the drawer's last instant, so that none of its jobs goes early.
+            self._due.set(drawer, (drawer[0] + 1) * DRAWER_S + ttl_s)
+        jobs[job.id] = job
+
+    def ttl_s(self, job: Job) -> float:
+        """Return how long the record of a terminal job is to be held."""
+        if job.spec.ttl_s is not None:
+            return job.spec.ttl_s
+        return self._bounds.failed_ttl_s if job.state is JobState.FAILED else self._bounds.ttl_s
+
+    def drop(self, job: Job) -> None:
+        """Forget a terminal record."""
+        assert job.finished_at is not None
+        drawer = (math.floor(job.finished_at / DRAWER_S), self.ttl_s(job))
+        jobs = self._drawers[drawer]
+        del jobs[job.id]
+        if not jobs:
+            del self._drawers[drawer]
+            self._due.discard(drawer)
+        self._forget(job)
+
+    def next_expiry_at(self) -> float | None:
+        """Return when the next TTL is over."""
+        return self._due.next_at()
+
+    def pop_expired(self, now: float, *, limit: int) -> list[Job]:
+        """Forget and return up to about `limit` records whose TTL is over."""
+        gone: list[Job] = []
+        while len(gone) < limit:
+            at = self._due.next_at()
+            if at is None or at > now:
+                break
+            drawer = self._due.first()
+            jobs = self._drawers[drawer]
+            while jobs and len(gone) < limit:
+                job = jobs.popitem()[1]
+                self._forget(job)
+                gone.append(job)
+            if not jobs:
+                del self._drawers[drawer]
+                self._due.discard(drawer)
+        return gone
+
+    def newest_first(self, after: JobId | None) -> Iterator[Job]:
+        """Go through the records by falling id, from the one below `after`. Holds only until the map changes."""
+        prefix_max = after[:SHELF_PREFIX_LENGTH] if after is not None else None
+        for prefix, shelf in reversed(self._shelves.items()):
+            if prefix_max is not None and prefix > prefix_max:
+                continue
+            for job_id, job in reversed(shelf.items()):
+                if after is None or job_id < after:
+                    yield job
+
+    def _forget(self, job: Job) -> None:
+        self.terminal -= 1
+        self.bytes_used -= len(job.result) if job.result is not None else 0
+        prefix = job.id[:SHELF_PREFIX_LENGTH]
+        shelf = self._shelves[prefix]
+        del shelf[job.id]
+        if not shelf:
+            del self._shelves[prefix]
+        elif len(shelf) == _SPARSE:
+            # A dict keeps the room it once needed: without this, one long-lived
+            # record in 4,096 would keep the whole table.
+            self._shelves[prefix] = dict(shelf)

@@ -1,0 +1,362 @@
+"""Handlers: the functions that do jobs' work, registered under their types.
+
+Owns what a handler is, how its signature becomes the check of a submission's
+arguments, and how what it returns or raises becomes a verdict. It runs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import traceback
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+import orjson
+
+from jobqueue.context import JobContext
+from jobqueue.core.job import ErrorCode, Failure, JobSpec
+from jobqueue.errors import InvalidField, InvalidSubmission, Reject, Retry, UnknownType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+F = TypeVar("F", bound="Callable[..., Any]")
+RunIn = Literal["loop", "thread", "process"]
+
+ATTEMPTS_MAX = 100
+DAYS_30_S = 30 * 24 * 3600
+NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
+
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=DAYS_30_S)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DAYS_30_S)]
+
+
+class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a client asks for, as it stands in `POST /v1/jobs`; only `type` is needed. None: the handler's default."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    args: msgspec.Raw = msgspec.Raw(b"{}")
+    queue: Name | None = None
+    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 0
+    delay_s: Seconds | None = None
+    run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    start_by_s: PositiveSeconds | None = None
+    timeout_s: PositiveSeconds | None = None
+    attempts_max: Annotated[int, msgspec.Meta(ge=1, le=ATTEMPTS_MAX)] | None = None
+    group: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    ttl_s: PositiveSeconds | None = None
+
+
+class BadResult(Exception):  # noqa: N818 - named as its error code
+    """A handler returned what JSON can't say."""
+
+
+class ResultTooLarge(Exception):  # noqa: N818 - named as its error code
+    """A handler returned more bytes than a result may have."""
+
+
+class Handler:
+    """A registered function and its options.
+
+    Raises:
+        ValueError: The function's signature can't be a job's; the message says why.
+    """
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        *,
+        name: str,
+        run_in: RunIn,
+        timeout_s: float | None,
+        attempts_max: int,
+        queue: str,
+    ) -> None:
+        self.func = func
+        self.name = name
+        self.run_in = run_in
+        self.timeout_s = timeout_s
+        self.attempts_max = attempts_max
+        self.queue = queue
+        self.wants_context, self._arguments, self._takes_more = _read_signature(func, name)
+        # Most jobs ask for nothing special: they share this one.
+        self.default_spec = JobSpec(
+            type=name,
+            queue=queue,
+            timeout_s=timeout_s,
+            attempts_max=attempts_max,
+            lane=None if run_in == "loop" else run_in,
+        )
+
+    def check(self, args: bytes | memoryview) -> None:
+        """Check a job's arguments, as JSON bytes, against the signature.
+
+        Raises:
+            InvalidSubmission: All faults found, each with its pointer below `/args`.
+        """
+        try:
+            msgspec.json.decode(args, type=self._arguments)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise InvalidSubmission(*self._faults(args)) from None
+        except RecursionError:
+            raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
+
+    def kwargs(self, args: bytes) -> dict[str, Any]:
+        """Turn a job's checked arguments into the function's."""
+        known = msgspec.json.decode(args, type=self._arguments)
+        kwargs = {name: getattr(known, name) for name in known.__struct_fields__}
+        kwargs = {name: value for name, value in kwargs.items() if value is not msgspec.UNSET}
+        if self._takes_more:
+            kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in known.__struct_fields__)
+        return kwargs
+
+    def _faults(self, args: bytes | memoryview) -> Iterator[InvalidField]:
+        """Find every fault, argument by argument: msgspec stops at the first."""
+        try:
+            values = msgspec.json.decode(args)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            yield InvalidField(pointer="/args", detail=str(fault))
+            return
+        if not isinstance(values, dict):
+            yield InvalidField(pointer="/args", detail="expected an object: argument names and their values")
+            return
+        fields = {field.name: field for field in msgspec.structs.fields(self._arguments)}
+        for name, value in values.items():
+            if name in fields:
+                yield from _fault_of(value, fields[name].type, f"/args/{_escape(name)}")
+            elif not self._takes_more:
+                known = ", ".join(fields) or "none"
+                yield InvalidField(
+                    pointer=f"/args/{_escape(name)}", detail=f"unknown argument; {self.name!r} takes: {known}"
+                )
+        for name, field in fields.items():
+            if field.required and name not in values:
+                yield InvalidField(pointer=f"/args/{_escape(name)}", detail="missing; this argument is required")
+
+
+class Registry:
+    """The handlers of one JobQueue, by type."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._handlers.values())
+
+    def get(self, name: str) -> Handler:
+        """Return the handler of a type. Raises UnknownType."""
+        handler = self._handlers.get(name)
+        if handler is None:
+            known = ", ".join(sorted(self._handlers)) or "none"
+            raise UnknownType(InvalidField(pointer="/type", detail=f"no handler has the type {name!r}; known: {known}"))
+        return handler
+
+    def add(self, handler: Handler) -> None:
+        """Register a handler. Raises ValueError if its type is taken."""
+        if handler.name in self._handlers:
+            raise ValueError(f"a handler with the type {handler.name!r} is registered already")
+        self._handlers[handler.name] = handler
+
+    def check(self, submission: Submission, *, wall_now: float) -> JobSpec:
+        """Check a submission and fill in what its handler says.
+
+        Args:
+            wall_now: Seconds since the Unix epoch, which `run_at` is set against.
+
+        Raises:
+            UnknownType: No handler has that type.
+            InvalidSubmission: All other faults, with their pointers.
+        """
+        handler = self.get(submission.type)
+        faults = list(_option_faults(submission, handler))
+        try:
+            handler.check(memoryview(submission.args))
+        except InvalidSubmission as invalid:
+            faults.extend(invalid.errors)
+        if faults:
+            raise InvalidSubmission(*faults)
+        return _spec_of(submission, handler, wall_now)
+
+
+def register(
+    registry: Registry,
+    func: F,
+    *,
+    name: str | None,
+    timeout_s: float | None,
+    run_in: RunIn | None,
+    attempts_max: int,
+    queue: str,
+) -> F:
+    """Check a handler's options and add it; what `@queue.handler` does.
+
+    Raises:
+        ValueError: An option or the signature can't be used; the message says which, and what would be right.
+    """
+    is_async = inspect.iscoroutinefunction(func)
+    chosen: RunIn = run_in if run_in is not None else ("loop" if is_async else "thread")
+    label = name if name is not None else func.__name__
+    try:
+        msgspec.convert(label, Name)
+    except msgspec.ValidationError:
+        raise ValueError(f"a type is 1 to 100 letters, digits, '_', '.' or '-', got {label!r}") from None
+    if chosen not in ("loop", "thread", "process"):
+        raise ValueError(f"handler {label!r}: run_in is 'loop', 'thread' or 'process', got {run_in!r}")
+    if is_async != (chosen == "loop"):
+        kind = "an async function runs in 'loop'" if is_async else "a plain function runs in 'thread' or 'process'"
+        raise ValueError(f"handler {label!r}: {kind}, got run_in={run_in!r}")
+    if timeout_s is not None and not 0 < timeout_s <= DAYS_30_S:
+        raise ValueError(f"handler {label!r}: timeout_s is more than 0 and at most {DAYS_30_S}, got {timeout_s!r}")
+    if not 1 <= attempts_max <= ATTEMPTS_MAX:
+        raise ValueError(f"handler {label!r}: attempts_max is 1 to {ATTEMPTS_MAX}, got {attempts_max!r}")
+    registry.add(Handler(func, name=label, run_in=chosen, timeout_s=timeout_s, attempts_max=attempts_max, queue=queue))
+    return func
+
+
+def encode_result(value: Any, *, bytes_max: int) -> bytes:
+    """Turn what a handler returned into JSON bytes.
+
+    Raises:
+        BadResult: JSON can't say it: an unknown type, NaN, an infinity, a lone surrogate, an integer beyond 64 bits.
+        ResultTooLarge: It can, in more than `bytes_max` bytes.
+    """
+    try:
+        encoded = orjson.dumps(value, default=_plain)
+        if b"null" in encoded:
+            # orjson writes NaN as null; only a stricter writer tells that from None.
+            json.dumps(value, default=_plain_or_text, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadResult(f"the handler returned what JSON can't say: {error}") from error
+    if len(encoded) > bytes_max:
+        raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and a result may have {bytes_max}")
+    return encoded
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
+    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
+
+
+def _plain_or_text(value: Any) -> Any:
+    """As `_plain`, but the rest that orjson knows (dates, UUIDs, dataclasses, …) must not fail a second time."""
+    return msgspec.to_builtins(value)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Turn what a handler raised into a verdict."""
+    match error:
+        case Retry():
+            return Failure(ErrorCode.HANDLER_ERROR, error.message, retry_after_s=error.after_s)
+        case Reject():
+            return Failure(ErrorCode.REJECTED, error.message, final=True)
+        case BadResult():
+            return Failure(ErrorCode.BAD_RESULT, str(error), final=True)
+        case ResultTooLarge():
+            return Failure(ErrorCode.RESULT_TOO_LARGE, str(error), final=True)
+    code = ErrorCode.HANDLER_ERROR if isinstance(error, Exception) else ErrorCode.WORKER_CRASHED
+    trace = "".join(traceback.format_exception(error, limit=-20))
+    return Failure(code, _describe(error), traceback=trace)
+
+
+def _describe(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:  # a broken __str__ is the handler's fault, and not a reason to lose the verdict
+        text = "(its text can't be made)"
+    # A lone surrogate in a message must not make the job's document impossible to send.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _read_signature(func: Callable[..., Any], label: str) -> tuple[bool, type[msgspec.Struct], bool]:
+    """Return whether the function wants the context, a struct of its other arguments, and whether it takes any more."""
+    try:
+        hints = get_type_hints(func, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise ValueError(f"handler {label!r}: its annotations can't be read: {error}") from error
+    parameters = list(inspect.signature(func).parameters.values())
+    wants_context = bool(parameters) and (
+        hints.get(parameters[0].name) is JobContext or (parameters[0].name == "ctx" and parameters[0].name not in hints)
+    )
+    fields: list[tuple[str, Any, Any] | tuple[str, Any]] = []
+    takes_more = False
+    for parameter in parameters[1:] if wants_context else parameters:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_more = True
+        elif parameter.kind in (parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY):
+            raise ValueError(f"handler {label!r}: arguments go by name, so {parameter} can't be one")
+        elif parameter.default is parameter.empty:
+            fields.append((parameter.name, hints.get(parameter.name, Any)))
+        else:
+            # The default itself stays with the function: it need not be JSON, nor immutable.
+            annotated = hints.get(parameter.name, Any)
+            fields.append((parameter.name, annotated | msgspec.UnsetType, msgspec.UNSET))
+    return wants_context, _arguments_struct(label, fields, takes_more), takes_more
+
+
+def _arguments_struct(label: str, fields: list[Any], takes_more: bool) -> type[msgspec.Struct]:
+    try:
+        struct = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=not takes_more)
+        msgspec.json.Decoder(struct)
+    except TypeError as error:
+        raise ValueError(f"handler {label!r}: JSON can't be checked against its signature: {error}") from error
+    return struct
+
+
+def _option_faults(submission: Submission, handler: Handler) -> Iterator[InvalidField]:
+    if submission.delay_s is not None and submission.run_at is not None:
+        yield InvalidField(pointer="/run_at", detail="give delay_s or run_at, not both")
+    if submission.timeout_s is not None and handler.timeout_s is not None and submission.timeout_s > handler.timeout_s:
+        yield InvalidField(pointer="/timeout_s", detail=f"at most {handler.timeout_s}, the timeout of its handler")
+
+
+def _spec_of(submission: Submission, handler: Handler, wall_now: float) -> JobSpec:
+    delay_s = submission.delay_s or 0.0
+    if submission.run_at is not None:
+        delay_s = max(0.0, submission.run_at.timestamp() - wall_now)
+        if delay_s > DAYS_30_S:
+            raise InvalidSubmission(InvalidField(pointer="/run_at", detail="at most 30 days from now"))
+    if submission.start_by_s is not None and submission.start_by_s <= delay_s:
+        raise InvalidSubmission(InvalidField(pointer="/start_by_s", detail="the job would expire before it may run"))
+    default = handler.default_spec
+    spec = JobSpec(
+        type=handler.name,
+        queue=default.queue if submission.queue is None else submission.queue,
+        priority=submission.priority,
+        group=submission.group,
+        delay_s=delay_s,
+        start_by_s=submission.start_by_s,
+        timeout_s=default.timeout_s if submission.timeout_s is None else submission.timeout_s,
+        attempts_max=default.attempts_max if submission.attempts_max is None else submission.attempts_max,
+        ttl_s=submission.ttl_s,
+        lane=default.lane,
+    )
+    return default if spec == default else spec
+
+
+def _fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
+    try:
+        msgspec.convert(value, expected)
+    except msgspec.ValidationError as fault:
+        yield field_of(fault, pointer)
+
+
+def field_of(fault: msgspec.ValidationError, base: str = "") -> InvalidField:
+    """Turn msgspec's `… - at `$.a[0]`` into a pointer below `base`, and the rest into a detail."""
+    detail, _, path = str(fault).partition(" - at `")
+    return InvalidField(pointer=base + _pointer_of(path.rstrip("`")), detail=detail)
+
+
+@functools.lru_cache(maxsize=256)
+def _pointer_of(path: str) -> str:
+    steps = path.removeprefix("$").replace("[...]", ".*").replace("[", ".").replace("]", "")
+    return "".join(f"/{_escape(step)}" for step in steps.split(".") if step)
+
+
+def _escape(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")

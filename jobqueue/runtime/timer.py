@@ -1,0 +1,63 @@
+"""The one timer: sleeps until the next deadline, lets the backend tick, and sleeps again.
+
+Nothing polls. Every fact may have set a deadline, so after each burst of facts the
+backend lets the timer look whether the next one has moved closer than the instant it sleeps to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+
+class Ticking(Protocol):
+    def tick(self) -> float | None: ...
+
+    def next_at(self) -> float | None: ...
+
+
+class Timer:
+    """Args:
+    source: What is to tick; its clock is the loop's.
+    """
+
+    def __init__(self, source: Ticking) -> None:
+        self._source = source
+        self._handle: asyncio.TimerHandle | None = None
+        self._at = float("inf")
+        self._running = False
+
+    def start(self) -> None:
+        self._running = True
+        self.look()
+
+    def stop(self) -> None:
+        self._running = False
+        self._disarm()
+
+    def look(self) -> None:
+        """Sleep less long if a deadline is due before the instant slept to."""
+        if self._running:
+            self._arm(self._source.next_at())
+
+    def _arm(self, at: float | None) -> None:
+        if at is None or at >= self._at:
+            return
+        self._disarm()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._at = at
+        # uvloop rounds to milliseconds, so a timer may fire early; without this floor it would then spin.
+        self._handle = loop.call_at(at if at <= now else max(at, now + 0.001), self._wake)
+
+    def _disarm(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle, self._at = None, float("inf")
+
+    def _wake(self) -> None:
+        self._handle, self._at = None, float("inf")
+        try:
+            self._source.tick()
+        finally:
+            self.look()
