@@ -1,0 +1,337 @@
+"""The spool: where uploaded files and handlers' result files lie, and how many bytes they take.
+
+It owns one folder for each run of a server, and in it one folder for each job that has files.
+It must not know HTTP, nor what a handler does with a file. Rules:
+
+1. No name that a client chose becomes part of a path.
+2. Files of refused or broken-off uploads are removed. A job's inputs go when it ends (a failed
+   job keeps them, for inspection), its result file goes with its record, everything with the run.
+3. A run holds a lock on its folder, so that another can tell the folders of dead runs, and remove
+   them. (`systemd-tmpfiles` leaves locked folders alone, too.)
+4. The disk is never waited for on the loop; `folder_of` and `on_fact` touch no disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from jobqueue.core.events import Ended, Evicted
+from jobqueue.core.job import JobState, StoredFile, Upload
+from jobqueue.errors import ConfigError, SpoolFull
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from jobqueue.config import SpoolSettings
+    from jobqueue.core.events import Event
+    from jobqueue.core.job import Job, JobId
+
+T = TypeVar("T")
+
+WRITE_BYTES = 256 * 1024
+"""How much of an uploaded file is gathered before a thread writes it."""
+
+RETRY_AFTER_S = 10.0
+_THREADS = 4
+_RUN_PREFIX = "run-"
+
+log = event_logger(__name__)
+
+
+class Spool:
+    """The files of one run. Every method is for the loop's thread, except `folder_of`."""
+
+    def __init__(self, settings: SpoolSettings) -> None:
+        self._base = Path(settings.dir or tempfile.gettempdir()) / f"jobqueue-{os.geteuid()}"
+        self._bytes_max = settings.bytes_max
+        self._bytes_used = 0
+        self._held: dict[str, int] = {}
+        self._handed: dict[JobId, str] = {}
+        self._run: Path | None = None
+        self._lock_fd = -1
+        self._threads: ThreadPoolExecutor | None = None
+        self._doomed: list[tuple[str, frozenset[str]]] = []
+        self._removing: asyncio.Task[None] | None = None
+
+    @property
+    def bytes_used(self) -> int:
+        """How many bytes the files of held jobs and of uploads in progress take."""
+        return self._bytes_used
+
+    @property
+    def folder(self) -> Path:
+        """This run's folder."""
+        assert self._run is not None, "the spool is not open"
+        return self._run
+
+    async def open(self) -> None:
+        """Make this run's folder, and remove those of runs that are dead.
+
+        Raises:
+            ConfigError: `spool.dir` can't be used; the message says why.
+        """
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobqueue-spool")
+        try:
+            self._run, self._lock_fd, dead = await self.in_thread(partial(_claim_run, self._base))
+        except OSError as error:
+            raise ConfigError(f"spool.dir: the folder {self._base} can't be used: {error.strerror}") from error
+        for folder in dead:
+            self._remove(str(folder), frozenset())
+
+    async def close(self) -> None:
+        """Remove this run's folder with everything in it."""
+        if self._threads is None:
+            return
+        if self._removing is not None:
+            await self._removing
+        if self._run is not None:
+            await self.in_thread(partial(shutil.rmtree, self._run, ignore_errors=True))
+            os.close(self._lock_fd)
+            self._run = None
+        self._threads.shutdown(wait=False)
+        self._threads = None
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Run something that touches the disk, beside the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    # -- uploads
+
+    def check_room(self, size_bytes: int) -> None:
+        """Raise SpoolFull if so many bytes more would be too many."""
+        if self._bytes_used + size_bytes > self._bytes_max:
+            detail = f"the spool holds {self._bytes_used} of {self._bytes_max} bytes of files"
+            raise SpoolFull(detail, retry_after_s=RETRY_AFTER_S)
+
+    def new_upload(self) -> PendingUpload:
+        """Begin to receive a submission's files; leaving the `async with` removes them, unless they were kept."""
+        return PendingUpload(self, str(self.folder / f"up-{secrets.token_urlsafe(16)}"))
+
+    def reserve(self, folder: str, size_bytes: int) -> None:
+        """Count bytes that are about to be written below `folder`. Raises SpoolFull."""
+        self.check_room(size_bytes)
+        self._bytes_used += size_bytes
+        self._held[folder] = self._held.get(folder, 0) + size_bytes
+
+    def discard(self, folder: str) -> None:
+        """Remove a folder and free its bytes."""
+        self._keep(folder, {})
+
+    # -- jobs
+
+    def folder_of(self, job: Job) -> Path:
+        """Return where a job's handler may write, without making it. Any thread may ask."""
+        if job.upload is not None:
+            return Path(job.upload.folder)
+        folder = str(self.folder / f"job-{job.id}")
+        self._handed[job.id] = folder
+        return Path(folder)
+
+    def on_fact(self, fact: Event) -> None:
+        """Remove what a fact has made useless; to be subscribed to the backend."""
+        if isinstance(fact, Ended):
+            self._end(fact.job)
+        elif isinstance(fact, Evicted):
+            for job in fact.jobs:
+                folder = self._folder_if_any(job)
+                if folder is not None:
+                    self._handed.pop(job.id, None)
+                    self.discard(folder)
+
+    def _end(self, job: Job) -> None:
+        folder = self._folder_if_any(job)
+        if folder is None:
+            return
+        kept: dict[str, int] = {}
+        if job.state is JobState.FAILED and job.upload is not None:
+            kept = {os.path.basename(file.path): file.size_bytes for file in job.upload.files.values()}
+        elif job.file is not None:
+            kept = {os.path.basename(job.file.path): job.file.size_bytes}
+        self._keep(folder, kept)
+
+    def _folder_if_any(self, job: Job) -> str | None:
+        return self._handed.get(job.id) if job.upload is None else job.upload.folder
+
+    def _keep(self, folder: str, files: dict[str, int]) -> None:
+        """Remove all of a folder but these files (name and size); of no files, the folder itself."""
+        size_bytes = sum(files.values())
+        self._bytes_used += size_bytes - self._held.pop(folder, 0)
+        if files:
+            self._held[folder] = size_bytes
+        self._remove(folder, frozenset(files))
+
+    def _remove(self, folder: str, keep: frozenset[str]) -> None:
+        self._doomed.append((folder, keep))
+        if self._removing is None:
+            self._removing = asyncio.get_running_loop().create_task(self._remove_doomed())
+
+    async def _remove_doomed(self) -> None:
+        while self._doomed:
+            batch, self._doomed = self._doomed, []
+            for error in await self.in_thread(partial(_clear_all, batch)):
+                log.sampled("spool.remove_failed", reason=str(error))
+        self._removing = None
+
+
+class PendingUpload:
+    """The files of a submission that is not accepted yet."""
+
+    def __init__(self, spool: Spool, folder: str) -> None:
+        self.spool = spool
+        self.folder = folder
+        self.files: dict[str, StoredFile] = {}
+        self.writing: asyncio.Future[None] | None = None
+        self._kept = False
+
+    async def __aenter__(self) -> PendingUpload:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self.writing is not None and not self.writing.done():
+                # A thread still writes, though nobody waits for it any more.
+                await asyncio.wait({self.writing})
+        finally:
+            if not self._kept:
+                self.spool.discard(self.folder)
+
+    def new_file(self, part: str, media_type: str) -> PendingFile:
+        """Begin a file; on disk its name is its number."""
+        return PendingFile(self, part, media_type, os.path.join(self.folder, f"file-{len(self.files)}"))
+
+    def received(self) -> Upload | None:
+        """Return the files for a job to be submitted with; None if none came."""
+        return Upload(self.folder, self.files) if self.files else None
+
+    def keep(self) -> None:
+        """Leave the files to the job that was accepted with them."""
+        self._kept = True
+
+
+class PendingFile:
+    """One file that is being received."""
+
+    def __init__(self, upload: PendingUpload, part: str, media_type: str, path: str) -> None:
+        self._upload = upload
+        self._part = part
+        self._media_type = media_type
+        self._path = path
+        self._buffer = bytearray()
+        self.size_bytes = 0
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            SpoolFull: There is no room for them, in the spool or on its disk.
+        """
+        self._upload.spool.reserve(self._upload.folder, len(chunk))
+        self.size_bytes += len(chunk)
+        self._buffer += chunk
+        if len(self._buffer) >= WRITE_BYTES:
+            await self._flush()
+
+    async def finish(self) -> None:
+        """Write the rest; the file is part of the upload now. Raises SpoolFull."""
+        await self._flush()
+        self._upload.files[self._part] = StoredFile(self._path, self._media_type, self.size_bytes)
+
+    async def _flush(self) -> None:
+        data, self._buffer = self._buffer, bytearray()
+        append = partial(_append, self._upload.folder, self._path, data)
+        writing = asyncio.ensure_future(self._upload.spool.in_thread(append))
+        self._upload.writing = writing
+        try:
+            # Shielded, because a thread can't be cancelled: `__aexit__` waits for it.
+            await asyncio.shield(writing)
+        except OSError as error:
+            log.sampled("spool.write_failed", reason=str(error))
+            detail = f"the spool can't take the file now: {error.strerror}"
+            raise SpoolFull(detail, retry_after_s=RETRY_AFTER_S) from error
+
+
+def _append(folder: str, path: str, data: bytearray) -> None:
+    """Append to a file. Opened each time: an upload that stalls must not hold a descriptor."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        os.makedirs(folder, 0o700)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left) :]
+    finally:
+        os.close(fd)
+
+
+def _clear_all(batch: list[tuple[str, frozenset[str]]]) -> list[OSError]:
+    errors = []
+    for folder, keep in batch:
+        try:
+            if keep:
+                for name in set(os.listdir(folder)) - keep:
+                    os.unlink(os.path.join(folder, name))
+            else:
+                shutil.rmtree(folder)
+        except FileNotFoundError:  # a job that was handed its folder need not have made it
+            pass
+        except OSError as error:
+            errors.append(error)
+    return errors
+
+
+def _claim_run(base: Path) -> tuple[Path, int, list[Path]]:
+    """Make and lock a folder for this run; return it, its lock, and the folders of dead runs."""
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_owner(base)
+    # Locked meanwhile, so that nobody takes a folder that is not locked yet for a dead run's.
+    guard = _open_folder(base)
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        dead = [folder for folder in base.glob(f"{_RUN_PREFIX}*") if _is_dead(folder)]
+        run = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX, dir=base))
+        lock_fd = _open_folder(run)
+        fcntl.flock(lock_fd, fcntl.LOCK_EX)
+    finally:
+        os.close(guard)
+    return run, lock_fd, dead
+
+
+def _open_folder(folder: Path) -> int:
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _check_owner(base: Path) -> None:
+    """Refuse a folder that someone else could have laid out for us, such as a symbolic link in /tmp."""
+    status = base.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "it must be a folder of the user that runs the server")
+    if status.st_mode & 0o077:
+        base.chmod(0o700)
+
+
+def _is_dead(folder: Path) -> bool:
+    fd = _open_folder(folder)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
