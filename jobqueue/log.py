@@ -65,24 +65,27 @@ class EventMessage:
 
 
 class EventLogger:
-    """A logger of events: a constant name and fields, instead of a sentence."""
+    """A logger of events: a constant name and fields, instead of a sentence.
+
+    A field `exc` that holds an exception becomes its traceback.
+    """
 
     __slots__ = ("_logger",)
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
-    def debug(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
-        self._emit(logging.DEBUG, event, exc, fields)
+    def debug(self, event: str, /, **fields: object) -> None:
+        self._emit(logging.DEBUG, event, fields)
 
-    def info(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
-        self._emit(logging.INFO, event, exc, fields)
+    def info(self, event: str, /, **fields: object) -> None:
+        self._emit(logging.INFO, event, fields)
 
-    def warning(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
-        self._emit(logging.WARNING, event, exc, fields)
+    def warning(self, event: str, /, **fields: object) -> None:
+        self._emit(logging.WARNING, event, fields)
 
-    def error(self, event: str, /, *, exc: BaseException | None = None, **fields: object) -> None:
-        self._emit(logging.ERROR, event, exc, fields)
+    def error(self, event: str, /, **fields: object) -> None:
+        self._emit(logging.ERROR, event, fields)
 
     def sampled(self, event: str, /, *, every_s: float = 1.0, **fields: object) -> None:
         """Count a frequent event: at most one warning every `every_s`, with the `count` since the last.
@@ -96,13 +99,14 @@ class EventLogger:
 
     def tell(self, event: str, fields: Mapping[str, object], count: int) -> None:
         """Write the count of a sampled event. For the sampler."""
-        self._emit(logging.WARNING, event, None, {**fields, "count": count})
+        self._emit(logging.WARNING, event, {**fields, "count": count})
 
-    def _emit(self, level: int, event: str, exc: BaseException | None, fields: Mapping[str, object]) -> None:
+    def _emit(self, level: int, event: str, fields: dict[str, object]) -> None:
         # Not `Logger.log`: that walks the stack for a file and line which no event needs.
         logger = self._logger
         if logger.isEnabledFor(level):
-            exc_info = None if exc is None else (type(exc), exc, exc.__traceback__)
+            exc = fields.pop("exc", None)
+            exc_info = (type(exc), exc, exc.__traceback__) if isinstance(exc, BaseException) else None
             logger.handle(logger.makeRecord(logger.name, level, "", 0, EventMessage(event, fields), (), exc_info))
 
 

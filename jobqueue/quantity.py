@@ -1,0 +1,174 @@
+"""A setting's text becomes its value, and back: counts, sizes, durations, words.
+
+Owns the spellings (`1MiB`, `1h30m`, `250ms`) and the phrase that tells what would be right. Knows
+neither files nor the names of sections. Of a setting it looks at the type, and at the end of its
+name, where the unit stands.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import inspect
+
+Tag = Literal["str", "int", "float", "bool", "null", "other"]
+"""What a source that has types (YAML) takes a text for."""
+
+SIZE_UNITS = {
+    "TiB": 2**40,
+    "GiB": 2**30,
+    "MiB": 2**20,
+    "KiB": 2**10,
+    "TB": 10**12,
+    "GB": 10**9,
+    "MB": 10**6,
+    "kB": 10**3,
+    "KB": 10**3,
+    "B": 1,
+}
+DURATION_UNITS = {"d": Decimal(86_400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+WHOLE_PATTERN = r"-?(?:0|[1-9][0-9]*(?:_[0-9]+)*)"
+SIZE_PATTERN = rf"({_NUMBER}) ?({'|'.join(SIZE_UNITS)})"
+DURATION_PATTERN = rf"(?=[0-9]){''.join(f'(?:({_NUMBER}){unit})?' for unit in DURATION_UNITS)}"
+_PLAIN_NUMBER = re.compile(rf"-?{_NUMBER}")
+
+
+class Kind:
+    """How one setting's text is read: what it may be, and within which bounds."""
+
+    def __init__(self, name: str, of: inspect.Type) -> None:
+        if isinstance(of, inspect.Metadata):
+            of = of.type
+        self.optional = isinstance(of, inspect.UnionType)
+        if isinstance(of, inspect.UnionType):
+            (of,) = (option for option in of.types if not isinstance(option, inspect.NoneType))
+            of = of.type if isinstance(of, inspect.Metadata) else of
+        self.type = of
+        self.is_size = isinstance(of, inspect.IntType) and name.endswith(("_bytes", "bytes_max"))
+
+    def read(self, text: str, tag: Tag | None) -> object:
+        """Turn a text into the value.
+
+        Args:
+            tag: What the source takes the text for; None if it knows texts only.
+
+        Raises:
+            ValueError: It is none; `expected` says what would be right.
+        """
+        if text in ("", "null", "~") and tag in ("null", None):
+            if self.optional:
+                return None
+            raise ValueError("empty")
+        match self.type:
+            case inspect.IntType():
+                return self._within(_read_size(text) if self.is_size else _read_whole(text, tag))
+            case inspect.FloatType():
+                return self._within(_read_duration(text))
+            case inspect.LiteralType(values=words):
+                if text not in words:
+                    raise ValueError(text)
+                return text
+            case inspect.StrType(min_length=shortest, max_length=longest):
+                fits = (shortest or 0) <= len(text) <= (longest or len(text))
+                if tag not in ("str", None) or not fits or not text.isprintable():
+                    raise ValueError(text)
+                return text
+        raise TypeError(f"no way to read a {self.type}")
+
+    @property
+    def expected(self) -> str:
+        """What would be right, as the rest of a sentence that begins with `must be`."""
+        match self.type:
+            case inspect.IntType(ge=int(low), le=int(high)) if self.is_size:
+                phrase = f"a size from {write_size(low)} to {write_size(high)}, such as 1MiB, or a number of bytes"
+            case inspect.IntType(ge=low, le=high):
+                phrase = f"a whole number from {low} to {high}"
+            case inspect.FloatType(ge=float(low), le=float(high)):
+                bounds = f"from {write_duration(low)} to {write_duration(high)}"
+                phrase = f"a duration {bounds}, such as 250ms or 10m, or a number of seconds"
+            case inspect.LiteralType(values=words):
+                phrase = f"one of {', '.join(map(str, words))}"
+            case inspect.StrType(min_length=shortest, max_length=longest):
+                length = f"{shortest} to {longest} printable characters"
+                phrase = f"a text of {length} (in quotes, if it looks like a number or such)"
+            case _:
+                raise TypeError(f"no words for a {self.type}")
+        return f"{phrase}, or null" if self.optional else phrase
+
+    @property
+    def spelling(self) -> str | None:
+        """The pattern of the texts with a unit that are read beside plain numbers, if there are any."""
+        if self.is_size:
+            return f"^{SIZE_PATTERN}$"
+        return f"^{DURATION_PATTERN}$" if isinstance(self.type, inspect.FloatType) else None
+
+    def write(self, value: object) -> str:
+        """Turn a value into a text that YAML and `read` take for the same value."""
+        if value is None:
+            return "null"
+        if isinstance(value, int) and self.is_size:
+            return write_size(value)
+        if isinstance(value, float):
+            return write_duration(value)
+        return str(value) if isinstance(self.type, inspect.LiteralType) else json.dumps(value, ensure_ascii=False)
+
+    def _within(self, value: float) -> float:
+        of = self.type
+        assert isinstance(of, inspect.IntType | inspect.FloatType)
+        if (of.ge is not None and value < of.ge) or (of.le is not None and value > of.le):
+            raise ValueError(value)
+        return value
+
+
+def write_size(size_bytes: int) -> str:
+    """Spell a size with the largest binary unit that divides it."""
+    for unit, factor in SIZE_UNITS.items():
+        if unit.endswith("iB") and size_bytes and size_bytes % factor == 0:
+            return f"{size_bytes // factor}{unit}"
+    return str(size_bytes)
+
+
+def write_duration(duration_s: float) -> str:
+    """Spell a duration as `1h30m` or `250ms`; read again, it is the same number."""
+    left = Decimal(repr(float(duration_s)))
+    parts = []
+    for unit, factor in DURATION_UNITS.items():
+        count = left / factor if unit == "ms" else left // factor
+        if count:
+            parts.append(f"{count.normalize():f}{unit}")
+            left -= count * factor
+    return "".join(parts) or "0s"
+
+
+def _read_whole(text: str, tag: Tag | None) -> int:
+    # YAML and JSON take "8080" in quotes for a text, and so does an editor with our schema.
+    if tag == "str" or not re.fullmatch(WHOLE_PATTERN, text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _read_size(text: str) -> int:
+    if re.fullmatch(WHOLE_PATTERN, text):
+        return int(text)
+    match = re.fullmatch(SIZE_PATTERN, text)
+    if match is None:
+        raise ValueError(text)
+    size = Decimal(match[1]) * SIZE_UNITS[match[2]]
+    if size != int(size):
+        raise ValueError(text)
+    return int(size)
+
+
+def _read_duration(text: str) -> float:
+    if _PLAIN_NUMBER.fullmatch(text):
+        return float(text)
+    match = re.fullmatch(DURATION_PATTERN, text)
+    if match is None:
+        raise ValueError(text)
+    counts = zip(match.groups(), DURATION_UNITS.values(), strict=True)
+    return float(sum((Decimal(count) * factor for count, factor in counts if count is not None), Decimal(0)))
