@@ -1,1 +1,36 @@
+"""A job queue that needs nothing beside itself.
+
+One process holds a bounded queue, a pool of workers and a status map with TTL.
+Jobs are submitted in-process or over HTTP, and what becomes of each can be read.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobqueue.app import JobHandle, JobQueue
+    from jobqueue.context import JobContext
+    from jobqueue.core.job import JobState
+    from jobqueue.errors import JobQueueError, Reject, Retry
+
+__all__ = ["JobContext", "JobHandle", "JobQueue", "JobQueueError", "JobState", "Reject", "Retry", "__version__"]
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "JobContext": "jobqueue.context",
+    "JobHandle": "jobqueue.app",
+    "JobQueue": "jobqueue.app",
+    "JobQueueError": "jobqueue.errors",
+    "JobState": "jobqueue.core.job",
+    "Reject": "jobqueue.errors",
+    "Retry": "jobqueue.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for: the fleet and a handler's process need no server."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'jobqueue' has no attribute {name!r}")
+    return getattr(import_module(home), name)

@@ -113,7 +113,7 @@ class JobFailed(JobQueueError):
         self.message = message
 
 
-class Retry(Exception):  # noqa: N818 - a handler's signal, named as users write it: `raise Retry(5)`
+class Retry(Exception):
     """Raised by a handler: this attempt failed; try again after `after_s` seconds, if attempts are left."""
 
     def __init__(self, after_s: float | None = None, message: str = "the handler asked for a retry") -> None:
@@ -122,7 +122,7 @@ class Retry(Exception):  # noqa: N818 - a handler's signal, named as users write
         self.message = message
 
 
-class Reject(Exception):  # noqa: N818 - a handler's signal, as `Retry`
+class Reject(Exception):
     """Raised by a handler: the job can't succeed, however often it is tried."""
 
     def __init__(self, message: str = "the handler rejected the job") -> None:

@@ -51,11 +51,11 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ttl_s: PositiveSeconds | None = None
 
 
-class BadResult(Exception):  # noqa: N818 - named as its error code
+class BadResult(Exception):
     """A handler returned what JSON can't say."""
 
 
-class ResultTooLarge(Exception):  # noqa: N818 - named as its error code
+class ResultTooLarge(Exception):
     """A handler returned more bytes than a result may have."""
 
 

@@ -1,0 +1,142 @@
+"""Runs one attempt of a job, wherever its handler belongs: on the loop, in a thread, in a process.
+
+Whatever the handler does comes back as a verdict; nothing that it raises gets past here,
+except a cancellation, which belongs to the worker. Leases and queues are not its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from jobqueue.context import JobContext
+from jobqueue.core.job import ErrorCode, Failure, Progress, StoredFile, Success
+from jobqueue.errors import StaleLease
+from jobqueue.handlers import encode_result, failure_of
+from jobqueue.runtime.call import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.backend.base import Backend
+    from jobqueue.core.job import Job, Lease
+    from jobqueue.handlers import Handler, Registry
+
+
+class Offload(Protocol):
+    """A pool of threads or processes: runs a blocking call, and ends it when its awaiter is cancelled."""
+
+    async def run(
+        self, call: Call, *, on_progress: Callable[[float, str | None], None]
+    ) -> Success | Failure: ...
+
+
+class Executor:
+    """Args:
+    pools: The offload of each lane, by name (`thread`, `process`).
+    folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        backend: Backend,
+        pools: dict[str, Offload],
+        folder_of: Callable[[Job], Path],
+        result_bytes_max: int,
+    ) -> None:
+        self._registry = registry
+        self._backend = backend
+        self._pools = pools
+        self._folder_of = folder_of
+        self._result_bytes_max = result_bytes_max
+
+    async def run(self, lease: Lease) -> Success | Failure:
+        """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
+        handler = self._registry.get(lease.job.spec.type)
+        reporter = _Reporter(self._backend, lease)
+        if handler.run_in == "loop":
+            verdict = await self._run_here(handler, lease, reporter)
+        else:
+            call = self._call(handler, lease)
+            verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
+        await reporter.flush()
+        return verdict
+
+    async def _run_here(self, handler: Handler, lease: Lease, reporter: _Reporter) -> Success | Failure:
+        job = lease.job
+        files = job.upload.files if job.upload is not None else {}
+        context = JobContext(
+            job_id=job.id,
+            attempt=lease.attempt,
+            group=job.spec.group,
+            files={name: Path(file.path) for name, file in files.items()},
+            folder=lambda: _made(self._folder_of(job)),
+            on_progress=reporter.tell,
+        )
+        try:
+            kwargs = handler.kwargs(job.args)
+            result = await (handler.func(context, **kwargs) if handler.wants_context else handler.func(**kwargs))
+            written = context.written_result()
+            return Success(
+                encode_result(result, bytes_max=self._result_bytes_max),
+                StoredFile(*written) if written is not None else None,
+            )
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # The handler awaited something that somebody else cancelled: its error, not ours.
+            return Failure(ErrorCode.HANDLER_ERROR, f"the handler raised {error!r}")
+        except BaseException as error:
+            # SystemExit and KeyboardInterrupt too: from a task they would end the whole loop.
+            return failure_of(error)
+
+    def _call(self, handler: Handler, lease: Lease) -> Call:
+        job = lease.job
+        files = job.upload.files if job.upload is not None else {}
+        return Call(
+            func=handler.func,
+            kwargs=handler.kwargs(job.args),
+            wants_context=handler.wants_context,
+            job_id=job.id,
+            attempt=lease.attempt,
+            group=job.spec.group,
+            files={name: file.path for name, file in files.items()},
+            folder=str(self._folder_of(job)),
+            result_bytes_max=self._result_bytes_max,
+        )
+
+
+class _Reporter:
+    """Passes an attempt's progress on to the backend: the latest, and one report at a time.
+
+    A handler may report in a tight loop; what was overtaken before it could be sent is dropped.
+    """
+
+    def __init__(self, backend: Backend, lease: Lease) -> None:
+        self._backend = backend
+        self._lease = lease
+        self._latest: Progress | None = None
+        self._sending: asyncio.Task[None] | None = None
+
+    def tell(self, fraction: float, note: str | None) -> None:
+        self._latest = Progress(fraction, note)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.get_running_loop().create_task(self.flush())
+
+    async def flush(self) -> None:
+        """Send the latest progress, so that it stands before the verdict."""
+        while self._latest is not None:
+            progress, self._latest = self._latest, None
+            try:
+                await self._backend.report(self._lease.job.id, self._lease.attempt, progress)
+            except StaleLease:
+                return  # the attempt is over for the backend: nobody looks at its progress any more
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,224 @@
+"""The workers of one queue, and the supervisor that keeps them at strength.
+
+Rules:
+
+1. A worker is one task; it leases one job, runs it, delivers the verdict and ends. Then a
+   new task takes its place. So nothing that a handler leaves behind in its task (context
+   variables, a cancellation, a broken cancel scope) reaches the next job.
+2. However a task ends, its place is filled again: at once, and with a growing pause only
+   while one crash follows the other.
+3. A task that was told to stop and doesn't is abandoned: it keeps running, watched and
+   counted, but its place, its job and its verdict are no longer its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING
+
+from jobqueue.core.events import LeaseLost, StopRequested
+from jobqueue.core.job import ErrorCode, Failure
+from jobqueue.errors import StaleLease
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from jobqueue.backend.base import Backend
+    from jobqueue.core.events import Event
+    from jobqueue.core.job import JobId, Lease, Success
+    from jobqueue.runtime.executor import Executor
+
+log = event_logger(__name__)
+
+CRASH_PAUSE_S_BASE = 0.05
+CRASH_PAUSE_S_MAX = 5.0
+ABANDONED_MIN = 100
+
+
+class _Worker:
+    """One task of the pool, and what it holds."""
+
+    __slots__ = ("abandoned", "lease", "stopping", "task")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.lease: Lease | None = None
+        self.stopping = False
+        self.abandoned = False
+
+
+class WorkerPool:
+    """Args:
+    queue: The queue whose jobs these workers run.
+    size: How many of them, so how many jobs at once.
+    """
+
+    def __init__(self, queue: str, size: int, *, backend: Backend, executor: Executor) -> None:
+        self.queue = queue
+        self.size = size
+        self._backend = backend
+        self._executor = executor
+        self._workers: set[_Worker] = set()
+        self._abandoned: set[_Worker] = set()
+        self._by_job: dict[JobId, _Worker] = {}
+        self._pauses: set[asyncio.TimerHandle] = set()
+        self._crash_reports: set[asyncio.Task[None]] = set()
+        self._crashes = 0
+        self._open = False
+
+    @property
+    def strength(self) -> int:
+        """How many workers there are now; `size`, but for the pause in a crash loop."""
+        return len(self._workers)
+
+    @property
+    def abandoned(self) -> int:
+        """How many handlers were told to stop, didn't, and are running still."""
+        return len(self._abandoned)
+
+    def start(self) -> None:
+        self._open = True
+        for _ in range(self.size):
+            self._hire()
+
+    async def close(self) -> None:
+        """Cancel every worker and wait until those that obey have ended."""
+        self._open = False
+        for pause in self._pauses:
+            pause.cancel()
+        tasks = [worker.task for worker in self._workers | self._abandoned if worker.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            # Bounded: a handler that swallows its cancellation must not keep the program from ending.
+            await asyncio.wait(tasks, timeout=1.0)
+
+    def on_fact(self, fact: Event) -> None:
+        """Do what the engine's facts demand of the workers."""
+        if isinstance(fact, StopRequested):
+            worker = self._holder(fact.job.id, fact.attempt)
+            if worker is not None and worker.task is not None:
+                worker.stopping = True
+                worker.task.cancel()
+        elif isinstance(fact, LeaseLost):
+            worker = self._holder(fact.job.id, fact.attempt)
+            if worker is not None:
+                self._abandon(worker, fact.job.id)
+
+    # -- one worker
+
+    async def _serve(self, worker: _Worker) -> None:
+        lease = worker.lease = await self._backend.lease(self.queue)
+        self._by_job[lease.job.id] = worker
+        try:
+            verdict = await self._executor.run(lease)
+        except asyncio.CancelledError:
+            if not worker.stopping:
+                raise
+            # The engine knows why it asked for the stop, and concludes accordingly.
+            verdict = Failure(ErrorCode.TIMED_OUT, "the attempt was stopped")
+        await self._deliver(worker, lease, verdict)
+
+    async def _deliver(self, worker: _Worker, lease: Lease, verdict: Success | Failure) -> None:
+        job_id = lease.job.id
+        if isinstance(verdict, Failure) and verdict.traceback is not None:
+            log.warning(
+                "attempt.failed",
+                job_id=job_id,
+                type=lease.job.spec.type,
+                attempt=lease.attempt,
+                code=verdict.code,
+                message=verdict.message,
+                traceback=verdict.traceback,
+            )
+        self._release(worker)
+        try:
+            if isinstance(verdict, Failure):
+                await self._backend.nack(job_id, lease.attempt, verdict)
+            else:
+                await self._backend.ack(job_id, lease.attempt, verdict)
+        except StaleLease:
+            log.warning("attempt.late", job_id=job_id, attempt=lease.attempt)
+
+    # -- the supervisor
+
+    def _hire(self) -> None:
+        if not self._open:
+            return
+        worker = _Worker()
+        worker.task = asyncio.get_running_loop().create_task(self._serve(worker), name=f"worker:{self.queue}")
+        self._workers.add(worker)
+        worker.task.add_done_callback(lambda task: self._on_end(worker, task))
+
+    def _on_end(self, worker: _Worker, task: asyncio.Task[None]) -> None:
+        if worker.abandoned:
+            self._abandoned.discard(worker)
+            if not task.cancelled():
+                task.exception()  # retrieved: it was its own affair
+            return
+        self._workers.discard(worker)
+        crashed = task.cancelled() or task.exception() is not None
+        if not crashed:
+            self._crashes = 0
+            self._hire()
+        elif self._open:
+            self._replace_crashed(worker, task)
+
+    def _replace_crashed(self, worker: _Worker, task: asyncio.Task[None]) -> None:
+        self._crashes += 1
+        error = None if task.cancelled() else task.exception()
+        detail = "its task was cancelled" if error is None else repr(error)
+        lease = worker.lease
+        log.error("worker.crashed", queue=self.queue, job_id=lease.job.id if lease else None, error=detail)
+        if lease is not None:
+            self._release(worker)
+            report = asyncio.get_running_loop().create_task(self._report_crash(lease, detail))
+            self._crash_reports.add(report)
+            report.add_done_callback(self._crash_reports.discard)
+        if self._crashes == 1:
+            self._hire()
+            return
+        pause_s = min(CRASH_PAUSE_S_MAX, CRASH_PAUSE_S_BASE * 2.0 ** min(self._crashes - 2, 10))
+        handle: asyncio.TimerHandle | None = None
+
+        def resume() -> None:
+            assert handle is not None
+            self._pauses.discard(handle)
+            self._hire()
+
+        handle = asyncio.get_running_loop().call_later(pause_s, resume)
+        self._pauses.add(handle)
+
+    async def _report_crash(self, lease: Lease, detail: str) -> None:
+        failure = Failure(ErrorCode.WORKER_CRASHED, f"the worker died while it ran the job: {detail}")
+        try:
+            await self._backend.nack(lease.job.id, lease.attempt, failure)
+        except StaleLease:
+            log.warning("attempt.late", job_id=lease.job.id, attempt=lease.attempt)
+
+    def _abandon(self, worker: _Worker, job_id: JobId) -> None:
+        """Give a stuck task's place to a new one."""
+        stack = io.StringIO()
+        if worker.task is not None:
+            worker.task.print_stack(limit=10, file=stack)
+        log.error("worker.stuck", queue=self.queue, job_id=job_id, stack=stack.getvalue())
+        self._release(worker)
+        worker.abandoned = True
+        self._workers.discard(worker)
+        self._abandoned.add(worker)
+        if len(self._abandoned) > max(ABANDONED_MIN, self.size):
+            # Each one holds memory for good; past the bound a smaller pool is the lesser evil.
+            log.error("worker.not_replaced", queue=self.queue, abandoned=len(self._abandoned))
+            return
+        self._hire()
+
+    def _holder(self, job_id: JobId, attempt: int) -> _Worker | None:
+        worker = self._by_job.get(job_id)
+        return worker if worker is not None and worker.lease is not None and worker.lease.attempt == attempt else None
+
+    def _release(self, worker: _Worker) -> None:
+        """Take the job off a worker: its lease is over, whatever the task does next."""
+        if worker.lease is not None:
+            if self._by_job.get(worker.lease.job.id) is worker:
+                del self._by_job[worker.lease.job.id]
+            worker.lease = None

@@ -1,0 +1,152 @@
+"""For tests, jobqueue's own and its users': a virtual clock, an inline mode, a recorder of facts.
+
+Nothing in the package imports this.
+
+    @virtual_time
+    async def test_a_slow_job_times_out() -> None:
+        async with queue:
+            job = await queue.submit("slow")
+            assert (await job.wait()).state is JobState.FAILED   # an hour later, at once
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import selectors
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from jobqueue.app import JobQueue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+
+    from jobqueue.backend.base import Backend
+    from jobqueue.core.events import Event
+    from jobqueue.core.job import Job, StoredFile
+    from jobqueue.handlers import Submission
+
+P = ParamSpec("P")
+T = TypeVar("T")
+E = TypeVar("E", bound="Event")
+
+STALL_S = 10.0
+
+
+class ManualClock:
+    """A clock that stands still until it is told to go on: `now` for anything that takes one as an argument."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> float:
+        """Go on by so much, and return the new now. Raises ValueError for a step back."""
+        if seconds < 0:
+            raise ValueError(f"a clock does not go back, got {seconds}")
+        self.now += seconds
+        return self.now
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time jumps to the next timer whenever nothing else is left to do.
+
+    So an hour's sleep takes no time, and every run sees the same times. Threads, processes and
+    sockets run in real time and are waited for only when no timer is set: keep them out.
+    """
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        return self._now
+
+    def jump(self, seconds: float) -> None:
+        self._now += seconds
+
+
+class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc, valid-type] # an alias chosen by the platform
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is not None:
+            self._loop.jump(timeout)
+            return []
+        ready = super().select(STALL_S)
+        if not ready:
+            raise RuntimeError(f"every task waits, no timer is set, and nothing came from outside for {STALL_S} s")
+        return ready
+
+
+def virtual_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """Make an async test run on a `VirtualLoop`; for any test runner, since what is left is a plain function."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(test(*args, **kwargs))
+
+    return run
+
+
+class EventRecorder:
+    """Keeps every fact that a backend reports, and lets a test wait for one.
+
+    A fact carries the live record, so look at a job's state at once, or by `queue.job(id).status()`.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.facts: list[Event] = []
+        self._changed = asyncio.Event()
+        self._stop = backend.subscribe(self._on_fact)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """Return the facts of one kind, in order."""
+        return [fact for fact in self.facts if isinstance(fact, kind)]
+
+    async def wait_for(self, kind: type[E], *, count: int = 1) -> list[E]:
+        """Wait until there are `count` facts of one kind; return them all."""
+        while len(found := self.of(kind)) < count:
+            self._changed.clear()
+            await self._changed.wait()
+        return found
+
+    def close(self) -> None:
+        """Record no more."""
+        self._stop()
+
+    def _on_fact(self, fact: Event) -> None:
+        self.facts.append(fact)
+        self._changed.set()
+
+
+@asynccontextmanager
+async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
+    """Run a queue so that each submission returns only when its job is over.
+
+    For tests of the code that submits: no waiting, no polling, and a job's outcome can be
+    asserted on the next line. Jobs run as they do in service, offloads and timeouts included.
+    """
+
+    async def accept(
+        submission: Submission, *, folder: str | None = None, files: dict[str, StoredFile] | None = None
+    ) -> Job:
+        job = await accept_only(submission, folder=folder, files=files)
+        return await queue.backend.wait(job.id)
+
+    accept_only: Callable[..., Awaitable[Job]] = queue.accept
+    queue.accept = accept  # type: ignore[method-assign]
+    try:
+        async with queue:
+            yield queue
+    finally:
+        del queue.accept

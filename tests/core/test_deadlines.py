@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueue.core.deadlines import Deadlines
+
+
+def drain(deadlines: Deadlines[str], now: float) -> list[str]:
+    out = []
+    while (key := deadlines.pop_due(now)) is not None:
+        out.append(key)
+    return out
+
+
+def test_keys_come_out_when_due_and_in_that_order() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.set("late", 3.0)
+    deadlines.set("early", 1.0)
+    deadlines.set("middle", 2.0)
+    assert drain(deadlines, 0.9) == []
+    assert drain(deadlines, 2.0) == ["early", "middle"]
+    assert drain(deadlines, 9.0) == ["late"]
+
+
+def test_equal_due_times_come_out_in_the_order_they_were_set() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    for key in "cab":
+        deadlines.set(key, 1.0)
+    assert drain(deadlines, 1.0) == ["c", "a", "b"]
+
+
+def test_setting_a_key_again_replaces_its_due_time() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.set("a", 1.0)
+    deadlines.set("a", 5.0)
+    assert len(deadlines) == 1
+    assert deadlines.next_at() == 5.0
+    assert drain(deadlines, 4.9) == []
+    assert drain(deadlines, 5.0) == ["a"]
+
+
+def test_a_discarded_key_is_never_due() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.set("a", 1.0)
+    deadlines.set("b", 2.0)
+    deadlines.discard("a")
+    deadlines.discard("unknown")
+    assert "a" not in deadlines
+    assert deadlines.next_at() == 2.0
+    assert drain(deadlines, 9.0) == ["b"]
+    assert deadlines.next_at() is None
+
+
+def test_the_first_key_can_be_looked_at_without_taking_it() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    with pytest.raises(IndexError):
+        deadlines.first()
+    deadlines.set("a", 2.0)
+    deadlines.set("gone", 1.0)
+    deadlines.discard("gone")
+    assert deadlines.first() == "a"
+    assert len(deadlines) == 1
+
+
+def test_discarded_entries_do_not_pile_up() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    deadlines.set(-1, 1e9)
+    for key in range(10_000):
+        deadlines.set(key, float(key))
+        deadlines.discard(key)
+    assert len(deadlines._heap) < 200
+
+
+def test_setting_one_key_over_and_over_does_not_pile_up() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    for at in range(10_000):
+        deadlines.set("a", float(at))
+    assert len(deadlines._heap) < 200
+    assert drain(deadlines, 1e9) == ["a"]
+
+
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.integers(0, 5), st.integers(0, 20)),
+        st.tuples(st.just("discard"), st.integers(0, 5), st.just(0)),
+        st.tuples(st.just("pop"), st.just(0), st.integers(0, 20)),
+    )
+)
+
+
+@given(operations)
+def test_the_heap_agrees_with_a_plain_dict(steps: list[tuple[str, int, int]]) -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    model: dict[int, int] = {}
+    for step, key, at in steps:
+        if step == "set":
+            deadlines.set(key, at)
+            model.pop(key, None)
+            model[key] = at
+        elif step == "discard":
+            deadlines.discard(key)
+            model.pop(key, None)
+        else:
+            due = [k for k, v in model.items() if v <= at]
+            expected = min(due, key=lambda k: model[k]) if due else None
+            assert deadlines.pop_due(at) == expected
+            if expected is not None:
+                del model[expected]
+        assert deadlines.next_at() == min(model.values(), default=None)
+        assert len(deadlines) == len(model)

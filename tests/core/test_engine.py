@@ -1,0 +1,643 @@
+from __future__ import annotations
+
+import pytest
+
+from jobqueue.core.engine import LEASE_GRACE_S, MESSAGE_LENGTH_MAX, TICK_WORK_MAX
+from jobqueue.core.events import BackedOff, Ended, Evicted, LeaseLost, Ready, Started, StopRequested, Withdrawn
+from jobqueue.core.job import MOVES, TERMINAL, ErrorCode, Failure, JobState, Progress, StopReason, Success
+from jobqueue.core.statuses import StatusBounds
+from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
+from tests.core.making import CRASHED, FAILED, Driver, make_engine
+
+# -- a job's way
+
+
+def test_a_job_that_was_accepted_is_readable_at_once() -> None:
+    driver = Driver()
+    job = driver.submit()
+    assert driver.engine.get(job.id) is job
+    assert job.state is JobState.QUEUED
+    assert driver.of(Ready)
+
+
+def test_a_job_succeeds_with_its_result() -> None:
+    driver = Driver()
+    job = driver.submit()
+    driver.now += 2
+    attempt = driver.lease(job)
+    assert (job.state, job.started_at, attempt) == (JobState.RUNNING, 1002.0, 1)
+    driver.now += 3
+    driver.ack(job, attempt, Success(b'{"a":1}'))
+    assert (job.state, job.result, job.finished_at) == (JobState.SUCCEEDED, b'{"a":1}', 1005.0)
+    assert driver.of(Ended)
+
+
+def test_a_job_fails_with_its_error() -> None:
+    driver = Driver()
+    job = driver.submit()
+    driver.nack(job, driver.lease(job))
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert (job.error.code, job.error.message) == (ErrorCode.HANDLER_ERROR, "boom")
+
+
+def test_an_error_message_is_cut_to_its_bound() -> None:
+    driver = Driver()
+    job = driver.submit()
+    driver.nack(job, driver.lease(job), Failure(ErrorCode.HANDLER_ERROR, "x" * 5000))
+    assert job.error is not None
+    assert len(job.error.message) == MESSAGE_LENGTH_MAX
+
+
+def test_no_state_moves_where_the_table_has_no_edge() -> None:
+    job = Driver().submit()
+    for state in TERMINAL:
+        assert not MOVES[state]
+    with pytest.raises(ValueError, match="can't move from queued to succeeded"):
+        job.move(JobState.SUCCEEDED)
+    assert job.state is JobState.QUEUED
+
+
+def test_every_visible_change_raises_the_version() -> None:
+    driver = Driver()
+    job = driver.submit(timeout_s=60)
+    versions = [job.version]
+    attempt = driver.lease(job)
+    versions.append(job.version)
+    driver.engine.report(job.id, attempt=attempt, progress=Progress(0.5))
+    versions.append(job.version)
+    driver.cancel(job)
+    versions.append(job.version)
+    driver.nack(job, attempt)
+    versions.append(job.version)
+    assert versions == sorted(set(versions))
+
+
+def test_progress_is_kept_and_starts_over_with_each_attempt() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    driver.engine.report(job.id, attempt=driver.lease(job), progress=Progress(0.5, "half"))
+    assert job.progress == Progress(0.5, "half")
+    driver.nack(job, 1, CRASHED)
+    driver.lease(job)
+    assert job.progress is None
+
+
+# -- leases and fencing
+
+
+def test_a_late_ack_cannot_overwrite_the_newer_attempt() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    old = driver.lease(job)
+    driver.nack(job, old, CRASHED)
+    new = driver.lease(job)
+    assert (old, new) == (1, 2)
+    with pytest.raises(StaleLease):
+        driver.ack(job, old, Success(b'"late"'))
+    driver.ack(job, new, Success(b'"new"'))
+    assert job.result == b'"new"'
+
+
+def test_a_second_verdict_bounces() -> None:
+    driver = Driver()
+    job = driver.done()
+    with pytest.raises(StaleLease):
+        driver.nack(job, 1)
+    with pytest.raises(StaleLease):
+        driver.engine.report(job.id, attempt=1, progress=Progress(0.1))
+    assert job.state is JobState.SUCCEEDED
+
+
+def test_a_verdict_on_an_unknown_job_bounces() -> None:
+    driver = Driver()
+    job = driver.done()
+    driver.engine.delete(job.id)
+    with pytest.raises(StaleLease):
+        driver.ack(job, 1)
+
+
+def test_a_running_job_is_not_leased_twice() -> None:
+    driver = Driver()
+    job = driver.submit()
+    assert driver.try_lease(job)
+    assert not driver.try_lease(job)
+    assert len(driver.of(Started)) == 1
+
+
+def test_a_timeout_asks_for_a_stop_and_the_verdict_that_follows_is_timed_out() -> None:
+    driver = Driver()
+    job = driver.submit(timeout_s=5)
+    attempt = driver.lease(job)
+    driver.advance(4.9)
+    assert not driver.of(StopRequested)
+    driver.advance(0.1)
+    assert driver.of(StopRequested)
+    assert job.stopping is StopReason.TIMED_OUT
+    driver.nack(job, attempt)
+    assert job.error is not None
+    assert job.error.code is ErrorCode.TIMED_OUT
+    assert "5 s" in job.error.message
+
+
+def test_a_success_after_the_timeout_is_no_success() -> None:
+    driver = Driver()
+    job = driver.submit(timeout_s=5)
+    attempt = driver.lease(job)
+    driver.advance(5.5)
+    driver.ack(job, attempt)
+    assert job.state is JobState.FAILED
+    assert job.result is None
+
+
+def test_an_attempt_that_ignores_its_stop_loses_its_lease_after_the_grace() -> None:
+    driver = Driver()
+    job = driver.submit(timeout_s=5)
+    attempt = driver.lease(job)
+    driver.advance(5 + LEASE_GRACE_S - 0.01)
+    assert job.state is JobState.RUNNING
+    driver.advance(0.01)
+    assert driver.of(LeaseLost)
+    assert job.state is JobState.FAILED
+    with pytest.raises(StaleLease):
+        driver.ack(job, attempt)
+
+
+def test_a_job_without_a_timeout_runs_as_long_as_it_likes() -> None:
+    driver = Driver()
+    job = driver.submit()
+    attempt = driver.lease(job)
+    driver.advance(1e6)
+    driver.ack(job, attempt)
+    assert job.state is JobState.SUCCEEDED
+
+
+# -- attempts
+
+
+def test_a_failed_attempt_waits_for_its_backoff_and_runs_again() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    driver.nack(job, driver.lease(job))
+    assert job.state is JobState.DELAYED
+    assert driver.of(BackedOff)
+    assert driver.now <= job.run_at <= driver.now + 1.0
+    driver.advance(1.0)
+    assert job.state is JobState.QUEUED
+    driver.ack(job, driver.lease(job))
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
+
+
+def test_a_handler_may_set_the_wait_before_the_next_attempt() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    driver.nack(job, driver.lease(job), Failure(ErrorCode.HANDLER_ERROR, "later", retry_after_s=30))
+    assert job.run_at == driver.now + 30
+
+
+def test_a_job_never_runs_more_often_than_attempts_max() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=3)
+    for attempt in (1, 2, 3):
+        assert driver.lease(job) == attempt
+        driver.nack(job, attempt)
+        driver.advance(60)
+    assert job.state is JobState.FAILED
+    assert not driver.try_lease(job)
+
+
+def test_a_final_failure_ends_the_job_whatever_attempts_are_left() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=5)
+    driver.nack(job, driver.lease(job), Failure(ErrorCode.REJECTED, "no", final=True))
+    assert job.state is JobState.FAILED
+
+
+def test_a_job_whose_worker_died_goes_back_to_the_front_without_a_backoff() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    driver.nack(job, driver.lease(job), CRASHED)
+    assert job.state is JobState.QUEUED
+    assert driver.of(Ready)[-1].front  # type: ignore[attr-defined]
+
+
+def test_a_timed_out_attempt_counts_and_the_next_one_may_succeed() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2, timeout_s=1)
+    driver.lease(job)
+    driver.advance(1 + LEASE_GRACE_S)
+    driver.advance(1.0)
+    driver.ack(job, driver.lease(job))
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
+
+
+# -- capacity
+
+
+def test_a_full_queue_refuses_and_keeps_nothing() -> None:
+    driver = Driver(capacity=2)
+    driver.submit()
+    driver.submit()
+    with pytest.raises(QueueFull) as refusal:
+        driver.submit()
+    assert refusal.value.retry_after_s > 0
+    assert len(driver.engine.statuses) == 2
+    assert driver.engine.ledgers["default"].refused_total == 1
+    assert driver.submit(queue="other")
+
+
+def test_delayed_queued_and_running_jobs_all_hold_a_seat() -> None:
+    driver = Driver(capacity=3)
+    driver.submit(delay_s=60)
+    driver.submit()
+    driver.lease(driver.submit())
+    with pytest.raises(QueueFull):
+        driver.submit()
+
+
+def test_a_retry_keeps_its_seat() -> None:
+    driver = Driver(capacity=1)
+    job = driver.submit(attempts_max=2)
+    driver.nack(job, driver.lease(job))
+    with pytest.raises(QueueFull):
+        driver.submit()
+    driver.advance(1)
+    driver.ack(job, driver.lease(job))
+    assert driver.submit()
+
+
+@pytest.mark.parametrize("ending", ["ack", "cancel", "expire"])
+def test_every_end_frees_the_seat(ending: str) -> None:
+    driver = Driver(capacity=1)
+    job = driver.submit(start_by_s=5)
+    if ending == "ack":
+        driver.ack(job, driver.lease(job))
+    elif ending == "cancel":
+        driver.cancel(job)
+    else:
+        driver.advance(5)
+    assert driver.submit()
+
+
+# -- delay and start-by
+
+
+def test_a_delayed_job_becomes_ready_at_its_time() -> None:
+    driver = Driver()
+    job = driver.submit(delay_s=10)
+    assert job.state is JobState.DELAYED
+    assert not driver.try_lease(job)
+    driver.advance(9.9)
+    assert job.state is JobState.DELAYED
+    driver.advance(0.1)
+    assert job.state is JobState.QUEUED
+    assert driver.of(Ready)
+
+
+def test_a_job_not_started_by_its_deadline_expires() -> None:
+    driver = Driver()
+    job = driver.submit(start_by_s=5)
+    driver.advance(4.9)
+    assert job.state is JobState.QUEUED
+    driver.advance(0.1)
+    assert job.state is JobState.EXPIRED
+    assert driver.of(Withdrawn)
+
+
+def test_start_by_is_judged_again_at_the_lease() -> None:
+    driver = Driver()
+    job = driver.submit(start_by_s=5)
+    driver.now += 5  # the timer has not come round yet
+    assert not driver.try_lease(job)
+    assert job.state is JobState.EXPIRED
+
+
+def test_a_job_started_in_time_does_not_expire_between_its_attempts() -> None:
+    driver = Driver()
+    job = driver.submit(start_by_s=5, attempts_max=2)
+    attempt = driver.lease(job)
+    driver.advance(10)
+    driver.nack(job, attempt)
+    driver.advance(1)
+    driver.ack(job, driver.lease(job))
+    assert job.state is JobState.SUCCEEDED
+
+
+def test_a_delayed_job_whose_start_by_comes_with_its_run_at_expires_once_ready() -> None:
+    driver = Driver()
+    job = driver.submit(delay_s=3, start_by_s=3)
+    driver.advance(3)
+    assert job.state is JobState.EXPIRED
+
+
+# -- cancel and delete
+
+
+def test_a_waiting_job_is_cancelled_at_once() -> None:
+    driver = Driver()
+    for job in (driver.submit(), driver.submit(delay_s=10)):
+        driver.cancel(job)
+        assert job.state is JobState.CANCELLED
+        assert not driver.try_lease(job)
+
+
+def test_a_running_job_is_cancelled_once_its_handler_has_stopped() -> None:
+    driver = Driver()
+    job = driver.submit()
+    attempt = driver.lease(job)
+    driver.cancel(job)
+    assert (job.state, job.stopping) == (JobState.RUNNING, StopReason.CANCELLED)
+    driver.cancel(job)
+    assert len(driver.of(StopRequested)) == 1
+    driver.nack(job, attempt)
+    assert job.state is JobState.CANCELLED
+
+
+def test_a_success_that_overtakes_the_cancel_stands() -> None:
+    driver = Driver()
+    job = driver.submit()
+    attempt = driver.lease(job)
+    driver.cancel(job)
+    driver.ack(job, attempt)
+    assert job.state is JobState.SUCCEEDED
+
+
+def test_a_handler_that_ignores_the_cancel_does_not_keep_its_job_alive() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=3)
+    driver.lease(job)
+    driver.cancel(job)
+    driver.advance(LEASE_GRACE_S)
+    assert job.state is JobState.CANCELLED
+
+
+def test_a_job_that_is_over_can_not_be_cancelled() -> None:
+    driver = Driver()
+    job = driver.done()
+    with pytest.raises(WrongState, match="succeeded") as error:
+        driver.cancel(job)
+    assert error.value.state == "succeeded"
+
+
+def test_a_terminal_record_can_be_deleted_and_its_id_is_gone_then() -> None:
+    driver = Driver()
+    job = driver.done()
+    driver.engine.delete(job.id)
+    with pytest.raises(JobGone) as error:
+        driver.engine.get(job.id)
+    assert error.value.reason == "evicted"
+
+
+def test_a_live_record_can_not_be_deleted() -> None:
+    driver = Driver()
+    job = driver.submit()
+    with pytest.raises(WrongState, match="queued"):
+        driver.engine.delete(job.id)
+    assert driver.engine.get(job.id) is job
+
+
+# -- records
+
+
+def test_an_id_never_issued_is_not_found() -> None:
+    with pytest.raises(JobNotFound):
+        make_engine().get("x" * 22)
+
+
+def test_an_id_of_an_earlier_run_is_gone_with_that_reason() -> None:
+    old = Driver(make_engine(run=1)).submit()
+    with pytest.raises(JobGone) as error:
+        make_engine(run=2).get(old.id)
+    assert error.value.reason == "earlier-run"
+
+
+def test_a_terminal_record_is_readable_for_its_ttl_and_gone_within_a_second_after() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=60))
+    driver.now += 0.123
+    job = driver.done()
+    driver.advance(60)
+    assert driver.engine.get(job.id) is job
+    driver.advance(1)
+    with pytest.raises(JobGone):
+        driver.engine.get(job.id)
+    assert driver.of(Evicted)[0].jobs == (job,)  # type: ignore[attr-defined]
+    assert driver.engine.totals().evicted_early == 0
+
+
+def test_failed_records_have_a_ttl_of_their_own_and_a_job_may_bring_one() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=10, failed_ttl_s=100))
+    good, bad, own = driver.done(), driver.submit(), driver.done(ttl_s=50)
+    driver.nack(bad, driver.lease(bad))
+    held = {}
+    for at in (11, 51, 101):
+        driver.advance(1000 + at - driver.now)
+        held[at] = [driver.engine.statuses.get(job.id) is not None for job in (good, bad, own)]
+    assert held == {11: [False, True, True], 51: [False, True, False], 101: [False, False, False]}
+
+
+def test_a_live_record_is_never_evicted() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=1))
+    job = driver.submit(delay_s=1e6)
+    driver.advance(1e5)
+    assert driver.engine.get(job.id) is job
+
+
+def test_at_the_bound_of_records_the_oldest_terminal_ones_go_early_and_are_counted() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=3))
+    jobs = []
+    for _ in range(3):
+        jobs.append(driver.done())
+        driver.now += 1
+    driver.submit()
+    with pytest.raises(JobGone):
+        driver.engine.get(jobs[0].id)
+    assert driver.engine.get(jobs[1].id)
+    assert driver.engine.totals().evicted_early == 1
+    assert [fact.early for fact in driver.of(Evicted)] == [True]  # type: ignore[attr-defined]
+
+
+def test_a_status_map_full_of_live_jobs_refuses() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    driver.submit()
+    driver.submit()
+    with pytest.raises(StatusesFull) as refusal:
+        driver.submit()
+    assert refusal.value.retry_after_s > 0
+    assert len(driver.engine.statuses) == 2
+
+
+def test_at_the_bound_of_bytes_terminal_records_go_and_live_ones_refuse() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    done = driver.submit(args=b"x" * 10)
+    driver.ack(done, driver.lease(done), Success(b"r" * 60))
+    assert driver.engine.statuses.bytes_used == 60
+    driver.submit(args=b"x" * 80)
+    assert driver.engine.statuses.get(done.id) is None
+    with pytest.raises(StatusesFull):
+        driver.submit(args=b"x" * 21)
+    assert driver.engine.statuses.bytes_used == 80
+
+
+def test_a_submission_that_can_not_fit_evicts_nothing_in_vain() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    done = driver.submit()
+    driver.ack(done, driver.lease(done), Success(b"r" * 60))
+    with pytest.raises(StatusesFull):
+        driver.submit(args=b"x" * 101)
+    assert driver.engine.get(done.id) is done
+
+
+def test_a_result_makes_room_for_itself_among_the_terminal_records() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    old, new = driver.submit(), driver.submit()
+    driver.ack(old, driver.lease(old), Success(b"r" * 60))
+    driver.ack(new, driver.lease(new), Success(b"r" * 70))
+    assert driver.engine.statuses.get(old.id) is None
+    assert driver.engine.statuses.bytes_used == 70
+
+
+def test_a_result_for_which_live_jobs_leave_no_room_fails_its_job() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    job = driver.submit(args=b"x" * 30)
+    driver.submit(args=b"x" * 60)
+    driver.ack(job, driver.lease(job), Success(b"r" * 41))
+    assert job.error is not None
+    assert job.error.code is ErrorCode.RESULT_TOO_LARGE
+    assert driver.engine.statuses.bytes_used == 60
+
+
+# -- lanes
+
+
+def test_a_lane_runs_no_more_attempts_than_it_has_permits() -> None:
+    driver = Driver(lanes={"process": 1})
+    first, second, third = (driver.submit(lane="process") for _ in range(3))
+    free = driver.submit()
+    assert driver.try_lease(first)
+    assert not driver.try_lease(second)
+    assert not driver.try_lease(third)
+    assert driver.try_lease(free), "a job outside the lane is not held up"
+    ready_before = len(driver.of(Ready))
+    driver.ack(first)
+    assert [fact.job for fact in driver.of(Ready)[ready_before:]] == [second]  # type: ignore[attr-defined]
+    assert driver.try_lease(second)
+    assert not driver.try_lease(third)
+
+
+def test_a_permit_passes_over_a_job_that_was_cancelled_in_line() -> None:
+    driver = Driver(lanes={"process": 1})
+    first, second, third = (driver.submit(lane="process") for _ in range(3))
+    driver.lease(first)
+    for job in (second, third):
+        driver.try_lease(job)
+    driver.cancel(second)
+    driver.ack(first)
+    assert driver.try_lease(third)
+
+
+def test_a_permit_given_to_a_job_that_is_then_cancelled_passes_on() -> None:
+    driver = Driver(lanes={"process": 1})
+    first, second, third = (driver.submit(lane="process") for _ in range(3))
+    driver.lease(first)
+    for job in (second, third):
+        driver.try_lease(job)
+    driver.ack(first)
+    driver.cancel(second)
+    assert driver.try_lease(third)
+
+
+# -- time
+
+
+def test_a_tick_says_when_it_wants_to_be_called_next() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=60))
+    assert driver.tick() is None
+    driver.submit(delay_s=30)
+    driver.submit(delay_s=20)
+    assert driver.tick() == driver.now + 20
+    driver.done()
+    driver.advance(30)
+    assert driver.tick() == pytest.approx(1060.25)
+
+
+def test_a_tick_does_a_bounded_portion_and_asks_to_be_called_again() -> None:
+    driver = Driver(capacity=5000)
+    for _ in range(TICK_WORK_MAX + 10):
+        driver.submit(delay_s=1)
+    driver.now += 1
+    next_at = driver.tick()
+    assert next_at is not None
+    assert next_at <= driver.now
+    assert driver.engine.ledgers["default"].counts[JobState.QUEUED] == TICK_WORK_MAX
+    driver.tick()
+    assert driver.engine.ledgers["default"].counts[JobState.DELAYED] == 0
+
+
+def test_eviction_is_done_in_bounded_portions_too() -> None:
+    driver = Driver(capacity=5000, bounds=StatusBounds(ttl_s=1))
+    for _ in range(TICK_WORK_MAX + 10):
+        driver.done()
+    driver.now += 2
+    driver.tick()
+    assert driver.engine.statuses.terminal == 10
+    driver.tick()
+    assert driver.engine.statuses.terminal == 0
+
+
+# -- the end
+
+
+def test_a_drain_admits_no_more_jobs_and_runs_those_it_has() -> None:
+    driver = Driver()
+    job = driver.submit()
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining) as refusal:
+        driver.submit()
+    assert refusal.value.retry_after_s > 0
+    driver.ack(job, driver.lease(job))
+    assert job.state is JobState.SUCCEEDED
+
+
+def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
+    driver = Driver()
+    delayed, queued, running, done = driver.submit(delay_s=9), driver.submit(), driver.submit(), driver.done()
+    attempt = driver.lease(running)
+    assert driver.engine.shut_down(now=driver.now) == {
+        JobState.DELAYED: 1,
+        JobState.QUEUED: 1,
+        JobState.RUNNING: 1,
+    }
+    driver.nack(running, attempt)
+    for job in (delayed, queued, running):
+        assert job.state is JobState.CANCELLED
+        assert job.error is not None
+        assert job.error.code is ErrorCode.SHUTDOWN
+    assert done.state is JobState.SUCCEEDED
+    assert driver.engine.statuses.live == 0
+
+
+def test_after_a_shutdown_nothing_is_tried_again() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=5, timeout_s=1)
+    attempt = driver.lease(job)
+    driver.advance(1)
+    driver.engine.shut_down(now=driver.now)
+    driver.nack(job, attempt, FAILED)
+    assert job.state is JobState.FAILED
+
+
+# -- conservation
+
+
+def test_accepted_jobs_are_live_terminal_or_evicted_at_every_step() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=4, ttl_s=5))
+    for step in range(40):
+        if step % 3:
+            driver.done()
+        else:
+            driver.submit(start_by_s=2)
+        driver.advance(0.7)
+        totals, statuses = driver.engine.totals(), driver.engine.statuses
+        assert totals.accepted == statuses.live + statuses.terminal + totals.evicted
+        assert len(statuses) <= 4
+    assert driver.engine.totals().evicted > 10

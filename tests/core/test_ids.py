@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueue.core.ids import ALPHABET, ID_LENGTH, IdIssuer, Origin
+
+SECRET = b"0123456789abcdef"
+
+
+def issuer(run: int = 7, secret: bytes = SECRET) -> IdIssuer:
+    return IdIssuer(secret=secret, run=run)
+
+
+def test_ids_have_22_url_safe_characters() -> None:
+    ids = issuer()
+    for _ in range(200):
+        job_id = ids.issue()
+        assert len(job_id) == ID_LENGTH == 22
+        assert set(job_id) <= set(ALPHABET)
+
+
+def test_ids_never_repeat_and_sort_in_the_order_of_issue() -> None:
+    ids = issuer()
+    issued = [ids.issue() for _ in range(10_000)]
+    assert issued == sorted(set(issued))
+
+
+def test_an_issued_id_is_recognised_without_being_remembered() -> None:
+    ids = issuer()
+    assert all(ids.origin(ids.issue()) is Origin.THIS_RUN for _ in range(300))
+
+
+def test_an_id_that_is_yet_to_be_issued_was_never_issued() -> None:
+    ahead, ids = issuer(), issuer()
+    to_come = [ahead.issue() for _ in range(200)]
+    assert all(ids.origin(job_id) is Origin.NEVER for job_id in to_come)
+    for job_id in to_come:
+        assert ids.origin(job_id) is Origin.NEVER
+        ids.issue()
+        assert ids.origin(job_id) is Origin.THIS_RUN
+
+
+def test_an_id_of_an_earlier_run_is_known_as_such() -> None:
+    assert issuer(run=8, secret=b"another secret!!").origin(issuer(run=7).issue()) is Origin.EARLIER_RUN
+
+
+@given(st.integers(0, 300), st.integers(0, ID_LENGTH - 1), st.sampled_from(ALPHABET))
+def test_an_id_with_one_character_changed_was_never_issued(skip: int, place: int, character: str) -> None:
+    ids = issuer()
+    for _ in range(skip):
+        ids.issue()
+    job_id = ids.issue()
+    forged = job_id[:place] + character + job_id[place + 1 :]
+    if forged != job_id:
+        assert ids.origin(forged) is not Origin.THIS_RUN
+
+
+def test_whoever_knows_the_alphabet_and_the_check_but_not_the_secret_forges_nothing() -> None:
+    ids, forger = issuer(), issuer(secret=b"a guessed secret")
+    for _ in range(100):
+        ids.issue()
+        assert ids.origin(forger.issue()) is Origin.NEVER
+
+
+@given(st.text(max_size=40))
+def test_any_text_that_is_no_id_was_never_issued(text: str) -> None:
+    assert issuer().origin(text) is Origin.NEVER
+
+
+def test_noise_is_rarely_taken_for_an_earlier_run() -> None:
+    import random
+
+    rng = random.Random(1)
+    ids = issuer()
+    noise = ["".join(rng.choices(ALPHABET, k=ID_LENGTH)) for _ in range(40_000)]
+    mistaken = sum(ids.origin(text) is Origin.EARLIER_RUN for text in noise)
+    assert mistaken < 40  # one in 4,096 is about 10
+
+
+def test_a_short_secret_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 16 bytes"):
+        issuer(secret=b"short")
+
+
+def test_a_run_number_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        issuer(run=2**18)
