@@ -1,0 +1,129 @@
+"""The watch over this process: who blocks the event loop, how late it runs, what memory and files it holds.
+
+Owns a heartbeat on the loop and one daemon thread that notices when it stays away. The thread
+sleeps until a beat is overdue, so an idle server wakes four times a second and no more. It
+knows neither jobs nor workers: the stack it logs names the handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+import psutil
+
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+log = event_logger(__name__)
+
+BLOCKED_S = 0.5
+BEAT_S = 0.25
+LAG_WINDOW_S = 60.0
+FRAMES_MAX = 20
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What this process is like at this instant.
+
+    The lag is how much later than it asked for the loop's heartbeat ran, over the last minute.
+    """
+
+    lag_s_p50: float
+    lag_s_max: float
+    rss_bytes: int
+    open_files: int
+
+
+class Watch:
+    """Reports a blocked loop once a block: `loop.blocked` with the stack while it lasts, `loop.unblocked` after it.
+
+    A block that keeps the GIL as well (one long call into C) keeps the thread out, too: then
+    the stack comes late, or only `loop.unblocked` does.
+    """
+
+    def __init__(self, *, blocked_s: float = BLOCKED_S, beat_s: float = BEAT_S) -> None:
+        self._blocked_s = blocked_s
+        self._beat_s = beat_s
+        self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_S / beat_s))
+        self._process = psutil.Process()
+        self._changed = threading.Condition()
+        self._due_at = 0.0
+        self._reported = False
+        self._stopping = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Watch the running loop. Once only: a stopped watch stays stopped."""
+        loop = asyncio.get_running_loop()
+        self._beat_later(loop)
+        self._thread = threading.Thread(
+            target=self._watch, args=(threading.get_ident(),), name="jobqueue-watch", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the heartbeat and the thread; returns when it is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def health(self) -> Health:
+        """Measure now. Reads /proc, so ask now and then, not with each request."""
+        lags = sorted(self._lags) or [0.0]
+        return Health(
+            lag_s_p50=lags[len(lags) // 2],
+            lag_s_max=lags[-1],
+            rss_bytes=self._process.memory_info().rss,
+            open_files=self._process.num_fds(),
+        )
+
+    def _beat_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Not the loop's own clock: uvloop's stands still while a callback runs.
+        self._due_at = time.monotonic() + self._beat_s
+        self._timer = loop.call_later(self._beat_s, self._beat, loop)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        lag_s = max(0.0, time.monotonic() - self._due_at)
+        self._lags.append(lag_s)
+        if lag_s >= self._blocked_s:
+            log.warning("loop.unblocked", seconds=round(lag_s, 3))
+        with self._changed:
+            self._beat_later(loop)
+            if self._reported:
+                self._reported = False
+                self._changed.notify()
+
+    def _watch(self, loop_thread: int) -> None:
+        with self._changed:
+            while not self._stopping:
+                left_s = self._due_at + self._blocked_s - time.monotonic()
+                if left_s > 0:
+                    self._changed.wait(left_s)
+                else:
+                    self._report(loop_thread)
+                    self._changed.wait_for(lambda: self._stopping or not self._reported)
+
+    def _report(self, loop_thread: int) -> None:
+        self._reported = True
+        frame = sys._current_frames().get(loop_thread)
+        seconds = round(time.monotonic() - self._due_at, 3)
+        log.warning("loop.blocked", seconds=seconds, stack=_stack(frame))
+
+
+def _stack(frame: FrameType | None) -> str:
+    """Render the innermost frames, the blocking one last."""
+    return "".join(traceback.format_stack(frame)[-FRAMES_MAX:]) if frame is not None else ""
