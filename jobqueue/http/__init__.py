@@ -1,0 +1,43 @@
+"""The HTTP API, for aiohttp. `application` is for a server of one's own; `jobqueue.server` is the ready-made one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from jobqueue.http.routes import Api, answer_errors
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from jobqueue.app import JobQueue
+
+__all__ = ["api", "application"]
+
+
+def application(queue: JobQueue) -> web.Application:
+    """Return the API as an application to be mounted in another, which then starts and drains the queue:
+
+        app = web.Application()
+        app.add_subapp("/jobs", jobqueue.http.application(queue))
+
+    The limits on connections (`server.connections_max`, `limits.silent_s`, `reader_s`, `header_bytes`)
+    are the host's to set: they belong to its server. So does the order of its shutdown: aiohttp stops
+    listening before it lets the queue drain, so statuses are not readable meanwhile.
+    """
+
+    async def life(app: web.Application) -> AsyncIterator[None]:
+        async with queue:
+            yield
+
+    app = api(queue)
+    app.cleanup_ctx.append(life)
+    return app
+
+
+def api(queue: JobQueue) -> web.Application:
+    """Return the API of a queue that somebody else starts and stops."""
+    app = web.Application(middlewares=[answer_errors])
+    Api(queue).add_to(app.router)
+    return app

@@ -1,0 +1,155 @@
+"""What one request may ask for: which bodies are taken, how large, and how slowly they may come.
+
+It owns the checks that the request's head allows, before any of the body is read, and the
+reading of a body under its limits. What the body means is `wire`'s, what a connection as a
+whole may do is `protocol`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+
+from aiohttp import HttpVersion11, hdrs
+
+from jobqueue.errors import JobQueueError
+from jobqueue.http.problems import (
+    BodyTooLarge,
+    BodyTooSlow,
+    UnknownExpectation,
+    UnknownTransferCoding,
+    UnsupportedMediaType,
+    response_to,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import StreamReader, web
+
+    from jobqueue.config import LimitsSettings
+
+B = TypeVar("B", bytes, bytearray)
+
+RATE_BYTES_S_MIN = 16 * 1024
+"""Whoever keeps to this rate, either way, is not too slow, however much there is to carry."""
+
+MULTIPART_EXTRA_BYTES = 64 * 1024
+"""What a multipart body may have beside its parts' contents: boundaries and headers."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BodyKind(Enum):
+    JSON = "application/json"
+    MULTIPART = "multipart/form-data"
+
+
+def check_head(request: web.BaseRequest, limits: LimitsSettings) -> BodyKind:
+    """Check what a submission's head tells of its body.
+
+    Raises:
+        UnsupportedMediaType, BodyTooLarge, UnknownTransferCoding
+    """
+    kind = _body_kind(request)
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is not None and coding.lower() != "chunked":
+        raise UnknownTransferCoding(f"the only transfer coding is chunked, not {coding!r}")
+    length = request.content_length
+    bytes_max = limits.body_bytes
+    if kind is BodyKind.MULTIPART:
+        bytes_max += limits.files_bytes + MULTIPART_EXTRA_BYTES
+    if length is not None and length > bytes_max:
+        raise BodyTooLarge(f"the body has {length} bytes, and {bytes_max} are allowed")
+    return kind
+
+
+def _body_kind(request: web.BaseRequest) -> BodyKind:
+    headers = request.headers
+    if hdrs.CONTENT_ENCODING in headers:
+        raise UnsupportedMediaType("send the body as it is, without a Content-Encoding")
+    # The header itself, because aiohttp has a default for a missing or broken one.
+    given = headers.get(hdrs.CONTENT_TYPE)
+    if given is None:
+        raise UnsupportedMediaType("a Content-Type is needed: application/json, or multipart/form-data for files")
+    if given == "application/json":
+        return BodyKind.JSON
+    media_type = given.partition(";")[0].strip().lower()
+    if media_type == BodyKind.MULTIPART.value:
+        return BodyKind.MULTIPART
+    if media_type != BodyKind.JSON.value:
+        raise UnsupportedMediaType(f"send application/json, or multipart/form-data for files, not {given!r}")
+    charset = request.charset
+    if charset is not None and charset.lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(f"JSON is UTF-8 here, not {charset!r}")
+    return BodyKind.JSON
+
+
+async def answer_expectation(
+    request: web.Request, check: Callable[[web.Request], object] | None = None
+) -> web.Response | None:
+    """Ask for the body if the head passes `check`; if not, refuse at once, so that the body is never sent."""
+    if request.version < HttpVersion11:
+        return None
+    try:
+        if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+            raise UnknownExpectation("this server knows the expectation 100-continue only")
+        if check is not None:
+            check(request)
+    except JobQueueError as refusal:
+        response = response_to(refusal)
+        # Whether the body comes all the same is the client's choice: the next request can't be told from it.
+        response.force_close()
+        return response
+    await request.writer.write(CONTINUE)
+    # As aiohttp's own handler does: the answer proper has not begun.
+    request.writer.output_size = 0
+    return None
+
+
+async def read_body(content: StreamReader, limits: LimitsSettings) -> bytes:
+    """Read a JSON body, whole.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow: It is over a limit.
+        MalformedRequest: Its framing is broken.
+    """
+    if content.is_eof():  # it came with the head, as small ones do
+        return _checked_size(content.read_nowait(), limits)
+    gathered = bytearray()
+    async with BodyDeadline(limits.body_s):
+        while chunk := await content.readany():
+            gathered += chunk
+            _checked_size(gathered, limits)
+    return bytes(gathered)
+
+
+def _checked_size(body: B, limits: LimitsSettings) -> B:
+    if len(body) > limits.body_bytes:
+        raise BodyTooLarge(f"the JSON is larger than the allowed {limits.body_bytes} bytes")
+    return body
+
+
+class BodyDeadline:
+    """Limits how long a body may take to come, and turns what goes wrong with it into a refusal."""
+
+    def __init__(self, body_s: float) -> None:
+        self._body_s = body_s
+        self._timeout = asyncio.timeout(body_s)
+        self._began_at = asyncio.get_running_loop().time()
+
+    def extend_for(self, size_bytes: int) -> None:
+        """Allow the time that so many bytes take at the lowest rate, beside `body_s`."""
+        self._timeout.reschedule(self._began_at + self._body_s + size_bytes / RATE_BYTES_S_MIN)
+
+    async def __aenter__(self) -> BodyDeadline:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)  # type: ignore[arg-type]
+        except TimeoutError as timeout:
+            detail = f"the body was not there after {self._body_s:g} s"
+            raise BodyTooSlow(detail) from timeout

@@ -1,0 +1,152 @@
+"""A reader of multipart/form-data (RFC 7578), part by part, while the body still comes.
+
+It owns the form's grammar. It must not know what a part is for, nor limit its size: whoever
+reads a part counts. Stricter than RFC 2046 where only mistakes and attacks differ from it:
+nothing may stand before the first boundary, and headers are neither folded nor repeated.
+
+aiohttp's own reader decodes transfer encodings, nests, and warns where we must refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jobqueue.http.problems import MalformedRequest
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
+
+HEADERS_BYTES_MAX = 8 * 1024
+"""The headers of one part, together."""
+
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))', re.IGNORECASE)
+_DISPOSITION = re.compile(r'form-data((?:\s*;\s*[\w*!#$&+.^`|~-]+=(?:"(?:[^"\\]|\\.)*"|[^\s";]+))*)\s*', re.IGNORECASE)
+_PARAMETER = re.compile(r';\s*([\w*!#$&+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";]+))')
+_QUOTED_PAIR = re.compile(r"\\(.)")
+# What browsers, curl and our client write for the characters that would end the name.
+_ESCAPED = {"%22": '"', "%0D": "\r", "%0A": "\n"}
+
+
+class Part(msgspec.Struct, frozen=True):
+    """The head of a part: its field name, and its media type (None: it has none)."""
+
+    name: str
+    media_type: str | None
+
+
+class FormReader:
+    """Args:
+    content_type: The request's header.
+
+    Raises:
+        MalformedRequest: The header has no usable boundary. Every method raises it, too: the form is broken.
+    """
+
+    def __init__(self, content: StreamReader, content_type: str) -> None:
+        self._content = content
+        self._delimiter = b"\r\n--" + _boundary_of(content_type)
+        # The line break that precedes a delimiter is missing at the very beginning.
+        self._buffer = b"\r\n"
+        self._in_part = False
+        self._ended = False
+
+    async def next_part(self) -> Part | None:
+        """Skip what is left of this part and return the next one's head; None after the last."""
+        if self._ended:
+            return None
+        if self._in_part:
+            while await self.read():
+                pass
+        else:
+            await self._begin()
+        return await self._read_head()
+
+    async def read(self) -> bytes:
+        """Return the next bytes of this part; none at its end."""
+        while self._in_part:
+            at = self._buffer.find(self._delimiter)
+            if at >= 0:
+                data, self._buffer = self._buffer[:at], self._buffer[at + len(self._delimiter) :]
+                self._in_part = False
+                return data
+            # The end of what is there may be the beginning of a delimiter.
+            sure = len(self._buffer) - len(self._delimiter) + 1
+            if sure > 0:
+                data, self._buffer = self._buffer[:sure], self._buffer[sure:]
+                return data
+            await self._fill()
+        return b""
+
+    async def _begin(self) -> None:
+        while len(self._buffer) < len(self._delimiter):
+            await self._fill()
+        if not self._buffer.startswith(self._delimiter):
+            shown = self._delimiter[2:].decode("latin-1")
+            raise MalformedRequest(f"a multipart body begins with its boundary: {shown}")
+        self._buffer = self._buffer[len(self._delimiter) :]
+
+    async def _read_head(self) -> Part | None:
+        """Read from behind a delimiter to the beginning of the content."""
+        while len(self._buffer) < 2:
+            await self._fill()
+        if self._buffer.startswith(b"--"):
+            self._ended = True
+            return None
+        # From the delimiter's own line break on, so that a part without headers has an empty block.
+        while (at := self._buffer.find(b"\r\n\r\n")) < 0:
+            if len(self._buffer) > HEADERS_BYTES_MAX:
+                raise MalformedRequest(f"the headers of a part have more than {HEADERS_BYTES_MAX} bytes")
+            await self._fill()
+        block, self._buffer = self._buffer[:at], self._buffer[at + 4 :]
+        self._in_part = True
+        return _part_of(block)
+
+    async def _fill(self) -> None:
+        data = await self._content.readany()
+        if not data:
+            raise MalformedRequest("the multipart body ends before its last boundary")
+        self._buffer += data
+
+
+def _boundary_of(content_type: str) -> bytes:
+    match = _BOUNDARY.search(content_type)
+    boundary = (match[1] or match[2]) if match is not None else ""
+    if not boundary or not boundary.isascii():
+        raise MalformedRequest("the Content-Type multipart/form-data needs a boundary of 1 to 70 ASCII characters")
+    return boundary.encode("ascii")
+
+
+def _part_of(block: bytes) -> Part:
+    try:
+        first, *lines = block.decode("utf-8").split("\r\n")
+    except UnicodeDecodeError as error:
+        raise MalformedRequest("a part's headers are not UTF-8") from error
+    if first.strip(" \t"):
+        raise MalformedRequest("a line break is missing after a boundary")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        if not colon or not name or name != name.strip() or name in headers:
+            raise MalformedRequest(f"a part's header is malformed, or there twice: {line[:100]!r}")
+        headers[name] = value.strip(" \t")
+    if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+        raise MalformedRequest("send a part's content as it is, without a Content-Transfer-Encoding")
+    if "content-encoding" in headers:
+        raise MalformedRequest("send a part's content as it is, without a Content-Encoding")
+    return Part(_name_of(headers.get("content-disposition", "")), headers.get("content-type"))
+
+
+def _name_of(disposition: str) -> str:
+    match = _DISPOSITION.fullmatch(disposition)
+    if match is not None:
+        for key, quoted, plain in _PARAMETER.findall(match[1]):
+            name: str = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else plain
+            if key.lower() == "name" and name:
+                for escaped, character in _ESCAPED.items():
+                    name = name.replace(escaped, character)
+                return name
+    raise MalformedRequest('each part needs a header of the form  Content-Disposition: form-data; name="…"')

@@ -1,0 +1,216 @@
+"""Refusals as answers: the one table from exception types to problem+json (RFC 9457).
+
+It owns the exceptions that only HTTP has a reason to raise, and the form of every 4xx and 5xx.
+It must not decide what is refused: whoever raises does.
+"""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+from aiohttp import web
+
+from jobqueue import errors
+from jobqueue.log import EventLogger, event_logger
+
+MEDIA_TYPE = "application/problem+json"
+SERVER = "jobqueue"
+CACHE_CONTROL = "private, no-cache"
+
+_REFUSED_EVERY_S = 10.0
+_GONE = {
+    "earlier-run": "an earlier run of this server issued the id; its jobs ended with it",
+    "evicted": "the record was evicted: its TTL was over, a bound of the status map needed its place, "
+    "or it was deleted",
+}
+
+
+class MalformedRequest(errors.JobQueueError):
+    """Something other than the JSON is not as HTTP or this API demands: framing, query, multipart."""
+
+
+class MalformedJson(errors.JobQueueError):
+    """The body is not JSON, or not the JSON that this API takes."""
+
+
+class PathNotFound(errors.JobQueueError):
+    """No resource has this path."""
+
+
+class QueueNotFound(errors.JobQueueError):
+    """No queue has this name."""
+
+
+class MethodNotAllowed(errors.JobQueueError):
+    """The resource exists, but not for this method; `allowed` are those it has."""
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"this resource takes {allowed}, not {method}")
+        self.allowed = allowed
+
+
+class BodyTooSlow(errors.JobQueueError):
+    """The body did not arrive in time."""
+
+
+class BodyTooLarge(errors.JobQueueError):
+    """The body, its files or their number are over the limit."""
+
+
+class UnsupportedMediaType(errors.JobQueueError):
+    """The body's type or coding is none that this API takes."""
+
+
+class UnknownExpectation(errors.JobQueueError):
+    """The Expect header asks for something else than 100-continue."""
+
+
+class HeadTooLarge(errors.JobQueueError):
+    """The request line, a header, or all of them together are over the limit."""
+
+
+class UnknownTransferCoding(errors.JobQueueError):
+    """The body is framed in a way that this server doesn't know."""
+
+
+class TooManyConnections(errors.JobQueueError):
+    """As many connections are open as may be."""
+
+
+class Row(NamedTuple):
+    slug: str
+    title: str
+    status: int
+
+
+TABLE: dict[type[BaseException], Row] = {
+    MalformedRequest: Row("malformed-request", "The request is malformed", 400),
+    web.RequestPayloadError: Row("malformed-request", "The request is malformed", 400),
+    MalformedJson: Row("malformed-json", "The body is not acceptable JSON", 400),
+    PathNotFound: Row("not-found", "There is nothing here", 404),
+    errors.JobNotFound: Row("job-not-found", "There is no such job", 404),
+    QueueNotFound: Row("queue-not-found", "There is no such queue", 404),
+    MethodNotAllowed: Row("method-not-allowed", "The method is not allowed here", 405),
+    BodyTooSlow: Row("body-too-slow", "The body came too slowly", 408),
+    errors.WrongState: Row("wrong-state", "The job's state forbids it", 409),
+    errors.JobGone: Row("job-gone", "The job's record is gone", 410),
+    BodyTooLarge: Row("too-large", "The request is too large", 413),
+    UnsupportedMediaType: Row("unsupported-media-type", "The body's type or coding is not supported", 415),
+    UnknownExpectation: Row("unknown-expectation", "The expectation can't be met", 417),
+    errors.UnknownType: Row("unknown-type", "No handler has this type", 422),
+    errors.InvalidSubmission: Row("invalid-submission", "The submission is not valid", 422),
+    errors.RateLimited: Row("rate-limited", "The quota is used up", 429),
+    HeadTooLarge: Row("head-too-large", "The request's head is too large", 431),
+    UnknownTransferCoding: Row("unknown-transfer-coding", "The transfer coding is not supported", 501),
+    errors.QueueFull: Row("queue-full", "The queue is full", 503),
+    errors.StatusesFull: Row("statuses-full", "The status map is full", 503),
+    errors.SpoolFull: Row("spool-full", "The spool is full", 503),
+    errors.Draining: Row("draining", "The server is about to stop", 503),
+    errors.Refused: Row("refused", "Not now", 503),
+    TooManyConnections: Row("too-many-connections", "Too many connections are open", 503),
+}
+INTERNAL = Row("internal", "The server failed", 500)
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An answer that says what went wrong: the document's members, and headers beside it."""
+
+    row: Row
+    members: dict[str, Any]
+    headers: dict[str, str]
+
+    @property
+    def body(self) -> bytes:
+        try:
+            return orjson.dumps(self.members)
+        except TypeError:  # bytes of the request that are no UTF-8 came here as lone surrogates
+            return orjson.dumps(printable(self.members))
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Look up what an exception answers; one that the table doesn't know is a 500 that tells nothing."""
+    row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
+    detail = "an unexpected error; the server's log has it" if row is INTERNAL else str(error)
+    members: dict[str, Any] = {"type": f"/problems/{row.slug}", "title": row.title, "status": row.status}
+    headers: dict[str, str] = {}
+    match error:
+        case errors.InvalidSubmission():
+            members["detail"] = detail
+            members["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
+        case errors.JobGone():
+            members["detail"] = _GONE.get(error.reason, error.reason)
+            members["reason"] = error.reason
+        case errors.WrongState():
+            members["detail"] = detail
+            members["state"] = headers["Job-State"] = error.state
+        case _:
+            members["detail"] = detail
+    match error:
+        case errors.Refused():
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        case MethodNotAllowed():
+            headers["Allow"] = error.allowed
+        case UnsupportedMediaType():
+            headers["Accept-Post"] = "application/json, multipart/form-data"
+    return Problem(row, members, headers)
+
+
+def response_to(error: BaseException) -> web.Response:
+    """Answer an exception, and count it: refusals get no line of log each."""
+    problem = problem_of(error)
+    _loggers[problem.row.slug].sampled(
+        "http.refused", every_s=_REFUSED_EVERY_S, problem=problem.row.slug, status=problem.row.status
+    )
+    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": CACHE_CONTROL, "Server": SERVER, **problem.headers}
+    return web.Response(status=problem.row.status, body=problem.body, headers=headers)
+
+
+def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQueueError:
+    """Turn what aiohttp itself raises (routing, Expect) into one of ours."""
+    match raised:
+        case web.HTTPMethodNotAllowed():
+            return MethodNotAllowed(raised.method, ", ".join(sorted(raised.allowed_methods)))
+        case web.HTTPExpectationFailed():
+            return UnknownExpectation("this server knows the expectation 100-continue only")
+        case web.HTTPNotFound():
+            return PathNotFound(f"no resource has the path {request.path}")
+        case _:
+            return MalformedRequest(raised.text or raised.reason)
+
+
+def raw_answer(error: BaseException) -> bytes:
+    """Return a whole answer as it goes over the wire, for a connection that has no request (yet) and is closed."""
+    problem = problem_of(error)
+    body = problem.body
+    status = problem.row.status
+    headers = {
+        "Content-Type": MEDIA_TYPE,
+        "Content-Length": str(len(body)),
+        "Cache-Control": CACHE_CONTROL,
+        "Server": SERVER,
+        "Connection": "close",
+        **problem.headers,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode("latin-1") + body
+
+
+def printable(value: Any) -> Any:
+    """Replace what UTF-8 can't carry in the texts of a document."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case list():
+            return [printable(item) for item in value]
+        case dict():
+            return {name: printable(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+# One for each kind, because a sample is of a logger and an event: so each kind has a count of its own.
+_loggers: dict[str, EventLogger] = {row.slug: event_logger(__name__) for row in (*TABLE.values(), INTERNAL)}

@@ -1,0 +1,318 @@
+"""Connections: how many there may be, how long each may keep us waiting, and what breaks them off.
+
+It owns what aiohttp leaves open below the level of a request, by deriving from its protocol.
+It must not know jobs. Every private field of aiohttp that is touched here is marked `aiohttp:`
+with what we rely on; the tests of this file fail when a new release changes it.
+
+Rules:
+
+1. Never more than `connections_max` connections; one more gets a 503 and is closed.
+2. A request's head must be complete `silent_s` after its connection was opened or answered.
+   (aiohttp's keep-alive timer, which no byte that comes in resets.)
+3. A client that leaves answers unread, and takes less than `RATE_BYTES_S_MIN`, is cut after `reader_s`.
+4. What the parser refuses is answered with a problem, and in a way that lets it arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp import http_exceptions, web, web_protocol
+from aiohttp.streams import EMPTY_PAYLOAD
+
+from jobqueue.errors import ConfigError
+from jobqueue.http.limits import RATE_BYTES_S_MIN
+from jobqueue.http.problems import (
+    HeadTooLarge,
+    MalformedRequest,
+    TooManyConnections,
+    error_of,
+    raw_answer,
+    response_to,
+)
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp.web_protocol import _ErrInfo
+
+    from jobqueue.config import LimitsSettings
+
+HEADERS_MAX = 64
+HEAD_LINES_MAX = 4
+"""A whole head may be as large as so many of the largest lines."""
+
+LINGER_S = 1.0
+"""How long a connection that we break off is still read, so that the client gets to read why."""
+
+FAREWELLS_MAX = 256
+"""How many connections over the limit may linger at once; further ones are cut without a word."""
+
+_REFUSED = raw_answer(TooManyConnections("as many connections are open as may be; try again later"))
+
+log = event_logger(__name__)
+
+
+def require_c_parser() -> None:
+    """Raise ConfigError unless aiohttp parses with its C extension: the other one is slower and less strict."""
+    # aiohttp: the name under which its protocol finds the parser.
+    if web_protocol.HttpRequestParser.__module__ != "aiohttp._http_parser":  # type: ignore[attr-defined]
+        raise ConfigError(
+            "aiohttp runs without its C parser: install a wheel of aiohttp for this Python, "
+            "and unset AIOHTTP_NO_EXTENSIONS"
+        )
+
+
+class JobServer(web.Server):
+    """Serves an application on any number of listening sockets: a factory of protocols.
+
+    Raises:
+        ConfigError: aiohttp's C parser is missing.
+    """
+
+    def __init__(self, app: web.Application, limits: LimitsSettings, *, connections_max: int) -> None:
+        require_c_parser()
+        loop = asyncio.get_running_loop()
+        # aiohttp: what its own runner does with an application before it serves it.
+        app._set_loop(loop)
+        app.freeze()
+        super().__init__(
+            self._answer,
+            request_factory=app._make_request,  # type: ignore[arg-type]
+            loop=loop,
+            access_log=None,
+            keepalive_timeout=limits.silent_s,
+            lingering_time=LINGER_S,
+            max_line_size=limits.header_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,
+        )
+        self.limits = limits
+        self.connections_max = connections_max
+        self.open = 0
+        self.farewells = 0
+        self._app = app
+        self._all_closed: asyncio.Future[None] | None = None
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self._app._handle(cast("web.Request", request))
+        except web.HTTPException as raised:  # raised before the application's middleware had its turn
+            return response_to(error_of(raised, request))
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self.open += 1
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self.open -= 1
+        if self._all_closed is not None and self.open == 0 and not self._all_closed.done():
+            self._all_closed.set_result(None)
+
+    async def close(self, within_s: float) -> None:
+        """Close idle connections now, busy ones once their answer is out, and cut the rest after `within_s`."""
+        self._all_closed = self._loop.create_future()
+        for connection in self.connections:
+            connection.close()
+        # aiohttp: the task that answers this connection's requests, one after the other.
+        tasks = [task for connection in self.connections if (task := connection._task_handler) is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=within_s / 2)
+        for connection in self.connections:
+            connection.force_close()
+        if self.open:
+            await asyncio.wait([self._all_closed], timeout=within_s / 2)
+        for connection in self.connections:
+            cast("Connection", connection).abort()
+
+
+class Connection(web.RequestHandler):
+    """One client's connection: aiohttp's protocol, with the limits that it lacks."""
+
+    __slots__ = ("_head_bytes", "_reader_timer", "_server", "_unread_bytes", "_wire", "_wire_lost")
+
+    def __init__(self, server: JobServer, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self._server = server
+        self._wire: asyncio.Transport | None = None
+        self._wire_lost: asyncio.Future[None] | None = None
+        self._head_bytes = 0
+        self._unread_bytes = 0
+        self._reader_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        wire = cast("asyncio.Transport", transport)
+        if self._server.open >= self._server.connections_max:
+            self._parser = None  # aiohttp: the parser and its protocol hold each other
+            Farewell(self._server).connection_made(wire)
+            return
+        self._wire = wire
+        # So that `pause_writing` is called as soon as the system takes no more, not only from 64 KiB on.
+        wire.set_write_buffer_limits(high=0)
+        super().connection_made(wire)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_reader_timer()
+        if self._wire_lost is not None and not self._wire_lost.done():
+            self._wire_lost.set_result(None)
+        super().connection_lost(exc)
+        self._wire = None
+
+    def abort(self) -> None:
+        """Cut the connection, whatever was not sent yet."""
+        if self._wire is not None:
+            self._wire.abort()
+
+    # -- what comes in
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
+        if self._messages and isinstance(self._messages[-1][0], web_protocol._ErrInfo):
+            self._break_body()
+        # aiohttp: while nothing is parsed and nobody is answered, the task waits for this.
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_LINES_MAX * self._server.limits.header_bytes:
+            error = http_exceptions.LineTooLong(b"head", HEAD_LINES_MAX * self._server.limits.header_bytes)
+            self._messages.append((web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
+            waiter.set_result(None)
+
+    def _break_body(self) -> None:
+        """Tell whoever reads the body that the parser has just refused: aiohttp would let them wait for its rest."""
+        if len(self._messages) > 1:
+            body = self._messages[-2][1]
+        elif self._current_request is not None:  # aiohttp: the request that is being answered
+            body = self._current_request.content
+        else:
+            return
+        if not body.is_eof():
+            body.set_exception(MalformedRequest("the body's framing is broken"))
+            body.feed_eof()
+
+    # -- what goes out
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_reader_timer()
+
+    def _watch_reader(self) -> None:
+        if self._wire is not None:
+            self._unread_bytes = _unread_bytes(self._wire)
+            self._reader_timer = self._loop.call_later(self._server.limits.reader_s, self._judge_reader)
+
+    def _judge_reader(self) -> None:
+        if self._wire is None:
+            return
+        taken = self._unread_bytes - _unread_bytes(self._wire)
+        if taken >= RATE_BYTES_S_MIN * self._server.limits.reader_s:
+            self._watch_reader()
+            return
+        log.sampled("http.slow_reader", every_s=10.0, taken_bytes=taken)
+        self.abort()
+
+    def _stop_reader_timer(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+    # -- what is refused below the level of a request
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp would answer with a text, or a page."""
+        if request.writer.output_size > 0 or self.transport is None:
+            raise ConnectionError("the connection can't take another answer")
+        response = response_to(self._refusal_of(exc, message))
+        response.force_close()
+        return response
+
+    def _refusal_of(self, exc: BaseException | None, message: str | None) -> BaseException:
+        if isinstance(exc, http_exceptions.LineTooLong) or message == "Too many headers received":
+            line, head = self._server.limits.header_bytes, HEAD_LINES_MAX * self._server.limits.header_bytes
+            return HeadTooLarge(
+                f"the request line or a header has more than {line} bytes, "
+                f"or there are more than {HEADERS_MAX} headers or {head} bytes of them"
+            )
+        if isinstance(exc, http_exceptions.HttpProcessingError):
+            return MalformedRequest(" ".join(exc.message.split())[:300])
+        log.error("http.failed", exc=exc)
+        return exc if exc is not None else RuntimeError("the request handler timed out")
+
+    def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        # aiohttp: makes the handler of what its parser refused; the connection is closed after it.
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            response = self.handle_error(request, err_info.status, err_info.exc, err_info.message)
+            await response.prepare(request)
+            await response.write_eof()
+            await self._linger()
+            return response
+
+        return handler
+
+    async def _linger(self) -> None:
+        """Read on for a while, and forget it: closing while the client still sends would destroy our answer."""
+        wire = self._wire
+        if wire is None:
+            return
+        self.close()
+        wire.write_eof()
+        self._wire_lost = self._loop.create_future()
+        await asyncio.wait([self._wire_lost], timeout=LINGER_S)
+
+
+class Farewell(asyncio.Protocol):
+    """A connection over the limit: gets its 503, and the time to read it."""
+
+    def __init__(self, server: JobServer) -> None:
+        self._server = server
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        wire = cast("asyncio.Transport", transport)
+        wire.set_protocol(self)
+        self._server.farewells += 1
+        log.sampled("http.too_many_connections", every_s=10.0, open=self._server.open)
+        if self._server.farewells > FAREWELLS_MAX:
+            wire.abort()
+            return
+        wire.write(_REFUSED)
+        wire.write_eof()
+        self._timer = asyncio.get_running_loop().call_later(LINGER_S, wire.abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._server.farewells -= 1
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def _unread_bytes(wire: asyncio.Transport) -> int:
+    """Count what the client has not taken yet: what waits here, and what waits in the system's buffer."""
+    in_system = 0
+    with suppress(OSError, AttributeError):
+        fd = wire.get_extra_info("socket").fileno()
+        in_system = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))[0]
+    return wire.get_write_buffer_size() + in_system

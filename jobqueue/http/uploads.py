@@ -1,0 +1,79 @@
+"""A submission with files: the part `job` first, then one part for each file, streamed to the spool.
+
+It owns the order and the limits of the parts. How a form is read is `multipart`'s, where its
+files go is the spool's.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs
+
+from jobqueue.http.limits import BodyDeadline
+from jobqueue.http.multipart import FormReader
+from jobqueue.http.problems import BodyTooLarge, MalformedRequest
+from jobqueue.http.wire import decode_submission
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from jobqueue.config import LimitsSettings
+    from jobqueue.handlers import Submission
+    from jobqueue.runtime.spool import PendingUpload
+
+DEFAULT_MEDIA_TYPE = "application/octet-stream"
+
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?:\s*;\s*[\w!#$&^.+=\"' -]{1,200})?", re.ASCII)
+
+
+async def receive(
+    request: web.Request, limits: LimitsSettings, upload: PendingUpload, check: Callable[[Submission], object]
+) -> Submission:
+    """Read a form: return its submission, and leave its files in `upload`.
+
+    `check` sees the submission before any file is read, so that nobody uploads in vain.
+
+    Raises:
+        MalformedRequest, MalformedJson, InvalidSubmission: What came is not as it must be.
+        BodyTooLarge, BodyTooSlow, SpoolFull: It is too much, or comes too slowly.
+    """
+    form = FormReader(request.content, request.headers[hdrs.CONTENT_TYPE])
+    async with BodyDeadline(limits.body_s) as deadline:
+        part = await form.next_part()
+        if part is None or part.name != "job":
+            raise MalformedRequest('the first part must have the name "job" and hold the submission; files follow it')
+        submission = decode_submission(await _read_job(form, limits))
+        check(submission)
+        files_bytes = 0
+        while (part := await form.next_part()) is not None:
+            if part.name == "job" or part.name in upload.files:
+                raise MalformedRequest(f"there are two parts with the name {part.name!r}; each name stands for one")
+            if len(upload.files) == limits.files:
+                raise BodyTooLarge(f"a job may bring at most {limits.files} files")
+            file = upload.new_file(part.name, media_type_or_default(part.media_type))
+            while chunk := await form.read():
+                files_bytes += len(chunk)
+                if files_bytes > limits.files_bytes:
+                    raise BodyTooLarge(f"the files have more than {limits.files_bytes} bytes together")
+                deadline.extend_for(files_bytes)
+                await file.write(chunk)
+            await file.finish()
+    return submission
+
+
+async def _read_job(form: FormReader, limits: LimitsSettings) -> bytes:
+    gathered = bytearray()
+    while chunk := await form.read():
+        gathered += chunk
+        if len(gathered) > limits.body_bytes:
+            raise BodyTooLarge(f'the part "job" is larger than the allowed {limits.body_bytes} bytes')
+    return bytes(gathered)
+
+
+def media_type_or_default(text: str | None) -> str:
+    """Return a media type that may stand in a header: the given one, or the most general."""
+    return text if text is not None and _MEDIA_TYPE.fullmatch(text) else DEFAULT_MEDIA_TYPE
