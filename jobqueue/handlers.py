@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
+import msgspec.inspect
 import orjson
 
 from jobqueue.context import JobContext
@@ -302,10 +303,28 @@ def _read_signature(func: Callable[..., Any], label: str) -> tuple[bool, type[ms
 def _arguments_struct(label: str, fields: list[Any], takes_more: bool) -> type[msgspec.Struct]:
     try:
         struct = msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=not takes_more)
-        msgspec.json.Decoder(struct)
+        unknown = _unknown_type(msgspec.inspect.type_info(struct))
     except TypeError as error:
         raise ValueError(f"handler {label!r}: JSON can't be checked against its signature: {error}") from error
+    if unknown is not None:
+        raise ValueError(f"handler {label!r}: JSON can't be checked against its signature: no JSON makes a {unknown!r}")
     return struct
+
+
+def _unknown_type(root: msgspec.inspect.Type) -> type | None:
+    """Find a type inside an annotation that msgspec can't make from JSON; it would refuse only once a job comes."""
+    stack: list[Any] = [root]
+    seen: set[int] = set()
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (tuple, list)):
+            stack.extend(item)
+        elif isinstance(item, msgspec.inspect.CustomType):
+            return item.cls
+        elif isinstance(item, msgspec.Struct) and id(item) not in seen:
+            seen.add(id(item))
+            stack.extend(getattr(item, name) for name in item.__struct_fields__)
+    return None
 
 
 def _option_faults(submission: Submission, handler: Handler) -> Iterator[InvalidField]:

@@ -14,8 +14,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.events import LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Failure
@@ -198,10 +197,7 @@ class WorkerPool:
 
     def _abandon(self, worker: _Worker, job_id: JobId) -> None:
         """Give a stuck task's place to a new one."""
-        stack = io.StringIO()
-        if worker.task is not None:
-            worker.task.print_stack(limit=10, file=stack)
-        log.error("worker.stuck", queue=self.queue, job_id=job_id, stack=stack.getvalue())
+        log.error("worker.stuck", queue=self.queue, job_id=job_id, stack=_stack_of(worker.task))
         self._release(worker)
         worker.abandoned = True
         self._workers.discard(worker)
@@ -222,3 +218,13 @@ class WorkerPool:
             if self._by_job.get(worker.lease.job.id) is worker:
                 del self._by_job[worker.lease.job.id]
             worker.lease = None
+
+
+def _stack_of(task: asyncio.Task[None] | None) -> str:
+    """Return where a suspended task stands, down to what it awaits: `Task.get_stack` ends at the first coroutine."""
+    lines: list[str] = []
+    step: Any = task.get_coro() if task is not None else None
+    while (frame := getattr(step, "cr_frame", None)) is not None and len(lines) < 20:
+        lines.append(f"{frame.f_code.co_qualname} at {frame.f_code.co_filename}:{frame.f_lineno}")
+        step = step.cr_await
+    return "\n".join(lines)

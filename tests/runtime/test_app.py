@@ -1,0 +1,305 @@
+"""The in-process API, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import logging
+import time
+
+import pytest
+
+from jobqueue import JobContext, JobQueue, JobState
+from jobqueue.config import QueueSettings, ServerSettings, Settings, StatusesSettings
+from jobqueue.core.events import Ended, Evicted
+from jobqueue.errors import (
+    Draining,
+    InvalidSubmission,
+    JobFailed,
+    JobGone,
+    JobNotFound,
+    QueueFull,
+    UnknownType,
+    WrongState,
+)
+from jobqueue.testing import EventRecorder, ManualClock, inline, virtual_time
+
+
+def make_queue(**settings: object) -> JobQueue:
+    queue = JobQueue(Settings(**settings))  # type: ignore[arg-type]
+
+    @queue.handler
+    async def double(ctx: JobContext, n: int) -> int:
+        return 2 * n
+
+    @queue.handler(timeout_s=None)
+    async def nap(ctx: JobContext, seconds: float = 3600) -> str:
+        await asyncio.sleep(seconds)
+        return "rested"
+
+    return queue
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@virtual_time
+async def test_a_job_is_submitted_and_its_result_awaited_without_http() -> None:
+    async with make_queue() as queue:
+        job = await queue.submit("double", {"n": 21})
+        assert await job.result(timeout_s=5) == 42
+        assert (await job.status()).state is JobState.SUCCEEDED
+        assert await queue.job(job.id).result() == 42
+
+
+@virtual_time
+async def test_waiting_may_time_out_and_the_job_goes_on() -> None:
+    async with make_queue() as queue:
+        job = await queue.submit("nap", {"seconds": 10})
+        with pytest.raises(TimeoutError):
+            await job.wait(timeout_s=3)
+        assert await job.result() == "rested"
+
+
+@virtual_time
+async def test_a_result_that_never_was_raises_with_the_reason() -> None:
+    async with make_queue() as queue:
+        job = await queue.submit("nap", delay_s=60)
+        await job.cancel()
+        with pytest.raises(JobFailed) as error:
+            await job.result()
+        assert error.value.state == "cancelled"
+        with pytest.raises(WrongState):
+            await job.cancel()
+
+
+@virtual_time
+async def test_a_delayed_job_starts_at_its_time() -> None:
+    async with make_queue() as queue:
+        start = now()
+        delayed = await queue.submit("double", {"n": 1}, delay_s=30)
+        at = dt.datetime.fromtimestamp(queue.wall(now()) + 60, tz=dt.UTC)
+        dated = await queue.submit("double", {"n": 1}, run_at=at)
+        assert (await delayed.wait()).started_at == pytest.approx(start + 30, abs=0.05)
+        assert (await dated.wait()).started_at == pytest.approx(start + 60, abs=0.05)
+
+
+@virtual_time
+async def test_a_record_is_gone_after_its_ttl() -> None:
+    async with make_queue(statuses=StatusesSettings(ttl_s=30.0)) as queue:
+        job = await queue.submit("double", {"n": 1})
+        await job.wait()
+        await asyncio.sleep(30)
+        assert (await job.status()).state is JobState.SUCCEEDED
+        await asyncio.sleep(1)
+        with pytest.raises(JobGone):
+            await job.status()
+
+
+@virtual_time
+async def test_a_step_of_the_wall_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with make_queue() as queue:
+        job = await queue.submit("nap", {"seconds": 100}, timeout_s=50)
+        before = queue.wall((await job.status()).created_at)
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        start = now()
+        record = await job.wait()
+        assert now() - start == pytest.approx(50, abs=0.05)
+        assert queue.wall(record.created_at) == before
+        at = dt.datetime.fromtimestamp(queue.wall(now()) + 60, tz=dt.UTC)
+        assert (await (await queue.submit("double", {"n": 1}, run_at=at)).status()).state is JobState.DELAYED
+
+
+@pytest.mark.parametrize(
+    ("call", "pointer"),
+    [
+        ({"type": "double", "args": {"n": "x"}}, "/args/n"),
+        ({"type": "double", "args": {"n": float("nan")}}, "/args/n"),
+        ({"type": "double", "args": {"n": object()}}, "/args"),
+        ({"type": "double", "args": {1: 2}}, "/args"),
+        ({"type": "double", "args": {"n": 1}, "priority": 10}, "/priority"),
+        ({"type": "double", "args": {"n": 1}, "delay_s": -1}, "/delay_s"),
+        ({"type": "double", "args": {"n": 1}, "queue": "nowhere"}, "/queue"),
+        ({"type": "double", "args": {"n": 1}, "run_at": dt.datetime(2026, 1, 1)}, "/run_at"),
+        ({"type": 5}, "/type"),
+    ],
+)
+@virtual_time
+async def test_a_submission_that_is_not_right_is_refused_and_says_where(call: dict[str, object], pointer: str) -> None:
+    async with make_queue() as queue:
+        with pytest.raises(InvalidSubmission) as error:
+            await queue.submit(**call)  # type: ignore[arg-type]
+        assert [fault.pointer for fault in error.value.errors] == [pointer]
+        assert queue.backend.stats()[0].accepted_total == 0
+
+
+@virtual_time
+async def test_an_unknown_type_and_an_unknown_id_are_told() -> None:
+    async with make_queue() as queue:
+        with pytest.raises(UnknownType):
+            await queue.submit("triple")
+        with pytest.raises(JobNotFound):
+            await queue.job("x" * 22).status()
+
+
+@virtual_time
+async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    async with make_queue(
+        queues={"default": QueueSettings(workers=1, capacity=2)}, server=ServerSettings(drain_s=0.0)
+    ) as queue:
+        await queue.submit("nap")
+        await queue.submit("nap")
+        with pytest.raises(QueueFull) as refusal:
+            await queue.submit("nap")
+        assert refusal.value.retry_after_s > 0
+
+
+@virtual_time
+async def test_leaving_the_block_works_the_queue_off() -> None:
+    queue = make_queue(queues={"default": QueueSettings(workers=1)})
+    ended = []
+    async with queue:
+        queue.backend.subscribe(lambda fact: ended.append(fact.job.state) if isinstance(fact, Ended) else None)
+        for _ in range(3):
+            await queue.submit("nap", {"seconds": 5})
+    assert ended == [JobState.SUCCEEDED] * 3
+
+
+@virtual_time
+async def test_a_drain_ends_at_its_deadline_and_counts_what_it_loses(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with make_queue(queues={"default": QueueSettings(workers=2)}) as queue:
+        done = await queue.submit("nap", {"seconds": 5})
+        running = [await queue.submit("nap") for _ in range(2)]
+        queued = await queue.submit("nap")
+        delayed = await queue.submit("nap", delay_s=3600)
+        start = now()
+        lost = await queue.drain(20)
+        assert lost == {"delayed": 1, "queued": 1, "running": 2} or lost == {"delayed": 1, "queued": 0, "running": 2}
+        assert now() - start == pytest.approx(20, abs=1.1)
+        with pytest.raises(Draining):
+            await queue.submit("double", {"n": 1})
+        assert (await done.status()).state is JobState.SUCCEEDED
+        for job in [*running, queued, delayed]:
+            record = await job.status()
+            assert record.state is JobState.CANCELLED
+            assert record.error is not None
+            assert record.error.code == "shutdown"
+    assert any("drain.lost" in record.getMessage() for record in caplog.records)
+
+
+@virtual_time
+async def test_an_empty_queue_is_drained_at_once() -> None:
+    async with make_queue() as queue:
+        start = now()
+        assert await queue.drain(20) == {"delayed": 0, "queued": 0, "running": 0}
+        assert now() == start
+        assert queue.draining
+
+
+@virtual_time
+async def test_leaving_the_block_by_an_error_waits_for_nothing() -> None:
+    start = now()
+
+    class Boom(Exception): ...
+
+    async def fails() -> None:
+        async with make_queue() as queue:
+            await queue.submit("nap")
+            raise Boom
+
+    with pytest.raises(Boom):
+        await fails()
+    assert now() - start < 3
+
+
+@virtual_time
+async def test_a_restart_is_a_new_run_and_knows_the_ids_of_the_earlier_one() -> None:
+    queue = make_queue()
+    async with queue:
+        job = await queue.submit("double", {"n": 1})
+    async with queue:
+        with pytest.raises(JobGone) as error:
+            await queue.job(job.id).status()
+        assert error.value.reason == "earlier-run"
+
+
+@virtual_time
+async def test_a_queue_that_does_not_run_says_how_to_start_it() -> None:
+    queue = make_queue()
+    assert not queue.running
+    with pytest.raises(RuntimeError, match="async with queue"):
+        await queue.submit("double", {"n": 1})
+    await queue.stop()
+    async with queue:
+        with pytest.raises(RuntimeError, match="runs already"):
+            await queue.start()
+        with pytest.raises(RuntimeError, match="can't be replaced"):
+            queue.configure(Settings())
+
+
+@virtual_time
+async def test_a_handler_for_a_queue_that_is_not_configured_stops_the_start() -> None:
+    queue = make_queue()
+
+    @queue.handler(queue="fast")
+    async def quick() -> None: ...
+
+    with pytest.raises(ValueError, match="wants queue 'fast'; configured: default"):
+        await queue.start()
+
+
+@virtual_time
+async def test_named_queues_have_workers_of_their_own() -> None:
+    queue = make_queue(queues={"default": QueueSettings(workers=1), "fast": QueueSettings(workers=1)})
+    async with queue:
+        slow = await queue.submit("nap", {"seconds": 60})
+        assert await (await queue.submit("double", {"n": 1}, queue="fast")).result(timeout_s=1) == 2
+        await slow.wait()
+
+
+# -- the test kit
+
+
+@virtual_time
+async def test_inline_a_submission_returns_when_its_job_is_over() -> None:
+    async with inline(make_queue()) as queue:
+        job = await queue.submit("nap", {"seconds": 100})
+        assert (await job.status()).state is JobState.SUCCEEDED
+    assert "accept" not in vars(queue), "the queue is as it was"
+
+
+@virtual_time
+async def test_a_recorder_keeps_the_facts_and_waits_for_them() -> None:
+    async with make_queue(statuses=StatusesSettings(ttl_s=5.0)) as queue:
+        recorder = EventRecorder(queue.backend)
+        job = await queue.submit("nap", {"seconds": 1})
+        (ended,) = await recorder.wait_for(Ended)
+        assert ended.job.id == job.id
+        (evicted,) = await recorder.wait_for(Evicted)
+        assert [gone.id for gone in evicted.jobs] == [job.id]
+        recorder.close()
+        await queue.submit("double", {"n": 1})
+        await asyncio.sleep(1)
+        assert len(recorder.of(Ended)) == 1
+
+
+def test_a_manual_clock_goes_only_forward() -> None:
+    clock = ManualClock(5.0)
+    assert (clock(), clock.advance(2.5), clock()) == (5.0, 7.5, 7.5)
+    with pytest.raises(ValueError, match="does not go back"):
+        clock.advance(-1)
+
+
+def test_a_virtual_hour_takes_no_time() -> None:
+    start = time.perf_counter()
+
+    @virtual_time
+    async def an_hour() -> float:
+        before = now()
+        await asyncio.sleep(3600)
+        return now() - before
+
+    assert an_hour() == 3600
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import asyncio
+
+from jobqueue.runtime.timer import Timer
+from jobqueue.testing import virtual_time
+
+
+class Source:
+    """What is due at some instants, and when it was told."""
+
+    def __init__(self, *due: float) -> None:
+        self.due = list(due)
+        self.ticked: list[float] = []
+        self.error: Exception | None = None
+
+    def tick(self) -> float | None:
+        now = asyncio.get_running_loop().time()
+        self.ticked.append(now)
+        self.due = [at for at in self.due if at > now]
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return self.next_at()
+
+    def next_at(self) -> float | None:
+        return min(self.due, default=None)
+
+
+@virtual_time
+async def test_the_timer_ticks_at_each_deadline_and_never_between() -> None:
+    source = Source(1001.0, 1002.5, 1100.0)
+    timer = Timer(source)
+    timer.start()
+    await asyncio.sleep(200)
+    timer.stop()
+    assert source.ticked == [1001.0, 1002.5, 1100.0]
+
+
+@virtual_time
+async def test_a_deadline_that_moves_closer_is_kept() -> None:
+    source = Source(1050.0)
+    timer = Timer(source)
+    timer.start()
+    source.due.append(1001.0)
+    timer.look()
+    await asyncio.sleep(10)
+    timer.stop()
+    assert source.ticked == [1001.0]
+
+
+@virtual_time
+async def test_a_stopped_timer_ticks_no_more() -> None:
+    source = Source(1001.0)
+    timer = Timer(source)
+    timer.start()
+    timer.stop()
+    timer.look()
+    await asyncio.sleep(10)
+    assert source.ticked == []
+
+
+@virtual_time
+async def test_a_tick_that_fails_is_reported_and_does_not_stop_the_timer() -> None:
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["exception"]))
+    source = Source(1001.0, 1002.0)
+    source.error = RuntimeError("boom")
+    timer = Timer(source)
+    timer.start()
+    await asyncio.sleep(10)
+    timer.stop()
+    assert source.ticked == [1001.0, 1002.0]
+    assert [str(error) for error in reported] == ["boom"]
+
+
+@virtual_time
+async def test_work_left_over_is_done_soon_but_others_run_in_between() -> None:
+    source = Source(1000.0)
+    portions = [1000.0, 1000.0]
+
+    def tick() -> float | None:
+        source.ticked.append(asyncio.get_running_loop().time())
+        source.due = [portions.pop()] if portions else []
+        return source.next_at()
+
+    source.tick = tick  # type: ignore[method-assign]
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if len(source.ticked) < 3:
+            asyncio.get_running_loop().call_soon(turn)
+
+    timer = Timer(source)
+    timer.start()
+    turn()
+    await asyncio.sleep(1)
+    timer.stop()
+    assert len(source.ticked) == 3
+    assert turns >= 3
