@@ -176,17 +176,13 @@ class LogWriter(logging.Handler):
         logging.captureWarnings(False)
 
     def emit(self, record: logging.LogRecord) -> None:
-        waiting = self._put_bytes - self._taken_bytes
-        if waiting >= BUFFER_BYTES_MAX:
+        if self._put_bytes - self._taken_bytes >= BUFFER_BYTES_MAX:
             self._dropped += 1
             return
         try:
             line = self._render(record)
         except Exception as failure:  # a field's repr raised; `handleError` would write to the stuck pipe
             line = self._render(_unloggable(record, failure))
-        if waiting + len(line) > BUFFER_BYTES_MAX:
-            self._dropped += 1
-            return
         self._put_bytes += len(line)
         self._lines.put(line)
 

@@ -256,7 +256,7 @@ def test_a_flag_may_not_go_below_a_setting() -> None:
         ("log: \x07", "config.yaml:1:6: holds U+0007, which YAML forbids"),
         (b"log:\n  level: \xff", "config.yaml:2:10: is not UTF-8 (byte 0xff)"),
         ("log: {}".encode("utf-16"), "config.yaml:1:1: is not UTF-8 (byte 0xff)"),
-        (b"\xef\xbb\xbf\xfe", "config.yaml:1:1: is not UTF-8 (byte 0xfe)"),
+        (b"\xef\xbb\xbflog: \xfe", "config.yaml:1:6: is not UTF-8 (byte 0xfe)"),
         ("#" * 300_000, "config.yaml: is over 262144 bytes, which is no settings file"),
         ("[" * 100_000, "config.yaml:1:9: not YAML: nested over 8 levels deep"),
         ("a: {" * 20_000, "config.yaml:1:32: not YAML: nested over 8 levels deep"),
