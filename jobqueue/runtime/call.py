@@ -1,0 +1,101 @@
+"""Call: one attempt of a blocking handler, and how it is carried out where it was sent.
+
+The same code runs in a thread of the server and in a process of its own, so it
+knows neither: no loop, no socket, no pool. Encoding the result and checking its
+size happen here, off the loop.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue.context import JobContext
+from jobqueue.core.job import StoredFile, Success
+from jobqueue.handlers import encode_result, failure_of
+
+if TYPE_CHECKING:
+    from jobqueue.context import ProgressSink
+    from jobqueue.core.job import Failure
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler is to do, and what its context is made of.
+
+    `files` maps part names to paths; `folder` is where a result file goes, made when it is first
+    asked for; `result_bytes_max` bounds the JSON of the result.
+    """
+
+    func: Callable[..., Any]
+    kwargs: dict[str, Any]
+    wants_context: bool
+    job_id: str
+    attempt: int
+    group: str | None
+    files: dict[str, str]
+    folder: str
+    result_bytes_max: int
+
+    def context(self, on_progress: ProgressSink) -> JobContext:
+        """Make what the handler sees of its job."""
+
+        def folder() -> Path:
+            path = Path(self.folder)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return path
+
+        return JobContext(
+            job_id=self.job_id,
+            attempt=self.attempt,
+            group=self.group,
+            files={name: Path(path) for name, path in self.files.items()},
+            folder=folder,
+            on_progress=on_progress,
+        )
+
+    def carry_out(self, context: JobContext) -> Success | Failure:
+        """Run the handler and judge what it did. Raises nothing, whatever the handler raises."""
+        try:
+            value = self.func(context, **self.kwargs) if self.wants_context else self.func(**self.kwargs)
+            result = encode_result(value, bytes_max=self.result_bytes_max)
+            written = context.written_result()
+            return Success(result, None if written is None else StoredFile(*written))
+        except BaseException as error:
+            return failure_of(error)
+
+
+def check_importable(func: Callable[..., Any]) -> None:
+    """Check, before the first job needs it, that a process of its own can find this handler.
+
+    A process gets a function by its name, not its code, and imports the module that has it.
+    Call this when every module is loaded: while a decorator runs, its function has no name yet.
+
+    Raises:
+        ValueError: It can't; the message says why, and what to do.
+    """
+    module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError(f"{func!r} can't run in a process: it is no plain function of a module; wrap it in one")
+    label = f"{module}.{name}"
+    if module == "__main__":
+        raise ValueError(
+            f"handler {name!r} can't run in a process: it is defined in the program's main file, which a process"
+            " can't import; move it to a module of its own and import that"
+        )
+    if "<" in name:
+        kind = "a lambda" if name.endswith("<lambda>") else "defined inside another function"
+        raise ValueError(
+            f"handler {label!r} can't run in a process: it is {kind}; define it with `def` at its module's top level"
+        )
+    found: Any = sys.modules.get(module)
+    for step in name.split("."):
+        found = getattr(found, step, None)
+    if found is not func:
+        raise ValueError(
+            f"handler {label!r} can't run in a process: what {module!r} holds under that name is another object"
+            " (another decorator's, perhaps); let the name stand for the handler itself"
+        )

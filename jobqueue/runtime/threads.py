@@ -1,0 +1,171 @@
+"""ThreadPool: blocking handlers in threads, which can be asked to stop but not made to.
+
+Rules:
+
+1. A seat is held from the start of a run to its end; there are `size` of them.
+2. A cancelled run ends at once. Its thread is *abandoned*: it runs on, unheard, and gives its seat
+   up, so handlers that hang don't starve those that don't.
+3. Abandoned threads beyond `size` keep their seats until they return. So there are never more than
+   twice `size` threads, and a handler that always hangs ends in runs that wait, not in a thread each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING
+
+from jobqueue.core.job import ErrorCode, Failure
+from jobqueue.log import event_logger
+from jobqueue.runtime.throttle import ProgressThrottle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.context import ProgressSink
+    from jobqueue.core.job import Success
+    from jobqueue.runtime.call import Call
+
+log = event_logger(__name__)
+
+_numbers = itertools.count(1)
+
+
+class ThreadPool:
+    """Runs calls in at most `size` threads at a time, which start when they are first needed."""
+
+    def __init__(self, *, size: int) -> None:
+        self._size = size
+        self._seats = asyncio.Semaphore(size)
+        self._idle: list[_Thread] = []
+        self._abandoned = 0
+        self._closed = False
+
+    async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
+        """Run a call in a thread and return its verdict.
+
+        Cancelling sets the context's `cancelled` and abandons the thread.
+
+        Raises:
+            RuntimeError: The pool is closed.
+        """
+        await self._seats.acquire()
+        if self._closed:
+            self._seats.release()
+            raise RuntimeError("the thread pool is closed")
+        try:
+            thread = self._idle.pop() if self._idle else _Thread()
+        except RuntimeError as error:  # the system gives us no more of them
+            self._seats.release()
+            return Failure(ErrorCode.WORKER_CRASHED, f"no thread could be started: {error}")
+        verdict: asyncio.Future[Success | Failure] = asyncio.get_running_loop().create_future()
+
+        def progressed(fraction: float, note: str | None) -> None:
+            if not verdict.done():
+                on_progress(fraction, note)
+
+        def ended(outcome: Success | Failure) -> None:
+            if verdict.done():
+                self._take_back_abandoned(thread, call)
+            else:
+                verdict.set_result(outcome)
+
+        tell = _teller(verdict.get_loop())
+
+        def report(fraction: float, note: str | None) -> None:
+            tell(progressed, fraction, note)
+
+        throttle = ProgressThrottle(report)
+        context = call.context(throttle)
+
+        def work() -> bool:
+            outcome = call.carry_out(context)
+            throttle.close()
+            return tell(ended, outcome)
+
+        thread.inbox.put(work)
+        try:
+            outcome = await verdict
+        except asyncio.CancelledError:
+            if verdict.cancelled():
+                context.cancel()
+                self._abandon(thread, call)
+            else:  # it had ended; the cancellation was only a little late
+                self._take_back(thread)
+            raise
+        self._take_back(thread)
+        return outcome
+
+    async def close(self) -> None:
+        """End the threads: the idle ones now, the others when their handlers return."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for thread in idle:
+            thread.inbox.put(None)
+        for thread in idle:  # they have nothing left to do, so this takes microseconds
+            thread.join()
+
+    def _take_back(self, thread: _Thread) -> None:
+        self._put_idle(thread)
+        self._seats.release()
+
+    def _abandon(self, thread: _Thread, call: Call) -> None:
+        self._abandoned += 1
+        if self._abandoned <= self._size:
+            self._seats.release()
+        log.warning(
+            "thread.abandoned", job_id=call.job_id, attempt=call.attempt, total=self._abandoned, stack=thread.stack()
+        )
+
+    def _take_back_abandoned(self, thread: _Thread, call: Call) -> None:
+        held_a_seat = self._abandoned > self._size
+        self._abandoned -= 1
+        if held_a_seat:
+            self._seats.release()
+        self._put_idle(thread)
+        log.info("thread.returned", job_id=call.job_id, attempt=call.attempt, total=self._abandoned)
+
+    def _put_idle(self, thread: _Thread) -> None:
+        if self._closed or len(self._idle) >= self._size:
+            thread.inbox.put(None)
+        else:
+            self._idle.append(thread)
+
+
+class _Thread(threading.Thread):
+    """Does what is put into its inbox, one thing after the other, until it is None or nobody heard of the last one.
+
+    A daemon: a handler that hangs must not hold up the program's exit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name=f"jobqueue-thread-{next(_numbers)}", daemon=True)
+        self.inbox: queue.SimpleQueue[Callable[[], bool] | None] = queue.SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        while (work := self.inbox.get()) is not None and work():
+            del work  # its call, and the result, must not live on until the next one comes
+
+    def stack(self) -> str:
+        frame = None if self.ident is None else sys._current_frames().get(self.ident)
+        return "" if frame is None else "".join(traceback.format_stack(frame))
+
+
+def _teller(loop: asyncio.AbstractEventLoop) -> Callable[..., bool]:
+    """Return what calls a function on the loop, and tells whether there is one: an abandoned thread may outlive it."""
+
+    def tell(func: Callable[..., None], *args: object) -> bool:
+        try:
+            loop.call_soon_threadsafe(func, *args)
+        except RuntimeError:
+            if not loop.is_closed():
+                raise
+            return False
+        return True
+
+    return tell

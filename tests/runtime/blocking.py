@@ -1,0 +1,135 @@
+"""Handlers that block, crash and hang, for the tests of the pools; processes import them from here."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from jobqueue.errors import Reject, Retry
+
+if TYPE_CHECKING:
+    from jobqueue.context import JobContext
+
+
+def echo(value: Any = None) -> Any:
+    return value
+
+
+def describe(ctx: JobContext) -> dict[str, Any]:
+    return {
+        "job_id": ctx.job_id,
+        "attempt": ctx.attempt,
+        "group": ctx.group,
+        "text": ctx.files["text"].read_text(),
+        "pid": os.getpid(),
+    }
+
+
+def write_result(ctx: JobContext) -> None:
+    ctx.result_file("text/plain").write_text("twelve bytes")
+
+
+def report(ctx: JobContext, times: int) -> str:
+    for n in range(1, times + 1):
+        ctx.progress(n / times, f"step {n}")
+    return "reported"
+
+
+def report_and_wait(ctx: JobContext, path: str) -> None:
+    """Report twice in a row, then wait for the file to go."""
+    ctx.progress(0.1, "first")
+    ctx.progress(0.2, "second")
+    while os.path.exists(path):
+        time.sleep(0.001)
+
+
+def hang(ctx: JobContext) -> NoReturn:
+    """Say who we are, and never return."""
+    ctx.progress(0.0, str(os.getpid()))
+    while True:
+        time.sleep(3600)
+
+
+def hang_with_a_child(ctx: JobContext) -> None:
+    with subprocess.Popen(["sleep", "3600"]) as child:
+        ctx.progress(0.0, str(child.pid))
+
+
+def terminate_a_child() -> int:
+    """Return how a program ends that we started and then sent SIGTERM."""
+    with subprocess.Popen(["sleep", "3600"]) as child:
+        child.terminate()
+    return child.returncode
+
+
+def hold_the_interpreter(ctx: JobContext) -> None:
+    """Keep a core busy in C, so that no other thread of this process ever gets a turn."""
+    ctx.progress(0.0, str(os.getpid()))
+    sum(range(10**13))
+
+
+def wait_until_cancelled(ctx: JobContext) -> str:
+    ctx.progress(0.0, "waiting")
+    while not ctx.cancelled:
+        time.sleep(0.001)
+    return "seen"
+
+
+def wait_for(ctx: JobContext, path: str) -> str:
+    """Wait, deaf to everything, until the file exists."""
+    ctx.progress(0.0, "waiting")
+    while not os.path.exists(path):
+        time.sleep(0.001)
+    return "returned"
+
+
+def be_signalled(ctx: JobContext) -> str:
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), signum)
+    return "still here"
+
+
+def fail() -> NoReturn:
+    raise LookupError("no such colour")
+
+
+def ask_for_a_retry() -> NoReturn:
+    raise Retry(7.5, "busy")
+
+
+def reject() -> NoReturn:
+    raise Reject("no good")
+
+
+def leave() -> NoReturn:
+    sys.exit(4)
+
+
+def interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def exit_at_once(code: int) -> NoReturn:
+    os._exit(code)
+
+
+def kill_itself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def read_no_mans_memory() -> None:
+    ctypes.string_at(0)
+
+
+def close_everything() -> None:
+    os.closerange(3, 100)
+    time.sleep(3600)
+
+
+def set_of(size: int) -> set[int]:
+    return set(range(size))
