@@ -1,0 +1,51 @@
+"""Does the memory of statuses stay where its bounds put it, however many jobs go through?"""
+
+from __future__ import annotations
+
+import gc
+from itertools import pairwise
+
+import psutil
+import pytest
+
+from jobqueue.core.events import Event
+from jobqueue.core.job import JobSpec, Success
+from jobqueue.core.statuses import StatusBounds
+from tests.core.making import make_engine
+
+JOBS = 1_000_000
+JOBS_PER_S = 20_000
+TTL_S = 2.0
+SAMPLES = 10
+
+
+def test_a_million_finished_jobs_leave_the_memory_flat(capsys: pytest.CaptureFixture[str]) -> None:
+    """1,000,000 jobs at 20,000 a second, each record readable for 2 s."""
+    engine = make_engine(capacity=10, bounds=StatusBounds(ttl_s=TTL_S))
+    spec = JobSpec(type="t")
+    process = psutil.Process()
+    now = 1000.0
+    rss_mib: list[float] = []
+    held: list[int] = []
+    facts: list[Event] = []
+    for n in range(1, JOBS + 1):
+        job = engine.submit(spec, b'{"n":1}', None, now=now)
+        engine.lease(job.id, now=now)
+        engine.ack(job.id, attempt=1, success=Success(b'{"n":%d}' % n), now=now)
+        facts = engine.take_facts()
+        if n % 100 == 0:
+            now += 100 / JOBS_PER_S
+            engine.tick(now)
+        if n % (JOBS // SAMPLES) == 0:
+            gc.collect()
+            rss_mib.append(process.memory_info().rss / 2**20)
+            held.append(len(engine.statuses))
+    assert facts
+    with capsys.disabled():
+        print(f"\n  RSS in MiB after each {JOBS // SAMPLES:,} jobs: {[round(mib, 1) for mib in rss_mib]}")
+        print(f"  records held: {held} (bound by TTL: {round((TTL_S + 0.25) * JOBS_PER_S):,} and those of one tick)")
+    assert engine.totals().accepted == JOBS
+    assert all(count <= (TTL_S + 0.5) * JOBS_PER_S for count in held)
+    settled = rss_mib[1:]
+    assert max(settled) - min(settled) < 3.0, "memory is flat once the first TTL is over"
+    assert not all(after > before + 0.05 for before, after in pairwise(settled)), "and does not creep"
