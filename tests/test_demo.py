@@ -1,0 +1,98 @@
+"""The built-in handlers do what the README says of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobqueue import JobContext, Reject
+from jobqueue.demo import digest, queue
+from jobqueue.errors import InvalidSubmission, JobFailed
+from jobqueue.testing import virtual_time
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def outcome(type: str, args: dict[str, Any]) -> Any:
+    async with queue:
+        job = await queue.submit(type, args)
+        return await job.result(timeout_s=60)
+
+
+@virtual_time
+async def test_echo_returns_its_arguments() -> None:
+    assert await outcome("echo", {"text": "hello", "list": [1, None]}) == {"text": "hello", "list": [1, None]}
+    assert await outcome("echo", {}) == {}
+
+
+@virtual_time
+async def test_sleep_takes_as_long_as_it_is_told() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    result = await outcome("sleep", {"min_s": 5, "max_s": 10})
+    assert 5 <= result["slept_s"] <= 10
+    assert loop.time() - began == pytest.approx(result["slept_s"], abs=0.01)
+    assert await outcome("sleep", {"min_s": 3}) == {"slept_s": 3.0}
+
+
+@virtual_time
+async def test_sleep_refuses_times_that_make_no_sense() -> None:
+    with pytest.raises(InvalidSubmission, match="/args/min_s"):
+        await outcome("sleep", {"min_s": -1})
+    with pytest.raises(JobFailed, match=r"max_s \(1.0\) is under min_s"):
+        await outcome("sleep", {"min_s": 2, "max_s": 1})
+
+
+@virtual_time
+async def test_fail_fails_with_the_message() -> None:
+    with pytest.raises(JobFailed, match="handler_error: RuntimeError: so be it"):
+        await outcome("fail", {"message": "so be it"})
+
+
+async def test_spin_runs_in_a_process_and_tells_its_progress() -> None:
+    assert (await outcome("spin", {"duration_s": 0.01}))["rounds"] >= 1
+    assert (await outcome("spin", {"duration_s": 0})) == {"rounds": 0}
+
+
+def context(files: dict[str, Path], told: list[float]) -> JobContext:
+    def folder() -> Path:
+        raise AssertionError("it writes no file")
+
+    return JobContext(
+        job_id="j",
+        attempt=1,
+        group=None,
+        files=files,
+        folder=folder,
+        on_progress=lambda fraction, note: told.append(fraction),
+    )
+
+
+def test_digest_hashes_every_uploaded_file(tmp_path: Path) -> None:
+    contents = {"a": b"x" * 3_000_000, "b": b""}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    told: list[float] = []
+    assert digest(context({name: tmp_path / name for name in contents}, told)) == {
+        name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in contents.items()
+    }
+    assert told[-1] == 1.0
+    assert told == sorted(told)
+
+
+def test_digest_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    ctx = context({"a": tmp_path / "a"}, [])
+    ctx.cancel()
+    with pytest.raises(Reject, match="told to stop"):
+        digest(ctx)
+
+
+def test_digest_without_a_file_says_how_to_send_one() -> None:
+    with pytest.raises(Reject, match="multipart/form-data"):
+        digest(context({}, []))
