@@ -50,6 +50,7 @@ class FormReader:
         self._delimiter = b"\r\n--" + _boundary_of(content_type)
         # The line break that precedes a delimiter is missing at the very beginning.
         self._buffer = b"\r\n"
+        self._begun = False
         self._in_part = False
         self._ended = False
 
@@ -57,11 +58,10 @@ class FormReader:
         """Skip what is left of this part and return the next one's head; None after the last."""
         if self._ended:
             return None
-        if self._in_part:
-            while await self.read():
-                pass
-        else:
+        if not self._begun:
             await self._begin()
+        while await self.read():
+            pass
         return await self._read_head()
 
     async def read(self) -> bytes:
@@ -81,6 +81,7 @@ class FormReader:
         return b""
 
     async def _begin(self) -> None:
+        self._begun = True
         while len(self._buffer) < len(self._delimiter):
             await self._fill()
         if not self._buffer.startswith(self._delimiter):

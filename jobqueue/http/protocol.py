@@ -22,7 +22,7 @@ import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import http_exceptions, web, web_protocol
+from aiohttp import HttpVersion11, http_exceptions, web, web_protocol
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from jobqueue.errors import ConfigError
@@ -84,7 +84,7 @@ class JobServer(web.Server):
         app.freeze()
         super().__init__(
             self._answer,
-            request_factory=app._make_request,  # type: ignore[arg-type]
+            request_factory=app._make_request,
             loop=loop,
             access_log=None,
             keepalive_timeout=limits.silent_s,
@@ -265,6 +265,8 @@ class Connection(web.RequestHandler):
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         # aiohttp: makes the handler of what its parser refused; the connection is closed after it.
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            # aiohttp: it stands in for the request that could not be parsed, and claims to be HTTP/1.0.
+            request._version = HttpVersion11
             response = self.handle_error(request, err_info.status, err_info.exc, err_info.message)
             await response.prepare(request)
             await response.write_eof()

@@ -1,0 +1,182 @@
+"""The composition root: one queue behind one listening socket, from the first signal to the last.
+
+It owns the process: signals, the limit on open files, the log, the watch, and the order in which
+everything starts and stops. It must not know how a request is answered or a job is run.
+
+How it stops (aiohttp's own cleanup closes the listener first, so that nobody can ask what became
+of a job, and may spend its timeout twice):
+
+1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; the queue is worked off.
+2. After `drain_s` what is still live is ended, and counted in the event `drain.lost`.
+3. For `linger_s` more, statuses are still readable, over new connections too.
+4. The listener closes, answers under way go out, the queue stops: exit 0.
+
+A second signal ends the process at once, even while a handler blocks the loop: exit 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import resource
+import signal
+import socket
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+import uvloop
+
+from jobqueue.errors import ConfigError
+from jobqueue.http import api
+from jobqueue.http.protocol import FAREWELLS_MAX, JobServer
+from jobqueue.log import configure, event_logger
+from jobqueue.runtime.watch import Watch
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from jobqueue.app import JobQueue
+    from jobqueue.config import ServerSettings, Settings
+    from jobqueue.log import LogWriter
+
+BACKLOG = 4096
+FILES_RESERVED = FAREWELLS_MAX + 512
+"""Open files that are not connections: the spool's, processes' pipes, libraries', handlers'."""
+
+CLOSE_S = 0.5
+STOP_S = 2.0
+"""What the exit may take beside `drain_s` and `linger_s`."""
+
+log = event_logger(__name__)
+
+
+def serve(queue: JobQueue, settings: Settings) -> int:
+    """Serve a queue over HTTP until a signal ends it; return the exit code."""
+    queue.configure(settings)
+    writer = configure(settings.log)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_run(queue, writer))
+    finally:
+        writer.close()
+
+
+async def _run(queue: JobQueue, writer: LogWriter) -> int:
+    return await _Process(queue, writer).run()
+
+
+class _Process:
+    def __init__(self, queue: JobQueue, writer: LogWriter) -> None:
+        self._queue = queue
+        self._settings = queue.settings.server
+        self._writer = writer
+        self._watch = Watch()
+        self._loop = asyncio.get_running_loop()
+        self._told_to_stop = asyncio.Event()
+        self._signalled = False
+        stop_s = self._settings.drain_s + self._settings.linger_s + STOP_S
+        self._last_resort = threading.Timer(stop_s, self._give_up)
+        self._last_resort.daemon = True
+
+    async def run(self) -> int:
+        try:
+            server, listener = await self._start()
+        except (ConfigError, ValueError, OSError) as error:
+            log.error("server.failed", reason=_reason(error, self._settings))
+            await self._queue.stop()
+            return 1
+        try:
+            await self._told_to_stop.wait()
+            await self._drain(server, listener)
+        finally:
+            self._last_resort.cancel()
+            self._watch.stop()
+        return 0
+
+    async def _start(self) -> tuple[JobServer, asyncio.Server]:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Not the loop's handlers, which would not run while something blocks the loop.
+            signal.signal(number, self._on_signal)
+        connections_max = fit_connections(self._settings.connections_max)
+        server = JobServer(api(self._queue), self._queue.settings.limits, connections_max=connections_max)
+        await self._queue.start()
+        listener = await self._loop.create_server(server, self._settings.host, self._settings.port, backlog=BACKLOG)
+        self._watch.start()
+        # What lives now lives to the end: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        for listening in listener.sockets:
+            host, port = listening.getsockname()[:2]
+            log.info("server.listening", host=host, port=port, pid=os.getpid())
+        return server, listener
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signalled:
+            # Nothing here may wait: not for the loop, nor for a lock that the interrupted code holds.
+            _kill_children()
+            os._exit(1)
+        self._signalled = True
+        self._loop.call_soon_threadsafe(self._stop_admitting)
+
+    def _stop_admitting(self) -> None:
+        self._last_resort.start()
+        if self._queue.running:
+            self._queue.stop_admitting()
+        self._told_to_stop.set()
+
+    async def _drain(self, server: JobServer, listener: asyncio.Server) -> None:
+        log.info("server.draining", live=self._queue.backend.stats()[0].live, drain_s=self._settings.drain_s)
+        await self._queue.drain(self._settings.drain_s)
+        await asyncio.sleep(self._settings.linger_s)
+        listener.close()
+        await server.close(CLOSE_S)
+        await self._queue.stop()
+        log.info("server.stopped")
+
+    def _give_up(self) -> None:
+        """End a process that could not stop in time, because something blocks its loop."""
+        log.error("server.stuck", reason="the server could not stop in time, so it is ended by force")
+        _kill_children()
+        self._writer.close(0.2)
+        os._exit(1)
+
+
+def fit_connections(connections_max: int) -> int:
+    """Raise the limit on open files as far as the connections need; return how many it leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections_max + FILES_RESERVED
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY or soft >= connections_max + FILES_RESERVED:
+        return connections_max
+    possible = max(soft - FILES_RESERVED, soft // 2)
+    log.warning("server.connections_capped", connections_max=connections_max, possible=possible, open_files_max=soft)
+    return possible
+
+
+def _kill_children() -> None:
+    """Kill every process that this one, or one of them, has started."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.kill()
+
+
+def _reason(error: Exception, settings: ServerSettings) -> str:
+    """Say what keeps the server from starting, and what would be right."""
+    where = f"{settings.host}:{settings.port}"
+    match error:
+        case OSError(errno=errno.EADDRINUSE):
+            return f"{where} is in use: stop the program that listens there, or set another server.port"
+        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
+            return f"{where} is no address of this machine: set server.host to one, or to 0.0.0.0 for all"
+        case OSError(errno=errno.EACCES):
+            return f"{where} needs more rights than this user has: set a server.port from 1024 on"
+        case _:
+            return str(error)
