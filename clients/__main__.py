@@ -1,0 +1,39 @@
+"""The command line of the fleet: `python -m clients --clients 500 --duration-s 60`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+
+import msgspec
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a fleet as the command line says; return the exit code."""
+    multiprocessing.freeze_support()
+    try:
+        from rich.console import Console
+
+        from clients import fleet, options, processes, report, screen
+    except ModuleNotFoundError as missing:
+        print(f"The fleet needs {missing.name}: install the package with its extra `fleet`.", file=sys.stderr)
+        return 2
+    wanted = options.parse(argv)
+    try:
+        fleet.address_of(wanted)
+        processes.raise_open_files(wanted.clients // wanted.processes + processes.FILES_SPARE)
+    except OSError as error:
+        print(f"jobqueue-clients: {error}", file=sys.stderr)
+        return 2
+    with screen.Screen(wanted.clients) as shown:
+        figures = processes.run(wanted, shown)
+    if wanted.report is not None:
+        wanted.report.parent.mkdir(parents=True, exist_ok=True)
+        wanted.report.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+    console = Console()
+    console.print(report.render(figures), width=None if console.is_terminal else 110)
+    return figures.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The fleet's options: what the command line says, checked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the fleet is to do; every field is an option of the same name."""
+
+    url: str = "http://127.0.0.1:8080"
+    clients: int = 500
+    jobs: int = 3
+    poll_s: float = 1.0
+    via: Literal["head", "get"] = "head"
+    spawn_rate: float = 100.0
+    duration_s: float = 60.0
+    grace_s: float = 60.0
+    processes: int = 1
+    type: str = "sleep"
+    args: dict[str, Any] = msgspec.field(default_factory=lambda: {"min_s": 0.05, "max_s": 0.05})
+    file: Path | None = None
+    seed: int = 0
+    report: Path | None = None
+
+
+def parse(argv: list[str] | None = None) -> Options:
+    """Read the command line; a fault ends the program with what would be right."""
+    default = Options()
+    parser = argparse.ArgumentParser(
+        prog="jobqueue-clients",
+        description="Simulated clients: each creates jobs, polls until all of them are over, and starts over.",
+        epilog="Exit code: 0 when every accepted job was seen to end, 1 when not, 2 when the options are wrong.",
+    )
+    add = parser.add_argument
+    add("--url", type=_url, default=default.url, help="the server (default %(default)s)")
+    add("--clients", type=_count, default=default.clients, metavar="N", help="how many (default %(default)s)")
+    add("--jobs", type=_count, default=default.jobs, metavar="N", help="jobs a client creates at a time (%(default)s)")
+    add("--poll-s", type=_seconds, default=default.poll_s, metavar="S", help="between two polls of a job (%(default)s)")
+    add("--via", choices=("head", "get"), default=default.via, help="how statuses are read (default %(default)s)")
+    add("--spawn-rate", type=_seconds, default=default.spawn_rate, metavar="N", help="clients a second (%(default)s)")
+    add(
+        "--duration-s", type=_seconds, default=default.duration_s, metavar="S", help="create jobs so long (%(default)s)"
+    )
+    add(
+        "--grace-s",
+        type=_seconds,
+        default=default.grace_s,
+        metavar="S",
+        help="then wait so long, at most (%(default)s)",
+    )
+    add(
+        "--processes", type=_count, default=default.processes, metavar="N", help="split the fleet (default %(default)s)"
+    )
+    add("--type", help=f"the jobs' type (default {default.type}, of 0.05 s)")
+    add("--args", type=_object, metavar="JSON", help="the jobs' arguments (default {})")
+    add("--file", type=_file, metavar="PATH", help="upload this file with each job")
+    add("--seed", type=int, default=default.seed, metavar="N", help="of every random choice (default %(default)s)")
+    add("--report", type=Path, metavar="PATH", help="write the figures to this file as JSON")
+    given = vars(parser.parse_args(argv))
+    if given["type"] is None:
+        given["type"] = default.type
+        given["args"] = default.args if given["args"] is None else given["args"]
+    elif given["args"] is None:
+        given["args"] = {}
+    return Options(**given)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not (0.0 < number < math.inf):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'{text!r} is not a JSON object, such as {{"min_s": 0.05}}')
+    return value
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no file")
+    return path
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{text!r} is no server's URL; one looks like http://127.0.0.1:8080")
+    return text.rstrip("/")

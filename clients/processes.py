@@ -1,0 +1,193 @@
+"""The processes that a fleet is split over, and the parent that starts, hears and stops them.
+
+Each child runs one `Fleet` on its own loop; the parent only shows, adds up and passes
+signals on, so the fleet's own display costs no client anything. Children ignore SIGINT
+and obey the pipe: `finish`, `now`. A child whose parent died ends at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import resource
+import signal
+import time
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import uvloop
+
+from clients.fleet import Fleet
+from clients.report import Report, report_of
+from clients.tally import Counts, Tally
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from clients.options import Options
+    from clients.screen import Screen
+
+NEWS_S = 0.2  # between two messages of a child to the parent
+FILES_SPARE = 64  # open files that a process needs beside its clients' connections
+
+
+def run(options: Options, screen: Screen) -> Report:
+    """Run the whole fleet and return its figures. For the main thread: it takes SIGINT and SIGTERM."""
+    spawn = multiprocessing.get_context("spawn")  # a fork would share the parent's state
+    pipes: list[Pipe] = []
+    children: list[BaseProcess] = []
+    # Children inherit this, and so never see a Ctrl-C of their own, not even while they start.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for part in range(options.processes):
+        ours, theirs = spawn.Pipe()
+        child: BaseProcess = spawn.Process(target=_child, args=(theirs, options, part), name=f"clients-{part}")
+        child.start()
+        theirs.close()
+        pipes.append(ours)
+        children.append(child)
+    signal.signal(signal.SIGINT, before)
+    try:
+        return _Parent(options, screen, pipes).run()
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for child in children:
+            child.join()
+
+
+class _Parent:
+    def __init__(self, options: Options, screen: Screen, pipes: list[Pipe]) -> None:
+        self._options = options
+        self._screen = screen
+        self._pipes = pipes
+        self._open = list(pipes)
+        self._last: dict[Pipe, Counts] = {pipe: Counts() for pipe in pipes}
+        self._tally = Tally()
+        self._cpu_s = 0.0
+        self._died = 0
+        self._phase = "creating"
+
+    def run(self) -> Report:
+        for pipe in self._pipes:
+            with contextlib.suppress(EOFError):
+                pipe.recv()  # it is ready
+        starts_at = time.monotonic()
+        self._tell(("start", starts_at))
+        handlers = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._listen(starts_at)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        elapsed_s = time.monotonic() - starts_at
+        return report_of(self._options, self._tally, elapsed_s=elapsed_s, cpu_s=self._cpu_s, processes_died=self._died)
+
+    def _listen(self, starts_at: float) -> None:
+        show_at = starts_at + 1.0
+        while self._open:
+            for pipe in wait(self._open, timeout=max(0.0, show_at - time.monotonic())):
+                assert isinstance(pipe, Pipe)
+                self._hear(pipe)
+            now = time.monotonic()
+            if now >= show_at:
+                show_at += 1.0
+                if self._phase == "creating" and now - starts_at > self._options.duration_s:
+                    self._phase = "finishing"
+                self._screen.show(now - starts_at, self._sum(), self._phase)
+
+    def _hear(self, pipe: Pipe) -> None:
+        try:
+            kind, *told = pipe.recv()
+        except (EOFError, OSError):
+            self._died += 1
+            self._open.remove(pipe)
+            counts = self._last[pipe]
+            self._tally.counts.add(counts)
+            self._tally.lost["unknown"] += counts.accepted - counts.ended
+            return
+        if kind == "counts":
+            self._last[pipe] = told[0]
+        else:
+            dump, cpu_s = told
+            self._tally.add(dump)
+            self._cpu_s += cpu_s
+            self._last[pipe] = Counts(**dump["counts"])
+            self._open.remove(pipe)
+
+    def _sum(self) -> Counts:
+        total = Counts()
+        for counts in self._last.values():
+            total.add(counts)
+        return total
+
+    def _signalled(self, number: int, frame: object) -> None:
+        if self._phase == "stopping":
+            self._phase = "now"
+            self._tell(("now",))
+        elif self._phase != "now":
+            self._phase = "stopping"
+            self._screen.say("No new jobs; waiting until those accepted have ended. Once more to stop now.")
+            self._tell(("finish",))
+
+    def _tell(self, message: tuple[Any, ...]) -> None:
+        for pipe in self._pipes:
+            with contextlib.suppress(OSError):  # it has ended already
+                pipe.send(message)
+
+
+def raise_open_files(needed: int) -> None:
+    """Let this process open as many files as it may.
+
+    Raises:
+        OSError: That is fewer than `needed`.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise OSError(f"{needed} open files are needed in a process, but {hard} allowed: use more --processes")
+
+
+def _child(pipe: Pipe, options: Options, part: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise_open_files(options.clients // options.processes + FILES_SPARE)
+    pipe.send(("ready",))
+    try:
+        _, starts_at = pipe.recv()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_sail(pipe, options, part, starts_at))
+    except (EOFError, BrokenPipeError):
+        return  # nobody is left to tell
+
+
+async def _sail(pipe: Pipe, options: Options, part: int, starts_at: float) -> None:
+    tally = Tally()
+    fleet = Fleet(options, tally, part=part, starts_at=starts_at)
+    course = asyncio.create_task(fleet.run())
+
+    def obey() -> None:
+        try:
+            (order,) = pipe.recv()
+        except EOFError:
+            order = "now"
+        if order == "finish":
+            fleet.finish()
+        else:
+            asyncio.get_running_loop().remove_reader(pipe.fileno())
+            course.cancel()
+
+    asyncio.get_running_loop().add_reader(pipe.fileno(), obey)
+    news = asyncio.create_task(_tell_counts(pipe, tally))
+    with contextlib.suppress(asyncio.CancelledError):
+        await course
+    news.cancel()
+    tally.check()
+    pipe.send(("end", tally.dump(), time.process_time()))
+
+
+async def _tell_counts(pipe: Pipe, tally: Tally) -> None:
+    while True:
+        pipe.send(("counts", msgspec.structs.replace(tally.counts)))
+        await asyncio.sleep(NEWS_S)

@@ -1,0 +1,191 @@
+"""The report: a fleet's figures, as a struct for programs and as tables for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from clients.tally import Counts, Latency, Tally
+
+if TYPE_CHECKING:
+    from clients.options import Options
+
+ROWS = {  # what the table calls a latency; those split by status code follow their sum
+    "submit": "submission",
+    "status": "status, from when it was due",
+    "status-sent": "status, from its sending",
+    "until-accepted": "first try to acceptance",
+    "life": "life: accepted submission to seen end",
+    "late": "the fleet's own timers: late by",
+}
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a fleet has to say; `tally.Counts` explains the plain counts.
+
+    Attributes:
+        unseen: Jobs that were accepted, but never seen to end.
+        lost: These by the last state seen, to be compared with the server's `drain.lost`.
+        shutdown: Jobs seen to end as failed, because the server stopped while they ran. To the
+            server they are lost, too.
+        unreadable: Reads of a status that failed: `up`, while the server was there; `gone`, after it.
+        processes_died: Processes of the fleet that ended without their figures; those are what they last told.
+        cpu_share: What the fleet took of one core.
+        latency_ms: By name, and by name and status code.
+    """
+
+    url: str
+    via: str
+    clients: int
+    jobs: int
+    poll_s: float
+    processes: int
+    seed: int
+    duration_s: float
+    elapsed_s: float
+    created: int
+    accepted: int
+    given_up: int
+    unknown_fate: int
+    invalid: int
+    ended: int
+    unseen: int
+    refused: int
+    errors: int
+    shutdown: int
+    gone: int
+    unreachable: int
+    reopened: int
+    unreadable: dict[str, int]
+    lost: dict[str, int]
+    ended_by_state: dict[str, int]
+    failed_by_code: dict[str, int]
+    errors_by_kind: dict[str, int]
+    submissions_by_status: dict[str, int]
+    statuses_by_status: dict[str, int]
+    jobs_per_s: float
+    requests_per_s: float
+    processes_died: int
+    cpu_share: float
+    latency_ms: dict[str, Latency]
+
+    @property
+    def exit_code(self) -> int:
+        """0 if the server answered, and every accepted job was seen to end."""
+        return 0 if self.requests_per_s and not self.unseen and not self.processes_died else 1
+
+    @property
+    def verdict(self) -> str:
+        if not self.requests_per_s:
+            return f"No answer from {self.url}."
+        died = f"{self.processes_died} of the fleet's processes died. " if self.processes_died else ""
+        if self.unseen:
+            states = ", ".join(f"{number} {state}" for state, number in self.lost.items() if number)
+            return f"{died}{self.unseen} jobs were accepted but never seen to end; last seen: {states}."
+        return f"{died}Every accepted job was seen to end."
+
+
+def report_of(options: Options, tally: Tally, *, elapsed_s: float, cpu_s: float, processes_died: int = 0) -> Report:
+    counts = tally.counts
+    names = dict.fromkeys((*ROWS, *tally.latency_names()))
+    latency_ms = {name: latency for name in names if (latency := tally.latency(name)) is not None}
+    same: dict[str, Any] = {
+        **{name: getattr(options, name) for name in ("url", "via", "clients", "jobs", "poll_s", "processes", "seed")},
+        **{name: getattr(counts, name) for name in _SAME_COUNTS},
+    }
+    return Report(
+        **same,
+        duration_s=options.duration_s,
+        elapsed_s=round(elapsed_s, 3),
+        unseen=counts.accepted - counts.ended,
+        shutdown=tally.failed_by_code["shutdown"],
+        unreadable={"up": counts.unreadable_up, "gone": counts.unreadable_gone},
+        lost={"delayed": 0, "queued": 0, "running": 0, **tally.lost},
+        ended_by_state=dict(tally.ended_by_state),
+        failed_by_code=dict(tally.failed_by_code),
+        errors_by_kind=dict(tally.errors_by_kind),
+        submissions_by_status=_by_status("submit", latency_ms),
+        statuses_by_status=_by_status("status", latency_ms),
+        jobs_per_s=round(counts.ended / elapsed_s, 1),
+        requests_per_s=round(counts.answers / elapsed_s, 1),
+        processes_died=processes_died,
+        cpu_share=round(cpu_s / elapsed_s, 3),
+        latency_ms=latency_ms,
+    )
+
+
+_SAME_COUNTS = tuple(
+    name for name in Counts.__struct_fields__ if name in Report.__struct_fields__ and name not in ("clients",)
+)
+
+
+def _by_status(kind: str, latency_ms: dict[str, Latency]) -> dict[str, int]:
+    split = (name.partition(" ") for name in latency_ms)
+    return {code: latency_ms[f"{name} {code}"].count for name, _, code in split if name == kind and code}
+
+
+def render(report: Report) -> Group:
+    """Draw the report for a terminal, or for a file."""
+    return Group(_figures(report), _latencies(report), Text(report.verdict, style="bold"))
+
+
+def _figures(report: Report) -> Table:
+    table = Table(box=box.SIMPLE, show_header=False, title="Jobs", title_justify="left")
+    table.add_column(justify="right")
+    table.add_column()
+    ended = _states(report.ended_by_state) + _states(report.failed_by_code, "; failed: ")
+    refusals = {code: report.submissions_by_status.get(code, 0) for code in ("429", "503")}
+    for number, what in (
+        (report.created, f"created by {report.clients:,} clients in {report.elapsed_s:.1f} s"),
+        (report.accepted, "accepted"),
+        (report.ended, f"seen to end: {ended or 'none'}"),
+        (report.unseen, "accepted but never seen to end"),
+        (report.jobs_per_s, "jobs done per second"),
+        (report.requests_per_s, f"requests per second, for {report.cpu_share:.0%} of a core"),
+        (report.refused, f"refusals of a submission{_states(refusals, ': ')}"),
+        (report.errors, f"errors{_states(report.errors_by_kind, ': ')}"),
+    ):
+        table.add_row(f"{number:,}", what)
+    for number, what in (  # seldom, and worth a line only then
+        (report.given_up, "still refused when the fleet stopped creating, and given up"),
+        (report.unknown_fate, "of unknown fate: sent, but the connection broke before an answer"),
+        (report.invalid, "turned away for good"),
+        (report.unreadable["up"], "statuses unreadable while the server was up"),
+        (report.unreadable["gone"], "statuses unreadable after it had gone"),
+        (report.unreachable, "submissions not sent, as nobody listened"),
+        (report.gone, "statuses dropped by the server (410) before the end was seen"),
+        (report.reopened, "polls sent again on a new connection, as the idle one was just being closed"),
+    ):
+        if number:
+            table.add_row(f"{number:,}", what)
+    return table
+
+
+def _latencies(report: Report) -> Table:
+    table = Table(box=box.SIMPLE, title="Latencies in ms", title_justify="left")
+    table.add_column("")
+    for column in ("count", "p50", "p95", "p99", "max"):
+        table.add_column(column, justify="right")
+    for name, title in ROWS.items():
+        _add(table, title, report.latency_ms.get(name))
+        for code in sorted(report.submissions_by_status if name == "submit" else report.statuses_by_status):
+            if name in ("submit", "status"):
+                _add(table, f"  {code}", report.latency_ms.get(f"{name} {code}"))
+    return table
+
+
+def _add(table: Table, title: str, latency: Latency | None) -> None:
+    if latency is not None:
+        figures = (latency.p50, latency.p95, latency.p99, latency.max)
+        table.add_row(title, f"{latency.count:,}", *(f"{figure:,.2f}" for figure in figures))
+
+
+def _states(counter: dict[str, int], lead: str = "") -> str:
+    parts = [f"{number:,} {name}" for name, number in Counter(counter).most_common() if number]
+    return lead + ", ".join(parts) if parts else ""

@@ -1,0 +1,144 @@
+"""The tally: what a fleet has seen, in numbers that add up across its processes.
+
+Pure counting: it opens nothing and knows no clock. Two sums always hold, once the
+fleet has stopped (`Tally.check` says so):
+
+1. created = accepted + given_up + unknown_fate + invalid
+2. accepted = ended + unseen, and unseen = the sum of `lost`
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from hdrh.histogram import HdrHistogram
+
+LONGEST_S = 3600.0
+DIGITS = 3
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """Plain numbers, small enough to be sent each second.
+
+    Attributes:
+        clients: Simulated clients that have begun.
+        created: Jobs that a client set out to submit.
+        accepted: Of these, the ones that the server answered with a 202.
+        refused: Answers of 503 or 429 to a submission; the client comes back with the same job.
+        given_up: Jobs that were still refused when the fleet stopped creating.
+        unknown_fate: Jobs whose POST was sent but not answered; they may have been accepted.
+        invalid: Jobs that the server turned away for good (4xx).
+        ended: Accepted jobs that were seen in a terminal state.
+        errors: Requests that were not answered while the server was up, or answered outside the contract.
+        unreadable_up: Reads of a status that failed, or were put off (503), while the server was up.
+        unreadable_gone: Reads of a status that failed because nobody listened any more.
+        unreachable: Submissions that failed because nobody listened.
+        gone: Statuses that the server said it had dropped (410) before the job was seen to end.
+        reopened: Idle connections that the server closed just as a poll was sent; it was sent again.
+        answers: Requests that were answered, in any way.
+    """
+
+    clients: int = 0
+    created: int = 0
+    accepted: int = 0
+    refused: int = 0
+    given_up: int = 0
+    unknown_fate: int = 0
+    invalid: int = 0
+    ended: int = 0
+    errors: int = 0
+    unreadable_up: int = 0
+    unreadable_gone: int = 0
+    unreachable: int = 0
+    gone: int = 0
+    reopened: int = 0
+    answers: int = 0
+
+    def add(self, other: Counts) -> None:
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Tally:
+    """Counts, and what needs more than a number: latencies, and counts by name.
+
+    Attributes:
+        ended_by_state: Terminal state to jobs.
+        failed_by_code: Error code of failed jobs to jobs; `unread` where the server could not be asked for it.
+        lost: Last state seen of the accepted jobs that were not seen to end.
+        errors_by_kind: What went wrong, to how often.
+    """
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.ended_by_state: Counter[str] = Counter()
+        self.failed_by_code: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.errors_by_kind: Counter[str] = Counter()
+        self._latencies: dict[str, HdrHistogram] = {}
+
+    def time(self, name: str, seconds: float) -> None:
+        """Record a latency under a name, such as `submit 202`."""
+        histogram = self._latencies.get(name)
+        if histogram is None:
+            histogram = self._latencies[name] = _histogram()
+        histogram.record_value(max(1, int(min(seconds, LONGEST_S) * 1e6)))
+
+    def error(self, kind: str) -> None:
+        self.counts.errors += 1
+        self.errors_by_kind[kind] += 1
+
+    def check(self) -> None:
+        """Raise AssertionError, with the figures, unless the two sums hold."""
+        counts = self.counts
+        closed = counts.accepted + counts.given_up + counts.unknown_fate + counts.invalid
+        assert counts.created == closed, f"{counts.created} jobs were created, but {closed} accounted for: {counts}"
+        seen = counts.ended + sum(self.lost.values())
+        assert counts.accepted == seen, f"{counts.accepted} jobs were accepted, but {seen} accounted for: {counts}"
+
+    def latency(self, name: str) -> Latency | None:
+        """Sum up a name's latencies, with those of `name code` for any code."""
+        total = _histogram()
+        for key, histogram in self._latencies.items():
+            if key == name or key.rpartition(" ")[0] == name:
+                total.add(histogram)
+        if total.get_total_count() == 0:
+            return None
+        p50, p95, p99 = (total.get_value_at_percentile(p) / 1e3 for p in (50.0, 95.0, 99.0))
+        return Latency(count=total.get_total_count(), p50=p50, p95=p95, p99=p99, max=total.get_max_value() / 1e3)
+
+    def latency_names(self) -> list[str]:
+        return sorted(self._latencies)
+
+    def dump(self) -> dict[str, Any]:
+        """Return everything, to be sent to another process."""
+        return {
+            "counts": msgspec.structs.asdict(self.counts),
+            "counters": (self.ended_by_state, self.failed_by_code, self.lost, self.errors_by_kind),
+            "latencies": {name: histogram.encode() for name, histogram in self._latencies.items()},
+        }
+
+    def add(self, dump: dict[str, Any]) -> None:
+        """Add what another tally has dumped."""
+        self.counts.add(Counts(**dump["counts"]))
+        mine = (self.ended_by_state, self.failed_by_code, self.lost, self.errors_by_kind)
+        for counter, more in zip(mine, dump["counters"], strict=True):
+            counter.update(more)
+        for name, encoded in dump["latencies"].items():
+            self._latencies.setdefault(name, _histogram()).add(HdrHistogram.decode(encoded))
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """A summary of one histogram, in milliseconds."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+def _histogram() -> HdrHistogram:
+    return HdrHistogram(1, int(LONGEST_S * 1e6), DIGITS)

@@ -1,0 +1,295 @@
+"""One process's fleet against a server that misbehaves on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clients.fleet import Fleet, random_of, start_offset_s, submission_of
+from clients.options import Options
+from clients.report import Report, report_of
+from clients.tally import Tally
+from tests.clients.stub import Stub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[Stub]:
+    async with Stub().serving() as server:
+        yield server
+
+
+def options(stub: Stub, **changes: Any) -> Options:
+    """A fleet that is small, and soon done."""
+    defaults = {"clients": 1, "jobs": 3, "poll_s": 0.02, "spawn_rate": 1000.0, "duration_s": 0.2, "grace_s": 5.0}
+    return Options(url=stub.url, **{**defaults, **changes})
+
+
+async def sail(stub: Stub, **changes: Any) -> Report:
+    wanted = options(stub, **changes)
+    tally = Tally()
+    started = time.monotonic()
+    await Fleet(wanted, tally, part=0, starts_at=started).run()
+    tally.check()
+    return report_of(wanted, tally, elapsed_s=time.monotonic() - started, cpu_s=0.0)
+
+
+async def test_every_accepted_job_is_polled_until_it_has_ended(stub: Stub) -> None:
+    stub.polls_to_end = 3
+
+    report = await sail(stub, clients=5)
+
+    assert report.created == report.accepted == report.ended >= 15
+    assert (report.unseen, report.errors, report.refused) == (0, 0, 0)
+    assert report.exit_code == 0
+    assert report.statuses_by_status == {"200": report.ended, "202": 2 * report.ended}
+
+
+async def test_statuses_can_be_read_by_get(stub: Stub) -> None:
+    report = await sail(stub, via="get")
+
+    assert report.ended == report.accepted > 0
+    assert stub.polled_at == []  # of HEADs
+
+
+async def test_a_refused_job_is_sent_again_until_it_is_accepted(stub: Stub) -> None:
+    stub.submissions.extend(["refuse", "accept", "refuse"])
+
+    report = await sail(stub, duration_s=2.6, jobs=2, poll_s=30.0, grace_s=2.1)
+
+    assert report.created == 2
+    assert report.refused == 2
+    assert report.accepted == 2
+    assert report.given_up == 0
+    assert report.errors == 0
+
+
+async def test_a_refused_job_comes_back_no_sooner_than_the_server_asked(stub: Stub) -> None:
+    stub.submissions.append("refuse")
+    stub.retry_after_s = 1
+
+    await sail(stub, duration_s=1.5, jobs=1, poll_s=30.0, grace_s=0.1)
+
+    refused_at, came_back_at = stub.submitted_at
+    assert 1.0 <= came_back_at - refused_at <= 1.3
+
+
+async def test_a_poll_comes_no_sooner_than_the_server_asked(stub: Stub) -> None:
+    stub.poll_after_s = 1
+    stub.polls_to_end = 2
+
+    await sail(stub, jobs=1)
+
+    first, second = stub.polled_at
+    assert first - stub.submitted_at[0] >= 1.0
+    assert second - first >= 1.0
+
+
+async def test_jobs_that_are_still_refused_at_the_end_are_given_up_and_counted(stub: Stub) -> None:
+    stub.submissions.extend(["refuse"] * 100)
+
+    report = await sail(stub, clients=4)
+
+    assert report.created == report.given_up == 12
+    assert report.accepted == 0
+    assert report.exit_code == 0  # nothing that was accepted is missing
+
+
+async def test_a_submission_whose_connection_breaks_is_counted_as_of_unknown_fate(stub: Stub) -> None:
+    stub.submissions.extend(["accept", "drop"])
+
+    report = await sail(stub, duration_s=0.8)
+
+    assert report.unknown_fate == 1
+    assert report.created == report.accepted + 1
+    assert report.errors_by_kind == {"submission: connection dropped": 1}
+    assert len(stub.submitted_at) == report.created  # it was not sent twice
+
+
+async def test_a_submission_that_is_turned_away_for_good_is_not_repeated_at_full_speed(stub: Stub) -> None:
+    stub.submissions.extend(["422"] * 100)
+
+    report = await sail(stub)
+
+    assert report.invalid == report.created == 3
+    assert report.errors_by_kind == {"submission: 422": 3}
+
+
+async def test_a_poll_on_a_connection_that_was_idle_too_long_is_sent_again(stub: Stub) -> None:
+    stub.polls.append("drop")  # as a server does that closes it just now
+
+    report = await sail(stub, jobs=1, duration_s=0.05)
+
+    assert report.reopened == 1
+    assert report.ended == report.accepted > 0
+    assert report.errors == 0
+
+
+async def test_a_poll_that_breaks_on_a_new_connection_too_is_an_unreadable_status(stub: Stub) -> None:
+    stub.polls.extend(["drop", "drop"])
+
+    report = await sail(stub, jobs=1, duration_s=0.05)
+
+    assert report.unreadable == {"up": 1, "gone": 0}
+    assert report.errors_by_kind == {"status: connection dropped": 1}
+    assert report.ended == report.accepted == 1
+
+
+async def test_a_busy_answer_to_a_poll_is_waited_out(stub: Stub) -> None:
+    stub.polls.append("503")
+
+    report = await sail(stub, jobs=1, duration_s=0.01)
+
+    assert report.unreadable == {"up": 1, "gone": 0}
+    assert report.errors == 0
+    assert report.ended == report.accepted == 1
+    assert stub.polled_at[1] - stub.polled_at[0] >= 1.0
+
+
+async def test_an_accepted_job_that_never_ends_makes_the_exit_code_1(stub: Stub) -> None:
+    stub.ends_as = None
+    stub.live_state = "running"
+
+    report = await sail(stub, grace_s=0.3)
+
+    assert report.accepted == report.unseen == 3
+    assert report.lost == {"delayed": 0, "queued": 0, "running": 3}
+    assert report.exit_code == 1
+    assert "3 jobs were accepted but never seen to end" in report.verdict
+
+
+async def test_a_status_that_the_server_has_dropped_is_a_job_never_seen_to_end(stub: Stub) -> None:
+    stub.polls.append("410")
+
+    report = await sail(stub, jobs=1, duration_s=0.05)
+
+    assert (report.gone, report.unseen, report.lost["queued"]) == (1, 1, 1)
+    assert report.errors == 0
+
+
+async def test_an_accepted_job_that_is_not_found_is_an_error(stub: Stub) -> None:
+    stub.polls.append("404")
+
+    report = await sail(stub, jobs=1, duration_s=0.05)
+
+    assert report.errors_by_kind == {"status: 404": 1}
+    assert report.unseen == 1
+
+
+@pytest.mark.parametrize("via", ["head", "get"])
+async def test_jobs_that_failed_at_shutdown_are_told_apart(stub: Stub, via: str) -> None:
+    stub.ends_as, stub.error_code = "failed", "shutdown"
+
+    report = await sail(stub, via=via, duration_s=0.05)
+
+    assert report.ended_by_state == {"failed": report.ended}
+    assert report.shutdown == report.ended > 0
+
+
+async def test_what_was_accepted_by_a_server_that_has_gone_is_counted_by_its_last_state(stub: Stub) -> None:
+    stub.ends_as = None
+    course = asyncio.create_task(sail(stub, clients=2, duration_s=0.6, grace_s=0.5))
+    await stub.submitted(6)
+    await stub.go_away()
+
+    report = await course
+
+    assert report.accepted == report.lost["queued"] == 6
+    assert report.unreadable["up"] == 0
+    assert report.unreadable["gone"] > 0
+    assert report.errors == 0
+
+
+async def test_a_server_that_never_was_there_ends_the_fleet_with_exit_code_1(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clients.fleet.GONE_S", 0.5)
+    await stub.go_away()
+
+    report = await sail(stub, duration_s=30.0)
+
+    assert report.elapsed_s < 10
+    assert report.exit_code == 1
+    assert report.verdict.startswith("No answer from")
+
+
+async def test_a_request_that_stays_unanswered_is_broken_off(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clients.connection.SILENT_S", 0.5)
+    stub.submissions.append("hang")
+
+    report = await sail(stub, jobs=1, duration_s=1.5)
+
+    assert report.unknown_fate == 1
+    assert list(report.errors_by_kind) == ["submission: no answer for 0 s"]
+
+
+async def test_finish_creates_no_more_and_waits_for_what_was_accepted(stub: Stub) -> None:
+    stub.polls_to_end = 10
+    tally = Tally()
+    fleet = Fleet(options(stub, duration_s=60.0), tally, part=0, starts_at=time.monotonic())
+    course = asyncio.create_task(fleet.run())
+    await stub.submitted(3)
+
+    fleet.finish()
+    await asyncio.wait_for(course, 5)
+
+    assert tally.counts.accepted == tally.counts.ended == 3
+
+
+async def test_cancelling_ends_a_fleet_at_once_with_its_figures_whole(stub: Stub) -> None:
+    stub.ends_as = None
+    stub.submissions.extend(["accept", "accept", "hang"])
+    tally = Tally()
+    course = asyncio.create_task(Fleet(options(stub, duration_s=60.0), tally, part=0, starts_at=time.monotonic()).run())
+    await stub.submitted(3)
+
+    course.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await course
+
+    tally.check()
+    assert (tally.lost["queued"], tally.counts.unknown_fate) == (2, 1)
+
+
+async def test_a_submission_under_way_at_the_end_is_of_unknown_fate(stub: Stub) -> None:
+    stub.submissions.append("hang")
+
+    report = await sail(stub, grace_s=0.1)
+
+    assert (report.created, report.unknown_fate, report.given_up) == (3, 1, 2)
+
+
+async def test_a_file_is_sent_with_every_job(stub: Stub, tmp_path: Path) -> None:
+    path = tmp_path / "speech.wav"
+    path.write_bytes(b"RIFF" * 100_000)
+
+    report = await sail(stub, jobs=1, duration_s=0.05, type="digest", args={}, file=path)
+
+    assert report.ended == report.accepted > 0
+    assert all(b"RIFF" * 100_000 in body and b'"type": "digest"' in body for body in stub.bodies)
+
+
+def test_a_seed_gives_the_same_starts_and_choices_however_the_fleet_is_split() -> None:
+    one, split, other = Options(seed=7), Options(seed=7, processes=2), Options(seed=8)
+
+    def course(of: Options) -> list[tuple[float, float]]:
+        return [(start_offset_s(index, of), random_of(index, of).random()) for index in range(20)]
+
+    assert course(one) == course(split)
+    assert course(one) != course(other)
+
+
+def test_clients_begin_evenly_at_the_spawn_rate() -> None:
+    wanted = Options(spawn_rate=10.0)
+
+    assert [int(start_offset_s(index, wanted) * 10) for index in range(30)] == list(range(30))
+
+
+def test_the_submission_keeps_the_path_under_which_the_service_is_mounted() -> None:
+    assert submission_of(Options(url="http://127.0.0.1:8080/work")).startswith(b"POST /work/v1/jobs HTTP/1.1\r\n")

@@ -1,0 +1,159 @@
+"""The fleet as its users start it: a program with options, signals, an exit code and a report."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from clients import options, processes
+from tests.clients.stub import Stub
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+SMALL = ("--clients", "4", "--spawn-rate", "1000", "--poll-s", "0.05")
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[Stub]:
+    async with Stub().serving() as server:
+        yield server
+
+
+@asynccontextmanager
+async def fleet(stub: Stub, *argv: str) -> AsyncIterator[Process]:
+    command = (sys.executable, "-m", "clients", "--url", stub.url, *SMALL, *argv)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def run(stub: Stub, *argv: str) -> tuple[int | None, str, str]:
+    async with fleet(stub, *argv) as process:
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def figures(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_bytes())
+    return report
+
+
+async def test_a_whole_course_ends_with_a_table_a_report_and_exit_code_0(stub: Stub, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "report.json"
+
+    code, out, err = await run(stub, "--duration-s", "1.5", "--report", str(path))
+
+    report = figures(path)
+    assert code == 0
+    assert report["accepted"] == report["ended"] > 0
+    assert report["accepted"] == report["created"]
+    assert (report["unseen"], report["refused"], report["errors"]) == (0, 0, 0)
+    assert {"p50", "p95", "p99", "max"} < report["latency_ms"]["status 200"].keys()
+    assert re.search(rf"\b{report['accepted']:,} +accepted\b", out)
+    assert "Every accepted job was seen to end." in out
+    assert "jobs done/s" in err.splitlines()[0]  # a line a second, where there is no terminal
+
+
+async def test_two_processes_are_one_fleet(stub: Stub, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+
+    code, _, _ = await run(stub, "--duration-s", "1", "--processes", "2", "--report", str(path))
+
+    report = figures(path)
+    assert code == 0
+    assert report["accepted"] == report["ended"] == report["submissions_by_status"]["202"]
+    assert report["accepted"] == len(stub.submitted_at)
+
+
+async def test_jobs_never_seen_to_end_are_exit_code_1_and_counted(stub: Stub) -> None:
+    stub.ends_as = None
+
+    code, out, _ = await run(stub, "--duration-s", "0.5", "--grace-s", "0.5")
+
+    assert code == 1
+    assert "12 jobs were accepted but never seen to end; last seen: 12 queued." in out
+
+
+async def test_one_signal_finishes_in_order(stub: Stub, tmp_path: Path) -> None:
+    stub.polls_to_end = 5
+    path = tmp_path / "report.json"
+    async with fleet(stub, "--duration-s", "60", "--report", str(path)) as process:
+        await stub.submitted(12)
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+
+    report = figures(path)
+    assert process.returncode == 0
+    assert report["accepted"] == report["ended"] > 0
+
+
+async def test_a_second_signal_ends_it_now(stub: Stub, tmp_path: Path) -> None:
+    stub.ends_as = None
+    path = tmp_path / "report.json"
+    async with fleet(stub, "--duration-s", "60", "--report", str(path)) as process:
+        assert process.stderr is not None
+        await stub.submitted(12)
+        process.send_signal(signal.SIGINT)
+        await process.stderr.readuntil(b"Once more")
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(process.communicate(), 5)
+
+    assert process.returncode == 1
+    assert figures(path)["unseen"] == 12
+
+
+async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None:
+    async with fleet(stub, "--duration-s", "60") as process:
+        await stub.submitted(12)
+        process.kill()
+        await process.communicate()  # until every holder of its output is gone
+
+    polls = len(stub.polled_at)
+    await asyncio.sleep(0.2)
+    assert len(stub.polled_at) == polls
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--clients", "0"], "0 is not 1 or more"),
+        (["--poll-s", "-1"], "-1 is not a number above 0"),
+        (["--args", "[1]"], "is not a JSON object"),
+        (["--args", "{"], "is not JSON"),
+        (["--file", "/no/such/file"], "/no/such/file is no file"),
+        (["--url", "127.0.0.1:8080"], "one looks like http://127.0.0.1:8080"),
+    ],
+)
+def test_a_wrong_option_says_what_would_be_right(
+    argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        options.parse(argv)
+
+    assert hint in capsys.readouterr().err
+
+
+def test_another_type_has_no_arguments_unless_they_are_given() -> None:
+    assert options.parse([]).args == {"min_s": 0.05, "max_s": 0.05}
+    assert options.parse(["--type", "echo"]).args == {}
+    assert options.parse(["--type", "echo", "--args", '{"a": 1}']).args == {"a": 1}
+
+
+def test_more_connections_than_open_files_are_allowed_is_told_beforehand() -> None:
+    with pytest.raises(OSError, match="use more --processes"):
+        processes.raise_open_files(10**9)
