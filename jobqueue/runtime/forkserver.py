@@ -1,0 +1,130 @@
+"""ForkServer: the pool's hold on the fork server, which forks the pool's processes and tells how they ended.
+
+Owns the fork server's process and the socket to it; what runs at the other end is `forked.py`.
+It judges nothing: what a fork or an end means is the pool's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from jobqueue.runtime import forked
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class Listener(Protocol):
+    """Who hears, on the loop, what became of what was asked for."""
+
+    def on_forked(self, pid: int, connection: socket.socket) -> None:
+        """A process runs; the connection to it is the listener's from now on."""
+        ...
+
+    def on_fork_failed(self, how: str) -> None: ...
+
+    def on_exited(self, pid: int, how: str) -> None:
+        """A process ended; it is waited for, and what was left of its group is killed."""
+        ...
+
+    def on_lost(self, how: str) -> None:
+        """The fork server is gone, and so are its processes; this object is of no more use."""
+        ...
+
+
+class ForkServer:
+    """Starts a fork server. It is ready when its first answer comes; requests before that wait for it.
+
+    The kernel takes the thread that calls this for the parent: when that ends, all of it ends.
+
+    Raises:
+        OSError: It can't be started.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, listener: Listener) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._asked: deque[socket.socket] = deque()
+        self._incoming = bytearray()
+        self._control, theirs = socket.socketpair()
+        try:
+            self._process = subprocess.Popen(
+                forked.command(theirs.fileno()),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            self._control.close()
+            raise
+        finally:
+            theirs.close()
+        self._control.setblocking(False)
+        loop.add_reader(self._control, self._on_readable)
+
+    @property
+    def asked(self) -> int:
+        """How many forks were asked for and not yet answered."""
+        return len(self._asked)
+
+    def fork(self) -> None:
+        """Ask for one more process."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            ours.setblocking(False)
+            self._asked.append(ours)
+            with contextlib.suppress(OSError):  # it is dead, which the reader is about to find out
+                socket.send_fds(self._control, [forked.FORK], [theirs.fileno()])
+
+    def close(self) -> int:
+        """Kill it, wait for it and return its exit code. Its processes die with it."""
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        for connection in self._asked:
+            connection.close()
+        self._asked.clear()
+        self._process.kill()
+        return self._process.wait()
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._control.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            # A process that exits on its own closes the socket first, and keeps its exit code if killed after that.
+            self._listener.on_lost(how_it_ended(self.close()))
+            return
+        self._incoming += data
+        whole = len(self._incoming) // forked.EVENT.size * forked.EVENT.size
+        events = forked.EVENT.iter_unpack(bytes(self._incoming[:whole]))
+        del self._incoming[:whole]
+        for kind, pid, code in events:
+            self._tell(kind, pid, code)
+
+    def _tell(self, kind: bytes, pid: int, code: int) -> None:
+        if kind == forked.FORKED:
+            self._listener.on_forked(pid, self._asked.popleft())
+        elif kind == forked.FORK_FAILED:
+            self._asked.popleft().close()
+            self._listener.on_fork_failed(f"no process could be forked: {os.strerror(code)}")
+        else:
+            self._listener.on_exited(pid, how_it_ended(code))
+
+
+def how_it_ended(code: int) -> str:
+    """Say an exit code in words."""
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        return f"it was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal without a name
+        return f"it was killed by signal {-code}"

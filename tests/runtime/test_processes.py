@@ -1,0 +1,448 @@
+"""Real processes, killed for real. Nothing here sleeps: ends are awaited through pidfds, the rest through reports."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from jobqueue.core.backoff import Backoff
+from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.runtime import forked, processes
+from jobqueue.runtime.processes import ProcessPool
+from tests.runtime import blocking
+from tests.runtime.pools import LogEvents, Run, call_of, end_of, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+ROOT = Path(__file__).parents[2]
+GONE = "the process that ran the job is gone: "
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[ProcessPool]:
+    """One for most tests: each must leave it whole, and some kill it thoroughly."""
+    pool = ProcessPool(size=2)
+    yield pool
+    await pool.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fresh_pool() -> AsyncIterator[ProcessPool]:
+    pool = ProcessPool(size=2)
+    yield pool
+    await pool.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def logged() -> AsyncIterator[LogEvents]:
+    events = LogEvents()
+    logger = logging.getLogger("jobqueue.runtime.processes")
+    logger.addHandler(events)
+    logger.setLevel(logging.INFO)
+    yield events
+    logger.removeHandler(events)
+    logger.setLevel(logging.NOTSET)
+
+
+def fork_server_of(pool: ProcessPool) -> psutil.Process:
+    server = psutil.Process(pool.pids[0]).parent()
+    assert server is not None
+    return server
+
+
+def descendants() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+# What a call gives back
+
+
+async def test_a_call_returns_its_result_as_json(pool: ProcessPool) -> None:
+    assert await run(pool, blocking.echo, value={"a": [1, None]}) == Success(b'{"a":[1,null]}')
+
+
+async def test_a_handler_sees_its_job_in_a_process_of_its_own(pool: ProcessPool, tmp_path: Path) -> None:
+    (tmp_path / "upload").write_text("hello")
+    outcome = await run(pool, blocking.describe, folder=tmp_path)
+    assert isinstance(outcome, Success)
+    assert outcome.result.startswith(b'{"job_id":"some-job","attempt":3,"group":"some-group","text":"hello","pid":')
+    assert int(outcome.result.rpartition(b":")[2][:-1]) in pool.pids
+
+
+async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ProcessPool, tmp_path: Path) -> None:
+    outcome = await run(pool, blocking.write_result, folder=tmp_path)
+    path = str(tmp_path / "results" / "result-3")
+    assert outcome == Success(b"null", StoredFile(path, "text/plain", 12))
+
+
+async def test_large_arguments_and_results_pass(pool: ProcessPool) -> None:
+    text = "x" * 999_000
+    assert await run(pool, blocking.echo, value=text) == Success(f'"{text}"'.encode())
+    too_large = await run(pool, blocking.echo, value=text * 5)
+    assert isinstance(too_large, Failure)
+    assert too_large.code is ErrorCode.RESULT_TOO_LARGE
+
+
+async def test_a_bad_result_fails_the_attempt(pool: ProcessPool) -> None:
+    outcome = await run(pool, blocking.set_of, size=1)
+    assert isinstance(outcome, Failure)
+    assert outcome.code is ErrorCode.BAD_RESULT
+
+
+@pytest.mark.parametrize(
+    ("handler", "code", "message"),
+    [
+        (blocking.fail, ErrorCode.HANDLER_ERROR, "LookupError: no such colour"),
+        (blocking.reject, ErrorCode.REJECTED, "no good"),
+        (blocking.leave, ErrorCode.WORKER_CRASHED, "SystemExit: 4"),
+        (blocking.interrupt, ErrorCode.WORKER_CRASHED, "KeyboardInterrupt"),
+    ],
+)
+async def test_what_a_handler_raises_becomes_a_verdict_and_its_process_lives_on(
+    pool: ProcessPool, handler: Callable[..., Any], code: ErrorCode, message: str
+) -> None:
+    await run(pool, blocking.echo)
+    before = set(pool.pids)
+    outcome = await run(pool, handler)
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.message) == (code, message)
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+    assert before <= set(pool.pids)
+
+
+async def test_a_failure_keeps_its_traceback_and_its_wish_for_a_retry(pool: ProcessPool) -> None:
+    failed, busy = await run(pool, blocking.fail), await run(pool, blocking.ask_for_a_retry)
+    assert isinstance(failed, Failure)
+    assert isinstance(busy, Failure)
+    assert "in fail\n" in (failed.traceback or "")
+    assert busy.retry_after_s == 7.5
+
+
+async def test_what_a_handler_prints_is_not_lost(fresh_pool: ProcessPool, capfd: pytest.CaptureFixture[str]) -> None:
+    await run(fresh_pool, print_twice)
+    assert capfd.readouterr().out == "to be, or\nnot to be"
+
+
+def print_twice() -> None:
+    print("to be, or\nnot to be", end="")
+
+
+# Progress
+
+
+async def test_progress_is_thinned_out_and_the_last_report_comes_before_the_result(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.report, times=10_000))
+    await running.task
+    assert running.reports[0] == (0.0001, "step 1")
+    assert running.reports[-1] == (1.0, "step 10000")
+    assert len(running.reports) < 200
+
+
+async def test_a_report_that_came_too_soon_is_told_while_the_handler_goes_on(pool: ProcessPool, tmp_path: Path) -> None:
+    block = tmp_path / "block"
+    block.touch()
+    running = Run(pool, call_of(blocking.report_and_wait, path=str(block)))
+    while not running.reports or running.reports[-1] != (0.2, "second"):
+        await running.told()
+    assert not running.task.done()
+    block.unlink()
+    await running.task
+
+
+# Deaths
+
+
+async def test_a_killed_process_fails_its_job_and_is_replaced_each_time(
+    fresh_pool: ProcessPool, logged: LogEvents
+) -> None:
+    replaced_after_ms = []
+    await run(fresh_pool, blocking.echo)
+    for turn in range(20):
+        running = Run(fresh_pool, call_of(blocking.hang))
+        pid = int(await running.told())
+        started = len(logged.of("process.started"))
+        killed_at = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        assert await running.task == Failure(ErrorCode.WORKER_CRASHED, GONE + "it was killed by SIGKILL")
+        await logged.wait("process.started", started + 1)
+        replaced_after_ms.append((time.perf_counter() - killed_at) * 1000)
+        assert len(fresh_pool.pids) == 2
+        assert pid not in fresh_pool.pids
+        assert await run(fresh_pool, blocking.echo, value=turn) == Success(str(turn).encode())
+    assert statistics.median(replaced_after_ms) < 100
+    assert logged.of("process.failed") == []
+
+
+@pytest.mark.parametrize(
+    ("handler", "kwargs", "how"),
+    [
+        (blocking.exit_at_once, {"code": 3}, "it exited with code 3"),
+        (blocking.exit_at_once, {"code": 0}, "it exited with code 0"),
+        (blocking.kill_itself, {}, "it was killed by SIGKILL"),
+        (blocking.read_no_mans_memory, {}, "it was killed by SIGSEGV"),
+        (blocking.close_everything, {}, "it was killed by SIGKILL"),
+    ],
+)
+async def test_a_process_that_dies_under_its_job_says_how(
+    pool: ProcessPool, handler: Callable[..., Any], kwargs: dict[str, Any], how: str
+) -> None:
+    outcome = await run(pool, handler, **kwargs)
+    assert outcome == Failure(ErrorCode.WORKER_CRASHED, GONE + how)
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_dead_fork_server_is_replaced_with_its_processes(fresh_pool: ProcessPool) -> None:
+    running = Run(fresh_pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    fork_server_of(fresh_pool).kill()
+    outcome = await running.task
+    assert isinstance(outcome, Failure)
+    assert outcome.message.endswith("its fork server died: it was killed by SIGKILL")
+    await end_of(pid)
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_process_that_answers_nonsense_is_killed(pool: ProcessPool) -> None:
+    outcome = await run(pool, talk_nonsense)
+    assert isinstance(outcome, Failure)
+    assert outcome.message.startswith("the process that ran the job answered nonsense: ")
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+
+
+def talk_nonsense() -> None:
+    for fd in range(3, 20):
+        try:
+            os.write(fd, b"nonsense" * 10)
+        except OSError:
+            continue
+
+
+async def test_signals_to_everyone_do_not_end_a_process_but_end_what_its_handlers_start(pool: ProcessPool) -> None:
+    assert await run(pool, blocking.be_signalled) == Success(b'"still here"')
+    assert await run(pool, blocking.terminate_a_child) == Success(str(-signal.SIGTERM).encode())
+    running = Run(pool, call_of(blocking.report, times=1))
+    fork_server = fork_server_of(pool)
+    fork_server.terminate()
+    fork_server.send_signal(signal.SIGINT)
+    assert await running.task == Success(b'"reported"')
+    assert fork_server_of(pool) == fork_server
+
+
+# Cancelling
+
+
+async def test_cancelling_kills_the_process_and_the_pool_is_whole_again(
+    fresh_pool: ProcessPool, logged: LogEvents
+) -> None:
+    running = Run(fresh_pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    await running.cancel()
+    await end_of(pid)
+    await logged.wait("process.started", 3)
+    assert len(fresh_pool.pids) == 2
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_cancelling_kills_a_process_that_is_stopped(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    os.kill(pid, signal.SIGSTOP)
+    await running.cancel()
+    await end_of(pid)
+
+
+async def test_cancelling_kills_what_the_handler_has_started(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.hang_with_a_child))
+    pid = int(await running.told())
+    await running.cancel()
+    await end_of(pid)
+
+
+async def test_a_death_takes_what_the_handler_has_started_with_it(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.hang_with_a_child))
+    grandchild = psutil.Process(int(await running.told()))
+    parent = grandchild.parent()
+    assert parent is not None
+    parent.kill()
+    await end_of(grandchild.pid)
+    assert isinstance(await running.task, Failure)
+
+
+async def test_a_run_that_is_cancelled_while_it_waits_takes_no_process(pool: ProcessPool) -> None:
+    hanging = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
+    for one in hanging:
+        await one.told()
+    waiting = [Run(pool, call_of(blocking.report, times=1)) for _ in range(2)]
+    await asyncio.wait([one.task for one in waiting], timeout=0)
+    await waiting[0].cancel()
+    await hanging[0].cancel()
+    assert await waiting[1].task == Success(b'"reported"')
+    await hanging[1].cancel()
+    assert waiting[0].reports == []
+
+
+# Crash loops
+
+
+async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_runs_fail_rather_than_hang(
+    fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01, backoff_s_max=0.06))
+    with monkeypatch.context() as patch:
+        patch.setattr(forked, "command", lambda fd: ["/bin/sh", "-c", "exit 7"])
+        outcome = await run(fresh_pool, blocking.echo)
+        assert outcome == Failure(
+            ErrorCode.WORKER_CRASHED,
+            "no process can be started, in 5 tries: the fork server died: it exited with code 7",
+        )
+        assert [event["retry_after_s"] for event in logged.of("process.failed")] == [0.0, 0.01, 0.02, 0.04, 0.06]
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_program_that_is_not_there_is_told(fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
+    monkeypatch.setattr(forked, "command", lambda fd: ["/nowhere/python"])
+    outcome = await run(fresh_pool, blocking.echo)
+    assert isinstance(outcome, Failure)
+    assert "No such file or directory: '/nowhere/python'" in outcome.message
+
+
+async def test_processes_that_die_young_and_unused_are_replaced_ever_later(
+    fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
+    hanging = Run(fresh_pool, call_of(blocking.hang))
+    busy = int(await hanging.told())
+    for deaths in range(1, 5):
+        pids = [event["pid"] for event in await logged.wait("process.started", deaths + 1)]
+        os.kill(next(pid for pid in reversed(pids) if pid != busy), signal.SIGKILL)
+        await logged.wait("process.failed", deaths)
+    assert [event["retry_after_s"] for event in logged.of("process.failed")] == [0.0, 0.01, 0.02, 0.04]
+    await logged.wait("process.started", 6)
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+    await hanging.cancel()
+
+
+async def test_a_module_that_fails_to_import_in_the_process_fails_its_own_jobs_only(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, statement, code, message in [
+        ("raises", "raise RuntimeError('not here')", ErrorCode.HANDLER_ERROR, "RuntimeError: not here"),
+        ("lacks", "import nowhere", ErrorCode.HANDLER_ERROR, "ModuleNotFoundError: No module named 'nowhere'"),
+        ("leaves", "raise SystemExit(2)", ErrorCode.WORKER_CRASHED, "SystemExit: 2"),
+        ("ends", "os._exit(9)", ErrorCode.WORKER_CRASHED, GONE + "it exited with code 9"),
+    ]:
+        source = f"import os\nif os.getpid() != {os.getpid()}:\n    {statement}\ndef handler(): pass\n"
+        (tmp_path / f"fragile_{name}.py").write_text(source)
+        module = importlib.import_module(f"fragile_{name}")
+        outcome = await run(fresh_pool, module.handler)
+        assert isinstance(outcome, Failure)
+        assert (outcome.code, outcome.message) == (code, message)
+        assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_replacement_imports_what_is_in_use_before_it_is_asked_to(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
+) -> None:
+    (tmp_path / "noted.py").write_text(
+        "import os\n"
+        f"with open({str(tmp_path / 'imports')!r}, 'a') as notes:\n"
+        "    print(os.getpid(), file=notes)\n"
+        "def handler(): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "noted", raising=False)
+    await run(fresh_pool, importlib.import_module("noted").handler)
+    await run(fresh_pool, blocking.exit_at_once, code=1)
+    replacement = (await logged.wait("process.started", 3))[-1]["pid"]
+    hanging = [Run(fresh_pool, call_of(blocking.hang)) for _ in range(2)]
+    assert str(replacement) in [await one.told() for one in hanging]
+    assert str(replacement) in (tmp_path / "imports").read_text().split()
+    for one in hanging:
+        await one.cancel()
+
+
+async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: ProcessPool) -> None:
+    for func, kwargs in [(lambda: None, {}), (blocking.echo, {"value": lambda: None})]:
+        outcome = await run(fresh_pool, func, **kwargs)
+        assert isinstance(outcome, Failure)
+        assert outcome.final
+        assert "can't be sent to a process: " in outcome.message
+    assert fresh_pool.pids == []
+
+
+# Ends
+
+
+async def test_close_ends_a_run_under_way_and_leaves_no_process() -> None:
+    before = descendants()
+    pool = ProcessPool(size=2)
+    running = Run(pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    waiting = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
+    await waiting[0].told()
+    await pool.close()
+    await pool.close()
+    await end_of(pid)
+    assert descendants() == before
+    assert [outcome.code for outcome in await asyncio.gather(running.task, *(w.task for w in waiting))] == [  # type: ignore[union-attr]
+        ErrorCode.SHUTDOWN
+    ] * 3
+    with pytest.raises(RuntimeError, match="closed"):
+        await run(pool, blocking.echo)
+
+
+async def test_close_before_the_first_process_runs_leaves_nothing() -> None:
+    before = descendants()
+    pool = ProcessPool(size=2)
+    running = Run(pool, call_of(blocking.echo))
+    await asyncio.wait([running.task], timeout=0)
+    (server,) = descendants() - before
+    await pool.close()
+    assert not server.is_running()
+    assert await running.task == Failure(ErrorCode.SHUTDOWN, "the process pool was closed")
+
+
+SERVER = """
+import asyncio, sys
+sys.path[:0] = [{root!r}]
+from jobqueue.runtime.processes import ProcessPool
+from tests.runtime import blocking
+from tests.runtime.pools import call_of
+
+async def main():
+    pool = ProcessPool(size=1)
+    call = call_of(blocking.hold_the_interpreter)
+    await pool.run(call, on_progress=lambda fraction, note: print(note, *pool.pids, flush=True))
+
+asyncio.run(main())
+"""
+
+
+async def test_no_process_outlives_a_killed_server_however_busy_it_is() -> None:
+    command = [sys.executable, "-c", SERVER.format(root=str(ROOT))]
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert server.stdout is not None
+    busy = int((await server.stdout.readline()).split()[0])
+    (forks,) = psutil.Process(server.pid).children()
+    killed_at = time.perf_counter()
+    server.kill()
+    await asyncio.gather(end_of(busy), end_of(forks.pid))
+    assert time.perf_counter() - killed_at < 1.0
+    await server.wait()
