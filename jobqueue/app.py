@@ -19,7 +19,7 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.config import Settings
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended
-from jobqueue.core.ids import IdIssuer
+from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobState, StoredFile, Upload
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import InvalidField, InvalidSubmission, JobFailed
@@ -339,7 +339,7 @@ class _Parts:
         lanes = {"thread": settings.runtime.threads, "process": settings.runtime.processes or os.cpu_count() or 1}
         engine = Engine(
             queues={name: queue.capacity for name, queue in settings.queues.items()},
-            ids=IdIssuer(secret=secret, run=int.from_bytes(os.urandom(3), "big") % 2**18),
+            ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),
             rng=random.Random(),
             bounds=StatusBounds(
                 jobs_max=settings.statuses.jobs_max,

@@ -5,7 +5,7 @@ An id is 22 characters of an alphabet that sorts as it counts:
     rrr sssssss tttttttttt cc
     |   |       |          `-- check: 12 bits of a CRC over the rest, the same in every run
     |   |       `------------- tag: 60 bits that only this run's secret can make
-    |   `--------------------- sequence: 42 bits, counted from 0
+    |   `--------------------- sequence: 42 bits, counted on from 000000-
     `------------------------- run: 18 bits, drawn anew at each start
 
 Nothing about an issued id is remembered. The tag tells whether this run issued
@@ -41,6 +41,10 @@ _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 _CHECKS = tuple(a + b for a in ALPHABET for b in ALPHABET)
 
 
+RUNS = range(64**2, 64**_RUN_LENGTH)
+"""The run numbers to draw from: those whose ids don't begin with a dash, as a command's flag does."""
+
+
 class Origin(Enum):
     """What an id that names no held record once was."""
 
@@ -54,8 +58,8 @@ class IdIssuer:
 
     Args:
         secret: At least 16 random bytes, drawn for this run and never told.
-        run: A random number below 2**18. Two successive runs that draw the
-            same one (1 in 262,144) can't recognise each other's ids.
+        run: Drawn from `RUNS`. Two successive runs that draw the same one
+            (about 1 in 258,000) can't recognise each other's ids.
     """
 
     __slots__ = ("_block", "_head", "_place", "_run", "_secret", "_tags")
@@ -63,10 +67,12 @@ class IdIssuer:
     def __init__(self, *, secret: bytes, run: int) -> None:
         if len(secret) < 16:
             raise ValueError(f"the secret of job ids needs at least 16 bytes, got {len(secret)}")
+        if run not in RUNS:
+            raise ValueError(f"the run of job ids is in {RUNS}, got {run}")
         self._secret = secret
         self._run = _digits(run, _RUN_LENGTH)
-        # The last id issued stands before `_place` in `_block`: the first call opens block 0.
-        self._block = -1
+        # The last id issued stands before `_place` in `_block`: the first call opens the first block.
+        self._block = _FIRST_BLOCK - 1
         self._place = _BLOCK_SIZE
         self._head = ""
         self._tags = ""
@@ -88,7 +94,7 @@ class IdIssuer:
         if not text.startswith(self._run):
             return Origin.EARLIER_RUN
         block, place = divmod(_number(text[_RUN_LENGTH : _RUN_LENGTH + _SEQUENCE_LENGTH]), _BLOCK_SIZE)
-        if (block, place) >= (self._block, self._place):
+        if block < _FIRST_BLOCK or (block, place) >= (self._block, self._place):
             return Origin.NEVER
         expected = _assemble(self._head_of(block), self._tags_of(block), place)
         # Compared in constant time, so that a tag can't be felt out character by character.
@@ -113,8 +119,6 @@ def _check(checked: str) -> str:
 
 
 def _digits(number: int, length: int) -> str:
-    if not 0 <= number < 64**length:
-        raise ValueError(f"{number} does not fit into {length} characters of an id")
     out = []
     for _ in range(length):
         number, digit = divmod(number, 64)
@@ -127,3 +131,6 @@ def _number(digits: str) -> int:
     for character in digits:
         number = number * 64 + _VALUE[character]
     return number
+
+
+_FIRST_BLOCK = _number("0" * (_SEQUENCE_LENGTH - 1))  # ids begin with digits, not with a row of dashes

@@ -12,7 +12,7 @@ from jobqueue.backend.base import Backend, JobFilter
 from jobqueue.backend.memory import PAGE_SCAN_MAX, MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Ready, Started, Submitted
-from jobqueue.core.ids import IdIssuer
+from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Progress, Success
 from jobqueue.errors import JobGone, JobNotFound, QueueFull, StaleLease, WrongState
 from jobqueue.testing import virtual_time
@@ -23,7 +23,7 @@ CAPACITY = 6000
 def memory_backend() -> Backend:
     engine = Engine(
         queues={"default": CAPACITY, "small": 1},
-        ids=IdIssuer(secret=b"0123456789abcdef", run=1),
+        ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]),
         rng=Random(1),
     )
     return MemoryBackend(engine, now=asyncio.get_running_loop().time)

@@ -6,7 +6,7 @@ from random import Random
 
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Event
-from jobqueue.core.ids import IdIssuer
+from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, Success
 from jobqueue.core.statuses import StatusBounds
 
@@ -24,7 +24,7 @@ def make_engine(
 ) -> Engine:
     return Engine(
         queues={"default": capacity, "other": capacity},
-        ids=IdIssuer(secret=b"0123456789abcdef", run=run),
+        ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[run]),
         rng=Random(1),
         bounds=bounds,
         lanes=lanes,

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.ids import ALPHABET, ID_LENGTH, IdIssuer, Origin
+from jobqueue.core.ids import ALPHABET, ID_LENGTH, RUNS, IdIssuer, Origin, _check
 
 SECRET = b"0123456789abcdef"
 
 
-def issuer(run: int = 7, secret: bytes = SECRET) -> IdIssuer:
+def issuer(run: int = RUNS[7], secret: bytes = SECRET) -> IdIssuer:
     return IdIssuer(secret=secret, run=run)
 
 
@@ -43,7 +43,7 @@ def test_an_id_that_is_yet_to_be_issued_was_never_issued() -> None:
 
 
 def test_an_id_of_an_earlier_run_is_known_as_such() -> None:
-    assert issuer(run=8, secret=b"another secret!!").origin(issuer(run=7).issue()) is Origin.EARLIER_RUN
+    assert issuer(run=RUNS[8], secret=b"another secret!!").origin(issuer().issue()) is Origin.EARLIER_RUN
 
 
 @given(st.integers(0, 300), st.integers(0, ID_LENGTH - 1), st.sampled_from(ALPHABET))
@@ -85,5 +85,20 @@ def test_a_short_secret_is_refused() -> None:
 
 
 def test_a_run_number_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not fit"):
-        issuer(run=2**18)
+    for run in (-1, 0, RUNS[0] - 1, RUNS[-1] + 1):
+        with pytest.raises(ValueError, match="the run of job ids is in"):
+            issuer(run=run)
+
+
+def test_no_id_begins_with_a_dash_and_the_first_ones_are_no_row_of_dashes() -> None:
+    for run in (RUNS[0], RUNS[-1]):
+        job_id = issuer(run=run).issue()
+        assert not job_id.startswith("-")
+        assert job_id[3:9] == "000000"
+
+
+def test_an_id_from_before_the_first_was_never_issued() -> None:
+    ids = issuer()
+    ids.issue()
+    forged = ids._run + "------5" + "0" * 10
+    assert ids.origin(forged + _check(forged)) is Origin.NEVER
