@@ -1,0 +1,226 @@
+"""The command line: flags, exit codes, and what a person is told who mistypes one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobqueue import __version__, configschema, demo, server
+from jobqueue.app import JobQueue
+from jobqueue.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobqueue.config import Settings
+
+ROOT = Path(__file__).parent.parent
+
+TASKS = """
+from jobqueue import JobQueue
+from neighbour import NAME
+
+queue = JobQueue()
+other = JobQueue()
+text = "a text"
+
+@queue.handler(name=NAME)
+async def hello() -> str:
+    return "hello"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, the current one; what is imported from it is forgotten after the test."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobQueue, Settings]]:
+    """What the server was given, instead of serving it."""
+    served: list[tuple[JobQueue, Settings]] = []
+
+    def serve(queue: JobQueue, settings: Settings) -> int:
+        served.append((queue, settings))
+        return 0
+
+    monkeypatch.setattr(server, "serve", serve)
+    return served
+
+
+@pytest.fixture
+def tasks(folder: Path) -> Path:
+    (folder / "app").mkdir()
+    (folder / "app" / "neighbour.py").write_text("NAME = 'greet'")
+    path = folder / "app" / "tasks_of_test.py"
+    path.write_text(TASKS)
+    return path
+
+
+# What is served
+
+
+def test_without_a_target_the_demo_is_served_with_the_defaults(served: list[tuple[JobQueue, Settings]]) -> None:
+    assert main(["serve"]) == 0
+    ((queue, settings),) = served
+    assert queue is demo.queue
+    assert settings.server.port == 8080
+
+
+@pytest.mark.parametrize("attribute", ["", ":", ":queue"])
+def test_a_file_is_imported_under_its_stem_with_its_neighbours(
+    tasks: Path, served: list[tuple[JobQueue, Settings]], attribute: str
+) -> None:
+    assert main(["serve", f"app/tasks_of_test.py{attribute}"]) == 0
+    ((queue, _),) = served
+    assert queue is sys.modules["tasks_of_test"].queue
+    (handler,) = queue.registry
+    assert (handler.name, handler.func.__module__) == ("greet", "tasks_of_test")
+
+
+def test_a_module_is_looked_for_in_the_current_folder(
+    tasks: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tasks.parent)
+    assert main(["serve", "tasks_of_test:other"]) == 0
+    ((queue, _),) = served
+    assert queue is sys.modules["tasks_of_test"].other
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("app/missing.py", "app/missing.py: no such file"),
+        ("app/missing.py:queue", "app/missing.py: no such file"),
+        ("missing_module", "no module named 'missing_module', neither here nor installed"),
+        ("jobqueue.missing:queue", "no module named 'jobqueue.missing', neither here nor installed"),
+        ("app/tasks_of_test.py:missing", "has no 'missing'; it has app/tasks_of_test.py:queue, app/tasks_of_"),
+        ("app/tasks_of_test.py:text", "'text' in app/tasks_of_test.py is of type str, not a JobQueue; it has"),
+        ("app/json.py", "would have to be imported as 'json', which can't be: rename the file"),
+        ("app/broken.py", "app/broken.py can't be imported:\n"),
+        ("app/lacking.py", "No module named 'not_installed_anywhere'"),
+        ("app/tasks", "'app/tasks' is neither a module's name nor a .py file"),
+        (":queue", "':queue' is no target: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("jobqueue.demo:a:b", "'jobqueue.demo:a:b' is no target"),
+    ],
+)  # fmt: skip
+def test_a_target_that_is_none_is_told_and_ends_with_2(
+    tasks: Path,
+    served: list[tuple[JobQueue, Settings]],
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    told: str,
+) -> None:
+    for name, text in {
+        "json": "",
+        "broken": "def f():\n    1 / 0\n\nf()",
+        "lacking": "import not_installed_anywhere",
+    }.items():
+        (tasks.parent / f"{name}.py").write_text(text)
+    assert main(["serve", target]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("jobqueue serve: ")
+    assert told in err
+    assert "jobqueue/target.py" not in err
+    assert not served
+
+
+def test_the_traceback_of_a_broken_module_begins_in_it(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tasks.parent / "broken.py").write_text("def f():\n    1 / 0\n\nf()")
+    main(["serve", "app/broken.py"])
+    _, first, *_, last = capsys.readouterr().err.strip().splitlines()
+    assert first.endswith('app/broken.py", line 4, in <module>')
+    assert last == "ZeroDivisionError: division by zero"
+
+
+# Settings
+
+
+def test_flags_win_over_the_environment_and_the_file(
+    folder: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "config.yaml").write_text("server: {port: 1, host: file.example, drain_s: 5}")
+    monkeypatch.setenv("JOBQUEUE_SERVER__PORT", "2")
+    monkeypatch.setenv("JOBQUEUE_SERVER__HOST", "environment.example")
+    main(["serve", "--port", "3", "--workers", "4", "--capacity", "5", "--set", "queues.mail.workers=6"])
+    ((_, settings),) = served
+    assert (settings.server.port, settings.server.host, settings.server.drain_s) == (3, "environment.example", 5.0)
+    assert (settings.queues["default"].workers, settings.queues["default"].capacity) == (4, 5)
+    assert settings.queues["mail"].workers == 6
+
+
+def test_a_file_may_be_named_and_must_then_be_there(
+    folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    (folder / "other.yaml").write_text("server: {port: 2}")
+    assert main(["serve", "--config", "other.yaml"]) == 0
+    assert [settings.server.port for _, settings in served] == [2]
+    assert main(["serve", "--config", "missing.yaml"]) == 2
+    assert capsys.readouterr().err == "missing.yaml: can't be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("command", [["serve"], ["config", "check"], ["config", "show"]])
+def test_every_fault_of_the_settings_is_a_line_and_ends_with_2(
+    folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    (folder / "config.yaml").write_text("queues:\n  default:\n    capacityy: 1\n")
+    assert main([*command, "--port", "x", "--set", "a.b=1"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "config.yaml:3:5: queues.default.capacityy: unknown setting, did you mean 'capacity'?",
+        "--set a.b: unknown setting; here may stand: server, queues, statuses, limits, spool, runtime, log",
+        "--port: must be a whole number from 0 to 65535, not 'x'",
+    ]
+    assert not served
+
+
+def test_check_tells_that_there_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().out == "no faults\n"
+
+
+def test_show_tells_where_values_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", "--port", "9"]) == 0
+    assert "  port: 9                                 # --port\n" in capsys.readouterr().out
+
+
+def test_schema_prints_the_file_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    assert capsys.readouterr().out == configschema.render()
+
+
+# The command line itself
+
+
+@pytest.mark.parametrize("argv", [[], ["config"], ["serve", "a", "b"], ["--nonsense"], ["serve", "--set", "port"]])
+def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_an_abbreviated_flag_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--work", "3"])
+    assert "unrecognized arguments: --work" in capsys.readouterr().err
+
+
+def test_python_m_jobqueue_is_the_same_command_line() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "jobqueue", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == f"jobqueue {__version__}\n"
