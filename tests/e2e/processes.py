@@ -1,0 +1,89 @@
+"""A server as people run it: a process of its own, its log, its signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class ServerProcess:
+    """`python -m jobqueue serve TARGET` on a free port; its events can be waited for.
+
+    Args:
+        folder: Where its spool goes.
+        target: What it serves; the demo handlers if not given.
+        settings: Further `--set`s, as `section.key=value`.
+    """
+
+    def __init__(self, folder: Path, target: str | None = None, *settings: str) -> None:
+        options = [f"--set={each}" for each in (f"spool.dir={folder}", "server.linger_s=0.2", *settings)]
+        command = [sys.executable, "-m", "jobqueue", "serve", *([target] if target else []), "--port=0", *options]
+        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        self.events: list[dict[str, Any]] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def url(self) -> str:
+        told = self.wait_for("server.listening")
+        return f"http://{told['host']}:{told['port']}"
+
+    def wait_for(self, event: str, timeout_s: float = 30.0) -> dict[str, Any]:
+        """Return the first event of that name, once it is there."""
+
+        def found() -> dict[str, Any] | None:
+            return next((each for each in self.events if each["event"] == event), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() is not None or self._ended, timeout_s)
+            told = found()
+        assert told is not None, f"no event {event!r} among {[each['event'] for each in self.events]}"
+        return told
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.exit_code(timeout_s)
+
+    def exit_code(self, timeout_s: float = 30.0) -> int:
+        """Wait for the end and return the exit code."""
+        code = self.process.wait(timeout_s)
+        self._reader.join(timeout_s)
+        return code
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                self.events.append(json.loads(line))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
