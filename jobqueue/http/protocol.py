@@ -166,7 +166,11 @@ class Connection(web.RequestHandler):
         self._stop_reader_timer()
         if self._wire_lost is not None and not self._wire_lost.done():
             self._wire_lost.set_result(None)
+        # aiohttp: between answers its task may wait for the rest of a body that nobody read.
+        task = None if self._request_in_progress else self._task_handler
         super().connection_lost(exc)
+        if task is not None:
+            task.cancel()
         self._wire = None
 
     def abort(self) -> None:

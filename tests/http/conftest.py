@@ -1,0 +1,48 @@
+"""A queue behind a real socket, in the test's own loop, on uvloop as the server has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+import uvloop
+
+from tests.http.serving import Serving
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving]]]:
+    """Start a server with the given settings; it is stopped after the test."""
+    started: list[Serving] = []
+
+    async def start(**settings: dict[str, object]) -> Serving:
+        serving = Serving(tmp_path / "spool", settings)
+        started.append(serving)
+        await serving.start()
+        return serving
+
+    yield start
+    for serving in started:
+        await serving.stop()
+
+
+@pytest.fixture
+async def serving(start: Callable[..., Awaitable[Serving]]) -> Serving:
+    """A server with small limits where a test may want to reach them."""
+    return await start()
+
+
+@pytest.fixture
+async def http(serving: Serving) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(serving.url) as session:
+        yield session

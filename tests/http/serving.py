@@ -1,0 +1,143 @@
+"""The server under test: handlers that wait for the test, and raw connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue.app import JobQueue
+from jobqueue.config import Settings
+from jobqueue.context import JobContext
+from jobqueue.http import api
+from jobqueue.http.protocol import JobServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+DEFAULTS: dict[str, dict[str, object]] = {
+    "server": {"drain_s": 0.0},
+    "limits": {"body_bytes": 64 * 1024, "files": 3, "files_bytes": 1024 * 1024},
+}
+
+
+class Serving:
+    def __init__(self, spool_dir: Path, settings: dict[str, dict[str, object]]) -> None:
+        merged = {name: {**DEFAULTS.get(name, {}), **settings.get(name, {})} for name in {*DEFAULTS, *settings}}
+        merged.setdefault("spool", {}).setdefault("dir", str(spool_dir))
+        self.queue = JobQueue(msgspec.convert(merged, Settings))
+        self.gate = asyncio.Event()
+        self.spool_dir = spool_dir
+        self._add_handlers()
+
+    def _add_handlers(self) -> None:
+        queue, gate = self.queue, self.gate
+
+        @queue.handler
+        async def echo(value: Any = None) -> Any:
+            return value
+
+        @queue.handler
+        async def hold(ctx: JobContext, note: str | None = None) -> str:
+            """Runs until the test opens the gate."""
+            if note is not None:
+                ctx.progress(0.5, note)
+            await gate.wait()
+            return "held"
+
+        @queue.handler
+        async def fail() -> None:
+            raise ValueError("it can't be done")
+
+        @queue.handler
+        async def big(size: int) -> str:
+            return "x" * size
+
+        @queue.handler
+        async def sizes(ctx: JobContext) -> dict[str, int]:
+            return {name: path.stat().st_size for name, path in ctx.files.items()}
+
+        @queue.handler
+        async def report(ctx: JobContext, size: int = 5, media_type: str = "text/plain") -> None:
+            ctx.result_file(media_type).write_bytes(b"r" * size)
+
+    async def start(self) -> None:
+        await self.queue.start()
+        settings = self.queue.settings
+        self.server = JobServer(api(self.queue), settings.limits, connections_max=settings.server.connections_max)
+        loop = asyncio.get_running_loop()
+        self.listener = await loop.create_server(self.server, "127.0.0.1", 0)
+        self.port = self.listener.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        self.gate.set()
+        self.listener.close()
+        await self.server.close(0.2)
+        await self.queue.stop()
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def talk(self, *data: bytes) -> bytes:
+        """Send, and read until the server closes the connection."""
+        async with self.connect() as (reader, writer):
+            for piece in data:
+                writer.write(piece)
+                await asyncio.sleep(0)
+            return await asyncio.wait_for(reader.read(), 5)
+
+
+class Answer:
+    """The first answer in a piece of a connection."""
+
+    def __init__(self, raw: bytes) -> None:
+        head, _, self.rest = raw.partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        self.version, status, self.reason = status_line.split(" ", 2)
+        self.status = int(status)
+        self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        assert self.headers["content-type"] == "application/problem+json"
+        problem: dict[str, Any] = json.loads(self.rest[: int(self.headers["content-length"])])
+        assert problem["status"] == self.status
+        assert problem["title"]
+        assert problem["detail"]
+        return problem
+
+    @property
+    def kind(self) -> str:
+        kind: str = self.problem["type"]
+        return kind.removeprefix("/problems/")
+
+
+async def read_answer(reader: asyncio.StreamReader) -> Answer:
+    """Read one answer that has a Content-Length, or no body."""
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    answer = Answer(head)
+    if answer.status >= 200:
+        answer.rest = await reader.readexactly(int(answer.headers.get("content-length", 0)))
+    return answer
+
+
+def post(body: bytes, *headers: str, media_type: str = "application/json") -> bytes:
+    """A submission as it goes over the wire."""
+    lines = [f"Content-Type: {media_type}", f"Content-Length: {len(body)}", *headers]
+    head = "".join(f"{line}\r\n" for line in lines)
+    return f"POST /v1/jobs HTTP/1.1\r\nHost: h\r\n{head}\r\n".encode() + body
+
+
+CLOSE = "Connection: close"
