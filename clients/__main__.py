@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     if wanted.report is not None:
         wanted.report.parent.mkdir(parents=True, exist_ok=True)
         wanted.report.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
-    console = Console()
-    console.print(report.render(figures), width=None if console.is_terminal else 110)
+    # In a file or a pipe, lines are as long as they need to be.
+    Console(width=None if sys.stdout.isatty() else 120).print(report.render(figures))
     return figures.exit_code
 
 

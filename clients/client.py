@@ -92,7 +92,6 @@ class SimulatedClient:
         while self._creating and await self._reached(self._due):
             self._due = time.monotonic()
             self._slots = [Slot(self._due) for _ in range(self._jobs)]
-            self._counts.created += self._jobs
             while self._slots:
                 slot = min(self._slots, key=lambda slot: slot.due)
                 if await self._reached(slot.due):
@@ -120,10 +119,10 @@ class SimulatedClient:
         """Account for what is still open, once `run` is over or cancelled."""
         for slot in self._slots:
             if slot.poll is not None:
-                self._tally.lost[slot.state] += 1
+                self._tally.unseen[slot.state] += 1
             elif slot.in_flight:
                 self._counts.unknown_fate += 1
-            else:
+            elif slot.sent_at:
                 self._counts.given_up += 1
         self._slots = []
         self.connection.close()
@@ -146,6 +145,8 @@ class SimulatedClient:
         return rung
 
     async def _submit(self, slot: Slot) -> None:
+        if not slot.sent_at:
+            self._counts.created += 1
         slot.in_flight = True  # and stays so if this is cancelled
         slot.sent_at = time.monotonic()
         try:
@@ -235,17 +236,24 @@ class SimulatedClient:
         self._tally.ended_by_state[state] += 1
         self._tally.time("life", now - slot.sent_at)
         self._slots.remove(slot)
-        if state == "failed":
-            self._tally.failed_by_code[await self._failure_code(slot, answer)] += 1
+        if state != "succeeded":
+            await self._ask_why(slot, answer)
 
-    async def _failure_code(self, slot: Slot, answer: Answer) -> str:
+    async def _ask_why(self, slot: Slot, answer: Answer) -> None:
         try:
-            if self._method == "HEAD":  # which tells that it failed, but not why
+            if self._method == "HEAD":  # which tells that it did not succeed, but not why
                 answer = await self.connection.exchange(self._request("GET", slot.target), safe=True)
                 self._counts.answers += 1
-            return str(json.loads(answer.body)["error"]["code"])
+            document = json.loads(answer.body)
+            code = document["error"]["code"] if document["error"] else "none"
+            started = document["started_at"] is not None
         except (NoAnswer, ValueError, KeyError, TypeError):
-            return "unread"
+            self._tally.ended_by_error["unread"] += 1
+            return
+        self._tally.ended_by_error[code] += 1
+        if code == "shutdown":
+            # A job may have been started since it was last polled.
+            self._tally.shutdown["running" if started else slot.state] += 1
 
     async def _gone(self) -> bool:
         """Tell a server that has gone away from one that broke a connection: knock once more."""
@@ -275,11 +283,12 @@ class SimulatedClient:
         self._due = time.monotonic() + PAUSE_S * (1 + SPREAD * self._rng.random())
 
     def _give_up(self, slot: Slot) -> None:
-        self._counts.given_up += 1
+        if slot.sent_at:
+            self._counts.given_up += 1
         self._slots.remove(slot)
 
     def _lose(self, slot: Slot) -> None:
-        self._tally.lost[slot.state] += 1
+        self._tally.unseen[slot.state] += 1
         self._drop(slot)
 
     def _request(self, method: str, target: str) -> bytes:

@@ -106,7 +106,7 @@ class _Parent:
             self._open.remove(pipe)
             counts = self._last[pipe]
             self._tally.counts.add(counts)
-            self._tally.lost["unknown"] += counts.accepted - counts.ended
+            self._tally.unseen["unknown"] += counts.accepted - counts.ended
             return
         if kind == "counts":
             self._last[pipe] = told[0]

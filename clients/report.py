@@ -31,9 +31,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         unseen: Jobs that were accepted, but never seen to end.
-        lost: These by the last state seen, to be compared with the server's `drain.lost`.
-        shutdown: Jobs seen to end as failed, because the server stopped while they ran. To the
-            server they are lost, too.
+        shutdown: Jobs that were seen to end because the server stopped, and ended them.
+        lost: Both by the last live state, to be compared with the server's `drain.lost`.
+        ended_by_error: Error code to the jobs that ended, but not in success.
         unreadable: Reads of a status that failed: `up`, while the server was there; `gone`, after it.
         processes_died: Processes of the fleet that ended without their figures; those are what they last told.
         cpu_share: What the fleet took of one core.
@@ -65,7 +65,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: dict[str, int]
     lost: dict[str, int]
     ended_by_state: dict[str, int]
-    failed_by_code: dict[str, int]
+    ended_by_error: dict[str, int]
     errors_by_kind: dict[str, int]
     submissions_by_status: dict[str, int]
     statuses_by_status: dict[str, int]
@@ -85,10 +85,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if not self.requests_per_s:
             return f"No answer from {self.url}."
         died = f"{self.processes_died} of the fleet's processes died. " if self.processes_died else ""
-        if self.unseen:
-            states = ", ".join(f"{number} {state}" for state, number in self.lost.items() if number)
-            return f"{died}{self.unseen} jobs were accepted but never seen to end; last seen: {states}."
-        return f"{died}Every accepted job was seen to end."
+        unseen = f"{self.unseen:,} jobs were accepted but never seen to end" if self.unseen else ""
+        shutdown = f"{self.shutdown:,} jobs were ended by the server's stop" if self.shutdown else ""
+        if not unseen and not shutdown:
+            return f"{died}Every accepted job was seen to end."
+        lost = f"lost by their last state: {_states(self.lost)}"
+        return f"{died}{'; '.join(filter(None, (unseen, shutdown, lost)))}."
 
 
 def report_of(options: Options, tally: Tally, *, elapsed_s: float, cpu_s: float, processes_died: int = 0) -> Report:
@@ -104,11 +106,11 @@ def report_of(options: Options, tally: Tally, *, elapsed_s: float, cpu_s: float,
         duration_s=options.duration_s,
         elapsed_s=round(elapsed_s, 3),
         unseen=counts.accepted - counts.ended,
-        shutdown=tally.failed_by_code["shutdown"],
+        shutdown=tally.shutdown.total(),
         unreadable={"up": counts.unreadable_up, "gone": counts.unreadable_gone},
-        lost={"delayed": 0, "queued": 0, "running": 0, **tally.lost},
+        lost={"delayed": 0, "queued": 0, "running": 0, **(tally.unseen + tally.shutdown)},
         ended_by_state=dict(tally.ended_by_state),
-        failed_by_code=dict(tally.failed_by_code),
+        ended_by_error=dict(tally.ended_by_error),
         errors_by_kind=dict(tally.errors_by_kind),
         submissions_by_status=_by_status("submit", latency_ms),
         statuses_by_status=_by_status("status", latency_ms),
@@ -139,7 +141,7 @@ def _figures(report: Report) -> Table:
     table = Table(box=box.SIMPLE, show_header=False, title="Jobs", title_justify="left")
     table.add_column(justify="right")
     table.add_column()
-    ended = _states(report.ended_by_state) + _states(report.failed_by_code, "; failed: ")
+    ended = _states(report.ended_by_state) + _states(report.ended_by_error, "; by error: ")
     refusals = {code: report.submissions_by_status.get(code, 0) for code in ("429", "503")}
     for number, what in (
         (report.created, f"created by {report.clients:,} clients in {report.elapsed_s:.1f} s"),
@@ -153,7 +155,7 @@ def _figures(report: Report) -> Table:
     ):
         table.add_row(f"{number:,}", what)
     for number, what in (  # seldom, and worth a line only then
-        (report.given_up, "still refused when the fleet stopped creating, and given up"),
+        (report.given_up, "never accepted until the fleet stopped creating, and given up"),
         (report.unknown_fate, "of unknown fate: sent, but the connection broke before an answer"),
         (report.invalid, "turned away for good"),
         (report.unreadable["up"], "statuses unreadable while the server was up"),
@@ -169,7 +171,7 @@ def _figures(report: Report) -> Table:
 
 def _latencies(report: Report) -> Table:
     table = Table(box=box.SIMPLE, title="Latencies in ms", title_justify="left")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in ("count", "p50", "p95", "p99", "max"):
         table.add_column(column, justify="right")
     for name, title in ROWS.items():

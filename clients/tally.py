@@ -4,7 +4,7 @@ Pure counting: it opens nothing and knows no clock. Two sums always hold, once t
 fleet has stopped (`Tally.check` says so):
 
 1. created = accepted + given_up + unknown_fate + invalid
-2. accepted = ended + unseen, and unseen = the sum of `lost`
+2. accepted = ended + the sum of `unseen`
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Counts(msgspec.Struct, kw_only=True):
 
     Attributes:
         clients: Simulated clients that have begun.
-        created: Jobs that a client set out to submit.
+        created: Jobs that a client has submitted, or tried to.
         accepted: Of these, the ones that the server answered with a 202.
         refused: Answers of 503 or 429 to a submission; the client comes back with the same job.
-        given_up: Jobs that were still refused when the fleet stopped creating.
+        given_up: Jobs that were refused, or found nobody listening, until the fleet stopped creating.
         unknown_fate: Jobs whose POST was sent but not answered; they may have been accepted.
         invalid: Jobs that the server turned away for good (4xx).
         ended: Accepted jobs that were seen in a terminal state.
@@ -66,16 +66,18 @@ class Tally:
 
     Attributes:
         ended_by_state: Terminal state to jobs.
-        failed_by_code: Error code of failed jobs to jobs; `unread` where the server could not be asked for it.
-        lost: Last state seen of the accepted jobs that were not seen to end.
+        ended_by_error: Error code to jobs that ended, but not in success; `unread` where the server could not be asked.
+        unseen: Last state seen of the accepted jobs that were not seen to end.
+        shutdown: State of the jobs that the server ended because it stopped, as it was before.
         errors_by_kind: What went wrong, to how often.
     """
 
     def __init__(self) -> None:
         self.counts = Counts()
         self.ended_by_state: Counter[str] = Counter()
-        self.failed_by_code: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()
+        self.ended_by_error: Counter[str] = Counter()
+        self.unseen: Counter[str] = Counter()
+        self.shutdown: Counter[str] = Counter()
         self.errors_by_kind: Counter[str] = Counter()
         self._latencies: dict[str, HdrHistogram] = {}
 
@@ -95,7 +97,7 @@ class Tally:
         counts = self.counts
         closed = counts.accepted + counts.given_up + counts.unknown_fate + counts.invalid
         assert counts.created == closed, f"{counts.created} jobs were created, but {closed} accounted for: {counts}"
-        seen = counts.ended + sum(self.lost.values())
+        seen = counts.ended + sum(self.unseen.values())
         assert counts.accepted == seen, f"{counts.accepted} jobs were accepted, but {seen} accounted for: {counts}"
 
     def latency(self, name: str) -> Latency | None:
@@ -116,18 +118,20 @@ class Tally:
         """Return everything, to be sent to another process."""
         return {
             "counts": msgspec.structs.asdict(self.counts),
-            "counters": (self.ended_by_state, self.failed_by_code, self.lost, self.errors_by_kind),
+            "counters": self._counters(),
             "latencies": {name: histogram.encode() for name, histogram in self._latencies.items()},
         }
 
     def add(self, dump: dict[str, Any]) -> None:
         """Add what another tally has dumped."""
         self.counts.add(Counts(**dump["counts"]))
-        mine = (self.ended_by_state, self.failed_by_code, self.lost, self.errors_by_kind)
-        for counter, more in zip(mine, dump["counters"], strict=True):
+        for counter, more in zip(self._counters(), dump["counters"], strict=True):
             counter.update(more)
         for name, encoded in dump["latencies"].items():
             self._latencies.setdefault(name, _histogram()).add(HdrHistogram.decode(encoded))
+
+    def _counters(self) -> tuple[Counter[str], ...]:
+        return self.ended_by_state, self.ended_by_error, self.unseen, self.shutdown, self.errors_by_kind
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ class Stub:
         self.live_state = "queued"
         self.ends_as: str | None = "succeeded"
         self.error_code = "handler_error"
+        self.started = False
         self.retry_after_s = 1
         self.poll_after_s: int | None = None
         self.submitted_at: list[float] = []
@@ -84,7 +85,7 @@ class Stub:
         order = self.submissions.popleft() if self.submissions else "accept"
         if order == "hang":
             await self._leaving.wait()
-        if order == "drop":
+        if order in ("drop", "hang"):
             return _dropped(request)
         if order == "refuse":
             return _problem(503, "queue-full", {"Retry-After": str(self.retry_after_s)})
@@ -114,14 +115,15 @@ class Stub:
             if self.poll_after_s is not None:
                 headers["Retry-After"] = str(self.poll_after_s)
             return web.json_response({"id": job_id, "state": self.live_state}, status=202, headers=headers)
-        error = {"code": self.error_code, "message": ""} if self.ends_as == "failed" else None
-        document = {"id": job_id, "state": self.ends_as, "error": error}
+        error = None if self.ends_as == "succeeded" else {"code": self.error_code, "message": ""}
+        started_at = "2026-01-01T00:00:00.000Z" if self.started else None
+        document = {"id": job_id, "state": self.ends_as, "started_at": started_at, "error": error}
         return web.json_response(document, headers={"Job-State": self.ends_as})
 
 
 def _dropped(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    request.transport.abort()
+    if request.transport is not None:
+        request.transport.abort()
     return web.Response()
 
 

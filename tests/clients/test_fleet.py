@@ -183,13 +183,32 @@ async def test_an_accepted_job_that_is_not_found_is_an_error(stub: Stub) -> None
 
 
 @pytest.mark.parametrize("via", ["head", "get"])
-async def test_jobs_that_failed_at_shutdown_are_told_apart(stub: Stub, via: str) -> None:
-    stub.ends_as, stub.error_code = "failed", "shutdown"
+async def test_jobs_that_the_server_ended_when_it_stopped_are_told_apart(stub: Stub, via: str) -> None:
+    stub.ends_as, stub.error_code = "cancelled", "shutdown"
 
     report = await sail(stub, via=via, duration_s=0.05)
 
-    assert report.ended_by_state == {"failed": report.ended}
-    assert report.shutdown == report.ended > 0
+    assert report.ended_by_state == {"cancelled": report.ended}
+    assert report.shutdown == report.ended == report.lost["queued"] > 0
+    assert report.exit_code == 0
+    assert "jobs were ended by the server's stop; lost by their last state" in report.verdict
+
+
+async def test_a_job_that_was_started_since_its_last_poll_counts_as_lost_while_running(stub: Stub) -> None:
+    stub.ends_as, stub.error_code, stub.started = "cancelled", "shutdown", True
+
+    report = await sail(stub, duration_s=0.05)
+
+    assert report.lost == {"delayed": 0, "queued": 0, "running": report.ended}
+
+
+async def test_why_a_job_did_not_succeed_is_counted_by_error_code(stub: Stub) -> None:
+    stub.ends_as, stub.error_code = "failed", "timed_out"
+
+    report = await sail(stub, duration_s=0.05)
+
+    assert report.ended_by_error == {"timed_out": report.ended}
+    assert report.shutdown == 0
 
 
 async def test_what_was_accepted_by_a_server_that_has_gone_is_counted_by_its_last_state(stub: Stub) -> None:
@@ -262,7 +281,7 @@ async def test_a_submission_under_way_at_the_end_is_of_unknown_fate(stub: Stub) 
 
     report = await sail(stub, grace_s=0.1)
 
-    assert (report.created, report.unknown_fate, report.given_up) == (3, 1, 2)
+    assert (report.created, report.unknown_fate, report.given_up) == (1, 1, 0)
 
 
 async def test_a_file_is_sent_with_every_job(stub: Stub, tmp_path: Path) -> None:

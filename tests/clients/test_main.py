@@ -86,7 +86,7 @@ async def test_jobs_never_seen_to_end_are_exit_code_1_and_counted(stub: Stub) ->
     code, out, _ = await run(stub, "--duration-s", "0.5", "--grace-s", "0.5")
 
     assert code == 1
-    assert "12 jobs were accepted but never seen to end; last seen: 12 queued." in out
+    assert "12 jobs were accepted but never seen to end; lost by their last state: 12 queued." in out
 
 
 async def test_one_signal_finishes_in_order(stub: Stub, tmp_path: Path) -> None:
