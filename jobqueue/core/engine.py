@@ -302,7 +302,7 @@ class Engine:
             if job.state is JobState.RUNNING:
                 self._request_stop(job, StopReason.SHUTDOWN, now)
             else:
-                job.error = JobError(ErrorCode.SHUTDOWN, f"the server stopped while the job was {job.state}")
+                job.error = _shut_down(job)
                 self._end(job, JobState.CANCELLED, now)
         return lost
 
@@ -365,19 +365,22 @@ class Engine:
             self._request_stop(job, StopReason.TIMED_OUT, now)
         else:
             self._facts.append(LeaseLost(job, job.attempt))
-            self._conclude(job, _timed_out(job), now)
+            self._end_stopped(job, job.stopping, now)
 
     def _conclude(self, job: Job, failure: Failure, now: float) -> None:
-        """End an attempt that did not succeed, as the reason for which it was stopped demands."""
-        if job.stopping is StopReason.CANCELLED:
-            self._end(job, JobState.CANCELLED, now)
-        elif job.stopping is StopReason.SHUTDOWN:
-            job.error = JobError(ErrorCode.SHUTDOWN, "the server stopped while the job was running")
-            self._end(job, JobState.CANCELLED, now)
-        elif job.stopping is StopReason.TIMED_OUT:
-            self._fail(job, _timed_out(job), now)
-        else:
+        """End an attempt that did not succeed, as its failure demands, or the reason for which it was stopped."""
+        if job.stopping is None:
             self._fail(job, failure, now)
+        else:
+            self._end_stopped(job, job.stopping, now)
+
+    def _end_stopped(self, job: Job, reason: StopReason, now: float) -> None:
+        if reason is StopReason.TIMED_OUT:
+            self._fail(job, _timed_out(job), now)
+            return
+        if reason is StopReason.SHUTDOWN:
+            job.error = _shut_down(job)
+        self._end(job, JobState.CANCELLED, now)
 
     def _fail(self, job: Job, failure: Failure, now: float) -> None:
         if failure.final or job.attempt >= job.spec.attempts_max or self._shut_down:
@@ -445,3 +448,7 @@ class Engine:
 
 def _timed_out(job: Job) -> Failure:
     return Failure(ErrorCode.TIMED_OUT, f"the attempt ran longer than its timeout of {job.spec.timeout_s} s")
+
+
+def _shut_down(job: Job) -> JobError:
+    return JobError(ErrorCode.SHUTDOWN, f"the server stopped while the job was {job.state}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Event
+from jobqueue.core.events import Event, Evicted, LeaseLost, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, Success
 from jobqueue.core.statuses import StatusBounds
@@ -41,31 +41,31 @@ class Driver:
 
     def submit(self, args: bytes = b"{}", **spec: object) -> Job:
         job = self.engine.submit(JobSpec(type="t", **spec), args, None, now=self.now)  # type: ignore[arg-type]
-        self.facts += self.engine.take_facts()
+        self.note_facts()
         return job
 
     def lease(self, job: Job) -> int:
         lease = self.engine.lease(job.id, now=self.now)
-        self.facts += self.engine.take_facts()
+        self.note_facts()
         assert lease is not None
         return lease.attempt
 
     def try_lease(self, job: Job) -> bool:
         leased = self.engine.lease(job.id, now=self.now) is not None
-        self.facts += self.engine.take_facts()
+        self.note_facts()
         return leased
 
     def ack(self, job: Job, attempt: int = 1, success: Success = OK) -> None:
         self.engine.ack(job.id, attempt=attempt, success=success, now=self.now)
-        self.facts += self.engine.take_facts()
+        self.note_facts()
 
     def nack(self, job: Job, attempt: int = 1, failure: Failure = FAILED) -> None:
         self.engine.nack(job.id, attempt=attempt, failure=failure, now=self.now)
-        self.facts += self.engine.take_facts()
+        self.note_facts()
 
     def cancel(self, job: Job) -> None:
         self.engine.cancel(job.id, now=self.now)
-        self.facts += self.engine.take_facts()
+        self.note_facts()
 
     def done(self, **spec: object) -> Job:
         """Submit a job and let it succeed at once."""
@@ -84,8 +84,17 @@ class Driver:
 
     def tick(self) -> float | None:
         next_at = self.engine.tick(self.now)
-        self.facts += self.engine.take_facts()
+        self.note_facts()
         return next_at
+
+    def note_facts(self) -> None:
+        """Keep what the engine reports, each fact whole."""
+        for fact in self.engine.take_facts():
+            for job in fact.jobs if isinstance(fact, Evicted) else (fact.job,):
+                assert isinstance(job, Job)
+            if isinstance(fact, (StopRequested, LeaseLost)):
+                assert fact.attempt == fact.job.attempt
+            self.facts.append(fact)
 
     def of(self, kind: type) -> list[Event]:
         return [fact for fact in self.facts if isinstance(fact, kind)]

@@ -28,6 +28,6 @@ def test_the_same_seed_gives_the_same_waits() -> None:
 
 def test_jitter_is_full_so_a_crowd_spreads_over_the_whole_interval() -> None:
     rng = Random(4)
-    waits = [Backoff().wait_s(5, rng) for _ in range(2000)]
-    tenths = {int(wait / 1.6) for wait in waits}
-    assert tenths == set(range(10))
+    waits = [Backoff().wait_s(5, rng) for _ in range(5000)]
+    hundredths = {int(wait / 0.16) for wait in waits}
+    assert hundredths == set(range(100))

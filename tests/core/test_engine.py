@@ -3,8 +3,18 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.engine import LEASE_GRACE_S, MESSAGE_LENGTH_MAX, TICK_WORK_MAX
-from jobqueue.core.events import BackedOff, Ended, Evicted, LeaseLost, Ready, Started, StopRequested, Withdrawn
-from jobqueue.core.job import MOVES, TERMINAL, ErrorCode, Failure, JobState, Progress, StopReason, Success
+from jobqueue.core.events import (
+    BackedOff,
+    Ended,
+    Evicted,
+    LeaseLost,
+    Progressed,
+    Ready,
+    Started,
+    StopRequested,
+    Withdrawn,
+)
+from jobqueue.core.job import MOVES, TERMINAL, ErrorCode, Failure, JobError, JobState, Progress, StopReason, Success
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, Driver, make_engine
@@ -62,6 +72,7 @@ def test_every_visible_change_raises_the_version() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=60)
     versions = [job.version]
+    assert job.version == 0
     attempt = driver.lease(job)
     versions.append(job.version)
     driver.engine.report(job.id, attempt=attempt, progress=Progress(0.5))
@@ -70,14 +81,16 @@ def test_every_visible_change_raises_the_version() -> None:
     versions.append(job.version)
     driver.nack(job, attempt)
     versions.append(job.version)
-    assert versions == sorted(set(versions))
+    assert versions == [0, 1, 2, 3, 4], "by one each time"
 
 
 def test_progress_is_kept_and_starts_over_with_each_attempt() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     driver.engine.report(job.id, attempt=driver.lease(job), progress=Progress(0.5, "half"))
+    driver.note_facts()
     assert job.progress == Progress(0.5, "half")
+    assert driver.of(Progressed) == [Progressed(job)]
     driver.nack(job, 1, CRASHED)
     driver.lease(job)
     assert job.progress is None
@@ -519,7 +532,7 @@ def test_a_lane_runs_no_more_attempts_than_it_has_permits() -> None:
     assert driver.try_lease(free), "a job outside the lane is not held up"
     ready_before = len(driver.of(Ready))
     driver.ack(first)
-    assert [fact.job for fact in driver.of(Ready)[ready_before:]] == [second]  # type: ignore[attr-defined]
+    assert driver.of(Ready)[ready_before:] == [Ready(second, front=True)]
     assert driver.try_lease(second)
     assert not driver.try_lease(third)
 
@@ -598,6 +611,27 @@ def test_a_drain_admits_no_more_jobs_and_runs_those_it_has() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
+def test_a_shutdown_is_a_stop_that_a_stubborn_handler_can_not_outlive() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=3)
+    driver.lease(job)
+    driver.engine.shut_down(now=driver.now)
+    driver.advance(LEASE_GRACE_S)
+    assert job.state is JobState.CANCELLED
+    assert job.error is not None
+    assert job.error.code is ErrorCode.SHUTDOWN
+
+
+def test_a_job_that_waits_again_holds_its_place_among_the_waiting() -> None:
+    driver = Driver()
+    ledger = driver.engine.ledgers["default"]
+    delayed, crashed = driver.submit(delay_s=2), driver.submit(attempts_max=2)
+    driver.nack(crashed, driver.lease(crashed), CRASHED)
+    assert ledger.waiting == {crashed.id: driver.now}
+    driver.advance(2)
+    assert ledger.waiting == {crashed.id: driver.now - 2, delayed.id: driver.now}
+
+
 def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
     driver = Driver()
     delayed, queued, running, done = driver.submit(delay_s=9), driver.submit(), driver.submit(), driver.done()
@@ -608,10 +642,9 @@ def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
         JobState.RUNNING: 1,
     }
     driver.nack(running, attempt)
-    for job in (delayed, queued, running):
+    for job, was in ((delayed, "delayed"), (queued, "queued"), (running, "running")):
         assert job.state is JobState.CANCELLED
-        assert job.error is not None
-        assert job.error.code is ErrorCode.SHUTDOWN
+        assert job.error == JobError(ErrorCode.SHUTDOWN, f"the server stopped while the job was {was}")
     assert done.state is JobState.SUCCEEDED
     assert driver.engine.statuses.live == 0
 
