@@ -96,7 +96,7 @@ class Serving:
             for piece in data:
                 writer.write(piece)
                 await asyncio.sleep(0)
-            return await asyncio.wait_for(reader.read(), 5)
+            return await asyncio.wait_for(reader.read(), 20)
 
 
 class Answer:

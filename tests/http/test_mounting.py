@@ -1,0 +1,80 @@
+"""The API inside somebody else's aiohttp application."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+import jobqueue.http
+from jobqueue.app import JobQueue
+from jobqueue.config import LimitsSettings, ServerSettings, Settings, SpoolSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def host(tmp_path: Path) -> AsyncIterator[str]:
+    """An application of one page of its own, with the API below /background."""
+    queue = JobQueue(
+        Settings(
+            server=ServerSettings(drain_s=1.0),
+            limits=LimitsSettings(body_bytes=1000),
+            spool=SpoolSettings(dir=str(tmp_path)),
+        )
+    )
+
+    @queue.handler
+    async def echo(value: int) -> int:
+        return value
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="the host's own")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    app.add_subapp("/background", jobqueue.http.application(queue))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{site.port}"
+    await runner.cleanup()
+    assert not queue.running
+
+
+async def test_a_job_lives_its_life_below_the_prefix(host: str) -> None:
+    async with aiohttp.ClientSession(host) as http:
+        async with http.post("/background/v1/jobs", json={"type": "echo", "args": {"value": 7}}) as response:
+            assert response.status == 202
+            location = response.headers["Location"]
+            assert location.startswith("/background/v1/jobs/")
+        while True:
+            async with http.get(location) as response:
+                if response.status == 200:
+                    assert (await response.json())["result"] == 7
+                    break
+            await asyncio.sleep(0.01)
+
+
+async def test_refusals_below_the_prefix_are_problems_and_the_rest_is_the_hosts(host: str) -> None:
+    async with aiohttp.ClientSession(host) as http:
+        for method, path, status in (
+            ("GET", "/background/nope", 404),
+            ("PUT", "/background/v1/jobs", 405),
+            ("POST", "/background/v1/jobs", 415),
+        ):
+            async with http.request(method, path) as response:
+                assert response.status == status
+                assert response.content_type == "application/problem+json"
+        async with http.post("/background/v1/jobs", json={"type": "echo", "args": {"value": "x" * 2000}}) as response:
+            assert response.status == 413
+        async with http.get("/") as response:
+            assert await response.text() == "the host's own"
+        async with http.get("/nope") as response:
+            assert response.content_type == "text/plain"

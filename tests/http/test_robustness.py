@@ -1,0 +1,200 @@
+"""No input produces a 500: nasty requests, and random ones, against one server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.http.serving import CLOSE, Serving, post
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3}) ", re.MULTILINE)
+
+
+class Victim:
+    """A server in a loop of its own, with short patience, that remembers what it logged as an error."""
+
+    def __init__(self, runner: asyncio.Runner, serving: Serving, errors: list[logging.LogRecord]) -> None:
+        self.runner = runner
+        self.serving = serving
+        self.errors = errors
+
+    def survives(self, *streams: bytes) -> list[bytes]:
+        """Send every stream over a connection of its own; return what came back."""
+
+        async def send() -> list[bytes]:
+            few = asyncio.Semaphore(100)
+            return await asyncio.gather(*(self._talk(stream, few) for stream in streams))
+
+        answers = self.runner.run(send())
+        for stream, answer in zip(streams, answers, strict=True):
+            assert b"500" not in STATUS.findall(answer), (stream, answer)
+        assert not self.errors, (streams, self.errors)
+        alive = self.runner.run(self.serving.talk(f"GET /readyz HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
+        assert STATUS.findall(alive) == [b"200"]
+        return answers
+
+    async def _talk(self, stream: bytes, few: asyncio.Semaphore) -> bytes:
+        async with few:
+            try:
+                return await self.serving.talk(stream)
+            except ConnectionError:
+                return b""
+
+
+class _Errors(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    limits: dict[str, object] = {"silent_s": 0.1, "body_s": 0.1, "header_bytes": 4096}
+    serving = Serving(tmp_path_factory.mktemp("spool"), {"limits": limits})
+    errors = _Errors()
+    logging.getLogger().addHandler(errors)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving.start())
+        yield Victim(runner, serving, errors.records)
+        runner.run(serving.stop())
+    logging.getLogger().removeHandler(errors)
+
+
+def get(target: bytes, *headers: bytes, method: bytes = b"GET") -> bytes:
+    return b"\r\n".join([method + b" " + target + b" HTTP/1.1", b"Host: h", b"Connection: close", *headers, b"", b""])
+
+
+NASTY_TARGETS = [
+    *(b"/" + bytes([byte]) for byte in range(33, 256)),
+    *(b"/v1/jobs/%" + f"{byte:02X}".encode() for byte in range(256)),
+    *(b"/v1/jobs?ids=%" + f"{byte:02x}".encode() for byte in range(256)),
+    *(b"/v1/jobs?ids=" + bytes([byte]) for byte in range(128, 256)),
+    b"*",
+    b"//",
+    b"///v1/jobs",
+    b"/v1/../v1/jobs",
+    b"/v1/jobs/..%2f..%2fetc%2fpasswd",
+    b"/v1/jobs/%ED%A0%80",
+    b"/v1/jobs/\xed\xa0\x80:cancel",
+    b"/v1/jobs?%",
+    b"/v1/jobs?%zz=%f",
+    b"/v1/jobs?cursor=" + b"%00" * 22,
+    b"/v1/jobs?cursor=zzzzzzzzzzzzzzzzzzzzzz",
+    b"/v1/jobs?cursor=----------------------",
+    b"/v1/jobs?limit=1e3&limit",
+    b"/v1/jobs?state=%FF",
+    b"/v1/jobs?group=%ED%A0%80&type=%00",
+    b"/v1/jobs?" + b"&" * 1000,
+    b"/v1/jobs?" + b"a=b&" * 900,
+    b"/v1/jobs;x=y",
+    b"/v1/jobs#fragment",
+    b"/v1/queues/%2e%2e",
+    b"/v1/queues/\xff",
+    b"http://h/v1/jobs",
+    b"http://[::1/v1/jobs",
+    b"http://h:99999/v1/jobs",
+    b"http://\xff/v1/jobs",
+    b"https://user:pw@h/v1/jobs",
+    b"ftp://h/",
+    b"h:80",
+]
+METHODS = [b"GET", b"HEAD", b"POST", b"DELETE", b"PUT", b"OPTIONS", b"TRACE", b"CONNECT", b"PATCH", b"MKCOL", b"QUERY"]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"DELETE", b"POST"])
+def test_no_target_breaks_the_server(victim: Victim, method: bytes) -> None:
+    victim.survives(*(get(target, method=method) for target in NASTY_TARGETS))
+
+
+def test_no_method_breaks_the_server(victim: Victim) -> None:
+    targets = [b"/", b"*", b"h:80", b"/v1/jobs", b"/v1/jobs/x", b"/v1/jobs/x:cancel", b"/v1/jobs/x/result", b"/readyz"]
+    victim.survives(*(get(target, method=method) for target in targets for method in METHODS))
+
+
+HEADER_NAMES = [
+    *(b"If-None-Match", b"Content-Type", b"Content-Encoding", b"Content-Length", b"Transfer-Encoding", b"Expect"),
+    *(b"Upgrade", b"Connection", b"Range", b"Accept", b"Cookie", b"Host", b"Prefer", b"X-Forwarded-For"),
+    *(b"If-Modified-Since", b"Authorization", b"TE", b"Trailer", b"Sec-WebSocket-Key1", b"Max-Forwards"),
+]
+HEADER_VALUES = [
+    *(
+        b"",
+        b"*",
+        b'"',
+        b'W/"',
+        b'W/"0',
+        b'""""',
+        b",,,,",
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"%00",
+        b"0",
+        b"-1",
+        b"1e9",
+        b"1, 1",
+    ),
+    *(b"application/json;", b"application/json; charset", b"application/json; charset=\xff", b"a/b/c", b"/", b";"),
+    *(b"multipart/form-data", b"multipart/form-data; boundary=\xff", b'multipart/form-data; boundary="'),
+    *(b"chunked", b"gzip", b"chunked, chunked", b"identity", b"websocket", b"h2c", b"100-continue", b"close, upgrade"),
+    *(b"x" * 3000, b"(" * 1000, b"\t" * 1000, b'"' * 1000, b"=;" * 1000),
+]
+
+
+def test_no_header_breaks_the_server(victim: Victim) -> None:
+    lines = [name + b": " + value for name in HEADER_NAMES for value in HEADER_VALUES]
+    for start in range(0, len(lines), 200):
+        some = lines[start : start + 200]
+        victim.survives(*(get(b"/v1/jobs/x", line) for line in some))
+        victim.survives(*(get(b"/v1/jobs", line, method=b"POST") + b'{"type":"echo"}' for line in some))
+
+
+# -- random ones
+
+FRAGMENTS = st.sampled_from(
+    [
+        *(b"GET ", b"POST ", b"HEAD ", b"/v1/jobs", b"/livez", b" HTTP/1.1", b" HTTP/1.0", b"\r\n", b"\r\n\r\n", b"\n"),
+        *(b"Host: h\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Expect: 100-continue\r\n"),
+        *(b"Content-Type: application/json\r\n", b"Content-Type: multipart/form-data; boundary=x\r\n"),
+        *(b"Connection: upgrade\r\nUpgrade: websocket\r\n", b'If-None-Match: W/"0"\r\n', b"0\r\n\r\n", b"5\r\n", b"{}"),
+        *(b'{"type":"echo"}', b"--x\r\n", b"--x--\r\n", b'Content-Disposition: form-data; name="job"\r\n\r\n', b"\x00"),
+    ]
+)
+STREAMS = st.lists(FRAGMENTS | st.binary(max_size=10), max_size=14).map(b"".join)
+few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@few
+@given(st.lists(STREAMS, min_size=20, max_size=20))
+def test_no_stream_of_bytes_breaks_the_server(victim: Victim, streams: list[bytes]) -> None:
+    victim.survives(*streams)
+
+
+@few
+@given(st.lists(st.binary(max_size=200), min_size=20, max_size=20))
+def test_no_body_breaks_the_server(victim: Victim, bodies: list[bytes]) -> None:
+    form = "multipart/form-data; boundary=x"
+    start = b'--x\r\nContent-Disposition: form-data; name="job"\r\n\r\n{"type":"echo"}\r\n--x'
+    victim.survives(
+        *(post(body, CLOSE) for body in bodies),
+        *(post(body, CLOSE, media_type=form) for body in bodies),
+        *(post(start + body, CLOSE, media_type=form) for body in bodies),
+    )
+
+
+@few
+@given(st.lists(st.tuples(st.sampled_from(HEADER_NAMES), st.binary(max_size=30)), min_size=20, max_size=20))
+def test_no_random_header_breaks_the_server(victim: Victim, headers: list[tuple[bytes, bytes]]) -> None:
+    victim.survives(*(get(b"/v1/jobs/x", name + b": " + value) for name, value in headers))
