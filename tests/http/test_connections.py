@@ -115,7 +115,7 @@ async def test_who_does_not_read_is_cut_and_hurts_nobody_else(start: Any) -> Non
     handle = await serving.queue.submit("big", {"size": 32 * 2**20 - 100})
     await handle.wait()
     async with serving.connect() as (_, writer):
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         writer.write(f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
         began = time.monotonic()
         async with serving.connect() as (other, to_other):
@@ -131,7 +131,7 @@ async def test_who_does_not_read_a_file_is_cut_and_the_file_is_let_go(start: Any
     handle = await serving.queue.submit("report", {"size": 64 * 2**20})
     await handle.wait()
     async with serving.connect() as (_, writer):
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         writer.write(f"GET /v1/jobs/{handle.id}/result HTTP/1.1\r\nHost: h\r\n\r\n".encode())
         await asyncio.sleep(0.05)
         while serving.server.open:
@@ -143,7 +143,7 @@ async def test_who_pipelines_and_never_reads_is_cut(start: Any) -> None:
     handle = await serving.queue.submit("big", {"size": 4 * 2**20 - 100})
     await handle.wait()
     async with serving.connect() as (_, writer):
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.transport.pause_reading()
         writer.write(f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 30)
         await asyncio.sleep(0.05)
         while serving.server.open:
