@@ -77,12 +77,20 @@ class _Process:
         self._watch = Watch()
         self._loop = asyncio.get_running_loop()
         self._told_to_stop = asyncio.Event()
-        self._signalled = False
-        stop_s = self._settings.drain_s + self._settings.linger_s + STOP_S
-        self._last_resort = threading.Timer(stop_s, self._give_up)
-        self._last_resort.daemon = True
+        self._signalled = threading.Event()
+        self._stopped = threading.Event()
+        # Waiting from the start, because a signal's handler can't safely start it.
+        self._last_resort = threading.Thread(target=self._end_by_force, name="jobqueue-exit", daemon=True)
 
     async def run(self) -> int:
+        self._last_resort.start()
+        try:
+            return await self._serve()
+        finally:
+            self._stopped.set()
+            self._signalled.set()
+
+    async def _serve(self) -> int:
         try:
             server, listener = await self._start()
         except (ConfigError, ValueError, OSError) as error:
@@ -93,7 +101,6 @@ class _Process:
             await self._told_to_stop.wait()
             await self._drain(server, listener)
         finally:
-            self._last_resort.cancel()
             self._watch.stop()
         return 0
 
@@ -115,15 +122,14 @@ class _Process:
         return server, listener
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signalled:
+        if self._signalled.is_set():
             # Nothing here may wait: not for the loop, nor for a lock that the interrupted code holds.
             _kill_children()
             os._exit(1)
-        self._signalled = True
+        self._signalled.set()
         self._loop.call_soon_threadsafe(self._stop_admitting)
 
     def _stop_admitting(self) -> None:
-        self._last_resort.start()
         if self._queue.running:
             self._queue.stop_admitting()
         self._told_to_stop.set()
@@ -137,8 +143,11 @@ class _Process:
         await self._queue.stop()
         log.info("server.stopped")
 
-    def _give_up(self) -> None:
+    def _end_by_force(self) -> None:
         """End a process that could not stop in time, because something blocks its loop."""
+        self._signalled.wait()
+        if self._stopped.wait(self._settings.drain_s + self._settings.linger_s + STOP_S):
+            return
         log.error("server.stuck", reason="the server could not stop in time, so it is ended by force")
         _kill_children()
         self._writer.close(0.2)

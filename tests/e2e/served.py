@@ -1,0 +1,51 @@
+"""A server for the tests of the whole process: `python -m tests.e2e.served '{"server": {…}}'`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+
+import msgspec
+
+from jobqueue.app import JobQueue
+from jobqueue.config import Settings
+from jobqueue.server import serve
+
+queue = JobQueue()
+
+
+@queue.handler
+async def echo(value: int = 0) -> int:
+    return value
+
+
+@queue.handler
+async def sleep(seconds: float) -> float:
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@queue.handler
+async def block(seconds: float) -> None:
+    """Blocks the loop, as no handler should."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+@queue.handler(run_in="process")
+def spawn() -> int:
+    """Starts a child, and waits for it."""
+    return subprocess.run(["sleep", "60"], check=False).returncode
+
+
+if __name__ == "__main__":
+    # By its own name, under which a process of the pool can import it.
+    from tests.e2e import served
+
+    settings = json.loads(sys.argv[1])
+    settings.setdefault("server", {}).setdefault("port", 0)
+    sys.exit(serve(served.queue, msgspec.convert(settings, Settings)))

@@ -1,0 +1,270 @@
+"""The whole process: its start, its signals, its drain, its death."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+class Server:
+    """A server in a process of its own, and what it logs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log: list[dict[str, Any]] = []
+        self._reading = asyncio.create_task(self._read())
+        self._news = asyncio.Event()
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            with contextlib.suppress(ValueError):
+                self.log.append(json.loads(line))
+            self._news.set()
+        self._news.set()
+
+    async def event(self, name: str) -> dict[str, Any]:
+        """Wait until the event is logged."""
+        async with asyncio.timeout(15):
+            while True:
+                for entry in self.log:
+                    if entry["event"] == name:
+                        return entry
+                assert not self._reading.done(), self.log
+                self._news.clear()
+                await self._news.wait()
+
+    async def exit_code(self) -> int:
+        async with asyncio.timeout(15):
+            code = await self.process.wait()
+            await self._reading
+            return code
+
+    async def url(self) -> str:
+        listening = await self.event("server.listening")
+        return f"http://{listening['host']}:{listening['port']}"
+
+
+@contextlib.asynccontextmanager
+async def running(tmp_path: Path, **settings: dict[str, object]) -> AsyncIterator[Server]:
+    settings = {"spool": {"dir": str(tmp_path)}, "server": {"drain_s": 5.0, "linger_s": 0.3}, **settings}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.e2e.served", json.dumps(settings)), stderr=asyncio.subprocess.PIPE
+    )
+    server = Server(process)
+    try:
+        yield server
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await server.exit_code()
+
+
+async def submit(http: aiohttp.ClientSession, type: str, **args: object) -> str:
+    async with http.post("/v1/jobs", json={"type": type, "args": args}) as response:
+        assert response.status == 202, await response.text()
+        job_id: str = (await response.json())["id"]
+        return job_id
+
+
+async def state_of(http: aiohttp.ClientSession, job_id: str) -> str:
+    async with http.head(f"/v1/jobs/{job_id}") as response:
+        return response.headers["Job-State"]
+
+
+async def test_sigterm_works_the_queue_off_while_statuses_stay_readable(tmp_path: Path) -> None:
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        job = await submit(http, "sleep", seconds=0.5)
+        server.process.send_signal(signal.SIGTERM)
+        told_at = time.monotonic()
+        while True:
+            async with http.get("/readyz") as response:
+                if response.status == 503:
+                    assert response.headers["Retry-After"]
+                    break
+        assert time.monotonic() - told_at < 0.1
+        async with http.post("/v1/jobs", json={"type": "echo"}) as response:
+            assert (response.status, (await response.json())["type"]) == (503, "/problems/draining")
+            assert response.headers["Retry-After"]
+        assert await state_of(http, job) == "running"
+        await server.event("drain.lost")
+        # The linger: over a new connection, too.
+        async with aiohttp.ClientSession(http._base_url) as other:
+            assert await state_of(other, job) == "succeeded"
+        assert await server.exit_code() == 0
+        assert 0.5 + 0.3 <= time.monotonic() - told_at < 0.5 + 0.3 + 2
+    lost = await server.event("drain.lost")
+    assert (lost["delayed"], lost["queued"], lost["running"]) == (0, 0, 0)
+    assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240
+
+
+async def test_what_a_drain_loses_is_counted_by_state(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "server": {"drain_s": 0.2, "linger_s": 0.3},
+        "queues": {"default": {"workers": 2, "capacity": 100}},
+    }
+    async with running(tmp_path, **settings) as server, aiohttp.ClientSession(await server.url()) as http:
+        jobs = [await submit(http, "sleep", seconds=60) for _ in range(5)]
+        async with http.post("/v1/jobs", json={"type": "echo", "delay_s": 60}) as response:
+            delayed = (await response.json())["id"]
+        server.process.send_signal(signal.SIGINT)
+        lost = await server.event("drain.lost")
+        assert (lost["delayed"], lost["queued"], lost["running"]) == (1, 3, 2)
+        for job in (*jobs, delayed):
+            async with http.get(f"/v1/jobs/{job}") as response:
+                document = await response.json()
+                assert (response.status, document["state"], document["error"]["code"]) == (200, "cancelled", "shutdown")
+        assert await server.exit_code() == 0
+
+
+async def test_a_second_signal_ends_it_at_once_with_all_its_children(tmp_path: Path) -> None:
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        await submit(http, "spawn")
+        me = psutil.Process(server.process.pid)
+        while not any(child.name() == "sleep" for child in me.children(recursive=True)):
+            await asyncio.sleep(0.02)
+        children = me.children(recursive=True)
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("server.draining")
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.exit_code() == 1
+        assert time.monotonic() - began < 0.5
+        _, left = psutil.wait_procs(children, timeout=2)
+        assert not left, left
+
+
+async def test_a_second_signal_ends_it_even_while_a_handler_blocks_the_loop(tmp_path: Path) -> None:
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        await submit(http, "block", seconds=30)
+        await server.event("loop.blocked")
+        for _ in range(2):
+            server.process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(0.1)
+        assert await server.exit_code() == 1
+
+
+async def test_a_blocked_loop_does_not_hold_up_the_exit_for_ever(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"server": {"drain_s": 0.1, "linger_s": 0.1}}
+    async with running(tmp_path, **settings) as server, aiohttp.ClientSession(await server.url()) as http:
+        await submit(http, "block", seconds=30)
+        await server.event("loop.blocked")
+        server.process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert await server.exit_code() == 1
+        assert 0.2 + 1.5 < time.monotonic() - began < 0.2 + 2.5
+    await server.event("server.stuck")
+
+
+async def test_sigkill_loses_everything_and_the_next_run_says_so(tmp_path: Path) -> None:
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        job = await submit(http, "sleep", seconds=60)
+        server.process.kill()
+        assert await server.exit_code() == -signal.SIGKILL
+    left = set(tmp_path.rglob("run-*"))  # noqa: ASYNC240
+    assert len(left) == 1
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        async with http.get(f"/v1/jobs/{job}") as response:
+            assert (response.status, (await response.json())["reason"]) == (410, "earlier-run")
+        while left & set(tmp_path.rglob("run-*")):  # noqa: ASYNC240
+            await asyncio.sleep(0.02)
+
+
+async def test_a_port_in_use_is_told_clearly(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with running(tmp_path, server={"port": port}) as server:
+            assert await server.exit_code() == 1
+    failed = await server.event("server.failed")
+    assert f"127.0.0.1:{port} is in use" in failed["reason"]
+
+
+async def test_an_address_of_another_machine_is_told_clearly(tmp_path: Path) -> None:
+    async with running(tmp_path, server={"host": "192.0.2.1"}) as server:
+        assert await server.exit_code() == 1
+    assert "no address of this machine" in (await server.event("server.failed"))["reason"]
+
+
+async def test_without_the_c_parser_it_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIOHTTP_NO_EXTENSIONS", "1")
+    async with running(tmp_path) as server:
+        assert await server.exit_code() == 1
+    assert "C parser" in (await server.event("server.failed"))["reason"]
+
+
+async def test_a_stuck_log_pipe_stops_nothing(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    settings = {"spool": {"dir": str(tmp_path)}, "server": {"port": 0}, "log": {"level": "debug"}}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.e2e.served", json.dumps(settings)), stderr=writing
+    )
+    os.close(writing)
+    loop = asyncio.get_running_loop()
+    try:
+        line = await loop.run_in_executor(None, os.read, reading, 4096)
+        listening = json.loads(line.splitlines()[0])
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{listening['port']}") as http:
+            noise = "x" * 4000
+            for _ in range(2000):  # refusals are sampled, failures are a line each, and nobody reads them
+                async with http.get(f"/{noise}") as response:
+                    assert response.status == 404
+            for _ in range(500):
+                async with http.post("/v1/jobs", json={"type": "sleep", "args": {"seconds": 0}}) as response:
+                    assert response.status == 202
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    finally:
+        os.close(reading)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await loop.shutdown_default_executor()
+
+
+async def test_open_files_are_raised_and_too_few_are_told(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("prlimit", "--nofile=256:1024", sys.executable, "-m", "tests.e2e.served"),
+        json.dumps({"spool": {"dir": str(tmp_path)}}),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    server = Server(process)
+    try:
+        capped = await server.event("server.connections_capped")
+        assert (capped["connections_max"], capped["open_files_max"]) == (16_384, 1024)
+        assert 0 < capped["possible"] < 1024
+        url = await server.url()
+        connections = [await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2])) for _ in range(600)]
+        assert psutil.Process(process.pid).num_fds() < 1024
+        cpu_before = sum(psutil.Process(process.pid).cpu_times()[:2])
+        await asyncio.sleep(1.0)
+        assert sum(psutil.Process(process.pid).cpu_times()[:2]) - cpu_before < 0.5, "a full table must not spin"
+        for _, writer in connections:
+            writer.close()
+        async with aiohttp.ClientSession(url) as http:
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with http.get("/readyz") as response:
+                        if response.status == 200:
+                            break
+                await asyncio.sleep(0.02)
+    finally:
+        process.kill()
+        await server.exit_code()
