@@ -8,9 +8,9 @@ itself, so that no connection, lock or random state of theirs is ever shared.
 
 Rules:
 
-1. Everything here ends with the server. The kernel kills the fork server when the server dies,
-   and each process when the fork server dies, however busy they are (Linux; elsewhere a busy
-   process ends after its call).
+1. Everything here ends with the server, however busy it is: the fork server learns of the server's end from
+   the socket and (Linux) from the kernel, and kills the processes. Should the fork server be killed,
+   the kernel kills the processes (Linux; elsewhere a busy one ends after its call).
 2. SIGINT and SIGTERM do nothing here: when a terminal or a service manager signals everyone, it is the
    server that decides what still runs. A program that a handler starts has the defaults again.
 3. Each process leads a process group, and what is left of the group dies with it.
@@ -65,46 +65,52 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def command(control_fd: int) -> list[str]:
-    """Return the command line of a fork server for this program."""
-    fds = [str(control_fd), str(os.getpid())]
-    if getattr(sys, "frozen", False):
-        return [sys.executable, FLAG, *fds]
+    """Return the command line of a fork server for this program, with the same places to import from."""
     path = [entry for entry in sys.path if isinstance(entry, str)]
-    code = f"import sys; sys.path[:] = {path!r}; from jobqueue.runtime.forked import main; main({', '.join(fds)})"
-    return [sys.executable, "-c", code]
+    if getattr(sys, "frozen", False):
+        return [sys.executable, FLAG, str(control_fd), str(os.getpid()), *path]
+    code = f"import sys; sys.path[:] = {path!r}; from jobqueue.runtime.forked import main; "
+    return [sys.executable, "-c", f"{code}main({control_fd}, {os.getpid()})"]
 
 
 def divert(argv: Sequence[str]) -> None:
     """Become a fork server, and never return, if that is what this program was started as.
 
-    A frozen program is its own interpreter, so its entry point calls this before anything
-    else; elsewhere it does nothing.
+    A frozen program is its own interpreter, so its entry point calls this before anything else;
+    elsewhere it does nothing. If the program is one file, a loader has unpacked it and started us:
+    then it also sees to it that we don't outlive the loader, which is what a user sees, and kills.
     """
     if argv[1:2] == [FLAG]:
-        main(int(argv[2]), int(argv[3]))
+        control_fd, server_pid, *sys.path[:] = argv[2:]
+        main(int(control_fd), int(server_pid))
+    if getattr(sys, "frozen", False):
+        loader = os.getppid()
+        with contextlib.suppress(OSError):
+            if os.path.samefile(f"/proc/{loader}/exe", "/proc/self/exe"):
+                die_with_parent(loader)
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process as soon as `parent`, which started it, is dead. Linux only."""
+def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal as soon as `parent`, which started it, is dead. Linux only."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum)
     if os.getppid() != parent:  # it died before the kernel was asked
         os._exit(1)
 
 
 def main(control_fd: int, server_pid: int) -> NoReturn:
     """Fork whenever the pool asks, tell it of every end, and go when it goes."""
-    die_with_parent(server_pid)
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         # Not SIG_IGN: programs that handlers start would inherit that.
         signal.signal(signum, _do_nothing)
         signal.siginterrupt(signum, False)
+    die_with_parent(server_pid, signal.SIGHUP)
     if sys.stderr is not None:
         faulthandler.enable()  # a segmentation fault tells on standard error where it was
     for name in jobqueue.__all__:
         getattr(jobqueue, name)  # loaded when first asked for, and the module of every handler asks for some
     gc.freeze()  # else the first collection in each process would copy every page
-    _ForkServer(socket.socket(fileno=control_fd)).run()
+    _ForkServer(socket.socket(fileno=control_fd), server_pid).run()
 
 
 def _do_nothing(signum: int, frame: FrameType | None) -> None:
@@ -112,8 +118,10 @@ def _do_nothing(signum: int, frame: FrameType | None) -> None:
 
 
 class _ForkServer:
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, server_pid: int) -> None:
         self._control = control
+        self._server_pid = server_pid
+        self._pids: set[int] = set()
         self._wake_r, self._wake_w = os.pipe()
         for fd in (self._wake_r, self._wake_w):
             os.set_blocking(fd, False)
@@ -123,33 +131,37 @@ class _ForkServer:
         self._selector.register(self._wake_r, selectors.EVENT_READ)
 
     def run(self) -> NoReturn:
-        while True:
+        while os.getppid() == self._server_pid:
             for key, _ in self._selector.select():
                 if key.fd == self._wake_r:
                     os.read(self._wake_r, 4096)
                     self._reap()
-                else:
-                    self._answer()
+                elif not self._answer():
+                    self._end()
+        self._end()
 
-    def _answer(self) -> None:
+    def _answer(self) -> bool:
+        """Do what is asked; return whether there is still anyone who asks."""
         try:
             request, fds, _, _ = socket.recv_fds(self._control, len(FORK), 1)
         except ConnectionError:
-            request, fds = b"", []
-        if not request:  # the server is gone
-            os._exit(0)
+            return False
+        if not request:
+            return False
         connection = socket.socket(fileno=fds[0])
-        server_pid = os.getpid()
+        parent = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
             self._tell(FORK_FAILED, 0, error.errno or 0)
         else:
             if pid == 0:
-                self._become_process(connection, server_pid)
+                self._become_process(connection, parent)
             os.setpgid(pid, pid)
+            self._pids.add(pid)
             self._tell(FORKED, pid, 0)
         connection.close()
+        return True
 
     def _become_process(self, connection: socket.socket, parent: int) -> NoReturn:
         code = 1
@@ -171,20 +183,30 @@ class _ForkServer:
             os._exit(code)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
+        while self._pids:
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
+            self._pids.discard(pid)
+            _kill_group(pid)
             self._tell(EXITED, pid, os.waitstatus_to_exitcode(status))
 
+    def _end(self) -> NoReturn:
+        """Kill every process, and go when they are gone."""
+        for pid in self._pids:
+            _kill_group(pid)
+        for _ in self._pids:
+            os.wait()
+        os._exit(0)
+
     def _tell(self, kind: bytes, pid: int, code: int) -> None:
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(ConnectionError):
             self._control.sendall(EVENT.pack(kind, pid, code))
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 class _Process:
@@ -203,7 +225,6 @@ class _Process:
                 self._import(body.decode())
             else:
                 self._carry_out(body)
-            _flush()
 
     def _import(self, module: str) -> None:
         """Have a module loaded before the first call needs it; if that fails, the call will tell why."""
@@ -219,6 +240,7 @@ class _Process:
         else:
             outcome = call.carry_out(call.context(throttle))
         throttle.close()
+        _flush()
         try:
             answer = msgspec.msgpack.encode(outcome)
         except (TypeError, ValueError, OverflowError) as error:  # a text that is none, from the handler

@@ -6,18 +6,18 @@ It judges nothing: what a fork or an end means is the pool's business.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import socket
 import subprocess
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from jobqueue.runtime import forked
 
-if TYPE_CHECKING:
-    import asyncio
+CLOSE_S_MAX = 1.0
 
 
 class Listener(Protocol):
@@ -82,26 +82,29 @@ class ForkServer:
             with contextlib.suppress(OSError):  # it is dead, which the reader is about to find out
                 socket.send_fds(self._control, [forked.FORK], [theirs.fileno()])
 
-    def close(self) -> int:
-        """Kill it, wait for it and return its exit code. Its processes die with it."""
-        self._loop.remove_reader(self._control)
-        self._control.close()
-        for connection in self._asked:
-            connection.close()
-        self._asked.clear()
-        self._process.kill()
-        return self._process.wait()
+    async def close(self) -> None:
+        """End it, and return when it and its processes are gone."""
+        ended = asyncio.Event()
+
+        def drop_the_rest() -> None:
+            if self._read() == b"":
+                self._loop.remove_reader(self._control)
+                ended.set()
+
+        self._loop.add_reader(self._control, drop_the_rest)
+        self._control.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await ended.wait()
+        self._let_go()
 
     def _on_readable(self) -> None:
-        try:
-            data = self._control.recv(4096)
-        except BlockingIOError:
+        data = self._read()
+        if data is None:
             return
-        except OSError:
-            data = b""
         if not data:
             # A process that exits on its own closes the socket first, and keeps its exit code if killed after that.
-            self._listener.on_lost(how_it_ended(self.close()))
+            self._listener.on_lost(how_it_ended(self._let_go()))
             return
         self._incoming += data
         whole = len(self._incoming) // forked.EVENT.size * forked.EVENT.size
@@ -109,6 +112,25 @@ class ForkServer:
         del self._incoming[:whole]
         for kind, pid, code in events:
             self._tell(kind, pid, code)
+
+    def _read(self) -> bytes | None:
+        """Read what has come; None if that is nothing, and no bytes if it is dead."""
+        try:
+            return self._control.recv(4096)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def _let_go(self) -> int:
+        """Release everything; return the exit code."""
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        for connection in self._asked:
+            connection.close()
+        self._asked.clear()
+        self._process.kill()
+        return self._process.wait()
 
     def _tell(self, kind: bytes, pid: int, code: int) -> None:
         if kind == forked.FORKED:

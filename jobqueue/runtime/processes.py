@@ -106,7 +106,7 @@ class ProcessPool:
         return outcome
 
     async def close(self) -> None:
-        """Kill the processes and the fork server. A run that is still under way fails with `shutdown`."""
+        """Kill the processes, and return when they are gone. A run that is still under way fails with `shutdown`."""
         self._closed = True
         if self._restart is not None:
             self._restart.cancel()
@@ -114,9 +114,9 @@ class ProcessPool:
         for process in list(self._processes.values()):
             process.kill()
             self._end(process, "the process pool was closed", ErrorCode.SHUTDOWN)
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
+        if server is not None:
+            await server.close()
 
     async def _seat(self) -> _Process | Failure:
         """Wait for a process to be free; the longest waiter gets it."""

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -60,6 +61,22 @@ def hang_with_a_child(ctx: JobContext) -> None:
         ctx.progress(0.0, str(child.pid))
 
 
+def fork_a_child_and_die(ctx: JobContext) -> None:
+    """Leave a child behind that holds all that we hold, our connection too."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    ctx.progress(0.0, str(pid))
+    os._exit(1)
+
+
+def answer_and_die(ctx: JobContext) -> str:
+    """Return; then, before the next call, die."""
+    ctx.progress(0.0, str(os.getpid()))
+    threading.Timer(0.05, os._exit, [1]).start()
+    return "answered"
+
+
 def terminate_a_child() -> int:
     """Return how a program ends that we started and then sent SIGTERM."""
     with subprocess.Popen(["sleep", "3600"]) as child:
@@ -85,6 +102,7 @@ def wait_for(ctx: JobContext, path: str) -> str:
     ctx.progress(0.0, "waiting")
     while not os.path.exists(path):
         time.sleep(0.001)
+    ctx.progress(1.0, "over")
     return "returned"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ CONTEXT_TAKERS = {
     "report_and_wait",
     "hang",
     "hang_with_a_child",
+    "fork_a_child_and_die",
+    "answer_and_die",
     "hold_the_interpreter",
     "wait_until_cancelled",
     "wait_for",
@@ -93,6 +96,15 @@ async def end_of(pid: int) -> None:
     finally:
         loop.remove_reader(fd)
         os.close(fd)
+
+
+def block_until_the_end_of(pid: int) -> None:
+    """As `end_of`, but the loop stands still meanwhile."""
+    fd = os.pidfd_open(pid)
+    ended = select.poll()
+    ended.register(fd, select.POLLIN)
+    assert ended.poll(5000)
+    os.close(fd)
 
 
 class LogEvents(logging.Handler):

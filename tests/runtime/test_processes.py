@@ -19,10 +19,10 @@ import pytest_asyncio
 
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
-from jobqueue.runtime import forked, processes
+from jobqueue.runtime import forked, forkserver, processes
 from jobqueue.runtime.processes import ProcessPool
 from tests.runtime import blocking
-from tests.runtime.pools import LogEvents, Run, call_of, end_of, run
+from tests.runtime.pools import LogEvents, Run, block_until_the_end_of, call_of, end_of, run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 GONE = "the process that ran the job is gone: "
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+on_one_loop = pytest.mark.asyncio(loop_scope="module", loop_factories=["asyncio"])
+"""For what starts programs of its own, and has nothing to do with the loop."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -63,10 +65,6 @@ def fork_server_of(pool: ProcessPool) -> psutil.Process:
     server = psutil.Process(pool.pids[0]).parent()
     assert server is not None
     return server
-
-
-def descendants() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
 
 
 # What a call gives back
@@ -133,7 +131,11 @@ async def test_a_failure_keeps_its_traceback_and_its_wish_for_a_retry(pool: Proc
     assert busy.retry_after_s == 7.5
 
 
-async def test_what_a_handler_prints_is_not_lost(fresh_pool: ProcessPool, capfd: pytest.CaptureFixture[str]) -> None:
+@on_one_loop
+async def test_what_a_handler_prints_is_not_lost(
+    fresh_pool: ProcessPool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     await run(fresh_pool, print_twice)
     assert capfd.readouterr().out == "to be, or\nnot to be"
 
@@ -207,14 +209,16 @@ async def test_a_process_that_dies_under_its_job_says_how(
 
 
 async def test_a_dead_fork_server_is_replaced_with_its_processes(fresh_pool: ProcessPool) -> None:
-    running = Run(fresh_pool, call_of(blocking.hang))
-    pid = int(await running.told())
+    running = Run(fresh_pool, call_of(blocking.hang_with_a_child))
+    grandchild = int(await running.told())
+    before = set(fresh_pool.pids)
     fork_server_of(fresh_pool).kill()
     outcome = await running.task
     assert isinstance(outcome, Failure)
     assert outcome.message.endswith("its fork server died: it was killed by SIGKILL")
-    await end_of(pid)
+    await asyncio.gather(*(end_of(pid) for pid in [grandchild, *before]))
     assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+    assert not before & set(fresh_pool.pids)
 
 
 async def test_a_process_that_answers_nonsense_is_killed(pool: ProcessPool) -> None:
@@ -246,6 +250,7 @@ async def test_signals_to_everyone_do_not_end_a_process_but_end_what_its_handler
 # Cancelling
 
 
+@on_one_loop
 async def test_cancelling_kills_the_process_and_the_pool_is_whole_again(
     fresh_pool: ProcessPool, logged: LogEvents
 ) -> None:
@@ -274,13 +279,17 @@ async def test_cancelling_kills_what_the_handler_has_started(pool: ProcessPool) 
 
 
 async def test_a_death_takes_what_the_handler_has_started_with_it(pool: ProcessPool) -> None:
-    running = Run(pool, call_of(blocking.hang_with_a_child))
-    grandchild = psutil.Process(int(await running.told()))
-    parent = grandchild.parent()
-    assert parent is not None
-    parent.kill()
-    await end_of(grandchild.pid)
-    assert isinstance(await running.task, Failure)
+    running = Run(pool, call_of(blocking.fork_a_child_and_die))
+    await end_of(int(await running.told()))
+    assert await running.task == Failure(ErrorCode.WORKER_CRASHED, GONE + "it exited with code 1")
+
+
+async def test_a_result_counts_even_if_its_process_has_died_since(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.answer_and_die))
+    pid = int(await running.told())
+    block_until_the_end_of(pid)
+    pool.on_exited(pid, "heard of before its answer was read")
+    assert await running.task == Success(b'"answered"')
 
 
 async def test_a_run_that_is_cancelled_while_it_waits_takes_no_process(pool: ProcessPool) -> None:
@@ -299,6 +308,7 @@ async def test_a_run_that_is_cancelled_while_it_waits_takes_no_process(pool: Pro
 # Crash loops
 
 
+@on_one_loop
 async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_runs_fail_rather_than_hang(
     fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +324,7 @@ async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_run
     assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
 
 
+@on_one_loop
 async def test_a_program_that_is_not_there_is_told(fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
     monkeypatch.setattr(forked, "command", lambda fd: ["/nowhere/python"])
@@ -322,6 +333,7 @@ async def test_a_program_that_is_not_there_is_told(fresh_pool: ProcessPool, monk
     assert "No such file or directory: '/nowhere/python'" in outcome.message
 
 
+@on_one_loop
 async def test_processes_that_die_young_and_unused_are_replaced_ever_later(
     fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,15 +350,16 @@ async def test_processes_that_die_young_and_unused_are_replaced_ever_later(
     await hanging.cancel()
 
 
+@on_one_loop
 async def test_a_module_that_fails_to_import_in_the_process_fails_its_own_jobs_only(
-    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     for name, statement, code, message in [
+        ("ends", "os._exit(9)", ErrorCode.WORKER_CRASHED, GONE + "it exited with code 9"),
         ("raises", "raise RuntimeError('not here')", ErrorCode.HANDLER_ERROR, "RuntimeError: not here"),
         ("lacks", "import nowhere", ErrorCode.HANDLER_ERROR, "ModuleNotFoundError: No module named 'nowhere'"),
         ("leaves", "raise SystemExit(2)", ErrorCode.WORKER_CRASHED, "SystemExit: 2"),
-        ("ends", "os._exit(9)", ErrorCode.WORKER_CRASHED, GONE + "it exited with code 9"),
     ]:
         source = f"import os\nif os.getpid() != {os.getpid()}:\n    {statement}\ndef handler(): pass\n"
         (tmp_path / f"fragile_{name}.py").write_text(source)
@@ -355,8 +368,10 @@ async def test_a_module_that_fails_to_import_in_the_process_fails_its_own_jobs_o
         assert isinstance(outcome, Failure)
         assert (outcome.code, outcome.message) == (code, message)
         assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+    assert logged.of("process.failed") == []
 
 
+@on_one_loop
 async def test_a_replacement_imports_what_is_in_use_before_it_is_asked_to(
     fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
 ) -> None:
@@ -378,6 +393,7 @@ async def test_a_replacement_imports_what_is_in_use_before_it_is_asked_to(
         await one.cancel()
 
 
+@on_one_loop
 async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: ProcessPool) -> None:
     for func, kwargs in [(lambda: None, {}), (blocking.echo, {"value": lambda: None})]:
         outcome = await run(fresh_pool, func, **kwargs)
@@ -391,58 +407,76 @@ async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: Proces
 
 
 async def test_close_ends_a_run_under_way_and_leaves_no_process() -> None:
-    before = descendants()
     pool = ProcessPool(size=2)
-    running = Run(pool, call_of(blocking.hang))
-    pid = int(await running.told())
-    waiting = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
-    await waiting[0].told()
+    running = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
+    for one in running:
+        await one.told()
+    waiting = Run(pool, call_of(blocking.hang))
+    server = fork_server_of(pool)
+    family = [server, *server.children()]
+    await asyncio.wait([waiting.task], timeout=0)
     await pool.close()
     await pool.close()
-    await end_of(pid)
-    assert descendants() == before
-    assert [outcome.code for outcome in await asyncio.gather(running.task, *(w.task for w in waiting))] == [  # type: ignore[union-attr]
-        ErrorCode.SHUTDOWN
-    ] * 3
+    assert [process for process in family if process.is_running()] == []
+    for one in [*running, waiting]:
+        outcome = await one.task
+        assert isinstance(outcome, Failure)
+        assert outcome.code is ErrorCode.SHUTDOWN
     with pytest.raises(RuntimeError, match="closed"):
         await run(pool, blocking.echo)
 
 
 async def test_close_before_the_first_process_runs_leaves_nothing() -> None:
-    before = descendants()
+    before = set(psutil.Process().children())
     pool = ProcessPool(size=2)
     running = Run(pool, call_of(blocking.echo))
     await asyncio.wait([running.task], timeout=0)
-    (server,) = descendants() - before
+    (server,) = set(psutil.Process().children()) - before
     await pool.close()
     assert not server.is_running()
     assert await running.task == Failure(ErrorCode.SHUTDOWN, "the process pool was closed")
 
 
+async def test_close_does_not_wait_long_for_a_fork_server_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forkserver, "CLOSE_S_MAX", 0.05)
+    pool = ProcessPool(size=1)
+    await run(pool, blocking.echo)
+    server = fork_server_of(pool)
+    server.suspend()
+    await pool.close()
+    assert not server.is_running()
+
+
 SERVER = """
-import asyncio, sys
+import asyncio, os, signal, sys
 sys.path[:0] = [{root!r}]
 from jobqueue.runtime.processes import ProcessPool
 from tests.runtime import blocking
 from tests.runtime.pools import call_of
 
-async def main():
-    pool = ProcessPool(size=1)
-    call = call_of(blocking.hold_the_interpreter)
-    await pool.run(call, on_progress=lambda fraction, note: print(note, *pool.pids, flush=True))
+def tell(fraction, note):
+    bystander = os.fork()  # holds all of this program's sockets, so that none of them tells that it has ended
+    if bystander == 0:
+        signal.pause()
+    print(note, bystander, flush=True)
 
-asyncio.run(main())
+asyncio.run(ProcessPool(size=1).run(call_of(blocking.{handler}), on_progress=tell))
 """
 
 
-async def test_no_process_outlives_a_killed_server_however_busy_it_is() -> None:
-    command = [sys.executable, "-c", SERVER.format(root=str(ROOT))]
-    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+@on_one_loop
+@pytest.mark.parametrize("handler", ["hold_the_interpreter", "hang_with_a_child"])
+async def test_no_process_outlives_a_killed_server_however_busy_it_is(handler: str) -> None:
+    script = SERVER.format(root=str(ROOT), handler=handler)
+    server = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
     assert server.stdout is not None
-    busy = int((await server.stdout.readline()).split()[0])
-    (forks,) = psutil.Process(server.pid).children()
+    busy, bystander = map(int, (await server.stdout.readline()).split())
+    fork_server = next(child for child in psutil.Process(server.pid).children() if child.pid != bystander)
     killed_at = time.perf_counter()
     server.kill()
-    await asyncio.gather(end_of(busy), end_of(forks.pid))
-    assert time.perf_counter() - killed_at < 1.0
-    await server.wait()
+    try:
+        await asyncio.gather(end_of(busy), end_of(fork_server.pid))
+        assert time.perf_counter() - killed_at < 1.0
+    finally:
+        os.kill(bystander, signal.SIGKILL)
+        await server.wait()
