@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs
 
@@ -17,6 +17,7 @@ from jobqueue.errors import JobQueueError
 from jobqueue.http.problems import (
     BodyTooLarge,
     BodyTooSlow,
+    Overloaded,
     UnknownExpectation,
     UnknownTransferCoding,
     UnsupportedMediaType,
@@ -24,19 +25,20 @@ from jobqueue.http.problems import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from aiohttp import StreamReader, web
 
     from jobqueue.config import LimitsSettings
-
-B = TypeVar("B", bytes, bytearray)
 
 RATE_BYTES_S_MIN = 16 * 1024
 """Whoever keeps to this rate, either way, is not too slow, however much there is to carry."""
 
 MULTIPART_EXTRA_BYTES = 64 * 1024
 """What a multipart body may have beside its parts' contents: boundaries and headers."""
+
+BODIES_BYTES_MAX = 128 * 2**20
+"""How much JSON may be half received at once, over all connections."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -108,27 +110,45 @@ async def answer_expectation(
     return None
 
 
-async def read_body(content: StreamReader, limits: LimitsSettings) -> bytes:
-    """Read a JSON body, whole.
+class Bodies:
+    """The JSON that is being received: one body's limits, and a bound on all of them together."""
 
-    Raises:
-        BodyTooLarge, BodyTooSlow: It is over a limit.
-        MalformedRequest: Its framing is broken.
-    """
-    if content.is_eof():  # it came with the head, as small ones do
-        return _checked_size(content.read_nowait(), limits)
-    gathered = bytearray()
-    async with BodyDeadline(limits.body_s):
-        while chunk := await content.readany():
-            gathered += chunk
-            _checked_size(gathered, limits)
-    return bytes(gathered)
+    def __init__(self, limits: LimitsSettings) -> None:
+        self._limits = limits
+        self._bytes_max = max(BODIES_BYTES_MAX, limits.body_bytes)
+        self.bytes_used = 0
 
+    async def read(self, content: StreamReader) -> bytes:
+        """Read a body, whole.
 
-def _checked_size(body: B, limits: LimitsSettings) -> B:
-    if len(body) > limits.body_bytes:
-        raise BodyTooLarge(f"the JSON is larger than the allowed {limits.body_bytes} bytes")
-    return body
+        Raises:
+            BodyTooLarge, BodyTooSlow, Overloaded: It is over a limit.
+            MalformedRequest: Its framing is broken.
+        """
+        if content.is_eof():  # it came with the head, as small ones do
+            body = content.read_nowait()
+            self._check(len(body))
+            return body
+        async with BodyDeadline(self._limits.body_s):
+            return await self.gather(content.readany)
+
+    async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Read until nothing comes any more. Raises BodyTooLarge, Overloaded."""
+        gathered = bytearray()
+        try:
+            while chunk := await read():
+                gathered += chunk
+                self.bytes_used += len(chunk)
+                self._check(len(gathered))
+            return bytes(gathered)
+        finally:
+            self.bytes_used -= len(gathered)
+
+    def _check(self, size_bytes: int) -> None:
+        if size_bytes > self._limits.body_bytes:
+            raise BodyTooLarge(f"the JSON is larger than the allowed {self._limits.body_bytes} bytes")
+        if self.bytes_used > self._bytes_max:
+            raise Overloaded("too many large bodies come in at the same time", retry_after_s=self._limits.body_s)
 
 
 class BodyDeadline:

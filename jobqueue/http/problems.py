@@ -81,6 +81,10 @@ class TooManyConnections(errors.JobQueueError):
     """As many connections are open as may be."""
 
 
+class Overloaded(errors.Refused):
+    """More is coming in at once than memory is meant for."""
+
+
 class Row(NamedTuple):
     slug: str
     title: str
@@ -109,6 +113,7 @@ TABLE: dict[type[BaseException], Row] = {
     errors.QueueFull: Row("queue-full", "The queue is full", 503),
     errors.StatusesFull: Row("statuses-full", "The status map is full", 503),
     errors.SpoolFull: Row("spool-full", "The spool is full", 503),
+    Overloaded: Row("overloaded", "The server is overloaded", 503),
     errors.Draining: Row("draining", "The server is about to stop", 503),
     errors.Refused: Row("refused", "Not now", 503),
     TooManyConnections: Row("too-many-connections", "Too many connections are open", 503),

@@ -19,7 +19,7 @@ from jobqueue.core.ids import ID_LENGTH
 from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import Draining, JobGone, JobNotFound, JobQueueError, Refused, WrongState
 from jobqueue.http import uploads, wire
-from jobqueue.http.limits import BodyKind, answer_expectation, check_head, read_body
+from jobqueue.http.limits import Bodies, BodyKind, answer_expectation, check_head
 from jobqueue.http.problems import (
     CACHE_CONTROL,
     SERVER,
@@ -61,6 +61,7 @@ class Api:
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
+        self._bodies = Bodies(queue.settings.limits)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Register every resource."""
@@ -93,8 +94,7 @@ class Api:
         """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
         kind = self._check_submission(request)
         if kind is BodyKind.JSON:
-            limits = self._queue.settings.limits
-            job = await self._queue.accept(wire.decode_submission(await read_body(request.content, limits)))
+            job = await self._queue.accept(wire.decode_submission(await self._bodies.read(request.content)))
         else:
             job = await self._submit_form(request)
         resource = request.match_info.route.resource
@@ -115,7 +115,8 @@ class Api:
 
     async def _submit_form(self, request: web.Request) -> Job:
         async with self._queue.spool.new_upload() as upload:
-            submission = await uploads.receive(request, self._queue.settings.limits, upload, self._check_job)
+            limits = self._queue.settings.limits
+            submission = await uploads.receive(request, limits, self._bodies, upload, self._check_job)
             received = upload.received()
             if received is None:
                 return await self._queue.accept(submission)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.handlers import Submission
+    from jobqueue.http.limits import Bodies
     from jobqueue.runtime.spool import PendingUpload
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
@@ -31,7 +32,11 @@ _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?:\s*;\s*[\w!
 
 
 async def receive(
-    request: web.Request, limits: LimitsSettings, upload: PendingUpload, check: Callable[[Submission], object]
+    request: web.Request,
+    limits: LimitsSettings,
+    bodies: Bodies,
+    upload: PendingUpload,
+    check: Callable[[Submission], object],
 ) -> Submission:
     """Read a form: return its submission, and leave its files in `upload`.
 
@@ -39,14 +44,14 @@ async def receive(
 
     Raises:
         MalformedRequest, MalformedJson, InvalidSubmission: What came is not as it must be.
-        BodyTooLarge, BodyTooSlow, SpoolFull: It is too much, or comes too slowly.
+        BodyTooLarge, BodyTooSlow, Overloaded, SpoolFull: It is too much, or comes too slowly.
     """
     form = FormReader(request.content, request.headers[hdrs.CONTENT_TYPE])
     async with BodyDeadline(limits.body_s) as deadline:
         part = await form.next_part()
         if part is None or part.name != "job":
             raise MalformedRequest('the first part must have the name "job" and hold the submission; files follow it')
-        submission = decode_submission(await _read_job(form, limits))
+        submission = decode_submission(await bodies.gather(form.read))
         check(submission)
         files_bytes = 0
         while (part := await form.next_part()) is not None:
@@ -63,15 +68,6 @@ async def receive(
                 await file.write(chunk)
             await file.finish()
     return submission
-
-
-async def _read_job(form: FormReader, limits: LimitsSettings) -> bytes:
-    gathered = bytearray()
-    while chunk := await form.read():
-        gathered += chunk
-        if len(gathered) > limits.body_bytes:
-            raise BodyTooLarge(f'the part "job" is larger than the allowed {limits.body_bytes} bytes')
-    return bytes(gathered)
 
 
 def media_type_or_default(text: str | None) -> str:

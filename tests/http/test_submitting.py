@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.http.serving import CLOSE, Answer, post, read_answer
-
-if TYPE_CHECKING:
-    from tests.http.serving import Serving
+from tests.http.serving import CLOSE, Answer, Serving, post, read_answer
 
 ECHO = b'{"type":"echo"}'
 
@@ -191,3 +188,26 @@ async def test_arguments_reach_the_handler_as_they_were_sent(serving: Serving) -
     job = await serving.queue.backend.wait(json.loads(answer.rest)["id"])
     assert job.result is not None
     assert json.loads(job.result) == json.loads(args)["value"]
+
+
+async def test_large_bodies_share_a_bound_and_free_it_again(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.http.limits.BODIES_BYTES_MAX", 100_000)
+    tight = Serving(serving.spool_dir, {})
+    await tight.start()
+    body = ECHO.ljust(65536)
+    async with tight.connect() as (one, to_one), tight.connect() as (two, to_two):
+        to_one.write(post(body)[:-10])
+        await to_one.drain()
+        await asyncio.sleep(0.05)
+        to_two.write(post(body)[:-10])
+        refused = await read_answer(two)
+        assert (refused.status, refused.kind) == (503, "overloaded")
+        to_one.write(body[-10:])
+        assert (await read_answer(one)).status == 202
+    async with tight.connect() as (three, to_three):
+        to_three.write(post(body)[:-10])
+        await to_three.drain()
+        await asyncio.sleep(0.05)
+        to_three.write(body[-10:])
+        assert (await read_answer(three)).status == 202
+    await tight.stop()
