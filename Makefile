@@ -1,0 +1,88 @@
+# `make` alone tells what there is. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
+# newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
+#
+# Variables: ARGS for run-server and test; CLIENTS, DURATION, VIA, URL, REPORT, ARGS for run-clients; PYTHON to choose another python3.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
+SOURCES := $(shell find jobqueue -name '*.py')
+FLEET_SOURCES := jobqueue/__init__.py jobqueue/client.py jobqueue/frozen.py $(shell find clients -name '*.py')
+FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath tmp --workpath tmp/build \
+	--specpath tmp/build --paths $(CURDIR) --runtime-hook $(CURDIR)/jobqueue/frozen.py \
+	$(addprefix --exclude-module ,numpy PIL setuptools brotli unittest pydoc)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+.PHONY: help
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run-server
+run-server: $(VENV)/.runtime ## serve on http://127.0.0.1:8080, with config.yaml and the demo handlers; ARGS="tasks.py --port 9000"
+	@exec $(PY) -m jobqueue serve $(ARGS)
+
+.PHONY: run-clients
+run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get URL= REPORT=file.json
+	@exec $(PY) -m clients $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(DURATION),--duration-s $(DURATION)) \
+		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## format, lint, types, laws, fast tests
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) -m pytest -q -m 'not slow' --ignore tests/http --ignore tests/e2e --ignore tests/clients
+
+.PHONY: test
+test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
+	$(PY) -m pytest -q -m 'not slow' $(ARGS)
+
+.PHONY: build
+build: tmp/jobqueue tmp/jobqueue-clients ## make tmp/jobqueue and tmp/jobqueue-clients, which need no Python
+
+tmp/jobqueue: $(SOURCES) $(VENV)/.dev | binutils
+	$(FREEZE) --name jobqueue --collect-submodules jobqueue jobqueue/__main__.py
+
+tmp/jobqueue-clients: $(FLEET_SOURCES) $(VENV)/.dev | binutils
+	$(FREEZE) --name jobqueue-clients --collect-submodules clients clients/__main__.py
+
+.PHONY: test-build
+test-build: build ## build, then test what was built
+	$(PY) -m pytest -q -m slow tests/e2e/test_frozen.py
+
+.PHONY: binutils
+binutils:
+	@command -v objdump >/dev/null || { echo "make build needs objdump: install binutils (Debian: apt-get install binutils)" >&2; exit 1; }
+
+.PHONY: lock
+lock: ## make the lock files anew from pyproject.toml; needs uv
+	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
+	uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --extra fleet pyproject.toml -o requirements.lock
+	uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --all-extras --group dev -c requirements.lock \
+		pyproject.toml -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## remove what these targets made, the virtual environment included
+	rm -rf $(VENV) tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The virtual environment: a stamp for what running needs, another for what developing needs, which is more of the same.
+
+$(VENV)/.runtime: requirements.lock | $(PY)
+	$(PIP) -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock requirements.lock | $(PY)
+	$(PIP) -r requirements-dev.lock
+	@touch $@ $(VENV)/.runtime
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make needs python3, 3.11 or newer: install it, or name it: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make needs python3's venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
