@@ -76,18 +76,12 @@ def command(control_fd: int) -> list[str]:
 def divert(argv: Sequence[str]) -> None:
     """Become a fork server, and never return, if that is what this program was started as.
 
-    A frozen program is its own interpreter, so its entry point calls this before anything else;
-    elsewhere it does nothing. If the program is one file, a loader has unpacked it and started us:
-    then it also sees to it that we don't outlive the loader, which is what a user sees, and kills.
+    A frozen program is its own interpreter, so its entry point calls this before anything
+    else; elsewhere it does nothing.
     """
     if argv[1:2] == [FLAG]:
         control_fd, server_pid, *sys.path[:] = argv[2:]
         main(int(control_fd), int(server_pid))
-    if getattr(sys, "frozen", False):
-        loader = os.getppid()
-        with contextlib.suppress(OSError):
-            if os.path.samefile(f"/proc/{loader}/exe", "/proc/self/exe"):
-                die_with_parent(loader)
 
 
 def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
