@@ -273,7 +273,7 @@ async def test_cancelling_ends_a_fleet_at_once_with_its_figures_whole(stub: Stub
         await course
 
     tally.check()
-    assert (tally.lost["queued"], tally.counts.unknown_fate) == (2, 1)
+    assert (tally.unseen["queued"], tally.counts.unknown_fate) == (2, 1)
 
 
 async def test_a_submission_under_way_at_the_end_is_of_unknown_fate(stub: Stub) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ async def calling(kind: str, url: str, **options: Any) -> AsyncIterator[Call]:
     else:
         async with Client(url, **options) as client:
             yield caller(kind, client)
+
+
+@pytest.fixture(autouse=True)
+async def no_idle_threads() -> AsyncIterator[None]:
+    yield
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 @pytest.fixture(params=["async", "sync"])
@@ -127,7 +134,7 @@ async def test_files_go_up_and_a_result_file_comes_down(call: Call, tmp_path: Pa
     assert path.read_bytes() == b"r" * 500_000
     with pytest.raises(ValueError, match="is a file of text/plain: fetch it with to=path"):
         await call("result", job.id)
-    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".part") == []
+    assert not any(name.endswith(".part") for name in os.listdir(tmp_path))
 
 
 async def test_many_jobs_are_read_at_once(call: Call) -> None:
@@ -225,7 +232,7 @@ async def test_a_full_queue_refuses_with_the_time_to_come_back(
 
 
 class Script:
-    """Gives its answers in turn, one a request; None breaks the connection after the request has come."""
+    """Gives its answers in turn, one a request; None breaks the connection then, and b"" says nothing."""
 
     def __init__(self, *answers: bytes | None) -> None:
         self.answers = list(answers)
@@ -311,12 +318,9 @@ async def test_a_server_that_is_not_there_was_sent_nothing(kind: str) -> None:
 
 
 async def test_a_server_that_stays_silent_is_given_up(kind: str) -> None:
-    silent = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
-    async with calling(kind, url, timeout_s=0.2) as call:
+    async with scripted(kind, b"") as (_, script), calling(kind, script.url, timeout_s=0.2) as call:
         with pytest.raises(FateUnknown):
             await call("submit", "t")
-    silent.close()
 
 
 async def test_a_refused_submission_comes_back_when_the_server_says_so(kind: str) -> None:
@@ -369,12 +373,10 @@ async def test_an_answer_that_is_no_job_is_an_error_of_the_answer(kind: str) -> 
 
 async def test_a_result_file_that_breaks_off_leaves_nothing_behind(kind: str, tmp_path: Path) -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n" + b"x" * 10
-    async with scripted(kind, cut) as (call, script):
-        script.answers.append(None)
-        breaking = asyncio.create_task(call("result", "j", to=tmp_path / "out.wav"))
+    async with scripted(kind, cut, None) as (call, _):
         with pytest.raises(NoAnswer):
-            await breaking
-    assert list(tmp_path.iterdir()) == []
+            await call("result", "j", to=tmp_path / "out.wav")
+    assert os.listdir(tmp_path) == []
 
 
 async def test_an_upload_that_is_refused_before_its_end_still_gets_its_reason(
@@ -402,5 +404,5 @@ async def test_a_file_that_shrinks_while_it_is_sent_is_told(kind: str, tmp_path:
 
 def test_a_url_that_is_none_says_what_one_looks_like() -> None:
     for url in ("127.0.0.1:8080", "ftp://host", "http://", "http://host/?a=b"):
-        with pytest.raises(ValueError, match="one looks like http://127.0.0.1:8080"):
+        with pytest.raises(ValueError, match="one looks like http://"):
             SyncClient(url)
