@@ -1,0 +1,430 @@
+"""The laws of the house, read off the syntax trees of its files.
+
+Each law is a function from a module to its breaches, is tried on every file that it is about, and is shown
+to catch what it forbids: a law that catches nothing is a wish.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parent.parent
+LINES_MAX = 500
+
+
+@dataclass(frozen=True)
+class Module:
+    """A file by its dotted name, with its syntax tree."""
+
+    name: str
+    source: str
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source)
+
+
+@dataclass(frozen=True)
+class Import:
+    """A module that is imported, by its full name; `always` means: at run time, as soon as the importer is."""
+
+    target: str
+    line: int
+    always: bool
+
+
+def modules(*folders: str) -> list[Module]:
+    paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return [Module(dotted(path), path.read_text()) for path in paths]
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def imports(module: Module) -> Iterator[Import]:
+    """Yield what a module imports, `from package import module` resolved to that module."""
+
+    def walk(node: ast.AST, always: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(alias.name, child.lineno, always)
+            elif isinstance(child, ast.ImportFrom):
+                assert not child.level, f"{module.name}:{child.lineno}: a relative import"
+                for alias in child.names:
+                    name = f"{child.module}.{alias.name}"
+                    yield Import(name if is_module(name) else str(child.module), child.lineno, always)
+            else:
+                lazy = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or is_type_checking(child)
+                yield from walk(child, always and not lazy)
+
+    yield from walk(module.tree, True)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Yield the calls of a plain or dotted name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            yield ast.unparse(node.func), node
+
+
+# Imports run downwards
+
+FLOORS = (
+    {"errors", "quantity"},
+    {"core", "calls"},
+    {"context", "handlers", "config", "configfile", "configschema", "log", "client", "frozen"},
+    {"backend"},
+    {"runtime"},
+    {"app"},
+    {"http", "testing", "demo"},
+    {"server", "target"},
+    {"cli"},
+    {"__main__"},
+)
+
+
+def floor(name: str) -> int:
+    """Return how high up a module of the package is. The package itself holds no code but its version: the ground."""
+    _, _, inner = name.partition("jobqueue.")
+    room = inner.split(".")[0]
+    if not room:
+        return 0
+    (level,) = (level for level, rooms in enumerate(FLOORS) if room in rooms)
+    return level
+
+
+def upward_imports(module: Module) -> Iterator[str]:
+    if module.name == "jobqueue":
+        return
+    for it in imports(module):
+        if it.target.split(".")[0] == "jobqueue" and floor(it.target) > floor(module.name):
+            yield f"{module.name}:{it.line} imports {it.target}, which is above it"
+        if it.target == "jobqueue" and module.name not in ("jobqueue.demo", *FACADE_READERS):
+            yield f"{module.name}:{it.line} imports from the package; name the module, which has a place in the house"
+
+
+FACADE_READERS = ("jobqueue.cli", "jobqueue.runtime.forked")
+"""The command line asks for the version; the fork server loads beforehand what handlers will ask for."""
+
+
+def everyday_imports(module: Module) -> Iterator[str]:
+    """The package's own file must stay light: what it offers is imported when it is asked for."""
+    if module.name == "jobqueue":
+        for it in imports(module):
+            if it.always and it.target.split(".")[0] == "jobqueue":
+                yield f"{module.name}:{it.line} imports {it.target} at once"
+
+
+def cycle(package: list[Module]) -> list[str]:
+    """Return the names around a cycle of imports that happen at once, or none."""
+    graph = {module.name: {it.target for it in imports(module) if it.always} for module in package}
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done or name not in graph:
+            return []
+        for target in sorted(graph[name]):
+            if found := visit(target, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    for name in graph:
+        if found := visit(name, []):
+            return found
+    return []
+
+
+# What a room may know
+
+CORE_MAY_IMPORT = {
+    *("__future__", "binascii", "collections", "enum", "hashlib", "heapq", "hmac", "math", "random", "re", "typing"),
+    "msgspec",
+}
+
+
+def impure_core(module: Module) -> Iterator[str]:
+    if not module.name.startswith("jobqueue.core"):
+        return
+    for it in imports(module):
+        top = it.target.split(".")[0]
+        if top not in CORE_MAY_IMPORT and top != "jobqueue":
+            yield f"{module.name}:{it.line} imports {it.target}; time, chance and the world are arguments of the core"
+    for name, call in calls(module.tree):
+        if name in ("open", "print", "input") or (name.startswith("random.") and name != "random.Random"):
+            yield f"{module.name}:{call.lineno} calls {name}"
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "random" and [a.name for a in node.names] != ["Random"]:
+            yield f"{module.name}:{node.lineno} imports global chance"
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await):
+            yield f"{module.name}:{node.lineno} is async"
+
+
+LEAVES = {"jobqueue.errors": set[str](), "jobqueue.log": {"orjson"}, "jobqueue.frozen": set[str]()}
+
+
+def grown_leaves(module: Module) -> Iterator[str]:
+    for it in imports(module):
+        top = it.target.split(".")[0]
+        if module.name in LEAVES and top not in LEAVES[module.name] | sys.stdlib_module_names:
+            yield f"{module.name}:{it.line} imports {it.target}, and it is a leaf"
+
+
+def http_behind_the_port(module: Module) -> Iterator[str]:
+    for it in imports(module):
+        if module.name.startswith("jobqueue.http") and it.target.startswith(
+            ("jobqueue.backend.memory", "jobqueue.core.engine")
+        ):
+            yield f"{module.name}:{it.line} imports {it.target}; http sees the Backend port"
+
+
+CONCRETE = {
+    "MemoryBackend",
+    "ReadyQueue",
+    "Spool",
+    "ThreadPool",
+    "ProcessPool",
+    "WorkerPool",
+    "Timer",
+    "Watch",
+    "JobServer",
+}
+ROOTS = ("jobqueue.app", "jobqueue.server")
+
+
+def concrete_outside_roots(module: Module) -> Iterator[str]:
+    """A class is made in the roots alone; others take what they need by its protocol, or for a type."""
+    if module.name in ROOTS:
+        return
+    own = {node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
+    for name, call in calls(module.tree):
+        if name in CONCRETE - own:
+            yield f"{module.name}:{call.lineno} makes a {name}; only {' and '.join(ROOTS)} do"
+
+
+def imported_test_kit(module: Module) -> Iterator[str]:
+    for it in imports(module):
+        if it.target.startswith("jobqueue.testing"):
+            yield f"{module.name}:{it.line} imports the test kit"
+
+
+CLIENT = ("jobqueue.client", "jobqueue.calls")
+CLIENT_MAY_IMPORT = {"jobqueue.errors", "jobqueue.core.job", "jobqueue.calls"}
+
+
+def client_stands_apart(module: Module) -> Iterator[str]:
+    for it in imports(module):
+        if it.target.startswith("jobqueue"):
+            if module.name.startswith("clients") and it.target != "jobqueue.client":
+                yield f"{module.name}:{it.line} imports {it.target}; the fleet sees what any client sees"
+            if module.name in CLIENT and it.target not in CLIENT_MAY_IMPORT:
+                yield f"{module.name}:{it.line} imports {it.target}; a client needs no server"
+            if it.target == "jobqueue.client" and module.name.startswith("jobqueue"):
+                yield f"{module.name}:{it.line} imports the client; the server needs none"
+
+
+# Form
+
+VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
+
+
+def vague_names(module: Module) -> Iterator[str]:
+    for part in module.name.split("."):
+        if VAGUE & set(part.lower().split("_")):
+            yield f"{module.name}: {part} says nothing; name the noun that it owns"
+
+
+def long_files(module: Module) -> Iterator[str]:
+    lines = module.source.count("\n")
+    if lines > LINES_MAX:
+        yield f"{module.name} has {lines} lines, and {LINES_MAX} is the most"
+
+
+def no_docstring(module: Module) -> Iterator[str]:
+    if module.source.strip() and ast.get_docstring(module.tree) is None:
+        yield f"{module.name} does not open with what it owns"
+
+
+def polling(module: Module) -> Iterator[str]:
+    """Who waits by sleeping again and again could have waited for an event. A client has to ask: HTTP is all it has."""
+    if module.name == "jobqueue.client":
+        return
+    for loop in ast.walk(module.tree):
+        if isinstance(loop, ast.While):
+            for name, call in calls(loop):
+                if name.endswith("sleep"):
+                    yield f"{module.name}:{call.lineno} polls"
+
+
+# Tests wait for events
+
+BLOCKING_HANDLERS = "tests.runtime.blocking"
+"""No tests: functions that run in threads and processes of their own. To block there is what they are for."""
+
+SOCKET_TESTS = ("tests.http", "tests.e2e", "tests.clients")
+
+
+def sleeping_tests(module: Module) -> Iterator[str]:
+    """Below http/, a test sleeps on the virtual clock or not at all; so do the handlers that it runs."""
+
+    def walk(node: ast.AST, virtual: bool) -> Iterator[str]:
+        for child in ast.iter_child_nodes(node):
+            inner = virtual
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                decorated = "virtual_time" in [ast.unparse(decorator) for decorator in child.decorator_list]
+                inner = decorated or (virtual and not child.name.startswith("test_"))
+            if isinstance(child, ast.Call):
+                name = ast.unparse(child.func)
+                yields = bool(child.args) and ast.unparse(child.args[0]) == "0"
+                if name == "time.sleep" or (name == "asyncio.sleep" and not yields and not virtual):
+                    yield f"{module.name}:{child.lineno} sleeps; wait for an event, or use the virtual clock"
+            yield from walk(child, inner)
+
+    if not module.name.startswith(SOCKET_TESTS) and module.name != BLOCKING_HANDLERS:
+        knows = {
+            alias.name for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom) for alias in node.names
+        }
+        yield from walk(module.tree, "virtual_time" in knows)
+
+
+PACKAGE = modules("jobqueue")
+FLEET = modules("clients")
+CODE = [*PACKAGE, *FLEET, *modules("bench", "examples")]
+TESTS = modules("tests")
+
+
+@pytest.mark.parametrize(
+    ("law", "about"),
+    [
+        (upward_imports, PACKAGE),
+        (everyday_imports, PACKAGE),
+        (impure_core, PACKAGE),
+        (grown_leaves, PACKAGE),
+        (http_behind_the_port, PACKAGE),
+        (concrete_outside_roots, PACKAGE),
+        (imported_test_kit, [*PACKAGE, *FLEET]),
+        (client_stands_apart, [*PACKAGE, *FLEET]),
+        (vague_names, [*CODE, *TESTS]),
+        (long_files, CODE),
+        (no_docstring, CODE),
+        (polling, PACKAGE),
+        (sleeping_tests, TESTS),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_the_law_holds(law: Callable[[Module], Iterator[str]], about: list[Module]) -> None:
+    assert len(about) > 5
+    assert [breach for module in about for breach in law(module)] == []
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    assert cycle(PACKAGE) == []
+    assert cycle(FLEET) == []
+
+
+@pytest.mark.parametrize(
+    ("law", "name", "source"),
+    [
+        (upward_imports, "jobqueue.core.x", "from jobqueue.handlers import Handler"),
+        (upward_imports, "jobqueue.core.x", "def f():\n    import jobqueue.app"),
+        (upward_imports, "jobqueue.backend.x", "if TYPE_CHECKING:\n    from jobqueue.runtime import worker"),
+        (upward_imports, "jobqueue.http.x", "from jobqueue import server"),
+        (upward_imports, "jobqueue.config", "from jobqueue import JobQueue"),
+        (everyday_imports, "jobqueue", "from jobqueue.app import JobQueue"),
+        (impure_core, "jobqueue.core.x", "import asyncio"),
+        (impure_core, "jobqueue.core.x", "from time import monotonic"),
+        (impure_core, "jobqueue.core.x", "def f():\n    import os.path"),
+        (impure_core, "jobqueue.core.x", "import random\nrandom.random()"),
+        (impure_core, "jobqueue.core.x", "from random import random"),
+        (impure_core, "jobqueue.core.x", "open('x')"),
+        (impure_core, "jobqueue.core.x", "async def f(): ..."),
+        (grown_leaves, "jobqueue.log", "from jobqueue.config import Settings"),
+        (grown_leaves, "jobqueue.errors", "import msgspec"),
+        (http_behind_the_port, "jobqueue.http.x", "from jobqueue.backend.memory import MemoryBackend"),
+        (http_behind_the_port, "jobqueue.http.x", "from jobqueue.backend import memory"),
+        (concrete_outside_roots, "jobqueue.http.x", "backend = MemoryBackend()"),
+        (imported_test_kit, "jobqueue.x", "from jobqueue import testing"),
+        (imported_test_kit, "clients.x", "def f():\n    import jobqueue.testing"),
+        (client_stands_apart, "clients.x", "from jobqueue import errors"),
+        (client_stands_apart, "clients.x", "import jobqueue"),
+        (client_stands_apart, "jobqueue.client", "from jobqueue.app import JobQueue"),
+        (client_stands_apart, "jobqueue.runtime.x", "from jobqueue import client"),
+        (vague_names, "tests.http.job_utils", ""),
+        (vague_names, "jobqueue.helpers.x", ""),
+        (long_files, "jobqueue.x", "\n" * 501),
+        (no_docstring, "jobqueue.x", "import os"),
+        (polling, "jobqueue.x", "async def f():\n    while True:\n        await asyncio.sleep(0.1)"),
+        (polling, "jobqueue.x", "while not done():\n    if x:\n        time.sleep(1)"),
+        (sleeping_tests, "tests.core.test_x", "def test_a():\n    time.sleep(1)"),
+        (sleeping_tests, "tests.runtime.test_x", "async def test_a():\n    await asyncio.sleep(0.1)"),
+        (sleeping_tests, "tests.test_x", "async def a_handler():\n    await asyncio.sleep(1)"),
+        (
+            sleeping_tests,
+            "tests.runtime.test_x",
+            "from jobqueue.testing import virtual_time\nasync def test_a():\n    await asyncio.sleep(1)",
+        ),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else str(value).splitlines()[0] if value else "",
+)  # fmt: skip
+def test_the_law_catches(law: Callable[[Module], Iterator[str]], name: str, source: str) -> None:
+    assert list(law(Module(name, source)))
+
+
+@pytest.mark.parametrize(
+    ("law", "name", "source"),
+    [
+        (upward_imports, "jobqueue.core.x", "from jobqueue.errors import JobGone\nfrom jobqueue.core.job import Job"),
+        (upward_imports, "jobqueue.cli", "from jobqueue import __version__, server"),
+        (everyday_imports, "jobqueue", "if TYPE_CHECKING:\n    from jobqueue.app import JobQueue"),
+        (impure_core, "jobqueue.core.x", "from random import Random\nimport msgspec, heapq\nRandom(1).random()"),
+        (concrete_outside_roots, "jobqueue.runtime.timer", "class Timer: ...\nTimer()"),
+        (client_stands_apart, "clients.x", "from jobqueue.client import Client"),
+        (vague_names, "jobqueue.communication", ""),
+        (polling, "jobqueue.x", "async def f():\n    await asyncio.sleep(0.1)"),
+        (
+            sleeping_tests,
+            "tests.runtime.test_x",
+            "from jobqueue.testing import virtual_time\n"
+            "async def handler():\n    await asyncio.sleep(1)\n"
+            "@virtual_time\nasync def test_a():\n    await asyncio.sleep(1)",
+        ),
+        (sleeping_tests, "tests.runtime.test_x", "async def test_a():\n    await asyncio.sleep(0)"),
+        (sleeping_tests, "tests.http.test_x", "async def test_a():\n    await asyncio.sleep(1)"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else str(value).splitlines()[0] if value else "",
+)
+def test_the_law_lets_pass(law: Callable[[Module], Iterator[str]], name: str, source: str) -> None:
+    assert list(law(Module(name, source))) == []
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    a = Module("jobqueue.app", "import jobqueue.cli")
+    b = Module("jobqueue.cli", "import jobqueue.app")
+    assert cycle([a, b]) == ["jobqueue.app", "jobqueue.cli", "jobqueue.app"]
+    lazy = Module("jobqueue.cli", "def f():\n    import jobqueue.app")
+    assert cycle([a, lazy]) == []
