@@ -1,7 +1,8 @@
 # `make` alone tells what there is. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
-# Variables: ARGS for run-server and test; CLIENTS, DURATION, VIA, URL, REPORT, ARGS for run-clients; PYTHON to choose another python3.
+# Variables: ARGS for run-server, run-clients and test; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; URL, USERS, SECONDS,
+# PROCESSES for locust; PYTHON to choose another python3.
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +30,10 @@ run-server: $(VENV)/.runtime ## serve on http://127.0.0.1:8080, with config.yaml
 run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get URL= REPORT=file.json
 	@exec $(PY) -m clients $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(DURATION),--duration-s $(DURATION)) \
 		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+
+.PHONY: locust
+locust: $(VENV)/.dev ## the ramp of up to 15,000 users, with CSV, HTML and a plot in tmp/locust; URL= USERS= SECONDS= PROCESSES=
+	@exec $(PY) -m bench.ramp
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, laws, fast tests
