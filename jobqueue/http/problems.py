@@ -130,10 +130,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        try:
-            return orjson.dumps(self.members)
-        except TypeError:  # bytes of the request that are no UTF-8 came here as lone surrogates
-            return orjson.dumps(printable(self.members))
+        return orjson.dumps(self.members)
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -202,19 +199,6 @@ def raw_answer(error: BaseException) -> bytes:
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode("latin-1") + body
-
-
-def printable(value: Any) -> Any:
-    """Replace what UTF-8 can't carry in the texts of a document."""
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode("utf-8")
-        case list():
-            return [printable(item) for item in value]
-        case dict():
-            return {name: printable(item) for name, item in value.items()}
-        case _:
-            return value
 
 
 # One for each kind, because a sample is of a logger and an event: so each kind has a count of its own.

@@ -20,7 +20,7 @@ import orjson
 
 from jobqueue.errors import InvalidField, InvalidSubmission, JobQueueError
 from jobqueue.handlers import Submission, field_of
-from jobqueue.http.problems import MalformedJson, printable, problem_of
+from jobqueue.http.problems import MalformedJson, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +163,7 @@ def job_document(job: Job, queue: JobQueue) -> bytes:
     try:
         return orjson.dumps(members)
     except TypeError:  # a handler's note or message has lone surrogates, which UTF-8 can't carry
-        return orjson.dumps(printable(members))
+        return orjson.dumps(_printable(members))
 
 
 def _job_members(job: Job, queue: JobQueue) -> dict[str, Any]:
@@ -188,6 +188,13 @@ def _job_members(job: Job, queue: JobQueue) -> dict[str, Any]:
         "result": None if job.result is None else orjson.Fragment(job.result),
         "error": None if error is None else {"code": error.code, "message": error.message},
     }
+
+
+def _printable(value: Any) -> Any:
+    """Replace what UTF-8 can't carry in the texts of a document."""
+    if isinstance(value, dict):
+        return {name: _printable(item) for name, item in value.items()}
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
 
 
 def missing_document(job_id: str, error: JobQueueError) -> bytes:

@@ -94,7 +94,8 @@ async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(star
         assert (await read_answer(again)).status == 200
 
 
-async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any) -> None:
+async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.http.protocol.LINGER_S", 5.0)
     serving = await start(server={"connections_max": 20})
     flood = [socket.socket() for _ in range(FAREWELLS_MAX + 100)]
     loop = asyncio.get_running_loop()
@@ -146,6 +147,28 @@ async def test_who_pipelines_and_never_reads_is_cut(start: Any) -> None:
         writer.transport.pause_reading()
         writer.write(f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 30)
         await asyncio.sleep(0.05)
+        while serving.server.open:
+            await asyncio.sleep(0.02)
+
+
+async def test_who_leaves_even_a_little_unread_is_cut(start: Any) -> None:
+    serving = await start(limits={"reader_s": 0.3})
+    handle = await serving.queue.submit("big", {"size": 8000})
+    await handle.wait()
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    with client:
+        await loop.sock_connect(client, ("127.0.0.1", serving.port))
+        request = f"GET /v1/jobs/{handle.id}/result HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+        while not serving.server.connections:
+            await asyncio.sleep(0.01)
+        (connection,) = serving.server.connections
+        # Until the system's buffers are full, and the first bytes wait in ours.
+        while connection.transport is not None and not connection.transport.get_write_buffer_size():
+            await loop.sock_sendall(client, request)
+            await asyncio.sleep(0.001)
         while serving.server.open:
             await asyncio.sleep(0.02)
 
@@ -214,7 +237,8 @@ async def test_what_the_parser_refuses_is_a_problem_too(start: Any, request_byte
 async def test_a_refusal_arrives_even_while_the_client_still_sends(start: Any) -> None:
     serving = await start(limits={"header_bytes": 2048})
     async with serving.connect() as (reader, writer):
-        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 4 * 2**20)
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 8 * 2**20)
+        await writer.drain()
         assert (await read_answer(reader)).status == 431
         assert await closed_after_s(reader) < LINGER_S + 1
 

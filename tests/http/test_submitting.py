@@ -104,6 +104,16 @@ async def test_a_client_that_asks_first_is_told_to_send_what_is_fine(serving: Se
         assert (await read_answer(reader)).status == 202
 
 
+async def test_a_client_that_was_told_to_send_is_told_what_is_wrong_with_it(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-continue"))
+        assert (await read_answer(reader)).status == 100
+        writer.write(b'{"type":"nope"}')
+        assert (await read_answer(reader)).status == 422
+        writer.write(post(ECHO))
+        assert (await read_answer(reader)).status == 202
+
+
 async def test_a_draining_server_does_not_ask_for_the_body(serving: Serving) -> None:
     serving.queue.stop_admitting()
     answer = Answer(

@@ -99,6 +99,9 @@ async def test_an_upload_that_is_cancelled_while_it_is_written_is_removed_after_
     writing = asyncio.create_task(uploaded(spool, a=b"1"))
     await began.wait()
     writing.cancel()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not writing.done(), "the thread still writes"
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await writing
