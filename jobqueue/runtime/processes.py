@@ -6,7 +6,7 @@ process speaks through a socket that the loop watches, and its end is an event.
 
 Rules:
 
-1. There are always `size` processes, from the first call on. One that ends is replaced at once.
+1. There are always `size` processes, from `start` or the first call on. One that ends is replaced at once.
 2. A process has one call at a time, and its end is that call's verdict: `worker_crashed`, with how it ended.
 3. Cancelling a run kills its process, with all that it has started.
 4. A process that ends young, without having been given a call, counts towards a crash loop: each
@@ -22,7 +22,7 @@ import os
 import pickle
 import signal
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,11 +30,12 @@ from jobqueue.core.backoff import Backoff
 from jobqueue.core.job import ErrorCode, Failure, Success
 from jobqueue.log import event_logger
 from jobqueue.runtime import forked
+from jobqueue.runtime.call import check_importable
 from jobqueue.runtime.forkserver import ForkServer
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jobqueue.context import ProgressSink
     from jobqueue.runtime.call import Call
@@ -56,7 +57,7 @@ _DECODE: dict[bytes, Callable[[bytes], tuple[float, str | None] | Success | Fail
 
 
 class ProcessPool:
-    """Runs calls in `size` processes, which start with the first call."""
+    """Runs calls in `size` processes."""
 
     def __init__(self, *, size: int) -> None:
         self._size = size
@@ -73,6 +74,17 @@ class ProcessPool:
     def pids(self) -> list[int]:
         """The processes that run now."""
         return list(self._processes)
+
+    def start(self, handlers: Iterable[Callable[..., Any]]) -> None:
+        """Start the processes, and have them load what these handlers need, before the first call does.
+
+        Raises:
+            ValueError: A process can't import one of them; the message says why, and what to do.
+        """
+        for func in handlers:
+            check_importable(func)
+            self._modules.add(func.__module__)
+        self._refill()
 
     async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
         """Run a call in a process and return its verdict. Cancelling kills the process.
@@ -95,6 +107,7 @@ class ProcessPool:
         except asyncio.CancelledError:
             if process.busy:
                 process.kill()
+                log.info("process.killed", pid=process.pid, job_id=call.job_id)
                 self._end(process, "its run was cancelled")
             else:  # it had ended; the cancellation was only a little late
                 self._offer(process)
@@ -197,6 +210,7 @@ class ProcessPool:
         process = self._processes.get(pid)
         if process is None:
             return  # killed by us, and replaced already
+        log.warning("process.ended", pid=pid, how=how)
         process.read_all()
         self._end(process, how)
 
@@ -216,7 +230,6 @@ class ProcessPool:
         process.end(Failure(code, f"the process that ran the job is gone: {how}"))
         if self._closed or self._server is None:
             return
-        log.warning("process.ended", pid=process.pid, how=how)
         if process.used or age_s >= YOUNG_S:
             self._refill()
         else:

@@ -394,6 +394,28 @@ async def test_a_replacement_imports_what_is_in_use_before_it_is_asked_to(
 
 
 @on_one_loop
+async def test_a_pool_that_is_started_has_loaded_its_handlers_before_the_first_call(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
+) -> None:
+    imported = tmp_path / "imported"
+    os.mkfifo(imported)
+    fd, heard = os.open(imported, os.O_RDONLY | os.O_NONBLOCK), asyncio.Event()
+    asyncio.get_running_loop().add_reader(fd, heard.set)
+    (tmp_path / "early.py").write_text(
+        f"import os\nif os.getpid() != {os.getpid()}: open({str(imported)!r}, 'w').close()\ndef handler(): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh_pool.start([importlib.import_module("early").handler, blocking.echo])
+    await logged.wait("process.started", 2)
+    async with asyncio.timeout(10):
+        await heard.wait()
+    asyncio.get_running_loop().remove_reader(fd)
+    os.close(fd)
+    with pytest.raises(ValueError, match="it is a lambda"):
+        fresh_pool.start([lambda: None])
+
+
+@on_one_loop
 async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: ProcessPool) -> None:
     for func, kwargs in [(lambda: None, {}), (blocking.echo, {"value": lambda: None})]:
         outcome = await run(fresh_pool, func, **kwargs)
