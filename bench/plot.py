@@ -114,7 +114,7 @@ def _draw_rates(panel: Any, rows: Sequence[Row], start: float) -> None:
     panel.set_ylabel("requests per second")
     panel.set_ylim(bottom=0)
     panel.yaxis.set_major_formatter(_THOUSANDS)
-    panel.legend(loc="upper left", fontsize=9)
+    _legend(panel)
 
 
 def _draw_latencies(panel: Any, total: Sequence[Row], start: float) -> None:
@@ -127,7 +127,7 @@ def _draw_latencies(panel: Any, total: Sequence[Row], start: float) -> None:
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(_THOUSANDS)
     panel.set_ylabel("latency (ms)")
-    panel.legend(loc="upper left", fontsize=9)
+    _legend(panel)
 
 
 def _draw_cpus(panel: Any, samples: Sequence[Sample], start: float) -> None:
@@ -136,11 +136,18 @@ def _draw_cpus(panel: Any, samples: Sequence[Sample], start: float) -> None:
     if seen:
         panel.plot([at for at, _ in seen], [share for _, share in seen], color="tab:brown", label="server")
     others = [s.others * 100 for s in samples]
-    panel.plot([s.at - start for s in samples], others, color="lightgray", label="everything else on the machine")
+    panel.plot(
+        [s.at - start for s in samples], others, color="silver", linestyle="--", label="everything else on the machine"
+    )
     panel.axhline(100, color="black", linewidth=0.8, linestyle=":", label="one whole core")
     panel.set_ylabel("CPU (% of a core)")
     panel.set_ylim(bottom=0)
-    panel.legend(loc="upper left", fontsize=9)
+    _legend(panel)
+
+
+def _legend(panel: Any) -> None:
+    # Above the panel, where it hides nothing.
+    panel.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=9, frameon=False, borderaxespad=0.2)
 
 
 def _meaning(name: str) -> str:

@@ -10,6 +10,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from clients import options, processes
@@ -157,3 +158,24 @@ def test_another_type_has_no_arguments_unless_they_are_given() -> None:
 def test_more_connections_than_open_files_are_allowed_is_told_beforehand() -> None:
     with pytest.raises(OSError, match="use more --processes"):
         processes.raise_open_files(10**9)
+
+
+async def test_a_process_of_the_fleet_that_is_killed_is_told_and_its_jobs_are_not_forgotten(
+    stub: Stub, tmp_path: Path
+) -> None:
+    stub.ends_as = None
+    path = tmp_path / "report.json"
+    async with fleet(
+        stub, "--duration-s", "2", "--grace-s", "0.1", "--processes", "2", "--report", str(path)
+    ) as process:
+        await stub.submitted(12)
+        await asyncio.sleep(0.5)  # for its counts to be told
+        children = psutil.Process(process.pid).children()
+        next(child for child in children if "spawn_main" in " ".join(child.cmdline())).kill()
+        out, _ = await process.communicate()
+
+    report = figures(path)
+    assert process.returncode == 1
+    assert "1 of the fleet's processes died." in " ".join(out.decode().split())
+    assert (report["accepted"], report["unseen"]) == (12, 12)
+    assert (report["lost"]["queued"], report["lost"]["unknown"]) == (6, 6)
