@@ -1,21 +1,14 @@
-"""`jobqueue serve path/to/tasks.py`, as a person runs it: a process of its own, a socket, a signal."""
+"""`jobqueue serve path/to/tasks.py`: a process for handlers imports the file's functions from where it is."""
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.request import Request, urlopen
+from typing import TYPE_CHECKING
 
-import pytest
+from jobqueue.client import SyncClient
+from tests.e2e.processes import ServerProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-ROOT = Path(__file__).parent.parent.parent
+    from pathlib import Path
 
 TASKS = """
 import os
@@ -30,42 +23,15 @@ def where() -> dict:
 """
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def test_a_function_of_a_file_runs_in_a_process_that_imports_it_from_there(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "tasks.py").write_text(TASKS)
     (tmp_path / "app" / "neighbour.py").write_text("ANSWER = 42")
-    command = [sys.executable, "-m", "jobqueue", "serve", str(tmp_path / "app" / "tasks.py"), "--port", "0"]
-    options = ["--set", f"spool.dir={tmp_path}", "--set", "server.linger_s=0"]
-    with subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        yield process
-        process.kill()
-
-
-def next_event(server: subprocess.Popen[str], event: str) -> dict[str, Any]:
-    assert server.stderr is not None
-    for line in server.stderr:
-        said: dict[str, Any] = json.loads(line)
-        if said["event"] == event:
-            return said
-    raise AssertionError(f"the server ended without {event}")
-
-
-def test_a_function_of_a_file_runs_in_a_process_that_imports_it_from_there(server: subprocess.Popen[str]) -> None:
-    port = next_event(server, "server.listening")["port"]
-    request = Request(
-        f"http://127.0.0.1:{port}/v1/jobs",
-        data=b'{"type": "where"}',
-        headers={"Content-Type": "application/json"},
-    )
-    with urlopen(request, timeout=30) as answer:
-        job = json.load(answer)
-    while job["state"] in ("queued", "running"):
-        with urlopen(f"http://127.0.0.1:{port}/v1/jobs/{job['id']}", timeout=30) as answer:
-            job = json.load(answer)
-    assert job["result"]["answer"] == 42
-    assert job["result"]["module"] == "tasks"
-    assert job["result"]["pid"] != server.pid
-
-    server.send_signal(signal.SIGTERM)
-    assert server.wait(30) == 0
+    with ServerProcess(tmp_path, str(tmp_path / "app" / "tasks.py")) as server:
+        client = SyncClient(server.url)
+        job = client.submit("where")
+        client.wait(job.id, timeout_s=30)
+        result = client.result(job.id)
+        assert (result["answer"], result["module"]) == (42, "tasks")
+        assert result["pid"] != server.pid
+        assert server.stop() == 0
