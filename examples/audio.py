@@ -113,14 +113,14 @@ def _mixed(blocks: Iterator[Samples], channels: int) -> Iterator[Samples]:
 
 
 def _resampled(blocks: Iterator[Samples], rate_in: int, rate_out: int) -> Iterator[Samples]:
-    """Resample, and keep peaks from wrapping: a filter overshoots where the signal is at full scale."""
+    """Resample. Peaks may overshoot; soundfile has them cut, not wrapped, where they are written as integers."""
     if rate_in == rate_out:
-        yield from (block.clip(-1.0, 1.0) for block in blocks)
+        yield from blocks
         return
     stream: soxr.ResampleStream | None = None
     block = np.empty((0, 1), np.float32)
     for block in blocks:
         stream = stream or soxr.ResampleStream(rate_in, rate_out, block.shape[1], dtype="float32")
-        yield stream.resample_chunk(np.ascontiguousarray(block)).clip(-1.0, 1.0)
+        yield stream.resample_chunk(np.ascontiguousarray(block))
     if stream is not None:
-        yield stream.resample_chunk(block[:0], last=True).clip(-1.0, 1.0)
+        yield stream.resample_chunk(block[:0], last=True)
