@@ -109,7 +109,7 @@ def test_a_module_is_looked_for_in_the_current_folder(
         ("jobqueue.missing:queue", "no module named 'jobqueue.missing', neither here nor installed"),
         ("app/tasks_of_test.py:missing", "has no 'missing'; it has app/tasks_of_test.py:queue, app/tasks_of_"),
         ("app/tasks_of_test.py:text", "'text' in app/tasks_of_test.py is of type str, not a JobQueue; it has"),
-        ("app/json.py", "would have to be imported as 'json', which can't be: rename the file"),
+        ("app/turtle.py", "would have to be imported as 'turtle', which can't be: rename the file"),
         ("app/broken.py", "app/broken.py can't be imported:\n"),
         ("app/lacking.py", "No module named 'not_installed_anywhere'"),
         ("app/tasks", "'app/tasks' is neither a module's name nor a .py file"),
@@ -125,7 +125,7 @@ def test_a_target_that_is_none_is_told_and_ends_with_2(
     told: str,
 ) -> None:
     for name, text in {
-        "json": "",
+        "turtle": "",
         "broken": "def f():\n    1 / 0\n\nf()",
         "lacking": "import not_installed_anywhere",
     }.items():
@@ -205,7 +205,9 @@ def test_schema_prints_the_file_for_editors(capsys: pytest.CaptureFixture[str]) 
 # The command line itself
 
 
-@pytest.mark.parametrize("argv", [[], ["config"], ["serve", "a", "b"], ["--nonsense"], ["serve", "--set", "port"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["config"], ["serve", "a", "b"], ["--nonsense"], ["--vers"], ["serve", "--set", "port"]]
+)
 def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(argv)

@@ -56,6 +56,7 @@ async def test_fail_fails_with_the_message() -> None:
 async def test_spin_runs_in_a_process_and_tells_its_progress() -> None:
     assert (await outcome("spin", {"duration_s": 0.01}))["rounds"] >= 1
     assert (await outcome("spin", {"duration_s": 0})) == {"rounds": 0}
+    assert queue.registry.get("spin").run_in == "process"
 
 
 def context(files: dict[str, Path], told: list[float]) -> JobContext:
