@@ -46,6 +46,15 @@ check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
 	$(PY) -m pytest -q -m 'not slow' $(ARGS)
 
+.PHONY: coverage
+coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under 95 %
+	$(PY) -m pytest -q tests/core --cov=jobqueue.core --cov-branch --cov-report=term-missing --cov-fail-under=95
+
+.PHONY: mutants
+mutants: $(VENV)/.dev ## change core/ in about a thousand ways and see which changes its tests notice; takes half an hour
+	$(PY) -m mutmut run
+	$(PY) -m mutmut results
+
 .PHONY: build
 build: tmp/jobqueue tmp/jobqueue-clients ## make tmp/jobqueue and tmp/jobqueue-clients, which need no Python
 
@@ -72,7 +81,7 @@ lock: ## make the lock files anew from pyproject.toml; needs uv
 
 .PHONY: clean
 clean: ## remove what these targets made, the virtual environment included
-	rm -rf $(VENV) tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) tmp mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The virtual environment: a stamp for what running needs, another for what developing needs, which is more of the same.

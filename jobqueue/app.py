@@ -175,7 +175,8 @@ class JobQueue:
 
         Raises:
             RuntimeError: It runs already.
-            ValueError: A handler's queue is none of the configured ones.
+            ValueError: A handler's queue is none of the configured ones, or a process can't import it.
+            ConfigError: The spool's folder can't be used.
         """
         if self._parts is not None:
             raise RuntimeError("this queue runs already")
@@ -184,7 +185,11 @@ class JobQueue:
                 known = ", ".join(self.settings.queues)
                 raise ValueError(f"handler {handler.name!r} wants queue {handler.queue!r}; configured: {known}")
         parts = _Parts(self.settings, self.registry)
-        await parts.start()
+        try:
+            await parts.start()
+        except BaseException:
+            await parts.stop()
+            raise
         self._parts, self._draining = parts, False
 
     async def stop(self) -> None:
@@ -353,6 +358,7 @@ class _Parts:
         self.backend = MemoryBackend(engine, now=loop.time)
         self.spool = Spool(settings.spool)
         self._timer = Timer(self.backend)
+        self._in_process = [handler.func for handler in registry if handler.run_in == "process"]
         self._threads = ThreadPool(size=lanes["thread"])
         self._processes = ProcessPool(size=lanes["process"])
         executor = Executor(
@@ -369,6 +375,8 @@ class _Parts:
         self._idle: set[asyncio.Future[None]] = set()
 
     async def start(self) -> None:
+        if self._in_process:
+            self._processes.start(self._in_process)
         await self.spool.open()
         self.backend.subscribe(self.spool.on_fact)
         self.backend.subscribe(self._on_fact)

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
     ProgressSink = Callable[[float, str | None], None]
 
+NOTE_LENGTH_MAX = 200
+
+
+def printable(text: str) -> str:
+    """Replace the lone surrogates in a text: no JSON, so no client, could be told them."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
 
 class JobContext:
     """The first argument of every handler.
@@ -49,13 +56,18 @@ class JobContext:
         self._cancelled = False
 
     def progress(self, fraction: float, note: str | None = None) -> None:
-        """Tell clients how far this attempt has come: 0 to 1, and a word on it.
+        """Tell clients how far this attempt has come: 0 to 1, and a word on it (cut after 200 characters).
 
         Raises:
             ValueError: The fraction is not a number from 0 to 1.
+            TypeError: The note is no text.
         """
         if not (math.isfinite(fraction) and 0.0 <= fraction <= 1.0):
             raise ValueError(f"progress takes a fraction from 0 to 1, got {fraction!r}")
+        if note is not None:
+            if not isinstance(note, str):
+                raise TypeError(f"progress takes a text as its note, got {note!r}")
+            note = printable(note[:NOTE_LENGTH_MAX])
         self._on_progress(float(fraction), note)
 
     def result_file(self, media_type: str = "application/octet-stream") -> Path:

@@ -17,7 +17,7 @@ import msgspec
 import msgspec.inspect
 import orjson
 
-from jobqueue.context import JobContext
+from jobqueue.context import JobContext, printable
 from jobqueue.core.job import ErrorCode, Failure, JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, Reject, Retry, UnknownType
 
@@ -29,6 +29,8 @@ RunIn = Literal["loop", "thread", "process"]
 
 ATTEMPTS_MAX = 100
 DAYS_30_S = 30 * 24 * 3600
+MESSAGE_LENGTH_MAX = 1000
+TRACE_LENGTH_MAX = 10_000
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
@@ -252,26 +254,43 @@ def failure_of(error: BaseException) -> Failure:
     """Turn what a handler raised into a verdict."""
     match error:
         case Retry():
-            return Failure(ErrorCode.HANDLER_ERROR, error.message, retry_after_s=error.after_s)
+            return Failure(ErrorCode.HANDLER_ERROR, _cut(error.message), retry_after_s=_wait_s(error.after_s))
         case Reject():
-            return Failure(ErrorCode.REJECTED, error.message, final=True)
+            return Failure(ErrorCode.REJECTED, _cut(error.message), final=True)
         case BadResult():
             return Failure(ErrorCode.BAD_RESULT, str(error), final=True)
         case ResultTooLarge():
             return Failure(ErrorCode.RESULT_TOO_LARGE, str(error), final=True)
     code = ErrorCode.HANDLER_ERROR if isinstance(error, Exception) else ErrorCode.WORKER_CRASHED
-    trace = "".join(traceback.format_exception(error, limit=-20))
-    return Failure(code, _describe(error), traceback=trace)
+    return Failure(code, _describe(error), traceback=_trace(error))
 
 
 def _describe(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except Exception:  # a broken __str__ is the handler's fault, and not a reason to lose the verdict
-        text = "(its text can't be made)"
-    # A lone surrogate in a message must not make the job's document impossible to send.
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    text = _cut(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _cut(message: object) -> str:
+    """Make whatever a handler gave as a message a text that every client can be told."""
+    try:
+        return printable(str(message)[:MESSAGE_LENGTH_MAX])
+    except Exception:  # a broken __str__ is the handler's fault, and not a reason to lose the verdict
+        return "(its text can't be made)"
+
+
+def _trace(error: BaseException) -> str:
+    try:
+        return printable("".join(traceback.format_exception(error, limit=-20))[-TRACE_LENGTH_MAX:])
+    except Exception:  # as above: even an exception that can't be printed has been raised
+        return "(its traceback can't be made)"
+
+
+def _wait_s(after_s: object) -> float | None:
+    """Return a wait that can be kept; what is no number of seconds leaves it to the backoff."""
+    try:
+        return float(msgspec.convert(after_s, Seconds))
+    except msgspec.ValidationError:
+        return None
 
 
 def _read_signature(func: Callable[..., Any], label: str) -> tuple[bool, type[msgspec.Struct], bool]:

@@ -17,11 +17,10 @@ import selectors
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from jobqueue.app import JobQueue
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
+    from jobqueue.app import JobQueue
     from jobqueue.backend.base import Backend
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job, StoredFile

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 class Offload(Protocol):
     """A pool of threads or processes: runs a blocking call, and ends it when its awaiter is cancelled."""
 
-    async def run(
-        self, call: Call, *, on_progress: Callable[[float, str | None], None]
-    ) -> Success | Failure: ...
+    async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure: ...
 
 
 class Executor:
