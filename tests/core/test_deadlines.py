@@ -70,7 +70,16 @@ def test_discarded_entries_do_not_pile_up() -> None:
     for key in range(10_000):
         deadlines.set(key, float(key))
         deadlines.discard(key)
-    assert len(deadlines._heap) < 200
+        assert len(deadlines._heap) <= 64 + 2 * len(deadlines) + 1
+
+
+def test_discarding_alone_sweeps_too() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    for key in range(1000):
+        deadlines.set(key, float(key))
+    for key in range(1000):
+        deadlines.discard(key)
+    assert len(deadlines._heap) <= 64
 
 
 def test_setting_one_key_over_and_over_does_not_pile_up() -> None:

@@ -14,7 +14,20 @@ from jobqueue.core.events import (
     StopRequested,
     Withdrawn,
 )
-from jobqueue.core.job import MOVES, TERMINAL, ErrorCode, Failure, JobError, JobState, Progress, StopReason, Success
+from jobqueue.core.job import (
+    MOVES,
+    TERMINAL,
+    ErrorCode,
+    Failure,
+    JobError,
+    JobSpec,
+    JobState,
+    Progress,
+    StopReason,
+    StoredFile,
+    Success,
+    Upload,
+)
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, Driver, make_engine
@@ -674,3 +687,99 @@ def test_accepted_jobs_are_live_terminal_or_evicted_at_every_step() -> None:
         assert totals.accepted == statuses.live + statuses.terminal + totals.evicted
         assert len(statuses) <= 4
     assert driver.engine.totals().evicted > 10
+
+
+def test_a_queues_counters_count_each_thing_once() -> None:
+    driver = Driver(capacity=3)
+    for _ in range(2):
+        driver.done()
+    failed = driver.submit()
+    driver.nack(failed, driver.lease(failed))
+    for _ in range(2):
+        driver.cancel(driver.submit())
+    expiring = driver.submit(start_by_s=1)
+    driver.advance(1)
+    for _ in range(3):
+        driver.submit()
+    for _ in range(2):
+        with pytest.raises(QueueFull):
+            driver.submit()
+    ledger = driver.engine.ledgers["default"]
+    assert expiring.state is JobState.EXPIRED
+    assert (ledger.name, ledger.submitted_total, ledger.refused_total) == ("default", 9, 2)
+    assert ledger.ended_total == {
+        JobState.SUCCEEDED: 2,
+        JobState.FAILED: 1,
+        JobState.CANCELLED: 2,
+        JobState.EXPIRED: 1,
+    }
+
+
+def test_early_evictions_add_up() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    for _ in range(6):
+        driver.done()
+        driver.advance(1)
+    totals = driver.engine.totals()
+    assert (totals.accepted, totals.evicted, totals.evicted_early) == (6, 4, 4)
+
+
+# -- what is passed through
+
+
+def test_an_upload_and_a_result_file_stay_with_their_record() -> None:
+    engine = make_engine()
+    upload = Upload("folder", {"part": StoredFile("path", "text/plain", 3)})
+    job = engine.submit(JobSpec(type="t"), b"{}", upload, now=1.0)
+    assert job.upload is upload
+    lease = engine.lease(job.id, now=1.0)
+    assert lease is not None
+    assert (lease.job, lease.attempt) == (job, 1)
+    written = StoredFile("result", "audio/flac", 5)
+    engine.ack(job.id, attempt=1, success=Success(b"null", written), now=2.0)
+    assert job.file is written
+
+
+# -- the bounds, to the byte
+
+
+def test_arguments_and_results_may_fill_the_map_to_the_last_byte() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    job = driver.submit(args=b"x" * 100)
+    with pytest.raises(StatusesFull):
+        driver.submit(args=b"x")
+    driver.ack(job, driver.lease(job), Success(b"r" * 100))
+    assert job.state is JobState.SUCCEEDED
+    driver.submit(args=b"")
+    assert driver.engine.get(job.id) is job, "nothing had to go for no bytes"
+
+
+def test_a_result_takes_the_place_of_its_arguments_before_it_drives_others_out() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=100, jobs_max=2))
+    old, new = driver.submit(), driver.submit(args=b"x" * 60)
+    driver.ack(old, driver.lease(old), Success(b"r" * 40))
+    driver.ack(new, driver.lease(new), Success(b"r" * 60))
+    assert driver.engine.get(old.id) is old
+    assert driver.engine.statuses.bytes_used == 100
+
+
+# -- what refusals say
+
+
+def test_every_refusal_says_what_and_where() -> None:
+    driver = Driver(capacity=1)
+    job = driver.submit()
+    with pytest.raises(QueueFull, match="queue 'default' holds 1 live jobs"):
+        driver.submit()
+    with pytest.raises(WrongState) as error:
+        driver.engine.delete(job.id)
+    assert error.value.state == "queued"
+    with pytest.raises(StaleLease, match=f"attempt 7 of job {job.id}"):
+        driver.ack(job, 7)
+    with pytest.raises(JobNotFound, match="'nope'"):
+        driver.engine.get("nope")
+    with pytest.raises(StatusesFull, match="status map is full of live jobs"):
+        Driver(bounds=StatusBounds(bytes_max=1)).submit(args=b"xx")
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining, match="admits no more jobs"):
+        driver.submit()

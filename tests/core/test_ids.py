@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.ids import ALPHABET, ID_LENGTH, RUNS, IdIssuer, Origin, _check
+from jobqueue.core.ids import ALPHABET, ID_LENGTH, RUNS, IdIssuer, Origin, _check, _number
 
 SECRET = b"0123456789abcdef"
 
@@ -25,6 +25,12 @@ def test_ids_never_repeat_and_sort_in_the_order_of_issue() -> None:
     ids = issuer()
     issued = [ids.issue() for _ in range(10_000)]
     assert issued == sorted(set(issued))
+
+
+def test_no_number_of_the_sequence_is_left_out() -> None:
+    ids = issuer()
+    numbers = [_number(ids.issue()[3:10]) for _ in range(200)]
+    assert numbers == list(range(numbers[0], numbers[0] + 200))
 
 
 def test_an_issued_id_is_recognised_without_being_remembered() -> None:

@@ -53,6 +53,18 @@ def test_a_shelf_with_few_records_left_gives_its_room_back() -> None:
     assert left.__sizeof__() < shelf.__sizeof__() / 4
 
 
+def test_a_shelf_is_copied_once_on_its_way_to_empty() -> None:
+    driver = driver_of(2 * SHELF_SIZE)
+    jobs = [driver.done() for _ in range(1000)]
+    copies = {id(driver.engine.statuses._shelves[jobs[0].id[:8]])}
+    held = [driver.engine.statuses._shelves[jobs[0].id[:8]]]  # kept, so that no id is used again
+    for job in jobs[:-1]:
+        driver.engine.delete(job.id)
+        held.append(driver.engine.statuses._shelves[jobs[0].id[:8]])
+        copies.add(id(held[-1]))
+    assert len(copies) == 2
+
+
 def test_empty_shelves_and_drawers_are_taken_away() -> None:
     driver = driver_of(100, ttl_s=1)
     for _ in range(50):
