@@ -6,6 +6,7 @@ import sys
 from typing import IO
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -64,8 +65,9 @@ class Screen:
 
 
 def _picture(title: str, figures: dict[str, str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in figures:
-        table.add_column(name, justify="right")
-    table.add_row(*figures.values())
+    table = Table(title=title, title_justify="left", show_header=False, box=box.ROUNDED)
+    table.add_column(style="dim")
+    table.add_column(justify="right", min_width=14)
+    for row in figures.items():
+        table.add_row(*row)
     return table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from clients.fleet import Fleet, random_of, start_offset_s, submission_of
+from clients.fleet import LAST_LOOK_S, Fleet, random_of, start_offset_s, submission_of
 from clients.options import Options
 from clients.report import Report, report_of
 from clients.tally import Tally
@@ -223,6 +223,27 @@ async def test_what_was_accepted_by_a_server_that_has_gone_is_counted_by_its_las
     assert report.unreadable["up"] == 0
     assert report.unreadable["gone"] > 0
     assert report.errors == 0
+
+
+async def test_a_submission_that_a_server_takes_along_when_it_goes_is_of_unknown_fate_but_no_error(stub: Stub) -> None:
+    stub.submissions.append("hang")
+    course = asyncio.create_task(sail(stub, jobs=1, duration_s=1.0))
+    await stub.submitted(1)
+    await stub.go_away()
+
+    report = await course
+
+    assert report.unknown_fate == 1
+    assert report.errors == 0
+
+
+async def test_a_job_is_looked_at_before_the_patience_ends_even_if_the_server_asked_for_more(stub: Stub) -> None:
+    stub.poll_after_s = 60
+
+    report = await sail(stub, grace_s=LAST_LOOK_S + 0.2)
+
+    assert report.ended == report.accepted == 3
+    assert report.elapsed_s < LAST_LOOK_S
 
 
 async def test_a_server_that_never_was_there_ends_the_fleet_with_exit_code_1(

@@ -119,10 +119,11 @@ async def test_a_second_signal_ends_it_now(stub: Stub, tmp_path: Path) -> None:
 
 
 async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None:
+    stub.ends_as = None
     async with fleet(stub, "--duration-s", "60") as process:
         await stub.submitted(12)
         process.kill()
-        await process.communicate()  # until every holder of its output is gone
+        await asyncio.wait_for(process.communicate(), 5)  # until every holder of its output is gone
 
     polls = len(stub.polled_at)
     await asyncio.sleep(0.2)

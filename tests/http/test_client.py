@@ -232,7 +232,10 @@ async def test_a_full_queue_refuses_with_the_time_to_come_back(
 
 
 class Script:
-    """Gives its answers in turn, one a request; None breaks the connection then, and b"" says nothing."""
+    """Gives its answers in turn, one a request, and closes where an answer says so.
+
+    None breaks the connection instead, and b"" says nothing.
+    """
 
     def __init__(self, *answers: bytes | None) -> None:
         self.answers = list(answers)
@@ -265,6 +268,8 @@ class Script:
                 if answer is None:
                     break
                 writer.write(answer)
+                if b"Connection: close" in answer:
+                    break
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
@@ -389,6 +394,23 @@ async def test_an_upload_that_is_refused_before_its_end_still_gets_its_reason(
         with pytest.raises(ErrorAnswer) as raised:
             await call("submit", "sizes", files={"large": path})
     assert raised.value.status == 413
+
+
+async def test_an_answer_that_comes_before_the_upload_is_over_is_read(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.write_bytes(b"\x00" * 50_000_000)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(refusal("spool-full", 3).replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with calling(kind, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as call:
+        with pytest.raises(errors.SpoolFull):
+            await call("submit", "t", files={"large": path})
+    server.close()
 
 
 async def test_a_file_that_shrinks_while_it_is_sent_is_told(kind: str, tmp_path: Path, serving: Serving) -> None:

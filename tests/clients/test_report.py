@@ -1,0 +1,108 @@
+"""The figures of a fleet: they add up, over processes too, and say what they are."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from clients.options import Options
+from clients.report import Report, render, report_of
+from clients.tally import Tally
+
+
+def tally() -> Tally:
+    seen = Tally()
+    counts = seen.counts
+    counts.clients, counts.created, counts.accepted, counts.ended, counts.answers = 2, 7, 5, 4, 20
+    counts.given_up, counts.unknown_fate, counts.refused = 1, 1, 3
+    seen.ended_by_state.update(succeeded=3, cancelled=1)
+    seen.ended_by_error.update(shutdown=1)
+    seen.shutdown.update(running=1)
+    seen.unseen.update(queued=1)
+    seen.error("submission: connection dropped")
+    for millis in range(1, 101):
+        seen.time("status 200", millis / 1000)
+        seen.time("status 202", millis / 100)
+    seen.time("submit 202", 0.25)
+    seen.time("submit 503", 0.75)
+    return seen
+
+
+def report(seen: Tally, **changes: Any) -> Report:
+    return report_of(Options(), seen, elapsed_s=2.0, cpu_s=0.5, **changes)
+
+
+def test_a_report_has_the_sums_and_the_split() -> None:
+    figures = report(tally())
+
+    assert figures.created == figures.accepted + figures.given_up + figures.unknown_fate + figures.invalid
+    assert figures.accepted == figures.ended + figures.unseen
+    assert sum(figures.lost.values()) == figures.unseen + figures.shutdown
+    assert figures.lost == {"delayed": 0, "queued": 1, "running": 1}
+    assert (figures.jobs_per_s, figures.requests_per_s, figures.cpu_share) == (2.0, 10.0, 0.25)
+    assert figures.submissions_by_status == {"202": 1, "503": 1}
+    assert figures.statuses_by_status == {"200": 100, "202": 100}
+
+
+def test_latencies_are_in_milliseconds_to_three_digits() -> None:
+    latency_ms = report(tally()).latency_ms
+
+    over = latency_ms["status 200"]
+    assert [over.p50, over.p95, over.p99, over.max] == pytest.approx([50, 95, 99, 100], rel=1e-3)
+    assert latency_ms["status"].count == 200
+    assert latency_ms["status"].max == pytest.approx(1000, rel=1e-3)
+    assert latency_ms["submit"].count == 2
+
+
+def test_tallies_of_several_processes_add_up() -> None:
+    total = Tally()
+    for _ in range(3):
+        total.add(pickle.loads(pickle.dumps(tally().dump())))
+
+    figures = report(total)
+
+    assert (figures.accepted, figures.unseen, figures.refused, figures.shutdown) == (15, 3, 9, 3)
+    assert figures.latency_ms["status 200"].count == 300
+    assert figures.latency_ms["status 200"].p50 == pytest.approx(50, rel=1e-2)
+
+
+@pytest.mark.parametrize("name", ["created", "accepted"])
+def test_figures_that_do_not_add_up_are_noticed(name: str) -> None:
+    seen = tally()
+    seen.check()
+    setattr(seen.counts, name, getattr(seen.counts, name) + 1)
+    with pytest.raises(AssertionError, match="accounted for"):
+        seen.check()
+
+
+def test_the_exit_code_is_0_only_if_every_accepted_job_was_seen_to_end() -> None:
+    good = Tally()
+    good.counts.answers = 1
+
+    assert report(good).exit_code == 0
+    assert report(good, processes_died=1).exit_code == 1
+    assert report(tally()).exit_code == 1
+    assert report(Tally()).exit_code == 1  # nobody ever answered
+
+
+def test_the_table_holds_what_a_reader_looks_for() -> None:
+    file = io.StringIO()
+    Console(width=120, file=file).print(render(report(tally())))
+    text = " ".join(file.getvalue().split())
+
+    for part in (
+        "7 created by 500 clients in 2.0 s",
+        "4 seen to end: 3 succeeded, 1 cancelled; by error: 1 shutdown",
+        "1 accepted but never seen to end",
+        "3 refusals of a submission: 1 503",
+        "1 errors: 1 submission: connection dropped",
+        "1 of unknown fate",
+        "submission 2 250.",
+        "lost by their last state: 1 queued, 1 running.",
+    ):
+        assert part in text
+    assert "turned away for good" not in text  # of which there were none
