@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from jobqueue import errors
 from jobqueue.log import EventLogger, event_logger
@@ -93,7 +94,8 @@ class Row(NamedTuple):
 
 TABLE: dict[type[BaseException], Row] = {
     MalformedRequest: Row("malformed-request", "The request is malformed", 400),
-    web.RequestPayloadError: Row("malformed-request", "The request is malformed", 400),
+    # What aiohttp says of a body that breaks, in a host application that runs without its C parser.
+    HttpProcessingError: Row("malformed-request", "The request is malformed", 400),
     MalformedJson: Row("malformed-json", "The body is not acceptable JSON", 400),
     PathNotFound: Row("not-found", "There is nothing here", 404),
     errors.JobNotFound: Row("job-not-found", "There is no such job", 404),
@@ -133,9 +135,14 @@ class Problem(msgspec.Struct, frozen=True):
         return orjson.dumps(self.members)
 
 
+def row_of(error: BaseException) -> Row:
+    """Look up an exception in the table; INTERNAL if neither it nor what it derives from is there."""
+    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
+
+
 def problem_of(error: BaseException) -> Problem:
-    """Look up what an exception answers; one that the table doesn't know is a 500 that tells nothing."""
-    row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
+    """Make the answer to an exception; one that the table doesn't know is a 500 that tells nothing."""
+    row = row_of(error)
     detail = "an unexpected error; the server's log has it" if row is INTERNAL else str(error)
     members: dict[str, Any] = {"type": f"/problems/{row.slug}", "title": row.title, "status": row.status}
     headers: dict[str, str] = {}

@@ -97,7 +97,7 @@ class JobServer(web.Server):
         self.limits = limits
         self.connections_max = connections_max
         self.open = 0
-        self.farewells = 0
+        self.farewells: set[Farewell] = set()
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None
 
@@ -135,6 +135,8 @@ class JobServer(web.Server):
             await asyncio.wait([self._all_closed], timeout=within_s / 2)
         for connection in self.connections:
             cast("Connection", connection).abort()
+        for farewell in self.farewells:
+            farewell.abort()
 
 
 class Connection(web.RequestHandler):
@@ -298,19 +300,22 @@ class Farewell(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        wire = cast("asyncio.Transport", transport)
+        self._wire = wire = cast("asyncio.Transport", transport)
         wire.set_protocol(self)
-        self._server.farewells += 1
         log.sampled("http.too_many_connections", every_s=10.0, open=self._server.open)
-        if self._server.farewells > FAREWELLS_MAX:
+        if len(self._server.farewells) >= FAREWELLS_MAX:
             wire.abort()
             return
+        self._server.farewells.add(self)
         wire.write(_REFUSED)
         wire.write_eof()
         self._timer = asyncio.get_running_loop().call_later(LINGER_S, wire.abort)
 
+    def abort(self) -> None:
+        self._wire.abort()
+
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._server.farewells -= 1
+        self._server.farewells.discard(self)
         if self._timer is not None:
             self._timer.cancel()
 

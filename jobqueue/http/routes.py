@@ -22,11 +22,13 @@ from jobqueue.http import uploads, wire
 from jobqueue.http.limits import Bodies, BodyKind, answer_expectation, check_head
 from jobqueue.http.problems import (
     CACHE_CONTROL,
+    INTERNAL,
     SERVER,
     MalformedRequest,
     QueueNotFound,
     error_of,
     response_to,
+    row_of,
 )
 from jobqueue.log import event_logger
 
@@ -290,7 +292,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         error = raised
     if request.transport is None or request.transport.is_closing():
         return _unheard(request)
-    if not isinstance(error, (JobQueueError, web.RequestPayloadError)):
+    if row_of(error) is INTERNAL:
         log.error("http.failed", exc=error, method=request.method, path=request.path)
     if request.writer.output_size > 0:  # the answer had begun: only a broken connection can still tell that it is none
         request.transport.abort()

@@ -70,7 +70,7 @@ class Serving:
         settings = self.queue.settings
         self.server = JobServer(api(self.queue), settings.limits, connections_max=settings.server.connections_max)
         loop = asyncio.get_running_loop()
-        self.listener = await loop.create_server(self.server, "127.0.0.1", 0)
+        self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)
         self.port = self.listener.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
-from aiohttp import web
+from aiohttp import web, web_protocol
+from aiohttp.http_parser import HttpRequestParserPy
 
 import jobqueue.http
 from jobqueue.app import JobQueue
@@ -24,7 +25,7 @@ async def host(tmp_path: Path) -> AsyncIterator[str]:
     queue = JobQueue(
         Settings(
             server=ServerSettings(drain_s=1.0),
-            limits=LimitsSettings(body_bytes=1000),
+            limits=LimitsSettings(body_bytes=1000, body_s=0.2),
             spool=SpoolSettings(dir=str(tmp_path)),
         )
     )
@@ -78,3 +79,25 @@ async def test_refusals_below_the_prefix_are_problems_and_the_rest_is_the_hosts(
             assert await response.text() == "the host's own"
         async with http.get("/nope") as response:
             assert response.content_type == "text/plain"
+
+
+@pytest.fixture
+def without_c_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host may run without aiohttp's C parser; then broken bodies reach us in another way."""
+    monkeypatch.setattr(web_protocol, "HttpRequestParser", HttpRequestParserPy)
+
+
+@pytest.mark.usefixtures("without_c_parser")
+async def test_a_broken_body_is_refused_however_the_host_parses(host: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(host.rpartition(":")[2]))
+    try:
+        head = "POST /background/v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        await asyncio.sleep(0.05)  # until then aiohttp itself answers, before we hear of the request
+        writer.write(b"nonsense\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"/problems/malformed-request" in answer
+    finally:
+        writer.close()
+        await writer.wait_closed()
