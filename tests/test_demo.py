@@ -30,12 +30,14 @@ async def test_echo_returns_its_arguments() -> None:
 
 @virtual_time
 async def test_sleep_takes_as_long_as_it_is_told() -> None:
-    loop = asyncio.get_running_loop()
     async with queue:
-        began = loop.time()
-        result = await (await queue.submit("sleep", {"min_s": 5, "max_s": 10})).result()
-        assert 5 <= result["slept_s"] <= 10
-        assert loop.time() - began == pytest.approx(result["slept_s"], abs=0.01)
+        job = await queue.submit("sleep", {"min_s": 5, "max_s": 10})
+        slept_s = (await job.result())["slept_s"]
+        record = await job.status()
+    assert 5 <= slept_s <= 10
+    assert record.started_at is not None
+    assert record.finished_at is not None
+    assert record.finished_at - record.started_at == pytest.approx(slept_s, abs=0.01)
     assert await outcome("sleep", {"min_s": 3}) == {"slept_s": 3.0}
 
 
