@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -34,6 +36,19 @@ async def block(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         pass
+
+
+@queue.handler
+async def hog(seconds: float) -> int:
+    """Takes every file descriptor that is left, for a while."""
+    taken: list[int] = []
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(os.open("/dev/null", os.O_RDONLY))
+    await asyncio.sleep(seconds)
+    for fd in taken:
+        os.close(fd)
+    return len(taken)
 
 
 @queue.handler(run_in="process")

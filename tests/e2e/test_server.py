@@ -268,3 +268,32 @@ async def test_open_files_are_raised_and_too_few_are_told(tmp_path: Path) -> Non
     finally:
         process.kill()
         await server.exit_code()
+
+
+async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected(tmp_path: Path) -> None:
+    async with running(tmp_path, server={"drain_s": 0.0, "linger_s": 0.0}) as server:
+        url = await server.url()
+        port = int(url.rpartition(":")[2])
+        psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE, (256, 256))
+        one = aiohttp.TCPConnector(limit=1)
+        async with aiohttp.ClientSession(url, connector=one) as http, aiohttp.ClientSession(url) as other:
+            async with other.get("/readyz"):
+                pass
+            job = await submit(http, "hog", seconds=1.5)
+            while await state_of(http, job) != "running":
+                await asyncio.sleep(0.01)
+            process = psutil.Process(server.process.pid)
+            cpu_before, began = sum(process.cpu_times()[:2]), time.monotonic()
+            turned_away = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            form = aiohttp.FormData({"job": '{"type":"echo"}'})
+            form.add_field("file", b"x", filename="f")
+            async with other.post("/v1/jobs", data=form) as response:
+                # Turning connections away sets a descriptor free now and then, which the file may get.
+                assert response.status in (202, 503)
+            while await state_of(http, job) == "running":
+                await asyncio.sleep(0.1)
+            assert sum(process.cpu_times()[:2]) - cpu_before < 0.5 * (time.monotonic() - began)
+            for _, writer in turned_away:
+                writer.close()
+        async with aiohttp.ClientSession(url) as http:
+            await submit(http, "echo")
