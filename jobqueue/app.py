@@ -341,7 +341,7 @@ class _Parts:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         loop = asyncio.get_running_loop()
         secret = os.urandom(32)
-        lanes = {"thread": settings.runtime.threads, "process": settings.runtime.processes or os.cpu_count() or 1}
+        lanes = {"thread": settings.runtime.threads, "process": settings.runtime.process_count}
         engine = Engine(
             queues={name: queue.capacity for name, queue in settings.queues.items()},
             ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),

@@ -27,6 +27,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
 import psutil
 import uvloop
 
@@ -141,7 +142,7 @@ class _Process:
         listener.close()
         await server.close(CLOSE_S)
         await self._queue.stop()
-        log.info("server.stopped")
+        log.info("server.stopped", **msgspec.structs.asdict(self._watch.health()))
 
     def _end_by_force(self) -> None:
         """End a process that could not stop in time, because something blocks its loop."""

@@ -162,7 +162,7 @@ def job_document(job: Job, queue: JobQueue) -> bytes:
     members = _job_members(job, queue)
     try:
         return orjson.dumps(members)
-    except TypeError:  # a handler's note or message has lone surrogates, which UTF-8 can't carry
+    except TypeError:  # submitted in this process, by a group with lone surrogates, which UTF-8 can't carry
         return orjson.dumps(_printable(members))
 
 
