@@ -83,7 +83,9 @@ async def submit(http: aiohttp.ClientSession, type: str, **args: object) -> str:
 
 
 async def state_of(http: aiohttp.ClientSession, job_id: str) -> str:
-    async with http.head(f"/v1/jobs/{job_id}") as response:
+    # Not HEAD: aiohttp's client takes an answer without a length for one that ends with its connection.
+    async with http.get(f"/v1/jobs/{job_id}") as response:
+        await response.read()
         return response.headers["Job-State"]
 
 
@@ -277,8 +279,8 @@ async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected
         psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE, (256, 256))
         one = aiohttp.TCPConnector(limit=1)
         async with aiohttp.ClientSession(url, connector=one) as http, aiohttp.ClientSession(url) as other:
-            async with other.get("/readyz"):
-                pass
+            async with other.get("/readyz") as response:
+                await response.read()
             job = await submit(http, "hog", seconds=1.5)
             while await state_of(http, job) != "running":
                 await asyncio.sleep(0.01)
@@ -288,8 +290,7 @@ async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected
             form = aiohttp.FormData({"job": '{"type":"echo"}'})
             form.add_field("file", b"x", filename="f")
             async with other.post("/v1/jobs", data=form) as response:
-                # Turning connections away sets a descriptor free now and then, which the file may get.
-                assert response.status in (202, 503)
+                assert (response.status, (await response.json())["type"]) == (503, "/problems/spool-full")
             while await state_of(http, job) == "running":
                 await asyncio.sleep(0.1)
             assert sum(process.cpu_times()[:2]) - cpu_before < 0.5 * (time.monotonic() - began)
