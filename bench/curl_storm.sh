@@ -17,7 +17,7 @@ n=0
 while [ "$n" -lt "$count" ]; do
     n=$((n + 1))
     curl -s -o "$folder/answer" -w '%{http_code}\n' "$url/v1/jobs" \
-        -F 'job={"type":"transcode","args":{"rate":16000,"channels":1}}' -F "audio=@$file" >> "$folder/codes" || echo 000 >> "$folder/codes"
+        -F 'job={"type":"transcode","args":{"rate":16000,"channels":1}}' -F "audio=@$file" >> "$folder/codes" || true
     case $(tail -n 1 "$folder/codes") in
         202) echo "$(sed 's/.*"id":"\([^"]*\)".*/\1/' "$folder/answer")" >> "$folder/ids" ;;
         503) grep -o '"type":"[^"]*"' "$folder/answer" >> "$folder/reasons" || echo none >> "$folder/reasons" ;;
@@ -34,7 +34,7 @@ ended=0
 while read -r id; do
     tries=0
     while [ "$tries" -lt 600 ]; do
-        code=$(curl -s -I -o "$folder/head" -w '%{http_code}' "$url/v1/jobs/$id" || echo 000)
+        code=$(curl -s -I -o "$folder/head" -w '%{http_code}' "$url/v1/jobs/$id" || true)
         [ "$code" = 202 ] || break
         tries=$((tries + 1))
         sleep 1

@@ -17,13 +17,14 @@ import orjson
 
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.config import Settings
+from jobqueue.context import printable
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobState, StoredFile, Upload
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import InvalidField, InvalidSubmission, JobFailed
-from jobqueue.handlers import Registry, RunIn, Submission, field_of, register
+from jobqueue.handlers import Registry, RunIn, Submission, encode_strictly, field_of, register
 from jobqueue.log import event_logger
 from jobqueue.runtime.executor import Executor
 from jobqueue.runtime.processes import ProcessPool
@@ -165,7 +166,11 @@ class JobQueue:
     # -- life
 
     def configure(self, settings: Settings) -> None:
-        """Replace the settings. Raises RuntimeError once the queue runs."""
+        """Replace the settings; `jobqueue serve` does, with those of its file, environment and flags.
+
+        Raises:
+            RuntimeError: The queue runs already.
+        """
         if self._parts is not None:
             raise RuntimeError("the settings of a running queue can't be replaced")
         self.settings = settings
@@ -295,9 +300,11 @@ class JobQueue:
             submission = msgspec.convert(fields, Submission)
         except msgspec.ValidationError as fault:
             raise InvalidSubmission(field_of(fault)) from None
+        if group is not None and printable(group) != group:
+            raise InvalidSubmission(InvalidField(pointer="/group", detail="has lone surrogates, which UTF-8 can't say"))
         try:
-            submission.args = msgspec.Raw(orjson.dumps(args if args is not None else {}, default=msgspec.to_builtins))
-        except TypeError as fault:
+            submission.args = msgspec.Raw(encode_strictly(args if args is not None else {}))
+        except ValueError as fault:
             raise InvalidSubmission(InvalidField(pointer="/args", detail=str(fault))) from None
         return JobHandle((await self.accept(submission)).id, self.backend)
 

@@ -18,7 +18,7 @@ import msgspec.inspect
 import orjson
 
 from jobqueue.context import JobContext, printable
-from jobqueue.core.job import ErrorCode, Failure, JobSpec
+from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, Reject, Retry, UnknownType
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ RunIn = Literal["loop", "thread", "process"]
 
 ATTEMPTS_MAX = 100
 DAYS_30_S = 30 * 24 * 3600
-MESSAGE_LENGTH_MAX = 1000
 TRACE_LENGTH_MAX = 10_000
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 
@@ -130,15 +129,15 @@ class Handler:
         fields = {field.name: field for field in msgspec.structs.fields(self._arguments)}
         for name, value in values.items():
             if name in fields:
-                yield from _fault_of(value, fields[name].type, f"/args/{_escape(name)}")
+                yield from _fault_of(value, fields[name].type, f"/args/{escape(name)}")
             elif not self._takes_more:
                 known = ", ".join(fields) or "none"
                 yield InvalidField(
-                    pointer=f"/args/{_escape(name)}", detail=f"unknown argument; {self.name!r} takes: {known}"
+                    pointer=f"/args/{escape(name)}", detail=f"unknown argument; {self.name!r} takes: {known}"
                 )
         for name, field in fields.items():
             if field.required and name not in values:
-                yield InvalidField(pointer=f"/args/{_escape(name)}", detail="missing; this argument is required")
+                yield InvalidField(pointer=f"/args/{escape(name)}", detail="missing; this argument is required")
 
 
 class Registry:
@@ -228,14 +227,27 @@ def encode_result(value: Any, *, bytes_max: int) -> bytes:
         ResultTooLarge: It can, in more than `bytes_max` bytes.
     """
     try:
+        encoded = encode_strictly(value)
+    except ValueError as error:
+        raise BadResult(f"the handler returned what JSON can't say: {error}") from error
+    if len(encoded) > bytes_max:
+        raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and a result may have {bytes_max}")
+    return encoded
+
+
+def encode_strictly(value: Any) -> bytes:
+    """Turn a value into JSON bytes, without changing what it says.
+
+    Raises:
+        ValueError: JSON can't say it.
+    """
+    try:
         encoded = orjson.dumps(value, default=_plain)
         if b"null" in encoded:
             # orjson writes NaN as null; only a stricter writer tells that from None.
             json.dumps(value, default=_plain_or_text, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadResult(f"the handler returned what JSON can't say: {error}") from error
-    if len(encoded) > bytes_max:
-        raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and a result may have {bytes_max}")
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
     return encoded
 
 
@@ -393,8 +405,9 @@ def field_of(fault: msgspec.ValidationError, base: str = "") -> InvalidField:
 @functools.lru_cache(maxsize=256)
 def _pointer_of(path: str) -> str:
     steps = path.removeprefix("$").replace("[...]", ".*").replace("[", ".").replace("]", "")
-    return "".join(f"/{_escape(step)}" for step in steps.split(".") if step)
+    return "".join(f"/{escape(step)}" for step in steps.split(".") if step)
 
 
-def _escape(step: str) -> str:
+def escape(step: str) -> str:
+    """Escape one step of a JSON pointer (RFC 6901, section 3)."""
     return step.replace("~", "~0").replace("/", "~1")

@@ -37,7 +37,19 @@ from jobqueue.core.events import (
 )
 from jobqueue.core.gate import Gate
 from jobqueue.core.ids import IdIssuer, Origin
-from jobqueue.core.job import LIVE, ErrorCode, Failure, Job, JobError, JobId, JobState, Lease, StopReason
+from jobqueue.core.job import (
+    LIVE,
+    MESSAGE_LENGTH_MAX,
+    TERMINAL,
+    ErrorCode,
+    Failure,
+    Job,
+    JobError,
+    JobId,
+    JobState,
+    Lease,
+    StopReason,
+)
 from jobqueue.core.statuses import StatusBounds, StatusMap
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
 
@@ -49,7 +61,6 @@ if TYPE_CHECKING:
 
 LEASE_GRACE_S = 1.0
 RETRY_AFTER_S = 1.0
-MESSAGE_LENGTH_MAX = 1000
 TICK_WORK_MAX = 1000
 
 
@@ -64,7 +75,7 @@ class QueueLedger:
         self.counts = {JobState.DELAYED: 0, JobState.QUEUED: 0, JobState.RUNNING: 0}
         self.submitted_total = 0
         self.refused_total = 0
-        self.ended_total = dict.fromkeys((s for s in JobState if s not in self.counts), 0)
+        self.ended_total = dict.fromkeys(TERMINAL, 0)
         # Queued jobs in the order in which they became so; the first is the oldest.
         self.waiting: dict[JobId, float] = {}
 
@@ -273,7 +284,7 @@ class Engine:
             if job_id is None:
                 break
             self._meet_deadline(self._held(job_id), now)
-        gone = self.statuses.pop_expired(now, limit=TICK_WORK_MAX)
+        gone = self.statuses.evict_due(now, limit=TICK_WORK_MAX)
         if gone:
             self._evicted += len(gone)
             self._facts.append(Evicted(tuple(gone)))
@@ -281,7 +292,7 @@ class Engine:
 
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
-        due = [at for at in (self._deadlines.next_at(), self.statuses.next_expiry_at()) if at is not None]
+        due = [at for at in (self._deadlines.next_at(), self.statuses.next_eviction_at()) if at is not None]
         return min(due, default=None)
 
     def stop_admitting(self) -> None:
@@ -318,7 +329,7 @@ class Engine:
 
     def _admit(self, ledger: QueueLedger, size_bytes: int) -> None:
         if not self._admitting:
-            raise Draining("the server is about to stop and admits no more jobs", retry_after_s=RETRY_AFTER_S)
+            raise Draining
         if ledger.live >= ledger.capacity:
             detail = f"queue {ledger.name!r} holds {ledger.capacity} live jobs, as many as it may"
             raise QueueFull(detail, retry_after_s=RETRY_AFTER_S)

@@ -20,6 +20,9 @@ import msgspec
 
 JobId = NewType("JobId", str)
 
+MESSAGE_LENGTH_MAX = 1000
+"""How long an error's message may be."""
+
 
 class JobState(StrEnum):
     DELAYED = "delayed"

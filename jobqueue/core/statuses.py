@@ -126,11 +126,11 @@ class StatusMap:
             self._due.discard(drawer)
         self._forget(job)
 
-    def next_expiry_at(self) -> float | None:
+    def next_eviction_at(self) -> float | None:
         """Return when the next TTL is over."""
         return self._due.next_at()
 
-    def pop_expired(self, now: float, *, limit: int) -> list[Job]:
+    def evict_due(self, now: float, *, limit: int) -> list[Job]:
         """Forget and return up to about `limit` records whose TTL is over."""
         gone: list[Job] = []
         while len(gone) < limit:

@@ -78,7 +78,7 @@ class UnknownTransferCoding(errors.JobQueueError):
     """The body is framed in a way that this server doesn't know."""
 
 
-class TooManyConnections(errors.JobQueueError):
+class TooManyConnections(errors.Refused):
     """As many connections are open as may be."""
 
 
@@ -109,7 +109,6 @@ TABLE: dict[type[BaseException], Row] = {
     UnknownExpectation: Row("unknown-expectation", "The expectation can't be met", 417),
     errors.UnknownType: Row("unknown-type", "No handler has this type", 422),
     errors.InvalidSubmission: Row("invalid-submission", "The submission is not valid", 422),
-    errors.RateLimited: Row("rate-limited", "The quota is used up", 429),
     HeadTooLarge: Row("head-too-large", "The request's head is too large", 431),
     UnknownTransferCoding: Row("unknown-transfer-coding", "The transfer coding is not supported", 501),
     errors.QueueFull: Row("queue-full", "The queue is full", 503),

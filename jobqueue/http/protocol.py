@@ -54,7 +54,7 @@ LINGER_S = 1.0
 FAREWELLS_MAX = 256
 """How many connections over the limit may linger at once; further ones are cut without a word."""
 
-_REFUSED = raw_answer(TooManyConnections("as many connections are open as may be; try again later"))
+_REFUSED = raw_answer(TooManyConnections("as many connections are open as may be", retry_after_s=1.0))
 
 log = event_logger(__name__)
 

@@ -47,7 +47,6 @@ WHOLE_BYTES_MAX = 256 * 1024
 """A list with more bytes of results than this is sent document by document, so that none of it waits in memory."""
 
 CHUNK_BYTES = 256 * 1024
-DRAIN_RETRY_AFTER_S = 5.0
 
 _LIST_PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
 _CURSOR = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
@@ -109,7 +108,7 @@ class Api:
     def _check_submission(self, request: web.Request) -> BodyKind:
         """Refuse what can be refused before the body is read."""
         if self._queue.draining:
-            raise Draining("the server is about to stop and admits no more jobs", retry_after_s=DRAIN_RETRY_AFTER_S)
+            raise Draining
         kind = check_head(request, self._queue.settings.limits)
         if kind is BodyKind.MULTIPART:
             self._queue.spool.check_room(request.content_length or 0)
@@ -173,7 +172,7 @@ class Api:
     def _job_headers(self, job: Job) -> dict[str, str]:
         headers = {**_JSON, "Job-State": job.state, "ETag": wire.etag(job)}
         if job.live:
-            headers["Retry-After"] = str(wire.poll_after_s(job))
+            headers["Retry-After"] = str(wire.POLL_AFTER_S)
         return headers
 
     def _job_response(self, job: Job, headers: dict[str, str]) -> web.Response:
@@ -277,7 +276,7 @@ class Api:
     async def readyz(self, request: web.Request) -> web.Response:
         """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not."""
         if self._queue.draining:
-            raise Draining("the server is about to stop", retry_after_s=DRAIN_RETRY_AFTER_S)
+            raise Draining
         return web.Response(body=b'{"status":"ready"}', headers=_JSON)
 
 

@@ -19,7 +19,7 @@ import msgspec
 import orjson
 
 from jobqueue.errors import InvalidField, InvalidSubmission, JobQueueError
-from jobqueue.handlers import Submission, field_of
+from jobqueue.handlers import Submission, escape, field_of
 from jobqueue.http.problems import MalformedJson, problem_of
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ def _field_faults(document: dict[str, Any]) -> Iterator[InvalidField]:
     for name, value in document.items():
         field = fields.get(name)
         if field is None:
-            pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-            yield InvalidField(pointer=pointer, detail=f"unknown field; known: {', '.join(fields)}")
+            yield InvalidField(pointer=f"/{escape(name)}", detail=f"unknown field; known: {', '.join(fields)}")
         elif field.type is not msgspec.Raw:
             try:
                 msgspec.convert(value, field.type)
@@ -159,16 +158,8 @@ def _field_faults(document: dict[str, Any]) -> Iterator[InvalidField]:
 
 def job_document(job: Job, queue: JobQueue) -> bytes:
     """Return a job's document; its result stands in it as the bytes that it is."""
-    members = _job_members(job, queue)
-    try:
-        return orjson.dumps(members)
-    except TypeError:  # submitted in this process, by a group with lone surrogates, which UTF-8 can't carry
-        return orjson.dumps(_printable(members))
-
-
-def _job_members(job: Job, queue: JobQueue) -> dict[str, Any]:
     spec, progress, error = job.spec, job.progress, job.error
-    return {
+    members = {
         "id": job.id,
         "type": spec.type,
         "queue": spec.queue,
@@ -184,17 +175,11 @@ def _job_members(job: Job, queue: JobQueue) -> dict[str, Any]:
         "progress": None if progress is None else {"fraction": progress.fraction, "note": progress.note},
         "position": None,
         "eta_s": None,
-        "poll_after_ms": poll_after_s(job) * 1000 if job.live else None,
+        "poll_after_ms": POLL_AFTER_S * 1000 if job.live else None,
         "result": None if job.result is None else orjson.Fragment(job.result),
         "error": None if error is None else {"code": error.code, "message": error.message},
     }
-
-
-def _printable(value: Any) -> Any:
-    """Replace what UTF-8 can't carry in the texts of a document."""
-    if isinstance(value, dict):
-        return {name: _printable(item) for name, item in value.items()}
-    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
+    return orjson.dumps(members)
 
 
 def missing_document(job_id: str, error: JobQueueError) -> bytes:
@@ -226,11 +211,6 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
             "expired_total": stats.expired_total,
         }
     )
-
-
-def poll_after_s(job: Job) -> int:
-    """Return after how many seconds it is worth looking at a live job again."""
-    return POLL_AFTER_S
 
 
 def etag(job: Job) -> str:

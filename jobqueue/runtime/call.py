@@ -60,12 +60,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def carry_out(self, context: JobContext) -> Success | Failure:
         """Run the handler and judge what it did. Raises nothing, whatever the handler raises."""
         try:
-            value = self.func(context, **self.kwargs) if self.wants_context else self.func(**self.kwargs)
-            result = encode_result(value, bytes_max=self.result_bytes_max)
-            written = context.written_result()
-            return Success(result, None if written is None else StoredFile(*written))
+            return self.success(self.call(context), context)
         except BaseException as error:
             return failure_of(error)
+
+    def call(self, context: JobContext) -> Any:
+        """Call the handler and return what it returns: a value, or an async one's coroutine."""
+        return self.func(context, **self.kwargs) if self.wants_context else self.func(**self.kwargs)
+
+    def success(self, value: Any, context: JobContext) -> Success:
+        """Turn what a handler returned and wrote into its verdict. Raises BadResult, ResultTooLarge."""
+        result = encode_result(value, bytes_max=self.result_bytes_max)
+        written = context.written_result()
+        return Success(result, None if written is None else StoredFile(*written))
 
 
 def check_importable(func: Callable[..., Any]) -> None:

@@ -7,20 +7,19 @@ except a cancellation, which belongs to the worker. Leases and queues are not it
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from jobqueue.context import JobContext
-from jobqueue.core.job import ErrorCode, Failure, Progress, StoredFile, Success
+from jobqueue.core.job import ErrorCode, Failure, Progress
 from jobqueue.errors import StaleLease
-from jobqueue.handlers import encode_result, failure_of
+from jobqueue.handlers import failure_of
 from jobqueue.runtime.call import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from jobqueue.backend.base import Backend
-    from jobqueue.core.job import Job, Lease
+    from jobqueue.core.job import Job, Lease, Success
     from jobqueue.handlers import Handler, Registry
 
 
@@ -56,32 +55,16 @@ class Executor:
         handler = self._registry.get(lease.job.spec.type)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
-            verdict = await self._run_here(handler, lease, reporter)
+            verdict = await self._run_here(self._call(handler, lease), reporter)
         else:
-            call = self._call(handler, lease)
-            verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
+            verdict = await self._pools[handler.run_in].run(self._call(handler, lease), on_progress=reporter.tell)
         await reporter.flush()
         return verdict
 
-    async def _run_here(self, handler: Handler, lease: Lease, reporter: _Reporter) -> Success | Failure:
-        job = lease.job
-        files = job.upload.files if job.upload is not None else {}
-        context = JobContext(
-            job_id=job.id,
-            attempt=lease.attempt,
-            group=job.spec.group,
-            files={name: Path(file.path) for name, file in files.items()},
-            folder=lambda: _made(self._folder_of(job)),
-            on_progress=reporter.tell,
-        )
+    async def _run_here(self, call: Call, reporter: _Reporter) -> Success | Failure:
+        context = call.context(reporter.tell)
         try:
-            kwargs = handler.kwargs(job.args)
-            result = await (handler.func(context, **kwargs) if handler.wants_context else handler.func(**kwargs))
-            written = context.written_result()
-            return Success(
-                encode_result(result, bytes_max=self._result_bytes_max),
-                StoredFile(*written) if written is not None else None,
-            )
+            return call.success(await call.call(context), context)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -133,8 +116,3 @@ class _Reporter:
                 await self._backend.report(self._lease.job.id, self._lease.attempt, progress)
             except StaleLease:
                 return  # the attempt is over for the backend: nobody looks at its progress any more
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder

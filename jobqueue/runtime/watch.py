@@ -1,7 +1,7 @@
 """The watch over this process: who blocks the event loop, how late it runs, what memory and files it holds.
 
 Owns a heartbeat on the loop and one daemon thread that notices when it stays away. The thread
-sleeps until a beat is overdue, so an idle server wakes four times a second and no more. It
+sleeps until a beat is overdue, so an idle server wakes about six times a second. It
 knows neither jobs nor workers: the stack it logs names the handler.
 """
 

@@ -65,16 +65,6 @@ class WorkerPool:
         self._crashes = 0
         self._open = False
 
-    @property
-    def strength(self) -> int:
-        """How many workers there are now; `size`, but for the pause in a crash loop."""
-        return len(self._workers)
-
-    @property
-    def abandoned(self) -> int:
-        """How many handlers were told to stop, didn't, and are running still."""
-        return len(self._abandoned)
-
     def start(self) -> None:
         self._open = True
         for _ in range(self.size):
@@ -154,6 +144,8 @@ class WorkerPool:
             self._abandoned.discard(worker)
             if not task.cancelled():
                 task.exception()  # retrieved: it was its own affair
+            if len(self._workers) + len(self._pauses) < self.size:
+                self._hire()  # its place was left empty, because too many were abandoned
             return
         self._workers.discard(worker)
         crashed = task.cancelled() or task.exception() is not None
@@ -197,7 +189,13 @@ class WorkerPool:
 
     def _abandon(self, worker: _Worker, job_id: JobId) -> None:
         """Give a stuck task's place to a new one."""
-        log.error("worker.stuck", queue=self.queue, job_id=job_id, stack=_stack_of(worker.task))
+        log.error(
+            "worker.stuck",
+            queue=self.queue,
+            job_id=job_id,
+            abandoned=len(self._abandoned) + 1,
+            stack=_stack_of(worker.task),
+        )
         self._release(worker)
         worker.abandoned = True
         self._workers.discard(worker)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue.core.engine import LEASE_GRACE_S, MESSAGE_LENGTH_MAX, TICK_WORK_MAX
+from jobqueue.core.engine import LEASE_GRACE_S, TICK_WORK_MAX
 from jobqueue.core.events import (
     BackedOff,
     Ended,
@@ -15,6 +15,7 @@ from jobqueue.core.events import (
     Withdrawn,
 )
 from jobqueue.core.job import (
+    MESSAGE_LENGTH_MAX,
     MOVES,
     TERMINAL,
     ErrorCode,

@@ -75,7 +75,7 @@ def test_empty_shelves_and_drawers_are_taken_away() -> None:
     assert len(statuses) == 0
     assert not statuses._shelves
     assert not statuses._drawers
-    assert statuses.next_expiry_at() is None
+    assert statuses.next_eviction_at() is None
 
 
 def test_the_bytes_held_are_those_of_live_arguments_and_of_results() -> None:

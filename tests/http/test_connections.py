@@ -84,6 +84,7 @@ async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(star
             answer = Answer(raw)
             assert (answer.status, answer.kind) == (503, "too-many-connections")
             assert answer.headers["connection"] == "close"
+            assert int(answer.headers["retry-after"]) >= 1
             assert serving.server.open == 2
         to_one.write(GET)
         assert (await read_answer(one)).status == 200

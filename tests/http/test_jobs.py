@@ -198,16 +198,6 @@ async def test_a_note_that_utf_8_cannot_carry_does_not_hide_the_job(
         assert (await response.json())["progress"]["note"] == "?"
 
 
-async def test_a_group_from_this_process_that_utf_8_cannot_carry_does_not_hide_the_job(
-    serving: Serving, http: aiohttp.ClientSession
-) -> None:
-    job = await serving.queue.submit("echo", {"value": 1}, group="\ud800")
-    await job.wait()
-    async with http.get(f"/v1/jobs/{job.id}") as response:
-        assert response.status == 200
-        assert "\\ud800" in (await response.json())["group"]
-
-
 async def _surrogate(ctx: JobContext) -> None:
     ctx.progress(1.0, "\ud800")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.serving import CLOSE, Serving, post
+from tests.http.serving import CLOSE, Answer, Serving, post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,3 +201,44 @@ def test_no_body_breaks_the_server(victim: Victim, bodies: list[bytes]) -> None:
 @given(st.lists(st.tuples(st.sampled_from(HEADER_NAMES), st.binary(max_size=30)), min_size=20, max_size=20))
 def test_no_random_header_breaks_the_server(victim: Victim, headers: list[tuple[bytes, bytes]]) -> None:
     victim.survives(*(get(b"/v1/jobs/x", name + b": " + value) for name, value in headers))
+
+
+# -- our own faults
+
+
+async def test_an_unexpected_error_is_a_500_that_tells_nothing_and_a_log_that_tells_all(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(job_id: str) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(serving.queue.backend, "get", fail)
+    answer = Answer(await serving.talk(get(b"/v1/jobs/x")))
+    assert (answer.status, answer.kind) == (500, "internal")
+    assert "secret" not in str(answer.problem)
+    (failed,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert failed.getMessage().startswith("http.failed")
+    assert failed.exc_info is not None
+    assert "a secret" in str(failed.exc_info[1])
+
+
+async def test_an_answer_that_breaks_midway_breaks_its_connection_and_no_other(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await serving.queue.submit("report", {"size": 1_000_000})
+    await handle.wait()
+    pread = os.pread
+
+    def fail(fd: int, size: int, at: int) -> bytes:
+        if at:
+            raise OSError(errno.EIO, "the disk is broken")
+        return pread(fd, size, at)
+
+    monkeypatch.setattr("os.pread", fail)
+    async with serving.connect() as (reader, writer):
+        writer.write(f"GET /v1/jobs/{handle.id}/result HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        with contextlib.suppress(ConnectionError):
+            raw = await asyncio.wait_for(reader.read(), 5)
+            assert STATUS.findall(raw) == [b"200"]
+            assert len(raw) < 1_000_000, "the client can tell that it is not all"
+    assert Answer(await serving.talk(get(b"/livez"))).status == 200

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,9 @@ def make_queue(**settings: object) -> JobQueue:
     @queue.handler
     async def double(ctx: JobContext, n: int) -> int:
         return 2 * n
+
+    @queue.handler
+    async def anything(x: Any) -> None: ...
 
     @queue.handler(timeout_s=None)
     async def nap(ctx: JobContext, seconds: float = 3600) -> str:
@@ -115,8 +119,10 @@ async def test_a_step_of_the_wall_clock_changes_nothing(monkeypatch: pytest.Monk
     ("call", "pointer"),
     [
         ({"type": "double", "args": {"n": "x"}}, "/args/n"),
-        ({"type": "double", "args": {"n": float("nan")}}, "/args/n"),
+        ({"type": "double", "args": {"n": float("nan")}}, "/args"),
         ({"type": "double", "args": {"n": object()}}, "/args"),
+        ({"type": "anything", "args": {"x": float("inf")}}, "/args"),
+        ({"type": "double", "args": {"n": 1}, "group": "\ud800"}, "/group"),
         ({"type": "double", "args": {1: 2}}, "/args"),
         ({"type": "double", "args": {"n": 1}, "priority": 10}, "/priority"),
         ({"type": "double", "args": {"n": 1}, "delay_s": -1}, "/delay_s"),

@@ -14,6 +14,7 @@ from jobqueue.config import QueueSettings, Settings
 from jobqueue.core.engine import LEASE_GRACE_S
 from jobqueue.core.events import Ended, LeaseLost, Progressed, Started
 from jobqueue.core.job import ErrorCode, Progress, StopReason
+from jobqueue.runtime import worker
 from jobqueue.testing import EventRecorder, virtual_time
 
 if TYPE_CHECKING:
@@ -172,6 +173,36 @@ async def test_a_handler_that_swallows_its_cancellation_loses_its_job_and_its_pl
         await asyncio.sleep(1)
         assert len(worker_tasks()) == 2
         assert (await stuck.status()).state is JobState.FAILED, "the late verdict bounced"
+
+
+@virtual_time
+async def test_places_left_empty_by_too_many_stuck_handlers_are_filled_once_these_return(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker, "ABANDONED_MIN", 2)
+    queue = make_queue(workers=1)
+    release = asyncio.Event()
+
+    @queue.handler(timeout_s=1)
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    queue.handler(name="fine")(noop)
+    async with queue:
+        for _ in range(3):
+            await (await queue.submit("stubborn")).wait()
+        waiting = await queue.submit("fine")
+        await asyncio.sleep(10)
+        assert (await waiting.status()).state is JobState.QUEUED, "three are stuck, so nobody serves"
+        assert any("worker.not_replaced" in record.getMessage() for record in caplog.records)
+        release.set()
+        assert (await waiting.wait(timeout_s=1)).state is JobState.SUCCEEDED
+        await asyncio.sleep(0)
+        assert len(worker_tasks()) == 1
 
 
 @virtual_time
