@@ -405,12 +405,16 @@ async def test_an_answer_that_comes_before_the_upload_is_over_is_read(kind: str,
         writer.write(refusal("spool-full", 3).replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
         await writer.drain()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    async with calling(kind, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as call:
-        with pytest.raises(errors.SpoolFull):
-            await call("submit", "t", files={"large": path})
-    server.close()
+    try:
+        async with calling(kind, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as call:
+            with pytest.raises(errors.SpoolFull):
+                await call("submit", "t", files={"large": path})
+    finally:
+        server.close()
 
 
 async def test_a_file_that_shrinks_while_it_is_sent_is_told(kind: str, tmp_path: Path, serving: Serving) -> None:
