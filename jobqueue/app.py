@@ -106,6 +106,7 @@ class JobQueue:
         self.settings = settings if settings is not None else Settings()
         self.registry = Registry()
         self._parts: _Parts | None = None
+        self._starting = False
         self._draining = False
 
     # -- handlers
@@ -183,18 +184,21 @@ class JobQueue:
             ValueError: A handler's queue is none of the configured ones, or a process can't import it.
             ConfigError: The spool's folder can't be used.
         """
-        if self._parts is not None:
+        if self._parts is not None or self._starting:
             raise RuntimeError("this queue runs already")
         for handler in self.registry:
             if handler.queue not in self.settings.queues:
                 known = ", ".join(self.settings.queues)
                 raise ValueError(f"handler {handler.name!r} wants queue {handler.queue!r}; configured: {known}")
         parts = _Parts(self.settings, self.registry)
+        self._starting = True
         try:
             await parts.start()
         except BaseException:
             await parts.stop()
             raise
+        finally:
+            self._starting = False
         self._parts, self._draining = parts, False
 
     async def stop(self) -> None:
@@ -202,10 +206,12 @@ class JobQueue:
         if self._parts is None:
             return
         parts = self._parts
-        if parts.backend.stats()[0].live:
-            await self.drain(0.0)
-        self._parts = None
-        await parts.stop()
+        try:
+            if parts.backend.stats()[0].live:
+                await self.drain(0.0)
+        finally:
+            self._parts = None
+            await parts.stop()
 
     async def __aenter__(self) -> JobQueue:
         await self.start()
@@ -373,6 +379,7 @@ class _Parts:
             backend=self.backend,
             pools={"thread": self._threads, "process": self._processes},
             folder_of=self.spool.folder_of,
+            check_room=self.spool.check_room,
             result_bytes_max=settings.limits.result_bytes,
         )
         self._pools = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,7 +75,12 @@ class JobContext:
         """Return a path to write the result to; `/result` then streams that file as `media_type`.
 
         One result file a job: a second call returns the same path, with the newer media type.
+
+        Raises:
+            TypeError: The media type is no text.
         """
+        if not isinstance(media_type, str):
+            raise TypeError(f"result_file takes a text as its media type, got {media_type!r}")
         path = self._folder() / f"result-{self.attempt}"
         self._result = (path, media_type)
         return path
@@ -92,11 +98,18 @@ class JobContext:
         self._cancelled = True
 
     def written_result(self) -> tuple[str, str, int] | None:
-        """Return (path, media type, size in bytes) of the result file, if the handler wrote one. For the runtime."""
+        """Return (path, media type, size in bytes) of the result file, if the handler wrote one. For the runtime.
+
+        Raises:
+            ValueError: What stands there is no regular file: it could hang, or lead elsewhere.
+        """
         if self._result is None:
             return None
         path, media_type = self._result
         try:
-            return str(path), media_type, os.path.getsize(path)
+            found = os.lstat(path)
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"what the handler left at its result file's path is a {stat.filemode(found.st_mode)}")
+        return str(path), media_type, found.st_size

@@ -84,7 +84,7 @@ class Handler:
         self.timeout_s = timeout_s
         self.attempts_max = attempts_max
         self.queue = queue
-        self.wants_context, self._arguments, self._takes_more = _read_signature(func, name)
+        self._context_name, self._arguments, self._takes_more = _read_signature(func, name)
         # Most jobs ask for nothing special: they share this one.
         self.default_spec = JobSpec(
             type=name,
@@ -94,18 +94,35 @@ class Handler:
             lane=None if run_in == "loop" else run_in,
         )
 
-    def check(self, args: bytes | memoryview) -> None:
-        """Check a job's arguments, as JSON bytes, against the signature.
+    @property
+    def wants_context(self) -> bool:
+        return self._context_name is not None
+
+    def check(self, args: bytes) -> bytes:
+        """Check a job's arguments, as JSON bytes, against the signature, and return them as they are to be kept.
+
+        That is as they came, but for duplicate keys whose earlier values are not what the signature
+        takes: then only the last ones, which count, are kept.
 
         Raises:
             InvalidSubmission: All faults found, each with its pointer below `/args`.
         """
         try:
             msgspec.json.decode(args, type=self._arguments)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise InvalidSubmission(*self._faults(args)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as refusal:
+            faults = tuple(self._faults(args))
+            if faults:
+                raise InvalidSubmission(*faults) from None
+            last_ones = msgspec.json.encode(msgspec.json.decode(args))
+            if last_ones == args:
+                raise InvalidSubmission(InvalidField(pointer="/args", detail=str(refusal))) from None
+            return self.check(last_ones)
         except RecursionError:
             raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
+        if self._takes_more and self._context_name in msgspec.json.decode(args):
+            detail = f"{self.name!r} takes its context under this name"
+            raise InvalidSubmission(InvalidField(pointer=f"/args/{self._context_name}", detail=detail))
+        return args
 
     def kwargs(self, args: bytes) -> dict[str, Any]:
         """Turn a job's checked arguments into the function's."""
@@ -164,7 +181,7 @@ class Registry:
         self._handlers[handler.name] = handler
 
     def check(self, submission: Submission, *, wall_now: float) -> JobSpec:
-        """Check a submission and fill in what its handler says.
+        """Check a submission, and fill in what its handler says; its arguments become those to be kept.
 
         Args:
             wall_now: Seconds since the Unix epoch, which `run_at` is set against.
@@ -176,7 +193,7 @@ class Registry:
         handler = self.get(submission.type)
         faults = list(_option_faults(submission, handler))
         try:
-            handler.check(memoryview(submission.args))
+            submission.args = msgspec.Raw(handler.check(bytes(submission.args)))
         except InvalidSubmission as invalid:
             faults.extend(invalid.errors)
         if faults:
@@ -248,7 +265,8 @@ def encode_strictly(value: Any) -> bytes:
             json.dumps(value, default=_plain_or_text, allow_nan=False)
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    return encoded
+    # A true copy: orjson leaves the block of some KiB that it wrote into behind a result of a few bytes.
+    return bytes(memoryview(encoded))
 
 
 def _plain(value: Any) -> Any:
@@ -305,8 +323,8 @@ def _wait_s(after_s: object) -> float | None:
         return None
 
 
-def _read_signature(func: Callable[..., Any], label: str) -> tuple[bool, type[msgspec.Struct], bool]:
-    """Return whether the function wants the context, a struct of its other arguments, and whether it takes any more."""
+def _read_signature(func: Callable[..., Any], label: str) -> tuple[str | None, type[msgspec.Struct], bool]:
+    """Return the context's name (None: not wanted), a struct of the other arguments, and whether any more are taken."""
     try:
         hints = get_type_hints(func, include_extras=True)
     except (NameError, TypeError) as error:
@@ -328,7 +346,8 @@ def _read_signature(func: Callable[..., Any], label: str) -> tuple[bool, type[ms
             # The default itself stays with the function: it need not be JSON, nor immutable.
             annotated = hints.get(parameter.name, Any)
             fields.append((parameter.name, annotated | msgspec.UnsetType, msgspec.UNSET))
-    return wants_context, _arguments_struct(label, fields, takes_more), takes_more
+    context_name = parameters[0].name if wants_context else None
+    return context_name, _arguments_struct(label, fields, takes_more), takes_more
 
 
 def _arguments_struct(label: str, fields: list[Any], takes_more: bool) -> type[msgspec.Struct]:

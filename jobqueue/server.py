@@ -59,9 +59,17 @@ def serve(queue: JobQueue, settings: Settings) -> int:
     """Serve a queue over HTTP until a signal ends it; return the exit code."""
     queue.configure(settings)
     writer = configure(settings.log)
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(queue, writer))
+        code = runner.run(_run(queue, writer))
+        left = len(asyncio.all_tasks(runner.get_loop()))
+        if left:
+            # Handlers that swallow their cancellation: closing the loop would wait for them for ever.
+            log.warning("server.tasks_left", tasks=left)
+            writer.close()
+            os._exit(code)
+        runner.close()
+        return code
     finally:
         writer.close()
 

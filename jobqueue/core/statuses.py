@@ -51,6 +51,7 @@ class StatusMap:
         self._shelves: dict[str, dict[JobId, Job]] = {}
         self._drawers: OrderedDict[Drawer, dict[JobId, Job]] = OrderedDict()
         self._due: Deadlines[Drawer] = Deadlines()
+        self._leaving: list[Job] = []
         self.live = 0
         self.terminal = 0
         self.live_bytes = 0
@@ -88,10 +89,7 @@ class StatusMap:
         fits_bytes = self.bytes_used + more_bytes <= self._bounds.bytes_max
         if fits_jobs and fits_bytes:
             return None
-        for drawer in self._drawers.values():
-            for job in drawer.values():
-                return job
-        return None
+        return self._first_ended()
 
     def finish(self, job: Job, *, now: float, ttl_s: float) -> None:
         """File a record that has just become terminal; its arguments go, and its result counts from here on."""
@@ -117,8 +115,7 @@ class StatusMap:
 
     def drop(self, job: Job) -> None:
         """Forget a terminal record."""
-        assert job.finished_at is not None
-        drawer = (math.floor(job.finished_at / DRAWER_S), self.ttl_s(job))
+        drawer = self._drawer_of(job)
         jobs = self._drawers[drawer]
         del jobs[job.id]
         if not jobs:
@@ -157,6 +154,22 @@ class StatusMap:
             for job_id, job in reversed(shelf.items()):
                 if after is None or job_id < after:
                     yield job
+
+    def _first_ended(self) -> Job | None:
+        while self._leaving:
+            job = self._leaving[-1]
+            if self._drawers.get(self._drawer_of(job), {}).get(job.id) is job:
+                return job
+            self._leaving.pop()  # it has gone since
+        for drawer in self._drawers.values():
+            # In one go, because a dict that loses its first entries is searched past all of them each time.
+            self._leaving = list(reversed(drawer.values()))
+            return self._leaving[-1]
+        return None
+
+    def _drawer_of(self, job: Job) -> Drawer:
+        assert job.finished_at is not None
+        return math.floor(job.finished_at / DRAWER_S), self.ttl_s(job)
 
     def _forget(self, job: Job) -> None:
         self.terminal -= 1

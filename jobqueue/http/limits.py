@@ -82,7 +82,10 @@ def _body_kind(request: web.BaseRequest) -> BodyKind:
         return BodyKind.MULTIPART
     if media_type != BodyKind.JSON.value:
         raise UnsupportedMediaType(f"send application/json, or multipart/form-data for files, not {given!r}")
-    charset = request.charset
+    try:
+        charset = request.charset
+    except ValueError:  # aiohttp's reader of parameters meets one that can't be decoded
+        raise UnsupportedMediaType(f"send application/json, in UTF-8; the parameters of {given!r} are broken") from None
     if charset is not None and charset.lower() not in ("utf-8", "utf8"):
         raise UnsupportedMediaType(f"JSON is UTF-8 here, not {charset!r}")
     return BodyKind.JSON

@@ -310,7 +310,8 @@ def _unheard(request: web.Request) -> web.Response:
 
 
 def _open_file(path: str) -> tuple[int, int]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # Neither a link to elsewhere nor a pipe that nobody fills, should something have put one there.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     return fd, os.fstat(fd).st_size
 
 

@@ -60,7 +60,14 @@ def decode_submission(body: bytes | bytearray) -> Submission:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as fault:
-        raise InvalidSubmission(*_faults(document, fault)) from None
+        faults = _faults(document)
+        if faults:
+            raise InvalidSubmission(*faults) from None
+        # Only the earlier values of duplicate keys were wrong, and the last ones count.
+        last_ones = orjson.dumps(document)
+        if last_ones == body:
+            raise InvalidSubmission(field_of(fault)) from None
+        return decode_submission(last_ones)
     except msgspec.DecodeError as fault:
         raise MalformedJson(f"the body is not JSON: {fault}") from None
 
@@ -125,7 +132,7 @@ def _fits(digits: bytes) -> bool:
     return len(digits) <= _DIGITS_MAX and INTEGER_MIN <= int(digits) <= INTEGER_MAX
 
 
-def _faults(document: Any, first: msgspec.ValidationError) -> list[InvalidField]:
+def _faults(document: Any) -> list[InvalidField]:
     """Find every fault of a submission, field by field: msgspec stops at the first."""
     if not isinstance(document, dict):
         return [InvalidField(pointer="", detail='expected an object with at least the field "type"')]
@@ -134,7 +141,7 @@ def _faults(document: Any, first: msgspec.ValidationError) -> list[InvalidField]
         faults.append(fault)
         if len(faults) == FAULTS_MAX:
             break
-    return faults or [field_of(first)]
+    return faults
 
 
 def _field_faults(document: dict[str, Any]) -> Iterator[InvalidField]:

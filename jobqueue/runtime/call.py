@@ -16,7 +16,7 @@ import msgspec
 
 from jobqueue.context import JobContext
 from jobqueue.core.job import StoredFile, Success
-from jobqueue.handlers import encode_result, failure_of
+from jobqueue.handlers import BadResult, encode_result, failure_of
 
 if TYPE_CHECKING:
     from jobqueue.context import ProgressSink
@@ -40,11 +40,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     result_bytes_max: int
 
-    def context(self, on_progress: ProgressSink) -> JobContext:
-        """Make what the handler sees of its job."""
+    def context(self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None) -> JobContext:
+        """Make what the handler sees of its job; `folder` names the folder where none was given with the call."""
 
-        def folder() -> Path:
-            path = Path(self.folder)
+        def made() -> Path:
+            path = Path(self.folder) if folder is None else folder()
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return path
 
@@ -53,7 +53,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             attempt=self.attempt,
             group=self.group,
             files={name: Path(path) for name, path in self.files.items()},
-            folder=folder,
+            folder=made,
             on_progress=on_progress,
         )
 
@@ -71,7 +71,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def success(self, value: Any, context: JobContext) -> Success:
         """Turn what a handler returned and wrote into its verdict. Raises BadResult, ResultTooLarge."""
         result = encode_result(value, bytes_max=self.result_bytes_max)
-        written = context.written_result()
+        try:
+            written = context.written_result()
+        except ValueError as error:
+            raise BadResult(str(error)) from None
         return Success(result, None if written is None else StoredFile(*written))
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from jobqueue.core.job import ErrorCode, Failure, Progress
-from jobqueue.errors import StaleLease
+from jobqueue.core.job import ErrorCode, Failure, Progress, Success
+from jobqueue.errors import Refused, StaleLease
 from jobqueue.handlers import failure_of
 from jobqueue.runtime.call import Call
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobqueue.backend.base import Backend
-    from jobqueue.core.job import Job, Lease, Success
+    from jobqueue.core.job import Job, Lease
     from jobqueue.handlers import Handler, Registry
 
 
@@ -33,6 +33,7 @@ class Executor:
     """Args:
     pools: The offload of each lane, by name (`thread`, `process`).
     folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
+    check_room: Raises Refused when there is no room for a file of so many bytes.
     """
 
     def __init__(
@@ -42,27 +43,34 @@ class Executor:
         backend: Backend,
         pools: dict[str, Offload],
         folder_of: Callable[[Job], Path],
+        check_room: Callable[[int], None],
         result_bytes_max: int,
     ) -> None:
         self._registry = registry
         self._backend = backend
         self._pools = pools
         self._folder_of = folder_of
+        self._check_room = check_room
         self._result_bytes_max = result_bytes_max
 
     async def run(self, lease: Lease) -> Success | Failure:
         """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
         handler = self._registry.get(lease.job.spec.type)
         reporter = _Reporter(self._backend, lease)
+        try:
+            call = self._call(handler, lease)
+        except Exception as error:
+            return failure_of(error)
         if handler.run_in == "loop":
-            verdict = await self._run_here(self._call(handler, lease), reporter)
+            verdict = await self._run_here(call, lease.job, reporter)
         else:
-            verdict = await self._pools[handler.run_in].run(self._call(handler, lease), on_progress=reporter.tell)
+            verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
         await reporter.flush()
-        return verdict
+        return self._judged(verdict)
 
-    async def _run_here(self, call: Call, reporter: _Reporter) -> Success | Failure:
-        context = call.context(reporter.tell)
+    async def _run_here(self, call: Call, job: Job, reporter: _Reporter) -> Success | Failure:
+        # Most jobs write no file: only one that asks has a folder to be cleared away.
+        context = call.context(reporter.tell, folder=lambda: self._folder_of(job))
         try:
             return call.success(await call.call(context), context)
         except asyncio.CancelledError as error:
@@ -75,6 +83,15 @@ class Executor:
             # SystemExit and KeyboardInterrupt too: from a task they would end the whole loop.
             return failure_of(error)
 
+    def _judged(self, verdict: Success | Failure) -> Success | Failure:
+        """Refuse a result file for which there is no room."""
+        if isinstance(verdict, Success) and verdict.file is not None:
+            try:
+                self._check_room(verdict.file.size_bytes)
+            except Refused as refusal:
+                return Failure(ErrorCode.RESULT_TOO_LARGE, f"no room for the result file: {refusal}", final=True)
+        return verdict
+
     def _call(self, handler: Handler, lease: Lease) -> Call:
         job = lease.job
         files = job.upload.files if job.upload is not None else {}
@@ -86,7 +103,7 @@ class Executor:
             attempt=lease.attempt,
             group=job.spec.group,
             files={name: file.path for name, file in files.items()},
-            folder=str(self._folder_of(job)),
+            folder="" if handler.run_in == "loop" else str(self._folder_of(job)),
             result_bytes_max=self._result_bytes_max,
         )
 

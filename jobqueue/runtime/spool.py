@@ -284,16 +284,24 @@ def _clear_all(batch: list[tuple[str, frozenset[str]]]) -> list[OSError]:
     errors = []
     for folder, keep in batch:
         try:
-            if keep:
-                for name in set(os.listdir(folder)) - keep:
-                    os.unlink(os.path.join(folder, name))
-            else:
-                shutil.rmtree(folder)
+            doomed = [os.path.join(folder, name) for name in set(os.listdir(folder)) - keep] if keep else [folder]
         except FileNotFoundError:  # a job that was handed its folder need not have made it
-            pass
-        except OSError as error:
-            errors.append(error)
+            continue
+        for path in doomed:
+            try:
+                _clear(path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                errors.append(error)
     return errors
+
+
+def _clear(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _claim_run(base: Path) -> tuple[Path, int, list[Path]]:

@@ -32,6 +32,7 @@ log = event_logger(__name__)
 CRASH_PAUSE_S_BASE = 0.05
 CRASH_PAUSE_S_MAX = 5.0
 ABANDONED_MIN = 100
+CLOSE_S = 0.5
 
 
 class _Worker:
@@ -75,12 +76,13 @@ class WorkerPool:
         self._open = False
         for pause in self._pauses:
             pause.cancel()
-        tasks = [worker.task for worker in self._workers | self._abandoned if worker.task is not None]
-        for task in tasks:
-            task.cancel()
+        for worker in self._workers | self._abandoned:
+            if worker.task is not None:
+                worker.task.cancel()
+        # Not for those who have shown already that they don't obey; and for the others not without end.
+        tasks = [worker.task for worker in self._workers if worker.task is not None]
         if tasks:
-            # Bounded: a handler that swallows its cancellation must not keep the program from ending.
-            await asyncio.wait(tasks, timeout=1.0)
+            await asyncio.wait(tasks, timeout=CLOSE_S)
 
     def on_fact(self, fact: Event) -> None:
         """Do what the engine's facts demand of the workers."""
