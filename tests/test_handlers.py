@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import functools
+import tracemalloc
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -340,3 +341,30 @@ def test_whatever_is_given_as_a_message_can_be_told_and_has_a_bound() -> None:
 def test_a_retry_carries_its_wait() -> None:
     assert failure_of(Retry(5)).retry_after_s == 5
     assert failure_of(Retry()).retry_after_s is None
+
+
+def test_a_small_result_takes_the_memory_of_a_small_result() -> None:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        held = [encode_result({"n": n}, bytes_max=100) for n in range(2000)]
+        each = (tracemalloc.get_traced_memory()[0] - before) / len(held)
+    finally:
+        tracemalloc.stop()
+    assert each < 150
+
+
+def test_of_duplicate_keys_the_last_counts_and_only_it_is_kept() -> None:
+    async def func(ctx: JobContext, n: int) -> None: ...
+
+    handler = handler_of(func)
+    assert handler.check(b'{"n":1,"n":2}') == b'{"n":1,"n":2}'
+    kept = handler.check(b'{"n":"x","n":2}')
+    assert handler.kwargs(kept) == {"n": 2}
+    assert set(faults_of(handler, b'{"n":2,"n":"x"}')) == {"/args/n"}
+
+
+def test_an_argument_can_not_take_the_contexts_name() -> None:
+    async def open_ended(ctx: JobContext, **rest: Any) -> None: ...
+
+    assert set(faults_of(handler_of(open_ended), b'{"ctx":1}')) == {"/args/ctx"}

@@ -31,6 +31,14 @@ async def sleep(seconds: float) -> float:
 
 
 @queue.handler
+async def stubborn() -> None:
+    """Swallows its cancellation, as no handler should."""
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+@queue.handler
 async def block(seconds: float) -> None:
     """Blocks the loop, as no handler should."""
     until = time.monotonic() + seconds

@@ -33,6 +33,7 @@ async def test_json_in_utf_8_is_taken(serving: Serving, media_type: str) -> None
         ["Content-Type: text/plain"],
         ["Content-Type: application/x-www-form-urlencoded"],
         ["Content-Type: application/json; charset=latin-1"],
+        ["Content-Type: application/json; charset*=utf-16''x"],
         ["Content-Type: application/json", "Content-Encoding: gzip"],
         ["Content-Type: application/json", "Content-Encoding: identity"],
         ["Content-Type: application/json", "Content-Encoding:"],

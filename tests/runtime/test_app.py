@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import os
 import time
 from typing import Any
 
 import pytest
 
 from jobqueue import JobContext, JobQueue, JobState
-from jobqueue.config import QueueSettings, ServerSettings, Settings, StatusesSettings
+from jobqueue.config import LimitsSettings, QueueSettings, ServerSettings, Settings, SpoolSettings, StatusesSettings
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.errors import (
     Draining,
@@ -309,3 +310,92 @@ def test_a_virtual_hour_takes_no_time() -> None:
 
     assert an_hour() == 3600
     assert time.perf_counter() - start < 5
+
+
+# -- misuse
+
+
+@virtual_time
+async def test_of_two_starts_at_once_one_is_refused() -> None:
+    queue = make_queue()
+    first, second = await asyncio.gather(queue.start(), queue.start(), return_exceptions=True)
+    assert first is None
+    assert isinstance(second, RuntimeError)
+    await queue.stop()
+    assert not queue.running
+
+
+@virtual_time
+async def test_a_block_that_is_cancelled_twice_leaves_a_queue_that_can_start_again() -> None:
+    queue = make_queue()
+    inside = asyncio.Event()
+
+    async def use() -> None:
+        async with queue:
+            await queue.submit("nap")
+            inside.set()
+            await asyncio.sleep(3600)
+
+    task = asyncio.create_task(use())
+    await inside.wait()
+    task.cancel()
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not queue.running
+    async with queue:
+        assert await (await queue.submit("double", {"n": 2})).result() == 4
+
+
+# -- result files
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link"])
+@virtual_time
+async def test_what_is_no_regular_file_is_no_result_file(kind: str) -> None:
+    queue = make_queue()
+
+    @queue.handler
+    async def writes(ctx: JobContext) -> None:
+        path = ctx.result_file("text/plain")
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            path.symlink_to("/dev/zero")
+
+    async with queue:
+        job = await (await queue.submit("writes")).wait()
+        assert job.error is not None
+        assert job.error.code == "bad_result"
+
+
+@virtual_time
+async def test_a_media_type_is_a_text() -> None:
+    queue = make_queue()
+
+    @queue.handler
+    async def writes(ctx: JobContext) -> None:
+        ctx.result_file(123)  # type: ignore[arg-type]
+
+    async with queue:
+        job = await (await queue.submit("writes")).wait()
+        assert job.error is not None
+        assert "takes a text as its media type" in job.error.message
+
+
+@virtual_time
+async def test_a_result_file_for_which_the_spool_has_no_room_fails_its_job() -> None:
+    queue = make_queue(spool=SpoolSettings(bytes_max=1000), limits=LimitsSettings(files_bytes=1000))
+
+    @queue.handler
+    async def writes(ctx: JobContext, size: int) -> None:
+        ctx.result_file().write_bytes(bytes(size))
+
+    async with queue:
+        assert (await (await queue.submit("writes", {"size": 900})).wait()).state is JobState.SUCCEEDED
+        job = await (await queue.submit("writes", {"size": 200})).wait()
+        assert job.error is not None
+        assert (job.error.code, queue.spool.bytes_used) == ("result_too_large", 900)
