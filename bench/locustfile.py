@@ -27,7 +27,7 @@ SUBMISSION = json.dumps({"type": "sleep", "args": {"min_s": 0.05, "max_s": 0.05}
 class JobUser(FastHttpUser):
     """One user, on connections of its own."""
 
-    host = os.environ.get("URL", "http://127.0.0.1:8080")
+    host = os.environ.get("URL") or "http://127.0.0.1:8080"
 
     @task
     def round(self) -> None:
@@ -65,8 +65,8 @@ class KnownRamp(LoadTestShape):
     """The shape of `shape.py`, second by second."""
 
     ramp = Ramp(
-        users_max=int(os.environ.get("USERS", USERS_MAX)),
-        duration_s=float(os.environ.get("SECONDS", OWN_DURATION_S)),
+        users_max=int(os.environ.get("USERS") or USERS_MAX),
+        duration_s=float(os.environ.get("SECONDS") or OWN_DURATION_S),
     )
 
     def tick(self) -> tuple[int, float] | None:

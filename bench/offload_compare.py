@@ -2,8 +2,8 @@
 
     python -m bench.offload_compare [--size 2] [--json]
 
-Each candidate runs in a fresh interpreter. One that isn't installed is skipped, and said so (Pebble
-is no dependency: `pip install pebble`). What is not compared: frozen programs, other systems than Linux.
+Each candidate runs in a fresh interpreter. One that isn't installed is skipped, and said so (neither
+is a dependency: `pip install anyio pebble`). What is not compared: frozen programs, other systems than Linux.
 """
 
 from __future__ import annotations

@@ -35,8 +35,8 @@ BUSY = 0.9  # of the cores that a side can use: it is at its limit
 
 def main() -> int:
     """Run, draw, and return locust's exit code."""
-    url = os.environ.get("URL", "http://127.0.0.1:8080")
-    processes = int(os.environ.get("PROCESSES", max(1, (os.cpu_count() or 2) - 1)))
+    url = os.environ.get("URL") or "http://127.0.0.1:8080"
+    processes = int(os.environ.get("PROCESSES") or max(1, (os.cpu_count() or 2) - 1))
     folder = Path("tmp/locust").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     # A session of its own: a Ctrl-C ends the ramp in order, and what there is by then is drawn.

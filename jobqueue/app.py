@@ -19,7 +19,7 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.config import Settings
 from jobqueue.context import printable
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended
+from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobState, StoredFile, Upload
 from jobqueue.core.statuses import StatusBounds
@@ -211,7 +211,12 @@ class JobQueue:
                 await self.drain(0.0)
         finally:
             self._parts = None
-            await parts.stop()
+            stopping = asyncio.ensure_future(parts.stop())
+            try:
+                await asyncio.shield(stopping)
+            except asyncio.CancelledError:
+                await stopping  # cleaning up is bounded, and half of it would leave threads behind
+                raise
 
     async def __aenter__(self) -> JobQueue:
         await self.start()
@@ -418,12 +423,17 @@ class _Parts:
             self._idle.discard(future)
 
     def _on_fact(self, fact: Event) -> None:
+        if isinstance(fact, Evicted):
+            if fact.early:
+                log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early_total())
+            return
         if isinstance(fact, Ended):
             if self._idle and self.backend.stats()[0].live == 0:
                 for future in self._idle:
                     if not future.done():
                         future.set_result(None)
             return
-        job = getattr(fact, "job", None)
-        if job is not None:
-            self._pools[job.spec.queue].on_fact(fact)
+        self._pools[fact.job.spec.queue].on_fact(fact)
+
+    def _evicted_early_total(self) -> int:
+        return self.backend.stats()[0].evicted_early_total

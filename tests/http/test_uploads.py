@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -13,8 +14,6 @@ import pytest
 from tests.http.serving import CLOSE, Answer, post, read_answer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.http.serving import Serving
 
 
@@ -31,7 +30,8 @@ def posted(body: bytes, *headers: str) -> bytes:
 
 
 def spooled(serving: Serving) -> list[Path]:
-    return sorted(path for path in serving.spool_dir.rglob("*") if path.is_file())
+    # os.walk, because it passes over a folder that is being removed.
+    return sorted(Path(folder) / name for folder, _, names in os.walk(serving.spool_dir) for name in names)
 
 
 async def removed(serving: Serving, *, left: int = 0) -> None:
