@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -82,7 +81,7 @@ def draw(rows: Sequence[Row], samples: Sequence[Sample], *, title: str, verdict:
     figure, (users, rates, latencies, cpus) = plt.subplots(
         4, 1, sharex=True, figsize=(11, 13), height_ratios=(2, 3, 3, 2), layout="constrained"
     )
-    figure.suptitle("\n".join([title, *textwrap.wrap(verdict, 100)]), fontsize=12)
+    figure.suptitle("\n".join([title, *verdict.split("; ")]), fontsize=12)
     _draw_users(users, total, start)
     _draw_rates(rates, rows, start)
     _draw_latencies(latencies, total, start)
