@@ -9,7 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
 SOURCES := $(shell find jobqueue -name '*.py')
-FLEET_SOURCES := jobqueue/__init__.py jobqueue/client.py jobqueue/frozen.py $(shell find clients -name '*.py')
+FLEET_SOURCES := $(SOURCES) $(shell find clients -name "*.py")
 FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath tmp --workpath tmp/build \
 	--specpath tmp/build --paths $(CURDIR) --runtime-hook $(CURDIR)/jobqueue/frozen.py \
 	$(addprefix --exclude-module ,numpy PIL setuptools brotli unittest pydoc)
