@@ -21,7 +21,7 @@ from jobqueue.context import printable
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import JobState, StoredFile, Upload
+from jobqueue.core.job import JobId, JobState, StoredFile, Upload
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import InvalidField, InvalidSubmission, JobFailed
 from jobqueue.handlers import Registry, RunIn, Submission, encode_strictly, field_of, register
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Backend
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.job import Job
 
 log = event_logger(__name__)
 
@@ -337,7 +337,7 @@ class JobQueue:
 
     def job(self, job_id: str) -> JobHandle:
         """Return a handle on a job by its id, without asking whether there is one."""
-        return JobHandle(job_id, self.backend)  # type: ignore[arg-type]
+        return JobHandle(JobId(job_id), self.backend)
 
     def wall(self, instant: float) -> float:
         """Turn an instant of the engine's clock into seconds since the Unix epoch.

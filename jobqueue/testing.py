@@ -143,7 +143,7 @@ async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
         return await queue.backend.wait(job.id)
 
     accept_only: Callable[..., Awaitable[Job]] = queue.accept
-    queue.accept = accept  # type: ignore[method-assign]
+    queue.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below
     try:
         async with queue:
             yield queue

@@ -30,6 +30,7 @@ PAGE_SCAN_MAX = 5000
 class ReadyQueue(asyncio.Queue["Job"]):
     """An asyncio.Queue whose storage is a core Order: the queue wakes, the Order sorts.
 
+    Jobs go in and ids come out, which asyncio.Queue's one item type can't say: hence the two `type: ignore`.
     Overrides the hooks that asyncio.Queue documents for subclasses. Its bound is the
     engine's capacity, so the queue itself is unbounded and a put never waits.
     """

@@ -62,7 +62,7 @@ class StatusMap:
 
     def get(self, job_id: str) -> Job | None:
         shelf = self._shelves.get(job_id[:SHELF_PREFIX_LENGTH])
-        return None if shelf is None else shelf.get(job_id)  # type: ignore[call-overload]
+        return None if shelf is None else shelf.get(job_id)  # type: ignore[call-overload] # asking by any text is the point
 
     def add(self, job: Job) -> None:
         """Hold a new, live record. `has_room_for` and `next_out` have made sure that it fits."""

@@ -183,7 +183,7 @@ async def test_a_drain_ends_at_its_deadline_and_counts_what_it_loses(caplog: pyt
         delayed = await queue.submit("nap", delay_s=3600)
         start = now()
         lost = await queue.drain(20)
-        assert lost == {"delayed": 1, "queued": 1, "running": 2} or lost == {"delayed": 1, "queued": 0, "running": 2}
+        assert lost == {"delayed": 1, "queued": 1, "running": 2}
         assert now() - start == pytest.approx(20, abs=1.1)
         with pytest.raises(Draining):
             await queue.submit("double", {"n": 1})
