@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueue import __version__
-from jobqueue.config import Override, load, trace
+from jobqueue.configsources import Override, load, trace
 from jobqueue.errors import ConfigError
 
 if TYPE_CHECKING:

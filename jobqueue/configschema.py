@@ -12,6 +12,7 @@ import msgspec
 from msgspec import inspect
 
 from jobqueue.config import Settings
+from jobqueue.core.bucket import RATE_PATTERN
 from jobqueue.quantity import Kind
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,7 +23,10 @@ def render() -> str:
     schema = msgspec.json.schema(Settings)
     sections = schema["$defs"]
     root = sections.pop("Settings")
+    sections["Rate"] = {"title": "Rate", "type": "string", "pattern": f"^{RATE_PATTERN}$"}
     for section in sections.values():
+        if "properties" not in section:  # the words of an enum, the text of a rate
+            continue
         section["properties"] = {name: _with_units(name, of) for name, of in section["properties"].items()}
         del section["required"]
     for of in root["properties"].values():
@@ -40,6 +44,10 @@ def render() -> str:
 
 def _with_units(name: str, of: dict[str, Any]) -> dict[str, Any]:
     """Let a size or a duration be a text with a unit, too."""
+    if "anyOf" in of:  # a setting that may be null
+        options = [_with_units(name, option) for option in of["anyOf"]]
+        told = {key: option.pop(key) for option in options for key in ["description"] if key in option}
+        return told | of | {"anyOf": [each for option in options for each in option.get("anyOf", [option])]}
     numbers: dict[str, type[inspect.Type]] = {"integer": inspect.IntType, "number": inspect.FloatType}
     number = numbers.get(of.get("type", ""))
     pattern = number and Kind(name, number()).spelling

@@ -1,8 +1,8 @@
-"""A setting's text becomes its value, and back: counts, sizes, durations, words.
+"""A setting's text becomes its value, and back: counts, sizes, durations, rates, words.
 
-Owns the spellings (`1MiB`, `1h30m`, `250ms`) and the phrase that tells what would be right. Knows
-neither files nor the names of sections. Of a setting it looks at the type, and at the end of its
-name, where the unit stands.
+Owns the spellings (`1MiB`, `1h30m`, `250ms`; that of a rate is the core's) and the phrase that tells
+what would be right. Knows neither files nor the names of sections. Of a setting it looks at the type,
+and at the end of its name, where the unit stands.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Literal
 
 from msgspec import inspect
+
+from jobqueue.core.bucket import RATE_EXPECTED, Rate
 
 Tag = Literal["str", "int", "float", "bool", "null", "other"]
 """What a source that has types (YAML) takes a text for."""
@@ -36,6 +38,11 @@ WHOLE_PATTERN = r"-?(?:0|[1-9][0-9]*(?:_[0-9]+)*)"
 SIZE_PATTERN = rf"({_NUMBER}) ?({'|'.join(SIZE_UNITS)})"
 DURATION_PATTERN = rf"(?=[0-9]){''.join(f'(?:({_NUMBER}){unit})?' for unit in DURATION_UNITS)}"
 _PLAIN_NUMBER = re.compile(rf"-?{_NUMBER}")
+
+
+def is_value(of: inspect.Type) -> bool:
+    """Tell whether a setting's type is a value, not a section of further settings."""
+    return not isinstance(of, inspect.StructType) or of.cls is Rate
 
 
 class Kind:
@@ -73,6 +80,10 @@ class Kind:
                 if text not in words:
                     raise ValueError(text)
                 return text
+            case inspect.EnumType(cls=words):
+                return words(text)
+            case inspect.StructType():
+                return Rate.parse(text)
             case inspect.StrType(min_length=shortest, max_length=longest):
                 fits = (shortest or 0) <= len(text) <= (longest or len(text))
                 if tag not in ("str", None) or not fits or not text.isprintable():
@@ -93,6 +104,10 @@ class Kind:
                 phrase = f"a duration {bounds}, such as 250ms or 10m, or a number of seconds"
             case inspect.LiteralType(values=words):
                 phrase = f"one of {', '.join(map(str, words))}"
+            case inspect.EnumType(cls=words):
+                phrase = f"one of {', '.join(word.value for word in words)}"
+            case inspect.StructType():
+                phrase = RATE_EXPECTED
             case inspect.StrType(min_length=shortest, max_length=longest):
                 length = f"{shortest} to {longest} printable characters"
                 phrase = f"a text of {length} (in quotes, if it looks like a number or such)"
@@ -115,7 +130,9 @@ class Kind:
             return write_size(value)
         if isinstance(value, float):
             return write_duration(value)
-        return str(value) if isinstance(self.type, inspect.LiteralType) else json.dumps(value, ensure_ascii=False)
+        if isinstance(self.type, inspect.StrType | inspect.IntType):
+            return json.dumps(value, ensure_ascii=False)
+        return str(value)
 
     def _within(self, value: float) -> float:
         of = self.type

@@ -13,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueue import configschema
-from jobqueue.config import MIB, Override, QueueSettings, Settings, load, trace
+from jobqueue.config import MIB, QueueSettings, RuntimeSettings, Settings
+from jobqueue.configsources import Override, load, trace
+from jobqueue.core.bucket import PERIODS_S, Rate
+from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -171,6 +174,60 @@ def test_what_is_no_whole_number_is_a_fault(write: Callable[[str], Path], text: 
 
 
 @pytest.mark.parametrize(
+    ("text", "rate"), [("10/s", Rate(10, 1.0)), ("600/m", Rate(600, 60.0)), ("'5/h'", Rate(5, 3600.0)), ("null", None)]
+)
+def test_a_rate_reads_as_so_many_in_a_second_a_minute_or_an_hour(
+    write: Callable[[str], Path], text: str, rate: Rate | None
+) -> None:
+    path = write(f"limits: {{caller_rate: {text}}}")
+    assert load(path, environ={}).limits.caller_rate == rate
+    assert load(None, environ={"JOBQUEUE_LIMITS__CALLER_RATE": text.strip("'")}).limits.caller_rate == rate
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10/x", "0/s", "-1/s", "10", "1.5/s", "10 / s", "10/sec", "10/2s", "1e3/s", "01/s", "9999999999/s", "true", "[1]"],
+)
+def test_what_is_no_rate_is_a_fault(write: Callable[[str], Path], text: str) -> None:
+    (fault,) = faults_of(write(f"limits:\n  caller_rate: {text}"))
+    assert fault == (
+        "config.yaml:2:16: limits.caller_rate: must be a rate such as 10/s, 600/m or 5/h: a whole number from 1, "
+        f"a slash, and s, m or h, or null, not {'a list' if text == '[1]' else repr(text)}"
+    )
+
+
+@pytest.mark.parametrize("discipline", list(Discipline))
+def test_every_discipline_has_its_word(write: Callable[[str], Path], discipline: Discipline) -> None:
+    path = write(f"queues: {{default: {{discipline: {discipline}}}}}")
+    found = load(path, environ={}).queues["default"].discipline
+    assert (type(found), found) == (Discipline, discipline)
+
+
+def test_an_unknown_discipline_is_a_fault_that_lists_those_there_are(write: Callable[[str], Path]) -> None:
+    assert faults_of(write("queues:\n  default:\n    discipline: random\n")) == [
+        "config.yaml:3:17: queues.default.discipline: must be one of fifo, lifo, priority, fair, adaptive, not 'random'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("weight: 0", "a whole number from 1 to 1000"),
+        ("weight: 1001", "a whole number from 1 to 1000"),
+        ("patience_s: 0.05", "a duration from 100ms to 1d, "),
+        ("patience_s: 2d", "a duration from 100ms to 1d, "),
+        ("retry_budget: -1", "a whole number from 0 to 1000000"),
+        ("aging_s: 0", "a duration from 100ms to 1d, "),
+        ("codel_target_s: 0", "a duration from 1ms to 1d, "),
+        ("codel_interval_s: 2d", "a duration from 1ms to 1d, "),
+    ],
+)
+def test_a_queue_is_set_within_bounds(write: Callable[[str], Path], text: str, expected: str) -> None:
+    (fault,) = faults_of(write(f"queues: {{mail: {{{text}}}}}"))
+    assert f": must be {expected}" in fault
+
+
+@pytest.mark.parametrize(
     "text",
     ["true", "1", "1.5", "null", "", "2024-01-01", "[]", "{}", "''", "a" * 256, '"\\ud800"', '"\\n"'],
 )
@@ -189,6 +246,34 @@ def test_null_stands_for_the_default_where_a_setting_has_none(write: Callable[[s
     settings = load(path, environ={"JOBQUEUE_SPOOL__DIR": ""})
     assert (settings.spool.dir, settings.runtime.processes) == (None, None)
     assert settings.runtime.process_count >= 1
+
+
+def test_a_queue_without_settings_has_the_policy_that_the_core_has_by_itself() -> None:
+    assert QueueSettings().policy == QueuePolicy()
+
+
+def test_a_queues_policy_is_what_was_set_for_it(write: Callable[[str], Path]) -> None:
+    path = write(
+        "queues:\n  mail: {workers: 2, capacity: 7, discipline: adaptive, weight: 3, patience_s: 1m, aging_s: 4s,"
+        " codel_target_s: 5ms, codel_interval_s: 100ms, retry_budget: 0}"
+    )
+    assert load(path, environ={}).queues["mail"].policy == QueuePolicy(
+        workers=2,
+        capacity=7,
+        discipline=Discipline.ADAPTIVE,
+        weight=3,
+        patience_s=60.0,
+        aging_s=4.0,
+        codel_target_s=0.005,
+        codel_interval_s=0.1,
+        retry_budget=0,
+    )
+
+
+def test_the_pool_is_as_large_as_the_queues_together_unless_it_is_set() -> None:
+    queues = {"default": QueueSettings(workers=3), "mail": QueueSettings(workers=4)}
+    assert Settings(queues=queues).worker_count == 7
+    assert Settings(queues=queues, runtime=RuntimeSettings(workers=5)).worker_count == 5
 
 
 # Faults, and their places
@@ -315,17 +400,36 @@ durations = st.floats(min_value=0.0, max_value=3600.0, allow_nan=False)
 hosts = st.text(min_size=1, max_size=20).filter(str.isprintable)
 
 
+waits = st.floats(min_value=0.1, max_value=86_400.0)
+rates = st.builds(Rate, st.integers(1, 999_999_999), st.sampled_from(list(PERIODS_S.values())))
+queues = st.builds(QueueSettings, discipline=st.sampled_from(Discipline), patience_s=waits, aging_s=st.none() | waits)
+
+
 @settings(deadline=None)
-@given(host=hosts, drain_s=durations, size=st.integers(1, 2**30), folder=st.none() | hosts)
+@given(
+    host=hosts,
+    drain_s=durations,
+    size=st.integers(1, 2**30),
+    folder=st.none() | hosts,
+    queue=queues,
+    rate=st.none() | rates,
+)
 def test_what_is_shown_reads_as_the_same_settings(
-    tmp_path_factory: pytest.TempPathFactory, host: str, drain_s: float, size: int, folder: str | None
+    tmp_path_factory: pytest.TempPathFactory,
+    host: str,
+    drain_s: float,
+    size: int,
+    folder: str | None,
+    queue: QueueSettings,
+    rate: Rate | None,
 ) -> None:
     replace = msgspec.structs.replace
     base = Settings()
     made = replace(
         base,
         server=replace(base.server, host=host, drain_s=drain_s),
-        limits=replace(base.limits, result_bytes=size, body_bytes=size),
+        queues={"default": queue, "mail": QueueSettings()},
+        limits=replace(base.limits, result_bytes=size, body_bytes=size, caller_rate=rate),
         statuses=replace(base.statuses, bytes_max=2**30),
         spool=replace(base.spool, dir=folder),
     )
@@ -343,12 +447,30 @@ def test_the_schema_for_editors_is_current() -> None:
     ("section", "name", "good", "bad"),
     [
         ("ServerSettings", "drain_s", ["20s", "1h30m", "0.5ms"], ["20", "1x", "", "30m1h"]),
+        ("QueueSettings", "aging_s", ["20s", "1h30m", "0.5ms"], ["20", "1x", "", "30m1h"]),
         ("LimitsSettings", "body_bytes", ["1MiB", "1.5 GiB"], ["1M", "1", ""]),
     ],
 )
 def test_the_schema_knows_the_units(section: str, name: str, good: list[str], bad: list[str]) -> None:
     schema: dict[str, Any] = json.loads(configschema.render())
-    number, text = schema["$defs"][section]["properties"][name]["anyOf"]
+    number, text, *null = schema["$defs"][section]["properties"][name]["anyOf"]
     assert number["type"] in ("number", "integer")
+    assert null in ([], [{"type": "null"}])
     assert all(re.search(text["pattern"], value) for value in good)
     assert not any(re.search(text["pattern"], value) for value in bad)
+
+
+def test_the_schema_takes_a_rate_for_a_text() -> None:
+    schema: dict[str, Any] = json.loads(configschema.render())
+    rate, null = schema["$defs"]["LimitsSettings"]["properties"]["caller_rate"]["anyOf"]
+    assert (rate, null) == ({"$ref": "#/$defs/Rate"}, {"type": "null"})
+    pattern = schema["$defs"]["Rate"]["pattern"]
+    assert re.search(pattern, "600/m")
+    assert not re.search(pattern, "10/x")
+
+
+def test_the_schema_has_a_sentence_on_every_setting() -> None:
+    sections: dict[str, Any] = json.loads(configschema.render())["$defs"]
+    settings = [of for section in sections.values() for of in section.get("properties", {}).values()]
+    assert len(settings) > 40
+    assert all(of["description"].endswith(".") for of in settings)

@@ -93,9 +93,20 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 FLOORS = (
-    {"errors", "quantity"},
+    {"errors"},
     {"core", "calls"},
-    {"context", "handlers", "config", "configfile", "configschema", "log", "client", "frozen"},
+    {
+        "quantity",
+        "config",
+        "configfile",
+        "configschema",
+        "configsources",
+        "context",
+        "handlers",
+        "log",
+        "client",
+        "frozen",
+    },
     {"backend"},
     {"runtime"},
     {"app"},

@@ -1,0 +1,239 @@
+"""Where settings come from: the order in which sources win, what is wrong with them, and how they are shown.
+
+Owns the sources (defaults, then the YAML file, then `JOBQUEUE_SECTION__KEY` in the environment, then
+flags). Every source gives texts; one table of kinds turns a text into a value, so that `1MiB` means
+the same in all of them. It must not know what a setting does: `config` says what may be set, and
+whoever reads a setting does the rest.
+
+Every fault is collected, each with the place that a person has to mend, and raised at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct, inspect
+
+from jobqueue.config import QUEUE_NAME, Settings
+from jobqueue.configfile import Given, read_file, shown
+from jobqueue.errors import ConfigError
+from jobqueue.quantity import Kind, is_value
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterator, Mapping, Sequence
+
+Path = tuple[str, ...]
+"""The names that lead to a setting."""
+
+ENVIRONMENT_PREFIX = "JOBQUEUE_"
+QUEUES_MAX = 100
+
+
+class Override(Struct, frozen=True):
+    """A setting from the command line: the flag as typed, the setting's dotted name, the text."""
+
+    flag: str
+    setting: str
+    text: str
+
+
+class Loaded(Struct, frozen=True):
+    """Settings, and the place that each one which is no default came from, by path."""
+
+    settings: Settings
+    origins: dict[Path, str]
+
+    def show(self) -> str:
+        """Render the settings as YAML that means the same, each with the place it came from."""
+        return "".join(self._lines((), _ROOT, self.settings))
+
+    def _lines(self, path: Path, fields: Fields, section: object) -> Iterator[str]:
+        for name, field in fields.items():
+            at = (*path, name)
+            value = section[name] if isinstance(section, dict) else getattr(section, name)
+            if isinstance(field, Kind):
+                line = f"{'  ' * len(path)}{name}: {field.write(value)}"
+                yield f"{line:<40}  # {self.origins.get(at, 'default')}\n"
+            else:
+                yield f"{'  ' * len(path)}{name}:\n"
+                yield from self._lines(
+                    at, field if isinstance(field, dict) else dict.fromkeys(value, field.fields), value
+                )
+
+
+def load(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Settings:
+    """Read the settings of a process from every source; as `trace`, without the places."""
+    return trace(file, environ=environ, overrides=overrides).settings
+
+
+def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Loaded:
+    """Read the settings of a process from every source, the later one winning, and keep where each came from.
+
+    Args:
+        file: The YAML file; None for none. An empty file sets nothing.
+        environ: Variables such as `JOBQUEUE_QUEUES__DEFAULT__WORKERS`. Names without a double underscore are left
+            alone: Kubernetes sets `JOBQUEUE_PORT` and the like by itself, for a service of that name.
+        overrides: What flags set.
+
+    Raises:
+        ConfigError: With every fault of every source.
+    """
+    given, faults = read_file(file) if file is not None else ([], [])
+    merge = _Merge(faults)
+    merge.take(given)
+    merge.take([_from_environ(name, text) for name, text in sorted(environ.items()) if _is_setting(name)])
+    merge.take([_from_flag(override) for override in overrides])
+    return merge.finish()
+
+
+def _is_setting(name: str) -> bool:
+    return name.startswith(ENVIRONMENT_PREFIX) and "__" in name
+
+
+def _from_environ(name: str, text: str) -> Given:
+    path = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+    return Given(path=path, text=text, name_at=name, value_at=name, origin=name)
+
+
+def _from_flag(override: Override) -> Given:
+    flag = override.flag
+    return Given(path=tuple(override.setting.split(".")), text=override.text, name_at=flag, value_at=flag, origin=flag)
+
+
+class _Merge:
+    """The sources, laid over each other; a faulty setting is told once, not once more for what is below it."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self._faults = list(faults)
+        self._tree: dict[str, Any] = {}
+        self._given: dict[Path, Given] = {}
+
+    def take(self, source: Sequence[Given]) -> None:
+        broken: set[Path] = set()
+        for given in source:
+            if not any(given.path[:depth] in broken for depth in range(len(given.path))):
+                fault = self._put(given)
+                if fault is not None:
+                    self._faults.append(fault)
+                    broken.add(given.path)
+
+    def finish(self) -> Loaded:
+        self._check_together()
+        if self._faults:
+            raise ConfigError(*self._faults)
+        origins = {path: given.origin for path, given in self._given.items()}
+        return Loaded(msgspec.convert(self._tree, Settings), origins)
+
+    def _put(self, given: Given) -> str | None:
+        """Keep one value; return the fault, if it is one."""
+        field: Fields | Queues | Kind = _ROOT
+        for name in given.path:
+            if isinstance(field, Queues):
+                if not re.fullmatch(QUEUE_NAME, name):
+                    return f"{given.name_at}: '{shown(name)}' is no name for a queue; use up to 64 of a-z, 0-9, - and _"
+                field = field.fields
+            elif isinstance(field, dict) and name in field:
+                field = field[name]
+            else:
+                return f"{given.name_at}: unknown setting{_hint(name, field)}"
+        if isinstance(field, Kind):
+            return self._put_value(given, field)
+        if given.form != "mapping" and given.tag != "null":
+            names = "" if isinstance(field, Queues) else f" ({', '.join(field)})"
+            return f"{given.value_at}: is a section; set what is in it{names}"
+        self._at(given.path)
+        return None
+
+    def _put_value(self, given: Given, kind: Kind) -> str | None:
+        got = f"'{shown(given.text)}'" if given.form == "text" else f"a {given.form}"
+        try:
+            if given.form != "text":
+                raise ValueError(got)
+            value = kind.read(given.text, given.tag)
+        except ValueError:
+            return f"{given.value_at}: must be {kind.expected}, not {'empty' if got == chr(39) * 2 else got}"
+        self._at(given.path[:-1])[given.path[-1]] = value
+        self._given[given.path] = given
+        return None
+
+    def _at(self, path: Path) -> dict[str, Any]:
+        section = self._tree
+        for name in path:
+            section = section.setdefault(name, {})
+        return section
+
+    def _check_together(self) -> None:
+        """Find settings that are fine alone, but refuse every job together."""
+        settings = msgspec.convert(self._tree, Settings)
+        for small, large in _WITHIN:
+            if _value(settings, small) > _value(settings, large):
+                given = self._given.get(small) or self._given[large]
+                bound = f"over {'.'.join(large)}" if small in self._given else f"under {'.'.join(small)}"
+                self._faults.append(f"{given.value_at}: must not be {bound}: what one allows, the other can't hold")
+        if len(settings.queues) > QUEUES_MAX:
+            self._faults.append(f"queues: there are {len(settings.queues)}, and {QUEUES_MAX} is the most")
+
+
+def _hint(name: str, field: Fields | Kind) -> str:
+    """Say what was probably meant: a name beside it, or else one that has its place in another section."""
+    if isinstance(field, Kind):
+        return ": the name before it is a setting, not a section"
+    if near := difflib.get_close_matches(name, field, n=1):
+        return f", did you mean '{near[0]}'?"
+    elsewhere: dict[str, str] = {}
+    for path in _paths((), _ROOT):
+        elsewhere.setdefault(path[-1], ".".join(path))
+    if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
+        return f", did you mean '{elsewhere[near[0]]}'?"
+    return f"; here may stand: {', '.join(field)}"
+
+
+def _paths(path: Path, fields: Fields) -> Iterator[Path]:
+    for name, field in fields.items():
+        at = (*path, name)
+        if isinstance(field, Kind):
+            yield at
+        elif isinstance(field, dict):
+            yield from _paths(at, field)
+        else:
+            yield from _paths((*at, "default"), field.fields)
+
+
+def _value(settings: Settings, path: Path) -> int:
+    section, name = path
+    value = getattr(getattr(settings, section), name)
+    assert isinstance(value, int)
+    return value
+
+
+Fields = dict[str, "Kind | Fields | Queues"]
+"""What may stand in a section, by name."""
+
+
+class Queues(Struct, frozen=True):
+    """In the place of a section's fields: any name of a queue, each with these fields."""
+
+    fields: Fields
+
+
+def _fields(of: inspect.Type) -> Fields:
+    assert isinstance(of, inspect.StructType)
+    return {field.name: _field(field.name, field.type) for field in of.fields}
+
+
+def _field(name: str, of: inspect.Type) -> Kind | Fields | Queues:
+    if isinstance(of, inspect.DictType):
+        return Queues(_fields(of.value_type))
+    return Kind(name, of) if is_value(of) else _fields(of)
+
+
+_ROOT = _fields(inspect.type_info(Settings))
+_WITHIN = (
+    (("limits", "body_bytes"), ("statuses", "bytes_max")),
+    (("limits", "result_bytes"), ("statuses", "bytes_max")),
+    (("limits", "files_bytes"), ("spool", "bytes_max")),
+)
