@@ -1,13 +1,15 @@
 """The watch over this process: who blocks the event loop, how late it runs, what memory and files it holds.
 
 Owns a heartbeat on the loop and one daemon thread that notices when it stays away. The thread
-sleeps until a beat is overdue, so an idle server wakes about six times a second. It
-knows neither jobs nor workers: the stack it logs names the handler.
+sleeps until a beat is overdue, so an idle server wakes about twelve times a second. It
+knows neither jobs nor workers: the stack it logs names the handler. Nor does it know what
+is refused while the loop is late: it tells how late.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -21,12 +23,14 @@ import psutil
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 log = event_logger(__name__)
 
 BLOCKED_S = 0.5
-BEAT_S = 0.25
+BEAT_S = 0.1
+MEMORY_S = 0.5
 LAG_WINDOW_S = 60.0
 FRAMES_MAX = 20
 
@@ -43,20 +47,67 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     open_files: int
 
 
+class Lag:
+    """How late the loop runs now, in seconds; call it. An answer costs less than a microsecond.
+
+    Measured is the lateness of a timer that sets itself again every `beat_s`: it waits for its turn
+    like everything else on the loop, so its lateness is what a request waits before it is looked at.
+    A turn that is still going on counts, too, from when a beat became overdue.
+
+    The answer is a mean in which a lateness weighs as long as it lasted, and is forgotten with a
+    time constant of `MEMORY_S`. Not the latest lateness: a pause for the collector would refuse
+    whoever comes next, although the loop is on time again. Nor the least of the last few, which a
+    pause can't raise: once refusals have made a single turn short, everything would be let in again.
+    With the mean, one pause of 600 ms tells 0.46 s at most, the second of two in a row is over
+    0.5 s, and however late the loop was, it takes MEMORY_S * ln(lag / bound) to be under a bound again.
+
+    Args:
+        beat_s: Also the error: who is late by less than this may not be seen to be late.
+        clock: Seconds that go on while a callback runs; uvloop's own clock doesn't.
+    """
+
+    def __init__(self, beat_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.due_at = math.inf
+        self._beat_s = beat_s
+        self._clock = clock
+        self._beat_at = clock()
+        self._mean_s = 0.0
+
+    def __call__(self) -> float:
+        return self._mean_at(self._clock())
+
+    def beat(self) -> float:
+        """Note that the timer ran, and that it is due again in `beat_s`; return how late it was."""
+        now = self._clock()
+        late_s = max(0.0, now - self.due_at)
+        self._mean_s = self._mean_at(now)
+        self._beat_at = now
+        self.due_at = now + self._beat_s
+        return late_s
+
+    def _mean_at(self, now: float) -> float:
+        late_s = max(0.0, now - self.due_at)
+        kept = math.exp((self._beat_at - now) / MEMORY_S)
+        return late_s + (self._mean_s - late_s) * kept
+
+
 class Watch:
     """Reports a blocked loop once a block: `loop.blocked` with the stack while it lasts, `loop.unblocked` after it.
 
     A block that keeps the GIL as well (one long call into C) keeps the thread out, too: then
     the stack comes late, or only `loop.unblocked` does.
+
+    Attributes:
+        lag: Call it for how late the loop runs now; 0.0 before the start, without meaning after the stop.
     """
 
     def __init__(self, *, blocked_s: float = BLOCKED_S, beat_s: float = BEAT_S) -> None:
         self._blocked_s = blocked_s
         self._beat_s = beat_s
+        self.lag = Lag(beat_s)
         self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_S / beat_s))
         self._process = psutil.Process()
         self._changed = threading.Condition()
-        self._due_at = 0.0
         self._reported = False
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -91,26 +142,25 @@ class Watch:
             open_files=self._process.num_fds(),
         )
 
-    def _beat_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Not the loop's own clock: uvloop's stands still while a callback runs.
-        self._due_at = time.monotonic() + self._beat_s
+    def _beat_later(self, loop: asyncio.AbstractEventLoop) -> float:
+        late_s = self.lag.beat()
         self._timer = loop.call_later(self._beat_s, self._beat, loop)
+        return late_s
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        lag_s = max(0.0, time.monotonic() - self._due_at)
-        self._lags.append(lag_s)
-        if lag_s >= self._blocked_s:
-            log.warning("loop.unblocked", seconds=round(lag_s, 3))
         with self._changed:
-            self._beat_later(loop)
+            late_s = self._beat_later(loop)
             if self._reported:
                 self._reported = False
                 self._changed.notify()
+        self._lags.append(late_s)
+        if late_s >= self._blocked_s:
+            log.warning("loop.unblocked", seconds=round(late_s, 3))
 
     def _watch(self, loop_thread: int) -> None:
         with self._changed:
             while not self._stopping:
-                left_s = self._due_at + self._blocked_s - time.monotonic()
+                left_s = self.lag.due_at + self._blocked_s - time.monotonic()
                 if left_s > 0:
                     self._changed.wait(left_s)
                 else:
@@ -120,7 +170,7 @@ class Watch:
     def _report(self, loop_thread: int) -> None:
         self._reported = True
         frame = sys._current_frames().get(loop_thread)
-        seconds = round(time.monotonic() - self._due_at, 3)
+        seconds = round(time.monotonic() - self.lag.due_at, 3)
         log.warning("loop.blocked", seconds=seconds, stack=_stack(frame))
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue.log import EventMessage
-from jobqueue.runtime.watch import Watch
+from jobqueue.runtime.watch import Lag, Watch
+from jobqueue.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -96,6 +97,17 @@ async def test_the_lag_tells_of_a_block(watch: Watch, reports: Reports) -> None:
     assert 0.0 <= health.lag_s_p50 <= health.lag_s_max
 
 
+async def test_the_lag_of_now_rises_during_a_block_and_is_zero_before_the_start(reports: Reports) -> None:
+    watch = Watch(blocked_s=0.05, beat_s=0.01)
+    assert watch.lag() == 0.0
+    watch.start()
+    a_handler_that_blocks(reports)
+    early = watch.lag()
+    threading.Event().wait(0.1)
+    assert 0.0 < early < watch.lag() < 10.0
+    watch.stop()
+
+
 async def test_health_counts_memory_and_open_files() -> None:
     watch = Watch()
     before = watch.health()
@@ -116,3 +128,88 @@ async def test_a_stopped_watch_leaves_no_thread_even_in_the_middle_of_a_block(re
 
 async def test_a_watch_that_never_started_can_be_stopped() -> None:
     Watch().stop()
+
+
+# The lag of now, on a clock by hand
+
+
+BOUND_S = 0.5
+
+
+class Turns:
+    """A loop of which each turn takes as long as it is told, and the lag that it tells of itself."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.lag = Lag(0.1, clock=self.clock)
+        self.lag.beat()
+
+    def take(self, *turns_s: float) -> None:
+        for turn_s in turns_s:
+            self.clock.advance(turn_s)
+            if self.clock.now >= self.lag.due_at:
+                self.lag.beat()
+
+    def until_under(self, bound_s: float) -> float:
+        """Take turns of 10 ms until the lag is under a bound; return how long that took."""
+        began = self.clock.now
+        while self.lag() > bound_s:
+            self.take(0.01)
+        return self.clock.now - began
+
+
+def test_a_loop_on_time_has_no_lag() -> None:
+    turns = Turns()
+    for _ in range(1000):
+        turns.take(0.001)
+        assert turns.lag() < 0.001
+
+
+@pytest.mark.parametrize("before", range(10))
+def test_one_pause_of_600_ms_does_not_shed_whenever_it_falls_between_two_beats(before: int) -> None:
+    turns = Turns()
+    worst = 0.0
+    for step_s in [0.01] * (20 + before) + [0.6] + [0.01] * 200:
+        turns.clock.advance(step_s)
+        worst = max(worst, turns.lag())  # as a request does that comes in the same turn, before the beat
+        turns.take(0.0)
+        worst = max(worst, turns.lag())
+    assert 0.3 < worst < 0.46
+    assert turns.lag() < 0.02
+
+
+def test_a_second_late_turn_in_a_row_sheds_and_a_standing_lag_is_told_to_within_a_beat() -> None:
+    turns = Turns()
+    turns.take(0.7)
+    assert turns.lag() < BOUND_S
+    turns.take(0.7)
+    assert turns.lag() > BOUND_S
+    turns.take(*[0.7] * 20)
+    assert 0.7 - 0.1 - 0.001 < turns.lag() < 0.7
+
+
+def test_a_lag_under_the_bound_does_not_shed_however_long_it_stands() -> None:
+    turns = Turns()
+    for _ in range(100):
+        turns.take(0.4)
+        assert turns.lag() < BOUND_S
+
+
+def test_the_lag_rises_within_a_turn_that_does_not_end() -> None:
+    turns = Turns()
+    told = []
+    for _ in range(20):
+        turns.clock.advance(0.1)
+        told.append(turns.lag())
+    assert told[0] == 0.0  # the beat is just due
+    assert all(earlier < later for earlier, later in pairwise(told))
+    assert told[-1] > 1.8
+
+
+@pytest.mark.parametrize(("pause_s", "shed_s"), [(1.0, 0.25), (2.0, 0.65), (5.0, 1.15)])
+def test_after_a_long_pause_the_lag_is_soon_under_the_bound_again(pause_s: float, shed_s: float) -> None:
+    turns = Turns()
+    turns.take(pause_s)
+    assert turns.lag() > BOUND_S
+    assert turns.until_under(BOUND_S) == pytest.approx(shed_s, abs=0.05)
+    assert turns.until_under(0.01) < 3.0
