@@ -1,0 +1,92 @@
+"""A line of jobs: what every ready order is made of.
+
+Rules:
+
+1. Whoever is taken, from either end, or leaves from the middle, does so in O(1); so does who joins at either end.
+2. A job stands in a line once. To push one that is there already is a bug of the caller's.
+3. Each job has a place number, one more than the one before it when it joined. So its position is a
+   subtraction. A job that left from the middle leaves a hole, so positions may be too high, never too low.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobqueue.core.job import Job, JobId
+
+Entry: TypeAlias = "tuple[Job, int, float, int]"
+"""A job, its place, since when it waits, its stamp. A plain tuple, since one is made for each job."""
+
+
+class Line:
+    __slots__ = ("_entries", "_place")
+
+    def __init__(self) -> None:
+        # Not a dict: to find the first key of one walks over all that were removed before it.
+        self._entries: OrderedDict[JobId, Entry] = OrderedDict()
+        self._place = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Job]:
+        return (entry[0] for entry in self._entries.values())
+
+    def push(self, job: Job, *, now: float, front: bool = False, stamp: int = 0) -> None:
+        """Let a job join, at the end or at the front.
+
+        Args:
+            now: Since when it waits. Who joins at the front counts as waiting for as long as who was first.
+            stamp: The number by which an order that has several lines finds the order of all.
+        """
+        entries = self._entries
+        assert job.id not in entries, f"job {job.id} stands in this line already"
+        if front and entries:
+            _, place, since, _ = next(iter(entries.values()))
+            entries[job.id] = (job, place - 1, min(now, since), stamp)
+            entries.move_to_end(job.id, last=False)
+        else:
+            self._place += 1
+            entries[job.id] = (job, self._place, now, stamp)
+
+    def pop(self, now: float) -> Job:
+        """Take the first. Raises IndexError if there is none."""
+        if not self._entries:
+            raise IndexError("no job is ready")
+        return self._entries.popitem(last=False)[1][0]
+
+    def pop_last(self) -> Job:
+        """Take the last. Raises IndexError if there is none."""
+        if not self._entries:
+            raise IndexError("no job is ready")
+        return self._entries.popitem()[1][0]
+
+    def remove(self, job: Job) -> bool:
+        """Take out a job, wherever it stands; return whether it was here."""
+        return self._entries.pop(job.id, None) is not None
+
+    def position(self, job: Job) -> int | None:
+        """Count from the first, which is 1; None: not here. See rule 3; never more than the line is long."""
+        entry = self._entries.get(job.id)
+        if entry is None:
+            return None
+        return min(entry[1] - self.first()[1] + 1, len(self._entries))
+
+    def position_from_last(self, job: Job) -> int | None:
+        """Count from the last, which is 1; else as `position`."""
+        entry = self._entries.get(job.id)
+        if entry is None:
+            return None
+        last = next(reversed(self._entries.values()))
+        return min(last[1] - entry[1] + 1, len(self._entries))
+
+    def first(self) -> Entry:
+        """Look at the first, who must be there."""
+        return next(iter(self._entries.values()))
+
+    def entries(self) -> Iterator[Entry]:
+        return iter(self._entries.values())

@@ -1,0 +1,131 @@
+"""How long jobs wait in a queue, and how fast it drains: the two measures that overload is judged by."""
+
+from __future__ import annotations
+
+from math import exp, expm1, log, sqrt
+
+HALF_LIFE_S = 10.0
+BACKLOG_MIN = 1
+"""So many jobs left behind the one that is taken are no queue yet: RFC 8289's one packet of the largest size."""
+
+CYCLE_INTERVALS = 16
+"""Who has to shed again within so many intervals goes on at the rate that was enough the last time."""
+
+
+class CoDel:
+    """Tells a standing queue from a burst by how long jobs have waited: controlled delay.
+
+    A burst makes jobs wait too, but its queue empties soon. Only a wait that stayed above the target for a
+    whole interval, never once below, shows that more comes than can be served (Nichols & Jacobson,
+    "Controlling queue delay", ACM Queue 2012; RFC 8289, whose pseudo-code `drops` follows job by job).
+
+    Args:
+        target_s: So long a wait is fine for good.
+        interval_s: So long a wait above the target is still a burst.
+    """
+
+    __slots__ = (
+        "_above_until",
+        "_count",
+        "_count_at_entry",
+        "_drop_next_at",
+        "_dropped",
+        "_dropping",
+        "_interval_s",
+        "_target_s",
+        "standing",
+    )
+
+    def __init__(self, *, target_s: float, interval_s: float) -> None:
+        self._target_s = target_s
+        self._interval_s = interval_s
+        self.standing = False
+        # When the wait will have been above the target for an interval; None: it is below.
+        self._above_until: float | None = None
+        self._dropping = False
+        self._dropped = False  # the job before this one
+        self._drop_next_at = 0.0
+        self._count = self._count_at_entry = 0
+
+    def observe(self, now: float, *, sojourn_s: float, backlog: int) -> bool:
+        """Note how long a job had waited when it was taken, and how many it left; return whether the queue stands."""
+        if sojourn_s < self._target_s or backlog <= BACKLOG_MIN:
+            self.ran_empty()
+        elif self._above_until is None:
+            self._above_until = now + self._interval_s
+        elif now >= self._above_until:
+            self.standing = True
+        return self.standing
+
+    def ran_empty(self) -> None:
+        """Note that nobody waits."""
+        self._above_until = None
+        self.standing = False
+
+    def drops(self, now: float, *, sojourn_s: float, backlog: int) -> bool:
+        """Say whether the classic algorithm would drop the job that was just taken. Call it instead of `observe`.
+
+        While the queue stands, drops come at intervals that shrink with the square root of their count.
+        """
+        if not self.observe(now, sojourn_s=sojourn_s, backlog=backlog):
+            self._dropping = self._dropped = False
+            return False
+        if not self._dropping:
+            self._dropping = True
+            shed = self._count - self._count_at_entry
+            recent = now - self._drop_next_at < CYCLE_INTERVALS * self._interval_s
+            self._count = self._count_at_entry = shed if shed > 1 and recent else 1
+            self._drop_next_at = now + self._pause_s()
+            return True
+        if self._dropped:  # and that was not enough
+            self._drop_next_at += self._pause_s()
+            self._dropped = False
+        if now < self._drop_next_at:
+            return False
+        self._count += 1
+        self._dropped = True
+        return True
+
+    def _pause_s(self) -> float:
+        """The control law: the more were dropped, the sooner comes the next."""
+        return self._interval_s / sqrt(self._count)
+
+
+class DrainRate:
+    """Events per second of late: an average in which an event counts half as much after each half-life.
+
+    It is exact from the start: what was seen is related to how long was looked, not to an
+    infinite past without events. Looking for less than a tenth of a half-life counts as that tenth, since one event
+    in the first millisecond is not a thousand per second. Nothing ticks; time passes when it is asked.
+    """
+
+    __slots__ = ("_at", "_decay_per_s", "_half_life_s", "_since", "_weight")
+
+    def __init__(self, half_life_s: float = HALF_LIFE_S) -> None:
+        self._half_life_s = half_life_s
+        self._decay_per_s = log(2) / half_life_s
+        self._since: float | None = None
+        self._at = 0.0
+        self._weight = 0.0  # the events, each with what it still counted at `_at`
+
+    def begin(self, now: float) -> None:
+        """Look from now on, if not yet; otherwise the first event begins it, and counts as if it took no time."""
+        if self._since is None:
+            self._since = now
+
+    def add(self, now: float, count: int = 1) -> None:
+        self.begin(now)
+        self._weight = self._weight_at(now) + count
+        self._at = now
+
+    def per_s(self, now: float) -> float:
+        """Return the events per second as of `now`; 0 before the first."""
+        if self._since is None:
+            return 0.0
+        looked_s = max(now - self._since, self._half_life_s / 10)
+        # An event every second since then would weigh this much.
+        full = -expm1(-self._decay_per_s * looked_s) / self._decay_per_s
+        return self._weight_at(now) / full
+
+    def _weight_at(self, now: float) -> float:
+        return self._weight * exp(-self._decay_per_s * (now - self._at))
