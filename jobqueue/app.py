@@ -1,4 +1,4 @@
-"""JobQueue: the in-process API, and the root that puts a backend, workers and a timer together.
+"""JobQueue: the in-process API.
 
 HTTP is not needed here and not known here; `http/` and `server.py` stand on this.
 """
@@ -6,32 +6,22 @@ HTTP is not needed here and not known here; `http/` and `server.py` stand on thi
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 import orjson
 
-from jobqueue.backend.memory import MemoryBackend
 from jobqueue.config import Settings
+from jobqueue.configsources import differences
 from jobqueue.context import printable
-from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended, Evicted
-from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.core.claims import Claims
 from jobqueue.core.job import JobId, JobState, StoredFile, Upload
-from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import InvalidField, InvalidSubmission, JobFailed
-from jobqueue.handlers import Registry, RunIn, Submission, encode_strictly, field_of, register
+from jobqueue.handlers import HandlerOptions, Registry, Submission, field_of, register, unique_of
 from jobqueue.log import event_logger
-from jobqueue.runtime.executor import Executor
-from jobqueue.runtime.processes import ProcessPool
-from jobqueue.runtime.spool import Spool
-from jobqueue.runtime.threads import ThreadPool
-from jobqueue.runtime.timer import Timer
-from jobqueue.runtime.worker import WorkerPool
+from jobqueue.parts import Parts
+from jobqueue.verdicts import encode_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,8 +29,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jobqueue.backend.base import Backend
-    from jobqueue.core.events import Event
+    from jobqueue.core.backoff import Backoff
+    from jobqueue.core.claims import IdempotencyKey, UniqueMode
+    from jobqueue.core.intake import Admission
     from jobqueue.core.job import Job
+    from jobqueue.core.policy import Discipline
+    from jobqueue.handlers import RunIn
+    from jobqueue.runtime.spool import Spool
 
 log = event_logger(__name__)
 
@@ -105,7 +100,7 @@ class JobQueue:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
         self.registry = Registry()
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._starting = False
         self._draining = False
 
@@ -124,6 +119,12 @@ class JobQueue:
         run_in: RunIn | None = None,
         attempts_max: int = 1,
         queue: str = "default",
+        rate: str | None = None,
+        concurrency: int | None = None,
+        group_rate: str | None = None,
+        group_concurrency: int | None = None,
+        backoff: Backoff | None = None,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
     ) -> Callable[[F], F]: ...
 
     def handler(
@@ -136,6 +137,12 @@ class JobQueue:
         run_in: RunIn | None = None,
         attempts_max: int = 1,
         queue: str = "default",
+        rate: str | None = None,
+        concurrency: int | None = None,
+        group_rate: str | None = None,
+        group_concurrency: int | None = None,
+        backoff: Backoff | None = None,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
     ) -> F | Callable[[F], F]:
         """Register a function as the handler of a type; the function itself stays as it is.
 
@@ -146,21 +153,33 @@ class JobQueue:
                 ones. Only a process can be stopped by force; a thread is asked to.
             attempts_max: How often a job may run, counted from 1, unless its submission says.
             queue: Where its jobs wait, unless their submission says.
+            rate: How many of its jobs may start, such as `10/s`, `600/m` or `5/h`.
+            concurrency: How many of them may run at once.
+            group_rate: The same as `rate`, for the jobs of each group by itself.
+            group_concurrency: The same as `concurrency`, for each group; 1 runs a group's jobs one after the other.
+            backoff: How long a failed job waits for its next attempt; the default starts at 1 s and ends at 60 s.
+            retry_on: The exceptions after which another attempt makes sense; all, if not given.
 
         Raises:
             ValueError: The type is taken, or an option or the signature can't be used.
         """
 
+        options = HandlerOptions(
+            name=name,
+            timeout_s=timeout_s,
+            run_in=run_in,
+            attempts_max=attempts_max,
+            queue=queue,
+            rate=rate,
+            concurrency=concurrency,
+            group_rate=group_rate,
+            group_concurrency=group_concurrency,
+            backoff=backoff,
+            retry_on=retry_on,
+        )
+
         def add(function: F) -> F:
-            return register(
-                self.registry,
-                function,
-                name=name,
-                timeout_s=timeout_s,
-                run_in=run_in,
-                attempts_max=attempts_max,
-                queue=queue,
-            )
+            return register(self.registry, function, options)
 
         return add if func is None else add(func)
 
@@ -190,7 +209,7 @@ class JobQueue:
             if handler.queue not in self.settings.queues:
                 known = ", ".join(self.settings.queues)
                 raise ValueError(f"handler {handler.name!r} wants queue {handler.queue!r}; configured: {known}")
-        parts = _Parts(self.settings, self.registry)
+        parts = Parts(self.settings, self.registry)
         self._starting = True
         try:
             await parts.start()
@@ -286,13 +305,19 @@ class JobQueue:
         timeout_s: float | None = None,
         attempts_max: int | None = None,
         group: str | None = None,
+        unique: str | None = None,
+        unique_mode: UniqueMode = "return",
         ttl_s: float | None = None,
     ) -> JobHandle:
         """Submit a job; once this returns, the queue holds it.
 
+        Args:
+            unique: A value that one live job of the type may have; `unique_mode` says what happens if one has it.
+
         Raises:
             InvalidSubmission: A field or an argument is not as it must be; `errors` names each.
             UnknownType: No handler has that type.
+            Duplicate: A live job has the unique value, and the mode is `reject`.
             Refused: Not now (QueueFull, StatusesFull, Draining); nothing was kept.
         """
         fields = {
@@ -305,39 +330,101 @@ class JobQueue:
             "timeout_s": timeout_s,
             "attempts_max": attempts_max,
             "group": group,
+            "unique": None if unique is None else {"value": unique, "mode": unique_mode},
             "ttl_s": ttl_s,
         }
         try:
             submission = msgspec.convert(fields, Submission)
         except msgspec.ValidationError as fault:
             raise InvalidSubmission(field_of(fault)) from None
-        if group is not None and printable(group) != group:
-            raise InvalidSubmission(InvalidField(pointer="/group", detail="has lone surrogates, which UTF-8 can't say"))
+        for name, text in (("group", group), ("unique", unique)):
+            if text is not None and printable(text) != text:
+                invalid = InvalidField(pointer=f"/{name}", detail="has lone surrogates, which UTF-8 can't say")
+                raise InvalidSubmission(invalid)
         try:
             submission.args = msgspec.Raw(encode_strictly(args if args is not None else {}))
-        except ValueError as fault:
-            raise InvalidSubmission(InvalidField(pointer="/args", detail=str(fault))) from None
-        return JobHandle((await self.accept(submission)).id, self.backend)
+        except ValueError as error:
+            raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
+        return JobHandle((await self.accept(submission)).job.id, self.backend)
 
     async def accept(
-        self, submission: Submission, *, folder: str | None = None, files: dict[str, StoredFile] | None = None
-    ) -> Job:
+        self,
+        submission: Submission,
+        *,
+        folder: str | None = None,
+        files: dict[str, StoredFile] | None = None,
+        caller: str | None = None,
+        key: IdempotencyKey | None = None,
+    ) -> Admission:
         """Check a submission and hand it to the backend, with the files that came with it.
 
+        Args:
+            caller: Who submits it: the scope of `key`, and whose quota it counts for.
+
         Raises:
-            InvalidSubmission, UnknownType, Refused: As `submit`.
+            InvalidSubmission, UnknownType, Duplicate, Refused: As `submit`.
+            KeyReused: The caller submitted something else under this key.
         """
         parts = self._running
         spec = self.registry.check(submission, wall_now=self.wall(parts.backend.now()))
         if spec.queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
+        unique = unique_of(submission, with_files=folder is not None)
+        claims = None
+        if unique is not None or key is not None or (caller is not None and self.settings.limits.caller_queued):
+            claims = Claims(caller, unique, key)
         upload = Upload(folder, files or {}) if folder is not None else None
-        return await parts.backend.submit(spec, bytes(submission.args), upload)
+        return await parts.backend.submit(spec, bytes(submission.args), upload, claims)
 
     def job(self, job_id: str) -> JobHandle:
         """Return a handle on a job by its id, without asking whether there is one."""
         return JobHandle(JobId(job_id), self.backend)
+
+    # -- steering
+
+    async def change(
+        self,
+        queue: str,
+        *,
+        workers: int | None = None,
+        capacity: int | None = None,
+        discipline: Discipline | None = None,
+        weight: int | None = None,
+    ) -> None:
+        """Change a queue's settings while it is in use, until the next reload or restart; no job is lost.
+
+        Raises:
+            KeyError: There is no such queue.
+        """
+        given = {"workers": workers, "capacity": capacity, "discipline": discipline, "weight": weight}
+        changes = {name: value for name, value in given.items() if value is not None}
+        policy = msgspec.structs.replace(self._running.policies[queue], **changes)
+        await self._running.change(queue, policy)
+
+    async def pause(self, queue: str) -> None:
+        """Start no more jobs of a queue; submissions are accepted all the while. Raises KeyError."""
+        await self._running.backend.pause(queue)
+
+    async def resume(self, queue: str) -> None:
+        """Start a paused queue's jobs again. Raises KeyError."""
+        await self._running.backend.resume(queue)
+
+    async def reload(self, settings: Settings) -> list[str]:
+        """Take over what may change while the queue runs; return the names of changed settings that need a restart.
+
+        Queues' settings, the limits and the log's level may. Which queues there are may not.
+        """
+        before, after = self.settings, settings
+        for name in after.queues.keys() & before.queues.keys():
+            if after.queues[name] != before.queues[name]:
+                await self._running.change(name, after.queues[name].policy)
+        queues = {name: after.queues.get(name, queue) for name, queue in before.queues.items()}
+        log_settings = msgspec.structs.replace(before.log, level=after.log.level)
+        live = msgspec.structs.replace(before, queues=queues, limits=after.limits, log=log_settings)
+        self.settings = live
+        self._running.backend.set_caller_queued(after.limits.caller_queued)
+        return list(differences(live, after))
 
     def wall(self, instant: float) -> float:
         """Turn an instant of the engine's clock into seconds since the Unix epoch.
@@ -347,93 +434,7 @@ class JobQueue:
         return self._running.wall_offset_s + instant
 
     @property
-    def _running(self) -> _Parts:
+    def _running(self) -> Parts:
         if self._parts is None:
             raise RuntimeError("this queue doesn't run: use `async with queue:`, or await queue.start()")
         return self._parts
-
-
-class _Parts:
-    """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
-
-    def __init__(self, settings: Settings, registry: Registry) -> None:
-        loop = asyncio.get_running_loop()
-        secret = os.urandom(32)
-        lanes = {"thread": settings.runtime.threads, "process": settings.runtime.process_count}
-        engine = Engine(
-            queues={name: queue.capacity for name, queue in settings.queues.items()},
-            ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),
-            rng=random.Random(),
-            bounds=StatusBounds(
-                jobs_max=settings.statuses.jobs_max,
-                bytes_max=settings.statuses.bytes_max,
-                ttl_s=settings.statuses.ttl_s,
-                failed_ttl_s=settings.statuses.failed_ttl_s,
-            ),
-            lanes=lanes,
-        )
-        self.wall_offset_s = time.time() - loop.time()
-        self.backend = MemoryBackend(engine, now=loop.time)
-        self.spool = Spool(settings.spool)
-        self._timer = Timer(self.backend)
-        self._in_process = [handler.func for handler in registry if handler.run_in == "process"]
-        self._threads = ThreadPool(size=lanes["thread"])
-        self._processes = ProcessPool(size=lanes["process"])
-        executor = Executor(
-            registry=registry,
-            backend=self.backend,
-            pools={"thread": self._threads, "process": self._processes},
-            folder_of=self.spool.folder_of,
-            check_room=self.spool.check_room,
-            result_bytes_max=settings.limits.result_bytes,
-        )
-        self._pools = {
-            name: WorkerPool(name, queue.workers, backend=self.backend, executor=executor)
-            for name, queue in settings.queues.items()
-        }
-        self._idle: set[asyncio.Future[None]] = set()
-
-    async def start(self) -> None:
-        if self._in_process:
-            self._processes.start(self._in_process)
-        await self.spool.open()
-        self.backend.subscribe(self.spool.on_fact)
-        self.backend.subscribe(self._on_fact)
-        self.backend.on_deadlines_moved(self._timer.look)
-        self._timer.start()
-        for pool in self._pools.values():
-            pool.start()
-
-    async def stop(self) -> None:
-        self._timer.stop()
-        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
-        await self._threads.close()
-        await self._processes.close()
-        await self.spool.close()
-
-    async def idle(self) -> None:
-        """Wait until no job is live."""
-        if self.backend.stats()[0].live == 0:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._idle.add(future)
-        try:
-            await future
-        finally:
-            self._idle.discard(future)
-
-    def _on_fact(self, fact: Event) -> None:
-        if isinstance(fact, Evicted):
-            if fact.early:
-                log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early_total())
-            return
-        if isinstance(fact, Ended):
-            if self._idle and self.backend.stats()[0].live == 0:
-                for future in self._idle:
-                    if not future.done():
-                        future.set_result(None)
-            return
-        self._pools[fact.job.spec.queue].on_fact(fact)
-
-    def _evicted_early_total(self) -> int:
-        return self.backend.stats()[0].evicted_early_total

@@ -65,7 +65,7 @@ class SpoolFull(Refused):
 
 
 class RateLimited(Refused):
-    """This caller has used up its own quota."""
+    """This caller has used up its own quota: of submissions in a time, or of live jobs."""
 
 
 class Draining(Refused):
@@ -75,6 +75,18 @@ class Draining(Refused):
         self, detail: str = "the server is about to stop and admits no more jobs", *, retry_after_s: float = 5.0
     ) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
+
+
+class KeyReused(JobQueueError):
+    """This caller has submitted something else under the same idempotency key."""
+
+
+class Duplicate(JobQueueError):
+    """A live job, `job_id`, has the unique value already, and the submission would rather fail than share it."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} is live and has this unique value")
+        self.job_id = job_id
 
 
 class JobNotFound(JobQueueError):

@@ -1,25 +1,26 @@
 """Handlers: the functions that do jobs' work, registered under their types.
 
 Owns what a handler is, how its signature becomes the check of a submission's
-arguments, and how what it returns or raises becomes a verdict. It runs nothing.
+arguments. What it returns or raises is judged in `verdicts`. It runs nothing.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import json
-import traceback
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 import msgspec.inspect
-import orjson
 
-from jobqueue.context import JobContext, printable
-from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobSpec
-from jobqueue.errors import InvalidField, InvalidSubmission, Reject, Retry, UnknownType
+from jobqueue.context import JobContext
+from jobqueue.core.backoff import Backoff
+from jobqueue.core.bucket import RATE_EXPECTED, Rate
+from jobqueue.core.claims import Unique, UniqueMode
+from jobqueue.core.job import JobSpec
+from jobqueue.core.policy import Limits
+from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,12 +30,21 @@ RunIn = Literal["loop", "thread", "process"]
 
 ATTEMPTS_MAX = 100
 DAYS_30_S = 30 * 24 * 3600
-TRACE_LENGTH_MAX = 10_000
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=DAYS_30_S)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DAYS_30_S)]
+
+
+UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class UniqueSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A unique value and what is to happen if a live job of the type has it; a text alone means `return`."""
+
+    value: UniqueValue
+    mode: UniqueMode = "return"
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -50,15 +60,8 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     timeout_s: PositiveSeconds | None = None
     attempts_max: Annotated[int, msgspec.Meta(ge=1, le=ATTEMPTS_MAX)] | None = None
     group: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    unique: UniqueSubmission | UniqueValue | None = None
     ttl_s: PositiveSeconds | None = None
-
-
-class BadResult(Exception):
-    """A handler returned what JSON can't say."""
-
-
-class ResultTooLarge(Exception):
-    """A handler returned more bytes than a result may have."""
 
 
 class Handler:
@@ -77,6 +80,9 @@ class Handler:
         timeout_s: float | None,
         attempts_max: int,
         queue: str,
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+        retry_on: tuple[type[BaseException], ...] | None = None,
     ) -> None:
         self.func = func
         self.name = name
@@ -84,6 +90,7 @@ class Handler:
         self.timeout_s = timeout_s
         self.attempts_max = attempts_max
         self.queue = queue
+        self.retry_on = retry_on
         self._context_name, self._arguments, self._takes_more = _read_signature(func, name)
         # Most jobs ask for nothing special: they share this one.
         self.default_spec = JobSpec(
@@ -92,6 +99,8 @@ class Handler:
             timeout_s=timeout_s,
             attempts_max=attempts_max,
             lane=None if run_in == "loop" else run_in,
+            limits=limits,
+            backoff=backoff,
         )
 
     @property
@@ -201,126 +210,98 @@ class Registry:
         return _spec_of(submission, handler, wall_now)
 
 
-def register(
-    registry: Registry,
-    func: F,
-    *,
-    name: str | None,
-    timeout_s: float | None,
-    run_in: RunIn | None,
-    attempts_max: int,
-    queue: str,
-) -> F:
+class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `@queue.handler` was given; see `JobQueue.handler` for what each means."""
+
+    name: str | None = None
+    timeout_s: float | None = 300.0
+    run_in: RunIn | None = None
+    attempts_max: int = 1
+    queue: str = "default"
+    rate: str | None = None
+    concurrency: int | None = None
+    group_rate: str | None = None
+    group_concurrency: int | None = None
+    backoff: Backoff | None = None
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
+
+
+def register(registry: Registry, func: F, options: HandlerOptions) -> F:
     """Check a handler's options and add it; what `@queue.handler` does.
 
     Raises:
         ValueError: An option or the signature can't be used; the message says which, and what would be right.
     """
     is_async = inspect.iscoroutinefunction(func)
-    chosen: RunIn = run_in if run_in is not None else ("loop" if is_async else "thread")
-    label = name if name is not None else func.__name__
+    chosen: RunIn = options.run_in if options.run_in is not None else ("loop" if is_async else "thread")
+    label = options.name if options.name is not None else func.__name__
     try:
         msgspec.convert(label, Name)
     except msgspec.ValidationError:
         raise ValueError(f"a type is 1 to 100 letters, digits, '_', '.' or '-', got {label!r}") from None
     if chosen not in ("loop", "thread", "process"):
-        raise ValueError(f"handler {label!r}: run_in is 'loop', 'thread' or 'process', got {run_in!r}")
+        raise ValueError(f"handler {label!r}: run_in is 'loop', 'thread' or 'process', got {options.run_in!r}")
     if is_async != (chosen == "loop"):
         kind = "an async function runs in 'loop'" if is_async else "a plain function runs in 'thread' or 'process'"
-        raise ValueError(f"handler {label!r}: {kind}, got run_in={run_in!r}")
+        raise ValueError(f"handler {label!r}: {kind}, got run_in={options.run_in!r}")
+    timeout_s, attempts_max = options.timeout_s, options.attempts_max
     if timeout_s is not None and not 0 < timeout_s <= DAYS_30_S:
         raise ValueError(f"handler {label!r}: timeout_s is more than 0 and at most {DAYS_30_S}, got {timeout_s!r}")
     if not 1 <= attempts_max <= ATTEMPTS_MAX:
         raise ValueError(f"handler {label!r}: attempts_max is 1 to {ATTEMPTS_MAX}, got {attempts_max!r}")
-    registry.add(Handler(func, name=label, run_in=chosen, timeout_s=timeout_s, attempts_max=attempts_max, queue=queue))
+    registry.add(
+        Handler(
+            func,
+            name=label,
+            run_in=chosen,
+            timeout_s=timeout_s,
+            attempts_max=attempts_max,
+            queue=options.queue,
+            limits=_limits_of(options, label),
+            backoff=_backoff_of(options, label),
+            retry_on=_retry_on_of(options, label),
+        )
+    )
     return func
 
 
-def encode_result(value: Any, *, bytes_max: int) -> bytes:
-    """Turn what a handler returned into JSON bytes.
-
-    Raises:
-        BadResult: JSON can't say it: an unknown type, NaN, an infinity, a lone surrogate, an integer beyond 64 bits.
-        ResultTooLarge: It can, in more than `bytes_max` bytes.
-    """
-    try:
-        encoded = encode_strictly(value)
-    except ValueError as error:
-        raise BadResult(f"the handler returned what JSON can't say: {error}") from error
-    if len(encoded) > bytes_max:
-        raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and a result may have {bytes_max}")
-    return encoded
-
-
-def encode_strictly(value: Any) -> bytes:
-    """Turn a value into JSON bytes, without changing what it says.
-
-    Raises:
-        ValueError: JSON can't say it.
-    """
-    try:
-        encoded = orjson.dumps(value, default=_plain)
-        if b"null" in encoded:
-            # orjson writes NaN as null; only a stricter writer tells that from None.
-            json.dumps(value, default=_plain_or_text, allow_nan=False)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    # A true copy: orjson leaves the block of some KiB that it wrote into behind a result of a few bytes.
-    return bytes(memoryview(encoded))
+def _limits_of(options: HandlerOptions, label: str) -> Limits | None:
+    for name in ("concurrency", "group_concurrency"):
+        permits = getattr(options, name)
+        if permits is not None and (not isinstance(permits, int) or permits < 1):
+            raise ValueError(f"handler {label!r}: {name} is a whole number from 1, got {permits!r}")
+    rates: dict[str, Rate | None] = {"rate": None, "group_rate": None}
+    for name in rates:
+        text = getattr(options, name)
+        if text is not None:
+            try:
+                rates[name] = Rate.parse(text)
+            except (ValueError, TypeError):
+                raise ValueError(f"handler {label!r}: {name} must be {RATE_EXPECTED}, got {text!r}") from None
+    limits = Limits(concurrency=options.concurrency, group_concurrency=options.group_concurrency, **rates)
+    return None if limits == Limits() else limits
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, msgspec.Struct):
-        return msgspec.to_builtins(value)
-    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
-
-
-def _plain_or_text(value: Any) -> Any:
-    """As `_plain`, but the rest that orjson knows (dates, UUIDs, dataclasses, …) must not fail a second time."""
-    return msgspec.to_builtins(value)
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Turn what a handler raised into a verdict."""
-    match error:
-        case Retry():
-            return Failure(ErrorCode.HANDLER_ERROR, _cut(error.message), retry_after_s=_wait_s(error.after_s))
-        case Reject():
-            return Failure(ErrorCode.REJECTED, _cut(error.message), final=True)
-        case BadResult():
-            return Failure(ErrorCode.BAD_RESULT, str(error), final=True)
-        case ResultTooLarge():
-            return Failure(ErrorCode.RESULT_TOO_LARGE, str(error), final=True)
-    code = ErrorCode.HANDLER_ERROR if isinstance(error, Exception) else ErrorCode.WORKER_CRASHED
-    return Failure(code, _describe(error), traceback=_trace(error))
-
-
-def _describe(error: BaseException) -> str:
-    text = _cut(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _cut(message: object) -> str:
-    """Make whatever a handler gave as a message a text that every client can be told."""
-    try:
-        return printable(str(message)[:MESSAGE_LENGTH_MAX])
-    except Exception:  # a broken __str__ is the handler's fault, and not a reason to lose the verdict
-        return "(its text can't be made)"
-
-
-def _trace(error: BaseException) -> str:
-    try:
-        return printable("".join(traceback.format_exception(error, limit=-20))[-TRACE_LENGTH_MAX:])
-    except Exception:  # as above: even an exception that can't be printed has been raised
-        return "(its traceback can't be made)"
-
-
-def _wait_s(after_s: object) -> float | None:
-    """Return a wait that can be kept; what is no number of seconds leaves it to the backoff."""
-    try:
-        return float(msgspec.convert(after_s, Seconds))
-    except msgspec.ValidationError:
+def _backoff_of(options: HandlerOptions, label: str) -> Backoff | None:
+    backoff = options.backoff
+    if backoff is None:
         return None
+    if not isinstance(backoff, Backoff) or not 0 <= backoff.backoff_s_base <= backoff.backoff_s_max <= DAYS_30_S:
+        raise ValueError(
+            f"handler {label!r}: backoff is a Backoff with 0 <= backoff_s_base <= backoff_s_max <= {DAYS_30_S},"
+            f" got {backoff!r}"
+        )
+    return backoff
+
+
+def _retry_on_of(options: HandlerOptions, label: str) -> tuple[type[BaseException], ...] | None:
+    given = options.retry_on
+    if given is None:
+        return None
+    kinds = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        raise ValueError(f"handler {label!r}: retry_on is an exception class, or a tuple of them, got {given!r}")
+    return kinds
 
 
 def _read_signature(func: Callable[..., Any], label: str) -> tuple[str | None, type[msgspec.Struct], bool]:
@@ -380,8 +361,28 @@ def _unknown_type(root: msgspec.inspect.Type) -> type | None:
 def _option_faults(submission: Submission, handler: Handler) -> Iterator[InvalidField]:
     if submission.delay_s is not None and submission.run_at is not None:
         yield InvalidField(pointer="/run_at", detail="give delay_s or run_at, not both")
+    if _debounces(submission) and not submission.delay_s and submission.run_at is None:
+        yield InvalidField(pointer="/unique", detail="to debounce is to wait for quiet: it needs delay_s or run_at")
     if submission.timeout_s is not None and handler.timeout_s is not None and submission.timeout_s > handler.timeout_s:
         yield InvalidField(pointer="/timeout_s", detail=f"at most {handler.timeout_s}, the timeout of its handler")
+
+
+def _debounces(submission: Submission) -> bool:
+    return isinstance(submission.unique, UniqueSubmission) and submission.unique.mode == "debounce"
+
+
+def unique_of(submission: Submission, *, with_files: bool) -> Unique | None:
+    """Return what the submission claims for itself among the live jobs of its type.
+
+    Raises:
+        InvalidSubmission: It debounces and brings files, which the job that waits already has of its own.
+    """
+    given = submission.unique
+    if given is None:
+        return None
+    if with_files and _debounces(submission):
+        raise InvalidSubmission(InvalidField(pointer="/unique", detail="a job with files can't be debounced"))
+    return Unique(given) if isinstance(given, str) else Unique(given.value, given.mode)
 
 
 def _spec_of(submission: Submission, handler: Handler, wall_now: float) -> JobSpec:
@@ -404,6 +405,8 @@ def _spec_of(submission: Submission, handler: Handler, wall_now: float) -> JobSp
         attempts_max=default.attempts_max if submission.attempts_max is None else submission.attempts_max,
         ttl_s=submission.ttl_s,
         lane=default.lane,
+        limits=default.limits,
+        backoff=default.backoff,
     )
     return default if spec == default else spec
 

@@ -17,13 +17,14 @@ import selectors
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from jobqueue.core.intake import Admission
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from jobqueue.app import JobQueue
     from jobqueue.backend.base import Backend
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Job, StoredFile
     from jobqueue.handlers import Submission
 
 P = ParamSpec("P")
@@ -136,13 +137,11 @@ async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
     asserted on the next line. Jobs run as they do in service, offloads and timeouts included.
     """
 
-    async def accept(
-        submission: Submission, *, folder: str | None = None, files: dict[str, StoredFile] | None = None
-    ) -> Job:
-        job = await accept_only(submission, folder=folder, files=files)
-        return await queue.backend.wait(job.id)
+    async def accept(submission: Submission, **options: Any) -> Admission:
+        admission = await accept_only(submission, **options)
+        return Admission(await queue.backend.wait(admission.job.id), admission.duplicate)
 
-    accept_only: Callable[..., Awaitable[Job]] = queue.accept
+    accept_only: Callable[..., Awaitable[Admission]] = queue.accept
     queue.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below
     try:
         async with queue:

@@ -7,26 +7,34 @@ workers and HTTP live elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from jobqueue.core.job import Job, JobId, JobState
+from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.quarantine import QuarantinedType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from jobqueue.core.claims import Claims
     from jobqueue.core.events import Event
+    from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Upload
+    from jobqueue.errors import Refused
+
+BulkAction = Literal["retry", "cancel", "delete"]
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a listed job must match; None matches all."""
+    """What a listed job must match; None matches all. `created_before` is an instant of the backend's clock."""
 
     state: JobState | None = None
     type: str | None = None
     queue: str | None = None
     group: str | None = None
+    created_before: float | None = None
 
     def matches(self, job: Job) -> bool:
         spec = job.spec
@@ -35,6 +43,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.type is None or spec.type == self.type)
             and (self.queue is None or spec.queue == self.queue)
             and (self.group is None or spec.group == self.group)
+            and (self.created_before is None or job.created_at < self.created_before)
         )
 
 
@@ -49,25 +58,58 @@ class Page(msgspec.Struct, frozen=True):
     cursor: JobId | None
 
 
+class BulkCount(msgspec.Struct, frozen=True):
+    """What an action on all that match did: jobs it took effect on, and those that it could not take (a full queue)."""
+
+    count: int
+    skipped: int
+
+
+class Outlook(msgspec.Struct, frozen=True, gc=False):
+    """What a live job may expect, by what was measured of late.
+
+    Attributes:
+        position: How many starts of its queue until its own, 1 for the next; None if it isn't ready.
+        eta_s: Seconds until it may be over; None: too little is known.
+        poll_after_s: In how many seconds looking again is worth it.
+    """
+
+    position: int | None
+    eta_s: float | None
+    poll_after_s: float
+
+
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue at this instant; counters run since start."""
+    """One queue at this instant; counters run since start.
+
+    `drain_rate` is in jobs ended per second, of late; `quarantined` lists types, which are the same for all queues.
+    """
 
     name: str
-    capacity: int
+    policy: QueuePolicy
+    paused: bool
     delayed: int
     queued: int
     running: int
     submitted_total: int
     refused_total: int
+    redriven_total: int
     succeeded_total: int
     failed_total: int
     cancelled_total: int
     expired_total: int
     oldest_queued_at: float | None
+    drain_rate: float
+    quarantined: list[QuarantinedType]
 
     @property
     def live(self) -> int:
         return self.delayed + self.queued + self.running
+
+    @property
+    def drain_s(self) -> float | None:
+        """Estimate the seconds until it is empty, if nothing more came; None: nothing drains."""
+        return self.live / self.drain_rate if self.drain_rate > 0 else None
 
 
 class StatusStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,12 +133,21 @@ class Backend(Protocol):
         """Return the seconds on the clock of every `…_at` in a job record."""
         ...
 
-    async def submit(self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None) -> Job:
-        """Accept a job, whole, or refuse it: once this returns, its status is readable.
+    async def submit(
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
+    ) -> Admission:
+        """Accept a job, whole, or find the one that it is the same as, or refuse it.
+
+        Once this returns, the job's status is readable.
 
         Raises:
-            QueueFull, StatusesFull, Draining: Not now; nothing was kept.
+            QueueFull, StatusesFull, RateLimited, Draining: Not now; nothing was kept.
+            KeyReused, Duplicate: Its key, or its unique value, is another's.
         """
+        ...
+
+    def refuse_unseen(self) -> Refused | None:
+        """Return the refusal of a submission of which nothing was read, if every one would be refused now."""
         ...
 
     async def get(self, job_id: str) -> Job:
@@ -112,8 +163,8 @@ class Backend(Protocol):
         """Return jobs that match, newest first, from the one after `cursor` on."""
         ...
 
-    async def lease(self, queue: str) -> Lease:
-        """Wait for a ready job of this queue and take the right to run one attempt of it."""
+    async def lease(self) -> Lease:
+        """Wait for a ready job, of the queue whose turn it is, and take the right to run one attempt of it."""
         ...
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
@@ -146,8 +197,51 @@ class Backend(Protocol):
         """
         ...
 
+    async def retry(self, job_id: str) -> Job:
+        """Send a failed job round again, under the same id.
+
+        Raises:
+            JobNotFound, JobGone: As in `get`.
+            WrongState: The job has not failed, or another live one has its unique value.
+            Refused: There is no seat for it now.
+        """
+        ...
+
+    async def promote(self, job_id: str) -> Job:
+        """Let a delayed job run now.
+
+        Raises:
+            JobNotFound, JobGone: As in `get`.
+            WrongState: The job isn't delayed.
+        """
+        ...
+
+    async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
+        """Retry, cancel or delete all jobs that match and were there when it began; others go on meanwhile."""
+        ...
+
     async def wait(self, job_id: str) -> Job:
         """Return the record once it is terminal. Raises as `get`."""
+        ...
+
+    async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
+        """Return once any of these records has changed, or is gone."""
+        ...
+
+    def outlook(self, job: Job) -> Outlook:
+        """Estimate when a live job starts and ends, and when to look again."""
+        ...
+
+    async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
+        """Change a queue's settings while it is in use; no job is lost."""
+        ...
+
+    async def pause(self, queue: str) -> None:
+        """Start no more jobs of a queue. Submissions are accepted all the while."""
+        ...
+
+    async def resume(self, queue: str) -> None:
+        """Start a queue's jobs again."""
         ...
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:

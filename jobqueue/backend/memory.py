@@ -9,56 +9,57 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from jobqueue.backend.base import JobFilter, Page, QueueStats, StatusStats
-from jobqueue.core.events import Ended, Ready, Withdrawn
+from jobqueue.backend.base import BulkCount, JobFilter, Outlook, Page, QueueStats, StatusStats
+from jobqueue.core.events import Ended, Evicted, Quarantined, Ready, Released
 from jobqueue.core.job import JobState
-from jobqueue.core.order import Fifo
+from jobqueue.errors import Refused, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobqueue.core.engine import Engine, QueueLedger
+    from jobqueue.backend.base import BulkAction
+    from jobqueue.core.claims import Claims
+    from jobqueue.core.engine import Engine
     from jobqueue.core.events import Event
+    from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Upload
-    from jobqueue.core.order import Order
+    from jobqueue.core.ledger import QueueLedger
+    from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.ready import ReadyJobs
 
 PAGE_SCAN_MAX = 5000
+BULK_PORTION = 500
+POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 30.0
+POLL_AFTER_S_UNKNOWN = 1.0
+QUEUE_FACTS = (Quarantined, Released)
 
 
-class ReadyQueue(asyncio.Queue["Job"]):
-    """An asyncio.Queue whose storage is a core Order: the queue wakes, the Order sorts.
+class ReadyQueue(asyncio.Queue[Any]):
+    """An asyncio.Queue that only wakes: its storage is the engine's ready jobs, which the engine itself fills.
 
-    Jobs go in and ids come out, which asyncio.Queue's one item type can't say: hence the two `type: ignore`.
     Overrides the hooks that asyncio.Queue documents for subclasses. Its bound is the
     engine's capacity, so the queue itself is unbounded and a put never waits.
     """
 
-    def __init__(self, order: Order) -> None:
-        self._order = order
-        self._front = False
+    def __init__(self, ready: ReadyJobs, now: Callable[[], float]) -> None:
+        self._ready = ready
+        self._now = now
         super().__init__()
 
     def _init(self, maxsize: int) -> None:
-        self._queue = self._order  # what qsize() and empty() measure
+        self._queue = self._ready  # what qsize() and empty() measure: the jobs that may be taken now
 
-    def _put(self, item: Job) -> None:
-        self._order.push(item, front=self._front)
+    def _put(self, item: None) -> None:
+        """Keep nothing: the engine has put the job where it belongs before it told of it."""
 
-    def _get(self) -> JobId:  # type: ignore[override]
-        return self._order.pop()
+    def _get(self) -> Job:
+        return self._ready.pop(self._now())
 
-    def add(self, job: Job, *, front: bool) -> None:
-        self._front = front
-        self.put_nowait(job)
-
-    def remove(self, job_id: JobId) -> None:
-        self._order.remove(job_id)
-
-    async def take(self) -> JobId:
-        """Wait for the job whose turn it is, and take it out."""
-        return await self.get()  # type: ignore[return-value]
+    def wake(self) -> None:
+        """Let one who waits look again."""
+        self.put_nowait(None)
 
 
 class MemoryBackend:
@@ -70,19 +71,25 @@ class MemoryBackend:
     def __init__(self, engine: Engine, *, now: Callable[[], float]) -> None:
         self._engine = engine
         self._now = now
-        self._ready = {name: ReadyQueue(Fifo()) for name in engine.ledgers}
+        self._ready = ReadyQueue(engine.ready, now)
         self._waiters: dict[JobId, list[asyncio.Future[Job]]] = {}
+        self._watchers: dict[JobId, set[asyncio.Future[None]]] = {}
         self._listeners: tuple[Callable[[Event], None], ...] = ()
         self._look: Callable[[], None] = lambda: None
 
     def now(self) -> float:
         return self._now()
 
-    async def submit(self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None) -> Job:
+    async def submit(
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
+    ) -> Admission:
         try:
-            return self._engine.submit(spec, args, upload, now=self._now())
+            return self._engine.submit(spec, args, upload, claims, now=self._now())
         finally:
             self._publish()
+
+    def refuse_unseen(self) -> Refused | None:
+        return self._engine.refuse_unseen(now=self._now())
 
     async def get(self, job_id: str) -> Job:
         return self._engine.get(job_id)
@@ -99,9 +106,9 @@ class MemoryBackend:
         more = last is not None and next(self._engine.newest_first(last), None) is not None
         return Page(jobs, last if more else None)
 
-    async def lease(self, queue: str) -> Lease:
+    async def lease(self) -> Lease:
         while True:
-            lease = self._engine.lease(await self._ready[queue].take(), now=self._now())
+            lease = self._engine.lease(await self._ready.get(), now=self._now())
             self._publish()
             if lease is not None:
                 return lease
@@ -127,6 +134,36 @@ class MemoryBackend:
         self._engine.delete(job_id)
         self._publish()
 
+    async def retry(self, job_id: str) -> Job:
+        job = self._engine.redrive(job_id, now=self._now())
+        self._publish()
+        return job
+
+    async def promote(self, job_id: str) -> Job:
+        job = self._engine.promote(job_id, now=self._now())
+        self._publish()
+        return job
+
+    async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
+        count = skipped = 0
+        act = {"retry": self.retry, "cancel": self.cancel, "delete": self.delete}[action]
+        # A job that this very action makes, or changes, must not be met again: ids only fall.
+        cursor: JobId | None = None
+        while True:
+            portion = list(islice(self._engine.newest_first(cursor), BULK_PORTION))
+            for job in portion:
+                if not job_filter.matches(job) or not _applies(action, job):
+                    continue
+                try:
+                    await act(job.id)
+                    count += 1
+                except (WrongState, Refused):
+                    skipped += 1
+            if len(portion) < BULK_PORTION:
+                return BulkCount(count, skipped)
+            cursor = portion[-1].id
+            await asyncio.sleep(0)
+
     async def wait(self, job_id: str) -> Job:
         job = self._engine.get(job_id)
         if not job.live:
@@ -141,6 +178,48 @@ class MemoryBackend:
             if not waiters:
                 self._waiters.pop(job.id, None)
 
+    async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for job_id in job_ids:
+            self._watchers.setdefault(job_id, set()).add(future)
+        try:
+            await future
+        finally:
+            for job_id in job_ids:
+                watchers = self._watchers.get(job_id)
+                if watchers is not None:
+                    watchers.discard(future)
+                    if not watchers:
+                        del self._watchers[job_id]
+
+    def outlook(self, job: Job) -> Outlook:
+        now = self._now()
+        ledger = self._engine.ledgers[job.spec.queue]
+        run_s = ledger.run_s_by_type.get(job.spec.type, ledger.run_s)
+        position = self._engine.ready.position(job) if job.state is JobState.QUEUED else None
+        eta_s: float | None = None
+        if run_s is not None:
+            if job.state is JobState.RUNNING:
+                assert job.started_at is not None
+                eta_s = max(0.0, job.started_at + run_s - now)
+            else:
+                ahead = position if position is not None else len(ledger.waiting)
+                eta_s = max(0.0, job.run_at - now) + ahead / ledger.drain_per_s(now) + run_s
+        if eta_s is None or ledger.paused:
+            return Outlook(position, None, POLL_AFTER_S_UNKNOWN)
+        return Outlook(position, eta_s, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_MIN, eta_s)))
+
+    async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
+        self._engine.set_policy(queue, policy, now=self._now())
+        self._wake_all()
+
+    async def pause(self, queue: str) -> None:
+        self._engine.set_paused(queue, True)
+
+    async def resume(self, queue: str) -> None:
+        self._engine.set_paused(queue, False)
+        self._wake_all()
+
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         self._listeners = (*self._listeners, listener)
 
@@ -152,6 +231,10 @@ class MemoryBackend:
     def on_deadlines_moved(self, look: Callable[[], None]) -> None:
         """Call `look` after every operation: it may have brought the next deadline closer."""
         self._look = look
+
+    def set_caller_queued(self, caller_queued: int | None) -> None:
+        """Change how many live jobs one caller may have."""
+        self._engine.door.caller_queued = caller_queued
 
     def tick(self) -> float | None:
         """Do what is due; return the instant at which to be called next, if any."""
@@ -180,36 +263,63 @@ class MemoryBackend:
             accepted_total=totals.accepted,
             evicted_total=totals.evicted,
             evicted_early_total=totals.evicted_early,
-        ), [_queue_stats(ledger) for ledger in self._engine.ledgers.values()]
+        ), [self._queue_stats(ledger) for ledger in self._engine.ledgers.values()]
+
+    def _queue_stats(self, ledger: QueueLedger) -> QueueStats:
+        return QueueStats(
+            name=ledger.name,
+            policy=ledger.policy,
+            paused=ledger.paused,
+            delayed=ledger.counts[JobState.DELAYED],
+            queued=ledger.counts[JobState.QUEUED],
+            running=ledger.counts[JobState.RUNNING],
+            submitted_total=ledger.submitted_total,
+            refused_total=ledger.refused_total,
+            redriven_total=ledger.redriven_total,
+            succeeded_total=ledger.ended_total[JobState.SUCCEEDED],
+            failed_total=ledger.ended_total[JobState.FAILED],
+            cancelled_total=ledger.ended_total[JobState.CANCELLED],
+            expired_total=ledger.ended_total[JobState.EXPIRED],
+            oldest_queued_at=next(iter(ledger.waiting.values()), None),
+            drain_rate=ledger.measured_drain_per_s(self._now()),
+            quarantined=self._engine.quarantine.all(),
+        )
 
     def _publish(self) -> None:
-        """Pass on, in order, what the engine reported: to the ready queues, the waiters, the listeners."""
+        """Pass on, in order, what the engine reported: to the workers, the waiters, the listeners."""
         for fact in self._engine.take_facts():
             if isinstance(fact, Ready):
-                self._ready[fact.job.spec.queue].add(fact.job, front=fact.front)
-            elif isinstance(fact, Withdrawn):
-                self._ready[fact.job.spec.queue].remove(fact.job.id)
+                self._ready.wake()
             elif isinstance(fact, Ended):
                 for waiter in self._waiters.get(fact.job.id, ()):
                     if not waiter.done():
                         waiter.set_result(fact.job)
+            if self._watchers:
+                self._tell_watchers(fact)
             for listener in self._listeners:
                 listener(fact)
         self._look()
 
+    def _tell_watchers(self, fact: Event) -> None:
+        jobs = fact.jobs if isinstance(fact, Evicted) else () if isinstance(fact, QUEUE_FACTS) else (fact.job,)
+        for job in jobs:
+            for watcher in self._watchers.get(job.id, ()):
+                if not watcher.done():
+                    watcher.set_result(None)
 
-def _queue_stats(ledger: QueueLedger) -> QueueStats:
-    return QueueStats(
-        name=ledger.name,
-        capacity=ledger.capacity,
-        delayed=ledger.counts[JobState.DELAYED],
-        queued=ledger.counts[JobState.QUEUED],
-        running=ledger.counts[JobState.RUNNING],
-        submitted_total=ledger.submitted_total,
-        refused_total=ledger.refused_total,
-        succeeded_total=ledger.ended_total[JobState.SUCCEEDED],
-        failed_total=ledger.ended_total[JobState.FAILED],
-        cancelled_total=ledger.ended_total[JobState.CANCELLED],
-        expired_total=ledger.ended_total[JobState.EXPIRED],
-        oldest_queued_at=next(iter(ledger.waiting.values()), None),
-    )
+    def _wake_all(self) -> None:
+        """Let as many workers look again as there are jobs to be taken."""
+        for _ in range(len(self._engine.ready)):
+            self._ready.wake()
+        self._look()
+
+
+def _applies(action: BulkAction, job: Job) -> bool:
+    """Tell whether a job is in a state that the action is for."""
+    match action:
+        case "retry":
+            return job.state is JobState.FAILED
+        case "cancel":
+            return job.live
+        case "delete":
+            return not job.live

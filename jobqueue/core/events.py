@@ -18,10 +18,9 @@ class Submitted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ready(msgspec.Struct, frozen=True, gc=False):
-    """A job may be leased from now on; `front` puts it before those that wait already."""
+    """A job may be leased from now on."""
 
     job: Job
-    front: bool = False
 
 
 class Withdrawn(msgspec.Struct, frozen=True, gc=False):
@@ -37,7 +36,7 @@ class Started(msgspec.Struct, frozen=True, gc=False):
 
 
 class Progressed(msgspec.Struct, frozen=True, gc=False):
-    """A handler told how far it has come."""
+    """A running job has come further, or a waiting one was changed by a later submission of its unique value."""
 
     job: Job
 
@@ -78,4 +77,19 @@ class Evicted(msgspec.Struct, frozen=True, gc=False):
     early: bool = False
 
 
-Event = Submitted | Ready | Withdrawn | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended | Evicted
+class Quarantined(msgspec.Struct, frozen=True, gc=False):
+    """A type failed too often in a row: its jobs wait, and at `until` one of them is tried."""
+
+    type: str
+    until: float
+    reason: str
+
+
+class Released(msgspec.Struct, frozen=True, gc=False):
+    """A type is out of quarantine: the one that was tried succeeded."""
+
+    type: str
+
+
+JobEvent = Submitted | Ready | Withdrawn | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended
+Event = JobEvent | Evicted | Quarantined | Released

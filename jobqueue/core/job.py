@@ -3,7 +3,7 @@
 Rules:
 
 1. A job moves only along an edge of `MOVES`; `Job.move` is the only writer of `state`.
-2. A terminal state is never left.
+2. A terminal state is never left, but for failed → queued: the redrive that somebody asked for.
 3. `version` grows with every change that a client can see, so it serves as an ETag.
 
 Instants (`…_at`) are seconds on the engine's clock; this module never asks what time it is.
@@ -18,10 +18,17 @@ from typing import NewType
 
 import msgspec
 
+from jobqueue.core.backoff import Backoff
+from jobqueue.core.claims import Claims
+from jobqueue.core.policy import Limits
+
 JobId = NewType("JobId", str)
 
 MESSAGE_LENGTH_MAX = 1000
 """How long an error's message may be."""
+
+ATTEMPT_BYTES = 150
+"""What the record of one failed attempt takes beside its texts."""
 
 
 class JobState(StrEnum):
@@ -44,7 +51,7 @@ MOVES: dict[JobState, frozenset[JobState]] = {
         {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.DELAYED, JobState.QUEUED}
     ),
     JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
+    JobState.FAILED: frozenset({JobState.QUEUED}),  # redrive: a new series of attempts
     JobState.CANCELLED: frozenset(),
     JobState.EXPIRED: frozenset(),
 }
@@ -75,6 +82,21 @@ class JobError(msgspec.Struct, frozen=True, gc=False):
     message: str
 
 
+class FailedAttempt(msgspec.Struct, frozen=True, gc=False):
+    """One attempt that failed; `traceback` is its last lines, if the handler raised."""
+
+    attempt: int
+    started_at: float
+    ended_at: float
+    code: ErrorCode
+    message: str
+    traceback: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return ATTEMPT_BYTES + len(self.message) + len(self.traceback or "")
+
+
 class Progress(msgspec.Struct, frozen=True, gc=False):
     """How far a running job has come: a fraction from 0 to 1, and a note."""
 
@@ -102,7 +124,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     Jobs that ask for the same share one spec. `delay_s` and `start_by_s` count from
     acceptance, `ttl_s` from the end. `lane` names the bounded executor that the handler
-    needs (`thread`, `process`), if any.
+    needs (`thread`, `process`), if any; `limits` and `backoff` are its handler's (None: none; the engine's).
     """
 
     type: str
@@ -115,6 +137,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     attempts_max: int = 1
     ttl_s: float | None = None
     lane: str | None = None
+    limits: Limits | None = None
+    backoff: Backoff | None = None
 
 
 class Success(msgspec.Struct, frozen=True, gc=False):
@@ -127,7 +151,8 @@ class Success(msgspec.Struct, frozen=True, gc=False):
 class Failure(msgspec.Struct, frozen=True, gc=False):
     """The verdict on an attempt that did not.
 
-    `retry_after_s` overrides the backoff; `final` forbids another attempt; `traceback` is for the log.
+    `retry_after_s` overrides the backoff; `final` forbids another attempt; `traceback` is for the log, and
+    its end for the attempts' history.
     """
 
     code: ErrorCode
@@ -145,7 +170,14 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
 
 class Job(msgspec.Struct, kw_only=True, gc=False):
-    """One submitted call of a handler, as the engine holds it."""
+    """One submitted call of a handler, as the engine holds it.
+
+    Attributes:
+        attempt: The number of the latest attempt, counted from 1 over all series: it is the fencing token.
+        attempts_before: How many attempts earlier series had; a redrive begins a new one.
+        start_by_at: When it expires unless its first attempt has started; None: never.
+        history: The latest failed attempts, oldest first.
+    """
 
     id: JobId
     spec: JobSpec
@@ -155,7 +187,9 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     created_at: float
     run_at: float
     attempt: int = 0
+    attempts_before: int = 0
     version: int = 0
+    start_by_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
     progress: Progress | None = None
@@ -163,11 +197,19 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     result: bytes | None = None
     file: StoredFile | None = None
     error: JobError | None = None
+    history: tuple[FailedAttempt, ...] | None = None
+    claims: Claims | None = None
 
     @property
-    def start_by_at(self) -> float | None:
-        start_by_s = self.spec.start_by_s
-        return None if start_by_s is None else self.created_at + start_by_s
+    def attempts_max(self) -> int:
+        """The number that `attempt` may reach in this series."""
+        return self.attempts_before + self.spec.attempts_max
+
+    @property
+    def size_bytes(self) -> int:
+        """What it counts against the status map's bound: arguments, result, and the history of its attempts."""
+        size = len(self.args) + (len(self.result) if self.result is not None else 0)
+        return size if self.history is None else size + sum(failed.size_bytes for failed in self.history)
 
     @property
     def live(self) -> bool:

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. Never more than `jobs_max` records, nor `bytes_max` bytes of arguments and results.
+1. Never more than `jobs_max` records, nor `bytes_max` bytes of arguments, results and histories, nor
+   `failed_max` failed ones.
 2. A live record is never evicted. A terminal one goes when its TTL is over, or earlier
    when a bound needs its place: then those that ended first go first.
 3. No operation takes time in proportion to the number of records held.
@@ -37,9 +38,13 @@ Drawer = tuple[int, float]  # the quarter second in which its jobs ended, and th
 
 
 class StatusBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How many records, and how many bytes of arguments and results, may be held; how long ended ones are."""
+    """How many records, and how many bytes of arguments and results, may be held; how long ended ones are.
+
+    `failed_max` bounds the dead letters, which keep their arguments so that they can be redriven.
+    """
 
     jobs_max: int = 1_000_000
+    failed_max: int = 10_000
     bytes_max: int = 256 * 1024 * 1024
     ttl_s: float = 600.0
     failed_ttl_s: float = 3600.0
@@ -52,6 +57,7 @@ class StatusMap:
         self._drawers: OrderedDict[Drawer, dict[JobId, Job]] = OrderedDict()
         self._due: Deadlines[Drawer] = Deadlines()
         self._leaving: list[Job] = []
+        self._failed: OrderedDict[JobId, Job] = OrderedDict()
         self.live = 0
         self.terminal = 0
         self.live_bytes = 0
@@ -72,12 +78,16 @@ class StatusMap:
             shelf = self._shelves[prefix] = {}
         shelf[job.id] = job
         self.live += 1
-        self.live_bytes += len(job.args)
-        self.bytes_used += len(job.args)
+        self.live_bytes += job.size_bytes
+        self.bytes_used += job.size_bytes
 
     def has_room_for(self, size_bytes: int) -> bool:
         """Tell whether a new record of that size fits, if need be once terminal ones have gone."""
         return self.live < self._bounds.jobs_max and self.live_bytes + size_bytes <= self._bounds.bytes_max
+
+    def has_room_to_grow(self, more_bytes: int) -> bool:
+        """Tell whether a live record may become larger by so much, if need be once terminal ones have gone."""
+        return self.live_bytes + more_bytes <= self._bounds.bytes_max
 
     def has_room_for_result(self, job: Job, size_bytes: int) -> bool:
         """Tell whether a live job's result fits in the place of its arguments, if need be once terminal ones go."""
@@ -91,14 +101,30 @@ class StatusMap:
             return None
         return self._first_ended()
 
+    def next_failed_out(self) -> Job | None:
+        """Return the failed record that must go, because there are too many of them; None once there are not."""
+        return next(iter(self._failed.values())) if len(self._failed) > self._bounds.failed_max else None
+
+    def grow(self, job: Job, more_bytes: int) -> None:
+        """Count that a live record has become larger, or smaller."""
+        self.live_bytes += more_bytes
+        self.bytes_used += more_bytes
+
     def finish(self, job: Job, *, now: float, ttl_s: float) -> None:
-        """File a record that has just become terminal; its arguments go, and its result counts from here on."""
-        before, job.args = len(job.args), b""
-        after = len(job.result) if job.result is not None else 0
+        """File a record that has just become terminal; its result counts from here on.
+
+        Its arguments go, but a failed job's stay: it may be redriven.
+        """
+        result_bytes = len(job.result) if job.result is not None else 0
+        before = job.size_bytes - result_bytes
+        if job.state is JobState.FAILED:
+            self._failed[job.id] = job
+        else:
+            job.args = b""
         self.live -= 1
         self.terminal += 1
         self.live_bytes -= before
-        self.bytes_used += after - before
+        self.bytes_used += job.size_bytes - before
         drawer = (math.floor(now / DRAWER_S), ttl_s)
         jobs = self._drawers.get(drawer)
         if jobs is None:
@@ -115,13 +141,16 @@ class StatusMap:
 
     def drop(self, job: Job) -> None:
         """Forget a terminal record."""
-        drawer = self._drawer_of(job)
-        jobs = self._drawers[drawer]
-        del jobs[job.id]
-        if not jobs:
-            del self._drawers[drawer]
-            self._due.discard(drawer)
+        self._take_out(job)
         self._forget(job)
+
+    def revive(self, job: Job) -> None:
+        """Hold a failed record as a live one again; `has_room_for` has made sure that it fits."""
+        self._take_out(job)
+        self._failed.pop(job.id, None)
+        self.terminal -= 1
+        self.live += 1
+        self.live_bytes += job.size_bytes
 
     def next_eviction_at(self) -> float | None:
         """Return when the next TTL is over."""
@@ -158,7 +187,7 @@ class StatusMap:
     def _first_ended(self) -> Job | None:
         while self._leaving:
             job = self._leaving[-1]
-            if self._drawers.get(self._drawer_of(job), {}).get(job.id) is job:
+            if not job.live and self._drawers.get(self._drawer_of(job), {}).get(job.id) is job:
                 return job
             self._leaving.pop()  # it has gone since
         for drawer in self._drawers.values():
@@ -167,13 +196,23 @@ class StatusMap:
             return self._leaving[-1]
         return None
 
+    def _take_out(self, job: Job) -> None:
+        drawer = self._drawer_of(job)
+        jobs = self._drawers[drawer]
+        del jobs[job.id]
+        if not jobs:
+            del self._drawers[drawer]
+            self._due.discard(drawer)
+
     def _drawer_of(self, job: Job) -> Drawer:
         assert job.finished_at is not None
         return math.floor(job.finished_at / DRAWER_S), self.ttl_s(job)
 
     def _forget(self, job: Job) -> None:
         self.terminal -= 1
-        self.bytes_used -= len(job.result) if job.result is not None else 0
+        self.bytes_used -= job.size_bytes
+        if job.state is JobState.FAILED:
+            self._failed.pop(job.id, None)
         prefix = job.id[:SHELF_PREFIX_LENGTH]
         shelf = self._shelves[prefix]
         del shelf[job.id]

@@ -16,7 +16,7 @@ import msgspec
 
 from jobqueue.context import JobContext
 from jobqueue.core.job import StoredFile, Success
-from jobqueue.handlers import BadResult, encode_result, failure_of
+from jobqueue.verdicts import BadResult, encode_result, failure_of
 
 if TYPE_CHECKING:
     from jobqueue.context import ProgressSink
@@ -27,7 +27,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler is to do, and what its context is made of.
 
     `files` maps part names to paths; `folder` is where a result file goes, made when it is first
-    asked for; `result_bytes_max` bounds the JSON of the result.
+    asked for; `result_bytes_max` bounds the JSON of the result; `retry_on` are the exceptions that are worth
+    another attempt (None: all).
     """
 
     func: Callable[..., Any]
@@ -39,6 +40,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str]
     folder: str
     result_bytes_max: int
+    retry_on: tuple[type[BaseException], ...] | None = None
 
     def context(self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None) -> JobContext:
         """Make what the handler sees of its job; `folder` names the folder where none was given with the call."""
@@ -62,7 +64,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return self.success(self.call(context), context)
         except BaseException as error:
-            return failure_of(error)
+            return failure_of(error, self.retry_on)
 
     def call(self, context: JobContext) -> Any:
         """Call the handler and return what it returns: a value, or an async one's coroutine."""

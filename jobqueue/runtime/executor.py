@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from jobqueue.core.job import ErrorCode, Failure, Progress, Success
 from jobqueue.errors import Refused, StaleLease
-from jobqueue.handlers import failure_of
 from jobqueue.runtime.call import Call
+from jobqueue.verdicts import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +81,7 @@ class Executor:
             return Failure(ErrorCode.HANDLER_ERROR, f"the handler raised {error!r}")
         except BaseException as error:
             # SystemExit and KeyboardInterrupt too: from a task they would end the whole loop.
-            return failure_of(error)
+            return failure_of(error, call.retry_on)
 
     def _judged(self, verdict: Success | Failure) -> Success | Failure:
         """Refuse a result file for which there is no room."""
@@ -105,6 +105,7 @@ class Executor:
             files={name: file.path for name, file in files.items()},
             folder="" if handler.run_in == "loop" else str(self._folder_of(job)),
             result_bytes_max=self._result_bytes_max,
+            retry_on=handler.retry_on,
         )
 
 

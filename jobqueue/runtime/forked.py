@@ -39,8 +39,8 @@ import msgspec
 
 import jobqueue
 from jobqueue.core.job import Success
-from jobqueue.handlers import failure_of
 from jobqueue.runtime.throttle import ProgressThrottle
+from jobqueue.verdicts import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

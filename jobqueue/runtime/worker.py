@@ -1,4 +1,4 @@
-"""The workers of one queue, and the supervisor that keeps them at strength.
+"""The workers, which serve all queues, and the supervisor that keeps them at strength.
 
 Rules:
 
@@ -38,23 +38,22 @@ CLOSE_S = 0.5
 class _Worker:
     """One task of the pool, and what it holds."""
 
-    __slots__ = ("abandoned", "lease", "stopping", "task")
+    __slots__ = ("abandoned", "lease", "retired", "stopping", "task")
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
         self.lease: Lease | None = None
         self.stopping = False
         self.abandoned = False
+        self.retired = False
 
 
 class WorkerPool:
     """Args:
-    queue: The queue whose jobs these workers run.
-    size: How many of them, so how many jobs at once.
+    size: How many workers, so how many jobs at once, whichever queues they are of.
     """
 
-    def __init__(self, queue: str, size: int, *, backend: Backend, executor: Executor) -> None:
-        self.queue = queue
+    def __init__(self, size: int, *, backend: Backend, executor: Executor) -> None:
         self.size = size
         self._backend = backend
         self._executor = executor
@@ -69,6 +68,18 @@ class WorkerPool:
     def start(self) -> None:
         self._open = True
         for _ in range(self.size):
+            self._hire()
+
+    def resize(self, size: int) -> None:
+        """Have more workers at once, or fewer: idle ones go now, busy ones when their job is over."""
+        self.size = size
+        surplus = self._strength - size
+        for worker in [worker for worker in self._workers if worker.lease is None][: max(0, surplus)]:
+            assert worker.task is not None
+            worker.retired = True
+            self._workers.discard(worker)
+            worker.task.cancel()
+        for _ in range(-surplus):
             self._hire()
 
     async def close(self) -> None:
@@ -99,7 +110,7 @@ class WorkerPool:
     # -- one worker
 
     async def _serve(self, worker: _Worker) -> None:
-        lease = worker.lease = await self._backend.lease(self.queue)
+        lease = worker.lease = await self._backend.lease()
         self._by_job[lease.job.id] = worker
         try:
             verdict = await self._executor.run(lease)
@@ -134,20 +145,19 @@ class WorkerPool:
     # -- the supervisor
 
     def _hire(self) -> None:
-        if not self._open:
+        if not self._open or self._strength >= self.size:
             return
         worker = _Worker()
-        worker.task = asyncio.get_running_loop().create_task(self._serve(worker), name=f"worker:{self.queue}")
+        worker.task = asyncio.get_running_loop().create_task(self._serve(worker), name="worker")
         self._workers.add(worker)
         worker.task.add_done_callback(lambda task: self._on_end(worker, task))
 
     def _on_end(self, worker: _Worker, task: asyncio.Task[None]) -> None:
-        if worker.abandoned:
+        if worker.abandoned or worker.retired:
             self._abandoned.discard(worker)
             if not task.cancelled():
                 task.exception()  # retrieved: it was its own affair
-            if len(self._workers) + len(self._pauses) < self.size:
-                self._hire()  # its place was left empty, because too many were abandoned
+            self._hire()  # should its place have been left empty, because too many were abandoned
             return
         self._workers.discard(worker)
         crashed = task.cancelled() or task.exception() is not None
@@ -162,7 +172,7 @@ class WorkerPool:
         error = None if task.cancelled() else task.exception()
         detail = "its task was cancelled" if error is None else repr(error)
         lease = worker.lease
-        log.error("worker.crashed", queue=self.queue, job_id=lease.job.id if lease else None, error=detail)
+        log.error("worker.crashed", job_id=lease.job.id if lease else None, error=detail)
         if lease is not None:
             self._release(worker)
             report = asyncio.get_running_loop().create_task(self._report_crash(lease, detail))
@@ -193,7 +203,6 @@ class WorkerPool:
         """Give a stuck task's place to a new one."""
         log.error(
             "worker.stuck",
-            queue=self.queue,
             job_id=job_id,
             abandoned=len(self._abandoned) + 1,
             stack=_stack_of(worker.task),
@@ -204,9 +213,14 @@ class WorkerPool:
         self._abandoned.add(worker)
         if len(self._abandoned) > max(ABANDONED_MIN, self.size):
             # Each one holds memory for good; past the bound a smaller pool is the lesser evil.
-            log.error("worker.not_replaced", queue=self.queue, abandoned=len(self._abandoned))
+            log.error("worker.not_replaced", abandoned=len(self._abandoned))
             return
         self._hire()
+
+    @property
+    def _strength(self) -> int:
+        """Count the workers that are there, or come back after a pause."""
+        return len(self._workers) + len(self._pauses)
 
     def _holder(self, job_id: JobId, attempt: int) -> _Worker | None:
         worker = self._by_job.get(job_id)

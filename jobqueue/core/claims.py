@@ -1,0 +1,109 @@
+"""Claims: what makes two submissions the same job, and how many live jobs a caller has.
+
+Rules:
+
+1. An idempotency key belongs to one caller and one job, for as long as that job's record is held.
+2. A unique value belongs to one live job of its type at a time.
+3. A caller's live jobs are counted from acceptance to end.
+
+`Claimed` answers who holds what. What follows from a hit is the engine's to decide.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from jobqueue.core.job import Job, JobId
+
+UniqueMode = Literal["return", "reject", "replace", "debounce"]
+
+
+class Unique(msgspec.Struct, frozen=True, gc=False):
+    """A value that one live job of a type may have, and what a second submission does.
+
+    `return` answers with the live job, `reject` refuses, `replace` cancels the live job in favour of the new one,
+    `debounce` gives a job that still waits the new arguments, and its delay anew.
+    """
+
+    value: str
+    mode: UniqueMode = "return"
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
+    """A caller's name for one submission, and the digest of what was submitted under it."""
+
+    key: str
+    fingerprint: bytes
+
+
+class Claims(msgspec.Struct, frozen=True, gc=False):
+    """What a submission says of itself beside the work: who sent it, and which others it is the same as."""
+
+    caller: str | None = None
+    unique: Unique | None = None
+    key: IdempotencyKey | None = None
+
+
+class Claimed:
+    """The claims of all jobs that are held."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[tuple[str | None, str], JobId] = {}
+        self._by_value: dict[tuple[str, str], JobId] = {}
+        self._live: dict[str, int] = {}
+
+    def under_key(self, claims: Claims) -> JobId | None:
+        """Return the job that this caller submitted under this key."""
+        return None if claims.key is None else self._by_key.get((claims.caller, claims.key.key))
+
+    def holder(self, job_type: str, unique: Unique | None) -> JobId | None:
+        """Return the live job that has this unique value."""
+        return None if unique is None else self._by_value.get((job_type, unique.value))
+
+    def live_of(self, caller: str) -> int:
+        """Count a caller's live jobs."""
+        return self._live.get(caller, 0)
+
+    @property
+    def any_unique(self) -> bool:
+        return bool(self._by_value)
+
+    def stake(self, job: Job) -> None:
+        """Enter a job that becomes live; a unique value goes over to it."""
+        claims = job.claims
+        if claims is None:
+            return
+        if claims.key is not None:
+            self._by_key[claims.caller, claims.key.key] = job.id
+        if claims.unique is not None:
+            self._by_value[job.spec.type, claims.unique.value] = job.id
+        if claims.caller is not None:
+            self._live[claims.caller] = self._live.get(claims.caller, 0) + 1
+
+    def end(self, job: Job) -> None:
+        """Take back what only a live job may claim."""
+        claims = job.claims
+        if claims is None:
+            return
+        if claims.unique is not None:
+            name = (job.spec.type, claims.unique.value)
+            if self._by_value.get(name) == job.id:  # it may have gone over to another job
+                del self._by_value[name]
+        if claims.caller is not None:
+            left = self._live[claims.caller] - 1
+            if left:
+                self._live[claims.caller] = left
+            else:
+                del self._live[claims.caller]
+
+    def forget(self, job: Job) -> None:
+        """Take back the rest, with the job's record."""
+        claims = job.claims
+        if claims is None or claims.key is None:
+            return
+        name = (claims.caller, claims.key.key)
+        if self._by_key.get(name) == job.id:
+            del self._by_key[name]

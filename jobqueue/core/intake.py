@@ -1,0 +1,177 @@
+"""The intake: what a submission leads to: a new job, one that is there already, or a refusal.
+
+It knows idempotency keys and unique values, and whom to ask (`Door`) before anything is kept. Every
+check comes before the first change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jobqueue.core.events import Progressed, Submitted
+from jobqueue.core.job import Job, JobState
+from jobqueue.core.policy import Discipline
+from jobqueue.errors import Duplicate, KeyReused, Refused, WrongState
+
+if TYPE_CHECKING:
+    from jobqueue.core.claims import Claims
+    from jobqueue.core.door import Door
+    from jobqueue.core.ids import IdIssuer
+    from jobqueue.core.job import JobSpec, Upload
+    from jobqueue.core.lifecycle import Lifecycle
+
+
+class Admission(msgspec.Struct, frozen=True, gc=False):
+    """The job that a submission led to; `duplicate` if an earlier one's, by its key or unique value."""
+
+    job: Job
+    duplicate: bool
+
+
+class Intake:
+    """Args:
+    life: Where accepted jobs go.
+    """
+
+    def __init__(self, life: Lifecycle, door: Door, ids: IdIssuer) -> None:
+        self._life = life
+        self._door = door
+        self._ids = ids
+        self.accepted = 0
+
+    def submit(
+        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None = None, *, now: float
+    ) -> Admission:
+        """Accept a job, or find the one that it is the same as, or refuse it and keep nothing.
+
+        Raises:
+            Draining, QueueFull, StatusesFull, RateLimited: As `Door.admit`.
+            KeyReused: The caller submitted something else under this key.
+            Duplicate: A live job has the unique value, and the mode is `reject`.
+        """
+        ledger = self._life.ledgers[spec.queue]
+        ledger.note_arrival(now)
+        if claims is not None:
+            if (job := self._same_key(claims)) is not None:
+                return Admission(job, duplicate=True)
+            holder = self._life.claimed.holder(spec.type, claims.unique)
+            if holder is not None:
+                return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
+        self._door.admit(ledger, len(args), claims, now=now)
+        return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
+
+    def refuse_unseen(self, *, now: float) -> Refused | None:
+        """Refuse a submission of which nothing is known yet, if every one would be refused now; count it if so."""
+        closed = self._door.closed_to_all()
+        if closed is None or isinstance(closed, Refused):
+            return closed
+        closed.note_arrival(now)
+        closed.refused_total += 1
+        return self._door.full(closed, now=now)
+
+    def redrive(self, job: Job, *, now: float) -> None:
+        """Send a dead letter round again: a new series of attempts, under the same id.
+
+        Raises:
+            WrongState: The job has not failed, or another live job has its unique value.
+            Draining, QueueFull, StatusesFull, RateLimited: As for a submission.
+        """
+        if job.state is not JobState.FAILED:
+            raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
+        claims = job.claims
+        if claims is not None:
+            holder = self._life.claimed.holder(job.spec.type, claims.unique)
+            if holder is not None:
+                raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
+        ledger = self._life.ledgers[job.spec.queue]
+        ledger.note_arrival(now)
+        self._door.admit(ledger, job.size_bytes, claims, now=now)
+        self._life.statuses.revive(job)
+        self._life.claimed.stake(job)
+        ledger.redriven_total += 1
+        job.attempts_before = job.attempt
+        job.run_at = now
+        job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
+        job.move(JobState.QUEUED)
+        self._life.enter_state(job, now)
+        self._life.make_ready(job, now)
+
+    def _same_key(self, claims: Claims) -> Job | None:
+        """Return the job that the caller submitted under this key. Raises KeyReused if that was something else."""
+        job_id = self._life.claimed.under_key(claims)
+        if job_id is None:
+            return None
+        job = self._life.held(job_id)
+        assert claims.key is not None
+        assert job.claims is not None
+        assert job.claims.key is not None
+        if job.claims.key.fingerprint != claims.key.fingerprint:
+            raise KeyReused("this Idempotency-Key was used for another submission: send a new key with a new one")
+        return job
+
+    def _submit_beside(
+        self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims, now: float
+    ) -> Admission:
+        """Do what the mode says about a submission whose unique value a live job has."""
+        assert claims.unique is not None
+        mode = claims.unique.mode
+        if mode == "return":
+            return Admission(holder, duplicate=True)
+        if mode == "reject":
+            raise Duplicate(holder.id)
+        waits = holder.state is not JobState.RUNNING
+        if mode == "debounce" and waits and holder.spec.queue == spec.queue:
+            self._put_off(holder, spec, args, now)
+            return Admission(holder, duplicate=True)
+        frees_seat = waits and holder.spec.queue == spec.queue
+        self._door.admit(self._life.ledgers[spec.queue], len(args), claims, now=now, seats_freed=int(frees_seat))
+        if mode == "replace" or waits:
+            self._life.cancel(holder, now=now)
+        return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
+
+    def _put_off(self, job: Job, spec: JobSpec, args: bytes, now: float) -> None:
+        """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
+        if not self._life.statuses.has_room_to_grow(len(args) - len(job.args)):
+            raise self._door.statuses_full(self._life.ledgers[job.spec.queue], now=now)
+        self._life.make_room(more_jobs=0, more_bytes=len(args) - len(job.args))
+        self._life.statuses.grow(job, len(args) - len(job.args))
+        job.args = args
+        job.version += 1
+        if job.state is JobState.DELAYED and job.attempt == 0:
+            job.spec = spec
+            job.run_at = now + spec.delay_s
+            job.start_by_at = self._start_by_at(spec, now)
+            self._life.set_deadline(job, now)
+        self._life.facts.append(Progressed(job))
+
+    def _accept(self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None, now: float) -> Job:
+        self._life.make_room(more_jobs=1, more_bytes=len(args))
+        job = Job(
+            id=self._ids.issue(),
+            spec=spec,
+            args=args,
+            upload=upload,
+            state=JobState.DELAYED if spec.delay_s > 0 else JobState.QUEUED,
+            created_at=now,
+            run_at=now + spec.delay_s,
+            start_by_at=self._start_by_at(spec, now),
+            claims=claims,
+        )
+        self._life.statuses.add(job)
+        self._life.claimed.stake(job)
+        self.accepted += 1
+        self._life.ledgers[spec.queue].submitted_total += 1
+        self._life.enter_state(job, now)
+        self._life.facts.append(Submitted(job))
+        if job.state is JobState.QUEUED:
+            self._life.make_ready(job, now)
+        return job
+
+    def _start_by_at(self, spec: JobSpec, now: float) -> float | None:
+        if spec.start_by_s is not None:
+            return now + spec.start_by_s
+        policy = self._life.ledgers[spec.queue].policy
+        # Newest first alone would leave the oldest waiting without end, for clients that have long gone.
+        return now + spec.delay_s + policy.patience_s if policy.discipline is Discipline.ADAPTIVE else None

@@ -1,0 +1,115 @@
+"""One queue's ledger: what it may hold, what it holds, what it has seen, and how fast its seats come free."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobqueue.core.job import TERMINAL, JobState
+from jobqueue.core.returns import Returns
+from jobqueue.core.sojourn import DrainRate
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.policy import QueuePolicy
+
+RUN_WEIGHT = 0.1
+"""How much the latest run counts in the typical one."""
+
+COST_MIN, COST_MAX = 0.25, 4.0
+RETRY_AFTER_S_MIN = 1.0
+
+
+class QueueLedger:
+    __slots__ = (
+        "_drain",
+        "_returns",
+        "_started_at",
+        "counts",
+        "ended_total",
+        "name",
+        "paused",
+        "policy",
+        "redriven_total",
+        "refused_total",
+        "run_s",
+        "run_s_by_type",
+        "submitted_total",
+        "waiting",
+    )
+
+    def __init__(self, name: str, policy: QueuePolicy, rng: Random) -> None:
+        self.name = name
+        self.policy = policy
+        self.paused = False
+        self.counts = {JobState.DELAYED: 0, JobState.QUEUED: 0, JobState.RUNNING: 0}
+        self.submitted_total = 0
+        self.refused_total = 0
+        self.redriven_total = 0
+        self.ended_total = dict.fromkeys(TERMINAL, 0)
+        # Queued jobs in the order in which they became so; the first is the oldest.
+        self.waiting: dict[JobId, float] = {}
+        # How long a run takes, typically; None and empty before the first one ended.
+        self.run_s: float | None = None
+        self.run_s_by_type: dict[str, float] = {}
+        self._drain = DrainRate()
+        self._returns = Returns(rng)
+        self._started_at: float | None = None
+
+    @property
+    def live(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether one more of its jobs may run now."""
+        return not self.paused and self.counts[JobState.RUNNING] < self.policy.workers
+
+    def note_arrival(self, now: float) -> None:
+        """Count a submission, accepted or not, into the rate of arrivals."""
+        self._returns.arrived(now)
+
+    def note_start(self, now: float) -> None:
+        if self._started_at is None:
+            self._started_at = now
+
+    def note_run(self, job: Job, now: float) -> None:
+        """Count an attempt that ended into what runs take."""
+        assert job.started_at is not None
+        run_s = now - job.started_at
+        self.run_s = run_s if self.run_s is None else self.run_s + RUN_WEIGHT * (run_s - self.run_s)
+        known = self.run_s_by_type.get(job.spec.type)
+        self.run_s_by_type[job.spec.type] = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
+
+    def note_end(self, state: JobState, now: float) -> None:
+        """Count a job that ended: its seat is free."""
+        self.ended_total[state] += 1
+        self._drain.add(now)
+
+    def cost(self, job: Job) -> float:
+        """Return what a run of this job takes against the queue's typical one, from a quarter to four times."""
+        run_s = self.run_s_by_type.get(job.spec.type)
+        if not run_s or not self.run_s:
+            return 1.0
+        return min(COST_MAX, max(COST_MIN, run_s / self.run_s))
+
+    def drain_per_s(self, now: float) -> float:
+        """Estimate how many seats come free in a second while the queue is full.
+
+        The measured rate of ends; or, where little has come in so far, what the workers that run now
+        will manage at the typical length of a run. Before the first end: one run each in the time that passed.
+        """
+        running = self.counts[JobState.RUNNING]
+        if self.run_s is None:
+            waited_s = 0.0 if self._started_at is None else now - self._started_at
+            return max(1, running) / max(1.0, waited_s)
+        return max(self._drain.per_s(now), running / max(self.run_s, 1e-6))
+
+    def measured_drain_per_s(self, now: float) -> float:
+        """Return how many jobs ended per second, of late."""
+        return self._drain.per_s(now)
+
+    def place_s(self, now: float) -> float:
+        """Return in how many seconds one that is refused now should come back."""
+        return max(RETRY_AFTER_S_MIN, self._returns.place_s(now, seats_per_s=self.drain_per_s(now)))

@@ -1,0 +1,156 @@
+"""What each move of a job entails: its seat, its permits, its deadline, its record, its claims, the fact of it.
+
+The engine decides that a job moves; here it moves, with all that belongs to it, so that no move can
+forget a part. A queued job is in one place: ready (`ReadyJobs`), or in the line of a gate (`Gates`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobqueue.core.claims import Claimed
+from jobqueue.core.deadlines import Deadlines
+from jobqueue.core.events import Ended, Evicted, Ready, StopRequested, Withdrawn
+from jobqueue.core.gate import Gates
+from jobqueue.core.job import JobState, StopReason
+from jobqueue.core.ledger import QueueLedger
+from jobqueue.core.ready import ReadyJobs
+from jobqueue.core.statuses import StatusMap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from jobqueue.core.events import Event
+    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.ready import Shares
+    from jobqueue.core.statuses import StatusBounds
+
+LEASE_GRACE_S = 1.0
+
+
+class Lifecycle:
+    """All jobs that are held, wherever they are. Args: as the engine's."""
+
+    def __init__(
+        self,
+        *,
+        queues: Mapping[str, QueuePolicy],
+        bounds: StatusBounds,
+        lanes: Mapping[str, int],
+        shares: Shares,
+        rng: Random,
+    ) -> None:
+        self.ledgers = {name: QueueLedger(name, policy, rng) for name, policy in queues.items()}
+        self.statuses = StatusMap(bounds)
+        self.ready = ReadyJobs(self.ledgers, shares=shares)
+        self.gates = Gates(lanes=lanes, order_of=self.ready.order_of)
+        self.claimed = Claimed()
+        self.deadlines: Deadlines[JobId] = Deadlines()
+        self.facts: list[Event] = []
+        self.evicted = self.evicted_early = 0
+
+    # -- moves
+
+    def end(self, job: Job, state: JobState, now: float) -> None:
+        """Make a job terminal: its seat and permits are free, its record lives on for its TTL."""
+        if job.state is JobState.QUEUED:
+            self.facts.append(Withdrawn(job))
+        job.finished_at = now
+        self.change_state(job, state, now)
+        self.ledgers[job.spec.queue].note_end(state, now)
+        self.claimed.end(job)
+        self.statuses.finish(job, now=now, ttl_s=self.statuses.ttl_s(job))
+        self.facts.append(Ended(job))
+
+    def change_state(self, job: Job, state: JobState, now: float) -> None:
+        before = job.state
+        job.move(state)
+        ledger = self.ledgers[job.spec.queue]
+        ledger.counts[before] -= 1
+        if before is JobState.RUNNING:
+            ledger.note_run(job, now)
+            self.gates.leave(job, now)
+            self.call(now)
+        elif before is JobState.QUEUED:
+            del ledger.waiting[job.id]
+            if state is not JobState.RUNNING:
+                self.ready.remove(job)
+                self.gates.withdraw(job, now)
+                self.call(now)
+        self.enter_state(job, now)
+
+    def enter_state(self, job: Job, now: float) -> None:
+        """Count a job into its state and set the one deadline that it has there."""
+        if job.live:
+            ledger = self.ledgers[job.spec.queue]
+            ledger.counts[job.state] += 1
+            if job.state is JobState.QUEUED:
+                ledger.waiting[job.id] = now
+        self.set_deadline(job, now)
+
+    def set_deadline(self, job: Job, now: float) -> None:
+        at: float | None = None
+        if job.state is JobState.RUNNING:
+            at = None if job.spec.timeout_s is None else now + job.spec.timeout_s
+        elif job.live:
+            # Start-by is about the first start: a retry has been started in time.
+            at = job.start_by_at if job.attempt == 0 else None
+            if job.state is JobState.DELAYED:
+                at = job.run_at if at is None else min(at, job.run_at)
+        if at is None:
+            self.deadlines.discard(job.id)
+        else:
+            self.deadlines.set(job.id, at)
+
+    def make_ready(self, job: Job, now: float, *, front: bool = False) -> None:
+        self.ready.push(job, now=now, front=front)
+        self.facts.append(Ready(job))
+
+    def call(self, now: float) -> None:
+        """Make ready again those for whom a gate has a permit now."""
+        for job in self.gates.take_called():
+            self.make_ready(job, now, front=True)
+
+    def request_stop(self, job: Job, reason: StopReason, now: float) -> None:
+        if job.stopping is not None:
+            return
+        job.stopping = reason
+        job.version += 1
+        self.deadlines.set(job.id, now + LEASE_GRACE_S)
+        self.facts.append(StopRequested(job, job.attempt))
+
+    def cancel(self, job: Job, *, now: float) -> None:
+        """Cancel a live job: a waiting one at once, a running one as soon as its attempt has stopped."""
+        if job.state is JobState.RUNNING:
+            self.request_stop(job, StopReason.CANCELLED, now)
+        else:
+            self.end(job, JobState.CANCELLED, now)
+
+    # -- records
+
+    def held(self, job_id: JobId) -> Job:
+        job = self.statuses.get(job_id)
+        assert job is not None, "a job with a deadline or a claim is held"
+        return job
+
+    def make_room(self, *, more_jobs: int, more_bytes: int) -> None:
+        out = []
+        while (job := self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)) is not None:
+            self.statuses.drop(job)
+            out.append(job)
+        if out:
+            self.note_evicted(out, early=True)
+
+    def evict(self, jobs: list[Job], *, early: bool) -> None:
+        for job in jobs:
+            self.statuses.drop(job)
+        self.note_evicted(jobs, early=early)
+
+    def note_evicted(self, jobs: list[Job], *, early: bool) -> None:
+        self.evicted += len(jobs)
+        self.evicted_early += len(jobs) if early else 0
+        for job in jobs:
+            self.claimed.forget(job)
+        self.facts.append(Evicted(tuple(jobs), early=early))

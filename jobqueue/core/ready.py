@@ -1,0 +1,106 @@
+"""The ready jobs of all queues: whose turn it is among the queues, and, by each one's Order, among its jobs.
+
+Rules:
+
+1. A job comes out only while its queue isn't paused and runs fewer jobs than its `workers`.
+2. Weighted: queues that have jobs share the workers' time by their weights. Strict: a queue of a higher weight
+   goes first, always.
+3. A queue that was idle has saved nothing up: it joins at the level of those that are served.
+
+Weighted shares are stride scheduling (Waldspurger & Weihl, 1995) with a job's typical run as its stride, so
+that it is time, not the number of jobs, that is shared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from jobqueue.core.job import JobState
+from jobqueue.core.order import make_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobqueue.core.job import Job
+    from jobqueue.core.ledger import QueueLedger
+    from jobqueue.core.order import Order
+
+Shares = Literal["weighted", "strict"]
+
+
+class ReadyJobs:
+    """Args:
+    ledgers: By queue name; its policies and counts are looked at, never changed.
+    """
+
+    def __init__(self, ledgers: Mapping[str, QueueLedger], *, shares: Shares = "weighted") -> None:
+        self._ledgers = ledgers
+        self._strict = shares == "strict"
+        self._orders = {name: self.order_of(name) for name in ledgers}
+        self._passes = dict.fromkeys(ledgers, 0.0)
+        self._pass_now = 0.0
+
+    def __len__(self) -> int:
+        """Count the jobs that may be taken now."""
+        return sum(self._takeable(name) for name in self._orders)
+
+    def __bool__(self) -> bool:
+        return any(self._orders[name] and ledger.has_worker for name, ledger in self._ledgers.items())
+
+    def order_of(self, queue: str) -> Order:
+        """Make an empty Order of a queue's discipline."""
+        ledger = self._ledgers[queue]
+        return make_order(ledger.policy, cost=ledger.cost)
+
+    def push(self, job: Job, *, now: float, front: bool = False) -> None:
+        """Add a ready job; `front` gives back one that was taken before and keeps its turn."""
+        queue = job.spec.queue
+        order = self._orders[queue]
+        if not order and self._ledgers[queue].counts[JobState.RUNNING] == 0:
+            self._passes[queue] = max(self._passes[queue], self._pass_now)
+        order.push(job, now=now, front=front)
+
+    def pop(self, now: float) -> Job:
+        """Take the job whose turn it is. Raises IndexError if none may be taken."""
+        name = self._next_queue()
+        ledger = self._ledgers[name]
+        self._pass_now = self._passes[name]
+        self._passes[name] += (ledger.run_s or 1.0) / ledger.policy.weight
+        return self._orders[name].pop(now)
+
+    def remove(self, job: Job) -> None:
+        """Take out a job that is ready no longer, if it is here."""
+        self._orders[job.spec.queue].remove(job)
+
+    def position(self, job: Job) -> int | None:
+        """Estimate how many starts of its queue it will take until this job's, 1 for the next; None: it isn't here."""
+        return self._orders[job.spec.queue].position(job)
+
+    def waiting(self, queue: str) -> int:
+        """Count a queue's ready jobs, whether or not they may be taken now."""
+        return len(self._orders[queue])
+
+    def reorder(self, queue: str, *, now: float) -> None:
+        """Sort a queue's jobs anew, by the discipline that its policy has now; nothing is lost."""
+        before, after = self._orders[queue], self.order_of(queue)
+        since = self._ledgers[queue].waiting
+        for job in before:
+            # As of when it became ready: how long it has waited still counts.
+            after.push(job, now=since.get(job.id, now))
+        self._orders[queue] = after
+
+    def _takeable(self, name: str) -> int:
+        ledger = self._ledgers[name]
+        if not ledger.has_worker:
+            return 0
+        return min(len(self._orders[name]), ledger.policy.workers - ledger.counts[JobState.RUNNING])
+
+    def _next_queue(self) -> str:
+        names = [name for name, ledger in self._ledgers.items() if self._orders[name] and ledger.has_worker]
+        if not names:
+            raise IndexError("no job may be taken")
+        if len(names) == 1:
+            return names[0]
+        if self._strict:
+            return min(names, key=lambda name: (-self._ledgers[name].policy.weight, self._passes[name]))
+        return min(names, key=self._passes.__getitem__)

@@ -1,0 +1,75 @@
+"""When the refused should come back: a place in the crowd, measured, not guessed.
+
+A herd that is told one time comes back as a herd. So each refused submission gets a place of its own behind
+those refused before it, and the places are as far apart as free seats are: the rate at which seats come free,
+less the rate at which newcomers take them. At least a tenth of the seats is counted for those who
+come back, or else a crowd that newcomers outrun would never be told a time.
+
+What bounds the truth: nobody's seat is held for them, so newcomers may be faster; and beyond
+`RETRY_AFTER_S_MAX` a place is no more than a wide, even spread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from jobqueue.core.sojourn import DrainRate
+
+if TYPE_CHECKING:
+    from random import Random
+
+RETRY_AFTER_S_MAX = 300.0
+RETURNS_SHARE_MIN = 0.1
+JITTER = 0.1
+
+
+class Returns:
+    """Args:
+    rng: Draws the jitter, which grows with the crowd: a tenth of the wait.
+    """
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._arrivals = DrainRate()
+        self._returned = DrainRate()
+        # Places that were given away, counted by second, so that a crowd of any size takes little memory.
+        self._places: deque[list[float]] = deque()
+        self._last_at = 0.0
+        self.waiting = 0
+
+    def arrived(self, now: float) -> None:
+        """Count a submission, whatever becomes of it."""
+        self._arrivals.add(now)
+
+    def place_s(self, now: float, *, seats_per_s: float) -> float:
+        """Give a refused submission a place; return in how many seconds it should come back.
+
+        Args:
+            seats_per_s: How many seats come free in a second, as measured.
+        """
+        self._pass_places(now)
+        newcomers_per_s = max(0.0, self._arrivals.per_s(now) - self._returned.per_s(now))
+        free_per_s = max(seats_per_s - newcomers_per_s, seats_per_s * RETURNS_SHARE_MIN, 1e-9)
+        at = max(self._last_at, now) + 1.0 / free_per_s
+        wait_s = at - now
+        if wait_s > RETRY_AFTER_S_MAX:
+            return self._rng.uniform(RETRY_AFTER_S_MAX / 2, RETRY_AFTER_S_MAX)
+        self._last_at = at
+        wait_s += self._rng.uniform(0.0, JITTER * wait_s)
+        self._note_place(at)
+        return wait_s
+
+    def _note_place(self, at: float) -> None:
+        second = float(int(at))
+        if self._places and self._places[-1][0] == second:
+            self._places[-1][1] += 1
+        else:
+            self._places.append([second, 1])
+        self.waiting += 1
+
+    def _pass_places(self, now: float) -> None:
+        while self._places and self._places[0][0] + 1.0 <= now:
+            second, count = self._places.popleft()
+            self._returned.add(second + 1.0, int(count))
+            self.waiting -= int(count)

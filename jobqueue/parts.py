@@ -1,0 +1,134 @@
+"""What a JobQueue is made of while it runs: backend, spool, timer, workers, put together, started and stopped.
+
+The one place beside the server that names concrete classes. It must not know submissions, nor HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from typing import TYPE_CHECKING
+
+from jobqueue.backend.memory import MemoryBackend
+from jobqueue.core.engine import Engine
+from jobqueue.core.events import Ended, Evicted, LeaseLost, Quarantined, Released, StopRequested
+from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.core.statuses import StatusBounds
+from jobqueue.log import event_logger
+from jobqueue.runtime.executor import Executor
+from jobqueue.runtime.processes import ProcessPool
+from jobqueue.runtime.spool import Spool
+from jobqueue.runtime.threads import ThreadPool
+from jobqueue.runtime.timer import Timer
+from jobqueue.runtime.worker import WorkerPool
+
+if TYPE_CHECKING:
+    from jobqueue.config import Settings
+    from jobqueue.core.events import Event
+    from jobqueue.core.policy import QueuePolicy
+    from jobqueue.handlers import Registry
+
+log = event_logger(__name__)
+
+
+class Parts:
+    """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        loop = asyncio.get_running_loop()
+        self.policies = {name: queue.policy for name, queue in settings.queues.items()}
+        self._workers_fixed = settings.runtime.workers
+        secret = os.urandom(32)
+        lanes = {"thread": settings.runtime.threads, "process": settings.runtime.process_count}
+        engine = Engine(
+            queues=self.policies,
+            ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),
+            rng=random.Random(),
+            bounds=StatusBounds(
+                jobs_max=settings.statuses.jobs_max,
+                bytes_max=settings.statuses.bytes_max,
+                ttl_s=settings.statuses.ttl_s,
+                failed_ttl_s=settings.statuses.failed_ttl_s,
+                failed_max=settings.statuses.failed_max,
+            ),
+            lanes=lanes,
+            shares=settings.runtime.shares,
+            caller_queued=settings.limits.caller_queued,
+        )
+        self.wall_offset_s = time.time() - loop.time()
+        self.backend = MemoryBackend(engine, now=loop.time)
+        self.spool = Spool(settings.spool)
+        self._timer = Timer(self.backend)
+        self._in_process = [handler.func for handler in registry if handler.run_in == "process"]
+        self._threads = ThreadPool(size=lanes["thread"])
+        self._processes = ProcessPool(size=lanes["process"])
+        executor = Executor(
+            registry=registry,
+            backend=self.backend,
+            pools={"thread": self._threads, "process": self._processes},
+            folder_of=self.spool.folder_of,
+            check_room=self.spool.check_room,
+            result_bytes_max=settings.limits.result_bytes,
+        )
+        self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=executor)
+        self._idle: set[asyncio.Future[None]] = set()
+
+    async def start(self) -> None:
+        if self._in_process:
+            self._processes.start(self._in_process)
+        await self.spool.open()
+        self.backend.subscribe(self.spool.on_fact)
+        self.backend.subscribe(self._on_fact)
+        self.backend.on_deadlines_moved(self._timer.look)
+        self._timer.start()
+        self._workers.start()
+
+    async def stop(self) -> None:
+        self._timer.stop()
+        await self._workers.close()
+        await self._threads.close()
+        await self._processes.close()
+        await self.spool.close()
+
+    async def change(self, queue: str, policy: QueuePolicy) -> None:
+        self.policies[queue] = policy
+        await self.backend.change_queue(queue, policy)
+        self._workers.resize(self._worker_count())
+
+    def _worker_count(self) -> int:
+        """Return how many workers the queues share: the number set for all, or the sum of their own."""
+        return self._workers_fixed or sum(policy.workers for policy in self.policies.values())
+
+    async def idle(self) -> None:
+        """Wait until no job is live."""
+        if self.backend.stats()[0].live == 0:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.add(future)
+        try:
+            await future
+        finally:
+            self._idle.discard(future)
+
+    def _on_fact(self, fact: Event) -> None:
+        match fact:
+            case Evicted():
+                if fact.early:
+                    log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early_total())
+            case Ended():
+                if self._idle and self.backend.stats()[0].live == 0:
+                    for future in self._idle:
+                        if not future.done():
+                            future.set_result(None)
+            case Quarantined():
+                probe_s = round(fact.until - self.backend.now(), 3)
+                log.warning("type.quarantined", type=fact.type, reason=fact.reason, probe_s=probe_s)
+            case Released():
+                log.info("type.released", type=fact.type)
+            case StopRequested() | LeaseLost():
+                self._workers.on_fact(fact)
+
+    def _evicted_early_total(self) -> int:
+        return self.backend.stats()[0].evicted_early_total
