@@ -13,16 +13,8 @@ import pytest
 from jobqueue import JobContext, JobQueue, Reject, Retry
 from jobqueue.core.job import ErrorCode
 from jobqueue.errors import InvalidSubmission, UnknownType
-from jobqueue.handlers import (
-    BadResult,
-    Handler,
-    Registry,
-    ResultTooLarge,
-    Submission,
-    encode_result,
-    failure_of,
-    register,
-)
+from jobqueue.handlers import Handler, HandlerOptions, Registry, Submission, register
+from jobqueue.verdicts import BadResult, ResultTooLarge, encode_result, failure_of
 
 
 class Colour(enum.StrEnum):
@@ -37,8 +29,8 @@ class Size:
 
 def handler_of(func: Any, **options: Any) -> Handler:
     registry = Registry()
-    defaults = {"name": None, "timeout_s": 60.0, "run_in": None, "attempts_max": 1, "queue": "default"}
-    register(registry, func, **(defaults | options))
+    defaults = {"timeout_s": 60.0}
+    register(registry, func, HandlerOptions(**(defaults | options)))
     (handler,) = registry
     return handler
 
@@ -206,8 +198,8 @@ async def takes_nothing() -> None: ...
 def registry_of(*funcs: Any, **options: Any) -> Registry:
     registry = Registry()
     for func in funcs:
-        defaults = {"name": None, "timeout_s": 60.0, "run_in": None, "attempts_max": 1, "queue": "default"}
-        register(registry, func, **(defaults | options))
+        defaults = {"timeout_s": 60.0}
+        register(registry, func, HandlerOptions(**(defaults | options)))
     return registry
 
 

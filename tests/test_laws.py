@@ -104,14 +104,16 @@ FLOORS = (
         "context",
         "handlers",
         "log",
+        "verdicts",
         "client",
         "frozen",
     },
     {"backend"},
     {"runtime"},
+    {"parts"},
     {"app"},
     {"http", "testing", "demo"},
-    {"server", "target"},
+    {"server", "reload", "target"},
     {"cli"},
     {"__main__"},
 )
@@ -225,7 +227,7 @@ CONCRETE = {
     "Watch",
     "JobServer",
 }
-ROOTS = ("jobqueue.app", "jobqueue.server")
+ROOTS = ("jobqueue.parts", "jobqueue.app", "jobqueue.server")
 
 
 def concrete_outside_roots(module: Module) -> Iterator[str]:

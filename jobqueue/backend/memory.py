@@ -17,7 +17,7 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import Refused, WrongState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.claims import Claims
@@ -147,22 +147,23 @@ class MemoryBackend:
     async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
         count = skipped = 0
         act = {"retry": self.retry, "cancel": self.cancel, "delete": self.delete}[action]
-        # A job that this very action makes, or changes, must not be met again: ids only fall.
-        cursor: JobId | None = None
-        while True:
-            portion = list(islice(self._engine.newest_first(cursor), BULK_PORTION))
+        for portion in self._portions():
             for job in portion:
-                if not job_filter.matches(job) or not _applies(action, job):
-                    continue
-                try:
-                    await act(job.id)
-                    count += 1
-                except (WrongState, Refused):
-                    skipped += 1
-            if len(portion) < BULK_PORTION:
-                return BulkCount(count, skipped)
+                if job_filter.matches(job) and _applies(action, job):
+                    try:
+                        await act(job.id)
+                        count += 1
+                    except (WrongState, Refused):
+                        skipped += 1
+            await asyncio.sleep(0)  # thousands of records must not stop everybody else
+        return BulkCount(count, skipped)
+
+    def _portions(self) -> Iterator[list[Job]]:
+        """Go through all records, newest first; jobs that come meanwhile are not met, and none is met twice."""
+        cursor: JobId | None = None
+        while portion := list(islice(self._engine.newest_first(cursor), BULK_PORTION)):
+            yield portion
             cursor = portion[-1].id
-            await asyncio.sleep(0)
 
     async def wait(self, job_id: str) -> Job:
         job = self._engine.get(job_id)

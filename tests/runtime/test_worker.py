@@ -26,7 +26,7 @@ def make_queue(workers: int = 4, capacity: int = 100) -> JobQueue:
 
 
 def worker_tasks() -> set[asyncio.Task[object]]:
-    return {task for task in asyncio.all_tasks() if task.get_name() == "worker:default"}
+    return {task for task in asyncio.all_tasks() if task.get_name() == "worker"}
 
 
 def error_code(job: Job) -> ErrorCode | None:
