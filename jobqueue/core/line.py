@@ -63,7 +63,9 @@ class Line:
         """Take the last. Raises IndexError if there is none."""
         if not self._entries:
             raise IndexError("no job is ready")
-        return self._entries.popitem()[1][0]
+        job, place, _, _ = self._entries.popitem()[1]
+        self._place = place - 1  # the next one stands there: no hole
+        return job
 
     def remove(self, job: Job) -> bool:
         """Take out a job, wherever it stands; return whether it was here."""
