@@ -10,14 +10,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jobqueue.app import JobHandle, JobQueue
     from jobqueue.context import JobContext
+    from jobqueue.core.backoff import Backoff
     from jobqueue.core.job import JobState
     from jobqueue.errors import JobQueueError, Reject, Retry
 
-__all__ = ["JobContext", "JobHandle", "JobQueue", "JobQueueError", "JobState", "Reject", "Retry", "__version__"]
+__all__ = [
+    "Backoff",
+    "JobContext",
+    "JobHandle",
+    "JobQueue",
+    "JobQueueError",
+    "JobState",
+    "Reject",
+    "Retry",
+    "__version__",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Backoff": "jobqueue.core.backoff",
     "JobContext": "jobqueue.context",
     "JobHandle": "jobqueue.app",
     "JobQueue": "jobqueue.app",

@@ -1,0 +1,495 @@
+"""Order, limits, retries and steering, through the in-process API and real workers, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import pytest
+
+from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject
+from jobqueue.config import LimitsSettings, QueueSettings, RuntimeSettings, ServerSettings, Settings
+from jobqueue.core.events import Quarantined, Released, Started
+from jobqueue.core.policy import Discipline
+from jobqueue.errors import Duplicate, InvalidSubmission
+from jobqueue.testing import EventRecorder, virtual_time
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def queue_of(**default: object) -> JobQueue:
+    return JobQueue(Settings(queues={"default": QueueSettings(**default)}))  # type: ignore[arg-type]
+
+
+def quick(settings: Settings) -> Settings:
+    """End without waiting for what is left."""
+    return msgspec.structs.replace(settings, server=ServerSettings(drain_s=0.0))
+
+
+# -- retries
+
+
+@virtual_time
+async def test_an_exception_that_is_not_worth_a_retry_ends_the_job_at_once() -> None:
+    queue = queue_of()
+    runs: Counter[str] = Counter()
+
+    @queue.handler(attempts_max=3, retry_on=ConnectionError, backoff=Backoff(backoff_s_base=0.1))
+    async def call(kind: str) -> None:
+        runs[kind] += 1
+        raise {"connection": ConnectionResetError, "value": ValueError}[kind](kind)
+
+    async with queue:
+        jobs = [await queue.submit("call", {"kind": kind}) for kind in ("connection", "value")]
+        for job in jobs:
+            assert (await job.wait()).state is JobState.FAILED
+    assert runs == {"connection": 3, "value": 1}
+
+
+@virtual_time
+async def test_a_handlers_own_backoff_bounds_the_wait_before_each_attempt() -> None:
+    queue = queue_of()
+    starts: list[float] = []
+
+    @queue.handler(attempts_max=6, backoff=Backoff(backoff_s_base=0.5, backoff_s_max=2.0))
+    async def fail() -> None:
+        starts.append(now())
+        raise ValueError
+
+    async with queue:
+        job = await (await queue.submit("fail")).wait()
+    waits = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    assert len(waits) == 5
+    for wait_s, ceiling_s in zip(waits, [0.5, 1.0, 2.0, 2.0, 2.0], strict=True):
+        assert 0 <= wait_s <= ceiling_s + 0.002
+    assert [failed.attempt for failed in job.history or ()] == [1, 2, 3, 4, 5, 6]
+    assert "raise ValueError" in (job.history or ())[0].traceback  # type: ignore[operator]
+
+
+@virtual_time
+async def test_a_redriven_job_runs_again_with_its_arguments() -> None:
+    queue = queue_of()
+    broken = True
+    seen: list[int] = []
+
+    @queue.handler(attempts_max=2, backoff=Backoff(backoff_s_base=0.0))
+    async def work(ctx: JobContext, n: int) -> int:
+        seen.append(ctx.attempt)
+        if broken:
+            raise ValueError
+        return n
+
+    async with queue:
+        handle = await queue.submit("work", {"n": 7})
+        assert (await handle.wait()).state is JobState.FAILED
+        broken = False
+        await queue.backend.retry(handle.id)
+        assert await handle.result() == 7
+    assert seen == [1, 2, 3]
+
+
+# -- quarantine
+
+
+async def good_per_s(*, poison: bool) -> float:
+    """Run jobs of a good type, as many as the workers can do, beside those of a type that only wastes their time."""
+    queue = JobQueue(quick(Settings(queues={"default": QueueSettings(workers=8, retry_budget=10, capacity=20_000)})))
+    done = 0
+
+    @queue.handler
+    async def good() -> None:
+        nonlocal done
+        await asyncio.sleep(0.1)
+        done += 1
+
+    @queue.handler(attempts_max=100, backoff=Backoff(backoff_s_base=0.01, backoff_s_max=0.01))
+    async def bad() -> None:
+        await asyncio.sleep(0.5)
+        raise ValueError("the service behind it is down")
+
+    async with queue:
+        for n in range(9000):
+            await queue.submit("good")
+            if poison and n % 3 == 0:
+                await queue.submit("bad")
+        await asyncio.sleep(100.0)
+        rate = done / 100.0
+        await queue.drain(0.0)
+    return rate
+
+
+@virtual_time
+async def test_a_poisoned_type_leaves_the_others_nine_tenths_of_their_throughput() -> None:
+    alone, beside = await good_per_s(poison=False), await good_per_s(poison=True)
+    assert alone == pytest.approx(80.0, rel=0.01)
+    assert beside >= 0.9 * alone, f"{beside:.1f}/s beside it, {alone:.1f}/s alone"
+
+
+@virtual_time
+async def test_a_type_in_quarantine_is_tried_again_and_released_when_it_works() -> None:
+    queue = queue_of(workers=4, retry_budget=3)
+    broken = True
+    runs: list[float] = []
+
+    @queue.handler
+    async def call() -> None:
+        runs.append(now())
+        if broken:
+            raise ValueError("down")
+
+    async with queue:
+        events = EventRecorder(queue.backend)
+        for _ in range(3):
+            await (await queue.submit("call")).wait()
+        (quarantined,) = await events.wait_for(Quarantined)
+        assert "down" in quarantined.reason
+        waiting = [await queue.submit("call") for _ in range(5)]
+        await asyncio.sleep(0.5)
+        assert len(runs) == 3, "nothing of a quarantined type runs"
+        failed_probe = await waiting[0].wait()
+        assert failed_probe.state is JobState.FAILED
+        assert len(runs) == 4, "one is tried, not all"
+        assert queue.backend.stats()[1][0].quarantined[0].type == "call"
+        broken = False
+        for handle in waiting[1:]:
+            assert (await handle.wait()).state is JobState.SUCCEEDED
+        assert [fact.type for fact in events.of(Released)] == ["call"]
+        assert queue.backend.stats()[1][0].quarantined == []
+
+
+@virtual_time
+async def test_rejected_jobs_say_nothing_against_their_handler() -> None:
+    queue = queue_of(retry_budget=2)
+
+    @queue.handler
+    async def choosy() -> None:
+        raise Reject("not this one")
+
+    async with queue:
+        events = EventRecorder(queue.backend)
+        for _ in range(10):
+            await (await queue.submit("choosy")).wait(timeout_s=1)
+        assert not events.of(Quarantined)
+
+
+# -- rates and concurrency
+
+
+@virtual_time
+async def test_a_rate_spaces_the_starts_and_holds_nobody_else_up() -> None:
+    queue = queue_of(workers=2)
+    starts: list[float] = []
+
+    @queue.handler(rate="10/s")
+    async def limited() -> None:
+        starts.append(now())
+
+    @queue.handler
+    async def free() -> float:
+        return now()
+
+    async with queue:
+        began = now()
+        limited_jobs = [await queue.submit("limited") for _ in range(50)]
+        assert await (await queue.submit("free")).result() == pytest.approx(began, abs=0.01)
+        for job in limited_jobs:
+            await job.wait()
+    assert starts[9] == pytest.approx(began, abs=0.01), "a burst of the rate's count is allowed"
+    assert starts[-1] - began == pytest.approx(4.0, abs=0.05)
+    assert all(
+        len([at for at in starts if begin <= at < begin + 1.0]) <= 20 for begin in (began + n * 0.1 for n in range(50))
+    )
+
+
+@virtual_time
+async def test_a_group_of_which_one_job_may_run_at_a_time_is_served_in_order() -> None:
+    queue = queue_of(workers=8)
+    order: list[tuple[str, int]] = []
+    running: Counter[str] = Counter()
+
+    @queue.handler(group_concurrency=1)
+    async def step(ctx: JobContext, n: int) -> None:
+        group = ctx.group or ""
+        running[group] += 1
+        assert running[group] == 1, "two of a group at once"
+        await asyncio.sleep(0.3 if n % 2 else 0.1)
+        running[group] -= 1
+        order.append((group, n))
+
+    async with queue:
+        jobs = [await queue.submit("step", {"n": n}, group=group) for n in range(10) for group in ("a", "b", "c")]
+        began = now()
+        for job in jobs:
+            await job.wait()
+        assert now() - began == pytest.approx(2.0, abs=0.05), "groups don't wait for each other"
+    for group in ("a", "b", "c"):
+        assert [n for which, n in order if which == group] == list(range(10))
+
+
+@virtual_time
+async def test_a_handlers_concurrency_bounds_its_jobs_and_leaves_the_other_workers_free() -> None:
+    queue = queue_of(workers=10)
+    running = peak = 0
+
+    @queue.handler(concurrency=3)
+    async def narrow() -> None:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(1.0)
+        running -= 1
+
+    @queue.handler
+    async def wide() -> None:
+        await asyncio.sleep(1.0)
+
+    async with queue:
+        began = now()
+        narrow_jobs = [await queue.submit("narrow") for _ in range(9)]
+        for job in [await queue.submit("wide") for _ in range(7)]:
+            await job.wait()
+        assert now() - began == pytest.approx(1.0, abs=0.01)
+        for job in narrow_jobs:
+            await job.wait()
+        assert now() - began == pytest.approx(3.0, abs=0.02)
+    assert peak == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate": "10/x"}, "rate must be a rate such as 10/s"),
+        ({"rate": "0/s"}, "rate must be a rate such as 10/s"),
+        ({"group_rate": 10}, "group_rate must be a rate such as 10/s"),
+        ({"concurrency": 0}, "concurrency is a whole number from 1, got 0"),
+        ({"group_concurrency": 1.5}, "group_concurrency is a whole number from 1, got 1.5"),
+        ({"backoff": 3}, "backoff is a Backoff"),
+        ({"backoff": Backoff(backoff_s_base=5.0, backoff_s_max=1.0)}, "backoff_s_base <= backoff_s_max"),
+        ({"retry_on": "ValueError"}, "retry_on is an exception class"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_told_when_the_handler_is_registered(
+    options: dict[str, object], message: str
+) -> None:
+    queue = JobQueue()
+
+    async def work() -> None: ...
+
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        queue.handler(**options)(work)  # type: ignore[call-overload]
+
+
+# -- unique
+
+
+@virtual_time
+async def test_a_unique_value_leads_to_the_live_job_and_is_free_again_once_it_ends() -> None:
+    queue = queue_of()
+
+    @queue.handler
+    async def nap() -> None:
+        await asyncio.sleep(1.0)
+
+    async with queue:
+        first = await queue.submit("nap", unique="u")
+        again = await queue.submit("nap", unique="u")
+        assert again.id == first.id
+        with pytest.raises(Duplicate) as refusal:
+            await queue.submit("nap", unique="u", unique_mode="reject")
+        assert refusal.value.job_id == first.id
+        await first.wait()
+        assert (await queue.submit("nap", unique="u")).id != first.id
+
+
+@virtual_time
+async def test_debounced_submissions_run_once_with_the_last_arguments_after_quiet() -> None:
+    queue = queue_of()
+    saved: list[tuple[float, int]] = []
+
+    @queue.handler
+    async def save(version: int) -> None:
+        saved.append((now(), version))
+
+    async with queue:
+        began = now()
+        for version in range(5):
+            job = await queue.submit("save", {"version": version}, delay_s=2.0, unique="doc", unique_mode="debounce")
+            await asyncio.sleep(1.0)
+        await job.wait()
+        with pytest.raises(InvalidSubmission, match="needs delay_s or run_at"):
+            await queue.submit("save", {"version": 9}, unique="doc", unique_mode="debounce")
+    assert saved == [(pytest.approx(began + 6.0, abs=0.01), 4)]
+
+
+# -- steering
+
+
+@virtual_time
+async def test_workers_can_be_added_and_taken_away_while_jobs_run() -> None:
+    queue = queue_of(workers=2)
+    running = peak = 0
+
+    @queue.handler
+    async def nap() -> None:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(1.0)
+        running -= 1
+
+    async with queue:
+        jobs = [await queue.submit("nap") for _ in range(30)]
+        await asyncio.sleep(1.5)
+        assert peak == 2
+        await queue.change("default", workers=6)
+        await asyncio.sleep(2.0)
+        assert running == peak == 6
+        await queue.change("default", workers=1)
+        await asyncio.sleep(2.0)
+        assert running == 1
+        await queue.change("default", workers=30)
+        for job in jobs:
+            assert (await job.wait()).state is JobState.SUCCEEDED
+
+
+@virtual_time
+async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed() -> None:
+    queue = queue_of(workers=2)
+
+    @queue.handler
+    async def work() -> float:
+        return now()
+
+    async with queue:
+        await queue.pause("default")
+        jobs = [await queue.submit("work") for _ in range(5)]
+        await asyncio.sleep(10)
+        assert all([(await job.status()).state is JobState.QUEUED for job in jobs])
+        resumed = now()
+        await queue.resume("default")
+        for job in jobs:
+            assert await job.result() == pytest.approx(resumed, abs=0.01)
+
+
+@pytest.mark.parametrize("after", list(Discipline))
+@pytest.mark.parametrize("before", list(Discipline))
+@virtual_time
+async def test_a_live_queue_changes_its_discipline_and_loses_nothing(before: Discipline, after: Discipline) -> None:
+    queue = queue_of(workers=1, discipline=before, patience_s=1000.0)
+    ran: list[int] = []
+
+    @queue.handler
+    async def work(n: int) -> None:
+        await asyncio.sleep(0.01)
+        ran.append(n)
+
+    async with queue:
+        jobs = [await queue.submit("work", {"n": n}, priority=n % 10, group=f"g{n % 7}") for n in range(100)]
+        await asyncio.sleep(0.25)
+        await queue.change("default", discipline=after)
+        for job in jobs:
+            assert (await job.wait()).state is JobState.SUCCEEDED
+    assert sorted(ran) == list(range(100))
+
+
+@virtual_time
+async def test_queues_share_one_pool_by_their_weights() -> None:
+    queues = {
+        "default": QueueSettings(workers=4, weight=3, capacity=50_000),
+        "bulk": QueueSettings(workers=4, weight=1, capacity=50_000),
+    }
+    queue = JobQueue(quick(Settings(queues=queues, runtime=RuntimeSettings(workers=4))))
+    busy_s: Counter[str] = Counter()
+
+    @queue.handler
+    async def short() -> None:
+        await asyncio.sleep(0.01)
+        busy_s["default"] += 0.01  # type: ignore[assignment]
+
+    @queue.handler(queue="bulk")
+    async def long() -> None:
+        await asyncio.sleep(0.05)
+        busy_s["bulk"] += 0.05  # type: ignore[assignment]
+
+    async with queue:
+        for _ in range(20_000):
+            await queue.submit("short")
+        for _ in range(5_000):
+            await queue.submit("long")
+        await asyncio.sleep(50.0)
+        assert busy_s["default"] / busy_s["bulk"] == pytest.approx(3.0, rel=0.05)
+        assert sum(busy_s.values()) == pytest.approx(200.0, rel=0.02), "nobody idles"
+        await queue.drain(0.0)
+
+
+@virtual_time
+async def test_strict_shares_serve_the_higher_weight_first() -> None:
+    queues = {"default": QueueSettings(workers=1, weight=1), "urgent": QueueSettings(workers=1, weight=2)}
+    queue = JobQueue(Settings(queues=queues, runtime=RuntimeSettings(workers=1, shares="strict")))
+    ran: list[str] = []
+
+    @queue.handler
+    async def work(name: str) -> None:
+        await asyncio.sleep(0.1)
+        ran.append(name)
+
+    async with queue:
+        jobs = [await queue.submit("work", {"name": f"slow{n}"}) for n in range(3)]
+        await asyncio.sleep(0.05)
+        jobs += [await queue.submit("work", {"name": f"urgent{n}"}, queue="urgent") for n in range(3)]
+        for job in jobs:
+            await job.wait()
+    assert ran == ["slow0", "urgent0", "urgent1", "urgent2", "slow1", "slow2"]
+
+
+@virtual_time
+async def test_a_reload_takes_over_what_it_can_and_names_the_rest() -> None:
+    before = Settings(queues={"default": QueueSettings(workers=1, capacity=10)})
+    queue = JobQueue(before)
+
+    @queue.handler
+    async def nap() -> None:
+        await asyncio.sleep(1.0)
+
+    async with queue:
+        jobs = [await queue.submit("nap") for _ in range(10)]
+        after = Settings(
+            queues={"default": QueueSettings(workers=5, capacity=20, discipline="lifo")},
+            server=ServerSettings(port=9999),
+            limits=LimitsSettings(wait_s=5.0),
+        )
+        assert await queue.reload(after) == ["server.port"]
+        assert queue.settings.limits.wait_s == 5.0
+        assert queue.settings.server.port == before.server.port
+        jobs += [await queue.submit("nap") for _ in range(10)]
+        began = now()
+        for job in jobs:
+            await job.wait()
+        assert now() - began == pytest.approx(4.0, abs=0.1)
+        assert queue.backend.stats()[1][0].policy.discipline == Discipline.LIFO
+
+
+@virtual_time
+async def test_a_burst_of_jobs_of_an_adaptive_queue_is_served_in_time_or_expires() -> None:
+    queue = queue_of(workers=1, discipline="adaptive", patience_s=2.0)
+    started: list[float] = []
+
+    @queue.handler
+    async def work(submitted_at: float) -> None:
+        started.append(now() - submitted_at)
+        await asyncio.sleep(0.1)
+
+    async with queue:
+        events = EventRecorder(queue.backend)
+        handles = []
+        for _ in range(400):  # twice what one worker can do
+            handles.append(await queue.submit("work", {"submitted_at": now()}))
+            await asyncio.sleep(0.05)
+        states = Counter([(await handle.wait()).state for handle in handles])
+        assert len(events.of(Started)) == states[JobState.SUCCEEDED]
+    assert states[JobState.SUCCEEDED] + states[JobState.EXPIRED] == 400
+    assert max(started) <= 2.0, "nothing is begun for a client that has gone"
+    assert states[JobState.SUCCEEDED] >= 190, "and no worker idled"
