@@ -20,6 +20,8 @@ from jobqueue.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jobqueue.config import Settings
+
 CONFIG_FILE = Path("config.yaml")
 DEMO = "jobqueue.demo"
 FLAGS = {
@@ -27,6 +29,7 @@ FLAGS = {
     "port": ("server.port", "N", "the port to listen on; 0 lets the system choose"),
     "workers": ("queues.default.workers", "N", "how many jobs run at once"),
     "capacity": ("queues.default.capacity", "N", "how many jobs are held before more are refused"),
+    "discipline": ("queues.default.discipline", "NAME", "who is next: fifo, lifo, priority, fair or adaptive"),
 }
 EPILOG = "Exit codes: 0 done, 1 the server failed, 2 the command line, the settings or the target can't be used."
 
@@ -43,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve a queue until a signal ends it."""
-    settings = load(_config_file(options), environ=os.environ, overrides=_overrides(options))
+    """Serve a queue until a signal ends it; SIGHUP makes it read its settings again."""
+    file, overrides = _config_file(options), _overrides(options)
+    settings = load(file, environ=os.environ, overrides=overrides)
     from jobqueue import server, target
 
     try:
@@ -52,7 +56,15 @@ def serve(options: argparse.Namespace) -> int:
     except target.BadTarget as error:
         print(f"jobqueue serve: {error}", file=sys.stderr)
         return 2
-    return server.serve(queue, settings)
+
+    def load_again() -> Settings:
+        again = file or _config_file(options)
+        if again is not None and again.exists() and not again.is_file():
+            # A pipe is empty by now, and would stand for the defaults.
+            raise ConfigError(f"{again}: is no ordinary file, so it can't be read a second time")
+        return load(again, environ=os.environ, overrides=overrides)
+
+    return server.serve(queue, settings, load=load_again)
 
 
 def check(options: argparse.Namespace) -> int:

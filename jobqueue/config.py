@@ -244,8 +244,3 @@ class Settings(_Section, frozen=True):
     def __post_init__(self) -> None:
         if "default" not in self.queues:
             msgspec.structs.force_setattr(self, "queues", {"default": QueueSettings(), **self.queues})
-
-    @property
-    def worker_count(self) -> int:
-        """`runtime.workers`, or where it is null the sum of all queues' workers."""
-        return self.runtime.workers or sum(queue.workers for queue in self.queues.values())

@@ -49,20 +49,38 @@ class Loaded(Struct, frozen=True):
 
     def show(self) -> str:
         """Render the settings as YAML that means the same, each with the place it came from."""
-        return "".join(self._lines((), _ROOT, self.settings))
+        return "".join(self._lines())
 
-    def _lines(self, path: Path, fields: Fields, section: object) -> Iterator[str]:
-        for name, field in fields.items():
-            at = (*path, name)
-            value = section[name] if isinstance(section, dict) else getattr(section, name)
-            if isinstance(field, Kind):
-                line = f"{'  ' * len(path)}{name}: {field.write(value)}"
-                yield f"{line:<40}  # {self.origins.get(at, 'default')}\n"
+    def _lines(self) -> Iterator[str]:
+        for path, text in _texts((), _ROOT, self.settings):
+            name = f"{'  ' * (len(path) - 1)}{path[-1]}:"
+            if text is None:
+                yield f"{name}\n"
             else:
-                yield f"{'  ' * len(path)}{name}:\n"
-                yield from self._lines(
-                    at, field if isinstance(field, dict) else dict.fromkeys(value, field.fields), value
-                )
+                yield f"{f'{name} {text}':<40}  # {self.origins.get(path, 'default')}\n"
+
+
+def differences(before: Settings, after: Settings) -> dict[str, str]:
+    """Tell what differs, by dotted name: `{"queues.default.workers": "256 -> 8", "queues.mail": "added"}`."""
+    was, now = (dict(_texts((), _ROOT, settings)) for settings in (before, after))
+    queues = {name: "removed" for name in before.queues if name not in after.queues}
+    queues |= {name: "added" for name in after.queues if name not in before.queues}
+    told = {f"queues.{name}": what for name, what in queues.items()}
+    return told | {
+        ".".join(path): f"{was[path]} -> {now[path]}" for path in now if was.get(path, now[path]) != now[path]
+    }
+
+
+def _texts(path: Path, fields: Fields, section: object) -> Iterator[tuple[Path, str | None]]:
+    """Yield each setting with its value's text, and before those of a section the section itself, with None."""
+    for name, field in fields.items():
+        at = (*path, name)
+        value = section[name] if isinstance(section, dict) else getattr(section, name)
+        if isinstance(field, Kind):
+            yield at, field.write(value)
+        else:
+            yield at, None
+            yield from _texts(at, field if isinstance(field, dict) else dict.fromkeys(value, field.fields), value)
 
 
 def load(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Settings:

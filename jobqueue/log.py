@@ -149,11 +149,15 @@ class LogWriter(logging.Handler):
     def open(self, level: str) -> None:
         root = logging.getLogger()
         self._level_before = root.level
-        root.setLevel(level.upper())
+        self.set_level(level)
         root.addHandler(self)
         logging.captureWarnings(True)
         _samples.nudge = self._nudge
         self._thread.start()
+
+    def set_level(self, level: str) -> None:
+        """Write no event below this level from now on."""
+        logging.getLogger().setLevel(level.upper())
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Write what is buffered, for `timeout_s` at most: a stuck pipe must not hold up the exit.

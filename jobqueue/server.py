@@ -12,6 +12,9 @@ of a job, and may spend its timeout twice):
 4. The listener closes, answers under way go out, the queue stops: exit 0.
 
 A second signal ends the process at once, even while a handler blocks the loop: exit 1.
+
+SIGHUP makes it read its settings again (`reload.py`), unless it stops already. The one that a closed
+terminal sends means what it always meant: stop. Otherwise the server would live on, unseen, and keep its port.
 """
 
 from __future__ import annotations
@@ -35,9 +38,11 @@ from jobqueue.errors import ConfigError
 from jobqueue.http import api
 from jobqueue.http.protocol import FAREWELLS_MAX, JobServer
 from jobqueue.log import configure, event_logger
+from jobqueue.reload import Reload
 from jobqueue.runtime.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from jobqueue.app import JobQueue
@@ -55,13 +60,17 @@ STOP_S = 2.0
 log = event_logger(__name__)
 
 
-def serve(queue: JobQueue, settings: Settings) -> int:
-    """Serve a queue over HTTP until a signal ends it; return the exit code."""
+def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings]) -> int:
+    """Serve a queue over HTTP until a signal ends it; return the exit code.
+
+    Args:
+        load: Reads the settings again, at SIGHUP; called in a thread. May raise ConfigError.
+    """
     queue.configure(settings)
     writer = configure(settings.log)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
-        code = runner.run(_run(queue, writer))
+        code = runner.run(_run(queue, writer, load))
         left = len(asyncio.all_tasks(runner.get_loop()))
         if left:
             # Handlers that swallow their cancellation: closing the loop would wait for them for ever.
@@ -74,16 +83,18 @@ def serve(queue: JobQueue, settings: Settings) -> int:
         writer.close()
 
 
-async def _run(queue: JobQueue, writer: LogWriter) -> int:
-    return await _Process(queue, writer).run()
+async def _run(queue: JobQueue, writer: LogWriter, load: Callable[[], Settings]) -> int:
+    return await _Process(queue, writer, load).run()
 
 
 class _Process:
-    def __init__(self, queue: JobQueue, writer: LogWriter) -> None:
+    def __init__(self, queue: JobQueue, writer: LogWriter, load: Callable[[], Settings]) -> None:
         self._queue = queue
         self._settings = queue.settings.server
         self._writer = writer
         self._watch = Watch()
+        self._reload = Reload(queue, load, set_level=writer.set_level)
+        self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
         self._told_to_stop = asyncio.Event()
         self._signalled = threading.Event()
@@ -96,6 +107,7 @@ class _Process:
         try:
             return await self._serve()
         finally:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is no loop any more that could take it
             self._stopped.set()
             self._signalled.set()
 
@@ -106,17 +118,22 @@ class _Process:
             log.error("server.failed", reason=_reason(error, self._settings))
             await self._queue.stop()
             return 1
+        reloading = asyncio.create_task(self._reload.run())
         try:
             await self._told_to_stop.wait()
             await self._drain(server, listener)
         finally:
             self._watch.stop()
+            reloading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reloading
         return 0
 
     async def _start(self) -> tuple[JobServer, asyncio.Server]:
         for number in (signal.SIGTERM, signal.SIGINT):
             # Not the loop's handlers, which would not run while something blocks the loop.
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         connections_max = fit_connections(self._settings.connections_max)
         server = JobServer(api(self._queue), self._queue.settings.limits, connections_max=connections_max)
         await self._queue.start()
@@ -138,7 +155,14 @@ class _Process:
         self._signalled.set()
         self._loop.call_soon_threadsafe(self._stop_admitting)
 
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        if not self._has_terminal or os.isatty(0):
+            self._loop.call_soon_threadsafe(self._reload.ask)
+        elif not self._signalled.is_set():  # the shell and the kernel may both tell of the same end
+            self._on_signal(number, frame)
+
     def _stop_admitting(self) -> None:
+        self._reload.stop()
         if self._queue.running:
             self._queue.stop_admitting()
         self._told_to_stop.set()

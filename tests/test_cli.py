@@ -13,9 +13,10 @@ import pytest
 from jobqueue import __version__, configschema, demo, server
 from jobqueue.app import JobQueue
 from jobqueue.cli import main
+from jobqueue.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from jobqueue.config import Settings
 
@@ -49,12 +50,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[JobQueue, Settings]]:
+def reloads() -> list[Callable[[], Settings]]:
+    """The way to read the settings again, that the server was given."""
+    return []
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, reloads: list[Callable[[], Settings]]) -> list[tuple[JobQueue, Settings]]:
     """What the server was given, instead of serving it."""
     served: list[tuple[JobQueue, Settings]] = []
 
-    def serve(queue: JobQueue, settings: Settings) -> int:
+    def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings]) -> int:
         served.append((queue, settings))
+        reloads.append(load)
         return 0
 
     monkeypatch.setattr(server, "serve", serve)
@@ -155,10 +163,25 @@ def test_flags_win_over_the_environment_and_the_file(
     (folder / "config.yaml").write_text("server: {port: 1, host: file.example, drain_s: 5}")
     monkeypatch.setenv("JOBQUEUE_SERVER__PORT", "2")
     monkeypatch.setenv("JOBQUEUE_SERVER__HOST", "environment.example")
-    main(["serve", "--port", "3", "--workers", "4", "--capacity", "5", "--set", "queues.mail.workers=6"])
+    main(
+        [
+            "serve",
+            "--port",
+            "3",
+            "--workers",
+            "4",
+            "--capacity",
+            "5",
+            "--discipline",
+            "lifo",
+            "--set",
+            "queues.mail.workers=6",
+        ]
+    )
     ((_, settings),) = served
     assert (settings.server.port, settings.server.host, settings.server.drain_s) == (3, "environment.example", 5.0)
-    assert (settings.queues["default"].workers, settings.queues["default"].capacity) == (4, 5)
+    default = settings.queues["default"]
+    assert (default.workers, default.capacity, default.discipline) == (4, 5, "lifo")
     assert settings.queues["mail"].workers == 6
 
 
@@ -171,6 +194,55 @@ def test_a_file_may_be_named_and_must_then_be_there(
     assert [settings.server.port for _, settings in served] == [2]
     assert main(["serve", "--config", "missing.yaml"]) == 2
     assert capsys.readouterr().err == "missing.yaml: can't be read: No such file or directory\n"
+
+
+def test_the_server_can_read_the_same_sources_again(
+    folder: Path,
+    served: list[tuple[JobQueue, Settings]],
+    reloads: list[Callable[[], Settings]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (folder / "config.yaml").write_text("queues: {default: {workers: 1, capacity: 1, weight: 1}}")
+    monkeypatch.setenv("JOBQUEUE_QUEUES__DEFAULT__WORKERS", "2")
+    main(["serve", "--capacity", "3"])
+    (load,) = reloads
+    assert load() == served[0][1]
+    (folder / "config.yaml").write_text("queues: {default: {workers: 9, capacity: 9, weight: 9}}")
+    default = load().queues["default"]
+    assert (default.workers, default.capacity, default.weight) == (2, 3, 9)
+
+
+def test_a_file_that_has_gone_by_the_second_reading_is_a_fault_and_not_the_defaults(
+    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+) -> None:
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    main(["serve"])
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"^config\.yaml: can't be read: No such file or directory$"):
+        reloads[0]()
+
+
+def test_a_file_that_was_not_there_at_the_start_may_come_later(
+    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+) -> None:
+    main(["serve"])
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    assert reloads[0]().server.port == 1
+
+
+def test_a_pipe_can_be_read_at_the_start_but_not_again(
+    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+) -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"server: {port: 7}")
+        os.close(writing)
+        main(["serve", "--config", f"/dev/fd/{reading}"])
+        assert served[0][1].server.port == 7
+        with pytest.raises(ConfigError, match="is no ordinary file, so it can't be read a second time"):
+            reloads[0]()
+    finally:
+        os.close(reading)
 
 
 @pytest.mark.parametrize("command", [["serve"], ["config", "check"], ["config", "show"]])

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueue import configschema
-from jobqueue.config import MIB, QueueSettings, RuntimeSettings, Settings
-from jobqueue.configsources import Override, load, trace
+from jobqueue.config import MIB, QueueSettings, Settings
+from jobqueue.configsources import Override, differences, load, trace
 from jobqueue.core.bucket import PERIODS_S, Rate
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.errors import ConfigError
@@ -270,12 +270,6 @@ def test_a_queues_policy_is_what_was_set_for_it(write: Callable[[str], Path]) ->
     )
 
 
-def test_the_pool_is_as_large_as_the_queues_together_unless_it_is_set() -> None:
-    queues = {"default": QueueSettings(workers=3), "mail": QueueSettings(workers=4)}
-    assert Settings(queues=queues).worker_count == 7
-    assert Settings(queues=queues, runtime=RuntimeSettings(workers=5)).worker_count == 5
-
-
 # Faults, and their places
 
 
@@ -436,6 +430,22 @@ def test_what_is_shown_reads_as_the_same_settings(
     path = tmp_path_factory.getbasetemp() / "shown.yaml"
     path.write_text(msgspec.structs.replace(trace(None, environ={}), settings=made).show())
     assert load(path, environ={}) == made
+
+
+def test_what_differs_is_told_by_name_with_the_texts_of_both(write: Callable[[str], Path]) -> None:
+    before = load(write("queues: {mail: {}, slow: {workers: 1}}\nspool: {dir: /a}"), environ={})
+    after = load(
+        write("queues: {mail: {discipline: lifo, aging_s: 90}, fast: {}}\nlimits: {caller_rate: 5/h}"), environ={}
+    )
+    assert differences(before, before) == {}
+    assert differences(before, after) == {
+        "queues.mail.discipline": "fifo -> lifo",
+        "queues.mail.aging_s": "null -> 1m30s",
+        "queues.fast": "added",
+        "queues.slow": "removed",
+        "limits.caller_rate": "null -> 5/h",
+        "spool.dir": '"/a" -> null',
+    }
 
 
 def test_the_schema_for_editors_is_current() -> None:

@@ -1,19 +1,18 @@
-"""A server for the tests of the whole process: `python -m tests.e2e.served '{"server": {…}}'`."""
+"""A server for the tests of the whole process: `python -m tests.e2e.served SETTINGS.yaml`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import functools
 import os
 import subprocess
 import sys
 import time
-
-import msgspec
+from pathlib import Path
 
 from jobqueue.app import JobQueue
-from jobqueue.config import Settings
+from jobqueue.configsources import load
 from jobqueue.server import serve
 
 queue = JobQueue()
@@ -69,6 +68,5 @@ if __name__ == "__main__":
     # By its own name, under which a process of the pool can import it.
     from tests.e2e import served
 
-    settings = json.loads(sys.argv[1])
-    settings.setdefault("server", {}).setdefault("port", 0)
-    sys.exit(serve(served.queue, msgspec.convert(settings, Settings)))
+    read = functools.partial(load, Path(sys.argv[1]), environ={})
+    sys.exit(serve(served.queue, read(), load=read))

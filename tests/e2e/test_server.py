@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pty
 import signal
 import socket
 import sys
@@ -45,9 +46,13 @@ class Server:
                 for entry in self.log:
                     if entry["event"] == name:
                         return entry
-                assert not self._reading.done(), self.log
-                self._news.clear()
-                await self._news.wait()
+                await self.news()
+
+    async def news(self) -> None:
+        """Wait until something more is logged."""
+        assert not self._reading.done(), self.log
+        self._news.clear()
+        await self._news.wait()
 
     async def exit_code(self) -> int:
         async with asyncio.timeout(15):
@@ -60,11 +65,20 @@ class Server:
         return f"http://{listening['host']}:{listening['port']}"
 
 
-@contextlib.asynccontextmanager
-async def running(tmp_path: Path, **settings: dict[str, object]) -> AsyncIterator[Server]:
+def write_settings(tmp_path: Path, **settings: dict[str, Any]) -> Path:
+    """Write the server's file; JSON is YAML, too."""
     settings = {"spool": {"dir": str(tmp_path)}, "server": {"drain_s": 5.0, "linger_s": 0.3}, **settings}
+    settings["server"] = {"port": 0, **settings["server"]}
+    path = tmp_path / "settings.yaml"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+@contextlib.asynccontextmanager
+async def running(tmp_path: Path, *, stdin: int | None = None, **settings: dict[str, Any]) -> AsyncIterator[Server]:
+    path = write_settings(tmp_path, **settings)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.e2e.served", json.dumps(settings)), stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "tests.e2e.served", str(path)), stdin=stdin, stderr=asyncio.subprocess.PIPE
     )
     server = Server(process)
     try:
@@ -186,6 +200,71 @@ async def test_a_blocked_loop_does_not_hold_up_the_exit_for_ever(tmp_path: Path)
     await server.event("server.stuck")
 
 
+async def test_sighup_makes_it_read_its_settings_again(tmp_path: Path) -> None:
+    narrow: dict[str, Any] = {"default": {"workers": 1, "capacity": 2}}
+    wide: dict[str, Any] = {"default": {"workers": 2, "capacity": 3, "discipline": "lifo"}}
+    async with running(tmp_path, queues=narrow) as server, aiohttp.ClientSession(await server.url()) as http:
+        first, second = [await submit(http, "sleep", seconds=60) for _ in range(2)]
+        async with http.post("/v1/jobs", json={"type": "echo"}) as response:
+            assert (response.status, (await response.json())["type"]) == (503, "/problems/queue-full")
+        assert (await state_of(http, first), await state_of(http, second)) == ("running", "queued")
+        write_settings(tmp_path, queues=wide, runtime={"threads": 5}, log={"level": "debug"})
+        server.process.send_signal(signal.SIGHUP)
+        assert (await server.event("config.reloaded"))["changed"] == {
+            "queues.default.workers": "1 -> 2",
+            "queues.default.capacity": "2 -> 3",
+            "queues.default.discipline": "fifo -> lifo",
+            "log.level": "info -> debug",
+        }
+        assert (await server.event("config.needs_restart"))["settings"] == ["runtime.threads"]
+        while await state_of(http, second) != "running":
+            await asyncio.sleep(0.01)
+        await submit(http, "echo")
+
+
+async def test_a_reload_with_faults_tells_each_and_changes_nothing(tmp_path: Path) -> None:
+    queues: dict[str, Any] = {"default": {"workers": 1, "capacity": 1}}
+    async with running(tmp_path, queues=queues) as server, aiohttp.ClientSession(await server.url()) as http:
+        await submit(http, "sleep", seconds=60)
+        path = tmp_path / "settings.yaml"
+        path.write_text("queues:\n  default:\n    capacity: 5\n    discipline: random\nlimits: {caller_rate: 10/x}\n")
+        server.process.send_signal(signal.SIGHUP)
+        while len(faults := [entry["fault"] for entry in server.log if entry["event"] == "config.faulty"]) < 2:
+            await server.news()
+        assert faults[0].startswith(f"{path}:4:17: queues.default.discipline: must be one of fifo, lifo, ")
+        assert faults[1].startswith(f"{path}:5:23: limits.caller_rate: must be a rate such as 10/s, ")
+        async with http.post("/v1/jobs", json={"type": "echo"}) as response:
+            assert (response.status, (await response.json())["type"]) == (503, "/problems/queue-full")
+        assert "config.reloaded" not in [entry["event"] for entry in server.log]
+
+
+async def test_sighup_while_it_drains_is_ignored(tmp_path: Path) -> None:
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        job = await submit(http, "sleep", seconds=0.5)
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("server.draining")
+        server.process.send_signal(signal.SIGHUP)
+        await server.event("config.reload_ignored")
+        await server.event("drain.lost")
+        assert await state_of(http, job) == "succeeded"
+        assert await server.exit_code() == 0
+
+
+async def test_a_closed_terminal_stops_it_and_its_sighup_reloads_nothing(tmp_path: Path) -> None:
+    terminal, inside = pty.openpty()
+    async with running(tmp_path, stdin=inside) as server, aiohttp.ClientSession(await server.url()) as http:
+        server.process.send_signal(signal.SIGHUP)
+        await server.event("config.reloaded")  # the terminal is still there
+        job = await submit(http, "sleep", seconds=0.2)
+        os.close(inside)
+        os.close(terminal)
+        for _ in range(2):  # as the shell and the kernel both do
+            server.process.send_signal(signal.SIGHUP)
+        await server.event("drain.lost")
+        assert await state_of(http, job) == "succeeded"
+        assert await server.exit_code() == 0
+
+
 async def test_sigkill_loses_everything_and_the_next_run_says_so(tmp_path: Path) -> None:
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         job = await submit(http, "sleep", seconds=60)
@@ -226,9 +305,9 @@ async def test_without_the_c_parser_it_does_not_start(tmp_path: Path, monkeypatc
 
 async def test_a_stuck_log_pipe_stops_nothing(tmp_path: Path) -> None:
     reading, writing = os.pipe()
-    settings = {"spool": {"dir": str(tmp_path)}, "server": {"port": 0}, "log": {"level": "debug"}}
+    path = write_settings(tmp_path, log={"level": "debug"})
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.e2e.served", json.dumps(settings)), stderr=writing
+        *(sys.executable, "-m", "tests.e2e.served", str(path)), stderr=writing
     )
     os.close(writing)
     loop = asyncio.get_running_loop()
@@ -257,7 +336,7 @@ async def test_a_stuck_log_pipe_stops_nothing(tmp_path: Path) -> None:
 async def test_open_files_are_raised_and_too_few_are_told(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *("prlimit", "--nofile=256:1024", sys.executable, "-m", "tests.e2e.served"),
-        json.dumps({"spool": {"dir": str(tmp_path)}}),
+        str(write_settings(tmp_path)),
         stderr=asyncio.subprocess.PIPE,
     )
     server = Server(process)
