@@ -2,10 +2,19 @@
 
 The bucket is GCRA, the generic cell rate algorithm (ITU-T I.371, annex A): one instant
 instead of a count of tokens and a refill. `now` is an argument; nothing here waits.
+
+Rules:
+
+1. A bucket holds `count` tokens at most, and gets one every `period_s / count` seconds. So no window of
+   `period_s` passes more than `2 * count`, and the long run passes exactly the rate.
+2. Verdicts are exact: time is counted in whole ticks of 2**-30 s, about a nanosecond, and multiplied rather than
+   divided by `count`. No sum is ever rounded, so no rounding adds up. `now` counts from the tick it falls into.
+3. What is told as seconds is rounded up, by a tick and a float's last place at most: who waits that long isn't early.
 """
 
 from __future__ import annotations
 
+import math
 import re
 
 import msgspec
@@ -32,3 +41,91 @@ class Rate(msgspec.Struct, frozen=True, gc=False):
     def __str__(self) -> str:
         unit = next((unit for unit, period_s in PERIODS_S.items() if period_s == self.period_s), f"{self.period_s:g}s")
         return f"{self.count}/{unit}"
+
+
+TICKS_PER_S = 1 << 30
+
+
+class Bucket:
+    """Tokens for one rate, full at first. `now` is seconds on a clock that starts at 0 or later and never steps back.
+
+    A full bucket is like a new one: it may be dropped, and made again when it is needed.
+
+    Raises:
+        ValueError: The rate allows nothing, or is over no time.
+    """
+
+    __slots__ = ("_full_at", "_period", "rate")
+
+    def __init__(self, rate: Rate) -> None:
+        period = round(rate.period_s * TICKS_PER_S)
+        if rate.count < 1 or period < 1:
+            raise ValueError(
+                f"a bucket needs a rate of at least 1 in a time over 0 s, got {rate.count}/{rate.period_s} s"
+            )
+        self.rate = rate
+        # In ticks times `count`, as every instant here; a token takes `_period` of these to come. `_full_at` is GCRA's
+        # theoretical arrival time: at it the bucket is full, and as much earlier as tokens are lacking.
+        self._period = period
+        self._full_at = 0
+
+    def take(self, now: float, count: int = 1) -> bool:
+        """Take `count` tokens; or, if there are fewer, none, and return False."""
+        at = self._at(now)
+        full_at = (at if at > self._full_at else self._full_at) + count * self._period
+        if full_at - at > self.rate.count * self._period:
+            return False
+        self._full_at = full_at
+        return True
+
+    def remaining(self, now: float) -> int:
+        """Return how many tokens there are."""
+        at = self._at(now)
+        if at >= self._full_at:
+            return self.rate.count
+        return self.rate.count + (at - self._full_at) // self._period
+
+    def is_full(self, now: float) -> bool:
+        return self._at(now) >= self._full_at
+
+    @property
+    def full_at(self) -> float:
+        """The instant from which on the bucket is full, if nothing more is taken."""
+        return self._instant(self._full_at)
+
+    def free_at(self, count: int = 1) -> float:
+        """Return the instant from which on `count` tokens can be taken; infinity if it never holds so many."""
+        if count > self.rate.count:
+            return math.inf
+        return max(0.0, self._instant(self._full_at + (count - self.rate.count) * self._period))
+
+    def wait_s(self, now: float, count: int = 1) -> float:
+        """Return how long it takes until `count` tokens can be taken, 0.0 if they can be now.
+
+        A take at `now + wait_s` succeeds: the sum of the two floats is not before `free_at`.
+        """
+        return _until(now, self.free_at(count))
+
+    def reset_s(self, now: float) -> float:
+        """Return how long it takes until the bucket is full, 0.0 if it is."""
+        return _until(now, self.full_at)
+
+    def _at(self, now: float) -> int:
+        return math.floor(now * TICKS_PER_S) * self.rate.count
+
+    def _instant(self, at: int) -> float:
+        """Return the first instant that lies in the tick of `at`, or after it."""
+        tick = -(-at // self.rate.count)
+        instant = tick / TICKS_PER_S
+        # A float has 53 bits: ticks need more after some 97 days, and may have been rounded down.
+        return instant if instant * TICKS_PER_S >= tick else math.nextafter(instant, math.inf)
+
+
+def _until(now: float, instant: float) -> float:
+    if instant <= now:
+        return 0.0
+    wait_s = instant - now
+    # The difference of two floats is rounded; so is the sum that the caller makes of it.
+    while now + wait_s < instant:
+        wait_s = math.nextafter(wait_s, math.inf)
+    return wait_s
