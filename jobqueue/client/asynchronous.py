@@ -1,0 +1,311 @@
+"""The asynchronous client: carries the calls' requests on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+import aiohttp
+from yarl import URL
+
+from jobqueue.client import jobs, queues, submitting
+from jobqueue.client.answers import Answer, NoAnswer, Request, Steps
+from jobqueue.client.carrying import checked_url, framed, no_answer, whole_file
+from jobqueue.client.listening import JobEvent, Listener
+from jobqueue.client.multipart import CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from jobqueue.client.documents import (
+        BulkCount,
+        JobDocument,
+        JobFilter,
+        JobPage,
+        JobStatus,
+        ListFilter,
+        PathLike,
+        QueueChanges,
+        Submission,
+        SubmitOptions,
+    )
+    from jobqueue.errors import JobQueueError
+
+T = TypeVar("T")
+
+
+class Client:
+    """The asynchronous client: `async with Client("http://127.0.0.1:8080") as client`.
+
+    Args:
+        timeout_s: How long to wait for a connection, and for the next byte of an answer (beside what the server
+            was asked to wait for).
+        headers: Sent with every request.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None) -> None:
+        self._url = checked_url(url)
+        self._timeout_s = timeout_s
+        self._headers = dict(headers or {})
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # -- submitting
+
+    async def submit(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Mapping[str, PathLike] | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float = 0.0,
+        **options: Unpack[SubmitOptions],
+    ) -> JobDocument:
+        """Submit a job.
+
+        Args:
+            files: Part name to path; the handler finds the parts in `ctx.files`.
+            idempotency_key: Your own name for this submission, in place of one made up here: submitted once more under
+                it, even by another process, it is the same job.
+            retry_for_s: How long to keep coming back when it is refused, each time when the server says so, when
+                nobody listens, or when the answer was lost. It never becomes two jobs, as long as one server runs.
+            wait_s: Return as soon as the job is over, or after so long.
+
+        Raises:
+            InvalidSubmission, UnknownType: It can't be accepted as it is.
+            Refused: Not now; nothing was kept.
+            Duplicate: A live job has this `unique` value, and it was to be rejected then.
+            KeyReused: Something else was submitted under this key.
+            FateUnknown: It was sent, but no answer came; it may have been accepted.
+            Unreachable: It was not sent.
+        """
+        return await self._run(
+            submitting.submit(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            )
+        )
+
+    async def submit_many(
+        self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0
+    ) -> list[str | JobQueueError]:
+        """Submit jobs, up to a thousand in a request; each is accepted or refused by itself.
+
+        Returns:
+            For each, in order, the id of its job, or the error that `submit` would raise.
+        """
+        return await self._run(submitting.submit_many(submissions, retry_for_s=retry_for_s))
+
+    # -- reading and waiting
+
+    async def status(self, id: str) -> JobStatus:
+        """Ask by HEAD, the cheapest question. Raises JobNotFound, JobGone."""
+        return await self._run(jobs.status(id))
+
+    async def get(self, id: str) -> JobDocument:
+        """Return the job's document. Raises JobNotFound, JobGone."""
+        return await self._run(jobs.get(id))
+
+    async def get_many(self, ids: Iterable[str]) -> dict[str, JobDocument | JobQueueError]:
+        """Return a document for each id, or the error that `get` would raise."""
+        return await self._run(jobs.get_many(ids))
+
+    async def list(self, **filters: Unpack[ListFilter]) -> JobPage:
+        """Return a page of the jobs that match, newest first."""
+        return await self._run(jobs.page(filters))
+
+    async def wait(self, id: str, timeout_s: float | None = None) -> JobDocument:
+        """Let the server answer when the job is over; poll, as often as it suggests, while it would rather not wait.
+
+        Raises:
+            TimeoutError: It still lives after `timeout_s`.
+            JobNotFound, JobGone: As in `get`.
+        """
+        return await self._run(jobs.wait(id, timeout_s))
+
+    async def result(self, id: str, *, to: PathLike | None = None) -> Any:
+        """Return the JSON result; or write the result to the file `to`, and return its path.
+
+        Raises:
+            WrongState: The job lives, or ended without a result.
+            ValueError: The result is a file, and `to` was not given.
+        """
+        return await self._run(jobs.result(id, to))
+
+    async def events(
+        self, id: str | None = None, *, last_event_id: str = "", retry_for_s: float = 30.0
+    ) -> AsyncGenerator[JobEvent, None]:
+        """Yield what happens to a job, until it is over; without an id, what happens to any, without end.
+
+        A stream that breaks goes on after the last event heard, if the server still remembers it.
+
+        Args:
+            last_event_id: Begin after this one.
+            retry_for_s: How long to try to open a stream again.
+
+        Raises:
+            JobNotFound, JobGone: As in `get`.
+            Refused, NoAnswer: No stream could be opened for `retry_for_s`.
+        """
+        listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        while True:
+            await asyncio.sleep(listener.pause_s)
+            async with aclosing(self._stream(listener)) as chunks:
+                async for chunk in chunks:
+                    for event in listener.feed(chunk):
+                        yield event
+                    if listener.over:
+                        return
+
+    # -- steering
+
+    async def cancel(self, id: str) -> JobDocument:
+        """Cancel a live job; the document says `running` as long as its handler is being stopped.
+
+        Raises:
+            WrongState: The job is over.
+        """
+        return await self._run(jobs.cancel(id))
+
+    async def retry(self, id: str) -> JobDocument:
+        """Send a failed job round again, with all of its attempts.
+
+        Raises:
+            WrongState: It has not failed.
+            Refused: There is no place for it now.
+        """
+        return await self._run(jobs.retry(id))
+
+    async def run_now(self, id: str) -> JobDocument:
+        """End a delayed job's delay. Raises WrongState if it has none."""
+        return await self._run(jobs.run_now(id))
+
+    async def delete(self, id: str) -> None:
+        """Forget a job that is over, and its files. Raises WrongState while it lives."""
+        await self._run(jobs.delete(id))
+
+    async def retry_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """Send the failed jobs that match round again; at least one filter is needed, here and in the next two."""
+        return await self._run(jobs.bulk("retry", job_filter))
+
+    async def cancel_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """Cancel the live jobs that match."""
+        return await self._run(jobs.bulk("cancel", job_filter))
+
+    async def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """Forget the jobs that match and are over."""
+        return await self._run(jobs.bulk("delete", job_filter))
+
+    async def queues(self) -> tuple[dict[str, Any], ...]:
+        """Return what the server tells of each queue."""
+        return await self._run(queues.queues())
+
+    async def pause(self, queue: str) -> dict[str, Any]:
+        """Let a queue's jobs wait; more are accepted, and those that run go on. Returns what `queues` tells of it."""
+        return await self._run(queues.steer(queue, "pause"))
+
+    async def resume(self, queue: str) -> dict[str, Any]:
+        """Let a paused queue go on."""
+        return await self._run(queues.steer(queue, "resume"))
+
+    async def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
+        """Change a queue while it works; no job is lost. Raises InvalidSubmission if a value is out of bounds."""
+        return await self._run(queues.change(queue, changes))
+
+    # -- carrying
+
+    async def _run(self, steps: Steps[T]) -> T:
+        try:
+            request = next(steps)
+            while True:
+                if request.after_s:
+                    await asyncio.sleep(request.after_s)
+                try:
+                    answer = await self._send(request)
+                except NoAnswer as failure:
+                    request = steps.throw(failure)
+                else:
+                    request = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _send(self, request: Request) -> Answer:
+        try:
+            async with self._ask(request) as answer:
+                if request.save_to is None or answer.status != 200:
+                    return await _read(answer)
+                with whole_file(request.save_to) as file:
+                    async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                        await asyncio.to_thread(file.write, chunk)
+                return Answer(answer.status, _names(answer), b"")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise no_answer(request, self._url, error, unsent=_unsent(error)) from error
+
+    async def _stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
+        """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
+        request = listener.request()
+        opened = False
+        try:
+            async with self._ask(request) as answer:
+                if answer.status != 200 or answer.content_type != "text/event-stream":
+                    listener.refused(await _read(answer))
+                    return
+                listener.opened()
+                opened = True
+                async for chunk in answer.content.iter_any():
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if not opened:
+                listener.unanswered(no_answer(request, self._url, error, unsent=_unsent(error)))
+                return
+        listener.broke()
+
+    def _ask(self, request: Request) -> aiohttp.client._RequestContextManager:
+        if self._session is None:
+            # Idle connections are given up well before a server closes them (`limits.silent_s`):
+            # a submission on a connection that is just being closed has an unknown fate.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0)
+            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
+        headers, body = framed(request)
+        silent_s = self._timeout_s + request.quiet_s
+        return self._session.request(
+            request.method,
+            URL(self._url + request.target, encoded=True),
+            headers=headers,
+            data=_read_in_thread(body) if isinstance(body, Iterator) else body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeout_s, sock_read=silent_s),
+        )
+
+
+def _names(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.headers.items()}
+
+
+async def _read(answer: aiohttp.ClientResponse) -> Answer:
+    return Answer(answer.status, _names(answer), await answer.read())
+
+
+def _unsent(error: Exception) -> bool:
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+
+
+async def _read_in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk

@@ -1,0 +1,247 @@
+"""The blocking client: carries the calls' requests in whatever thread it is called."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import time
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from urllib.parse import urlsplit
+
+from jobqueue.client import jobs, queues, submitting
+from jobqueue.client.answers import Answer, NoAnswer, Request, Steps
+from jobqueue.client.carrying import checked_url, framed, no_answer, whole_file
+from jobqueue.client.listening import JobEvent, Listener
+from jobqueue.client.multipart import CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+
+    from jobqueue.client.documents import (
+        BulkCount,
+        JobDocument,
+        JobFilter,
+        JobPage,
+        JobStatus,
+        ListFilter,
+        PathLike,
+        QueueChanges,
+        Submission,
+        SubmitOptions,
+    )
+    from jobqueue.errors import JobQueueError
+
+T = TypeVar("T")
+
+
+class SyncClient:
+    """The same calls as `Client`'s, blocking; one client may serve many threads.
+
+    Each request has a connection of its own: nothing is shared between threads, and
+    no idle connection can be closed just as a submission is sent on it.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None) -> None:
+        self._url = checked_url(url)
+        self._timeout_s = timeout_s
+        self._headers = dict(headers or {})
+
+    # -- submitting
+
+    def submit(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Mapping[str, PathLike] | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float = 0.0,
+        **options: Unpack[SubmitOptions],
+    ) -> JobDocument:
+        """As `Client.submit`."""
+        return self._run(
+            submitting.submit(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            )
+        )
+
+    def submit_many(self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0) -> list[str | JobQueueError]:
+        """As `Client.submit_many`."""
+        return self._run(submitting.submit_many(submissions, retry_for_s=retry_for_s))
+
+    # -- reading and waiting
+
+    def status(self, id: str) -> JobStatus:
+        """As `Client.status`."""
+        return self._run(jobs.status(id))
+
+    def get(self, id: str) -> JobDocument:
+        """As `Client.get`."""
+        return self._run(jobs.get(id))
+
+    def get_many(self, ids: Iterable[str]) -> dict[str, JobDocument | JobQueueError]:
+        """As `Client.get_many`."""
+        return self._run(jobs.get_many(ids))
+
+    def list(self, **filters: Unpack[ListFilter]) -> JobPage:
+        """As `Client.list`."""
+        return self._run(jobs.page(filters))
+
+    def wait(self, id: str, timeout_s: float | None = None) -> JobDocument:
+        """As `Client.wait`."""
+        return self._run(jobs.wait(id, timeout_s))
+
+    def result(self, id: str, *, to: PathLike | None = None) -> Any:
+        """As `Client.result`."""
+        return self._run(jobs.result(id, to))
+
+    def events(
+        self, id: str | None = None, *, last_event_id: str = "", retry_for_s: float = 30.0
+    ) -> Generator[JobEvent, None, None]:
+        """As `Client.events`."""
+        listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        while True:
+            time.sleep(listener.pause_s)
+            with closing(self._stream(listener)) as chunks:
+                for chunk in chunks:
+                    yield from listener.feed(chunk)
+                    if listener.over:
+                        return
+
+    # -- steering
+
+    def cancel(self, id: str) -> JobDocument:
+        """As `Client.cancel`."""
+        return self._run(jobs.cancel(id))
+
+    def retry(self, id: str) -> JobDocument:
+        """As `Client.retry`."""
+        return self._run(jobs.retry(id))
+
+    def run_now(self, id: str) -> JobDocument:
+        """As `Client.run_now`."""
+        return self._run(jobs.run_now(id))
+
+    def delete(self, id: str) -> None:
+        """As `Client.delete`."""
+        self._run(jobs.delete(id))
+
+    def retry_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """As `Client.retry_all`."""
+        return self._run(jobs.bulk("retry", job_filter))
+
+    def cancel_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """As `Client.cancel_all`."""
+        return self._run(jobs.bulk("cancel", job_filter))
+
+    def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """As `Client.delete_all`."""
+        return self._run(jobs.bulk("delete", job_filter))
+
+    def queues(self) -> tuple[dict[str, Any], ...]:
+        """As `Client.queues`."""
+        return self._run(queues.queues())
+
+    def pause(self, queue: str) -> dict[str, Any]:
+        """As `Client.pause`."""
+        return self._run(queues.steer(queue, "pause"))
+
+    def resume(self, queue: str) -> dict[str, Any]:
+        """As `Client.resume`."""
+        return self._run(queues.steer(queue, "resume"))
+
+    def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
+        """As `Client.change_queue`."""
+        return self._run(queues.change(queue, changes))
+
+    # -- carrying
+
+    def _run(self, steps: Steps[T]) -> T:
+        try:
+            request = next(steps)
+            while True:
+                if request.after_s:
+                    time.sleep(request.after_s)
+                try:
+                    answer = self._send(request)
+                except NoAnswer as failure:
+                    request = steps.throw(failure)
+                else:
+                    request = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _send(self, request: Request) -> Answer:
+        with closing(self._connect(request)) as connection:
+            try:
+                return _read(self._ask(connection, request), request)
+            except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                raise no_answer(request, self._url, error, unsent=False) from error
+
+    def _stream(self, listener: Listener) -> Generator[bytes, None, None]:
+        """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
+        request = listener.request()
+        try:
+            connection = self._connect(request)
+        except NoAnswer as failure:
+            listener.unanswered(failure)
+            return
+        opened = False
+        with closing(connection):
+            try:
+                answer = self._ask(connection, request)
+                if answer.status != 200 or answer.headers.get_content_type() != "text/event-stream":
+                    listener.refused(_read(answer, request))
+                    return
+                listener.opened()
+                opened = True
+                while chunk := answer.read1(CHUNK_BYTES):
+                    yield chunk
+            except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                if not opened:
+                    listener.unanswered(no_answer(request, self._url, error, unsent=False))
+                    return
+        listener.broke()
+
+    def _connect(self, request: Request) -> http.client.HTTPConnection:
+        url = urlsplit(self._url)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        connection = kind(url.hostname or "", url.port, timeout=self._timeout_s)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise no_answer(request, self._url, error, unsent=True) from error
+        connection.sock.settimeout(self._timeout_s + request.quiet_s)
+        return connection
+
+    def _ask(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
+        headers, body = framed(request)
+        # A server that refuses an upload early answers before it has read it all, and closes:
+        # its answer is worth reading although sending failed.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(
+                request.method,
+                urlsplit(self._url).path + request.target,
+                body=body,
+                headers={"Connection": "close", **self._headers, **headers},
+            )
+        return connection.getresponse()
+
+
+def _read(answer: http.client.HTTPResponse, request: Request) -> Answer:
+    names = {name.lower(): value for name, value in answer.getheaders()}
+    if request.save_to is None or answer.status != 200:
+        return Answer(answer.status, names, answer.read())
+    with whole_file(request.save_to) as file:
+        shutil.copyfileobj(answer, file, CHUNK_BYTES)
+        if answer.length:  # copyfileobj reads a connection that broke as an end
+            raise http.client.IncompleteRead(b"", answer.length)
+    return Answer(answer.status, names, b"")

@@ -1,0 +1,157 @@
+"""What the client hands out and takes: documents of jobs and queues, options, filters."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
+
+import msgspec
+
+from jobqueue.core.job import LIVE, JobState, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PathLike = str | os.PathLike[str]
+UniqueMode = Literal["return", "reject", "replace", "debounce"]
+
+
+class JobError(msgspec.Struct, frozen=True):
+    """Why a job failed; `code` is one of `jobqueue.core.job.ErrorCode`, or a newer server's."""
+
+    code: str
+    message: str
+
+
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt of a job that did not succeed; `traceback` is the tail of it, where there was one."""
+
+    attempt: int
+    started_at: datetime
+    ended_at: datetime
+    code: str
+    message: str
+    traceback: str | None
+
+
+class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server tells of a job.
+
+    Attributes:
+        position: Among those that wait, from 1; only where the server can tell.
+        eta_s: Until it is over, as far as the server can guess.
+        history: Its attempts that failed, if there were any.
+        deduplicated: Of a submission's answer: this is an earlier submission's job, by its unique value or key.
+    """
+
+    id: str
+    type: str
+    queue: str
+    state: JobState
+    attempt: int
+    attempts_max: int
+    priority: int
+    group: str | None
+    created_at: datetime
+    run_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    progress: Progress | None
+    position: int | None
+    eta_s: float | None
+    poll_after_ms: int | None
+    result: Any
+    error: JobError | None
+    history: tuple[FailedAttempt, ...] | None = None
+    deduplicated: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.state not in LIVE
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What a HEAD tells; `code` is 202 while the job lives and 200 once it is over."""
+
+    code: int
+    state: JobState
+    etag: str | None
+    retry_after_s: float | None
+
+    @property
+    def over(self) -> bool:
+        return self.state not in LIVE
+
+
+class JobPage(msgspec.Struct, frozen=True):
+    """Some jobs, newest first; `next_cursor` begins the next page (None: that was all)."""
+
+    jobs: tuple[JobDocument, ...]
+    next_cursor: str | None
+
+
+class BulkCount(msgspec.Struct, frozen=True):
+    """How many jobs were changed; `skipped` matched too, but were in a wrong state by then, or refused."""
+
+    count: int
+    skipped: int = 0
+
+
+class Unique(TypedDict):
+    """A value that one live job of its type may have, and what a submission of it does meanwhile."""
+
+    value: str
+    mode: UniqueMode
+
+
+class SubmitOptions(TypedDict, total=False):
+    """What a submission may say beside its type and arguments."""
+
+    queue: str
+    priority: int
+    delay_s: float
+    run_at: datetime
+    start_by_s: float
+    timeout_s: float
+    attempts_max: int
+    group: str
+    unique: str | Unique
+    ttl_s: float
+
+
+class Submission(SubmitOptions, total=False):
+    """A job to be submitted among others; only `type` is needed."""
+
+    type: Required[str]
+    args: Mapping[str, Any]
+
+
+class JobFilter(TypedDict, total=False):
+    """What a job must match; `older_than_s` counts from its submission."""
+
+    state: str
+    type: str
+    queue: str
+    group: str
+    older_than_s: float
+
+
+class ListFilter(TypedDict, total=False):
+    """What a listed job must match, and where its page begins."""
+
+    state: str
+    type: str
+    queue: str
+    group: str
+    limit: int
+    cursor: str
+
+
+class QueueChanges(TypedDict, total=False):
+    """What of a live queue can be changed."""
+
+    workers: int
+    capacity: int
+    discipline: Literal["fifo", "lifo", "priority", "fair", "adaptive"]
+    weight: int

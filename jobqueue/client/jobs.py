@@ -1,0 +1,157 @@
+"""Calls about jobs that are there: reading, waiting, steering one or many."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from jobqueue import errors
+from jobqueue.client.answers import (
+    PAUSE_S,
+    Answer,
+    ErrorAnswer,
+    Problem,
+    Request,
+    Steps,
+    decoded,
+    error_in,
+    error_of,
+    good,
+)
+from jobqueue.client.documents import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
+from jobqueue.core.job import JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+IDS_MAX = 100  # ids in one `?ids=`
+WAIT_S_MAX = 60  # asked for in one request
+GRAIN_S = 0.1  # by which a wait may be shorter than was applied
+
+_APPLIED = re.compile(r"\bwait=(\d+)")
+
+
+def status(id: str) -> Steps[JobStatus]:
+    answer = yield Request(method="HEAD", target=job_path(id))
+    if answer.status not in (200, 202):
+        answer = yield Request(method="GET", target=job_path(id))  # only a body tells why
+    if answer.status not in (200, 202):
+        raise error_in(answer)
+    try:
+        state = JobState(answer.headers.get("job-state", ""))
+    except ValueError as error:
+        raise ErrorAnswer(answer.status, f"not a job's status: {error}") from error
+    etag = answer.headers.get("etag")
+    return JobStatus(code=answer.status, state=state, etag=etag, retry_after_s=answer.retry_after_s)
+
+
+def get(id: str) -> Steps[JobDocument]:
+    return document((yield Request(method="GET", target=job_path(id))))
+
+
+def get_many(ids: Iterable[str]) -> Steps[dict[str, JobDocument | errors.JobQueueError]]:
+    wanted = list(dict.fromkeys(ids))
+    found: dict[str, JobDocument | errors.JobQueueError] = {}
+    for start in range(0, len(wanted), IDS_MAX):
+        query = ",".join(quote(id, safe="") for id in wanted[start : start + IDS_MAX])
+        answer = yield Request(method="GET", target=f"/v1/jobs?ids={query}")
+        for raw in decoded(answer, _RawJobs).jobs:
+            missing = msgspec.json.decode(raw, type=_Missing)
+            if missing.problem is None:
+                found[missing.id] = msgspec.json.decode(raw, type=JobDocument)
+            else:
+                found[missing.id] = error_of(missing.status, missing.problem)
+    return found
+
+
+def wait(id: str, timeout_s: float | None) -> Steps[JobDocument]:
+    give_up_at = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
+    state, etag, after_s = "unread", "", 0.0
+    while True:
+        wait_s = int(max(0.0, min(WAIT_S_MAX, give_up_at - time.monotonic() - after_s)))
+        headers = {**({"Prefer": f"wait={wait_s}"} if wait_s else {}), **({"If-None-Match": etag} if etag else {})}
+        asked_at = time.monotonic() + after_s
+        answer = yield Request(method="GET", target=job_path(id), headers=headers, after_s=after_s, quiet_s=wait_s)
+        pause_s = answer.retry_after_s or PAUSE_S
+        if answer.status != 304:
+            try:
+                job = document(answer)
+            except errors.Refused as refused:  # the server is too busy to tell
+                pause_s = refused.retry_after_s
+            else:
+                if job.over:
+                    return job
+                state, etag = job.state.value, answer.headers.get("etag", "")
+                pause_s = job.poll_after_ms / 1000 if job.poll_after_ms else pause_s
+        left_s = give_up_at - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError(f"job {id} is still {state} after {timeout_s} s")
+        after_s = 0.0 if _waited_out(answer, asked_at) else min(pause_s, left_s)
+
+
+def result(id: str, to: PathLike | None) -> Steps[Any]:
+    path = None if to is None else Path(to)
+    answer = good((yield Request(method="GET", target=f"{job_path(id)}/result", save_to=path)))
+    if path is not None:
+        return path
+    media_type = answer.headers.get("content-type", "")
+    if media_type.partition(";")[0].strip() != "application/json":
+        raise ValueError(f"the result of job {id} is a file of {media_type or 'no media type'}: fetch it with to=path")
+    return msgspec.json.decode(answer.body)
+
+
+def cancel(id: str) -> Steps[JobDocument]:
+    return document((yield Request(method="POST", target=f"{job_path(id)}:cancel")))
+
+
+def delete(id: str) -> Steps[None]:
+    good((yield Request(method="DELETE", target=job_path(id))))
+
+
+def retry(id: str) -> Steps[JobDocument]:
+    return document((yield Request(method="POST", target=f"{job_path(id)}:retry")))
+
+
+def run_now(id: str) -> Steps[JobDocument]:
+    return document((yield Request(method="POST", target=f"{job_path(id)}:run")))
+
+
+def bulk(action: Literal["retry", "cancel", "delete"], job_filter: JobFilter) -> Steps[BulkCount]:
+    body = json.dumps(job_filter, allow_nan=False).encode()
+    headers = {"Content-Type": "application/json"}
+    return decoded((yield Request(method="POST", target=f"/v1/jobs:{action}", headers=headers, body=body)), BulkCount)
+
+
+def page(filters: ListFilter) -> Steps[JobPage]:
+    return decoded((yield Request(method="GET", target=f"/v1/jobs?{urlencode(filters)}")), JobPage)
+
+
+def _waited_out(answer: Answer, asked_at: float) -> bool:
+    """Tell whether the server waited as long as it says; a wait that was cut short is not repeated at once."""
+    applied = _APPLIED.search(answer.headers.get("preference-applied", ""))
+    return applied is not None and 1 <= int(applied[1]) <= time.monotonic() - asked_at + GRAIN_S
+
+
+class _Missing(msgspec.Struct, frozen=True):
+    id: str
+    status: int = 0
+    problem: Problem | None = None
+
+
+class _RawJobs(msgspec.Struct, frozen=True):
+    jobs: tuple[msgspec.Raw, ...]
+
+
+def job_path(id: str) -> str:
+    return f"/v1/jobs/{quote(id, safe='')}"
+
+
+def document(answer: Answer) -> JobDocument:
+    return decoded(answer, JobDocument)

@@ -1,0 +1,89 @@
+"""Server-sent events from bytes (HTML Living Standard, section 9.2.6). It opens nothing and knows no jobs.
+
+Rules:
+
+1. A line ends with CRLF, LF or CR, and a chunk may end anywhere, between a CR and its LF too.
+2. An event ends with an empty line; what comes after the last one is no event.
+3. The last `id` stays the id of the events after it; `retry` is kept, in seconds.
+4. An event that never ends is a fault, not a leak.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+EVENT_BYTES_MAX = 1 << 26
+
+
+class ServerSentEvent(msgspec.Struct, frozen=True):
+    """One event: its name (`message` where none is given), its data, and the last id given by then."""
+
+    name: str
+    data: str
+    id: str
+
+
+class EventParser:
+    """Takes the bytes of one connection, in any pieces.
+
+    Attributes:
+        last_id: What to send as `Last-Event-ID` if the connection breaks; "" if no event had an id.
+        retry_s: How long the server would have a client wait before it comes back.
+    """
+
+    def __init__(self, last_id: str = "") -> None:
+        self.last_id = last_id
+        self.retry_s: float | None = None
+        self._rest = b""
+        self._after_cr = False
+        self._began = False
+        self._id = last_id
+        self._name = ""
+        self._data: list[str] = []
+        self._size_bytes = 0
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """Return the events that these bytes complete.
+
+        Raises:
+            ValueError: An event is larger than `EVENT_BYTES_MAX`.
+        """
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._after_cr = False
+        text = self._rest + chunk
+        self._after_cr = text.endswith(b"\r")
+        # Only these three end a line, where splitlines of a str would know others.
+        *lines, self._rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._size_bytes += len(chunk)
+        events = []
+        for line in lines:
+            if event := self._take(line):
+                events.append(event)
+        if self._size_bytes > EVENT_BYTES_MAX:
+            raise ValueError(f"an event of more than {EVENT_BYTES_MAX} bytes")
+        return events
+
+    def _take(self, raw: bytes) -> ServerSentEvent | None:
+        if not self._began:
+            raw, self._began = raw.removeprefix(b"\xef\xbb\xbf"), True
+        if not raw:
+            return self._dispatch()
+        name, _, value = raw.decode("utf-8", "replace").partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "data":
+                self._data.append(value)
+            case "event":
+                self._name = value
+            case "id" if "\0" not in value:
+                self._id = value
+            case "retry" if value.isascii() and value.isdecimal():
+                self.retry_s = int(value) / 1000
+        return None
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        self.last_id = self._id
+        name, data = self._name, self._data
+        self._name, self._data, self._size_bytes = "", [], 0
+        return ServerSentEvent(name or "message", "\n".join(data), self.last_id) if data else None

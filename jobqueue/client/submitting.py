@@ -1,0 +1,158 @@
+"""Submissions: one at a time or many in one request, repeated as long as the caller's patience lasts.
+
+Rules:
+
+1. A refused submission comes back no sooner than the server asked, and not all at the same time.
+2. Each single submission has an idempotency key, so that one whose answer was lost can be sent again and
+   still is one job. A batch has none: what was in it, when its answer is lost, is of unknown fate.
+3. What is of unknown fate stays so until an answer says otherwise, whatever went wrong after it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue import errors
+from jobqueue.client.answers import (
+    Answer,
+    ErrorAnswer,
+    FateUnknown,
+    NoAnswer,
+    Patience,
+    Problem,
+    Request,
+    Steps,
+    Unreachable,
+    decoded,
+    error_of,
+)
+from jobqueue.client.documents import JobDocument, PathLike, Submission
+from jobqueue.client.multipart import Multipart
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+KEY_LENGTH_MAX = 255
+BATCH_JOBS = 1000  # in one request
+BATCH_BYTES = 1 << 19  # of it; half of what a server takes by default
+
+
+def submit(
+    submission: Submission,
+    *,
+    files: Mapping[str, PathLike] | None,
+    idempotency_key: str | None,
+    retry_for_s: float,
+    wait_s: float,
+) -> Steps[JobDocument]:
+    encoding = encoded(submission)
+    body: bytes | Multipart = Multipart(encoding, files) if files else encoding
+    media_type = f"multipart/form-data; boundary={body.boundary}" if isinstance(body, Multipart) else "application/json"
+    key = secrets.token_hex(16) if idempotency_key is None else idempotency_key
+    headers = {"Content-Type": media_type, "Idempotency-Key": _quoted(key)}
+    if wait_s > 0:
+        headers["Prefer"] = f"wait={math.ceil(wait_s)}"
+    request = Request(method="POST", target="/v1/jobs", headers=headers, body=body, quiet_s=wait_s)
+    patience = Patience(retry_for_s)
+    unknown: FateUnknown | None = None
+    while True:
+        try:
+            answer = yield request
+            job = decoded(answer, JobDocument)
+        except (errors.Refused, NoAnswer) as failure:
+            if isinstance(failure, FateUnknown):
+                failure.idempotency_key = key
+                unknown = failure
+            pause_s = patience.pause_s(failure)
+            if pause_s is None:
+                if unknown is None or unknown is failure:
+                    raise
+                raise unknown from failure
+            request = msgspec.structs.replace(request, after_s=pause_s)
+        else:
+            deduplicated = answer.headers.get("job-deduplicated") == "true"
+            return msgspec.structs.replace(job, deduplicated=deduplicated)
+
+
+def submit_many(submissions: Iterable[Submission], *, retry_for_s: float) -> Steps[list[str | errors.JobQueueError]]:
+    jobs = [encoded(submission) for submission in submissions]
+    outcomes: dict[int, str | errors.JobQueueError] = {}
+    patience = Patience(retry_for_s)
+    left, after_s = list(range(len(jobs))), 0.0
+    while left:
+        for portion in _portions(left, jobs):
+            request = _batch([jobs[n] for n in portion], after_s)
+            after_s = 0.0
+            try:
+                verdicts = _verdicts((yield request), len(portion))
+            except errors.JobQueueError as failure:
+                verdicts = [failure] * len(portion)
+            outcomes.update(zip(portion, verdicts, strict=True))
+        pauses_s = {n: patience.pause_s(passing) for n in left if (passing := _passing(outcomes[n])) is not None}
+        left = [n for n, pause_s in pauses_s.items() if pause_s is not None]
+        after_s = max((pause_s for pause_s in pauses_s.values() if pause_s is not None), default=0.0)
+    return [outcomes[n] for n in range(len(jobs))]
+
+
+def encoded(submission: Submission) -> bytes:
+    """Return a submission as JSON. Raises TypeError, ValueError where JSON can't say it."""
+    members: dict[str, Any] = {**submission}
+    if isinstance(members.get("run_at"), datetime):
+        members["run_at"] = members["run_at"].isoformat()
+    # The standard library's encoder, because it refuses NaN where faster ones send null.
+    return json.dumps(members, allow_nan=False, ensure_ascii=False).encode()
+
+
+def _quoted(key: str) -> str:
+    """Write a key as a structured field's string (RFC 9651, section 3.3.3)."""
+    if not 1 <= len(key) <= KEY_LENGTH_MAX or not key.isascii() or not key.isprintable():
+        raise ValueError(f"an idempotency key has 1 to {KEY_LENGTH_MAX} printable ASCII characters, unlike {key!r}")
+    return '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _passing(outcome: str | errors.JobQueueError) -> errors.Refused | Unreachable | None:
+    """Return what may be over after a pause: nothing was kept, and the same may be sent again."""
+    return outcome if isinstance(outcome, errors.Refused | Unreachable) else None
+
+
+def _portions(left: list[int], jobs: list[bytes]) -> Iterator[list[int]]:
+    portion: list[int] = []
+    size_bytes = 0
+    for n in left:
+        if portion and (len(portion) == BATCH_JOBS or size_bytes + len(jobs[n]) > BATCH_BYTES):
+            yield portion
+            portion, size_bytes = [], 0
+        portion.append(n)
+        size_bytes += len(jobs[n])
+    yield portion
+
+
+def _batch(jobs: list[bytes], after_s: float) -> Request:
+    body = b'{"jobs":[' + b",".join(jobs) + b"]}"
+    headers = {"Content-Type": "application/json"}
+    return Request(method="POST", target="/v1/jobs:batch", headers=headers, body=body, after_s=after_s)
+
+
+class _Verdict(msgspec.Struct, frozen=True):
+    status: int
+    id: str = ""
+    problem: Problem | None = None
+
+
+class _Verdicts(msgspec.Struct, frozen=True):
+    jobs: tuple[_Verdict, ...]
+
+
+def _verdicts(answer: Answer, count: int) -> list[str | errors.JobQueueError]:
+    verdicts = decoded(answer, _Verdicts).jobs
+    if len(verdicts) != count:
+        raise ErrorAnswer(answer.status, f"{len(verdicts)} verdicts on {count} jobs")
+    return [
+        verdict.id if verdict.problem is None else error_of(verdict.status, verdict.problem) for verdict in verdicts
+    ]
