@@ -237,7 +237,7 @@ class Engine:
             self._fail(job, Failure(ErrorCode.RESULT_TOO_LARGE, detail, final=True), now)
             return
         self._life.make_room(more_jobs=0, more_bytes=len(success.result) - len(job.args))
-        if self.quarantine.succeeded(job.spec.type):
+        if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
             self.gates.open(job.spec.type, now)
             self._life.facts.append(Released(job.spec.type))
         job.result = success.result
@@ -397,7 +397,12 @@ class Engine:
             return
         job_type, budget = job.spec.type, self.ledgers[job.spec.queue].policy.retry_budget
         reason = f"{failure.code}: {failure.message[:MESSAGE_LENGTH_MAX]}"
-        until = self.quarantine.failed(job_type, budget=budget, reason=reason, now=now)
+        until = self.quarantine.failed(job_type, budget=budget, started_at=_started_at(job), reason=reason, now=now)
         if until is not None:
             self.gates.shut(job_type, until, now)
             self._life.facts.append(Quarantined(job_type, until, reason))
+
+
+def _started_at(job: Job) -> float:
+    assert job.started_at is not None, "a job with a verdict was started"
+    return job.started_at
