@@ -43,8 +43,8 @@ class Order(Protocol):
         """Take the job whose turn it is. Raises IndexError if there is none."""
         ...
 
-    def remove(self, job: Job) -> object:
-        """Take out a job that is ready no longer, if it is here."""
+    def remove(self, job: Job) -> bool:
+        """Take out a job that is ready no longer, if it is here; return whether it was."""
         ...
 
     def position(self, job: Job) -> int | None:

@@ -243,10 +243,10 @@ class Walk:
         if not self.jobs:
             return
         job = self.jobs[pick % len(self.jobs)]
-        self.order.remove(job)
+        assert self.order.remove(job)
         self.model.remove(job)
         self._out(job)
-        self.order.remove(job)  # it isn't here any more, and nothing comes of it
+        assert not self.order.remove(job)
         assert self.order.position(job) is None
         self.removed_any = True
 

@@ -133,6 +133,9 @@ def test_a_job_that_was_taken_and_given_back_is_next(discipline: Discipline) -> 
     named(order, "abcd")
     first = order.pop(1.0)
     second = order.pop(1.0)
+    assert not order.remove(second)
+    order.push(second, now=2.0, front=True)
+    assert order.remove(second)
     order.push(second, now=2.0, front=True)
     order.push(first, now=2.0, front=True)
     assert order.position(first) == 1
@@ -146,9 +149,9 @@ def test_a_job_that_was_taken_and_given_back_is_next(discipline: Discipline) -> 
 def test_a_job_that_is_ready_no_longer_is_gone(discipline: Discipline) -> None:
     order = order_of(discipline)
     jobs = named(order, "abc")
-    order.remove(jobs["b"])
-    order.remove(jobs["b"])
-    order.remove(ready_job("unknown", group="unknown"))
+    assert order.remove(jobs["b"])
+    assert not order.remove(jobs["b"])
+    assert not order.remove(ready_job("unknown", group="unknown"))
     assert len(order) == 2
     assert order.position(jobs["b"]) is None
     assert sorted(popped(order)) == ["a", "c"]

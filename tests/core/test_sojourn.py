@@ -69,6 +69,7 @@ def test_drops_come_at_intervals_that_shrink_with_the_root_of_their_count() -> N
     expected = [100.0]
     for n in range(1, 15):
         expected.append(expected[-1] + INTERVAL_S / sqrt(n))
+    assert drops[:2] == [100.0, 200.0]
     assert drops[:15] == pytest.approx(expected, abs=0.11 * 15)
     assert len(drops) > 80
 
