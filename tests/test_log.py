@@ -98,6 +98,16 @@ def test_an_event_below_the_level_is_not_written(pipe: Pipe) -> None:
     assert [line["event"] for line in pipe.finish()] == ["loud"]
 
 
+def test_the_level_may_change_while_it_writes(pipe: Pipe) -> None:
+    level = logging.getLogger().level
+    pipe.configure(level="warning")
+    log.info("quiet")
+    pipe.writer.set_level("debug")
+    log.debug("no longer quiet")
+    assert [line["event"] for line in pipe.finish()] == ["no longer quiet"]
+    assert logging.getLogger().level == level
+
+
 def test_text_is_for_people_and_no_field_can_forge_a_line(pipe: Pipe) -> None:
     pipe.configure(format="text")
     text = pipe.read_in_background()

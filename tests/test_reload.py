@@ -206,4 +206,7 @@ async def test_a_reading_that_hangs_does_not_hold_up_the_end() -> None:
     async with reloading(Taker(), sources.load) as reload:
         reload.ask()
         await sources.begun.wait()
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "jobqueue-reload"]
+    assert thread.daemon
     sources.door.set()
+    thread.join(10)  # what it reads too late goes nowhere, without a word
