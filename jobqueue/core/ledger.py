@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from jobqueue.core.job import TERMINAL, JobState
@@ -49,7 +50,7 @@ class QueueLedger:
         self.redriven_total = 0
         self.ended_total = dict.fromkeys(TERMINAL, 0)
         # Queued jobs in the order in which they became so; the first is the oldest.
-        self.waiting: dict[JobId, float] = {}
+        self.waiting: OrderedDict[JobId, float] = OrderedDict()
         # How long a run takes, typically; None and empty before the first one ended.
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
@@ -73,6 +74,7 @@ class QueueLedger:
     def note_start(self, now: float) -> None:
         if self._started_at is None:
             self._started_at = now
+            self._drain.begin(now)
 
     def note_run(self, job: Job, now: float) -> None:
         """Count an attempt that ended into what runs take."""
