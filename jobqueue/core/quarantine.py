@@ -12,7 +12,7 @@ Rules:
    (its job was cancelled) changes nothing: the next attempt to start is the probe.
 3. After a release the count begins anew, with attempts that started after the quarantine: stragglers from
    before it have had their say.
-4. `budget` is what begins a quarantine. One that has begun ends with a probe that succeeds, whatever the budget is then.
+4. `budget` decides when a quarantine begins. It ends with a probe that succeeds, whatever the budget is then.
 """
 
 from __future__ import annotations
