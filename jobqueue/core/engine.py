@@ -207,8 +207,9 @@ class Engine:
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
             self._life.end(job, JobState.EXPIRED, now)
             return None
-        if not self.gates.enter(job, now):
-            self._life.call(now)
+        entered = self.gates.enter(job, now)
+        self._life.call(now)
+        if not entered:
             return None
         self._life.change_state(job, JobState.RUNNING, now)
         job.attempt += 1
@@ -275,6 +276,7 @@ class Engine:
         ledger.policy = policy
         self.ready.reorder(queue, now=now)
         self.gates.reorder(queue, now)
+        self._life.call(now)
 
     def set_paused(self, queue: str, paused: bool) -> None:
         """Let no job of a queue start, or let them start again. Submissions are accepted all the while."""

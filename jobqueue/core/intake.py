@@ -174,4 +174,4 @@ class Intake:
             return now + spec.start_by_s
         policy = self._life.ledgers[spec.queue].policy
         # Newest first alone would leave the oldest waiting without end, for clients that have long gone.
-        return now + spec.delay_s + policy.patience_s if policy.discipline is Discipline.ADAPTIVE else None
+        return now + spec.delay_s + policy.patience_s if policy.discipline == Discipline.ADAPTIVE else None

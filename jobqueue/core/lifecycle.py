@@ -109,7 +109,9 @@ class Lifecycle:
         self.facts.append(Ready(job))
 
     def call(self, now: float) -> None:
-        """Make ready again those for whom a gate has a permit now."""
+        """Make ready again those for whom a gate has room now, and let wait those whose call was taken back."""
+        for job in self.gates.take_recalled():
+            self.ready.remove(job)
         for job in self.gates.take_called():
             self.make_ready(job, now, front=True)
 
