@@ -135,7 +135,9 @@ class _Process:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, self._on_hangup)
         connections_max = fit_connections(self._settings.connections_max)
-        server = JobServer(api(self._queue), self._queue.settings.limits, connections_max=connections_max)
+        server = JobServer(
+            api(self._queue, lag=self._watch.lag), self._queue.settings.limits, connections_max=connections_max
+        )
         await self._queue.start()
         listener = await self._loop.create_server(server, self._settings.host, self._settings.port, backlog=BACKLOG)
         self._watch.start()

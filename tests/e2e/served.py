@@ -46,6 +46,15 @@ async def block(seconds: float) -> None:
 
 
 @queue.handler
+async def lumber(seconds: float) -> None:
+    """Makes every turn of the loop a long one."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        await block(0.3)
+        await asyncio.sleep(0)
+
+
+@queue.handler
 async def hog(seconds: float) -> int:
     """Takes every file descriptor that is left, for a while."""
     taken: list[int] = []

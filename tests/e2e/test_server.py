@@ -200,6 +200,26 @@ async def test_a_blocked_loop_does_not_hold_up_the_exit_for_ever(tmp_path: Path)
     await server.event("server.stuck")
 
 
+async def test_a_standing_lag_of_the_loop_refuses_submissions_while_statuses_go_on(tmp_path: Path) -> None:
+    async with running(tmp_path, limits={"lag_s": 0.1}) as server, aiohttp.ClientSession(await server.url()) as http:
+        job = await submit(http, "lumber", seconds=3.0)
+        status = 202
+        async with asyncio.timeout(15):
+            while status == 202:
+                async with http.post("/v1/jobs", json={"type": "echo"}) as response:
+                    status, document = response.status, await response.json()
+        assert (status, document["type"]) == (503, "/problems/overloaded")
+        assert response.headers["Retry-After"]
+        assert await state_of(http, job) == "running"
+        while await state_of(http, job) == "running":
+            await asyncio.sleep(0.05)
+        while status == 503:
+            await asyncio.sleep(0.05)
+            async with http.post("/v1/jobs", json={"type": "echo"}) as response:
+                status = response.status
+        assert status == 202
+
+
 async def test_sighup_makes_it_read_its_settings_again(tmp_path: Path) -> None:
     narrow: dict[str, Any] = {"default": {"workers": 1, "capacity": 2}}
     wide: dict[str, Any] = {"default": {"workers": 2, "capacity": 3, "discipline": "lifo"}}
