@@ -9,7 +9,7 @@ from aiohttp import web
 from jobqueue.http.routes import Api, answer_errors
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from jobqueue.app import JobQueue
 
@@ -36,8 +36,16 @@ def application(queue: JobQueue) -> web.Application:
     return app
 
 
-def api(queue: JobQueue) -> web.Application:
-    """Return the API of a queue that somebody else starts and stops."""
+def api(queue: JobQueue, lag: Callable[[], float] | None = None) -> web.Application:
+    """Return the API of a queue that somebody else starts and stops.
+
+    Its `shutdown` answers those who wait and ends the event streams: whoever serves it calls that before
+    closing connections, as aiohttp's runners and `JobServer` do.
+
+    Args:
+        lag: Returns how many seconds late the event loop runs, so that submissions are refused while it is
+            over `limits.lag_s`; `jobqueue.runtime.watch.Watch.lag` does.
+    """
     app = web.Application(middlewares=[answer_errors])
-    Api(queue).add_to(app.router)
+    Api(queue, lag).add_to(app)
     return app

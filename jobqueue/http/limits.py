@@ -48,13 +48,15 @@ class BodyKind(Enum):
     MULTIPART = "multipart/form-data"
 
 
-def check_head(request: web.BaseRequest, limits: LimitsSettings) -> BodyKind:
-    """Check what a submission's head tells of its body.
+def check_head(
+    request: web.BaseRequest, limits: LimitsSettings, *, takes: tuple[BodyKind, ...] = (BodyKind.JSON,)
+) -> BodyKind:
+    """Check what a request's head tells of its body.
 
     Raises:
         UnsupportedMediaType, BodyTooLarge, UnknownTransferCoding
     """
-    kind = _body_kind(request)
+    kind = _body_kind(request, takes)
     coding = request.headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and coding.lower() != "chunked":
         raise UnknownTransferCoding(f"the only transfer coding is chunked, not {coding!r}")
@@ -67,27 +69,30 @@ def check_head(request: web.BaseRequest, limits: LimitsSettings) -> BodyKind:
     return kind
 
 
-def _body_kind(request: web.BaseRequest) -> BodyKind:
+def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKind:
     headers = request.headers
-    if hdrs.CONTENT_ENCODING in headers:
-        raise UnsupportedMediaType("send the body as it is, without a Content-Encoding")
     # The header itself, because aiohttp has a default for a missing or broken one.
     given = headers.get(hdrs.CONTENT_TYPE)
-    if given is None:
-        raise UnsupportedMediaType("a Content-Type is needed: application/json, or multipart/form-data for files")
-    if given == "application/json":
+    if given == "application/json" and hdrs.CONTENT_ENCODING not in headers:
         return BodyKind.JSON
+    allowed = {f"Accept-{request.method.capitalize()}": ", ".join(kind.value for kind in takes)}
+    what = "application/json" if len(takes) == 1 else "application/json, or multipart/form-data for files"
+    if hdrs.CONTENT_ENCODING in headers:
+        raise UnsupportedMediaType("send the body as it is, without a Content-Encoding", headers=allowed)
+    if given is None:
+        raise UnsupportedMediaType(f"a Content-Type is needed: {what}", headers=allowed)
     media_type = given.partition(";")[0].strip().lower()
+    if media_type not in [kind.value for kind in takes]:
+        raise UnsupportedMediaType(f"send {what}, not {given!r}", headers=allowed)
     if media_type == BodyKind.MULTIPART.value:
         return BodyKind.MULTIPART
-    if media_type != BodyKind.JSON.value:
-        raise UnsupportedMediaType(f"send application/json, or multipart/form-data for files, not {given!r}")
     try:
         charset = request.charset
     except ValueError:  # aiohttp's reader of parameters meets one that can't be decoded
-        raise UnsupportedMediaType(f"send application/json, in UTF-8; the parameters of {given!r} are broken") from None
+        detail = f"send application/json, in UTF-8; the parameters of {given!r} are broken"
+        raise UnsupportedMediaType(detail, headers=allowed) from None
     if charset is not None and charset.lower() not in ("utf-8", "utf8"):
-        raise UnsupportedMediaType(f"JSON is UTF-8 here, not {charset!r}")
+        raise UnsupportedMediaType(f"JSON is UTF-8 here, not {charset!r}", headers=allowed)
     return BodyKind.JSON
 
 
@@ -114,11 +119,14 @@ async def answer_expectation(
 
 
 class Bodies:
-    """The JSON that is being received: one body's limits, and a bound on all of them together."""
+    """The JSON that is being received: one body's limits, and a bound on all of them together.
 
-    def __init__(self, limits: LimitsSettings) -> None:
+    Args:
+        limits: Returns the limits of now; they may change while the server runs.
+    """
+
+    def __init__(self, limits: Callable[[], LimitsSettings]) -> None:
         self._limits = limits
-        self._bytes_max = max(BODIES_BYTES_MAX, limits.body_bytes)
         self.bytes_used = 0
 
     async def read(self, content: StreamReader) -> bytes:
@@ -132,7 +140,7 @@ class Bodies:
             body = content.read_nowait()
             self._check(len(body))
             return body
-        async with BodyDeadline(self._limits.body_s):
+        async with BodyDeadline(self._limits().body_s):
             return await self.gather(content.readany)
 
     async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -148,10 +156,11 @@ class Bodies:
             self.bytes_used -= len(gathered)
 
     def _check(self, size_bytes: int) -> None:
-        if size_bytes > self._limits.body_bytes:
-            raise BodyTooLarge(f"the JSON is larger than the allowed {self._limits.body_bytes} bytes")
-        if self.bytes_used > self._bytes_max:
-            raise Overloaded("too many large bodies come in at the same time", retry_after_s=self._limits.body_s)
+        limits = self._limits()
+        if size_bytes > limits.body_bytes:
+            raise BodyTooLarge(f"the JSON is larger than the allowed {limits.body_bytes} bytes")
+        if self.bytes_used > max(BODIES_BYTES_MAX, limits.body_bytes):
+            raise Overloaded("too many large bodies come in at the same time", retry_after_s=limits.body_s)
 
 
 class BodyDeadline:

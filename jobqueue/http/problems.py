@@ -22,6 +22,9 @@ MEDIA_TYPE = "application/problem+json"
 SERVER = "jobqueue"
 CACHE_CONTROL = "private, no-cache"
 
+GONE_REASON = "Job-Gone-Reason"
+"""The header of a 410 with its `reason`: `evicted` or `earlier-run`. A HEAD has no body that could tell."""
+
 _REFUSED_EVERY_S = 10.0
 _GONE = {
     "earlier-run": "an earlier run of this server issued the id; its jobs ended with it",
@@ -36,6 +39,10 @@ class MalformedRequest(errors.JobQueueError):
 
 class MalformedJson(errors.JobQueueError):
     """The body is not JSON, or not the JSON that this API takes."""
+
+
+class InvalidRequest(errors.InvalidSubmission):
+    """The JSON of a request that is no submission was understood, but a field is not as it must be."""
 
 
 class PathNotFound(errors.JobQueueError):
@@ -63,7 +70,11 @@ class BodyTooLarge(errors.JobQueueError):
 
 
 class UnsupportedMediaType(errors.JobQueueError):
-    """The body's type or coding is none that this API takes."""
+    """The body's type or coding is none that this resource takes; `headers` say which it does."""
+
+    def __init__(self, detail: str, *, headers: dict[str, str]) -> None:
+        super().__init__(detail)
+        self.headers = headers
 
 
 class UnknownExpectation(errors.JobQueueError):
@@ -82,8 +93,16 @@ class TooManyConnections(errors.Refused):
     """As many connections are open as may be."""
 
 
+class TooManyWaiters(errors.Refused):
+    """As many requests wait as may, and this one would do nothing else."""
+
+
 class Overloaded(errors.Refused):
-    """More is coming in at once than memory is meant for."""
+    """More is coming in at once than memory, or the event loop, is meant for."""
+
+
+class CallerRateExceeded(errors.RateLimited):
+    """This caller submits more often than one may."""
 
 
 class Row(NamedTuple):
@@ -103,18 +122,23 @@ TABLE: dict[type[BaseException], Row] = {
     MethodNotAllowed: Row("method-not-allowed", "The method is not allowed here", 405),
     BodyTooSlow: Row("body-too-slow", "The body came too slowly", 408),
     errors.WrongState: Row("wrong-state", "The job's state forbids it", 409),
+    errors.Duplicate: Row("duplicate", "A live job has this unique value", 409),
     errors.JobGone: Row("job-gone", "The job's record is gone", 410),
     BodyTooLarge: Row("too-large", "The request is too large", 413),
     UnsupportedMediaType: Row("unsupported-media-type", "The body's type or coding is not supported", 415),
     UnknownExpectation: Row("unknown-expectation", "The expectation can't be met", 417),
     errors.UnknownType: Row("unknown-type", "No handler has this type", 422),
     errors.InvalidSubmission: Row("invalid-submission", "The submission is not valid", 422),
+    InvalidRequest: Row("invalid-request", "The request is not valid", 422),
+    errors.KeyReused: Row("idempotency-key-reused", "The key stands for another submission", 422),
+    errors.RateLimited: Row("quota-exceeded", "The caller's quota is used up", 429),
     HeadTooLarge: Row("head-too-large", "The request's head is too large", 431),
     UnknownTransferCoding: Row("unknown-transfer-coding", "The transfer coding is not supported", 501),
     errors.QueueFull: Row("queue-full", "The queue is full", 503),
     errors.StatusesFull: Row("statuses-full", "The status map is full", 503),
     errors.SpoolFull: Row("spool-full", "The spool is full", 503),
     Overloaded: Row("overloaded", "The server is overloaded", 503),
+    TooManyWaiters: Row("too-many-waiters", "Too many requests wait already", 503),
     errors.Draining: Row("draining", "The server is about to stop", 503),
     errors.Refused: Row("refused", "Not now", 503),
     TooManyConnections: Row("too-many-connections", "Too many connections are open", 503),
@@ -143,36 +167,43 @@ def problem_of(error: BaseException) -> Problem:
     """Make the answer to an exception; one that the table doesn't know is a 500 that tells nothing."""
     row = row_of(error)
     detail = "an unexpected error; the server's log has it" if row is INTERNAL else str(error)
-    members: dict[str, Any] = {"type": f"/problems/{row.slug}", "title": row.title, "status": row.status}
+    members: dict[str, Any] = {
+        "type": f"/problems/{row.slug}",
+        "title": row.title,
+        "status": row.status,
+        "detail": detail,
+    }
     headers: dict[str, str] = {}
     match error:
         case errors.InvalidSubmission():
-            members["detail"] = detail
             members["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
         case errors.JobGone():
             members["detail"] = _GONE.get(error.reason, error.reason)
-            members["reason"] = error.reason
+            members["reason"] = headers[GONE_REASON] = error.reason
         case errors.WrongState():
-            members["detail"] = detail
             members["state"] = headers["Job-State"] = error.state
-        case _:
-            members["detail"] = detail
-    match error:
+        case errors.Duplicate():
+            members["id"] = error.job_id
         case errors.Refused():
+            members["retry_after_s"] = round(error.retry_after_s, 3)
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         case MethodNotAllowed():
             headers["Allow"] = error.allowed
         case UnsupportedMediaType():
-            headers["Accept-Post"] = "application/json, multipart/form-data"
+            headers |= error.headers
     return Problem(row, members, headers)
 
 
+def count(problem: Problem) -> None:
+    """Count a refusal, and now and then tell the count: there is no line of log for each."""
+    slug = problem.row.slug
+    _loggers[slug].sampled("http.refused", every_s=_REFUSED_EVERY_S, problem=slug, status=problem.row.status)
+
+
 def response_to(error: BaseException) -> web.Response:
-    """Answer an exception, and count it: refusals get no line of log each."""
+    """Answer an exception, and count it."""
     problem = problem_of(error)
-    _loggers[problem.row.slug].sampled(
-        "http.refused", every_s=_REFUSED_EVERY_S, problem=problem.row.slug, status=problem.row.status
-    )
+    count(problem)
     headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": CACHE_CONTROL, "Server": SERVER, **problem.headers}
     return web.Response(status=problem.row.status, body=problem.body, headers=headers)
 

@@ -121,8 +121,12 @@ class JobServer(web.Server):
             self._all_closed.set_result(None)
 
     async def close(self, within_s: float) -> None:
-        """Close idle connections now, busy ones once their answer is out, and cut the rest after `within_s`."""
+        """Close idle connections now, busy ones once their answer is out, and cut the rest after `within_s`.
+
+        Those who wait for a job are answered first, and event streams ended: `Application.shutdown` tells them.
+        """
         self._all_closed = self._loop.create_future()
+        await self._app.shutdown()
         for connection in self.connections:
             connection.close()
         # aiohttp: the task that answers this connection's requests, one after the other.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
 
+from jobqueue.http.idempotency import content_digest
 from jobqueue.http.limits import BodyDeadline
 from jobqueue.http.multipart import FormReader
 from jobqueue.http.problems import BodyTooLarge, MalformedRequest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.handlers import Submission
+    from jobqueue.http.idempotency import Fingerprint
     from jobqueue.http.limits import Bodies
     from jobqueue.runtime.spool import PendingUpload
 
@@ -37,10 +39,13 @@ async def receive(
     bodies: Bodies,
     upload: PendingUpload,
     check: Callable[[Submission], object],
+    fingerprint: Fingerprint | None = None,
 ) -> Submission:
     """Read a form: return its submission, and leave its files in `upload`.
 
-    `check` sees the submission before any file is read, so that nobody uploads in vain.
+    Args:
+        check: Sees the submission before any file is read, so that nobody uploads in vain.
+        fingerprint: Takes in the job part, and each file, as they come.
 
     Raises:
         MalformedRequest, MalformedJson, InvalidSubmission: What came is not as it must be.
@@ -51,22 +56,31 @@ async def receive(
         part = await form.next_part()
         if part is None or part.name != "job":
             raise MalformedRequest('the first part must have the name "job" and hold the submission; files follow it')
-        submission = decode_submission(await bodies.gather(form.read))
+        job_part = await bodies.gather(form.read)
+        submission = decode_submission(job_part)
         check(submission)
+        if fingerprint is not None:
+            fingerprint.add(job_part)
         files_bytes = 0
         while (part := await form.next_part()) is not None:
             if part.name == "job" or part.name in upload.files:
                 raise MalformedRequest(f"there are two parts with the name {part.name!r}; each name stands for one")
             if len(upload.files) == limits.files:
                 raise BodyTooLarge(f"a job may bring at most {limits.files} files")
-            file = upload.new_file(part.name, media_type_or_default(part.media_type))
+            media_type = media_type_or_default(part.media_type)
+            file = upload.new_file(part.name, media_type)
+            content = content_digest() if fingerprint is not None else None
             while chunk := await form.read():
                 files_bytes += len(chunk)
                 if files_bytes > limits.files_bytes:
                     raise BodyTooLarge(f"the files have more than {limits.files_bytes} bytes together")
                 deadline.extend_for(files_bytes)
+                if content is not None:
+                    content.update(chunk)
                 await file.write(chunk)
             await file.finish()
+            if fingerprint is not None and content is not None:
+                fingerprint.add_file(part.name, media_type, content.digest())
     return submission
 
 

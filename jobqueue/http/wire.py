@@ -1,40 +1,34 @@
-"""The JSON of the API: a submission from bytes, and a job, a queue or a time to bytes.
+"""JSON that comes in: from bytes to a submission, a batch of them, or another request's struct.
 
-It owns what counts as acceptable JSON, and the form of every document. It must not know
+It owns what counts as acceptable JSON, and how faults are found and pointed at. It must not know
 requests and responses, nor what a handler's arguments may be.
 
-A submission's arguments, and a job's result, pass through as the bytes that they are.
+A submission's arguments pass through as the bytes that they are.
 """
 
 from __future__ import annotations
 
 import functools
 import gc
-import math
 import re
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import orjson
 
-from jobqueue.errors import InvalidField, InvalidSubmission, JobQueueError
+from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers import Submission, escape, field_of
-from jobqueue.http.problems import MalformedJson, problem_of
+from jobqueue.http.problems import InvalidRequest, MalformedJson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from jobqueue.app import JobQueue
-    from jobqueue.backend.base import QueueStats
-    from jobqueue.core.job import Job
 
 DEPTH_MAX = 32
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 FAULTS_MAX = 50
 MANY_BRACKETS = 1000
-POLL_AFTER_S = 1
-"""How long a client should wait before it looks at a live job again."""
+BATCH_MAX = 1000
 
 _LONG_DIGITS = re.compile(rb"\d{19,}+")
 _IN_FLOAT = frozenset({b".", b"e", b"E", b"+"})
@@ -42,11 +36,28 @@ _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
 _DIGITS_MAX = len(str(INTEGER_MAX)) + 1
 
+_PASSED_THROUGH = (msgspec.Raw, list[msgspec.Raw])
+
 _parse = orjson.loads
-_decoder = msgspec.json.Decoder(Submission)
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-# -- from bytes
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /v1/jobs:batch`: submissions, each to be decoded for itself."""
+
+    jobs: list[msgspec.Raw]
+
+
+class BatchItem(msgspec.Struct, frozen=True):
+    """One submission of a batch: as it was parsed, and as the bytes that it came as."""
+
+    document: Any
+    raw: msgspec.Raw
+
+    def submission(self) -> Submission:
+        """Decode it. Raises InvalidSubmission, with pointers from the submission's own root."""
+        return _convert(bytes(self.raw), self.document, Submission, InvalidSubmission)
 
 
 def decode_submission(body: bytes | bytearray) -> Submission:
@@ -56,20 +67,52 @@ def decode_submission(body: bytes | bytearray) -> Submission:
         MalformedJson: Not JSON, or JSON with a number or a depth that could not be kept as it is.
         InvalidSubmission: A field is unknown, missing, or not as it must be; all faults, with pointers.
     """
+    return _convert(body, _loads(body), Submission, InvalidSubmission)
+
+
+def decode_batch(body: bytes) -> list[BatchItem]:
+    """Read a batch: its frame, and that all of it is acceptable JSON. Its items are decoded one by one.
+
+    Raises:
+        MalformedJson: As `decode_submission`.
+        InvalidRequest: It is not an object with one list, or there are too many in it.
+    """
     document = _loads(body)
+    jobs = document.get("jobs", []) if isinstance(document, dict) else []
+    if not isinstance(jobs, list) or len(jobs) > BATCH_MAX:
+        given = f"{len(jobs)} of them" if isinstance(jobs, list) else "something else"
+        detail = f"expected a list of at most {BATCH_MAX} submissions, got {given}"
+        raise InvalidRequest(InvalidField(pointer="/jobs", detail=detail))
+    batch = _convert(body, document, Batch, InvalidRequest)
+    return [BatchItem(*pair) for pair in zip(document["jobs"], batch.jobs, strict=True)]
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Read the struct of another request. Raises MalformedJson, InvalidRequest."""
+    return _convert(body, _loads(body), kind, InvalidRequest)
+
+
+def _convert(body: bytes | bytearray, document: Any, kind: type[T], refusal: type[InvalidSubmission]) -> T:
+    """Turn JSON that is acceptable as such into a struct; the document is the body, parsed."""
     try:
-        return _decoder.decode(body)
+        decoded: T = _decoder(kind).decode(body)
+        return decoded
     except msgspec.ValidationError as fault:
-        faults = _faults(document)
+        faults = _faults(document, kind)
         if faults:
-            raise InvalidSubmission(*faults) from None
+            raise refusal(*faults) from None
         # Only the earlier values of duplicate keys were wrong, and the last ones count.
         last_ones = orjson.dumps(document)
         if last_ones == body:
-            raise InvalidSubmission(field_of(fault)) from None
-        return decode_submission(last_ones)
+            raise refusal(field_of(fault)) from None
+        return _convert(last_ones, document, kind, refusal)
     except msgspec.DecodeError as fault:
         raise MalformedJson(f"the body is not JSON: {fault}") from None
+
+
+@functools.cache
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind)
 
 
 def _loads(body: bytes | bytearray) -> Any:
@@ -132,25 +175,22 @@ def _fits(digits: bytes) -> bool:
     return len(digits) <= _DIGITS_MAX and INTEGER_MIN <= int(digits) <= INTEGER_MAX
 
 
-def _faults(document: Any) -> list[InvalidField]:
-    """Find every fault of a submission, field by field: msgspec stops at the first."""
+def _faults(document: Any, kind: type[msgspec.Struct]) -> list[InvalidField]:
+    """Find every fault of a document, field by field: msgspec stops at the first."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
     if not isinstance(document, dict):
-        return [InvalidField(pointer="", detail='expected an object with at least the field "type"')]
-    faults = []
-    for fault in _field_faults(document):
-        faults.append(fault)
-        if len(faults) == FAULTS_MAX:
-            break
-    return faults
+        needed = [f'"{field.name}"' for field in fields.values() if field.required]
+        known = f"at least the field {', '.join(needed)}" if needed else f"fields of: {', '.join(fields)}"
+        return [InvalidField(pointer="", detail=f"expected an object with {known}")]
+    return list(islice(_field_faults(document, fields), FAULTS_MAX))
 
 
-def _field_faults(document: dict[str, Any]) -> Iterator[InvalidField]:
-    fields = {field.name: field for field in msgspec.structs.fields(Submission)}
+def _field_faults(document: dict[str, Any], fields: dict[str, msgspec.structs.FieldInfo]) -> Iterator[InvalidField]:
     for name, value in document.items():
         field = fields.get(name)
         if field is None:
             yield InvalidField(pointer=f"/{escape(name)}", detail=f"unknown field; known: {', '.join(fields)}")
-        elif field.type is not msgspec.Raw:
+        elif field.type not in _PASSED_THROUGH:
             try:
                 msgspec.convert(value, field.type)
             except msgspec.ValidationError as fault:
@@ -158,80 +198,3 @@ def _field_faults(document: dict[str, Any]) -> Iterator[InvalidField]:
     for name, field in fields.items():
         if field.required and name not in document:
             yield InvalidField(pointer=f"/{name}", detail="missing; this field is required")
-
-
-# -- to bytes
-
-
-def job_document(job: Job, queue: JobQueue) -> bytes:
-    """Return a job's document; its result stands in it as the bytes that it is."""
-    spec, progress, error = job.spec, job.progress, job.error
-    members = {
-        "id": job.id,
-        "type": spec.type,
-        "queue": spec.queue,
-        "state": job.state,
-        "attempt": job.attempt,
-        "attempts_max": spec.attempts_max,
-        "priority": spec.priority,
-        "group": spec.group,
-        "created_at": timestamp(queue.wall(job.created_at)),
-        "run_at": timestamp(queue.wall(job.run_at)),
-        "started_at": None if job.started_at is None else timestamp(queue.wall(job.started_at)),
-        "finished_at": None if job.finished_at is None else timestamp(queue.wall(job.finished_at)),
-        "progress": None if progress is None else {"fraction": progress.fraction, "note": progress.note},
-        "position": None,
-        "eta_s": None,
-        "poll_after_ms": POLL_AFTER_S * 1000 if job.live else None,
-        "result": None if job.result is None else orjson.Fragment(job.result),
-        "error": None if error is None else {"code": error.code, "message": error.message},
-    }
-    return orjson.dumps(members)
-
-
-def missing_document(job_id: str, error: JobQueueError) -> bytes:
-    """Return what stands in a list in the place of a job that can't be told."""
-    problem = problem_of(error)
-    head = orjson.dumps({"id": job_id, "status": problem.row.status})
-    return head[:-1] + b',"problem":' + problem.body + b"}"
-
-
-def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
-    """Return a queue's document: its size, what it holds now, and its counters since start."""
-    oldest_at = stats.oldest_queued_at
-    settings = queue.settings.queues[stats.name]
-    return orjson.dumps(
-        {
-            "name": stats.name,
-            "workers": settings.workers,
-            "capacity": stats.capacity,
-            "delayed": stats.delayed,
-            "queued": stats.queued,
-            "running": stats.running,
-            "oldest_queued_at": None if oldest_at is None else timestamp(queue.wall(oldest_at)),
-            "oldest_queued_s": None if oldest_at is None else round(queue.backend.now() - oldest_at, 3),
-            "submitted_total": stats.submitted_total,
-            "refused_total": stats.refused_total,
-            "succeeded_total": stats.succeeded_total,
-            "failed_total": stats.failed_total,
-            "cancelled_total": stats.cancelled_total,
-            "expired_total": stats.expired_total,
-        }
-    )
-
-
-def etag(job: Job) -> str:
-    """Return the entity tag of a job's document: weak, because hints in it change without the job."""
-    return f'W/"{job.version}"'
-
-
-def timestamp(seconds: float) -> str:
-    """Write Unix seconds as RFC 3339, in UTC, with milliseconds."""
-    whole = math.floor(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
-
-
-@functools.lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
-    # Kept, because the times of a job, and of jobs that are asked for together, share their seconds.
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -49,6 +50,18 @@ async def serving(start: Callable[..., Awaitable[Serving]]) -> Serving:
 
 
 @pytest.fixture
-async def http(serving: Serving) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(serving.url) as session:
-        yield session
+async def http_to() -> AsyncIterator[Callable[[Serving], Awaitable[aiohttp.ClientSession]]]:
+    """Open a session with a server; it is closed after the test."""
+    async with contextlib.AsyncExitStack() as sessions:
+
+        async def http_to(serving: Serving) -> aiohttp.ClientSession:
+            return await sessions.enter_async_context(aiohttp.ClientSession(serving.url))
+
+        yield http_to
+
+
+@pytest.fixture
+async def http(
+    serving: Serving, http_to: Callable[[Serving], Awaitable[aiohttp.ClientSession]]
+) -> aiohttp.ClientSession:
+    return await http_to(serving)

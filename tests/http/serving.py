@@ -8,16 +8,19 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from aiohttp import web
 
 from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.context import JobContext
-from jobqueue.http import api
 from jobqueue.http.protocol import JobServer
+from jobqueue.http.routes import Api, answer_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from jobqueue.http.waiting import Waiting
 
 DEFAULTS: dict[str, dict[str, object]] = {
     "server": {"drain_s": 0.0},
@@ -32,6 +35,7 @@ class Serving:
         self.queue = JobQueue(msgspec.convert(merged, Settings))
         self.gate = asyncio.Event()
         self.spool_dir = spool_dir
+        self.lag_s = 0.0
         self._add_handlers()
 
     def _add_handlers(self) -> None:
@@ -68,7 +72,11 @@ class Serving:
     async def start(self) -> None:
         await self.queue.start()
         settings = self.queue.settings
-        self.server = JobServer(api(self.queue), settings.limits, connections_max=settings.server.connections_max)
+        app = web.Application(middlewares=[answer_errors])
+        api = Api(self.queue, lambda: self.lag_s)
+        api.add_to(app)
+        self.waiting: Waiting = api.waiting
+        self.server = JobServer(app, settings.limits, connections_max=settings.server.connections_max)
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)
         self.port = self.listener.sockets[0].getsockname()[1]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FIELDS = [
     *("id", "type", "queue", "state", "attempt", "attempts_max", "priority", "group"),
     *("created_at", "run_at", "started_at", "finished_at"),
-    *("progress", "position", "eta_s", "poll_after_ms", "result", "error"),
+    *("progress", "position", "eta_s", "poll_after_ms", "result", "error", "history"),
 ]
 
 
@@ -50,7 +50,8 @@ async def test_a_submission_is_answered_with_its_whole_document_and_where_to_loo
         assert response.headers["Server"] == "jobqueue"
         assert list(document) == FIELDS
         assert (document["group"], document["priority"], document["poll_after_ms"]) == ("g", 3, 1000)
-        absent = ("started_at", "finished_at", "progress", "position", "eta_s", "result", "error")
+        assert document["position"] == 1
+        absent = ("started_at", "finished_at", "progress", "eta_s", "result", "error", "history")
         assert [document[name] for name in absent] == [None] * len(absent)
 
 
@@ -114,7 +115,7 @@ async def test_a_head_does_not_render_json(
     def fail(*args: object) -> bytes:
         raise AssertionError("rendered")
 
-    monkeypatch.setattr("jobqueue.http.wire.job_document", fail)
+    monkeypatch.setattr("jobqueue.http.answers.job_document", fail)
     async with http.head(f"/v1/jobs/{job['id']}") as response:
         assert response.status == 202
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue.errors import InvalidSubmission
-from jobqueue.http.problems import MalformedJson
-from jobqueue.http.wire import DEPTH_MAX, decode_submission, timestamp
+from jobqueue.http.documents import timestamp
+from jobqueue.http.problems import InvalidRequest, MalformedJson
+from jobqueue.http.wire import BATCH_MAX, DEPTH_MAX, decode_batch, decode_submission
 
 
 def submission(args: str) -> bytes:
@@ -131,11 +132,68 @@ def test_the_list_of_faults_is_bounded() -> None:
         ("run_at", "2030-01-01T00:00:00"),
         ("run_at", 0),
         ("queue", "no such name!"),
-        ("unique", "x"),
+        ("unique", ""),
+        ("unique", 1),
+        ("unique", "x" * 201),
     ],
 )
 def test_a_field_of_the_wrong_kind_is_pointed_at(field: str, value: Any) -> None:
     assert list(pointers(json.dumps({"type": "t", field: value}).encode())) == [f"/{field}"]
+
+
+def test_a_faulty_unique_value_is_pointed_at_within_it() -> None:
+    assert list(pointers(b'{"type":"t","unique":{"value":"x","mode":"sometimes"}}')) == ["/unique/mode"]
+    assert list(pointers(b'{"type":"t","unique":{"value":""}}')) == ["/unique/value"]
+
+
+def batch(*jobs: str) -> bytes:
+    return b'{"jobs":[' + ",".join(jobs).encode() + b"]}"
+
+
+def test_a_batch_is_read_as_submissions_that_keep_their_bytes() -> None:
+    first, second = decode_batch(batch('{"type":"a","args":{"x": 1.50}}', '{ "type" : "b" }'))
+    assert (first.submission().type, bytes(first.submission().args)) == ("a", b'{"x": 1.50}')
+    assert second.submission().type == "b"
+    assert decode_batch(batch()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b"[]", ""),
+        (b"{}", "/jobs"),
+        (b'{"jobs":{}}', "/jobs"),
+        (b'{"jobs":null}', "/jobs"),
+        (b'{"jobs":[],"more":1}', "/more"),
+        (batch(*["1"] * (BATCH_MAX + 1)), "/jobs"),
+    ],
+)
+def test_a_batch_that_is_none_is_refused_as_a_whole(body: bytes, pointer: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        decode_batch(body)
+    assert [fault.pointer for fault in refused.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize(
+    "job", ['{"type":"a","args":{"x":1e400}}', '{"type":"a","args":' + nested(DEPTH_MAX - 1) + "}"]
+)
+def test_what_is_no_acceptable_json_spoils_the_whole_batch(job: str) -> None:
+    with pytest.raises(MalformedJson):
+        decode_batch(batch('{"type":"a"}', job))
+
+
+def test_an_item_that_is_not_valid_is_refused_for_itself() -> None:
+    items = decode_batch(batch('{"type":"a","priority":10}', "1", '{"type":"a"}'))
+    for item, pointer in zip(items[:2], ("/priority", ""), strict=True):
+        with pytest.raises(InvalidSubmission) as refused:
+            item.submission()
+        assert [fault.pointer for fault in refused.value.errors] == [pointer]
+    assert items[2].submission().type == "a"
+
+
+def test_of_duplicate_lists_of_jobs_the_last_counts() -> None:
+    (item,) = decode_batch(b'{"jobs":1,"jobs":[{"type":"a"},{"type":"b"}],"jobs":[{"type":"c"}]}')
+    assert item.submission().type == "c"
 
 
 @given(st.binary(max_size=200))

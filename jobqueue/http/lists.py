@@ -1,0 +1,161 @@
+"""Many jobs at once: those with given ids, which may be waited on together, or a page of those that match a filter."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from jobqueue.backend.base import JobFilter
+from jobqueue.core.ids import ID_LENGTH
+from jobqueue.core.job import JobId, JobState
+from jobqueue.errors import JobGone, JobNotFound, JobQueueError
+from jobqueue.http.answers import JSON, matches, not_modified
+from jobqueue.http.documents import job_document, missing_document
+from jobqueue.http.problems import MalformedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from jobqueue.app import JobQueue
+    from jobqueue.core.job import Job
+    from jobqueue.http.waiting import Waiting
+
+    Listed = Job | tuple[str, JobQueueError]
+
+IDS_MAX = 100
+IDS_END = b"]}"
+PAGE_DEFAULT, PAGE_MAX = 50, 100
+WHOLE_BYTES_MAX = 256 * 1024
+"""A list with more bytes of results than this is sent document by document, so that none of it waits in memory."""
+
+_PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
+_CURSOR = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
+
+
+class Lists:
+    """The handlers of `GET /v1/jobs`."""
+
+    def __init__(self, queue: JobQueue, waiting: Waiting) -> None:
+        self._queue = queue
+        self._waiting = waiting
+
+    async def list_jobs(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/jobs: those in `ids`, or a page of those that match."""
+        given = _parameters(request, ("ids", *_PARAMETERS))
+        if "ids" in given:
+            if len(given) > 1:
+                raise MalformedRequest("ids stands alone: it can't be combined with a filter")
+            return await self._some(request, _ids(given["ids"]))
+        limit, cursor = _limit(given.get("limit")), _cursor(given.get("cursor"))
+        page = await self._queue.backend.page(_filter(given), limit=limit, cursor=cursor)
+        end = b'],"next_cursor":' + (b"null}" if page.cursor is None else f'"{page.cursor}"}}'.encode())
+        return await self._send(request, page.jobs, end, {})
+
+    async def _some(self, request: web.Request, ids: Sequence[str]) -> web.StreamResponse:
+        """Answer with the jobs in `ids`; if the request prefers to wait, not before there is something new.
+
+        New to a client that sends If-None-Match is what differs from what it has; to another, what comes from now
+        on. Where all are over or unknown, nothing can come.
+        """
+        listed = [await self._job_or_error(job_id) for job_id in ids]
+        live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
+        news = hdrs.IF_NONE_MATCH in request.headers and not matches(request, _etag(listed, IDS_END))
+
+        async def change() -> None:
+            await self._queue.backend.wait_for_change(live)
+
+        applied = await self._waiting.wait(request, change if live and not news else None)
+        if applied and live:
+            listed = [await self._job_or_error(job_id) for job_id in ids]
+        return await self._send(request, listed, IDS_END, applied)
+
+    async def _job_or_error(self, job_id: str) -> Listed:
+        try:
+            return await self._queue.backend.get(job_id)
+        except (JobNotFound, JobGone) as error:
+            return job_id, error
+
+    async def _send(
+        self, request: web.Request, listed: Sequence[Listed], end: bytes, more: dict[str, str]
+    ) -> web.StreamResponse:
+        headers = {**JSON, "ETag": _etag(listed, end), **more}
+        if matches(request, headers["ETag"]):
+            return not_modified(headers)
+        results_bytes = sum(len(job.result or b"") for job in listed if not isinstance(job, tuple))
+        documents = self._documents(listed)
+        if results_bytes <= WHOLE_BYTES_MAX:
+            return web.Response(body=b'{"jobs":[' + b",".join(documents) + end, headers=headers)
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            before = b'{"jobs":['
+            for document in documents:
+                await response.write(before + document)
+                before = b","
+            await response.write(end)
+        await response.write_eof()
+        return response
+
+    def _documents(self, listed: Iterable[Listed]) -> Iterable[bytes]:
+        for job in listed:
+            if isinstance(job, tuple):
+                yield missing_document(*job)
+            else:
+                outlook = self._queue.backend.outlook(job) if job.live else None
+                yield job_document(job, self._queue, outlook)
+
+
+def _etag(listed: Iterable[Listed], end: bytes) -> str:
+    """Return the entity tag of a list: which jobs are in it, in which version each, and where the next page begins."""
+    digest = blake2b(end, digest_size=12)
+    for job in listed:
+        line = f"{job[0]} {job[1]!r}\n" if isinstance(job, tuple) else f"{job.id} {job.version}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
+    return f'W/"{digest.hexdigest()}"'
+
+
+def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in known:
+            raise MalformedRequest(f"unknown query parameter {name!r}; known: {', '.join(known)}")
+        if name in given:
+            raise MalformedRequest(f"the query parameter {name} is there twice")
+        given[name] = value
+    return given
+
+
+def _ids(text: str) -> list[str]:
+    ids = [job_id.strip() for job_id in text.split(",")]
+    if len(ids) > IDS_MAX or not all(ids):
+        raise MalformedRequest(f"ids takes 1 to {IDS_MAX} job ids, separated by commas; got {len(ids)}")
+    return ids
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE_DEFAULT
+    if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= PAGE_MAX:
+        raise MalformedRequest(f"limit is a number from 1 to {PAGE_MAX}, got {text[:100]!r}")
+    return int(text)
+
+
+def _cursor(text: str | None) -> JobId | None:
+    if text is not None and not _CURSOR.fullmatch(text):
+        raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {text[:100]!r}")
+    return None if text is None else JobId(text)
+
+
+def _filter(given: dict[str, str]) -> JobFilter:
+    state = given.get("state")
+    if state is not None and state not in JobState.__members__.values():
+        raise MalformedRequest(f"state is one of {', '.join(JobState)}, got {state[:100]!r}")
+    return JobFilter(
+        state=None if state is None else JobState(state),
+        type=given.get("type"),
+        queue=given.get("queue"),
+        group=given.get("group"),
+    )

@@ -1,0 +1,86 @@
+"""Queues as resources: what they hold and how fast they drain, and their settings while they are in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from jobqueue.config import QueueSettings
+from jobqueue.http.answers import JSON
+from jobqueue.http.documents import queue_document
+from jobqueue.http.limits import check_head
+from jobqueue.http.problems import QueueNotFound
+from jobqueue.http.wire import decode
+
+if TYPE_CHECKING:
+    from jobqueue.app import JobQueue
+    from jobqueue.http.limits import Bodies
+
+CHANGEABLE = ("workers", "capacity", "discipline", "weight")
+
+# With the bounds that these settings have in a file.
+QueueChange = msgspec.defstruct(
+    "QueueChange",
+    [
+        (field.name, field.type | UnsetType, UNSET)
+        for field in msgspec.structs.fields(QueueSettings)
+        if field.name in CHANGEABLE
+    ],
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+
+
+class Queues:
+    """The handlers of `/v1/queues`."""
+
+    def __init__(self, queue: JobQueue, bodies: Bodies) -> None:
+        self._queue = queue
+        self._bodies = bodies
+
+    async def all(self, request: web.Request) -> web.Response:
+        """GET /v1/queues"""
+        queues = [queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1]]
+        return web.Response(body=b'{"queues":[' + b",".join(queues) + b"]}", headers=JSON)
+
+    async def one(self, request: web.Request) -> web.Response:
+        """GET /v1/queues/{name}"""
+        return self._answer(self._name(request))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """PATCH /v1/queues/{name}: what is given changes at once, and no job is lost; the rest stays."""
+        name = self._name(request)
+        check_head(request, self._queue.settings.limits)
+        given = decode(await self._bodies.read(request.content), QueueChange)
+        changes: dict[str, Any] = {
+            setting: value for setting in CHANGEABLE if (value := getattr(given, setting)) is not UNSET
+        }
+        await self._queue.change(name, **changes)
+        return self._answer(name)
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """POST /v1/queues/{name}:pause: no more of its jobs start."""
+        name = self._name(request)
+        await self._queue.pause(name)
+        return self._answer(name)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """POST /v1/queues/{name}:resume"""
+        name = self._name(request)
+        await self._queue.resume(name)
+        return self._answer(name)
+
+    def _name(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        known = self._queue.settings.queues
+        if name not in known:
+            raise QueueNotFound(f"there is no queue {name!r}; there are: {', '.join(known)}")
+        return name
+
+    def _answer(self, name: str) -> web.Response:
+        (stats,) = (stats for stats in self._queue.backend.stats()[1] if stats.name == name)
+        return web.Response(body=queue_document(stats, self._queue), headers=JSON)

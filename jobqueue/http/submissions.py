@@ -1,0 +1,222 @@
+"""Submissions: one job by JSON or by a form with files, or a batch of them.
+
+It owns the order in which a submission is judged, the cheapest first: what every submission would be refused
+for now, the request's head, the caller's quota, and only then the body. What the JSON must be is `wire`'s,
+whether there is a seat is the backend's.
+
+Rules:
+
+1. A refusal that needs nothing of the body comes before it is read. A request with an Idempotency-Key is let
+   further, but for a loop that is overloaded: its key may stand for a job that is held, and then it must be answered.
+2. Every answer to a submission tells the caller's quota, if there is one.
+3. Each item of a batch is accepted or refused on its own, as if it had come alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from jobqueue.core.returns import Returns
+from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
+from jobqueue.http import uploads
+from jobqueue.http.answers import DEDUPLICATED, JSON, error_answer
+from jobqueue.http.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
+from jobqueue.http.jobs import answer_at_end
+from jobqueue.http.limits import BodyKind, answer_expectation, check_head
+from jobqueue.http.problems import INTERNAL, MalformedRequest, Overloaded, count, problem_of
+from jobqueue.http.quota import Quotas, caller_of
+from jobqueue.http.wire import decode_batch, decode_submission
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from jobqueue.app import JobQueue
+    from jobqueue.backend.base import Admission
+    from jobqueue.handlers import Submission
+    from jobqueue.http.limits import Bodies
+    from jobqueue.http.waiting import Waiting
+    from jobqueue.http.wire import BatchItem
+
+BATCH_PORTION = 50
+"""How many items of a batch are judged before others may go on: one or two milliseconds' work."""
+
+RETURNS_PER_S = 100.0
+"""How many of those who were refused by an overloaded loop may come back in a second: what a slow machine takes."""
+
+log = event_logger(__name__)
+
+
+class Submissions:
+    """The handlers of `POST /v1/jobs` and `POST /v1/jobs:batch`.
+
+    Args:
+        lag: Returns how many seconds late the event loop runs; None: nobody measures it.
+    """
+
+    def __init__(self, queue: JobQueue, waiting: Waiting, bodies: Bodies, lag: Callable[[], float] | None) -> None:
+        self._queue = queue
+        self._waiting = waiting
+        self._bodies = bodies
+        self._lag = lag
+        self._overload = Returns(random.Random())
+        self._quotas = Quotas(lambda: queue.settings.limits, lambda: queue.backend.now())
+
+    async def submit(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
+        return await self._telling_quota(request, self._submit(request))
+
+    async def submit_batch(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs:batch: 207 with one verdict for each, in order."""
+        return await self._telling_quota(request, self._submit_batch(request))
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        """Answer a client that asks before it sends its body."""
+        refusal = await answer_expectation(request, self._check_unread)
+        if refusal is not None:
+            refusal.headers.update(self._quotas.fields(caller_of(request)))
+        return refusal
+
+    async def _telling_quota(self, request: web.Request, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        try:
+            response = await answer
+        except Exception as error:
+            response = error_answer(request, error)
+        response.headers.update(self._quotas.fields(caller_of(request)))
+        return response
+
+    # -- before the body is read
+
+    def _check_unread(self, request: web.Request) -> None:
+        if request.path.endswith(":batch"):
+            self._check_batch_head(request)
+        else:
+            self._check_head(request, key_of(request))
+        self._quotas.check(caller_of(request))
+
+    def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
+        """Refuse what can be refused before the body is read."""
+        self._refuse_unread(key)
+        kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
+        if kind is BodyKind.MULTIPART:
+            self._queue.spool.check_room(request.content_length or 0)
+        return kind
+
+    def _check_batch_head(self, request: web.Request) -> None:
+        if IDEMPOTENCY_KEY in request.headers:
+            raise MalformedRequest(
+                f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
+                "or submit them one by one, each under its own key"
+            )
+        self._refuse_unread(None)
+        check_head(request, self._queue.settings.limits)
+
+    def _refuse_unread(self, key: str | None) -> None:
+        """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
+        limits, now = self._queue.settings.limits, self._queue.backend.now()
+        if self._lag is not None and (lag_s := self._lag()) > limits.lag_s:
+            self._overload.arrived(now)
+            detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
+            raise Overloaded(detail, retry_after_s=max(1.0, self._overload.place_s(now, seats_per_s=RETURNS_PER_S)))
+        if key is None and (refusal := self._queue.backend.refuse_unseen()) is not None:
+            raise refusal
+
+    # -- one job
+
+    async def _submit(self, request: web.Request) -> web.StreamResponse:
+        key = key_of(request)
+        kind = self._check_head(request, key)
+        caller = caller_of(request)
+        self._quotas.take(caller)
+        fingerprint = Fingerprint(kind) if key is not None else None
+        if kind is BodyKind.MULTIPART:
+            admission = await self._accept_form(request, caller, key, fingerprint)
+        else:
+            body = await self._bodies.read(request.content)
+            submission = decode_submission(body)
+            if key is None or fingerprint is None:
+                admission = await self._queue.accept(submission, caller=caller)
+            else:
+                fingerprint.add(body)
+                admission = await self._queue.accept(submission, caller=caller, key=fingerprint.under(key))
+        resource = request.match_info.route.resource
+        assert resource is not None
+        # The resource's own path, because it has the prefix under which the API is mounted.
+        headers = {"Location": f"{resource.canonical}/{admission.job.id}"}
+        if admission.duplicate:
+            headers |= DEDUPLICATED
+        return await answer_at_end(request, admission.job, self._queue, self._waiting, headers)
+
+    async def _accept_form(
+        self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
+    ) -> Admission:
+        async with self._queue.spool.new_upload() as upload:
+            submission = await uploads.receive(
+                request,
+                self._queue.settings.limits,
+                self._bodies,
+                upload,
+                lambda submission: self._check_job(submission, key),
+                fingerprint,
+            )
+            named = fingerprint.under(key) if key is not None and fingerprint is not None else None
+            received = upload.received()
+            if received is None:
+                return await self._queue.accept(submission, caller=caller, key=named)
+            admission = await self._queue.accept(
+                submission, folder=received.folder, files=received.files, caller=caller, key=named
+            )
+            if not admission.duplicate:
+                upload.keep()
+            return admission
+
+    def _check_job(self, submission: Submission, key: str | None) -> None:
+        """Refuse what can be refused before the files are received."""
+        self._queue.registry.check(submission, wall_now=self._queue.wall(self._queue.backend.now()))
+        if key is None and submission.unique is None:
+            refusal = self._queue.backend.refuse_unseen()
+            if refusal is not None:
+                raise refusal
+
+    # -- a batch
+
+    async def _submit_batch(self, request: web.Request) -> web.StreamResponse:
+        self._check_batch_head(request)
+        caller = caller_of(request)
+        self._quotas.check(caller)
+        items = decode_batch(await self._bodies.read(request.content))
+        verdicts = []
+        for number, item in enumerate(items):
+            if number and number % BATCH_PORTION == 0:
+                await asyncio.sleep(0)
+            verdicts.append(await self._verdict(number, item, caller))
+        return web.Response(status=207, body=b'{"jobs":[' + b",".join(verdicts) + b"]}", headers=JSON)
+
+    async def _verdict(self, number: int, item: BatchItem, caller: str) -> bytes:
+        """Judge one item of a batch; return what its answer says of it."""
+        try:
+            self._quotas.take(caller)
+            admission = await self._queue.accept(item.submission(), caller=caller)
+        except Exception as error:
+            problem = problem_of(_below(f"/jobs/{number}", error))
+            if problem.row is INTERNAL:
+                log.error("http.failed", exc=error, item=number)
+            count(problem)
+            return b'{"status":%d,"problem":%b}' % (problem.row.status, problem.body)
+        verdict: dict[str, object] = {"status": 202 if admission.job.live else 200, "id": admission.job.id}
+        if admission.duplicate:
+            verdict["deduplicated"] = True
+        return orjson.dumps(verdict)
+
+
+def _below(base: str, error: Exception) -> Exception:
+    """Point the faults of a submission from the root of the batch that it came in."""
+    if not isinstance(error, InvalidSubmission):
+        return error
+    faults = [InvalidField(pointer=base + fault.pointer, detail=fault.detail) for fault in error.errors]
+    return (UnknownType if isinstance(error, UnknownType) else InvalidSubmission)(*faults)

@@ -1,0 +1,180 @@
+"""Batches: one verdict for each job, in order, each on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.http.serving import CLOSE, Answer, read_answer
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from tests.http.serving import Serving
+
+ECHO = {"type": "echo"}
+
+
+def batch(body: bytes, *headers: str) -> bytes:
+    head = "".join(
+        f"{line}\r\n" for line in ["Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+    )
+    return f"POST /v1/jobs:batch HTTP/1.1\r\nHost: h\r\n{head}\r\n".encode() + body
+
+
+async def send(http: aiohttp.ClientSession, *jobs: Any) -> list[dict[str, Any]]:
+    async with http.post("/v1/jobs:batch", json={"jobs": jobs}) as response:
+        assert response.status == 207, await response.text()
+        assert response.content_type == "application/json"
+        verdicts: list[dict[str, Any]] = (await response.json())["jobs"]
+        assert len(verdicts) == len(jobs)
+        return verdicts
+
+
+async def test_each_job_gets_its_own_verdict_in_order(serving: Serving, http: aiohttp.ClientSession) -> None:
+    first, unknown, second, faulty, none = await send(
+        http,
+        {"type": "echo", "args": {"value": 1}},
+        {"type": "nope"},
+        {"type": "echo", "args": {"value": 2}},
+        {"type": "big", "args": {"size": "x", "a/b": 1}, "priority": 3},
+        7,
+    )
+    for verdict, value in ((first, b"1"), (second, b"2")):
+        assert verdict["status"] == 202
+        assert set(verdict) == {"status", "id"}
+        assert (await serving.queue.backend.wait(verdict["id"])).result == value
+    assert (unknown["status"], unknown["problem"]["type"]) == (422, "/problems/unknown-type")
+    assert [fault["pointer"] for fault in unknown["problem"]["errors"]] == ["/jobs/1/type"]
+    assert {fault["pointer"] for fault in faulty["problem"]["errors"]} == {"/jobs/3/args/size", "/jobs/3/args/a~1b"}
+    assert [fault["pointer"] for fault in none["problem"]["errors"]] == ["/jobs/4"]
+    assert serving.queue.backend.stats()[0].accepted_total == 2
+
+
+@pytest.mark.parametrize(
+    ("job", "pointer"),
+    [
+        ({"type": "echo", "priority": 10}, "/priority"),
+        ({"type": "echo", "delay_s": -1}, "/delay_s"),
+        ({"type": "echo", "delay_s": 1, "run_at": "2030-01-01T00:00:00Z"}, "/run_at"),
+        ({"type": "echo", "run_at": "soon"}, "/run_at"),
+        ({"type": "echo", "queue": "nope"}, "/queue"),
+        ({"type": "echo", "nope": 1}, "/nope"),
+        ({}, "/type"),
+    ],
+)
+async def test_every_fault_is_pointed_at_from_the_root_of_the_batch(
+    http: aiohttp.ClientSession, job: dict[str, Any], pointer: str
+) -> None:
+    fine, faulty = await send(http, ECHO, job)
+    assert fine["status"] == 202
+    assert (faulty["status"], [fault["pointer"] for fault in faulty["problem"]["errors"]]) == (
+        422,
+        [f"/jobs/1{pointer}"],
+    )
+
+
+async def test_a_batch_of_a_thousand_is_taken_and_one_more_is_not(start: Any) -> None:
+    serving = await start(limits={"body_bytes": 1_000_000})
+    jobs = ",".join(['{"type":"echo"}'] * 1000)
+    answer = Answer(await serving.talk(batch(f'{{"jobs":[{jobs}]}}'.encode(), CLOSE)))
+    assert answer.status == 207
+    assert {verdict["status"] for verdict in json.loads(answer.rest)["jobs"]} == {202}
+    answer = Answer(await serving.talk(batch(f'{{"jobs":[{jobs},{{"type":"echo"}}]}}'.encode(), CLOSE)))
+    assert (answer.status, answer.kind) == (422, "invalid-request")
+    assert answer.problem["errors"][0]["pointer"] == "/jobs"
+    assert serving.queue.backend.stats()[0].accepted_total == 1000
+
+
+async def test_an_empty_batch_is_no_fault(http: aiohttp.ClientSession) -> None:
+    assert await send(http) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b"", 400, "malformed-json"),
+        (b"nonsense", 400, "malformed-json"),
+        (b'{"jobs":[{"type":"echo"},]}', 400, "malformed-json"),
+        (b"[]", 422, "invalid-request"),
+        (b'{"job":[]}', 422, "invalid-request"),
+        (b'{"jobs":{}}', 422, "invalid-request"),
+        (b'{"jobs":["' + b"x" * 66_000 + b'"]}', 413, "too-large"),
+    ],
+)
+async def test_what_is_no_batch_is_refused_as_a_whole(serving: Serving, body: bytes, status: int, kind: str) -> None:
+    answer = Answer(await serving.talk(batch(body, CLOSE)))
+    assert (answer.status, answer.kind) == (status, kind)
+
+
+async def test_a_batch_takes_no_form(serving: Serving) -> None:
+    head = "POST /v1/jobs:batch HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    answer = Answer(await serving.talk(f"{head}Content-Length: 0\r\n{CLOSE}\r\n\r\n".encode()))
+    assert (answer.status, answer.headers["accept-post"]) == (415, "application/json")
+
+
+async def test_a_batch_takes_no_key_and_says_what_to_do_instead(serving: Serving) -> None:
+    answer = Answer(await serving.talk(batch(b'{"jobs":[]}', "Idempotency-Key: k", CLOSE)))
+    assert (answer.status, answer.kind) == (400, "malformed-request")
+    assert "unique" in answer.problem["detail"]
+
+
+async def test_unique_values_count_within_a_batch(http: aiohttp.ClientSession) -> None:
+    unique = {"type": "hold", "unique": "u"}
+    first, same, rejected, other = await send(
+        http,
+        unique,
+        unique,
+        {"type": "hold", "unique": {"value": "u", "mode": "reject"}},
+        {"type": "echo", "unique": "u"},
+    )
+    assert first == {"status": 202, "id": first["id"]}
+    assert same == {"status": 202, "id": first["id"], "deduplicated": True}
+    assert (rejected["status"], rejected["problem"]["type"]) == (409, "/problems/duplicate")
+    assert rejected["problem"]["id"] == first["id"]
+    assert other["status"] == 202
+    assert other["id"] != first["id"], "a unique value is of one type"
+
+
+async def test_what_finds_no_seat_is_refused_for_itself(start: Any, http_to: Any) -> None:
+    serving = await start(queues={"default": {"capacity": 2, "workers": 1}})
+    http = await http_to(serving)
+    verdicts = await send(http, *[{"type": "hold"}] * 4)
+    assert [verdict["status"] for verdict in verdicts] == [202, 202, 503, 503]
+    problem = verdicts[2]["problem"]
+    assert problem["type"] == "/problems/queue-full"
+    assert problem["retry_after_s"] > 0
+    async with http.post("/v1/jobs:batch", json={"jobs": [ECHO]}) as response:
+        assert response.status == 503, "the queue is full for all, so the body need not be read"
+
+
+async def test_each_item_counts_for_the_quota(start: Any, http_to: Any) -> None:
+    serving = await start(limits={"caller_rate": {"count": 3, "period_s": 60.0}})
+    http = await http_to(serving)
+    async with http.post("/v1/jobs:batch", json={"jobs": [ECHO, {"type": "nope"}, ECHO, ECHO]}) as response:
+        verdicts = (await response.json())["jobs"]
+        assert [verdict["status"] for verdict in verdicts] == [202, 422, 202, 429]
+        assert verdicts[3]["problem"]["type"] == "/problems/quota-exceeded"
+        assert response.headers["RateLimit"].startswith('"submissions";r=0;t=')
+    async with http.post("/v1/jobs:batch", json={"jobs": [ECHO]}) as response:
+        assert response.status == 429
+
+
+async def test_others_are_answered_while_a_batch_is_judged(start: Any) -> None:
+    serving = await start(limits={"body_bytes": 1_000_000})
+    jobs = ",".join(['{"type":"echo","delay_s":60}'] * 1000)
+    async with serving.connect() as (reader, writer), serving.connect() as (other, to_other):
+        writer.write(batch(f'{{"jobs":[{jobs}]}}'.encode()))
+        answered = asyncio.create_task(read_answer(reader))
+        longest_s = 0.0
+        while not answered.done():
+            began = time.monotonic()
+            to_other.write(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert (await read_answer(other)).status == 200
+            longest_s = max(longest_s, time.monotonic() - began)
+        assert (await answered).status == 207
+    print(f"longest wait beside a batch of 1,000: {longest_s * 1000:.1f} ms")
