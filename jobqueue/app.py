@@ -89,6 +89,19 @@ class JobHandle:
         """
         return await self._backend.cancel(self.id)
 
+    async def retry(self) -> Job:
+        """Send a failed job round again: the same id and arguments, a new series of attempts.
+
+        Raises:
+            WrongState: The job has not failed.
+            Refused: There is no seat for it now.
+        """
+        return await self._backend.retry(self.id)
+
+    async def run_now(self) -> Job:
+        """Let a delayed job run now. Raises WrongState if it isn't delayed."""
+        return await self._backend.promote(self.id)
+
 
 class JobQueue:
     """A job queue in this process: register handlers, start it, submit jobs, learn their outcome.

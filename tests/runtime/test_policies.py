@@ -12,7 +12,7 @@ from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject
 from jobqueue.config import LimitsSettings, QueueSettings, RuntimeSettings, ServerSettings, Settings
 from jobqueue.core.events import Quarantined, Released, Started
 from jobqueue.core.policy import Discipline
-from jobqueue.errors import Duplicate, InvalidSubmission
+from jobqueue.errors import Duplicate, InvalidSubmission, WrongState
 from jobqueue.testing import EventRecorder, virtual_time
 
 
@@ -86,9 +86,25 @@ async def test_a_redriven_job_runs_again_with_its_arguments() -> None:
         handle = await queue.submit("work", {"n": 7})
         assert (await handle.wait()).state is JobState.FAILED
         broken = False
-        await queue.backend.retry(handle.id)
+        await handle.retry()
         assert await handle.result() == 7
     assert seen == [1, 2, 3]
+
+
+@virtual_time
+async def test_a_delayed_job_can_be_run_now() -> None:
+    queue = queue_of()
+
+    @queue.handler
+    async def work() -> float:
+        return now()
+
+    async with queue:
+        handle = await queue.submit("work", delay_s=3600)
+        await handle.run_now()
+        assert await handle.result() == pytest.approx(now(), abs=0.01)
+        with pytest.raises(WrongState, match="only a delayed one"):
+            await handle.run_now()
 
 
 # -- quarantine
