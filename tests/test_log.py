@@ -100,9 +100,9 @@ def test_an_event_below_the_level_is_not_written(pipe: Pipe) -> None:
 
 def test_the_level_may_change_while_it_writes(pipe: Pipe) -> None:
     level = logging.getLogger().level
-    pipe.configure(level="warning")
+    writer = pipe.configure(level="warning")
     log.info("quiet")
-    pipe.writer.set_level("debug")
+    writer.set_level("debug")
     log.debug("no longer quiet")
     assert [line["event"] for line in pipe.finish()] == ["no longer quiet"]
     assert logging.getLogger().level == level
