@@ -1,0 +1,461 @@
+"""The auditor: hears every fact, keeps books of its own, and says which rule was broken first.
+
+It knows the promises and nothing of how they are kept: no order, no gate, no heap. What the engine's
+inside must look like is `inspector`'s.
+
+What it checks, at each fact or after each turn of the loop:
+
+1. Conservation: accepted = live + terminal + evicted, by its own count and by the engine's, in all and by queue.
+2. A job moves along the table only; terminal ones don't, but for a redrive that somebody asked for.
+3. Each attempt is begun once, in its turn, and never more of them than the series has.
+4. No more run at once than workers, permits, groups and lanes allow; none of a paused queue or a quarantined
+   type, but for one probe; no rate is exceeded; nothing starts after its start-by.
+5. A refused submission was refused for a reason, leaves nothing behind, and never runs.
+6. Records go when their TTL is over, or somebody deleted them, or a bound was met; not otherwise.
+7. No live job holds a unique value that another live one holds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.core.events import (
+    BackedOff,
+    Ended,
+    Evicted,
+    LeaseLost,
+    Progressed,
+    Quarantined,
+    Ready,
+    Released,
+    Started,
+    StopRequested,
+    Submitted,
+    Withdrawn,
+)
+from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.statuses import DRAWER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jobqueue.backend.memory import MemoryBackend
+    from jobqueue.core.bucket import Rate
+    from jobqueue.core.engine import Engine
+    from jobqueue.core.events import Event
+    from jobqueue.core.job import Job, JobSpec
+
+EPSILON_S = 1e-6
+
+
+class Violation(AssertionError):
+    """A rule was broken."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What the books say of one job.
+
+    Attributes:
+        number: It is called j1, j2, … in traces.
+        attempt: The latest that began. `series_began_after`: the one before the first of this series.
+        final: What a terminal record must go on to look like.
+        released: It was promised to nobody any more: its unique value went over to another.
+    """
+
+    number: int
+    job: Job
+    waiting: bool = True
+    running: bool = False
+    attempt: int = 0
+    series_began_after: int = 0
+    stop_requested_at: float | None = None
+    final: tuple[Any, ...] | None = None
+    superseded: bool = False
+    redrives: int = 0
+
+    @property
+    def live(self) -> bool:
+        return self.waiting or self.running
+
+    def __str__(self) -> str:
+        return f"j{self.number}"
+
+
+@dataclass(slots=True)
+class Tokens:
+    """A token bucket, exactly as in the book: `count` tokens, one of which comes back each `period_s / count`."""
+
+    rate: Rate
+    level: float
+    at: float
+
+    def take(self, now: float) -> bool:
+        self.level = self.level_at(now) - 1
+        self.at = now
+        return self.level > -EPSILON_S
+
+    def level_at(self, now: float) -> float:
+        return min(float(self.rate.count), self.level + (now - self.at) * self.rate.count / self.rate.period_s)
+
+
+@dataclass(slots=True)
+class Quarantine:
+    until: float
+    probes: set[str] = field(default_factory=set)
+
+
+class Auditor:
+    """Args:
+    now: The loop's clock.
+    lanes: How many may run at once in each.
+    choosy: Types whose handlers don't retry after every exception.
+    """
+
+    def __init__(self, now: Callable[[], float], lanes: dict[str, int], choosy: set[str]) -> None:
+        self._now = now
+        self._lanes = lanes
+        self._choosy = choosy
+        self.violation: str | None = None
+        self.trace: list[tuple[float, str, str]] = []
+        # The numbers of submissions that were turned away.
+        self.refused: set[int] = set()
+        self._asked: Counter[tuple[str, str]] = Counter()
+        self.counts: Counter[str] = Counter()
+        self._numbers = 0
+        self._began: set[tuple[str, int]] = set()
+        self._at_work: Counter[str] = Counter()
+
+    def attach(self, backend: MemoryBackend) -> None:
+        """Begin new books for a backend that has just started."""
+        self.backend = backend
+        self.engine: Engine = backend._engine
+        self.known: dict[str, Known] = {}
+        self.accepted = self.live = self.terminal = self.evicted = 0
+        self.running: dict[str, Known] = {}
+        self._tokens: dict[tuple[str, ...], Tokens] = {}
+        self.quarantines: dict[str, Quarantine] = {}
+        backend.subscribe(self._on_fact)
+
+    # -- what others tell it
+
+    def note(self, who: str, what: str) -> None:
+        """Add a line to the trace."""
+        self.trace.append((self._now(), who, what))
+
+    def check(self, holds: object, otherwise: str) -> None:
+        if not holds and self.violation is None:
+            self.violation = otherwise
+            self.note("VIOLATION", otherwise)
+
+    @contextmanager
+    def asked(self, action: str, job_ids: list[str]) -> Iterator[None]:
+        """Somebody is asking to retry, or to delete, these jobs: within, it may happen."""
+        for job_id in job_ids:
+            self._asked[action, job_id] += 1
+        try:
+            yield
+        finally:
+            for job_id in job_ids:
+                self._asked[action, job_id] -= 1
+
+    def began(self, job_id: str, attempt: int, n: int) -> None:
+        """A handler began an attempt."""
+        known = self.known[job_id]
+        self.check((job_id, attempt) not in self._began, f"attempt {attempt} of {known} was run twice")
+        self._began.add((job_id, attempt))
+        self.check(known.running and known.attempt == attempt, f"attempt {attempt} of {known} runs without a lease")
+        self.check(n not in self.refused, f"submission {n} was refused, and runs as {known}")
+        self._at_work[job_id] += 1
+        self.check(self._at_work[job_id] == 1 or known.job.spec.lane is None, f"two attempts of {known} run at once")
+
+    def left(self, job_id: str, attempt: int) -> None:
+        """A handler left an attempt."""
+        self._at_work[job_id] -= 1
+
+    # -- facts
+
+    def _on_fact(self, fact: Event) -> None:
+        if self.violation is not None:
+            return
+        match fact:
+            case Evicted():
+                for job in fact.jobs:
+                    self._evicted(job, early=fact.early)
+                return
+            case Quarantined():
+                self.note(fact.type, f"quarantined until {fact.until:.3f}")
+                self.quarantines[fact.type] = Quarantine(fact.until)
+                self.check(fact.until > self._now(), f"{fact.type} is quarantined until {fact.until}, which is over")
+                return
+            case Released():
+                self.note(fact.type, "released")
+                self.check(fact.type in self.quarantines, f"{fact.type} was released, and not in quarantine")
+                self.quarantines.pop(fact.type, None)
+                return
+        job = fact.job
+        self.counts[type(fact).__name__] += 1
+        if isinstance(fact, Submitted):
+            self._submitted(job)
+        known = self.known.get(job.id)
+        if known is None:
+            self.check(False, f"{type(fact).__name__} of a job that is not held: {job}")
+            return
+        self.note(str(known), f"{type(fact).__name__} {job.state} attempt {job.attempt}")
+        match fact:
+            case Started():
+                self._started(known)
+            case Ready():
+                self._ready(known)
+            case Withdrawn():
+                self.check(known.waiting, f"{known} was withdrawn, and did not wait")
+            case BackedOff():
+                self._stopped_running(known, "backed off")
+                known.waiting = True
+                self.check(self._attempts_left(known) > 0, f"{known} waits for an attempt more than it has")
+            case StopRequested():
+                self.check(known.running and fact.attempt == known.attempt, f"{known} is to stop, and doesn't run")
+                known.stop_requested_at = self._now()
+            case LeaseLost():
+                self.check(known.running and fact.attempt == known.attempt, f"{known} lost a lease that it had not")
+                asked = known.stop_requested_at
+                in_time = asked is not None and self._now() >= asked + LEASE_GRACE_S - EPSILON_S
+                self.check(in_time, f"{known} lost its lease before the grace was over")
+            case Ended():
+                self._ended(known)
+            case Progressed():
+                self.check(known.live, f"{known} has come further after its end")
+
+    def _submitted(self, job: Job) -> None:
+        self.check(job.id not in self.known, f"id {job.id} was issued twice")
+        self._numbers += 1
+        self.known[job.id] = Known(self._numbers, job)
+        self.accepted += 1
+        self.live += 1
+        ledger = self.engine.ledgers[job.spec.queue]
+        self.check(ledger.live <= ledger.policy.capacity, f"j{self._numbers} was accepted beyond the capacity")
+        self.check(self.engine.door.open, f"j{self._numbers} was accepted while the queue drains")
+        self._claim(self.known[job.id])
+
+    def _claim(self, known: Known) -> None:
+        """Let a job hold its unique value: alone, or in place of those that it supersedes."""
+        unique = known.job.claims.unique if known.job.claims is not None else None
+        if unique is None:
+            return
+        for other in self.known.values():
+            claims = other.job.claims
+            if other is known or not other.live or other.superseded or claims is None or claims.unique is None:
+                continue
+            if (other.job.spec.type, claims.unique.value) == (known.job.spec.type, unique.value):
+                shares = unique.mode in ("replace", "debounce") and not known.redrives
+                self.check(shares, f"{known} has the unique value {unique.value!r}, which {other} holds")
+                other.superseded = True
+        known.superseded = False
+
+    def _ready(self, known: Known) -> None:
+        if known.running:  # its worker died: the next attempt comes without a backoff
+            self._stopped_running(known, "is ready again")
+            known.waiting = True
+            self.check(self._attempts_left(known) > 0, f"{known} is ready for an attempt more than it has")
+        elif not known.waiting:
+            self._redriven(known)
+
+    def _redriven(self, known: Known) -> None:
+        assert known.final is not None
+        self.check(known.final[0] is JobState.FAILED, f"{known} came back from {known.final[0]}")
+        self.check(self._asked["retry", known.job.id], f"{known} came back, and nobody had asked for it")
+        known.final = None
+        known.waiting = True
+        known.series_began_after = known.attempt
+        known.redrives += 1
+        self.terminal -= 1
+        self.live += 1
+        self._claim(known)
+
+    def _started(self, known: Known) -> None:
+        job, now = known.job, self._now()
+        spec = job.spec
+        self.check(known.waiting, f"{known} started, and did not wait")
+        self.check(job.attempt == known.attempt + 1, f"{known} began attempt {job.attempt} after {known.attempt}")
+        self.check(self._attempts_left(known) > 0, f"{known} began an attempt more than it has")
+        if job.attempt == 1 and job.start_by_at is not None:
+            self.check(now < job.start_by_at, f"{known} started after its start-by")
+        known.waiting, known.running, known.attempt = False, True, job.attempt
+        known.stop_requested_at = None
+        self.running[job.id] = known
+        ledger = self.engine.ledgers[spec.queue]
+        in_queue = self._count_running(lambda other: other.queue == spec.queue)
+        self.check(not ledger.paused, f"{known} started in a paused queue")
+        self.check(in_queue <= ledger.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
+        if spec.lane is not None:
+            in_lane = self._count_running(lambda other: other.lane == spec.lane)
+            self.check(in_lane <= self._lanes[spec.lane], f"{known} is the {in_lane}. in lane {spec.lane}")
+        self._check_limits(known, spec, now)
+        self._check_quarantine(known, now)
+
+    def _check_limits(self, known: Known, spec: JobSpec, now: float) -> None:
+        limits = spec.limits
+        if limits is None:
+            return
+        of_type = self._count_running(lambda other: other.type == spec.type)
+        self.check(of_type <= (limits.concurrency or of_type), f"{known} is the {of_type}. of {spec.type} at once")
+        if limits.rate is not None:
+            self.check(self._bucket(limits.rate, spec.type).take(now), f"{known} started too soon for {limits.rate}")
+        if spec.group is None:
+            return
+        in_group = self._count_running(lambda other: other.type == spec.type and other.group == spec.group)
+        self.check(
+            in_group <= (limits.group_concurrency or in_group), f"{known} is the {in_group}. of group {spec.group}"
+        )
+        if limits.group_rate is not None:
+            bucket = self._bucket(limits.group_rate, spec.type, spec.group)
+            self.check(bucket.take(now), f"{known} started too soon for {limits.group_rate} of group {spec.group}")
+
+    def _check_quarantine(self, known: Known, now: float) -> None:
+        quarantine = self.quarantines.get(known.job.spec.type)
+        if quarantine is None:
+            return
+        job_type = known.job.spec.type
+        self.check(now >= quarantine.until - EPSILON_S, f"{known} started, and {job_type} is in quarantine")
+        quarantine.probes = {job_id for job_id in quarantine.probes if job_id in self.running}
+        self.check(not quarantine.probes, f"{known} is the second probe of {job_type} at once")
+        quarantine.probes.add(known.job.id)
+
+    def _ended(self, known: Known) -> None:
+        job = known.job
+        if known.running:
+            self._stopped_running(known, "ended")
+            self.check(job.state is not JobState.EXPIRED, f"{known} expired while it ran")
+        else:
+            self.check(known.waiting, f"{known} ended twice")
+            self.check(
+                job.state in (JobState.CANCELLED, JobState.EXPIRED), f"{known} became {job.state} without having run"
+            )
+        if job.state is JobState.EXPIRED:
+            late = job.start_by_at is not None and self._now() >= job.start_by_at - EPSILON_S
+            self.check(late and job.attempt == 0, f"{known} expired before its time, or after it had been started")
+        if job.state is JobState.FAILED:
+            final = job.error is not None and job.error.code in FINAL_CODES
+            self.check(job.error is not None, f"{known} failed without saying why")
+            tried_all = self._attempts_left(known) == 0 or final or not self.engine.door.open
+            gave_up = job.spec.type in self._choosy and job.error is not None and job.error.code is HANDLER_ERROR
+            self.check(tried_all or gave_up, f"{known} failed with attempts left")
+        known.waiting = known.running = False
+        known.final = final_look(job)
+        self.live -= 1
+        self.terminal += 1
+
+    def _evicted(self, job: Job, *, early: bool) -> None:
+        known = self.known.pop(job.id, None)
+        if known is None:
+            self.check(False, f"a record was evicted that is not held: {job.id}")
+            return
+        self.note(str(known), f"evicted{' early' if early else ''}")
+        self.check(not known.live, f"{known} was evicted while it was {job.state}")
+        self.check(known.live or final_look(job) == known.final, f"{known} changed after its end")
+        if not early and not self._asked["delete", job.id] and job.finished_at is not None:
+            over_at = job.finished_at + self.engine.statuses.ttl_s(job)
+            self.check(self._now() >= over_at - EPSILON_S, f"{known} was evicted before its TTL was over")
+        self.terminal -= 1
+        self.evicted += 1
+
+    # -- counting
+
+    def _stopped_running(self, known: Known, how: str) -> None:
+        self.check(known.running, f"{known} {how}, and did not run")
+        known.running = False
+        self.running.pop(known.job.id, None)
+
+    def _attempts_left(self, known: Known) -> int:
+        return known.series_began_after + known.job.spec.attempts_max - known.attempt
+
+    def _count_running(self, among: Callable[[JobSpec], bool]) -> int:
+        return sum(among(known.job.spec) for known in self.running.values())
+
+    def _bucket(self, rate: Rate, *of: str) -> Tokens:
+        tokens = self._tokens.get(of)
+        if tokens is None:
+            tokens = self._tokens[of] = Tokens(rate, float(rate.count), self._now())
+        return tokens
+
+    def free_to_start(self, job: Job) -> bool:
+        """Tell whether no limit of its type, group or lane, and no quarantine, holds a job back now."""
+        spec, now = job.spec, self._now()
+        if spec.lane is not None and self._count_running(lambda o: o.lane == spec.lane) >= self._lanes[spec.lane]:
+            return False
+        quarantine = self.quarantines.get(spec.type)
+        if quarantine is not None and (now < quarantine.until or any(j in self.running for j in quarantine.probes)):
+            return False
+        limits = spec.limits
+        if limits is None:
+            return True
+        if limits.concurrency is not None:
+            of_type = self._count_running(lambda other: other.type == spec.type)
+            if of_type >= limits.concurrency:
+                return False
+        if limits.rate is not None and self._bucket(limits.rate, spec.type).level_at(now) < 1 + EPSILON_S:
+            return False
+        if spec.group is None:
+            return True
+        if limits.group_concurrency is not None:
+            in_group = self._count_running(lambda other: other.type == spec.type and other.group == spec.group)
+            if in_group >= limits.group_concurrency:
+                return False
+        if limits.group_rate is None:
+            return True
+        return self._bucket(limits.group_rate, spec.type, spec.group).level_at(now) >= 1 + EPSILON_S
+
+    # -- after each turn
+
+    def check_counts(self) -> None:
+        """Conservation, by both counts: cheap enough for every turn."""
+        engine = self.engine
+        statuses, totals = engine.statuses, engine.totals()
+        ours = (self.accepted, self.live, self.terminal, self.evicted)
+        theirs = (totals.accepted, statuses.live, statuses.terminal, totals.evicted)
+        self.check(ours == theirs, f"accepted, live, terminal, evicted: {theirs} by the engine, {ours} by the facts")
+        self.check(self.accepted == self.live + self.terminal + self.evicted, f"jobs were lost: {ours}")
+        for ledger in engine.ledgers.values():
+            came, ended = ledger.submitted_total + ledger.redriven_total, sum(ledger.ended_total.values())
+            self.check(
+                came == ledger.live + ended, f"queue {ledger.name}: {came} came, {ledger.live} are live, {ended} ended"
+            )
+
+    def check_records(self) -> None:
+        """Every record looks as the books say; none is there too long."""
+        now = self._now()
+        for known in self.known.values():
+            job = known.job
+            self.check(self.engine.statuses.get(job.id) is job, f"the record of {known} is gone")
+            if known.final is None:
+                waits = job.state in (JobState.QUEUED, JobState.DELAYED)
+                self.check(waits == known.waiting and job.live, f"{known} is {job.state}, and no fact told so")
+                self.check(job.attempt == known.attempt, f"{known} is at attempt {job.attempt}, and none has begun")
+            elif known.final != final_look(job):
+                self.check(False, f"{known} changed after its end, from {known.final} to {final_look(job)}")
+            else:
+                assert job.finished_at is not None
+                over_at = job.finished_at + self.engine.statuses.ttl_s(job) + DRAWER_S
+                self.check(now <= over_at + LATE_S, f"{known} is held though its TTL was over at {over_at:.3f}")
+        values = Counter(
+            (known.job.spec.type, known.job.claims.unique.value)
+            for known in self.known.values()
+            if known.live and not known.superseded and known.job.claims is not None and known.job.claims.unique
+        )
+        for (job_type, value), count in values.items():
+            self.check(count == 1, f"{count} live jobs of {job_type} hold the unique value {value!r}")
+
+
+HANDLER_ERROR = ErrorCode.HANDLER_ERROR
+FINAL_CODES = frozenset({ErrorCode.REJECTED, ErrorCode.BAD_RESULT, ErrorCode.RESULT_TOO_LARGE})
+LATE_S = 5.0
+"""How late the loop may be, at its worst, with what was due."""
+
+
+def final_look(job: Job) -> tuple[Any, ...]:
+    """Return what must not change any more once a job is over."""
+    return (job.state, job.version, job.attempt, job.finished_at, job.result, job.error)

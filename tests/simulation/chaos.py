@@ -1,0 +1,106 @@
+"""Chaos: what operators do to a live queue, and what befalls its workers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jobqueue.core.policy import Discipline
+
+if TYPE_CHECKING:
+    from jobqueue.app import JobQueue
+    from tests.simulation.auditor import Auditor
+    from tests.simulation.scenario import Scenario
+
+PAUSES_S = (0.1, 0.25, 0.5, 1.0)
+TROUBLES = 40
+"""How often something happens in one run, at most."""
+
+
+class Chaos:
+    """Args:
+    queue: Is made trouble until `run` is cancelled, or enough of it was made.
+    """
+
+    def __init__(self, scenario: Scenario, queue: JobQueue, auditor: Auditor) -> None:
+        self._scenario = scenario
+        self._queue = queue
+        self._auditor = auditor
+        self._rng = scenario.rng("chaos")
+
+    async def run(self) -> None:
+        if not self._scenario.chaos:
+            return
+        for _ in range(TROUBLES):
+            await asyncio.sleep(self._rng.choice(PAUSES_S))
+            if not self._queue.running:
+                return
+            trouble = self._rng.choice(self._scenario.chaos)
+            match trouble:
+                case "kill":
+                    self._kill()
+                case "pause":
+                    await self._pause()
+                case "change":
+                    await self._change()
+                case "reload":
+                    await self._reload()
+                case "quota":
+                    await self._quota()
+
+    async def calm(self) -> None:
+        """Let every queue run again."""
+        for name in self._scenario.queues:
+            await self._queue.resume(name)
+
+    def _kill(self) -> None:
+        """Cancel a worker's task from outside, idle or busy."""
+        assert self._queue._parts is not None
+        workers = list(self._queue._parts._workers._workers)
+        if not workers:
+            return
+        worker = self._rng.choice(workers)
+        assert worker.task is not None
+        lease = worker.lease
+        victim = self._auditor.known[lease.job.id] if lease is not None else "none"
+        self._auditor.note("chaos", f"kills a worker; its job: {victim}")
+        worker.task.cancel()
+
+    async def _pause(self) -> None:
+        name = self._rng.choice(self._scenario.queues)
+        paused = self._auditor.engine.ledgers[name].paused
+        self._auditor.note("chaos", f"{'resumes' if paused else 'pauses'} {name}")
+        await (self._queue.resume(name) if paused else self._queue.pause(name))
+
+    async def _change(self) -> None:
+        rng = self._rng
+        name = rng.choice(self._scenario.queues)
+        workers, capacity = rng.choice((None, 1, 3)), rng.choice((None, 2, 20))
+        discipline, weight = rng.choice((None, *Discipline)), rng.choice((None, 1, 4))
+        self._auditor.note("chaos", f"changes {name}: {workers} workers, {capacity} seats, {discipline}, {weight}")
+        await self._queue.change(name, workers=workers, capacity=capacity, discipline=discipline, weight=weight)
+
+    async def _reload(self) -> None:
+        """Reload with one queue's other settings changed."""
+        rng, settings = self._rng, self._queue.settings
+        name = rng.choice(self._scenario.queues)
+        queue = msgspec.structs.replace(
+            settings.queues[name],
+            retry_budget=rng.choice((0, 1, 3)),
+            patience_s=rng.choice((2.0, 10.0)),
+            aging_s=rng.choice((None, 0.5)),
+            discipline=rng.choice(tuple(Discipline)),
+        )
+        self._auditor.note("chaos", f"reloads {name}: {queue.discipline}, budget {queue.retry_budget}")
+        changed = msgspec.structs.replace(settings, queues={**settings.queues, name: queue})
+        restart = await self._queue.reload(changed)
+        self._auditor.check(restart == [], f"a reload of one queue needs a restart, for {restart}")
+
+    async def _quota(self) -> None:
+        settings = self._queue.settings
+        caller_queued = self._rng.choice((None, 1, 3))
+        self._auditor.note("chaos", f"lets a caller have {caller_queued} jobs")
+        limits = msgspec.structs.replace(settings.limits, caller_queued=caller_queued)
+        await self._queue.reload(msgspec.structs.replace(settings, limits=limits))

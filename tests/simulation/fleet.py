@@ -1,0 +1,410 @@
+"""The fleet: clients in this process, who submit, poll, wait, cancel, retry, delete and list, and give up in mid-request.
+
+A request runs in a task of its own, as it does behind a connection, and may be cancelled at any turn. Each client
+checks what it is told: that a job it was promised is readable, that a refusal had a reason, that the same
+key means the same job, that a wait ends with the job's end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue.backend.base import JobFilter
+from jobqueue.core.claims import IdempotencyKey
+from jobqueue.core.job import JobState
+from jobqueue.errors import (
+    Draining,
+    Duplicate,
+    InvalidSubmission,
+    JobGone,
+    JobQueueError,
+    KeyReused,
+    QueueFull,
+    RateLimited,
+    Refused,
+    StatusesFull,
+    WrongState,
+)
+from jobqueue.handlers import Submission, UniqueSubmission
+from tests.simulation.scenario import CALLERS, GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from random import Random
+
+    from jobqueue.app import JobQueue
+    from jobqueue.core.intake import Admission
+    from jobqueue.core.job import Job
+    from tests.simulation.auditor import Auditor
+    from tests.simulation.scenario import Scenario
+
+PAUSES_S = (0.0, 0.0, 0.0, 0.1, 0.25, 0.5, 1.0, 3.0)
+DELAYS_S = (None, None, None, 0.5, 2.0)
+STATES = (None, *JobState)
+
+
+class Fleet:
+    """All clients, and the ids that they have seen: any of them may ask for any."""
+
+    def __init__(self, scenario: Scenario, queue: JobQueue, auditor: Auditor) -> None:
+        self.scenario = scenario
+        self.queue = queue
+        self.auditor = auditor
+        self.ids: list[str] = []
+        self.keys: dict[tuple[str | None, str], tuple[bytes, str]] = {}
+        self._submitted = 0
+        self._child_rng = scenario.rng("children")
+
+    async def run(self) -> None:
+        """Let all clients do all that they came for."""
+        clients = [Client(self, f"client {number}") for number in range(self.scenario.clients)]
+        tasks = [asyncio.create_task(client.run(), name=client.name) for client in clients]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    def next_number(self) -> int:
+        self._submitted += 1
+        return self._submitted
+
+    async def submit_child(self) -> str | None:
+        """Submit what a handler submits; None if it was refused."""
+        rng = self._child_rng
+        submission = Submission(type=rng.choice(self.scenario.types).name)
+        return await Client(self, "handler", rng).offer(submission, ["ok"])
+
+
+class Client:
+    """One client.
+
+    Args:
+        rng: Its own chance, if not by its name.
+    """
+
+    def __init__(self, fleet: Fleet, name: str, rng: Random | None = None) -> None:
+        self.name = name
+        self._fleet = fleet
+        self._rng = rng or fleet.scenario.rng(name)
+        self._auditor = fleet.auditor
+        self._queue = fleet.queue
+        self._requests: tuple[tuple[int, Callable[[], Awaitable[object]]], ...] = (
+            (10, self._submit),
+            (3, self._poll),
+            (2, self._wait),
+            (1, self._watch),
+            (2, self._cancel),
+            (2, self._retry),
+            (2, self._promote),
+            (1, self._delete),
+            (1, self._bulk),
+            (1, self._list),
+        )
+
+    async def run(self) -> None:
+        rng = self._rng
+        weights = [weight for weight, _ in self._requests]
+        for _ in range(self._fleet.scenario.requests):
+            await asyncio.sleep(rng.choice(PAUSES_S))
+            if not self._queue.running:
+                return
+            ((_, request),) = rng.choices(self._requests, weights)
+            await self._carry_out(request)
+
+    async def _carry_out(self, request: Callable[[], Awaitable[object]]) -> None:
+        """Carry a request out in a task of its own; now and then, give up on it."""
+        rng = self._rng
+        task = asyncio.create_task(self._judged(request), name="request")
+        try:
+            if rng.random() < self._fleet.scenario.hasty:
+                for _ in range(rng.randrange(4)):
+                    await asyncio.sleep(0)
+                await asyncio.sleep(rng.choice((0.0, 0.0, 0.25, 1.0)))
+                if task.cancel():
+                    self._auditor.note(self.name, "gives up")
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+
+    async def _judged(self, request: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await request()
+        except JobQueueError as error:
+            self._auditor.note(self.name, f"{type(error).__name__}")
+        except (AssertionError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not self._queue.running:
+                return  # it was stopped for good meanwhile
+            self._auditor.check(False, f"a request of {self.name} raised {error!r}")
+
+    # -- submitting
+
+    async def _submit(self) -> None:
+        scenario, rng = self._fleet.scenario, self._rng
+        plan = rng.choice(scenario.types)
+        acts = [rng.choice(plan.acts) for _ in range(rng.randint(1, 3))]
+        delay_s = rng.choice(DELAYS_S)
+        mode = rng.choice(("return", "reject", "replace", "debounce" if delay_s else "return"))
+        uploads = scenario.uploads and rng.random() < 0.3 and mode != "debounce"
+        unique = UniqueSubmission(value=rng.choice("xy"), mode=mode)
+        submission = Submission(
+            type=plan.name,
+            queue=rng.choice((None, None, *scenario.queues)),
+            priority=rng.choice((0, 0, 5, 9)),
+            delay_s=delay_s,
+            start_by_s=rng.choice((None, None, None, 2.5, 10.0)),
+            timeout_s=rng.choice((None, None, 0.5)),
+            attempts_max=rng.choice((None, None, 1, 3)),
+            group=rng.choice((None, *GROUPS)),
+            unique=unique if scenario.claims and rng.random() < 0.3 else None,
+            ttl_s=rng.choice((None, None, None, 0.5, 20.0)),
+        )
+        caller = rng.choice(CALLERS) if scenario.claims else None
+        key = f"key {rng.randrange(5)}" if scenario.claims and rng.random() < 0.3 else None
+        body = str(rng.randrange(2)).encode()
+        await self.offer(
+            submission,
+            acts,
+            caller=caller,
+            key=IdempotencyKey(key, body) if key is not None else None,
+            padding=rng.choice((0, 0, 0, 50, 700)),
+            uploads=uploads,
+        )
+
+    async def offer(
+        self,
+        submission: Submission,
+        acts: list[str],
+        *,
+        caller: str | None = None,
+        key: IdempotencyKey | None = None,
+        padding: int = 0,
+        uploads: bool = False,
+    ) -> str | None:
+        """Submit; return the id of the job that it led to, None if to none."""
+        number = self._fleet.next_number()
+        submission.args = msgspec.Raw(msgspec.json.encode({"n": number, "acts": acts}) + b" " * padding)
+        if not uploads:
+            return await self._accept(number, submission, caller, key, None)
+        async with self._queue.spool.new_upload() as upload:
+            file = upload.new_file("text", "text/plain")
+            await file.write(b"hello")
+            await file.finish()
+            return await self._accept(number, submission, caller, key, upload)
+
+    async def _accept(
+        self, number: int, submission: Submission, caller: str | None, key: IdempotencyKey | None, upload: Any
+    ) -> str | None:
+        auditor, backend = self._auditor, self._queue.backend
+        before = auditor.accepted
+        due = self._due_by_key(caller, key)
+        files = {} if upload is None else {"folder": upload.folder, "files": upload.files}
+        try:
+            admission = await self._queue.accept(submission, caller=caller, key=key, **files)
+        except (Refused, Duplicate, KeyReused, InvalidSubmission) as refusal:
+            auditor.note(self.name, f"submission {number} of {submission.type}: {type(refusal).__name__}")
+            auditor.refused.add(number)
+            auditor.check(auditor.accepted == before, f"submission {number} was refused, and accepted")
+            self._check_reason(refusal, submission, caller, due)
+            return None
+        if upload is not None and not admission.duplicate:
+            upload.keep()
+        self._check_admission(number, admission, before, due)
+        if key is not None and not admission.duplicate:
+            self._fleet.keys[caller, key.key] = (key.fingerprint, admission.job.id)
+        self._fleet.ids.append(admission.job.id)
+        found = await backend.get(admission.job.id)
+        auditor.check(found is admission.job, f"submission {number} was accepted, and can't be read")
+        return admission.job.id
+
+    def _due_by_key(self, caller: str | None, key: IdempotencyKey | None) -> tuple[bool, str] | None:
+        """Return what is due to one who has used this key for a job that is held: whether it is the same, and its id."""
+        if key is None:
+            return None
+        known = self._fleet.keys.get((caller, key.key))
+        if known is None or known[1] not in self._auditor.known:
+            return None
+        return known[0] == key.fingerprint, known[1]
+
+    def _check_admission(self, number: int, admission: Admission, before: int, due: tuple[bool, str] | None) -> None:
+        auditor, job = self._auditor, admission.job
+        known = auditor.known.get(job.id)
+        how = "a duplicate" if admission.duplicate else "new"
+        auditor.note(self.name, f"submission {number} of {job.spec.type}: {known}, {how}")
+        auditor.check(known is not None, f"submission {number} led to a job that is not held")
+        auditor.check(auditor.accepted - before == (not admission.duplicate), f"submission {number} was counted wrongly")
+        if due is not None:
+            same, job_id = due
+            auditor.check(same and job.id == job_id, f"submission {number} came under a key that another job has")
+
+    def _check_reason(
+        self, refusal: JobQueueError, submission: Submission, caller: str | None, due: tuple[bool, str] | None
+    ) -> None:
+        """Check that a refusal says what is true."""
+        auditor, engine = self._auditor, self._auditor.engine
+        auditor.check(not (due and due[0]), "a submission was refused under a key that it had been accepted under")
+        if isinstance(refusal, Refused):
+            auditor.check(0 < refusal.retry_after_s < 400, f"come back after {refusal.retry_after_s} s")
+        queue = submission.queue or self._queue.registry.get(submission.type).queue
+        ledger, bounds = engine.ledgers[queue], self._queue.settings.statuses
+        match refusal:
+            case Draining():
+                auditor.check(self._queue.draining, "refused for a drain that isn't")
+            case QueueFull():
+                auditor.check(ledger.live >= ledger.policy.capacity, f"refused with {ledger.live} live in {queue}")
+            case RateLimited():
+                live = sum(
+                    known.live and known.job.claims is not None and known.job.claims.caller == caller
+                    for known in auditor.known.values()
+                )
+                auditor.check(live >= (engine.door.caller_queued or 10**9), f"refused with {live} live of {caller}")
+            case StatusesFull():
+                statuses = engine.statuses
+                size = len(bytes(submission.args))
+                full = statuses.live >= bounds.jobs_max or statuses.live_bytes + size > bounds.bytes_max
+                auditor.check(full, "refused for a status map that has room")
+            case Duplicate():
+                known = auditor.known.get(refusal.job_id)
+                auditor.check(known is not None and known.live, f"refused for a job that is over: {known}")
+            case KeyReused():
+                auditor.check(due is not None and not due[0], "refused for a key that means no other job")
+
+    # -- asking
+
+    def _some_id(self) -> str | None:
+        """Return an id that somebody has seen, rather a late one."""
+        ids = self._fleet.ids
+        if not ids:
+            return None
+        return self._rng.choice(ids[-8:] if self._rng.random() < 0.7 else ids)
+
+    async def _poll(self) -> None:
+        if (job_id := self._some_id()) is None:
+            return
+        backend = self._queue.backend
+        job = await self._held(backend.get(job_id), job_id)
+        if job is None or not job.live:
+            return
+        outlook = backend.outlook(job)
+        fine = outlook.eta_s is None or 0 <= outlook.eta_s < float("inf")
+        self._auditor.check(fine and 0.1 <= outlook.poll_after_s <= 30, f"a strange outlook: {outlook}")
+        live = self._auditor.engine.ledgers[job.spec.queue].live
+        self._auditor.check(outlook.position is None or 1 <= outlook.position <= live, f"a strange place: {outlook}")
+
+    async def _wait(self) -> None:
+        if (job_id := self._some_id()) is None:
+            return
+        try:
+            async with asyncio.timeout(self._rng.choice((None, None, 0.5, 5.0))):
+                job = await self._held(self._queue.backend.wait(job_id), job_id)
+        except TimeoutError:
+            return
+        if job is not None:
+            known = self._auditor.known.get(job.id)
+            again = known is not None and known.redrives > 0
+            self._auditor.check(not job.live or again, f"a wait for {known} ended before it")
+
+    async def _watch(self) -> None:
+        ids = [job_id for job_id in self._fleet.ids[-5:] if job_id in self._auditor.known]
+        if not ids:
+            return
+        versions = [self._auditor.known[job_id].job.version for job_id in ids]
+        try:
+            async with asyncio.timeout(self._rng.choice((0.25, 3.0))):
+                await self._queue.backend.wait_for_change(ids)
+        except TimeoutError:
+            return
+        left = [self._auditor.known.get(job_id) for job_id in ids]
+        changed = [known is None or known.job.version != version for known, version in zip(left, versions, strict=True)]
+        self._auditor.check(any(changed), "a watch was told of a change that isn't")
+
+    async def _held(self, asked: Awaitable[Job], job_id: str) -> Job | None:
+        """Return a record, None if it is gone, and then rightly so."""
+        try:
+            return await asked
+        except JobGone as gone:
+            self._auditor.check(gone.reason == "evicted", f"gone for {gone.reason}")
+            self._auditor.check(job_id not in self._auditor.known, "a record that is held is said to be gone")
+            return None
+
+    # -- asking for something to happen
+
+    async def _cancel(self) -> None:
+        if (job_id := self._some_id()) is None:
+            return
+        known = self._auditor.known.get(job_id)
+        was_live = known is not None and known.live
+        try:
+            job = await self._queue.backend.cancel(job_id)
+        except WrongState:
+            self._auditor.check(not was_live, f"{known} is live, and can't be cancelled")
+            raise
+        done = job.state is JobState.CANCELLED or (job.state is JobState.RUNNING and job.stopping is not None)
+        self._auditor.check(was_live and done, f"{known} was cancelled, and is {job.state}")
+
+    async def _retry(self) -> None:
+        job_id = self._some_failed() if self._rng.random() < 0.8 else self._some_id()
+        if job_id is not None:
+            with self._auditor.asked("retry", [job_id]):
+                job = await self._queue.backend.retry(job_id)
+                self._auditor.check(job.live, "a job was retried, and isn't live")
+
+    def _some_failed(self) -> str | None:
+        failed = [id for id, known in self._auditor.known.items() if known.job.state is JobState.FAILED]
+        return self._rng.choice(failed) if failed else None
+
+    async def _promote(self) -> None:
+        delayed = [id for id, known in self._auditor.known.items() if known.job.state is JobState.DELAYED]
+        job_id = self._rng.choice(delayed) if delayed and self._rng.random() < 0.8 else self._some_id()
+        if job_id is not None:
+            job = await self._queue.backend.promote(job_id)
+            self._auditor.check(job.state is JobState.QUEUED, f"a promoted job is {job.state}")
+
+    async def _delete(self) -> None:
+        if (job_id := self._some_id()) is None:
+            return
+        known = self._auditor.known.get(job_id)
+        with self._auditor.asked("delete", [job_id]):
+            await self._queue.backend.delete(job_id)
+        self._auditor.check(known is not None and not known.live, f"{known} was deleted while it was live")
+        self._auditor.check(job_id not in self._auditor.known, f"{known} was deleted, and is held")
+
+    async def _bulk(self) -> None:
+        rng, auditor = self._rng, self._auditor
+        action = rng.choice(("retry", "cancel", "delete"))
+        job_filter = JobFilter(
+            state=rng.choice(STATES),
+            type=rng.choice((None, None, "t0")),
+            queue=rng.choice((None, None, "default")),
+            group=rng.choice((None, None, "a")),
+            created_before=rng.choice((None, self._queue.backend.now() - 2.0)),
+        )
+        matching = f"{job_filter.state} {job_filter.type} {job_filter.queue} {job_filter.group}"
+        auditor.note(self.name, f"bulk {action} of {matching}")
+        with auditor.asked(action, list(auditor.known)):
+            done = await self._queue.backend.bulk(action, job_filter)
+        auditor.note(self.name, f"bulk {action}: {done.count}, {done.skipped} skipped")
+
+    async def _list(self) -> None:
+        """Page through everything: nothing comes twice, and what was there throughout is seen."""
+        rng, auditor, backend = self._rng, self._auditor, self._queue.backend
+        job_filter = JobFilter(type=rng.choice((None, "t0")))
+        there = [id for id, known in auditor.known.items() if job_filter.matches(known.job)]
+        seen: list[str] = []
+        cursor = None
+        limit = rng.randint(1, 5)
+        while True:
+            page = await backend.page(job_filter, limit=limit, cursor=cursor)
+            seen += [job.id for job in page.jobs]
+            cursor = page.cursor
+            auditor.check(len(page.jobs) <= limit, f"a page of {len(page.jobs)}, for {limit}")
+            if cursor is None:
+                break
+            await asyncio.sleep(0)
+        auditor.check(len(seen) == len(set(seen)), "a listing shows a job twice")
+        auditor.check(seen == sorted(seen, reverse=True), "a listing isn't newest first")
+        missed = set(there) & auditor.known.keys() - set(seen)
+        auditor.check(not missed, f"a listing missed {len(missed)} jobs that were there throughout")

@@ -1,0 +1,148 @@
+"""The inspector: looks inside the engine, where the auditor doesn't: does each part of it agree with the others?
+
+It knows how jobs are kept; when that changes, this changes with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from jobqueue.core.job import LIVE, JobState
+
+if TYPE_CHECKING:
+    from jobqueue.app import JobQueue
+    from tests.simulation.auditor import Auditor
+
+
+class Inspector:
+    """Args:
+    auditor: Is told what is wrong, and knows what may run.
+    """
+
+    def __init__(self, queue: JobQueue, auditor: Auditor, portion: int) -> None:
+        self._auditor = auditor
+        self._portion = portion
+        self._settings = queue.settings
+        assert queue._parts is not None
+        self._parts = queue._parts
+        self._engine = auditor.engine
+
+    def check(self) -> None:
+        """All that must hold after every step."""
+        self._check_places()
+        self._check_bounds()
+        self._check_deadlines()
+        self._check_claims()
+
+    def _check_places(self) -> None:
+        """Each queued job is in one place: ready, or in one line; others are in none. Counts say the same."""
+        check, engine = self._auditor.check, self._engine
+        ready = [job for order in engine.ready._orders.values() for job in order]
+        in_line = [job for gate in engine.gates._all() for line in gate.lines.values() for job in line.order]
+        places = Counter(job.id for job in [*ready, *in_line])
+        counts: Counter[tuple[str, JobState]] = Counter()
+        for known in self._auditor.known.values():
+            job = known.job
+            counts[job.spec.queue, job.state] += 1
+            queued = job.state is JobState.QUEUED
+            where = f"{known} is {job.state}, and is in {places[job.id]} places"
+            check(places.pop(job.id, 0) == queued, where)
+            waits_since = engine.ledgers[job.spec.queue].waiting
+            check((job.id in waits_since) == queued, f"{known} is {job.state}; counted as queued: {not queued}")
+            check((job.id in engine.gates._held) <= (job.state is JobState.RUNNING), f"{known} holds permits unused")
+        check(not places, f"{len(places)} jobs stand in line and are not held")
+        for ledger in engine.ledgers.values():
+            for state in LIVE:
+                found = counts[ledger.name, state]
+                check(ledger.counts[state] == found, f"{found} are {state} in {ledger.name}, not {ledger.counts[state]}")
+
+    def _check_bounds(self) -> None:
+        check, statuses, bounds = self._auditor.check, self._engine.statuses, self._settings.statuses
+        held = [known.job for known in self._auditor.known.values()]
+        check(len(statuses) <= bounds.jobs_max, f"{len(statuses)} records are held, of {bounds.jobs_max}")
+        used = sum(job.size_bytes for job in held)
+        check(statuses.bytes_used == used, f"{used} bytes are held, not {statuses.bytes_used}")
+        check(used <= bounds.bytes_max, f"{used} bytes are held, of {bounds.bytes_max}")
+        live_bytes = sum(job.size_bytes for job in held if job.live)
+        check(statuses.live_bytes == live_bytes, f"{live_bytes} bytes are live, not {statuses.live_bytes}")
+        failed = sum(job.state is JobState.FAILED for job in held)
+        check(failed <= bounds.failed_max, f"{failed} dead letters are held, of {bounds.failed_max}")
+        check(len(statuses._failed) == failed, f"{failed} dead letters, not {len(statuses._failed)}")
+
+    def _check_deadlines(self) -> None:
+        """Whom time must move has a deadline, and only who is live has one."""
+        deadlines = self._engine._life.deadlines
+        count = 0
+        for known in self._auditor.known.values():
+            job = known.job
+            has = job.id in deadlines
+            count += has
+            needs = job.state is JobState.DELAYED or (
+                job.state is JobState.RUNNING and (job.stopping is not None or job.spec.timeout_s is not None)
+            )
+            self._auditor.check(has >= needs, f"{known} is {job.state}, and no deadline moves it")
+            self._auditor.check(job.live or not has, f"{known} is over, and has a deadline")
+        self._auditor.check(len(deadlines) == count, f"{len(deadlines)} deadlines, of {count} jobs")
+
+    def _check_claims(self) -> None:
+        check, claimed, known = self._auditor.check, self._engine._life.claimed, self._auditor.known
+        live = Counter(
+            each.job.claims.caller
+            for each in known.values()
+            if each.live and each.job.claims is not None and each.job.claims.caller is not None
+        )
+        check(claimed._live == dict(live), f"callers have {dict(live)} live jobs, not {claimed._live}")
+        for name, job_id in claimed._by_value.items():
+            check(job_id in known and known[job_id].live, f"the unique value {name} is held by nobody who lives")
+        for name, job_id in claimed._by_key.items():
+            check(job_id in known, f"the idempotency key {name} is of a job that is gone")
+
+    # -- when nothing is left to do but to let time pass
+
+    def check_quiet(self) -> None:
+        """No worker idles beside a job that it may take; nobody waits in a gate that would let it pass."""
+        check, engine, parts = self._auditor.check, self._engine, self._parts
+        idle = [worker for worker in parts._workers._workers if worker.lease is None]
+        takeable = len(engine.ready)
+        check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
+        now = parts.backend.now()
+        due_at = engine.next_at()
+        if due_at is not None and due_at <= now:
+            return  # the next tick comes before time passes
+        ready_of = {(job.spec.queue, job.spec.type) for order in engine.ready._orders.values() for job in order}
+        ready_in = {(job.spec.queue, job.spec.lane) for order in engine.ready._orders.values() for job in order}
+        for gate in engine.gates._all():
+            for name, line in gate.lines.items():
+                for job in line.order:
+                    if (name, job.spec.type) in ready_of or (name, job.spec.lane) in ready_in:
+                        continue
+                    known = self._auditor.known[job.id]
+                    check(not self._auditor.free_to_start(job), f"{known} waits in a gate, and nothing holds it back")
+
+    # -- when everything is over
+
+    def check_over(self) -> None:
+        """Nothing is left of jobs that are over, and of waiters."""
+        check, engine, backend = self._auditor.check, self._engine, self._parts.backend
+        check(not self._auditor.live, f"{self._auditor.live} jobs were forgotten")
+        check(not backend._waiters, f"{len(backend._waiters)} waiters are left")
+        check(not backend._watchers, f"{len(backend._watchers)} watchers are left")
+        gates = engine.gates
+        check(not gates._held, f"{len(gates._held)} permits were not given back")
+        check(not gates._waiters, f"{len(gates._waiters)} wait for a permit")
+        for gate in gates._all():
+            check(not gate.held or not gate.bounded, f"gate {gate.name} {gate.group} counts {gate.held} holders")
+            check(not gate.lines, f"gate {gate.name} {gate.group} has lines of nobody")
+        check(not self._parts._workers._by_job, "workers hold jobs that are over")
+
+    def check_evicted(self) -> None:
+        """Nothing at all is left once every TTL is over."""
+        check, engine = self._auditor.check, self._engine
+        check(not len(engine.statuses), f"{len(engine.statuses)} records outlive their TTL")
+        check(not engine.statuses.bytes_used, f"{engine.statuses.bytes_used} bytes are used by nobody")
+        claimed = engine._life.claimed
+        check(not (claimed._by_key or claimed._by_value or claimed._live), "claims of jobs that are gone")
+        check(not engine.statuses._shelves and not engine.statuses._drawers, "shelves of jobs that are gone")
+        groups = engine.gates._groups
+        check(not groups, f"gates of groups that have no jobs: {list(groups)}")

@@ -1,0 +1,189 @@
+"""What a seed stands for: the queues, the types, the clients, the weather and the faults of one run.
+
+Each seed has some kinds of fault and not others, rather than a little of everything: what one fault would
+hide from another is so found, too (Groce et al., "Swarm testing", ISSTA 2012). Bounds are small, so
+that they are met, and durations lie on a grid, so that things coincide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from jobqueue.config import (
+    LimitsSettings,
+    QueueSettings,
+    RuntimeSettings,
+    Settings,
+    StatusesSettings,
+)
+from jobqueue.core.backoff import Backoff
+from jobqueue.core.policy import Discipline
+from tests.simulation.seeded import Weather
+
+QUEUES = ("default", "bulk", "urgent")
+GROUPS = ("a", "b", "c")
+CALLERS = ("anna", "bert")
+
+GOOD_ACTS = ("ok", "ok", "work:0.25", "work:0.5", "work:1", "work:2", "report:0.5")
+BAD_ACTS = {
+    "raises": ("raise", "raise:0.5", "value_error", "group_error"),
+    "asks": ("retry", "retry:0.5", "retry:3", "reject"),
+    "hangs": ("hang",),
+    "resists": ("swallow:0.5", "swallow:2", "swallow_raise", "stubborn"),
+    "bad results": ("nan", "object", "large"),
+    "exits": ("exit", "suicide", "inner_cancel", "cancelled_error"),
+    "meddles": ("cancel_me", "child", "delete_me"),
+}
+OFFLOADED_ACTS = ("ok", "work:0.5", "raise", "retry:0.5", "reject", "hang", "crash", "large", "file", "report:0.5")
+
+CHAOS = ("kill", "pause", "change", "reload", "quota")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypePlan:
+    """One registered handler. `acts` is what its jobs may be told to do."""
+
+    name: str
+    options: dict[str, Any]
+    acts: tuple[str, ...]
+    """What its jobs may be told to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """How the run ends: by `drain`, `stop`, or (`cancelled drain`) a drain that is broken off; at the end if `at_s` is None."""
+
+    kind: str
+    at_s: float | None
+    drain_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """All that is drawn before the run. The rest is drawn during it, by each one's own generator (`rng`).
+
+    Attributes:
+        chaos: What an operator, and accidents, do meanwhile.
+        portion: How many records the engine and the backend handle at once, where they work in portions.
+    """
+
+    seed: int
+    weather: Weather
+    settings: Settings
+    types: tuple[TypePlan, ...]
+    clients: int
+    requests: int
+    claims: bool
+    uploads: bool
+    hasty: float
+    chaos: tuple[str, ...]
+    portion: int
+    stop: Stop
+    restart: bool
+
+    def rng(self, who: str) -> Random:
+        """Return the generator of one part of the run, so that what one draws doesn't change what another does."""
+        return Random(f"{self.seed}/{who}")
+
+    @property
+    def queues(self) -> list[str]:
+        return list(self.settings.queues)
+
+
+def draw(seed: int) -> Scenario:
+    """Return what a seed stands for."""
+    rng = Random(f"{seed}/scenario")
+    queues = QUEUES[: rng.choice((1, 1, 2, 3))]
+    settings = Settings(
+        queues={name: draw_queue(rng) for name in queues},
+        statuses=StatusesSettings(
+            ttl_s=rng.choice((0.0, 1.0, 10.0, 60.0)),
+            failed_ttl_s=rng.choice((0.5, 5.0, 60.0, 300.0)),
+            failed_max=rng.choice((1, 3, 1000)),
+            jobs_max=rng.choice((6, 20, 1000, 1000)),
+            bytes_max=rng.choice((1500, 6000, 1_000_000, 1_000_000)),
+        ),
+        limits=LimitsSettings(
+            caller_queued=rng.choice((None, None, 2, 5)),
+            result_bytes=200,
+        ),
+        runtime=RuntimeSettings(
+            workers=rng.choice((None, None, 1, 3, 6)),
+            shares=rng.choice(("weighted", "strict")),
+            threads=rng.choice((1, 2)),
+            processes=rng.choice((1, 2)),
+        ),
+    )
+    bad = tuple(act for kind in some(rng, BAD_ACTS, 0.35) for act in BAD_ACTS[kind])
+    return Scenario(
+        seed=seed,
+        weather=draw_weather(rng),
+        settings=settings,
+        types=tuple(draw_type(rng, f"t{n}", queues, bad) for n in range(rng.randint(1, 4))),
+        clients=rng.randint(2, 8),
+        requests=rng.choice((6, 12, 24)),
+        claims=rng.random() < 0.5,
+        uploads=rng.random() < 0.3,
+        hasty=rng.choice((0.0, 0.0, 0.2, 0.5)),
+        chaos=tuple(some(rng, CHAOS, 0.3)),
+        portion=rng.choice((1, 3, 1000)),
+        stop=draw_stop(rng),
+        restart=rng.random() < 0.1,
+    )
+
+
+def some(rng: Random, among: Any, probability: float) -> list[Any]:
+    return [each for each in among if rng.random() < probability]
+
+
+def draw_queue(rng: Random) -> QueueSettings:
+    return QueueSettings(
+        workers=rng.choice((1, 1, 2, 4)),
+        capacity=rng.choice((3, 8, 30, 100)),
+        discipline=rng.choice(tuple(Discipline)),
+        weight=rng.choice((1, 1, 3)),
+        patience_s=rng.choice((2.0, 10.0, 30.0)),
+        aging_s=rng.choice((None, 0.5, 5.0)),
+        codel_target_s=rng.choice((None, 0.25)),
+        codel_interval_s=rng.choice((None, 1.0)),
+        retry_budget=rng.choice((0, 1, 2, 5)),
+    )
+
+
+def draw_type(rng: Random, name: str, queues: tuple[str, ...], bad: tuple[str, ...]) -> TypePlan:
+    run_in = rng.choice(("loop", "loop", "loop", "thread", "process"))
+    options: dict[str, Any] = {
+        "run_in": run_in,
+        "queue": rng.choice(queues),
+        "timeout_s": rng.choice((1.0, 1.0, 3.0, 20.0)),
+        "attempts_max": rng.choice((1, 2, 2, 4)),
+        "backoff": rng.choice((None, Backoff(backoff_s_base=0.0), Backoff(backoff_s_base=0.5, backoff_s_max=2.0))),
+        "retry_on": rng.choice((None, None, ValueError)),
+    }
+    if rng.random() < 0.5:
+        limits = {
+            "concurrency": rng.choice((None, None, 1, 2)),
+            "rate": rng.choice((None, None, "1/s", "4/s", "30/m")),
+            "group_concurrency": rng.choice((None, 1, 1, 2)),
+            "group_rate": rng.choice((None, None, "1/s", "3/s")),
+        }
+        options |= limits
+    good = tuple(rng.choice(GOOD_ACTS) for _ in range(4))
+    return TypePlan(name=name, options=options, acts=OFFLOADED_ACTS if run_in != "loop" else good + bad)
+
+
+def draw_weather(rng: Random) -> Weather:
+    return Weather(
+        shuffled=rng.random() < 0.7,
+        late_s=rng.choice((0.0, 0.0, 0.002, 0.1)),
+        stall_s=rng.choice((0.0, 0.0, 3.0)),
+        callback_s=rng.choice((0.0, 0.0, 0.0002)),
+    )
+
+
+def draw_stop(rng: Random) -> Stop:
+    kind = rng.choice(("drain", "drain", "drain", "stop", "cancelled drain"))
+    at_s = rng.choice((None, None, 1.0, 4.0, 10.0))
+    return Stop(kind=kind, at_s=at_s, drain_s=rng.choice((0.0, 0.5, 5.0, 60.0)) if at_s is not None else 100_000.0)

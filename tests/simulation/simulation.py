@@ -1,0 +1,261 @@
+"""One run: a seed's scenario on a seeded loop, from the start of its queue until nothing of it is left.
+
+    run(1234).violation   # None, or the first rule that was broken
+
+The end of each run is a check by itself: faults cease, the queue works off what it took, or is drained or
+stopped in mid-flight, and then every accepted job is over, every waiter answered, every record evicted in its time,
+every task gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.app import JobQueue
+from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.errors import JobGone
+from tests.simulation.auditor import Auditor, Violation
+from tests.simulation.chaos import Chaos
+from tests.simulation.fleet import Fleet
+from tests.simulation.inspector import Inspector
+from tests.simulation.scenario import Scenario, draw
+from tests.simulation.seeded import Deadlock, Livelock, SeededLoop
+from tests.simulation.stage import SeededSpool, Stage
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+INSPECT_EVERY = 16
+"""After so many turns the engine's inside is looked at; the books are checked after each one."""
+
+FORGOTTEN_S = 40_000.0
+"""Virtual seconds after which a job that is still live has been forgotten: no rate, delay or timeout takes that long."""
+
+SHELVED_S = 400.0
+"""Virtual seconds after which every TTL is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run."""
+
+    seed: int
+    violation: str | None
+    trace: list[tuple[float, str, str]]
+    turns: int
+    counts: Counter[str] = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """Tell two runs apart, or that they are the same."""
+        text = "\n".join(f"{at!r} {who} {what}" for at, who, what in self.trace)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def told(self, last: int = 60) -> str:
+        """Return the story of a run that failed: the rule, the end of the trace, and how to see it again."""
+        lines = [f"{at:12.4f}  {who:<12} {what}" for at, who, what in self.trace[-last:]]
+        return "\n".join(
+            [
+                f"seed {self.seed}: {self.violation}",
+                f"  after {self.turns} turns; the last {len(lines)} of {len(self.trace)} events:",
+                *(f"  {line}" for line in lines),
+                f"  the same again: make sim SEED={self.seed}",
+            ]
+        )
+
+
+def run(seed: int) -> Outcome:
+    """Run a seed to its end, or to the first broken rule."""
+    scenario = draw(seed)
+    loop = SeededLoop(f"{seed}/loop", scenario.weather)
+    asyncio.set_event_loop(loop)
+    logging.disable(logging.CRITICAL)
+    simulation = Simulation(scenario, loop)
+    try:
+        return simulation.run()
+    finally:
+        logging.disable(logging.NOTSET)
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class Simulation:
+    def __init__(self, scenario: Scenario, loop: SeededLoop) -> None:
+        self._scenario = scenario
+        self._loop = loop
+        runtime = scenario.settings.runtime
+        self._auditor = Auditor(
+            loop.time,
+            lanes={"thread": runtime.threads, "process": runtime.process_count},
+            choosy={plan.name for plan in scenario.types if plan.options["retry_on"] is not None},
+        )
+        self._queue = JobQueue(scenario.settings)
+        self._stage = Stage(scenario, self._auditor, self._queue)
+        self._fleet = Fleet(scenario, self._queue, self._auditor)
+        self._chaos = Chaos(scenario, self._queue, self._auditor)
+        self._stage.submit_child = self._fleet.submit_child
+        loop.set_exception_handler(self._on_exception)
+
+    def run(self) -> Outcome:
+        auditor, loop = self._auditor, self._loop
+        with self._stage.set_up():
+            try:
+                loop.run_until_complete(self._main())
+            except Violation:
+                pass
+            except (Deadlock, Livelock) as stuck:
+                auditor.check(False, f"{type(stuck).__name__}: {stuck}")
+            except Exception as error:
+                auditor.check(False, f"the run ended with {error!r}")
+            self._clean_up()
+        return Outcome(self._scenario.seed, auditor.violation, auditor.trace, loop.turns, auditor.counts)
+
+    async def _main(self) -> None:
+        await self._play()
+        if self._scenario.restart:
+            await self._play_again()
+        self._stage.release_stubborn()
+        await asyncio.sleep(10.0)
+        left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        self._auditor.check(not left, f"tasks are left: {sorted(left)}")
+
+    async def _play(self) -> None:
+        await self._start()
+        chaos = asyncio.create_task(self._chaos.run(), name="chaos")
+        fleet = asyncio.create_task(self._fleet.run(), name="fleet")
+        try:
+            await self._stop(fleet)
+        finally:
+            chaos.cancel()
+            fleet.cancel()
+        with suppress(asyncio.CancelledError):
+            await fleet
+        with suppress(asyncio.CancelledError):
+            await chaos
+        if self._queue.running:
+            await self._chaos.calm()
+            await self._settle()
+            await self._queue.stop()
+
+    async def _start(self) -> None:
+        await self._queue.start()
+        assert self._queue._parts is not None
+        self._backend = self._queue._parts.backend
+        self._auditor.attach(self._backend)
+        self._inspector = Inspector(self._queue, self._auditor, self._scenario.portion)
+        self._loop.after_turn = self._after_turn
+        self._loop.when_quiet = self._when_quiet
+
+    async def _stop(self, fleet: asyncio.Task[None]) -> None:
+        """End the run in the way that its scenario says."""
+        stop, queue = self._scenario.stop, self._queue
+        if stop.at_s is None:
+            await fleet
+            await self._chaos.calm()
+        else:
+            await asyncio.wait([fleet], timeout=stop.at_s)
+        self._auditor.note("operator", f"{stop.kind}, {stop.drain_s} s")
+        match stop.kind:
+            case "drain":
+                await self._drain(stop.drain_s)
+            case "stop":
+                if stop.at_s is not None:
+                    await queue.stop()
+            case _:
+                draining = asyncio.create_task(queue.drain(stop.drain_s), name="drain")
+                await asyncio.sleep(0.5)
+                draining.cancel()
+                await asyncio.wait([draining])
+        if not queue.running or queue.draining:
+            # Who waits for a job of its own is answered, whatever became of the job.
+            async with asyncio.timeout(FORGOTTEN_S):
+                await fleet
+        else:
+            await fleet
+
+    async def _drain(self, drain_s: float) -> None:
+        """Drain, and check that all is over, and that what was lost was counted."""
+        before = self._auditor.counts["Ended"]
+        lost = await self._queue.drain(drain_s)
+        self._auditor.note("operator", f"drained; lost {lost}")
+        self._auditor.check(self._auditor.live == 0, f"{self._auditor.live} jobs live on after the drain")
+        shut_down = sum(
+            known.job.state is JobState.CANCELLED
+            and known.job.error is not None
+            and known.job.error.code is ErrorCode.SHUTDOWN
+            for known in self._auditor.known.values()
+        )
+        ended = self._auditor.counts["Ended"] - before
+        self._auditor.check(shut_down <= sum(lost.values()) <= ended, f"{shut_down} jobs were shut down, {lost} lost")
+
+    async def _settle(self) -> None:
+        """Let the queue come to its end by itself: no job is forgotten, no record outlives its time."""
+        try:
+            async with asyncio.timeout(FORGOTTEN_S):
+                assert self._queue._parts is not None
+                await self._queue._parts.idle()
+        except TimeoutError:
+            live = [f"{known} ({known.job.state})" for known in self._auditor.known.values() if known.live]
+            self._auditor.check(False, f"forgotten: {', '.join(live)}")
+            return
+        self._inspector.check()
+        self._inspector.check_over()
+        await asyncio.sleep(SHELVED_S)
+        self._inspector.check_evicted()
+        assert isinstance(self._queue.spool, SeededSpool)
+        self._auditor.check(not (untidy := self._queue.spool.untidy()), f"the spool holds {untidy}")
+
+    async def _play_again(self) -> None:
+        """Start the same queue once more: it knows nothing of the run before, and works."""
+        old_ids = self._fleet.ids[-3:]
+        await self._start()
+        for job_id in old_ids:
+            try:
+                await self._backend.get(job_id)
+            except JobGone as gone:
+                self._auditor.check(gone.reason == "earlier-run", f"an old id is gone for {gone.reason}")
+            else:
+                self._auditor.check(False, "a job of an earlier run is still there")
+        child = await self._fleet.submit_child()
+        self._auditor.check(child is not None, "a queue that was started again takes no job")
+        await self._settle()
+        await self._queue.stop()
+
+    # -- watching
+
+    def _after_turn(self) -> None:
+        auditor = self._auditor
+        if auditor.violation is None:
+            auditor.check_counts()
+            if self._queue.running and self._loop.turns % INSPECT_EVERY == 0:
+                auditor.check_records()
+                self._inspector.check()
+        if auditor.violation is not None:
+            raise Violation(auditor.violation)
+
+    def _when_quiet(self) -> None:
+        if self._queue.running:
+            self._inspector.check_quiet()
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Whatever asyncio would only log is a fault here."""
+        self._auditor.check(False, f"asyncio says: {context['message']}: {context.get('exception')!r}")
+
+    def _clean_up(self) -> None:
+        """After a broken rule: end all tasks, so that they don't outlive the run."""
+        loop = self._loop
+        loop.after_turn = loop.when_quiet = lambda: None
+        self._stage.release_stubborn()
+        for _ in range(20):
+            tasks = asyncio.all_tasks(loop)
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            with suppress(Exception):
+                loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))

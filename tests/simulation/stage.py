@@ -1,0 +1,290 @@
+"""The stage: the handlers of a run and what they are told to do, and stand-ins for what would leave the process.
+
+Threads, processes and the disk are played on the loop: they take time, fail and are ended like the real
+ones, but at instants that the seed draws. Everything else that runs is jobqueue's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import jobqueue.parts
+import jobqueue.verdicts
+from jobqueue.backend import memory
+from jobqueue.context import JobContext
+from jobqueue.core import engine
+from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.errors import JobQueueError, Reject, Retry
+from jobqueue.runtime import spool, worker
+from jobqueue.verdicts import encode_result, failure_of
+from tests.simulation.kept import KeptSet
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from jobqueue.app import JobQueue
+    from jobqueue.config import SpoolSettings
+    from jobqueue.runtime.call import Call
+    from tests.simulation.auditor import Auditor
+    from tests.simulation.scenario import Scenario
+
+WALL_OFFSET_S = 1_700_000_000.0
+
+
+class Stage:
+    """Where handlers run.
+
+    Attributes:
+        submit_child: Submits a job that does `ok`, and returns its id; the fleet knows how.
+    """
+
+    def __init__(self, scenario: Scenario, auditor: Auditor, queue: JobQueue) -> None:
+        self._scenario = scenario
+        self.auditor = auditor
+        self._queue = queue
+        self._released = asyncio.Event()
+        self.disk: dict[str, dict[str, int]] = {}
+        self.submit_child: Callable[[], Awaitable[str | None]] = _no_child
+        for plan in scenario.types:
+            offloaded = plan.options["run_in"] != "loop"
+            handler = self._offloaded_handler() if offloaded else self._handler()
+            queue.handler(name=plan.name, **plan.options)(handler)
+
+    def release_stubborn(self) -> None:
+        """Let those go who neither end by themselves nor by being cancelled."""
+        self._released.set()
+
+    @contextmanager
+    def set_up(self) -> Iterator[None]:
+        """Put the stand-ins, and the seed's chance, into the places of what they stand for."""
+        rng = self._scenario.rng("parts")
+        portion = self._scenario.portion
+        with ExitStack() as stack:
+
+            def replace(home: Any, name: str, stand_in: Any) -> None:
+                stack.enter_context(patch.object(home, name, stand_in, create=name == "set"))
+
+            parts = jobqueue.parts
+            replace(parts, "os", SimpleNamespace(urandom=rng.randbytes))
+            replace(parts, "time", SimpleNamespace(time=lambda: WALL_OFFSET_S + asyncio.get_running_loop().time()))
+            seeded_random = SimpleNamespace(
+                Random=lambda: random.Random(rng.random()), SystemRandom=lambda: random.Random(rng.random())
+            )
+            replace(parts, "random", seeded_random)
+            replace(parts, "Spool", partial(SeededSpool, self.disk, self._scenario.rng("disk")))
+            replace(parts, "ThreadPool", partial(SeededPool, self, "thread"))
+            replace(parts, "ProcessPool", partial(SeededPool, self, "process"))
+            # How long a traceback is depends on where this checkout lies.
+            replace(jobqueue.verdicts, "_trace", lambda error: f"Traceback of {type(error).__name__}")
+            replace(engine, "TICK_WORK_MAX", portion)
+            replace(memory, "BULK_PORTION", portion)
+            replace(memory, "PAGE_SCAN_MAX", 4 * portion)
+            for module in (parts, memory, worker):
+                replace(module, "set", KeptSet)
+            yield
+
+    # -- handlers on the loop
+
+    def _handler(self) -> Callable[..., Any]:
+        async def act(ctx: JobContext, n: int, acts: list[str]) -> Any:
+            self.auditor.began(ctx.job_id, ctx.attempt, n)
+            try:
+                return await self._play(ctx, n, _act_of(acts, ctx.attempt))
+            finally:
+                self.auditor.left(ctx.job_id, ctx.attempt)
+
+        return act
+
+    async def _play(self, ctx: JobContext, n: int, act: str) -> Any:
+        verb, _, number = act.partition(":")
+        amount = float(number or 0)
+        match verb:
+            case "ok":
+                pass
+            case "work":
+                await asyncio.sleep(amount)
+            case "report":
+                for step in range(3):
+                    ctx.progress(step / 3, f"step {step}")
+                    await asyncio.sleep(amount / 3)
+            case "hang":
+                await asyncio.get_running_loop().create_future()
+            case "swallow" | "swallow_raise" | "stubborn":
+                await self._resist(verb, amount)
+            case "nan" | "object" | "large":
+                return {"nan": float("nan"), "object": object(), "large": "x" * 500}[verb]
+            case "inner_cancel":
+                future = asyncio.get_running_loop().create_future()
+                asyncio.get_running_loop().call_later(0.25, future.cancel)
+                await future
+            case "suicide":
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(0.25)
+            case "cancel_me":
+                await self._queue.backend.cancel(ctx.job_id)
+                await asyncio.sleep(0.5)
+            case "delete_me":
+                await self._queue.backend.delete(ctx.job_id)
+            case "child":
+                child = await self.submit_child()
+                if child is not None:
+                    async with asyncio.timeout(0.5):
+                        await self._queue.backend.wait(child)
+            case _:
+                await asyncio.sleep(amount)
+                raise _error(verb, amount)
+        return n
+
+    async def _resist(self, verb: str, amount: float) -> None:
+        """Wait until cancelled; then go on all the same."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            if verb == "swallow_raise":
+                raise ValueError("in spite") from None
+            if verb == "swallow":
+                await asyncio.sleep(amount)
+        while verb == "stubborn" and not self._released.is_set():
+            try:
+                await self._released.wait()
+            except asyncio.CancelledError:
+                continue
+
+    # -- handlers in threads and processes
+
+    def _offloaded_handler(self) -> Callable[..., Any]:
+        def act(n: int, acts: list[str]) -> Any:
+            raise AssertionError("a thread or process was to run it")
+
+        return act
+
+    async def play_offloaded(self, lane: str, call: Call, on_progress: Callable[..., None]) -> Success | Failure:
+        """Do what a thread or a process does with a call: its verdict comes back, whatever the handler does."""
+        n, acts = call.kwargs["n"], call.kwargs["acts"]
+        self.auditor.began(call.job_id, call.attempt, n)
+        try:
+            for path in call.files.values():
+                self.auditor.check(path in self.disk.get(os.path.dirname(path), {}), f"the input {path} is gone")
+            verb, _, number = _act_of(acts, call.attempt).partition(":")
+            await asyncio.sleep(float(number or 0))
+            match verb:
+                case "ok" | "work":
+                    return Success(encode_result(n, bytes_max=call.result_bytes_max))
+                case "report":
+                    on_progress(0.5, "half of it")
+                    return Success(b"1")
+                case "file":
+                    path = f"{call.folder}/result-{call.attempt}"
+                    self.disk.setdefault(call.folder, {})[path] = 10
+                    return Success(b"1", StoredFile(path, "text/plain", 10))
+                case "hang":
+                    await asyncio.get_running_loop().create_future()
+                case "crash":
+                    code = ErrorCode.WORKER_CRASHED if lane == "process" else ErrorCode.HANDLER_ERROR
+                    return Failure(code, "ended by signal 9")
+                case "large":
+                    encode_result("x" * 500, bytes_max=call.result_bytes_max)
+            raise _error(verb, float(number or 0))
+        except Exception as error:
+            return failure_of(error, call.retry_on)
+        finally:
+            self.auditor.left(call.job_id, call.attempt)
+
+
+def _act_of(acts: list[str], attempt: int) -> str:
+    return acts[min(attempt, len(acts)) - 1]
+
+
+def _error(verb: str, amount: float) -> BaseException:
+    match verb:
+        case "raise":
+            return RuntimeError("boom")
+        case "value_error":
+            return ValueError("boom")
+        case "group_error":
+            return BaseExceptionGroup("booms", [ValueError("boom"), KeyError("boom")])
+        case "cancelled_error":
+            return asyncio.CancelledError()
+        case "exit":
+            return SystemExit(3)
+        case "retry":
+            return Retry(amount or None)
+        case "reject":
+            return Reject("not this one")
+    raise AssertionError(f"no such act: {verb}")
+
+
+async def _no_child() -> str | None:
+    raise JobQueueError("nobody to submit it")
+
+
+class SeededPool:
+    """Stands for the pool of threads or of processes. It has so many seats, and the gates must keep to them."""
+
+    def __init__(self, stage: Stage, lane: str, *, size: int) -> None:
+        self._stage = stage
+        self._lane = lane
+        self._size = size
+        self._taken = 0
+
+    def start(self, handlers: object) -> None:
+        pass
+
+    async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure:
+        self._taken += 1
+        self._stage.auditor.check(self._taken <= self._size, f"{self._taken} calls at once in {self._size} {self._lane}s")
+        try:
+            return await self._stage.play_offloaded(self._lane, call, on_progress)
+        finally:
+            self._taken -= 1
+
+    async def close(self) -> None:
+        self._stage.auditor.check(not self._taken, f"{self._taken} calls run on when the {self._lane} pool is closed")
+
+
+class SeededSpool(spool.Spool):
+    """The spool, with a disk that is a dict, and slow."""
+
+    def __init__(self, disk: dict[str, dict[str, int]], rng: random.Random, settings: SpoolSettings) -> None:
+        super().__init__(settings)
+        self._disk = disk
+        self._rng = rng
+
+    async def open(self) -> None:
+        self._run = Path("/seeded")
+
+    async def close(self) -> None:
+        if self._removing is not None:
+            await self._removing
+        self._run = None
+        self._disk.clear()
+
+    async def in_thread(self, call: Any) -> Any:
+        await asyncio.sleep(self._rng.choice((0.0, 0.0, 0.01, 0.5)))
+        if call.func is spool._append:
+            folder, path, data = call.args
+            files = self._disk.setdefault(folder, {})
+            files[path] = files.get(path, 0) + len(data)
+            return None
+        assert call.func is spool._clear_all, call
+        for folder, keep in call.args[0]:
+            left = {path: size for path, size in self._disk.pop(folder, {}).items() if os.path.basename(path) in keep}
+            if left:
+                self._disk[folder] = left
+        return []
+
+    def untidy(self) -> str:
+        """Return what is left of jobs' files; once no record is held, that is nothing."""
+        left = {"counted": self._held, "handed out": self._handed, "on disk": self._disk}
+        told = [f"{what}: {list(folders)}" for what, folders in left.items() if folders]
+        return "; ".join([*told, f"{self._bytes_used} bytes"] if self._bytes_used else told)
