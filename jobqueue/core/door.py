@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobqueue.core.ledger import RETRY_AFTER_S_MIN
+from jobqueue.core.returns import RETRY_AFTER_S_MAX
 from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, StatusesFull
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jobqueue.core.claims import Claimed, Claims
+    from jobqueue.core.job import Job
     from jobqueue.core.ledger import QueueLedger
     from jobqueue.core.statuses import StatusMap
 
@@ -32,67 +35,83 @@ class Door:
         self.open = True
 
     def admit(
-        self, ledger: QueueLedger, size_bytes: int, claims: Claims | None, *, now: float, seats_freed: int = 0
+        self,
+        ledger: QueueLedger,
+        size_bytes: int,
+        claims: Claims | None,
+        *,
+        now: float,
+        replaced: Job | None = None,
+        crowd: bool = True,
     ) -> None:
-        """Let a submission pass, or count it and refuse.
+        """Let a job in, or count it and refuse.
 
         Args:
-            seats_freed: How many seats of the queue will be free by the time it takes its own.
+            replaced: A job that ends when this one gets in: its seat, its record and its caller's place come free.
+            crowd: Whether a refused one takes a place among those who come back; what an operator sends doesn't.
 
         Raises:
             Draining: No more jobs are admitted.
-            RateLimited: The caller has as many live jobs as one may have.
             QueueFull: The queue's seats are taken.
             StatusesFull: The status map is full of live jobs.
+            RateLimited: The caller has as many live jobs as one may have.
         """
-        if self.open and ledger.live - seats_freed < ledger.policy.capacity and self._fits(size_bytes):
-            caller = claims.caller if claims is not None else None
-            if caller is None or self.caller_queued is None or self._claimed.live_of(caller) < self.caller_queued:
-                return
-        ledger.refused_total += 1
-        raise self._reason(ledger, size_bytes, claims, now=now, seats_freed=seats_freed)
+        refusal = self._refusal(ledger, size_bytes, claims, now=now, replaced=replaced, crowd=crowd)
+        if refusal is not None:
+            ledger.refused_total += 1
+            raise refusal
 
-    def closed_to_all(self) -> QueueLedger | Draining | None:
-        """Tell whether every submission would be refused now, before anything of it is known: why, or by which queue.
+    def closed_to_all(self) -> QueueLedger | None:
+        """Return a queue that refuses every submission now, whatever it may be; None if one may be welcome.
 
         A live unique value makes that unknowable: the submission may be the same job.
         """
-        if not self.open:
-            return Draining()
         if self._claimed.any_unique:
             return None
-        full = None
-        for ledger in self._ledgers.values():
-            if ledger.live < ledger.policy.capacity:
+        queue = None
+        for queue in self._ledgers.values():
+            if self.open and queue.live < queue.policy.capacity:
                 return None
-            full = ledger
-        return full
+        return queue
 
-    def full(self, ledger: QueueLedger, *, now: float) -> QueueFull:
+    def full(self, ledger: QueueLedger, *, now: float, crowd: bool = True) -> QueueFull:
         """Make the refusal of a full queue: it holds a place in the crowd of those who were refused."""
         detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"
-        return QueueFull(detail, retry_after_s=ledger.place_s(now))
+        return QueueFull(detail, retry_after_s=ledger.place_s(now) if crowd else ledger.seat_s(now))
 
-    def statuses_full(self, ledger: QueueLedger, *, now: float) -> StatusesFull:
+    def statuses_full(self, ledger: QueueLedger, *, now: float, crowd: bool = True) -> StatusesFull:
         """Make the refusal of a status map without room."""
         detail = "the status map is full of live jobs, and their records can't be evicted"
-        return StatusesFull(detail, retry_after_s=ledger.place_s(now))
+        return StatusesFull(detail, retry_after_s=ledger.place_s(now) if crowd else ledger.seat_s(now))
 
-    def _fits(self, size_bytes: int) -> bool:
-        return self._statuses.has_room_for(size_bytes)
-
-    def _reason(
-        self, ledger: QueueLedger, size_bytes: int, claims: Claims | None, *, now: float, seats_freed: int
-    ) -> Refused:
+    def _refusal(
+        self,
+        ledger: QueueLedger,
+        size_bytes: int,
+        claims: Claims | None,
+        *,
+        now: float,
+        replaced: Job | None,
+        crowd: bool,
+    ) -> Refused | None:
         if not self.open:
             return Draining()
+        seats_freed = 1 if replaced is not None and replaced.spec.queue == ledger.name else 0
         if ledger.live - seats_freed >= ledger.policy.capacity:
-            return self.full(ledger, now=now)
-        if not self._fits(size_bytes):
-            return self.statuses_full(ledger, now=now)
-        assert claims is not None
-        assert claims.caller is not None
+            return self.full(ledger, now=now, crowd=crowd)
+        if not self._statuses.has_room_for(size_bytes, replaced=replaced):
+            return self.statuses_full(ledger, now=now, crowd=crowd)
+        if self.caller_queued is None or claims is None or claims.caller is None:
+            return None
         held = self._claimed.live_of(claims.caller)
+        own_freed = 1 if replaced is not None and claims.caller == _caller_of(replaced) else 0
+        if held - own_freed < self.caller_queued:
+            return None
         detail = f"this caller has {held} live jobs, and may have {self.caller_queued}"
         # No crowd to be spread: it is told when one of its own jobs may be over.
-        return RateLimited(detail, retry_after_s=max(1.0, ledger.live / held / ledger.drain_per_s(now)))
+        wait_s = ledger.live / held / ledger.drain_per_s(now)
+        return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
+
+
+def _caller_of(job: Job) -> str | None:
+    return None if job.claims is None else job.claims.caller

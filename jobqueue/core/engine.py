@@ -217,6 +217,7 @@ class Engine:
         job.progress = None
         job.stopping = None
         self.ledgers[job.spec.queue].note_start(now)
+        self.ready.note_start(job)
         self._life.facts.append(Started(job))
         return Lease(job, job.attempt)
 

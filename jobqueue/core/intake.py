@@ -13,7 +13,7 @@ import msgspec
 from jobqueue.core.events import Progressed, Submitted
 from jobqueue.core.job import Job, JobState
 from jobqueue.core.policy import Discipline
-from jobqueue.errors import Duplicate, KeyReused, Refused, WrongState
+from jobqueue.errors import Draining, Duplicate, KeyReused, WrongState
 
 if TYPE_CHECKING:
     from jobqueue.core.claims import Claims
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import JobSpec, Upload
     from jobqueue.core.lifecycle import Lifecycle
+    from jobqueue.errors import Refused
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
@@ -64,12 +65,12 @@ class Intake:
 
     def refuse_unseen(self, *, now: float) -> Refused | None:
         """Refuse a submission of which nothing is known yet, if every one would be refused now; count it if so."""
-        closed = self._door.closed_to_all()
-        if closed is None or isinstance(closed, Refused):
-            return closed
-        closed.note_arrival(now)
-        closed.refused_total += 1
-        return self._door.full(closed, now=now)
+        ledger = self._door.closed_to_all()
+        if ledger is None:
+            return None
+        ledger.note_arrival(now)
+        ledger.refused_total += 1
+        return self._door.full(ledger, now=now) if self._door.open else Draining()
 
     def redrive(self, job: Job, *, now: float) -> None:
         """Send a dead letter round again: a new series of attempts, under the same id.
@@ -86,8 +87,7 @@ class Intake:
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
         ledger = self._life.ledgers[job.spec.queue]
-        ledger.note_arrival(now)
-        self._door.admit(ledger, job.size_bytes, claims, now=now)
+        self._door.admit(ledger, job.size_bytes, claims, now=now, crowd=False)
         self._life.statuses.revive(job)
         self._life.claimed.stake(job)
         ledger.redriven_total += 1
@@ -125,8 +125,8 @@ class Intake:
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
             self._put_off(holder, spec, args, now)
             return Admission(holder, duplicate=True)
-        frees_seat = waits and holder.spec.queue == spec.queue
-        self._door.admit(self._life.ledgers[spec.queue], len(args), claims, now=now, seats_freed=int(frees_seat))
+        ledger = self._life.ledgers[spec.queue]
+        self._door.admit(ledger, len(args), claims, now=now, replaced=holder if waits else None)
         if mode == "replace" or waits:
             self._life.cancel(holder, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
@@ -134,7 +134,9 @@ class Intake:
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, now: float) -> None:
         """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
         if not self._life.statuses.has_room_to_grow(len(args) - len(job.args)):
-            raise self._door.statuses_full(self._life.ledgers[job.spec.queue], now=now)
+            ledger = self._life.ledgers[job.spec.queue]
+            ledger.refused_total += 1
+            raise self._door.statuses_full(ledger, now=now)
         self._life.make_room(more_jobs=0, more_bytes=len(args) - len(job.args))
         self._life.statuses.grow(job, len(args) - len(job.args))
         job.args = args

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from jobqueue.core.job import TERMINAL, JobState
-from jobqueue.core.returns import Returns
+from jobqueue.core.returns import RETRY_AFTER_S_MAX, Returns
 from jobqueue.core.sojourn import DrainRate
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ RUN_WEIGHT = 0.1
 
 COST_MIN, COST_MAX = 0.25, 4.0
 RETRY_AFTER_S_MIN = 1.0
+
+DRAIN_PER_S_MIN = 1.0 / RETRY_AFTER_S_MAX
+"""Slower than that is as good as standing still: nobody is told to come back later than after one seat's time."""
 
 
 class QueueLedger:
@@ -101,16 +104,21 @@ class QueueLedger:
 
         The measured rate of ends; or, where little has come in so far, what the workers that run now
         will manage at the typical length of a run. Before the first end: one run each in the time that passed.
+        Never less than `DRAIN_PER_S_MIN`.
         """
         running = self.counts[JobState.RUNNING]
         if self.run_s is None:
             waited_s = 0.0 if self._started_at is None else now - self._started_at
-            return max(1, running) / max(1.0, waited_s)
-        return max(self._drain.per_s(now), running / max(self.run_s, 1e-6))
+            return max(DRAIN_PER_S_MIN, max(1, running) / max(1.0, waited_s))
+        return max(DRAIN_PER_S_MIN, self._drain.per_s(now), running / max(self.run_s, 1e-6))
 
     def measured_drain_per_s(self, now: float) -> float:
         """Return how many jobs ended per second, of late."""
         return self._drain.per_s(now)
+
+    def seat_s(self, now: float) -> float:
+        """Return in how many seconds the next seat may come free."""
+        return max(RETRY_AFTER_S_MIN, 1.0 / self.drain_per_s(now))
 
     def place_s(self, now: float) -> float:
         """Return in how many seconds one that is refused now should come back."""

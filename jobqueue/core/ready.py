@@ -5,7 +5,9 @@ Rules:
 1. A job comes out only while its queue isn't paused and runs fewer jobs than its `workers`.
 2. Weighted: queues that have jobs share the workers' time by their weights. Strict: a queue of a higher weight
    goes first, always.
-3. A queue that was idle has saved nothing up: it joins at the level of those that are served.
+3. A queue that had nothing to start, or might not (idle, paused, at its cap), has saved nothing up: it joins at the
+   level of those that are served.
+4. Only a start costs its queue something: a job that came out and had to wait at a gate took nobody's time.
 
 Weighted shares are stride scheduling (Waldspurger & Weihl, 1995) with a job's typical run as its stride, so
 that it is time, not the number of jobs, that is shared.
@@ -38,7 +40,6 @@ class ReadyJobs:
         self._strict = shares == "strict"
         self._orders = {name: self.order_of(name) for name in ledgers}
         self._passes = dict.fromkeys(ledgers, 0.0)
-        self._pass_now = 0.0
 
     def __len__(self) -> int:
         """Count the jobs that may be taken now."""
@@ -54,19 +55,20 @@ class ReadyJobs:
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
         """Add a ready job; `front` gives back one that was taken before and keeps its turn."""
-        queue = job.spec.queue
-        order = self._orders[queue]
-        if not order and self._ledgers[queue].counts[JobState.RUNNING] == 0:
-            self._passes[queue] = max(self._passes[queue], self._pass_now)
-        order.push(job, now=now, front=front)
+        self._orders[job.spec.queue].push(job, now=now, front=front)
 
     def pop(self, now: float) -> Job:
         """Take the job whose turn it is. Raises IndexError if none may be taken."""
-        name = self._next_queue()
-        ledger = self._ledgers[name]
-        self._pass_now = self._passes[name]
-        self._passes[name] += (ledger.run_s or 1.0) / ledger.policy.weight
-        return self._orders[name].pop(now)
+        return self._orders[self._next_queue()].pop(now)
+
+    def note_start(self, job: Job) -> None:
+        """Charge a queue for one of its jobs, which came out and starts now."""
+        queue = job.spec.queue
+        ledger, level = self._ledgers[queue], self._passes[queue]
+        self._passes[queue] += (ledger.run_s or 1.0) / ledger.policy.weight
+        for name, other in self._ledgers.items():
+            if self._passes[name] < level and not (self._orders[name] and other.has_worker):
+                self._passes[name] = level
 
     def remove(self, job: Job) -> None:
         """Take out a job that is ready no longer, if it is here."""

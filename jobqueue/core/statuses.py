@@ -56,7 +56,9 @@ class StatusMap:
         self._shelves: dict[str, dict[JobId, Job]] = {}
         self._drawers: OrderedDict[Drawer, dict[JobId, Job]] = OrderedDict()
         self._due: Deadlines[Drawer] = Deadlines()
+        # Those of one drawer that may have to go early, the first one last.
         self._leaving: list[Job] = []
+        self._leaving_from: Drawer | None = None
         self._failed: OrderedDict[JobId, Job] = OrderedDict()
         self.live = 0
         self.terminal = 0
@@ -81,9 +83,17 @@ class StatusMap:
         self.live_bytes += job.size_bytes
         self.bytes_used += job.size_bytes
 
-    def has_room_for(self, size_bytes: int) -> bool:
-        """Tell whether a new record of that size fits, if need be once terminal ones have gone."""
-        return self.live < self._bounds.jobs_max and self.live_bytes + size_bytes <= self._bounds.bytes_max
+    def has_room_for(self, size_bytes: int, *, replaced: Job | None = None) -> bool:
+        """Tell whether a live record of that size fits, if need be once terminal ones have gone.
+
+        Args:
+            replaced: A live one that would be terminal by then.
+        """
+        live, live_bytes = self.live, self.live_bytes + size_bytes
+        if replaced is not None:
+            live -= 1
+            live_bytes -= replaced.size_bytes
+        return live < self._bounds.jobs_max and live_bytes <= self._bounds.bytes_max
 
     def has_room_to_grow(self, more_bytes: int) -> bool:
         """Tell whether a live record may become larger by so much, if need be once terminal ones have gone."""
@@ -187,12 +197,13 @@ class StatusMap:
     def _first_ended(self) -> Job | None:
         while self._leaving:
             job = self._leaving[-1]
-            if not job.live and self._drawers.get(self._drawer_of(job), {}).get(job.id) is job:
+            assert self._leaving_from is not None
+            if job.id in self._drawers.get(self._leaving_from, ()):
                 return job
-            self._leaving.pop()  # it has gone since
-        for drawer in self._drawers.values():
+            self._leaving.pop()  # it has gone since, or been redriven
+        for drawer, jobs in self._drawers.items():
             # In one go, because a dict that loses its first entries is searched past all of them each time.
-            self._leaving = list(reversed(drawer.values()))
+            self._leaving, self._leaving_from = list(reversed(jobs.values())), drawer
             return self._leaving[-1]
         return None
 

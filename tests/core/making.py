@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from random import Random
 
+from jobqueue.core.claims import Claims, IdempotencyKey, Unique, UniqueMode
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Event, Evicted, LeaseLost, StopRequested
+from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, Success
+from jobqueue.core.intake import Admission
+from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, Success, Upload
+from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.ready import Shares
 from jobqueue.core.statuses import StatusBounds
 
 OK = Success(b"1")
 FAILED = Failure(ErrorCode.HANDLER_ERROR, "boom")
+FINAL = Failure(ErrorCode.HANDLER_ERROR, "boom", final=True)
 CRASHED = Failure(ErrorCode.WORKER_CRASHED, "killed")
 
 
 def make_engine(
     *,
     capacity: int = 10,
+    queues: dict[str, QueuePolicy] | None = None,
     bounds: StatusBounds | None = None,
     lanes: dict[str, int] | None = None,
+    shares: Shares = "weighted",
+    caller_queued: int | None = None,
     run: int = 1,
 ) -> Engine:
+    policy = QueuePolicy(capacity=capacity)
     return Engine(
-        queues={"default": capacity, "other": capacity},
+        queues=queues if queues is not None else {"default": policy, "other": policy},
         ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[run]),
         rng=Random(1),
         bounds=bounds,
         lanes=lanes,
+        shares=shares,
+        caller_queued=caller_queued,
     )
 
 
@@ -39,39 +50,104 @@ class Driver:
         self.now = 1000.0
         self.facts: list[Event] = []
 
-    def submit(self, args: bytes = b"{}", **spec: object) -> Job:
-        job = self.engine.submit(JobSpec(type="t", **spec), args, None, now=self.now)  # type: ignore[arg-type]
-        self.note_facts()
-        return job
+    # -- clients
 
-    def lease(self, job: Job) -> int:
-        lease = self.engine.lease(job.id, now=self.now)
-        self.note_facts()
-        assert lease is not None
-        return lease.attempt
+    def admit(
+        self,
+        args: bytes = b"{}",
+        *,
+        caller: str | None = None,
+        key: str | None = None,
+        unique: str | None = None,
+        mode: UniqueMode = "return",
+        upload: Upload | None = None,
+        **spec: object,
+    ) -> Admission:
+        """Submit a job of type "t", if nothing else is said; what a key stands for is the arguments alone."""
+        claims = None
+        if caller is not None or key is not None or unique is not None:
+            claims = Claims(
+                caller=caller,
+                unique=None if unique is None else Unique(unique, mode),
+                key=None if key is None else IdempotencyKey(key, fingerprint=args),
+            )
+        try:
+            return self.engine.submit(JobSpec(**{"type": "t"} | spec), args, upload, claims, now=self.now)  # type: ignore[arg-type]
+        finally:
+            self.note_facts()
 
-    def try_lease(self, job: Job) -> bool:
-        leased = self.engine.lease(job.id, now=self.now) is not None
-        self.note_facts()
-        return leased
-
-    def ack(self, job: Job, attempt: int = 1, success: Success = OK) -> None:
-        self.engine.ack(job.id, attempt=attempt, success=success, now=self.now)
-        self.note_facts()
-
-    def nack(self, job: Job, attempt: int = 1, failure: Failure = FAILED) -> None:
-        self.engine.nack(job.id, attempt=attempt, failure=failure, now=self.now)
-        self.note_facts()
+    def submit(self, args: bytes = b"{}", **options: object) -> Job:
+        return self.admit(args, **options).job  # type: ignore[arg-type]
 
     def cancel(self, job: Job) -> None:
         self.engine.cancel(job.id, now=self.now)
         self.note_facts()
 
-    def done(self, **spec: object) -> Job:
+    def redrive(self, job: Job) -> None:
+        try:
+            self.engine.redrive(job.id, now=self.now)
+        finally:
+            self.note_facts()
+
+    def promote(self, job: Job) -> None:
+        self.engine.promote(job.id, now=self.now)
+        self.note_facts()
+
+    # -- workers
+
+    def start_next(self) -> Job | None:
+        """Start the job whose turn it is, as an idle worker does; None: there is none that may start."""
+        while self.engine.ready:
+            job = self.engine.ready.pop(self.now)
+            leased = self.engine.lease(job, now=self.now)
+            self.note_facts()
+            if leased is not None:
+                assert leased.job is job
+                return job
+        return None
+
+    def try_lease(self, job: Job) -> bool:
+        """Let it be this job's turn; return whether it runs now."""
+        if job.live and not self.is_ready(job):
+            return False
+        self.engine.ready.remove(job)
+        leased = self.engine.lease(job, now=self.now) is not None
+        self.note_facts()
+        return leased
+
+    def lease(self, job: Job) -> int:
+        assert self.try_lease(job)
+        return job.attempt
+
+    def is_ready(self, job: Job) -> bool:
+        return self.engine.ready.position(job) is not None
+
+    def ack(self, job: Job, attempt: int | None = None, success: Success = OK) -> None:
+        attempt = job.attempt if attempt is None else attempt
+        self.engine.ack(job.id, attempt=attempt, success=success, now=self.now)
+        self.note_facts()
+
+    def nack(self, job: Job, attempt: int | None = None, failure: Failure = FAILED) -> None:
+        attempt = job.attempt if attempt is None else attempt
+        self.engine.nack(job.id, attempt=attempt, failure=failure, now=self.now)
+        self.note_facts()
+
+    def done(self, **options: object) -> Job:
         """Submit a job and let it succeed at once."""
-        job = self.submit(**spec)  # type: ignore[arg-type]
-        self.ack(job, self.lease(job))
+        job = self.submit(**options)  # type: ignore[arg-type]
+        self.lease(job)
+        self.ack(job)
         return job
+
+    def failed(self, failure: Failure = FAILED, **options: object) -> Job:
+        """Submit a job and let it fail at once, for good."""
+        job = self.submit(**options)  # type: ignore[arg-type]
+        self.lease(job)
+        self.nack(job, failure=failure)
+        assert not job.live
+        return job
+
+    # -- time
 
     def advance(self, seconds: float) -> None:
         """Let time pass as the timer would: a tick at each deadline on the way."""
@@ -87,13 +163,16 @@ class Driver:
         self.note_facts()
         return next_at
 
+    # -- facts
+
     def note_facts(self) -> None:
         """Keep what the engine reports, each fact whole."""
         for fact in self.engine.take_facts():
-            for job in fact.jobs if isinstance(fact, Evicted) else (fact.job,):
-                assert isinstance(job, Job)
             if isinstance(fact, (StopRequested, LeaseLost)):
                 assert fact.attempt == fact.job.attempt
+            if not isinstance(fact, (Quarantined, Released)):
+                for job in fact.jobs if isinstance(fact, Evicted) else (fact.job,):
+                    assert isinstance(job, Job)
             self.facts.append(fact)
 
     def of(self, kind: type) -> list[Event]:

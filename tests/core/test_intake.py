@@ -1,0 +1,160 @@
+"""What becomes of a submission: its defaults, the refusals in their order, and those of which nothing was read."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueue.core.job import JobState
+from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.statuses import StatusBounds
+from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
+from tests.core.making import Driver
+
+ADAPTIVE = QueuePolicy(capacity=10, discipline=Discipline.ADAPTIVE, patience_s=30.0)
+
+# -- how long an adaptive queue's jobs wait
+
+
+def test_an_adaptive_queues_jobs_wait_as_long_as_its_clients_are_thought_to() -> None:
+    driver = Driver(queues={"default": ADAPTIVE, "other": QueuePolicy()})
+    job, other = driver.submit(), driver.submit(queue="other")
+    assert (job.start_by_at, other.start_by_at) == (1030.0, None)
+    driver.advance(29.9)
+    assert job.state is JobState.QUEUED
+    driver.advance(0.1)
+    assert job.state is JobState.EXPIRED
+    assert other.state is JobState.QUEUED
+
+
+def test_patience_begins_when_a_delay_is_over() -> None:
+    driver = Driver(queues={"default": ADAPTIVE})
+    job = driver.submit(delay_s=100.0)
+    driver.advance(129.9)
+    assert job.state is JobState.QUEUED
+    driver.advance(0.1)
+    assert job.state is JobState.EXPIRED
+
+
+@pytest.mark.parametrize("start_by_s", [5.0, 500.0])
+def test_a_submissions_own_start_by_wins(start_by_s: float) -> None:
+    driver = Driver(queues={"default": ADAPTIVE})
+    job = driver.submit(start_by_s=start_by_s)
+    assert job.start_by_at == 1000.0 + start_by_s
+
+
+def test_no_other_discipline_limits_how_long_a_job_waits() -> None:
+    for discipline in set(Discipline) - {Discipline.ADAPTIVE}:
+        driver = Driver(queues={"default": QueuePolicy(discipline=discipline)})
+        assert driver.submit().start_by_at is None
+
+
+def test_a_job_keeps_the_patience_under_which_it_was_accepted() -> None:
+    driver = Driver(queues={"default": ADAPTIVE})
+    before = driver.submit()
+    driver.engine.set_policy("default", QueuePolicy(), now=driver.now)
+    after = driver.submit()
+    assert (before.start_by_at, after.start_by_at) == (1030.0, None)
+
+
+# -- which refusal
+
+
+def test_of_several_reasons_a_refusal_names_the_widest() -> None:
+    driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=1), caller_queued=1)
+    job = driver.submit(caller="ann")
+    engine = driver.engine
+    engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.submit(caller="ann")
+    engine.door.open = True
+    with pytest.raises(QueueFull):
+        driver.submit(caller="ann")
+    with pytest.raises(StatusesFull):
+        driver.submit(caller="ann", queue="other")
+    driver.cancel(job)
+    driver.submit(caller="ann")
+    roomy = Driver(caller_queued=1)
+    roomy.submit(caller="ann")
+    with pytest.raises(RateLimited):
+        roomy.submit(caller="ann")
+
+
+def test_every_refusal_is_counted_once_at_its_queue() -> None:
+    driver = Driver(capacity=1, caller_queued=1)
+    driver.submit(caller="ann")
+    for refused in (QueueFull, QueueFull):
+        with pytest.raises(refused):
+            driver.submit(caller="bob")
+    with pytest.raises(RateLimited):
+        driver.submit(caller="ann", queue="other")
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.submit(queue="other")
+    totals = {name: ledger.refused_total for name, ledger in driver.engine.ledgers.items()}
+    assert totals == {"default": 2, "other": 2}
+    assert driver.engine.totals().accepted == 1
+
+
+def test_a_caller_over_its_quota_comes_back_when_one_of_its_jobs_may_be_over() -> None:
+    driver = Driver(capacity=100, caller_queued=4)
+    for _ in range(100):
+        job = driver.submit()
+        driver.lease(job)
+        driver.now += 0.5
+        driver.ack(job)
+    for n in range(40):
+        driver.submit(caller=f"caller {n // 4}")
+    driver.start_next()
+    with pytest.raises(RateLimited) as refusal:
+        driver.submit(caller="caller 0")
+    assert refusal.value.retry_after_s == pytest.approx(40 / 4 / 2.0, rel=0.1), "one job in ten is its own"
+
+
+# -- those of which nothing was read
+
+
+def test_a_submission_of_which_nothing_was_read_is_refused_only_if_every_one_would_be() -> None:
+    driver = Driver(capacity=1)
+    engine = driver.engine
+    assert engine.refuse_unseen(now=driver.now) is None
+    driver.submit()
+    assert engine.refuse_unseen(now=driver.now) is None, "it may be for the other queue"
+    job = driver.submit(queue="other")
+    refusal = engine.refuse_unseen(now=driver.now)
+    assert isinstance(refusal, QueueFull)
+    assert refusal.retry_after_s >= 1.0
+    driver.cancel(job)
+    assert engine.refuse_unseen(now=driver.now) is None
+
+
+def test_a_live_unique_value_may_make_any_submission_welcome() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(queue="other")
+    job = driver.submit(unique="u")
+    assert driver.engine.refuse_unseen(now=driver.now) is None
+    assert driver.submit(unique="u") is job
+    driver.cancel(job)
+    driver.submit()
+    assert isinstance(driver.engine.refuse_unseen(now=driver.now), QueueFull)
+
+
+def test_a_drain_refuses_without_looking() -> None:
+    driver = Driver()
+    driver.engine.stop_admitting()
+    assert isinstance(driver.engine.refuse_unseen(now=driver.now), Draining)
+
+
+def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> None:
+    driver = Driver(queues={"default": QueuePolicy(capacity=1)})
+    driver.submit()
+    ledger = driver.engine.ledgers["default"]
+    places = []
+    for n in range(1, 6):
+        refusal = driver.engine.refuse_unseen(now=driver.now)
+        assert refusal is not None
+        places.append(refusal.retry_after_s)
+        assert ledger.refused_total == n
+    assert places[-1] > places[0]
+    driver.engine.stop_admitting()
+    driver.engine.refuse_unseen(now=driver.now)
+    assert sum(ledger.refused_total for ledger in driver.engine.ledgers.values()) == 6, "a drain's refusals count too"
