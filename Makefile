@@ -27,7 +27,7 @@ run-server: $(VENV)/.runtime ## serve on http://127.0.0.1:8080, with config.yaml
 	@exec $(PY) -m jobqueue serve $(ARGS)
 
 .PHONY: run-clients
-run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get URL= REPORT=file.json
+run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json
 	@exec $(PY) -m clients $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(DURATION),--duration-s $(DURATION)) \
 		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     wanted = options.parse(argv)
     try:
         fleet.address_of(wanted)
-        processes.raise_open_files(wanted.clients // wanted.processes + processes.FILES_SPARE)
+        processes.raise_open_files(processes.files_of(wanted))
     except OSError as error:
         print(f"jobqueue-clients: {error}", file=sys.stderr)
         return 2

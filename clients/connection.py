@@ -67,12 +67,13 @@ class Connection:
         self._on_reopened = on_reopened
         self._wire: _Wire | None = None
 
-    async def exchange(self, request: bytes, *, safe: bool, bodiless: bool = False) -> Answer:
+    async def exchange(self, request: bytes, *, safe: bool, bodiless: bool = False, quiet_s: float = 0.0) -> Answer:
         """Send a request and return its answer.
 
         Args:
             safe: It may be sent twice (GET, HEAD).
             bodiless: Its answer has no body, whatever the head says (HEAD).
+            quiet_s: The server was asked to wait for so long.
 
         Raises:
             Unreachable: It was not sent.
@@ -84,14 +85,14 @@ class Connection:
             wire = None
         if wire is not None:
             try:
-                return await wire.ask(request, bodiless)
+                return await wire.ask(request, bodiless, quiet_s)
             except NoAnswer:
                 if not safe or wire.received:
                     raise
                 self._on_reopened()
         await self.connect()
         assert self._wire is not None
-        return await self._wire.ask(request, bodiless)
+        return await self._wire.ask(request, bodiless, quiet_s)
 
     async def connect(self) -> None:
         """Open a new connection. Raises as `exchange`."""
@@ -127,14 +128,16 @@ class _Wire(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Answer] | None = None
         self._bodiless = False
+        self._quiet_s = 0.0
         self._unsent = 0
 
-    async def ask(self, request: bytes, bodiless: bool) -> Answer:
+    async def ask(self, request: bytes, bodiless: bool, quiet_s: float) -> Answer:
         self.received = b""
         if not self.open:
             raise NoAnswer("connection dropped")
         self._waiter = asyncio.get_running_loop().create_future()
         self._bodiless = bodiless
+        self._quiet_s = quiet_s
         self.moved_at = time.monotonic()
         self._transport.write(request)
         try:
@@ -154,8 +157,8 @@ class _Wire(asyncio.Protocol):
         unsent = self._transport.get_write_buffer_size()
         if unsent != self._unsent:
             self._unsent, self.moved_at = unsent, now
-        elif now - self.moved_at > SILENT_S:
-            self._fail(f"no answer for {SILENT_S:.0f} s")
+        elif now - self.moved_at > SILENT_S + self._quiet_s:
+            self._fail(f"no answer for {SILENT_S + self._quiet_s:.0f} s")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP's always is one
         self._transport = transport
@@ -167,7 +170,7 @@ class _Wire(asyncio.Protocol):
             return
         self.received = self.received + data if self.received else data
         try:
-            answer = _cut(self.received, self._bodiless)
+            answer = cut(self.received, bodiless=self._bodiless)
         except ValueError as error:
             self._fail(f"not an HTTP answer: {error}")
             return
@@ -188,12 +191,20 @@ class _Wire(asyncio.Protocol):
             self._waiter.set_exception(NoAnswer(why))
 
 
-def _cut(data: bytes, bodiless: bool) -> Answer | None:
-    """Return the answer that these bytes are, or None while some are missing."""
+def head_end(data: bytes) -> int | None:
+    """Return where the head of an answer ends, or None while it does not. Raises ValueError if it never will."""
     end = data.find(b"\r\n\r\n")
-    if end < 0:
-        if len(data) > HEAD_BYTES_MAX:
-            raise ValueError("an endless head")
+    if end >= 0:
+        return end
+    if len(data) > HEAD_BYTES_MAX:
+        raise ValueError("an endless head")
+    return None
+
+
+def cut(data: bytes, *, bodiless: bool) -> Answer | None:
+    """Return the answer that these bytes are, or None while some are missing. Raises ValueError if they are none."""
+    end = head_end(data)
+    if end is None:
         return None
     if not data.startswith(b"HTTP/1.1 "):
         raise ValueError("not HTTP/1.1")

@@ -9,18 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import socket
 import time
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clients.client import SimulatedClient
+from clients.batching import BatchingClient
 from clients.connection import Connection
-from jobqueue.client import Multipart
+from clients.listening import ListeningClient
+from clients.offering import Offering
+from clients.polling import PollingClient
+from clients.requests import Requests
+from clients.waiting import WaitingClient
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clients.client import SimulatedClient
     from clients.options import Options
     from clients.tally import Tally
 
@@ -41,21 +48,7 @@ class Fleet:
         self._tally = tally
         self._starts_at = starts_at
         self._finish = asyncio.Event()
-        url = urlsplit(options.url)
-        address = address_of(options)
-        submission = submission_of(options)
-        self._clients = [
-            SimulatedClient(
-                connection=Connection(address, self._count_reopened),
-                host=url.netloc,
-                submission=submission,
-                options=options,
-                starts_at=starts_at + start_offset_s(index, options),
-                tally=tally,
-                rng=random_of(index, options),
-            )
-            for index in range(part, options.clients, options.processes)
-        ]
+        self._clients = list(self._make_clients(part))
 
     async def run(self) -> None:
         """Go the whole course. Cancelling it ends the fleet at once; the tally is whole either way."""
@@ -99,11 +92,40 @@ class Fleet:
             await asyncio.sleep(1.0)
             now = time.monotonic()
             for client in self._clients:
-                client.connection.expire(now)
+                client.expire(now)
             if counts.answers != answers or not counts.unreachable + counts.unreadable_gone:
                 answers, answered_at = counts.answers, now
             elif now - answered_at > GONE_S:
                 return
+
+    def _make_clients(self, part: int) -> Iterator[SimulatedClient]:
+        options = self._options
+        address = address_of(options)
+        common: dict[str, Any] = {
+            "connect": partial(Connection, address, self._count_reopened),
+            "requests": Requests(options),
+            "options": options,
+            "tally": self._tally,
+        }
+        indices = range(part, options.clients, options.processes)
+        if options.rate is not None:
+            common |= {"rate": options.rate / options.processes, "connections": max(1, len(indices))}
+            yield Offering(**common, starts_at=self._starts_at, rng=random_of(part, options))
+            return
+        for index in indices:
+            own: dict[str, Any] = {
+                "starts_at": self._starts_at + start_offset_s(index, options),
+                "rng": random_of(index, options),
+            }
+            match options.via:
+                case "head" | "get":
+                    yield PollingClient(**common, **own)
+                case "wait":
+                    yield WaitingClient(**common, **own)
+                case "events":
+                    yield ListeningClient(**common, **own, address=address)
+                case "batch":
+                    yield BatchingClient(**common, **own)
 
     def _count_reopened(self) -> None:
         self._tally.counts.reopened += 1
@@ -129,23 +151,3 @@ def random_of(index: int, options: Options) -> Random:
 def start_offset_s(index: int, options: Options) -> float:
     """Return when a client begins: evenly by the spawn rate, but not all on one beat."""
     return (index + Random(f"{options.seed}:{index}:start").random()) / options.spawn_rate
-
-
-def submission_of(options: Options) -> bytes:
-    """Return the whole request that submits a job; every client sends the same."""
-    job = json.dumps({"type": options.type, "args": options.args}, allow_nan=False).encode()
-    media_type, body = "application/json", job
-    if options.file is not None:
-        form = Multipart(job, {"file": options.file})
-        media_type, body = f"multipart/form-data; boundary={form.boundary}", b"".join(form.chunks())
-    url = urlsplit(options.url)
-    head = (
-        f"POST {url.path}/v1/jobs HTTP/1.1",
-        f"Host: {url.netloc}",
-        "User-Agent: jobqueue-clients",
-        f"Content-Type: {media_type}",
-        f"Content-Length: {len(body)}",
-        "",
-        "",
-    )
-    return "\r\n".join(head).encode() + body

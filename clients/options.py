@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+JOBS_AT_ONCE = 6
+"""How many jobs a client waits for or listens to at once: as many connections as browsers open to one host."""
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the fleet is to do; every field is an option of the same name."""
@@ -19,7 +22,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     clients: int = 500
     jobs: int = 3
     poll_s: float = 1.0
-    via: Literal["head", "get"] = "head"
+    via: Literal["head", "get", "wait", "events", "batch"] = "head"
+    rate: float | None = None
+    disobedient: float = 0.0
+    impatience_s: float = 0.2
     spawn_rate: float = 100.0
     duration_s: float = 60.0
     grace_s: float = 60.0
@@ -30,13 +36,19 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     report: Path | None = None
 
+    @property
+    def connections(self) -> int:
+        """How many connections a client has, at most."""
+        return 1 + min(self.jobs, JOBS_AT_ONCE) if self.via in ("wait", "events") else 1
+
 
 def parse(argv: list[str] | None = None) -> Options:
     """Read the command line; a fault ends the program with what would be right."""
     default = Options()
     parser = argparse.ArgumentParser(
         prog="jobqueue-clients",
-        description="Simulated clients: each creates jobs, polls until all of them are over, and starts over.",
+        description="Simulated clients: each creates jobs, follows them until all are over, and starts over. "
+        "With --rate, an open loop instead: submissions come at that rate, whatever the answers are.",
         epilog="Exit code: 0 when every accepted job was seen to end, 1 when not, 2 when the options are wrong.",
     )
     add = parser.add_argument
@@ -44,7 +56,28 @@ def parse(argv: list[str] | None = None) -> Options:
     add("--clients", type=_count, default=default.clients, metavar="N", help="how many (default %(default)s)")
     add("--jobs", type=_count, default=default.jobs, metavar="N", help="jobs a client creates at a time (%(default)s)")
     add("--poll-s", type=_seconds, default=default.poll_s, metavar="S", help="between two polls of a job (%(default)s)")
-    add("--via", choices=("head", "get"), default=default.via, help="how statuses are read (default %(default)s)")
+    add(
+        "--via",
+        choices=("head", "get", "wait", "events", "batch"),
+        default=default.via,
+        help="how jobs are followed: polled by HEAD or GET, waited for (Prefer: wait), listened to, or submitted "
+        "and polled all at once (default %(default)s)",
+    )
+    add("--rate", type=_seconds, metavar="N", help="open loop: submissions a second, over N --clients connections")
+    add(
+        "--disobedient",
+        type=_share,
+        default=default.disobedient,
+        metavar="SHARE",
+        help="of the clients come back when they like to, not when the server says (default %(default)s)",
+    )
+    add(
+        "--impatience-s",
+        type=_seconds,
+        default=default.impatience_s,
+        metavar="S",
+        help="after which the disobedient come back when refused (default %(default)s)",
+    )
     add("--spawn-rate", type=_seconds, default=default.spawn_rate, metavar="N", help="clients a second (%(default)s)")
     add(
         "--duration-s", type=_seconds, default=default.duration_s, metavar="S", help="create jobs so long (%(default)s)"
@@ -70,6 +103,12 @@ def parse(argv: list[str] | None = None) -> Options:
         given["args"] = default.args if given["args"] is None else given["args"]
     elif given["args"] is None:
         given["args"] = {}
+    if given["file"] is not None and given["via"] == "batch":
+        parser.error("a batch takes no files: leave out --file, or --via batch")
+    if given["rate"] is not None and given["via"] not in ("head", "get"):
+        parser.error(f"with --rate, jobs are polled: --via is head or get, not {given['via']}")
+    if given["rate"] is not None and given["disobedient"]:
+        parser.error("with --rate, nobody who was refused comes back: leave out --disobedient")
     return Options(**given)
 
 
@@ -84,6 +123,13 @@ def _seconds(text: str) -> float:
     number = float(text)
     if not (0.0 < number < math.inf):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0.0 <= number <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return number
 
 

@@ -138,6 +138,11 @@ class _Parent:
                 pipe.send(message)
 
 
+def files_of(options: Options) -> int:
+    """Return how many files one process may have open at once."""
+    return options.clients // options.processes * options.connections + FILES_SPARE
+
+
 def raise_open_files(needed: int) -> None:
     """Let this process open as many files as it may.
 
@@ -152,7 +157,7 @@ def raise_open_files(needed: int) -> None:
 
 def _child(pipe: Pipe, options: Options, part: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise_open_files(options.clients // options.processes + FILES_SPARE)
+    raise_open_files(files_of(options))
     pipe.send(("ready",))
     try:
         _, starts_at = pipe.recv()

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from clients.client import REFUSALS
 from clients.tally import Counts, Latency, Tally
 
 if TYPE_CHECKING:
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 ROWS = {  # what the table calls a latency; those split by status code follow their sum
     "submit": "submission",
+    "refusal": "refusals of a submission",
+    "batch": "batch of submissions",
     "status": "status, from when it was due",
     "status-sent": "status, from its sending",
+    "wait": "wait for a job's end",
+    "events": "event stream, until it begins",
     "until-accepted": "first try to acceptance",
     "life": "life: accepted submission to seen end",
     "late": "the fleet's own timers: late by",
@@ -31,6 +36,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         unseen: Jobs that were accepted, but never seen to end.
+        rate: Submissions a second, where they were offered in an open loop.
+        offered: Submissions that were due: those created, and those that found no connection until the end.
+        goodput_per_s: Jobs seen to succeed while more were created, per second of that time.
+        requests_per_job: Answered requests of any kind, per job seen to end.
         shutdown: Jobs that were seen to end because the server stopped, and ended them.
         lost: Both by the last live state, to be compared with the server's `drain.lost`.
         ended_by_error: Error code to the jobs that ended, but not in success.
@@ -42,13 +51,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     via: str
+    rate: float | None
     clients: int
     jobs: int
     poll_s: float
+    disobedient: float
     processes: int
     seed: int
     duration_s: float
     elapsed_s: float
+    offered: int
     created: int
     accepted: int
     given_up: int
@@ -62,6 +74,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     gone: int
     unreachable: int
     reopened: int
+    resumed: int
+    unsent: int
     unreadable: dict[str, int]
     lost: dict[str, int]
     ended_by_state: dict[str, int]
@@ -69,8 +83,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     errors_by_kind: dict[str, int]
     submissions_by_status: dict[str, int]
     statuses_by_status: dict[str, int]
+    goodput_per_s: float
     jobs_per_s: float
     requests_per_s: float
+    requests_per_job: float | None
     processes_died: int
     cpu_share: float
     latency_ms: dict[str, Latency]
@@ -96,15 +112,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 def report_of(options: Options, tally: Tally, *, elapsed_s: float, cpu_s: float, processes_died: int = 0) -> Report:
     counts = tally.counts
     names = dict.fromkeys((*ROWS, *tally.latency_names()))
-    latency_ms = {name: latency for name in names if (latency := tally.latency(name)) is not None}
+    sums = {"refusal": [f"submit {code}" for code in REFUSALS]}
+    latency_ms = {name: latency for name in names if (latency := tally.latency(*sums.get(name, [name]))) is not None}
     same: dict[str, Any] = {
-        **{name: getattr(options, name) for name in ("url", "via", "clients", "jobs", "poll_s", "processes", "seed")},
+        **{name: getattr(options, name) for name in _SAME_OPTIONS},
         **{name: getattr(counts, name) for name in _SAME_COUNTS},
     }
     return Report(
         **same,
         duration_s=options.duration_s,
         elapsed_s=round(elapsed_s, 3),
+        offered=counts.created + counts.unsent,
         unseen=counts.accepted - counts.ended,
         shutdown=tally.shutdown.total(),
         unreadable={"up": counts.unreadable_up, "gone": counts.unreadable_gone},
@@ -114,14 +132,17 @@ def report_of(options: Options, tally: Tally, *, elapsed_s: float, cpu_s: float,
         errors_by_kind=dict(tally.errors_by_kind),
         submissions_by_status=_by_status("submit", latency_ms),
         statuses_by_status=_by_status("status", latency_ms),
+        goodput_per_s=round(counts.good / min(elapsed_s, options.duration_s), 1),
         jobs_per_s=round(counts.ended / elapsed_s, 1),
         requests_per_s=round(counts.answers / elapsed_s, 1),
+        requests_per_job=round(counts.answers / counts.ended, 2) if counts.ended else None,
         processes_died=processes_died,
         cpu_share=round(cpu_s / elapsed_s, 3),
         latency_ms=latency_ms,
     )
 
 
+_SAME_OPTIONS = ("url", "via", "rate", "clients", "jobs", "poll_s", "disobedient", "processes", "seed")
 _SAME_COUNTS = tuple(
     name for name in Counts.__struct_fields__ if name in Report.__struct_fields__ and name not in ("clients",)
 )
@@ -142,14 +163,16 @@ def _figures(report: Report) -> Table:
     table.add_column(justify="right")
     table.add_column()
     ended = _states(report.ended_by_state) + _states(report.ended_by_error, "; by error: ")
+    per_job = "no end of" if report.requests_per_job is None else f"{report.requests_per_job:.1f}"
     refusals = {code: report.submissions_by_status.get(code, 0) for code in ("429", "503")}
     for number, what in (
-        (report.created, f"created by {report.clients:,} clients in {report.elapsed_s:.1f} s"),
+        (report.created, f"created by {report.clients:,} {_who(report)} in {report.elapsed_s:.1f} s"),
         (report.accepted, "accepted"),
         (report.ended, f"seen to end: {ended or 'none'}"),
         (report.unseen, "accepted but never seen to end"),
         (report.jobs_per_s, "jobs done per second"),
-        (report.requests_per_s, f"requests per second, for {report.cpu_share:.0%} of a core"),
+        (report.goodput_per_s, "of them in success and while more were created"),
+        (report.requests_per_s, f"requests per second, {per_job} a job, for {report.cpu_share:.0%} of a core"),
         (report.refused, f"refusals of a submission{_states(refusals, ': ')}"),
         (report.errors, f"errors{_states(report.errors_by_kind, ': ')}"),
     ):
@@ -162,11 +185,17 @@ def _figures(report: Report) -> Table:
         (report.unreadable["gone"], "statuses unreadable after it had gone"),
         (report.unreachable, "submissions not sent, as nobody listened"),
         (report.gone, "statuses dropped by the server (410) before the end was seen"),
+        (report.unsent, "due, but not sent: every connection was taken"),
+        (report.resumed, "event streams that ended early, and were opened again"),
         (report.reopened, "polls sent again on a new connection, as the idle one was just being closed"),
     ):
         if number:
             table.add_row(f"{number:,}", what)
     return table
+
+
+def _who(report: Report) -> str:
+    return "clients" if report.rate is None else f"connections, at {report.rate:,.6g} a second,"
 
 
 def _latencies(report: Report) -> Table:
@@ -176,9 +205,8 @@ def _latencies(report: Report) -> Table:
         table.add_column(column, justify="right")
     for name, title in ROWS.items():
         _add(table, title, report.latency_ms.get(name))
-        for code in sorted(report.submissions_by_status if name == "submit" else report.statuses_by_status):
-            if name in ("submit", "status"):
-                _add(table, f"  {code}", report.latency_ms.get(f"{name} {code}"))
+        for code in sorted(_by_status(name, report.latency_ms)):
+            _add(table, f"  {code}", report.latency_ms[f"{name} {code}"])
     return table
 
 

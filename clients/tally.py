@@ -36,6 +36,9 @@ class Counts(msgspec.Struct, kw_only=True):
         unreadable_gone: Reads of a status that failed because nobody listened any more.
         unreachable: Submissions that failed because nobody listened.
         gone: Statuses that the server said it had dropped (410) before the job was seen to end.
+        good: Of the ended jobs, those that were seen to succeed while jobs were still created.
+        unsent: Submissions of an open loop that were due, but found no free connection until its end; not in `created`.
+        resumed: Event streams that ended before their job had, and were opened again.
         reopened: Idle connections that the server closed just as a poll was sent; it was sent again.
         answers: Requests that were answered, in any way.
     """
@@ -48,6 +51,9 @@ class Counts(msgspec.Struct, kw_only=True):
     unknown_fate: int = 0
     invalid: int = 0
     ended: int = 0
+    good: int = 0
+    unsent: int = 0
+    resumed: int = 0
     errors: int = 0
     unreadable_up: int = 0
     unreadable_gone: int = 0
@@ -100,11 +106,11 @@ class Tally:
         seen = counts.ended + sum(self.unseen.values())
         assert counts.accepted == seen, f"{counts.accepted} jobs were accepted, but {seen} accounted for: {counts}"
 
-    def latency(self, name: str) -> Latency | None:
-        """Sum up a name's latencies, with those of `name code` for any code."""
+    def latency(self, *names: str) -> Latency | None:
+        """Sum up the latencies of all these names, with those of `name code` for any code."""
         total = _histogram()
         for key, histogram in self._latencies.items():
-            if key == name or key.rpartition(" ")[0] == name:
+            if key in names or key.rpartition(" ")[0] in names:
                 total.add(histogram)
         if total.get_total_count() == 0:
             return None

@@ -4,40 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.fleet import LAST_LOOK_S, Fleet, random_of, start_offset_s, submission_of
+from clients.fleet import LAST_LOOK_S, Fleet, random_of, start_offset_s
 from clients.options import Options
-from clients.report import Report, report_of
+from clients.requests import Requests
 from clients.tally import Tally
-from tests.clients.stub import Stub
+from tests.clients.sailing import options, sail
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-
-@pytest.fixture
-async def stub() -> AsyncIterator[Stub]:
-    async with Stub().serving() as server:
-        yield server
-
-
-def options(stub: Stub, **changes: Any) -> Options:
-    """A fleet that is small, and soon done."""
-    defaults = {"clients": 1, "jobs": 3, "poll_s": 0.02, "spawn_rate": 1000.0, "duration_s": 0.2, "grace_s": 5.0}
-    return Options(url=stub.url, **{**defaults, **changes})
-
-
-async def sail(stub: Stub, **changes: Any) -> Report:
-    wanted = options(stub, **changes)
-    tally = Tally()
-    started = time.monotonic()
-    await Fleet(wanted, tally, part=0, starts_at=started).run()
-    tally.check()
-    return report_of(wanted, tally, elapsed_s=time.monotonic() - started, cpu_s=0.0)
+    from tests.clients.stub import Stub
 
 
 async def test_every_accepted_job_is_polled_until_it_has_ended(stub: Stub) -> None:
@@ -78,6 +58,48 @@ async def test_a_refused_job_comes_back_no_sooner_than_the_server_asked(stub: St
 
     refused_at, came_back_at = stub.submitted_at
     assert 1.0 <= came_back_at - refused_at <= 1.3
+
+
+async def test_a_refusal_that_knows_fractions_of_a_second_is_obeyed_to_them(stub: Stub) -> None:
+    stub.submissions.append("refuse")
+    stub.finer_retry_after_s = 0.3
+
+    await sail(stub, duration_s=1.0, jobs=1, poll_s=30.0, grace_s=0.1)
+
+    refused_at, came_back_at = stub.submitted_at
+    assert 0.3 <= came_back_at - refused_at <= 0.6
+
+
+async def test_the_disobedient_come_back_when_they_like_to(stub: Stub) -> None:
+    stub.submissions.append("refuse")
+    stub.retry_after_s = 30
+
+    await sail(stub, duration_s=1.0, jobs=1, poll_s=30.0, grace_s=0.1, disobedient=1.0, impatience_s=0.1)
+
+    refused_at, came_back_at = stub.submitted_at
+    assert 0.1 <= came_back_at - refused_at <= 0.4
+
+
+async def test_the_disobedient_poll_as_often_as_they_like_to(stub: Stub) -> None:
+    stub.poll_after_s = 30
+    stub.polls_to_end = 5
+
+    report = await sail(stub, disobedient=1.0, grace_s=1.0)
+
+    assert report.ended == report.accepted > 0
+    assert report.statuses_by_status["202"] == 4 * report.ended
+
+
+async def test_a_share_of_the_clients_is_disobedient(stub: Stub) -> None:
+    stub.submissions.extend(["refuse"] * 200)
+    stub.retry_after_s = 30
+
+    report = await sail(
+        stub, clients=100, jobs=1, duration_s=1.1, disobedient=0.25, impatience_s=0.7, poll_s=30.0, grace_s=0.1
+    )
+
+    assert report.created == 100
+    assert 10 <= report.refused - 100 <= 45  # came back once before the end
 
 
 async def test_a_poll_comes_no_sooner_than_the_server_asked(stub: Stub) -> None:
@@ -332,4 +354,7 @@ def test_clients_begin_evenly_at_the_spawn_rate() -> None:
 
 
 def test_the_submission_keeps_the_path_under_which_the_service_is_mounted() -> None:
-    assert submission_of(Options(url="http://127.0.0.1:8080/work")).startswith(b"POST /work/v1/jobs HTTP/1.1\r\n")
+    requests = Requests(Options(url="http://127.0.0.1:8080/work"))
+    assert requests.submission.startswith(b"POST /work/v1/jobs HTTP/1.1\r\n")
+    assert requests.batch(2).startswith(b"POST /work/v1/jobs:batch HTTP/1.1\r\n")
+    assert requests.read_many(["a", "b"]).startswith(b"GET /work/v1/jobs?ids=a,b HTTP/1.1\r\n")

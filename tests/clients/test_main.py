@@ -14,20 +14,15 @@ import psutil
 import pytest
 
 from clients import options, processes
-from tests.clients.stub import Stub
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.clients.stub import Stub
+
 SMALL = ("--clients", "4", "--spawn-rate", "1000", "--poll-s", "0.05")
-
-
-@pytest.fixture
-async def stub() -> AsyncIterator[Stub]:
-    async with Stub().serving() as server:
-        yield server
 
 
 @asynccontextmanager
@@ -139,6 +134,12 @@ async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None
         (["--args", "{"], "is not JSON"),
         (["--file", "/no/such/file"], "/no/such/file is no file"),
         (["--url", "127.0.0.1:8080"], "one looks like http://127.0.0.1:8080"),
+        (["--via", "pigeon"], "invalid choice: 'pigeon'"),
+        (["--disobedient", "2"], "2 is not between 0 and 1"),
+        (["--rate", "0"], "0 is not a number above 0"),
+        (["--rate", "5", "--via", "events"], "with --rate, jobs are polled"),
+        (["--rate", "5", "--disobedient", "0.5"], "nobody who was refused comes back"),
+        (["--via", "batch", "--file", __file__], "a batch takes no files"),
     ],
 )
 def test_a_wrong_option_says_what_would_be_right(
@@ -154,6 +155,12 @@ def test_another_type_has_no_arguments_unless_they_are_given() -> None:
     assert options.parse([]).args == {"min_s": 0.05, "max_s": 0.05}
     assert options.parse(["--type", "echo"]).args == {}
     assert options.parse(["--type", "echo", "--args", '{"a": 1}']).args == {"a": 1}
+
+
+def test_a_client_that_waits_or_listens_needs_a_connection_for_each_job_up_to_a_bound() -> None:
+    assert [options.Options(via=via).connections for via in ("head", "get", "batch")] == [1, 1, 1]
+    assert [options.Options(via=via).connections for via in ("wait", "events")] == [4, 4]
+    assert options.Options(via="wait", jobs=100).connections == 7
 
 
 def test_more_connections_than_open_files_are_allowed_is_told_beforehand() -> None:

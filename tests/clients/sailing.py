@@ -1,0 +1,30 @@
+"""A fleet of one process, run in the test's own loop."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from clients.fleet import Fleet
+from clients.options import Options
+from clients.report import Report, report_of
+from clients.tally import Tally
+
+if TYPE_CHECKING:
+    from tests.clients.stub import Stub
+
+
+def options(stub: Stub, **changes: Any) -> Options:
+    """A fleet that is small, and soon done."""
+    defaults = {"clients": 1, "jobs": 3, "poll_s": 0.02, "spawn_rate": 1000.0, "duration_s": 0.2, "grace_s": 5.0}
+    return Options(url=stub.url, **{**defaults, **changes})
+
+
+async def sail(stub: Stub, **changes: Any) -> Report:
+    """Go the whole course; the figures add up."""
+    wanted = options(stub, **changes)
+    tally = Tally()
+    started = time.monotonic()
+    await Fleet(wanted, tally, part=0, starts_at=started).run()
+    tally.check()
+    return report_of(wanted, tally, elapsed_s=time.monotonic() - started, cpu_s=0.0)
