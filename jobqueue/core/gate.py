@@ -101,10 +101,9 @@ class Gates:
             return True
         waiter = self._waiters.get(job.id)
         if waiter is not None:
-            waiter.ready = False
             if waiter.at is not None:
-                self._recalled.pop(job.id, None)
                 return False
+            waiter.ready = False
         path = self._path(spec)
         if self._may_pass(path, waiter, spec.queue, now):
             self._admit(job, path, now)
@@ -124,7 +123,8 @@ class Gates:
             return
         for gate in held:
             gate.give_back(job.id)
-            self._unsettle(gate)
+            if gate.lines or not gate.lasting:
+                self._unsettle(gate)
         self._settle(now)
 
     def withdraw(self, job: Job, now: float) -> None:
@@ -159,7 +159,7 @@ class Gates:
 
         So the last of them is the next of all.
         """
-        called = [job for job in reversed(self._called.values()) if job.id not in self._recalled]
+        called = list(reversed(self._called.values()))
         self._called.clear()
         return called
 
@@ -279,7 +279,7 @@ class Gates:
 
     def _drop(self, gate: Gate, now: float) -> float | None:
         """Drop an idle gate that would be made again as it is; return when to try again if its bucket isn't full."""
-        if gate.depth == LANE or (gate.depth == TYPE and gate.bounded):
+        if gate.lasting:
             return None
         if gate.bucket is not None and not gate.bucket.is_full(now):
             # In whole seconds, so that many are dropped at once.
@@ -372,12 +372,25 @@ class Gates:
         self._moves_left = MOVES_MAX
         while lanes or types or groups:
             gate, _ = (groups or types or lanes).popitem()
+            room = gate.room(now)
+            uncalled = False
             for queue, line in list(gate.lines.items()):
-                if line.uncalled:
+                if room and line.uncalled:
                     self._call(line, now)
-                if not line.called and not len(line.order):
+                if line.uncalled:
+                    uncalled = True
+                elif not line.called:
                     del gate.lines[queue]
-            self._watch(gate, now)
+            at = None
+            if uncalled:
+                # Room that nobody is called for is for those who are left over, when no more moves are.
+                at = now if room else gate.room_at(now)
+            elif gate.idle:
+                at = self._drop(gate, now)
+            if at is None:
+                self._deadlines.discard(gate)
+            else:
+                self._deadlines.set(gate, at)
 
     def _call(self, line: GateLine, now: float) -> None:
         """Call the next batch of a line, if its gate has room."""
@@ -401,19 +414,6 @@ class Gates:
             waiter.ready = True
             self._called[job.id] = job
             batch = min(batch, *(wider.room(now) for wider in path if wider.depth <= gate.depth))
-
-    def _watch(self, gate: Gate, now: float) -> None:
-        """Note when to look at a gate again."""
-        at = None
-        if any(line.uncalled for line in gate.lines.values()):
-            # Room that nobody is called for is room for those whose moves are left over.
-            at = now if gate.room(now) else gate.room_at(now)
-        elif gate.idle:
-            at = self._drop(gate, now)
-        if at is None:
-            self._deadlines.discard(gate)
-        else:
-            self._deadlines.set(gate, at)
 
 
 def _has_group_gate(spec: JobSpec) -> bool:

@@ -81,6 +81,11 @@ class Gate:
         return self.permits is not None or self.bucket is not None
 
     @property
+    def lasting(self) -> bool:
+        """Whether it is kept while nobody needs it: there are few of these."""
+        return self.depth == LANE or (self.depth == TYPE and self.bounded)
+
+    @property
     def idle(self) -> bool:
         """Whether nothing would be lost with it, but what its bucket lacks."""
         return not self.lines and self.shut_until is None and not (self.held and self.bounded)
