@@ -42,6 +42,7 @@ log = event_logger(__name__)
 F = TypeVar("F", bound="Callable[..., Any]")
 
 HANDLER_TIMEOUT_S = 300.0
+LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
 
 
 class JobHandle:
@@ -426,7 +427,8 @@ class JobQueue:
     async def reload(self, settings: Settings) -> list[str]:
         """Take over what may change while the queue runs; return the names of changed settings that need a restart.
 
-        Queues' settings, the limits and the log's level may. Which queues there are may not.
+        Queues' settings, most limits and the log's level may. Which queues there are may not. What was changed by
+        `change` stays until its queue's settings differ from those that were loaded before.
         """
         before, after = self.settings, settings
         for name in after.queues.keys() & before.queues.keys():
@@ -434,7 +436,10 @@ class JobQueue:
                 await self._running.change(name, after.queues[name].policy)
         queues = {name: after.queues.get(name, queue) for name, queue in before.queues.items()}
         log_settings = msgspec.structs.replace(before.log, level=after.log.level)
-        live = msgspec.structs.replace(before, queues=queues, limits=after.limits, log=log_settings)
+        # What connections and workers were made with stays: it would be of two kinds otherwise, old and new.
+        fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
+        limits = msgspec.structs.replace(after.limits, **fixed)
+        live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings)
         self.settings = live
         self._running.backend.set_caller_queued(after.limits.caller_queued)
         return list(differences(live, after))
