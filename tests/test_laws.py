@@ -302,6 +302,9 @@ def polling(module: Module) -> Iterator[str]:
 BLOCKING_HANDLERS = "tests.runtime.blocking"
 """No tests: functions that run in threads and processes of their own. To block there is what they are for."""
 
+SIMULATION = "tests.simulation"
+"""Runs on the virtual loop as a whole; so there, only to stop the process is to sleep."""
+
 SOCKET_TESTS = ("tests.http", "tests.e2e", "tests.clients")
 
 
@@ -325,7 +328,7 @@ def sleeping_tests(module: Module) -> Iterator[str]:
         knows = {
             alias.name for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom) for alias in node.names
         }
-        yield from walk(module.tree, "virtual_time" in knows)
+        yield from walk(module.tree, "virtual_time" in knows or module.name.startswith(SIMULATION))
 
 
 PACKAGE = modules("jobqueue")
