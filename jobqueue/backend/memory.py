@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.backend.base import BulkCount, JobFilter, Outlook, Page, QueueStats, StatusStats
-from jobqueue.core.events import Ended, Evicted, Quarantined, Ready, Released
+from jobqueue.core.events import BackedOff, Ended, Evicted, Quarantined, Ready, Released
 from jobqueue.core.job import JobState
 from jobqueue.errors import Refused, WrongState
 
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 
 PAGE_SCAN_MAX = 5000
 BULK_PORTION = 500
+LEASE_TRIES = 100
+"""So many jobs that must wait at a gate are looked at before others may go on."""
+
 POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 30.0
 POLL_AFTER_S_UNKNOWN = 1.0
 QUEUE_FACTS = (Quarantined, Released)
+FREEING_FACTS = (Ended, BackedOff)
 
 
 class ReadyQueue(asyncio.Queue[Any]):
@@ -107,11 +111,19 @@ class MemoryBackend:
         return Page(jobs, last if more else None)
 
     async def lease(self) -> Lease:
+        tries = 0
         while True:
             lease = self._engine.lease(await self._ready.get(), now=self._now())
             self._publish()
             if lease is not None:
                 return lease
+            tries += 1
+            if tries % LEASE_TRIES == 0:
+                try:
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError:
+                    self._ready.wake()  # somebody else has to go on
+                    raise
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         self._engine.ack(job_id, attempt=attempt, success=success, now=self._now())
@@ -204,14 +216,23 @@ class MemoryBackend:
                 assert job.started_at is not None
                 eta_s = max(0.0, job.started_at + run_s - now)
             else:
-                ahead = position if position is not None else len(ledger.waiting)
-                eta_s = max(0.0, job.run_at - now) + ahead / ledger.drain_per_s(now) + run_s
+                eta_s = max(0.0, job.run_at - now) + self._wait_s(ledger, position, run_s, now) + run_s
         if eta_s is None or ledger.paused:
             return Outlook(position, None, POLL_AFTER_S_UNKNOWN)
         return Outlook(position, eta_s, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_MIN, eta_s)))
 
+    def _wait_s(self, ledger: QueueLedger, position: int | None, run_s: float, now: float) -> float:
+        """Estimate how long a job waits for its start; without a position it comes after all that wait."""
+        if position is None:
+            return len(ledger.waiting) / ledger.drain_per_s(now)
+        if not ledger.has_worker:
+            return position / ledger.drain_per_s(now)
+        # A worker may be idle, and the first one start now, however little has ended of late.
+        return (position - 1) / max(ledger.drain_per_s(now), 1.0 / max(run_s, 1e-6))
+
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
         self._engine.set_policy(queue, policy, now=self._now())
+        self._publish()
         self._wake_all()
 
     async def pause(self, queue: str) -> None:
@@ -291,15 +312,21 @@ class MemoryBackend:
         for fact in self._engine.take_facts():
             if isinstance(fact, Ready):
                 self._ready.wake()
-            elif isinstance(fact, Ended):
-                for waiter in self._waiters.get(fact.job.id, ()):
-                    if not waiter.done():
-                        waiter.set_result(fact.job)
+            elif isinstance(fact, FREEING_FACTS):
+                if self._engine.ready:
+                    self._ready.wake()  # its queue may have been at its cap, with a worker waiting
+                if isinstance(fact, Ended):
+                    self._tell_waiters(fact.job)
             if self._watchers:
                 self._tell_watchers(fact)
             for listener in self._listeners:
                 listener(fact)
         self._look()
+
+    def _tell_waiters(self, job: Job) -> None:
+        for waiter in self._waiters.get(job.id, ()):
+            if not waiter.done():
+                waiter.set_result(job)
 
     def _tell_watchers(self, fact: Event) -> None:
         jobs = fact.jobs if isinstance(fact, Evicted) else () if isinstance(fact, QUEUE_FACTS) else (fact.job,)

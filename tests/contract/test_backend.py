@@ -5,41 +5,79 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 
-from jobqueue.backend.base import Backend, JobFilter
+from jobqueue.backend.base import Backend, BulkCount, JobFilter, QueueStats
 from jobqueue.backend.memory import PAGE_SCAN_MAX, MemoryBackend
+from jobqueue.core.claims import Claims, IdempotencyKey, Unique
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Progress, Success
-from jobqueue.errors import JobGone, JobNotFound, QueueFull, StaleLease, WrongState
+from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, JobState, Progress, Success
+from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.errors import (
+    Duplicate,
+    JobGone,
+    JobNotFound,
+    KeyReused,
+    QueueFull,
+    RateLimited,
+    StaleLease,
+    WrongState,
+)
 from jobqueue.testing import virtual_time
 
 CAPACITY = 6000
 
 
-def memory_backend() -> Backend:
+def memory_backend(*, caller_queued: int | None = None, **queues: QueuePolicy) -> Backend:
     engine = Engine(
-        queues={"default": CAPACITY, "small": 1},
+        queues={"default": QueuePolicy(capacity=CAPACITY), "small": QueuePolicy(capacity=1)} | queues,
         ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]),
         rng=Random(1),
+        caller_queued=caller_queued,
     )
     return MemoryBackend(engine, now=asyncio.get_running_loop().time)
 
 
 BACKENDS = [memory_backend]
 SPEC = JobSpec(type="t")
+SMALL = JobSpec(type="t", queue="small")
+BOOM = Failure(ErrorCode.HANDLER_ERROR, "boom")
 every_backend = pytest.mark.parametrize("make", BACKENDS)
-Make = Callable[[], Backend]
+Make = Callable[..., Backend]
+
+
+async def submit(backend: Backend, spec: JobSpec = SPEC, **options: Any) -> Job:
+    return (await backend.submit(spec, **options)).job
+
+
+async def submit_failed(backend: Backend, spec: JobSpec = SPEC, **options: Any) -> Job:
+    """Submit a job, and let it fail for good; nothing else may be ready."""
+    job = await submit(backend, spec, **options)
+    lease = await backend.lease()
+    assert lease.job.id == job.id
+    await backend.nack(job.id, lease.attempt, BOOM)
+    return job
+
+
+def stats_of(backend: Backend, name: str = "default") -> QueueStats:
+    (stats,) = [queue for queue in backend.stats()[1] if queue.name == name]
+    return stats
+
+
+async def settle() -> None:
+    """Let every task go as far as it can."""
+    await asyncio.sleep(1)
 
 
 @every_backend
 @virtual_time
 async def test_what_submit_returned_can_be_read_at_once(make: Make) -> None:
     backend = make()
-    job = await backend.submit(SPEC)
+    job = await submit(backend)
     assert (await backend.get(job.id)).state is JobState.QUEUED
 
 
@@ -47,10 +85,10 @@ async def test_what_submit_returned_can_be_read_at_once(make: Make) -> None:
 @virtual_time
 async def test_a_lease_waits_for_a_job_and_gives_it_to_one_worker_only(make: Make) -> None:
     backend = make()
-    workers = [asyncio.create_task(backend.lease("default")) for _ in range(3)]
+    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
     await asyncio.sleep(1)
     assert not any(worker.done() for worker in workers)
-    job = await backend.submit(SPEC)
+    job = await submit(backend)
     await asyncio.sleep(1)
     leases = [worker.result() for worker in workers if worker.done()]
     assert [(lease.job.id, lease.attempt) for lease in leases] == [(job.id, 1)]
@@ -62,19 +100,19 @@ async def test_a_lease_waits_for_a_job_and_gives_it_to_one_worker_only(make: Mak
 @virtual_time
 async def test_a_worker_that_is_cancelled_while_it_waits_takes_no_job_with_it(make: Make) -> None:
     backend = make()
-    waiting = asyncio.create_task(backend.lease("default"))
+    waiting = asyncio.create_task(backend.lease())
     await asyncio.sleep(0)
-    job = await backend.submit(SPEC)
+    job = await submit(backend)
     waiting.cancel()
-    assert (await backend.lease("default")).job.id == job.id
+    assert (await backend.lease()).job.id == job.id
 
 
 @every_backend
 @virtual_time
 async def test_verdicts_end_a_job_once(make: Make) -> None:
     backend = make()
-    job = await backend.submit(SPEC)
-    lease = await backend.lease("default")
+    job = await submit(backend)
+    lease = await backend.lease()
     await backend.report(job.id, lease.attempt, Progress(0.5))
     await backend.ack(job.id, lease.attempt, Success(b"1"))
     for late in (
@@ -91,9 +129,9 @@ async def test_verdicts_end_a_job_once(make: Make) -> None:
 @virtual_time
 async def test_waiters_are_told_the_moment_a_job_ends_and_late_ones_at_once(make: Make) -> None:
     backend = make()
-    job = await backend.submit(SPEC)
+    job = await submit(backend)
     waiters = [asyncio.create_task(backend.wait(job.id)) for _ in range(3)]
-    lease = await backend.lease("default")
+    lease = await backend.lease()
     await asyncio.sleep(1)
     assert not any(waiter.done() for waiter in waiters)
     await backend.nack(job.id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "no"))
@@ -105,7 +143,7 @@ async def test_waiters_are_told_the_moment_a_job_ends_and_late_ones_at_once(make
 @virtual_time
 async def test_a_waiter_that_gives_up_leaves_the_others_alone(make: Make) -> None:
     backend = make()
-    job = await backend.submit(SPEC)
+    job = await submit(backend)
     first, second = asyncio.create_task(backend.wait(job.id)), asyncio.create_task(backend.wait(job.id))
     await asyncio.sleep(0)
     first.cancel()
@@ -121,7 +159,7 @@ async def test_unknown_deleted_and_live_jobs_are_told_apart(make: Make) -> None:
     for unknown in (backend.get("x"), backend.wait("x"), backend.cancel("x"), backend.delete("x")):
         with pytest.raises(JobNotFound):
             await unknown
-    job = await backend.submit(SPEC)
+    job = await submit(backend)
     with pytest.raises(WrongState):
         await backend.delete(job.id)
     await backend.cancel(job.id)
@@ -134,21 +172,19 @@ async def test_unknown_deleted_and_live_jobs_are_told_apart(make: Make) -> None:
 @virtual_time
 async def test_a_cancelled_job_leaves_no_trace_in_its_ready_queue(make: Make) -> None:
     backend = make()
-    first, second = await backend.submit(SPEC), await backend.submit(SPEC)
+    first, second = await submit(backend), await submit(backend)
     await backend.cancel(first.id)
-    assert (await backend.lease("default")).job.id == second.id
+    assert (await backend.lease()).job.id == second.id
 
 
 @every_backend
 @virtual_time
 async def test_a_refusal_keeps_nothing_and_is_counted(make: Make) -> None:
     backend = make()
-    spec = JobSpec(type="t", queue="small")
-    await backend.submit(spec)
+    await backend.submit(SMALL)
     with pytest.raises(QueueFull):
-        await backend.submit(spec)
-    statuses, queues = backend.stats()
-    (small,) = [queue for queue in queues if queue.name == "small"]
+        await backend.submit(SMALL)
+    statuses, small = backend.stats()[0], stats_of(backend, "small")
     assert (statuses.accepted_total, small.live, small.submitted_total, small.refused_total) == (1, 1, 1, 1)
 
 
@@ -157,7 +193,7 @@ async def test_a_refusal_keeps_nothing_and_is_counted(make: Make) -> None:
 async def test_pages_go_through_all_that_match_newest_first(make: Make) -> None:
     backend = make()
     odd, even = JobSpec(type="odd", group="g"), JobSpec(type="even")
-    ids = [(await backend.submit(odd if n % 2 else even)).id for n in range(25)]
+    ids = [(await submit(backend, odd if n % 2 else even)).id for n in range(25)]
     seen: list[str] = []
     cursor = None
     while True:
@@ -183,7 +219,7 @@ async def test_pages_go_through_all_that_match_newest_first(make: Make) -> None:
 @virtual_time
 async def test_a_search_stops_after_a_bounded_number_of_records_and_can_go_on(make: Make) -> None:
     backend = make()
-    wanted = await backend.submit(JobSpec(type="wanted"))
+    wanted = await submit(backend, JobSpec(type="wanted"))
     for _ in range(PAGE_SCAN_MAX):
         await backend.submit(SPEC)
     page = await backend.page(JobFilter(type="wanted"), limit=5, cursor=None)
@@ -211,10 +247,550 @@ async def test_listeners_hear_every_fact_in_order_until_they_leave(make: Make) -
     backend = make()
     heard: list[Event] = []
     leave = backend.subscribe(heard.append)
-    job = await backend.submit(SPEC)
-    lease = await backend.lease("default")
+    job = await submit(backend)
+    lease = await backend.lease()
     await backend.ack(job.id, lease.attempt, Success(b"1"))
     assert [type(fact) for fact in heard] == [Submitted, Ready, Started, Ended]
     leave()
     await backend.submit(SPEC)
     assert len(heard) == 4
+
+
+# -- the same job once
+
+
+@every_backend
+@virtual_time
+async def test_a_submission_that_is_the_same_job_leads_to_it_and_says_so(make: Make) -> None:
+    backend = make()
+    claims = Claims("ann", Unique("u"), IdempotencyKey("k", b"1"))
+    first = await backend.submit(SPEC, b"{}", None, claims)
+    again = await backend.submit(SPEC, b"{}", None, claims)
+    other = await backend.submit(SPEC, b"{}", None, Claims("bob", Unique("u")))
+    assert [admission.duplicate for admission in (first, again, other)] == [False, True, True]
+    assert first.job.id == again.job.id == other.job.id
+    with pytest.raises(KeyReused):
+        await backend.submit(SPEC, b"{}", None, Claims("ann", None, IdempotencyKey("k", b"2")))
+    with pytest.raises(Duplicate) as duplicate:
+        await backend.submit(SPEC, b"{}", None, Claims("bob", Unique("u", "reject")))
+    assert duplicate.value.job_id == first.job.id
+    assert backend.stats()[0].accepted_total == 1
+
+
+@every_backend
+@virtual_time
+async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> None:
+    backend = make()
+    old = await submit(backend, claims=Claims(unique=Unique("u")))
+    waiter = asyncio.create_task(backend.wait(old.id))
+    await asyncio.sleep(0)
+    new = await submit(backend, claims=Claims(unique=Unique("u", "replace")))
+    assert (await waiter).state is JobState.CANCELLED
+    assert (await backend.lease()).job.id == new.id
+
+
+@every_backend
+@virtual_time
+async def test_a_caller_has_a_quota_of_live_jobs(make: Make) -> None:
+    backend = make(caller_queued=1)
+    await backend.submit(SPEC, claims=Claims("ann"))
+    with pytest.raises(RateLimited):
+        await backend.submit(SPEC, claims=Claims("ann"))
+    await backend.submit(SPEC, claims=Claims("bob"))
+
+
+@every_backend
+@virtual_time
+async def test_what_every_submission_would_be_refused_with_is_known_before_it_is_read(make: Make) -> None:
+    backend = make(default=QueuePolicy(capacity=1))
+    assert backend.refuse_unseen() is None
+    await backend.submit(SPEC)
+    assert backend.refuse_unseen() is None
+    await backend.submit(SMALL)
+    refusal = backend.refuse_unseen()
+    assert isinstance(refusal, QueueFull)
+    assert refusal.retry_after_s >= 1.0
+    assert sum(queue.refused_total for queue in backend.stats()[1]) == 1
+
+
+# -- one pool for all queues
+
+
+@every_backend
+@virtual_time
+async def test_a_worker_serves_all_queues(make: Make) -> None:
+    backend = make()
+    jobs = [await submit(backend, SMALL), await submit(backend), await submit(backend)]
+    leased = [(await backend.lease()).job.id for _ in jobs]
+    assert sorted(leased) == sorted(job.id for job in jobs)
+
+
+@every_backend
+@virtual_time
+async def test_no_queue_runs_more_at_once_than_its_workers_however_many_wait(make: Make) -> None:
+    backend = make(default=QueuePolicy(workers=2))
+    for _ in range(5):
+        await backend.submit(SPEC)
+    workers = [asyncio.create_task(backend.lease()) for _ in range(4)]
+    await settle()
+    assert sum(worker.done() for worker in workers) == 2
+    leased = [worker.result() for worker in workers if worker.done()]
+    await backend.ack(leased[0].job.id, 1, Success(b"1"))
+    await settle()
+    assert sum(worker.done() for worker in workers) == 3, "the one that waited was woken by the end of the other"
+    await backend.nack(leased[1].job.id, 1, BOOM)
+    await settle()
+    assert all(worker.done() for worker in workers)
+
+
+@every_backend
+@virtual_time
+async def test_a_paused_queue_starts_nothing_until_it_is_resumed(make: Make) -> None:
+    backend = make()
+    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
+    await backend.pause("default")
+    for _ in range(3):
+        await backend.submit(SPEC)
+    await settle()
+    assert not any(worker.done() for worker in workers)
+    assert stats_of(backend).paused
+    small = await submit(backend, SMALL)
+    await settle()
+    assert [worker.result().job.id for worker in workers if worker.done()] == [small.id]
+    await backend.resume("default")
+    await settle()
+    assert all(worker.done() for worker in workers)
+    assert not stats_of(backend).paused
+
+
+@every_backend
+@virtual_time
+async def test_a_queue_can_be_changed_while_workers_wait_for_it(make: Make) -> None:
+    backend = make(default=QueuePolicy(workers=1))
+    jobs = [await submit(backend) for _ in range(4)]
+    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
+    await settle()
+    policy = QueuePolicy(capacity=4, workers=3, discipline=Discipline.LIFO)
+    await backend.change_queue("default", policy)
+    await settle()
+    assert [worker.result().job.id for worker in workers] == [jobs[0].id, jobs[3].id, jobs[2].id]
+    assert stats_of(backend).policy == policy
+    with pytest.raises(QueueFull):
+        await backend.submit(SPEC)
+    assert stats_of(backend).live == 4
+
+
+@every_backend
+@virtual_time
+async def test_a_queue_that_changes_while_jobs_wait_at_a_gate_calls_the_best_of_them_anew(make: Make) -> None:
+    backend = make()
+    spec = JobSpec(type="one", limits=Limits(concurrency=1))
+    first, second, third = [await submit(backend, spec) for _ in range(3)]
+    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
+    await settle()
+    assert [worker.result().job.id for worker in workers if worker.done()] == [first.id]
+    await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
+    for job, after in ((first, third), (third, second)):
+        await backend.ack(job.id, 1, Success(b"1"))
+        await settle()
+        assert (await backend.get(after.id)).state is JobState.RUNNING
+    assert all(worker.done() for worker in workers)
+
+
+@every_backend
+@virtual_time
+async def test_a_worker_that_is_cancelled_amid_those_who_must_wait_leaves_the_rest_to_others(make: Make) -> None:
+    backend = make(default=QueuePolicy(capacity=CAPACITY, workers=2))
+    spec = JobSpec(type="one", limits=Limits(concurrency=1))
+    await backend.submit(spec)
+    await backend.lease()
+    await backend.pause("default")
+    for _ in range(2000):
+        await backend.submit(spec)
+    free = await submit(backend)
+    workers = [asyncio.create_task(backend.lease()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await backend.resume("default")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    workers[0].cancel()
+    await settle()
+    assert workers[1].result().job.id == free.id
+
+
+@every_backend
+@virtual_time
+async def test_a_worker_that_finds_thousands_who_must_wait_lets_others_go_on(make: Make) -> None:
+    backend = make()
+    spec = JobSpec(type="one", limits=Limits(concurrency=1))
+    await backend.pause("default")
+    for _ in range(2000):
+        await backend.submit(spec)
+    free = await submit(backend)
+    await backend.resume("default")
+    await backend.lease()
+    worker = asyncio.create_task(backend.lease())
+    turns = 0
+    while not worker.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert worker.result().job.id == free.id
+    assert 10 <= turns <= 200
+
+
+# -- dead letters, and delayed jobs
+
+
+@every_backend
+@virtual_time
+async def test_a_failed_job_can_be_retried_and_those_who_wait_learn_its_new_end(make: Make) -> None:
+    backend = make()
+    job = await submit_failed(backend, args=b"7")
+    assert (await backend.wait(job.id)).state is JobState.FAILED
+    again = await backend.retry(job.id)
+    assert (again.id, again.state, again.args) == (job.id, JobState.QUEUED, b"7")
+    waiter = asyncio.create_task(backend.wait(job.id))
+    lease = await backend.lease()
+    assert lease.attempt == 2
+    with pytest.raises(StaleLease):
+        await backend.ack(job.id, 1, Success(b"old"))
+    assert not waiter.done()
+    await backend.ack(job.id, 2, Success(b"1"))
+    assert (await waiter).state is JobState.SUCCEEDED
+    assert (stats_of(backend).redriven_total, backend.stats()[0].accepted_total) == (1, 1)
+    with pytest.raises(WrongState):
+        await backend.retry(job.id)
+
+
+@every_backend
+@virtual_time
+async def test_a_retry_for_which_there_is_no_seat_is_refused(make: Make) -> None:
+    backend = make()
+    job = await submit_failed(backend, SMALL)
+    await backend.submit(SMALL)
+    with pytest.raises(QueueFull):
+        await backend.retry(job.id)
+    assert (await backend.get(job.id)).state is JobState.FAILED
+
+
+@every_backend
+@virtual_time
+async def test_a_delayed_job_can_be_run_now_and_wakes_a_worker(make: Make) -> None:
+    backend = make()
+    worker = asyncio.create_task(backend.lease())
+    job = await submit(backend, JobSpec(type="t", delay_s=3600.0))
+    await settle()
+    assert not worker.done()
+    assert (await backend.promote(job.id)).state is JobState.QUEUED
+    assert (await worker).job.id == job.id
+    with pytest.raises(WrongState):
+        await backend.promote(job.id)
+
+
+@every_backend
+@virtual_time
+async def test_what_is_not_there_can_neither_be_retried_nor_run(make: Make) -> None:
+    backend = make()
+    job = await submit_failed(backend)
+    await backend.delete(job.id)
+    for act in (backend.retry, backend.promote):
+        with pytest.raises(JobNotFound):
+            await act("x")
+        with pytest.raises(JobGone):
+            await act(job.id)
+
+
+# -- in bulk
+
+
+@every_backend
+@virtual_time
+async def test_a_bulk_action_takes_those_that_match_and_no_others(make: Make) -> None:
+    backend = make()
+    jobs = {}
+    for group in "ab":
+        for job_type in ("mail", "call"):
+            job = await submit(backend, JobSpec(type=job_type, group=group))
+            jobs[job_type + group] = job
+            await asyncio.sleep(1)
+    small = await submit(backend, SMALL)
+    middle = jobs["maila"].created_at + 1.5
+
+    async def cancelled(job_filter: JobFilter) -> tuple[BulkCount, list[str]]:
+        before = {job.id for job in jobs.values() if job.state is JobState.CANCELLED}
+        count = await backend.bulk("cancel", job_filter)
+        return count, [name for name, job in jobs.items() if not job.live and job.id not in before]
+
+    assert await cancelled(JobFilter(type="mail", group="b")) == (BulkCount(1, 0), ["mailb"])
+    assert await cancelled(JobFilter(created_before=middle, group="a", type="call")) == (BulkCount(1, 0), ["calla"])
+    assert await cancelled(JobFilter(created_before=jobs["maila"].created_at)) == (BulkCount(0, 0), [])
+    assert await cancelled(JobFilter(state=JobState.RUNNING)) == (BulkCount(0, 0), [])
+    assert await cancelled(JobFilter(queue="default")) == (BulkCount(2, 0), ["maila", "callb"])
+    assert small.live
+    assert await cancelled(JobFilter()) == (BulkCount(1, 0), [])
+    assert not small.live
+
+
+@every_backend
+@virtual_time
+async def test_each_bulk_action_counts_only_jobs_in_a_state_that_it_is_for(make: Make) -> None:
+    backend = make()
+    failed = await submit_failed(backend)
+    running = await submit(backend)
+    lease = await backend.lease()
+    queued = await submit(backend)
+    over = await submit(backend)
+    await backend.cancel(over.id)
+    assert await backend.bulk("retry", JobFilter()) == BulkCount(1, 0)
+    assert failed.state is JobState.QUEUED
+    assert await backend.bulk("cancel", JobFilter()) == BulkCount(3, 0)
+    assert [job.state for job in (failed, queued, running)] == ["cancelled", "cancelled", "running"]
+    await backend.nack(running.id, lease.attempt, BOOM)
+    assert running.state is JobState.CANCELLED
+    assert await backend.bulk("delete", JobFilter()) == BulkCount(4, 0)
+    assert backend.stats()[0].terminal == 0
+
+
+@every_backend
+@virtual_time
+async def test_a_bulk_retry_skips_those_that_it_can_not_take_and_they_stay_failed(make: Make) -> None:
+    backend = make(default=QueuePolicy(capacity=3))
+    jobs = [await submit_failed(backend) for _ in range(5)]
+    unique = await submit_failed(backend, claims=Claims(unique=Unique("u")))
+    holder = await submit(backend, claims=Claims(unique=Unique("u")))
+    assert await backend.bulk("retry", JobFilter()) == BulkCount(count=2, skipped=4)
+    assert [job.state for job in jobs] == ["failed"] * 3 + ["queued"] * 2, "the newest first"
+    assert (unique.state, holder.state) == ("failed", "queued")
+
+
+@every_backend
+@virtual_time
+async def test_a_bulk_retry_into_a_full_queue_sends_no_client_farther_away(make: Make) -> None:
+    waits = []
+    for dead in (0, 1000):
+        backend = make(default=QueuePolicy(capacity=1))
+        for _ in range(dead):
+            await submit_failed(backend, JobSpec(type=str(_)))
+            await asyncio.sleep(0.01)
+        await backend.submit(SPEC)
+        await backend.submit(SMALL)
+        assert await backend.bulk("retry", JobFilter(state=JobState.FAILED)) == BulkCount(0, dead)
+        with pytest.raises(QueueFull) as refusal:
+            await backend.submit(SPEC)
+        waits.append(refusal.value.retry_after_s)
+    assert waits[1] <= waits[0] + 1.0
+
+
+@every_backend
+@virtual_time
+async def test_a_bulk_action_lets_others_go_on_and_meets_no_job_that_comes_meanwhile(make: Make) -> None:
+    backend = make()
+    there = [await submit(backend) for _ in range(3000)]
+    bulk = asyncio.create_task(backend.bulk("cancel", JobFilter()))
+    await asyncio.sleep(0)
+    came = []
+    while not bulk.done():
+        came.append(await submit(backend))
+        await asyncio.sleep(0)
+    assert bulk.result() == BulkCount(3000, 0)
+    assert not any(job.live for job in there)
+    assert len(came) >= 5
+    assert all(job.live for job in came)
+
+
+@every_backend
+@virtual_time
+async def test_a_bulk_retry_meets_a_job_once_though_it_fails_again_meanwhile(make: Make) -> None:
+    backend = make()
+    for _ in range(20):
+        await submit_failed(backend, JobSpec(type=str(_)))
+
+    async def work() -> None:
+        while True:
+            lease = await backend.lease()
+            await backend.nack(lease.job.id, lease.attempt, BOOM)
+
+    worker = asyncio.create_task(work())
+    assert await backend.bulk("retry", JobFilter()) == BulkCount(20, 0)
+    await settle()
+    worker.cancel()
+    assert stats_of(backend).failed_total == 40
+
+
+# -- what a live job may expect
+
+
+@every_backend
+@virtual_time
+async def test_an_outlook_without_any_experience_only_knows_the_position(make: Make) -> None:
+    backend = make()
+    first, second = await submit(backend), await submit(backend)
+    for job, position in ((first, 1), (second, 2)):
+        outlook = backend.outlook(job)
+        assert (outlook.position, outlook.eta_s) == (position, None)
+        assert 0.1 <= outlook.poll_after_s <= 30.0
+
+
+async def run_some(backend: Backend, count: int, run_s: float) -> None:
+    for _ in range(count):
+        job = await submit(backend)
+        lease = await backend.lease()
+        await asyncio.sleep(run_s)
+        await backend.ack(job.id, lease.attempt, Success(b"1"))
+
+
+@every_backend
+@virtual_time
+async def test_an_outlook_is_made_from_how_fast_jobs_have_ended(make: Make) -> None:
+    backend = make()
+    await run_some(backend, 100, 0.5)
+    running = await submit(backend)
+    await backend.lease()
+    queued = [await submit(backend) for _ in range(20)]
+    delayed = await submit(backend, JobSpec(type="t", delay_s=60.0))
+
+    outlook = backend.outlook(running)
+    assert (outlook.position, outlook.eta_s) == (None, pytest.approx(0.5))
+    outlook = backend.outlook(queued[9])
+    assert outlook.position == 10
+    assert outlook.eta_s == pytest.approx(9 / 2.0 + 0.5, rel=0.05)
+    assert outlook.poll_after_s == outlook.eta_s
+    outlook = backend.outlook(delayed)
+    assert outlook.position is None
+    assert outlook.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
+    assert outlook.poll_after_s == 30.0, "nobody is told to look away for longer"
+    await asyncio.sleep(5)
+    assert backend.outlook(running).eta_s == 0.0
+    assert backend.outlook(running).poll_after_s == 0.1
+
+
+@every_backend
+@virtual_time
+async def test_a_lone_job_of_an_idle_queue_is_expected_at_once(make: Make) -> None:
+    backend = make()
+    await run_some(backend, 10, 0.5)
+    await asyncio.sleep(3600)
+    job = await submit(backend)
+    assert backend.outlook(job).eta_s == pytest.approx(0.5)
+    assert backend.outlook(job).poll_after_s == pytest.approx(0.5)
+
+
+@every_backend
+@virtual_time
+async def test_where_all_workers_are_busy_one_of_them_must_end_first(make: Make) -> None:
+    backend = make(default=QueuePolicy(workers=2))
+    await run_some(backend, 10, 3.0)
+    for _ in range(2):
+        await submit(backend)
+        await backend.lease()
+    job = await submit(backend)
+    assert backend.outlook(job).eta_s == pytest.approx(3.0 / 2 + 3.0), "two workers of 3 s each"
+
+
+@every_backend
+@virtual_time
+async def test_a_paused_queues_jobs_may_expect_nothing(make: Make) -> None:
+    backend = make()
+    await run_some(backend, 10, 0.5)
+    job = await submit(backend)
+    await backend.pause("default")
+    outlook = backend.outlook(job)
+    assert (outlook.position, outlook.eta_s) == (1, None)
+
+
+@every_backend
+@virtual_time
+async def test_an_outlook_where_runs_are_known_but_nothing_has_ever_ended(make: Make) -> None:
+    backend = make()
+    job = await submit(backend, JobSpec(type="t", attempts_max=2))
+    lease = await backend.lease()
+    await asyncio.sleep(2)
+    await backend.nack(job.id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=10.0))
+    assert backend.outlook(job).eta_s == pytest.approx(10 + 2)
+    waiting = await submit(backend)
+    assert backend.outlook(waiting).eta_s == pytest.approx(2), "nobody works, so it may start now"
+
+
+# -- waiting for any change
+
+
+@every_backend
+@virtual_time
+async def test_whoever_watches_a_job_is_told_of_every_change_of_it(make: Make) -> None:
+    backend = make()
+    job = await submit(backend, JobSpec(type="t", attempts_max=2), claims=Claims(unique=Unique("u", "debounce")))
+    boom = Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=60.0)
+    steps: list[Callable[[], Any]] = [
+        lambda: backend.submit(SPEC, b"new", None, Claims(unique=Unique("u", "debounce"))),
+        lambda: backend.lease(),
+        lambda: backend.report(job.id, 1, Progress(0.5)),
+        lambda: backend.nack(job.id, 1, boom),
+        lambda: backend.promote(job.id),
+        lambda: backend.lease(),
+        lambda: backend.nack(job.id, 2, boom),
+        lambda: backend.retry(job.id),
+        lambda: backend.lease(),
+        lambda: backend.cancel(job.id),
+        lambda: backend.ack(job.id, 3, Success(b"1")),
+        lambda: backend.delete(job.id),
+    ]
+    for n, step in enumerate(steps):
+        watcher = asyncio.create_task(backend.wait_for_change([job.id]))
+        await asyncio.sleep(0)
+        await step()
+        await asyncio.sleep(0)
+        assert watcher.done(), f"step {n}"
+        await watcher
+
+
+@every_backend
+@virtual_time
+async def test_a_watcher_of_several_jobs_is_told_of_the_first_change_of_any_and_of_no_others(make: Make) -> None:
+    backend = make()
+    first, second, other = await submit(backend), await submit(backend), await submit(backend)
+    watcher = asyncio.create_task(backend.wait_for_change([first.id, second.id]))
+    both = asyncio.create_task(backend.wait_for_change([second.id, second.id]))
+    await asyncio.sleep(0)
+    await backend.cancel(other.id)
+    await settle()
+    assert not watcher.done()
+    await backend.cancel(second.id)
+    await asyncio.gather(watcher, both)
+    await backend.cancel(first.id)
+
+
+@every_backend
+@virtual_time
+async def test_a_watcher_that_gives_up_leaves_the_others_alone(make: Make) -> None:
+    backend = make()
+    job = await submit(backend)
+    first, second = [asyncio.create_task(backend.wait_for_change([job.id])) for _ in range(2)]
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0)
+    await backend.cancel(job.id)
+    await second
+
+
+# -- counts
+
+
+@every_backend
+@virtual_time
+async def test_a_queues_figures_tell_how_fast_it_drains_and_what_is_in_quarantine(make: Make) -> None:
+    backend = make(default=QueuePolicy(retry_budget=3))
+    assert (stats_of(backend).drain_rate, stats_of(backend).drain_s, stats_of(backend).quarantined) == (0.0, None, [])
+    await run_some(backend, 100, 0.5)
+    for _ in range(10):
+        await submit(backend)
+    stats = stats_of(backend)
+    assert stats.drain_rate == pytest.approx(2.0, rel=0.05)
+    assert stats.drain_s == pytest.approx(10 / 2.0, rel=0.05)
+    await backend.bulk("cancel", JobFilter())
+    for _ in range(3):
+        await submit_failed(backend, JobSpec(type="bad"))
+    for name in ("default", "small"):
+        (quarantined,) = stats_of(backend, name).quarantined
+        assert (quarantined.type, quarantined.since) == ("bad", backend.now())
+        assert quarantined.until > backend.now()
+        assert "boom" in quarantined.reason
