@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.backend.base import BulkCount, JobFilter, Outlook, Page, QueueStats, StatusStats
-from jobqueue.core.events import BackedOff, Ended, Evicted, Quarantined, Ready, Released
+from jobqueue.core.events import BackedOff, Called, Ended, Evicted, Quarantined, Ready, Released, Withdrawn
 from jobqueue.core.job import JobState
 from jobqueue.errors import Refused, WrongState
 
@@ -36,7 +36,10 @@ LEASE_TRIES = 100
 
 POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 30.0
 POLL_AFTER_S_UNKNOWN = 1.0
-QUEUE_FACTS = (Quarantined, Released)
+WAKING_FACTS = (Ready, Called)
+UNSEEN_FACTS = (Called, Withdrawn, Quarantined, Released)
+"""Those that change no job's record: the end of who was withdrawn is told beside it."""
+
 FREEING_FACTS = (Ended, BackedOff)
 
 
@@ -310,7 +313,7 @@ class MemoryBackend:
     def _publish(self) -> None:
         """Pass on, in order, what the engine reported: to the workers, the waiters, the listeners."""
         for fact in self._engine.take_facts():
-            if isinstance(fact, Ready):
+            if isinstance(fact, WAKING_FACTS):
                 self._ready.wake()
             elif isinstance(fact, FREEING_FACTS):
                 if self._engine.ready:
@@ -329,7 +332,7 @@ class MemoryBackend:
                 waiter.set_result(job)
 
     def _tell_watchers(self, fact: Event) -> None:
-        jobs = fact.jobs if isinstance(fact, Evicted) else () if isinstance(fact, QUEUE_FACTS) else (fact.job,)
+        jobs = fact.jobs if isinstance(fact, Evicted) else () if isinstance(fact, UNSEEN_FACTS) else (fact.job,)
         for job in jobs:
             for watcher in self._watchers.get(job.id, ()):
                 if not watcher.done():

@@ -23,6 +23,12 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     job: Job
 
 
+class Called(msgspec.Struct, frozen=True, gc=False):
+    """A queued job that waited for a permit may be leased now; nothing that a client sees has changed."""
+
+    job: Job
+
+
 class Withdrawn(msgspec.Struct, frozen=True, gc=False):
     """A ready job is ready no longer: it was cancelled or expired before a worker took it."""
 
@@ -91,5 +97,5 @@ class Released(msgspec.Struct, frozen=True, gc=False):
     type: str
 
 
-JobEvent = Submitted | Ready | Withdrawn | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended
+JobEvent = Submitted | Ready | Called | Withdrawn | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended
 Event = JobEvent | Evicted | Quarantined | Released

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.core.claims import Claimed
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.events import Ended, Evicted, Ready, StopRequested, Withdrawn
+from jobqueue.core.events import Called, Ended, Evicted, Ready, StopRequested, Withdrawn
 from jobqueue.core.gate import Gates
 from jobqueue.core.job import JobState, StopReason
 from jobqueue.core.ledger import QueueLedger
@@ -113,7 +113,8 @@ class Lifecycle:
         for job in self.gates.take_recalled():
             self.ready.remove(job)
         for job in self.gates.take_called():
-            self.make_ready(job, now, front=True)
+            self.ready.push(job, now=now, front=True)
+            self.facts.append(Called(job))
 
     def request_stop(self, job: Job, reason: StopReason, now: float) -> None:
         if job.stopping is not None:
