@@ -122,11 +122,14 @@ class MemoryBackend:
                 return lease
             tries += 1
             if tries % LEASE_TRIES == 0:
-                try:
-                    await asyncio.sleep(0)
-                except asyncio.CancelledError:
-                    self._ready.wake()  # somebody else has to go on
-                    raise
+                await self._pause_search()
+
+    async def _pause_search(self) -> None:
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self._ready.wake()  # somebody else has to go on
+            raise
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         self._engine.ack(job_id, attempt=attempt, success=success, now=self._now())
