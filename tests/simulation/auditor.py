@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.events import (
     BackedOff,
+    Called,
     Ended,
     Evicted,
     LeaseLost,
@@ -38,6 +39,7 @@ from jobqueue.core.events import (
 )
 from jobqueue.core.job import ErrorCode, JobState
 from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN
 from jobqueue.core.statuses import DRAWER_S
 
 if TYPE_CHECKING:
@@ -188,9 +190,15 @@ class Auditor:
                     self._evicted(job, early=fact.early)
                 return
             case Quarantined():
-                self.note(fact.type, f"quarantined until {fact.until:.3f}")
+                self.note(fact.type, f"quarantined until {fact.until:.3f} for {fact.reason[:40]}")
                 self.quarantines[fact.type] = Quarantine(fact.until)
-                self.check(fact.until > self._now(), f"{fact.type} is quarantined until {fact.until}, which is over")
+                wait_s = fact.until - self._now()
+                self.check(
+                    PROBE_S_MIN - EPSILON_S <= wait_s <= PROBE_S_MAX + EPSILON_S,
+                    f"{fact.type} is quarantined for {wait_s} s",
+                )
+                blameless = fact.reason.startswith((ErrorCode.REJECTED, ErrorCode.SHUTDOWN))
+                self.check(not blameless, f"{fact.type} is quarantined for what says nothing against it")
                 return
             case Released():
                 self.note(fact.type, "released")
@@ -205,12 +213,15 @@ class Auditor:
         if known is None:
             self.check(False, f"{type(fact).__name__} of a job that is not held: {job}")
             return
-        self.note(str(known), f"{type(fact).__name__} {job.state} attempt {job.attempt}")
+        why = f", {job.error.code}" if job.error is not None else ""
+        self.note(str(known), f"{type(fact).__name__} {job.state} attempt {job.attempt}{why}")
         match fact:
             case Started():
                 self._started(known)
             case Ready():
                 self._ready(known)
+            case Called():
+                self.check(known.waiting, f"{known} was called, and did not wait")
             case Withdrawn():
                 self.check(known.waiting, f"{known} was withdrawn, and did not wait")
             case BackedOff():
@@ -236,10 +247,13 @@ class Auditor:
         self.known[job.id] = Known(self._numbers, job)
         self.accepted += 1
         self.live += 1
-        ledger = self.engine.ledgers[job.spec.queue]
-        self.check(ledger.live <= ledger.policy.capacity, f"j{self._numbers} was accepted beyond the capacity")
-        self.check(self.engine.door.open, f"j{self._numbers} was accepted while the queue drains")
-        self._claim(self.known[job.id])
+        self._let_in(self.known[job.id])
+
+    def _let_in(self, known: Known) -> None:
+        ledger = self.engine.ledgers[known.job.spec.queue]
+        self.check(ledger.live <= ledger.policy.capacity, f"{known} was let in beyond the capacity")
+        self.check(self.engine.door.open, f"{known} was let in while the queue drains")
+        self._claim(known)
 
     def _claim(self, known: Known) -> None:
         """Let a job hold its unique value: alone, or in place of those that it supersedes."""
@@ -274,12 +288,13 @@ class Auditor:
         known.redrives += 1
         self.terminal -= 1
         self.live += 1
-        self._claim(known)
+        self._let_in(known)
 
     def _started(self, known: Known) -> None:
         job, now = known.job, self._now()
         spec = job.spec
         self.check(known.waiting, f"{known} started, and did not wait")
+        self.check(b'"n":' in job.args, f"{known} started without its arguments")
         self.check(job.attempt == known.attempt + 1, f"{known} began attempt {job.attempt} after {known.attempt}")
         self.check(self._attempts_left(known) > 0, f"{known} began an attempt more than it has")
         if job.attempt == 1 and job.start_by_at is not None:
@@ -321,7 +336,8 @@ class Auditor:
             return
         job_type = known.job.spec.type
         self.check(now >= quarantine.until - EPSILON_S, f"{known} started, and {job_type} is in quarantine")
-        quarantine.probes = {job_id for job_id in quarantine.probes if job_id in self.running}
+        probes = {job_id for job_id in quarantine.probes if job_id in self.running and job_id != known.job.id}
+        quarantine.probes = probes
         self.check(not quarantine.probes, f"{known} is the second probe of {job_type} at once")
         quarantine.probes.add(known.job.id)
 
@@ -342,7 +358,7 @@ class Auditor:
             final = job.error is not None and job.error.code in FINAL_CODES
             self.check(job.error is not None, f"{known} failed without saying why")
             tried_all = self._attempts_left(known) == 0 or final or not self.engine.door.open
-            gave_up = job.spec.type in self._choosy and job.error is not None and job.error.code is HANDLER_ERROR
+            gave_up = job.spec.type in self._choosy and job.error is not None and job.error.code in RAISED
             self.check(tried_all or gave_up, f"{known} failed with attempts left")
         known.waiting = known.running = False
         known.final = final_look(job)
@@ -450,9 +466,9 @@ class Auditor:
             self.check(count == 1, f"{count} live jobs of {job_type} hold the unique value {value!r}")
 
 
-HANDLER_ERROR = ErrorCode.HANDLER_ERROR
+RAISED = frozenset({ErrorCode.HANDLER_ERROR, ErrorCode.WORKER_CRASHED})
 FINAL_CODES = frozenset({ErrorCode.REJECTED, ErrorCode.BAD_RESULT, ErrorCode.RESULT_TOO_LARGE})
-LATE_S = 5.0
+LATE_S = 15.0
 """How late the loop may be, at its worst, with what was due."""
 
 

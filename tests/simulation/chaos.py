@@ -38,6 +38,7 @@ class Chaos:
             if not self._queue.running:
                 return
             trouble = self._rng.choice(self._scenario.chaos)
+            self._auditor.counts[trouble] += 1
             match trouble:
                 case "kill":
                     self._kill()
@@ -49,6 +50,7 @@ class Chaos:
                     await self._reload()
                 case "quota":
                     await self._quota()
+        await self.calm()
 
     async def calm(self) -> None:
         """Let every queue run again."""
@@ -64,8 +66,12 @@ class Chaos:
         worker = self._rng.choice(workers)
         assert worker.task is not None
         lease = worker.lease
-        victim = self._auditor.known[lease.job.id] if lease is not None else "none"
-        self._auditor.note("chaos", f"kills a worker; its job: {victim}")
+        if lease is not None:
+            known = self._auditor.known.get(lease.job.id)
+            self._auditor.check(known is not None and known.running, f"a worker holds {known}, which doesn't run")
+            self._auditor.note("chaos", f"kills the worker of {known}")
+        else:
+            self._auditor.note("chaos", "kills an idle worker")
         worker.task.cancel()
 
     async def _pause(self) -> None:

@@ -1,4 +1,4 @@
-"""The fleet: clients in this process, who submit, poll, wait, cancel, retry, delete and list, and give up in mid-request.
+"""The fleet: clients in this process, who submit, poll, wait, cancel, retry, delete, list, and give up in mid-request.
 
 A request runs in a task of its own, as it does behind a connection, and may be cancelled at any turn. Each client
 checks what it is told: that a job it was promised is readable, that a refusal had a reason, that the same
@@ -118,13 +118,14 @@ class Client:
     async def _carry_out(self, request: Callable[[], Awaitable[object]]) -> None:
         """Carry a request out in a task of its own; now and then, give up on it."""
         rng = self._rng
-        task = asyncio.create_task(self._judged(request), name="request")
+        task = asyncio.create_task(self._judged(request), name=request.__name__)
         try:
             if rng.random() < self._fleet.scenario.hasty:
                 for _ in range(rng.randrange(4)):
                     await asyncio.sleep(0)
                 await asyncio.sleep(rng.choice((0.0, 0.0, 0.25, 1.0)))
                 if task.cancel():
+                    self._auditor.counts["gives up"] += 1
                     self._auditor.note(self.name, "gives up")
             await asyncio.wait([task])
         finally:
@@ -135,6 +136,7 @@ class Client:
             await request()
         except JobQueueError as error:
             self._auditor.note(self.name, f"{type(error).__name__}")
+            self._auditor.counts[type(error).__name__] += 1
         except (AssertionError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and not self._queue.running:
                 return  # it was stopped for good meanwhile
@@ -201,11 +203,14 @@ class Client:
         auditor, backend = self._auditor, self._queue.backend
         before = auditor.accepted
         due = self._due_by_key(caller, key)
+        if (unseen := backend.refuse_unseen()) is not None:
+            self._check_unseen(unseen)
         files = {} if upload is None else {"folder": upload.folder, "files": upload.files}
         try:
             admission = await self._queue.accept(submission, caller=caller, key=key, **files)
         except (Refused, Duplicate, KeyReused, InvalidSubmission) as refusal:
             auditor.note(self.name, f"submission {number} of {submission.type}: {type(refusal).__name__}")
+            auditor.counts[type(refusal).__name__] += 1
             auditor.refused.add(number)
             auditor.check(auditor.accepted == before, f"submission {number} was refused, and accepted")
             self._check_reason(refusal, submission, caller, due)
@@ -221,7 +226,7 @@ class Client:
         return admission.job.id
 
     def _due_by_key(self, caller: str | None, key: IdempotencyKey | None) -> tuple[bool, str] | None:
-        """Return what is due to one who has used this key for a job that is held: whether it is the same, and its id."""
+        """Return what is due to who has used this key for a job that is held: whether it is the same, and its id."""
         if key is None:
             return None
         known = self._fleet.keys.get((caller, key.key))
@@ -235,7 +240,9 @@ class Client:
         how = "a duplicate" if admission.duplicate else "new"
         auditor.note(self.name, f"submission {number} of {job.spec.type}: {known}, {how}")
         auditor.check(known is not None, f"submission {number} led to a job that is not held")
-        auditor.check(auditor.accepted - before == (not admission.duplicate), f"submission {number} was counted wrongly")
+        auditor.check(
+            auditor.accepted - before == (not admission.duplicate), f"submission {number} was counted wrongly"
+        )
         if due is not None:
             same, job_id = due
             auditor.check(same and job.id == job_id, f"submission {number} came under a key that another job has")
@@ -271,6 +278,13 @@ class Client:
                 auditor.check(known is not None and known.live, f"refused for a job that is over: {known}")
             case KeyReused():
                 auditor.check(due is not None and not due[0], "refused for a key that means no other job")
+
+    def _check_unseen(self, refusal: Refused) -> None:
+        """Check that what is refused before it is read would be refused whatever it is."""
+        self._auditor.counts["refused unseen"] += 1
+        full = all(ledger.live >= ledger.policy.capacity for ledger in self._auditor.engine.ledgers.values())
+        right = self._queue.draining if isinstance(refusal, Draining) else full
+        self._auditor.check(right, f"{type(refusal).__name__} for everybody, and some might be let in")
 
     # -- asking
 

@@ -55,7 +55,9 @@ class Inspector:
         for ledger in engine.ledgers.values():
             for state in LIVE:
                 found = counts[ledger.name, state]
-                check(ledger.counts[state] == found, f"{found} are {state} in {ledger.name}, not {ledger.counts[state]}")
+                check(
+                    ledger.counts[state] == found, f"{found} are {state} in {ledger.name}, not {ledger.counts[state]}"
+                )
 
     def _check_bounds(self) -> None:
         check, statuses, bounds = self._auditor.check, self._engine.statuses, self._settings.statuses
@@ -106,6 +108,10 @@ class Inspector:
         idle = [worker for worker in parts._workers._workers if worker.lease is None]
         takeable = len(engine.ready)
         check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
+        held = {(job_id, worker.lease.attempt) for job_id, worker in parts._workers._by_job.items() if worker.lease}
+        for known in self._auditor.running.values():
+            check((known.job.id, known.attempt) in held, f"{known} runs, and no worker has it")
+        check(len(held) == len(self._auditor.running), "a worker has a job that doesn't run")
         now = parts.backend.now()
         due_at = engine.next_at()
         if due_at is not None and due_at <= now:

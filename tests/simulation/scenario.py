@@ -53,7 +53,7 @@ class TypePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """How the run ends: by `drain`, `stop`, or (`cancelled drain`) a drain that is broken off; at the end if `at_s` is None."""
+    """How the run ends: by `drain`, `stop`, or a drain that is broken off (`cancelled drain`)."""
 
     kind: str
     at_s: float | None
@@ -102,11 +102,11 @@ def draw(seed: int) -> Scenario:
             ttl_s=rng.choice((0.0, 1.0, 10.0, 60.0)),
             failed_ttl_s=rng.choice((0.5, 5.0, 60.0, 300.0)),
             failed_max=rng.choice((1, 3, 1000)),
-            jobs_max=rng.choice((6, 20, 1000, 1000)),
+            jobs_max=rng.choice((6, 30, 1000, 1000)),
             bytes_max=rng.choice((1500, 6000, 1_000_000, 1_000_000)),
         ),
         limits=LimitsSettings(
-            caller_queued=rng.choice((None, None, 2, 5)),
+            caller_queued=rng.choice((None, None, None, 4)),
             result_bytes=200,
         ),
         runtime=RuntimeSettings(
@@ -116,14 +116,14 @@ def draw(seed: int) -> Scenario:
             processes=rng.choice((1, 2)),
         ),
     )
-    bad = tuple(act for kind in some(rng, BAD_ACTS, 0.35) for act in BAD_ACTS[kind])
+    bad = tuple(act for kind in some(rng, BAD_ACTS, 0.4) for act in BAD_ACTS[kind])
     return Scenario(
         seed=seed,
         weather=draw_weather(rng),
         settings=settings,
         types=tuple(draw_type(rng, f"t{n}", queues, bad) for n in range(rng.randint(1, 4))),
         clients=rng.randint(2, 8),
-        requests=rng.choice((6, 12, 24)),
+        requests=rng.choice((8, 16, 40)),
         claims=rng.random() < 0.5,
         uploads=rng.random() < 0.3,
         hasty=rng.choice((0.0, 0.0, 0.2, 0.5)),
@@ -141,7 +141,7 @@ def some(rng: Random, among: Any, probability: float) -> list[Any]:
 def draw_queue(rng: Random) -> QueueSettings:
     return QueueSettings(
         workers=rng.choice((1, 1, 2, 4)),
-        capacity=rng.choice((3, 8, 30, 100)),
+        capacity=rng.choice((3, 10, 100, 100)),
         discipline=rng.choice(tuple(Discipline)),
         weight=rng.choice((1, 1, 3)),
         patience_s=rng.choice((2.0, 10.0, 30.0)),
@@ -185,5 +185,5 @@ def draw_weather(rng: Random) -> Weather:
 
 def draw_stop(rng: Random) -> Stop:
     kind = rng.choice(("drain", "drain", "drain", "stop", "cancelled drain"))
-    at_s = rng.choice((None, None, 1.0, 4.0, 10.0))
+    at_s = rng.choice((None, None, None, 2.0, 8.0, 20.0))
     return Stop(kind=kind, at_s=at_s, drain_s=rng.choice((0.0, 0.5, 5.0, 60.0)) if at_s is not None else 100_000.0)

@@ -48,7 +48,7 @@ class Weather:
     Attributes:
         shuffled: Rule 5.
         late_s: How late the loop looks at its timers, at most; drawn anew for half of its sleeps.
-        stall_s: How long somebody blocks it, one time in a hundred.
+        stall_s: How long somebody blocks it, at most: in one callback of 200, and one sleep of 100.
         callback_s: How long a callback takes, at most.
     """
 
@@ -86,11 +86,13 @@ class SeededLoop(VirtualLoop):
         ready.clear()
         if self._weather.shuffled:
             self._shuffle(batch)
-        callback_s = self._weather.callback_s
+        callback_s, stall_s = self._weather.callback_s, self._weather.stall_s
         for handle in batch:
             if not handle.cancelled():
                 if callback_s:
                     self._now += self._rng.random() * callback_s
+                if stall_s and self._rng.random() < 0.005:
+                    self._now += self._rng.random() * stall_s
                 handle._run()
         self.turns += 1
         self._turns_here = self._turns_here + 1 if self._now == self._turned_at else 0

@@ -34,7 +34,7 @@ INSPECT_EVERY = 16
 """After so many turns the engine's inside is looked at; the books are checked after each one."""
 
 FORGOTTEN_S = 40_000.0
-"""Virtual seconds after which a job that is still live has been forgotten: no rate, delay or timeout takes that long."""
+"""Virtual seconds after which a job that still lives was forgotten: no rate, delay or timeout takes that long."""
 
 SHELVED_S = 400.0
 """Virtual seconds after which every TTL is over."""
@@ -48,12 +48,13 @@ class Outcome:
     violation: str | None
     trace: list[tuple[float, str, str]]
     turns: int
+    ended_at: float
     counts: Counter[str] = field(repr=False)
 
     @property
     def digest(self) -> str:
         """Tell two runs apart, or that they are the same."""
-        text = "\n".join(f"{at!r} {who} {what}" for at, who, what in self.trace)
+        text = "\n".join([f"{self.turns} {self.ended_at!r}", *(f"{at!r} {who} {what}" for at, who, what in self.trace)])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def told(self, last: int = 60) -> str:
@@ -73,15 +74,19 @@ def run(seed: int) -> Outcome:
     """Run a seed to its end, or to the first broken rule."""
     scenario = draw(seed)
     loop = SeededLoop(f"{seed}/loop", scenario.weather)
-    asyncio.set_event_loop(loop)
+    disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     simulation = Simulation(scenario, loop)
     try:
         return simulation.run()
     finally:
-        logging.disable(logging.NOTSET)
-        asyncio.set_event_loop(None)
+        logging.disable(disabled)
         loop.close()
+
+
+def names(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """Return the names of all tasks, the unnamed ones without their numbers: those count on from run to run."""
+    return sorted(task.get_name().split("-")[0] for task in asyncio.all_tasks(loop))
 
 
 class Simulation:
@@ -109,11 +114,11 @@ class Simulation:
             except Violation:
                 pass
             except (Deadlock, Livelock) as stuck:
-                auditor.check(False, f"{type(stuck).__name__}: {stuck}")
+                auditor.check(False, f"{type(stuck).__name__}: {stuck}; there are {', '.join(names(loop))}")
             except Exception as error:
                 auditor.check(False, f"the run ended with {error!r}")
             self._clean_up()
-        return Outcome(self._scenario.seed, auditor.violation, auditor.trace, loop.turns, auditor.counts)
+        return Outcome(self._scenario.seed, auditor.violation, auditor.trace, loop.turns, loop.time(), auditor.counts)
 
     async def _main(self) -> None:
         await self._play()
@@ -121,8 +126,8 @@ class Simulation:
             await self._play_again()
         self._stage.release_stubborn()
         await asyncio.sleep(10.0)
-        left = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        self._auditor.check(not left, f"tasks are left: {sorted(left)}")
+        left = names(self._loop)
+        self._auditor.check(left == ["Task"], f"tasks are left: {', '.join(left)}")
 
     async def _play(self) -> None:
         await self._start()

@@ -20,7 +20,7 @@ import jobqueue.parts
 import jobqueue.verdicts
 from jobqueue.backend import memory
 from jobqueue.context import JobContext
-from jobqueue.core import engine
+from jobqueue.core import engine, gate
 from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
 from jobqueue.errors import JobQueueError, Reject, Retry
 from jobqueue.runtime import spool, worker
@@ -87,6 +87,9 @@ class Stage:
             replace(engine, "TICK_WORK_MAX", portion)
             replace(memory, "BULK_PORTION", portion)
             replace(memory, "PAGE_SCAN_MAX", 4 * portion)
+            replace(memory, "LEASE_TRIES", portion)
+            replace(gate, "CALLS_MAX", portion)
+            replace(gate, "MOVES_MAX", portion)
             for module in (parts, memory, worker):
                 replace(module, "set", KeptSet)
             yield
@@ -242,7 +245,9 @@ class SeededPool:
 
     async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure:
         self._taken += 1
-        self._stage.auditor.check(self._taken <= self._size, f"{self._taken} calls at once in {self._size} {self._lane}s")
+        self._stage.auditor.check(
+            self._taken <= self._size, f"{self._taken} calls at once in {self._size} {self._lane}s"
+        )
         try:
             return await self._stage.play_offloaded(self._lane, call, on_progress)
         finally:

@@ -1,0 +1,404 @@
+"""Broken engines: each breaks one promise in one place, as a slip of the hand might. The simulation must notice each.
+
+A mutant is a function that puts the slip in, and is undone by its patcher: the code itself stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest.mock import patch
+
+from jobqueue.backend.memory import MemoryBackend
+from jobqueue.core.claims import Claimed
+from jobqueue.core.door import Door
+from jobqueue.core.engine import Engine
+from jobqueue.core.events import BackedOff, Called, Ended, Ready
+from jobqueue.core.gate import Gates
+from jobqueue.core.intake import Intake
+from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.ledger import QueueLedger
+from jobqueue.core.lifecycle import Lifecycle
+from jobqueue.core.permits import Gate
+from jobqueue.core.ready import ReadyJobs
+from jobqueue.core.statuses import StatusMap
+from jobqueue.errors import QueueFull
+from jobqueue.runtime.spool import Spool
+from jobqueue.runtime.timer import Timer
+from jobqueue.runtime.worker import WorkerPool
+
+MUTANTS: dict[str, Callable[[], Any]] = {}
+
+
+def mutant(home: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register what takes the place of a method: it gets the method, and returns what stands in for it."""
+
+    def register(make: Callable[..., Any]) -> Callable[..., Any]:
+        MUTANTS[make.__name__] = lambda: patch.object(home, name, make(getattr(home, name)))
+        return make
+
+    return register
+
+
+@contextmanager
+def broken(name: str) -> Iterator[None]:
+    """Let everything run with this slip in it."""
+    with MUTANTS[name]():
+        yield
+
+
+# -- permits
+
+
+@mutant(Gates, "leave")
+def permits_of_a_failed_attempt_are_not_given_back(leave: Any) -> Any:
+    def left(self: Gates, job: Any, now: float) -> None:
+        if job.state is not JobState.DELAYED:
+            leave(self, job, now)
+
+    return left
+
+
+@mutant(Gates, "take_called")
+def a_called_job_is_forgotten(take_called: Any) -> Any:
+    return lambda self: take_called(self)[1:]
+
+
+@mutant(Gates, "take_recalled")
+def a_recalled_job_stays_ready(take_recalled: Any) -> Any:
+    return lambda self: take_recalled(self)[:0]
+
+
+@mutant(Gate, "room")
+def a_gate_passes_one_too_many(room: Any) -> Any:
+    return lambda self, now: room(self, now) + (self.permits is not None and self.held == self.permits)
+
+
+@mutant(Gate, "take")
+def a_rate_is_not_counted(take: Any) -> Any:
+    def taken(self: Gate, job_id: Any, now: float) -> None:
+        bucket, self.bucket = self.bucket, None
+        take(self, job_id, now)
+        self.bucket = bucket
+
+    return taken
+
+
+@mutant(Gate, "give_back")
+def a_probe_without_a_verdict_blocks_its_type(give_back: Any) -> Any:
+    def given(self: Gate, job_id: Any) -> None:
+        probe = self.probe
+        give_back(self, job_id)
+        self.probe = probe
+
+    return given
+
+
+@mutant(Gates, "withdraw")
+def who_is_cancelled_in_line_stays_there(withdraw: Any) -> Any:
+    return lambda self, job, now: None
+
+
+@mutant(Gates, "next_at")
+def nobody_looks_at_a_gate_when_time_makes_room(next_at: Any) -> Any:
+    return lambda self: None
+
+
+@mutant(Gates, "open")
+def a_released_type_stays_shut(open_: Any) -> Any:
+    return lambda self, job_type, now: None
+
+
+@mutant(Gates, "shut")
+def a_quarantine_shuts_nothing(shut: Any) -> Any:
+    return lambda self, job_type, until, now: None
+
+
+# -- a job's way
+
+
+@mutant(Engine, "_leased")
+def acks_are_not_fenced(leased: Any) -> Any:
+    return lambda self, job_id, attempt: self.statuses.get(job_id)
+
+
+@mutant(Engine, "_leased")
+def the_attempts_number_is_not_looked_at(leased: Any) -> Any:
+    def found(self: Engine, job_id: Any, attempt: int) -> Any:
+        job = self.statuses.get(job_id)
+        return leased(self, job_id, attempt if job is None else job.attempt)
+
+    return found
+
+
+@mutant(Engine, "_fail")
+def a_job_gets_one_attempt_too_many(fail: Any) -> Any:
+    def failed(self: Engine, job: Any, failure: Any, now: float) -> None:
+        job.attempts_before += 1
+        fail(self, job, failure, now)
+        job.attempts_before -= 1
+
+    return failed
+
+
+@mutant(Intake, "redrive")
+def a_redrive_counts_attempts_anew(redrive: Any) -> Any:
+    def redriven(self: Intake, job: Any, *, now: float) -> None:
+        redrive(self, job, now=now)
+        job.attempt = job.attempts_before = 0
+
+    return redriven
+
+
+@mutant(Lifecycle, "set_deadline")
+def a_retry_is_never_due(set_deadline: Any) -> Any:
+    def set_but(self: Lifecycle, job: Any, now: float) -> None:
+        if not (job.state is JobState.DELAYED and job.attempt):
+            set_deadline(self, job, now)
+
+    return set_but
+
+
+@mutant(Engine, "lease")
+def a_job_starts_after_its_start_by(lease: Any) -> Any:
+    def leased(self: Engine, job: Any, *, now: float) -> Any:
+        before, job.start_by_at = job.start_by_at, None
+        found = lease(self, job, now=now)
+        job.start_by_at = before
+        return found
+
+    return leased
+
+
+@mutant(Lifecycle, "make_ready")
+def nobody_is_told_of_a_job_whose_worker_died(make_ready: Any) -> Any:
+    def made(self: Lifecycle, job: Any, now: float, *, front: bool = False) -> None:
+        make_ready(self, job, now, front=front)
+        if front:
+            self.facts.pop()
+
+    return made
+
+
+@mutant(Lifecycle, "request_stop")
+def a_stop_has_no_deadline(request_stop: Any) -> Any:
+    def requested(self: Lifecycle, job: Any, reason: Any, now: float) -> None:
+        request_stop(self, job, reason, now)
+        self.deadlines.discard(job.id)
+
+    return requested
+
+
+# -- seats, counts and queues
+
+
+@mutant(Lifecycle, "enter_state")
+def a_retry_frees_its_seat(enter_state: Any) -> Any:
+    def entered(self: Lifecycle, job: Any, now: float) -> None:
+        enter_state(self, job, now)
+        if job.state is JobState.DELAYED and job.attempt:
+            self.ledgers[job.spec.queue].counts[JobState.DELAYED] -= 1
+
+    return entered
+
+
+@mutant(Door, "admit")
+def a_full_queue_lets_in(admit: Any) -> Any:
+    def admitted(self: Door, *args: Any, **given: Any) -> None:
+        with suppress(QueueFull):
+            admit(self, *args, **given)
+
+    return admitted
+
+
+@mutant(QueueLedger, "has_worker")
+def a_queue_runs_more_jobs_than_its_workers(has_worker: Any) -> Any:
+    return property(lambda self: not self.paused)
+
+
+@mutant(QueueLedger, "has_worker")
+def a_paused_queue_goes_on(has_worker: Any) -> Any:
+    return property(lambda self: self.counts[JobState.RUNNING] < self.policy.workers)
+
+
+@mutant(ReadyJobs, "reorder")
+def a_change_of_discipline_loses_a_job(reorder: Any) -> Any:
+    def reordered(self: ReadyJobs, queue: str, *, now: float) -> None:
+        reorder(self, queue, now=now)
+        if len(self._orders[queue]) > 1:
+            self._orders[queue].pop(now)
+
+    return reordered
+
+
+@mutant(ReadyJobs, "remove")
+def a_cancelled_job_stays_ready(remove: Any) -> Any:
+    return lambda self, job: None
+
+
+# -- records and claims
+
+
+@mutant(StatusMap, "revive")
+def a_redriven_record_is_evicted_all_the_same(revive: Any) -> Any:
+    def revived(self: StatusMap, job: Any) -> None:
+        revive(self, job)
+        self._drawers.setdefault(self._drawer_of(job), {})[job.id] = job
+
+    return revived
+
+
+@mutant(StatusMap, "finish")
+def a_failed_jobs_bytes_are_counted_twice(finish: Any) -> Any:
+    def finished(self: StatusMap, job: Any, **given: Any) -> None:
+        finish(self, job, **given)
+        if job.state is JobState.FAILED:
+            self.bytes_used += 1
+
+    return finished
+
+
+@mutant(StatusMap, "finish")
+def a_dead_letter_loses_its_arguments(finish: Any) -> Any:
+    def finished(self: StatusMap, job: Any, **given: Any) -> None:
+        finish(self, job, **given)
+        self.bytes_used -= len(job.args)
+        job.args = b""
+
+    return finished
+
+
+@mutant(StatusMap, "next_failed_out")
+def dead_letters_are_not_bounded(next_failed_out: Any) -> Any:
+    return lambda self: None
+
+
+@mutant(Lifecycle, "note_evicted")
+def what_a_bound_drove_out_is_not_counted(note_evicted: Any) -> Any:
+    def noted(self: Lifecycle, jobs: Any, *, early: bool) -> None:
+        note_evicted(self, jobs, early=early)
+        self.evicted -= len(jobs) if early else 0
+
+    return noted
+
+
+@mutant(Claimed, "end")
+def a_unique_value_is_kept_after_the_end(end: Any) -> Any:
+    def ended(self: Claimed, job: Any) -> None:
+        kept = dict(self._by_value)
+        end(self, job)
+        self._by_value = kept
+
+    return ended
+
+
+@mutant(Claimed, "holder")
+def a_unique_value_holds_only_for_who_waits(holder: Any) -> Any:
+    def held(self: Claimed, job_type: str, unique: Any) -> Any:
+        return None if unique is not None and unique.value == "y" else holder(self, job_type, unique)
+
+    return held
+
+
+@mutant(Claimed, "under_key")
+def a_key_is_forgotten(under_key: Any) -> Any:
+    return lambda self, claims: None
+
+
+# -- the backend and the runtime
+
+
+@mutant(MemoryBackend, "resume")
+def nobody_is_woken_when_a_queue_goes_on(resume: Any) -> Any:
+    async def resumed(self: MemoryBackend, queue: str) -> None:
+        self._engine.set_paused(queue, False)
+
+    return resumed
+
+
+@mutant(MemoryBackend, "_tell_waiters")
+def who_waits_for_an_expired_job_waits_on(tell: Any) -> Any:
+    return lambda self, job: None if job.state is JobState.EXPIRED else tell(self, job)
+
+
+@mutant(MemoryBackend, "_tell_watchers")
+def a_watcher_is_told_of_a_call(tell: Any) -> Any:
+    return lambda self, fact: tell(self, Ready(fact.job) if isinstance(fact, Called) else fact)
+
+
+@mutant(MemoryBackend, "_publish")
+def a_freed_place_wakes_nobody(publish: Any) -> Any:
+    def published(self: MemoryBackend) -> None:
+        with patch("jobqueue.backend.memory.FREEING_FACTS", (Ended,)), patch.object(self, "_ready", _Deaf(self._ready)):
+            publish(self)
+
+    return published
+
+
+class _Deaf:
+    """A ready queue that only hears of jobs that are really new."""
+
+    def __init__(self, ready: Any) -> None:
+        self._ready = ready
+
+    def wake(self) -> None:
+        import sys
+
+        caller = sys._getframe(1)
+        if not isinstance(caller.f_locals.get("fact"), (Ended, BackedOff)):
+            self._ready.wake()
+
+
+@mutant(WorkerPool, "_replace_crashed")
+def a_worker_that_died_is_not_replaced(replace: Any) -> Any:
+    def replaced(self: WorkerPool, worker: Any, task: Any) -> None:
+        with patch.object(self, "_hire", lambda: None):
+            replace(self, worker, task)
+
+    return replaced
+
+
+@mutant(WorkerPool, "_replace_crashed")
+def the_job_of_a_worker_that_died_is_forgotten(replace: Any) -> Any:
+    def replaced(self: WorkerPool, worker: Any, task: Any) -> None:
+        self._release(worker)
+        replace(self, worker, task)
+
+    return replaced
+
+
+@mutant(WorkerPool, "_abandon")
+def an_abandoned_worker_still_delivers(abandon: Any) -> Any:
+    def abandoned(self: WorkerPool, worker: Any, job_id: Any) -> None:
+        self._hire()
+
+    return abandoned
+
+
+@mutant(Timer, "look")
+def the_timer_does_not_look_again(look: Any) -> Any:
+    def looked(self: Timer) -> None:
+        if self._handle is None:
+            look(self)
+
+    return looked
+
+
+@mutant(Spool, "_end")
+def a_dead_letter_loses_its_files(end: Any) -> Any:
+    def ended(self: Spool, job: Any) -> None:
+        before, job.state = job.state, JobState.SUCCEEDED
+        end(self, job)
+        job.state = before
+
+    return ended
+
+
+@mutant(Engine, "_blame")
+def a_reject_counts_against_its_handler(blame: Any) -> Any:
+    def blamed(self: Engine, job: Any, failure: Any, now: float) -> None:
+        with patch("jobqueue.core.engine.BLAMELESS", frozenset({ErrorCode.SHUTDOWN})):
+            blame(self, job, failure, now)
+
+    return blamed
