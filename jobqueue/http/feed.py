@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 RING_MAX = 4096
 RECORD_S = 60.0
 BACKLOG_BYTES_MAX = 256 * 1024
+"""How much may wait for a reader, beside what its connection holds."""
+
 HEARTBEAT = b":\n\n"
 
 _EVENT_ID = re.compile(r"([0-9a-f]{12})-([0-9]{1,15})")

@@ -60,6 +60,9 @@ class Api:
         async def expect(request: web.Request) -> web.StreamResponse | None:
             return await answer_expectation(request)
 
+        # The one asked for most comes first: aiohttp tries the resources below a path in their order.
+        router.add_get(JOB, self._jobs.look, expect_handler=expect)
+        router.add_delete(JOB, self._jobs.delete, expect_handler=expect)
         for path, submit in (
             ("/v1/jobs", self._submissions.submit),
             ("/v1/jobs:batch", self._submissions.submit_batch),
@@ -76,8 +79,6 @@ class Api:
             router.add_get(path, handler, expect_handler=expect)
         for path, stream in ((f"{JOB}/events", self._streams.one), ("/v1/events", self._streams.all)):
             router.add_get(path, stream, allow_head=False, expect_handler=expect)
-        router.add_get(JOB, self._jobs.look, expect_handler=expect)
-        router.add_delete(JOB, self._jobs.delete, expect_handler=expect)
         router.add_patch(QUEUE, self._queues.change, expect_handler=expect)
         for path, act in (
             (f"{JOB}:cancel", self._jobs.cancel),

@@ -102,9 +102,7 @@ class Streams:
         await response.prepare(request)
         frames: bytes | None = opening
         while frames is not None:
-            await response.write(frames)
-            # Only what the client's system has taken leaves our buffer: the rest must count as unread.
-            await request.writer.drain()
+            await response.write(frames)  # waits while more than 64 KiB are unread
             frames = await subscriber.take(self._queue.settings.limits.heartbeat_s)
         await response.write_eof()
         return response

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from jobqueue.app import JobQueue
-    from jobqueue.backend.base import Admission
+    from jobqueue.core.intake import Admission
     from jobqueue.handlers import Submission
     from jobqueue.http.limits import Bodies
     from jobqueue.http.waiting import Waiting
@@ -47,7 +47,7 @@ BATCH_PORTION = 50
 """How many items of a batch are judged before others may go on: one or two milliseconds' work."""
 
 RETURNS_PER_S = 100.0
-"""How many of those who were refused by an overloaded loop may come back in a second: what a slow machine takes."""
+"""How many of those who were shed by an overloaded loop are told the same second: what a slow machine takes."""
 
 log = event_logger(__name__)
 
@@ -120,7 +120,6 @@ class Submissions:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
         limits, now = self._queue.settings.limits, self._queue.backend.now()
         if self._lag is not None and (lag_s := self._lag()) > limits.lag_s:
-            self._overload.arrived(now)
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
             raise Overloaded(detail, retry_after_s=max(1.0, self._overload.place_s(now, seats_per_s=RETURNS_PER_S)))
         if key is None and (refusal := self._queue.backend.refuse_unseen()) is not None:

@@ -170,11 +170,12 @@ async def test_others_are_answered_while_a_batch_is_judged(start: Any) -> None:
     async with serving.connect() as (reader, writer), serving.connect() as (other, to_other):
         writer.write(batch(f'{{"jobs":[{jobs}]}}'.encode()))
         answered = asyncio.create_task(read_answer(reader))
-        longest_s = 0.0
+        longest_s, others = 0.0, 0
         while not answered.done():
             began = time.monotonic()
             to_other.write(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
             assert (await read_answer(other)).status == 200
-            longest_s = max(longest_s, time.monotonic() - began)
+            longest_s, others = max(longest_s, time.monotonic() - began), others + 1
         assert (await answered).status == 207
-    print(f"longest wait beside a batch of 1,000: {longest_s * 1000:.1f} ms")
+    print(f"beside a batch of 1,000: {others} answers, the slowest after {longest_s * 1000:.1f} ms")
+    assert others >= 3

@@ -238,6 +238,12 @@ async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_it_has_
         assert (await response.json())["state"] == "cancelled"
 
 
+async def test_an_entity_tag_is_for_looking_alone(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="echo", delay_s=60)
+    async with http.post(f"/v1/jobs/{job['id']}:cancel", headers={"If-None-Match": "*"}) as response:
+        assert (response.status, (await response.json())["state"]) == (200, "cancelled")
+
+
 async def test_a_terminal_record_can_be_forgotten_and_a_live_one_not(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:

@@ -13,6 +13,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 import jobqueue.http
 from jobqueue.app import JobQueue
 from jobqueue.config import LimitsSettings, ServerSettings, Settings, SpoolSettings
+from jobqueue.http.routes import Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,6 +80,58 @@ async def test_refusals_below_the_prefix_are_problems_and_the_rest_is_the_hosts(
             assert await response.text() == "the host's own"
         async with http.get("/nope") as response:
             assert response.content_type == "text/plain"
+
+
+async def test_the_host_stops_without_waiting_for_those_who_wait(tmp_path: Path) -> None:
+    queue = JobQueue(Settings(server=ServerSettings(drain_s=0.0), spool=SpoolSettings(dir=str(tmp_path))))
+
+    @queue.handler
+    async def sleep() -> None:
+        await asyncio.sleep(3600)
+
+    app = web.Application()
+    app.add_subapp("/background", jobqueue.http.application(queue))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as http:
+
+        async def wait() -> tuple[int, str]:
+            async with http.post(
+                "/background/v1/jobs", json={"type": "sleep"}, headers={"Prefer": "wait=60"}
+            ) as response:
+                return response.status, response.headers["Job-State"]
+
+        async with http.get("/background/v1/events") as stream:
+            waiting = asyncio.create_task(wait())
+            while b"event: started" not in await asyncio.wait_for(stream.content.readline(), 5):
+                pass
+            await asyncio.wait_for(runner.cleanup(), 5)
+            assert await waiting == (202, "running")
+            assert (await stream.content.read()).endswith(b"\n\n")
+
+
+async def test_a_client_of_a_host_that_hangs_up_gives_its_place_back(tmp_path: Path) -> None:
+    queue = JobQueue(Settings(server=ServerSettings(drain_s=0.0), spool=SpoolSettings(dir=str(tmp_path))))
+    api = Api(queue)
+    app = web.Application()
+    api.add_to(app)
+    async with queue:
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        _, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
+        async with asyncio.timeout(5):
+            while api.waiting.count != 1:
+                await asyncio.sleep(0.005)
+            writer.close()
+            while api.waiting.count:
+                await asyncio.sleep(0.005)
+        await writer.wait_closed()
+        await runner.cleanup()
 
 
 @pytest.fixture

@@ -133,3 +133,8 @@ def test_callers_are_bounded_and_the_longest_silent_one_goes_first(
         several.take(f"flood {number}")
         assert len(several) <= 10
     several.take("first")  # forgotten, so forgiven
+    several.take("first")
+    for number in range(100):
+        several.take(f"again {number}")
+        with pytest.raises(RateLimited):
+            several.take("first")  # never silent for long, so never forgotten

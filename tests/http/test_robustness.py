@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import json
 import logging
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
@@ -30,6 +31,12 @@ class Victim:
         self.runner = runner
         self.serving = serving
         self.errors = errors
+        self.over = runner.run(self._run_one()).encode()
+
+    async def _run_one(self) -> str:
+        handle = await self.serving.queue.submit("echo", ttl_s=3600)
+        await handle.wait()
+        return handle.id
 
     def survives(self, *streams: bytes) -> list[bytes]:
         """Send every stream over a connection of its own; return what came back."""
@@ -41,6 +48,7 @@ class Victim:
         answers = self.runner.run(send())
         for stream, answer in zip(streams, answers, strict=True):
             assert b"500" not in STATUS.findall(answer), (stream, answer)
+            assert b'"status":500' not in answer, (stream, answer)  # an item of a batch
         assert not self.errors, (streams, self.errors)
         alive = self.runner.run(self.serving.talk(f"GET /readyz HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
         assert STATUS.findall(alive) == [b"200"]
@@ -65,8 +73,8 @@ class _Errors(logging.Handler):
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    limits: dict[str, object] = {"silent_s": 0.1, "body_s": 0.1, "header_bytes": 4096}
-    serving = Serving(tmp_path_factory.mktemp("spool"), {"limits": limits})
+    limits: dict[str, object] = {"silent_s": 0.1, "body_s": 0.1, "header_bytes": 4096, "wait_s": 0.05}
+    serving = Serving(tmp_path_factory.mktemp("spool"), {"limits": limits, "queues": {"other": {}}})
     errors = _Errors()
     logging.getLogger().addHandler(errors)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -106,6 +114,17 @@ NASTY_TARGETS = [
     b"/v1/jobs#fragment",
     b"/v1/queues/%2e%2e",
     b"/v1/queues/\xff",
+    b"/v1/queues/\xff:pause",
+    b"/v1/queues/%ED%A0%80:resume",
+    b"/v1/queues/default:",
+    b"/v1/queues/:pause",
+    b"/v1/jobs/\xff:retry",
+    b"/v1/jobs/%ED%A0%80:run",
+    b"/v1/jobs/\xff/events",
+    b"/v1/jobs/%00/events",
+    b"/v1/jobs:",
+    b"/v1/jobs:batch:batch",
+    b"/v1/jobs:%62atch",
     b"http://h/v1/jobs",
     b"http://[::1/v1/jobs",
     b"http://h:99999/v1/jobs",
@@ -124,6 +143,8 @@ def test_no_target_breaks_the_server(victim: Victim, method: bytes) -> None:
 
 def test_no_method_breaks_the_server(victim: Victim) -> None:
     targets = [b"/", b"*", b"h:80", b"/v1/jobs", b"/v1/jobs/x", b"/v1/jobs/x:cancel", b"/v1/jobs/x/result", b"/readyz"]
+    targets += [b"/v1/jobs:batch", b"/v1/jobs:retry", b"/v1/jobs:cancel", b"/v1/jobs:delete", b"/v1/jobs/x/events"]
+    targets += [b"/v1/jobs/x:retry", b"/v1/jobs/x:run", b"/v1/queues/other", b"/v1/queues/other:resume", b"/v1/queues"]
     victim.survives(*(get(target, method=method) for target in targets for method in METHODS))
 
 
@@ -131,6 +152,7 @@ HEADER_NAMES = [
     *(b"If-None-Match", b"Content-Type", b"Content-Encoding", b"Content-Length", b"Transfer-Encoding", b"Expect"),
     *(b"Upgrade", b"Connection", b"Range", b"Accept", b"Cookie", b"Host", b"Prefer", b"X-Forwarded-For"),
     *(b"If-Modified-Since", b"Authorization", b"TE", b"Trailer", b"Sec-WebSocket-Key1", b"Max-Forwards"),
+    *(b"Idempotency-Key", b"Last-Event-ID"),
 ]
 HEADER_VALUES = [
     *(
@@ -152,6 +174,7 @@ HEADER_VALUES = [
     *(b"application/json;", b"application/json; charset", b"application/json; charset=\xff", b"a/b/c", b"/", b";"),
     *(b"multipart/form-data", b"multipart/form-data; boundary=\xff", b'multipart/form-data; boundary="'),
     *(b"chunked", b"gzip", b"chunked, chunked", b"identity", b"websocket", b"h2c", b"100-continue", b"close, upgrade"),
+    *(b"wait=1", b"wait=" + b"9" * 3000, b"wait=-1", b'wait="1', b"wait=\xd9\xa3", b"000000000000-1", b'"k"', b'"k'),
     *(b"x" * 3000, b"(" * 1000, b"\t" * 1000, b'"' * 1000, b"=;" * 1000),
 ]
 
@@ -162,6 +185,11 @@ def test_no_header_breaks_the_server(victim: Victim) -> None:
         some = lines[start : start + 200]
         victim.survives(*(get(b"/v1/jobs/x", line) for line in some))
         victim.survives(*(get(b"/v1/jobs", line, method=b"POST") + b'{"type":"echo"}' for line in some))
+        json_of = b"Content-Type: application/json\r\nContent-Length: 15"
+        taken = [line for line in some if not line.startswith(b"Content-")]
+        victim.survives(*(get(b"/v1/jobs", json_of, line, method=b"POST") + b'{"type":"echo"}' for line in taken))
+        victim.survives(*(get(b"/v1/jobs/%b/events" % victim.over, line) for line in some))
+        victim.survives(*(get(b"/v1/jobs?ids=%b" % victim.over, line) for line in some))
 
 
 # -- random ones
@@ -195,6 +223,45 @@ def test_no_body_breaks_the_server(victim: Victim, bodies: list[bytes]) -> None:
         *(post(body, CLOSE, media_type=form) for body in bodies),
         *(post(start + body, CLOSE, media_type=form) for body in bodies),
     )
+
+
+BODY_RESOURCES = [
+    ("POST", "/v1/jobs"),
+    ("POST", "/v1/jobs:batch"),
+    ("POST", "/v1/jobs:retry"),
+    ("POST", "/v1/jobs:cancel"),
+    ("POST", "/v1/jobs:delete"),
+    ("PATCH", "/v1/queues/other"),
+]
+TEXTS = st.text(max_size=10) | st.sampled_from(["echo", "fail", "default", "other", "queued", "failed", "fifo", "fair"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=10,
+)
+NAMES = ["type", "args", "queue", "priority", "delay_s", "run_at", "start_by_s", "timeout_s", "attempts_max", "group"]
+NAMES += ["unique", "ttl_s", "state", "older_than_s", "workers", "capacity", "discipline", "weight", "value", "mode"]
+OBJECTS = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=5)
+DOCUMENTS = OBJECTS | st.fixed_dictionaries({"jobs": st.lists(OBJECTS, max_size=5) | VALUES}) | VALUES
+
+
+def sent(method: str, path: str, body: bytes, *headers: str) -> bytes:
+    return post(body, CLOSE, *headers).replace(b"POST /v1/jobs ", f"{method} {path} ".encode(), 1)
+
+
+@few
+@given(st.lists(DOCUMENTS, min_size=5, max_size=5))
+def test_no_document_breaks_a_resource_that_takes_one(victim: Victim, documents: list[Any]) -> None:
+    bodies = [json.dumps(document).encode("utf-8", "surrogatepass") for document in documents]
+    victim.survives(*(sent(*resource, body) for resource in BODY_RESOURCES for body in bodies))
+    victim.survives(*(sent("POST", "/v1/jobs", body, "Idempotency-Key: k", "Prefer: wait=1") for body in bodies))
+
+
+@few
+@given(st.lists(st.binary(max_size=100), min_size=5, max_size=5))
+def test_no_bytes_break_a_resource_that_takes_a_document(victim: Victim, bodies: list[bytes]) -> None:
+    victim.survives(*(sent(*resource, body) for resource in BODY_RESOURCES for body in bodies))
+    victim.survives(*(sent("POST", "/v1/jobs:batch", b'{"jobs":[' + body + b"]}") for body in bodies))
 
 
 @few

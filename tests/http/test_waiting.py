@@ -195,6 +195,16 @@ async def test_a_list_in_which_nothing_can_change_is_answered_at_once(
         assert time.monotonic() - began < 2
 
 
+async def test_a_list_tells_what_has_gone_while_it_waited(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="echo", delay_s=60)
+    async with underway(look(http, f"/v1/jobs?ids={job['id']}", **WAIT)) as looking:
+        await until_waiting(serving, 1)
+        await serving.queue.backend.cancel(job["id"])
+        await serving.queue.backend.delete(job["id"])
+        _, _, page = await asyncio.wait_for(looking, 5)
+    assert page["jobs"][0]["status"] == 410
+
+
 async def test_a_filter_is_not_waited_on(http: aiohttp.ClientSession) -> None:
     status, headers, _ = await look(http, "/v1/jobs?state=queued", **WAIT)
     assert status == 200
@@ -261,6 +271,15 @@ async def test_waits_are_answered_and_not_cut_when_the_server_goes_away(start: A
         assert serving.server.open == 0
 
 
+async def test_nobody_begins_to_wait_while_the_server_goes_away(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="hold")
+    serving.waiting.end()
+    status, headers, _ = await asyncio.wait_for(look(http, f"/v1/jobs/{job['id']}", **WAIT), 2)
+    assert (status, "Preference-Applied" in headers) == (202, False)
+    async with http.get("/v1/events") as refused:
+        assert refused.status == 503
+
+
 async def test_waits_go_on_while_the_queue_drains_and_end_with_it(start: Any) -> None:
     serving = await start()
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
@@ -288,3 +307,29 @@ async def test_many_wait_for_one_job_and_all_are_told(
         for reader in readers:
             assert (await read_answer(reader)).status == 200
     assert waiting(serving) == 0
+
+
+async def test_a_wait_may_be_longer_than_a_connection_may_be_silent(start: Any) -> None:
+    serving = await start(limits={"silent_s": 0.1, "heartbeat_s": 10.0})
+    held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
+    path = held.headers["location"]
+    async with serving.connect() as (reader, writer), serving.connect() as (stream, to_stream):
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\nPrefer: wait=60\r\n\r\n".encode())
+        to_stream.write(f"GET {path}/events HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        await until_waiting(serving, 2)
+        await asyncio.sleep(0.4)
+        assert waiting(serving) == 2
+        serving.gate.set()
+        assert (await read_answer(reader)).status == 200
+        assert b"event: succeeded" in await asyncio.wait_for(stream.readuntil(b"0\r\n\r\n"), 5)
+
+
+async def test_requests_behind_a_wait_are_answered_after_it(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="hold")
+    async with serving.connect() as (reader, writer):
+        writer.write(f"GET /v1/jobs/{job['id']} HTTP/1.1\r\nHost: h\r\nPrefer: wait=60\r\n\r\n".encode())
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until_waiting(serving, 1)
+        serving.gate.set()
+        assert (await read_answer(reader)).headers["job-state"] == "succeeded"
+        assert (await read_answer(reader)).rest == b'{"status":"alive"}'

@@ -1,0 +1,259 @@
+"""Refusals: early, cheap, and told with a time to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.http.serving import CLOSE, Answer, post, read_answer
+from tests.http.test_uploads import SIZES, form, posted, removed
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from tests.http.serving import Serving
+
+ECHO = b'{"type":"echo"}'
+HOLD = b'{"type":"hold"}'
+FULL = {"queues": {"default": {"capacity": 1, "workers": 1}}}
+
+
+async def fill(serving: Serving) -> str:
+    """Take the only seat; return the path of the job that has it."""
+    answer = Answer(await serving.talk(post(HOLD, CLOSE)))
+    assert answer.status == 202
+    return answer.headers["location"]
+
+
+def without_body(*headers: str) -> bytes:
+    """A submission whose body does not come."""
+    lines = ["Content-Type: application/json", "Content-Length: 15", *headers]
+    return ("POST /v1/jobs HTTP/1.1\r\nHost: h\r\n" + "".join(f"{line}\r\n" for line in lines) + "\r\n").encode()
+
+
+@pytest.mark.parametrize("kind", ["queue-full", "draining", "overloaded"])
+async def test_what_all_are_refused_for_is_told_before_the_body_comes(start: Any, kind: str) -> None:
+    serving = await start(**FULL)
+    match kind:
+        case "queue-full":
+            await fill(serving)
+        case "draining":
+            serving.queue.stop_admitting()
+        case "overloaded":
+            serving.lag_s = 0.6
+    for path in ("/v1/jobs", "/v1/jobs:batch"):
+        async with serving.connect() as (reader, writer):
+            writer.write(without_body().replace(b"/v1/jobs", path.encode()))
+            answer = await read_answer(reader)
+            assert (answer.status, answer.kind) == (503, kind)
+            assert 0 < answer.problem["retry_after_s"] <= int(answer.headers["retry-after"])
+        async with serving.connect() as (reader, writer):
+            writer.write(without_body("Expect: 100-continue").replace(b"/v1/jobs", path.encode()))
+            answer = await read_answer(reader)
+            assert (answer.status, answer.kind) == (503, kind)
+
+
+@pytest.mark.parametrize("split", [False, True])
+async def test_a_refusal_keeps_the_connection_where_the_body_is_small(start: Any, split: bool) -> None:
+    serving = await start(**FULL)
+    await fill(serving)
+    async with serving.connect() as (reader, writer):
+        for _ in range(3):
+            head, body = post(ECHO)[: -len(ECHO)], ECHO
+            if split:
+                writer.write(head)
+                assert (await read_answer(reader)).status == 503
+                writer.write(body)
+            else:
+                writer.write(head + body)
+                answer = await read_answer(reader)
+                assert answer.status == 503
+                assert "connection" not in answer.headers
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await read_answer(reader)).status == 200
+
+
+async def test_a_refusal_closes_the_connection_where_a_large_body_would_follow(start: Any) -> None:
+    serving = await start(**FULL, limits={"body_bytes": 1_000_000})
+    await fill(serving)
+    async with serving.connect() as (reader, writer):
+        writer.write(without_body().replace(b"Content-Length: 15", b"Content-Length: 100000"))
+        answer = await read_answer(reader)
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+
+
+async def test_an_overloaded_loop_sheds_submissions_alone(serving: Serving, http: aiohttp.ClientSession) -> None:
+    serving.lag_s = 0.5
+    async with http.post("/v1/jobs", data=HOLD, headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 202, "the bound itself is still fine"
+        path = response.headers["Location"]
+    serving.lag_s = 0.51
+    for headers in ({}, {"Idempotency-Key": "k"}):
+        async with http.post(
+            "/v1/jobs", data=ECHO, headers={"Content-Type": "application/json", **headers}
+        ) as response:
+            assert (response.status, (await response.json())["type"]) == (503, "/problems/overloaded")
+    for method, target, status in (
+        ("GET", path, 202),
+        ("HEAD", path, 202),
+        ("GET", "/v1/queues", 200),
+        ("GET", "/readyz", 200),
+        ("POST", f"{path}:cancel", 202),
+    ):
+        async with http.request(method, target) as response:
+            assert response.status == status
+    serving.lag_s = 0.0
+    async with http.post("/v1/jobs", data=ECHO, headers={"Content-Type": "application/json"}) as response:
+        assert response.status == 202
+
+
+async def test_those_who_are_shed_are_not_told_one_time(serving: Serving) -> None:
+    serving.lag_s = 1.0
+    times = set()
+    async with serving.connect() as (reader, writer):
+        for _ in range(400):
+            writer.write(post(ECHO))
+            times.add((await read_answer(reader)).problem["retry_after_s"])
+    assert len(times) > 200
+    assert max(times) > 3
+
+
+async def test_a_repeated_key_is_answered_even_when_nobody_else_gets_in(start: Any) -> None:
+    serving = await start(**FULL)
+    first = Answer(await serving.talk(post(HOLD, "Idempotency-Key: k", CLOSE)))
+    assert first.status == 202
+    for refuse in (lambda: None, serving.queue.stop_admitting):
+        refuse()
+        again = Answer(await serving.talk(post(HOLD, "Idempotency-Key: k", CLOSE)))
+        assert (again.status, again.headers["job-deduplicated"]) == (202, "true")
+        assert again.headers["location"] == first.headers["location"]
+        other = Answer(await serving.talk(post(HOLD, "Idempotency-Key: other", CLOSE)))
+        assert other.status == 503
+        assert other.problem["retry_after_s"] > 0
+
+
+async def test_a_queue_that_fills_meanwhile_refuses_an_upload_before_its_files_come(start: Any) -> None:
+    serving = await start(**FULL)
+    body = form(("job", SIZES), end=b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n')
+    request = posted(body + b"x" * 100_000)[:-100_000]
+    async with serving.connect() as (reader, writer):
+        begin = request.index(b"Content-Disposition")
+        writer.write(request[:begin])
+        await writer.drain()
+        await asyncio.sleep(0.05)  # so that it was let in
+        await fill(serving)
+        writer.write(request[begin:])
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (503, "queue-full")
+    await removed(serving)
+
+
+async def test_refusals_are_counted_and_sampled_not_written_a_line_each(
+    start: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = await start(**FULL)
+    await fill(serving)
+    caplog.set_level(logging.INFO)
+    async with serving.connect() as (reader, writer):
+        for _ in range(200):
+            writer.write(post(ECHO))
+            assert (await read_answer(reader)).status == 503
+    lines = [record for record in caplog.records if record.getMessage().startswith("http.refused")]
+    assert len(lines) <= 2
+    (queue,) = serving.queue.backend.stats()[1]
+    assert queue.refused_total == 200
+
+
+async def test_what_is_refused_was_not_kept(start: Any) -> None:
+    serving = await start(**FULL)
+    path = await fill(serving)
+    for body in (ECHO, HOLD):
+        assert Answer(await serving.talk(post(body, CLOSE))).status == 503
+    serving.gate.set()
+    await serving.queue.backend.wait(path[-22:])
+    page = Answer(await serving.talk(f"GET /v1/jobs HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
+    assert [f"/v1/jobs/{job['id']}" for job in json.loads(page.rest)["jobs"]] == [path]
+
+
+# -- quotas
+
+RATE = {"caller_rate": {"count": 2, "period_s": 60.0}}
+POLICY = '"submissions";q=2;w=60'
+
+
+async def test_a_caller_over_its_rate_is_told_when_to_come_back(start: Any) -> None:
+    serving = await start(limits=RATE)
+    async with serving.connect() as (reader, writer):
+        for left in (1, 0):
+            writer.write(post(ECHO))
+            answer = await read_answer(reader)
+            assert answer.status == 202
+            assert answer.headers["ratelimit-policy"] == POLICY
+            assert answer.headers["ratelimit"] == f'"submissions";r={left};t=30'
+        writer.write(without_body())
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (429, "quota-exceeded")
+        assert 29 < answer.problem["retry_after_s"] <= 30
+        assert answer.headers["retry-after"] == "30"
+        assert answer.headers["ratelimit"] == '"submissions";r=0;t=30'
+
+
+async def test_every_answer_to_a_submission_tells_the_quota(start: Any) -> None:
+    serving = await start(limits={"caller_rate": {"count": 100, "period_s": 60.0}})
+    requests = {
+        202: post(ECHO, CLOSE),
+        400: post(b"nonsense", CLOSE),
+        422: post(b'{"type":"nope"}', CLOSE),
+        415: post(ECHO, CLOSE, media_type="text/plain"),
+        413: without_body(CLOSE).replace(b"Content-Length: 15", b"Content-Length: 99999999"),
+        207: post(b'{"jobs":[]}', CLOSE).replace(b"/v1/jobs", b"/v1/jobs:batch"),
+    }
+    for status, request in requests.items():
+        answer = Answer(await serving.talk(request))
+        assert answer.status == status
+        assert answer.headers["ratelimit-policy"] == '"submissions";q=100;w=60'
+        assert answer.headers["ratelimit"].startswith('"submissions";r=')
+    asked = Answer(
+        await serving.talk(
+            without_body("Expect: 100-continue", CLOSE).replace(b"Content-Length: 15", b"Content-Length: 99999999")
+        )
+    )
+    assert (asked.status, "ratelimit" in asked.headers) == (413, True)
+    serving.queue.stop_admitting()
+    refused = Answer(await serving.talk(post(ECHO, CLOSE)))
+    assert (refused.status, "ratelimit" in refused.headers) == (503, True)
+    looked = Answer(await serving.talk(f"GET /v1/jobs HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
+    assert "ratelimit" not in looked.headers
+
+
+async def test_without_a_quota_there_is_nothing_to_tell(serving: Serving) -> None:
+    answer = Answer(await serving.talk(post(ECHO, CLOSE)))
+    assert not [name for name in answer.headers if name.startswith("ratelimit")]
+
+
+async def test_a_refusal_for_the_servers_own_reasons_costs_the_caller_nothing(start: Any) -> None:
+    serving = await start(**FULL, limits=RATE)
+    path = await fill(serving)
+    for _ in range(5):
+        answer = Answer(await serving.talk(post(ECHO, CLOSE)))
+        assert (answer.status, answer.headers["ratelimit"]) == (503, '"submissions";r=1;t=30')
+    serving.gate.set()
+    await serving.queue.backend.wait(path[-22:])
+    assert Answer(await serving.talk(post(ECHO, CLOSE))).status == 202
+
+
+async def test_a_caller_has_no_more_live_jobs_than_it_may(start: Any) -> None:
+    serving = await start(limits={"caller_queued": 2})
+    for _ in range(2):
+        answer = Answer(await serving.talk(post(HOLD, CLOSE)))
+        assert (answer.status, answer.headers["ratelimit-policy"]) == (202, '"live-jobs";q=2;qu="concurrent-requests"')
+    refused = Answer(await serving.talk(post(HOLD, CLOSE)))
+    assert (refused.status, refused.kind) == (429, "quota-exceeded")
+    assert int(refused.headers["retry-after"]) >= 1
+    serving.gate.set()
+    await serving.queue.backend.wait(answer.headers["location"][-22:])
+    assert Answer(await serving.talk(post(HOLD, CLOSE))).status == 202
