@@ -116,12 +116,14 @@ class Auditor:
     now: The loop's clock.
     lanes: How many may run at once in each.
     choosy: Types whose handlers don't retry after every exception.
+    late_s: How late the loop may be, at its worst, with what is due.
     """
 
-    def __init__(self, now: Callable[[], float], lanes: dict[str, int], choosy: set[str]) -> None:
+    def __init__(self, now: Callable[[], float], *, lanes: dict[str, int], choosy: set[str], late_s: float) -> None:
         self._now = now
         self._lanes = lanes
         self._choosy = choosy
+        self._late_s = late_s
         self.violation: str | None = None
         self.trace: list[tuple[float, str, str]] = []
         # The numbers of submissions that were turned away.
@@ -442,7 +444,7 @@ class Auditor:
             )
 
     def check_records(self) -> None:
-        """Every record looks as the books say; none is there too long."""
+        """Every record looks as the books say, and none is overdue."""
         now = self._now()
         for known in self.known.values():
             job = known.job
@@ -453,10 +455,27 @@ class Auditor:
                 self.check(job.attempt == known.attempt, f"{known} is at attempt {job.attempt}, and none has begun")
             elif known.final != final_look(job):
                 self.check(False, f"{known} changed after its end, from {known.final} to {final_look(job)}")
-            else:
-                assert job.finished_at is not None
-                over_at = job.finished_at + self.engine.statuses.ttl_s(job) + DRAWER_S
-                self.check(now <= over_at + LATE_S, f"{known} is held though its TTL was over at {over_at:.3f}")
+            due_at = self._due_at(known)
+            overdue = f"{known} is {job.state}, though that was to end at {due_at}"
+            self.check(due_at is None or now <= due_at + self._late_s, overdue)
+        self._check_unique()
+
+    def _due_at(self, known: Known) -> float | None:
+        """Return when time alone ends the state that a job is in; None if it doesn't."""
+        job, spec = known.job, known.job.spec
+        if known.final is not None:
+            assert job.finished_at is not None
+            return job.finished_at + self.engine.statuses.ttl_s(job) + DRAWER_S
+        if known.running:
+            if known.stop_requested_at is not None:
+                return known.stop_requested_at + LEASE_GRACE_S
+            assert job.started_at is not None
+            return None if spec.timeout_s is None else job.started_at + spec.timeout_s
+        if job.state is JobState.DELAYED:
+            return job.run_at
+        return job.start_by_at if job.attempt == 0 else None
+
+    def _check_unique(self) -> None:
         values = Counter(
             (known.job.spec.type, known.job.claims.unique.value)
             for known in self.known.values()
@@ -468,8 +487,6 @@ class Auditor:
 
 RAISED = frozenset({ErrorCode.HANDLER_ERROR, ErrorCode.WORKER_CRASHED})
 FINAL_CODES = frozenset({ErrorCode.REJECTED, ErrorCode.BAD_RESULT, ErrorCode.RESULT_TOO_LARGE})
-LATE_S = 15.0
-"""How late the loop may be, at its worst, with what was due."""
 
 
 def final_look(job: Job) -> tuple[Any, ...]:

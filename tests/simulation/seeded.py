@@ -57,6 +57,11 @@ class Weather:
     stall_s: float = 0.0
     callback_s: float = 0.0
 
+    @property
+    def lateness_s(self) -> float:
+        """How late anything may be: a few stalls, or some turns, in a row."""
+        return 0.5 + 2 * self.late_s + 8 * self.stall_s
+
 
 TURNS_AT_ONE_INSTANT_MAX = 20_000
 

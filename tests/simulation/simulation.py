@@ -97,6 +97,7 @@ class Simulation:
         self._auditor = Auditor(
             loop.time,
             lanes={"thread": runtime.threads, "process": runtime.process_count},
+            late_s=scenario.weather.lateness_s,
             choosy={plan.name for plan in scenario.types if plan.options["retry_on"] is not None},
         )
         self._queue = JobQueue(scenario.settings)
