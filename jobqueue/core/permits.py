@@ -155,7 +155,6 @@ class GateLine:
     def leave(self, waiter: Waiter) -> None:
         self.order.remove(waiter.job)
         self.gate.tally.waiting -= 1
-        waiter.at = None
 
     def take_next(self, now: float) -> Job:
         self.gate.tally.waiting -= 1

@@ -75,7 +75,6 @@ class Quarantine:
         record.failures += 1
         if budget == 0 or record.failures < budget:
             return None
-        record.wait_s = PROBE_S_MIN
         return self._shut(record, job_type, now, reason, now)
 
     def succeeded(self, job_type: str, *, started_at: float) -> bool:
@@ -92,6 +91,7 @@ class Quarantine:
             return False
         record.quarantined = None
         record.failures = 0
+        record.wait_s = PROBE_S_MIN
         record.counts_from = quarantined.until
         return True
 

@@ -499,6 +499,20 @@ def test_a_group_that_is_done_with_takes_no_memory() -> None:
     world.check_nothing_left()
 
 
+def test_a_handlers_gate_is_kept_and_told_of_while_nobody_needs_it() -> None:
+    world = world_of(thread=1)
+    for limits in (Limits(concurrency=1), Limits(rate=Rate(10, 1.0))):
+        job = world.add(str(limits), limits=limits)
+        world.enter(job)
+        world.end(job)
+    world.advance(10.0)
+    assert [(gate.kind, gate.held, gate.waiting) for gate in world.gates.stats()] == [
+        ("lane", 0, 0),
+        ("type", 0, 0),
+        ("type", 0, 0),
+    ]
+
+
 def test_a_group_with_a_rate_is_kept_until_its_bucket_is_full() -> None:
     world = world_of()
     limits = Limits(group_rate=Rate(6, 60.0))
