@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from clients.client import REFUSALS, TERMINAL, pause_of
+from clients.client import GRAIN_S, REFUSALS, TERMINAL, pause_of
 from clients.connection import NoAnswer
 from clients.documents import Document, document_of, listed_in, verdicts_in
 from clients.polling import PollingClient
@@ -27,14 +27,19 @@ class BatchingClient(PollingClient):
 
     async def _step(self) -> None:
         first = min(self._slots, key=lambda slot: slot.due)
-        if not await self._reached(first.due):
+        # Those that came back together are due together, to within the time that reading their verdicts took.
+        due_at = max(slot.due for slot in self._alike(first, first.due + GRAIN_S))
+        if not await self._reached(due_at):
             return
-        now = time.monotonic()
-        due = [slot for slot in self._slots if slot.due <= now and bool(slot.target) == bool(first.target)]
+        slots = self._alike(first, max(time.monotonic(), due_at))
         if first.target:
-            await self._look_at(due[:IDS_MAX])
+            await self._look_at(slots[:IDS_MAX])
         else:
-            await self._submit_all(due[:JOBS_MAX])
+            await self._submit_all(slots[:JOBS_MAX])
+
+    def _alike(self, first: Slot, by: float) -> list[Slot]:
+        """Return the slots that can go in one request with this one, of those due by then."""
+        return [slot for slot in self._slots if slot.due <= by and bool(slot.target) == bool(first.target)]
 
     async def _submit_all(self, slots: list[Slot]) -> None:
         self._sending(slots)

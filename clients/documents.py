@@ -20,22 +20,21 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A job's document; or an event's data, which has an `error_code`; or what stands in a list in
-    the place of a job that can't be told, with `status` and `problem`."""
+    """A job's document, or an event's data; in a list also what stands in the place of a job that can't be told,
+    with `status` and `problem`."""
 
     id: str = ""
     state: str | None = None
     started_at: str | None = None
     poll_after_ms: int | None = None
     error: Error | None = None
-    error_code: str | None = None
     status: int = 200
     problem: Problem | None = None
 
     @property
     def why(self) -> str:
         """Why it did not succeed."""
-        return self.error_code or (self.error.code if self.error is not None else "none")
+        return self.error.code if self.error is not None else "none"
 
 
 class Listed(msgspec.Struct, frozen=True):

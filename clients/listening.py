@@ -68,7 +68,7 @@ class ListeningClient(FollowingClient):
                 if document is None or document.state is None:
                     self._tally.error(f"event: {event.name} without a state")
                 elif document.state in TERMINAL:
-                    await self._ended(connection, slot, document.state, event.data if document.error_code else "")
+                    await self._ended(connection, slot, document.state, event.data)
                     return
                 else:
                     slot.state = document.state

@@ -170,7 +170,9 @@ class Client:
                     for event in listener.feed(chunk):
                         yield event
                     if listener.over:
-                        return
+                        break
+            if listener.over:
+                return
 
     # -- steering
 

@@ -112,7 +112,9 @@ class SyncClient:
                 for chunk in chunks:
                     yield from listener.feed(chunk)
                     if listener.over:
-                        return
+                        break
+            if listener.over:
+                return
 
     # -- steering
 

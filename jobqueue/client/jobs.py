@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 IDS_MAX = 100  # ids in one `?ids=`
 WAIT_S_MAX = 60  # asked for in one request
-GRAIN_S = 0.1  # by which a wait may be shorter than was applied
+GRAIN_S = 0.1  # a wait that is so much shorter or longer is as long
 
 _APPLIED = re.compile(r"\bwait=(\d+)")
 
@@ -73,14 +73,15 @@ def get_many(ids: Iterable[str]) -> Steps[dict[str, JobDocument | errors.JobQueu
 
 def wait(id: str, timeout_s: float | None) -> Steps[JobDocument]:
     give_up_at = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
-    state, etag, after_s = "unread", "", 0.0
+    state, etag, after_s, pause_s = "unread", "", 0.0, PAUSE_S
     while True:
-        wait_s = int(max(0.0, min(WAIT_S_MAX, give_up_at - time.monotonic() - after_s)))
+        wait_s = int(max(0.0, min(WAIT_S_MAX, give_up_at - time.monotonic() - after_s + GRAIN_S)))
         headers = {**({"Prefer": f"wait={wait_s}"} if wait_s else {}), **({"If-None-Match": etag} if etag else {})}
         asked_at = time.monotonic() + after_s
         answer = yield Request(method="GET", target=job_path(id), headers=headers, after_s=after_s, quiet_s=wait_s)
-        pause_s = answer.retry_after_s or PAUSE_S
-        if answer.status != 304:
+        if answer.status == 304:
+            pause_s = answer.retry_after_s or pause_s
+        else:
             try:
                 job = document(answer)
             except errors.Refused as refused:  # the server is too busy to tell
@@ -89,7 +90,7 @@ def wait(id: str, timeout_s: float | None) -> Steps[JobDocument]:
                 if job.over:
                     return job
                 state, etag = job.state.value, answer.headers.get("etag", "")
-                pause_s = job.poll_after_ms / 1000 if job.poll_after_ms else pause_s
+                pause_s = job.poll_after_ms / 1000 if job.poll_after_ms else answer.retry_after_s or PAUSE_S
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
             raise TimeoutError(f"job {id} is still {state} after {timeout_s} s")

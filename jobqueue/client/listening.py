@@ -83,6 +83,9 @@ class Listener:
 
     def refused(self, answer: Answer) -> None:
         """There was another answer than a stream. Raises what it stands for, unless it passes."""
+        if answer.status == 204:  # as an EventSource is told to stop: the end was heard already
+            self.over = True
+            return
         error = error_in(answer) if answer.status != 200 else ErrorAnswer(200, "not a stream of events")
         if not isinstance(error, errors.Refused):
             raise error

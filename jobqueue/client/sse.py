@@ -48,11 +48,10 @@ class EventParser:
         Raises:
             ValueError: An event is larger than `EVENT_BYTES_MAX`.
         """
-        if self._after_cr and chunk:
-            chunk = chunk.removeprefix(b"\n")
-            self._after_cr = False
-        text = self._rest + chunk
-        self._after_cr = text.endswith(b"\r")
+        if not chunk:
+            return []
+        text = self._rest + (chunk.removeprefix(b"\n") if self._after_cr else chunk)
+        self._after_cr = chunk.endswith(b"\r")
         # Only these three end a line, where splitlines of a str would know others.
         *lines, self._rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         self._size_bytes += len(chunk)

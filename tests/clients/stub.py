@@ -239,8 +239,8 @@ class Stub:
         return response
 
     def _event(self, job_id: str, number: int, name: str, state: str) -> bytes:
-        error_code = self.error_code if state in TERMINAL and state != "succeeded" else None
-        data = json.dumps({"id": job_id, "state": state, "error_code": error_code})
+        error = {"code": self.error_code} if state in TERMINAL and state != "succeeded" else None
+        data = json.dumps({"id": job_id, "state": state, "error": error})
         return f"id: {job_id}.{number}\nevent: {name}\ndata: {data}\n\n".encode()
 
     async def _leave_or(self, seconds: float) -> None:

@@ -3,65 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import time
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from jobqueue import errors
-from jobqueue.client import Client, ErrorAnswer, FateUnknown, NoAnswer, SyncClient, Unreachable
+from jobqueue.client import ErrorAnswer, FateUnknown, NoAnswer, SyncClient, Unreachable
 from jobqueue.core.job import JobState
+from tests.http.client.calling import answer, calling, refusal, scripted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
+    from tests.http.client.calling import Call
     from tests.http.serving import Serving
 
-    Call = Callable[..., Awaitable[Any]]
-
 NEVER_ISSUED = "x" * 22
-
-
-def caller(kind: str, client: Any) -> Call:
-    """Call a method of either client; the blocking one in a thread."""
-
-    async def call(name: str, *args: Any, **options: Any) -> Any:
-        method = getattr(client, name)
-        if kind == "sync":
-            return await asyncio.to_thread(method, *args, **options)
-        return await method(*args, **options)
-
-    return call
-
-
-@asynccontextmanager
-async def calling(kind: str, url: str, **options: Any) -> AsyncIterator[Call]:
-    if kind == "sync":
-        yield caller(kind, SyncClient(url, **options))
-    else:
-        async with Client(url, **options) as client:
-            yield caller(kind, client)
-
-
-@pytest.fixture(autouse=True)
-async def no_idle_threads() -> AsyncIterator[None]:
-    yield
-    await asyncio.get_running_loop().shutdown_default_executor()
-
-
-@pytest.fixture(params=["async", "sync"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-async def call(kind: str, serving: Serving) -> AsyncIterator[Call]:
-    async with calling(kind, serving.url) as call:
-        yield call
 
 
 # -- against the real server
@@ -90,23 +50,6 @@ async def test_a_status_tells_whether_the_job_lives_and_when_to_look_again(call:
     await serving.queue.backend.wait(job.id)
     status = await call("status", job.id)
     assert (status.code, status.over, status.state, status.retry_after_s) == (200, True, JobState.SUCCEEDED, None)
-
-
-async def test_a_wait_ends_as_soon_as_a_poll_finds_the_job_over(call: Call, serving: Serving) -> None:
-    job = await call("submit", "hold")
-    asyncio.get_running_loop().call_later(0.1, serving.gate.set)
-
-    began = time.monotonic()
-    job = await call("wait", job.id)
-
-    assert job.result == "held"
-    assert 0.9 <= time.monotonic() - began < 3.0  # the server asks to come back after a second
-
-
-async def test_a_wait_that_takes_too_long_is_a_timeout(call: Call) -> None:
-    job = await call("submit", "hold")
-    with pytest.raises(TimeoutError, match=r"is still \w+ after 0.2 s"):
-        await call("wait", job.id, timeout_s=0.2)
 
 
 async def test_a_failed_job_says_why(call: Call) -> None:
@@ -213,98 +156,7 @@ async def test_the_queues_tell_what_they_hold(call: Call) -> None:
     assert (queue["name"], queue["submitted_total"]) == ("default", 1)
 
 
-async def test_a_full_queue_refuses_with_the_time_to_come_back(
-    kind: str, start: Callable[..., Awaitable[Serving]]
-) -> None:
-    serving = await start(queues={"default": {"workers": 1, "capacity": 1}})
-    async with calling(kind, serving.url) as call:
-        await call("submit", "hold")
-        with pytest.raises(errors.QueueFull) as raised:
-            await call("submit", "hold")
-        assert raised.value.retry_after_s >= 1
-
-        asyncio.get_running_loop().call_later(0.1, serving.gate.set)
-        job = await call("submit", "echo", {"value": 7}, retry_for_s=30)
-        assert (await call("wait", job.id, timeout_s=10)).result == 7
-
-
 # -- against a script
-
-
-class Script:
-    """Gives its answers in turn, one a request, and closes where an answer says so.
-
-    None breaks the connection instead, and b"" says nothing.
-    """
-
-    def __init__(self, *answers: bytes | None) -> None:
-        self.answers = list(answers)
-        self.requests: list[str] = []
-        self.heads: list[str] = []
-        self.times: list[float] = []
-        self.url = ""
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Script]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
-            yield self
-        finally:
-            server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                length = next(
-                    (line for line in head.split("\r\n") if line.lower().startswith("content-length:")), ": 0"
-                )
-                await reader.readexactly(int(length.partition(":")[2]))
-                self.requests.append(head.partition(" HTTP")[0])
-                self.heads.append(head)
-                self.times.append(time.monotonic())
-                answer = self.answers.pop(0) if self.answers else None
-                if answer is None:
-                    break
-                writer.write(answer)
-                if b"Connection: close" in answer:
-                    break
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-def answer(status: int, body: dict[str, Any] | None = None, **headers: str) -> bytes:
-    content = b"" if body is None else json.dumps(body).encode()
-    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([f"HTTP/1.1 {status} -", f"Content-Length: {len(content)}", *lines, "", ""]).encode() + content
-
-
-def document(state: str, **changes: Any) -> dict[str, Any]:
-    absent = dict.fromkeys(
-        ("group", "run_at", "started_at", "finished_at", "progress", "position", "eta_s", "poll_after_ms", "result")
-    )
-    now = "2026-01-01T00:00:00.000Z"
-    counts = {"attempt": 0, "attempts_max": 1, "priority": 0, "created_at": now, "error": None}
-    return {"id": "j", "type": "t", "queue": "default", "state": state, **absent, **counts, **changes}
-
-
-def refusal(name: str, retry_after_s: int, status: int = 503) -> bytes:
-    return answer(status, {"type": f"/problems/{name}", "detail": name}, Retry_After=str(retry_after_s))
-
-
-@asynccontextmanager
-async def scripted(kind: str, *answers: bytes | None) -> AsyncIterator[tuple[Call, Script]]:
-    async with Script(*answers).serving() as script, calling(kind, script.url, timeout_s=2.0) as call:
-        yield call, script
-
-
-async def test_a_submission_whose_connection_breaks_is_of_unknown_fate_and_not_sent_again(kind: str) -> None:
-    async with scripted(kind, None, answer(202, document("queued"))) as (call, script):
-        with pytest.raises(FateUnknown, match="it may have taken effect"):
-            await call("submit", "t", retry_for_s=60)
-        assert script.requests == ["POST /v1/jobs"]
 
 
 async def test_a_read_whose_connection_breaks_has_no_answer(kind: str) -> None:
@@ -326,45 +178,6 @@ async def test_a_server_that_stays_silent_is_given_up(kind: str) -> None:
     async with scripted(kind, b"") as (_, script), calling(kind, script.url, timeout_s=0.2) as call:
         with pytest.raises(FateUnknown):
             await call("submit", "t")
-
-
-async def test_a_refused_submission_comes_back_when_the_server_says_so(kind: str) -> None:
-    answers = (refusal("queue-full", 1), refusal("draining", 1), answer(202, document("queued")))
-    async with scripted(kind, *answers) as (call, script):
-        job = await call("submit", "t", retry_for_s=10)
-
-    assert job.id == "j"
-    first, second, third = script.times
-    assert second - first >= 1.0
-    assert third - second >= 1.0
-
-
-async def test_a_refused_submission_does_not_come_back_unless_it_is_asked_to(kind: str) -> None:
-    async with scripted(kind, refusal("rate-limited", 1, 429), refusal("queue-full", 60)) as (call, script):
-        with pytest.raises(errors.RateLimited) as raised:
-            await call("submit", "t")
-        assert raised.value.retry_after_s == 1.0
-        with pytest.raises(errors.QueueFull):  # a minute is more than it may wait
-            await call("submit", "t", retry_for_s=5)
-        assert len(script.requests) == 2
-
-
-async def test_a_wait_asks_with_the_etag_it_knows_and_as_often_as_the_server_suggests(kind: str) -> None:
-    answers = (
-        answer(202, document("queued", poll_after_ms=100), ETag='W/"1"', Retry_After="1"),
-        answer(304, ETag='W/"1"'),
-        refusal("overloaded", 1),
-        answer(200, document("succeeded", result=5), ETag='W/"3"'),
-    )
-    async with scripted(kind, *answers) as (call, script):
-        job = await call("wait", "j", timeout_s=30)
-
-    assert job.result == 5
-    assert ["If-None-Match" in head for head in script.heads] == [False, True, True, True]
-    pauses = [after - before for before, after in zip(script.times, script.times[1:], strict=False)]
-    assert 0.09 <= pauses[0] < 0.9  # a timer may round by a millisecond
-    assert 0.1 <= pauses[1] < 0.9
-    assert pauses[2] >= 1.0
 
 
 async def test_an_answer_that_is_no_job_is_an_error_of_the_answer(kind: str) -> None:
