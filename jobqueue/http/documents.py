@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from jobqueue.core.job import FailedAttempt, Job
     from jobqueue.errors import JobQueueError
 
+FAR_S = 30 * 24 * 3600
+"""An estimate beyond that is none."""
+
 
 def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
     """Return a job's document; its result stands in it as the bytes that it is.
@@ -89,7 +92,7 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
             "oldest_queued_at": None if oldest_at is None else timestamp(queue.wall(oldest_at)),
             "oldest_queued_s": None if oldest_at is None else round(now - oldest_at, 3),
             "drain_rate": round(stats.drain_rate, 3),
-            "drain_s": None if stats.drain_s is None else round(stats.drain_s, 3),
+            "drain_s": None if stats.drain_s is None or stats.drain_s > FAR_S else round(stats.drain_s, 3),
             "quarantined": [
                 {
                     "type": quarantined.type,

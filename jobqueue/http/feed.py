@@ -139,6 +139,11 @@ class Feed:
         return self._backend is not None
 
     @property
+    def count_of_all(self) -> int:
+        """How many subscribers take every event."""
+        return len(self._to_all)
+
+    @property
     def last_id(self) -> str:
         """The id of the latest event, or of none yet: whoever has it has missed nothing so far."""
         return f"{self._tag}-{self._serial}"

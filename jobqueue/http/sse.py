@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 RETRY_MS = (1000, 4000)
 """When a client should come back after a break: drawn for each, so that a crowd does not come back as one."""
 
+ALL_MAX = 256
+"""How many streams may be about all jobs: each takes every event, so their cost is that of all events, times this."""
+
 NO_PLACE_RETRY_AFTER_S = 5.0
 LAST_EVENT_ID = "Last-Event-ID"
 
@@ -70,6 +73,9 @@ class Streams:
         with self._waiting.place(request, subscriber.end) as granted:
             if not granted:
                 detail = "as many requests wait for jobs as may: look at the job now and then instead"
+                raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
+            if job_id is None and self._feed.count_of_all >= ALL_MAX:
+                detail = f"{ALL_MAX} streams of all jobs are open, as many as may be"
                 raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
             self._feed.join(subscriber)
             try:

@@ -211,6 +211,19 @@ async def test_who_does_not_read_its_stream_is_cut_and_delays_nobody(
             await asyncio.sleep(0.01)
 
 
+async def test_streams_of_all_jobs_are_bounded_by_themselves(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.http.sse.ALL_MAX", 1)
+    job = await submit(http, type="hold")
+    async with http.get("/v1/events") as first:
+        assert first.status == 200
+        async with http.get("/v1/events") as second:
+            assert (second.status, (await second.json())["type"]) == (503, "/problems/too-many-waiters")
+        async with http.get(f"/v1/jobs/{job['id']}/events") as one:
+            assert one.status == 200
+
+
 async def test_an_unknown_job_has_no_stream(serving: Serving) -> None:
     for path, status in (("/v1/jobs/nope/events", 404), ("/v1/jobs/a:b/events", 404)):
         answer = Answer(await serving.talk(f"GET {path} HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
