@@ -2,7 +2,7 @@
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
 # Variables: ARGS for run-server, run-clients and test; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; URL, USERS, SECONDS,
-# PROCESSES for locust; PYTHON to choose another python3.
+# PROCESSES for locust; SEED, OUT for overload; PYTHON to choose another python3.
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,6 +34,14 @@ run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATI
 .PHONY: locust
 locust: $(VENV)/.dev ## the ramp of up to 15,000 users, with CSV, HTML and a plot in tmp/locust; URL= USERS= SECONDS= PROCESSES=
 	@exec $(PY) -m bench.ramp
+
+.PHONY: overload
+overload: $(VENV)/.dev ## what each discipline does to clients under overload, simulated; SEED= OUT=tmp/overload
+	@exec $(PY) -m bench.overload $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
+
+.PHONY: overload-live
+overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: is its work done, does it refuse fast?
+	@exec $(PY) -m bench.overload_live $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, laws, fast tests
