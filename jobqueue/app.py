@@ -116,6 +116,7 @@ class JobQueue:
         self.registry = Registry()
         self._parts: Parts | None = None
         self._starting = False
+        self._stopping: asyncio.Future[None] | None = None
         self._draining = False
 
     # -- handlers
@@ -213,12 +214,14 @@ class JobQueue:
         """Open the spool and start timer and workers.
 
         Raises:
-            RuntimeError: It runs already.
+            RuntimeError: It runs already, or has not yet stopped.
             ValueError: A handler's queue is none of the configured ones, or a process can't import it.
             ConfigError: The spool's folder can't be used.
         """
         if self._parts is not None or self._starting:
             raise RuntimeError("this queue runs already")
+        if self._stopping is not None:
+            raise RuntimeError("this queue is being stopped: await that before it is started again")
         for handler in self.registry:
             if handler.queue not in self.settings.queues:
                 known = ", ".join(self.settings.queues)
@@ -236,20 +239,28 @@ class JobQueue:
 
     async def stop(self) -> None:
         """End everything now: live jobs are lost, and their count is logged. Does nothing if it doesn't run."""
-        if self._parts is None:
-            return
-        parts = self._parts
+        if self._stopping is None:
+            if self._parts is None:
+                return
+            self._stopping = asyncio.ensure_future(self._end(self._parts))
+        stopping = self._stopping
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            # It is bounded, and half of it would leave threads, and those who wait for a job, behind.
+            await stopping
+            raise
+
+    async def _end(self, parts: Parts) -> None:
         try:
             if parts.backend.stats()[0].live:
                 await self.drain(0.0)
         finally:
             self._parts = None
-            stopping = asyncio.ensure_future(parts.stop())
             try:
-                await asyncio.shield(stopping)
-            except asyncio.CancelledError:
-                await stopping  # cleaning up is bounded, and half of it would leave threads behind
-                raise
+                await parts.stop()
+            finally:
+                self._stopping = None
 
     async def __aenter__(self) -> JobQueue:
         await self.start()

@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -219,6 +220,57 @@ async def test_leaving_the_block_by_an_error_waits_for_nothing() -> None:
     with pytest.raises(Boom):
         await fails()
     assert now() - start < 3
+
+
+@virtual_time
+async def test_a_stop_that_is_cancelled_still_answers_who_waits_for_a_job() -> None:
+    queue = make_queue()
+    released = asyncio.Event()
+
+    @queue.handler
+    async def cling() -> None:
+        while not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+
+    await queue.start()
+    job = await queue.submit("cling")
+    waiting = asyncio.create_task(job.wait())
+    await asyncio.sleep(1)
+    stopping = asyncio.create_task(queue.stop())
+    await asyncio.sleep(0.1)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert not queue.running
+    assert (await asyncio.wait_for(waiting, 10)).state is JobState.CANCELLED
+    released.set()
+    await asyncio.sleep(0.1)
+
+
+@virtual_time
+async def test_who_stops_a_queue_that_is_being_stopped_waits_for_the_same_end() -> None:
+    queue = make_queue()
+    await queue.start()
+    await queue.submit("nap")
+    first, second = (asyncio.create_task(queue.stop()) for _ in range(2))
+    await first
+    assert second.done() or not await second
+    assert not queue.running
+    assert [task for task in asyncio.all_tasks() if not task.done()] == [asyncio.current_task()]
+
+
+@virtual_time
+async def test_a_queue_that_is_being_stopped_is_not_started_beside_that() -> None:
+    queue = make_queue()
+    await queue.start()
+    stopping = asyncio.create_task(queue.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match=r"being stopped|runs already"):
+        await queue.start()
+    await stopping
+    await queue.start()
+    await queue.stop()
 
 
 @virtual_time

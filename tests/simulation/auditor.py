@@ -39,6 +39,7 @@ from jobqueue.core.events import (
 )
 from jobqueue.core.job import ErrorCode, JobState
 from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.policy import Discipline
 from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN
 from jobqueue.core.statuses import DRAWER_S
 
@@ -66,7 +67,8 @@ class Known:
         number: It is called j1, j2, … in traces.
         attempt: The latest that began. `series_began_after`: the one before the first of this series.
         final: What a terminal record must go on to look like.
-        released: It was promised to nobody any more: its unique value went over to another.
+        superseded: Its unique value went over to another.
+        place: In which order jobs became ready; 0: its worker died, and it has its turn when it gets a permit.
     """
 
     number: int
@@ -78,6 +80,7 @@ class Known:
     stop_requested_at: float | None = None
     final: tuple[Any, ...] | None = None
     superseded: bool = False
+    place: int = 0
     redrives: int = 0
 
     @property
@@ -131,6 +134,8 @@ class Auditor:
         self._asked: Counter[tuple[str, str]] = Counter()
         self.counts: Counter[str] = Counter()
         self._numbers = 0
+        self._places = 0
+        self.reordered: set[str] = set()
         self._began: set[tuple[str, int]] = set()
         self._at_work: Counter[str] = Counter()
 
@@ -277,8 +282,12 @@ class Auditor:
             self._stopped_running(known, "is ready again")
             known.waiting = True
             self.check(self._attempts_left(known) > 0, f"{known} is ready for an attempt more than it has")
-        elif not known.waiting:
+            known.place = 0
+            return
+        if not known.waiting:
             self._redriven(known)
+        self._places += 1
+        known.place = self._places
 
     def _redriven(self, known: Known) -> None:
         assert known.final is not None
@@ -296,6 +305,7 @@ class Auditor:
         job, now = known.job, self._now()
         spec = job.spec
         self.check(known.waiting, f"{known} started, and did not wait")
+        self._check_order(known)
         self.check(b'"n":' in job.args, f"{known} started without its arguments")
         self.check(job.attempt == known.attempt + 1, f"{known} began attempt {job.attempt} after {known.attempt}")
         self.check(self._attempts_left(known) > 0, f"{known} began an attempt more than it has")
@@ -313,6 +323,19 @@ class Auditor:
             self.check(in_lane <= self._lanes[spec.lane], f"{known} is the {in_lane}. in lane {spec.lane}")
         self._check_limits(known, spec, now)
         self._check_quarantine(known, now)
+
+    def _check_order(self, known: Known) -> None:
+        """First in, first out, among jobs that need the same permits."""
+        spec = known.job.spec
+        policy = self.engine.ledgers[spec.queue].policy
+        if policy.discipline is not Discipline.FIFO or spec.queue in self.reordered:
+            return
+        kind = (spec.queue, spec.type, spec.group)
+        for other in self.known.values():
+            theirs = other.job.spec
+            if other.job.state is JobState.QUEUED and kind == (theirs.queue, theirs.type, theirs.group):
+                in_order = known.place <= other.place or not other.place
+                self.check(in_order, f"{known} started before {other}, which was ready earlier")
 
     def _check_limits(self, known: Known, spec: JobSpec, now: float) -> None:
         limits = spec.limits

@@ -85,6 +85,7 @@ class Chaos:
         name = rng.choice(self._scenario.queues)
         workers, capacity = rng.choice((None, 1, 3)), rng.choice((None, 2, 20))
         discipline, weight = rng.choice((None, *Discipline)), rng.choice((None, 1, 4))
+        self._auditor.reordered.add(name)
         self._auditor.note("chaos", f"changes {name}: {workers} workers, {capacity} seats, {discipline}, {weight}")
         await self._queue.change(name, workers=workers, capacity=capacity, discipline=discipline, weight=weight)
 
@@ -99,6 +100,7 @@ class Chaos:
             aging_s=rng.choice((None, 0.5)),
             discipline=rng.choice(tuple(Discipline)),
         )
+        self._auditor.reordered.add(name)
         self._auditor.note("chaos", f"reloads {name}: {queue.discipline}, budget {queue.retry_budget}")
         changed = msgspec.structs.replace(settings, queues={**settings.queues, name: queue})
         restart = await self._queue.reload(changed)

@@ -82,6 +82,7 @@ class Scenario:
     portion: int
     stop: Stop
     restart: bool
+    cancelled_start: bool
 
     def rng(self, who: str) -> Random:
         """Return the generator of one part of the run, so that what one draws doesn't change what another does."""
@@ -131,6 +132,7 @@ def draw(seed: int) -> Scenario:
         portion=rng.choice((1, 3, 1000)),
         stop=draw_stop(rng),
         restart=rng.random() < 0.1,
+        cancelled_start=rng.random() < 0.1,
     )
 
 
@@ -184,6 +186,6 @@ def draw_weather(rng: Random) -> Weather:
 
 
 def draw_stop(rng: Random) -> Stop:
-    kind = rng.choice(("drain", "drain", "drain", "stop", "cancelled drain"))
+    kind = rng.choice(("drain", "drain", "drain", "stop", "cancelled drain", "cancelled stop", "all at once"))
     at_s = rng.choice((None, None, None, 2.0, 8.0, 20.0))
     return Stop(kind=kind, at_s=at_s, drain_s=rng.choice((0.0, 0.5, 5.0, 60.0)) if at_s is not None else 100_000.0)

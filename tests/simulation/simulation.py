@@ -14,6 +14,7 @@ import hashlib
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.app import JobQueue
@@ -29,6 +30,7 @@ from tests.simulation.stage import SeededSpool, Stage
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Coroutine
 
 INSPECT_EVERY = 16
 """After so many turns the engine's inside is looked at; the books are checked after each one."""
@@ -149,7 +151,10 @@ class Simulation:
             await self._queue.stop()
 
     async def _start(self) -> None:
-        await self._queue.start()
+        if self._scenario.cancelled_start:
+            await self._broken_off(self._queue.start())
+        if not self._queue.running:
+            await self._queue.start()
         assert self._queue._parts is not None
         self._backend = self._queue._parts.backend
         self._auditor.attach(self._backend)
@@ -170,19 +175,33 @@ class Simulation:
             case "drain":
                 await self._drain(stop.drain_s)
             case "stop":
-                if stop.at_s is not None:
-                    await queue.stop()
+                await queue.stop()
+            case "cancelled drain":
+                await self._broken_off(queue.drain(stop.drain_s))
+            case "cancelled stop":
+                await self._broken_off(queue.stop())
             case _:
-                draining = asyncio.create_task(queue.drain(stop.drain_s), name="drain")
-                await asyncio.sleep(0.5)
-                draining.cancel()
-                await asyncio.wait([draining])
+                # As two signals and the end of a program do. A drain that comes too late may be told so.
+                calls = (queue.drain(stop.drain_s), queue.drain(0.25), queue.stop(), queue.stop())
+                tasks = [asyncio.create_task(call, name="stop") for call in calls]
+                await asyncio.wait(tasks)
+                errors = [error for task in tasks if not isinstance(error := task.exception(), NoneType | RuntimeError)]
+                self._auditor.check(not errors, f"stopped three times at once: {errors}")
+                self._auditor.check(not queue.running, "it runs on though it was stopped")
         if not queue.running or queue.draining:
             # Who waits for a job of its own is answered, whatever became of the job.
             async with asyncio.timeout(FORGOTTEN_S):
                 await fleet
         else:
             await fleet
+
+    async def _broken_off(self, call: Coroutine[Any, Any, object]) -> None:
+        """Begin something, and cancel it a little later."""
+        task = asyncio.create_task(call, name="broken off")
+        await asyncio.sleep(self._scenario.rng("operator").choice((0.0, 0.0, 0.5)))
+        task.cancel()
+        await asyncio.wait([task])
+        self._auditor.check(task.cancelled() or task.exception() is None, "broken off, it raised an error")
 
     async def _drain(self, drain_s: float) -> None:
         """Drain, and check that all is over, and that what was lost was counted."""

@@ -266,6 +266,7 @@ class SeededSpool(spool.Spool):
         self._rng = rng
 
     async def open(self) -> None:
+        await asyncio.sleep(self._rng.choice((0.0, 0.01)))
         self._run = Path("/seeded")
 
     async def close(self) -> None:
