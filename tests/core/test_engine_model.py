@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,15 +10,42 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
-from jobqueue.core.engine import LEASE_GRACE_S
-from jobqueue.core.job import LIVE, ErrorCode, Failure, JobState, StopReason, Success
+from jobqueue.core.attempts import HISTORY_MAX
+from jobqueue.core.claims import UniqueMode
+from jobqueue.core.events import Ended, Evicted, Ready
+from jobqueue.core.intake import Admission
+from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success
+from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.statuses import DRAWER_S, StatusBounds
-from jobqueue.errors import JobGone, QueueFull, StaleLease, StatusesFull, WrongState
+from jobqueue.errors import (
+    Duplicate,
+    JobGone,
+    KeyReused,
+    QueueFull,
+    RateLimited,
+    StaleLease,
+    StatusesFull,
+    WrongState,
+)
 from tests.core.making import Driver
 
-CAPACITY = 5
-BOUNDS = StatusBounds(jobs_max=8, bytes_max=400, ttl_s=7.0, failed_ttl_s=13.0)
+PATIENCE_S = 5.0
+# The first one keeps its discipline, which says exactly who is next.
+QUEUES = {
+    "default": QueuePolicy(capacity=5, workers=3, retry_budget=0),
+    "other": QueuePolicy(capacity=3, workers=2, retry_budget=0, weight=2),
+}
+BOUNDS = StatusBounds(jobs_max=8, failed_max=3, bytes_max=2000, ttl_s=7.0, failed_ttl_s=13.0)
 LANES = {"process": 2}
+CALLER_QUEUED = 3
+KINDS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "laned": {"lane": "process"},
+    "single": {"limits": Limits(concurrency=1)},
+    "grouped": {"lane": "process", "limits": Limits(concurrency=2, group_concurrency=1)},
+}
+WAITING = ("delayed", "queued")
 
 
 @dataclass
@@ -25,16 +53,39 @@ class Modelled:
     """What the model knows of one job."""
 
     state: str
-    created_at: float
+    kind: str
+    queue: str
     args_bytes: int
     spec: dict[str, object]
+    run_at: float
+    start_by_at: float | None
+    caller: str | None
+    key: str | None
+    fingerprint: bytes
+    unique: str | None
+    queued_at: float = 0.0
+    in_front: bool = False
     attempt: int = 0
+    attempts_before: int = 0
     started_at: float = 0.0
     stopped_at: float | None = None
     stop: str | None = None
     finished_at: float | None = None
     result_bytes: int = 0
+    history: list[int] = field(default_factory=list)
     attempts_seen: list[int] = field(default_factory=list)
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE
+
+    @property
+    def size_bytes(self) -> int:
+        return self.args_bytes + self.result_bytes + sum(self.history)
+
+    @property
+    def attempts_left(self) -> bool:
+        return self.attempt < self.attempts_before + self.spec["attempts_max"]  # type: ignore[operator]
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -42,74 +93,232 @@ class EngineMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.driver = Driver(capacity=CAPACITY, bounds=BOUNDS, lanes=LANES)
+        self.driver = Driver(queues=QUEUES, bounds=BOUNDS, lanes=LANES, caller_queued=CALLER_QUEUED)
+        self.policies = dict(QUEUES)
+        self.paused: set[str] = set()
         self.model: dict[str, Modelled] = {}
+        self.keys: dict[tuple[str | None, str], str] = {}
+        self.values: dict[tuple[str, str], str] = {}
         self.gone: set[str] = set()
+        self.ended: set[str] = set()
 
-    # -- the rules
+    # -- the rules: clients
 
     @rule(
         target=jobs,
-        args=st.integers(2, 120),
-        delay_s=st.sampled_from([0.0, 0.0, 2.0, 9.0]),
+        args=st.sampled_from([2, 30, 700]),
+        kind=st.sampled_from(["plain", "plain", "laned", "single", "grouped"]),
+        queue=st.sampled_from(["default", "default", "other"]),
+        group=st.sampled_from([None, "g", "h"]),
+        priority=st.integers(0, 9),
+        delay_s=st.sampled_from([0.0, 0.0, 0.0, 2.0, 9.0]),
         start_by_s=st.sampled_from([None, None, 3.0, 12.0]),
         timeout_s=st.sampled_from([None, 1.5, 4.0]),
         attempts_max=st.integers(1, 3),
-        lane=st.sampled_from([None, None, "process"]),
         ttl_s=st.sampled_from([None, None, 2.0]),
+        caller=st.sampled_from([None, "ann", "bob"]),
+        key=st.sampled_from([None, None, None, "k", "l"]),
+        unique=st.sampled_from([None, None, "u", "v"]),
+        mode=st.sampled_from(["return", "reject", "replace", "debounce"]),
     )
-    def submit(self, args: int, **spec: object) -> str:
-        live = [m for m in self.model.values() if m.state in LIVE]
-        fits = len(live) < BOUNDS.jobs_max and sum(m.args_bytes for m in live) + args <= BOUNDS.bytes_max
-        if len(live) >= CAPACITY:
-            with pytest.raises(QueueFull):
-                self.driver.submit(args=b"x" * args, **spec)
-            return ""
-        if not fits:
-            with pytest.raises(StatusesFull):
-                self.driver.submit(args=b"x" * args, **spec)
-            return ""
-        job = self.driver.submit(args=b"x" * args, **spec)
-        self.model[job.id] = Modelled(job.state, self.driver.now, args, spec)
-        assert job.state == ("delayed" if spec["delay_s"] else "queued")
+    def submit(
+        self,
+        args: int,
+        kind: str,
+        queue: str,
+        caller: str | None,
+        key: str | None,
+        unique: str | None,
+        mode: UniqueMode,
+        **spec: object,
+    ) -> str:
+        new = Modelled(
+            state="delayed" if spec["delay_s"] else "queued",
+            kind=kind,
+            queue=queue,
+            args_bytes=args,
+            spec=spec,
+            run_at=self.driver.now + spec["delay_s"],  # type: ignore[operator]
+            start_by_at=self.start_by_at(queue, spec),
+            caller=caller,
+            key=key,
+            fingerprint=b"x" * args,
+            unique=unique,
+            queued_at=self.driver.now,
+        )
+        if key is not None and (caller, key) in self.keys:
+            same = self.keys[caller, key]
+            if self.model[same].fingerprint == new.fingerprint:
+                return self.admitted(new, mode, same)
+            return self.refused(new, mode, KeyReused)
+        holder_id = self.values.get((kind, unique)) if unique is not None else None
+        if holder_id is not None:
+            return self.submit_beside(holder_id, new, mode)
+        return self.submit_new(new, mode, replaced=None)
+
+    def submit_beside(self, holder_id: str, new: Modelled, mode: UniqueMode) -> str:
+        holder = self.model[holder_id]
+        waits = holder.state in WAITING
+        if mode == "return":
+            return self.admitted(new, mode, holder_id)
+        if mode == "reject":
+            return self.refused(new, mode, Duplicate)
+        if mode == "debounce" and waits and holder.queue == new.queue:
+            if self.live_bytes() - holder.args_bytes + new.args_bytes > BOUNDS.bytes_max:
+                return self.refused(new, mode, StatusesFull)
+            holder.args_bytes = new.args_bytes
+            if holder.state == "delayed" and holder.attempt == 0:
+                holder.spec, holder.run_at, holder.start_by_at = new.spec, new.run_at, new.start_by_at
+            self.admitted(new, mode, holder_id)
+            self.forget_evicted()
+            return holder_id
+        job_id = self.submit_new(new, mode, replaced=holder if waits else None)
+        if job_id and mode == "replace" and holder.state == "running" and holder.stop is None:
+            holder.stop, holder.stopped_at = "cancelled", self.driver.now
+        return job_id
+
+    def submit_new(self, new: Modelled, mode: UniqueMode, *, replaced: Modelled | None) -> str:
+        refusal = self.refusal(new.queue, new.size_bytes, new.caller, replaced)
+        if refusal is not None:
+            return self.refused(new, mode, refusal)
+        job_id = self.admitted(new, mode, None)
+        if replaced is not None:
+            self.over(replaced, "cancelled")
+        self.model[job_id] = new
+        if new.key is not None:
+            self.keys[new.caller, new.key] = job_id
+        if new.unique is not None:
+            self.values[new.kind, new.unique] = job_id
         self.forget_evicted()
-        return job.id
+        return job_id
+
+    def admit(self, new: Modelled, mode: UniqueMode) -> Admission:
+        claims = {"caller": new.caller, "key": new.key, "unique": new.unique, "mode": mode}
+        spec = {"type": new.kind, "queue": new.queue, **KINDS[new.kind], **new.spec}
+        return self.driver.admit(new.fingerprint, **claims, **spec)  # type: ignore[arg-type]
+
+    def admitted(self, new: Modelled, mode: UniqueMode, same: str | None) -> str:
+        """Submit a job that is to be led to the one that is there; None: to be a new one."""
+        admission = self.admit(new, mode)
+        assert admission.duplicate == (same is not None)
+        assert admission.job.id == same or admission.job.id not in self.model
+        return admission.job.id
+
+    def refused(self, new: Modelled, mode: UniqueMode, error: type[Exception]) -> str:
+        with pytest.raises(error):
+            self.admit(new, mode)
+        return ""
 
     @rule(job_id=jobs)
-    def lease(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> None:
         known = self.model.get(job_id)
         if known is None:
             return
-        lease = self.driver.engine.lease(job_id, now=self.driver.now)  # type: ignore[arg-type]
-        if lease is not None:
-            assert known.state == "queued"
-            assert lease.attempt == known.attempt + 1
-            assert lease.attempt not in known.attempts_seen
-            known.attempts_seen.append(lease.attempt)
-            known.state, known.attempt, known.started_at = "running", lease.attempt, self.driver.now
-            known.stop = known.stopped_at = None
+        job, now = self.driver.engine.get(job_id), self.driver.now
+        if not known.live:
+            with pytest.raises(WrongState):
+                self.driver.cancel(job)
+        elif known.state == "running":
+            self.driver.cancel(job)
+            if known.stop is None:
+                known.stop, known.stopped_at = "cancelled", now
+            assert job.stopping in (StopReason.CANCELLED, StopReason.TIMED_OUT)
         else:
-            in_lane = [m for m in self.model.values() if m.state == "running" and m.spec["lane"]]
-            assert known.state != "queued" or (known.spec["lane"] and len(in_lane) <= LANES["process"])
+            self.driver.cancel(job)
+            self.over(known, "cancelled")
 
-    @rule(job_id=jobs, size=st.integers(1, 200), late=st.booleans())
-    def ack(self, job_id: str, size: int, late: bool) -> None:
+    @rule(job_id=jobs)
+    def delete(self, job_id: str) -> None:
         known = self.model.get(job_id)
         if known is None:
             return
-        attempt = known.attempt - 1 if late else known.attempt
-        engine, now = self.driver.engine, self.driver.now
-        success = Success(b"r" * size)
-        if known.state != "running" or late:
-            with pytest.raises(StaleLease):
-                engine.ack(job_id, attempt=attempt, success=success, now=now)  # type: ignore[arg-type]
+        if known.live:
+            with pytest.raises(WrongState):
+                self.driver.engine.delete(job_id)
+        else:
+            self.driver.engine.delete(job_id)
+            self.driver.note_facts()
+            self.forget(job_id)
+
+    @rule(job_id=jobs)
+    def redrive(self, job_id: str) -> None:
+        known = self.model.get(job_id)
+        if known is None:
             return
-        engine.ack(job_id, attempt=attempt, success=success, now=now)  # type: ignore[arg-type]
-        live_bytes = sum(m.args_bytes for i, m in self.model.items() if m.state in LIVE and i != job_id)
+        job, value = self.driver.engine.get(job_id), (known.kind, known.unique or "")
+        expect: type[Exception] | None = None
+        if known.state != "failed" or (known.unique is not None and value in self.values):
+            expect = WrongState
+        else:
+            expect = self.refusal(known.queue, known.size_bytes, known.caller, None)
+        if expect is not None:
+            with pytest.raises(expect):
+                self.driver.redrive(job)
+            return
+        self.driver.redrive(job)
+        known.state, known.attempts_before = "queued", known.attempt
+        known.run_at = known.queued_at = self.driver.now
+        known.in_front = False
+        known.stop = known.stopped_at = known.finished_at = None
+        if known.unique is not None:
+            self.values[value] = job_id
+
+    @rule(job_id=jobs)
+    def promote(self, job_id: str) -> None:
+        known = self.model.get(job_id)
+        if known is None:
+            return
+        job = self.driver.engine.get(job_id)
+        if known.state != "delayed":
+            with pytest.raises(WrongState):
+                self.driver.promote(job)
+            return
+        self.driver.promote(job)
+        known.state, known.run_at, known.queued_at, known.in_front = "queued", job.run_at, self.driver.now, False
+        assert job.run_at == self.driver.now
+
+    # -- the rules: workers
+
+    @rule(count=st.integers(1, 4))
+    def start(self, count: int) -> None:
+        for _ in range(count):
+            job = self.driver.start_next()
+            if job is None:
+                for job_id, known in self.model.items():
+                    assert known.state != "queued" or not self.may_start(known), f"{job_id} is forgotten"
+                return
+            self.started(self.model[job.id], job)
+
+    def started(self, known: Modelled, job: Job) -> None:
+        assert known.state == "queued"
+        assert self.may_start(known), "some permit was not there"
+        if (known.queue, known.kind) == ("default", "plain") and not known.in_front:
+            for other in self.model.values():
+                if (other.state, other.queue, other.kind) == ("queued", "default", "plain"):
+                    assert not other.in_front
+                    assert other.queued_at >= known.queued_at, "who came first goes first"
+        assert job.attempt == known.attempt + 1
+        assert job.attempt not in known.attempts_seen
+        known.attempts_seen.append(job.attempt)
+        known.state, known.attempt, known.started_at = "running", job.attempt, self.driver.now
+        known.stop = known.stopped_at = None
+
+    @rule(job_id=jobs, size=st.sampled_from([1, 200, 900]), late=st.integers(0, 4))
+    def ack(self, job_id: str, size: int, late: int) -> None:
+        known = self.model.get(job_id)
+        if known is None:
+            return
+        job, success = self.driver.engine.get(job_id), Success(b"r" * size)
+        if known.state != "running" or late == 1:
+            with pytest.raises(StaleLease):
+                self.driver.ack(job, known.attempt - late % 2, success)
+            return
+        before = self.live_bytes()
+        self.driver.ack(job, success=success)
         if known.stop == "timed_out":
-            self.failed(known, final=False)
-        elif live_bytes + size > BOUNDS.bytes_max:
-            self.failed(known, final=True)
+            self.failed(known, job, final=False)
+        elif before - known.args_bytes + size > BOUNDS.bytes_max:
+            self.failed(known, job, final=True)
         else:
             self.over(known, "succeeded", size)
         self.forget_evicted()
@@ -119,53 +328,41 @@ class EngineMachine(RuleBasedStateMachine):
         known = self.model.get(job_id)
         if known is None:
             return
-        failure = Failure(ErrorCode(code), "no", final=final, retry_after_s=1.0)
-        engine, now = self.driver.engine, self.driver.now
+        job = self.driver.engine.get(job_id)
+        failure = Failure(ErrorCode(code), "no", final=final, retry_after_s=1.0, traceback="tb")
         if known.state != "running":
             with pytest.raises(StaleLease):
-                engine.nack(job_id, attempt=known.attempt, failure=failure, now=now)  # type: ignore[arg-type]
+                self.driver.nack(job, known.attempt, failure)
             return
-        engine.nack(job_id, attempt=known.attempt, failure=failure, now=now)  # type: ignore[arg-type]
+        self.driver.nack(job, failure=failure)
         if known.stop == "cancelled":
             self.over(known, "cancelled")
         elif known.stop == "timed_out":
-            self.failed(known, final=False)
-        elif code == "worker_crashed" and not final and known.attempt < known.spec["attempts_max"]:  # type: ignore[operator]
-            known.state = "queued"
+            self.failed(known, job, final=False)
         else:
-            self.failed(known, final=final)
+            room = self.live_bytes() + ATTEMPT_BYTES + 4 <= BOUNDS.bytes_max
+            if room or len(known.history) == HISTORY_MAX:
+                known.history = [*known.history, ATTEMPT_BYTES + 4][-HISTORY_MAX:]
+            if code == "worker_crashed" and not final and known.attempts_left:
+                known.state, known.in_front = "queued", True
+            else:
+                self.failed(known, job, final=final)
+        self.forget_evicted()
 
-    @rule(job_id=jobs)
-    def cancel(self, job_id: str) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
-        engine, now = self.driver.engine, self.driver.now
-        if known.state not in LIVE:
-            with pytest.raises(WrongState):
-                engine.cancel(job_id, now=now)
-        elif known.state == "running":
-            job = engine.cancel(job_id, now=now)
-            if known.stop is None:
-                known.stop, known.stopped_at = "cancelled", now
-            assert job.stopping is not None
-            assert job.stopping in (StopReason.CANCELLED, StopReason.TIMED_OUT)
-        else:
-            engine.cancel(job_id, now=now)
-            self.over(known, "cancelled")
+    # -- the rules: operators
 
-    @rule(job_id=jobs)
-    def delete(self, job_id: str) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
-        if known.state in LIVE:
-            with pytest.raises(WrongState):
-                self.driver.engine.delete(job_id)
-        else:
-            self.driver.engine.delete(job_id)
-            self.gone.add(job_id)
-            del self.model[job_id]
+    @rule(queue=st.sampled_from(["default", "other"]), paused=st.booleans())
+    def pause(self, queue: str, paused: bool) -> None:
+        self.driver.engine.set_paused(queue, paused)
+        (self.paused.add if paused else self.paused.discard)(queue)
+
+    @rule(discipline=st.sampled_from(Discipline), capacity=st.integers(1, 4), workers=st.integers(1, 3))
+    def change_queue(self, discipline: Discipline, capacity: int, workers: int) -> None:
+        self.policies["other"] = QueuePolicy(
+            discipline=discipline, capacity=capacity, workers=workers, patience_s=PATIENCE_S, retry_budget=0
+        )
+        self.driver.engine.set_policy("other", self.policies["other"], now=self.driver.now)
+        self.driver.note_facts()
 
     @precondition(lambda self: self.model)
     @rule(seconds=st.sampled_from([0.25, 0.5, 1.0, 3.0, 10.0]))
@@ -175,17 +372,69 @@ class EngineMachine(RuleBasedStateMachine):
             self.live_through_time()
             self.forget_evicted()
 
-    # -- what the model does
+    # -- what the model knows
+
+    def live_bytes(self) -> int:
+        return sum(known.size_bytes for known in self.model.values() if known.live)
+
+    def start_by_at(self, queue: str, spec: dict[str, object]) -> float | None:
+        now = self.driver.now
+        if spec["start_by_s"] is not None:
+            return now + spec["start_by_s"]  # type: ignore[operator]
+        if self.policies[queue].discipline is Discipline.ADAPTIVE:
+            return now + spec["delay_s"] + PATIENCE_S  # type: ignore[operator]
+        return None
+
+    def refusal(
+        self, queue: str, size_bytes: int, caller: str | None, replaced: Modelled | None
+    ) -> type[Exception] | None:
+        """Return what a job of that size would be refused with, once `replaced` has ended."""
+        live = [known for known in self.model.values() if known.live and known is not replaced]
+        if sum(known.queue == queue for known in live) >= self.policies[queue].capacity:
+            return QueueFull
+        if len(live) >= BOUNDS.jobs_max or sum(known.size_bytes for known in live) + size_bytes > BOUNDS.bytes_max:
+            return StatusesFull
+        if caller is not None and sum(known.caller == caller for known in live) >= CALLER_QUEUED:
+            return RateLimited
+        return None
+
+    def may_start(self, known: Modelled) -> bool:
+        """Tell whether every bound leaves room for one more run of this job."""
+        running = [other for other in self.model.values() if other.state == "running"]
+        if known.queue in self.paused:
+            return False
+        if sum(other.queue == known.queue for other in running) >= self.policies[known.queue].workers:
+            return False
+        of_kind = [other for other in running if other.kind == known.kind]
+        in_lane = sum("lane" in KINDS[other.kind] for other in running)
+        if "lane" in KINDS[known.kind] and in_lane >= LANES["process"]:
+            return False
+        if known.kind == "single":
+            return not of_kind
+        if known.kind == "grouped":
+            group = known.spec["group"]
+            return len(of_kind) < 2 and (group is None or all(other.spec["group"] != group for other in of_kind))
+        return True
 
     def over(self, known: Modelled, state: str, result_bytes: int = 0) -> None:
         known.state, known.finished_at, known.result_bytes = state, self.driver.now, result_bytes
-        known.args_bytes = 0
+        if state != "failed":
+            known.args_bytes = 0
+        self.lose_value(known)
 
-    def failed(self, known: Modelled, *, final: bool) -> None:
-        if final or known.attempt >= known.spec["attempts_max"]:  # type: ignore[operator]
+    def lose_value(self, known: Modelled) -> None:
+        value = (known.kind, known.unique or "")
+        if value in self.values and self.model[self.values[value]] is known:
+            del self.values[value]
+
+    def failed(self, known: Modelled, job: Job, *, final: bool) -> None:
+        if known.stop == "timed_out" or job.history is not None:
+            known.history = [failed.size_bytes for failed in job.history or ()]
+        if final or not known.attempts_left:
             self.over(known, "failed")
         else:
-            known.state = "delayed"
+            known.state, known.run_at, known.in_front = "delayed", job.run_at, False
+            assert self.driver.now <= job.run_at <= self.driver.now + 4.0
 
     def live_through_time(self) -> None:
         """Take over what time did, once it is seen to be allowed at this instant."""
@@ -194,30 +443,37 @@ class EngineMachine(RuleBasedStateMachine):
             job = self.driver.engine.statuses.get(job_id)
             if job is None or job.state == known.state:
                 if job is not None:
-                    self.check_not_overdue(known, job.run_at)
+                    self.check_not_overdue(known)
                     if known.stop is None and job.stopping is StopReason.TIMED_OUT:
                         assert now >= known.started_at + known.spec["timeout_s"]  # type: ignore[operator]
                         known.stop, known.stopped_at = "timed_out", known.started_at + known.spec["timeout_s"]  # type: ignore[operator]
                 continue
             if job.state is JobState.EXPIRED:
-                assert now >= known.created_at + known.spec["start_by_s"]  # type: ignore[operator]
+                assert known.start_by_at is not None
+                assert now >= known.start_by_at
                 assert known.attempt == 0
             elif known.state == "delayed":
                 assert job.state is JobState.QUEUED
-                assert now >= job.run_at
+                assert now >= known.run_at
+                known.queued_at, known.in_front = known.run_at, False
             elif known.state == "running":
                 assert job.state in (JobState.FAILED, JobState.CANCELLED, JobState.DELAYED, JobState.QUEUED)
                 assert known.stop == "cancelled" or now >= known.started_at + known.spec["timeout_s"] + LEASE_GRACE_S  # type: ignore[operator]
+                known.history = [failed.size_bytes for failed in job.history or ()]
+                known.run_at, known.queued_at, known.in_front = job.run_at, job.run_at, False
             known.state = job.state
             if not job.live:
-                known.finished_at, known.args_bytes = job.finished_at, 0
+                known.finished_at = job.finished_at
+                if job.state is not JobState.FAILED:
+                    known.args_bytes = 0
+                self.lose_value(known)
 
-    def check_not_overdue(self, known: Modelled, run_at: float) -> None:
+    def check_not_overdue(self, known: Modelled) -> None:
         now = self.driver.now
         if known.state == "delayed":
-            assert now < run_at
-        if known.state in ("delayed", "queued") and known.attempt == 0 and known.spec["start_by_s"] is not None:
-            assert now < known.created_at + known.spec["start_by_s"]  # type: ignore[operator]
+            assert now < known.run_at
+        if known.state in WAITING and known.attempt == 0 and known.start_by_at is not None:
+            assert now < known.start_by_at
         if known.state == "running" and known.stopped_at is not None:
             assert now < known.stopped_at + LEASE_GRACE_S
 
@@ -227,14 +483,32 @@ class EngineMachine(RuleBasedStateMachine):
         return BOUNDS.failed_ttl_s if known.state == "failed" else BOUNDS.ttl_s
 
     def forget_evicted(self) -> None:
+        self.look_at_evictions()
         now = self.driver.now
         for job_id, known in list(self.model.items()):
             if self.driver.engine.statuses.get(job_id) is None:
-                assert known.state not in LIVE, "a live record is never evicted"
-                self.gone.add(job_id)
-                del self.model[job_id]
+                assert not known.live or job_id in self.ended, "it may have ended since, and gone for want of room"
+                self.forget(job_id)
             elif known.finished_at is not None:
                 assert now < known.finished_at + self.ttl_s(known) + 2 * DRAWER_S
+
+    def look_at_evictions(self) -> None:
+        for fact in self.driver.facts:
+            match fact:
+                case Ended(job):
+                    self.ended.add(job.id)
+                case Ready(job):
+                    self.ended.discard(job.id)
+                case Evicted(jobs):
+                    assert {job.id for job in jobs} <= self.ended, "a live record is never evicted"
+        self.driver.facts.clear()
+
+    def forget(self, job_id: str) -> None:
+        self.lose_value(self.model[job_id])
+        known = self.model.pop(job_id)
+        self.gone.add(job_id)
+        if known.key is not None and self.keys.get((known.caller, known.key)) == job_id:
+            del self.keys[known.caller, known.key]
 
     # -- what must hold at every step
 
@@ -242,11 +516,12 @@ class EngineMachine(RuleBasedStateMachine):
     def every_record_is_as_the_model_says(self) -> None:
         for job_id, known in self.model.items():
             job = self.driver.engine.statuses.get(job_id)
-            if job is None:
-                assert known.state not in LIVE
-                continue
-            assert job.state == known.state or (known.state == "queued" and job.state == "expired")
-            assert job.attempt == known.attempt <= job.spec.attempts_max
+            assert job is not None
+            assert job.state == known.state
+            assert job.attempt == known.attempt <= known.attempts_before + job.spec.attempts_max
+            assert job.size_bytes == known.size_bytes
+            if job.live:
+                assert (job.run_at, job.start_by_at) == (known.run_at, known.start_by_at)
 
     @invariant()
     def what_is_gone_says_so(self) -> None:
@@ -261,20 +536,80 @@ class EngineMachine(RuleBasedStateMachine):
         assert totals.accepted == statuses.live + statuses.terminal + totals.evicted
         assert len(statuses) <= BOUNDS.jobs_max
         assert statuses.bytes_used <= BOUNDS.bytes_max
-        held = [job for job in engine.newest_first(None)]
-        assert len(held) == len(statuses)
+        held = list(engine.newest_first(None))
+        assert len(held) == len(statuses) == len(self.model)
         assert statuses.live == sum(job.live for job in held) == sum(q.live for q in engine.ledgers.values())
-        assert statuses.live_bytes == sum(len(job.args) for job in held)
-        assert statuses.bytes_used == sum(len(job.args) + len(job.result or b"") for job in held)
-        assert all(q.live <= CAPACITY for q in engine.ledgers.values())
-        running_in_lane = [job for job in held if job.state is JobState.RUNNING and job.spec.lane]
-        assert len(running_in_lane) <= LANES["process"]
+        assert statuses.live_bytes == sum(job.size_bytes for job in held if job.live)
+        assert statuses.bytes_used == sum(job.size_bytes for job in held)
+        assert sum(job.state is JobState.FAILED for job in held) <= BOUNDS.failed_max
+
+    @invariant()
+    def every_queued_job_is_in_one_place(self) -> None:
+        engine = self.driver.engine
+        ready: Counter[str] = Counter()
+        for job in engine.newest_first(None):
+            is_ready, waits = self.driver.is_ready(job), engine.gates.waits(job)
+            assert is_ready + waits == (job.state is JobState.QUEUED), f"ready: {is_ready}, at a gate: {waits}"
+            ready[job.spec.queue] += is_ready
+        for name, ledger in engine.ledgers.items():
+            assert engine.ready.waiting(name) == ready[name]
+            assert set(ledger.waiting) == {
+                job_id for job_id, known in self.model.items() if (known.queue, known.state) == (name, "queued")
+            }
+            assert ledger.counts[JobState.RUNNING] == sum(
+                (known.queue, known.state) == (name, "running") for known in self.model.values()
+            )
+
+    @invariant()
+    def gates_count_those_who_run_and_those_who_wait(self) -> None:
+        running = [known for known in self.model.values() if known.state == "running"]
+        for gate in self.driver.engine.gates.stats():
+            if gate.kind == "lane":
+                assert gate.held == sum("lane" in KINDS[known.kind] for known in running)
+            elif gate.kind == "type":
+                assert gate.held == sum(known.kind == gate.name for known in running)
+            assert gate.held <= (gate.permits or len(running)) or gate.kind == "groups"
+
+    @invariant()
+    def claims_are_exactly_those_of_the_jobs_that_are_held(self) -> None:
+        claimed = self.driver.engine._life.claimed
+        assert claimed._by_key == self.keys
+        assert claimed._by_value == self.values
+        assert claimed._live == Counter(k.caller for k in self.model.values() if k.live and k.caller is not None)
 
     @invariant()
     def every_live_job_that_time_can_move_has_a_deadline(self) -> None:
         for job in self.driver.engine.newest_first(None):
             if job.state is JobState.DELAYED or (job.stopping is not None and job.state is JobState.RUNNING):
-                assert job.id in self.driver.engine._deadlines
+                assert job.id in self.driver.engine._life.deadlines
+
+    # -- the end
+
+    def teardown(self) -> None:
+        """Let everything run: nobody may be left over, and nothing of anybody."""
+        driver, engine = self.driver, self.driver.engine
+        for name in self.policies:
+            engine.set_paused(name, False)
+        for _ in range(200):
+            while (job := driver.start_next()) is not None:
+                assert job.state is JobState.RUNNING
+            for job in list(engine.newest_first(None)):
+                if job.state is JobState.RUNNING:
+                    driver.ack(job)
+            if not engine.statuses.live:
+                break
+            driver.advance(0.5)
+        assert not engine.statuses.live, "somebody is forgotten"
+        driver.advance(BOUNDS.failed_ttl_s + 1)
+        totals, statuses, claimed = engine.totals(), engine.statuses, engine._life.claimed
+        assert totals.accepted == totals.evicted
+        assert (len(statuses), statuses.bytes_used, statuses.live_bytes) == (0, 0, 0)
+        assert (claimed._by_key, claimed._by_value, claimed._live) == ({}, {}, {})
+        assert all((gate.held, gate.waiting) == (0, 0) for gate in engine.gates.stats())
+        assert not any(engine.ready.waiting(name) for name in engine.ledgers)
+        assert not any(ledger.waiting or ledger.live for ledger in engine.ledgers.values())
+        assert len(engine._life.deadlines) == 0
+        assert engine.next_at() is None
 
 
 EngineMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
