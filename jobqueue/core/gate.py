@@ -284,10 +284,11 @@ class Gates:
         if gate.bucket is not None and not gate.bucket.is_full(now):
             # In whole seconds, so that many are dropped at once.
             return float(math.ceil(gate.bucket.full_at))
-        if gate.depth == TYPE and self._types.get(gate.name) is gate:
-            del self._types[gate.name]
-        elif gate.depth == GROUP and self._groups.get((gate.name, gate.group)) is gate:
+        if gate.depth == GROUP:
             del self._groups[gate.name, gate.group]
+        elif self._types.get(gate.name) is gate:
+            # Else it was dropped while some that went in before were inside, and is made anew.
+            del self._types[gate.name]
         return None
 
     # -- going in, and being turned away

@@ -209,6 +209,27 @@ def test_one_that_is_withdrawn_from_a_line_is_not_called() -> None:
     assert not world.ready["default"]
 
 
+def test_one_that_is_withdrawn_before_its_call_was_heard_is_not_called() -> None:
+    world = world_of(thread=1)
+    holder, first, second = (world.add(lane="thread") for _ in range(3))
+    world.try_all(["default"])
+    world.gates.leave(holder, world.now)
+    world.gates.withdraw(first, world.now)
+    assert world.gates.take_called() == [second]
+
+
+def test_one_that_is_withdrawn_before_it_heard_that_it_must_wait_again_is_not_told() -> None:
+    world = world_of(thread=1)
+    holder, first = (world.add(lane="thread") for _ in range(2))
+    world.try_all(["default"])
+    world.end(holder)
+    assert world.enter(world.add(queue="other", lane="thread"))
+    assert not world.gates.enter(world.add(lane="thread"), world.now)
+    assert world.gates.waits(first), "called back, as one has joined its line"
+    world.gates.withdraw(first, world.now)
+    assert world.gates.take_recalled() == []
+
+
 def test_one_that_must_wait_at_another_gate_passes_its_call_on() -> None:
     world = world_of(thread=1)
     limits = Limits(concurrency=1)
@@ -310,6 +331,7 @@ def test_each_group_has_a_rate_of_its_own() -> None:
     jobs = {group: [world.add(group=group, limits=limits) for _ in range(5)] for group in ("a", "b")}
     world.try_all(["default"])
     assert list(world.running.values()) == [*jobs["a"][:2], *jobs["b"][:2]]
+    assert [gate.kind for gate in world.gates.stats()] == ["groups"], "the handler as a whole has no bound"
 
 
 def test_a_token_that_came_before_the_tick_is_for_those_who_wait() -> None:
@@ -334,6 +356,15 @@ def test_no_ticks_are_due_while_those_who_were_called_have_not_tried() -> None:
     world.try_all(["default", "other"])
     world.advance(0.002)
     assert len(world.ready["default"]) > 0
+    assert world.gates.next_at() is None
+
+
+def test_nothing_is_due_for_a_line_in_which_nobody_stands_any_more() -> None:
+    world = world_of()
+    jobs = [world.add(limits=Limits(rate=Rate(1, 60.0))) for _ in range(2)]
+    world.try_all(["default"])
+    assert world.gates.next_at() == 1060.0
+    world.withdraw(jobs[1])
     assert world.gates.next_at() is None
 
 
@@ -365,6 +396,15 @@ def test_when_the_probe_is_due_exactly_one_goes_in() -> None:
     world.advance(100.0)
     world.try_all(["default", "other"])
     assert list(world.running.values()) == bad[:1]
+
+
+def test_a_probe_may_be_brought_forward() -> None:
+    world = world_of()
+    world.shut_type("bad", 1060.0)
+    world.add("bad")
+    world.try_all(["default"])
+    world.shut_type("bad", 1001.0)
+    assert world.gates.next_at() == 1001.0
 
 
 def test_a_failed_probe_shuts_the_type_until_the_next_one() -> None:
@@ -481,6 +521,7 @@ def test_a_changed_discipline_keeps_all_who_wait_in_its_order() -> None:
     world.end(jobs[0])
     world.reorder("default", Discipline.PRIORITY)
     world.check_places()
+    assert len(world.ready["default"]) == 1, "a call that was out is made anew"
     run_all(world)
     mine = [job for job in world.started[1:] if job.spec.queue == "default"]
     assert mine == sorted(jobs[1:], key=lambda job: -job.spec.priority)
