@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.claims import IdempotencyKey, UniqueMode
     from jobqueue.core.intake import Admission
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import Job, JobSpec
     from jobqueue.core.policy import Discipline
     from jobqueue.handlers import RunIn
     from jobqueue.runtime.spool import Spool
@@ -390,17 +390,25 @@ class JobQueue:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `submit`.
             KeyReused: The caller submitted something else under this key.
         """
-        parts = self._running
-        spec = self.registry.check(submission, wall_now=self.wall(parts.backend.now()))
-        if spec.queue not in self.settings.queues:
-            known = ", ".join(self.settings.queues)
-            raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
+        spec = self.check(submission)
         unique = unique_of(submission, with_files=folder is not None)
         claims = None
         if unique is not None or key is not None or (caller is not None and self.settings.limits.caller_queued):
             claims = Claims(caller, unique, key)
         upload = Upload(folder, files or {}) if folder is not None else None
-        return await parts.backend.submit(spec, bytes(submission.args), upload, claims)
+        return await self.backend.submit(spec, bytes(submission.args), upload, claims)
+
+    def check(self, submission: Submission) -> JobSpec:
+        """Check a submission and return what its job asks for, every default filled in.
+
+        Raises:
+            InvalidSubmission, UnknownType: As `submit`.
+        """
+        spec = self.registry.check(submission, wall_now=self.wall(self.backend.now()))
+        if spec.queue not in self.settings.queues:
+            known = ", ".join(self.settings.queues)
+            raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
+        return spec
 
     def job(self, job_id: str) -> JobHandle:
         """Return a handle on a job by its id, without asking whether there is one."""

@@ -146,8 +146,13 @@ class Backend(Protocol):
         """
         ...
 
-    def refuse_unseen(self) -> Refused | None:
-        """Return the refusal of a submission of which nothing was read, if every one would be refused now."""
+    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None) -> Refused | None:
+        """Return the refusal of a submission of which little was read, if every such one would be refused now.
+
+        Args:
+            queue: Where it is to go, if that is known: then it is known, too, that it has no unique value.
+            claims: Its caller and key, whose fingerprint is not looked at: it may stand for a job that is held.
+        """
         ...
 
     async def get(self, job_id: str) -> Job:

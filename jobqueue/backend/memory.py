@@ -95,8 +95,8 @@ class MemoryBackend:
         finally:
             self._publish()
 
-    def refuse_unseen(self) -> Refused | None:
-        return self._engine.refuse_unseen(now=self._now())
+    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None) -> Refused | None:
+        return self._engine.refuse_unseen(queue, claims, now=self._now())
 
     async def get(self, job_id: str) -> Job:
         return self._engine.get(job_id)

@@ -68,11 +68,15 @@ class Door:
         """
         if self._claimed.any_unique:
             return None
-        queue = None
-        for queue in self._ledgers.values():
-            if self.open and queue.live < queue.policy.capacity:
+        ledger = None
+        for ledger in self._ledgers.values():
+            if not self.closed_to(ledger):
                 return None
-        return queue
+        return ledger
+
+    def closed_to(self, ledger: QueueLedger) -> bool:
+        """Tell whether this queue refuses every new job now."""
+        return not self.open or ledger.live >= ledger.policy.capacity
 
     def full(self, ledger: QueueLedger, *, now: float, crowd: bool = True) -> QueueFull:
         """Make the refusal of a full queue: it holds a place in the crowd of those who were refused."""

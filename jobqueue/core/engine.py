@@ -120,9 +120,12 @@ class Engine:
         """
         return self._intake.submit(spec, args, upload, claims, now=now)
 
-    def refuse_unseen(self, *, now: float) -> Refused | None:
-        """Refuse a submission of which nothing is known yet, if every one would be refused now; count it if so."""
-        return self._intake.refuse_unseen(now=now)
+    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None, *, now: float) -> Refused | None:
+        """Refuse a submission of which little is known yet, if every such one would be refused now.
+
+        As `Intake.refuse_unseen`.
+        """
+        return self._intake.refuse_unseen(queue, claims, now=now)
 
     def get(self, job_id: str) -> Job:
         """Return the record that is held under this id.

@@ -63,9 +63,19 @@ class Intake:
         self._door.admit(ledger, len(args), claims, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
 
-    def refuse_unseen(self, *, now: float) -> Refused | None:
-        """Refuse a submission of which nothing is known yet, if every one would be refused now; count it if so."""
-        ledger = self._door.closed_to_all()
+    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None, *, now: float) -> Refused | None:
+        """Refuse a submission of which little is known yet, if every such one would be refused now; count it if so.
+
+        Args:
+            queue: Where it is to go, if that is known: then it is known, too, that it has no unique value.
+            claims: Its caller and key, whose fingerprint is not looked at: it may stand for a job that is held.
+        """
+        if claims is not None and self._life.claimed.under_key(claims) is not None:
+            return None
+        if queue is None:
+            ledger = self._door.closed_to_all()
+        else:
+            ledger = self._life.ledgers[queue] if self._door.closed_to(self._life.ledgers[queue]) else None
         if ledger is None:
             return None
         ledger.note_arrival(now)

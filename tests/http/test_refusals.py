@@ -136,6 +136,24 @@ async def test_a_repeated_key_is_answered_even_when_nobody_else_gets_in(start: A
         assert other.problem["retry_after_s"] > 0
 
 
+async def test_a_key_that_nobody_knows_is_no_way_past_a_full_queue(start: Any) -> None:
+    serving = await start(**FULL)
+    await fill(serving)
+    async with serving.connect() as (reader, writer):
+        writer.write(without_body("Idempotency-Key: new"))
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (503, "queue-full"), "the body is not waited for"
+
+
+async def test_an_upload_to_one_full_queue_of_several_is_refused_before_its_files_come(start: Any) -> None:
+    serving = await start(queues={"default": {"capacity": 1, "workers": 1}, "other": {"capacity": 1, "workers": 1}})
+    await fill(serving)
+    async with serving.connect() as (reader, writer):
+        writer.write(posted(form(("job", SIZES), ("file", b"x" * 100_000)))[:-90_000])
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (503, "queue-full")
+
+
 async def test_a_queue_that_fills_meanwhile_refuses_an_upload_before_its_files_come(start: Any) -> None:
     serving = await start(**FULL)
     body = form(("job", SIZES), end=b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n')
