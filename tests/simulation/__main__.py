@@ -92,7 +92,7 @@ def run_portion(first: int, end: int) -> list[Outcome]:
 
 
 def counted(counts: Counter[str]) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
+    return ", ".join(f"{count:,} {what!s}" for what, count in counts.most_common())
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jobqueue.core.events import (
     BackedOff,
@@ -42,76 +41,20 @@ from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Discipline
 from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN
 from jobqueue.core.statuses import DRAWER_S
+from tests.simulation.known import Known, final_look
+from tests.simulation.limits import EPSILON_S, Limits, Quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jobqueue.backend.memory import MemoryBackend
-    from jobqueue.core.bucket import Rate
     from jobqueue.core.engine import Engine
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Job, JobSpec
-
-EPSILON_S = 1e-6
+    from jobqueue.core.job import Job
 
 
 class Violation(AssertionError):
     """A rule was broken."""
-
-
-@dataclass(slots=True)
-class Known:
-    """What the books say of one job.
-
-    Attributes:
-        number: It is called j1, j2, … in traces.
-        attempt: The latest that began. `series_began_after`: the one before the first of this series.
-        final: What a terminal record must go on to look like.
-        superseded: Its unique value went over to another.
-        place: In which order jobs became ready; 0: its worker died, and it has its turn when it gets a permit.
-    """
-
-    number: int
-    job: Job
-    waiting: bool = True
-    running: bool = False
-    attempt: int = 0
-    series_began_after: int = 0
-    stop_requested_at: float | None = None
-    final: tuple[Any, ...] | None = None
-    superseded: bool = False
-    place: int = 0
-    redrives: int = 0
-
-    @property
-    def live(self) -> bool:
-        return self.waiting or self.running
-
-    def __str__(self) -> str:
-        return f"j{self.number}"
-
-
-@dataclass(slots=True)
-class Tokens:
-    """A token bucket, exactly as in the book: `count` tokens, one of which comes back each `period_s / count`."""
-
-    rate: Rate
-    level: float
-    at: float
-
-    def take(self, now: float) -> bool:
-        self.level = self.level_at(now) - 1
-        self.at = now
-        return self.level > -EPSILON_S
-
-    def level_at(self, now: float) -> float:
-        return min(float(self.rate.count), self.level + (now - self.at) * self.rate.count / self.rate.period_s)
-
-
-@dataclass(slots=True)
-class Quarantine:
-    until: float
-    probes: set[str] = field(default_factory=set)
 
 
 class Auditor:
@@ -145,9 +88,7 @@ class Auditor:
         self.engine: Engine = backend._engine
         self.known: dict[str, Known] = {}
         self.accepted = self.live = self.terminal = self.evicted = 0
-        self.running: dict[str, Known] = {}
-        self._tokens: dict[tuple[str, ...], Tokens] = {}
-        self.quarantines: dict[str, Quarantine] = {}
+        self.limits = Limits(self._lanes)
         backend.subscribe(self._on_fact)
 
     # -- what others tell it
@@ -191,6 +132,7 @@ class Auditor:
     def _on_fact(self, fact: Event) -> None:
         if self.violation is not None:
             return
+        self.counts[type(fact).__name__] += 1
         match fact:
             case Evicted():
                 for job in fact.jobs:
@@ -198,7 +140,7 @@ class Auditor:
                 return
             case Quarantined():
                 self.note(fact.type, f"quarantined until {fact.until:.3f} for {fact.reason[:40]}")
-                self.quarantines[fact.type] = Quarantine(fact.until)
+                self.limits.quarantines[fact.type] = Quarantine(fact.until)
                 wait_s = fact.until - self._now()
                 self.check(
                     PROBE_S_MIN - EPSILON_S <= wait_s <= PROBE_S_MAX + EPSILON_S,
@@ -209,11 +151,10 @@ class Auditor:
                 return
             case Released():
                 self.note(fact.type, "released")
-                self.check(fact.type in self.quarantines, f"{fact.type} was released, and not in quarantine")
-                self.quarantines.pop(fact.type, None)
+                self.check(fact.type in self.limits.quarantines, f"{fact.type} was released, and not in quarantine")
+                self.limits.quarantines.pop(fact.type, None)
                 return
         job = fact.job
-        self.counts[type(fact).__name__] += 1
         if isinstance(fact, Submitted):
             self._submitted(job)
         known = self.known.get(job.id)
@@ -234,7 +175,7 @@ class Auditor:
             case BackedOff():
                 self._stopped_running(known, "backed off")
                 known.waiting = True
-                self.check(self._attempts_left(known) > 0, f"{known} waits for an attempt more than it has")
+                self.check(known.attempts_left > 0, f"{known} waits for an attempt more than it has")
             case StopRequested():
                 self.check(known.running and fact.attempt == known.attempt, f"{known} is to stop, and doesn't run")
                 known.stop_requested_at = self._now()
@@ -281,7 +222,7 @@ class Auditor:
         if known.running:  # its worker died: the next attempt comes without a backoff
             self._stopped_running(known, "is ready again")
             known.waiting = True
-            self.check(self._attempts_left(known) > 0, f"{known} is ready for an attempt more than it has")
+            self.check(known.attempts_left > 0, f"{known} is ready for an attempt more than it has")
             known.place = 0
             return
         if not known.waiting:
@@ -297,6 +238,7 @@ class Auditor:
         known.waiting = True
         known.series_began_after = known.attempt
         known.redrives += 1
+        self.counts["redriven"] += 1
         self.terminal -= 1
         self.live += 1
         self._let_in(known)
@@ -308,21 +250,17 @@ class Auditor:
         self._check_order(known)
         self.check(b'"n":' in job.args, f"{known} started without its arguments")
         self.check(job.attempt == known.attempt + 1, f"{known} began attempt {job.attempt} after {known.attempt}")
-        self.check(self._attempts_left(known) > 0, f"{known} began an attempt more than it has")
+        self.check(known.attempts_left > 0, f"{known} began an attempt more than it has")
         if job.attempt == 1 and job.start_by_at is not None:
             self.check(now < job.start_by_at, f"{known} started after its start-by")
         known.waiting, known.running, known.attempt = False, True, job.attempt
         known.stop_requested_at = None
-        self.running[job.id] = known
+        for breach in self.limits.start(known, now):
+            self.check(False, breach)
         ledger = self.engine.ledgers[spec.queue]
-        in_queue = self._count_running(lambda other: other.queue == spec.queue)
+        in_queue = self.limits.count(lambda other: other.queue == spec.queue)
         self.check(not ledger.paused, f"{known} started in a paused queue")
         self.check(in_queue <= ledger.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
-        if spec.lane is not None:
-            in_lane = self._count_running(lambda other: other.lane == spec.lane)
-            self.check(in_lane <= self._lanes[spec.lane], f"{known} is the {in_lane}. in lane {spec.lane}")
-        self._check_limits(known, spec, now)
-        self._check_quarantine(known, now)
 
     def _check_order(self, known: Known) -> None:
         """First in, first out, among jobs that need the same permits."""
@@ -336,35 +274,6 @@ class Auditor:
             if other.job.state is JobState.QUEUED and kind == (theirs.queue, theirs.type, theirs.group):
                 in_order = known.place <= other.place or not other.place
                 self.check(in_order, f"{known} started before {other}, which was ready earlier")
-
-    def _check_limits(self, known: Known, spec: JobSpec, now: float) -> None:
-        limits = spec.limits
-        if limits is None:
-            return
-        of_type = self._count_running(lambda other: other.type == spec.type)
-        self.check(of_type <= (limits.concurrency or of_type), f"{known} is the {of_type}. of {spec.type} at once")
-        if limits.rate is not None:
-            self.check(self._bucket(limits.rate, spec.type).take(now), f"{known} started too soon for {limits.rate}")
-        if spec.group is None:
-            return
-        in_group = self._count_running(lambda other: other.type == spec.type and other.group == spec.group)
-        self.check(
-            in_group <= (limits.group_concurrency or in_group), f"{known} is the {in_group}. of group {spec.group}"
-        )
-        if limits.group_rate is not None:
-            bucket = self._bucket(limits.group_rate, spec.type, spec.group)
-            self.check(bucket.take(now), f"{known} started too soon for {limits.group_rate} of group {spec.group}")
-
-    def _check_quarantine(self, known: Known, now: float) -> None:
-        quarantine = self.quarantines.get(known.job.spec.type)
-        if quarantine is None:
-            return
-        job_type = known.job.spec.type
-        self.check(now >= quarantine.until - EPSILON_S, f"{known} started, and {job_type} is in quarantine")
-        probes = {job_id for job_id in quarantine.probes if job_id in self.running and job_id != known.job.id}
-        quarantine.probes = probes
-        self.check(not quarantine.probes, f"{known} is the second probe of {job_type} at once")
-        quarantine.probes.add(known.job.id)
 
     def _ended(self, known: Known) -> None:
         job = known.job
@@ -382,11 +291,14 @@ class Auditor:
         if job.state is JobState.FAILED:
             final = job.error is not None and job.error.code in FINAL_CODES
             self.check(job.error is not None, f"{known} failed without saying why")
-            tried_all = self._attempts_left(known) == 0 or final or not self.engine.door.open
+            tried_all = known.attempts_left == 0 or final or not self.engine.door.open
             gave_up = job.spec.type in self._choosy and job.error is not None and job.error.code in RAISED
             self.check(tried_all or gave_up, f"{known} failed with attempts left")
         known.waiting = known.running = False
         known.final = final_look(job)
+        self.counts[job.state] += 1
+        if job.error is not None:
+            self.counts[job.error.code] += 1
         self.live -= 1
         self.terminal += 1
 
@@ -395,7 +307,9 @@ class Auditor:
         if known is None:
             self.check(False, f"a record was evicted that is not held: {job.id}")
             return
-        self.note(str(known), f"evicted{' early' if early else ''}")
+        how = "evicted early" if early else "evicted"
+        self.counts[how] += 1
+        self.note(str(known), how)
         self.check(not known.live, f"{known} was evicted while it was {job.state}")
         self.check(known.live or final_look(job) == known.final, f"{known} changed after its end")
         if not early and not self._asked["delete", job.id] and job.finished_at is not None:
@@ -409,46 +323,7 @@ class Auditor:
     def _stopped_running(self, known: Known, how: str) -> None:
         self.check(known.running, f"{known} {how}, and did not run")
         known.running = False
-        self.running.pop(known.job.id, None)
-
-    def _attempts_left(self, known: Known) -> int:
-        return known.series_began_after + known.job.spec.attempts_max - known.attempt
-
-    def _count_running(self, among: Callable[[JobSpec], bool]) -> int:
-        return sum(among(known.job.spec) for known in self.running.values())
-
-    def _bucket(self, rate: Rate, *of: str) -> Tokens:
-        tokens = self._tokens.get(of)
-        if tokens is None:
-            tokens = self._tokens[of] = Tokens(rate, float(rate.count), self._now())
-        return tokens
-
-    def free_to_start(self, job: Job) -> bool:
-        """Tell whether no limit of its type, group or lane, and no quarantine, holds a job back now."""
-        spec, now = job.spec, self._now()
-        if spec.lane is not None and self._count_running(lambda o: o.lane == spec.lane) >= self._lanes[spec.lane]:
-            return False
-        quarantine = self.quarantines.get(spec.type)
-        if quarantine is not None and (now < quarantine.until or any(j in self.running for j in quarantine.probes)):
-            return False
-        limits = spec.limits
-        if limits is None:
-            return True
-        if limits.concurrency is not None:
-            of_type = self._count_running(lambda other: other.type == spec.type)
-            if of_type >= limits.concurrency:
-                return False
-        if limits.rate is not None and self._bucket(limits.rate, spec.type).level_at(now) < 1 + EPSILON_S:
-            return False
-        if spec.group is None:
-            return True
-        if limits.group_concurrency is not None:
-            in_group = self._count_running(lambda other: other.type == spec.type and other.group == spec.group)
-            if in_group >= limits.group_concurrency:
-                return False
-        if limits.group_rate is None:
-            return True
-        return self._bucket(limits.group_rate, spec.type, spec.group).level_at(now) >= 1 + EPSILON_S
+        self.limits.running.pop(known.job.id, None)
 
     # -- after each turn
 
@@ -458,29 +333,32 @@ class Auditor:
         statuses, totals = engine.statuses, engine.totals()
         ours = (self.accepted, self.live, self.terminal, self.evicted)
         theirs = (totals.accepted, statuses.live, statuses.terminal, totals.evicted)
-        self.check(ours == theirs, f"accepted, live, terminal, evicted: {theirs} by the engine, {ours} by the facts")
-        self.check(self.accepted == self.live + self.terminal + self.evicted, f"jobs were lost: {ours}")
+        if ours != theirs:
+            self.check(False, f"accepted, live, terminal, evicted: {theirs} by the engine, {ours} by the facts")
+        if self.accepted != self.live + self.terminal + self.evicted:
+            self.check(False, f"jobs were lost: {ours}")
         for ledger in engine.ledgers.values():
             came, ended = ledger.submitted_total + ledger.redriven_total, sum(ledger.ended_total.values())
-            self.check(
-                came == ledger.live + ended, f"queue {ledger.name}: {came} came, {ledger.live} are live, {ended} ended"
-            )
+            if came != ledger.live + ended:
+                self.check(False, f"queue {ledger.name}: {came} came, {ledger.live} are live, {ended} ended")
 
     def check_records(self) -> None:
         """Every record looks as the books say, and none is overdue."""
-        now = self._now()
+        now, late_s = self._now(), self._late_s
         for known in self.known.values():
             job = known.job
-            self.check(self.engine.statuses.get(job.id) is job, f"the record of {known} is gone")
-            if known.final is None:
-                waits = job.state in (JobState.QUEUED, JobState.DELAYED)
-                self.check(waits == known.waiting and job.live, f"{known} is {job.state}, and no fact told so")
-                self.check(job.attempt == known.attempt, f"{known} is at attempt {job.attempt}, and none has begun")
-            elif known.final != final_look(job):
-                self.check(False, f"{known} changed after its end, from {known.final} to {final_look(job)}")
+            waits = job.state in (JobState.QUEUED, JobState.DELAYED)
             due_at = self._due_at(known)
-            overdue = f"{known} is {job.state}, though that was to end at {due_at}"
-            self.check(due_at is None or now <= due_at + self._late_s, overdue)
+            if self.engine.statuses.get(job.id) is not job:
+                self.check(False, f"the record of {known} is gone")
+            elif known.final is not None and known.final != final_look(job):
+                self.check(False, f"{known} changed after its end, from {known.final} to {final_look(job)}")
+            elif known.final is None and (waits != known.waiting or not job.live):
+                self.check(False, f"{known} is {job.state}, and no fact told so")
+            elif known.final is None and job.attempt != known.attempt:
+                self.check(False, f"{known} is at attempt {job.attempt}, and {known.attempt} was the last to begin")
+            elif due_at is not None and now > due_at + late_s:
+                self.check(False, f"{known} is {job.state}, though that was to end at {due_at}")
         self._check_unique()
 
     def _due_at(self, known: Known) -> float | None:
@@ -510,8 +388,3 @@ class Auditor:
 
 RAISED = frozenset({ErrorCode.HANDLER_ERROR, ErrorCode.WORKER_CRASHED})
 FINAL_CODES = frozenset({ErrorCode.REJECTED, ErrorCode.BAD_RESULT, ErrorCode.RESULT_TOO_LARGE})
-
-
-def final_look(job: Job) -> tuple[Any, ...]:
-    """Return what must not change any more once a job is over."""
-    return (job.state, job.version, job.attempt, job.finished_at, job.result, job.error)

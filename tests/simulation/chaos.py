@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 PAUSES_S = (0.1, 0.25, 0.5, 1.0)
-TROUBLES = 40
+TROUBLES = 30
 """How often something happens in one run, at most."""
 
 

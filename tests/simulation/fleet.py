@@ -14,7 +14,7 @@ import msgspec
 
 from jobqueue.backend.base import JobFilter
 from jobqueue.core.claims import IdempotencyKey
-from jobqueue.core.job import JobState
+from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import (
     Draining,
     Duplicate,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from jobqueue.app import JobQueue
+    from jobqueue.backend.base import BulkAction
+    from jobqueue.core.claims import UniqueMode
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import Job
     from tests.simulation.auditor import Auditor
@@ -149,7 +151,7 @@ class Client:
         plan = rng.choice(scenario.types)
         acts = [rng.choice(plan.acts) for _ in range(rng.randint(1, 3))]
         delay_s = rng.choice(DELAYS_S)
-        mode = rng.choice(("return", "reject", "replace", "debounce" if delay_s else "return"))
+        mode: UniqueMode = rng.choice(("return", "reject", "replace", "debounce" if delay_s else "return"))
         uploads = scenario.uploads and rng.random() < 0.3 and mode != "debounce"
         unique = UniqueSubmission(value=rng.choice("xy"), mode=mode)
         submission = Submission(
@@ -238,6 +240,7 @@ class Client:
         auditor, job = self._auditor, admission.job
         known = auditor.known.get(job.id)
         how = "a duplicate" if admission.duplicate else "new"
+        auditor.counts["duplicate"] += admission.duplicate
         auditor.note(self.name, f"submission {number} of {job.spec.type}: {known}, {how}")
         auditor.check(known is not None, f"submission {number} led to a job that is not held")
         auditor.check(
@@ -322,7 +325,7 @@ class Client:
             self._auditor.check(not job.live or again, f"a wait for {known} ended before it")
 
     async def _watch(self) -> None:
-        ids = [job_id for job_id in self._fleet.ids[-5:] if job_id in self._auditor.known]
+        ids = [JobId(job_id) for job_id in self._fleet.ids[-5:] if job_id in self._auditor.known]
         if not ids:
             return
         versions = [self._auditor.known[job_id].job.version for job_id in ids]
@@ -340,6 +343,7 @@ class Client:
         try:
             return await asked
         except JobGone as gone:
+            self._auditor.counts["JobGone"] += 1
             self._auditor.check(gone.reason == "evicted", f"gone for {gone.reason}")
             self._auditor.check(job_id not in self._auditor.known, "a record that is held is said to be gone")
             return None
@@ -388,7 +392,7 @@ class Client:
 
     async def _bulk(self) -> None:
         rng, auditor = self._rng, self._auditor
-        action = rng.choice(("retry", "cancel", "delete"))
+        action: BulkAction = rng.choice(("retry", "cancel", "delete"))
         job_filter = JobFilter(
             state=rng.choice(STATES),
             type=rng.choice((None, None, "t0")),

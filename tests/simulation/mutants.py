@@ -14,7 +14,7 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.claims import Claimed
 from jobqueue.core.door import Door
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import BackedOff, Called, Ended, Ready
+from jobqueue.core.events import Called, Ready
 from jobqueue.core.gate import Gates
 from jobqueue.core.intake import Intake
 from jobqueue.core.job import ErrorCode, JobState
@@ -160,15 +160,15 @@ def a_retry_is_never_due(set_deadline: Any) -> Any:
     return set_but
 
 
-@mutant(Engine, "lease")
-def a_job_starts_after_its_start_by(lease: Any) -> Any:
-    def leased(self: Engine, job: Any, *, now: float) -> Any:
-        before, job.start_by_at = job.start_by_at, None
-        found = lease(self, job, now=now)
-        job.start_by_at = before
-        return found
+@mutant(Lifecycle, "set_deadline")
+def a_queued_job_never_expires(set_deadline: Any) -> Any:
+    def set_but(self: Lifecycle, job: Any, now: float) -> None:
+        if job.state is JobState.QUEUED:
+            self.deadlines.discard(job.id)
+        else:
+            set_deadline(self, job, now)
 
-    return leased
+    return set_but
 
 
 @mutant(Lifecycle, "make_ready")
@@ -330,24 +330,13 @@ def a_watcher_is_told_of_a_call(tell: Any) -> Any:
 @mutant(MemoryBackend, "_publish")
 def a_freed_place_wakes_nobody(publish: Any) -> Any:
     def published(self: MemoryBackend) -> None:
-        with patch("jobqueue.backend.memory.FREEING_FACTS", (Ended,)), patch.object(self, "_ready", _Deaf(self._ready)):
+        if any(isinstance(fact, Ready | Called) for fact in self._engine._life.facts):
             publish(self)
+        else:
+            with patch.object(self._ready, "wake", lambda: None):
+                publish(self)
 
     return published
-
-
-class _Deaf:
-    """A ready queue that only hears of jobs that are really new."""
-
-    def __init__(self, ready: Any) -> None:
-        self._ready = ready
-
-    def wake(self) -> None:
-        import sys
-
-        caller = sys._getframe(1)
-        if not isinstance(caller.f_locals.get("fact"), (Ended, BackedOff)):
-            self._ready.wake()
 
 
 @mutant(WorkerPool, "_replace_crashed")

@@ -171,6 +171,7 @@ class Simulation:
         else:
             await asyncio.wait([fleet], timeout=stop.at_s)
         self._auditor.note("operator", f"{stop.kind}, {stop.drain_s} s")
+        self._auditor.counts[stop.kind] += 1
         match stop.kind:
             case "drain":
                 await self._drain(stop.drain_s)
@@ -237,6 +238,7 @@ class Simulation:
 
     async def _play_again(self) -> None:
         """Start the same queue once more: it knows nothing of the run before, and works."""
+        self._auditor.counts["run again"] += 1
         old_ids = self._fleet.ids[-3:]
         await self._start()
         for job_id in old_ids:

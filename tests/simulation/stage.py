@@ -291,6 +291,6 @@ class SeededSpool(spool.Spool):
 
     def untidy(self) -> str:
         """Return what is left of jobs' files; once no record is held, that is nothing."""
-        left = {"counted": self._held, "handed out": self._handed, "on disk": self._disk}
+        left: dict[str, dict[Any, Any]] = {"counted": self._held, "handed out": self._handed, "on disk": self._disk}
         told = [f"{what}: {list(folders)}" for what, folders in left.items() if folders]
         return "; ".join([*told, f"{self._bytes_used} bytes"] if self._bytes_used else told)

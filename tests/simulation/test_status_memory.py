@@ -29,8 +29,8 @@ def test_a_million_finished_jobs_leave_the_memory_flat(capsys: pytest.CaptureFix
     held: list[int] = []
     facts: list[Event] = []
     for n in range(1, JOBS + 1):
-        job = engine.submit(spec, b'{"n":1}', None, now=now)
-        engine.lease(job.id, now=now)
+        job = engine.submit(spec, b'{"n":1}', None, now=now).job
+        engine.lease(engine.ready.pop(now), now=now)
         engine.ack(job.id, attempt=1, success=Success(b'{"n":%d}' % n), now=now)
         facts = engine.take_facts()
         if n % 100 == 0:

@@ -1,0 +1,115 @@
+"""The limits on what may run, kept anew from what was heard: permits, rates, lanes, quarantines.
+
+It answers two questions: did this job start too soon, and is there anything that holds that one back?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobqueue.core.bucket import Rate
+    from jobqueue.core.job import Job, JobSpec
+    from tests.simulation.known import Known
+
+EPSILON_S = 1e-6
+
+
+@dataclass(slots=True)
+class Tokens:
+    """A token bucket as in the book: `count` tokens at most, one of which comes back each `period_s / count`."""
+
+    rate: Rate
+    level: float
+    at: float
+
+    def take(self, now: float) -> bool:
+        self.level = self.level_at(now) - 1
+        self.at = now
+        return self.level > -EPSILON_S
+
+    def level_at(self, now: float) -> float:
+        return min(float(self.rate.count), self.level + (now - self.at) * self.rate.count / self.rate.period_s)
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """A type that must wait until then, and those of its jobs that were started since."""
+
+    until: float
+    probes: set[str] = field(default_factory=set)
+
+
+class Limits:
+    """Args:
+    lanes: How many may run at once in each.
+    """
+
+    def __init__(self, lanes: dict[str, int]) -> None:
+        self._lanes = lanes
+        self._tokens: dict[tuple[str, ...], Tokens] = {}
+        self.running: dict[str, Known] = {}
+        self.quarantines: dict[str, Quarantine] = {}
+
+    def start(self, known: Known, now: float) -> Iterator[str]:
+        """Count a job that has started; yield each limit that this breaks."""
+        spec = known.job.spec
+        self.running[known.job.id] = known
+        for bound, count, where in self._counted(spec):
+            if count > bound:
+                yield f"{known} is the {count}. to run {where}, which may have {bound}"
+        for tokens, where in self._buckets(spec, now):
+            if not tokens.take(now):
+                yield f"{known} started too soon for {tokens.rate} {where}"
+        quarantine = self.quarantines.get(spec.type)
+        if quarantine is not None:
+            if now < quarantine.until - EPSILON_S:
+                yield f"{known} started, and {spec.type} is in quarantine until {quarantine.until}"
+            if self._probes(quarantine) - {known.job.id}:
+                yield f"{known} is the second probe of {spec.type} at once"
+            quarantine.probes.add(known.job.id)
+
+    def hold_back(self, job: Job, now: float) -> bool:
+        """Tell whether anything keeps a job from starting now, if a worker came."""
+        spec = job.spec
+        quarantine = self.quarantines.get(spec.type)
+        if quarantine is not None and (now < quarantine.until or self._probes(quarantine)):
+            return True
+        return any(count >= bound for bound, count, _ in self._counted(spec)) or any(
+            tokens.level_at(now) < 1 + EPSILON_S for tokens, _ in self._buckets(spec, now)
+        )
+
+    def count(self, among: Callable[[JobSpec], bool]) -> int:
+        """Count the running jobs of a kind."""
+        return sum(among(known.job.spec) for known in self.running.values())
+
+    def _counted(self, spec: JobSpec) -> Iterator[tuple[int, int, str]]:
+        """Yield each bound on how many run at once, how many do, and where."""
+        if spec.lane is not None:
+            yield self._lanes[spec.lane], self.count(lambda other: other.lane == spec.lane), f"in lane {spec.lane}"
+        limits = spec.limits
+        if limits is not None and limits.concurrency is not None:
+            yield limits.concurrency, self.count(lambda other: other.type == spec.type), f"of {spec.type}"
+        if limits is not None and limits.group_concurrency is not None and spec.group is not None:
+            in_group = self.count(lambda other: other.type == spec.type and other.group == spec.group)
+            yield limits.group_concurrency, in_group, f"of {spec.type} in group {spec.group}"
+
+    def _buckets(self, spec: JobSpec, now: float) -> Iterator[tuple[Tokens, str]]:
+        limits = spec.limits
+        if limits is not None and limits.rate is not None:
+            yield self._bucket(limits.rate, now, spec.type), f"of {spec.type}"
+        if limits is not None and limits.group_rate is not None and spec.group is not None:
+            yield self._bucket(limits.group_rate, now, spec.type, spec.group), f"of {spec.type} in group {spec.group}"
+
+    def _bucket(self, rate: Rate, now: float, *of: str) -> Tokens:
+        tokens = self._tokens.get(of)
+        if tokens is None:
+            tokens = self._tokens[of] = Tokens(rate, float(rate.count), now)
+        return tokens
+
+    def _probes(self, quarantine: Quarantine) -> set[str]:
+        """Return the probes that still run."""
+        quarantine.probes = {job_id for job_id in quarantine.probes if job_id in self.running}
+        return quarantine.probes
