@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobqueue.core.claims import Claims, IdempotencyKey
 from jobqueue.core.job import JobState
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.statuses import StatusBounds
@@ -136,6 +137,31 @@ def test_a_live_unique_value_may_make_any_submission_welcome() -> None:
     driver.cancel(job)
     driver.submit()
     assert isinstance(driver.engine.refuse_unseen(now=driver.now), QueueFull)
+
+
+def test_a_submission_whose_queue_is_known_is_refused_by_that_queue_whatever_the_others_hold() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(unique="u")
+    engine = driver.engine
+    assert isinstance(engine.refuse_unseen("default", now=driver.now), QueueFull)
+    assert engine.refuse_unseen("other", now=driver.now) is None
+    assert (engine.ledgers["default"].refused_total, engine.ledgers["other"].refused_total) == (1, 0)
+    engine.stop_admitting()
+    assert isinstance(engine.refuse_unseen("other", now=driver.now), Draining)
+
+
+def test_a_key_that_may_stand_for_a_job_is_let_through_and_an_unknown_one_is_not() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(key="k", caller="ann")
+    driver.submit(queue="other")
+    engine = driver.engine
+    known, new = IdempotencyKey("k", b"not looked at"), IdempotencyKey("l", b"")
+    for stop in (lambda: None, engine.stop_admitting):
+        stop()
+        assert engine.refuse_unseen(claims=Claims("ann", key=known), now=driver.now) is None
+        assert engine.refuse_unseen("default", Claims("ann", key=known), now=driver.now) is None
+        for claims in (Claims("ann", key=new), Claims("bob", key=known), Claims("ann")):
+            assert engine.refuse_unseen(claims=claims, now=driver.now) is not None
 
 
 def test_a_drain_refuses_without_looking() -> None:
