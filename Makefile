@@ -2,7 +2,7 @@
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
 # Variables: ARGS for run-server, run-clients and test; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; URL, USERS, SECONDS,
-# PROCESSES for locust; SEED, OUT for overload; PYTHON to choose another python3.
+# PROCESSES for locust; SEED, OUT for overload; SEEDS, START, SEED for sim; PYTHON to choose another python3.
 
 PYTHON ?= python3
 VENV := .venv
@@ -42,6 +42,10 @@ overload: $(VENV)/.dev ## what each discipline does to clients under overload, s
 .PHONY: overload-live
 overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: is its work done, does it refuse fast?
 	@exec $(PY) -m bench.overload_live $(ARGS)
+
+.PHONY: sim
+sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wrong; SEEDS=10000 START=0, or SEED=1234 to see one again
+	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, laws, fast tests
