@@ -1,0 +1,364 @@
+"""The overload lab: its parts against what is known of them, its findings, and that it repeats itself."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from bench import overload
+from bench.overload_crowd import CAPACITY_PER_S, ELEPHANT, MICE_LOAD, PAUSE_S, Manners, crowd, whole_seconds
+from bench.overload_desk import Desk
+from bench.overload_figures import Figures, quantiles
+from bench.overload_policies import CALLER_QUEUED, POLICIES, RED_THRESHOLDS, SEATS, DropByCoDel, Red
+from bench.overload_returns import SCENES, ReturnFigures, Scene, peak_to_mean, poisson_peak_to_mean, run_scene
+from bench.overload_run import LOADS, Load, run
+from bench.overload_table import overview, returns_table, table
+from jobqueue.core.job import Job, JobSpec
+from jobqueue.core.policy import QueuePolicy
+
+ROOT = Path(__file__).parents[2]
+POLICY = {policy.name: policy for policy in POLICIES}
+TWICE = Load(2.0, 60.0, 60.0)
+
+
+def run_twice(name: str, manners: Manners = Manners.OBEDIENT) -> Figures:
+    """Run a policy at twice the capacity."""
+    return run(POLICY[name], TWICE, manners, seed="1")
+
+
+def peaks_as_by_chance(figures: ReturnFigures) -> bool:
+    """Tell whether the fullest second of returns is about as full as that of a Poisson stream."""
+    assert figures.peak_to_mean is not None
+    assert figures.peak_to_mean_poisson is not None
+    return figures.peak_to_mean <= 1.5 * figures.peak_to_mean_poisson
+
+
+# -- the findings
+
+
+def test_fifo_does_dead_work_at_twice_the_capacity_that_adaptive_does_not() -> None:
+    fifo, adaptive = run_twice("fifo"), run_twice("adaptive")
+
+    assert fifo.dead > 0.95
+    assert fifo.goodput < 0.05
+    assert adaptive.dead < 0.15
+    assert adaptive.goodput > 0.85
+
+
+@pytest.mark.parametrize("name", list(POLICY))
+def test_below_its_capacity_every_policy_serves_nearly_all(name: str) -> None:
+    figures = run(POLICY[name], Load(0.5, 20.0, 60.0), Manners.OBEDIENT, seed="1")
+
+    assert figures.served > 0.98
+    assert figures.dead < 0.03
+    assert figures.refused == 0.0
+
+
+def test_priority_alone_refuses_the_highest_like_the_lowest_and_red_does_not() -> None:
+    alone, red = run_twice("priority"), run_twice("priority, red")
+
+    assert alone.refused_by_priority[9] == pytest.approx(alone.refused_by_priority[0], abs=0.1)
+    assert red.refused_by_priority[9] == 0.0
+    assert (red.refused_by_priority[0] or 0.0) > 0.8
+    assert red.served_by_priority[9] == 1.0
+
+
+def test_priority_serves_the_highest_if_clients_say_how_long_they_wait() -> None:
+    figures = run_twice("priority, start_by")
+
+    assert figures.served_by_priority[9] == 1.0
+    assert figures.dead < 0.05
+
+
+def test_a_short_queue_is_enough_for_the_obedient_but_not_for_those_who_try_again_and_again() -> None:
+    obedient, disobedient = run_twice("fifo, 30 seats"), run_twice("fifo, 30 seats", Manners.DISOBEDIENT)
+
+    assert obedient.goodput > 0.9
+    assert obedient.dead < 0.05
+    assert disobedient.dead > 0.2
+
+
+def test_fair_keeps_the_mice_from_the_elephant_only_if_it_cannot_take_all_seats() -> None:
+    fair, bounded = run_twice("fair"), run_twice("fair, caller_queued")
+
+    assert (fair.served_mice or 0.0) < 0.7
+    assert bounded.served_mice == 1.0
+
+
+def test_the_obedient_ask_less_often_than_the_disobedient() -> None:
+    obedient, disobedient = run_twice("fifo"), run_twice("fifo", Manners.DISOBEDIENT)
+
+    assert obedient.tries < 1.5
+    assert disobedient.tries > 4
+    assert disobedient.turned_away == pytest.approx(obedient.turned_away, abs=0.1)
+
+
+@pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.constant_s is None], ids=lambda scene: scene.name)
+def test_nine_in_ten_find_a_seat_when_they_first_return_as_told_and_the_herd_has_dissolved(scene: Scene) -> None:
+    figures = run_scene(scene, seed="1")
+
+    assert figures.first_return is not None
+    assert figures.first_return >= 0.9
+    assert peaks_as_by_chance(figures)
+    assert figures.busy > 0.85
+
+
+def test_a_herd_that_is_told_one_time_for_all_comes_back_as_a_herd() -> None:
+    scene = next(scene for scene in SCENES if scene.constant_s is not None)
+
+    figures = run_scene(scene, seed="1")
+
+    assert figures.first_return is not None
+    assert figures.first_return < 0.6
+    assert not peaks_as_by_chance(figures)
+
+
+# -- the same figures every time
+
+
+def test_two_runs_of_one_seed_give_the_same_figures_and_another_seed_others() -> None:
+    def figures(seed: str) -> list[Figures]:
+        return [run(POLICY[name], Load(2.0, 5.0, 10.0), Manners.DISOBEDIENT, seed=seed) for name in POLICY]
+
+    first = figures("1")
+
+    assert figures("1") == first
+    assert figures("2") != first
+
+
+def test_figures_do_not_depend_on_the_seed_of_hashes() -> None:
+    program = (
+        "from bench.overload_policies import POLICIES\n"
+        "from bench.overload_run import Load, Manners, run\n"
+        "from bench.overload_returns import SCENES, run_scene\n"
+        "for policy in POLICIES: print(run(policy, Load(2.0, 5.0, 10.0), Manners.OBEDIENT, seed='1'))\n"
+        "print(run_scene(SCENES[0], seed='1'))\n"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(outputs) == 1
+    assert b"Figures(policy='fifo'" in outputs.pop()
+
+
+# -- the crowd
+
+
+def test_a_crowd_brings_its_load_and_comes_as_chance_has_it() -> None:
+    clients = crowd(2.0, until=1000.0, seed="1")
+    gaps = [after.at - before.at for before, after in pairwise(clients)]
+    mean = sum(gaps) / len(gaps)
+    variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
+
+    assert sum(client.work_s for client in clients) / 1000.0 == pytest.approx(2 * CAPACITY_PER_S, rel=0.03)
+    assert variance == pytest.approx(mean**2, rel=0.05)  # exponential
+    mice = sum(client.group != ELEPHANT for client in clients) / len(clients)
+    assert mice == pytest.approx(MICE_LOAD / 2.0, abs=0.02)
+
+
+def test_a_crowd_is_the_same_however_long_it_is_looked_at() -> None:
+    first, longer = crowd(1.2, until=9.0, seed="1"), crowd(1.2, until=99.0, seed="1")
+    assert longer[: len(first)] == first
+
+
+def test_every_client_is_counted_once() -> None:
+    for name in POLICY:
+        figures = run(POLICY[name], Load(5.0, 5.0, 5.0), Manners.DISOBEDIENT, seed="1")
+        assert figures.served + figures.waited_in_vain + figures.turned_away == pytest.approx(1.0)
+
+
+def test_what_http_tells_is_whole_seconds_and_never_too_early() -> None:
+    assert [whole_seconds(told) for told in (0.01, 1.0, 1.01, 59.5)] == [1.0, 1.0, 2.0, 60.0]
+
+
+def test_the_disobedient_come_back_after_their_own_pause() -> None:
+    # Patience is at most 15 s, so there are at most that many pauses in it, and the first try.
+    figures = run(POLICY["fifo"], Load(10.0, 5.0, 10.0), Manners.DISOBEDIENT, seed="1")
+    assert 8 < figures.tries < 1 + 15 / PAUSE_S
+
+
+# -- the desk
+
+
+def test_waits_at_the_desk_are_those_of_queueing_theory() -> None:
+    workers, load, rng = 10, 0.8, Random("erlang")
+    waits: list[float] = []
+
+    def end(job: Job) -> None:
+        assert job.started_at is not None
+        waits.append(job.started_at - job.created_at)
+
+    desk = Desk(QueuePolicy(capacity=10_000, workers=workers), seed="1", on_end=end)
+
+    def arrive(_: None) -> None:
+        desk.submit(JobSpec(type="work"), rng.expovariate(1.0))
+        desk.at(desk.now + rng.expovariate(load * workers), arrive, None)
+
+    desk.at(0.0, arrive, None)
+    desk.run(3000.0)
+
+    # Erlang's C formula: the chance to wait at all, and the mean wait, of M/M/c.
+    offered = load * workers
+    full = offered**workers / math.factorial(workers) / (1 - load)
+    chance = full / (sum(offered**k / math.factorial(k) for k in range(workers)) + full)
+    assert sum(wait > 0 for wait in waits) / len(waits) == pytest.approx(chance, rel=0.1)
+    assert sum(waits) / len(waits) == pytest.approx(chance / (workers - offered), rel=0.2)
+
+
+def test_no_more_jobs_run_or_wait_than_there_are_workers_and_seats() -> None:
+    desk = Desk(POLICY["fifo"].queue_policy(), seed="1", on_end=lambda job: None)
+    live: list[int] = []
+
+    def arrive(client: object) -> None:
+        if desk.ledger.live < SEATS:
+            desk.submit(JobSpec(type="work"), 1.0)
+        live.append(desk.ledger.live)
+
+    for client in crowd(10.0, until=20.0, seed="1"):
+        desk.at(client.at, arrive, client)
+    desk.run(20.0)
+
+    assert max(live) == SEATS
+    assert desk.ledger.live - desk.queued == POLICY["fifo"].queue_policy().workers
+
+
+# -- RED and CoDel
+
+
+def refused(red: Red, *, priority: int, queued: int, tries: int = 2000) -> float:
+    """Let so many come while so many wait; return the share that is refused in the second half."""
+    answers = [red.refuses(number / 20, priority=priority, queued=queued) for number in range(tries)]
+    return sum(answers[tries // 2 :]) / (tries - tries // 2)
+
+
+@pytest.mark.parametrize("priority", RED_THRESHOLDS)
+def test_red_refuses_none_below_and_all_above_a_prioritys_thresholds(priority: int) -> None:
+    lower, upper = RED_THRESHOLDS[priority]
+
+    assert refused(Red(Random(1)), priority=priority, queued=lower - 1) == 0.0
+    assert 0.02 < refused(Red(Random(1)), priority=priority, queued=(lower + upper) // 2) < 0.2
+    assert refused(Red(Random(1)), priority=priority, queued=upper + 1) == 1.0
+
+
+def test_red_lets_a_burst_pass() -> None:
+    red = Red(Random(1))
+    assert not any(red.refuses(0.0, priority=0, queued=queued) for queued in range(30))
+
+
+def test_red_forgets_a_queue_that_is_gone() -> None:
+    red = Red(Random(1))
+    refused(red, priority=0, queued=100)
+
+    assert red.refuses(100.0, priority=0, queued=1)
+    assert not red.refuses(130.0, priority=0, queued=0)
+    assert not red.refuses(130.0, priority=0, queued=1)
+
+
+def test_codel_sheds_while_the_queue_stands_and_ever_more() -> None:
+    codel = DropByCoDel(Random(1))
+    shed = [second for second in range(200) if codel.sheds(float(second), waited_s=5.0, backlog=50)]
+
+    assert shed[0] == 10  # an interval
+    gaps = [after - before for before, after in pairwise(shed)]
+    assert gaps[0] == 10
+    assert gaps[-1] < 5
+    assert not codel.sheds(200.0, waited_s=0.5, backlog=50)
+
+
+def test_a_shed_job_is_over_and_its_work_is_not_done() -> None:
+    figures = run(POLICY["codel"], Load(2.0, 60.0, 60.0), Manners.OBEDIENT, seed="1")
+    assert figures.shed > 0.0
+
+
+def test_a_caller_has_at_most_its_own_seats() -> None:
+    figures = run_twice("fair, caller_queued")
+    assert figures.wait_s["p99"] is not None
+    # All live jobs of the elephant wait for at most their own number of runs, at its share of the workers.
+    assert figures.wait_s["p99"] < 2 * CALLER_QUEUED / (CAPACITY_PER_S * (1 - MICE_LOAD))
+
+
+# -- figures and tables
+
+
+def test_quantiles_are_values_that_were_there() -> None:
+    assert quantiles(range(100)) == {"p50": 50, "p95": 95, "p99": 99}
+    assert quantiles([]) == {"p50": None, "p95": None, "p99": None}
+
+
+def test_the_peak_is_that_of_the_fullest_slot() -> None:
+    assert peak_to_mean([0.1, 0.2, 0.9, 3.5], 1.0) == 3.0
+    assert peak_to_mean([], 1.0) is None
+
+
+def test_the_peak_of_chance_is_that_of_many_throws() -> None:
+    rng = Random(1)
+    throws = sorted(peak_to_mean([rng.uniform(0, 100) for _ in range(300)], 1.0) or 0.0 for _ in range(200))
+
+    assert poisson_peak_to_mean([100 * number / 300 for number in range(300)], 1.0) == pytest.approx(
+        throws[100], rel=0.15
+    )
+
+
+def test_a_table_is_aligned_markdown() -> None:
+    assert table(["who", "n"], [["a", "1"], ["long name", "1,000"]]).splitlines() == [
+        "| who       |     n |",
+        "| --------- | ----: |",
+        "| a         |     1 |",
+        "| long name | 1,000 |",
+    ]
+
+
+def test_the_command_prints_its_tables_and_leaves_figures_and_plots(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overload, "LOADS", (Load(0.5, 0.0, 2.0), Load(2.0, 0.0, 2.0)))
+    monkeypatch.setattr(overload, "POLICIES", [POLICY[name] for name in ("fifo", "priority", "fair")])
+    monkeypatch.setattr(overload, "SCENES", SCENES[-3::2])
+
+    assert overload.main(["--seed", "3", "--out", str(tmp_path / "new" / "folder")]) == 0
+
+    printed = capsys.readouterr()
+    assert "| priority" in printed.out
+    assert "6 of 6: fair; disobedient" in printed.err
+    results = msgspec.json.decode((tmp_path / "new" / "folder" / "overload.json").read_bytes(), type=overload.Results)
+    assert results.seed == 3
+    assert {run.load for run in results.runs} == {0.5, 2.0}
+    plots = {path.name for path in (tmp_path / "new" / "folder").glob("*.png")}
+    assert plots == {f"{name}.png" for name in ("goodput", "dead-work", "waits", "refusals", "shares", "returns")}
+
+
+# -- the document
+
+
+def test_the_documents_tables_are_what_the_lab_prints() -> None:
+    """Only a few lines are simulated again; `make overload` makes all of them."""
+    text = (ROOT / "docs" / "OVERLOAD.md").read_text()
+    for manners in Manners:
+        for name in ("fifo", "adaptive"):
+            figures = [run(POLICY[name], load, manners, seed=str(overload.SEED)) for load in LOADS[:4]]
+            row = overview(figures).splitlines()[-1]
+            assert any(_cells(line)[:5] == _cells(row) for line in text.splitlines()), row
+    scene = run_scene(SCENES[0], seed=str(overload.SEED))
+    row = returns_table([scene]).splitlines()[-1]
+    assert any(_cells(line) == _cells(row) for line in text.splitlines()), row
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")[1:-1]]
