@@ -47,6 +47,10 @@ overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: 
 sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wrong; SEEDS=10000 START=0, or SEED=1234 to see one again
 	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
 
+.PHONY: bench-http
+bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
+	@exec $(PY) -m bench.speed_http $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 	$(PY) -m ruff format --check .

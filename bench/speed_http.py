@@ -1,0 +1,285 @@
+"""What a request costs: CPU of the server's own process, and requests per second, beside aiohttp, a naive queue and Go.
+
+    make bench-http                                               # everything, in a quarter of an hour
+    python -m bench.speed_http --connections 64 --rounds 3        # a part of it
+    python -m bench.speed_http --quick
+
+Each server runs on one core, the generator on the other, and they take turns within every round, because a machine's
+speed drifts: only ratios of figures from the same round are claims. The table goes to stdout, progress to stderr; the
+folder gets http.json, with every reading, and http.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.contenders import Contender, Kind, contenders
+from bench.driving import FOLDER, Generator, raise_open_files
+from bench.generator import Order
+from bench.machine import Machine, describe
+from bench.speed_plot import Panel, bars
+from bench.spread import Spread, many, spread, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+CONNECTIONS = (1, 64, 1000, 8000)
+RECORDS = 100_000
+FILES_SPARE = 600
+BUSY = 0.9
+"""A side that takes this share of its core is at its limit."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Attributes:
+    seconds: Of each measurement; `warm_s` come before it.
+    records: How many finished jobs each queue holds meanwhile.
+    """
+
+    connections: tuple[int, ...] = CONNECTIONS
+    rounds: int = 5
+    seconds: float = 1.0
+    warm_s: float = 0.3
+    records: int = RECORDS
+    kinds: tuple[Kind, ...] = tuple(Kind)
+
+
+QUICK = Options(connections=(64,), rounds=3, seconds=0.4, warm_s=0.15)
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement.
+
+    Attributes:
+        cpu_us: Of the server's processes, for each request.
+        server, generator: The share of its core that each side took.
+        unexpected: The share of answers with another status code than the one that was meant to be measured.
+        p50_ms, p99_ms: From sending to the answer; in a closed loop, so they say how long the line was.
+    """
+
+    contender: str
+    kind: Kind
+    connections: int
+    round: int
+    cpu_us: float
+    per_s: float
+    server: float
+    generator: float
+    unexpected: float
+    p50_ms: float
+    p99_ms: float
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What http.json holds."""
+
+    machine: Machine
+    options: Options
+    skipped: list[str]
+    readings: list[Reading]
+
+
+Target = tuple[str, str, Kind, str, Kind, float, float]
+
+TARGETS: tuple[Target, ...] = (
+    ("POST / aiohttp's read + orjson", "jobqueue", Kind.POST, "aiohttp", Kind.POST, 0.65, 0.50),
+    ("GET / bare aiohttp's 204", "jobqueue", Kind.GET, "aiohttp", Kind.GET, 0.60, 0.42),
+    ("HEAD / bare aiohttp's 204", "jobqueue", Kind.HEAD, "aiohttp", Kind.GET, 0.47, 0.33),
+    ("POST / Go's", "jobqueue", Kind.POST, "go", Kind.POST, 0.9, 0.70),
+    ("GET / Go's", "jobqueue", Kind.GET, "go", Kind.GET, 0.7, 0.45),
+    ("HEAD / Go's", "jobqueue", Kind.HEAD, "go", Kind.HEAD, 0.7, 0.40),
+)
+"""What is divided by what: a label, ours, theirs, and what the ratio must be at most and is hoped to be."""
+
+
+def run(options: Options) -> Results:
+    """Measure everything that can be measured here."""
+    files = raise_open_files()
+    machine = describe()
+    everyone, skipped = contenders()
+    fitting = [count for count in options.connections if count + FILES_SPARE <= files]
+    skipped += [
+        f"{count:,} connections: the limit on open files is {files:,}"
+        for count in options.connections
+        if count not in fitting
+    ]
+    readings: list[Reading] = []
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        for contender in everyone:
+            stack.enter_context(contender)
+            contender.fill(options.records)
+            _tell(began, f"{contender.name} is ready")
+        for number in range(options.rounds):
+            for connections in fitting:
+                for contender in _turned(everyone, number):
+                    readings += _measure(contender, connections, number, options)
+                _tell(began, f"round {number + 1} of {options.rounds}, {many(connections, 'connection')}")
+    return Results(machine=machine, options=options, skipped=skipped, readings=readings)
+
+
+def _turned(everyone: Sequence[Contender], number: int) -> list[Contender]:
+    """Let another one begin each round: who comes first finds another machine than who comes last."""
+    first = number % len(everyone)
+    return [*everyone[first:], *everyone[:first]]
+
+
+def _measure(contender: Contender, connections: int, number: int, options: Options) -> list[Reading]:
+    readings = []
+    pids = contender.pids
+    with Generator(contender.port, connections) as generator:
+        for kind in (kind for kind in contender.kinds if kind in options.kinds):
+            with contender.scene(kind):
+                order = Order(script=contender.script(kind), seconds=options.seconds, warm_s=options.warm_s, pids=pids)
+                report = generator.run(order)
+            if report.lost:
+                raise RuntimeError(f"{contender.name} closed {report.lost} of {connections} connections")
+            if not report.units:
+                raise RuntimeError(f"{contender.name} answered nothing to {kind} in {report.seconds:.1f} s")
+            readings.append(
+                Reading(
+                    contender=contender.name,
+                    kind=kind,
+                    connections=connections,
+                    round=number,
+                    cpu_us=sum(report.cpu_s) / report.units * 1e6,
+                    per_s=report.units / report.seconds,
+                    server=sum(report.cpu_s) / report.seconds,
+                    generator=report.own_cpu_s / report.seconds,
+                    unexpected=1 - report.answers.get(contender.expects(kind), 0) / report.units,
+                    p50_ms=report.latency["all"].p50,
+                    p99_ms=report.latency["all"].p99,
+                )
+            )
+    return readings
+
+
+def ratios(results: Results, target: Target, connections: int) -> Spread | None:
+    """Divide round by round; None if either side was not measured."""
+    _, ours, our_kind, theirs, their_kind, _, _ = target
+    costs = {(r.contender, r.kind, r.round): r.cpu_us for r in results.readings if r.connections == connections}
+    return spread(
+        cost / other
+        for (name, kind, number), cost in costs.items()
+        if (name, kind) == (ours, our_kind) and (other := costs.get((theirs, their_kind, number)))
+    )
+
+
+def report(results: Results) -> str:
+    """Write the tables: ratios first."""
+    counts = sorted({reading.connections for reading in results.readings})
+    parts = [_ratio_table(results, counts)]
+    for what, value in (("CPU of the server, in µs a request", _cpu_us), ("Requests per second", _per_s)):
+        parts += [_table(results, count, f"{what}, {many(count, 'connection')}", value) for count in counts]
+    parts += _notes(results)
+    return "\n\n".join(parts)
+
+
+def _ratio_table(results: Results, counts: Sequence[int]) -> str:
+    rows = []
+    for target in TARGETS:
+        rows.append([target[0], f"{target[5]:.2f}", f"{target[6]:.2f}", *(ratios(results, target, n) for n in counts)])
+    head = ["CPU a request, same round", "must", "stretch", *(many(count, "connection") for count in counts)]
+    return table(head, rows)
+
+
+def _table(results: Results, count: int, title: str, value: Callable[[Reading], float]) -> str:
+    at = [reading for reading in results.readings if reading.connections == count]
+    rows = [[kind, *(_of(at, name, kind, value) for name in names(results.readings))] for kind in results.options.kinds]
+    return f"{title}:\n\n" + table(["", *names(results.readings)], rows)
+
+
+def _of(readings: Iterable[Reading], name: str, kind: Kind, value: Callable[[Reading], float]) -> Spread | None:
+    return spread(value(reading) for reading in readings if (reading.contender, reading.kind) == (name, kind))
+
+
+def _cpu_us(reading: Reading) -> float:
+    return reading.cpu_us
+
+
+def _per_s(reading: Reading) -> float:
+    return reading.per_s
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw the CPU a request, by kind and contender: a panel for each number of connections."""
+    panels = []
+    for count in sorted({reading.connections for reading in results.readings}):
+        at = [reading for reading in results.readings if reading.connections == count]
+        series = {
+            name: [_of(at, name, kind, _cpu_us) for kind in results.options.kinds] for name in names(results.readings)
+        }
+        label = many(count, "connection")
+        panels.append(Panel(title=label, groups=[str(kind) for kind in results.options.kinds], series=series))
+    bars(panels, label="server CPU, µs a request", path=path)
+
+
+def names(readings: Iterable[Reading]) -> list[str]:
+    """Return the contenders, in the order in which they were measured first."""
+    return list(dict.fromkeys(reading.contender for reading in readings))
+
+
+def _notes(results: Results) -> list[str]:
+    """Say what limits the figures."""
+    notes = [f"Skipped: {reason}." for reason in results.skipped]
+    odd = [r for r in results.readings if r.unexpected > 0.001]
+    for r in odd:
+        notes.append(
+            f"Of the answers of {r.contender} to {r.kind} at {many(r.connections, 'connection')}, round {r.round + 1}, "
+            f"{r.unexpected:.1%} had another status code than the one that was to be measured."
+        )
+    limited = [r for r in results.readings if r.generator >= BUSY and r.server < BUSY]
+    if limited:
+        which = sorted({f"{r.contender}, {r.kind}, {many(r.connections, 'connection')}" for r in limited})
+        notes.append(
+            f"The generator was the limit of requests per second (not of CPU a request) in: {'; '.join(which)}."
+        )
+    return notes
+
+
+def _tell(began: float, text: str) -> None:
+    print(f"{time.perf_counter() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    chosen = QUICK if options.quick else Options()
+    given = {name: value for name in Options.__struct_fields__ if (value := getattr(options, name, None)) is not None}
+    results = run(msgspec.structs.replace(chosen, **given))
+    save(results, options.out)
+    print(report(results))
+    return 0
+
+
+def save(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "http.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    draw(results, folder / "http.png")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.speed_http", description="Measure what a request costs.")
+    parser.add_argument("--quick", action="store_true", help="64 connections, three rounds, short ones")
+    parser.add_argument(
+        "--connections", type=_counts, metavar="N,N", help=f"default: {','.join(map(str, CONNECTIONS))}"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured")
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long each measurement takes")
+    parser.add_argument("--records", type=int, metavar="N", help=f"finished jobs that are held (default: {RECORDS})")
+    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
+    return parser
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

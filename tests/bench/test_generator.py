@@ -1,0 +1,279 @@
+"""The load generator: its framing, its scripts, its counts, and the clock it measures by."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bench.driving import Generator, Process
+from bench.generator import Driver, Order
+from bench.generator_scripts import Batch, Cycle, Later, Life, id_in
+from bench.generator_wire import Wire, header
+from bench.meter import cpu_s, rss_bytes, rss_bytes_max
+
+GET = b"GET /v1/jobs/{id} HTTP/1.1\r\nHost: h\r\n\r\n"
+HEAD = b"HEAD /v1/jobs/{id} HTTP/1.1\r\nHost: h\r\n\r\n"
+POST = b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"
+
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\nServer: s\r\n\r\n"
+LIVE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 4\r\n\r\nlive"
+OVER = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nover"
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\nLocation: /v1/jobs/abc\r\nContent-Length: 0\r\n\r\n"
+REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+HEAD_ONLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+STREAM = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5\r\ndata:\r\n5\r\n 1\n\n\n\r\n0\r\n\r\n"
+)  # fmt: skip
+
+
+class Silent(asyncio.Transport):
+    def write(self, data: object) -> None:
+        pass
+
+
+def answers_of(pieces: list[bytes], request: bytes = GET) -> list[tuple[bytes, bytes]]:
+    """Return what a wire makes of pieces that come in."""
+    got: list[tuple[bytes, bytes]] = []
+    wire = Wire(lambda wire, status, answer: got.append((status, answer)), lambda wire: None)
+    wire.connection_made(Silent())
+    wire.ask(request)
+    for piece in pieces:
+        wire.data_received(piece)
+    assert wire.busy is (not got)
+    return got
+
+
+@pytest.mark.parametrize("answer", [NO_CONTENT, LIVE, OVER, REFUSED, STREAM], ids=lambda answer: answer[9:12].decode())
+def test_an_answer_is_whole_once_its_last_byte_is_there_wherever_it_was_split(answer: bytes) -> None:
+    assert answers_of([answer]) == [(answer[9:12], answer)]
+    for at in range(1, len(answer)):
+        assert answers_of([answer[:at]]) == []
+        assert answers_of([answer[:at], answer[at:]]) == [(answer[9:12], answer)]
+
+
+def test_the_answer_to_a_head_has_no_body_whatever_it_says() -> None:
+    assert answers_of([HEAD_ONLY], HEAD) == [(b"200", HEAD_ONLY)]
+    assert answers_of([HEAD_ONLY], GET) == []
+
+
+def test_an_answer_without_a_length_is_told_as_such() -> None:
+    with pytest.raises(ValueError, match="neither a Content-Length nor chunks"):
+        answers_of([b"HTTP/1.1 200 OK\r\nServer: s\r\n\r\n"])
+
+
+def test_a_header_is_found_in_any_case_and_not_in_the_body() -> None:
+    answer = b"HTTP/1.1 202 Accepted\r\nlOcation: /jobs/x\r\n\r\nbody\r\nserver: s"
+    assert header(answer, b"Location") == b"/jobs/x"
+    assert header(answer, b"Server") is None
+    with pytest.raises(ValueError, match="without a Location"):
+        id_in(OVER)
+
+
+# -- scripts
+
+
+def test_each_connection_asks_for_all_ids_and_begins_with_another_one() -> None:
+    cycle = Cycle(request=b"GET /{id} HTTP/1.1", ids=("a", "b", "c", "d"))
+    first, second = cycle.make(0, 2), cycle.make(1, 2)
+    assert [first.first()[5:6] for _ in range(5)] == [b"a", b"b", b"c", b"d", b"a"]
+    assert [second.first()[5:6] for _ in range(5)] == [b"c", b"d", b"a", b"b", b"c"]
+    assert first.next(b"200", OVER) is None
+
+
+def test_a_life_goes_on_until_a_look_says_that_the_job_is_over() -> None:
+    life = Life(submit=POST, look=GET).make(0, 1)
+    look = GET.replace(b"{id}", b"abc")
+    assert life.first() == POST
+    assert life.next(b"202", ACCEPTED) == look
+    assert [life.next(b"202", LIVE) for _ in range(3)] == [Later(pause, look) for pause in (0.001, 0.002, 0.004)]
+    assert life.next(b"200", OVER) is None
+    assert life.first() == POST
+    life.next(b"202", ACCEPTED)
+    assert life.next(b"202", LIVE) == Later(0.001, look)
+
+
+def test_a_refused_submission_is_the_end_of_a_life() -> None:
+    life = Life(submit=POST, look=GET).make(0, 1)
+    life.first()
+    assert life.next(b"503", REFUSED) is None
+
+
+def test_a_life_that_waits_takes_the_answer_as_the_end() -> None:
+    waiting = Life(submit=POST, look=GET, via="answer").make(0, 1)
+    waiting.first()
+    waiting.next(b"202", ACCEPTED)
+    assert waiting.next(b"200", STREAM) is None
+    at_once = Life(submit=POST, via="submission").make(0, 1)
+    at_once.first()
+    assert at_once.next(b"200", OVER) is None
+
+
+def test_a_batch_is_over_when_its_last_job_is() -> None:
+    batch = Batch(submit=POST, look=b"GET /v1/jobs?ids={id} HTTP/1.1", size=2).make(0, 1)
+    batch.first()
+    look = batch.next(b"207", b'HTTP/1.1 207\r\n\r\n{"jobs":[{"status":202,"id":"a"},{"status":202,"id":"b"}]}')
+    assert look == b"GET /v1/jobs?ids=a,b HTTP/1.1"
+    assert batch.next(b"200", b'{"state":"succeeded"},{"state":"running"}') == Later(0.001, look)
+    assert batch.next(b"200", b'{"state":"succeeded"},{"state":"failed"}') is None
+    batch.first()
+    assert batch.next(b"207", b'HTTP/1.1 207\r\n\r\n{"jobs":[{"status":202,"id":"a"},{"status":503}]}') is None
+
+
+# -- the driver
+
+
+class Stub(asyncio.Protocol):
+    """Answers each request with what `answer` makes of it, after a pause; None closes the connection."""
+
+    requests: list[bytes]
+
+    def __init__(self, requests: list[bytes], answer: Callable[[bytes], bytes | None], pause_s: float) -> None:
+        self.requests = requests
+        self._answer = answer
+        self._pause_s = pause_s
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.requests.append(data)
+        answer = self._answer(data)
+        if answer is None:
+            self._transport.close()
+        else:
+            asyncio.get_running_loop().call_later(self._pause_s, self._transport.write, answer)
+
+
+@asynccontextmanager
+async def driving(
+    answer: Callable[[bytes], bytes | None], *, connections: int = 3, pause_s: float = 0.0
+) -> AsyncIterator[tuple[Driver, list[bytes]]]:
+    requests: list[bytes] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Stub(requests, answer, pause_s), "127.0.0.1", 0)
+    driver = Driver()
+    assert await driver.open(server.sockets[0].getsockname()[1], connections) == connections
+    yield driver, requests
+    driver.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_number_of_units_is_exactly_that_many_requests() -> None:
+    async with driving(lambda request: ACCEPTED) as (driver, requests):
+        report = await driver.run(Order(script=Cycle(request=POST), units=100, collect=True))
+        assert (report.units, len(requests), report.answers) == (100, 100, {"202": 100})
+        assert report.ids == ("abc",) * 100
+        assert report.latency["all"].count == 100
+
+
+async def test_fewer_units_than_connections_are_no_more_than_that() -> None:
+    async with driving(lambda request: ACCEPTED, connections=8) as (driver, requests):
+        report = await driver.run(Order(script=Cycle(request=POST), units=3))
+        assert (report.units, len(requests)) == (3, 3)
+
+
+async def test_an_order_finds_every_connection_free_after_the_one_before() -> None:
+    async with driving(lambda request: LIVE if b"POST" in request else OVER, pause_s=0.005) as (driver, requests):
+        await driver.run(Order(script=Cycle(request=POST), seconds=0.03, warm_s=0.0))
+        posts = len(requests)
+        report = await driver.run(Order(script=Cycle(request=GET), units=9))
+        assert report.answers == {"200": 9}
+        assert len(requests) == posts + 9
+        assert report.lost == 0
+
+
+async def test_what_happens_while_it_warms_up_does_not_count() -> None:
+    async with driving(lambda request: LIVE) as (driver, requests):
+        report = await driver.run(Order(script=Cycle(request=GET), seconds=0.02, warm_s=0.1))
+        assert 0 < report.units < len(requests) / 2
+        assert sum(report.answers.values()) == report.units
+
+
+async def test_latency_counts_from_the_intended_start_even_if_no_connection_was_free() -> None:
+    """One connection that takes 20 ms a request can do 50 a second; 200 are due."""
+    async with driving(lambda request: LIVE, connections=1, pause_s=0.02) as (driver, _):
+        order = Order(script=Cycle(request=GET), rate=200.0, seconds=0.5, warm_s=0.0)
+        report = await driver.run(order)
+        closed = await driver.run(Order(script=Cycle(request=GET), units=10))
+    assert closed.latency["all"].p50 < 100
+    assert report.latency["202"].p50 > 100
+    assert report.latency["all"].p50 > 150
+    assert report.latency["all"].count == pytest.approx(100, abs=5)
+    assert report.latency["none"].count > 50  # due, and not answered by the end
+
+
+async def test_a_rate_that_can_be_held_is_held() -> None:
+    async with driving(lambda request: OVER) as (driver, _):
+        report = await driver.run(Order(script=Cycle(request=GET), rate=500.0, seconds=0.4, warm_s=0.0))
+    assert report.latency["all"].count == pytest.approx(500 * report.seconds, abs=5)
+    assert report.units > 150
+
+
+async def test_a_connection_that_is_lost_is_counted_and_the_others_go_on() -> None:
+    rest = iter([OVER, None, *[OVER] * 10_000])
+    async with driving(lambda request: next(rest)) as (driver, _):
+        report = await driver.run(Order(script=Cycle(request=GET), seconds=0.05, warm_s=0.0))
+        assert report.lost == 1
+        assert report.units > 10
+
+
+async def test_a_lost_connection_fails_an_order_for_a_number_of_units() -> None:
+    rest = iter([OVER, None, *[OVER] * 10_000])
+    async with driving(lambda request: next(rest)) as (driver, _):
+        with pytest.raises(ConnectionError, match="the server closed a connection"):
+            await driver.run(Order(script=Cycle(request=GET), units=10_000))
+
+
+# -- processes
+
+
+def test_the_cpu_of_a_process_is_exact() -> None:
+    before, own = cpu_s(os.getpid()), time.process_time()
+    sum(range(300_000))
+    assert cpu_s(os.getpid()) - before == pytest.approx(time.process_time() - own, abs=0.002)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    with pytest.raises(ProcessLookupError, match=f"no process {child.pid}"):
+        cpu_s(child.pid)
+
+
+def test_memory_is_told_in_bytes() -> None:
+    assert 10_000_000 < rss_bytes(os.getpid()) <= rss_bytes_max(os.getpid()) < 10_000_000_000
+
+
+def test_the_generator_drives_another_process_and_measures_its_cpu(
+    tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+    with (
+        Process("bare", [sys.executable, "-m", "bench.peers.bare"]) as server,
+        Generator(server.port(), 4) as generator,
+    ):
+        report = generator.run(Order(script=Cycle(request=request), seconds=0.2, pids=(server.pid,)))
+        again = generator.run(Order(script=Cycle(request=request), units=50))
+    assert report.answers == {"204": report.units}
+    assert report.lost == 0
+    assert 0 < report.cpu_s[0] < report.seconds * 1.1
+    assert again.units == 50
+    with pytest.raises(ProcessLookupError):
+        cpu_s(server.pid)
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        Process("broken", [sys.executable, "-c", "raise SystemExit('no, thanks')"]) as server,
+        pytest.raises(RuntimeError, match="broken ended with code 1:\nno, thanks"),
+    ):
+        server.port()
