@@ -257,6 +257,15 @@ def test_red_refuses_none_below_and_all_above_a_prioritys_thresholds(priority: i
     assert refused(Red(Random(1)), priority=priority, queued=upper + 1) == 1.0
 
 
+def test_red_refuses_at_even_distances_rather_than_by_luck() -> None:
+    red = Red(Random(1))
+    answers = [red.refuses(number / 20, priority=0, queued=20) for number in range(5000)]
+    refused_at = [number for number, answer in enumerate(answers) if answer][50:]
+
+    # Halfway between the thresholds the chance is half of the greatest, 0.05: one in at most 20.
+    assert max(after - before for before, after in pairwise(refused_at)) <= 21
+
+
 def test_red_lets_a_burst_pass() -> None:
     red = Red(Random(1))
     assert not any(red.refuses(0.0, priority=0, queued=queued) for queued in range(30))
