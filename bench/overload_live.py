@@ -51,12 +51,13 @@ OFFERED_SHARE_MIN = 0.95
 
 
 class Look(msgspec.Struct, frozen=True):
-    """The server's counters at one time: submissions that came, jobs that succeeded, CPU seconds that it used."""
+    """The server's counters at one time: submissions that came, jobs that succeeded, CPU seconds; and the machine's."""
 
     at: float
     came: int
     succeeded: int
     cpu_s: float
+    machine_s: float
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +67,13 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         wanted_per_s: Submissions a second that were to be offered.
         goodput_per_s: Jobs that succeeded in a second, by the server's counters.
         server_share: What the server took of one core.
+        machine_share: What all processes together took, in cores.
     """
 
     wanted_per_s: float
     goodput_per_s: float
     server_share: float
+    machine_share: float
     fleet: Report
 
     @property
@@ -135,8 +138,10 @@ def server(wanted: argparse.Namespace, folder: Path) -> Iterator[tuple[str, psut
     settings = (f"queues.default.workers={wanted.workers}", f"queues.default.capacity={capacity}", "server.linger_s=0")
     command = [sys.executable, "-m", "jobqueue", "serve", "--port=0", f"--set=spool.dir={folder}"]
     log = folder / "server.log"
+    command += [f"--set={each}" for each in settings]
     with log.open("wb") as file:
-        process = subprocess.Popen([*command, *(f"--set={each}" for each in settings)], cwd=ROOT, stderr=file)
+        # A session of its own, as the fleet's: a Ctrl-C ends this program, which ends both in order.
+        process = subprocess.Popen(command, cwd=ROOT, stderr=file, start_new_session=True)
     try:
         yield _url_in(log, process), psutil.Process(process.pid)
     finally:
@@ -170,7 +175,9 @@ def offer(url: str, process: psutil.Process, rate: float, seconds: float, wanted
             "report": report,
         }
         command = [sys.executable, "-m", "clients", *(f"--{name}={value}" for name, value in options.items())]
-        fleet = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        fleet = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             looks = list(watch(url, process, fleet, time.monotonic() + seconds + GRACE_S + END_S))
         finally:
@@ -182,6 +189,7 @@ def offer(url: str, process: psutil.Process, rate: float, seconds: float, wanted
         wanted_per_s=rate,
         goodput_per_s=round((last.succeeded - first.succeeded) / span_s, 1),
         server_share=round((last.cpu_s - first.cpu_s) / span_s, 3),
+        machine_share=round((last.machine_s - first.machine_s) / span_s, 3),
         fleet=figures,
     )
 
@@ -191,9 +199,14 @@ def watch(url: str, process: psutil.Process, fleet: subprocess.Popen[bytes], unt
     while fleet.poll() is None and time.monotonic() < until:
         with urllib.request.urlopen(f"{url}/v1/queues/default", timeout=END_S) as answer:
             told = json.loads(answer.read())
-        used = process.cpu_times()
-        came = told["submitted_total"] + told["refused_total"]
-        yield Look(time.monotonic(), came, told["succeeded_total"], used.user + used.system)
+        used, machine = process.cpu_times(), psutil.cpu_times()
+        yield Look(
+            at=time.monotonic(),
+            came=told["submitted_total"] + told["refused_total"],
+            succeeded=told["succeeded_total"],
+            cpu_s=used.user + used.system,
+            machine_s=sum(machine) - machine.idle - getattr(machine, "iowait", 0.0),
+        )
         time.sleep(LOOK_S)
 
 
@@ -254,6 +267,7 @@ def table(loads: dict[str, Load]) -> str:
         ("HEAD, ms: p50 p95 p99", lambda load: _percentiles(load, "status")),
         ("server, of a core", lambda load: f"{load.server_share:.0%}"),
         ("generator, of a core", lambda load: f"{load.fleet.cpu_share:.0%}"),
+        ("all processes, in cores", lambda load: f"{load.machine_share:.2f} of {psutil.cpu_count()}"),
     )
     rows += [(title, [figure(load) for load in loads.values()]) for title, figure in columns]
     return "\n".join(f"{title:<30}" + "".join(f"{cell:>24}" for cell in cells) for title, cells in rows)

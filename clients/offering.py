@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clients.connection import Connection
     from clients.options import Options
 
+TICK_S = 0.001  # of the loop's timers
 IDLE_S = 60.0  # a sleep that ends sooner, as something cuts it
 
 
@@ -70,8 +71,10 @@ class Offering(PollingClient):
         self._counts.clients += len(self._connections)
         while self._creating or self._slots:
             planned_at = self._agenda[0][0] if self._agenda else math.inf
-            due = min(next_at if self._creating else math.inf, planned_at, time.monotonic() + IDLE_S)
-            if not await self._alarm.until(due):
+            now = time.monotonic()
+            due = min(next_at if self._creating else math.inf, planned_at, now + IDLE_S)
+            # A sleep shorter than the loop's timers can tell would be none, again and again.
+            if due > now and not await self._alarm.until(max(due, now + TICK_S)):
                 continue
             now = time.monotonic()
             while next_at <= now and self._creating:

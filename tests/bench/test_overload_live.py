@@ -39,7 +39,7 @@ def load(
         tally.time("status 202", head_ms / 1e3)
         tally.time("late", late_ms / 1e3)
     fleet = report_of(Options(duration_s=10.0, rate=3200.0), tally, elapsed_s=11.0, cpu_s=1.0)
-    return Load(wanted_per_s=3200.0, goodput_per_s=goodput_per_s, server_share=0.5, fleet=fleet)
+    return Load(wanted_per_s=3200.0, goodput_per_s=goodput_per_s, server_share=0.5, machine_share=1.0, fleet=fleet)
 
 
 def test_a_server_that_does_its_work_and_refuses_fast_keeps_every_bound() -> None:
@@ -73,7 +73,7 @@ def test_the_table_has_a_column_for_each_load() -> None:
 
 
 def test_only_the_time_under_the_whole_load_counts() -> None:
-    looks = [Look(at, came=0 if at < 3 else 1, succeeded=int(at), cpu_s=0.0) for at in range(20)]
+    looks = [Look(at, came=0 if at < 3 else 1, succeeded=int(at), cpu_s=0.0, machine_s=0.0) for at in range(20)]
 
     first, last = under_load(looks, 10.0)
 

@@ -100,3 +100,26 @@ async def test_a_short_ramp_counts_refusals_as_answers_and_leaves_its_plot(tmp_p
     rows = read_history(folder / "ramp_stats_history.csv")
     assert {"submit 202", "submit 503", "status 200", ALL} <= {row.name for row in rows}
     assert 1 < max(row.users for row in rows) <= 8
+
+
+@pytest.mark.parametrize(
+    ("via", "names"), [("wait", {"submit 202", "wait 200"}), ("batch", {"batch 207", "status 200"})]
+)
+async def test_users_may_wait_or_deal_in_batches(tmp_path: Path, via: str, names: set[str]) -> None:
+    async with Stub().serving() as stub:
+        stub.submissions.extend(["accept", "refuse"])
+        stub.finer_retry_after_s = 0.1
+        settings = {"URL": stub.url, "USERS": "8", "SECONDS": "5", "VIA": via, "PYTHONPATH": str(ROOT)}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bench.ramp"),
+            cwd=tmp_path,
+            env={**os.environ, **settings},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+
+    assert process.returncode == 0, output.decode()
+    rows = read_history(tmp_path / "tmp" / "locust" / "ramp_stats_history.csv")
+    asked = {row.name for row in rows} - {ALL}
+    assert names <= asked <= {*names, "submit 503"}
