@@ -36,6 +36,9 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
         codel_target_s: How long a job may wait before the wait counts as too long; None: patience_s / 10.
         codel_interval_s: How long the wait must be too long before the queue counts as standing; None: patience_s.
         retry_budget: After so many failures in a row a type is quarantined; 0: never.
+
+    Raises:
+        ValueError: No order has this discipline, or with such numbers nothing would be accepted, or ever start.
     """
 
     capacity: int = 10_000
@@ -47,6 +50,13 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     codel_target_s: float | None = None
     codel_interval_s: float | None = None
     retry_budget: int = 50
+
+    def __post_init__(self) -> None:
+        if self.discipline not in Discipline.__members__.values():
+            raise ValueError(f"discipline is one of {', '.join(Discipline)}, got {self.discipline!r}")
+        for name in ("capacity", "workers", "weight"):
+            if (number := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is a number from 1, got {number!r}")
 
     @property
     def target_s(self) -> float:
