@@ -13,10 +13,9 @@ Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit
 from __future__ import annotations
 
 from collections import OrderedDict
-from heapq import merge
 from typing import TYPE_CHECKING
 
-from jobqueue.core.line import Line
+from jobqueue.core.line import Line, Stamps, by_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,34 +50,26 @@ class Fair:
             comes; anything below a tenth counts as a tenth, above ten as ten.
     """
 
-    __slots__ = ("_cost", "_quantum", "_ring", "_size", "_stamp_first", "_stamp_last")
+    __slots__ = ("_cost", "_quantum", "_ring", "_size", "_stamps")
 
     def __init__(self, cost: Callable[[Job], float] = one) -> None:
         self._cost = cost
         self._ring: OrderedDict[str | None, Group] = OrderedDict()
         self._quantum = COST_MIN
         self._size = 0
-        # Stamps tell in which order jobs of different groups were pushed.
-        self._stamp_first = self._stamp_last = 0
+        self._stamps = Stamps()
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[Job]:
-        lines = [group.line.entries() for group in self._ring.values()]
-        return (entry[0] for entry in merge(*lines, key=lambda entry: entry[3]))
+        return by_stamp(group.line for group in self._ring.values())
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
-        if front:
-            self._stamp_first -= 1
-            stamp = self._stamp_first
-        else:
-            self._stamp_last += 1
-            stamp = self._stamp_last
         group = self._ring.get(job.spec.group)
         if group is None:
             group = self._ring[job.spec.group] = Group()
-        group.line.push(job, now=now, front=front, stamp=stamp)
+        group.line.push(job, now=now, front=front, stamp=self._stamps.next(front=front))
         self._size += 1
 
     def pop(self, now: float) -> Job:
@@ -86,7 +77,7 @@ class Fair:
             raise IndexError("no job is ready")
         while True:
             name, group = next(iter(self._ring.items()))
-            cost = min(COST_MAX, max(COST_MIN, self._cost(group.line.first()[0])))
+            cost = min(COST_MAX, max(COST_MIN, self._cost(group.line.first())))
             if not group.in_turn:
                 group.in_turn = True
                 self._quantum = max(self._quantum, cost)

@@ -11,10 +11,11 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
+from heapq import merge
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from jobqueue.core.job import Job, JobId
 
@@ -76,7 +77,7 @@ class Line:
         entry = self._entries.get(job.id)
         if entry is None:
             return None
-        return min(entry[1] - self.first()[1] + 1, len(self._entries))
+        return min(entry[1] - self._first()[1] + 1, len(self._entries))
 
     def position_from_last(self, job: Job) -> int | None:
         """Count from the last, which is 1; else as `position`."""
@@ -86,9 +87,39 @@ class Line:
         last = next(reversed(self._entries.values()))
         return min(last[1] - entry[1] + 1, len(self._entries))
 
-    def first(self) -> Entry:
+    def first(self) -> Job:
         """Look at the first, who must be there."""
+        return self._first()[0]
+
+    def first_since(self) -> float:
+        """Return since when the first, who must be there, waits."""
+        return self._first()[2]
+
+    def stamped(self) -> Iterator[Entry]:
+        """Go through all, each with its stamp as the last of four."""
+        return iter(self._entries.values())
+
+    def _first(self) -> Entry:
         return next(iter(self._entries.values()))
 
-    def entries(self) -> Iterator[Entry]:
-        return iter(self._entries.values())
+
+class Stamps:
+    """The numbers by which an order of several lines knows in which order its jobs were pushed."""
+
+    __slots__ = ("_first", "_last")
+
+    def __init__(self) -> None:
+        self._first = self._last = 0
+
+    def next(self, *, front: bool) -> int:
+        """Return one above all that were given, or one below them for a job at the front."""
+        if front:
+            self._first -= 1
+            return self._first
+        self._last += 1
+        return self._last
+
+
+def by_stamp(lines: Iterable[Line]) -> Iterator[Job]:
+    """Go through the jobs of several lines in the order of their stamps."""
+    return (entry[0] for entry in merge(*(line.stamped() for line in lines), key=lambda entry: entry[3]))

@@ -6,12 +6,11 @@ engine's to say. Each operation takes the same time however many jobs wait. `now
 
 from __future__ import annotations
 
-from heapq import merge
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from jobqueue.core.adaptive import Adaptive
 from jobqueue.core.fair import Fair, one
-from jobqueue.core.line import Line
+from jobqueue.core.line import Line, Stamps, by_stamp
 from jobqueue.core.policy import Discipline
 
 if TYPE_CHECKING:
@@ -104,30 +103,22 @@ class Priority:
         aging_s: None: jobs don't rise.
     """
 
-    __slots__ = ("_aging_s", "_levels", "_size", "_stamp_first", "_stamp_last")
+    __slots__ = ("_aging_s", "_levels", "_size", "_stamps")
 
     def __init__(self, aging_s: float | None = None) -> None:
         self._aging_s = aging_s
         self._levels = tuple(Line() for _ in range(PRIORITY_MAX + 1))
         self._size = 0
-        # Stamps tell in which order jobs of different levels were pushed.
-        self._stamp_first = self._stamp_last = 0
+        self._stamps = Stamps()
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[Job]:
-        lines = [line.entries() for line in self._levels]
-        return (entry[0] for entry in merge(*lines, key=lambda entry: entry[3]))
+        return by_stamp(self._levels)
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
-        if front:
-            self._stamp_first -= 1
-            stamp = self._stamp_first
-        else:
-            self._stamp_last += 1
-            stamp = self._stamp_last
-        self._levels[job.spec.priority].push(job, now=now, front=front, stamp=stamp)
+        self._levels[job.spec.priority].push(job, now=now, front=front, stamp=self._stamps.next(front=front))
         self._size += 1
 
     def pop(self, now: float) -> Job:
@@ -154,7 +145,7 @@ class Priority:
             line = self._levels[level]
             if line:
                 # As if it had come that much earlier, with priority 0.
-                since = line.first()[2] - level * aging_s
+                since = line.first_since() - level * aging_s
                 if since < best_since:
                     best, best_since = line, since
         return best
