@@ -6,7 +6,7 @@ Rules:
 2. A unique value belongs to one live job of its type at a time.
 3. A caller's live jobs are counted from acceptance to end.
 
-`Claimed` answers who holds what. What follows from a hit is the engine's to decide.
+`Claimed` answers who holds what. What follows from a hit is the intake's to decide.
 """
 
 from __future__ import annotations

@@ -58,8 +58,12 @@ class Door:
         """
         refusal = self._refusal(ledger, size_bytes, claims, now=now, replaced=replaced, crowd=crowd)
         if refusal is not None:
-            ledger.refused_total += 1
-            raise refusal
+            raise _counted(refusal, ledger)
+
+    def admit_growth(self, ledger: QueueLedger, more_bytes: int, *, now: float) -> None:
+        """Let a live job become larger, or count it and refuse. Raises StatusesFull."""
+        if not self._statuses.has_room_to_grow(more_bytes):
+            raise _counted(self._statuses_full(ledger, now=now, crowd=True), ledger)
 
     def closed_to_all(self) -> QueueLedger | None:
         """Return a queue that refuses every submission now, whatever it may be; None if one may be welcome.
@@ -78,13 +82,15 @@ class Door:
         """Tell whether this queue refuses every new job now."""
         return not self.open or ledger.live >= ledger.policy.capacity
 
-    def full(self, ledger: QueueLedger, *, now: float, crowd: bool = True) -> QueueFull:
-        """Make the refusal of a full queue: it holds a place in the crowd of those who were refused."""
+    def refuse_closed(self, ledger: QueueLedger, *, now: float) -> Refused:
+        """Count a submission to a queue that refuses every one, and return what it is told."""
+        return _counted(self._queue_full(ledger, now=now, crowd=True) if self.open else Draining(), ledger)
+
+    def _queue_full(self, ledger: QueueLedger, *, now: float, crowd: bool) -> QueueFull:
         detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"
         return QueueFull(detail, retry_after_s=ledger.place_s(now) if crowd else ledger.seat_s(now))
 
-    def statuses_full(self, ledger: QueueLedger, *, now: float, crowd: bool = True) -> StatusesFull:
-        """Make the refusal of a status map without room."""
+    def _statuses_full(self, ledger: QueueLedger, *, now: float, crowd: bool) -> StatusesFull:
         detail = "the status map is full of live jobs, and their records can't be evicted"
         return StatusesFull(detail, retry_after_s=ledger.place_s(now) if crowd else ledger.seat_s(now))
 
@@ -102,9 +108,9 @@ class Door:
             return Draining()
         seats_freed = 1 if replaced is not None and replaced.spec.queue == ledger.name else 0
         if ledger.live - seats_freed >= ledger.policy.capacity:
-            return self.full(ledger, now=now, crowd=crowd)
+            return self._queue_full(ledger, now=now, crowd=crowd)
         if not self._statuses.has_room_for(size_bytes, replaced=replaced):
-            return self.statuses_full(ledger, now=now, crowd=crowd)
+            return self._statuses_full(ledger, now=now, crowd=crowd)
         if self.caller_queued is None or claims is None or claims.caller is None:
             return None
         held = self._claimed.live_of(claims.caller)
@@ -115,6 +121,11 @@ class Door:
         # No crowd to be spread: it is told when one of its own jobs may be over.
         wait_s = ledger.live / held / ledger.drain_per_s(now)
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
+
+
+def _counted(refusal: Refused, ledger: QueueLedger) -> Refused:
+    ledger.refused_total += 1
+    return refusal
 
 
 def _caller_of(job: Job) -> str | None:

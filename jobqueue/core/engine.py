@@ -395,7 +395,7 @@ class Engine:
         if self.statuses.has_room_to_grow(more_bytes):
             self._life.make_room(more_jobs=0, more_bytes=more_bytes)
             job.history = history
-            self.statuses.grow(job, more_bytes)
+            self.statuses.grow(more_bytes)
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
         """Count a failure against the job's type, and quarantine the type when it is one too many."""

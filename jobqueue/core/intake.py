@@ -13,7 +13,7 @@ import msgspec
 from jobqueue.core.events import Progressed, Submitted
 from jobqueue.core.job import Job, JobState
 from jobqueue.core.policy import Discipline
-from jobqueue.errors import Draining, Duplicate, KeyReused, WrongState
+from jobqueue.errors import Duplicate, KeyReused, WrongState
 
 if TYPE_CHECKING:
     from jobqueue.core.claims import Claims
@@ -72,15 +72,11 @@ class Intake:
         """
         if claims is not None and self._life.claimed.under_key(claims) is not None:
             return None
-        if queue is None:
-            ledger = self._door.closed_to_all()
-        else:
-            ledger = self._life.ledgers[queue] if self._door.closed_to(self._life.ledgers[queue]) else None
-        if ledger is None:
+        ledger = self._door.closed_to_all() if queue is None else self._life.ledgers[queue]
+        if ledger is None or not self._door.closed_to(ledger):
             return None
         ledger.note_arrival(now)
-        ledger.refused_total += 1
-        return self._door.full(ledger, now=now) if self._door.open else Draining()
+        return self._door.refuse_closed(ledger, now=now)
 
     def redrive(self, job: Job, *, now: float) -> None:
         """Send a dead letter round again: a new series of attempts, under the same id.
@@ -143,12 +139,10 @@ class Intake:
 
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, now: float) -> None:
         """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
-        if not self._life.statuses.has_room_to_grow(len(args) - len(job.args)):
-            ledger = self._life.ledgers[job.spec.queue]
-            ledger.refused_total += 1
-            raise self._door.statuses_full(ledger, now=now)
-        self._life.make_room(more_jobs=0, more_bytes=len(args) - len(job.args))
-        self._life.statuses.grow(job, len(args) - len(job.args))
+        more_bytes = len(args) - len(job.args)
+        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_bytes, now=now)
+        self._life.make_room(more_jobs=0, more_bytes=more_bytes)
+        self._life.statuses.grow(more_bytes)
         job.args = args
         job.version += 1
         if job.state is JobState.DELAYED and job.attempt == 0:

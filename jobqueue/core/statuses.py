@@ -38,7 +38,7 @@ Drawer = tuple[int, float]  # the quarter second in which its jobs ended, and th
 
 
 class StatusBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How many records, and how many bytes of arguments and results, may be held; how long ended ones are.
+    """How many records, and how many bytes of arguments, results and histories, may be held; how long ended ones are.
 
     `failed_max` bounds the dead letters, which keep their arguments so that they can be redriven.
     """
@@ -115,8 +115,8 @@ class StatusMap:
         """Return the failed record that must go, because there are too many of them; None once there are not."""
         return next(iter(self._failed.values())) if len(self._failed) > self._bounds.failed_max else None
 
-    def grow(self, job: Job, more_bytes: int) -> None:
-        """Count that a live record has become larger, or smaller."""
+    def grow(self, more_bytes: int) -> None:
+        """Count that a live record has become larger by so much, or smaller."""
         self.live_bytes += more_bytes
         self.bytes_used += more_bytes
 
