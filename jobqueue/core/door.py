@@ -65,26 +65,33 @@ class Door:
         if not self._statuses.has_room_to_grow(more_bytes):
             raise _counted(self._statuses_full(ledger, now=now, crowd=True), ledger)
 
-    def closed_to_all(self) -> QueueLedger | None:
-        """Return a queue that refuses every submission now, whatever it may be; None if one may be welcome.
+    def closed_to_all(self) -> bool:
+        """Tell whether every submission is refused now, whatever it may be.
 
         A live unique value makes that unknowable: the submission may be the same job.
         """
-        if self._claimed.any_unique:
-            return None
-        ledger = None
-        for ledger in self._ledgers.values():
-            if not self.closed_to(ledger):
-                return None
-        return ledger
+        return not self._claimed.any_unique and all(map(self.closed_to, self._ledgers.values()))
 
     def closed_to(self, ledger: QueueLedger) -> bool:
         """Tell whether this queue refuses every new job now."""
         return not self.open or ledger.live >= ledger.policy.capacity
 
-    def refuse_closed(self, ledger: QueueLedger, *, now: float) -> Refused:
-        """Count a submission to a queue that refuses every one, and return what it is told."""
-        return _counted(self._queue_full(ledger, now=now, crowd=True) if self.open else Draining(), ledger)
+    def refuse_unseen(self, queue: str | None, *, now: float) -> Refused:
+        """Count a submission that was refused unread, since every such one is; return what it is told.
+
+        Where its queue isn't known, it counts for the one whose next seat should come free first.
+        """
+        if queue is None:
+            ledger = min(self._ledgers.values(), key=lambda each: each.seat_s(now))
+        else:
+            ledger = self._ledgers[queue]
+        ledger.note_arrival(now)
+        if not self.open:
+            return _counted(Draining(), ledger)
+        refusal = self._queue_full(ledger, now=now, crowd=True)
+        if queue is None and len(self._ledgers) > 1:
+            refusal = QueueFull("every queue holds as many live jobs as it may", retry_after_s=refusal.retry_after_s)
+        return _counted(refusal, ledger)
 
     def _queue_full(self, ledger: QueueLedger, *, now: float, crowd: bool) -> QueueFull:
         detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"

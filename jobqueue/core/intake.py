@@ -72,11 +72,8 @@ class Intake:
         """
         if claims is not None and self._life.claimed.under_key(claims) is not None:
             return None
-        ledger = self._door.closed_to_all() if queue is None else self._life.ledgers[queue]
-        if ledger is None or not self._door.closed_to(ledger):
-            return None
-        ledger.note_arrival(now)
-        return self._door.refuse_closed(ledger, now=now)
+        closed = self._door.closed_to_all() if queue is None else self._door.closed_to(self._life.ledgers[queue])
+        return self._door.refuse_unseen(queue, now=now) if closed else None
 
     def redrive(self, job: Job, *, now: float) -> None:
         """Send a dead letter round again: a new series of attempts, under the same id.

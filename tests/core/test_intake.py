@@ -128,6 +128,24 @@ def test_a_submission_of_which_nothing_was_read_is_refused_only_if_every_one_wou
     assert engine.refuse_unseen(now=driver.now) is None
 
 
+def test_one_whose_queue_is_not_known_is_told_of_none_and_counts_where_a_seat_comes_free_first() -> None:
+    driver = Driver(queues={name: QueuePolicy(capacity=1) for name in ("slow", "fast", "last")})
+    for name, run_s in (("slow", 60.0), ("fast", 2.0), ("last", 20.0)):
+        job = driver.submit(queue=name)
+        driver.lease(job)
+        driver.advance(run_s)
+        driver.ack(job)
+        driver.lease(driver.submit(queue=name))
+    refusal = driver.engine.refuse_unseen(now=driver.now)
+    assert isinstance(refusal, QueueFull)
+    assert not any(name in str(refusal) for name in ("slow", "fast", "last"))
+    assert {name: ledger.refused_total for name, ledger in driver.engine.ledgers.items()} == {
+        "slow": 0,
+        "fast": 1,
+        "last": 0,
+    }
+
+
 def test_a_live_unique_value_may_make_any_submission_welcome() -> None:
     driver = Driver(capacity=1)
     driver.submit(queue="other")
