@@ -1,7 +1,7 @@
 """Handlers: the functions that do jobs' work, registered under their types.
 
-Owns what a handler is, how its signature becomes the check of a submission's
-arguments. What it returns or raises is judged in `verdicts`. It runs nothing.
+Owns what a handler is, how its signature becomes the check of a submission's arguments, and what a submission
+is and asks for. What a handler returns or raises is judged in `verdicts`. It runs nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jobqueue.core.backoff import Backoff
 from jobqueue.core.bucket import RATE_EXPECTED, Rate
 from jobqueue.core.claims import Unique, UniqueMode
 from jobqueue.core.job import JobSpec
+from jobqueue.core.order import PRIORITY_MAX
 from jobqueue.core.policy import Limits
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 
@@ -35,8 +36,6 @@ NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=DAYS_30_S)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DAYS_30_S)]
-
-
 UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -53,7 +52,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     args: msgspec.Raw = msgspec.Raw(b"{}")
     queue: Name | None = None
-    priority: Annotated[int, msgspec.Meta(ge=0, le=9)] = 0
+    priority: Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)] = 0
     delay_s: Seconds | None = None
     run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     start_by_s: PositiveSeconds | None = None
@@ -213,8 +212,8 @@ class Registry:
 class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `@queue.handler` was given; see `JobQueue.handler` for what each means."""
 
+    timeout_s: float | None
     name: str | None = None
-    timeout_s: float | None = 300.0
     run_in: RunIn | None = None
     attempts_max: int = 1
     queue: str = "default"

@@ -83,14 +83,14 @@ class Reload:
     async def _reload(self) -> None:
         settings = await self._read()
         if self._stopping:
-            return self.ask()
+            self.ask()  # which says that it is ignored
+            return
         changed = differences(self._queue.settings, settings)
         needs_restart = await self._queue.reload(settings)
         self._set_level(settings.log.level)
         log.info("config.reloaded", changed={name: changed[name] for name in changed if name not in needs_restart})
         if needs_restart:
             log.warning("config.needs_restart", settings=needs_restart)
-        return None
 
     async def _read(self) -> Settings:
         read: Future[Settings] = Future()
