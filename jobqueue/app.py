@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from jobqueue.backend.base import Backend
+    from jobqueue.backend.base import Backend, LocalBackend
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.claims import IdempotencyKey, UniqueMode
     from jobqueue.core.intake import Admission
@@ -311,6 +311,11 @@ class JobQueue:
         return self._running.backend
 
     @property
+    def local(self) -> LocalBackend:
+        """The same, for whom an await is too much. Raises RuntimeError if the queue doesn't run."""
+        return self._running.backend
+
+    @property
     def spool(self) -> Spool:
         """Where files stand. Raises RuntimeError if the queue doesn't run."""
         return self._running.spool
@@ -390,13 +395,29 @@ class JobQueue:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `submit`.
             KeyReused: The caller submitted something else under this key.
         """
+        asked = self._asked(submission, folder, files, caller, key)
+        return await self.backend.submit(*asked)
+
+    def accept_now(self, submission: Submission) -> Admission:
+        """As `accept`, without files, caller and key, and without an await. Raises as `accept`."""
+        return self.local.submit_now(*self._asked(submission, None, None, None, None))
+
+    def _asked(
+        self,
+        submission: Submission,
+        folder: str | None,
+        files: dict[str, StoredFile] | None,
+        caller: str | None,
+        key: IdempotencyKey | None,
+    ) -> tuple[JobSpec, bytes, Upload | None, Claims | None]:
+        """Check a submission, and return what the backend is to be asked for."""
         spec = self.check(submission)
         unique = unique_of(submission, with_files=folder is not None)
         claims = None
         if unique is not None or key is not None or (caller is not None and self.settings.limits.caller_queued):
             claims = Claims(caller, unique, key)
         upload = Upload(folder, files or {}) if folder is not None else None
-        return await self.backend.submit(spec, bytes(submission.args), upload, claims)
+        return spec, bytes(submission.args), upload, claims
 
     def check(self, submission: Submission) -> JobSpec:
         """Check a submission and return what its job asks for, every default filled in.

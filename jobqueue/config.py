@@ -41,6 +41,9 @@ class ServerSettings(_Section, frozen=True):
     linger_s: Annotated[
         float, Meta(ge=0.0, le=HOUR_S, description="After the drain: how long statuses stay readable before the exit.")
     ] = 3.0
+    fast_lane: Annotated[
+        bool, Meta(description="Whether plain requests are answered past aiohttp's stock path; off is slower.")
+    ] = True
 
 
 class QueueSettings(_Section, frozen=True):

@@ -33,6 +33,8 @@ SIZE_UNITS = {
 }
 DURATION_UNITS = {"d": Decimal(86_400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 
+BOOLS = {"true": True, "false": False}
+
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 WHOLE_PATTERN = r"-?(?:0|[1-9][0-9]*(?:_[0-9]+)*)"
 SIZE_PATTERN = rf"({_NUMBER}) ?({'|'.join(SIZE_UNITS)})"
@@ -76,6 +78,10 @@ class Kind:
                 return self._within(_read_size(text) if self.is_size else _read_whole(text, tag))
             case inspect.FloatType():
                 return self._within(_read_duration(text))
+            case inspect.BoolType():
+                if text not in BOOLS or tag == "str":
+                    raise ValueError(text)
+                return BOOLS[text]
             case inspect.LiteralType(values=words):
                 if text not in words:
                     raise ValueError(text)
@@ -102,6 +108,8 @@ class Kind:
             case inspect.FloatType(ge=float(low), le=float(high)):
                 bounds = f"from {write_duration(low)} to {write_duration(high)}"
                 phrase = f"a duration {bounds}, such as 250ms or 10m, or a number of seconds"
+            case inspect.BoolType():
+                phrase = "true or false"
             case inspect.LiteralType(values=words):
                 phrase = f"one of {', '.join(map(str, words))}"
             case inspect.EnumType(cls=words):
@@ -126,6 +134,8 @@ class Kind:
         """Turn a value into a text that YAML and `read` take for the same value."""
         if value is None:
             return "null"
+        if isinstance(value, bool):
+            return "true" if value else "false"
         if isinstance(value, int) and self.is_size:
             return write_size(value)
         if isinstance(value, float):

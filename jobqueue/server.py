@@ -35,7 +35,7 @@ import psutil
 import uvloop
 
 from jobqueue.errors import ConfigError
-from jobqueue.http import api
+from jobqueue.http import LANE, api
 from jobqueue.http.protocol import FAREWELLS_MAX, JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.reload import Reload
@@ -135,9 +135,9 @@ class _Process:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, self._on_hangup)
         connections_max = fit_connections(self._settings.connections_max)
-        server = JobServer(
-            api(self._queue, lag=self._watch.lag), self._queue.settings.limits, connections_max=connections_max
-        )
+        app = api(self._queue, lag=self._watch.lag)
+        lane = app[LANE] if self._settings.fast_lane else None
+        server = JobServer(app, self._queue.settings.limits, connections_max=connections_max, lane=lane)
         await self._queue.start()
         listener = await self._loop.create_server(server, self._settings.host, self._settings.port, backlog=BACKLOG)
         self._watch.start()

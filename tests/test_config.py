@@ -291,7 +291,7 @@ def test_every_fault_of_every_source_is_told_at_once(write: Callable[[str], Path
         ("port: 1", "config.yaml:1:1: port: unknown setting, did you mean 'server.port'?"),
         ("worker: 1", "config.yaml:1:1: worker: unknown setting, did you mean 'queues.default.workers'?"),
         ("1: 2", "config.yaml:1:1: 1: unknown setting; here may stand: server, queues, statuses"),
-        ("server: {fast: 1}", "config.yaml:1:10: server.fast: unknown setting; here may stand: host, port"),
+        ("server: {quick: 1}", "config.yaml:1:10: server.quick: unknown setting; here may stand: host, port"),
         ("server: 5", "config.yaml:1:9: server: is a section; set what is in it (host, port"),
         ("queues: [a]", "config.yaml:1:9: queues: is a section; set what is in it"),
         ("queues:\n  Mail: {}", "config.yaml:2:3: queues.Mail: 'Mail' is no name for a queue"),

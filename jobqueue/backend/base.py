@@ -256,3 +256,21 @@ class Backend(Protocol):
     def stats(self) -> tuple[StatusStats, Sequence[QueueStats]]:
         """Count: the status map, and each queue by name."""
         ...
+
+
+class LocalBackend(Backend, Protocol):
+    """What a backend in this very process offers beside: answers without an await, for the fast lane."""
+
+    def find(self, job_id: str) -> Job | None:
+        """Return the record that is held under this id, if there is one."""
+        ...
+
+    def look(self, job_id: str) -> Job:
+        """As `get`, at once."""
+        ...
+
+    def submit_now(
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
+    ) -> Admission:
+        """As `submit`, at once."""
+        ...

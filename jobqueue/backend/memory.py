@@ -90,6 +90,11 @@ class MemoryBackend:
     async def submit(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
     ) -> Admission:
+        return self.submit_now(spec, args, upload, claims)
+
+    def submit_now(
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
+    ) -> Admission:
         try:
             return self._engine.submit(spec, args, upload, claims, now=self._now())
         finally:
@@ -100,6 +105,12 @@ class MemoryBackend:
 
     async def get(self, job_id: str) -> Job:
         return self._engine.get(job_id)
+
+    def look(self, job_id: str) -> Job:
+        return self._engine.get(job_id)
+
+    def find(self, job_id: str) -> Job | None:
+        return self._engine.statuses.get(job_id)
 
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: JobId | None) -> Page:
         jobs: list[Job] = []

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from jobqueue.http.routes import Api, answer_errors
+from jobqueue.http.routes import LANE, Api, answer_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from jobqueue.app import JobQueue
 
-__all__ = ["api", "application"]
+__all__ = ["LANE", "api", "application"]
 
 
 def application(queue: JobQueue) -> web.Application:

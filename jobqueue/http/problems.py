@@ -204,8 +204,12 @@ def response_to(error: BaseException) -> web.Response:
     """Answer an exception, and count it."""
     problem = problem_of(error)
     count(problem)
-    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": CACHE_CONTROL, "Server": SERVER, **problem.headers}
-    return web.Response(status=problem.row.status, body=problem.body, headers=headers)
+    return web.Response(status=problem.row.status, body=problem.body, headers=headers_of(problem))
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    """Return the headers of a problem's answer, without those that its length and its time make."""
+    return {"Content-Type": MEDIA_TYPE, "Cache-Control": CACHE_CONTROL, "Server": SERVER, **problem.headers}
 
 
 def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQueueError:

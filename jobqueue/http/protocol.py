@@ -11,6 +11,8 @@ Rules:
    (aiohttp's keep-alive timer, which no byte that comes in resets.)
 3. A client that leaves answers unread, and takes less than `RATE_BYTES_S_MIN`, is cut after `reader_s`.
 4. What the parser refuses is answered with a problem, and in a way that lets it arrive.
+5. Plain requests are answered at once, by the fast lane (`lane`), while nobody before them on their connection
+   waits for an answer. So answers keep the order of their requests.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from aiohttp.web_protocol import _ErrInfo
 
     from jobqueue.config import LimitsSettings
+    from jobqueue.http.lane import FastLane
 
 HEADERS_MAX = 64
 HEAD_LINES_MAX = 4
@@ -69,14 +72,46 @@ def require_c_parser() -> None:
         )
 
 
+_LANE_FIELDS = (
+    "_waiter",
+    "_messages",
+    "_parser",
+    "_buffer_paused",
+    "_paused",
+    "_close",
+    "_force_close",
+    "_upgraded",
+    "_manager",
+    "_next_keepalive_close_time",
+    "_keepalive_timeout",
+    "_keepalive_handle",
+    "_process_keepalive",
+)
+
+
+def _lane_fits() -> bool:
+    """Tell whether this aiohttp has what the lane touches of it; if not, say so and do without."""
+    missing = [name for name in _LANE_FIELDS if not hasattr(web.RequestHandler, name)]
+    if not hasattr(web_protocol.HttpRequestParser, "message_consumed"):  # type: ignore[attr-defined]
+        missing.append("message_consumed")
+    if missing:
+        log.warning("http.fast_lane_off", reason="this release of aiohttp lacks fields that it needs", missing=missing)
+    return not missing
+
+
 class JobServer(web.Server):
     """Serves an application on any number of listening sockets: a factory of protocols.
+
+    Args:
+        lane: Answers plain requests without the application; None: nobody does.
 
     Raises:
         ConfigError: aiohttp's C parser is missing.
     """
 
-    def __init__(self, app: web.Application, limits: LimitsSettings, *, connections_max: int) -> None:
+    def __init__(
+        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, lane: FastLane | None = None
+    ) -> None:
         require_c_parser()
         loop = asyncio.get_running_loop()
         # aiohttp: what its own runner does with an application before it serves it.
@@ -97,6 +132,9 @@ class JobServer(web.Server):
         self.limits = limits
         self.connections_max = connections_max
         self.open = 0
+        self.lane = lane if lane is not None and _lane_fits() else None
+        if self.lane is not None:
+            self.lane.in_use = True
         self.farewells: set[Farewell] = set()
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None
@@ -187,7 +225,53 @@ class Connection(web.RequestHandler):
     # -- what comes in
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        # aiohttp: while nothing is parsed and nobody is answered, its task waits for this.
+        waiter, lane = self._waiter, self._server.lane
+        if waiter is None or lane is None or waiter.done():
+            super().data_received(data)
+        else:
+            # Hidden, so that what is parsed now, and what reading a body may let be parsed, wakes the task only if the
+            # lane has left some of it.
+            self._waiter = None
+            try:
+                super().data_received(data)
+                if self._messages:
+                    self._answer_plain(lane)
+            finally:
+                self._waiter = waiter
+                if self._messages and not waiter.done():
+                    waiter.set_result(None)
+        self._check_what_came(len(data))
+
+    def _answer_plain(self, lane: FastLane) -> None:
+        """Answer the requests that the lane takes, up to the first that it doesn't, so that all keep their order."""
+        # aiohttp: the requests that were parsed and not begun, and whether they were so many that reading is paused;
+        # whether the system takes no more of what we send; and whether the connection is about to be closed.
+        messages, parser, manager = self._messages, self._parser, self._manager
+        if parser is None or manager is None:
+            return
+        if self._buffer_paused or self._paused or self._close or self._force_close or self._upgraded:
+            return
+        answers = []
+        while messages:
+            message, payload = messages.popleft()
+            if isinstance(message, web_protocol._ErrInfo) or (answer := lane.answer(message, payload)) is None:
+                messages.appendleft((message, payload))
+                break
+            parser.message_consumed()  # aiohttp: the parser counts those that wait
+            answers.append(answer)
+        if answers and self._wire is not None:
+            manager.requests_count += len(answers)  # aiohttp: what its server counts
+            self._wire.write(answers[0] if len(answers) == 1 else b"".join(answers))
+            self._stay_alive()
+
+    def _stay_alive(self) -> None:
+        # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def _check_what_came(self, size_bytes: int) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
         if self._messages and isinstance(self._messages[-1][0], web_protocol._ErrInfo):
             self._break_body()
@@ -196,7 +280,7 @@ class Connection(web.RequestHandler):
         if waiter is None or waiter.done():
             self._head_bytes = 0
             return
-        self._head_bytes += len(data)
+        self._head_bytes += size_bytes
         if self._head_bytes > HEAD_LINES_MAX * self._server.limits.header_bytes:
             error = http_exceptions.LineTooLong(b"head", HEAD_LINES_MAX * self._server.limits.header_bytes)
             self._messages.append((web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))

@@ -17,6 +17,7 @@ from jobqueue.http.wire import decode
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
+    from jobqueue.http.lane import FastLane
     from jobqueue.http.limits import Bodies
 
 CHANGEABLE = ("workers", "capacity", "discipline", "weight")
@@ -38,14 +39,16 @@ QueueChange = msgspec.defstruct(
 class Queues:
     """The handlers of `/v1/queues`."""
 
-    def __init__(self, queue: JobQueue, bodies: Bodies) -> None:
+    def __init__(self, queue: JobQueue, bodies: Bodies, lane: FastLane) -> None:
         self._queue = queue
         self._bodies = bodies
+        self._lane = lane
 
     async def all(self, request: web.Request) -> web.Response:
-        """GET /v1/queues"""
-        queues = [queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1]]
-        return web.Response(body=b'{"queues":[' + b",".join(queues) + b"]}", headers=JSON)
+        """GET /v1/queues: all of them, and whether the fast lane is in use."""
+        queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
+        fast_lane = b"true" if self._lane.in_use else b"false"
+        return web.Response(body=b'{"queues":[%b],"fast_lane":%b}' % (queues, fast_lane), headers=JSON)
 
     async def one(self, request: web.Request) -> web.Response:
         """GET /v1/queues/{name}"""

@@ -15,6 +15,7 @@ from jobqueue.errors import Draining
 from jobqueue.http.answers import JSON, error_answer
 from jobqueue.http.bulk import Bulk
 from jobqueue.http.jobs import Jobs
+from jobqueue.http.lane import FastLane
 from jobqueue.http.limits import Bodies, answer_expectation
 from jobqueue.http.lists import Lists
 from jobqueue.http.problems import error_of
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from jobqueue.app import JobQueue
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+LANE = web.AppKey("lane", FastLane)
+"""Under which an application holds the fast lane to itself, for a server that can use it."""
 
 JOB = "/v1/jobs/{id:[^/:]+}"
 QUEUE = "/v1/queues/{name:[^/:]+}"
@@ -50,7 +54,8 @@ class Api:
         self._jobs = Jobs(queue, self.waiting)
         self._lists = Lists(queue, self.waiting)
         self._bulk = Bulk(queue, bodies)
-        self._queues = Queues(queue, bodies)
+        self._lane = FastLane(queue, self._submissions)
+        self._queues = Queues(queue, bodies, self._lane)
         self._streams = Streams(queue, self.waiting)
 
     def add_to(self, app: web.Application) -> None:
@@ -91,6 +96,7 @@ class Api:
             (f"{QUEUE}:resume", self._queues.resume),
         ):
             router.add_post(path, act, expect_handler=expect)
+        app[LANE] = self._lane
         app.on_shutdown.append(self._end)
 
     async def _end(self, app: web.Application) -> None:

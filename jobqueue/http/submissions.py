@@ -6,8 +6,8 @@ whether there is a seat is the backend's.
 
 Rules:
 
-1. A refusal that needs nothing of the body comes before it is read. A request whose Idempotency-Key stands for a job that
-   is held must be answered, so it is let further; not while the loop is overloaded: to repeat it later is as good.
+1. A refusal that needs nothing of the body comes before it is read. A request whose Idempotency-Key stands for a job
+   that is held must be answered, so it is let further; not while the loop is overloaded: to repeat it later is as good.
 2. Every answer to a submission tells the caller's quota, if there is one.
 3. Each item of a batch is accepted or refused on its own, as if it had come alone.
 """
@@ -102,7 +102,7 @@ class Submissions:
 
     def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
         """Refuse what can be refused before the body is read."""
-        self.refuse_unread(caller_of(request), key)
+        self.refuse_unread(None if key is None else Claims(caller_of(request), key=IdempotencyKey(key, b"")))
         kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if kind is BodyKind.MULTIPART:
             self._queue.spool.check_room(request.content_length or 0)
@@ -114,16 +114,15 @@ class Submissions:
                 f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
                 "or submit them one by one, each under its own key"
             )
-        self.refuse_unread(caller_of(request), None)
+        self.refuse_unread()
         check_head(request, self._queue.settings.limits)
 
-    def refuse_unread(self, caller: str, key: str | None) -> None:
+    def refuse_unread(self, claims: Claims | None = None) -> None:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
         limits, now = self._queue.settings.limits, self._queue.backend.now()
         if self._lag is not None and (lag_s := self._lag()) > limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
             raise Overloaded(detail, retry_after_s=max(1.0, self._overload.place_s(now, seats_per_s=RETURNS_PER_S)))
-        claims = None if key is None else Claims(caller, key=IdempotencyKey(key, b""))
         if (refusal := self._queue.backend.refuse_unseen(claims=claims)) is not None:
             raise refusal
 

@@ -14,7 +14,7 @@ from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.context import JobContext
 from jobqueue.http.protocol import JobServer
-from jobqueue.http.routes import Api, answer_errors
+from jobqueue.http.routes import LANE, Api, answer_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,7 +76,8 @@ class Serving:
         api = Api(self.queue, lambda: self.lag_s)
         api.add_to(app)
         self.waiting: Waiting = api.waiting
-        self.server = JobServer(app, settings.limits, connections_max=settings.server.connections_max)
+        lane = app[LANE] if settings.server.fast_lane else None
+        self.server = JobServer(app, settings.limits, connections_max=settings.server.connections_max, lane=lane)
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)
         self.port = self.listener.sockets[0].getsockname()[1]

@@ -1,0 +1,361 @@
+"""The fast lane is only faster: the same streams, through it and past it, give the same bytes and the same state.
+
+Two servers stand side by side, one with the lane, one without. A stream names jobs by placeholders, which stand
+for the same jobs on both, since both issue the same ids. Dates, and what is measured (estimates, and the times made
+from them), are taken out before the bytes are compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from jobqueue import parts
+from jobqueue.http import lane as lane_module
+from jobqueue.http import protocol
+from jobqueue.http.lane import FastLane
+from tests.http.serving import Answer, post, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.http.serving import Serving
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "limits": {"body_bytes": 2048, "header_bytes": 1024, "silent_s": 0.3, "body_s": 0.3},
+    "queues": {"default": {"capacity": 100_000, "workers": 4}},
+}
+LATER = b'{"type":"echo","delay_s":1000}'
+END = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+_MEASURED = re.compile(
+    rb'(?m)^(?:Date|Retry-After|Content-Length): [^\r]*\r\n|^ETag: (?:W/)?"[^"\r]{6,}"\r\n'
+    rb'|"(?:position|eta_s|poll_after_ms|retry_after_s)":[^,}]*|"\w+_at":"[^"]*"'
+)
+
+
+class Pair:
+    """Both servers, and their jobs by the placeholders that stand for them: the same ids on both."""
+
+    def __init__(self, fast: Serving, stock: Serving) -> None:
+        self.both = (fast, stock)
+        self.jobs: dict[bytes, bytes] = {}
+
+    async def prepare(self) -> None:
+        for serving in self.both:
+            done = await serving.queue.submit("echo", {"value": "x"})
+            await done.wait()
+            failed = await serving.queue.submit("fail")
+            await failed.wait()
+            deleted = await serving.queue.submit("echo")
+            await deleted.wait()
+            await serving.queue.backend.delete(deleted.id)
+            live = await serving.queue.submit("echo", delay_s=1000)
+            held = await serving.queue.submit("hold", {"note": "n"})
+            named = {b"{DONE}": done, b"{FAILED}": failed, b"{GONE}": deleted, b"{LIVE}": live, b"{HELD}": held}
+            jobs = {name: handle.id.encode() for name, handle in named.items()}
+            assert self.jobs in ({}, jobs), "both issue the same ids"
+            self.jobs = jobs
+
+    async def same(self, stream: bytes, splits: tuple[int, ...] = ()) -> bytes:
+        """Send a stream to both, cut at the same places; return what both answered."""
+        before = [self.counts(serving) for serving in self.both]
+        for name, job_id in self.jobs.items():
+            stream = stream.replace(name, job_id)
+        fast, stock = await asyncio.gather(*(talk(serving, stream, splits) for serving in self.both))
+        assert _MEASURED.sub(b"", fast) == _MEASURED.sub(b"", stock), f"sent {stream!r} cut at {splits}"
+        changed = [
+            {name: count - earlier[name] for name, count in self.counts(serving).items()}
+            for serving, earlier in zip(self.both, before, strict=True)
+        ]
+        assert changed[0] == changed[1], f"sent {stream!r} cut at {splits}"
+        return fast
+
+    def counts(self, serving: Serving) -> dict[str, int]:
+        statuses, (queue,) = serving.queue.backend.stats()
+        counts = ("submitted_total", "refused_total", "cancelled_total", "redriven_total", "delayed")
+        return {name: getattr(queue, name) for name in counts} | {
+            "accepted": statuses.accepted_total,
+            "evicted": statuses.evicted_total,
+        }
+
+
+class Listener(asyncio.Protocol):
+    """Keeps all that comes until the connection is gone, in whichever way."""
+
+    def __init__(self) -> None:
+        self.came = bytearray()
+        self.gone = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.came += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone.set()
+
+
+async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...]) -> bytes:
+    """Send a stream in pieces, each of which arrives by itself; return all that comes until the end."""
+    loop = asyncio.get_running_loop()
+    transport, listener = await loop.create_connection(Listener, "127.0.0.1", serving.port)
+    start = 0
+    for end in (*sorted(set(splits)), len(stream)):
+        if not transport.is_closing():
+            transport.write(stream[start:end])
+        start = end
+        for _ in range(3):
+            await asyncio.sleep(0)
+    try:
+        await asyncio.wait_for(listener.gone.wait(), 5)
+    finally:
+        transport.abort()
+    return bytes(listener.came)
+
+
+@pytest.fixture(autouse=True)
+def _same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts.os, "urandom", lambda size: b"x" * size)
+    monkeypatch.setattr(parts.random, "SystemRandom", lambda: random.Random(1))
+
+
+@pytest.fixture
+async def pair(start: Callable[..., Awaitable[Serving]]) -> Pair:
+    pair = Pair(
+        await start(**SETTINGS),
+        await start(**SETTINGS, server={"fast_lane": False}, spool={"dir": None}),
+    )
+    await pair.prepare()
+    return pair
+
+
+def head(method: str, target: str, *lines: str, version: str = "1.1") -> bytes:
+    more = "".join(f"{line}\r\n" for line in lines)
+    return f"{method} {target} HTTP/{version}\r\nHost: h\r\n{more}\r\n".encode()
+
+
+JOBS = ("{DONE}", "{FAILED}", "{GONE}", "{LIVE}", "{HELD}", "0" * 22, "nope")
+LOOKS = [head(method, f"/v1/jobs/{job}") for method in ("HEAD", "GET") for job in JOBS]
+BODIES = [
+    LATER,
+    b'{"type":"nope"}',
+    b'{"type":"echo","priority":10}',
+    b'{"type":"echo","delay_s":1000,"unique":"u"}',
+    b'{"type":"echo","delay_s":1000,"unique":{"value":"u","mode":"reject"}}',
+    b'{"type":"echo","delay_s":-1}',
+    b'{"type":"echo","delay_s":5,"run_at":"2030-01-01T00:00:00Z"}',
+    b'{"type":"echo","queue":"nowhere"}',
+    b"{",
+    b"",
+    b"[]",
+    b'{"type":"echo","args":{"value":"\xff"}}',
+    b'{"type":"echo","type":"echo","delay_s":1000}',
+    b" " * 3000,
+    b'{"type":"echo","delay_s":1000,"args":{"value":"' + b"x" * 1900 + b'"}}',
+]
+CORPUS = [
+    *LOOKS,
+    *(post(body) for body in BODIES),
+    *(post(LATER, line) for line in ("Prefer: wait=0", "Idempotency-Key: k", "Expect: 100-continue")),
+    *(post(LATER, line) for line in ("Content-Encoding: gzip", "Transfer-Encoding: identity", "Expect: nonsense")),
+    *(post(LATER, line) for line in ("Content-Type: text/plain", "Upgrade: h2c")),
+    post(LATER, media_type="application/json; charset=utf-8"),
+    post(LATER, media_type="text/plain"),
+    b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"%x\r\n%b\r\n0\r\n\r\n" % (len(LATER), LATER),
+    b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\r\n",
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "nope"'),
+    head("HEAD", "/v1/jobs/{DONE}", 'If-None-Match: W/"2"'),
+    head("GET", "/v1/jobs/{LIVE}", "Prefer: wait=0"),
+    head("GET", "/v1/jobs/{DONE}", "Expect: 100-continue"),
+    head("GET", "/v1/jobs/{DONE}", "Content-Length: 2") + b"{}",
+    head("GET", "/v1/jobs/{DONE}", "Content-Length: 0"),
+    head("GET", "/v1/jobs/{DONE}", "Upgrade: websocket", "Connection: Upgrade"),
+    head("GET", "/v1/jobs/{DONE}?x=1"),
+    head("GET", "/v1/jobs/{DONE}#x"),
+    head("GET", "http://h/v1/jobs/{DONE}"),
+    head("GET", "//v1/jobs/{DONE}"),
+    head("GET", "/v1/jobs/{DONE}/"),
+    head("GET", "/v1/jobs/%30%30%30%30%30%30%300"),
+    head("GET", "/v1/jobs/" + "\u00e4" * 11),
+    head("GET", "/v1/jobs/" + "." * 22),
+    head("GET", "/v1/jobs/{DONE}", version="1.0"),
+    head("GET", "/v1/jobs/{DONE}", "Connection: keep-alive", version="1.0"),
+    head("GET", "/v1/jobs/{DONE}", "Connection: close"),
+    head("DELETE", "/v1/jobs/{GONE}"),
+    head("POST", "/v1/jobs/{DONE}:cancel"),
+    head("OPTIONS", "/v1/jobs"),
+    head("PUT", "/v1/jobs/{DONE}"),
+    head("GET", "/v1/jobs/{DONE}", "X: " + "x" * 2000),
+    head("GET", "/v1/jobs/{DONE}", "Bad Header: x"),
+    b"GET /v1/jobs/{DONE} HTTP/1.1\r\n\r\n",
+    b"nonsense\r\n\r\n",
+    b"\r\n\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(CORPUS)))
+async def test_a_request_is_answered_alike_in_both_lanes(pair: Pair, number: int) -> None:
+    raw = await pair.same(CORPUS[number] + END)
+    assert raw.startswith(b"HTTP/1.")
+
+
+async def test_a_stream_is_answered_alike_wherever_it_is_cut(pair: Pair) -> None:
+    stream = head("HEAD", "/v1/jobs/{DONE}") + post(LATER) + head("GET", "/v1/jobs/{FAILED}") + END
+    for cut in range(1, len(stream), 3):
+        await pair.same(stream, (cut,))
+
+
+async def test_pipelined_answers_keep_the_order_of_their_requests(pair: Pair) -> None:
+    slow = head("GET", "/v1/jobs/{HELD}", "Prefer: wait=1")
+    stream = head("GET", "/v1/jobs/{DONE}") + slow + head("HEAD", "/v1/jobs/{FAILED}") + post(LATER) + END
+    raw = await pair.same(stream)
+    codes = re.findall(rb"HTTP/1.1 (\d{3})", raw)
+    assert codes == [b"200", b"202", b"200", b"202", b"200"]
+
+
+async def test_more_requests_at_once_than_the_parser_takes_are_all_answered_in_order(pair: Pair) -> None:
+    stream = b"".join(head("HEAD", f"/v1/jobs/{job}") for job in ("{DONE}", "{LIVE}", "{GONE}")) * 200 + END
+    raw = await pair.same(stream)
+    codes = re.findall(rb"HTTP/1.1 (\d{3})", raw)
+    assert codes == [b"200", b"202", b"410"] * 200 + [b"200"]
+
+
+PIECES = st.one_of(
+    st.sampled_from(CORPUS),
+    st.builds(
+        head,
+        st.sampled_from(["GET", "HEAD", "POST", "get", "DELETE"]),
+        st.sampled_from([f"/v1/jobs/{job}" for job in JOBS] + ["/v1/jobs", "/v1/queues/nope", "/", "*"]),
+        st.sampled_from(["Accept: */*", "Prefer: wait=0", "Connection: close", "Content-Length: 0"]),
+        st.sampled_from(["User-Agent: x", "Expect: 100-continue", "If-None-Match: *", 'If-None-Match: "x", W/"2"']),
+        version=st.sampled_from(["1.1", "1.1", "1.1", "1.0", "2.0"]),
+    ),
+    st.builds(post, st.sampled_from(BODIES), st.sampled_from(["A: b", "Idempotency-Key: q", "Prefer: wait=0, x"])),
+    st.binary(max_size=30),
+)  # fmt: skip
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
+    stream = b"".join(draw(st.lists(PIECES, min_size=1, max_size=4)))
+    if draw(st.integers(0, 4)) == 0 and stream:  # break it
+        at = draw(st.integers(0, len(stream) - 1))
+        stream = stream[:at] + draw(st.binary(max_size=3)) + stream[at + draw(st.integers(0, 2)) :]
+    stream += END
+    return stream, tuple(draw(st.lists(st.integers(1, len(stream)), max_size=3)))
+
+
+async def agree_on(pair: Pair, examples: int) -> None:
+    """Send generated streams to both, through hypothesis, which wants a plain function."""
+    loop = asyncio.get_running_loop()
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(streams())
+    @example((post(LATER) + END, ()))
+    def run(drawn: tuple[bytes, tuple[int, ...]]) -> None:
+        asyncio.run_coroutine_threadsafe(pair.same(*drawn), loop).result(30)
+
+    with ThreadPoolExecutor(1) as executor:
+        await loop.run_in_executor(executor, run)
+
+
+async def test_generated_streams_are_answered_alike(pair: Pair) -> None:
+    await agree_on(pair, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_ten_thousand_generated_streams_are_answered_alike(pair: Pair) -> None:
+    await agree_on(pair, 10_000)
+
+
+# -- what the lane takes, and when it is off
+
+
+async def test_the_lane_takes_what_it_is_for(
+    start: Callable[..., Awaitable[Serving]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[bool] = []
+    answer = FastLane.answer
+
+    def watched(self: FastLane, message: Any, payload: Any) -> bytes | None:
+        raw = answer(self, message, payload)
+        taken.append(raw is not None)
+        return raw
+
+    monkeypatch.setattr(FastLane, "answer", watched)
+    serving = await start()
+    job_id = (await serving.queue.submit("echo")).id
+    async with serving.connect() as (reader, writer):
+        for request in (head("HEAD", f"/v1/jobs/{job_id}"), head("GET", f"/v1/jobs/{job_id}"), post(LATER)):
+            writer.write(request)
+            if request.startswith(b"HEAD"):
+                await reader.readuntil(b"\r\n\r\n")
+            else:
+                await read_answer(reader)
+        writer.write(END)
+        await reader.read()
+    assert taken == [True, True, True, False]
+
+
+async def test_an_idle_connection_is_closed_as_in_the_stock_lane(pair: Pair) -> None:
+    raw = await pair.same(head("HEAD", "/v1/jobs/{DONE}"))
+    assert raw.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_full_queue_and_a_drain_are_refused_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+    full = {"queues": {"default": {"capacity": 1, "workers": 1}}}
+    pair = Pair(await start(**full), await start(**full, server={"fast_lane": False}, spool={"dir": None}))
+    for serving in pair.both:
+        await serving.queue.submit("hold")
+    for kind in ("queue-full", "draining"):
+        raw = await pair.same(post(LATER) + END)
+        assert Answer(raw).kind == kind
+        for serving in pair.both:
+            serving.queue.stop_admitting()
+
+
+async def test_quotas_are_told_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+    settings: dict[str, dict[str, object]] = {"limits": {"caller_rate": {"count": 2, "period_s": 3600.0}}}
+    pair = Pair(await start(**settings), await start(**settings, server={"fast_lane": False}, spool={"dir": None}))
+    raw = await pair.same(post(LATER) * 3 + END)
+    assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"202", b"202", b"429", b"200"]
+
+
+@pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive"])
+async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warning(
+    start: Callable[..., Awaitable[Serving]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    missing: str,
+) -> None:
+    class Older:
+        pass
+
+    fields = {name: None for name in protocol._LANE_FIELDS if name != missing}
+    monkeypatch.setattr(protocol.web, "RequestHandler", type("RequestHandler", (Older,), fields))
+    serving = await start()
+    monkeypatch.setattr(protocol.web, "RequestHandler", web.RequestHandler)
+    assert serving.server.lane is None
+    assert any("http.fast_lane_off" in record.getMessage() for record in caplog.records)
+    queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
+    assert json.loads(queues.rest)["fast_lane"] is False
+
+
+def test_the_head_cache_is_bounded() -> None:
+    assert lane_module.HEADS_MAX <= 4096
