@@ -337,6 +337,8 @@ class Auditor:
             self.check(False, f"accepted, live, terminal, evicted: {theirs} by the engine, {ours} by the facts")
         if self.accepted != self.live + self.terminal + self.evicted:
             self.check(False, f"jobs were lost: {ours}")
+        if engine._life.facts:
+            self.check(False, f"{len(engine._life.facts)} facts that nobody was told of")
         for ledger in engine.ledgers.values():
             came, ended = ledger.submitted_total + ledger.redriven_total, sum(ledger.ended_total.values())
             if came != ledger.live + ended:

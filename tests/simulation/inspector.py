@@ -108,16 +108,8 @@ class Inspector:
 
     def check_quiet(self) -> None:
         """No worker idles beside a job that it may take; nobody waits in a gate that would let it pass."""
-        check, engine, parts = self._auditor.check, self._engine, self._parts
-        idle = [worker for worker in parts._workers._workers if worker.lease is None]
-        takeable = len(engine.ready)
-        check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
-        held = {(job_id, worker.lease.attempt) for job_id, worker in parts._workers._by_job.items() if worker.lease}
-        running = self._auditor.limits.running
-        for known in running.values():
-            check((known.job.id, known.attempt) in held, f"{known} runs, and no worker has it")
-        check(len(held) == len(running), "a worker has a job that doesn't run")
-        now = parts.backend.now()
+        self._check_workers()
+        check, engine, now = self._auditor.check, self._engine, self._parts.backend.now()
         due_at = engine.next_at()
         if due_at is not None and due_at <= now:
             return  # the next tick comes before time passes
@@ -132,6 +124,23 @@ class Inspector:
                 continue
             held_back = self._auditor.limits.hold_back(job, now)
             check(held_back, f"{self._auditor.known[job.id]} waits in a gate, and nothing holds it back")
+
+    def _check_workers(self) -> None:
+        """The pool is at strength, each running job has one of its workers, and none idles beside a job."""
+        check, pool = self._auditor.check, self._parts._workers
+        idle = [worker for worker in pool._workers if worker.lease is None]
+        takeable = len(self._engine.ready)
+        check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
+        strength = len(pool._workers) + len(pool._pauses)
+        check(strength >= pool.size, f"{strength} workers are there or come back, of {pool.size}")
+        check(
+            strength == pool.size or not idle, f"{len(idle)} of {strength} workers idle, and there may be {pool.size}"
+        )
+        held = {(job_id, worker.lease.attempt) for job_id, worker in pool._by_job.items() if worker.lease}
+        running = self._auditor.limits.running
+        for known in running.values():
+            check((known.job.id, known.attempt) in held, f"{known} runs, and no worker has it")
+        check(len(held) == len(running), "a worker has a job that doesn't run")
 
     # -- when everything is over
 

@@ -357,6 +357,16 @@ def the_job_of_a_worker_that_died_is_forgotten(replace: Any) -> Any:
     return replaced
 
 
+@mutant(WorkerPool, "resize")
+def workers_that_are_too_many_stay(resize: Any) -> Any:
+    def resized(self: WorkerPool, size: int) -> None:
+        if size >= self.size:
+            resize(self, size)
+        self.size = size
+
+    return resized
+
+
 @mutant(WorkerPool, "_abandon")
 def an_abandoned_worker_still_delivers(abandon: Any) -> Any:
     def abandoned(self: WorkerPool, worker: Any, job_id: Any) -> None:

@@ -64,7 +64,7 @@ class Outcome:
         lines = [f"{at:12.4f}  {who:<12} {what}" for at, who, what in self.trace[-last:]]
         return "\n".join(
             [
-                f"seed {self.seed}: {self.violation}",
+                f"seed {self.seed}: {self.violation or 'no rule was broken'}",
                 f"  after {self.turns} turns; the last {len(lines)} of {len(self.trace)} events:",
                 *(f"  {line}" for line in lines),
                 f"  the same again: make sim SEED={self.seed}",
@@ -155,9 +155,9 @@ class Simulation:
             await self._broken_off(self._queue.start())
         if not self._queue.running:
             await self._queue.start()
-        assert self._queue._parts is not None
-        self._backend = self._queue._parts.backend
-        self._auditor.attach(self._backend)
+        self._parts = self._queue._parts
+        assert self._parts is not None
+        self._auditor.attach(self._parts.backend)
         self._inspector = Inspector(self._queue, self._auditor, self._scenario.portion)
         self._loop.after_turn = self._after_turn
         self._loop.when_quiet = self._when_quiet
@@ -243,7 +243,7 @@ class Simulation:
         await self._start()
         for job_id in old_ids:
             try:
-                await self._backend.get(job_id)
+                await self._queue.backend.get(job_id)
             except JobGone as gone:
                 self._auditor.check(gone.reason == "earlier-run", f"an old id is gone for {gone.reason}")
             else:
@@ -255,18 +255,23 @@ class Simulation:
 
     # -- watching
 
+    @property
+    def _watches(self) -> bool:
+        """Whether what runs is what the auditor hears."""
+        return self._parts is not None and self._queue._parts is self._parts
+
     def _after_turn(self) -> None:
         auditor = self._auditor
         if auditor.violation is None:
             auditor.check_counts()
-            if self._queue.running and self._loop.turns % INSPECT_EVERY == 0:
+            if self._watches and self._loop.turns % INSPECT_EVERY == 0:
                 auditor.check_records()
                 self._inspector.check()
         if auditor.violation is not None:
             raise Violation(auditor.violation)
 
     def _when_quiet(self) -> None:
-        if self._queue.running:
+        if self._watches:
             self._inspector.check_quiet()
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
