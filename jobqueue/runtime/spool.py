@@ -5,7 +5,7 @@ It must not know HTTP, nor what a handler does with a file. Rules:
 
 1. No name that a client chose becomes part of a path.
 2. Files of refused or broken-off uploads are removed. A job's inputs go when it ends (a failed
-   job keeps them, for inspection), its result file goes with its record, everything with the run.
+   job keeps them: it may be redriven), its result file goes with its record, everything with the run.
 3. A run holds a lock on its folder, so that another can tell the folders of dead runs, and remove
    them. (`systemd-tmpfiles` leaves locked folders alone, too.)
 4. The disk is never waited for on the loop; `folder_of` and `on_fact` touch no disk.
