@@ -277,10 +277,11 @@ class Engine:
     def set_policy(self, queue: str, policy: QueuePolicy, *, now: float) -> None:
         """Change a queue's settings while it is in use. Keeps every job, even those over a smaller capacity."""
         ledger = self.ledgers[queue]
-        ledger.policy = policy
-        self.ready.reorder(queue, now=now)
-        self.gates.reorder(queue, now)
-        self._life.call(now)
+        before, ledger.policy = ledger.policy, policy
+        if not policy.orders_as(before):
+            self.ready.reorder(queue, now=now)
+            self.gates.reorder(queue, now)
+            self._life.call(now)
 
     def set_paused(self, queue: str, paused: bool) -> None:
         """Let no job of a queue start, or let them start again. Submissions are accepted all the while."""

@@ -66,6 +66,20 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     def interval_s(self) -> float:
         return self.patience_s if self.codel_interval_s is None else self.codel_interval_s
 
+    def orders_as(self, other: QueuePolicy) -> bool:
+        """Tell whether jobs are taken in the same order under both: then what an Order has learned still holds."""
+        return _order_of(self) == _order_of(other)
+
+
+def _order_of(policy: QueuePolicy) -> tuple[object, ...]:
+    match policy.discipline:
+        case Discipline.PRIORITY:
+            return policy.discipline, policy.aging_s
+        case Discipline.ADAPTIVE:
+            return policy.discipline, policy.target_s, policy.interval_s
+        case _:
+            return (policy.discipline,)
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler bounds for the jobs of its type: all of them together, and those of one group. None: no bound."""

@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from itertools import product
 from random import Random
 
+import msgspec
 import pytest
 
 from jobqueue.core.events import Ready, Withdrawn
@@ -391,3 +392,25 @@ def test_a_ready_job_has_a_position_and_one_that_was_taken_or_left_has_none() ->
     assert [ready.position(job) for job in (first, second, third)] == [None, 1, None]
     assert driver.of(Withdrawn) == [Withdrawn(third)]
     assert len(driver.of(Ready)) == 3
+
+
+@pytest.mark.parametrize("discipline", Discipline)
+def test_settings_that_order_nothing_leave_the_order_as_it_is(discipline: Discipline) -> None:
+    driver = Driver(queues={"default": policy_of(discipline)})
+    fill(driver)
+    order = driver.engine.ready._orders["default"]
+    changed = msgspec.structs.replace(policy_of(discipline), workers=7, capacity=5, weight=3, retry_budget=1)
+    driver.engine.set_policy("default", changed, now=driver.now)
+    assert driver.engine.ready._orders["default"] is order, "it knows who was given back, and who has had a turn"
+
+
+def test_an_adaptive_queue_goes_on_newest_first_when_it_gets_more_workers() -> None:
+    policy = QueuePolicy(capacity=100, discipline=Discipline.ADAPTIVE, patience_s=100.0)
+    driver = Driver(queues={"default": policy})
+    jobs = [driver.submit(start_by_s=1000.0) for _ in range(20)]
+    for _ in range(3):
+        driver.now += 60.0
+        driver.start_next()
+    assert driver.start_next() is jobs[-2], "the queue stands"
+    driver.engine.set_policy("default", msgspec.structs.replace(policy, workers=300), now=driver.now)
+    assert driver.start_next() is jobs[-3]
