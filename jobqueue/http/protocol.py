@@ -227,6 +227,7 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         # aiohttp: while nothing is parsed and nobody is answered, its task waits for this.
         waiter, lane = self._waiter, self._server.lane
+        answered = False
         if waiter is None or lane is None or waiter.done():
             super().data_received(data)
         else:
@@ -236,22 +237,27 @@ class Connection(web.RequestHandler):
             try:
                 super().data_received(data)
                 if self._messages:
-                    self._answer_plain(lane)
+                    answered = self._answer_plain(lane)
             finally:
                 self._waiter = waiter
                 if self._messages and not waiter.done():
                     waiter.set_result(None)
-        self._check_what_came(len(data))
+        if answered:
+            self._head_bytes = 0
+        self._check_what_came(0 if answered else len(data))
 
-    def _answer_plain(self, lane: FastLane) -> None:
-        """Answer the requests that the lane takes, up to the first that it doesn't, so that all keep their order."""
+    def _answer_plain(self, lane: FastLane) -> bool:
+        """Answer the requests that the lane takes, up to the first that it doesn't, so that all keep their order.
+
+        Return whether there was any.
+        """
         # aiohttp: the requests that were parsed and not begun, and whether they were so many that reading is paused;
         # whether the system takes no more of what we send; and whether the connection is about to be closed.
         messages, parser, manager = self._messages, self._parser, self._manager
         if parser is None or manager is None:
-            return
+            return False
         if self._buffer_paused or self._paused or self._close or self._force_close or self._upgraded:
-            return
+            return False
         answers = []
         while messages:
             message, payload = messages.popleft()
@@ -264,6 +270,7 @@ class Connection(web.RequestHandler):
             manager.requests_count += len(answers)  # aiohttp: what its server counts
             self._wire.write(answers[0] if len(answers) == 1 else b"".join(answers))
             self._stay_alive()
+        return bool(answers)
 
     def _stay_alive(self) -> None:
         # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
