@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     ProgressSink = Callable[[float, str | None], None]
 
+RESULT_PREFIX = "result-"
+"""So the name of a result file begins; the attempt's number follows, which no other attempt of the job has."""
+
 NOTE_LENGTH_MAX = 200
 
 
@@ -81,7 +84,7 @@ class JobContext:
         """
         if not isinstance(media_type, str):
             raise TypeError(f"result_file takes a text as its media type, got {media_type!r}")
-        path = self._folder() / f"result-{self.attempt}"
+        path = self._folder() / f"{RESULT_PREFIX}{self.attempt}"
         self._result = (path, media_type)
         return path
 

@@ -24,8 +24,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from jobqueue.context import RESULT_PREFIX
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.job import JobState, StoredFile, Upload
 from jobqueue.errors import ConfigError, SpoolFull
@@ -51,6 +52,29 @@ _RUN_PREFIX = "run-"
 log = event_logger(__name__)
 
 
+class Doomed(NamedTuple):
+    """A folder that is to be cleared of all but the files in `keep`; it goes itself if there are none.
+
+    `attempt` is that of a failed job: its folder stays, and so do the result files of later attempts.
+    """
+
+    folder: str
+    keep: frozenset[str] = frozenset()
+    attempt: int | None = None
+
+    def contents(self) -> list[str]:
+        """Return the paths that are to go."""
+        if not self.keep and self.attempt is None:
+            return [self.folder]
+        return [os.path.join(self.folder, name) for name in os.listdir(self.folder) if not self._stays(name)]
+
+    def _stays(self, name: str) -> bool:
+        if name in self.keep or self.attempt is None:
+            return name in self.keep
+        number = name.removeprefix(RESULT_PREFIX)
+        return number != name and number.isdecimal() and int(number) > self.attempt
+
+
 class Spool:
     """The files of one run. Every method is for the loop's thread, except `folder_of`."""
 
@@ -63,7 +87,7 @@ class Spool:
         self._run: Path | None = None
         self._lock_fd = -1
         self._threads: ThreadPoolExecutor | None = None
-        self._doomed: list[tuple[str, frozenset[str]]] = []
+        self._doomed: list[Doomed] = []
         self._removing: asyncio.Task[None] | None = None
 
     @property
@@ -89,7 +113,7 @@ class Spool:
         except OSError as error:
             raise ConfigError(f"spool.dir: the folder {self._base} can't be used: {error.strerror}") from error
         for folder in dead:
-            self._remove(str(folder), frozenset())
+            self._remove(Doomed(str(folder)))
 
     async def close(self) -> None:
         """Remove this run's folder with everything in it."""
@@ -160,21 +184,21 @@ class Spool:
             kept = {os.path.basename(file.path): file.size_bytes for file in job.upload.files.values()}
         elif job.file is not None:
             kept = {os.path.basename(job.file.path): job.file.size_bytes}
-        self._keep(folder, kept)
+        self._keep(folder, kept, job.attempt if job.state is JobState.FAILED else None)
 
     def _folder_if_any(self, job: Job) -> str | None:
         return self._handed.get(job.id) if job.upload is None else job.upload.folder
 
-    def _keep(self, folder: str, files: dict[str, int]) -> None:
-        """Remove all of a folder but these files (name and size); of no files, the folder itself."""
+    def _keep(self, folder: str, files: dict[str, int], attempt: int | None = None) -> None:
+        """Remove all of a folder but these files (name and size), and what `Doomed` says of a failed attempt's."""
         size_bytes = sum(files.values())
         self._bytes_used += size_bytes - self._held.pop(folder, 0)
         if files:
             self._held[folder] = size_bytes
-        self._remove(folder, frozenset(files))
+        self._remove(Doomed(folder, frozenset(files), attempt))
 
-    def _remove(self, folder: str, keep: frozenset[str]) -> None:
-        self._doomed.append((folder, keep))
+    def _remove(self, doomed: Doomed) -> None:
+        self._doomed.append(doomed)
         if self._removing is None:
             self._removing = asyncio.get_running_loop().create_task(self._remove_doomed())
 
@@ -280,14 +304,14 @@ def _append(folder: str, path: str, data: bytearray) -> None:
         os.close(fd)
 
 
-def _clear_all(batch: list[tuple[str, frozenset[str]]]) -> list[OSError]:
+def _clear_all(batch: list[Doomed]) -> list[OSError]:
     errors = []
-    for folder, keep in batch:
+    for doomed in batch:
         try:
-            doomed = [os.path.join(folder, name) for name in set(os.listdir(folder)) - keep] if keep else [folder]
+            paths = doomed.contents()
         except FileNotFoundError:  # a job that was handed its folder need not have made it
             continue
-        for path in doomed:
+        for path in paths:
             try:
                 _clear(path)
             except FileNotFoundError:

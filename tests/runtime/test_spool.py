@@ -131,11 +131,39 @@ async def test_inputs_go_when_the_job_ends(spool: Spool, state: JobState) -> Non
 async def test_a_failed_job_keeps_its_inputs_and_nothing_else_until_it_is_evicted(spool: Spool) -> None:
     upload = await uploaded(spool, a=b"1")
     job = job_of(upload, JobState.FAILED)
+    job.attempt = 1
     written(spool.folder_of(job) / "result-1", b"half")
     spool.on_fact(Ended(job))
     await settled(spool)
     assert [path.name for path in Path(upload.folder).iterdir()] == ["file-0"]
     assert spool.bytes_used == 1
+    spool.on_fact(Evicted((job,)))
+    await settled(spool)
+    assert list(spool.folder.iterdir()) == []
+    assert spool.bytes_used == 0
+
+
+@pytest.mark.parametrize("with_upload", [True, False])
+async def test_a_removal_that_comes_late_takes_nothing_of_a_job_that_was_sent_round_again(
+    spool: Spool, with_upload: bool
+) -> None:
+    upload = await uploaded(spool, a=b"1") if with_upload else None
+    job = job_of(upload, JobState.FAILED)
+    folder = spool.folder_of(job)
+    job.attempt = 9
+    written(folder / "result-8", b"half")
+    written(folder / "result-9", b"half")
+    spool.on_fact(Ended(job))
+    # Its next attempt begins before a thread gets to its folder.
+    job.attempt = 10
+    job.file = written(folder / "result-10", b"whole")
+    await settled(spool)
+    assert sorted(path.name for path in folder.iterdir()) == ["file-0", "result-10"][not with_upload :]
+    job.state = JobState.SUCCEEDED
+    spool.on_fact(Ended(job))
+    await settled(spool)
+    assert [path.name for path in folder.iterdir()] == ["result-10"]
+    assert spool.bytes_used == 5
     spool.on_fact(Evicted((job,)))
     await settled(spool)
     assert list(spool.folder.iterdir()) == []
