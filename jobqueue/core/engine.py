@@ -63,6 +63,9 @@ if TYPE_CHECKING:
 
 TICK_WORK_MAX = 1000
 
+BACKOFF = Backoff()
+"""Of jobs whose handler has none of its own."""
+
 BLAMELESS = frozenset({ErrorCode.REJECTED, ErrorCode.SHUTDOWN})
 """Errors that say nothing against the handler, so they don't count towards its quarantine."""
 
@@ -80,7 +83,6 @@ class Engine:
     queues: Policy by queue name.
     lanes: How many attempts may run at once in each bounded executor, by lane name.
     rng: Draws the jitter of backoffs and of times to come back.
-    backoff: Of jobs whose handler has none of its own.
     caller_queued: How many live jobs one caller may have.
     """
 
@@ -92,7 +94,6 @@ class Engine:
         rng: Random,
         bounds: StatusBounds | None = None,
         lanes: Mapping[str, int] | None = None,
-        backoff: Backoff | None = None,
         shares: Shares = "weighted",
         caller_queued: int | None = None,
     ) -> None:
@@ -104,7 +105,6 @@ class Engine:
         self.door = Door(life.ledgers, life.statuses, life.claimed, caller_queued)
         self._ids = ids
         self._rng = rng
-        self._backoff = backoff or Backoff()
         self._shut_down = False
         self._intake = Intake(life, self.door, ids)
 
@@ -383,7 +383,7 @@ class Engine:
             self._life.make_ready(job, now, front=True)
         else:
             wait_s = failure.retry_after_s
-            backoff = job.spec.backoff or self._backoff
+            backoff = job.spec.backoff or BACKOFF
             attempt = job.attempt - job.attempts_before
             job.run_at = now + (backoff.wait_s(attempt, self._rng) if wait_s is None else wait_s)
             self._life.change_state(job, JobState.DELAYED, now)
