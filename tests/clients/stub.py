@@ -49,6 +49,7 @@ class Stub:
         self.started = False
         self.retry_after_s = 1
         self.finer_retry_after_s: float | None = None
+        self.retries_after_s: deque[float] = deque()  # of the next refused jobs of a batch
         self.poll_after_s: int | None = None
         self.submitted_at: list[float] = []
         self.polled_at: list[float] = []
@@ -136,7 +137,8 @@ class Stub:
         if order == "accept":
             return {"status": 202, "id": self._accept()}
         status = 503 if order == "refuse" else int(order)
-        return {"status": status, "problem": {"status": status, "retry_after_s": self.finer_retry_after_s}}
+        retry_after_s = self.retries_after_s.popleft() if self.retries_after_s else self.finer_retry_after_s
+        return {"status": status, "problem": {"status": status, "retry_after_s": retry_after_s}}
 
     def _came(self, jobs: int) -> None:
         self.submitted_at.extend([time.monotonic()] * jobs)

@@ -248,15 +248,16 @@ async def test_all_jobs_of_a_client_go_in_one_request_and_are_read_in_one(stub: 
 
 
 async def test_of_a_batch_only_the_refused_jobs_come_back_each_when_it_was_told(stub: Stub) -> None:
-    stub.submissions.extend(["accept", "refuse", "accept", "refuse"])
-    stub.finer_retry_after_s = 0.3
+    stub.submissions.extend(["accept", "refuse", "refuse", "refuse"])
+    stub.retries_after_s.extend([0.2, 0.7, 0.2])
 
-    report = await sail(stub, via="batch", jobs=4, duration_s=0.9, poll_s=30.0, grace_s=0.1)
+    report = await sail(stub, via="batch", jobs=4, duration_s=1.2, poll_s=30.0, grace_s=0.1)
 
-    first, *_, last = stub.submitted_at
-    assert 0.3 <= last - first <= 0.6
-    assert sum(stub.batches) == 4 + 2
-    assert (report.refused, report.accepted) == (2, 4)
+    first, *_, before_last, last = stub.submitted_at
+    assert 0.2 <= before_last - first <= 0.5
+    assert 0.7 <= last - first <= 1.1
+    assert sum(stub.batches) == 4 + 2 + 1
+    assert (report.refused, report.accepted) == (3, 4)
 
 
 async def test_a_batch_that_is_refused_whole_comes_back_whole(stub: Stub) -> None:

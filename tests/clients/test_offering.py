@@ -56,6 +56,11 @@ async def test_goodput_counts_what_succeeded_while_more_was_offered(stub: Stub) 
     assert report.ended > 50
     assert report.goodput_per_s == 0.0
 
+    stub.ends_as, stub.polls_to_end = "succeeded", 8  # after the last was offered
+    report = await offer(stub, 100.0, 0.5)
+    assert report.ended > 20
+    assert report.goodput_per_s == 0.0
+
 
 async def test_a_submission_that_waits_for_a_connection_counts_from_when_it_was_due(stub: Stub) -> None:
     stub.submissions.extend(["hang"])  # on the only connection
