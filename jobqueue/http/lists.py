@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ class Lists:
     def __init__(self, queue: JobQueue, waiting: Waiting) -> None:
         self._queue = queue
         self._waiting = waiting
+        self._turn = asyncio.Lock()
 
     async def list_jobs(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs: those in `ids`, or a page of those that match."""
@@ -69,6 +71,9 @@ class Lists:
 
         applied = await self._waiting.wait(request, change if live and not news else None)
         if applied and live:
+            async with self._turn:
+                # One change may have woken thousands. They write their lists one by one, and others go on in between.
+                await asyncio.sleep(0)
             listed = [await self._job_or_error(job_id) for job_id in ids]
         return await self._send(request, listed, IDS_END, applied)
 

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.http import lists
 from tests.http.serving import CLOSE, Answer, post, read_answer
 from tests.http.test_jobs import ended, submit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     import aiohttp
 
@@ -42,6 +44,10 @@ async def underway(coroutine: Any) -> AsyncIterator[asyncio.Task[Any]]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def _all(coroutines: Iterable[Any]) -> list[Any]:
+    return await asyncio.gather(*coroutines)
 
 
 async def look(http: aiohttp.ClientSession, path: str, **headers: str) -> tuple[int, Mapping[str, str], Any]:
@@ -307,6 +313,35 @@ async def test_many_wait_for_one_job_and_all_are_told(
         for reader in readers:
             assert (await read_answer(reader)).status == 200
     assert waiting(serving) == 0
+
+
+async def test_one_change_in_a_list_that_many_wait_for_lets_others_go_on_in_between(
+    serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [(await submit(http, type="hold"))["id"] for _ in range(20)]
+    turn, written = 0, Counter[int]()
+    document = lists.job_document
+
+    def noted(*args: Any) -> bytes:
+        written[turn] += 1
+        return document(*args)
+
+    async def turn_after_turn() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(lists, "job_document", noted)
+    path = f"/v1/jobs?ids={','.join(ids)}"
+    async with underway(_all(look(http, path, **WAIT) for _ in range(30))) as looking:
+        await until_waiting(serving, 30)
+        async with underway(turn_after_turn()):
+            await serving.queue.backend.cancel(ids[0])
+            answers = await looking
+    assert all(len(page["jobs"]) == 20 for _, _, page in answers)
+    assert written.total() == 600
+    assert max(written.values()) <= 40, "a list or two at a time"
 
 
 async def test_a_wait_may_be_longer_than_a_connection_may_be_silent(start: Any) -> None:
