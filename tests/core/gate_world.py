@@ -210,6 +210,9 @@ class World:
             assert self.gates.waits(job) != (job.id in ready[job.spec.queue]), job.id
         assert sum(map(len, ready.values())) + sum(map(self.gates.waits, self.waiting.values())) == len(self.waiting)
 
+        for gate in self.gates._all():
+            assert all(len(line.order) or line.called for line in gate.lines.values()), "a line of nobody"
+
     def check_stats(self) -> None:
         """What the gates tell of themselves is what the model counts."""
         stats = self.gates.stats()

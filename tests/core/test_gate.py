@@ -346,6 +346,20 @@ def test_a_token_that_came_before_the_tick_is_for_those_who_wait() -> None:
     assert list(world.running.values()) == [first, second]
 
 
+def test_one_that_was_called_goes_before_those_who_joined_a_wider_line_since() -> None:
+    world = world_of()
+    limits = Limits(rate=Rate(2, 1.0), group_concurrency=1)
+    first, called = (world.add(group="g", limits=limits) for _ in range(2))
+    world.try_all(["default"])
+    world.end(first)
+    assert world.enter(world.add(queue="other", limits=limits)), "it takes the last token"
+    late = world.add(group="h", limits=limits)
+    assert not world.enter(late)
+    world.now += 0.6
+    assert world.enter(called)
+    assert world.gates.waits(late)
+
+
 def test_no_ticks_are_due_while_those_who_were_called_have_not_tried() -> None:
     world = world_of()
     for _ in range(10):
