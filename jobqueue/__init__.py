@@ -8,11 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobqueue.app import JobHandle, JobQueue
+    from jobqueue.app import JobQueue
     from jobqueue.context import JobContext
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.job import JobState
     from jobqueue.errors import JobQueueError, Reject, Retry
+    from jobqueue.handle import JobHandle
 
 __all__ = [
     "Backoff",
@@ -31,7 +32,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Backoff": "jobqueue.core.backoff",
     "JobContext": "jobqueue.context",
-    "JobHandle": "jobqueue.app",
+    "JobHandle": "jobqueue.handle",
     "JobQueue": "jobqueue.app",
     "JobQueueError": "jobqueue.errors",
     "JobState": "jobqueue.core.job",

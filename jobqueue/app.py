@@ -10,14 +10,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
-import orjson
 
 from jobqueue.config import Settings
 from jobqueue.configsources import differences
 from jobqueue.context import printable
 from jobqueue.core.claims import Claims
-from jobqueue.core.job import JobId, JobState, StoredFile, Upload
-from jobqueue.errors import InvalidField, InvalidSubmission, JobFailed
+from jobqueue.core.job import JobId, StoredFile, Upload
+from jobqueue.errors import InvalidField, InvalidSubmission
+from jobqueue.handle import JobHandle
 from jobqueue.handlers import HandlerOptions, Registry, Submission, field_of, register, unique_of
 from jobqueue.log import event_logger
 from jobqueue.parts import Parts
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.claims import IdempotencyKey, UniqueMode
     from jobqueue.core.intake import Admission
-    from jobqueue.core.job import Job, JobSpec
+    from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import Discipline
     from jobqueue.handlers import RunIn
     from jobqueue.runtime.spool import Spool
@@ -43,65 +43,6 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 HANDLER_TIMEOUT_S = 300.0
 LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
-
-
-class JobHandle:
-    """A submitted job, as its submitter in the same process sees it."""
-
-    __slots__ = ("_backend", "id")
-
-    def __init__(self, job_id: JobId, backend: Backend) -> None:
-        self.id = job_id
-        self._backend = backend
-
-    async def status(self) -> Job:
-        """Return the job's record. Raises JobGone once it has been evicted."""
-        return await self._backend.get(self.id)
-
-    async def wait(self, timeout_s: float | None = None) -> Job:
-        """Return the record once the job is over.
-
-        Raises:
-            TimeoutError: It isn't after `timeout_s` seconds; the job goes on.
-            JobGone: The record has been evicted.
-        """
-        async with asyncio.timeout(timeout_s):
-            return await self._backend.wait(self.id)
-
-    async def result(self, timeout_s: float | None = None) -> Any:
-        """Wait for the job's end and return what its handler returned, as JSON gives it back.
-
-        Raises:
-            JobFailed: The job failed, was cancelled, or expired; its code and message say why.
-            TimeoutError, JobGone: As `wait`.
-        """
-        job = await self.wait(timeout_s)
-        if job.state is not JobState.SUCCEEDED:
-            error = job.error
-            raise JobFailed(job.state, error.code if error else None, error.message if error else None)
-        assert job.result is not None
-        return orjson.loads(job.result)
-
-    async def cancel(self) -> Job:
-        """Cancel the job: at once if it waits; if it runs, as soon as its handler has stopped.
-
-        Raises:
-            WrongState: The job is over.
-        """
-        return await self._backend.cancel(self.id)
-
-    async def retry(self) -> Job:
-        """Send a failed job round again: the same id and arguments, a new series of attempts.
-
-        Raises:
-            WrongState: The job has not failed.
-            Refused: There is no seat for it now.
-        """
-        return await self._backend.retry(self.id)
-
-    async def run_now(self) -> Job:
-        """Let a delayed job run now. Raises WrongState if it isn't delayed."""
-        return await self._backend.promote(self.id)
 
 
 class JobQueue:
@@ -270,15 +211,15 @@ class JobQueue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if error is None:
+            if error is None and self.running:  # it may have been stopped within the block
                 await self.drain(self.settings.server.drain_s)
         finally:
             await self.stop()
 
     def stop_admitting(self) -> None:
         """Refuse every submission from now on, as the first step of a drain."""
-        self._draining = True
         self._running.backend.stop_admitting()
+        self._draining = True
 
     async def drain(self, deadline_s: float) -> dict[str, int]:
         """Stop admitting, work the queue off, and after `deadline_s` seconds end what is left.
@@ -450,7 +391,9 @@ class JobQueue:
 
         Raises:
             KeyError: There is no such queue.
+            ValueError: A setting can't be kept to; nothing was changed.
         """
+        self._check_queue(queue)
         given = {"workers": workers, "capacity": capacity, "discipline": discipline, "weight": weight}
         changes = {name: value for name, value in given.items() if value is not None}
         policy = msgspec.structs.replace(self._running.policies[queue], **changes)
@@ -458,11 +401,17 @@ class JobQueue:
 
     async def pause(self, queue: str) -> None:
         """Start no more jobs of a queue; submissions are accepted all the while. Raises KeyError."""
+        self._check_queue(queue)
         await self._running.backend.pause(queue)
 
     async def resume(self, queue: str) -> None:
         """Start a paused queue's jobs again. Raises KeyError."""
+        self._check_queue(queue)
         await self._running.backend.resume(queue)
+
+    def _check_queue(self, queue: str) -> None:
+        if queue not in self.settings.queues:
+            raise KeyError(f"no queue {queue!r}; there are: {', '.join(self.settings.queues)}")
 
     async def reload(self, settings: Settings) -> list[str]:
         """Take over what may change while the queue runs; return the names of changed settings that need a restart.

@@ -120,7 +120,12 @@ class StatusesSettings(_Section, frozen=True):
     """How long, and how many, records of jobs are kept."""
 
     ttl_s: Annotated[
-        float, Meta(ge=0.0, le=MONTH_S, description="How long the record of a job that ended well stays readable.")
+        float,
+        Meta(
+            ge=0.0,
+            le=MONTH_S,
+            description="How long the record of a job stays readable that ended, but not in failure.",
+        ),
     ] = 600.0
     failed_ttl_s: Annotated[
         float, Meta(ge=0.0, le=MONTH_S, description="How long the record of a failed job stays readable.")
@@ -132,7 +137,7 @@ class StatusesSettings(_Section, frozen=True):
         int, Meta(ge=1, le=100_000_000, description="How many records are held; the oldest finished ones make room.")
     ] = 1_000_000
     bytes_max: Annotated[
-        int, Meta(ge=KIB, le=TIB, description="How many bytes of arguments and results are held in all.")
+        int, Meta(ge=KIB, le=TIB, description="How many bytes of arguments, results and histories are held in all.")
     ] = 256 * MIB
 
 

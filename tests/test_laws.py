@@ -110,7 +110,7 @@ FLOORS = (
     },
     {"backend"},
     {"runtime"},
-    {"parts"},
+    {"parts", "handle"},
     {"app"},
     {"http", "testing", "demo"},
     {"server", "reload", "target"},
@@ -209,7 +209,7 @@ def grown_leaves(module: Module) -> Iterator[str]:
 
 
 CORE_SEEN_FROM_HTTP = {
-    f"jobqueue.core.{room}" for room in ("bucket", "claims", "events", "ids", "intake", "job", "returns")
+    f"jobqueue.core.{room}" for room in ("bucket", "claims", "events", "ids", "intake", "job", "outlook", "returns")
 }
 """The words of the port, and the two measures that HTTP takes itself: of a caller's rate, of when the shed return."""
 

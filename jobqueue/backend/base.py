@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobqueue.core.events import Event
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Upload
+    from jobqueue.core.outlook import Outlook
     from jobqueue.errors import Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]
@@ -63,20 +64,6 @@ class BulkCount(msgspec.Struct, frozen=True):
 
     count: int
     skipped: int
-
-
-class Outlook(msgspec.Struct, frozen=True, gc=False):
-    """What a live job may expect, by what was measured of late.
-
-    Attributes:
-        position: How many starts of its queue until its own, 1 for the next; None if it isn't ready.
-        eta_s: Seconds until it may be over; None: too little is known.
-        poll_after_s: In how many seconds looking again is worth it.
-    """
-
-    position: int | None
-    eta_s: float | None
-    poll_after_s: float
 
 
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):

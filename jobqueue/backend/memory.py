@@ -1,6 +1,6 @@
 """The backend that keeps the jobs in this process: an Engine behind the Backend port.
 
-It owns the ready queues, the waiters and the fan-out of facts. Every operation runs
+It owns what wakes workers, those who wait for a job, and the fan-out of facts. Every operation runs
 the engine synchronously, then passes on what the engine reported; nothing awaits in
 between, so a caller never sees half an operation. It knows nothing of handlers and HTTP.
 """
@@ -11,7 +11,7 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.backend.base import BulkCount, JobFilter, Outlook, Page, QueueStats, StatusStats
+from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StatusStats
 from jobqueue.core.events import BackedOff, Called, Ended, Evicted, Quarantined, Ready, Released, Withdrawn
 from jobqueue.core.job import JobState
 from jobqueue.errors import Refused, WrongState
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Upload
     from jobqueue.core.ledger import QueueLedger
+    from jobqueue.core.outlook import Outlook
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.ready import ReadyJobs
 
@@ -34,8 +35,6 @@ BULK_PORTION = 500
 LEASE_TRIES = 100
 """So many jobs that must wait at a gate are looked at before others may go on."""
 
-POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 30.0
-POLL_AFTER_S_UNKNOWN = 1.0
 WAKING_FACTS = (Ready, Called)
 UNSEEN_FACTS = (Called, Withdrawn, Quarantined, Released)
 """Those that change no job's record: the end of who was withdrawn is told beside it."""
@@ -223,29 +222,7 @@ class MemoryBackend:
                         del self._watchers[job_id]
 
     def outlook(self, job: Job) -> Outlook:
-        now = self._now()
-        ledger = self._engine.ledgers[job.spec.queue]
-        run_s = ledger.run_s_by_type.get(job.spec.type, ledger.run_s)
-        position = self._engine.ready.position(job) if job.state is JobState.QUEUED else None
-        eta_s: float | None = None
-        if run_s is not None:
-            if job.state is JobState.RUNNING:
-                assert job.started_at is not None
-                eta_s = max(0.0, job.started_at + run_s - now)
-            else:
-                eta_s = max(0.0, job.run_at - now) + self._wait_s(ledger, position, run_s, now) + run_s
-        if eta_s is None or ledger.paused:
-            return Outlook(position, None, POLL_AFTER_S_UNKNOWN)
-        return Outlook(position, eta_s, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_MIN, eta_s)))
-
-    def _wait_s(self, ledger: QueueLedger, position: int | None, run_s: float, now: float) -> float:
-        """Estimate how long a job waits for its start; without a position it comes after all that wait."""
-        if position is None:
-            return len(ledger.waiting) / ledger.drain_per_s(now)
-        if not ledger.has_worker:
-            return position / ledger.drain_per_s(now)
-        # A worker may be idle, and the first one start now, however little has ended of late.
-        return (position - 1) / max(ledger.drain_per_s(now), 1.0 / max(run_s, 1e-6))
+        return self._engine.outlook(job, now=self._now())
 
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
         self._engine.set_policy(queue, policy, now=self._now())
@@ -273,7 +250,7 @@ class MemoryBackend:
 
     def set_caller_queued(self, caller_queued: int | None) -> None:
         """Change how many live jobs one caller may have."""
-        self._engine.door.caller_queued = caller_queued
+        self._engine.set_caller_queued(caller_queued)
 
     def tick(self) -> float | None:
         """Do what is due; return the instant at which to be called next, if any."""

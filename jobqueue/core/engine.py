@@ -48,6 +48,7 @@ from jobqueue.core.job import (
     StopReason,
 )
 from jobqueue.core.lifecycle import Lifecycle
+from jobqueue.core.outlook import outlook_of
 from jobqueue.core.quarantine import Quarantine
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import JobGone, JobNotFound, Refused, StaleLease, WrongState
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from jobqueue.core.claims import Claims
     from jobqueue.core.job import JobSpec, Progress, Success, Upload
+    from jobqueue.core.outlook import Outlook
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.ready import Shares
 
@@ -193,6 +195,11 @@ class Engine:
         self._life.make_ready(job, now)
         return job
 
+    def outlook(self, job: Job, *, now: float) -> Outlook:
+        """Estimate when a live job starts and ends, and when to look again."""
+        position = self.ready.position(job) if job.state is JobState.QUEUED else None
+        return outlook_of(job, self.ledgers[job.spec.queue], position=position, now=now)
+
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
         """Go through all records, newest first. Holds only until the next operation."""
         return self.statuses.newest_first(after)
@@ -286,6 +293,10 @@ class Engine:
     def set_paused(self, queue: str, paused: bool) -> None:
         """Let no job of a queue start, or let them start again. Submissions are accepted all the while."""
         self.ledgers[queue].paused = paused
+
+    def set_caller_queued(self, caller_queued: int | None) -> None:
+        """Change how many live jobs one caller may have. Those who have more keep them."""
+        self.door.caller_queued = caller_queued
 
     # -- what the shell asks for
 

@@ -118,8 +118,15 @@ class QueueLedger:
 
     def seat_s(self, now: float) -> float:
         """Return in how many seconds the next seat may come free."""
-        return max(RETRY_AFTER_S_MIN, 1.0 / self.drain_per_s(now))
+        seat_s = (1 + self._lacking) / self.drain_per_s(now)
+        return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, seat_s))
 
     def place_s(self, now: float) -> float:
         """Return in how many seconds one that is refused now should come back."""
-        return max(RETRY_AFTER_S_MIN, self._returns.place_s(now, seats_per_s=self.drain_per_s(now)))
+        place_s = self._returns.place_s(now, seats_per_s=self.drain_per_s(now), lacking=self._lacking)
+        return max(RETRY_AFTER_S_MIN, place_s)
+
+    @property
+    def _lacking(self) -> int:
+        """How many more jobs are live than may be, since the capacity was lowered."""
+        return max(0, self.live - self.policy.capacity)

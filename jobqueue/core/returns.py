@@ -47,16 +47,17 @@ class Returns:
         """Count a submission, whatever becomes of it."""
         self._arrivals.add(now)
 
-    def place_s(self, now: float, *, seats_per_s: float) -> float:
+    def place_s(self, now: float, *, seats_per_s: float, lacking: int = 0) -> float:
         """Give a refused submission a place; return in how many seconds it should come back.
 
         Args:
             seats_per_s: How many seats come free in a second, as measured.
+            lacking: So many of them come free for nobody, because more are taken than there are by now.
         """
         self._pass_places(now)
         newcomers_per_s = max(0.0, self._arrivals.per_s(now) - self._returned.per_s(now))
         free_per_s = max(seats_per_s - newcomers_per_s, seats_per_s * RETURNS_SHARE_MIN, 1e-9)
-        at = max(self._last_at, now) + 1.0 / free_per_s
+        at = max(self._last_at, now + lacking / seats_per_s) + 1.0 / free_per_s
         wait_s = at - now
         if wait_s * (1 + JITTER) > RETRY_AFTER_S_MAX:
             return self._rng.uniform(RETRY_AFTER_S_MAX / 2, RETRY_AFTER_S_MAX)

@@ -18,8 +18,9 @@ from jobqueue.http.problems import problem_of
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
-    from jobqueue.backend.base import Outlook, QueueStats
+    from jobqueue.backend.base import QueueStats
     from jobqueue.core.job import FailedAttempt, Job
+    from jobqueue.core.outlook import Outlook
     from jobqueue.errors import JobQueueError
 
 FAR_S = 30 * 24 * 3600

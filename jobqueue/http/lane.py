@@ -13,7 +13,7 @@ import math
 import re
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.helpers import rfc822_formatted_time
@@ -21,7 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import istr
 
 from jobqueue.core.ids import ID_LENGTH
-from jobqueue.http.answers import JSON
+from jobqueue.http.answers import DEDUPLICATED, JSON
 from jobqueue.http.documents import etag, job_document
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.preferences import PREFER
@@ -30,6 +30,8 @@ from jobqueue.http.wire import decode_submission
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from aiohttp import StreamReader
     from aiohttp.http_parser import RawRequestMessage
 
@@ -94,21 +96,21 @@ class FastLane:
         if job is None:
             if not _ID.fullmatch(job_id):  # an escaped one, perhaps, or another resource's path
                 return None
-            return self._refuse(lambda: local.look(job_id), whole)
+            return self._answered(lambda: self._job_answer(local.look(job_id), whole, b""), whole)
         return self._job_answer(job, whole, b"")
 
-    def _job_answer(self, job: Job, whole: bool, location: bytes) -> bytes:
+    def _job_answer(self, job: Job, whole: bool, more: bytes) -> bytes:
         head = self._heads.get((job.state, job.version))
         if head is None:
             head = self._make_head(job)
         outlook = None
         if job.live:
             outlook = self._queue.backend.outlook(job)
-            location += b"Retry-After: %d\r\n" % max(1, math.ceil(outlook.poll_after_s))
+            more += b"Retry-After: %d\r\n" % max(1, math.ceil(outlook.poll_after_s))
         if not whole:
-            return b"%b%bDate: %b\r\n\r\n" % (head, location, self._date_now())
+            return b"%b%bDate: %b\r\n\r\n" % (head, more, self._date_now())
         body = job_document(job, self._queue, outlook)
-        return b"%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (head, location, len(body), self._date_now(), body)
+        return b"%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (head, more, len(body), self._date_now(), body)
 
     def _make_head(self, job: Job) -> bytes:
         """Make the part of a head that is the same for all jobs in this state and version."""
@@ -138,7 +140,7 @@ class FastLane:
         for name in _NOT_TO_SUBMIT:
             if name in headers:
                 return None
-        return self._refuse(lambda: self._accept(payload.read_nowait()), True)
+        return self._answered(lambda: self._accept(payload.read_nowait()), True)
 
     def _accept(self, body: bytes) -> bytes:
         self._submissions.refuse_unread()
@@ -146,16 +148,15 @@ class FastLane:
         job = admission.job
         location = f"Location: /v1/jobs/{job.id}\r\n"
         if admission.duplicate:
-            location += "Job-Deduplicated: true\r\n"
+            location += "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items())
         return self._job_answer(job, True, location.encode())
 
     # -- what they share
 
-    def _refuse(self, act: Any, whole: bool) -> bytes:
-        """Return what `act` does, or the answer to what it raises."""
+    def _answered(self, act: Callable[[], bytes], whole: bool) -> bytes:
+        """Return the answer that `act` makes, or the one to what it raises."""
         try:
-            answer: bytes = act()
-            return answer
+            return act()
         except Exception as error:
             problem = problem_of(error)
             if problem.row is INTERNAL:

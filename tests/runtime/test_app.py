@@ -261,6 +261,20 @@ async def test_who_stops_a_queue_that_is_being_stopped_waits_for_the_same_end() 
 
 
 @virtual_time
+async def test_a_queue_may_be_stopped_within_its_own_block() -> None:
+    async with make_queue() as queue:
+        await queue.stop()
+    assert not queue.running
+
+
+def test_a_queue_that_does_not_run_is_not_draining_because_somebody_asked() -> None:
+    queue = make_queue()
+    with pytest.raises(RuntimeError, match="doesn't run"):
+        queue.stop_admitting()
+    assert not queue.draining
+
+
+@virtual_time
 async def test_a_queue_that_is_being_stopped_is_not_started_beside_that() -> None:
     queue = make_queue()
     await queue.start()

@@ -1,0 +1,74 @@
+"""JobHandle: a submitted job, as its submitter in the same process sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from jobqueue.core.job import JobId, JobState
+from jobqueue.errors import JobFailed
+
+if TYPE_CHECKING:
+    from jobqueue.backend.base import Backend
+    from jobqueue.core.job import Job
+
+
+class JobHandle:
+    """A submitted job, as its submitter in the same process sees it."""
+
+    __slots__ = ("_backend", "id")
+
+    def __init__(self, job_id: JobId, backend: Backend) -> None:
+        self.id = job_id
+        self._backend = backend
+
+    async def status(self) -> Job:
+        """Return the job's record. Raises JobGone once it has been evicted."""
+        return await self._backend.get(self.id)
+
+    async def wait(self, timeout_s: float | None = None) -> Job:
+        """Return the record once the job is over.
+
+        Raises:
+            TimeoutError: It isn't after `timeout_s` seconds; the job goes on.
+            JobGone: The record has been evicted.
+        """
+        async with asyncio.timeout(timeout_s):
+            return await self._backend.wait(self.id)
+
+    async def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for the job's end and return what its handler returned, as JSON gives it back.
+
+        Raises:
+            JobFailed: The job failed, was cancelled, or expired; its code and message say why.
+            TimeoutError, JobGone: As `wait`.
+        """
+        job = await self.wait(timeout_s)
+        if job.state is not JobState.SUCCEEDED:
+            error = job.error
+            raise JobFailed(job.state, error.code if error else None, error.message if error else None)
+        assert job.result is not None
+        return orjson.loads(job.result)
+
+    async def cancel(self) -> Job:
+        """Cancel the job: at once if it waits; if it runs, as soon as its handler has stopped.
+
+        Raises:
+            WrongState: The job is over.
+        """
+        return await self._backend.cancel(self.id)
+
+    async def retry(self) -> Job:
+        """Send a failed job round again: the same id and arguments, a new series of attempts.
+
+        Raises:
+            WrongState: The job has not failed.
+            Refused: There is no seat for it now.
+        """
+        return await self._backend.retry(self.id)
+
+    async def run_now(self) -> Job:
+        """Let a delayed job run now. Raises WrongState if it isn't delayed."""
+        return await self._backend.promote(self.id)
