@@ -394,9 +394,8 @@ class Gates:
                 self._deadlines.set(gate, at)
 
     def _call(self, line: GateLine, now: float) -> None:
-        """Call the next batch of a line, if its gate has room."""
-        gate = line.gate
-        batch = min(gate.room(now), CALLS_MAX)
+        """Call the next batch of a line whose gate has room."""
+        gate, batch = line.gate, CALLS_MAX
         while len(line.called) < batch and len(line.order) and self._moves_left:
             self._moves_left -= 1
             job = line.take_next(now)

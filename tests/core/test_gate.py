@@ -190,6 +190,24 @@ def test_one_that_finds_no_room_when_called_is_back_at_the_front() -> None:
     assert world.try_next("default") is mine[0]
 
 
+def test_those_who_were_called_together_and_find_no_room_keep_their_order() -> None:
+    world = world_of(thread=3)
+    holders = [world.add(lane="thread") for _ in range(3)]
+    mine = [world.add(lane="thread") for _ in range(5)]
+    world.try_all(["default"])
+    for holder in holders:
+        world.end(holder)
+    assert world.try_next() is mine[0]
+    thieves = [world.add(queue="other", lane="thread") for _ in range(2)]
+    world.try_all(["other"])
+    assert world.try_next() is None
+    assert not world.ready["default"], "what stopped one stopped all"
+    for thief in thieves:
+        world.end(thief)
+    world.try_all(["default"])
+    assert list(world.running.values()) == mine[:3]
+
+
 def test_one_that_is_withdrawn_passes_its_call_on() -> None:
     world = world_of(thread=1)
     holder, first, second = (world.add(lane="thread") for _ in range(3))
