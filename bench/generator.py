@@ -33,7 +33,7 @@ HOST = "127.0.0.1"
 OPENING_MAX = 500  # connections that are being opened at once
 OPEN_S = 60.0
 UNITS_S = 300.0  # how long a given number of units may take
-REST_S = 10.0  # how long answers may take that are under way at the end
+REST_S = 60.0  # how long answers may take that are under way at the end
 FINE_US = 100_000  # latencies below this are kept to the microsecond, longer ones to a tenth of a millisecond
 LONGEST_US = 3600 * 1_000_000
 UNANSWERED = b"none"
@@ -94,6 +94,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...] = ()
 
 
+class Unmeasured(Exception):
+    """What was to be measured can't be."""
+
+
 class Driver:
     """All connections, and one order at a time."""
 
@@ -118,21 +122,19 @@ class Driver:
         """Carry an order out.
 
         Raises:
-            ConnectionError: A connection was lost, and the order is for a number of units.
-            TimeoutError: They take too long.
+            Unmeasured: An answer made no sense; or a connection was lost, or it took too long, and the order is
+                for a number of units.
         """
         self._prepare(order)
         self._start(order)
         if order.units is None:
-            await asyncio.sleep(order.warm_s)
+            await self._run_for(order.warm_s)
             self._forget()
         began, own, cpu = time.perf_counter(), time.process_time(), [cpu_s(pid) for pid in order.pids]
-        if order.units is None:
-            await asyncio.sleep(order.seconds)
-        else:
-            async with asyncio.timeout(UNITS_S):
-                await self._all_done
+        await self._run_for(order.seconds if order.units is None else UNITS_S)
         self._over = True
+        if order.units is not None and not self._ended.done():
+            raise Unmeasured(f"{order.units - self._units} of {order.units} are not done after {UNITS_S:.0f} s")
         seconds, own = time.perf_counter() - began, time.process_time() - own
         cpu = [cpu_s(pid) - before for pid, before in zip(order.pids, cpu, strict=True)]
         if self._pace is not None:
@@ -159,15 +161,26 @@ class Driver:
     # -- one order
 
     def _prepare(self, order: Order) -> None:
-        for number, wire in enumerate(self._wires):
-            wire.script = order.script.make(number, len(self._wires))
+        for wire, part in zip(self._wires, order.script.parts(len(self._wires)), strict=True):
+            wire.script = part
         self._left = self._due = order.units if order.units is not None else sys.maxsize
         self._collect = order.collect
         self._pace = Pace(self, order.rate) if order.rate is not None else None
-        self._all_done: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._over = False
         self._ids: list[str] = []
         self._forget()
+
+    async def _run_for(self, seconds: float) -> None:
+        """Let it run, for no longer than so; raise what made it fail."""
+        await asyncio.wait([self._ended], timeout=seconds)
+        if self._ended.done():
+            self._ended.result()
+
+    def _fail(self, error: Unmeasured) -> None:
+        self._over = True
+        if not self._ended.done():
+            self._ended.set_exception(error)
 
     def _forget(self) -> None:
         self._units = 0
@@ -194,10 +207,15 @@ class Driver:
             self._on_rest()
             return
         self._answers[status] = self._answers.get(status, 0) + 1
-        following = wire.script.next(status, answer)
-        if following is None:
-            self._end(wire, status, answer)
-        elif type(following) is bytes:
+        try:
+            following = wire.script.next(status, answer)
+            if following is None:
+                self._end(wire, status, answer)
+                return
+        except ValueError as error:
+            self._fail(Unmeasured(str(error)))
+            return
+        if type(following) is bytes:
             wire.ask(following)
         else:
             wire.busy = True
@@ -221,7 +239,7 @@ class Driver:
             return
         self._due -= 1
         if self._due == 0:
-            self._all_done.set_result(None)
+            self._ended.set_result(None)
         else:
             self.begin(wire, now)
 
@@ -274,8 +292,8 @@ class Driver:
         if self._over:
             if wire.busy:
                 self._on_rest()
-        elif self._left < sys.maxsize // 2 and not self._all_done.done():
-            self._all_done.set_exception(ConnectionError("the server closed a connection"))
+        elif self._left < sys.maxsize // 2:
+            self._fail(Unmeasured("the server closed a connection"))
 
 
 class Pace:
@@ -350,7 +368,10 @@ def _tell(line: bytes) -> None:
 def main(arguments: Iterator[str]) -> None:
     port, connections = (int(argument) for argument in arguments)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(port, connections))
+        try:
+            runner.run(_serve(port, connections))
+        except Unmeasured as error:
+            sys.exit(f"the load generator: {error}")
 
 
 if __name__ == "__main__":

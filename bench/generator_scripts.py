@@ -43,13 +43,12 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     request: bytes
     ids: tuple[str, ...] = ()
 
-    def make(self, number: int, of: int) -> Script:
-        """Return the part of a connection; each begins with other ids than the others."""
-        if not self.ids:
-            return _Once((self.request,))
-        start = len(self.ids) * number // of
+    def parts(self, count: int) -> list[Script]:
+        """Return a part for each connection; all draw from the same row of ids."""
         before, _, after = self.request.partition(ID)
-        return _Once([before + job_id.encode() + after for job_id in self.ids[start:] + self.ids[:start]])
+        requests = [before + job_id.encode() + after for job_id in self.ids] or [self.request]
+        part: Script = _Once(requests)
+        return [part] * count
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -65,8 +64,8 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     look: bytes = b""
     via: Literal["status", "answer", "submission"] = "status"
 
-    def make(self, number: int, of: int) -> Script:
-        return _Life(self)
+    def parts(self, count: int) -> list[Script]:
+        return [_Life(self) for _ in range(count)]
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -76,14 +75,14 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     look: bytes
     size: int
 
-    def make(self, number: int, of: int) -> Script:
-        return _Batch(self)
+    def parts(self, count: int) -> list[Script]:
+        return [_Batch(self) for _ in range(count)]
 
 
 class _Once:
     size = 1
 
-    def __init__(self, requests: tuple[bytes, ...] | list[bytes]) -> None:
+    def __init__(self, requests: list[bytes]) -> None:
         self.first = cycle(requests).__next__
 
     def next(self, status: bytes, answer: bytes) -> None:

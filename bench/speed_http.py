@@ -1,6 +1,6 @@
 """What a request costs: CPU of the server's own process, and requests per second, beside aiohttp, a naive queue and Go.
 
-    make bench-http                                               # everything, in a quarter of an hour
+    make bench-http                                               # everything, in half an hour
     python -m bench.speed_http --connections 64 --rounds 3        # a part of it
     python -m bench.speed_http --quick
 
@@ -33,13 +33,17 @@ if TYPE_CHECKING:
 CONNECTIONS = (1, 64, 1000, 8000)
 RECORDS = 100_000
 FILES_SPARE = 600
+TURN_S = 200e-6
+"""How long a measurement takes for each connection at least, so that each gets its turn more than once."""
+
+UNEXPECTED_MAX = 0.05
 BUSY = 0.9
 """A side that takes this share of its core is at its limit."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Attributes:
-    seconds: Of each measurement; `warm_s` come before it.
+    seconds: Of each measurement, `warm_s` coming before it; longer for very many connections.
     records: How many finished jobs each queue holds meanwhile.
     """
 
@@ -60,7 +64,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         cpu_us: Of the server's processes, for each request.
         server, generator: The share of its core that each side took.
-        unexpected: The share of answers with another status code than the one that was meant to be measured.
+        unexpected: The share of answers with another status code than the one that was meant to be measured. Beyond
+            a twentieth the reading stands in no table: it is of something else.
         p50_ms, p99_ms: From sending to the answer; in a closed loop, so they say how long the line was.
     """
 
@@ -133,16 +138,18 @@ def _turned(everyone: Sequence[Contender], number: int) -> list[Contender]:
 
 def _measure(contender: Contender, connections: int, number: int, options: Options) -> list[Reading]:
     readings = []
-    pids = contender.pids
+    pids, least_s = contender.pids, TURN_S * connections
+    seconds, warm_s = max(options.seconds, least_s), max(options.warm_s, least_s)
     with Generator(contender.port, connections) as generator:
         for kind in (kind for kind in contender.kinds if kind in options.kinds):
             with contender.scene(kind):
-                order = Order(script=contender.script(kind), seconds=options.seconds, warm_s=options.warm_s, pids=pids)
+                order = Order(script=contender.script(kind), seconds=seconds, warm_s=warm_s, pids=pids)
                 report = generator.run(order)
-            if report.lost:
-                raise RuntimeError(f"{contender.name} closed {report.lost} of {connections} connections")
-            if not report.units:
-                raise RuntimeError(f"{contender.name} answered nothing to {kind} in {report.seconds:.1f} s")
+            if report.lost or not report.units:
+                raise RuntimeError(
+                    f"{contender.name}, {kind}, {many(connections, 'connection')}: {report.units} answers in "
+                    f"{report.seconds:.1f} s, and {report.lost} connections lost"
+                )
             readings.append(
                 Reading(
                     contender=contender.name,
@@ -164,7 +171,8 @@ def _measure(contender: Contender, connections: int, number: int, options: Optio
 def ratios(results: Results, target: Target, connections: int) -> Spread | None:
     """Divide round by round; None if either side was not measured."""
     _, ours, our_kind, theirs, their_kind, _, _ = target
-    costs = {(r.contender, r.kind, r.round): r.cpu_us for r in results.readings if r.connections == connections}
+    at = [reading for reading in results.readings if reading.connections == connections and _is_sound(reading)]
+    costs = {(reading.contender, reading.kind, reading.round): reading.cpu_us for reading in at}
     return spread(
         cost / other
         for (name, kind, number), cost in costs.items()
@@ -197,7 +205,15 @@ def _table(results: Results, count: int, title: str, value: Callable[[Reading], 
 
 
 def _of(readings: Iterable[Reading], name: str, kind: Kind, value: Callable[[Reading], float]) -> Spread | None:
-    return spread(value(reading) for reading in readings if (reading.contender, reading.kind) == (name, kind))
+    return spread(
+        value(reading)
+        for reading in readings
+        if (reading.contender, reading.kind) == (name, kind) and _is_sound(reading)
+    )
+
+
+def _is_sound(reading: Reading) -> bool:
+    return reading.unexpected <= UNEXPECTED_MAX
 
 
 def _cpu_us(reading: Reading) -> float:
@@ -229,11 +245,10 @@ def names(readings: Iterable[Reading]) -> list[str]:
 def _notes(results: Results) -> list[str]:
     """Say what limits the figures."""
     notes = [f"Skipped: {reason}." for reason in results.skipped]
-    odd = [r for r in results.readings if r.unexpected > 0.001]
-    for r in odd:
+    for r in (reading for reading in results.readings if reading.unexpected > 0.001):
         notes.append(
-            f"Of the answers of {r.contender} to {r.kind} at {many(r.connections, 'connection')}, round {r.round + 1}, "
-            f"{r.unexpected:.1%} had another status code than the one that was to be measured."
+            f"{r.contender}, {r.kind}, {many(r.connections, 'connection')}, round {r.round + 1}: {r.unexpected:.1%} of "
+            f"the answers had another code than the one to be measured{'' if _is_sound(r) else ', so it is left out'}."
         )
     limited = [r for r in results.readings if r.generator >= BUSY and r.server < BUSY]
     if limited:

@@ -59,9 +59,7 @@ def bars(panels: Sequence[Panel], *, label: str, path: Path) -> None:
                 error_kw={"linewidth": 0.8},
             )
             for at, found in seen:
-                axis.annotate(
-                    short(found.median), (at, 0), ha="center", va="bottom", fontsize=7, rotation=90, color="w"
-                )
+                axis.annotate(short(found.median), (at, found.most), ha="center", va="bottom", fontsize=7)
         axis.set_xticks([at + 0.85 / 2 - width / 2 for at in range(len(panel.groups))], panel.groups)
         axis.set_title(panel.title, fontsize=11)
         _finish(axis, label)

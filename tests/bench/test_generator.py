@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bench.driving import Generator, Process
-from bench.generator import Driver, Order
+from bench.generator import Driver, Order, Unmeasured
 from bench.generator_scripts import Batch, Cycle, Later, Life, id_in
 from bench.generator_wire import Wire, header
 from bench.meter import cpu_s, rss_bytes, rss_bytes_max
@@ -80,16 +80,21 @@ def test_a_header_is_found_in_any_case_and_not_in_the_body() -> None:
 # -- scripts
 
 
-def test_each_connection_asks_for_all_ids_and_begins_with_another_one() -> None:
-    cycle = Cycle(request=b"GET /{id} HTTP/1.1", ids=("a", "b", "c", "d"))
-    first, second = cycle.make(0, 2), cycle.make(1, 2)
-    assert [first.first()[5:6] for _ in range(5)] == [b"a", b"b", b"c", b"d", b"a"]
-    assert [second.first()[5:6] for _ in range(5)] == [b"c", b"d", b"a", b"b", b"c"]
+def test_all_connections_together_ask_for_one_id_after_the_other() -> None:
+    first, second = Cycle(request=b"GET /{id} HTTP/1.1", ids=("a", "b", "c")).parts(2)
+    asked = [part.first()[5:6] for part in (first, first, second, first, second)]
+    assert asked == [b"a", b"b", b"c", b"a", b"b"]
     assert first.next(b"200", OVER) is None
 
 
+def test_thousands_of_connections_share_thousands_of_requests() -> None:
+    parts = Cycle(request=GET, ids=tuple(map(str, range(10_000)))).parts(8000)
+    assert len(parts) == 8000
+    assert parts[0] is parts[-1]
+
+
 def test_a_life_goes_on_until_a_look_says_that_the_job_is_over() -> None:
-    life = Life(submit=POST, look=GET).make(0, 1)
+    life = Life(submit=POST, look=GET).parts(1)[0]
     look = GET.replace(b"{id}", b"abc")
     assert life.first() == POST
     assert life.next(b"202", ACCEPTED) == look
@@ -101,23 +106,23 @@ def test_a_life_goes_on_until_a_look_says_that_the_job_is_over() -> None:
 
 
 def test_a_refused_submission_is_the_end_of_a_life() -> None:
-    life = Life(submit=POST, look=GET).make(0, 1)
+    life = Life(submit=POST, look=GET).parts(1)[0]
     life.first()
     assert life.next(b"503", REFUSED) is None
 
 
 def test_a_life_that_waits_takes_the_answer_as_the_end() -> None:
-    waiting = Life(submit=POST, look=GET, via="answer").make(0, 1)
+    waiting = Life(submit=POST, look=GET, via="answer").parts(1)[0]
     waiting.first()
     waiting.next(b"202", ACCEPTED)
     assert waiting.next(b"200", STREAM) is None
-    at_once = Life(submit=POST, via="submission").make(0, 1)
+    at_once = Life(submit=POST, via="submission").parts(1)[0]
     at_once.first()
     assert at_once.next(b"200", OVER) is None
 
 
 def test_a_batch_is_over_when_its_last_job_is() -> None:
-    batch = Batch(submit=POST, look=b"GET /v1/jobs?ids={id} HTTP/1.1", size=2).make(0, 1)
+    batch = Batch(submit=POST, look=b"GET /v1/jobs?ids={id} HTTP/1.1", size=2).parts(1)[0]
     batch.first()
     look = batch.next(b"207", b'HTTP/1.1 207\r\n\r\n{"jobs":[{"status":202,"id":"a"},{"status":202,"id":"b"}]}')
     assert look == b"GET /v1/jobs?ids=a,b HTTP/1.1"
@@ -230,8 +235,14 @@ async def test_a_connection_that_is_lost_is_counted_and_the_others_go_on() -> No
 async def test_a_lost_connection_fails_an_order_for_a_number_of_units() -> None:
     rest = iter([OVER, None, *[OVER] * 10_000])
     async with driving(lambda request: next(rest)) as (driver, _):
-        with pytest.raises(ConnectionError, match="the server closed a connection"):
+        with pytest.raises(Unmeasured, match="the server closed a connection"):
             await driver.run(Order(script=Cycle(request=GET), units=10_000))
+
+
+async def test_an_answer_that_makes_no_sense_fails_the_order_and_is_told() -> None:
+    async with driving(lambda request: REFUSED) as (driver, _):
+        with pytest.raises(Unmeasured, match=r"without a Location: b'HTTP/1.1 503"):
+            await driver.run(Order(script=Cycle(request=POST), seconds=5.0, collect=True))
 
 
 # -- processes
