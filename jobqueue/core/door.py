@@ -48,7 +48,7 @@ class Door:
 
         Args:
             replaced: A job that ends when this one gets in: its seat, its record and its caller's place come free.
-            crowd: Whether a refused one takes a place among those who come back; what an operator sends doesn't.
+            crowd: Whether it is one of those who come, and, refused, come back; what an operator sends isn't.
 
         Raises:
             Draining: No more jobs are admitted.
@@ -56,6 +56,8 @@ class Door:
             StatusesFull: The status map is full of live jobs.
             RateLimited: The caller has as many live jobs as one may have.
         """
+        if crowd:
+            ledger.note_arrival(now)
         refusal = self._refusal(ledger, size_bytes, claims, now=now, replaced=replaced, crowd=crowd)
         if refusal is not None:
             raise _counted(refusal, ledger)

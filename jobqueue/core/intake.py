@@ -52,15 +52,13 @@ class Intake:
             KeyReused: The caller submitted something else under this key.
             Duplicate: A live job has the unique value, and the mode is `reject`.
         """
-        ledger = self._life.ledgers[spec.queue]
-        ledger.note_arrival(now)
         if claims is not None:
             if (job := self._same_key(claims)) is not None:
                 return Admission(job, duplicate=True)
             holder = self._life.claimed.holder(spec.type, claims.unique)
             if holder is not None:
                 return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
-        self._door.admit(ledger, len(args), claims, now=now)
+        self._door.admit(self._life.ledgers[spec.queue], len(args), claims, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
 
     def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None, *, now: float) -> Refused | None:
