@@ -7,6 +7,7 @@ import pytest
 from jobqueue.core.job import JobState
 from jobqueue.core.ledger import COST_MAX, COST_MIN, RETRY_AFTER_S_MIN, RUN_WEIGHT, QueueLedger
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.returns import RETRY_AFTER_S_MAX
 from jobqueue.errors import QueueFull
 from tests.core.making import CRASHED, Driver
 
@@ -143,6 +144,39 @@ def test_a_refusal_says_when_a_seat_may_be_free_and_each_one_later_than_the_one_
     assert min(waits) >= RETRY_AFTER_S_MIN
     assert waits[19] > waits[9] > waits[0], "places, not one time for all"
     assert 20 / 2.0 <= waits[19] <= 20 / (0.05 * 2.0) * 1.1, "two seats a second, less newcomers; a twentieth at least"
+
+
+def test_after_a_cut_of_the_capacity_nobody_is_told_to_come_before_the_surplus_is_gone() -> None:
+    driver = Driver(capacity=100)
+    for _ in range(200):
+        run(driver, 0.5)
+    for _ in range(50):
+        driver.submit()
+    driver.start_next()
+    driver.engine.set_policy("default", QueuePolicy(capacity=11), now=driver.now)
+    waits = []
+    for _ in range(3):
+        with pytest.raises(QueueFull) as refusal:
+            driver.submit()
+        waits.append(refusal.value.retry_after_s)
+    assert 19.0 <= waits[0] < waits[1] < waits[2], "39 too many, two of them go in a second"
+    assert ledger_of(driver).seat_s(driver.now) == pytest.approx(20.0, rel=0.05)
+
+
+def test_a_surplus_that_takes_longer_than_the_longest_wait_is_told_as_a_spread() -> None:
+    driver = Driver(capacity=10_000)
+    run(driver, 1.0)
+    for _ in range(5000):
+        driver.submit()
+    driver.engine.set_policy("default", QueuePolicy(capacity=1), now=driver.now)
+    waits = set()
+    for _ in range(20):
+        with pytest.raises(QueueFull) as refusal:
+            driver.submit()
+        waits.add(refusal.value.retry_after_s)
+    assert len(waits) == 20
+    assert RETRY_AFTER_S_MAX / 2 <= min(waits) <= max(waits) <= RETRY_AFTER_S_MAX
+    assert ledger_of(driver).seat_s(driver.now) == RETRY_AFTER_S_MAX
 
 
 # -- counters
