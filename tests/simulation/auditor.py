@@ -7,7 +7,8 @@ What it checks, at each fact or after each turn of the loop:
 
 1. Conservation: accepted = live + terminal + evicted, by its own count and by the engine's, in all and by queue.
 2. A job moves along the table only; terminal ones don't, but for a redrive that somebody asked for.
-3. Each attempt is begun once, in its turn, and never more of them than the series has.
+3. Each attempt is begun once, in its turn, and never more of them than the series has. What becomes of its job
+   fits what its handler did (`attempts`).
 4. No more run at once than workers, permits, groups and lanes allow; none of a paused queue or a quarantined
    type, but for one probe; no rate is exceeded; nothing starts after its start-by.
 5. A refused submission was refused for a reason, leaves nothing behind, and never runs.
@@ -36,11 +37,12 @@ from jobqueue.core.events import (
     Submitted,
     Withdrawn,
 )
-from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.job import ErrorCode, JobState, StopReason
 from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Discipline
 from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN
 from jobqueue.core.statuses import DRAWER_S
+from tests.simulation.attempts import RAISED, Attempts
 from tests.simulation.known import Known, final_look
 from tests.simulation.limits import EPSILON_S, Limits, Quarantine
 
@@ -63,31 +65,31 @@ class Auditor:
     lanes: How many may run at once in each.
     choosy: Types whose handlers don't retry after every exception.
     late_s: How late the loop may be, at its worst, with what is due.
+    bytes_max: Of the status map.
     """
 
-    def __init__(self, now: Callable[[], float], *, lanes: dict[str, int], choosy: set[str], late_s: float) -> None:
+    def __init__(
+        self, now: Callable[[], float], *, lanes: dict[str, int], choosy: set[str], late_s: float, bytes_max: int
+    ) -> None:
         self._now = now
         self._lanes = lanes
         self._choosy = choosy
         self._late_s = late_s
         self.violation: str | None = None
         self.trace: list[tuple[float, str, str]] = []
-        # The numbers of submissions that were turned away.
-        self.refused: set[int] = set()
+        self.attempts = Attempts(self.check, bytes_max)
         self._asked: Counter[tuple[str, str]] = Counter()
         self.counts: Counter[str] = Counter()
         self._numbers = 0
         self._places = 0
         self.reordered: set[str] = set()
-        self._began: set[tuple[str, int]] = set()
-        self._at_work: Counter[str] = Counter()
 
     def attach(self, backend: MemoryBackend) -> None:
         """Begin new books for a backend that has just started."""
         self.backend = backend
         self.engine: Engine = backend._engine
         self.known: dict[str, Known] = {}
-        self.accepted = self.live = self.terminal = self.evicted = 0
+        self.accepted = self.live = self.terminal = self.evicted = self.evicted_early = 0
         self.limits = Limits(self._lanes)
         backend.subscribe(self._on_fact)
 
@@ -104,7 +106,7 @@ class Auditor:
 
     @contextmanager
     def asked(self, action: str, job_ids: list[str]) -> Iterator[None]:
-        """Somebody is asking to retry, or to delete, these jobs: within, it may happen."""
+        """Somebody is asking to retry, cancel, or delete these jobs: within, it may happen."""
         for job_id in job_ids:
             self._asked[action, job_id] += 1
         try:
@@ -112,20 +114,6 @@ class Auditor:
         finally:
             for job_id in job_ids:
                 self._asked[action, job_id] -= 1
-
-    def began(self, job_id: str, attempt: int, n: int) -> None:
-        """A handler began an attempt."""
-        known = self.known[job_id]
-        self.check((job_id, attempt) not in self._began, f"attempt {attempt} of {known} was run twice")
-        self._began.add((job_id, attempt))
-        self.check(known.running and known.attempt == attempt, f"attempt {attempt} of {known} runs without a lease")
-        self.check(n not in self.refused, f"submission {n} was refused, and runs as {known}")
-        self._at_work[job_id] += 1
-        self.check(self._at_work[job_id] == 1 or known.job.spec.lane is None, f"two attempts of {known} run at once")
-
-    def left(self, job_id: str, attempt: int) -> None:
-        """A handler left an attempt."""
-        self._at_work[job_id] -= 1
 
     # -- facts
 
@@ -161,6 +149,7 @@ class Auditor:
         if known is None:
             self.check(False, f"{type(fact).__name__} of a job that is not held: {job}")
             return
+        known.version = job.version
         why = f", {job.error.code}" if job.error is not None else ""
         self.note(str(known), f"{type(fact).__name__} {job.state} attempt {job.attempt}{why}")
         match fact:
@@ -178,7 +167,9 @@ class Auditor:
                 self.check(known.attempts_left > 0, f"{known} waits for an attempt more than it has")
             case StopRequested():
                 self.check(known.running and fact.attempt == known.attempt, f"{known} is to stop, and doesn't run")
-                known.stop_requested_at = self._now()
+                known.stop_requested_at, known.stop_reason = self._now(), job.stopping
+                if job.stopping is StopReason.CANCELLED:
+                    self._check_asked_to_cancel(known)
             case LeaseLost():
                 self.check(known.running and fact.attempt == known.attempt, f"{known} lost a lease that it had not")
                 asked = known.stop_requested_at
@@ -254,7 +245,7 @@ class Auditor:
         if job.attempt == 1 and job.start_by_at is not None:
             self.check(now < job.start_by_at, f"{known} started after its start-by")
         known.waiting, known.running, known.attempt = False, True, job.attempt
-        known.stop_requested_at = None
+        known.stop_requested_at = known.stop_reason = None
         for breach in self.limits.start(known, now):
             self.check(False, breach)
         ledger = self.engine.ledgers[spec.queue]
@@ -288,6 +279,8 @@ class Auditor:
         if job.state is JobState.EXPIRED:
             late = job.start_by_at is not None and self._now() >= job.start_by_at - EPSILON_S
             self.check(late and job.attempt == 0, f"{known} expired before its time, or after it had been started")
+        if job.state is JobState.CANCELLED and known.waiting and job.error is None:
+            self._check_asked_to_cancel(known)
         if job.state is JobState.FAILED:
             final = job.error is not None and job.error.code in FINAL_CODES
             self.check(job.error is not None, f"{known} failed without saying why")
@@ -301,6 +294,9 @@ class Auditor:
             self.counts[job.error.code] += 1
         self.live -= 1
         self.terminal += 1
+
+    def _check_asked_to_cancel(self, known: Known) -> None:
+        self.check(self._asked["cancel", known.job.id], f"{known} is cancelled, and nobody had asked for it")
 
     def _evicted(self, job: Job, *, early: bool) -> None:
         known = self.known.pop(job.id, None)
@@ -317,6 +313,7 @@ class Auditor:
             self.check(self._now() >= over_at - EPSILON_S, f"{known} was evicted before its TTL was over")
         self.terminal -= 1
         self.evicted += 1
+        self.evicted_early += early
 
     # -- counting
 
@@ -324,6 +321,7 @@ class Auditor:
         self.check(known.running, f"{known} {how}, and did not run")
         known.running = False
         self.limits.running.pop(known.job.id, None)
+        self.attempts.judge(known)
 
     # -- after each turn
 
@@ -331,10 +329,11 @@ class Auditor:
         """Conservation, by both counts: cheap enough for every turn."""
         engine = self.engine
         statuses, totals = engine.statuses, engine.totals()
-        ours = (self.accepted, self.live, self.terminal, self.evicted)
-        theirs = (totals.accepted, statuses.live, statuses.terminal, totals.evicted)
+        ours = (self.accepted, self.live, self.terminal, self.evicted, self.evicted_early)
+        theirs = (totals.accepted, statuses.live, statuses.terminal, totals.evicted, totals.evicted_early)
         if ours != theirs:
-            self.check(False, f"accepted, live, terminal, evicted: {theirs} by the engine, {ours} by the facts")
+            what = "accepted, live, terminal, evicted, evicted early"
+            self.check(False, f"{what}: {theirs} by the engine, {ours} by the facts")
         if self.accepted != self.live + self.terminal + self.evicted:
             self.check(False, f"jobs were lost: {ours}")
         if engine._life.facts:
@@ -359,6 +358,8 @@ class Auditor:
                 self.check(False, f"{known} is {job.state}, and no fact told so")
             elif known.final is None and job.attempt != known.attempt:
                 self.check(False, f"{known} is at attempt {job.attempt}, and {known.attempt} was the last to begin")
+            elif job.version != known.version:
+                self.check(False, f"{known} has changed since version {known.version}, and no fact told so")
             elif due_at is not None and now > due_at + late_s:
                 self.check(False, f"{known} is {job.state}, though that was to end at {due_at}")
         self._check_unique()
@@ -388,5 +389,4 @@ class Auditor:
             self.check(count == 1, f"{count} live jobs of {job_type} hold the unique value {value!r}")
 
 
-RAISED = frozenset({ErrorCode.HANDLER_ERROR, ErrorCode.WORKER_CRASHED})
 FINAL_CODES = frozenset({ErrorCode.REJECTED, ErrorCode.BAD_RESULT, ErrorCode.RESULT_TOO_LARGE})

@@ -79,6 +79,8 @@ class Chaos:
         paused = self._auditor.engine.ledgers[name].paused
         self._auditor.note("chaos", f"{'resumes' if paused else 'pauses'} {name}")
         await (self._queue.resume(name) if paused else self._queue.pause(name))
+        ledger = self._auditor.engine.ledgers[name]
+        self._auditor.check(ledger.paused is not paused, f"{name} was to change whether it is paused")
 
     async def _change(self) -> None:
         rng = self._rng

@@ -8,11 +8,12 @@ key means the same job, that a wait ends with the job's end.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.backend.base import JobFilter
+from jobqueue.backend.base import BulkAction, JobFilter
 from jobqueue.core.claims import IdempotencyKey
 from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import (
@@ -29,14 +30,14 @@ from jobqueue.errors import (
     WrongState,
 )
 from jobqueue.handlers import Submission, UniqueSubmission
+from tests.simulation.known import Known
 from tests.simulation.scenario import CALLERS, GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
     from random import Random
 
     from jobqueue.app import JobQueue
-    from jobqueue.backend.base import BulkAction
     from jobqueue.core.claims import UniqueMode
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import Job
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
 PAUSES_S = (0.0, 0.0, 0.0, 0.1, 0.25, 0.5, 1.0, 3.0)
 DELAYS_S = (None, None, None, 0.5, 2.0)
 STATES = (None, *JobState)
+APPLIES: dict[BulkAction, Callable[[Known], bool]] = {
+    "retry": lambda known: known.job.state is JobState.FAILED,
+    "cancel": lambda known: known.live,
+    "delete": lambda known: not known.live,
+}
 
 
 class Fleet:
@@ -139,7 +145,7 @@ class Client:
         except JobQueueError as error:
             self._auditor.note(self.name, f"{type(error).__name__}")
             self._auditor.counts[type(error).__name__] += 1
-        except (AssertionError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        except Exception as error:
             if isinstance(error, RuntimeError) and not self._queue.running:
                 return  # it was stopped for good meanwhile
             self._auditor.check(False, f"a request of {self.name} raised {error!r}")
@@ -209,11 +215,12 @@ class Client:
             self._check_unseen(unseen)
         files = {} if upload is None else {"folder": upload.folder, "files": upload.files}
         try:
-            admission = await self._queue.accept(submission, caller=caller, key=key, **files)
+            with auditor.asked("cancel", self._superseded_by(submission)):
+                admission = await self._queue.accept(submission, caller=caller, key=key, **files)
         except (Refused, Duplicate, KeyReused, InvalidSubmission) as refusal:
             auditor.note(self.name, f"submission {number} of {submission.type}: {type(refusal).__name__}")
             auditor.counts[type(refusal).__name__] += 1
-            auditor.refused.add(number)
+            auditor.attempts.refused.add(number)
             auditor.check(auditor.accepted == before, f"submission {number} was refused, and accepted")
             self._check_reason(refusal, submission, caller, due)
             return None
@@ -226,6 +233,21 @@ class Client:
         found = await backend.get(admission.job.id)
         auditor.check(found is admission.job, f"submission {number} was accepted, and can't be read")
         return admission.job.id
+
+    def _superseded_by(self, submission: Submission) -> list[str]:
+        """Return the live jobs that a submission may cancel, by its unique value."""
+        unique = submission.unique
+        if not isinstance(unique, UniqueSubmission) or unique.mode not in ("replace", "debounce"):
+            return []
+        return [
+            id
+            for id, known in self._auditor.known.items()
+            if known.live
+            and known.job.spec.type == submission.type
+            and known.job.claims is not None
+            and known.job.claims.unique is not None
+            and known.job.claims.unique.value == unique.value
+        ]
 
     def _due_by_key(self, caller: str | None, key: IdempotencyKey | None) -> tuple[bool, str] | None:
         """Return what is due to who has used this key for a job that is held: whether it is the same, and its id."""
@@ -356,7 +378,8 @@ class Client:
         known = self._auditor.known.get(job_id)
         was_live = known is not None and known.live
         try:
-            job = await self._queue.backend.cancel(job_id)
+            with self._auditor.asked("cancel", [job_id]):
+                job = await self._queue.backend.cancel(job_id)
         except WrongState:
             self._auditor.check(not was_live, f"{known} is live, and can't be cancelled")
             raise
@@ -402,9 +425,16 @@ class Client:
         )
         matching = f"{job_filter.state} {job_filter.type} {job_filter.queue} {job_filter.group}"
         auditor.note(self.name, f"bulk {action} of {matching}")
-        with auditor.asked(action, list(auditor.known)):
+        stateless = msgspec.structs.replace(job_filter, state=None)
+        may_be = [id for id, known in auditor.known.items() if stateless.matches(known.job)]
+        expected = sum(job_filter.matches(known.job) and APPLIES[action](known) for known in auditor.known.values())
+        in_one_go = len(auditor.known) <= self._fleet.scenario.portion
+        with auditor.asked(action, may_be):
             done = await self._queue.backend.bulk(action, job_filter)
         auditor.note(self.name, f"bulk {action}: {done.count}, {done.skipped} skipped")
+        told = f"bulk {action} of {matching}: {done}, of {expected}"
+        auditor.check(not in_one_go or done.count + done.skipped == expected, told)
+        auditor.check(action == "retry" or not done.skipped or not in_one_go, told)
 
     async def _list(self) -> None:
         """Page through everything: nothing comes twice, and what was there throughout is seen."""

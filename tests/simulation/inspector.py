@@ -13,6 +13,7 @@ from jobqueue.core.job import LIVE, JobState
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
     from tests.simulation.auditor import Auditor
+    from tests.simulation.scenario import Scenario
 
 
 class Inspector:
@@ -20,9 +21,9 @@ class Inspector:
     auditor: Is told what is wrong, and knows what may run.
     """
 
-    def __init__(self, queue: JobQueue, auditor: Auditor, portion: int) -> None:
+    def __init__(self, queue: JobQueue, auditor: Auditor, scenario: Scenario) -> None:
         self._auditor = auditor
-        self._portion = portion
+        self._scenario = scenario
         self._settings = queue.settings
         assert queue._parts is not None
         self._parts = queue._parts
@@ -132,7 +133,9 @@ class Inspector:
         takeable = len(self._engine.ready)
         check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
         strength = len(pool._workers) + len(pool._pauses)
-        check(strength >= pool.size, f"{strength} workers are there or come back, of {pool.size}")
+        stuck = max(0, len(pool._abandoned) - max(self._scenario.abandoned, pool.size))
+        check(strength + stuck >= pool.size, f"{strength} workers are there or come back, of {pool.size}")
+        check(self._scenario.deadly or not pool._crashes, "a worker died, and nobody had killed it")
         check(
             strength == pool.size or not idle, f"{len(idle)} of {strength} workers idle, and there may be {pool.size}"
         )
@@ -163,6 +166,7 @@ class Inspector:
         check, engine = self._auditor.check, self._engine
         check(not len(engine.statuses), f"{len(engine.statuses)} records outlive their TTL")
         check(not engine.statuses.bytes_used, f"{engine.statuses.bytes_used} bytes are used by nobody")
+        check(not self._parts._workers._abandoned, "workers are counted as stuck that have ended")
         claimed = engine._life.claimed
         check(not (claimed._by_key or claimed._by_value or claimed._live), "claims of jobs that are gone")
         check(not engine.statuses._shelves and not engine.statuses._drawers, "shelves of jobs that are gone")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import Job, StopReason
 
 
 @dataclass(slots=True)
@@ -16,6 +16,7 @@ class Known:
     Attributes:
         number: It is called j1, j2, … in traces.
         attempt: The latest that began. `series_began_after`: the one before the first of this series.
+        version: The one that the latest fact told of.
         final: What a terminal record must go on to look like.
         superseded: Its unique value went over to another.
         place: In which order jobs became ready; 0: its worker died, and it has its turn when it gets a permit.
@@ -28,6 +29,8 @@ class Known:
     attempt: int = 0
     series_began_after: int = 0
     stop_requested_at: float | None = None
+    stop_reason: StopReason | None = None
+    version: int = 0
     final: tuple[Any, ...] | None = None
     superseded: bool = False
     place: int = 0

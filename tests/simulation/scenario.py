@@ -67,6 +67,7 @@ class Scenario:
     Attributes:
         chaos: What an operator, and accidents, do meanwhile.
         portion: How many records the engine and the backend handle at once, where they work in portions.
+        abandoned: How many stuck workers are replaced, or as many as there are workers, if that is more.
     """
 
     seed: int
@@ -80,6 +81,7 @@ class Scenario:
     hasty: float
     chaos: tuple[str, ...]
     portion: int
+    abandoned: int
     stop: Stop
     restart: bool
     cancelled_start: bool
@@ -87,6 +89,11 @@ class Scenario:
     def rng(self, who: str) -> Random:
         """Return the generator of one part of the run, so that what one draws doesn't change what another does."""
         return Random(f"{self.seed}/{who}")
+
+    @property
+    def deadly(self) -> bool:
+        """Whether a worker's task may die."""
+        return "kill" in self.chaos or any("suicide" in plan.acts for plan in self.types)
 
     @property
     def queues(self) -> list[str]:
@@ -130,6 +137,7 @@ def draw(seed: int) -> Scenario:
         hasty=rng.choice((0.0, 0.0, 0.2, 0.5)),
         chaos=tuple(some(rng, CHAOS, 0.3)),
         portion=rng.choice((1, 3, 1000)),
+        abandoned=rng.choice((0, 100)),
         stop=draw_stop(rng),
         restart=rng.random() < 0.1,
         cancelled_start=rng.random() < 0.1,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.app import JobQueue
 from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.errors import JobGone
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.chaos import Chaos
@@ -37,6 +38,9 @@ INSPECT_EVERY = 16
 
 FORGOTTEN_S = 40_000.0
 """Virtual seconds after which a job that still lives was forgotten: no rate, delay or timeout takes that long."""
+
+RELEASE_S = 30.0
+"""Virtual seconds after which handlers that don't obey end: so many may be stuck that there are no workers left."""
 
 SHELVED_S = 400.0
 """Virtual seconds after which every TTL is over."""
@@ -99,6 +103,7 @@ class Simulation:
         self._auditor = Auditor(
             loop.time,
             lanes={"thread": runtime.threads, "process": runtime.process_count},
+            bytes_max=scenario.settings.statuses.bytes_max,
             late_s=scenario.weather.lateness_s,
             choosy={plan.name for plan in scenario.types if plan.options["retry_on"] is not None},
         )
@@ -134,6 +139,7 @@ class Simulation:
 
     async def _play(self) -> None:
         await self._start()
+        self._loop.call_later(RELEASE_S, self._stage.release_stubborn)
         chaos = asyncio.create_task(self._chaos.run(), name="chaos")
         fleet = asyncio.create_task(self._fleet.run(), name="fleet")
         try:
@@ -158,7 +164,7 @@ class Simulation:
         self._parts = self._queue._parts
         assert self._parts is not None
         self._auditor.attach(self._parts.backend)
-        self._inspector = Inspector(self._queue, self._auditor, self._scenario.portion)
+        self._inspector = Inspector(self._queue, self._auditor, self._scenario)
         self._loop.after_turn = self._after_turn
         self._loop.when_quiet = self._when_quiet
 
@@ -207,7 +213,11 @@ class Simulation:
     async def _drain(self, drain_s: float) -> None:
         """Drain, and check that all is over, and that what was lost was counted."""
         before = self._auditor.counts["Ended"]
+        began_at = self._loop.time()
         lost = await self._queue.drain(drain_s)
+        took_s = self._loop.time() - began_at
+        late_s = self._scenario.weather.lateness_s
+        self._auditor.check(took_s <= drain_s + LEASE_GRACE_S + late_s, f"a drain of {drain_s} s took {took_s}")
         self._auditor.note("operator", f"drained; lost {lost}")
         self._auditor.check(self._auditor.live == 0, f"{self._auditor.live} jobs live on after the drain")
         shut_down = sum(
@@ -267,6 +277,7 @@ class Simulation:
             if self._watches and self._loop.turns % INSPECT_EVERY == 0:
                 auditor.check_records()
                 self._inspector.check()
+                auditor.check(not (missing := self._stage.missing_files()), f"result files are gone: {missing}")
         if auditor.violation is not None:
             raise Violation(auditor.violation)
 

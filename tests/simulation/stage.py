@@ -90,6 +90,7 @@ class Stage:
             replace(memory, "LEASE_TRIES", portion)
             replace(gate, "CALLS_MAX", portion)
             replace(gate, "MOVES_MAX", portion)
+            replace(worker, "ABANDONED_MIN", self._scenario.abandoned)
             for module in (parts, memory, worker):
                 replace(module, "set", KeptSet)
             yield
@@ -98,15 +99,17 @@ class Stage:
 
     def _handler(self) -> Callable[..., Any]:
         async def act(ctx: JobContext, n: int, acts: list[str]) -> Any:
-            self.auditor.began(ctx.job_id, ctx.attempt, n)
-            try:
-                return await self._play(ctx, n, _act_of(acts, ctx.attempt))
-            finally:
-                self.auditor.left(ctx.job_id, ctx.attempt)
+            act = _act_of(acts, ctx.attempt)
+            with self.auditor.attempts.run(self.auditor.known[ctx.job_id], ctx.attempt, n) as attempt:
+                if act in BAD_RESULTS:
+                    attempt.how, result = BAD_RESULTS[act]
+                    return result
+                await self._play(ctx, act)
+            return n
 
         return act
 
-    async def _play(self, ctx: JobContext, n: int, act: str) -> Any:
+    async def _play(self, ctx: JobContext, act: str) -> None:
         verb, _, number = act.partition(":")
         amount = float(number or 0)
         match verb:
@@ -122,8 +125,6 @@ class Stage:
                 await asyncio.get_running_loop().create_future()
             case "swallow" | "swallow_raise" | "stubborn":
                 await self._resist(verb, amount)
-            case "nan" | "object" | "large":
-                return {"nan": float("nan"), "object": object(), "large": "x" * 500}[verb]
             case "inner_cancel":
                 future = asyncio.get_running_loop().create_future()
                 asyncio.get_running_loop().call_later(0.25, future.cancel)
@@ -134,7 +135,8 @@ class Stage:
                 task.cancel()
                 await asyncio.sleep(0.25)
             case "cancel_me":
-                await self._queue.backend.cancel(ctx.job_id)
+                with self.auditor.asked("cancel", [ctx.job_id]):
+                    await self._queue.backend.cancel(ctx.job_id)
                 await asyncio.sleep(0.5)
             case "delete_me":
                 await self._queue.backend.delete(ctx.job_id)
@@ -146,7 +148,6 @@ class Stage:
             case _:
                 await asyncio.sleep(amount)
                 raise _error(verb, amount)
-        return n
 
     async def _resist(self, verb: str, amount: float) -> None:
         """Wait until cancelled; then go on all the same."""
@@ -173,35 +174,50 @@ class Stage:
 
     async def play_offloaded(self, lane: str, call: Call, on_progress: Callable[..., None]) -> Success | Failure:
         """Do what a thread or a process does with a call: its verdict comes back, whatever the handler does."""
-        n, acts = call.kwargs["n"], call.kwargs["acts"]
-        self.auditor.began(call.job_id, call.attempt, n)
+        n = call.kwargs["n"]
+        verb, _, number = _act_of(call.kwargs["acts"], call.attempt).partition(":")
         try:
-            for path in call.files.values():
-                self.auditor.check(path in self.disk.get(os.path.dirname(path), {}), f"the input {path} is gone")
-            verb, _, number = _act_of(acts, call.attempt).partition(":")
-            await asyncio.sleep(float(number or 0))
-            match verb:
-                case "ok" | "work":
-                    return Success(encode_result(n, bytes_max=call.result_bytes_max))
-                case "report":
-                    on_progress(0.5, "half of it")
-                    return Success(b"1")
-                case "file":
-                    path = f"{call.folder}/result-{call.attempt}"
-                    self.disk.setdefault(call.folder, {})[path] = 10
-                    return Success(b"1", StoredFile(path, "text/plain", 10))
-                case "hang":
-                    await asyncio.get_running_loop().create_future()
-                case "crash":
-                    code = ErrorCode.WORKER_CRASHED if lane == "process" else ErrorCode.HANDLER_ERROR
-                    return Failure(code, "ended by signal 9")
-                case "large":
-                    encode_result("x" * 500, bytes_max=call.result_bytes_max)
-            raise _error(verb, float(number or 0))
+            with self.auditor.attempts.run(self.auditor.known[call.job_id], call.attempt, n) as attempt:
+                for path in call.files.values():
+                    self.auditor.check(path in self.disk.get(os.path.dirname(path), {}), f"the input {path} is gone")
+                await asyncio.sleep(float(number or 0))
+                if verb == "crash":
+                    attempt.how = ErrorCode.WORKER_CRASHED if lane == "process" else ErrorCode.HANDLER_ERROR
+                    return Failure(ErrorCode(attempt.how), "ended by signal 9")
+                return await self._play_there(call, verb, float(number or 0), on_progress)
         except Exception as error:
             return failure_of(error, call.retry_on)
-        finally:
-            self.auditor.left(call.job_id, call.attempt)
+
+    async def _play_there(self, call: Call, verb: str, amount: float, on_progress: Callable[..., None]) -> Success:
+        file = None
+        match verb:
+            case "ok" | "work":
+                pass
+            case "report":
+                on_progress(0.5, "half of it")
+            case "file":
+                path = f"{call.folder}/result-{call.attempt}"
+                self.disk.setdefault(call.folder, {})[path] = 10
+                file = StoredFile(path, "text/plain", 10)
+            case "hang":
+                await asyncio.get_running_loop().create_future()
+            case "large":
+                encode_result("x" * 500, bytes_max=call.result_bytes_max)
+            case _:
+                raise _error(verb, amount)
+        return Success(encode_result(call.kwargs["n"], bytes_max=call.result_bytes_max), file)
+
+    def missing_files(self) -> list[str]:
+        """Return the result files that a held record names, and the disk hasn't."""
+        files = [known.job.file.path for known in self.auditor.known.values() if known.job.file is not None]
+        return [path for path in files if path not in self.disk.get(os.path.dirname(path), {})]
+
+
+BAD_RESULTS = {
+    "nan": (ErrorCode.BAD_RESULT, float("nan")),
+    "object": (ErrorCode.BAD_RESULT, object()),
+    "large": (ErrorCode.RESULT_TOO_LARGE, "x" * 500),
+}
 
 
 def _act_of(acts: list[str], attempt: int) -> str:
@@ -283,10 +299,11 @@ class SeededSpool(spool.Spool):
             files[path] = files.get(path, 0) + len(data)
             return None
         assert call.func is spool._clear_all, call
-        for folder, keep in call.args[0]:
-            left = {path: size for path, size in self._disk.pop(folder, {}).items() if os.path.basename(path) in keep}
-            if left:
-                self._disk[folder] = left
+        for doomed in call.args[0]:
+            files = self._disk.pop(doomed.folder, {})
+            if doomed.keep or doomed.attempt is not None:
+                left = {path: size for path, size in files.items() if doomed._stays(os.path.basename(path))}
+                self._disk |= {doomed.folder: left} if left else {}
         return []
 
     def untidy(self) -> str:

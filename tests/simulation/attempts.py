@@ -1,0 +1,123 @@
+"""What handlers did, attempt by attempt, and whether what became of their jobs fits that.
+
+It hears handlers, not the engine: so it knows of runs that the engine doesn't, and of results before they are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobqueue.core.job import ErrorCode, JobState, StopReason
+from jobqueue.errors import Reject
+from jobqueue.verdicts import ResultTooLarge
+
+if TYPE_CHECKING:
+    from tests.simulation.known import Known
+
+RETURNED = "returned"
+CANCELLED = "cancelled"
+RAISED = frozenset({ErrorCode.HANDLER_ERROR, ErrorCode.WORKER_CRASHED})
+
+ROOMY_BYTES = 100_000
+"""A status map of so many bytes has room for every result and history; a smaller one may not."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One run of a handler. `how` it ended, once it has: with what it returned, cancelled, or in an error's code."""
+
+    n: int
+    how: str = RETURNED
+    over: bool = False
+
+
+class Attempts:
+    """Args:
+    check: Notes what is wrong.
+    bytes_max: Of the status map.
+    """
+
+    def __init__(self, check: Callable[[object, str], None], bytes_max: int) -> None:
+        self._check = check
+        self._roomy = bytes_max >= ROOMY_BYTES
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._at_work: Counter[str] = Counter()
+        self.refused: set[int] = set()
+        """The numbers of submissions that were turned away: none of them may run."""
+
+    @contextmanager
+    def run(self, known: Known, attempt: int, n: int) -> Iterator[Attempt]:
+        """Hear of an attempt: that it begins, and how it ends."""
+        check, job_id = self._check, known.job.id
+        check((job_id, attempt) not in self._attempts, f"attempt {attempt} of {known} was run twice")
+        check(known.running and known.attempt == attempt, f"attempt {attempt} of {known} runs without a lease")
+        check(n not in self.refused, f"submission {n} was refused, and runs as {known}")
+        self._attempts[job_id, attempt] = heard = Attempt(n)
+        self._at_work[job_id] += 1
+        check(self._at_work[job_id] == 1 or known.job.spec.lane is None, f"two attempts of {known} run at once")
+        try:
+            yield heard
+        except BaseException as error:
+            heard.how = how_of(error)
+            raise
+        finally:
+            heard.over = True
+            self._at_work[job_id] -= 1
+
+    def judge(self, known: Known) -> None:
+        """Check that what became of a job that has just stopped running fits what its handler did."""
+        job, check = known.job, self._check
+        heard = self._attempts.get((job.id, known.attempt))
+        how = heard.how if heard is not None and heard.over else None
+        code = self._code(known)
+        became = f"{known} is {job.state} with {code}: its handler {how}, asked to stop: {known.stop_reason}"
+        timed_out = known.stop_reason is StopReason.TIMED_OUT
+        if job.state is JobState.SUCCEEDED:
+            check(heard is not None and how == RETURNED and not timed_out, became)
+            check(heard is None or job.result == str(heard.n).encode(), f"{known} has the result {job.result!r}")
+        elif timed_out:
+            check(job.state is not JobState.CANCELLED and code in (None, ErrorCode.TIMED_OUT), became)
+        elif known.stop_reason is not None:
+            expected = ErrorCode.SHUTDOWN if known.stop_reason is StopReason.SHUTDOWN else None
+            error = job.error.code if job.error is not None else None
+            check(job.state is JobState.CANCELLED and error == expected, became)
+        elif how is None:
+            # Before its handler began, or while that resisted: somebody killed its worker.
+            check(code in (None, ErrorCode.WORKER_CRASHED), became)
+        elif how == RETURNED:
+            check(not self._roomy and code is ErrorCode.RESULT_TOO_LARGE, became)
+        elif how == CANCELLED:
+            check(code is None or code in RAISED, became)
+        else:
+            check(code is None or code == how, became)
+
+    def _code(self, known: Known) -> ErrorCode | None:
+        """Return what is told of the attempt that has just ended; None if nothing is, for want of room."""
+        job = known.job
+        if job.history and job.history[-1].attempt == known.attempt:
+            told = job.history[-1].code
+            self._check(job.error is None or job.error.code == told, f"{known} failed with {job.error}, not {told}")
+            return told
+        failed = job.state in (JobState.FAILED, JobState.DELAYED, JobState.QUEUED)
+        self._check(not (failed and self._roomy), f"attempt {known.attempt} of {known} is missing in its history")
+        return job.error.code if job.error is not None else None
+
+
+def how_of(error: BaseException) -> str:
+    """Name the code that an attempt has to end in, if its handler raised this."""
+    match error:
+        case asyncio.CancelledError():
+            return CANCELLED
+        case Reject():
+            return ErrorCode.REJECTED
+        case ResultTooLarge():
+            return ErrorCode.RESULT_TOO_LARGE
+        case Exception():
+            return ErrorCode.HANDLER_ERROR
+        case _:
+            return ErrorCode.WORKER_CRASHED
