@@ -137,7 +137,7 @@ class Inspector:
         check(strength + stuck >= pool.size, f"{strength} workers are there or come back, of {pool.size}")
         check(self._scenario.deadly or not pool._crashes, "a worker died, and nobody had killed it")
         check(
-            strength == pool.size or not idle, f"{len(idle)} of {strength} workers idle, and there may be {pool.size}"
+            strength <= pool.size or not idle, f"{len(idle)} of {strength} workers idle, and there may be {pool.size}"
         )
         held = {(job_id, worker.lease.attempt) for job_id, worker in pool._by_job.items() if worker.lease}
         running = self._auditor.limits.running
