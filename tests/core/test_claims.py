@@ -404,6 +404,15 @@ def test_a_debounced_delay_begins_anew() -> None:
     assert job.state is JobState.EXPIRED
 
 
+def test_a_debounced_job_becomes_what_was_asked_for_last() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    over = driver.done()
+    job = driver.submit(unique="u", delay_s=5.0, priority=1, attempts_max=1)
+    driver.submit(unique="u", mode="debounce", delay_s=5.0, priority=7, attempts_max=3)
+    assert (job.spec.priority, job.attempts_max) == (7, 3)
+    assert driver.engine.get(over.id) is over, "no record had to go for it"
+
+
 def test_a_debounced_submission_without_a_delay_lets_the_job_run_now() -> None:
     driver = Driver()
     job = driver.submit(unique="u", delay_s=60.0)
@@ -505,6 +514,28 @@ def test_a_redriven_job_counts_for_its_caller_again_and_may_be_one_too_many() ->
     driver.lease(job)
     driver.ack(job)
     assert driver.engine._life.claimed.live_of("ann") == 0
+
+
+def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
+    driver = Driver(caller_queued=3)
+    jobs = [driver.submit(caller="ann") for _ in range(3)]
+    for left in (2, 1, 0):
+        driver.cancel(jobs.pop())
+        assert driver.engine._life.claimed.live_of("ann") == left
+
+
+def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
+    driver = Driver(capacity=3, caller_queued=3)
+    old = driver.submit(unique="u", caller="ann")
+    for _ in range(2):
+        driver.submit(caller="ann")
+    driver.engine.set_policy("default", QueuePolicy(capacity=2), now=driver.now)
+    with pytest.raises(QueueFull):
+        driver.submit(unique="u", mode="replace", caller="ann")
+    driver.engine.door.caller_queued = 2
+    with pytest.raises(RateLimited):
+        driver.submit(unique="u", mode="replace", caller="ann", queue="other")
+    assert old.state is JobState.QUEUED
 
 
 def test_the_quota_may_change_while_jobs_are_live() -> None:

@@ -327,6 +327,15 @@ def test_a_delayed_job_becomes_ready_at_its_time() -> None:
     assert driver.of(Ready)
 
 
+@pytest.mark.parametrize("delay_s", [0.001, 0.5, 1.0])
+def test_a_delay_may_be_short(delay_s: float) -> None:
+    driver = Driver()
+    job = driver.submit(delay_s=delay_s)
+    assert job.state is JobState.DELAYED
+    driver.advance(delay_s)
+    assert job.state is JobState.QUEUED
+
+
 def test_a_job_not_started_by_its_deadline_expires() -> None:
     driver = Driver()
     job = driver.submit(start_by_s=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.job import JobState
-from jobqueue.core.ledger import COST_MAX, COST_MIN, RETRY_AFTER_S_MIN, RUN_WEIGHT, QueueLedger
+from jobqueue.core.ledger import COST_MAX, COST_MIN, DRAIN_PER_S_MIN, RETRY_AFTER_S_MIN, RUN_WEIGHT, QueueLedger
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.returns import RETRY_AFTER_S_MAX
 from jobqueue.errors import QueueFull
@@ -34,6 +34,7 @@ def test_the_first_run_is_the_typical_one_and_later_ones_shift_it() -> None:
     assert ledger.run_s == 2.0
     run(driver, 12.0)
     assert ledger.run_s == pytest.approx(2.0 + RUN_WEIGHT * 10.0)
+    assert ledger.run_s_by_type == {"t": ledger.run_s}
 
 
 def test_each_type_has_a_typical_run_of_its_own_in_each_queue() -> None:
@@ -64,9 +65,9 @@ def test_a_job_costs_what_its_type_takes_against_the_typical_run_within_bounds()
     unknown = driver.submit(type="unknown")
     assert ledger.cost(unknown) == 1.0
     for _ in range(300):
-        for job_type, run_s in (("tiny", 0.01), ("less", 0.5), ("more", 1.5), ("huge", 9.99)):
+        for job_type, run_s in (("tiny", 0.02), ("less", 1.0), ("more", 3.0), ("huge", 9.99)):
             run(driver, run_s, type=job_type)
-    ledger.run_s = 1.0
+    ledger.run_s = 2.0
     costs = {job_type: ledger.cost(driver.submit(type=job_type)) for job_type in ("tiny", "less", "more", "huge")}
     assert costs == pytest.approx({"tiny": COST_MIN, "less": 0.5, "more": 1.5, "huge": COST_MAX})
     assert ledger.cost(unknown) == 1.0
@@ -127,6 +128,54 @@ def test_when_few_have_ended_of_late_the_workers_at_the_typical_run_tell() -> No
         driver.lease(driver.submit())
     assert ledger.measured_drain_per_s(driver.now) == pytest.approx(0.0, abs=1e-9)
     assert ledger.drain_per_s(driver.now) == pytest.approx(3.0), "6 workers, 2 s each"
+
+
+def test_runs_much_shorter_than_a_second_tell_as_well() -> None:
+    driver = Driver()
+    run(driver, 0.01)
+    driver.now += 1000
+    driver.lease(driver.submit())
+    assert ledger_of(driver).drain_per_s(driver.now) == pytest.approx(100.0)
+
+
+def test_a_queue_in_which_nothing_moves_has_a_rate_that_one_can_divide_by() -> None:
+    driver = Driver()
+    ledger = ledger_of(driver)
+    job = driver.submit(attempts_max=2)
+    driver.lease(job)
+    driver.now += 1
+    driver.nack(job)
+    assert ledger.measured_drain_per_s(driver.now) == 0.0
+    assert ledger.drain_per_s(driver.now) == DRAIN_PER_S_MIN > 0
+    assert ledger.seat_s(driver.now) == RETRY_AFTER_S_MAX
+
+
+def test_one_end_in_a_long_time_is_a_low_rate_from_the_start() -> None:
+    driver = Driver()
+    run(driver, 100.0)
+    assert ledger_of(driver).measured_drain_per_s(driver.now) < 0.1
+
+
+def test_newcomers_who_take_the_seats_send_those_who_were_refused_farther_away() -> None:
+    waits = []
+    for newcomers in (0, 1):
+        driver = Driver(capacity=2)
+        driver.submit(delay_s=1e6)
+        for _ in range(100):
+            run(driver, 0.5)
+        driver.advance(60)
+        for _ in range(20 * newcomers):
+            driver.cancel(driver.submit())
+            driver.now += 0.5
+        if not newcomers:
+            for _ in range(20):
+                driver.now += 0.5
+        driver.submit()
+        driver.start_next()
+        with pytest.raises(QueueFull) as refusal:
+            driver.submit()
+        waits.append(refusal.value.retry_after_s)
+    assert waits[1] > waits[0]
 
 
 def test_a_refusal_says_when_a_seat_may_be_free_and_each_one_later_than_the_one_before() -> None:

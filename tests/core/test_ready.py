@@ -165,6 +165,16 @@ def test_a_queue_that_runs_one_long_job_has_saved_nothing_up() -> None:
     assert share_of_newcomer(driver, pool) == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_queue_that_runs_dry_for_a_moment_is_not_forgiven_what_it_had() -> None:
+    driver = Driver(queues=queues_of({"a": 1, "b": 1}))
+    for _ in range(50):
+        driver.submit(queue="a")
+    driver.submit(queue="b")  # one at a time: it has none that waits while one runs
+    pool = Pool(driver, 1, lambda job: {"a": 0.1, "b": 2.0}[job.spec.queue])
+    pool.serve(2000)
+    assert pool.busy_s["b"] / sum(pool.busy_s.values()) == pytest.approx(0.5, rel=0.05)
+
+
 def test_jobs_that_only_went_to_wait_at_a_gate_cost_their_queue_no_share() -> None:
     driver = Driver(queues=queues_of({"a": 1, "b": 1}))
     one = Limits(concurrency=1)

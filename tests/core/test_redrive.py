@@ -20,7 +20,7 @@ from jobqueue.core.job import (
 )
 from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.statuses import StatusBounds
-from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, RateLimited, StaleLease, WrongState
+from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, RateLimited, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, FINAL, Driver
 
 # -- redrive
@@ -110,6 +110,33 @@ def test_a_redriven_job_needs_a_seat() -> None:
     with pytest.raises(QueueFull):
         driver.submit()
     assert (ledger.live, ledger.redriven_total, ledger.submitted_total) == (1, 1, 2)
+
+
+def test_those_that_an_operator_redrives_in_vain_take_no_places_from_those_who_come_back() -> None:
+    waits = []
+    for redrives in (0, 500):
+        driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=2))
+        dead = driver.failed()
+        driver.submit()
+        for _ in range(redrives):
+            with pytest.raises(QueueFull) as refusal:
+                driver.redrive(dead)
+            assert refusal.value.retry_after_s >= 1.0
+        assert driver.engine.ledgers["default"].refused_total == redrives
+        with pytest.raises(QueueFull) as refusal:
+            driver.submit()
+        waits.append(refusal.value.retry_after_s)
+    assert waits[0] == pytest.approx(waits[1], rel=0.2), "but for the jitter"
+
+
+def test_the_map_always_has_room_for_a_redrive_since_it_holds_the_record_already() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2, bytes_max=1000))
+    dead = driver.failed(args=b"x" * 300)
+    driver.submit(b"x" * (1000 - dead.size_bytes))
+    driver.redrive(dead)
+    assert driver.engine.statuses.live_bytes == 1000
+    with pytest.raises(StatusesFull):
+        driver.submit(b"")
 
 
 def test_a_redriven_job_is_accepted_once_and_adds_up() -> None:
