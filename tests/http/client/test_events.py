@@ -9,6 +9,7 @@ import pytest
 
 from jobqueue import errors
 from jobqueue.client import Client, ErrorAnswer, JobEvent, NoAnswer
+from jobqueue.client.listening import Listener
 from jobqueue.core.job import JobState
 from tests.http.client.calling import answer as plain
 from tests.http.client.calling import calling, document, event, refusal, scripted, stream
@@ -63,12 +64,17 @@ async def test_an_unknown_job_has_no_events(call: Call) -> None:
         await call("events", "x" * 22)
 
 
-async def test_a_stream_may_be_silent_for_longer_than_the_client_s_timeout(kind: str, serving: Serving) -> None:
+async def test_a_stream_may_be_silent_for_longer_than_the_client_s_timeout(
+    kind: str, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Listener] = []
+    monkeypatch.setattr(Listener, "opened", lambda listener: opened.append(listener))
     async with calling(kind, serving.url, timeout_s=0.2) as call:
         job = await call("submit", "hold")
         asyncio.get_running_loop().call_later(0.8, serving.gate.set)
         events = await call("events", job.id)
-    assert states(events).count(JobState.RUNNING) == 1  # it was one stream
+    assert states(events)[-1] == JobState.SUCCEEDED
+    assert len(opened) == 1
 
 
 async def test_who_stops_listening_hangs_up(serving: Serving) -> None:
@@ -87,13 +93,13 @@ async def test_who_stops_listening_hangs_up(serving: Serving) -> None:
 
 async def test_a_stream_that_breaks_goes_on_after_the_last_event_heard(kind: str) -> None:
     broken = stream("retry: 100", event(1, "queued"), event(2, "running")) + b"id: x-3\nevent: lost\n"
-    async with scripted(kind, broken, None, stream(event(3, "succeeded"))) as (call, script):
+    async with scripted(kind, broken, stream(": nothing"), None, stream(event(3, "succeeded"))) as (call, script):
         events = await call("events", "j")
 
     assert states(events) == ["queued", "running", "succeeded"]
-    assert script.requests == ["GET /v1/jobs/j/events"] * 3
-    assert script.header("last-event-id") == [None, "x-2", "x-2"]
-    assert script.times[1] - script.times[0] >= 0.1
+    assert script.requests == ["GET /v1/jobs/j/events"] * 4
+    assert script.header("last-event-id") == [None, "x-2", "x-2", "x-2"]
+    assert 0.1 <= script.times[1] - script.times[0] < 0.6
 
 
 async def test_what_comes_after_the_end_is_not_waited_for(kind: str) -> None:
@@ -123,6 +129,25 @@ async def test_a_server_where_too_many_listen_is_asked_again_for_as_long_as_want
     async with scripted(kind, refusal("too-many-waiters", 60)) as (call, _):
         with pytest.raises(errors.Refused, match="too-many-waiters"):
             await call("events", "j", retry_for_s=5)
+
+
+async def test_the_time_to_try_again_begins_when_a_stream_breaks(kind: str) -> None:
+    answers = [stream("retry: 10", event(1, "running")), refusal("too-many-waiters", 1, retry_after_s=0.2)]
+    answers.append(stream(event(2, "succeeded")))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers.pop(0))
+        if len(answers) == 2:
+            await asyncio.sleep(0.8)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        async with calling(kind, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as call:
+            assert states(await call("events", "j", retry_for_s=0.5)) == ["running", "succeeded"]
+    finally:
+        server.close()
 
 
 async def test_a_server_that_has_gone_is_given_up_after_a_while(kind: str) -> None:
