@@ -228,21 +228,6 @@ def test_a_surplus_that_takes_longer_than_the_longest_wait_is_told_as_a_spread()
     assert ledger_of(driver).seat_s(driver.now) == RETRY_AFTER_S_MAX
 
 
-def test_after_a_capacity_was_lowered_nobody_is_told_to_come_before_the_surplus_is_gone() -> None:
-    driver = Driver(capacity=50)
-    for _ in range(100):
-        run(driver, 0.5)
-    dead = driver.failed()
-    for _ in range(50):
-        driver.submit()
-    driver.start_next()
-    driver.engine.set_policy("default", QueuePolicy(capacity=10), now=driver.now)
-    for refused in (driver.submit, lambda: driver.redrive(dead)):
-        with pytest.raises(QueueFull) as refusal:
-            refused()
-        assert refusal.value.retry_after_s >= 40 / 2.1, "forty too many, and two end in a second"
-
-
 # -- counters
 
 
