@@ -64,6 +64,10 @@ class SpoolFull(Refused):
     """The spool directory holds as many bytes of files as `spool.bytes_max` allows."""
 
 
+class TypeQuarantined(Refused):
+    """The type is paused because it failed too often in a row, and enough of its jobs wait already."""
+
+
 class RateLimited(Refused):
     """This caller has used up its own quota: of submissions in a time, or of live jobs."""
 

@@ -78,7 +78,7 @@ class MemoryBackend:
         self._engine = engine
         self._now = now
         self._ready = ReadyQueue(engine.ready, now)
-        self._waiters: dict[JobId, list[asyncio.Future[Job]]] = {}
+        self._waiters: dict[JobId, dict[asyncio.Future[Job], None]] = {}
         self._watchers: dict[JobId, set[asyncio.Future[None]]] = {}
         self._listeners: tuple[Callable[[Event], None], ...] = ()
         self._look: Callable[[], None] = lambda: None
@@ -198,12 +198,12 @@ class MemoryBackend:
         if not job.live:
             return job
         future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-        waiters = self._waiters.setdefault(job.id, [])
-        waiters.append(future)
+        waiters = self._waiters.setdefault(job.id, {})
+        waiters[future] = None
         try:
             return await future
         finally:
-            waiters.remove(future)
+            del waiters[future]
             if not waiters:
                 self._waiters.pop(job.id, None)
 

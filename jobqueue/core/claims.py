@@ -2,7 +2,8 @@
 
 Rules:
 
-1. An idempotency key belongs to one caller and one job, for as long as that job's record is held.
+1. An idempotency key belongs to one caller and one job, for as long as that job's record is held. Keys of submissions
+   that led to a job by its unique value belong to it, too: its latest `SHARED_MAX`.
 2. A unique value belongs to one live job of its type at a time.
 3. A caller's live jobs are counted from acceptance to end.
 
@@ -11,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -47,17 +49,41 @@ class Claims(msgspec.Struct, frozen=True, gc=False):
     key: IdempotencyKey | None = None
 
 
+Name = tuple[str | None, str]
+"""A caller, and its key."""
+
+SHARED_MAX = 100
+
+
 class Claimed:
     """The claims of all jobs that are held."""
 
     def __init__(self) -> None:
-        self._by_key: dict[tuple[str | None, str], JobId] = {}
+        self._by_key: dict[Name, tuple[JobId, bytes]] = {}
+        # Further keys of a job, the oldest first.
+        self._shared: dict[JobId, deque[Name]] = {}
         self._by_value: dict[tuple[str, str], JobId] = {}
         self._live: dict[str, int] = {}
 
     def under_key(self, claims: Claims) -> JobId | None:
         """Return the job that this caller submitted under this key."""
-        return None if claims.key is None else self._by_key.get((claims.caller, claims.key.key))
+        found = None if claims.key is None else self._by_key.get((claims.caller, claims.key.key))
+        return None if found is None else found[0]
+
+    def is_same(self, claims: Claims) -> bool:
+        """Tell whether what was submitted under this key, which is known, is what is submitted now."""
+        assert claims.key is not None
+        return self._by_key[claims.caller, claims.key.key][1] == claims.key.fingerprint
+
+    def share(self, claims: Claims, job: Job) -> None:
+        """Let a key lead to a job that was there already."""
+        if claims.key is None:
+            return
+        names = self._shared.setdefault(job.id, deque())
+        names.append((claims.caller, claims.key.key))
+        self._by_key[names[-1]] = (job.id, claims.key.fingerprint)
+        if len(names) > SHARED_MAX:
+            self._forget_name(names.popleft(), job)
 
     def holder(self, job_type: str, unique: Unique | None) -> JobId | None:
         """Return the live job that has this unique value."""
@@ -77,7 +103,7 @@ class Claimed:
         if claims is None:
             return
         if claims.key is not None:
-            self._by_key[claims.caller, claims.key.key] = job.id
+            self._by_key[claims.caller, claims.key.key] = (job.id, claims.key.fingerprint)
         if claims.unique is not None:
             self._by_value[job.spec.type, claims.unique.value] = job.id
         if claims.caller is not None:
@@ -101,9 +127,13 @@ class Claimed:
 
     def forget(self, job: Job) -> None:
         """Take back the rest, with the job's record."""
+        for name in self._shared.pop(job.id, ()):
+            self._forget_name(name, job)
         claims = job.claims
-        if claims is None or claims.key is None:
-            return
-        name = (claims.caller, claims.key.key)
-        if self._by_key.get(name) == job.id:
+        if claims is not None and claims.key is not None:
+            self._forget_name((claims.caller, claims.key.key), job)
+
+    def _forget_name(self, name: Name, job: Job) -> None:
+        found = self._by_key.get(name)
+        if found is not None and found[0] == job.id:
             del self._by_key[name]

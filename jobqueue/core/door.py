@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 from jobqueue.core.ledger import RETRY_AFTER_S_MIN
 from jobqueue.core.returns import RETRY_AFTER_S_MAX
-from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, StatusesFull
+from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, StatusesFull, TypeQuarantined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jobqueue.core.claims import Claimed, Claims
+    from jobqueue.core.gate import Gates
     from jobqueue.core.job import Job
     from jobqueue.core.ledger import QueueLedger
+    from jobqueue.core.quarantine import Quarantine
     from jobqueue.core.statuses import StatusMap
+
+
+QUARANTINED_PART = 10
+"""The jobs of a type in quarantine may hold one in so many seats of a queue while they wait."""
 
 
 class Door:
@@ -26,17 +32,26 @@ class Door:
     """
 
     def __init__(
-        self, ledgers: Mapping[str, QueueLedger], statuses: StatusMap, claimed: Claimed, caller_queued: int | None
+        self,
+        ledgers: Mapping[str, QueueLedger],
+        statuses: StatusMap,
+        claimed: Claimed,
+        gates: Gates,
+        quarantine: Quarantine,
+        caller_queued: int | None,
     ) -> None:
         self._ledgers = ledgers
         self._statuses = statuses
         self._claimed = claimed
+        self._gates = gates
+        self._quarantine = quarantine
         self.caller_queued = caller_queued
         self.open = True
 
     def admit(
         self,
         ledger: QueueLedger,
+        job_type: str,
         size_bytes: int,
         claims: Claims | None,
         *,
@@ -54,11 +69,12 @@ class Door:
             Draining: No more jobs are admitted.
             QueueFull: The queue's seats are taken.
             StatusesFull: The status map is full of live jobs.
+            TypeQuarantined: The type is in quarantine, and its waiting jobs have seats enough.
             RateLimited: The caller has as many live jobs as one may have.
         """
         if crowd:
             ledger.note_arrival(now)
-        refusal = self._refusal(ledger, size_bytes, claims, now=now, replaced=replaced, crowd=crowd)
+        refusal = self._refusal(ledger, job_type, size_bytes, claims, now=now, replaced=replaced, crowd=crowd)
         if refusal is not None:
             raise _counted(refusal, ledger)
 
@@ -106,6 +122,7 @@ class Door:
     def _refusal(
         self,
         ledger: QueueLedger,
+        job_type: str,
         size_bytes: int,
         claims: Claims | None,
         *,
@@ -120,6 +137,13 @@ class Door:
             return self._queue_full(ledger, now=now, crowd=crowd)
         if not self._statuses.has_room_for(size_bytes, replaced=replaced):
             return self._statuses_full(ledger, now=now, crowd=crowd)
+        quarantined = self._quarantine.of(job_type)
+        if quarantined is not None:
+            waiting = self._gates.waiting_at(job_type)
+            # Or else the jobs of a type that can't run would in time take every seat.
+            if waiting >= max(1, ledger.policy.capacity // QUARANTINED_PART):
+                detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs wait"
+                return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
         if self.caller_queued is None or claims is None or claims.caller is None:
             return None
         held = self._claimed.live_of(claims.caller)

@@ -104,7 +104,7 @@ class Engine:
         )
         self.ledgers, self.statuses, self.ready, self.gates = life.ledgers, life.statuses, life.ready, life.gates
         self.quarantine = Quarantine()
-        self.door = Door(life.ledgers, life.statuses, life.claimed, caller_queued)
+        self.door = Door(life.ledgers, life.statuses, life.claimed, life.gates, self.quarantine, caller_queued)
         self._ids = ids
         self._rng = rng
         self._shut_down = False

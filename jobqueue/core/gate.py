@@ -218,6 +218,11 @@ class Gates:
             self._unsettle(gate)
             self._settle(now)
 
+    def waiting_at(self, job_type: str) -> int:
+        """Count the jobs that wait at the gate of a type."""
+        gate = self._types.get(job_type)
+        return 0 if gate is None else gate.tally.waiting
+
     def stats(self) -> list[GateStats]:
         stats = [
             GateStats(

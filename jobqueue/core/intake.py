@@ -48,7 +48,7 @@ class Intake:
         """Accept a job, or find the one that it is the same as, or refuse it and keep nothing.
 
         Raises:
-            Draining, QueueFull, StatusesFull, RateLimited: As `Door.admit`.
+            Draining, QueueFull, StatusesFull, TypeQuarantined, RateLimited: As `Door.admit`.
             KeyReused: The caller submitted something else under this key.
             Duplicate: A live job has the unique value, and the mode is `reject`.
         """
@@ -58,7 +58,7 @@ class Intake:
             holder = self._life.claimed.holder(spec.type, claims.unique)
             if holder is not None:
                 return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
-        self._door.admit(self._life.ledgers[spec.queue], len(args), claims, now=now)
+        self._door.admit(self._life.ledgers[spec.queue], spec.type, len(args), claims, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
 
     def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None, *, now: float) -> Refused | None:
@@ -88,7 +88,7 @@ class Intake:
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
         ledger = self._life.ledgers[job.spec.queue]
-        self._door.admit(ledger, job.size_bytes, claims, now=now, crowd=False)
+        self._door.admit(ledger, job.spec.type, job.size_bytes, claims, now=now, crowd=False)
         self._life.statuses.revive(job)
         self._life.claimed.stake(job)
         ledger.redriven_total += 1
@@ -104,13 +104,9 @@ class Intake:
         job_id = self._life.claimed.under_key(claims)
         if job_id is None:
             return None
-        job = self._life.held(job_id)
-        assert claims.key is not None
-        assert job.claims is not None
-        assert job.claims.key is not None
-        if job.claims.key.fingerprint != claims.key.fingerprint:
+        if not self._life.claimed.is_same(claims):
             raise KeyReused("this Idempotency-Key was used for another submission: send a new key with a new one")
-        return job
+        return self._life.held(job_id)
 
     def _submit_beside(
         self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims, now: float
@@ -119,15 +115,17 @@ class Intake:
         assert claims.unique is not None
         mode = claims.unique.mode
         if mode == "return":
+            self._life.claimed.share(claims, holder)
             return Admission(holder, duplicate=True)
         if mode == "reject":
             raise Duplicate(holder.id)
         waits = holder.state is not JobState.RUNNING
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
             self._put_off(holder, spec, args, now)
+            self._life.claimed.share(claims, holder)
             return Admission(holder, duplicate=True)
         ledger = self._life.ledgers[spec.queue]
-        self._door.admit(ledger, len(args), claims, now=now, replaced=holder if waits else None)
+        self._door.admit(ledger, spec.type, len(args), claims, now=now, replaced=holder if waits else None)
         if mode == "replace" or waits:
             self._life.cancel(holder, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)

@@ -113,7 +113,9 @@ class Lifecycle:
         for job in self.gates.take_recalled():
             self.ready.remove(job)
         for job in self.gates.take_called():
-            self.ready.push(job, now=now, front=True)
+            # As of when it became ready: how long it has waited still counts.
+            since = self.ledgers[job.spec.queue].waiting.get(job.id, now)
+            self.ready.push(job, now=since, front=True)
             self.facts.append(Called(job))
 
     def request_stop(self, job: Job, reason: StopReason, now: float) -> None:

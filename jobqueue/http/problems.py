@@ -135,6 +135,7 @@ TABLE: dict[type[BaseException], Row] = {
     HeadTooLarge: Row("head-too-large", "The request's head is too large", 431),
     UnknownTransferCoding: Row("unknown-transfer-coding", "The transfer coding is not supported", 501),
     errors.QueueFull: Row("queue-full", "The queue is full", 503),
+    errors.TypeQuarantined: Row("type-quarantined", "The type is in quarantine", 503),
     errors.StatusesFull: Row("statuses-full", "The status map is full", 503),
     errors.SpoolFull: Row("spool-full", "The spool is full", 503),
     Overloaded: Row("overloaded", "The server is overloaded", 503),

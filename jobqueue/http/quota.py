@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import functools
+import ipaddress
 import math
 from typing import TYPE_CHECKING
 
@@ -37,8 +38,25 @@ _SUBMISSIONS, _LIVE_JOBS = "submissions", "live-jobs"
 
 
 def caller_of(request: web.BaseRequest) -> str:
-    """Return who submits: the remote address, or one name for all who come over a socket that has none."""
-    return request.remote or "local"
+    """Return who submits: the remote address, or one name for all who come over a socket that has none.
+
+    Of an IPv6 address, its network of 64 bits: who has one has all addresses of that.
+    """
+    remote = request.remote
+    if remote is None:
+        return "local"
+    return _network_of(remote) if ":" in remote else remote
+
+
+@functools.lru_cache(maxsize=1024)
+def _network_of(address: str) -> str:
+    try:
+        known = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(ipaddress.IPv6Network((known, 64), strict=False))
 
 
 class Quotas:

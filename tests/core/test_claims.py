@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from jobqueue.core.claims import Claimed, Claims, IdempotencyKey, Unique
+from jobqueue.core.claims import SHARED_MAX, Claimed, Claims, IdempotencyKey, Unique, UniqueMode
 from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted, Withdrawn
+from jobqueue.core.intake import Admission
 from jobqueue.core.job import JobState, StopReason
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.statuses import StatusBounds
@@ -590,4 +591,37 @@ def test_each_claim_may_stand_alone(claim: dict[str, str]) -> None:
     assert not no_claims_are_left(driver)
     driver.cancel(job)
     driver.engine.delete(job.id)
+    assert no_claims_are_left(driver)
+
+
+# -- keys of submissions that led to a job by its unique value
+
+
+@pytest.mark.parametrize("mode", ["return", "debounce"])
+def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mode: UniqueMode) -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    holder = driver.submit(b"1", unique="u", delay_s=5.0)
+    assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0).job is holder
+    assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0) == Admission(holder, True)
+    with pytest.raises(KeyReused):
+        driver.admit(b"3", caller="ann", key="k", delay_s=5.0)
+    driver.cancel(holder)
+    again = driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0)
+    assert again.job is holder, "though it is over"
+    driver.advance(2)
+    assert driver.admit(b"3", caller="ann", key="k").duplicate is False
+    driver.engine.shut_down(now=driver.now)
+    driver.advance(2)
+    assert no_claims_are_left(driver)
+    assert not driver.engine._life.claimed._shared
+
+
+def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    holder = driver.submit(unique="u")
+    for number in range(SHARED_MAX + 5):
+        assert driver.admit(caller="ann", key=str(number), unique="u").job is holder
+    assert len(driver.engine._life.claimed._by_key) == SHARED_MAX
+    driver.cancel(holder)
+    driver.advance(2)
     assert no_claims_are_left(driver)

@@ -97,7 +97,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.policies = dict(QUEUES)
         self.paused: set[str] = set()
         self.model: dict[str, Modelled] = {}
-        self.keys: dict[tuple[str | None, str], str] = {}
+        self.keys: dict[tuple[str | None, str], tuple[str, bytes]] = {}
         self.values: dict[tuple[str, str], str] = {}
         self.gone: set[str] = set()
         self.ended: set[str] = set()
@@ -147,8 +147,8 @@ class EngineMachine(RuleBasedStateMachine):
             queued_at=self.driver.now,
         )
         if key is not None and (caller, key) in self.keys:
-            same = self.keys[caller, key]
-            if self.model[same].fingerprint == new.fingerprint:
+            same, fingerprint = self.keys[caller, key]
+            if fingerprint == new.fingerprint:
                 return self.admitted(new, mode, same)
             return self.refused(new, mode, KeyReused)
         holder_id = self.values.get((kind, unique)) if unique is not None else None
@@ -160,6 +160,7 @@ class EngineMachine(RuleBasedStateMachine):
         holder = self.model[holder_id]
         waits = holder.state in WAITING
         if mode == "return":
+            self.share_key(new, holder_id)
             return self.admitted(new, mode, holder_id)
         if mode == "reject":
             return self.refused(new, mode, Duplicate)
@@ -169,6 +170,7 @@ class EngineMachine(RuleBasedStateMachine):
             holder.args_bytes = new.args_bytes
             if holder.state == "delayed" and holder.attempt == 0:
                 holder.spec, holder.run_at, holder.start_by_at = new.spec, new.run_at, new.start_by_at
+            self.share_key(new, holder_id)
             self.admitted(new, mode, holder_id)
             self.forget_evicted()
             return holder_id
@@ -176,6 +178,10 @@ class EngineMachine(RuleBasedStateMachine):
         if job_id and mode == "replace" and holder.state == "running" and holder.stop is None:
             holder.stop, holder.stopped_at = "cancelled", self.driver.now
         return job_id
+
+    def share_key(self, new: Modelled, holder_id: str) -> None:
+        if new.key is not None:
+            self.keys[new.caller, new.key] = (holder_id, new.fingerprint)
 
     def submit_new(self, new: Modelled, mode: UniqueMode, *, replaced: Modelled | None) -> str:
         refusal = self.refusal(new.queue, new.size_bytes, new.caller, replaced)
@@ -186,7 +192,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.over(replaced, "cancelled")
         self.model[job_id] = new
         if new.key is not None:
-            self.keys[new.caller, new.key] = job_id
+            self.keys[new.caller, new.key] = (job_id, new.fingerprint)
         if new.unique is not None:
             self.values[new.kind, new.unique] = job_id
         self.forget_evicted()
@@ -507,8 +513,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.lose_value(self.model[job_id])
         known = self.model.pop(job_id)
         self.gone.add(job_id)
-        if known.key is not None and self.keys.get((known.caller, known.key)) == job_id:
-            del self.keys[known.caller, known.key]
+        self.keys = {name: held for name, held in self.keys.items() if held[0] != job_id}
 
     # -- what must hold at every step
 

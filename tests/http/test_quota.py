@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from jobqueue.config import LimitsSettings
 from jobqueue.core.bucket import Rate
 from jobqueue.errors import RateLimited
 from jobqueue.http import quota
-from jobqueue.http.quota import Quotas
+from jobqueue.http.quota import Quotas, caller_of
 
 POLICY = '"submissions";q=2;w=60'
 
@@ -138,3 +139,19 @@ def test_callers_are_bounded_and_the_longest_silent_one_goes_first(
         several.take(f"again {number}")
         with pytest.raises(RateLimited):
             several.take("first")  # never silent for long, so never forgotten
+
+
+@pytest.mark.parametrize(
+    ("remote", "caller"),
+    [
+        (None, "local"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_a_network_of_64_bits_is_one_caller(remote: str | None, caller: str) -> None:
+    request = make_mocked_request("POST", "/v1/jobs")
+    assert caller_of(request.clone(remote=remote)) == caller

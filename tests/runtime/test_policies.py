@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 
 import msgspec
@@ -12,7 +13,7 @@ from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject
 from jobqueue.config import LimitsSettings, QueueSettings, RuntimeSettings, ServerSettings, Settings
 from jobqueue.core.events import Quarantined, Released, Started
 from jobqueue.core.policy import Discipline
-from jobqueue.errors import Duplicate, InvalidSubmission, WrongState
+from jobqueue.errors import Duplicate, InvalidSubmission, TypeQuarantined, WrongState
 from jobqueue.testing import EventRecorder, virtual_time
 
 
@@ -61,7 +62,7 @@ async def test_a_handlers_own_backoff_bounds_the_wait_before_each_attempt() -> N
 
     async with queue:
         job = await (await queue.submit("fail")).wait()
-    waits = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(starts)]
     assert len(waits) == 5
     for wait_s, ceiling_s in zip(waits, [0.5, 1.0, 2.0, 2.0, 2.0], strict=True):
         assert 0 <= wait_s <= ceiling_s + 0.002
@@ -174,6 +175,35 @@ async def test_a_type_in_quarantine_is_tried_again_and_released_when_it_works() 
             assert (await handle.wait()).state is JobState.SUCCEEDED
         assert [fact.type for fact in events.of(Released)] == ["call"]
         assert queue.backend.stats()[1][0].quarantined == []
+
+
+@virtual_time
+async def test_a_type_in_quarantine_does_not_fill_its_queue() -> None:
+    queue = queue_of(workers=4, capacity=100, retry_budget=3)
+
+    @queue.handler
+    async def bad() -> None:
+        raise ValueError("down")
+
+    @queue.handler
+    async def good() -> str:
+        return "done"
+
+    async with queue:
+        for _ in range(3):
+            await (await queue.submit("bad")).wait()
+        refusals: list[TypeQuarantined] = []
+        for _ in range(300):
+            try:
+                await queue.submit("bad")
+            except TypeQuarantined as refusal:
+                refusals.append(refusal)
+            await asyncio.sleep(0.001)
+            assert await (await queue.submit("good")).result() == "done"
+        assert len(refusals) == 290, "one in ten seats is theirs"
+        assert "down" in str(refusals[0])
+        assert 0 < refusals[-1].retry_after_s <= 1.0
+        await queue.drain(0.0)
 
 
 @virtual_time

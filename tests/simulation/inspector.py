@@ -102,7 +102,7 @@ class Inspector:
         check(claimed._live == dict(live), f"callers have {dict(live)} live jobs, not {claimed._live}")
         for name, job_id in claimed._by_value.items():
             check(job_id in known and known[job_id].live, f"the unique value {name} is held by nobody who lives")
-        for key, job_id in claimed._by_key.items():
+        for key, (job_id, _) in claimed._by_key.items():
             check(job_id in known, f"the idempotency key {key} is of a job that is gone")
 
     # -- when nothing is left to do but to let time pass
@@ -168,7 +168,10 @@ class Inspector:
         check(not engine.statuses.bytes_used, f"{engine.statuses.bytes_used} bytes are used by nobody")
         check(not self._parts._workers._abandoned, "workers are counted as stuck that have ended")
         claimed = engine._life.claimed
-        check(not (claimed._by_key or claimed._by_value or claimed._live), "claims of jobs that are gone")
+        check(
+            not (claimed._by_key or claimed._by_value or claimed._live or claimed._shared),
+            "claims of jobs that are gone",
+        )
         check(not engine.statuses._shelves and not engine.statuses._drawers, "shelves of jobs that are gone")
         groups = engine.gates._groups
         check(not groups, f"gates of groups that have no jobs: {list(groups)}")
