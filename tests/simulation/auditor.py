@@ -80,6 +80,7 @@ class Auditor:
         self.attempts = Attempts(self.check, bytes_max)
         self._asked: Counter[tuple[str, str]] = Counter()
         self.counts: Counter[str] = Counter()
+        self.turn = 0
         self._numbers = 0
         self._places = 0
         self.reordered: set[str] = set()
@@ -89,6 +90,7 @@ class Auditor:
         self.backend = backend
         self.engine: Engine = backend._engine
         self.known: dict[str, Known] = {}
+        self.gone: dict[str, Known] = {}
         self.accepted = self.live = self.terminal = self.evicted = self.evicted_early = 0
         self.limits = Limits(self._lanes)
         backend.subscribe(self._on_fact)
@@ -149,7 +151,8 @@ class Auditor:
         if known is None:
             self.check(False, f"{type(fact).__name__} of a job that is not held: {job}")
             return
-        known.version = job.version
+        if job.version != known.version:
+            known.version, known.changed_in = job.version, self.turn
         why = f", {job.error.code}" if job.error is not None else ""
         self.note(str(known), f"{type(fact).__name__} {job.state} attempt {job.attempt}{why}")
         match fact:
@@ -303,6 +306,8 @@ class Auditor:
         if known is None:
             self.check(False, f"a record was evicted that is not held: {job.id}")
             return
+        self.gone[job.id] = known
+        known.changed_in = self.turn
         how = "evicted early" if early else "evicted"
         self.counts[how] += 1
         self.note(str(known), how)

@@ -227,7 +227,7 @@ class Client:
         if upload is not None and not admission.duplicate:
             upload.keep()
         self._check_admission(number, admission, before, due)
-        if key is not None and not admission.duplicate:
+        if key is not None:
             self._fleet.keys[caller, key.key] = (key.fingerprint, admission.job.id)
         self._fleet.ids.append(admission.job.id)
         found = await backend.get(admission.job.id)
@@ -340,6 +340,8 @@ class Client:
             async with asyncio.timeout(self._rng.choice((None, None, 0.5, 5.0))):
                 job = await self._held(self._queue.backend.wait(job_id), job_id)
         except TimeoutError:
+            held = self._auditor.known.get(job_id) or self._auditor.gone[job_id]
+            self._auditor.check(held.live or self._just_now(held), f"a wait for {held} goes on")
             return
         if job is not None:
             known = self._auditor.known.get(job.id)
@@ -354,11 +356,23 @@ class Client:
         try:
             async with asyncio.timeout(self._rng.choice((0.25, 3.0))):
                 await self._queue.backend.wait_for_change(ids)
+            told = True
         except TimeoutError:
-            return
-        left = [self._auditor.known.get(job_id) for job_id in ids]
-        changed = [known is None or known.job.version != version for known, version in zip(left, versions, strict=True)]
-        self._auditor.check(any(changed), "a watch was told of a change that isn't")
+            told = False
+        changed = []
+        for job_id, version in zip(ids, versions, strict=True):
+            held = self._auditor.known.get(job_id)
+            if held is None or held.version != version:
+                changed.append(held or self._auditor.gone[job_id])
+        if told:
+            self._auditor.check(changed, "a watch was told of a change that isn't")
+        else:
+            late = [str(known) for known in changed if not self._just_now(known)]
+            self._auditor.check(not late, f"a watch was not told of {', '.join(late)}")
+
+    def _just_now(self, known: Known) -> bool:
+        """Tell whether a job has changed so late that who waited with a timeout need not have heard of it."""
+        return known.changed_in >= self._auditor.turn - 3
 
     async def _held(self, asked: Awaitable[Job], job_id: str) -> Job | None:
         """Return a record, None if it is gone, and then rightly so."""

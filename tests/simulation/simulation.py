@@ -272,6 +272,7 @@ class Simulation:
 
     def _after_turn(self) -> None:
         auditor = self._auditor
+        auditor.turn = self._loop.turns
         if auditor.violation is None:
             auditor.check_counts()
             if self._watches and self._loop.turns % INSPECT_EVERY == 0:
