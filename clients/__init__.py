@@ -1,4 +1,4 @@
-"""The fleet: simulated clients that submit jobs over HTTP and poll until each one is over.
+"""The fleet: simulated clients that submit jobs over HTTP and follow each one until it is over.
 
 It imports nothing of jobqueue but `jobqueue.client`: what it sees is what any client sees.
 """
