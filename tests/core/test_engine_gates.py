@@ -12,6 +12,7 @@ from jobqueue.core.events import Called, Ended, Quarantined, Released, Withdrawn
 from jobqueue.core.job import ErrorCode, Failure, Job, JobError, JobState
 from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.errors import TypeQuarantined
 from tests.core.making import CRASHED, FINAL, Driver
 
 ONE = Limits(concurrency=1)
@@ -494,6 +495,37 @@ def test_those_who_ran_already_neither_release_their_type_nor_make_it_worse() ->
     assert start_all(driver) == []
     driver.advance(60)
     assert start_all(driver) == [waiting]
+
+
+def test_a_type_in_quarantine_may_wait_on_one_seat_in_ten_and_the_others_stay_free() -> None:
+    driver = Driver(queues={"default": QueuePolicy(capacity=20, retry_budget=BUDGET)})
+    poison(driver)
+    waiting = [driver.submit(type="bad") for _ in range(2)]
+    assert start_all(driver) == []
+    with pytest.raises(TypeQuarantined, match=r"'bad' is in quarantine .*boom 2.*, and 2 of its jobs wait") as refusal:
+        driver.submit(type="bad")
+    assert refusal.value.retry_after_s == pytest.approx(driver.of(Quarantined)[0].until - driver.now)  # type: ignore[union-attr]
+    assert driver.engine.ledgers["default"].refused_total == 1
+    with pytest.raises(TypeQuarantined):
+        driver.redrive(next(job for job in driver.engine.newest_first(None) if job.state is JobState.FAILED))
+    good = [driver.submit() for _ in range(18)]
+    assert start_all(driver) == good
+    driver.ack(good[0])
+    driver.advance(60)
+    assert start_all(driver) == waiting[:1]
+    driver.ack(waiting[0])
+    assert driver.submit(type="bad"), "it was released"
+
+
+def test_even_in_a_small_queue_one_job_waits_to_be_the_probe() -> None:
+    driver = Driver(queues={"default": QueuePolicy(capacity=5, retry_budget=BUDGET)})
+    poison(driver)
+    probe = driver.submit(type="bad")
+    assert start_all(driver) == []
+    with pytest.raises(TypeQuarantined):
+        driver.submit(type="bad")
+    driver.advance(60)
+    assert start_all(driver) == [probe]
 
 
 def test_time_goes_on_for_those_who_wait_in_quarantine() -> None:
