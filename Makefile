@@ -51,6 +51,14 @@ sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wr
 bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
 	@exec $(PY) -m bench.speed_http $(ARGS)
 
+.PHONY: bench-core
+bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS=--quick
+	@exec $(PY) -m bench.speed_core $(ARGS)
+
+.PHONY: bench-memory
+bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a server with a million of them; ARGS=--quick
+	@exec $(PY) -m bench.speed_memory $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 	$(PY) -m ruff format --check .

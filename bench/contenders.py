@@ -185,7 +185,13 @@ class Ours(Contender):
         self._fast_lane = fast_lane
 
     def command(self) -> list[str]:
-        settings = {"queues.default.capacity": CAPACITY, "statuses.jobs_max": CAPACITY, "statuses.ttl_s": "1h"}
+        settings = {
+            "queues.default.capacity": CAPACITY,
+            "statuses.jobs_max": CAPACITY,
+            "statuses.ttl_s": "1h",
+            "server.drain_s": 0,
+            "server.linger_s": 0,
+        }
         if not self._fast_lane:
             settings["server.fast_lane"] = "false"
         flags = [f"--set={name}={value}" for name, value in settings.items()]

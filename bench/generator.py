@@ -73,7 +73,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What happened in `seconds`.
 
     Attributes:
-        units: Requests, or jobs, that were done.
+        done: Requests, or jobs; a unit of work may be of many jobs.
         answers: By status code.
         cpu_s: By process, in the order of the pids.
         own_cpu_s: Of the generator. At a rate it spins, to be on time, and takes a whole core.
@@ -84,7 +84,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     seconds: float
-    units: int
+    done: int
     answers: dict[str, int]
     cpu_s: tuple[float, ...]
     own_cpu_s: float
@@ -134,7 +134,7 @@ class Driver:
         await self._run_for(order.seconds if order.units is None else UNITS_S)
         self._over = True
         if order.units is not None and not self._ended.done():
-            raise Unmeasured(f"{order.units - self._units} of {order.units} are not done after {UNITS_S:.0f} s")
+            raise Unmeasured(f"{self._due} of {order.units} are not done after {UNITS_S:.0f} s")
         seconds, own = time.perf_counter() - began, time.process_time() - own
         cpu = [cpu_s(pid) - before for pid, before in zip(order.pids, cpu, strict=True)]
         if self._pace is not None:
@@ -142,7 +142,7 @@ class Driver:
         await self._rest()
         return Report(
             seconds=seconds,
-            units=self._units,
+            done=self._done,
             answers={status.decode(): count for status, count in sorted(self._answers.items())},
             cpu_s=tuple(cpu),
             own_cpu_s=own,
@@ -183,7 +183,7 @@ class Driver:
             self._ended.set_exception(error)
 
     def _forget(self) -> None:
-        self._units = 0
+        self._done = 0
         self._answers: dict[bytes, int] = {}
         self._times: dict[bytes, dict[int, int]] = {}
 
@@ -231,7 +231,7 @@ class Driver:
     def _end(self, wire: Wire, status: bytes, answer: bytes) -> None:
         now = time.perf_counter()
         self._note(status, now - wire.at)
-        self._units += wire.script.size
+        self._done += wire.script.size
         if self._collect:
             self._ids.append(id_in(answer).decode())
         if self._pace is not None:

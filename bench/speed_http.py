@@ -145,9 +145,9 @@ def _measure(contender: Contender, connections: int, number: int, options: Optio
             with contender.scene(kind):
                 order = Order(script=contender.script(kind), seconds=seconds, warm_s=warm_s, pids=pids)
                 report = generator.run(order)
-            if report.lost or not report.units:
+            if report.lost or not report.done:
                 raise RuntimeError(
-                    f"{contender.name}, {kind}, {many(connections, 'connection')}: {report.units} answers in "
+                    f"{contender.name}, {kind}, {many(connections, 'connection')}: {report.done} answers in "
                     f"{report.seconds:.1f} s, and {report.lost} connections lost"
                 )
             readings.append(
@@ -156,11 +156,11 @@ def _measure(contender: Contender, connections: int, number: int, options: Optio
                     kind=kind,
                     connections=connections,
                     round=number,
-                    cpu_us=sum(report.cpu_s) / report.units * 1e6,
-                    per_s=report.units / report.seconds,
+                    cpu_us=sum(report.cpu_s) / report.done * 1e6,
+                    per_s=report.done / report.seconds,
                     server=sum(report.cpu_s) / report.seconds,
                     generator=report.own_cpu_s / report.seconds,
-                    unexpected=1 - report.answers.get(contender.expects(kind), 0) / report.units,
+                    unexpected=1 - report.answers.get(contender.expects(kind), 0) / report.done,
                     p50_ms=report.latency["all"].p50,
                     p99_ms=report.latency["all"].p99,
                 )

@@ -86,7 +86,8 @@ def curves(panels: Sequence[Curves], *, x_label: str, y_label: str, path: Path) 
         axis.set_xscale("log")
         axis.set_xlabel(x_label)
         axis.set_title(panel.title, fontsize=11)
-        axis.legend(fontsize=8, frameon=False)
+        if panel.series:
+            axis.legend(fontsize=8, frameon=False)
         _finish(axis, y_label if axis is axes.flat[0] else "")
     _save(figure, path)
 

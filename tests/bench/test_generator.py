@@ -176,7 +176,7 @@ async def driving(
 async def test_a_number_of_units_is_exactly_that_many_requests() -> None:
     async with driving(lambda request: ACCEPTED) as (driver, requests):
         report = await driver.run(Order(script=Cycle(request=POST), units=100, collect=True))
-        assert (report.units, len(requests), report.answers) == (100, 100, {"202": 100})
+        assert (report.done, len(requests), report.answers) == (100, 100, {"202": 100})
         assert report.ids == ("abc",) * 100
         assert report.latency["all"].count == 100
 
@@ -184,7 +184,7 @@ async def test_a_number_of_units_is_exactly_that_many_requests() -> None:
 async def test_fewer_units_than_connections_are_no_more_than_that() -> None:
     async with driving(lambda request: ACCEPTED, connections=8) as (driver, requests):
         report = await driver.run(Order(script=Cycle(request=POST), units=3))
-        assert (report.units, len(requests)) == (3, 3)
+        assert (report.done, len(requests)) == (3, 3)
 
 
 async def test_an_order_finds_every_connection_free_after_the_one_before() -> None:
@@ -200,8 +200,8 @@ async def test_an_order_finds_every_connection_free_after_the_one_before() -> No
 async def test_what_happens_while_it_warms_up_does_not_count() -> None:
     async with driving(lambda request: LIVE) as (driver, requests):
         report = await driver.run(Order(script=Cycle(request=GET), seconds=0.02, warm_s=0.1))
-        assert 0 < report.units < len(requests) / 2
-        assert sum(report.answers.values()) == report.units
+        assert 0 < report.done < len(requests) / 2
+        assert sum(report.answers.values()) == report.done
 
 
 async def test_latency_counts_from_the_intended_start_even_if_no_connection_was_free() -> None:
@@ -221,7 +221,7 @@ async def test_a_rate_that_can_be_held_is_held() -> None:
     async with driving(lambda request: OVER) as (driver, _):
         report = await driver.run(Order(script=Cycle(request=GET), rate=500.0, seconds=0.4, warm_s=0.0))
     assert report.latency["all"].count == pytest.approx(500 * report.seconds, abs=5)
-    assert report.units > 150
+    assert report.done > 150
 
 
 async def test_a_connection_that_is_lost_is_counted_and_the_others_go_on() -> None:
@@ -229,7 +229,7 @@ async def test_a_connection_that_is_lost_is_counted_and_the_others_go_on() -> No
     async with driving(lambda request: next(rest)) as (driver, _):
         report = await driver.run(Order(script=Cycle(request=GET), seconds=0.05, warm_s=0.0))
         assert report.lost == 1
-        assert report.units > 10
+        assert report.done > 10
 
 
 async def test_a_lost_connection_fails_an_order_for_a_number_of_units() -> None:
@@ -273,10 +273,10 @@ def test_the_generator_drives_another_process_and_measures_its_cpu(
     ):
         report = generator.run(Order(script=Cycle(request=request), seconds=0.2, pids=(server.pid,)))
         again = generator.run(Order(script=Cycle(request=request), units=50))
-    assert report.answers == {"204": report.units}
+    assert report.answers == {"204": report.done}
     assert report.lost == 0
     assert 0 < report.cpu_s[0] < report.seconds * 1.1
-    assert again.units == 50
+    assert again.done == 50
     with pytest.raises(ProcessLookupError):
         cpu_s(server.pid)
 

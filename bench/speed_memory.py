@@ -1,0 +1,341 @@
+"""What keeping costs: bytes a stored status, the loop's longest pauses, memory of a server with a million of them.
+
+    make bench-memory                        # a million statuses, in some minutes
+    python -m bench.speed_memory --quick     # a fifth of them, once
+
+Two parts. The engine in a process of its own takes, runs and forgets jobs one after the other, each timed alone: the
+longest is the longest pause that its records (their tables' growth, eviction, the garbage collector) can cause in a
+loop. What is measured is CPU time, so that the pauses of a busy machine don't count. Then a server, over HTTP: its
+memory as it starts, with open connections, and with as many statuses. The folder gets memory.json and memory.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import subprocess
+import sys
+import time
+from array import array
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.contenders import Ours, request
+from bench.driving import FOLDER, ROOT, Generator, raise_open_files
+from bench.generator import Order
+from bench.generator_scripts import Batch, Cycle
+from bench.machine import Machine, describe
+from bench.meter import rss_bytes
+from bench.speed_plot import Panel, bars
+from bench.spread import Spread, spread, table
+from jobqueue.core.engine import Engine
+from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.core.job import JobSpec, Success
+from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.statuses import StatusBounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+STATUSES = 1_000_000
+QUICK_STATUSES = 200_000
+CONNECTIONS = 5000
+ROUNDS = 3
+TTL_S = 600.0
+PER_S = 2000.0
+"""How many jobs a second there are, on the engine's clock: so they lie in many drawers, as a server's do."""
+
+LONGEST_US = 1_000_000
+BATCH = 100
+SUBMISSION = b'{"type":"echo","args":{"value":1}}'
+
+
+class Pauses(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds of CPU that one step took: the longest, the one in ten thousand, and the mean, in microseconds."""
+
+    longest_ms: float
+    p9999_ms: float
+    mean_us: float
+
+
+class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one process that held `statuses` records.
+
+    Attributes:
+        status_bytes: What one of them took, of the process's memory.
+        growing: A job is submitted, leased and acknowledged.
+        at_bound: The same, while each new record makes the oldest one go.
+        evicting: A tick, which evicts up to about a thousand.
+        evict_us: Of evicting one record whose TTL is over.
+        collecting_ms: A full collection by hand with all records there; the automatic ones are in the pauses above.
+        left_bytes: What the process still took, of each record's place, once all had gone.
+    """
+
+    statuses: int
+    status_bytes: float
+    growing: Pauses
+    at_bound: Pauses
+    evicting: Pauses
+    evict_us: float
+    collecting_ms: float
+    left_bytes: float
+
+
+class ServerFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory of a server's process, in bytes; `connection_bytes` of each that is open and has asked something once."""
+
+    statuses: int
+    connections: int
+    started_bytes: int
+    connection_bytes: float
+    connection_new_bytes: float
+    full_bytes: int
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What memory.json holds."""
+
+    machine: Machine
+    engine: list[EngineFigures]
+    server: list[ServerFigures]
+
+
+# -- the engine's part, in a process of its own
+
+
+class _Steps:
+    """Times steps one by one, and keeps no object of its own: one in each arena would keep that arena's memory."""
+
+    def __init__(self) -> None:
+        self._by_us = array("q", bytes(8 * LONGEST_US))
+        self._longest_ns = array("q", [0])
+        self._sum_ns = array("q", [0])
+
+    def do(self, step: Callable[[], object]) -> None:
+        before = time.thread_time_ns()
+        step()
+        ns = time.thread_time_ns() - before
+        self._by_us[min(LONGEST_US - 1, ns // 1000)] += 1
+        self._sum_ns[0] += ns
+        if ns > self._longest_ns[0]:
+            self._longest_ns[0] = ns
+
+    def pauses(self) -> Pauses:
+        count = sum(self._by_us)
+        rest = count // 10_000
+        p9999_us = LONGEST_US
+        while rest >= 0:
+            p9999_us -= 1
+            rest -= self._by_us[p9999_us]
+        longest_ms, mean_us = self._longest_ns[0] / 1e6, self._sum_ns[0] / count / 1e3
+        return Pauses(longest_ms=longest_ms, p9999_ms=p9999_us / 1e3, mean_us=mean_us)
+
+    @property
+    def sum_us(self) -> float:
+        return self._sum_ns[0] / 1e3
+
+
+class _Life:
+    """Jobs that are submitted, run and kept, one after the other."""
+
+    def __init__(self, statuses: int) -> None:
+        self._now = 1000.0
+        self._count = 0
+        self.engine = Engine(
+            queues={"default": QueuePolicy()},
+            ids=IdIssuer(secret=bytes(32), run=RUNS[1]),
+            rng=Random(1),
+            bounds=StatusBounds(jobs_max=statuses, ttl_s=TTL_S, bytes_max=2**40),
+        )
+        self._spec = JobSpec(type="echo")
+
+    def one(self) -> None:
+        self._now += 1.0 / PER_S
+        self._count += 1
+        # Text of its own for each, as it comes from a body and from a handler.
+        text = b'{"value":%d}' % self._count
+        self.engine.submit(self._spec, text, None, now=self._now)
+        lease = self.engine.lease(self.engine.ready.pop(self._now), now=self._now)
+        assert lease is not None
+        success = Success(b'{"value":%d}' % -self._count)
+        self.engine.ack(lease.job.id, attempt=lease.attempt, success=success, now=self._now)
+        self.engine.take_facts()
+
+    def tick(self) -> None:
+        at = self.engine.next_at()
+        assert at is not None
+        self._now = max(self._now, at)
+        self.engine.tick(self._now)
+        self.engine.take_facts()
+
+
+def measure_engine(statuses: int) -> EngineFigures:
+    """Fill an engine, keep it at its bound for a while, and let everything go. Nothing else may be in this process."""
+    life = _Life(statuses)
+    growing, at_bound, evicting = _Steps(), _Steps(), _Steps()
+    for _ in range(100):
+        life.one()
+    gc.collect()
+    gc.freeze()
+    before = rss_bytes(os.getpid())
+    for _ in range(statuses - 100):
+        growing.do(life.one)
+    full = rss_bytes(os.getpid())
+    began = time.thread_time_ns()
+    gc.collect()
+    collecting_ms = (time.thread_time_ns() - began) / 1e6
+    for _ in range(statuses // 10):
+        at_bound.do(life.one)
+    while len(life.engine.statuses):
+        evicting.do(life.tick)
+    gc.collect()
+    left = rss_bytes(os.getpid())
+    return EngineFigures(
+        statuses=statuses,
+        status_bytes=(full - before) / (statuses - 100),
+        growing=growing.pauses(),
+        at_bound=at_bound.pauses(),
+        evicting=evicting.pauses(),
+        evict_us=evicting.sum_us / statuses,
+        collecting_ms=collecting_ms,
+        left_bytes=(left - before) / statuses,
+    )
+
+
+# -- the server's part
+
+
+def measure_server(statuses: int, connections: int) -> ServerFigures:
+    """Start a server, open connections, close them, and have it hold as many statuses."""
+    with Ours() as server:
+        pid = server.process.pid
+        with Generator(server.port, 1) as generator:  # so that what a first request loads is there
+            generator.run(_fill(server, 10 * BATCH))
+        started = rss_bytes(pid)
+        with Generator(server.port, connections) as generator:
+            server.call("GET", "/livez")
+            opened = rss_bytes(pid)
+            generator.run(Order(script=Cycle(request=request("GET", "/livez")), units=connections))
+            asked = rss_bytes(pid)
+        with Generator(server.port, 4) as generator:
+            generator.run(_fill(server, statuses - 10 * BATCH))
+        server.settle()
+        full = rss_bytes(pid)
+    return ServerFigures(
+        statuses=statuses,
+        connections=connections,
+        started_bytes=started,
+        connection_new_bytes=(opened - started) / connections,
+        connection_bytes=(asked - started) / connections,
+        full_bytes=full,
+    )
+
+
+def _fill(server: Ours, statuses: int) -> Order:
+    body = b'{"jobs":[' + b",".join([SUBMISSION] * BATCH) + b"]}"
+    look = request("GET", f"{server.jobs}?ids={{id}}", {"Prefer": "wait=10"})
+    script = Batch(submit=request("POST", f"{server.jobs}:batch", body=body), look=look, size=BATCH)
+    return Order(script=script, units=statuses // BATCH)
+
+
+# -- both
+
+
+def run(statuses: int, rounds: int, connections: int) -> Results:
+    raise_open_files()
+    machine = describe()
+    engine = []
+    for number in range(rounds):
+        command = [sys.executable, "-m", "bench.speed_memory", "--engine", str(statuses)]
+        output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+        engine.append(msgspec.json.decode(output, type=EngineFigures))
+        print(f"the engine, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    server = [measure_server(statuses, connections)]
+    print("the server", file=sys.stderr, flush=True)
+    return Results(machine=machine, engine=engine, server=server)
+
+
+def longest_ms(results: Results) -> Spread | None:
+    """Sum up the longest pause of each round, whatever caused it."""
+    return spread(
+        max(f.growing.longest_ms, f.at_bound.longest_ms, f.evicting.longest_ms, f.collecting_ms) for f in results.engine
+    )
+
+
+def report(results: Results) -> str:
+    """Write the table."""
+    engine, server = results.engine, results.server
+    statuses = engine[0].statuses
+
+    def pauses(of: Callable[[EngineFigures], Pauses]) -> list[object]:
+        found = [of(figures) for figures in engine]
+        return [
+            spread(p.longest_ms for p in found),
+            spread(p.p9999_ms for p in found),
+            spread(p.mean_us for p in found),
+        ]
+
+    figures: list[list[object]] = [
+        ["bytes a stored status", "350", "250", spread(f.status_bytes for f in engine)],
+        ["longest pause, whatever the cause, ms", "10", "2", longest_ms(results)],
+        ["evicting a status whose TTL is over, µs", "0.30", "0.10", spread(f.evict_us for f in engine)],
+        ["bytes that are left of each place, once all have gone", None, None, spread(f.left_bytes for f in engine)],
+        ["server as it starts, MiB", None, None, spread(f.started_bytes / 2**20 for f in server)],
+        [f"server with {statuses:,} statuses, MiB", None, None, spread(f.full_bytes / 2**20 for f in server)],
+        ["an idle connection, KiB", None, None, spread(f.connection_bytes / 1024 for f in server)],
+        ["one that has said nothing yet, KiB", None, None, spread(f.connection_new_bytes / 1024 for f in server)],
+    ]
+    steps: list[list[object]] = [
+        ["submit, lease, ack: growing", *pauses(lambda f: f.growing)],
+        ["the same, each evicting the oldest one", *pauses(lambda f: f.at_bound)],
+        ["a tick that evicts", *pauses(lambda f: f.evicting)],
+        ["a full collection, by hand", spread(f.collecting_ms for f in engine), None, None],
+    ]
+    return "\n\n".join(
+        [
+            table([f"at {statuses:,} statuses", "must", "stretch", "measured"], figures),
+            table(["one step, CPU", "longest, ms", "one in 10,000, ms", "mean, µs"], steps),
+        ]
+    )
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw the longest pause of each kind of step."""
+    kinds: dict[str, Callable[[EngineFigures], float]] = {
+        "growing": lambda f: f.growing.longest_ms,
+        "at the bound": lambda f: f.at_bound.longest_ms,
+        "evicting": lambda f: f.evicting.longest_ms,
+        "collecting": lambda f: f.collecting_ms,
+    }
+    longest = [spread(of(figures) for figures in results.engine) for of in kinds.values()]
+    title = f"longest step with {results.engine[0].statuses:,} statuses"
+    bars([Panel(title=title, groups=list(kinds), series={"jobqueue": longest})], label="ms of CPU", path=path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.speed_memory", description="Measure what keeping costs.")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_STATUSES:,} statuses, one round")
+    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
+    parser.add_argument("--engine", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.engine:
+        sys.stdout.buffer.write(msgspec.json.encode(measure_engine(options.engine)))
+        return 0
+    results = run(QUICK_STATUSES, 1, CONNECTIONS) if options.quick else run(STATUSES, ROUNDS, CONNECTIONS)
+    save(results, options.out)
+    print(report(results))
+    return 0
+
+
+def save(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    draw(results, folder / "memory.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

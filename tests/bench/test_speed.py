@@ -1,0 +1,232 @@
+"""The speed benches: their tables, and that each runs from end to end, small."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench import speed_core, speed_http, speed_memory
+from bench.contenders import Kind, Ours, contenders, slug
+from bench.machine import Machine, describe
+from bench.speed_core import EngineBench, make_jobs, measure_order
+from bench.speed_memory import EngineFigures, Pauses, ServerFigures, measure_engine
+from bench.spread import Spread, many, short, spread, table
+
+MACHINE = Machine(
+    at="now",
+    commit="c0ffee",
+    cpu="a CPU",
+    cores=2,
+    memory_gib=4.0,
+    system="Linux 6",
+    python="3.11",
+    packages={"aiohttp": "3.14"},
+    load=0.0,
+)
+SMALL = speed_http.Options(connections=(2,), rounds=1, seconds=0.05, warm_s=0.02, records=50)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+# -- figures
+
+
+def test_a_spread_is_the_median_and_both_ends() -> None:
+    assert spread([3.0, 1.0, 10.0]) == Spread(3.0, 1.0, 10.0)
+    assert str(Spread(3.0, 1.0, 10.0)) == "3.00 [1.00-10.0]"
+    assert spread([]) is None
+
+
+def test_figures_have_three_digits() -> None:
+    assert [short(value) for value in (0.4234, 9.714, 18.34, 123.4, 12345.6, 0)] == [
+        "0.42",
+        "9.71",
+        "18.3",
+        "123",
+        "12,346",
+        "0",
+    ]
+
+
+def test_one_thing_has_no_plural() -> None:
+    assert [many(count, "connection") for count in (1, 8000)] == ["1 connection", "8,000 connections"]
+
+
+def test_a_table_is_aligned_and_a_missing_figure_is_a_dash() -> None:
+    assert table(["what", "µs"], [["a", 1.5], ["long", None]]) == (
+        "| what |  µs |\n|------|----:|\n| a    | 1.5 |\n| long |   - |"
+    )
+
+
+def test_the_machine_is_told_without_its_name() -> None:
+    machine = describe()
+    assert machine.cores >= 1
+    assert {"aiohttp", "uvloop"} <= set(machine.packages)
+    assert f"commit {machine.commit}" in str(machine)
+
+
+# -- HTTP
+
+
+def reading(contender: str, kind: Kind, number: int, cpu_us: float, **more: float) -> speed_http.Reading:
+    figures = {"per_s": 1.0, "server": 1.0, "generator": 0.5, "unexpected": 0.0, "p50_ms": 1.0, "p99_ms": 1.0} | more
+    return speed_http.Reading(
+        contender=contender,
+        kind=kind,
+        connections=64,
+        round=number,
+        cpu_us=cpu_us,
+        **figures,
+    )
+
+
+def results(*readings: speed_http.Reading) -> speed_http.Results:
+    return speed_http.Results(machine=MACHINE, options=SMALL, skipped=[], readings=list(readings))
+
+
+GET_TARGET = next(target for target in speed_http.TARGETS if target[0].startswith("GET / bare"))
+
+
+def test_ratios_are_of_the_same_round() -> None:
+    found = results(
+        reading("jobqueue", Kind.GET, 0, 10.0),
+        reading("aiohttp", Kind.GET, 0, 20.0),
+        reading("jobqueue", Kind.GET, 1, 30.0),
+        reading("aiohttp", Kind.GET, 1, 40.0),
+        reading("aiohttp", Kind.GET, 2, 1.0),
+    )
+    assert speed_http.ratios(found, GET_TARGET, 64) == Spread(0.625, 0.5, 0.75)
+    assert speed_http.ratios(found, GET_TARGET, 1) is None
+
+
+def test_a_reading_of_other_answers_than_were_meant_stands_in_no_table_and_is_told() -> None:
+    found = results(reading("jobqueue", Kind.GET, 0, 123.0, unexpected=0.5), reading("aiohttp", Kind.GET, 0, 20.0))
+    text = speed_http.report(found)
+    assert "123" not in text
+    assert "50.0% of the answers had another code than the one to be measured, so it is left out" in text
+    assert speed_http.ratios(found, GET_TARGET, 64) is None
+
+
+def test_the_side_that_was_the_limit_is_told() -> None:
+    busy = reading("jobqueue", Kind.GET, 0, 10.0, server=0.7, generator=0.99)
+    assert "The generator was the limit" in speed_http.report(results(busy))
+    assert "The generator was the limit" not in speed_http.report(results(reading("jobqueue", Kind.GET, 0, 10.0)))
+
+
+@pytest.mark.parametrize("name", ["jobqueue", "aiohttp", "naive", "go"])
+def test_every_kind_of_request_gets_the_answer_that_is_to_be_measured(name: str) -> None:
+    if name == "go" and shutil.which("go") is None:
+        pytest.skip("there is no go")
+    (contender,) = (each for each in contenders()[0] if each.name == name)
+    with contender:
+        contender.fill(50)
+        readings = speed_http._measure(contender, 2, 0, SMALL)
+    assert [r.kind for r in readings] == list(contender.kinds)
+    assert {r.kind: r.unexpected for r in readings} == dict.fromkeys(contender.kinds, 0.0)
+    assert all(r.cpu_us > 1 for r in readings)
+
+
+def test_what_a_scene_leaves_is_forgotten_and_what_was_filled_in_stays() -> None:
+    with Ours() as server:
+        server.fill(20)
+        for kind in (Kind.POST, Kind.REFUSED, Kind.RUN):
+            with server.scene(kind):
+                for _ in range(3 if kind is not Kind.REFUSED else 0):
+                    server.call("POST", "/v1/jobs", b'{"type":"echo"}')
+                if kind is Kind.REFUSED:
+                    with pytest.raises(RuntimeError, match="was answered 503"):
+                        server.call("POST", "/v1/jobs", b'{"type":"echo"}')
+        listed = msgspec.json.decode(server.call("GET", "/v1/jobs?limit=100").body)
+    assert [job["type"] for job in listed["jobs"]] == ["sleep"] * 20
+
+
+def test_who_can_not_be_measured_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    found, skipped = contenders()
+    assert "go" not in [contender.name for contender in found]
+    assert any(reason.startswith("go: there is no `go`; install it") for reason in skipped)
+
+
+def test_the_name_of_a_log_is_that_of_its_contender() -> None:
+    assert slug("jobqueue, lane off") == "jobqueue-lane-off"
+
+
+# -- core and memory
+
+
+@pytest.mark.parametrize("name", speed_core.ORDERS)
+def test_an_order_holds_all_its_jobs_after_each_round(name: str) -> None:
+    figures = measure_order(name, make_jobs(20), rounds=2)
+    assert [figure.operation for figure in figures] == ["position", "remove", "push", "pop", "push to the front"]
+    assert all(figure.ns.least > 0 for figure in figures)
+
+
+def test_an_engine_is_as_it_was_after_each_round_and_empty_at_the_end() -> None:
+    bench = EngineBench(20)
+    figures = bench.run(rounds=2)
+    assert {"get", "submit", "lease", "ack", "cancel", "redrive", "evict"} <= {figure.operation for figure in figures}
+    assert len(bench.engine.statuses) == 0
+
+
+def test_the_table_of_the_core_tells_how_much_each_grew(tmp_path: Path) -> None:
+    figures = [
+        speed_core.Figure(part="engine", operation="get", size=size, ns=Spread(ns, ns, ns))
+        for size, ns in ((100, 200.0), (1000, 500.0))
+    ]
+    found = speed_core.Results(machine=MACHINE, figures=figures)
+    assert "2.50x" in speed_core.report(found)
+    speed_core.save(found, tmp_path)
+    assert (tmp_path / "core.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_engine_that_is_filled_and_emptied_tells_its_bytes_and_pauses() -> None:
+    try:
+        figures = measure_engine(3000)
+    finally:
+        gc.unfreeze()
+    assert figures.growing.longest_ms * 1000 >= figures.growing.mean_us > 1
+    assert figures.growing.longest_ms >= figures.growing.p9999_ms
+    assert figures.evict_us > 0
+
+
+def test_the_table_of_memory_tells_the_longest_pause_of_all(tmp_path: Path) -> None:
+    def pauses(longest_ms: float) -> Pauses:
+        return Pauses(longest_ms=longest_ms, p9999_ms=1.0, mean_us=20.0)
+
+    engine = EngineFigures(
+        statuses=1000,
+        status_bytes=400.0,
+        growing=pauses(3.0),
+        at_bound=pauses(7.5),
+        evicting=pauses(2.0),
+        evict_us=0.2,
+        collecting_ms=1.0,
+        left_bytes=0.0,
+    )
+    server = ServerFigures(
+        statuses=1000,
+        connections=10,
+        started_bytes=2**20,
+        connection_bytes=1024.0,
+        connection_new_bytes=512.0,
+        full_bytes=2**21,
+    )
+    found = speed_memory.Results(machine=MACHINE, engine=[engine], server=[server])
+    assert speed_memory.longest_ms(found) == Spread(7.5, 7.5, 7.5)
+    assert "| bytes a stored status " in speed_memory.report(found)
+    speed_memory.save(found, tmp_path)
+    assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    found = results(reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0))
+    speed_http.save(found, tmp_path)
+    assert msgspec.json.decode((tmp_path / "http.json").read_bytes(), type=speed_http.Results) == found
+    assert (tmp_path / "http.png").read_bytes().startswith(b"\x89PNG")
