@@ -533,7 +533,7 @@ def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
     driver.engine.set_policy("default", QueuePolicy(capacity=2), now=driver.now)
     with pytest.raises(QueueFull):
         driver.submit(unique="u", mode="replace", caller="ann")
-    driver.engine.door.caller_queued = 2
+    driver.engine.set_caller_queued(2)
     with pytest.raises(RateLimited):
         driver.submit(unique="u", mode="replace", caller="ann", queue="other")
     assert old.state is JobState.QUEUED
@@ -542,12 +542,12 @@ def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
 def test_the_quota_may_change_while_jobs_are_live() -> None:
     driver = Driver(caller_queued=1)
     driver.submit(caller="ann")
-    driver.engine.door.caller_queued = 2
+    driver.engine.set_caller_queued(2)
     driver.submit(caller="ann")
-    driver.engine.door.caller_queued = 1
+    driver.engine.set_caller_queued(1)
     with pytest.raises(RateLimited, match="has 2 live jobs, and may have 1"):
         driver.submit(caller="ann")
-    driver.engine.door.caller_queued = None
+    driver.engine.set_caller_queued(None)
     driver.submit(caller="ann")
 
 

@@ -679,6 +679,13 @@ def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
     assert driver.engine.statuses.live == 0
 
 
+def test_after_a_shutdown_nothing_is_admitted() -> None:
+    driver = Driver()
+    driver.engine.shut_down(now=driver.now)
+    with pytest.raises(Draining):
+        driver.submit()
+
+
 def test_after_a_shutdown_nothing_is_tried_again() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=5, timeout_s=1)
