@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job
     from jobqueue.core.ledger import QueueLedger
 
-POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 30.0
+POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 3.0
+"""The most is the linger of a server that stops: whoever obeys gets to see the end of its job."""
+
 POLL_AFTER_S_UNKNOWN = 1.0
 
 

@@ -57,7 +57,8 @@ class Returns:
         self._pass_places(now)
         newcomers_per_s = max(0.0, self._arrivals.per_s(now) - self._returned.per_s(now))
         free_per_s = max(seats_per_s - newcomers_per_s, seats_per_s * RETURNS_SHARE_MIN, 1e-9)
-        at = max(self._last_at, now + lacking / seats_per_s) + 1.0 / free_per_s
+        # Who has nobody before it is told when the next seat may be free; places are what a crowd needs.
+        at = max(self._last_at + 1.0 / free_per_s, now + (lacking + 1.0) / seats_per_s)
         wait_s = at - now
         if wait_s * (1 + JITTER) > RETRY_AFTER_S_MAX:
             return self._rng.uniform(RETRY_AFTER_S_MAX / 2, RETRY_AFTER_S_MAX)

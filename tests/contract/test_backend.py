@@ -628,7 +628,7 @@ async def test_an_outlook_without_any_experience_only_knows_the_position(make: M
     for job, position in ((first, 1), (second, 2)):
         outlook = backend.outlook(job)
         assert (outlook.position, outlook.eta_s) == (position, None)
-        assert 0.1 <= outlook.poll_after_s <= 30.0
+        assert 0.1 <= outlook.poll_after_s <= 3.0
 
 
 async def run_some(backend: Backend, count: int, run_s: float) -> None:
@@ -654,11 +654,12 @@ async def test_an_outlook_is_made_from_how_fast_jobs_have_ended(make: Make) -> N
     outlook = backend.outlook(queued[9])
     assert outlook.position == 10
     assert outlook.eta_s == pytest.approx(9 / 2.0 + 0.5, rel=0.05)
-    assert outlook.poll_after_s == outlook.eta_s
+    outlook = backend.outlook(queued[2])
+    assert outlook.poll_after_s == outlook.eta_s == pytest.approx(2 / 2.0 + 0.5, rel=0.05)
     outlook = backend.outlook(delayed)
     assert outlook.position is None
     assert outlook.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
-    assert outlook.poll_after_s == 30.0, "nobody is told to look away for longer"
+    assert outlook.poll_after_s == 3.0, "nobody is told to look away for longer"
     await asyncio.sleep(5)
     assert backend.outlook(running).eta_s == 0.0
     assert backend.outlook(running).poll_after_s == 0.1

@@ -172,8 +172,9 @@ def test_newcomers_who_take_the_seats_send_those_who_were_refused_farther_away()
                 driver.now += 0.5
         driver.submit()
         driver.start_next()
-        with pytest.raises(QueueFull) as refusal:
-            driver.submit()
+        for _ in range(2):  # the first has nobody before it
+            with pytest.raises(QueueFull) as refusal:
+                driver.submit()
         waits.append(refusal.value.retry_after_s)
     assert waits[1] > waits[0]
 
