@@ -69,8 +69,11 @@ class Attempts:
             heard.over = True
             self._at_work[job_id] -= 1
 
-    def judge(self, known: Known) -> None:
-        """Check that what became of a job that has just stopped running fits what its handler did."""
+    def judge(self, known: Known) -> ErrorCode | None:
+        """Check that what became of a job that has just stopped running fits what its handler did.
+
+        Returns the error's code of the attempt, if it had one, and it is known.
+        """
         job, check = known.job, self._check
         heard = self._attempts.get((job.id, known.attempt))
         how = heard.how if heard is not None and heard.over else None
@@ -95,6 +98,7 @@ class Attempts:
             check(code is None or code in RAISED, became)
         else:
             check(code is None or code == how, became)
+        return code
 
     def _code(self, known: Known) -> ErrorCode | None:
         """Return what is told of the attempt that has just ended; None if nothing is, for want of room."""

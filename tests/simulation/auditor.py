@@ -22,6 +22,7 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from jobqueue.core.engine import BLAMELESS
 from jobqueue.core.events import (
     BackedOff,
     Called,
@@ -40,11 +41,10 @@ from jobqueue.core.events import (
 from jobqueue.core.job import ErrorCode, JobState, StopReason
 from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Discipline
-from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN
 from jobqueue.core.statuses import DRAWER_S
 from tests.simulation.attempts import RAISED, Attempts
 from tests.simulation.known import Known, final_look
-from tests.simulation.limits import EPSILON_S, Limits, Quarantine
+from tests.simulation.limits import EPSILON_S, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,6 +106,10 @@ class Auditor:
             self.violation = otherwise
             self.note("VIOLATION", otherwise)
 
+    def _breaches(self, breaches: Iterator[str]) -> None:
+        for breach in breaches:
+            self.check(False, breach)
+
     @contextmanager
     def asked(self, action: str, job_ids: list[str]) -> Iterator[None]:
         """Somebody is asking to retry, cancel, or delete these jobs: within, it may happen."""
@@ -130,19 +134,13 @@ class Auditor:
                 return
             case Quarantined():
                 self.note(fact.type, f"quarantined until {fact.until:.3f} for {fact.reason[:40]}")
-                self.limits.quarantines[fact.type] = Quarantine(fact.until)
-                wait_s = fact.until - self._now()
-                self.check(
-                    PROBE_S_MIN - EPSILON_S <= wait_s <= PROBE_S_MAX + EPSILON_S,
-                    f"{fact.type} is quarantined for {wait_s} s",
-                )
+                self._breaches(self.limits.quarantine(fact.type, fact.until, self._now()))
                 blameless = fact.reason.startswith((ErrorCode.REJECTED, ErrorCode.SHUTDOWN))
                 self.check(not blameless, f"{fact.type} is quarantined for what says nothing against it")
                 return
             case Released():
                 self.note(fact.type, "released")
-                self.check(fact.type in self.limits.quarantines, f"{fact.type} was released, and not in quarantine")
-                self.limits.quarantines.pop(fact.type, None)
+                self._breaches(self.limits.release(fact.type))
                 return
         job = fact.job
         if isinstance(fact, Submitted):
@@ -249,8 +247,7 @@ class Auditor:
             self.check(now < job.start_by_at, f"{known} started after its start-by")
         known.waiting, known.running, known.attempt = False, True, job.attempt
         known.stop_requested_at = known.stop_reason = None
-        for breach in self.limits.start(known, now):
-            self.check(False, breach)
+        self._breaches(self.limits.start(known, now))
         ledger = self.engine.ledgers[spec.queue]
         in_queue = self.limits.count(lambda other: other.queue == spec.queue)
         self.check(not ledger.paused, f"{known} started in a paused queue")
@@ -325,8 +322,9 @@ class Auditor:
     def _stopped_running(self, known: Known, how: str) -> None:
         self.check(known.running, f"{known} {how}, and did not run")
         known.running = False
-        self.limits.running.pop(known.job.id, None)
-        self.attempts.judge(known)
+        code = self.attempts.judge(known)
+        verdict = known.job.state is JobState.SUCCEEDED or (code is not None and code not in BLAMELESS)
+        self._breaches(self.limits.stop(known, verdict=verdict and self.engine.door.open))
 
     # -- after each turn
 

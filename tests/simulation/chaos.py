@@ -90,6 +90,10 @@ class Chaos:
         self._auditor.reordered.add(name)
         self._auditor.note("chaos", f"changes {name}: {workers} workers, {capacity} seats, {discipline}, {weight}")
         await self._queue.change(name, workers=workers, capacity=capacity, discipline=discipline, weight=weight)
+        policy = self._auditor.engine.ledgers[name].policy
+        asked = {"workers": workers, "capacity": capacity, "discipline": discipline, "weight": weight}
+        kept = [what for what, value in asked.items() if value is not None and getattr(policy, what) != value]
+        self._auditor.check(not kept, f"{name} keeps its {', '.join(kept)}")
 
     async def _reload(self) -> None:
         """Reload with one queue's other settings changed."""
@@ -106,6 +110,8 @@ class Chaos:
         self._auditor.note("chaos", f"reloads {name}: {queue.discipline}, budget {queue.retry_budget}")
         changed = msgspec.structs.replace(settings, queues={**settings.queues, name: queue})
         restart = await self._queue.reload(changed)
+        taken_over = self._auditor.engine.ledgers[name].policy == queue.policy
+        self._auditor.check(taken_over or queue == settings.queues[name], f"{name} keeps what it had")
         self._auditor.check(restart == [], f"a reload of one queue needs a restart, for {restart}")
 
     async def _quota(self) -> None:

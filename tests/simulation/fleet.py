@@ -169,7 +169,7 @@ class Client:
             timeout_s=rng.choice((None, None, 0.5)),
             attempts_max=rng.choice((None, None, 1, 3)),
             group=rng.choice((None, *GROUPS)),
-            unique=unique if scenario.claims and rng.random() < 0.3 else None,
+            unique=unique if scenario.claims and rng.random() < 0.5 else None,
             ttl_s=rng.choice((None, None, None, 0.5, 20.0)),
         )
         caller = rng.choice(CALLERS) if scenario.claims else None

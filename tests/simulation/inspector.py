@@ -132,6 +132,9 @@ class Inspector:
         idle = [worker for worker in pool._workers if worker.lease is None]
         takeable = len(self._engine.ready)
         check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
+        policies = [ledger.policy for ledger in self._engine.ledgers.values()]
+        size = self._settings.runtime.workers or sum(policy.workers for policy in policies)
+        check(pool.size == size, f"the pool is to have {size} workers, not {pool.size}")
         strength = len(pool._workers) + len(pool._pauses)
         stuck = max(0, len(pool._abandoned) - max(self._scenario.abandoned, pool.size))
         check(strength + stuck >= pool.size, f"{strength} workers are there or come back, of {pool.size}")

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN
+
 if TYPE_CHECKING:
     from jobqueue.core.bucket import Rate
     from jobqueue.core.job import Job, JobSpec
@@ -36,9 +38,10 @@ class Tokens:
 
 @dataclass(slots=True)
 class Quarantine:
-    """A type that must wait until then, and those of its jobs that were started since."""
+    """A type that must wait until then, for so long, and those of its jobs that were started since."""
 
     until: float
+    wait_s: float
     probes: set[str] = field(default_factory=set)
 
 
@@ -70,6 +73,29 @@ class Limits:
             if self._probes(quarantine) - {known.job.id}:
                 yield f"{known} is the second probe of {spec.type} at once"
             quarantine.probes.add(known.job.id)
+
+    def quarantine(self, job_type: str, until: float, now: float) -> Iterator[str]:
+        """Begin a quarantine, or go on with one whose probe failed; yield what is wrong with it."""
+        before = self.quarantines.get(job_type)
+        wait_s = PROBE_S_MIN if before is None else min(PROBE_S_MAX, 2 * before.wait_s)
+        if abs(until - now - wait_s) > EPSILON_S:
+            yield f"{job_type} is quarantined for {until - now} s, not {wait_s}"
+        if before is not None and not self._probes(before):
+            yield f"{job_type} is quarantined anew, and none of its probes has failed"
+        self.quarantines[job_type] = Quarantine(until, wait_s)
+
+    def release(self, job_type: str) -> Iterator[str]:
+        """End a quarantine; yield what is wrong with that."""
+        quarantine = self.quarantines.pop(job_type, None)
+        if quarantine is None or not self._probes(quarantine):
+            yield f"{job_type} was released, and none of its probes has succeeded"
+
+    def stop(self, known: Known, *, verdict: bool) -> Iterator[str]:
+        """Count out a job that runs no longer; yield what should have followed if it was a probe with a verdict."""
+        quarantine = self.quarantines.get(known.job.spec.type)
+        if verdict and quarantine is not None and known.job.id in self._probes(quarantine):
+            yield f"{known} was the probe of {known.job.spec.type}, which knows nothing of its verdict"
+        self.running.pop(known.job.id, None)
 
     def hold_back(self, job: Job, now: float) -> bool:
         """Tell whether anything keeps a job from starting now, if a worker came."""

@@ -125,8 +125,11 @@ class Simulation:
                 auditor.check(False, f"{type(stuck).__name__}: {stuck}; there are {', '.join(names(loop))}")
             except Exception as error:
                 auditor.check(False, f"the run ended with {error!r}")
+            # As it is now: what cleaning up adds is no part of the run.
+            trace, counts = list(auditor.trace), auditor.counts.copy()
+            outcome = Outcome(self._scenario.seed, auditor.violation, trace, loop.turns, loop.time(), counts)
             self._clean_up()
-        return Outcome(self._scenario.seed, auditor.violation, auditor.trace, loop.turns, loop.time(), auditor.counts)
+        return outcome
 
     async def _main(self) -> None:
         await self._play()
