@@ -511,7 +511,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def forget(self, job_id: str) -> None:
         self.lose_value(self.model[job_id])
-        known = self.model.pop(job_id)
+        del self.model[job_id]
         self.gone.add(job_id)
         self.keys = {name: held for name, held in self.keys.items() if held[0] != job_id}
 

@@ -11,9 +11,9 @@ import pytest
 
 from jobqueue import JobContext, JobQueue, JobState, Reject, Retry
 from jobqueue.config import QueueSettings, Settings
-from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.events import Ended, LeaseLost, Progressed, Started
 from jobqueue.core.job import ErrorCode, Progress, StopReason
+from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.runtime import worker
 from jobqueue.testing import EventRecorder, virtual_time
 
