@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
+from jobqueue.backend import memory
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.claims import Claimed
 from jobqueue.core.door import Door
@@ -17,10 +18,11 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Called, Ready
 from jobqueue.core.gate import Gates
 from jobqueue.core.intake import Intake
-from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.job import ErrorCode, JobState, StopReason, Success
 from jobqueue.core.ledger import QueueLedger
 from jobqueue.core.lifecycle import Lifecycle
 from jobqueue.core.permits import Gate
+from jobqueue.core.quarantine import Quarantine
 from jobqueue.core.ready import ReadyJobs
 from jobqueue.core.statuses import StatusMap
 from jobqueue.errors import QueueFull
@@ -115,7 +117,22 @@ def a_quarantine_shuts_nothing(shut: Any) -> Any:
     return lambda self, job_type, until, now: None
 
 
+@mutant(Quarantine, "succeeded")
+def a_probe_that_succeeds_releases_nothing(succeeded: Any) -> Any:
+    return lambda self, job_type, **given: False
+
+
 # -- a job's way
+
+
+@mutant(Engine, "ack")
+def results_are_lost(ack: Any) -> Any:
+    return lambda self, job_id, **given: ack(self, job_id, **{**given, "success": Success(b"null")})
+
+
+@mutant(Engine, "_end_stopped")
+def a_timeout_ends_as_a_cancel(end_stopped: Any) -> Any:
+    return lambda self, job, reason, now: end_stopped(self, job, StopReason.CANCELLED, now)
 
 
 @mutant(Engine, "_leased")
@@ -306,7 +323,22 @@ def a_key_is_forgotten(under_key: Any) -> Any:
     return lambda self, claims: None
 
 
+@mutant(Claimed, "share")
+def a_duplicates_key_is_forgotten(share: Any) -> Any:
+    return lambda self, claims, job: None
+
+
 # -- the backend and the runtime
+
+
+@mutant(memory, "_applies")
+def a_bulk_takes_the_others(applies: Any) -> Any:
+    return lambda action, job: not applies(action, job)
+
+
+@mutant(Engine, "set_paused")
+def a_pause_does_nothing(set_paused: Any) -> Any:
+    return lambda self, queue, paused: None
 
 
 @mutant(MemoryBackend, "resume")
