@@ -51,6 +51,10 @@ sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wr
 bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
 	@exec $(PY) -m bench.speed_http $(ARGS)
 
+.PHONY: bench-life
+bench-life: $(VENV)/.dev ## submit, run, ask until over: beside a naive queue, Go, and three stacks on Redis; ARGS="--quick --only jobqueue,go"
+	@exec $(PY) -m bench.speed_life $(ARGS)
+
 .PHONY: bench-core
 bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS=--quick
 	@exec $(PY) -m bench.speed_core $(ARGS)

@@ -99,12 +99,12 @@ class Process:
         found = self.told(_PORT)
         return int(found[1])
 
-    def told(self, pattern: re.Pattern[bytes]) -> re.Match[bytes]:
+    def told(self, pattern: re.Pattern[bytes] | bytes) -> re.Match[bytes]:
         """Wait until its output holds the pattern. Raises as `port`."""
         give_up_at = time.monotonic() + START_S
         while time.monotonic() < give_up_at:
             output = self.log.read_bytes()
-            if found := pattern.search(output):
+            if found := re.search(pattern, output):
                 return found
             if self._child.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with code {self._child.returncode}:\n{output.decode()[-2000:]}")

@@ -9,12 +9,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import speed_core, speed_http, speed_memory
+from bench import speed_core, speed_http, speed_life, speed_memory
 from bench.contenders import Kind, Ours, contenders, slug
 from bench.machine import Machine, describe
 from bench.speed_core import EngineBench, make_jobs, measure_order
+from bench.speed_life import Via
 from bench.speed_memory import EngineFigures, Pauses, ServerFigures, measure_engine
 from bench.spread import Spread, many, short, spread, table
+from bench.stacks import Uninstalled, stacks
 
 MACHINE = Machine(
     at="now",
@@ -156,6 +158,69 @@ def test_who_can_not_be_measured_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_name_of_a_log_is_that_of_its_contender() -> None:
     assert slug("jobqueue, lane off") == "jobqueue-lane-off"
+
+
+# -- a job's life
+
+
+def life_reading(contender: str, number: int, cpu_us: float, jobs_per_s: float) -> speed_life.Reading:
+    return speed_life.Reading(
+        contender=contender,
+        via=Via.HEAD,
+        round=number,
+        cpu_us=cpu_us,
+        jobs_per_s=jobs_per_s,
+        requests=2.0,
+        p50_ms=1.0,
+        p95_ms=2.0,
+        server=1.0,
+        generator=0.2,
+    )
+
+
+def test_more_jobs_a_second_and_less_cpu_a_job_are_both_a_higher_ratio() -> None:
+    found = speed_life.Results(
+        machine=MACHINE,
+        options=speed_life.Options(),
+        skipped=["nobody: nothing"],
+        readings=[life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)],
+    )
+    per_s, cpu = (target for target in speed_life.TARGETS if target.theirs == "go")
+    assert speed_life.ratio(found, per_s, Via.HEAD) == Spread(3.0, 3.0, 3.0)
+    assert speed_life.ratio(found, cpu, Via.HEAD) == Spread(2.0, 2.0, 2.0)
+    assert speed_life.ratio(found, cpu, Via.GET) is None
+    assert "Skipped: nobody: nothing." in speed_life.report(found)
+
+
+def test_a_life_is_lived_in_every_way() -> None:
+    with Ours() as server:
+        readings = speed_life._measure(server, 0, speed_life.Options(seconds=0.2, warm_s=0.1))
+    assert [r.via for r in readings] == list(Via)
+    requests = {r.via: r.requests for r in readings}
+    assert requests[Via.AT_ONCE] == pytest.approx(1, abs=0.1)
+    assert requests[Via.WAIT] == pytest.approx(2, abs=0.6)
+    assert requests[Via.EVENTS] == pytest.approx(2, abs=0.6)
+    assert requests[Via.BATCH] < 0.5
+
+
+def test_a_stack_that_can_not_run_here_is_told_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    found, skipped = stacks()
+    assert found == []
+    assert skipped[0].endswith("there is no `redis-server`; install it (Debian: apt-get install redis-server)")
+
+
+def test_packages_that_can_not_be_installed_skip_their_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("bench.stacks._do", fail_to_install)
+    found, skipped = stacks()
+    assert found == []
+    assert [reason.partition(":")[0] for reason in skipped] == ["FastAPI + arq and aiohttp + SAQ", "Fastify + BullMQ"]
+    assert all("no network" in reason for reason in skipped)
+
+
+def fail_to_install(*command: object, cwd: Path | None = None) -> None:
+    raise Uninstalled("no network")
 
 
 # -- core and memory

@@ -1,0 +1,289 @@
+"""What a job's whole life costs: submit it, have it run, ask until it is over; by every way to ask, and beside others.
+
+    make bench-life                          # everything, in a quarter of an hour
+    python -m bench.speed_life --quick
+    python -m bench.speed_life --only jobqueue,go --rounds 3
+
+64 connections, each with one job at a time: an echo, so that what is measured is the queue. Who has to poll asks at
+once and then after 1, 2, 4 ... 64 ms. All processes of a contender share one core, the generator has the other, and
+contenders take turns within every round. The folder gets life.json and life.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.contenders import SUBMISSION, Contender, Ours, contenders, request
+from bench.driving import FOLDER, Generator, raise_open_files
+from bench.generator import Order
+from bench.generator_scripts import Batch, Life
+from bench.machine import Machine, describe
+from bench.speed_plot import Panel, bars
+from bench.spread import Spread, spread, table
+from bench.stacks import stacks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+CONNECTIONS = 64
+BATCH = 50
+WAIT = {"Prefer": "wait=10"}
+
+
+class Via(StrEnum):
+    """How a client learns that its job is over."""
+
+    HEAD = "HEAD"
+    GET = "GET"
+    WAIT = "GET, Prefer: wait"
+    AT_ONCE = "POST, Prefer: wait"
+    EVENTS = "event stream"
+    BATCH = f"batches of {BATCH}"
+
+
+EVERYONE = (Via.HEAD, Via.GET)
+"""The ways that every contender has."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Attributes:
+    only: Contenders' names; None: everyone.
+    seconds: Of each measurement, `warm_s` coming before it.
+    """
+
+    only: tuple[str, ...] | None = None
+    rounds: int = 5
+    seconds: float = 2.0
+    warm_s: float = 0.5
+
+
+QUICK = Options(rounds=2, seconds=0.6, warm_s=0.3)
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement.
+
+    Attributes:
+        cpu_us: Of all the contender's processes, for each job.
+        requests: For each job.
+        p50_ms, p95_ms: From the submission until the client knows that the job is over.
+        server, generator: The share of its core that each side took.
+    """
+
+    contender: str
+    via: Via
+    round: int
+    cpu_us: float
+    jobs_per_s: float
+    requests: float
+    p50_ms: float
+    p95_ms: float
+    server: float
+    generator: float
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What life.json holds."""
+
+    machine: Machine
+    options: Options
+    skipped: list[str]
+    readings: list[Reading]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """How many times theirs must be ours, in CPU a job (or ours theirs, in jobs a second), and is hoped to be."""
+
+    theirs: str
+    must: float
+    stretch: float
+    per_s: bool = False
+
+
+TARGETS = (
+    Target("naive", 2.2, 3.0, per_s=True),
+    Target("go", 1.2, 1.6, per_s=True),
+    Target("naive", 2.2, 3.0),
+    Target("go", 1.2, 1.6),
+    Target("Fastify + BullMQ", 6, 8),
+    Target("FastAPI + arq", 30, 40),
+    Target("aiohttp + SAQ", 25, 30),
+)
+
+
+def run(options: Options) -> Results:
+    """Measure everything that can be measured here."""
+    raise_open_files()
+    machine = describe()
+    everyone, skipped = _everyone(options)
+    readings: list[Reading] = []
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        for contender in everyone:
+            stack.enter_context(contender)
+        _tell(began, f"ready: {', '.join(contender.name for contender in everyone)}")
+        for number in range(options.rounds):
+            first = number % len(everyone)
+            for contender in (*everyone[first:], *everyone[:first]):
+                readings += _measure(contender, number, options)
+                _tell(began, f"round {number + 1} of {options.rounds}, {contender.name}")
+    return Results(machine=machine, options=options, skipped=skipped, readings=readings)
+
+
+def _everyone(options: Options) -> tuple[list[Contender], list[str]]:
+    found, skipped = contenders()
+    more, skipped_too = stacks() if options.only is None or any("+" in name for name in options.only) else ([], [])
+    everyone = [each for each in (*found, *more) if each.name != "aiohttp"]
+    if options.only is None:
+        return everyone, [*skipped, *skipped_too]
+    unknown = set(options.only) - {each.name for each in everyone}
+    if unknown:
+        raise SystemExit(
+            f"there is no {', '.join(sorted(unknown))} here; there are: {', '.join(e.name for e in everyone)}"
+        )
+    return [each for each in everyone if each.name in options.only], []
+
+
+def _measure(contender: Contender, number: int, options: Options) -> list[Reading]:
+    readings = []
+    with Generator(contender.port, CONNECTIONS) as generator:
+        for via in Via if isinstance(contender, Ours) else EVERYONE:
+            order = Order(
+                script=script(contender, via), seconds=options.seconds, warm_s=options.warm_s, pids=contender.pids
+            )
+            report = generator.run(order)
+            if report.lost or not report.done or any(status[0] not in "2" for status in report.answers):
+                raise RuntimeError(f"{contender.name}, {via}: {report}")
+            readings.append(
+                Reading(
+                    contender=contender.name,
+                    via=via,
+                    round=number,
+                    cpu_us=sum(report.cpu_s) / report.done * 1e6,
+                    jobs_per_s=report.done / report.seconds,
+                    requests=sum(report.answers.values()) / report.done,
+                    p50_ms=report.latency["all"].p50,
+                    p95_ms=report.latency["all"].p95,
+                    server=sum(report.cpu_s) / report.seconds,
+                    generator=report.own_cpu_s / report.seconds,
+                )
+            )
+            contender.clear()
+    return readings
+
+
+def script(contender: Contender, via: Via) -> Life | Batch:
+    """Return what a connection does for a job."""
+    jobs = contender.jobs
+    one = f"{jobs}/{{id}}"
+    submit = request("POST", jobs, body=SUBMISSION)
+    match via:
+        case Via.HEAD | Via.GET:
+            return Life(submit=submit, look=request(via, one))
+        case Via.WAIT:
+            return Life(submit=submit, look=request("GET", one, WAIT))
+        case Via.AT_ONCE:
+            return Life(submit=request("POST", jobs, WAIT, body=SUBMISSION), via="submission")
+        case Via.EVENTS:
+            return Life(submit=submit, look=request("GET", f"{one}/events"), via="answer")
+        case Via.BATCH:
+            body = b'{"jobs":[' + b",".join([SUBMISSION] * BATCH) + b"]}"
+            look = request("GET", f"{jobs}?ids={{id}}", WAIT)
+            return Batch(submit=request("POST", f"{jobs}:batch", body=body), look=look, size=BATCH)
+
+
+def ratio(results: Results, target: Target, via: Via) -> Spread | None:
+    """Compare round by round; None if either side was not measured."""
+    found = {
+        (r.contender, r.round): r.jobs_per_s if target.per_s else 1 / r.cpu_us for r in results.readings if r.via is via
+    }
+    return spread(
+        ours / theirs
+        for (name, number), ours in found.items()
+        if name == "jobqueue" and (theirs := found.get((target.theirs, number)))
+    )
+
+
+def report(results: Results) -> str:
+    """Write the tables: ratios first."""
+    rows = [
+        [
+            f"jobqueue / {target.theirs}" if target.per_s else f"{target.theirs} / jobqueue",
+            "jobs a second" if target.per_s else "CPU a job",
+            f"{target.must:g}",
+            f"{target.stretch:g}",
+            *(ratio(results, target, via) for via in EVERYONE),
+        ]
+        for target in TARGETS
+    ]
+    head = ["same round", "", "must", "stretch", *(f"by {via}" for via in EVERYONE)]
+    figures: dict[str, Callable[[Reading], float]] = {
+        "jobs a second": lambda reading: reading.jobs_per_s,
+        "CPU a job, µs": lambda reading: reading.cpu_us,
+        "requests a job": lambda reading: reading.requests,
+        "p50, ms": lambda reading: reading.p50_ms,
+        "p95, ms": lambda reading: reading.p95_ms,
+        "core of the server": lambda reading: reading.server,
+    }
+    pairs = dict.fromkeys((reading.contender, reading.via) for reading in results.readings)
+    lines = [
+        [contender, via, *(_of(results.readings, contender, via, of) for of in figures.values())]
+        for contender, via in sorted(pairs, key=lambda pair: list(Via).index(pair[1]))
+    ]
+    notes = [f"Skipped: {reason}." for reason in results.skipped]
+    return "\n\n".join([table(head, rows), table(["", "by", *figures], lines), *notes])
+
+
+def _of(readings: Iterable[Reading], contender: str, via: Via, value: Callable[[Reading], float]) -> Spread | None:
+    return spread(value(reading) for reading in readings if (reading.contender, reading.via) == (contender, via))
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw jobs a second, by way and contender."""
+    names = list(dict.fromkeys(reading.contender for reading in results.readings))
+    series = {
+        name: [_of(results.readings, name, via, lambda reading: reading.jobs_per_s) for via in Via] for name in names
+    }
+    title = f"submit, run, ask until over: {CONNECTIONS} connections, one core for the server"
+    bars([Panel(title=title, groups=list(Via), series=series)], label="jobs a second", path=path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.speed_life", description="Measure what a job's life costs.")
+    parser.add_argument("--quick", action="store_true", help="two rounds, short ones")
+    parser.add_argument("--only", type=_names, metavar="NAME,NAME", help="measure these alone")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured")
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long each measurement takes")
+    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
+    options = parser.parse_args(arguments)
+    given = {name: value for name in Options.__struct_fields__ if (value := getattr(options, name, None)) is not None}
+    results = run(msgspec.structs.replace(QUICK if options.quick else Options(), **given))
+    save(results, options.out)
+    print(report(results))
+    return 0
+
+
+def save(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "life.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    draw(results, folder / "life.png")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _tell(began: float, text: str) -> None:
+    print(f"{time.perf_counter() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
