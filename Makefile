@@ -55,6 +55,10 @@ bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue 
 bench-life: $(VENV)/.dev ## submit, run, ask until over: beside a naive queue, Go, and three stacks on Redis; ARGS="--quick --only jobqueue,go"
 	@exec $(PY) -m bench.speed_life $(ARGS)
 
+.PHONY: bench-guard
+bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS=--update makes that file anew
+	@exec $(PY) -m bench.speed_guard $(ARGS)
+
 .PHONY: bench-core
 bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS=--quick
 	@exec $(PY) -m bench.speed_core $(ARGS)

@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,12 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
+
+    def interrupt(self) -> str:
+        """Send it a SIGINT, and return all that it has said by its end."""
+        self._child.send_signal(signal.SIGINT)
+        self._child.wait(STOP_S)
+        return self.log.read_text()
 
     def port(self) -> int:
         """Wait until it tells in its output which port it listens on.

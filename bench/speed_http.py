@@ -26,6 +26,7 @@ from bench.generator import Order
 from bench.machine import Machine, describe
 from bench.speed_plot import Panel, bars
 from bench.spread import Spread, many, spread, table
+from bench.targets import Target, target_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Attributes:
     seconds: Of each measurement, `warm_s` coming before it; longer for very many connections.
     records: How many finished jobs each queue holds meanwhile.
+    only: Contenders' names; None: everyone.
     """
 
     connections: tuple[int, ...] = CONNECTIONS
@@ -53,6 +55,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     warm_s: float = 0.3
     records: int = RECORDS
     kinds: tuple[Kind, ...] = tuple(Kind)
+    only: tuple[str, ...] | None = None
 
 
 QUICK = Options(connections=(64,), rounds=3, seconds=0.4, warm_s=0.15)
@@ -91,17 +94,15 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     readings: list[Reading]
 
 
-Target = tuple[str, str, Kind, str, Kind, float, float]
-
-TARGETS: tuple[Target, ...] = (
-    ("POST / aiohttp's read + orjson", "jobqueue", Kind.POST, "aiohttp", Kind.POST, 0.65, 0.50),
-    ("GET / bare aiohttp's 204", "jobqueue", Kind.GET, "aiohttp", Kind.GET, 0.60, 0.42),
-    ("HEAD / bare aiohttp's 204", "jobqueue", Kind.HEAD, "aiohttp", Kind.GET, 0.47, 0.33),
-    ("POST / Go's", "jobqueue", Kind.POST, "go", Kind.POST, 0.9, 0.70),
-    ("GET / Go's", "jobqueue", Kind.GET, "go", Kind.GET, 0.7, 0.45),
-    ("HEAD / Go's", "jobqueue", Kind.HEAD, "go", Kind.HEAD, 0.7, 0.40),
+RATIOS = (
+    ("POST, CPU / aiohttp's read + orjson", Kind.POST, "aiohttp", Kind.POST, 0.65, 0.50),
+    ("GET, CPU / bare aiohttp's 204", Kind.GET, "aiohttp", Kind.GET, 0.60, 0.42),
+    ("HEAD, CPU / bare aiohttp's 204", Kind.HEAD, "aiohttp", Kind.GET, 0.47, 0.33),
+    ("POST, CPU / Go's", Kind.POST, "go", Kind.POST, 0.9, 0.70),
+    ("GET, CPU / Go's", Kind.GET, "go", Kind.GET, 0.7, 0.45),
+    ("HEAD, CPU / Go's", Kind.HEAD, "go", Kind.HEAD, 0.7, 0.40),
 )
-"""What is divided by what: a label, ours, theirs, and what the ratio must be at most and is hoped to be."""
+"""What is divided by whose what, what that must be at most, and what is hoped for."""
 
 
 def run(options: Options) -> Results:
@@ -109,6 +110,8 @@ def run(options: Options) -> Results:
     files = raise_open_files()
     machine = describe()
     everyone, skipped = contenders()
+    if options.only is not None:
+        everyone, skipped = [each for each in everyone if each.name in options.only], []
     fitting = [count for count in options.connections if count + FILES_SPARE <= files]
     skipped += [
         f"{count:,} connections: the limit on open files is {files:,}"
@@ -168,34 +171,32 @@ def _measure(contender: Contender, connections: int, number: int, options: Optio
     return readings
 
 
-def ratios(results: Results, target: Target, connections: int) -> Spread | None:
-    """Divide round by round; None if either side was not measured."""
-    _, ours, our_kind, theirs, their_kind, _, _ = target
+def targets(results: Results, connections: int) -> list[Target]:
+    """Divide round by round."""
     at = [reading for reading in results.readings if reading.connections == connections and _is_sound(reading)]
     costs = {(reading.contender, reading.kind, reading.round): reading.cpu_us for reading in at}
-    return spread(
-        cost / other
-        for (name, kind, number), cost in costs.items()
-        if (name, kind) == (ours, our_kind) and (other := costs.get((theirs, their_kind, number)))
-    )
+
+    def ratio(kind: Kind, theirs: str, their_kind: Kind) -> Spread | None:
+        return spread(
+            cost / other
+            for (name, ours, number), cost in costs.items()
+            if (name, ours) == ("jobqueue", kind) and (other := costs.get((theirs, their_kind, number)))
+        )
+
+    return [
+        Target(what=what, must=must, stretch=stretch, measured=ratio(kind, theirs, their_kind))
+        for what, kind, theirs, their_kind, must, stretch in RATIOS
+    ]
 
 
 def report(results: Results) -> str:
     """Write the tables: ratios first."""
     counts = sorted({reading.connections for reading in results.readings})
-    parts = [_ratio_table(results, counts)]
+    parts = [f"{many(count, 'connection')}:\n\n{target_table(targets(results, count))}" for count in counts]
     for what, value in (("CPU of the server, in µs a request", _cpu_us), ("Requests per second", _per_s)):
         parts += [_table(results, count, f"{what}, {many(count, 'connection')}", value) for count in counts]
     parts += _notes(results)
     return "\n\n".join(parts)
-
-
-def _ratio_table(results: Results, counts: Sequence[int]) -> str:
-    rows = []
-    for target in TARGETS:
-        rows.append([target[0], f"{target[5]:.2f}", f"{target[6]:.2f}", *(ratios(results, target, n) for n in counts)])
-    head = ["CPU a request, same round", "must", "stretch", *(many(count, "connection") for count in counts)]
-    return table(head, rows)
 
 
 def _table(results: Results, count: int, title: str, value: Callable[[Reading], float]) -> str:

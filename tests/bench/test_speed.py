@@ -17,6 +17,7 @@ from bench.speed_life import Via
 from bench.speed_memory import EngineFigures, Pauses, ServerFigures, measure_engine
 from bench.spread import Spread, many, short, spread, table
 from bench.stacks import Uninstalled, stacks
+from bench.targets import Target, target_table
 
 MACHINE = Machine(
     at="now",
@@ -67,6 +68,27 @@ def test_a_table_is_aligned_and_a_missing_figure_is_a_dash() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("measured", "at_least", "verdict"),
+    [
+        (0.4, False, "stretch"),
+        (0.5, False, "stretch"),
+        (0.6, False, "met"),
+        (0.7, False, "missed"),
+        (0.7, True, "met"),
+        (0.5, True, "missed"),
+        (0.9, True, "stretch"),
+        (None, True, "not measured"),
+    ],
+)
+def test_a_target_is_judged_by_the_median(measured: float | None, at_least: bool, verdict: str) -> None:
+    found = None if measured is None else Spread(measured, 0.0, 9.0)
+    must, stretch = (0.6, 0.8) if at_least else (0.6, 0.5)
+    target = Target(what="x", must=must, stretch=stretch, measured=found, at_least=at_least)
+    assert target.verdict == verdict
+    assert verdict in target_table([target])
+
+
 def test_the_machine_is_told_without_its_name() -> None:
     machine = describe()
     assert machine.cores >= 1
@@ -93,7 +115,9 @@ def results(*readings: speed_http.Reading) -> speed_http.Results:
     return speed_http.Results(machine=MACHINE, options=SMALL, skipped=[], readings=list(readings))
 
 
-GET_TARGET = next(target for target in speed_http.TARGETS if target[0].startswith("GET / bare"))
+def ratio_of_gets(found: speed_http.Results, connections: int = 64) -> Spread | None:
+    (target,) = (each for each in speed_http.targets(found, connections) if each.what.startswith("GET, CPU / bare"))
+    return target.measured
 
 
 def test_ratios_are_of_the_same_round() -> None:
@@ -104,8 +128,8 @@ def test_ratios_are_of_the_same_round() -> None:
         reading("aiohttp", Kind.GET, 1, 40.0),
         reading("aiohttp", Kind.GET, 2, 1.0),
     )
-    assert speed_http.ratios(found, GET_TARGET, 64) == Spread(0.625, 0.5, 0.75)
-    assert speed_http.ratios(found, GET_TARGET, 1) is None
+    assert ratio_of_gets(found) == Spread(0.625, 0.5, 0.75)
+    assert ratio_of_gets(found, 1) is None
 
 
 def test_a_reading_of_other_answers_than_were_meant_stands_in_no_table_and_is_told() -> None:
@@ -113,7 +137,7 @@ def test_a_reading_of_other_answers_than_were_meant_stands_in_no_table_and_is_to
     text = speed_http.report(found)
     assert "123" not in text
     assert "50.0% of the answers had another code than the one to be measured, so it is left out" in text
-    assert speed_http.ratios(found, GET_TARGET, 64) is None
+    assert ratio_of_gets(found) is None
 
 
 def test_the_side_that_was_the_limit_is_told() -> None:
@@ -185,10 +209,10 @@ def test_more_jobs_a_second_and_less_cpu_a_job_are_both_a_higher_ratio() -> None
         skipped=["nobody: nothing"],
         readings=[life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)],
     )
-    per_s, cpu = (target for target in speed_life.TARGETS if target.theirs == "go")
-    assert speed_life.ratio(found, per_s, Via.HEAD) == Spread(3.0, 3.0, 3.0)
-    assert speed_life.ratio(found, cpu, Via.HEAD) == Spread(2.0, 2.0, 2.0)
-    assert speed_life.ratio(found, cpu, Via.GET) is None
+    targets = {target.what: target.measured for target in speed_life.targets(found)}
+    assert targets["life by HEAD, jobs a second: times better than go"] == Spread(3.0, 3.0, 3.0)
+    assert targets["life by HEAD, CPU a job: times better than go"] == Spread(2.0, 2.0, 2.0)
+    assert targets["life by GET, CPU a job: times better than go"] is None
     assert "Skipped: nobody: nothing." in speed_life.report(found)
 
 
@@ -284,7 +308,11 @@ def test_the_table_of_memory_tells_the_longest_pause_of_all(tmp_path: Path) -> N
         full_bytes=2**21,
     )
     found = speed_memory.Results(machine=MACHINE, engine=[engine], server=[server])
-    assert speed_memory.longest_ms(found) == Spread(7.5, 7.5, 7.5)
+    assert [target.measured for target in speed_memory.targets(found)] == [
+        Spread(400.0, 400.0, 400.0),
+        Spread(7.5, 7.5, 7.5),
+        Spread(0.2, 0.2, 0.2),
+    ]
     assert "| bytes a stored status " in speed_memory.report(found)
     speed_memory.save(found, tmp_path)
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
