@@ -209,7 +209,8 @@ def grown_leaves(module: Module) -> Iterator[str]:
 
 
 CORE_SEEN_FROM_HTTP = {
-    f"jobqueue.core.{room}" for room in ("bucket", "claims", "events", "ids", "intake", "job", "outlook", "returns")
+    f"jobqueue.core.{room}"
+    for room in ("bucket", "claims", "events", "gate", "ids", "intake", "job", "outlook", "returns")
 }
 """The words of the port, and the two measures that HTTP takes itself: of a caller's rate, of when the shed return."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from jobqueue.core.claims import Claims
     from jobqueue.core.events import Event
+    from jobqueue.core.gate import GateStats
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Upload
     from jobqueue.core.outlook import Outlook
@@ -242,6 +243,10 @@ class Backend(Protocol):
 
     def stats(self) -> tuple[StatusStats, Sequence[QueueStats]]:
         """Count: the status map, and each queue by name."""
+        ...
+
+    def gates(self) -> Sequence[GateStats]:
+        """Tell of each gate that jobs pass who holds it, and who waits."""
         ...
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobqueue.core.claims import Claims
     from jobqueue.core.engine import Engine
     from jobqueue.core.events import Event
+    from jobqueue.core.gate import GateStats
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Upload
     from jobqueue.core.ledger import QueueLedger
@@ -280,6 +281,9 @@ class MemoryBackend:
             evicted_total=totals.evicted,
             evicted_early_total=totals.evicted_early,
         ), [self._queue_stats(ledger) for ledger in self._engine.ledgers.values()]
+
+    def gates(self) -> Sequence[GateStats]:
+        return self._engine.gates.stats()
 
     def _queue_stats(self, ledger: QueueLedger) -> QueueStats:
         return QueueStats(

@@ -19,6 +19,7 @@ from jobqueue.http.problems import problem_of
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
     from jobqueue.backend.base import QueueStats
+    from jobqueue.core.gate import GateStats
     from jobqueue.core.job import FailedAttempt, Job
     from jobqueue.core.outlook import Outlook
     from jobqueue.errors import JobQueueError
@@ -110,6 +111,21 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
             "failed_total": stats.failed_total,
             "cancelled_total": stats.cancelled_total,
             "expired_total": stats.expired_total,
+        }
+    )
+
+
+def gate_document(stats: GateStats, queue: JobQueue) -> bytes:
+    """Return a gate's document: its bounds, how many hold it and wait; `shut_until` is a quarantined type's probe."""
+    return orjson.dumps(
+        {
+            "kind": stats.kind,
+            "name": stats.name,
+            "held": stats.held,
+            "waiting": stats.waiting,
+            "permits": stats.permits,
+            "rate": None if stats.rate is None else str(stats.rate),
+            "shut_until": None if stats.shut_until is None else timestamp(queue.wall(stats.shut_until)),
         }
     )
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from jobqueue.config import QueueSettings
 from jobqueue.http.answers import JSON
-from jobqueue.http.documents import queue_document
+from jobqueue.http.documents import gate_document, queue_document
 from jobqueue.http.limits import check_head
 from jobqueue.http.problems import QueueNotFound
 from jobqueue.http.wire import decode
@@ -45,10 +45,12 @@ class Queues:
         self._lane = lane
 
     async def all(self, request: web.Request) -> web.Response:
-        """GET /v1/queues: all of them, and whether the fast lane is in use."""
+        """GET /v1/queues: all of them, the gates at which jobs may wait, and whether the fast lane is in use."""
         queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
+        gates = b",".join(gate_document(stats, self._queue) for stats in self._queue.backend.gates())
         fast_lane = b"true" if self._lane.in_use else b"false"
-        return web.Response(body=b'{"queues":[%b],"fast_lane":%b}' % (queues, fast_lane), headers=JSON)
+        body = b'{"queues":[%b],"gates":[%b],"fast_lane":%b}' % (queues, gates, fast_lane)
+        return web.Response(body=body, headers=JSON)
 
     async def one(self, request: web.Request) -> web.Response:
         """GET /v1/queues/{name}"""

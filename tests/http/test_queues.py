@@ -57,6 +57,33 @@ async def test_a_queue_tells_its_settings_what_it_holds_and_how_fast_it_drains(s
     assert document["drain_s"] > 0
 
 
+async def test_the_gates_at_which_jobs_wait_are_told(start: Any, http_to: Any) -> None:
+    serving = await start()
+
+    @serving.queue.handler(concurrency=2, rate="600/m", group_concurrency=1)
+    async def narrow() -> None:
+        await serving.gate.wait()
+
+    http = await http_to(serving)
+    for group in ("a", "a", "b", "c"):
+        await serving.queue.submit("narrow", group=group)
+    await asyncio.sleep(0.05)
+    async with http.get("/v1/queues") as response:
+        gates = {(gate["kind"], gate["name"]): gate for gate in (await response.json())["gates"]}
+    assert {kind for kind, _ in gates} == {"lane", "type", "groups"}
+    narrow_gate = gates["type", "narrow"]
+    assert narrow_gate == {
+        "kind": "type",
+        "name": "narrow",
+        "held": 2,
+        "waiting": 1,
+        "permits": 2,
+        "rate": "600/m",
+        "shut_until": None,
+    }
+    assert (gates["groups", "narrow"]["held"], gates["groups", "narrow"]["waiting"]) == (2, 1)
+
+
 async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
