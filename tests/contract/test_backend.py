@@ -13,7 +13,7 @@ from jobqueue.backend.base import Backend, BulkCount, JobFilter, QueueStats
 from jobqueue.backend.memory import PAGE_SCAN_MAX, MemoryBackend
 from jobqueue.core.claims import Claims, IdempotencyKey, Unique
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended, Event, Ready, Started, Submitted
+from jobqueue.core.events import Called, Ended, Event, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, JobState, Progress, Success
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
@@ -399,6 +399,24 @@ async def test_a_queue_that_changes_while_jobs_wait_at_a_gate_calls_the_best_of_
 
 @every_backend
 @virtual_time
+async def test_listeners_hear_at_once_what_a_changed_queue_leads_to(make: Make) -> None:
+    backend = make()
+    spec = JobSpec(type="one", limits=Limits(concurrency=1))
+    first, _, third = [await submit(backend, spec) for _ in range(3)]
+    await backend.lease()
+    worker = asyncio.create_task(backend.lease())
+    await settle()
+    worker.cancel()
+    await backend.pause("default")
+    await backend.ack(first.id, 1, Success(b"1"))
+    heard: list[Event] = []
+    backend.subscribe(heard.append)
+    await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
+    assert heard == [Called(third)]
+
+
+@every_backend
+@virtual_time
 async def test_a_worker_that_is_cancelled_amid_those_who_must_wait_leaves_the_rest_to_others(make: Make) -> None:
     backend = make(default=QueuePolicy(capacity=CAPACITY, workers=2))
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
@@ -674,6 +692,9 @@ async def test_a_lone_job_of_an_idle_queue_is_expected_at_once(make: Make) -> No
     job = await submit(backend)
     assert backend.outlook(job).eta_s == pytest.approx(0.5)
     assert backend.outlook(job).poll_after_s == pytest.approx(0.5)
+    await submit(backend)
+    third = await submit(backend)
+    assert backend.outlook(third).eta_s == pytest.approx(3 * 0.5), "one worker is there, for all that is known"
 
 
 @every_backend

@@ -540,11 +540,12 @@ def test_a_result_makes_room_for_itself_among_the_terminal_records() -> None:
 
 def test_a_result_for_which_live_jobs_leave_no_room_fails_its_job() -> None:
     driver = Driver(bounds=StatusBounds(bytes_max=100))
-    job = driver.submit(args=b"x" * 30)
+    job = driver.submit(args=b"x" * 30, attempts_max=3)
     driver.submit(args=b"x" * 60)
     driver.ack(job, driver.lease(job), Success(b"r" * 41))
     assert job.error is not None
     assert job.error.code is ErrorCode.RESULT_TOO_LARGE
+    assert job.state is JobState.FAILED, "another attempt would have no more room"
     assert driver.engine.statuses.bytes_used == 90, "its arguments stay, for a redrive"
 
 

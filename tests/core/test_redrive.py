@@ -443,6 +443,14 @@ def test_the_bytes_of_a_history_count_exactly() -> None:
     assert statuses.bytes_used == 0
 
 
+def test_a_longer_history_costs_no_other_record_while_there_is_room() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    over, job = driver.done(), driver.submit(attempts_max=2)
+    driver.lease(job)
+    driver.nack(job)
+    assert driver.engine.get(over.id) is over
+
+
 def test_a_history_drives_terminal_records_out_but_is_not_kept_at_the_cost_of_live_ones() -> None:
     driver = Driver(bounds=StatusBounds(bytes_max=1000))
     old = driver.submit()
