@@ -15,6 +15,7 @@ import msgspec
 
 from jobqueue.backend.base import BulkAction, JobFilter
 from jobqueue.core.claims import IdempotencyKey
+from jobqueue.core.door import QUARANTINED_PART
 from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import (
     Draining,
@@ -27,6 +28,7 @@ from jobqueue.errors import (
     RateLimited,
     Refused,
     StatusesFull,
+    TypeQuarantined,
     WrongState,
 )
 from jobqueue.handlers import Submission, UniqueSubmission
@@ -298,6 +300,11 @@ class Client:
                 size = len(bytes(submission.args))
                 full = statuses.live >= bounds.jobs_max or statuses.live_bytes + size > bounds.bytes_max
                 auditor.check(full, "refused for a status map that has room")
+            case TypeQuarantined():
+                of_type = [k for k in auditor.known.values() if k.waiting and k.job.spec.type == submission.type]
+                enough = len(of_type) >= max(1, ledger.policy.capacity // QUARANTINED_PART)
+                auditor.check(submission.type in auditor.limits.quarantines, "refused for a quarantine that isn't")
+                auditor.check(enough, f"refused for a quarantine with {len(of_type)} jobs waiting")
             case Duplicate():
                 known = auditor.known.get(refusal.job_id)
                 auditor.check(known is not None and known.live, f"refused for a job that is over: {known}")

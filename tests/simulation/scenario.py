@@ -158,7 +158,7 @@ def draw_queue(rng: Random) -> QueueSettings:
         aging_s=rng.choice((None, 0.5, 5.0)),
         codel_target_s=rng.choice((None, 0.25)),
         codel_interval_s=rng.choice((None, 1.0)),
-        retry_budget=rng.choice((0, 1, 2, 5)),
+        retry_budget=rng.choice((0, 0, 1, 5)),
     )
 
 

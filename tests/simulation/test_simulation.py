@@ -20,7 +20,16 @@ SEEDS_FOR_A_MUTANT = 80
 HAPPENINGS = (
     *("Submitted", "Ready", "Called", "Started", "Progressed", "StopRequested", "LeaseLost", "BackedOff", "Withdrawn"),
     *("Ended", "succeeded", "failed", "cancelled", "expired", "redriven", "evicted", "evicted early"),
-    *("Quarantined", "Released", "QueueFull", "StatusesFull", "RateLimited", "Draining", "refused unseen"),
+    *(
+        "Quarantined",
+        "Released",
+        "QueueFull",
+        "StatusesFull",
+        "RateLimited",
+        "Draining",
+        "TypeQuarantined",
+        "refused unseen",
+    ),
     *("duplicate", "Duplicate", "KeyReused", "WrongState", "JobGone", "gives up", "run again"),
     *("kill", "pause", "change", "reload", "quota"),
     *("drain", "stop", "cancelled drain", "cancelled stop", "all at once"),
