@@ -420,7 +420,7 @@ class JobQueue:
         `change` stays until its queue's settings differ from those that were loaded before.
         """
         before, after = self.settings, settings
-        for name in after.queues.keys() & before.queues.keys():
+        for name in [name for name in before.queues if name in after.queues]:
             if after.queues[name] != before.queues[name]:
                 await self._running.change(name, after.queues[name].policy)
         queues = {name: after.queues.get(name, queue) for name, queue in before.queues.items()}
