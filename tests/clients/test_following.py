@@ -285,7 +285,10 @@ async def test_more_ids_than_one_request_takes_are_asked_for_in_several(stub: St
     report = await sail(stub, via="batch", jobs=150, duration_s=0.01)
 
     assert report.ended == 150
-    assert sorted(stub.asked_for) == [50, 100]
+    # How they fall due together is the machine's affair; a request never takes more than a hundred.
+    assert sum(stub.asked_for) == 150
+    assert len(stub.asked_for) >= 2
+    assert max(stub.asked_for) <= 100
 
 
 async def test_jobs_that_a_list_can_not_tell_are_counted_one_by_one(stub: Stub) -> None:
