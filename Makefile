@@ -47,6 +47,10 @@ overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: 
 sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wrong; SEEDS=10000 START=0, or SEED=1234 to see one again
 	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
 
+.PHONY: bench
+bench: $(VENV)/.dev ## all benches below, quickly, and bench/RESULTS.md anew; ARGS=--full for the whole ones, ARGS=--render for none
+	@exec $(PY) -m bench.speed $(ARGS)
+
 .PHONY: bench-http
 bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
 	@exec $(PY) -m bench.speed_http $(ARGS)
@@ -58,6 +62,10 @@ bench-life: $(VENV)/.dev ## submit, run, ask until over: beside a naive queue, G
 .PHONY: bench-guard
 bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS=--update makes that file anew
 	@exec $(PY) -m bench.speed_guard $(ARGS)
+
+.PHONY: bench-fleet
+bench-fleet: $(VENV)/.dev ## 500, 8,000 and 15,000 clients that submit jobs and look at them; ARGS=--quick
+	@exec $(PY) -m bench.speed_fleet $(ARGS)
 
 .PHONY: bench-core
 bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS=--quick

@@ -22,7 +22,7 @@ import msgspec
 import uvloop
 from hdrh.histogram import HdrHistogram
 
-from bench.generator_scripts import Batch, Cycle, Life, id_in
+from bench.generator_scripts import Batch, Cycle, Life, Visit, id_in
 from bench.generator_wire import Wire
 from bench.meter import cpu_s
 
@@ -50,7 +50,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         collect: Report the ids in the answers' Locations.
     """
 
-    script: Cycle | Life | Batch
+    script: Cycle | Life | Batch | Visit
     seconds: float = 1.0
     warm_s: float = 0.2
     units: int | None = None

@@ -14,6 +14,7 @@ import msgspec
 from bench.generator_wire import body_of, header
 
 ID = b"{id}"
+ETAG = b"{etag}"
 PAUSE_S_MIN, PAUSE_S_MAX = 0.001, 0.064
 """How long a client waits before it looks again at a job that was not over: twice as long each time."""
 
@@ -79,6 +80,25 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         return [_Batch(self) for _ in range(count)]
 
 
+class Visit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A client that submits a job and looks at it from time to time until it is over, and then submits another.
+
+    Each exchange is a unit, so a rate says how often clients look; they take turns. Every fourth look asks whether
+    anything has changed.
+
+    Attributes:
+        look: With an `{id}`.
+        changed: With an `{id}` and an `{etag}`.
+    """
+
+    submit: bytes
+    look: bytes
+    changed: bytes
+
+    def parts(self, count: int) -> list[Script]:
+        return [_Visitor(self) for _ in range(count)]
+
+
 class _Once:
     size = 1
 
@@ -142,6 +162,32 @@ class _Batch:
             return None
         pause_s, self._pause_s = self._pause_s, min(PAUSE_S_MAX, self._pause_s * 2)
         return Later(pause_s, self._look)
+
+
+class _Visitor:
+    size = 1
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._id: bytes | None = None
+        self._etag = b""
+        self._looks = 0
+
+    def first(self) -> bytes:
+        if self._id is None:
+            return self._visit.submit
+        self._looks += 1
+        if self._looks % 4:
+            return self._visit.look.replace(ID, self._id)
+        return self._visit.changed.replace(ID, self._id).replace(ETAG, self._etag)
+
+    def next(self, status: bytes, answer: bytes) -> None:
+        if status == b"202":
+            if self._id is None:
+                self._id = id_in(answer)
+            self._etag = header(answer, b"etag") or b""
+        elif status != b"304":
+            self._id = None  # it is over, or was refused, or is gone
 
 
 class _Verdict(msgspec.Struct):

@@ -58,7 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     only: tuple[str, ...] | None = None
 
 
-QUICK = Options(connections=(64,), rounds=3, seconds=0.4, warm_s=0.15)
+QUICK = Options(connections=(64,), rounds=3, seconds=0.4, warm_s=0.15, records=20_000)
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +171,7 @@ def _measure(contender: Contender, connections: int, number: int, options: Optio
     return readings
 
 
-def targets(results: Results, connections: int) -> list[Target]:
+def targets(results: Results, connections: int = 64) -> list[Target]:
     """Divide round by round."""
     at = [reading for reading in results.readings if reading.connections == connections and _is_sound(reading)]
     costs = {(reading.contender, reading.kind, reading.round): reading.cpu_us for reading in at}

@@ -66,7 +66,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     warm_s: float = 0.5
 
 
-QUICK = Options(rounds=2, seconds=0.6, warm_s=0.3)
+QUICK = Options(rounds=2, seconds=0.5, warm_s=0.2)
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

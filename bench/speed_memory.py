@@ -1,7 +1,7 @@
 """What keeping costs: bytes a stored status, the loop's longest pauses, memory of a server with a million of them.
 
     make bench-memory                        # a million statuses, in some minutes
-    python -m bench.speed_memory --quick     # a fifth of them, once
+    python -m bench.speed_memory --quick     # a tenth of them, once
 
 Two parts. The engine in a process of its own takes, runs and forgets jobs one after the other, each timed alone: the
 longest is the longest pause that its records (their tables' growth, eviction, the garbage collector) can cause in a
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 STATUSES = 1_000_000
-QUICK_STATUSES = 200_000
+QUICK_STATUSES = 100_000
 CONNECTIONS = 5000
 ROUNDS = 3
 TTL_S = 600.0

@@ -69,7 +69,7 @@ def bars(panels: Sequence[Panel], *, label: str, path: Path) -> None:
 
 def curves(panels: Sequence[Curves], *, x_label: str, y_label: str, path: Path) -> None:
     """Draw panels beside each other, on the same scale."""
-    figure, axes = plt.subplots(1, len(panels), sharey=True, figsize=(WIDE, 5.2), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), sharey=True, figsize=(WIDE, 6.0), squeeze=False, layout="constrained")
     for axis, panel in zip(axes.flat, panels, strict=True):
         for number, (name, figures) in enumerate(panel.series.items()):
             seen = [(at, found) for at, found in zip(panel.x, figures, strict=True) if found is not None]
@@ -79,7 +79,7 @@ def curves(panels: Sequence[Curves], *, x_label: str, y_label: str, path: Path) 
                 yerr=_whiskers([found for _, found in seen]),
                 label=name,
                 marker="osD^v<>PX*"[number % 10],
-                color=mpl.colormaps["tab10"](number % 10),
+                color=mpl.colormaps["tab20"](number % 20),
                 markersize=5,
                 elinewidth=0.8,
             )
@@ -87,8 +87,25 @@ def curves(panels: Sequence[Curves], *, x_label: str, y_label: str, path: Path) 
         axis.set_xlabel(x_label)
         axis.set_title(panel.title, fontsize=11)
         if panel.series:
-            axis.legend(fontsize=8, frameon=False)
+            axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
         _finish(axis, y_label if axis is axes.flat[0] else "")
+    _save(figure, path)
+
+
+def timeline(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], *, title: str, path: Path) -> None:
+    """Draw panels below each other over the same time, in seconds; a line is its points, a panel's name its axis."""
+    figure, axes = plt.subplots(
+        len(panels), 1, sharex=True, figsize=(WIDE, 1 + 2.4 * len(panels)), squeeze=False, layout="constrained"
+    )
+    figure.suptitle(title, fontsize=11)
+    for axis, (label, lines) in zip(axes.flat, panels.items(), strict=True):
+        for number, (name, points) in enumerate(lines.items()):
+            at, values = zip(*points, strict=True) if points else ((), ())
+            axis.plot(at, values, label=name, color=mpl.colormaps["tab10"](number % 10))
+        if len(lines) > 1:
+            axis.legend(fontsize=8, frameon=False, ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
+        _finish(axis, label)
+    axes.flat[-1].set_xlabel("s")
     _save(figure, path)
 
 

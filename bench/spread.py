@@ -19,6 +19,8 @@ class Spread(msgspec.Struct, frozen=True):
     most: float
 
     def __str__(self) -> str:
+        if self.least == self.most:
+            return short(self.median)
         return f"{short(self.median)} [{short(self.least)}-{short(self.most)}]"
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from bench.driving import Generator, Process
 from bench.generator import Driver, Order, Unmeasured
-from bench.generator_scripts import Batch, Cycle, Later, Life, id_in
+from bench.generator_scripts import Batch, Cycle, Later, Life, Visit, id_in
 from bench.generator_wire import Wire, header
 from bench.meter import cpu_s, rss_bytes, rss_bytes_max
 
@@ -26,6 +26,8 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\nServer: s\r\n\r\n"
 LIVE = b"HTTP/1.1 202 Accepted\r\nContent-Length: 4\r\n\r\nlive"
 OVER = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nover"
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nLocation: /v1/jobs/abc\r\nContent-Length: 0\r\n\r\n"
+TAGGED = b'HTTP/1.1 202 Accepted\r\nETag: W/"7"\r\nContent-Length: 0\r\n\r\n'
+NOT_MODIFIED = b"HTTP/1.1 304 Not Modified\r\n\r\n"
 REFUSED = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 HEAD_ONLY = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
 STREAM = (
@@ -130,6 +132,17 @@ def test_a_batch_is_over_when_its_last_job_is() -> None:
     assert batch.next(b"200", b'{"state":"succeeded"},{"state":"failed"}') is None
     batch.first()
     assert batch.next(b"207", b'HTTP/1.1 207\r\n\r\n{"jobs":[{"status":202,"id":"a"},{"status":503}]}') is None
+
+
+def test_a_visitor_looks_at_its_job_until_it_is_over_and_asks_every_fourth_time_whether_it_has_changed() -> None:
+    visit = Visit(submit=POST, look=b"HEAD /{id}", changed=b"GET /{id} if-none-match {etag}")
+    visitor = visit.parts(1)[0]
+    asked = []
+    for answer in (ACCEPTED, TAGGED, TAGGED, TAGGED, NOT_MODIFIED, OVER, REFUSED, ACCEPTED):
+        asked.append(visitor.first())
+        assert visitor.next(answer[9:12], answer) is None
+    head = b"HEAD /abc"
+    assert asked == [POST, head, head, head, b'GET /abc if-none-match W/"7"', head, POST, POST]
 
 
 # -- the driver

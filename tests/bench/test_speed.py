@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import shutil
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import msgspec
 import pytest
 
-from bench import speed_core, speed_http, speed_life, speed_memory
+from bench import speed, speed_core, speed_fleet, speed_http, speed_life, speed_memory
 from bench.contenders import Kind, Ours, contenders, slug
+from bench.generator import Latency
 from bench.machine import Machine, describe
 from bench.speed_core import EngineBench, make_jobs, measure_order
+from bench.speed_fleet import Load
 from bench.speed_life import Via
 from bench.speed_memory import EngineFigures, Pauses, ServerFigures, measure_engine
 from bench.spread import Spread, many, short, spread, table
@@ -44,6 +47,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_spread_is_the_median_and_both_ends() -> None:
     assert spread([3.0, 1.0, 10.0]) == Spread(3.0, 1.0, 10.0)
     assert str(Spread(3.0, 1.0, 10.0)) == "3.00 [1.00-10.0]"
+    assert str(Spread(3.0, 3.0, 3.0)) == "3.00"
     assert spread([]) is None
 
 
@@ -245,6 +249,85 @@ def test_packages_that_can_not_be_installed_skip_their_stacks(monkeypatch: pytes
 
 def fail_to_install(*command: object, cwd: Path | None = None) -> None:
     raise Uninstalled("no network")
+
+
+# -- the fleet
+
+
+def phase(**more: object) -> speed_fleet.Phase:
+    latency = Latency(count=10, p50=0.2, p95=0.5, p99=3.0, max=9.0)
+    figures = {
+        "load": Load(8000, 3000.0),
+        "connected": 8000,
+        "lost": 0,
+        "per_s": 3000.0,
+        "answers": {"202": 10},
+        "latency": {"all": latency, "202": latency},
+        "server": 0.3,
+        "late_ms": 0.1,
+        "rss_bytes_max": 2**27,
+    } | more
+    return speed_fleet.Phase(**figures)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("figures", "limit"),
+    [
+        ({}, "nobody"),
+        ({"server": 0.95}, "server"),
+        ({"late_ms": 2.0}, "generator"),
+        ({"server": 0.95, "late_ms": 2.0}, "server and generator"),
+    ],
+)
+def test_the_side_at_its_limit_is_named(figures: dict[str, object], limit: str) -> None:
+    assert phase(**figures).limit == limit
+
+
+def test_an_answer_that_a_job_can_not_be_found_is_a_lost_job() -> None:
+    assert phase(answers={"202": 10, "404": 2, "410": 3}).jobs_lost == 5
+
+
+def test_a_load_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
+    found = speed_fleet.Results(machine=MACHINE, skipped=["15,000 clients: files"], phases=[phase()], seconds=[])
+    verdicts = {target.what: target.verdict for target in speed_fleet.targets(found)}
+    assert verdicts["8,000 clients: p95, ms"] == "met"
+    assert verdicts["15,000 clients: jobs lost"] == "not measured"
+    assert "Skipped: 15,000 clients: files." in speed_fleet.report(found)
+    speed_fleet.save(found, tmp_path)
+    assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_small_fleet_loses_nothing() -> None:
+    results = speed_fleet.run(speed_fleet.Options(loads=(Load(20, 200.0),), seconds=1.0, warm_s=0.2))
+    (found,) = results.phases
+    assert (found.connected, found.lost, found.jobs_lost) == (20, 0, 0)
+    assert {"202"} <= set(found.answers) <= {"200", "202", "304"}
+    assert found.latency["all"].count == pytest.approx(200, abs=20)
+    assert results.seconds[0].rss_bytes > 2**20
+
+
+# -- all
+
+
+def test_the_report_holds_every_part_and_says_what_was_not_measured(tmp_path: Path) -> None:
+    folder = tmp_path / "figures"
+    speed_http.save(results(reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0)), folder)
+    speed.render(folder, tmp_path / "RESULTS.md")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "| GET, CPU / bare aiohttp's 204 " in text
+    assert "commit c0ffee" in text
+    assert "It was not measured: `make bench-life` does." in text
+    assert "![What a request costs](results/http.png)" in text
+    assert (tmp_path / "results" / "http.png").exists()
+
+
+def test_a_bench_that_fails_is_told_and_what_it_measured_before_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "core.json").write_text("{}")
+    monkeypatch.setattr("subprocess.run", lambda command, **_: CompletedProcess(command, int("core" in command[2])))
+    assert speed.run(tmp_path, full=False) == ["core"]
+    assert not (tmp_path / "core.json").exists()
 
 
 # -- core and memory
