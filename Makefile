@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
-# Variables: ARGS for run-server, run-clients and test; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; URL, USERS, SECONDS,
+# Variables: ARGS for run-server, run-clients, test and the benches; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; URL, USERS, SECONDS,
 # PROCESSES for locust; SEED, OUT for overload; SEEDS, START, SEED for sim; PYTHON to choose another python3.
 
 PYTHON ?= python3

@@ -6,6 +6,7 @@ meanwhile. On a machine with a single core, or one that doesn't let us choose, b
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -31,6 +32,8 @@ ROOT = Path(__file__).parent.parent
 FOLDER = Path("tmp/bench")
 START_S = 30.0
 STOP_S = 5.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PORT = re.compile(rb'\bport"?[:= ]+(\d+)')
 _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 SERVER_CORE = _CORES[-1] if len(_CORES) > 1 else None
@@ -67,6 +70,7 @@ class Process:
                 cwd=cwd,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
 
     @property
@@ -126,7 +130,12 @@ class Generator:
         command = [sys.executable, "-m", "bench.generator", str(port), str(connections)]
         with _pinned(GENERATOR_CORE):
             self._child = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd=ROOT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         self.connections = int(self._hear(OPEN_S + 5))
 
@@ -166,6 +175,12 @@ class Generator:
             self._child.kill()
             raise RuntimeError("the load generator failed, or did not answer in time")
         return line
+
+
+def end_with_parent() -> None:
+    """In a child that is being started: have it killed when the thread that starts it ends, however that comes."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def raise_open_files() -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from bench import speed_core, speed_fleet, speed_http, speed_life, speed_memory
-from bench.driving import FOLDER, ROOT
+from bench.driving import FOLDER, ROOT, end_with_parent
 from bench.targets import Target, target_table
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def run(folder: Path, *, full: bool) -> list[str]:
             str(folder),
             *([] if full else ["--quick"]),
         ]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False)
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False, preexec_fn=end_with_parent)
         if done.returncode:
             failed.append(part.name)
         print(

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.contenders import Ours, request
-from bench.driving import FOLDER, ROOT, Generator, raise_open_files
+from bench.driving import FOLDER, ROOT, Generator, end_with_parent, raise_open_files
 from bench.generator import Order
 from bench.generator_scripts import Batch, Cycle
 from bench.machine import Machine, describe
@@ -252,8 +252,8 @@ def run(statuses: int, rounds: int, connections: int) -> Results:
     engine = []
     for number in range(rounds):
         command = [sys.executable, "-m", "bench.speed_memory", "--engine", str(statuses)]
-        output = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
-        engine.append(msgspec.json.decode(output, type=EngineFigures))
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, preexec_fn=end_with_parent)
+        engine.append(msgspec.json.decode(done.stdout, type=EngineFigures))
         print(f"the engine, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     server = [measure_server(statuses, connections)]
     print("the server", file=sys.stderr, flush=True)

@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 
-from bench.driving import Generator, Process
+from bench.driving import ROOT, Generator, Process
 from bench.generator import Driver, Order, Unmeasured
 from bench.generator_scripts import Batch, Cycle, Later, Life, Visit, id_in
 from bench.generator_wire import Wire, header
@@ -276,7 +278,7 @@ def test_memory_is_told_in_bytes() -> None:
 
 
 def test_the_generator_drives_another_process_and_measures_its_cpu(
-    tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     request = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -294,7 +296,23 @@ def test_the_generator_drives_another_process_and_measures_its_cpu(
         cpu_s(server.pid)
 
 
-def test_a_server_that_does_not_start_says_why(tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_bench_has_started_ends_with_it_however_that_ends(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from bench.driving import Process\n"
+        "with Process('bare', [sys.executable, '-m', 'bench.peers.bare']) as server:\n"
+        "    server.port(); print(server.pid, flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as bench:
+        assert bench.stdout is not None
+        server = psutil.Process(int(bench.stdout.readline()))
+        bench.kill()
+    server.wait(10)
+    assert not server.is_running()
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with (
         Process("broken", [sys.executable, "-c", "raise SystemExit('no, thanks')"]) as server,
