@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jobqueue.core.attempts import HISTORY_MAX
 from jobqueue.core.claims import UniqueMode
@@ -36,7 +36,7 @@ QUEUES = {
     "default": QueuePolicy(capacity=5, workers=3, retry_budget=0),
     "other": QueuePolicy(capacity=3, workers=2, retry_budget=0, weight=2),
 }
-BOUNDS = StatusBounds(jobs_max=8, failed_max=3, bytes_max=2000, ttl_s=7.0, failed_ttl_s=13.0)
+BOUNDS = StatusBounds(jobs_max=8, failed_max=2, bytes_max=2000, ttl_s=7.0, failed_ttl_s=13.0)
 LANES = {"process": 2}
 CALLER_QUEUED = 3
 KINDS: dict[str, dict[str, object]] = {
@@ -46,6 +46,12 @@ KINDS: dict[str, dict[str, object]] = {
     "grouped": {"lane": "process", "limits": Limits(concurrency=2, group_concurrency=1)},
 }
 WAITING = ("delayed", "queued")
+FOR_ACTION = {
+    "cancel": (*WAITING, "running"),
+    "delete": ("succeeded", "failed", "cancelled", "expired"),
+    "redrive": ("failed",),
+    "promote": ("delayed",),
+}
 
 
 @dataclass
@@ -88,9 +94,10 @@ class Modelled:
         return self.attempt < self.attempts_before + self.spec["attempts_max"]  # type: ignore[operator]
 
 
-class EngineMachine(RuleBasedStateMachine):
-    jobs: Bundle[str] = Bundle("jobs")
+PICK = st.integers(0, 999)
 
+
+class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.driver = Driver(queues=QUEUES, bounds=BOUNDS, lanes=LANES, caller_queued=CALLER_QUEUED)
@@ -102,12 +109,17 @@ class EngineMachine(RuleBasedStateMachine):
         self.gone: set[str] = set()
         self.ended: set[str] = set()
 
+    def pick(self, number: int, *states: str) -> str:
+        """Choose a job, mostly one in these states, now and then any one."""
+        fit = [job_id for job_id, known in self.model.items() if known.state in states]
+        found = fit if fit and number % 8 != 7 else list(self.model)
+        return found[number // 8 % len(found)]
+
     # -- the rules: clients
 
     @rule(
-        target=jobs,
         args=st.sampled_from([2, 30, 700]),
-        kind=st.sampled_from(["plain", "plain", "laned", "single", "grouped"]),
+        kind=st.sampled_from(["plain", "single", "laned", "grouped", "plain"]),
         queue=st.sampled_from(["default", "default", "other"]),
         group=st.sampled_from([None, "g", "h"]),
         priority=st.integers(0, 9),
@@ -121,7 +133,10 @@ class EngineMachine(RuleBasedStateMachine):
         unique=st.sampled_from([None, None, "u", "v"]),
         mode=st.sampled_from(["return", "reject", "replace", "debounce"]),
     )
-    def submit(
+    def submit(self, **options: object) -> None:
+        self.submit_one(**options)  # type: ignore[arg-type]
+
+    def submit_one(
         self,
         args: int,
         kind: str,
@@ -131,7 +146,7 @@ class EngineMachine(RuleBasedStateMachine):
         unique: str | None,
         mode: UniqueMode,
         **spec: object,
-    ) -> str:
+    ) -> None:
         new = Modelled(
             state="delayed" if spec["delay_s"] else "queued",
             kind=kind,
@@ -149,44 +164,65 @@ class EngineMachine(RuleBasedStateMachine):
         if key is not None and (caller, key) in self.keys:
             same, fingerprint = self.keys[caller, key]
             if fingerprint == new.fingerprint:
-                return self.admitted(new, mode, same)
-            return self.refused(new, mode, KeyReused)
-        holder_id = self.values.get((kind, unique)) if unique is not None else None
-        if holder_id is not None:
-            return self.submit_beside(holder_id, new, mode)
-        return self.submit_new(new, mode, replaced=None)
+                self.admitted(new, mode, same)
+            else:
+                self.refused(new, mode, KeyReused)
+        elif unique is not None and (kind, unique) in self.values:
+            self.submit_beside(self.values[kind, unique], new, mode)
+        else:
+            self.submit_new(new, mode, replaced=None)
 
-    def submit_beside(self, holder_id: str, new: Modelled, mode: UniqueMode) -> str:
+    @precondition(lambda self: self.values)
+    @rule(
+        number=PICK,
+        args=st.sampled_from([2, 700]),
+        queue=st.sampled_from(["default", "default", "other"]),
+        delay_s=st.sampled_from([0.0, 2.0]),
+        caller=st.sampled_from([None, "ann"]),
+        key=st.sampled_from([None, "k"]),
+        mode=st.sampled_from(["return", "replace", "debounce"]),
+    )
+    def submit_again(self, number: int, **options: object) -> None:
+        """Submit what has the unique value of a live job."""
+        kind, unique = list(self.values)[number % len(self.values)]
+        spec = {"group": "g", "priority": 5, "start_by_s": None, "timeout_s": 1.5, "attempts_max": 2, "ttl_s": None}
+        self.submit_one(kind=kind, unique=unique, **spec, **options)  # type: ignore[arg-type]
+
+    def submit_beside(self, holder_id: str, new: Modelled, mode: UniqueMode) -> None:
         holder = self.model[holder_id]
         waits = holder.state in WAITING
         if mode == "return":
             self.share_key(new, holder_id)
-            return self.admitted(new, mode, holder_id)
-        if mode == "reject":
-            return self.refused(new, mode, Duplicate)
-        if mode == "debounce" and waits and holder.queue == new.queue:
-            if self.live_bytes() - holder.args_bytes + new.args_bytes > BOUNDS.bytes_max:
-                return self.refused(new, mode, StatusesFull)
-            holder.args_bytes = new.args_bytes
-            if holder.state == "delayed" and holder.attempt == 0:
-                holder.spec, holder.run_at, holder.start_by_at = new.spec, new.run_at, new.start_by_at
-            self.share_key(new, holder_id)
             self.admitted(new, mode, holder_id)
-            self.forget_evicted()
-            return holder_id
-        job_id = self.submit_new(new, mode, replaced=holder if waits else None)
-        if job_id and mode == "replace" and holder.state == "running" and holder.stop is None:
-            holder.stop, holder.stopped_at = "cancelled", self.driver.now
-        return job_id
+        elif mode == "reject":
+            self.refused(new, mode, Duplicate)
+        elif mode == "debounce" and waits and holder.queue == new.queue:
+            self.put_off(holder_id, holder, new)
+        else:
+            accepted = self.submit_new(new, mode, replaced=holder if waits else None)
+            if accepted and mode == "replace" and holder.state == "running" and holder.stop is None:
+                holder.stop, holder.stopped_at = "cancelled", self.driver.now
+
+    def put_off(self, holder_id: str, holder: Modelled, new: Modelled) -> None:
+        if self.live_bytes() - holder.args_bytes + new.args_bytes > BOUNDS.bytes_max:
+            self.refused(new, "debounce", StatusesFull)
+            return
+        holder.args_bytes = new.args_bytes
+        if holder.state == "delayed" and holder.attempt == 0:
+            holder.spec, holder.run_at, holder.start_by_at = new.spec, new.run_at, new.start_by_at
+        self.share_key(new, holder_id)
+        self.admitted(new, "debounce", holder_id)
+        self.forget_evicted()
 
     def share_key(self, new: Modelled, holder_id: str) -> None:
         if new.key is not None:
             self.keys[new.caller, new.key] = (holder_id, new.fingerprint)
 
-    def submit_new(self, new: Modelled, mode: UniqueMode, *, replaced: Modelled | None) -> str:
+    def submit_new(self, new: Modelled, mode: UniqueMode, *, replaced: Modelled | None) -> bool:
         refusal = self.refusal(new.queue, new.size_bytes, new.caller, replaced)
         if refusal is not None:
-            return self.refused(new, mode, refusal)
+            self.refused(new, mode, refusal)
+            return False
         job_id = self.admitted(new, mode, None)
         if replaced is not None:
             self.over(replaced, "cancelled")
@@ -196,7 +232,7 @@ class EngineMachine(RuleBasedStateMachine):
         if new.unique is not None:
             self.values[new.kind, new.unique] = job_id
         self.forget_evicted()
-        return job_id
+        return True
 
     def admit(self, new: Modelled, mode: UniqueMode) -> Admission:
         claims = {"caller": new.caller, "key": new.key, "unique": new.unique, "mode": mode}
@@ -210,16 +246,17 @@ class EngineMachine(RuleBasedStateMachine):
         assert admission.job.id == same or admission.job.id not in self.model
         return admission.job.id
 
-    def refused(self, new: Modelled, mode: UniqueMode, error: type[Exception]) -> str:
+    def refused(self, new: Modelled, mode: UniqueMode, error: type[Exception]) -> None:
         with pytest.raises(error):
             self.admit(new, mode)
-        return ""
 
-    @rule(job_id=jobs)
-    def cancel(self, job_id: str) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
+    @precondition(lambda self: self.model)
+    @rule(number=PICK, action=st.sampled_from(["redrive", "cancel", "promote", "delete", "redrive"]))
+    def act(self, number: int, action: str) -> None:
+        job_id = self.pick(number, *FOR_ACTION[action])
+        getattr(self, action)(job_id, self.model[job_id])
+
+    def cancel(self, job_id: str, known: Modelled) -> None:
         job, now = self.driver.engine.get(job_id), self.driver.now
         if not known.live:
             with pytest.raises(WrongState):
@@ -233,11 +270,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.driver.cancel(job)
             self.over(known, "cancelled")
 
-    @rule(job_id=jobs)
-    def delete(self, job_id: str) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
+    def delete(self, job_id: str, known: Modelled) -> None:
         if known.live:
             with pytest.raises(WrongState):
                 self.driver.engine.delete(job_id)
@@ -246,11 +279,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.driver.note_facts()
             self.forget(job_id)
 
-    @rule(job_id=jobs)
-    def redrive(self, job_id: str) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
+    def redrive(self, job_id: str, known: Modelled) -> None:
         job, value = self.driver.engine.get(job_id), (known.kind, known.unique or "")
         expect: type[Exception] | None = None
         if known.state != "failed" or (known.unique is not None and value in self.values):
@@ -269,11 +298,7 @@ class EngineMachine(RuleBasedStateMachine):
         if known.unique is not None:
             self.values[value] = job_id
 
-    @rule(job_id=jobs)
-    def promote(self, job_id: str) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
+    def promote(self, job_id: str, known: Modelled) -> None:
         job = self.driver.engine.get(job_id)
         if known.state != "delayed":
             with pytest.raises(WrongState):
@@ -285,7 +310,6 @@ class EngineMachine(RuleBasedStateMachine):
 
     # -- the rules: workers
 
-    @rule(count=st.integers(1, 4))
     def start(self, count: int) -> None:
         for _ in range(count):
             job = self.driver.start_next()
@@ -309,11 +333,12 @@ class EngineMachine(RuleBasedStateMachine):
         known.state, known.attempt, known.started_at = "running", job.attempt, self.driver.now
         known.stop = known.stopped_at = None
 
-    @rule(job_id=jobs, size=st.sampled_from([1, 200, 900]), late=st.integers(0, 4))
-    def ack(self, job_id: str, size: int, late: int) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
+    @precondition(lambda self: self.model)
+    @rule(number=PICK, starts=st.sampled_from([1, 2, 0]), size=st.sampled_from([1, 200, 900]), late=st.integers(0, 4))
+    def ack(self, number: int, starts: int, size: int, late: int) -> None:
+        self.start(starts)
+        job_id = self.pick(number, "running")
+        known = self.model[job_id]
         job, success = self.driver.engine.get(job_id), Success(b"r" * size)
         if known.state != "running" or late == 1:
             with pytest.raises(StaleLease):
@@ -329,11 +354,17 @@ class EngineMachine(RuleBasedStateMachine):
             self.over(known, "succeeded", size)
         self.forget_evicted()
 
-    @rule(job_id=jobs, code=st.sampled_from(["handler_error", "worker_crashed"]), final=st.booleans())
-    def nack(self, job_id: str, code: str, final: bool) -> None:
-        known = self.model.get(job_id)
-        if known is None:
-            return
+    @precondition(lambda self: self.model)
+    @rule(
+        number=PICK,
+        starts=st.sampled_from([1, 2, 0]),
+        code=st.sampled_from(["handler_error", "worker_crashed"]),
+        final=st.booleans(),
+    )
+    def nack(self, number: int, starts: int, code: str, final: bool) -> None:
+        self.start(starts)
+        job_id = self.pick(number, "running")
+        known = self.model[job_id]
         job = self.driver.engine.get(job_id)
         failure = Failure(ErrorCode(code), "no", final=final, retry_after_s=1.0, traceback="tb")
         if known.state != "running":
@@ -617,5 +648,5 @@ class EngineMachine(RuleBasedStateMachine):
         assert engine.next_at() is None
 
 
-EngineMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+EngineMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=80, deadline=None)
 TestEngineAgainstItsModel = EngineMachine.TestCase
