@@ -359,7 +359,11 @@ def _check_owner(base: Path) -> None:
 
 
 def _is_dead(folder: Path) -> bool:
-    fd = _open_folder(folder)
+    """Tell whether the run that had this folder is over; not if another server has just removed it."""
+    try:
+        fd = _open_folder(folder)
+    except FileNotFoundError:
+        return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

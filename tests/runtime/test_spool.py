@@ -275,3 +275,7 @@ async def test_what_cannot_be_removed_is_told(
     await settled(spool)
     monkeypatch.undo()
     assert "spool.remove_failed" in caplog.text
+
+
+def test_a_folder_that_another_server_has_just_removed_is_nobodys_remains(tmp_path: Path) -> None:
+    assert module._is_dead(tmp_path / "run-gone") is False
