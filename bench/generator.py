@@ -22,7 +22,7 @@ import msgspec
 import uvloop
 from hdrh.histogram import HdrHistogram
 
-from bench.generator_scripts import Batch, Cycle, Life, Visit, id_in
+from bench.generator_scripts import Batch, Cycle, Later, Life, Visit, id_in
 from bench.generator_wire import Wire
 from bench.meter import cpu_s
 
@@ -215,11 +215,11 @@ class Driver:
         except ValueError as error:
             self._fail(Unmeasured(str(error)))
             return
-        if type(following) is bytes:
-            wire.ask(following)
-        else:
+        if isinstance(following, Later):
             wire.busy = True
-            self._loop.call_later(following.after_s, self._ask_late, wire, following.request)  # type: ignore[union-attr]
+            self._loop.call_later(following.after_s, self._ask_late, wire, following.request)
+        else:
+            wire.ask(following)
 
     def _ask_late(self, wire: Wire, request: bytes) -> None:
         if self._over:

@@ -141,7 +141,7 @@ class KnownRamp(LoadTestShape):
     )
 
     def tick(self) -> tuple[int, float] | None:
-        users = self.ramp.users_at(self.get_run_time())  # type: ignore[no-untyped-call]
+        users = self.ramp.users_at(self.get_run_time())  # type: ignore[no-untyped-call]  # locust's
         return None if users is None else (users, SPAWN_RATE)
 
 

@@ -118,7 +118,7 @@ class _Pebble:
     def __init__(self, size: int) -> None:
         import multiprocessing
 
-        import pebble  # type: ignore[import-not-found,unused-ignore]
+        import pebble
 
         # Not fork: a server has threads, and their locks would be copied as they are.
         self._pool = pebble.ProcessPool(max_workers=size, context=multiprocessing.get_context("spawn"))

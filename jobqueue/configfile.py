@@ -108,7 +108,7 @@ class _Reader:
         return Reading(self._given, self._faults)
 
     def _next(self) -> Any:
-        return self._loader.get_event()  # type: ignore[no-untyped-call]
+        return self._loader.get_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
 
     def _stream(self) -> None:
         documents = 0
@@ -196,7 +196,7 @@ class _Reader:
         return False
 
     def _tag(self, event: Any) -> Tag:
-        tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
+        tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]  # so, too
         return _TAGS.get(tag, "other")
 
     def _at(self, mark: Any) -> str:

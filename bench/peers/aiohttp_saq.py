@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 import uvloop
 from aiohttp import web
-from redis.asyncio import Redis  # type: ignore[import-not-found,unused-ignore]
-from saq import Worker  # type: ignore[import-not-found,unused-ignore]
-from saq.queue.redis import RedisQueue  # type: ignore[import-not-found,unused-ignore]
+from redis.asyncio import Redis
+from saq import Worker
+from saq.queue.redis import RedisQueue
 
 from bench.peers.serving import serve
 

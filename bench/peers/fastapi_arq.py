@@ -13,20 +13,20 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import uvicorn  # type: ignore[import-not-found,unused-ignore]
+import uvicorn
 import uvloop
-from arq import create_pool, run_worker  # type: ignore[import-not-found,unused-ignore]
-from arq.connections import RedisSettings  # type: ignore[import-not-found,unused-ignore]
-from arq.jobs import Job, JobStatus  # type: ignore[import-not-found,unused-ignore]
-from fastapi import FastAPI, Request, Response  # type: ignore[import-not-found,unused-ignore]
-from fastapi.responses import JSONResponse  # type: ignore[import-not-found,unused-ignore]
-from pydantic import BaseModel  # type: ignore[import-not-found,unused-ignore]
+from arq import create_pool, run_worker
+from arq.connections import RedisSettings
+from arq.jobs import Job, JobStatus
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class Submission(BaseModel):  # type: ignore[misc,unused-ignore]
+class Submission(BaseModel):
     type: str
     args: dict[str, Any]
 
