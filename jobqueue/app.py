@@ -352,13 +352,13 @@ class JobQueue:
         key: IdempotencyKey | None,
     ) -> tuple[JobSpec, bytes, Upload | None, Claims | None]:
         """Check a submission, and return what the backend is to be asked for."""
-        spec = self.check(submission)
+        spec, args = self._check(submission)
         unique = unique_of(submission, with_files=folder is not None)
         claims = None
         if unique is not None or key is not None or (caller is not None and self.settings.limits.caller_queued):
             claims = Claims(caller, unique, key)
         upload = Upload(folder, files or {}) if folder is not None else None
-        return spec, bytes(submission.args), upload, claims
+        return spec, args, upload, claims
 
     def check(self, submission: Submission) -> JobSpec:
         """Check a submission and return what its job asks for, every default filled in.
@@ -366,11 +366,14 @@ class JobQueue:
         Raises:
             InvalidSubmission, UnknownType: As `submit`.
         """
-        spec = self.registry.check(submission, wall_now=self.wall(self.backend.now()))
+        return self._check(submission)[0]
+
+    def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:
+        spec, args = self.registry.check(submission, wall_now=self._wall_now)
         if spec.queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
-        return spec
+        return spec, args
 
     def job(self, job_id: str) -> JobHandle:
         """Return a handle on a job by its id, without asking whether there is one."""
@@ -439,6 +442,9 @@ class JobQueue:
         The two clocks are matched once, at start: a later step of the wall clock moves no time of any job.
         """
         return self._running.wall_offset_s + instant
+
+    def _wall_now(self) -> float:
+        return self.wall(self.backend.now())
 
     @property
     def _running(self) -> Parts:

@@ -62,6 +62,22 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     unique: UniqueSubmission | UniqueValue | None = None
     ttl_s: PositiveSeconds | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether it says its type and its arguments, and nothing else, as most do."""
+        return (
+            self.queue is None
+            and self.priority == 0
+            and self.delay_s is None
+            and self.run_at is None
+            and self.start_by_s is None
+            and self.timeout_s is None
+            and self.attempts_max is None
+            and self.group is None
+            and self.unique is None
+            and self.ttl_s is None
+        )
+
 
 class Handler:
     """A registered function and its options.
@@ -91,6 +107,7 @@ class Handler:
         self.queue = queue
         self.retry_on = retry_on
         self._context_name, self._arguments, self._takes_more = _read_signature(func, name)
+        self._decode = msgspec.json.Decoder(self._arguments).decode
         # Most jobs ask for nothing special: they share this one.
         self.default_spec = JobSpec(
             type=name,
@@ -116,7 +133,7 @@ class Handler:
             InvalidSubmission: All faults found, each with its pointer below `/args`.
         """
         try:
-            msgspec.json.decode(args, type=self._arguments)
+            self._decode(args)
         except (msgspec.DecodeError, UnicodeDecodeError) as refusal:
             faults = tuple(self._faults(args))
             if faults:
@@ -127,18 +144,21 @@ class Handler:
             return self.check(last_ones)
         except RecursionError:
             raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
-        if self._takes_more and self._context_name in msgspec.json.decode(args):
+        if self._takes_more and self._context_name is not None and self._context_name in msgspec.json.decode(args):
             detail = f"{self.name!r} takes its context under this name"
             raise InvalidSubmission(InvalidField(pointer=f"/args/{self._context_name}", detail=detail))
         return args
 
     def kwargs(self, args: bytes) -> dict[str, Any]:
         """Turn a job's checked arguments into the function's."""
-        known = msgspec.json.decode(args, type=self._arguments)
-        kwargs = {name: getattr(known, name) for name in known.__struct_fields__}
-        kwargs = {name: value for name, value in kwargs.items() if value is not msgspec.UNSET}
+        names = self._arguments.__struct_fields__
+        if self._takes_more and not names:
+            more: dict[str, Any] = msgspec.json.decode(args)
+            return more
+        known = self._decode(args)
+        kwargs = {name: value for name in names if (value := getattr(known, name)) is not msgspec.UNSET}
         if self._takes_more:
-            kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in known.__struct_fields__)
+            kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in names)
         return kwargs
 
     def _faults(self, args: bytes | memoryview) -> Iterator[InvalidField]:
@@ -188,25 +208,27 @@ class Registry:
             raise ValueError(f"a handler with the type {handler.name!r} is registered already")
         self._handlers[handler.name] = handler
 
-    def check(self, submission: Submission, *, wall_now: float) -> JobSpec:
-        """Check a submission, and fill in what its handler says; its arguments become those to be kept.
+    def check(self, submission: Submission, *, wall_now: Callable[[], float]) -> tuple[JobSpec, bytes]:
+        """Check a submission; return what its job asks for, its handler's defaults filled in, and its arguments.
 
         Args:
-            wall_now: Seconds since the Unix epoch, which `run_at` is set against.
+            wall_now: Tells the seconds since the Unix epoch, which `run_at` is set against.
 
         Raises:
             UnknownType: No handler has that type.
             InvalidSubmission: All other faults, with their pointers.
         """
-        handler = self.get(submission.type)
+        handler, args = self.get(submission.type), bytes(submission.args)
+        if submission.plain:
+            return handler.default_spec, handler.check(args)
         faults = list(_option_faults(submission, handler))
         try:
-            submission.args = msgspec.Raw(handler.check(bytes(submission.args)))
+            args = handler.check(args)
         except InvalidSubmission as invalid:
             faults.extend(invalid.errors)
         if faults:
             raise InvalidSubmission(*faults)
-        return _spec_of(submission, handler, wall_now)
+        return _spec_of(submission, handler, wall_now), args
 
 
 class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -384,10 +406,10 @@ def unique_of(submission: Submission, *, with_files: bool) -> Unique | None:
     return Unique(given) if isinstance(given, str) else Unique(given.value, given.mode)
 
 
-def _spec_of(submission: Submission, handler: Handler, wall_now: float) -> JobSpec:
+def _spec_of(submission: Submission, handler: Handler, wall_now: Callable[[], float]) -> JobSpec:
     delay_s = submission.delay_s or 0.0
     if submission.run_at is not None:
-        delay_s = max(0.0, submission.run_at.timestamp() - wall_now)
+        delay_s = max(0.0, submission.run_at.timestamp() - wall_now())
         if delay_s > DAYS_30_S:
             raise InvalidSubmission(InvalidField(pointer="/run_at", detail="at most 30 days from now"))
     if submission.start_by_s is not None and submission.start_by_s <= delay_s:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from jobqueue import JobContext, JobQueue, Reject, Retry
-from jobqueue.core.job import ErrorCode
+from jobqueue.core.job import ErrorCode, JobSpec
 from jobqueue.errors import InvalidSubmission, UnknownType
 from jobqueue.handlers import Handler, HandlerOptions, Registry, Submission, register
 from jobqueue.verdicts import BadResult, ResultTooLarge, encode_result, failure_of
@@ -208,24 +208,47 @@ def submission(**fields: Any) -> Submission:
     return msgspec.structs.replace(msgspec.convert({"type": "takes_nothing", **fields}, Submission), args=args)
 
 
+def spec_of(registry: Registry, given: Submission, wall_now: float = 0.0) -> JobSpec:
+    return registry.check(given, wall_now=lambda: wall_now)[0]
+
+
+def test_a_submission_is_plain_if_it_says_its_type_and_arguments_alone() -> None:
+    more: dict[str, Any] = {
+        "queue": "fast",
+        "priority": 1,
+        "delay_s": 0,
+        "run_at": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        "start_by_s": 1,
+        "timeout_s": 1,
+        "attempts_max": 1,
+        "group": "g",
+        "unique": "u",
+        "ttl_s": 1,
+    }
+    assert more.keys() == set(Submission.__struct_fields__) - {"type", "args"}
+    assert submission(args=b'{"a":1}').plain
+    for name, value in more.items():
+        assert not submission(**{name: value}).plain, name
+
+
 def test_jobs_that_ask_for_nothing_special_share_one_spec() -> None:
     registry = registry_of(takes_nothing)
-    first = registry.check(submission(), wall_now=0)
-    assert registry.check(submission(), wall_now=9) is first
-    assert registry.check(submission(priority=3), wall_now=9) is not first
+    first = spec_of(registry, submission())
+    assert spec_of(registry, submission()) is first
+    assert spec_of(registry, submission(priority=3)) is not first
 
 
 def test_a_submission_overrides_its_handlers_defaults() -> None:
     registry = registry_of(takes_nothing, attempts_max=2, queue="slow")
-    spec = registry.check(submission(), wall_now=0)
+    spec = spec_of(registry, submission())
     assert (spec.queue, spec.timeout_s, spec.attempts_max) == ("slow", 60.0, 2)
-    spec = registry.check(submission(queue="fast", timeout_s=1, attempts_max=5), wall_now=0)
+    spec = spec_of(registry, submission(queue="fast", timeout_s=1, attempts_max=5))
     assert (spec.queue, spec.timeout_s, spec.attempts_max) == ("fast", 1, 5)
 
 
 def test_an_unknown_type_is_told_with_those_that_are_known() -> None:
     with pytest.raises(UnknownType) as error:
-        registry_of(takes_nothing).check(submission(type="nope"), wall_now=0)
+        spec_of(registry_of(takes_nothing), submission(type="nope"))
     (fault,) = error.value.errors
     assert fault.pointer == "/type"
     assert "takes_nothing" in fault.detail
@@ -234,8 +257,8 @@ def test_an_unknown_type_is_told_with_those_that_are_known() -> None:
 def test_run_at_counts_from_the_wall_clock_and_in_the_past_means_now() -> None:
     registry = registry_of(takes_nothing)
     at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    assert registry.check(submission(run_at=at), wall_now=at.timestamp() - 30).delay_s == 30
-    assert registry.check(submission(run_at=at), wall_now=at.timestamp() + 30).delay_s == 0
+    assert spec_of(registry, submission(run_at=at), wall_now=at.timestamp() - 30).delay_s == 30
+    assert spec_of(registry, submission(run_at=at), wall_now=at.timestamp() + 30).delay_s == 0
 
 
 @pytest.mark.parametrize(
@@ -249,7 +272,7 @@ def test_run_at_counts_from_the_wall_clock_and_in_the_past_means_now() -> None:
 )
 def test_fields_that_contradict_each_other_or_the_handler_are_refused(fields: dict[str, Any], pointer: str) -> None:
     with pytest.raises(InvalidSubmission) as error:
-        registry_of(takes_nothing).check(submission(**fields), wall_now=1.7e9)
+        spec_of(registry_of(takes_nothing), submission(**fields), wall_now=1.7e9)
     assert [fault.pointer for fault in error.value.errors] == [pointer]
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 import math
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import msgspec
 import orjson
 
+from jobqueue.core.job import ErrorCode, JobError, JobId, JobState, Progress
 from jobqueue.http.problems import problem_of
 
 if TYPE_CHECKING:
@@ -28,46 +30,101 @@ FAR_S = 30 * 24 * 3600
 """An estimate beyond that is none."""
 
 
+class JobDocument(msgspec.Struct, gc=False):
+    """A job as clients see it; absent values are null.
+
+    Its fields stand in the order in which they are sent: a struct is encoded in half the time that a dict takes.
+
+    Attributes:
+        position: How many starts of its queue until its own, 1 for the next.
+        eta_s: Seconds until it may be over, as far as that can be told.
+        result: The JSON that the handler's result was encoded as, passed through.
+    """
+
+    id: JobId
+    type: str
+    queue: str
+    state: JobState
+    attempt: int
+    attempts_max: int
+    priority: int
+    group: str | None
+    created_at: str
+    run_at: str
+    started_at: str | None
+    finished_at: str | None
+    progress: Progress | None
+    position: int | None
+    eta_s: float | None
+    poll_after_ms: int | None
+    result: msgspec.Raw | None
+    error: JobError | None
+    history: list[AttemptDocument] | None
+
+
+class AttemptDocument(msgspec.Struct, gc=False):
+    """One attempt of a job that failed, as its history tells it."""
+
+    attempt: int
+    started_at: str
+    ended_at: str
+    code: ErrorCode
+    message: str
+    traceback: str | None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
     """Return a job's document; its result stands in it as the bytes that it is.
 
     Args:
         outlook: What a live job may expect; None for one that is over.
     """
-    spec, progress, error = job.spec, job.progress, job.error
-    members = {
-        "id": job.id,
-        "type": spec.type,
-        "queue": spec.queue,
-        "state": job.state,
-        "attempt": job.attempt,
-        "attempts_max": job.attempts_max,
-        "priority": spec.priority,
-        "group": spec.group,
-        "created_at": timestamp(queue.wall(job.created_at)),
-        "run_at": timestamp(queue.wall(job.run_at)),
-        "started_at": None if job.started_at is None else timestamp(queue.wall(job.started_at)),
-        "finished_at": None if job.finished_at is None else timestamp(queue.wall(job.finished_at)),
-        "progress": None if progress is None else {"fraction": progress.fraction, "note": progress.note},
-        "position": None if outlook is None else outlook.position,
-        "eta_s": None if outlook is None or outlook.eta_s is None else round(outlook.eta_s, 3),
-        "poll_after_ms": None if outlook is None else math.ceil(outlook.poll_after_s * 1000),
-        "result": None if job.result is None else orjson.Fragment(job.result),
-        "error": None if error is None else {"code": error.code, "message": error.message},
-        "history": [_attempt(failed, queue) for failed in job.history] if job.history else None,
-    }
-    return orjson.dumps(members)
+    spec, wall, created = job.spec, queue.wall, job.created_at
+    created_at = timestamp(wall(created))
+    started, finished = job.started_at, job.finished_at
+    position = eta_s = poll_after_ms = None
+    if outlook is not None:
+        position, eta_s = outlook.position, outlook.eta_s
+        if eta_s is not None:
+            eta_s = int(eta_s * 1000) / 1000
+        poll_after_ms = math.ceil(outlook.poll_after_s * 1000)
+    return _encode(
+        JobDocument(
+            job.id,
+            spec.type,
+            spec.queue,
+            job.state,
+            job.attempt,
+            job.attempts_max,
+            spec.priority,
+            spec.group,
+            created_at,
+            created_at if job.run_at == created else timestamp(wall(job.run_at)),
+            None if started is None else timestamp(wall(started)),
+            None if finished is None else timestamp(wall(finished)),
+            job.progress,
+            position,
+            eta_s,
+            poll_after_ms,
+            None if job.result is None else msgspec.Raw(job.result),
+            job.error,
+            [_attempt(failed, queue) for failed in job.history] if job.history else None,
+        )
+    )
 
 
-def _attempt(failed: FailedAttempt, queue: JobQueue) -> dict[str, Any]:
-    return {
-        "attempt": failed.attempt,
-        "started_at": timestamp(queue.wall(failed.started_at)),
-        "ended_at": timestamp(queue.wall(failed.ended_at)),
-        "code": failed.code,
-        "message": failed.message,
-        "traceback": failed.traceback,
-    }
+def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
+    return AttemptDocument(
+        failed.attempt,
+        timestamp(queue.wall(failed.started_at)),
+        timestamp(queue.wall(failed.ended_at)),
+        failed.code,
+        failed.message,
+        failed.traceback,
+    )
 
 
 def missing_document(job_id: str, error: JobQueueError) -> bytes:
@@ -137,8 +194,11 @@ def etag(job: Job) -> str:
 
 def timestamp(seconds: float) -> str:
     """Write Unix seconds as RFC 3339, in UTC, with milliseconds."""
-    whole = math.floor(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+    whole = int(seconds)
+    return _second(whole) + _MILLISECONDS[int((seconds - whole) * 1000)]
+
+
+_MILLISECONDS = tuple(f".{milliseconds:03d}Z" for milliseconds in range(1000))
 
 
 @functools.lru_cache(maxsize=1024)
