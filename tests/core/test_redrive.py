@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from jobqueue.core.attempts import HISTORY_MAX, TRACEBACK_LENGTH_MAX
@@ -441,6 +443,19 @@ def test_the_bytes_of_a_history_count_exactly() -> None:
     assert (statuses.live_bytes, statuses.bytes_used) == (0, 5 + sum(sizes[-HISTORY_MAX:]))
     driver.engine.delete(job.id)
     assert statuses.bytes_used == 0
+
+
+@pytest.mark.parametrize("letter", ["ä", "→", "😀"])
+def test_a_history_in_other_letters_than_ascii_counts_no_less_than_the_memory_that_it_takes(letter: str) -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    driver.lease(job)
+    driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, letter * 1000, traceback=letter * 500))
+    (failed,) = job.history or ()
+    assert failed.traceback is not None
+    texts_bytes = sys.getsizeof(failed.message) + sys.getsizeof(failed.traceback)
+    assert failed.size_bytes >= texts_bytes
+    assert failed.size_bytes >= len(failed.message.encode()) + len(failed.traceback.encode())
 
 
 def test_a_longer_history_costs_no_other_record_while_there_is_room() -> None:
