@@ -73,7 +73,7 @@ class Door:
             RateLimited: The caller has as many live jobs as one may have.
         """
         if crowd:
-            ledger.note_arrival(now)
+            ledger.arrivals.add(now)
         refusal = self._refusal(ledger, job_type, size_bytes, claims, now=now, replaced=replaced, crowd=crowd)
         if refusal is not None:
             raise _counted(refusal, ledger)
@@ -103,7 +103,7 @@ class Door:
             ledger = min(self._ledgers.values(), key=lambda each: each.seat_s(now))
         else:
             ledger = self._ledgers[queue]
-        ledger.note_arrival(now)
+        ledger.arrivals.add(now)
         if not self.open:
             return _counted(Draining(), ledger)
         refusal = self._queue_full(ledger, now=now, crowd=True)

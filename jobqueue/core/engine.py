@@ -36,8 +36,15 @@ from jobqueue.core.events import (
 from jobqueue.core.ids import IdIssuer, Origin
 from jobqueue.core.intake import Admission, Intake
 from jobqueue.core.job import (
+    CANCELLED,
+    DELAYED,
+    EXPIRED,
+    FAILED,
     LIVE,
     MESSAGE_LENGTH_MAX,
+    QUEUED,
+    RUNNING,
+    SUCCEEDED,
     ErrorCode,
     Failure,
     Job,
@@ -188,16 +195,16 @@ class Engine:
             WrongState: The job isn't delayed.
         """
         job = self.get(job_id)
-        if job.state is not JobState.DELAYED:
+        if job.state is not DELAYED:
             raise WrongState(f"the job is {job.state}: only a delayed one can be run early", state=job.state)
         job.run_at = now
-        self._life.change_state(job, JobState.QUEUED, now)
+        self._life.change_state(job, QUEUED, now)
         self._life.make_ready(job, now)
         return job
 
     def outlook(self, job: Job, *, now: float) -> Outlook:
         """Estimate when a live job starts and ends, and when to look again."""
-        position = self.ready.position(job) if job.state is JobState.QUEUED else None
+        position = self.ready.position(job) if job.state is QUEUED else None
         return outlook_of(job, self.ledgers[job.spec.queue], position=position, now=now)
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
@@ -212,16 +219,16 @@ class Engine:
         Returns None if it must not start now: it was cancelled, its start-by is over,
         or a gate is full (then it becomes ready again when there is a permit).
         """
-        if job.state is not JobState.QUEUED:
+        if job.state is not QUEUED:
             return None
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
-            self._life.end(job, JobState.EXPIRED, now)
+            self._life.end(job, EXPIRED, now)
             return None
         entered = self.gates.enter(job, now)
         self._life.call(now)
         if not entered:
             return None
-        self._life.change_state(job, JobState.RUNNING, now)
+        self._life.change_state(job, RUNNING, now)
         job.attempt += 1
         job.started_at = now
         job.progress = None
@@ -254,7 +261,7 @@ class Engine:
             self._life.facts.append(Released(job.spec.type))
         job.result = success.result
         job.file = success.file
-        self._life.end(job, JobState.SUCCEEDED, now)
+        self._life.end(job, SUCCEEDED, now)
 
     def nack(self, job_id: JobId, *, attempt: int, failure: Failure, now: float) -> None:
         """Record that an attempt failed: its job waits for the next one, or is over.
@@ -337,11 +344,11 @@ class Engine:
             state: sum(ledger.counts[state] for ledger in self.ledgers.values()) for state in JobState if state in LIVE
         }
         for job in [job for job in self.statuses.newest_first(None) if job.live]:
-            if job.state is JobState.RUNNING:
+            if job.state is RUNNING:
                 self._life.request_stop(job, StopReason.SHUTDOWN, now)
             else:
                 job.error = attempts.shut_down(job)
-                self._life.end(job, JobState.CANCELLED, now)
+                self._life.end(job, CANCELLED, now)
         return lost
 
     def take_facts(self) -> list[Event]:
@@ -356,16 +363,16 @@ class Engine:
 
     def _leased(self, job_id: JobId, attempt: int) -> Job:
         job = self.statuses.get(job_id)
-        if job is None or job.state is not JobState.RUNNING or job.attempt != attempt:
+        if job is None or job.state is not RUNNING or job.attempt != attempt:
             raise StaleLease(f"attempt {attempt} of job {job_id} holds its lease no longer")
         return job
 
     def _meet_deadline(self, job: Job, now: float) -> None:
-        if job.state is JobState.DELAYED and now >= job.run_at:
-            self._life.change_state(job, JobState.QUEUED, now)
+        if job.state is DELAYED and now >= job.run_at:
+            self._life.change_state(job, QUEUED, now)
             self._life.make_ready(job, now)
-        elif job.state is not JobState.RUNNING:
-            self._life.end(job, JobState.EXPIRED, now)
+        elif job.state is not RUNNING:
+            self._life.end(job, EXPIRED, now)
         elif job.stopping is None:
             self._life.request_stop(job, StopReason.TIMED_OUT, now)
         else:
@@ -378,26 +385,26 @@ class Engine:
             return
         if reason is StopReason.SHUTDOWN:
             job.error = attempts.shut_down(job)
-        self._life.end(job, JobState.CANCELLED, now)
+        self._life.end(job, CANCELLED, now)
 
     def _fail(self, job: Job, failure: Failure, now: float) -> None:
         self._remember(job, failure, now)
         self._blame(job, failure, now)
         if failure.final or job.attempt >= job.attempts_max or self._shut_down:
             job.error = JobError(failure.code, failure.message[:MESSAGE_LENGTH_MAX])
-            self._life.end(job, JobState.FAILED, now)
+            self._life.end(job, FAILED, now)
             while (out := self.statuses.next_failed_out()) is not None:
                 self._life.evict([out], early=True)
         elif failure.code is ErrorCode.WORKER_CRASHED:
             # Its worker died, not its handler: no backoff, and it keeps its turn.
-            self._life.change_state(job, JobState.QUEUED, now)
+            self._life.change_state(job, QUEUED, now)
             self._life.make_ready(job, now, front=True)
         else:
             wait_s = failure.retry_after_s
             backoff = job.spec.backoff or BACKOFF
             attempt = job.attempt - job.attempts_before
             job.run_at = now + (backoff.wait_s(attempt, self._rng) if wait_s is None else wait_s)
-            self._life.change_state(job, JobState.DELAYED, now)
+            self._life.change_state(job, DELAYED, now)
             self._life.facts.append(BackedOff(job))
 
     def _remember(self, job: Job, failure: Failure, now: float) -> None:

@@ -68,6 +68,10 @@ class GateStats(msgspec.Struct, frozen=True, kw_only=True):
 class Gates:
     """All gates.
 
+    Attributes:
+        called: Those who may try again; see `take_called`.
+        recalled: Those whose call was taken back; see `take_recalled`.
+
     Args:
         lanes: Permits by lane name.
         order_of: Makes an empty Order of a queue's discipline, by the queue's name.
@@ -84,8 +88,8 @@ class Gates:
         self._order_of = order_of
         self._held: dict[JobId, tuple[Gate, ...]] = {}
         self._waiters: dict[JobId, Waiter] = {}
-        self._called: dict[JobId, Job] = {}
-        self._recalled: dict[JobId, Job] = {}
+        self.called: dict[JobId, Job] = {}
+        self.recalled: dict[JobId, Job] = {}
         # When to look at a gate again: time makes room there, or it may be dropped.
         self._deadlines: Deadlines[Gate] = Deadlines()
         # Gates at which something has changed, by depth.
@@ -132,8 +136,8 @@ class Gates:
         waiter = self._waiters.pop(job.id, None)
         if waiter is None:
             return
-        self._called.pop(job.id, None)
-        self._recalled.pop(job.id, None)
+        self.called.pop(job.id, None)
+        self.recalled.pop(job.id, None)
         if waiter.at is not None:
             self._unsettle(waiter.at.gate)
             waiter.at.leave(waiter)
@@ -150,8 +154,8 @@ class Gates:
 
         Ask before `take_called`: one may have been called again since.
         """
-        recalled = list(self._recalled.values())
-        self._recalled.clear()
+        recalled = list(self.recalled.values())
+        self.recalled.clear()
         return recalled
 
     def take_called(self) -> list[Job]:
@@ -159,8 +163,8 @@ class Gates:
 
         So the last of them is the next of all.
         """
-        called = list(reversed(self._called.values()))
-        self._called.clear()
+        called = list(reversed(self.called.values()))
+        self.called.clear()
         return called
 
     def tick(self, now: float) -> None:
@@ -348,8 +352,8 @@ class Gates:
                 waiter.at.leave(waiter)
             elif waiter.ready:
                 waiter.ready = False
-                if self._called.pop(waiter.job.id, None) is None:
-                    self._recalled[waiter.job.id] = waiter.job
+                if self.called.pop(waiter.job.id, None) is None:
+                    self.recalled[waiter.job.id] = waiter.job
             narrower = [caller for caller in waiter.callers if caller.gate.depth > line.gate.depth]
             waiter.callers = waiter.callers[len(narrower) :]
             self._hang_up(waiter)
@@ -417,7 +421,7 @@ class Gates:
                 self._join(waiter, stop, front=True)
                 return
             waiter.ready = True
-            self._called[job.id] = job
+            self.called[job.id] = job
             batch = min(batch, *(wider.room(now) for wider in path if wider.depth <= gate.depth))
 
 

@@ -6,12 +6,12 @@ check comes before the first change.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from jobqueue.core.events import Progressed, Submitted
-from jobqueue.core.job import Job, JobState
+from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Job
 from jobqueue.core.policy import Discipline
 from jobqueue.errors import Duplicate, KeyReused, WrongState
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobSpec, Upload
     from jobqueue.core.lifecycle import Lifecycle
     from jobqueue.errors import Refused
+
+
+ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +83,7 @@ class Intake:
             WrongState: The job has not failed, or another live job has its unique value.
             Draining, QueueFull, StatusesFull, RateLimited: As for a submission.
         """
-        if job.state is not JobState.FAILED:
+        if job.state is not FAILED:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
         claims = job.claims
         if claims is not None:
@@ -90,13 +93,12 @@ class Intake:
         ledger = self._life.ledgers[job.spec.queue]
         self._door.admit(ledger, job.spec.type, job.size_bytes, claims, now=now, crowd=False)
         self._life.statuses.revive(job)
-        self._life.claimed.stake(job)
         ledger.redriven_total += 1
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
-        job.move(JobState.QUEUED)
-        self._life.enter_state(job, now)
+        job.move(QUEUED)
+        self._life.begin(job, now)
         self._life.make_ready(job, now)
 
     def _same_key(self, claims: Claims) -> Job | None:
@@ -119,7 +121,7 @@ class Intake:
             return Admission(holder, duplicate=True)
         if mode == "reject":
             raise Duplicate(holder.id)
-        waits = holder.state is not JobState.RUNNING
+        waits = holder.state is not RUNNING
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
             self._put_off(holder, spec, args, now)
             self._life.claimed.share(claims, holder)
@@ -138,7 +140,7 @@ class Intake:
         self._life.statuses.grow(more_bytes)
         job.args = args
         job.version += 1
-        if job.state is JobState.DELAYED and job.attempt == 0:
+        if job.state is DELAYED and job.attempt == 0:
             job.spec = spec
             job.run_at = now + spec.delay_s
             job.start_by_at = self._start_by_at(spec, now)
@@ -146,26 +148,27 @@ class Intake:
         self._life.facts.append(Progressed(job))
 
     def _accept(self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None, now: float) -> Job:
-        self._life.make_room(more_jobs=1, more_bytes=len(args))
+        life = self._life
+        life.make_room(more_jobs=1, more_bytes=len(args))
+        delay_s = spec.delay_s
         job = Job(
             id=self._ids.issue(),
             spec=spec,
             args=args,
             upload=upload,
-            state=JobState.DELAYED if spec.delay_s > 0 else JobState.QUEUED,
+            state=DELAYED if delay_s > 0 else QUEUED,
             created_at=now,
-            run_at=now + spec.delay_s,
+            run_at=now + delay_s,
             start_by_at=self._start_by_at(spec, now),
             claims=claims,
         )
-        self._life.statuses.add(job)
-        self._life.claimed.stake(job)
+        life.statuses.add(job)
         self.accepted += 1
-        self._life.ledgers[spec.queue].submitted_total += 1
-        self._life.enter_state(job, now)
-        self._life.facts.append(Submitted(job))
-        if job.state is JobState.QUEUED:
-            self._life.make_ready(job, now)
+        life.ledgers[spec.queue].submitted_total += 1
+        life.begin(job, now)
+        life.facts.append(Submitted(job))
+        if job.state is QUEUED:
+            life.make_ready(job, now)
         return job
 
     def _start_by_at(self, spec: JobSpec, now: float) -> float | None:
@@ -173,4 +176,4 @@ class Intake:
             return now + spec.start_by_s
         policy = self._life.ledgers[spec.queue].policy
         # Newest first alone would leave the oldest waiting without end, for clients that have long gone.
-        return now + spec.delay_s + policy.patience_s if policy.discipline == Discipline.ADAPTIVE else None
+        return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None

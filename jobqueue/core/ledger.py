@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from jobqueue.core.job import TERMINAL, JobState
+from jobqueue.core.job import DELAYED, QUEUED, RUNNING, TERMINAL
 from jobqueue.core.returns import RETRY_AFTER_S_MAX, Returns
-from jobqueue.core.sojourn import DrainRate
+from jobqueue.core.sojourn import EventRate
 
 if TYPE_CHECKING:
     from random import Random
 
-    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.job import Job, JobId, JobState
     from jobqueue.core.policy import QueuePolicy
 
 RUN_WEIGHT = 0.1
@@ -26,12 +26,22 @@ DRAIN_PER_S_MIN = 1.0 / RETRY_AFTER_S_MAX
 
 
 class QueueLedger:
+    """Attributes:
+    live: The seats that are taken: by delayed, queued and running jobs.
+    counts: The same by state.
+    waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
+    arrivals: Where each submission is counted as it comes, accepted or not.
+    run_s: How long a run takes, typically, and by type; None and empty before the first one ended.
+    """
+
     __slots__ = (
-        "_drain",
+        "_ends",
         "_returns",
         "_started_at",
+        "arrivals",
         "counts",
         "ended_total",
+        "live",
         "name",
         "paused",
         "policy",
@@ -47,50 +57,44 @@ class QueueLedger:
         self.name = name
         self.policy = policy
         self.paused = False
-        self.counts = {JobState.DELAYED: 0, JobState.QUEUED: 0, JobState.RUNNING: 0}
+        self.live = 0
+        self.counts = {DELAYED: 0, QUEUED: 0, RUNNING: 0}
         self.submitted_total = 0
         self.refused_total = 0
         self.redriven_total = 0
         self.ended_total = dict.fromkeys(TERMINAL, 0)
-        # Queued jobs in the order in which they became so; the first is the oldest.
         self.waiting: OrderedDict[JobId, float] = OrderedDict()
-        # How long a run takes, typically; None and empty before the first one ended.
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
-        self._drain = DrainRate()
+        self._ends = EventRate()
         self._returns = Returns(rng)
+        self.arrivals = self._returns.arrivals
         self._started_at: float | None = None
-
-    @property
-    def live(self) -> int:
-        return sum(self.counts.values())
 
     @property
     def has_worker(self) -> bool:
         """Whether one more of its jobs may run now."""
-        return not self.paused and self.counts[JobState.RUNNING] < self.policy.workers
-
-    def note_arrival(self, now: float) -> None:
-        """Count a submission, accepted or not, into the rate of arrivals."""
-        self._returns.arrived(now)
+        return not self.paused and self.counts[RUNNING] < self.policy.workers
 
     def note_start(self, now: float) -> None:
         if self._started_at is None:
             self._started_at = now
-            self._drain.begin(now)
+            self._ends.begin(now)
 
     def note_run(self, job: Job, now: float) -> None:
         """Count an attempt that ended into what runs take."""
         assert job.started_at is not None
-        run_s = now - job.started_at
-        self.run_s = run_s if self.run_s is None else self.run_s + RUN_WEIGHT * (run_s - self.run_s)
-        known = self.run_s_by_type.get(job.spec.type)
-        self.run_s_by_type[job.spec.type] = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
+        run_s, job_type = now - job.started_at, job.spec.type
+        known = self.run_s
+        self.run_s = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
+        known = self.run_s_by_type.get(job_type)
+        self.run_s_by_type[job_type] = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
 
     def note_end(self, state: JobState, now: float) -> None:
         """Count a job that ended: its seat is free."""
+        self.live -= 1
         self.ended_total[state] += 1
-        self._drain.add(now)
+        self._ends.add(now)
 
     def cost(self, job: Job) -> float:
         """Return what a run of this job takes against the queue's typical one, from a quarter to four times."""
@@ -106,15 +110,15 @@ class QueueLedger:
         will manage at the typical length of a run. Before the first end: one run each in the time that passed.
         Never less than `DRAIN_PER_S_MIN`.
         """
-        running = self.counts[JobState.RUNNING]
+        running = self.counts[RUNNING]
         if self.run_s is None:
             waited_s = 0.0 if self._started_at is None else now - self._started_at
             return max(DRAIN_PER_S_MIN, max(1, running) / max(1.0, waited_s))
-        return max(DRAIN_PER_S_MIN, self._drain.per_s(now), running / max(self.run_s, 1e-6))
+        return max(DRAIN_PER_S_MIN, self._ends.per_s(now), running / max(self.run_s, 1e-6))
 
     def measured_drain_per_s(self, now: float) -> float:
         """Return how many jobs ended per second, of late."""
-        return self._drain.per_s(now)
+        return self._ends.per_s(now)
 
     def seat_s(self, now: float) -> float:
         """Return in how many seconds the next seat may come free."""

@@ -12,7 +12,7 @@ from jobqueue.core.claims import Claimed
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.events import Called, Ended, Evicted, Ready, StopRequested, Withdrawn
 from jobqueue.core.gate import Gates
-from jobqueue.core.job import JobState, StopReason
+from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
 from jobqueue.core.ledger import QueueLedger
 from jobqueue.core.ready import ReadyJobs
 from jobqueue.core.statuses import StatusMap
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.job import Job, JobId, JobState
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.ready import Shares
     from jobqueue.core.statuses import StatusBounds
@@ -53,14 +53,22 @@ class Lifecycle:
 
     # -- moves
 
+    def begin(self, job: Job, now: float) -> None:
+        """Let a job that was accepted, or redriven, take its seat and go where its state says."""
+        self.ledgers[job.spec.queue].live += 1
+        if job.claims is not None:
+            self.claimed.stake(job)
+        self.enter_state(job, now)
+
     def end(self, job: Job, state: JobState, now: float) -> None:
         """Make a job terminal: its seat and permits are free, its record lives on for its TTL."""
-        if job.state is JobState.QUEUED:
+        if job.state is QUEUED:
             self.facts.append(Withdrawn(job))
         job.finished_at = now
         self.change_state(job, state, now)
         self.ledgers[job.spec.queue].note_end(state, now)
-        self.claimed.end(job)
+        if job.claims is not None:
+            self.claimed.end(job)
         self.statuses.finish(job, now=now, ttl_s=self.statuses.ttl_s(job))
         self.facts.append(Ended(job))
 
@@ -69,13 +77,13 @@ class Lifecycle:
         job.move(state)
         ledger = self.ledgers[job.spec.queue]
         ledger.counts[before] -= 1
-        if before is JobState.RUNNING:
+        if before is RUNNING:
             ledger.note_run(job, now)
             self.gates.leave(job, now)
             self.call(now)
-        elif before is JobState.QUEUED:
+        elif before is QUEUED:
             del ledger.waiting[job.id]
-            if state is not JobState.RUNNING:
+            if state is not RUNNING:
                 self.ready.remove(job)
                 self.gates.withdraw(job, now)
                 self.call(now)
@@ -83,21 +91,24 @@ class Lifecycle:
 
     def enter_state(self, job: Job, now: float) -> None:
         """Count a job into its state and set the one deadline that it has there."""
-        if job.live:
+        state = job.state
+        if state in LIVE:
             ledger = self.ledgers[job.spec.queue]
-            ledger.counts[job.state] += 1
-            if job.state is JobState.QUEUED:
+            ledger.counts[state] += 1
+            if state is QUEUED:
                 ledger.waiting[job.id] = now
         self.set_deadline(job, now)
 
     def set_deadline(self, job: Job, now: float) -> None:
+        state = job.state
         at: float | None = None
-        if job.state is JobState.RUNNING:
-            at = None if job.spec.timeout_s is None else now + job.spec.timeout_s
-        elif job.live:
+        if state is RUNNING:
+            if (timeout_s := job.spec.timeout_s) is not None:
+                at = now + timeout_s
+        elif state in LIVE:
             # Start-by is about the first start: a retry has been started in time.
             at = job.start_by_at if job.attempt == 0 else None
-            if job.state is JobState.DELAYED:
+            if state is DELAYED:
                 at = job.run_at if at is None else min(at, job.run_at)
         if at is None:
             self.deadlines.discard(job.id)
@@ -110,9 +121,12 @@ class Lifecycle:
 
     def call(self, now: float) -> None:
         """Make ready again those for whom a gate has room now, and let wait those whose call was taken back."""
-        for job in self.gates.take_recalled():
+        gates = self.gates
+        if not (gates.called or gates.recalled):
+            return
+        for job in gates.take_recalled():
             self.ready.remove(job)
-        for job in self.gates.take_called():
+        for job in gates.take_called():
             # As of when it became ready: how long it has waited still counts.
             since = self.ledgers[job.spec.queue].waiting.get(job.id, now)
             self.ready.push(job, now=since, front=True)
@@ -128,10 +142,10 @@ class Lifecycle:
 
     def cancel(self, job: Job, *, now: float) -> None:
         """Cancel a live job: a waiting one at once, a running one as soon as its attempt has stopped."""
-        if job.state is JobState.RUNNING:
+        if job.state is RUNNING:
             self.request_stop(job, StopReason.CANCELLED, now)
         else:
-            self.end(job, JobState.CANCELLED, now)
+            self.end(job, CANCELLED, now)
 
     # -- records
 

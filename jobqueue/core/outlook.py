@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobqueue.core.job import JobState
+from jobqueue.core.job import RUNNING
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job
@@ -43,9 +43,9 @@ def outlook_of(job: Job, ledger: QueueLedger, *, position: int | None, now: floa
         position: Its place among its queue's ready jobs; None if it isn't ready.
     """
     run_s = ledger.run_s_by_type.get(job.spec.type, ledger.run_s)
-    if run_s is None or (ledger.paused and job.state is not JobState.RUNNING):
+    if run_s is None or (ledger.paused and job.state is not RUNNING):
         return Outlook(position, None, POLL_AFTER_S_UNKNOWN)
-    if job.state is JobState.RUNNING:
+    if job.state is RUNNING:
         assert job.started_at is not None
         eta_s = max(0.0, job.started_at + run_s - now)
     else:

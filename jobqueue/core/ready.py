@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from jobqueue.core.job import JobState
+from jobqueue.core.job import RUNNING
 from jobqueue.core.order import make_order
 
 if TYPE_CHECKING:
@@ -46,7 +46,10 @@ class ReadyJobs:
         return sum(self._takeable(name) for name in self._orders)
 
     def __bool__(self) -> bool:
-        return any(self._orders[name] and ledger.has_worker for name, ledger in self._ledgers.items())
+        for name, order in self._orders.items():  # noqa: SIM110  # it is asked for each job: `any` costs as much again
+            if order and self._ledgers[name].has_worker:
+                return True
+        return False
 
     def order_of(self, queue: str) -> Order:
         """Make an empty Order of a queue's discipline."""
@@ -95,14 +98,21 @@ class ReadyJobs:
         ledger = self._ledgers[name]
         if not ledger.has_worker:
             return 0
-        return min(len(self._orders[name]), ledger.policy.workers - ledger.counts[JobState.RUNNING])
+        return min(len(self._orders[name]), ledger.policy.workers - ledger.counts[RUNNING])
 
     def _next_queue(self) -> str:
-        names = [name for name, ledger in self._ledgers.items() if self._orders[name] and ledger.has_worker]
-        if not names:
+        """Return the queue whose turn it is, in one pass, since most often there is one."""
+        first: str | None = None
+        for name, order in self._orders.items():
+            if order and self._ledgers[name].has_worker and (first is None or self._goes_before(name, first)):
+                first = name
+        if first is None:
             raise IndexError("no job may be taken")
-        if len(names) == 1:
-            return names[0]
+        return first
+
+    def _goes_before(self, queue: str, other: str) -> bool:
         if self._strict:
-            return min(names, key=lambda name: (-self._ledgers[name].policy.weight, self._passes[name]))
-        return min(names, key=self._passes.__getitem__)
+            weight, other_weight = self._ledgers[queue].policy.weight, self._ledgers[other].policy.weight
+            if weight != other_weight:
+                return weight > other_weight
+        return self._passes[queue] < self._passes[other]

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from jobqueue.core.sojourn import DrainRate
+from jobqueue.core.sojourn import EventRate
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,20 +32,19 @@ JITTER = 0.1
 class Returns:
     """Args:
     rng: Draws the jitter, which grows with the crowd: a tenth of the wait.
+
+    Attributes:
+        arrivals: Where each submission is counted as it comes, whatever becomes of it.
     """
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._arrivals = DrainRate()
-        self._returned = DrainRate()
+        self.arrivals = EventRate()
+        self._returned = EventRate()
         # Places that were given away, counted by second, so that a crowd of any size takes little memory.
         self._places: deque[list[float]] = deque()
         self._last_at = 0.0
         self.waiting = 0
-
-    def arrived(self, now: float) -> None:
-        """Count a submission, whatever becomes of it."""
-        self._arrivals.add(now)
 
     def place_s(self, now: float, *, seats_per_s: float, lacking: int = 0) -> float:
         """Give a refused submission a place; return in how many seconds it should come back.
@@ -55,7 +54,7 @@ class Returns:
             lacking: So many of them come free for nobody, because more are taken than there are by now.
         """
         self._pass_places(now)
-        newcomers_per_s = max(0.0, self._arrivals.per_s(now) - self._returned.per_s(now))
+        newcomers_per_s = max(0.0, self.arrivals.per_s(now) - self._returned.per_s(now))
         free_per_s = max(seats_per_s - newcomers_per_s, seats_per_s * RETURNS_SHARE_MIN, 1e-9)
         # Who has nobody before it is told when the next seat may be free; places are what a crowd needs.
         at = max(self._last_at + 1.0 / free_per_s, now + (lacking + 1.0) / seats_per_s)

@@ -1,10 +1,12 @@
-"""How long jobs wait in a queue, and how fast it drains: the two measures that overload is judged by."""
+"""How long jobs wait in a queue, and how often something happens there: the two measures that overload is judged by."""
 
 from __future__ import annotations
 
-from math import exp, expm1, log, sqrt
+from math import exp, expm1, inf, log, sqrt
 
 HALF_LIFE_S = 10.0
+SLICES = 1000
+
 BACKLOG_MIN = 1
 """So many jobs left behind the one that is taken are no queue yet: RFC 8289's one packet of the largest size."""
 
@@ -91,21 +93,26 @@ class CoDel:
         return self._interval_s / sqrt(self._count)
 
 
-class DrainRate:
+class EventRate:
     """Events per second of late: an average in which an event counts half as much after each half-life.
 
     It is exact from the start: what was seen is related to how long was looked, not to an
     infinite past without events. Looking for less than a tenth of a half-life counts as that tenth, since one event
     in the first millisecond is not a thousand per second. Nothing ticks; time passes when it is asked.
+
+    Events within a thousandth of a half-life after one count as of that one: so a crowd of them costs an addition each,
+    and what is told is too low by 0.07 % at most.
     """
 
-    __slots__ = ("_at", "_decay_per_s", "_half_life_s", "_since", "_weight")
+    __slots__ = ("_at", "_decay_per_s", "_half_life_s", "_since", "_slice_ends_at", "_slice_s", "_weight")
 
     def __init__(self, half_life_s: float = HALF_LIFE_S) -> None:
         self._half_life_s = half_life_s
         self._decay_per_s = log(2) / half_life_s
+        self._slice_s = half_life_s / SLICES
         self._since: float | None = None
         self._at = 0.0
+        self._slice_ends_at = -inf
         self._weight = 0.0  # the events, each with what it still counted at `_at`
 
     def begin(self, now: float) -> None:
@@ -114,9 +121,13 @@ class DrainRate:
             self._since = now
 
     def add(self, now: float, count: int = 1) -> None:
+        if now < self._slice_ends_at:
+            self._weight += count
+            return
         self.begin(now)
         self._weight = self._weight_at(now) + count
         self._at = now
+        self._slice_ends_at = now + self._slice_s
 
     def per_s(self, now: float) -> float:
         """Return the events per second as of `now`; 0 before the first."""

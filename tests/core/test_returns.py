@@ -24,7 +24,7 @@ def places(returns: Returns, count: int, *, now: float, seats_per_s: float) -> l
 def stream(returns: Returns, *, per_s: float, since: float, until: float) -> None:
     """Let newcomers arrive at a steady rate."""
     for number in range(int((until - since) * per_s)):
-        returns.arrived(since + number / per_s)
+        returns.arrivals.add(since + number / per_s)
 
 
 def test_the_first_refused_is_told_when_the_next_seat_comes_free() -> None:
@@ -68,7 +68,7 @@ def test_those_who_return_are_not_taken_for_newcomers() -> None:
     returns = Returns(NoChance())
     places(returns, 200, now=0.0, seats_per_s=4.0)
     for number in range(1, 161):  # 40 s: all that come are those who were told to
-        returns.arrived(number / 4.0)
+        returns.arrivals.add(number / 4.0)
 
     before, after = places(returns, 2, now=40.0, seats_per_s=4.0)
 

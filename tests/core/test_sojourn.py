@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.sojourn import CoDel, DrainRate
+from jobqueue.core.sojourn import CoDel, EventRate
 
 # The standing queue
 
@@ -204,11 +204,11 @@ def test_no_few_packets_tell_it_from_the_rfcs_pseudo_code(steps: list[tuple[floa
         assert queue.dropped == reference.dropped
 
 
-# The drain rate
+# The rate of events
 
 
 def test_it_comes_to_the_true_rate_and_stays_there() -> None:
-    rate = DrainRate()
+    rate = EventRate()
     for n in range(5000):
         rate.add(n / 50)
         if n > 2500:
@@ -216,7 +216,7 @@ def test_it_comes_to_the_true_rate_and_stays_there() -> None:
 
 
 def test_it_follows_a_new_rate_by_half_of_the_difference_in_each_half_life() -> None:
-    rate = DrainRate(10.0)
+    rate = EventRate(10.0)
     for n in range(20_000):
         rate.add(n / 100)
     for n in range(10_000):
@@ -227,7 +227,7 @@ def test_it_follows_a_new_rate_by_half_of_the_difference_in_each_half_life() -> 
 
 @pytest.mark.parametrize("half_life_s", [1.0, 10.0, 60.0])
 def test_it_halves_in_each_half_life_in_which_nothing_happens(half_life_s: float) -> None:
-    rate = DrainRate(half_life_s)
+    rate = EventRate(half_life_s)
     start = 100 * half_life_s
     rate.begin(0.0)
     for n in range(100):
@@ -239,14 +239,14 @@ def test_it_halves_in_each_half_life_in_which_nothing_happens(half_life_s: float
 
 
 def test_the_half_life_is_ten_seconds_unless_said_otherwise() -> None:
-    rate = DrainRate()
+    rate = EventRate()
     rate.begin(-1000.0)
     rate.add(0.0)
     assert rate.per_s(10.0) == pytest.approx(rate.per_s(0.0) / 2, rel=1e-9)
 
 
 def test_it_is_right_from_the_start_and_does_not_climb_from_nothing() -> None:
-    rate = DrainRate()
+    rate = EventRate()
     rate.begin(500.0)
     for n in range(2000):
         rate.add(500.0 + (n + 0.5) / 20)
@@ -256,14 +256,14 @@ def test_it_is_right_from_the_start_and_does_not_climb_from_nothing() -> None:
 
 
 def test_one_event_in_the_first_moment_is_not_a_thousand_per_second() -> None:
-    rate = DrainRate()
+    rate = EventRate()
     rate.begin(0.0)
     rate.add(0.001)
     assert rate.per_s(0.001) == pytest.approx(1.0, rel=0.05)
 
 
 def test_without_a_beginning_looking_begins_with_the_first_event() -> None:
-    rate = DrainRate()
+    rate = EventRate()
     rate.add(100.0)
     assert rate.per_s(100.0) == pytest.approx(1.0, rel=0.05)
     rate.begin(0.0)  # it has begun already
@@ -271,7 +271,7 @@ def test_without_a_beginning_looking_begins_with_the_first_event() -> None:
 
 
 def test_before_the_first_event_the_rate_is_nothing() -> None:
-    rate = DrainRate()
+    rate = EventRate()
     assert rate.per_s(5.0) == 0.0
     rate.begin(5.0)
     assert rate.per_s(5.0) == 0.0
@@ -279,7 +279,7 @@ def test_before_the_first_event_the_rate_is_nothing() -> None:
 
 
 def test_several_events_at_once_count_as_so_many() -> None:
-    several, each = DrainRate(), DrainRate()
+    several, each = EventRate(), EventRate()
     for now in (1.0, 2.0, 7.0):
         several.add(now, 5)
         for _ in range(5):
@@ -288,7 +288,7 @@ def test_several_events_at_once_count_as_so_many() -> None:
 
 
 def test_a_long_silence_is_no_arithmetic_fault() -> None:
-    rate = DrainRate()
+    rate = EventRate()
     rate.add(0.0, 1_000_000)
     assert rate.per_s(1e9) == 0.0
     rate.add(1e9)
@@ -299,7 +299,7 @@ def test_a_long_silence_is_no_arithmetic_fault() -> None:
 def test_it_is_the_sum_of_halved_events_over_what_a_steady_one_would_weigh(
     waits_s: list[float], later_s: float
 ) -> None:
-    rate = DrainRate(10.0)
+    rate = EventRate(10.0)
     rate.begin(0.0)
     now = 0.0
     times = []
