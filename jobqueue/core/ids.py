@@ -10,8 +10,8 @@ An id is 22 characters of an alphabet that sorts as it counts:
 
 Nothing about an issued id is remembered. The tag tells whether this run issued
 it, the check tells an id of an earlier run from noise (one piece of noise in
-4,096 passes for one). The tags of 64 neighbours come from one hash, so an id
-costs well under a microsecond.
+4,096 passes for one). The tags of 64 neighbours come from one hash, and their ids
+are made in one go, so an id costs well under half a microsecond.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ import hmac
 import re
 from binascii import b2a_base64, crc32
 from enum import Enum
+from struct import Struct
+from typing import TYPE_CHECKING, cast
 
-from jobqueue.core.job import JobId
+if TYPE_CHECKING:
+    from jobqueue.core.job import JobId
 
 # ASCII order, so that ids compare as their sequence numbers do.
 ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
@@ -36,9 +39,11 @@ _BLOCK_SIZE = 64
 _TAG_BYTES = _BLOCK_SIZE * _TAG_LENGTH * 6 // 8
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TO_ALPHABET = bytes.maketrans(_BASE64, ALPHABET.encode())
+_split_tags = Struct(f"{_TAG_LENGTH}s" * _BLOCK_SIZE).unpack
 _WELL_FORMED = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}\Z")
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
-_CHECKS = tuple(a + b for a in ALPHABET for b in ALPHABET)
+_DIGITS = tuple(bytes([character]) for character in ALPHABET.encode())
+_CHECKS = tuple(a + b for a in _DIGITS for b in _DIGITS)
 
 
 RUNS = range(64**2, 64**_RUN_LENGTH)
@@ -62,7 +67,7 @@ class IdIssuer:
             (about 1 in 258,000) can't recognise each other's ids.
     """
 
-    __slots__ = ("_block", "_head", "_place", "_run", "_secret", "_tags")
+    __slots__ = ("_block", "_run", "_secret", "_to_come")
 
     def __init__(self, *, secret: bytes, run: int) -> None:
         if len(secret) < 16:
@@ -71,21 +76,18 @@ class IdIssuer:
             raise ValueError(f"the run of job ids is in {RUNS}, got {run}")
         self._secret = secret
         self._run = _digits(run, _RUN_LENGTH)
-        # The last id issued stands before `_place` in `_block`: the first call opens the first block.
+        # The first call opens the first block.
         self._block = _FIRST_BLOCK - 1
-        self._place = _BLOCK_SIZE
-        self._head = ""
-        self._tags = ""
+        # The ids of `_block` that are yet to be issued, the next one last.
+        self._to_come: list[JobId] = []
 
     def issue(self) -> JobId:
         """Return the next id."""
-        place = self._place
-        if place == _BLOCK_SIZE:
-            place = 0
+        if not self._to_come:
             self._block += 1
-            self._head, self._tags = self._head_of(self._block), self._tags_of(self._block)
-        self._place = place + 1
-        return _assemble(self._head, self._tags, place)
+            self._to_come = _assemble(self._head_of(self._block), _DIGITS, self._tags_of(self._block))
+            self._to_come.reverse()
+        return self._to_come.pop()
 
     def origin(self, text: str) -> Origin:
         """Tell where an id comes from, without having remembered it."""
@@ -94,28 +96,34 @@ class IdIssuer:
         if not text.startswith(self._run):
             return Origin.EARLIER_RUN
         block, place = divmod(_number(text[_RUN_LENGTH : _RUN_LENGTH + _SEQUENCE_LENGTH]), _BLOCK_SIZE)
-        if block < _FIRST_BLOCK or (block, place) >= (self._block, self._place):
+        if block < _FIRST_BLOCK or (block, place) >= (self._block, _BLOCK_SIZE - len(self._to_come)):
             return Origin.NEVER
-        expected = _assemble(self._head_of(block), self._tags_of(block), place)
+        tag = self._tags_of(block)[place]
+        (expected,) = _assemble(self._head_of(block), (_DIGITS[place],), (tag,))
         # Compared in constant time, so that a tag can't be felt out character by character.
         return Origin.THIS_RUN if hmac.compare_digest(expected, text) else Origin.NEVER
 
-    def _head_of(self, block: int) -> str:
-        return self._run + _digits(block, _SEQUENCE_LENGTH - 1)
+    def _head_of(self, block: int) -> bytes:
+        """Return what the ids of a block begin with."""
+        return (self._run + _digits(block, _SEQUENCE_LENGTH - 1)).encode("ascii")
 
-    def _tags_of(self, block: int) -> str:
+    def _tags_of(self, block: int) -> tuple[bytes, ...]:
         digest = hashlib.shake_128(self._secret + block.to_bytes(8, "big")).digest(_TAG_BYTES)
-        return b2a_base64(digest, newline=False).translate(_TO_ALPHABET).decode("ascii")
+        return _split_tags(b2a_base64(digest, newline=False).translate(_TO_ALPHABET))
 
 
-def _assemble(head: str, tags: str, place: int) -> JobId:
-    start = place * _TAG_LENGTH
-    checked = head + ALPHABET[place] + tags[start : start + _TAG_LENGTH]
-    return JobId(checked + _CHECKS[crc32(checked.encode()) & 0xFFF])
+def _assemble(head: bytes, digits: tuple[bytes, ...], tags: tuple[bytes, ...]) -> list[JobId]:
+    """Return ids of one block, by their last digits of the sequence and their tags."""
+    head_crc = crc32(head)  # those of the ids go on from it
+    ids = [
+        (head + (rest := digit + tag) + _CHECKS[crc32(rest, head_crc) & 0xFFF]).decode("ascii")
+        for digit, tag in zip(digits, tags, strict=True)
+    ]
+    return cast("list[JobId]", ids)  # a call of JobId for each would take a sixth of the time
 
 
 def _check(checked: str) -> str:
-    return _CHECKS[crc32(checked.encode("ascii")) & 0xFFF]
+    return _CHECKS[crc32(checked.encode("ascii")) & 0xFFF].decode("ascii")
 
 
 def _digits(number: int, length: int) -> str:
