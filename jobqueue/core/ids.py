@@ -85,7 +85,8 @@ class IdIssuer:
         """Return the next id."""
         if not self._to_come:
             self._block += 1
-            self._to_come = _assemble(self._head_of(self._block), _DIGITS, self._tags_of(self._block))
+            tags = _split_tags(self._tags_of(self._block))
+            self._to_come = _assemble(self._head_of(self._block), _DIGITS, tags)
             self._to_come.reverse()
         return self._to_come.pop()
 
@@ -98,7 +99,8 @@ class IdIssuer:
         block, place = divmod(_number(text[_RUN_LENGTH : _RUN_LENGTH + _SEQUENCE_LENGTH]), _BLOCK_SIZE)
         if block < _FIRST_BLOCK or (block, place) >= (self._block, _BLOCK_SIZE - len(self._to_come)):
             return Origin.NEVER
-        tag = self._tags_of(block)[place]
+        start = place * _TAG_LENGTH
+        tag = self._tags_of(block)[start : start + _TAG_LENGTH]
         (expected,) = _assemble(self._head_of(block), (_DIGITS[place],), (tag,))
         # Compared in constant time, so that a tag can't be felt out character by character.
         return Origin.THIS_RUN if hmac.compare_digest(expected, text) else Origin.NEVER
@@ -107,9 +109,9 @@ class IdIssuer:
         """Return what the ids of a block begin with."""
         return (self._run + _digits(block, _SEQUENCE_LENGTH - 1)).encode("ascii")
 
-    def _tags_of(self, block: int) -> tuple[bytes, ...]:
+    def _tags_of(self, block: int) -> bytes:
         digest = hashlib.shake_128(self._secret + block.to_bytes(8, "big")).digest(_TAG_BYTES)
-        return _split_tags(b2a_base64(digest, newline=False).translate(_TO_ALPHABET))
+        return b2a_base64(digest, newline=False).translate(_TO_ALPHABET)
 
 
 def _assemble(head: bytes, digits: tuple[bytes, ...], tags: tuple[bytes, ...]) -> list[JobId]:
