@@ -23,7 +23,8 @@ class Deadlines(Generic[K]):
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, K]] = []
-        self._due: dict[K, tuple[float, int]] = {}
+        # The heap's entry of each key: any other one is dead.
+        self._due: dict[K, tuple[float, int, K]] = {}
         self._serial = 0
 
     def __len__(self) -> int:
@@ -34,23 +35,26 @@ class Deadlines(Generic[K]):
 
     def set(self, key: K, at: float) -> None:
         """Make `key` due at `at`, in place of any earlier due time."""
-        self._serial += 1
-        self._due[key] = (at, self._serial)
-        heapq.heappush(self._heap, (at, self._serial, key))
-        self._sweep()
+        self._serial = serial = self._serial + 1
+        self._due[key] = entry = (at, serial, key)
+        heap = self._heap
+        heapq.heappush(heap, entry)
+        if len(heap) > _SWEEP_MIN + 2 * len(self._due):
+            self._sweep()
 
     def discard(self, key: K) -> None:
         """Forget `key`, if it is here."""
-        if self._due.pop(key, None) is not None:
+        due = self._due
+        if due.pop(key, None) is not None and len(self._heap) > _SWEEP_MIN + 2 * len(due):
             self._sweep()
 
     def next_at(self) -> float | None:
         """Return when the earliest key is due; None without keys."""
-        heap = self._heap
+        heap, due = self._heap, self._due
         while heap:
-            at, serial, key = heap[0]
-            if self._due.get(key) == (at, serial):
-                return at
+            entry = heap[0]
+            if due.get(entry[2]) is entry:
+                return entry[0]
             heapq.heappop(heap)
         return None
 
@@ -69,6 +73,5 @@ class Deadlines(Generic[K]):
         return key
 
     def _sweep(self) -> None:
-        if len(self._heap) > _SWEEP_MIN + 2 * len(self._due):
-            self._heap = [(at, serial, key) for key, (at, serial) in self._due.items()]
-            heapq.heapify(self._heap)
+        self._heap = list(self._due.values())
+        heapq.heapify(self._heap)
