@@ -26,7 +26,6 @@ from jobqueue.runtime.worker import WorkerPool
 
 if TYPE_CHECKING:
     from jobqueue.config import Settings
-    from jobqueue.core.events import Event
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Registry
 
@@ -73,14 +72,15 @@ class Parts:
             result_bytes_max=settings.limits.result_bytes,
         )
         self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=executor)
-        self._idle: set[asyncio.Future[None]] = set()
+        self._evicted_early = 0
 
     async def start(self) -> None:
         if self._in_process:
             self._processes.start(self._in_process)
         await self.spool.open()
-        self.backend.subscribe(self.spool.on_fact)
-        self.backend.subscribe(self._on_fact)
+        self.backend.subscribe(self.spool.on_fact, Ended, Evicted)
+        self.backend.subscribe(self._workers.on_fact, StopRequested, LeaseLost)
+        self.backend.subscribe(self._log_fact, Evicted, Quarantined, Released)
         self.backend.on_deadlines_moved(self._timer.look)
         self._timer.start()
         self._workers.start()
@@ -103,32 +103,23 @@ class Parts:
 
     async def idle(self) -> None:
         """Wait until no job is live."""
-        if self.backend.stats()[0].live == 0:
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._idle.add(future)
+        ended = asyncio.Event()
+        leave = self.backend.subscribe(lambda fact: ended.set(), Ended)
         try:
-            await future
+            while self.backend.live:
+                ended.clear()
+                await ended.wait()
         finally:
-            self._idle.discard(future)
+            leave()
 
-    def _on_fact(self, fact: Event) -> None:
+    def _log_fact(self, fact: Evicted | Quarantined | Released) -> None:
         match fact:
             case Evicted():
                 if fact.early:
-                    log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early_total())
-            case Ended():
-                if self._idle and self.backend.stats()[0].live == 0:
-                    for future in self._idle:
-                        if not future.done():
-                            future.set_result(None)
+                    self._evicted_early += len(fact.jobs)
+                    log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early)
             case Quarantined():
                 probe_s = round(fact.until - self.backend.now(), 3)
                 log.warning("type.quarantined", type=fact.type, reason=fact.reason, probe_s=probe_s)
             case Released():
                 log.info("type.released", type=fact.type)
-            case StopRequested() | LeaseLost():
-                self._workers.on_fact(fact)
-
-    def _evicted_early_total(self) -> int:
-        return self.backend.stats()[0].evicted_early_total

@@ -53,6 +53,8 @@ def encode_strictly(value: Any) -> bytes:
     Raises:
         ValueError: JSON can't say it.
     """
+    if value is None:  # what many handlers return
+        return b"null"
     try:
         encoded = orjson.dumps(value, default=_plain)
         if b"null" in encoded:

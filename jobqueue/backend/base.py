@@ -7,7 +7,7 @@ workers and HTTP live elsewhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -237,8 +237,11 @@ class Backend(Protocol):
         """Start a queue's jobs again."""
         ...
 
-    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `listener` with every fact, in order, as it happens; return what ends that."""
+    def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
+        """Call `listener` with every fact of these kinds, of all kinds if none is named, in order, as it happens.
+
+        Return what ends that.
+        """
         ...
 
     def stats(self) -> tuple[StatusStats, Sequence[QueueStats]]:

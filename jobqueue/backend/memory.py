@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StatusStats
-from jobqueue.core.events import BackedOff, Called, Ended, Evicted, Quarantined, Ready, Released, Withdrawn
+from jobqueue.core.events import BackedOff, Called, Ended, Event, Evicted, Quarantined, Ready, Released, Withdrawn
 from jobqueue.core.job import JobState
 from jobqueue.errors import Refused, WrongState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.claims import Claims
     from jobqueue.core.engine import Engine
-    from jobqueue.core.events import Event
     from jobqueue.core.gate import GateStats
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Upload
@@ -31,16 +30,18 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.ready import ReadyJobs
 
+T = TypeVar("T")
+
 PAGE_SCAN_MAX = 5000
 BULK_PORTION = 500
 LEASE_TRIES = 100
 """So many jobs that must wait at a gate are looked at before others may go on."""
 
-WAKING_FACTS = (Ready, Called)
+TOLD_AT_ONCE = 100
+"""So many of those who wait for one job are told before others may go on: each has an answer to write."""
+
 UNSEEN_FACTS = (Called, Withdrawn, Quarantined, Released)
 """Those that change no job's record: the end of who was withdrawn is told beside it."""
-
-FREEING_FACTS = (Ended, BackedOff)
 
 
 class ReadyQueue(asyncio.Queue[Any]):
@@ -81,8 +82,11 @@ class MemoryBackend:
         self._ready = ReadyQueue(engine.ready, now)
         self._waiters: dict[JobId, dict[asyncio.Future[Job], None]] = {}
         self._watchers: dict[JobId, set[asyncio.Future[None]]] = {}
-        self._listeners: tuple[Callable[[Event], None], ...] = ()
+        self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._look: Callable[[], None] = lambda: None
+        self.subscribe(self._on_ready, Ready, Called)
+        self.subscribe(self._on_freed, BackedOff)
+        self.subscribe(self._on_ended, Ended)
 
     def now(self) -> float:
         return self._now()
@@ -237,11 +241,14 @@ class MemoryBackend:
         self._engine.set_paused(queue, False)
         self._wake_all()
 
-    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        self._listeners = (*self._listeners, listener)
+    def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
+        heard = kinds or tuple(self._listeners)
+        for kind in heard:
+            self._listeners[kind] = (*self._listeners[kind], listener)
 
         def unsubscribe() -> None:
-            self._listeners = tuple(each for each in self._listeners if each is not listener)
+            for kind in heard:
+                self._listeners[kind] = tuple(each for each in self._listeners[kind] if each is not listener)
 
         return unsubscribe
 
@@ -270,6 +277,11 @@ class MemoryBackend:
         lost = self._engine.shut_down(now=self._now())
         self._publish()
         return lost
+
+    @property
+    def live(self) -> int:
+        """How many jobs are live."""
+        return self._engine.statuses.live
 
     def stats(self) -> tuple[StatusStats, Sequence[QueueStats]]:
         statuses, totals = self._engine.statuses, self._engine.totals()
@@ -308,30 +320,49 @@ class MemoryBackend:
     def _publish(self) -> None:
         """Pass on, in order, what the engine reported: to the workers, the waiters, the listeners."""
         for fact in self._engine.take_facts():
-            if isinstance(fact, WAKING_FACTS):
-                self._ready.wake()
-            elif isinstance(fact, FREEING_FACTS):
-                if self._engine.ready:
-                    self._ready.wake()  # its queue may have been at its cap, with a worker waiting
-                if isinstance(fact, Ended):
-                    self._tell_waiters(fact.job)
+            for listener in self._listeners[type(fact)]:
+                listener(fact)
             if self._watchers:
                 self._tell_watchers(fact)
-            for listener in self._listeners:
-                listener(fact)
         self._look()
 
+    def _on_ready(self, fact: Ready | Called) -> None:
+        self._ready.wake()
+
+    def _on_freed(self, fact: Ended | BackedOff) -> None:
+        """Wake a worker if the place that came free lets one more job be taken: one that its queue's cap held back."""
+        queue = fact.job.spec.queue
+        ledger = self._engine.ledgers[queue]
+        places = ledger.policy.workers - ledger.counts[JobState.RUNNING]
+        # Where there were places for all that are ready, each has woken a worker when it became so.
+        if self._engine.ready.waiting(queue) >= places:
+            self._ready.wake()
+
+    def _on_ended(self, fact: Ended) -> None:
+        self._on_freed(fact)
+        if self._waiters:
+            self._tell_waiters(fact.job)
+
     def _tell_waiters(self, job: Job) -> None:
-        for waiter in self._waiters.get(job.id, ()):
-            if not waiter.done():
-                waiter.set_result(job)
+        self._tell(self._waiters.get(job.id, ()), job)
 
     def _tell_watchers(self, fact: Event) -> None:
         jobs = fact.jobs if isinstance(fact, Evicted) else () if isinstance(fact, UNSEEN_FACTS) else (fact.job,)
         for job in jobs:
-            for watcher in self._watchers.get(job.id, ()):
-                if not watcher.done():
-                    watcher.set_result(None)
+            self._tell(self._watchers.get(job.id, ()), None)
+
+    def _tell(self, waiting: Iterable[asyncio.Future[T]], news: T) -> None:
+        """Tell all of them, in portions, each in a turn of the loop of its own."""
+        self._tell_some(iter(tuple(waiting)), news)
+
+    def _tell_some(self, waiting: Iterator[asyncio.Future[T]], news: T) -> None:
+        told = 0
+        for future in islice(waiting, TOLD_AT_ONCE):
+            told += 1
+            if not future.done():
+                future.set_result(news)
+        if told == TOLD_AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._tell_some, waiting, news)
 
     def _wake_all(self) -> None:
         """Let as many workers look again as there are jobs to be taken."""

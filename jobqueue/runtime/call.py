@@ -62,22 +62,26 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def carry_out(self, context: JobContext) -> Success | Failure:
         """Run the handler and judge what it did. Raises nothing, whatever the handler raises."""
         try:
-            return self.success(self.call(context), context)
+            value = self.func(context, **self.kwargs) if self.wants_context else self.func(**self.kwargs)
+            return success_of(value, context, bytes_max=self.result_bytes_max)
         except BaseException as error:
             return failure_of(error, self.retry_on)
 
-    def call(self, context: JobContext) -> Any:
-        """Call the handler and return what it returns: a value, or an async one's coroutine."""
-        return self.func(context, **self.kwargs) if self.wants_context else self.func(**self.kwargs)
 
-    def success(self, value: Any, context: JobContext) -> Success:
-        """Turn what a handler returned and wrote into its verdict. Raises BadResult, ResultTooLarge."""
-        result = encode_result(value, bytes_max=self.result_bytes_max)
-        try:
-            written = context.written_result()
-        except ValueError as error:
-            raise BadResult(str(error)) from None
-        return Success(result, None if written is None else StoredFile(*written))
+def success_of(value: Any, context: JobContext | None, *, bytes_max: int) -> Success:
+    """Turn what a handler returned, and wrote if it had a context, into its verdict.
+
+    Raises:
+        BadResult, ResultTooLarge: It can't be kept.
+    """
+    result = encode_result(value, bytes_max=bytes_max)
+    if context is None:
+        return Success(result)
+    try:
+        written = context.written_result()
+    except ValueError as error:
+        raise BadResult(str(error)) from None
+    return Success(result, None if written is None else StoredFile(*written))
 
 
 def check_importable(func: Callable[..., Any]) -> None:

@@ -7,11 +7,11 @@ except a cancellation, which belongs to the worker. Leases and queues are not it
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.core.job import ErrorCode, Failure, Progress, Success
 from jobqueue.errors import Refused, StaleLease
-from jobqueue.runtime.call import Call
+from jobqueue.runtime.call import Call, success_of
 from jobqueue.verdicts import failure_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jobqueue.backend.base import Backend
+    from jobqueue.context import JobContext
     from jobqueue.core.job import Job, Lease
     from jobqueue.handlers import Handler, Registry
 
@@ -56,23 +57,30 @@ class Executor:
     async def run(self, lease: Lease) -> Success | Failure:
         """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
         handler = self._registry.get(lease.job.spec.type)
-        reporter = _Reporter(self._backend, lease)
         try:
-            call = self._call(handler, lease)
+            kwargs = handler.kwargs(lease.job.args)
+            if handler.run_in == "loop" and not handler.wants_context:
+                # Most are such. They can't report, nor write a file: nothing is made for that.
+                return await self._run_here(handler, kwargs)
+            call = self._call(handler, kwargs, lease)
         except Exception as error:
             return failure_of(error)
+        reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
-            verdict = await self._run_here(call, lease.job, reporter)
+            # Few jobs write a file: only one that asks has a folder to be cleared away.
+            context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job))
+            verdict = await self._run_here(handler, kwargs, context)
         else:
             verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
         await reporter.flush()
         return self._judged(verdict)
 
-    async def _run_here(self, call: Call, job: Job, reporter: _Reporter) -> Success | Failure:
-        # Most jobs write no file: only one that asks has a folder to be cleared away.
-        context = call.context(reporter.tell, folder=lambda: self._folder_of(job))
+    async def _run_here(
+        self, handler: Handler, kwargs: dict[str, Any], context: JobContext | None = None
+    ) -> Success | Failure:
         try:
-            return call.success(await call.call(context), context)
+            value = await (handler.func(**kwargs) if context is None else handler.func(context, **kwargs))
+            return success_of(value, context, bytes_max=self._result_bytes_max)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -81,7 +89,7 @@ class Executor:
             return Failure(ErrorCode.HANDLER_ERROR, f"the handler raised {error!r}")
         except BaseException as error:
             # SystemExit and KeyboardInterrupt too: from a task they would end the whole loop.
-            return failure_of(error, call.retry_on)
+            return failure_of(error, handler.retry_on)
 
     def _judged(self, verdict: Success | Failure) -> Success | Failure:
         """Refuse a result file for which there is no room."""
@@ -92,12 +100,12 @@ class Executor:
                 return Failure(ErrorCode.RESULT_TOO_LARGE, f"no room for the result file: {refusal}", final=True)
         return verdict
 
-    def _call(self, handler: Handler, lease: Lease) -> Call:
+    def _call(self, handler: Handler, kwargs: dict[str, Any], lease: Lease) -> Call:
         job = lease.job
         files = job.upload.files if job.upload is not None else {}
         return Call(
             func=handler.func,
-            kwargs=handler.kwargs(job.args),
+            kwargs=kwargs,
             wants_context=handler.wants_context,
             job_id=job.id,
             attempt=lease.attempt,

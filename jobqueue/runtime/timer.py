@@ -1,7 +1,7 @@
 """The one timer: sleeps until the next deadline, lets the backend tick, and sleeps again.
 
-Nothing polls. Every fact may have set a deadline, so after each burst of facts the
-backend lets the timer look whether the next one has moved closer than the instant it sleeps to.
+Nothing polls. Every operation may have set a deadline, so the backend lets the timer look whether the
+next one has moved closer than the instant it sleeps to: once for all operations of one turn of the loop.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Timer:
         self._handle: asyncio.TimerHandle | None = None
         self._at = float("inf")
         self._running = False
+        self._looking = False
 
     def start(self) -> None:
         self._running = True
@@ -36,7 +37,13 @@ class Timer:
         self._disarm()
 
     def look(self) -> None:
-        """Sleep less long if a deadline is due before the instant slept to."""
+        """Sleep less long if a deadline is due before the instant slept to; looks when others have had their turn."""
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looking = False
         if self._running:
             self._arm(self._source.next_at())
 

@@ -14,17 +14,19 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from jobqueue.core.events import LeaseLost, StopRequested
-from jobqueue.core.job import ErrorCode, Failure
+from jobqueue.core.job import ErrorCode, Failure, Lease
 from jobqueue.errors import StaleLease
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
-    from jobqueue.core.events import Event
-    from jobqueue.core.job import JobId, Lease, Success
+    from jobqueue.core.job import JobId
     from jobqueue.runtime.executor import Executor
 
 log = event_logger(__name__)
@@ -35,17 +37,14 @@ ABANDONED_MIN = 100
 CLOSE_S = 0.5
 
 
-class _Worker:
+class _Worker(msgspec.Struct, eq=False):
     """One task of the pool, and what it holds."""
 
-    __slots__ = ("abandoned", "lease", "retired", "stopping", "task")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.lease: Lease | None = None
-        self.stopping = False
-        self.abandoned = False
-        self.retired = False
+    task: asyncio.Task[None] | None = None
+    lease: Lease | None = None
+    stopping: bool = False
+    abandoned: bool = False
+    retired: bool = False
 
 
 class WorkerPool:
@@ -95,23 +94,23 @@ class WorkerPool:
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_S)
 
-    def on_fact(self, fact: Event) -> None:
+    def on_fact(self, fact: StopRequested | LeaseLost) -> None:
         """Do what the engine's facts demand of the workers."""
-        if isinstance(fact, StopRequested):
-            worker = self._holder(fact.job.id, fact.attempt)
-            if worker is not None and worker.task is not None:
-                worker.stopping = True
-                worker.task.cancel()
-        elif isinstance(fact, LeaseLost):
-            worker = self._holder(fact.job.id, fact.attempt)
-            if worker is not None:
-                self._abandon(worker, fact.job.id)
+        worker = self._holder(fact.job.id, fact.attempt)
+        if worker is None:
+            return
+        if isinstance(fact, LeaseLost):
+            self._abandon(worker, fact.job.id)
+        elif worker.task is not None:
+            worker.stopping = True
+            worker.task.cancel()
 
     # -- one worker
 
     async def _serve(self, worker: _Worker) -> None:
         lease = worker.lease = await self._backend.lease()
-        self._by_job[lease.job.id] = worker
+        job_id, attempt = lease.job.id, lease.attempt
+        self._by_job[job_id] = worker
         try:
             verdict = await self._executor.run(lease)
         except asyncio.CancelledError:
@@ -119,28 +118,15 @@ class WorkerPool:
                 raise
             # The engine knows why it asked for the stop, and concludes accordingly.
             verdict = Failure(ErrorCode.TIMED_OUT, "the attempt was stopped")
-        await self._deliver(worker, lease, verdict)
-
-    async def _deliver(self, worker: _Worker, lease: Lease, verdict: Success | Failure) -> None:
-        job_id = lease.job.id
-        if isinstance(verdict, Failure) and verdict.traceback is not None:
-            log.warning(
-                "attempt.failed",
-                job_id=job_id,
-                type=lease.job.spec.type,
-                attempt=lease.attempt,
-                code=verdict.code,
-                message=verdict.message,
-                traceback=verdict.traceback,
-            )
         self._release(worker)
         try:
             if isinstance(verdict, Failure):
-                await self._backend.nack(job_id, lease.attempt, verdict)
+                _log_failure(lease, verdict)
+                await self._backend.nack(job_id, attempt, verdict)
             else:
-                await self._backend.ack(job_id, lease.attempt, verdict)
+                await self._backend.ack(job_id, attempt, verdict)
         except StaleLease:
-            log.warning("attempt.late", job_id=job_id, attempt=lease.attempt)
+            log.warning("attempt.late", job_id=job_id, attempt=attempt)
 
     # -- the supervisor
 
@@ -150,7 +136,7 @@ class WorkerPool:
         worker = _Worker()
         worker.task = asyncio.get_running_loop().create_task(self._serve(worker), name="worker")
         self._workers.add(worker)
-        worker.task.add_done_callback(lambda task: self._on_end(worker, task))
+        worker.task.add_done_callback(partial(self._on_end, worker))
 
     def _on_end(self, worker: _Worker, task: asyncio.Task[None]) -> None:
         if worker.abandoned or worker.retired:
@@ -232,6 +218,19 @@ class WorkerPool:
             if self._by_job.get(worker.lease.job.id) is worker:
                 del self._by_job[worker.lease.job.id]
             worker.lease = None
+
+
+def _log_failure(lease: Lease, failure: Failure) -> None:
+    if failure.traceback is not None:
+        log.warning(
+            "attempt.failed",
+            job_id=lease.job.id,
+            type=lease.job.spec.type,
+            attempt=lease.attempt,
+            code=failure.code,
+            message=failure.message,
+            traceback=failure.traceback,
+        )
 
 
 def _stack_of(task: asyncio.Task[None] | None) -> str:
