@@ -4,15 +4,16 @@ No task, no Request, no Response, no routing: that is most of what a request cos
 are plain enough for it and the bytes of their answers. Everything else is None here, and takes the stock path. Both
 give the same bytes: a differential test sends the same streams through both.
 
-It must not know connections: `protocol` asks it, in the order in which requests came, and writes what it says.
+It must not know connections: `protocol` asks it, in the order in which requests came, and writes what it says. A
+request that came as one it has answered before (`learned`) needs no parser at all.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from http import HTTPStatus
+from math import ceil
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs
@@ -21,22 +22,21 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import istr
 
 from jobqueue.core.ids import ID_LENGTH
-from jobqueue.http.answers import DEDUPLICATED, JSON
+from jobqueue.http.answers import COMMON, DEDUPLICATED, JSON
 from jobqueue.http.documents import etag, job_document
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY
+from jobqueue.http.learned import NO_TAG, LearnedHeads, known_tag
 from jobqueue.http.preferences import PREFER
-from jobqueue.http.problems import INTERNAL, count, headers_of, problem_of
+from jobqueue.http.problems import INTERNAL, count, problem_of, raw_head
 from jobqueue.http.wire import decode_submission
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from aiohttp import StreamReader
     from aiohttp.http_parser import RawRequestMessage
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import Job, JobState
     from jobqueue.http.submissions import Submissions
 
 PREFIX = "/v1/jobs/"
@@ -46,9 +46,12 @@ HEADS_MAX = 1024
 
 _ID = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
 _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
-# What a plain request has nothing of: each of these changes what the answer is, or how it is framed.
-_NOT_TO_LOOK = (_PREFER, hdrs.IF_NONE_MATCH, hdrs.EXPECT)
+# What a plain submission has none of: each of these changes what the answer is, or how the body is framed.
 _NOT_TO_SUBMIT = (_PREFER, _KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
+_DEDUPLICATED = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
+
+Heads = tuple[bool, str, bytes, bytes]
+"""Of a job in some state and version: whether it is live, its entity tag, and the heads of a document and of a 304."""
 
 log = event_logger(__name__)
 
@@ -66,116 +69,147 @@ class FastLane:
         self.in_use = False
         self._queue = queue
         self._submissions = submissions
-        self._heads: dict[tuple[str, int], bytes] = {}
-        self._second = 0
-        self._date = b""
-        self._common = "".join(f"{name}: {value}\r\n" for name, value in JSON.items())
+        self._learned = LearnedHeads()
+        self._heads: dict[tuple[JobState, int], Heads] = {}
+        self._dated = b""
+        self._dated_until = 0.0
 
-    def answer(self, message: RawRequestMessage, payload: StreamReader) -> bytes | None:
-        """Return the whole answer to a request; None: it isn't plain, and nothing was done about it."""
-        if message.version != HttpVersion11 or message.should_close or message.upgrade:
+    def recall(self, data: bytes, now: float) -> bytes | None:
+        """Return the whole answer to a request with a learned head; None: it is none, and nothing was done about it.
+
+        Args:
+            data: All that came, with nothing before it on its connection that the parser is still busy with.
+            now: The loop's time.
+        """
+        look = self._learned.look(data)
+        if look is not None:
+            job_id, whole, tag = look
+            return self._look(job_id, whole, tag, now)
+        body = self._learned.submission(data)
+        return self._accept(body, now) if body is not None and self._takes(len(body)) else None
+
+    def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
+        """Recall such a request from now on, if its head is one to be learned; `answer` has answered it.
+
+        Args: As `LearnedHeads.learn`.
+        """
+        self._learned.learn(data, message, head_bytes)
+
+    def answer(self, message: RawRequestMessage, payload: StreamReader, now: float) -> bytes | None:
+        """Return the whole answer to a request; None: it isn't plain, and nothing was done about it.
+
+        Args:
+            now: The loop's time.
+        """
+        if message.version is not HttpVersion11 or message.should_close or message.upgrade:
             return None
         path, method = message.path, message.method
         if method == "HEAD" or method == "GET":
             if payload is not EMPTY_PAYLOAD or len(path) != PATH_LENGTH or path[:PREFIX_LENGTH] != PREFIX:
                 return None
             headers = message.headers
-            for name in _NOT_TO_LOOK:
-                if name in headers:
-                    return None
-            return self._look(path[PREFIX_LENGTH:], method == "GET")
+            if _PREFER in headers or hdrs.EXPECT in headers:
+                return None
+            tag = known_tag(message) if hdrs.IF_NONE_MATCH in headers else NO_TAG
+            return None if tag is None else self._look(path[PREFIX_LENGTH:], method == "GET", tag, now)
         if method == "POST" and path == "/v1/jobs":
-            return self._submit(message, payload)
+            return self._submit(message, payload, now)
         return None
 
     # -- looks
 
-    def _look(self, job_id: str, whole: bool) -> bytes | None:
-        local = self._queue.local
-        job = local.find(job_id)
-        if job is None:
-            if not _ID.fullmatch(job_id):  # an escaped one, perhaps, or another resource's path
-                return None
-            return self._answered(lambda: self._job_answer(local.look(job_id), whole, b""), whole)
-        return self._job_answer(job, whole, b"")
+    def _look(self, job_id: str, whole: bool, tag: str, now: float) -> bytes | None:
+        job = self._queue.local.find(job_id)
+        if job is not None:
+            return self._job_answer(job, whole, tag, self._date(now))
+        if not _ID.fullmatch(job_id):  # an escaped one, perhaps, or another resource's path
+            return None
+        try:
+            return self._job_answer(self._queue.local.look(job_id), whole, tag, self._date(now))
+        except Exception as error:
+            return self._refuse(error, whole, now)
 
-    def _job_answer(self, job: Job, whole: bool, more: bytes) -> bytes:
-        head = self._heads.get((job.state, job.version))
-        if head is None:
-            head = self._make_head(job)
+    def _job_answer(self, job: Job, whole: bool, tag: str, end: bytes) -> bytes:
+        """Return the answer with a job; the end of its head is given.
+
+        Args:
+            whole: With the document: not for a HEAD.
+            tag: The entity tag that the client has: a 304 if it is this one's.
+        """
+        live, own_tag, head, unchanged = self._heads.get((job.state, job.version)) or self._make_heads(job)
         outlook = None
-        if job.live:
-            outlook = self._queue.backend.outlook(job)
-            more += b"Retry-After: %d\r\n" % max(1, math.ceil(outlook.poll_after_s))
+        if live:
+            outlook = self._queue.local.outlook(job)
+            end = b"Retry-After: %d\r\n%b" % (ceil(outlook.poll_after_s) or 1, end)
+        if tag == own_tag:
+            return unchanged + end
         if not whole:
-            return b"%b%bDate: %b\r\n\r\n" % (head, more, self._date_now())
+            return head + end
         body = job_document(job, self._queue, outlook)
-        return b"%b%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (head, more, len(body), self._date_now(), body)
+        return b"%bContent-Length: %d\r\n%b%b" % (head, len(body), end, body)
 
-    def _make_head(self, job: Job) -> bytes:
-        """Make the part of a head that is the same for all jobs in this state and version."""
+    def _make_heads(self, job: Job) -> Heads:
+        """Make the part of the heads that is the same for all jobs in this state and version."""
         status = HTTPStatus.ACCEPTED if job.live else HTTPStatus.OK
-        head = (
-            f"HTTP/1.1 {status} {status.phrase}\r\n{self._common}Job-State: {job.state}\r\nETag: {etag(job)}\r\n"
-        ).encode()
+        lines = f"Job-State: {job.state}\r\nETag: {etag(job)}\r\n"
+        heads = (job.live, etag(job)[3:-1], _head(status, JSON, lines), _head(HTTPStatus.NOT_MODIFIED, COMMON, lines))
         if len(self._heads) < HEADS_MAX:
-            self._heads[job.state, job.version] = head
-        return head
+            self._heads[job.state, job.version] = heads
+        return heads
 
     # -- submissions
 
-    def _submit(self, message: RawRequestMessage, payload: StreamReader) -> bytes | None:
-        limits = self._queue.settings.limits
+    def _submit(self, message: RawRequestMessage, payload: StreamReader, now: float) -> bytes | None:
         headers = message.headers
         if (
-            headers.get(hdrs.CONTENT_TYPE) != "application/json"
-            or payload is EMPTY_PAYLOAD
+            payload is EMPTY_PAYLOAD
             or not payload.is_eof()
             or payload.exception() is not None
-            or payload.total_bytes > limits.body_bytes
-            or limits.caller_rate is not None
-            or limits.caller_queued is not None
+            or headers.get(hdrs.CONTENT_TYPE) != "application/json"
+            or not self._takes(payload.total_bytes)
         ):
             return None
         for name in _NOT_TO_SUBMIT:
             if name in headers:
                 return None
-        return self._answered(lambda: self._accept(payload.read_nowait()), True)
+        # aiohttp: the pieces of a body that nobody has read. Its own reading would ask the parser for more of it.
+        return self._accept(b"".join(payload._buffer), now)
 
-    def _accept(self, body: bytes) -> bytes:
-        self._submissions.refuse_unread()
-        admission = self._queue.accept_now(decode_submission(body))
-        job = admission.job
-        location = f"Location: /v1/jobs/{job.id}\r\n"
-        if admission.duplicate:
-            location += "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items())
-        return self._job_answer(job, True, location.encode())
+    def _takes(self, size_bytes: int) -> bool:
+        """Tell whether a body of this size is small enough, and no caller has a quota that its answer must tell."""
+        limits = self._queue.settings.limits
+        return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_queued is None
+
+    def _accept(self, body: bytes, now: float) -> bytes:
+        try:
+            self._submissions.refuse_unread()
+            admission = self._queue.accept_now(decode_submission(body))
+            job = admission.job
+            duplicate = _DEDUPLICATED if admission.duplicate else b""
+            end = b"Location: /v1/jobs/%b\r\n%b%b" % (job.id.encode(), duplicate, self._date(now))
+            return self._job_answer(job, True, NO_TAG, end)
+        except Exception as error:
+            return self._refuse(error, True, now)
 
     # -- what they share
 
-    def _answered(self, act: Callable[[], bytes], whole: bool) -> bytes:
-        """Return the answer that `act` makes, or the one to what it raises."""
-        try:
-            return act()
-        except Exception as error:
-            problem = problem_of(error)
-            if problem.row is INTERNAL:
-                log.error("http.failed", exc=error)
-            count(problem)
-        status = HTTPStatus(problem.row.status)
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers_of(problem).items())
+    def _refuse(self, error: Exception, whole: bool, now: float) -> bytes:
+        problem = problem_of(error)
+        if problem.row is INTERNAL:
+            log.error("http.failed", exc=error)
+        count(problem)
         body = problem.body
-        return b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nDate: %b\r\n\r\n%b" % (
-            status,
-            status.phrase.encode(),
-            head.encode(),
-            len(body),
-            self._date_now(),
-            body if whole else b"",
-        )
+        head = raw_head(problem)
+        return b"%bContent-Length: %d\r\n%b%b" % (head, len(body), self._date(now), body if whole else b"")
 
-    def _date_now(self) -> bytes:
-        second = int(time.time())
-        if second != self._second:
-            self._second, self._date = second, rfc822_formatted_time().encode()
-        return self._date
+    def _date(self, now: float) -> bytes:
+        """Return the end of a head, with the date. It is written once a second, however many ask."""
+        if now >= self._dated_until:
+            self._dated_until = now + 1.0 - time.time() % 1.0
+            self._dated = f"Date: {rfc822_formatted_time()}\r\n\r\n".encode()
+        return self._dated
+
+
+def _head(status: HTTPStatus, headers: dict[str, str], more: str) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {status.phrase}\r\n{lines}{more}".encode()

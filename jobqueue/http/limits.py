@@ -26,6 +26,7 @@ from jobqueue.http.problems import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from types import TracebackType
 
     from aiohttp import StreamReader, web
 
@@ -179,9 +180,11 @@ class BodyDeadline:
         await self._timeout.__aenter__()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            await self._timeout.__aexit__(kind, error, trace)  # type: ignore[arg-type]
+            await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as timeout:
             detail = f"the body was not there after {self._body_s:g} s"
             raise BodyTooSlow(detail) from timeout

@@ -213,6 +213,14 @@ def headers_of(problem: Problem) -> dict[str, str]:
     return {"Content-Type": MEDIA_TYPE, "Cache-Control": CACHE_CONTROL, "Server": SERVER, **problem.headers}
 
 
+def raw_head(problem: Problem) -> bytes:
+    """Return the head of a problem's answer as it goes over the wire, without the lines of its length and its time."""
+    head = _HEADS[problem.row]
+    if problem.headers:
+        head += "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items()).encode()
+    return head
+
+
 def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQueueError:
     """Turn what aiohttp itself raises (routing, Expect) into one of ours."""
     match raised:
@@ -230,18 +238,15 @@ def raw_answer(error: BaseException) -> bytes:
     """Return a whole answer as it goes over the wire, for a connection that has no request (yet) and is closed."""
     problem = problem_of(error)
     body = problem.body
-    status = problem.row.status
-    headers = {
-        "Content-Type": MEDIA_TYPE,
-        "Content-Length": str(len(body)),
-        "Cache-Control": CACHE_CONTROL,
-        "Server": SERVER,
-        "Connection": "close",
-        **problem.headers,
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{head}\r\n".encode("latin-1") + body
+    return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (raw_head(problem), len(body), body)
 
 
+def _head_of(row: Row) -> bytes:
+    """Make the part of a head that is the same for all problems of this kind."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(Problem(row, {}, {})).items())
+    return f"HTTP/1.1 {row.status} {HTTPStatus(row.status).phrase}\r\n{lines}".encode()
+
+
+_HEADS: dict[Row, bytes] = {row: _head_of(row) for row in (*TABLE.values(), INTERNAL)}
 # One for each kind, because a sample is of a logger and an event: so each kind has a count of its own.
 _loggers: dict[str, EventLogger] = {row.slug: event_logger(__name__) for row in (*TABLE.values(), INTERNAL)}

@@ -25,7 +25,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import HttpVersion11, http_exceptions, web, web_protocol
-from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from jobqueue.errors import ConfigError
 from jobqueue.http.limits import RATE_BYTES_S_MIN
@@ -40,8 +40,9 @@ from jobqueue.http.problems import (
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from aiohttp.http_parser import RawRequestMessage
     from aiohttp.web_protocol import _ErrInfo
 
     from jobqueue.config import LimitsSettings
@@ -64,24 +65,31 @@ log = event_logger(__name__)
 
 def require_c_parser() -> None:
     """Raise ConfigError unless aiohttp parses with its C extension: the other one is slower and less strict."""
-    # aiohttp: the name under which its protocol finds the parser.
-    if web_protocol.HttpRequestParser.__module__ != "aiohttp._http_parser":  # type: ignore[attr-defined]
+    if _parser_type().__module__ != "aiohttp._http_parser":
         raise ConfigError(
             "aiohttp runs without its C parser: install a wheel of aiohttp for this Python, "
             "and unset AIOHTTP_NO_EXTENSIONS"
         )
 
 
+def _parser_type() -> type:
+    # aiohttp: the name under which its protocol finds the parser; it is there for nobody else.
+    found: type = vars(web_protocol)["HttpRequestParser"]
+    return found
+
+
 _LANE_FIELDS = (
     "_waiter",
     "_messages",
+    "_max_msg_queue_size",
+    "_message_tail",
     "_parser",
     "_buffer_paused",
+    "_pause_reading_for_buffer",
     "_paused",
     "_close",
     "_force_close",
     "_upgraded",
-    "_manager",
     "_next_keepalive_close_time",
     "_keepalive_timeout",
     "_keepalive_handle",
@@ -92,8 +100,10 @@ _LANE_FIELDS = (
 def _lane_fits() -> bool:
     """Tell whether this aiohttp has what the lane touches of it; if not, say so and do without."""
     missing = [name for name in _LANE_FIELDS if not hasattr(web.RequestHandler, name)]
-    if not hasattr(web_protocol.HttpRequestParser, "message_consumed"):  # type: ignore[attr-defined]
+    if not hasattr(_parser_type(), "message_consumed"):
         missing.append("message_consumed")
+    if not hasattr(StreamReader, "_buffer"):
+        missing.append("StreamReader._buffer")
     if missing:
         log.warning("http.fast_lane_off", reason="this release of aiohttp lacks fields that it needs", missing=missing)
     return not missing
@@ -184,7 +194,7 @@ class JobServer(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_head_bytes", "_reader_timer", "_server", "_unread_bytes", "_wire", "_wire_lost")
+    __slots__ = ("_between_requests", "_head_bytes", "_reader_timer", "_server", "_unread_bytes", "_wire", "_wire_lost")
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -192,6 +202,8 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._wire_lost: asyncio.Future[None] | None = None
         self._head_bytes = 0
+        # Nothing of a request was fed to the parser: it has answered to all that came before.
+        self._between_requests = True
         self._unread_bytes = 0
         self._reader_timer: asyncio.TimerHandle | None = None
 
@@ -227,56 +239,88 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         # aiohttp: while nothing is parsed and nobody is answered, its task waits for this.
         waiter, lane = self._waiter, self._server.lane
-        answered = False
-        if waiter is None or lane is None or waiter.done():
+        # aiohttp: whether the system takes no more of what we send; whether the connection is about to be closed; and
+        # whether nothing is parsed for now, because too much waits, or another protocol may follow.
+        if (
+            lane is None
+            or waiter is None
+            or waiter.done()
+            or self._paused
+            or self._close
+            or self._force_close
+            or self._buffer_paused
+            or self._upgraded
+        ):
+            self._between_requests = self._between_requests and not data
             super().data_received(data)
+            self._check_what_came(len(data))
+            return
+        now = self._loop.time()
+        if self._between_requests and (answer := lane.recall(data, now)) is not None:
+            self._send([answer], now)
         else:
-            # Hidden, so that what is parsed now, and what reading a body may let be parsed, wakes the task only if the
-            # lane has left some of it.
-            self._waiter = None
-            try:
-                super().data_received(data)
-                if self._messages:
-                    answered = self._answer_plain(lane)
-            finally:
-                self._waiter = waiter
-                if self._messages and not waiter.done():
-                    waiter.set_result(None)
-        if answered:
+            self._parse(data, lane, waiter, now)
+
+    def _parse(self, data: bytes, lane: FastLane, waiter: asyncio.Future[None], now: float) -> None:
+        """Do as aiohttp's own `data_received`, but answer at once what the lane takes; the rest wakes its task."""
+        parser, between_requests = self._parser, self._between_requests
+        assert parser is not None
+        self._between_requests = False
+        messages: Sequence[tuple[Any, StreamReader]]
+        answers: list[bytes] = []
+        try:
+            messages, upgraded, tail = parser.feed_data(data)
+        except http_exceptions.HttpProcessingError as error:
+            refusal = web_protocol._ErrInfo(status=400, exc=error, message=error.message)
+            messages, upgraded, tail = [(refusal, EMPTY_PAYLOAD)], False, b""
+        else:
+            if not upgraded and len(messages) < self._max_msg_queue_size:
+                for message, payload in messages:  # up to the first that the lane doesn't take: all keep their order
+                    if (answer := lane.answer(message, payload, now)) is None:
+                        break
+                    parser.message_consumed()  # aiohttp: the parser counts those that wait
+                    answers.append(answer)
+        if answers:
             self._head_bytes = 0
-        self._check_what_came(0 if answered else len(data))
+            self._send(answers, now)
+            if len(answers) == len(messages):
+                if len(messages) == 1:
+                    self._learn(data, *messages[0], lane, between_requests)
+                return
+        # aiohttp: the requests that were parsed and not begun, how many may be, and what follows one that asks for
+        # another protocol.
+        self._messages.extend(messages[len(answers) :])
+        if self._messages and not waiter.done():
+            waiter.set_result(None)
+        if len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
+        self._upgraded = upgraded
+        if upgraded:
+            self._message_tail = tail
+        self._check_what_came(0 if answers else len(data))
 
-    def _answer_plain(self, lane: FastLane) -> bool:
-        """Answer the requests that the lane takes, up to the first that it doesn't, so that all keep their order.
-
-        Return whether there was any.
-        """
-        # aiohttp: the requests that were parsed and not begun, and whether they were so many that reading is paused;
-        # whether the system takes no more of what we send; and whether the connection is about to be closed.
-        messages, parser, manager = self._messages, self._parser, self._manager
-        if parser is None or manager is None:
-            return False
-        if self._buffer_paused or self._paused or self._close or self._force_close or self._upgraded:
-            return False
-        answers = []
-        while messages:
-            message, payload = messages.popleft()
-            if isinstance(message, web_protocol._ErrInfo) or (answer := lane.answer(message, payload)) is None:
-                messages.appendleft((message, payload))
-                break
-            parser.message_consumed()  # aiohttp: the parser counts those that wait
-            answers.append(answer)
-        if answers and self._wire is not None:
-            manager.requests_count += len(answers)  # aiohttp: what its server counts
-            self._wire.write(answers[0] if len(answers) == 1 else b"".join(answers))
-            self._stay_alive()
-        return bool(answers)
-
-    def _stay_alive(self) -> None:
+    def _send(self, answers: list[bytes], now: float) -> None:
+        if self._wire is None:
+            return
+        self._server.requests_count += len(answers)  # aiohttp: what its server counts
+        self._wire.write(b"".join(answers))
         # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = now + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def _learn(
+        self, data: bytes, message: RawRequestMessage, payload: StreamReader, lane: FastLane, was_between: bool
+    ) -> None:
+        """Find out whether what came was exactly one request, which was answered: the parser is at rest then.
+
+        A request without a body, whose head ends with all that came, leaves the parser at rest whatever came before it.
+        """
+        head_bytes = data.find(b"\r\n\r\n") + 4
+        if head_bytes + payload.total_bytes == len(data):
+            self._between_requests = was_between or payload is EMPTY_PAYLOAD
+            if was_between:
+                lane.learn(data, message, head_bytes)
 
     def _check_what_came(self, size_bytes: int) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.

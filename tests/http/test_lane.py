@@ -12,8 +12,10 @@ import json
 import random
 import re
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from hypothesis import HealthCheck, example, given, settings
@@ -23,6 +25,7 @@ from jobqueue import parts
 from jobqueue.http import lane as lane_module
 from jobqueue.http import protocol
 from jobqueue.http.lane import FastLane
+from jobqueue.http.learned import LearnedHeads
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "queues": {"default": {"capacity": 100_000, "workers": 4}},
 }
 LATER = b'{"type":"echo","delay_s":1000}'
+CUT = b"{CUT}"
 END = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 _MEASURED = re.compile(
@@ -66,12 +70,26 @@ class Pair:
             assert self.jobs in ({}, jobs), "both issue the same ids"
             self.jobs = jobs
 
-    async def same(self, stream: bytes, splits: tuple[int, ...] = ()) -> bytes:
-        """Send a stream to both, cut at the same places; return what both answered."""
+    def forget(self) -> None:
+        """Let the lane's server forget which heads it has learned."""
+        lane = self.both[0].server.lane
+        assert lane is not None
+        lane._learned = LearnedHeads()
+
+    async def same(self, stream: bytes, splits: tuple[int, ...] = (), *, turns: int = 3) -> bytes:
+        """Send a stream to both, cut at the same places; return what both answered.
+
+        Args:
+            splits: Where to cut it, beside where it has a CUT.
+            turns: Of the loop, for each piece: from about thirty on, all is answered that came before the next one.
+        """
         before = [self.counts(serving) for serving in self.both]
         for name, job_id in self.jobs.items():
             stream = stream.replace(name, job_id)
-        fast, stock = await asyncio.gather(*(talk(serving, stream, splits) for serving in self.both))
+        *pieces, _ = stream.split(CUT)
+        splits = (*splits, *accumulate(len(piece) for piece in pieces))
+        stream = stream.replace(CUT, b"")
+        fast, stock = await asyncio.gather(*(talk(serving, stream, splits, turns) for serving in self.both))
         assert _MEASURED.sub(b"", fast) == _MEASURED.sub(b"", stock), f"sent {stream!r} cut at {splits}"
         changed = [
             {name: count - earlier[name] for name, count in self.counts(serving).items()}
@@ -103,7 +121,7 @@ class Listener(asyncio.Protocol):
         self.gone.set()
 
 
-async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...]) -> bytes:
+async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...], turns: int) -> bytes:
     """Send a stream in pieces, each of which arrives by itself; return all that comes until the end."""
     loop = asyncio.get_running_loop()
     transport, listener = await loop.create_connection(Listener, "127.0.0.1", serving.port)
@@ -112,7 +130,7 @@ async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...]) -> byte
         if not transport.is_closing():
             transport.write(stream[start:end])
         start = end
-        for _ in range(3):
+        for _ in range(turns):
             await asyncio.sleep(0)
     try:
         await asyncio.wait_for(listener.gone.wait(), 5)
@@ -175,6 +193,18 @@ CORPUS = [
     head("GET", "/v1/jobs/{DONE}", 'If-None-Match: W/"2"'),
     head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "nope"'),
     head("HEAD", "/v1/jobs/{DONE}", 'If-None-Match: W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "2"', "User-Agent: x"),
+    head("GET", "/v1/jobs/{LIVE}", 'If-None-Match: W/"0"'),
+    head("HEAD", "/v1/jobs/{LIVE}", 'If-None-Match: W/"00"'),
+    head("GET", "/v1/jobs/{GONE}", 'If-None-Match: W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", "If-None-Match: *"),
+    head("GET", "/v1/jobs/{DONE}", "If-None-Match:"),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: ""'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: w/"2"'),
+    head("GET", "/v1/jobs/{DONE}", "If-None-Match: 2"),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "x", W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "x"', 'If-None-Match: "2"'),
+    head("GET", "/v1/jobs/{DONE}", "Authorization: Bearer x"),
     head("GET", "/v1/jobs/{LIVE}", "Prefer: wait=0"),
     head("GET", "/v1/jobs/{DONE}", "Expect: 100-continue"),
     head("GET", "/v1/jobs/{DONE}", "Content-Length: 2") + b"{}",
@@ -204,15 +234,42 @@ CORPUS = [
 
 
 @pytest.mark.parametrize("number", range(len(CORPUS)))
-async def test_a_request_is_answered_alike_in_both_lanes(pair: Pair, number: int) -> None:
-    raw = await pair.same(CORPUS[number] + END)
-    assert raw.startswith(b"HTTP/1.")
+async def test_a_request_is_answered_alike_in_both_lanes_and_again_once_its_head_is_learned(
+    pair: Pair, number: int
+) -> None:
+    for _ in range(3):
+        raw = await pair.same(CORPUS[number] + CUT + END, turns=30)
+        assert raw.startswith(b"HTTP/1.")
 
 
 async def test_a_stream_is_answered_alike_wherever_it_is_cut(pair: Pair) -> None:
     stream = head("HEAD", "/v1/jobs/{DONE}") + post(LATER) + head("GET", "/v1/jobs/{FAILED}") + END
     for cut in range(1, len(stream), 3):
         await pair.same(stream, (cut,))
+
+
+async def test_a_learned_request_is_answered_alike_whatever_came_before_it(pair: Pair) -> None:
+    learned = (head("HEAD", "/v1/jobs/{DONE}"), head("GET", "/v1/jobs/{LIVE}", 'If-None-Match: W/"0"'), post(LATER))
+    for request in learned:
+        await pair.same(request + CUT + END)
+    for before in (
+        b"",
+        b"\r\n",
+        b"\r",
+        b"GET /x HTTP/1.1\r\nHost: h\r\nX-Y: ",
+        b"GET /v1/jobs/{DONE} HTTP/1.1\r\nHost: h\r\n",
+        b"GET /v1/jobs/{DONE} HTTP/1.1\r\nHost: h\r\n\r",
+        head("GET", "/v1/jobs/{DONE}", "Content-Length: 60"),
+        head("GET", "/v1/queues/nope"),
+        head("GET", "/v1/jobs/{HELD}", "Prefer: wait=1"),
+        head("HEAD", "/v1/jobs/{FAILED}") + b"HEAD /v1",
+        post(b"x" * 10)[:-1],
+        # The head's end is cut, and the body has what looks like one: what follows is no beginning of a request.
+        post(b"\r\n\r\n{}").replace(b"\r\n\r\n\r\n\r\n{}", b"\r\n\r" + CUT + b"\n\r\n\r\n{}") + b"GET ",
+    ):
+        for request in learned:
+            await pair.same(before + CUT + request + CUT + END, turns=30)
+            await pair.same(before + CUT + request + END, turns=30)
 
 
 async def test_pipelined_answers_keep_the_order_of_their_requests(pair: Pair) -> None:
@@ -245,7 +302,7 @@ PIECES = st.one_of(
         st.sampled_from(["GET", "HEAD", "POST", "get", "DELETE"]),
         st.sampled_from([f"/v1/jobs/{job}" for job in JOBS] + ["/v1/jobs", "/v1/queues/nope", "/", "*"]),
         st.sampled_from(["Accept: */*", "Prefer: wait=0", "Connection: close", "Content-Length: 0"]),
-        st.sampled_from(["User-Agent: x", "Expect: 100-continue", "If-None-Match: *", 'If-None-Match: "x", W/"2"']),
+        st.sampled_from(["User-Agent: x", "Expect: 100-continue", "If-None-Match: *", 'If-None-Match: W/"2"']),
         version=st.sampled_from(["1.1", "1.1", "1.1", "1.0", "2.0"]),
     ),
     st.builds(post, st.sampled_from(BODIES), st.sampled_from(["A: b", "Idempotency-Key: q", "Prefer: wait=0, x"])),
@@ -255,16 +312,17 @@ PIECES = st.one_of(
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
-    stream = b"".join(draw(st.lists(PIECES, min_size=1, max_size=4)))
+    # Cut between requests or not: only what comes by itself is recalled.
+    stream = draw(st.sampled_from([b"", CUT])).join(draw(st.lists(PIECES, min_size=1, max_size=4)))
     if draw(st.integers(0, 4)) == 0 and stream:  # break it
         at = draw(st.integers(0, len(stream) - 1))
         stream = stream[:at] + draw(st.binary(max_size=3)) + stream[at + draw(st.integers(0, 2)) :]
-    stream += END
+    stream += draw(st.sampled_from([b"", CUT])) + END
     return stream, tuple(draw(st.lists(st.integers(1, len(stream)), max_size=3)))
 
 
 async def agree_on(pair: Pair, examples: int) -> None:
-    """Send generated streams to both, through hypothesis, which wants a plain function."""
+    """Send generated streams to both, twice, through hypothesis, which wants a plain function."""
     loop = asyncio.get_running_loop()
 
     @settings(
@@ -276,7 +334,12 @@ async def agree_on(pair: Pair, examples: int) -> None:
     @given(streams())
     @example((post(LATER) + END, ()))
     def run(drawn: tuple[bytes, tuple[int, ...]]) -> None:
-        asyncio.run_coroutine_threadsafe(pair.same(*drawn), loop).result(30)
+        asyncio.run_coroutine_threadsafe(cold_and_warm(*drawn), loop).result(30)
+
+    async def cold_and_warm(stream: bytes, splits: tuple[int, ...]) -> None:
+        pair.forget()
+        await pair.same(stream, splits, turns=30)
+        await pair.same(stream, splits, turns=30)
 
     with ThreadPoolExecutor(1) as executor:
         await loop.run_in_executor(executor, run)
@@ -295,30 +358,102 @@ async def test_ten_thousand_generated_streams_are_answered_alike(pair: Pair) -> 
 # -- what the lane takes, and when it is off
 
 
-async def test_the_lane_takes_what_it_is_for(
+async def test_the_lane_takes_what_it_is_for_and_recalls_it(
     start: Callable[..., Awaitable[Serving]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    taken: list[bool] = []
-    answer = FastLane.answer
+    asked: list[str] = []
+    recall, answer = FastLane.recall, FastLane.answer
 
-    def watched(self: FastLane, message: Any, payload: Any) -> bytes | None:
-        raw = answer(self, message, payload)
-        taken.append(raw is not None)
+    def recalling(self: FastLane, data: bytes, now: float) -> bytes | None:
+        raw = recall(self, data, now)
+        if raw is not None:
+            asked.append("recalled")
         return raw
 
-    monkeypatch.setattr(FastLane, "answer", watched)
+    def answering(self: FastLane, message: Any, payload: Any, now: float) -> bytes | None:
+        raw = answer(self, message, payload, now)
+        asked.append("stock" if raw is None else "parsed")
+        return raw
+
+    monkeypatch.setattr(FastLane, "recall", recalling)
+    monkeypatch.setattr(FastLane, "answer", answering)
     serving = await start()
-    job_id = (await serving.queue.submit("echo")).id
+    first, second = [(await serving.queue.submit("echo")).id for _ in range(2)]
     async with serving.connect() as (reader, writer):
-        for request in (head("HEAD", f"/v1/jobs/{job_id}"), head("GET", f"/v1/jobs/{job_id}"), post(LATER)):
+        for request in (
+            head("HEAD", f"/v1/jobs/{first}"),
+            head("HEAD", f"/v1/jobs/{second}"),
+            head("GET", f"/v1/jobs/{first}"),
+            head("GET", f"/v1/jobs/{first}", "X: y"),
+            head("GET", "/v1/jobs/" + "0" * 22),
+            head("GET", "/v1/jobs/" + "%30" * 7 + "0"),
+            head("GET", f"/v1/jobs/{first}"),
+            head("GET", f"/v1/jobs/{second}"),
+            post(LATER),
+            post(LATER),
+            post(b" " + LATER),
+        ):
             writer.write(request)
             if request.startswith(b"HEAD"):
                 await reader.readuntil(b"\r\n\r\n")
             else:
                 await read_answer(reader)
-        writer.write(END)
-        await reader.read()
-    assert taken == [True, True, True, False]
+    assert asked == [
+        *("parsed", "recalled", "recalled", "parsed", "recalled"),
+        *("stock", "parsed", "recalled"),  # what comes after the stock path's is parsed once
+        *("parsed", "recalled", "parsed"),
+    ]
+
+
+async def test_a_connection_is_closed_when_it_was_silent_for_long_enough_after_a_learned_request(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start(limits={"silent_s": 0.3})
+    request = head("HEAD", "/v1/jobs/" + "0" * 22)
+    async with serving.connect() as (reader, writer):
+        for _ in range(6):  # in use, it stays open
+            writer.write(request)
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.1)
+        writer.write(request[:10])  # which isn't enough to keep it open
+        began = asyncio.get_running_loop().time()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert 0.1 < asyncio.get_running_loop().time() - began < 1
+
+
+async def test_limits_and_quotas_that_change_hold_for_learned_submissions(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start()
+    queue = serving.queue
+    async with serving.connect() as (reader, writer):
+
+        async def submit() -> Answer:
+            writer.write(post(LATER))
+            return await read_answer(reader)
+
+        for _ in range(2):
+            assert (await submit()).status == 202
+        limits = msgspec.structs.replace(queue.settings.limits, caller_queued=100)
+        await queue.reload(msgspec.structs.replace(queue.settings, limits=limits))
+        assert "ratelimit-policy" in (await submit()).headers
+        limits = msgspec.structs.replace(limits, caller_queued=None, body_bytes=len(LATER) - 1)
+        await queue.reload(msgspec.structs.replace(queue.settings, limits=limits))
+        assert (await submit()).status == 413
+
+
+@pytest.mark.parametrize("began_at", [0.0, 0.25, 0.999])
+def test_the_date_of_an_answer_is_never_a_second_old(
+    monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
+) -> None:
+    assert serving.server.lane is not None
+    lane = FastLane(serving.queue, serving.server.lane._submissions)
+    elapsed = 0.0
+    monkeypatch.setattr(lane_module.time, "time", lambda: began_at + elapsed)
+    monkeypatch.setattr(lane_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
+    for step in range(1, 400):
+        elapsed = step * 0.013
+        assert lane._date(100.0 + elapsed) == b"Date: %d\r\n\r\n" % int(began_at + elapsed)
 
 
 async def test_an_idle_connection_is_closed_as_in_the_stock_lane(pair: Pair) -> None:
