@@ -74,14 +74,24 @@ class Door:
         """
         if crowd:
             ledger.arrivals.add(now)
-        refusal = self._refusal(ledger, job_type, size_bytes, claims, now=now, replaced=replaced, crowd=crowd)
+        refusal: Refused | None
+        if not self.open:
+            refusal = Draining()
+        elif ledger.live - _seats_freed(replaced, ledger) >= ledger.policy.capacity:
+            refusal = self._queue_full(ledger, now=now, crowd=crowd)
+        elif not self._statuses.has_room_for(size_bytes, replaced=replaced):
+            refusal = self._statuses_full(ledger, now=now)
+        else:
+            refusal = self._quarantined(ledger, job_type, now)
+            if refusal is None and self.caller_queued is not None and claims is not None:
+                refusal = self._over_quota(ledger, claims, self.caller_queued, replaced, now)
         if refusal is not None:
             raise _counted(refusal, ledger)
 
     def admit_growth(self, ledger: QueueLedger, more_bytes: int, *, now: float) -> None:
         """Let a live job become larger, or count it and refuse. Raises StatusesFull."""
         if not self._statuses.has_room_to_grow(more_bytes):
-            raise _counted(self._statuses_full(ledger, now=now, crowd=True), ledger)
+            raise _counted(self._statuses_full(ledger, now=now), ledger)
 
     def closed_to_all(self) -> bool:
         """Tell whether every submission is refused now, whatever it may be.
@@ -115,45 +125,39 @@ class Door:
         detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"
         return QueueFull(detail, retry_after_s=ledger.place_s(now) if crowd else ledger.seat_s(now))
 
-    def _statuses_full(self, ledger: QueueLedger, *, now: float, crowd: bool) -> StatusesFull:
+    def _statuses_full(self, ledger: QueueLedger, *, now: float) -> StatusesFull:
+        # Always one of a crowd: a record that is redriven is held already, and has room.
         detail = "the status map is full of live jobs, and their records can't be evicted"
-        return StatusesFull(detail, retry_after_s=ledger.place_s(now) if crowd else ledger.seat_s(now))
+        return StatusesFull(detail, retry_after_s=ledger.place_s(now))
 
-    def _refusal(
-        self,
-        ledger: QueueLedger,
-        job_type: str,
-        size_bytes: int,
-        claims: Claims | None,
-        *,
-        now: float,
-        replaced: Job | None,
-        crowd: bool,
-    ) -> Refused | None:
-        if not self.open:
-            return Draining()
-        seats_freed = 1 if replaced is not None and replaced.spec.queue == ledger.name else 0
-        if ledger.live - seats_freed >= ledger.policy.capacity:
-            return self._queue_full(ledger, now=now, crowd=crowd)
-        if not self._statuses.has_room_for(size_bytes, replaced=replaced):
-            return self._statuses_full(ledger, now=now, crowd=crowd)
+    def _quarantined(self, ledger: QueueLedger, job_type: str, now: float) -> TypeQuarantined | None:
         quarantined = self._quarantine.of(job_type)
-        if quarantined is not None:
-            waiting = self._gates.waiting_at(job_type)
-            # Or else the jobs of a type that can't run would in time take every seat.
-            if waiting >= max(1, ledger.policy.capacity // QUARANTINED_PART):
-                detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs wait"
-                return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
-        if self.caller_queued is None or claims is None or claims.caller is None:
+        if quarantined is None:
+            return None
+        waiting = self._gates.waiting_at(job_type)
+        # Or else the jobs of a type that can't run would in time take every seat.
+        if waiting < max(1, ledger.policy.capacity // QUARANTINED_PART):
+            return None
+        detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs wait"
+        return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
+
+    def _over_quota(
+        self, ledger: QueueLedger, claims: Claims, caller_queued: int, replaced: Job | None, now: float
+    ) -> RateLimited | None:
+        if claims.caller is None:
             return None
         held = self._claimed.live_of(claims.caller)
         own_freed = 1 if replaced is not None and claims.caller == _caller_of(replaced) else 0
-        if held - own_freed < self.caller_queued:
+        if held - own_freed < caller_queued:
             return None
-        detail = f"this caller has {held} live jobs, and may have {self.caller_queued}"
+        detail = f"this caller has {held} live jobs, and may have {caller_queued}"
         # No crowd to be spread: it is told when one of its own jobs may be over.
         wait_s = ledger.live / held / ledger.drain_per_s(now)
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
+
+
+def _seats_freed(replaced: Job | None, ledger: QueueLedger) -> int:
+    return 1 if replaced is not None and replaced.spec.queue == ledger.name else 0
 
 
 def _counted(refusal: Refused, ledger: QueueLedger) -> Refused:

@@ -17,7 +17,7 @@ caller asked for, and the backend passes the facts on. `now` is seconds on one c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from jobqueue.core.ready import Shares
 
 TICK_WORK_MAX = 1000
+
+TIMED_OUT: Final = StopReason.TIMED_OUT  # by a name, as the states in `job`
 
 BACKOFF = Backoff()
 """Of jobs whose handler has none of its own."""
@@ -205,7 +207,7 @@ class Engine:
     def outlook(self, job: Job, *, now: float) -> Outlook:
         """Estimate when a live job starts and ends, and when to look again."""
         position = self.ready.position(job) if job.state is QUEUED else None
-        return outlook_of(job, self.ledgers[job.spec.queue], position=position, now=now)
+        return outlook_of(job, self.ledgers[job.spec.queue], position, now)
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
         """Go through all records, newest first. Holds only until the next operation."""
@@ -224,18 +226,18 @@ class Engine:
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
             self._life.end(job, EXPIRED, now)
             return None
+        life = self._life
         entered = self.gates.enter(job, now)
-        self._life.call(now)
+        life.call(now)
         if not entered:
             return None
-        self._life.change_state(job, RUNNING, now)
+        life.change_state(job, RUNNING, now)
         job.attempt += 1
         job.started_at = now
-        job.progress = None
-        job.stopping = None
+        job.progress = job.stopping = None
         self.ledgers[job.spec.queue].note_start(now)
         self.ready.note_start(job)
-        self._life.facts.append(Started(job))
+        life.facts.append(Started(job))
         return Lease(job, job.attempt)
 
     def ack(self, job_id: JobId, *, attempt: int, success: Success, now: float) -> None:
@@ -248,14 +250,16 @@ class Engine:
             StaleLease: The lease was lost, or a newer attempt owns the job.
         """
         job = self._leased(job_id, attempt)
-        if job.stopping is StopReason.TIMED_OUT:
+        if job.stopping is TIMED_OUT:
             self._fail(job, attempts.timed_out(job), now)
             return
         if not self.statuses.has_room_for_result(job, len(success.result)):
             detail = f"the status map has no room for a result of {len(success.result)} bytes"
             self._fail(job, Failure(ErrorCode.RESULT_TOO_LARGE, detail, final=True), now)
             return
-        self._life.make_room(more_jobs=0, more_bytes=len(success.result) - len(job.args))
+        more_bytes = len(success.result) - len(job.args)
+        if more_bytes > 0:
+            self._life.make_room(more_jobs=0, more_bytes=more_bytes)
         if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
             self.gates.open(job.spec.type, now)
             self._life.facts.append(Released(job.spec.type))
@@ -380,7 +384,7 @@ class Engine:
             self._end_stopped(job, job.stopping, now)
 
     def _end_stopped(self, job: Job, reason: StopReason, now: float) -> None:
-        if reason is StopReason.TIMED_OUT:
+        if reason is TIMED_OUT:
             self._fail(job, attempts.timed_out(job), now)
             return
         if reason is StopReason.SHUTDOWN:

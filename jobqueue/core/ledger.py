@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING
 
 from jobqueue.core.job import DELAYED, QUEUED, RUNNING, TERMINAL
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 RUN_WEIGHT = 0.1
 """How much the latest run counts in the typical one."""
+
+RUN_S_MIN = 1e-6
+"""Shorter runs than that count as that long where something is divided by it."""
+
+PACE_S = 0.01
 
 COST_MIN, COST_MAX = 0.25, 4.0
 RETRY_AFTER_S_MIN = 1.0
@@ -36,6 +42,8 @@ class QueueLedger:
 
     __slots__ = (
         "_ends",
+        "_pace_per_s",
+        "_pace_until",
         "_returns",
         "_started_at",
         "arrivals",
@@ -70,6 +78,8 @@ class QueueLedger:
         self._returns = Returns(rng)
         self.arrivals = self._returns.arrivals
         self._started_at: float | None = None
+        self._pace_per_s = DRAIN_PER_S_MIN
+        self._pace_until = -inf
 
     @property
     def has_worker(self) -> bool:
@@ -114,7 +124,17 @@ class QueueLedger:
         if self.run_s is None:
             waited_s = 0.0 if self._started_at is None else now - self._started_at
             return max(DRAIN_PER_S_MIN, max(1, running) / max(1.0, waited_s))
-        return max(DRAIN_PER_S_MIN, self._ends.per_s(now), running / max(self.run_s, 1e-6))
+        measured = self._ends.per_s(now)
+        promised = running / (self.run_s if self.run_s > RUN_S_MIN else RUN_S_MIN)
+        per_s = measured if measured > promised else promised
+        return per_s if per_s > DRAIN_PER_S_MIN else DRAIN_PER_S_MIN
+
+    def pace_per_s(self, now: float) -> float:
+        """Return `drain_per_s` as of `PACE_S` ago at most: quick enough for each look at a job that waits."""
+        if now >= self._pace_until:
+            self._pace_per_s = self.drain_per_s(now)
+            self._pace_until = now + PACE_S
+        return self._pace_per_s
 
     def measured_drain_per_s(self, now: float) -> float:
         """Return how many jobs ended per second, of late."""

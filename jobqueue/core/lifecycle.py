@@ -91,24 +91,26 @@ class Lifecycle:
 
     def enter_state(self, job: Job, now: float) -> None:
         """Count a job into its state and set the one deadline that it has there."""
-        state = job.state
-        if state in LIVE:
-            ledger = self.ledgers[job.spec.queue]
-            ledger.counts[state] += 1
-            if state is QUEUED:
-                ledger.waiting[job.id] = now
+        state, ledger = job.state, self.ledgers[job.spec.queue]
+        if state is QUEUED:
+            ledger.waiting[job.id] = now
+        elif state not in LIVE:
+            self.deadlines.discard(job.id)
+            return
+        ledger.counts[state] += 1
         self.set_deadline(job, now)
 
     def set_deadline(self, job: Job, now: float) -> None:
-        state = job.state
-        at: float | None = None
-        if state is RUNNING:
-            if (timeout_s := job.spec.timeout_s) is not None:
-                at = now + timeout_s
-        elif state in LIVE:
+        """Set the one deadline that a live job has in its state, or none."""
+        at: float | None
+        if job.state is RUNNING:
+            at = job.spec.timeout_s
+            if at is not None:
+                at += now
+        else:
             # Start-by is about the first start: a retry has been started in time.
             at = job.start_by_at if job.attempt == 0 else None
-            if state is DELAYED:
+            if job.state is DELAYED:
                 at = job.run_at if at is None else min(at, job.run_at)
         if at is None:
             self.deadlines.discard(job.id)
@@ -155,12 +157,16 @@ class Lifecycle:
         return job
 
     def make_room(self, *, more_jobs: int, more_bytes: int) -> None:
+        """Evict terminal records until so much more fits. `Door` has made sure that there are enough of them."""
+        job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+        if job is None:
+            return
         out = []
-        while (job := self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)) is not None:
+        while job is not None:
             self.statuses.drop(job)
             out.append(job)
-        if out:
-            self.note_evicted(out, early=True)
+            job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+        self.note_evicted(out, early=True)
 
     def evict(self, jobs: list[Job], *, early: bool) -> None:
         for job in jobs:

@@ -24,12 +24,14 @@ Entry: TypeAlias = "tuple[Job, int, float, int]"
 
 
 class Line:
-    __slots__ = ("_entries", "_place")
+    __slots__ = ("_entries", "_first_place", "_place")
 
     def __init__(self) -> None:
         # Not a dict: to find the first key of one walks over all that were removed before it.
         self._entries: OrderedDict[JobId, Entry] = OrderedDict()
         self._place = 0
+        # That of the first; None: to be looked up. Positions are asked for more often than jobs leave.
+        self._first_place: int | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -50,6 +52,7 @@ class Line:
             _, place, since, _ = next(iter(entries.values()))
             entries[job.id] = (job, place - 1, min(now, since), stamp)
             entries.move_to_end(job.id, last=False)
+            self._first_place = None
         else:
             self._place += 1
             entries[job.id] = (job, self._place, now, stamp)
@@ -58,18 +61,21 @@ class Line:
         """Take the first. Raises IndexError if there is none."""
         if not self._entries:
             raise IndexError("no job is ready")
+        self._first_place = None
         return self._entries.popitem(last=False)[1][0]
 
     def pop_last(self) -> Job:
         """Take the last. Raises IndexError if there is none."""
         if not self._entries:
             raise IndexError("no job is ready")
+        self._first_place = None  # it may be the last one as well
         job, place, _, _ = self._entries.popitem()[1]
         self._place = place - 1  # the next one stands there: no hole
         return job
 
     def remove(self, job: Job) -> bool:
         """Take out a job, wherever it stands; return whether it was here."""
+        self._first_place = None
         return self._entries.pop(job.id, None) is not None
 
     def position(self, job: Job) -> int | None:
@@ -77,7 +83,10 @@ class Line:
         entry = self._entries.get(job.id)
         if entry is None:
             return None
-        return min(entry[1] - self._first()[1] + 1, len(self._entries))
+        if self._first_place is None:
+            self._first_place = self._first()[1]
+        position, length = entry[1] - self._first_place + 1, len(self._entries)
+        return position if position < length else length
 
     def position_from_last(self, job: Job) -> int | None:
         """Count from the last, which is 1; else as `position`."""

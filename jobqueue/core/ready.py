@@ -66,6 +66,8 @@ class ReadyJobs:
 
     def note_start(self, job: Job) -> None:
         """Charge a queue for one of its jobs, which came out and starts now."""
+        if len(self._passes) == 1:
+            return  # it shares with nobody
         queue = job.spec.queue
         ledger, level = self._ledgers[queue], self._passes[queue]
         self._passes[queue] += (ledger.run_s or 1.0) / ledger.policy.weight

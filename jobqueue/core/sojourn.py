@@ -125,7 +125,7 @@ class EventRate:
             self._weight += count
             return
         self.begin(now)
-        self._weight = self._weight_at(now) + count
+        self._weight = self._weight * exp(-self._decay_per_s * (now - self._at)) + count
         self._at = now
         self._slice_ends_at = now + self._slice_s
 
@@ -133,10 +133,10 @@ class EventRate:
         """Return the events per second as of `now`; 0 before the first."""
         if self._since is None:
             return 0.0
-        looked_s = max(now - self._since, self._half_life_s / 10)
+        looked_s = now - self._since
+        if looked_s < self._half_life_s / 10:
+            looked_s = self._half_life_s / 10
+        decay_per_s = self._decay_per_s
         # An event every second since then would weigh this much.
-        full = -expm1(-self._decay_per_s * looked_s) / self._decay_per_s
-        return self._weight_at(now) / full
-
-    def _weight_at(self, now: float) -> float:
-        return self._weight * exp(-self._decay_per_s * (now - self._at))
+        full = -expm1(-decay_per_s * looked_s) / decay_per_s
+        return self._weight * exp(-decay_per_s * (now - self._at)) / full
