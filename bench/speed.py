@@ -14,108 +14,46 @@ import argparse
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench import speed_core, speed_fleet, speed_http, speed_life, speed_memory
 from bench.driving import FOLDER, ROOT, end_with_parent
+from bench.speed_bench import Progress
 from bench.targets import Target, target_table
 
 if TYPE_CHECKING:
-    from bench.machine import Machine
+    from collections.abc import Sequence
+    from types import ModuleType
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
 PLOTS = "results"
 
 
-class Measured(Protocol):
-    """What every bench's results have."""
-
-    @property
-    def machine(self) -> Machine: ...
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """One bench; its files are called as its module, without `speed_`."""
-
-    name: str
-    title: str
-    results: type[Any]
-    report: Callable[[Any], str]
-    targets: Callable[[Any], list[Target]]
-
-    def read(self, folder: Path) -> Measured | None:
-        """Return what was measured last; None if it never was."""
-        path = folder / f"{self.name}.json"
-        if not path.exists():
-            return None
-        found: Measured = msgspec.json.decode(path.read_bytes(), type=self.results)
-        return found
-
-
-PARTS = (
-    Part(
-        name="http",
-        title="What a request costs",
-        results=speed_http.Results,
-        report=speed_http.report,
-        targets=speed_http.targets,
-    ),
-    Part(
-        name="life",
-        title="What a job's life costs",
-        results=speed_life.Results,
-        report=speed_life.report,
-        targets=speed_life.targets,
-    ),
-    Part(
-        name="fleet",
-        title="The known load",
-        results=speed_fleet.Results,
-        report=speed_fleet.report,
-        targets=speed_fleet.targets,
-    ),
-    Part(
-        name="memory",
-        title="What keeping costs",
-        results=speed_memory.Results,
-        report=speed_memory.report,
-        targets=speed_memory.targets,
-    ),
-    Part(
-        name="core",
-        title="What an operation costs",
-        results=speed_core.Results,
-        report=speed_core.report,
-        targets=lambda results: [],
-    ),
-)
+BENCHES: dict[ModuleType, str] = {
+    speed_http: "What a request costs",
+    speed_life: "What a job's life costs",
+    speed_fleet: "The known load",
+    speed_memory: "What keeping costs",
+    speed_core: "What an operation costs",
+}
+"""Each has `Results`, which its JSON file holds, and `report` and `targets` of these; and its title."""
 
 
 def run(folder: Path, *, full: bool) -> list[str]:
     """Run every bench; return the names of those that failed."""
     failed = []
-    began = time.perf_counter()
-    for part in PARTS:
-        (folder / f"{part.name}.json").unlink(missing_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            f"bench.speed_{part.name}",
-            "--out",
-            str(folder),
-            *([] if full else ["--quick"]),
-        ]
+    progress = Progress()
+    for bench, title in BENCHES.items():
+        name = _name(bench)
+        (folder / f"{name}.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", bench.__name__, "--out", str(folder), *([] if full else ["--quick"])]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False, preexec_fn=end_with_parent)
         if done.returncode:
-            failed.append(part.name)
-        print(
-            f"== {time.perf_counter() - began:.0f} s: {part.title}{': failed' * bool(done.returncode)}", file=sys.stderr
-        )
+            failed.append(name)
+        progress.tell(f"== {title}{': failed' * bool(done.returncode)}")
     return failed
 
 
@@ -125,16 +63,18 @@ def render(folder: Path, path: Path) -> None:
     plots.mkdir(parents=True, exist_ok=True)
     targets: list[Target] = []
     sections: list[str] = []
-    for part in PARTS:
-        found = part.read(folder)
-        if found is None:
-            sections.append(f"## {part.title}\n\nIt was not measured: `make bench-{part.name}` does.")
+    for bench, title in BENCHES.items():
+        name = _name(bench)
+        path_of_figures = folder / f"{name}.json"
+        if not path_of_figures.exists():
+            sections.append(f"## {title}\n\nIt was not measured: `make bench-{name}` does.")
             continue
-        targets += part.targets(found)
-        shutil.copy(folder / f"{part.name}.png", plots)
+        found = msgspec.json.decode(path_of_figures.read_bytes(), type=bench.Results)
+        targets += bench.targets(found)
+        shutil.copy(folder / f"{name}.png", plots)
         sections.append(
-            f"## {part.title}\n\n`make bench-{part.name}`: {found.machine}.\n\n{part.report(found)}\n\n"
-            f"![{part.title}]({PLOTS}/{part.name}.png)"
+            f"## {title}\n\n`make bench-{name}`: {found.machine}.\n\n{bench.report(found)}\n\n"
+            f"![{title}]({PLOTS}/{name}.png)"
         )
     path.write_text(
         "# How fast\n\n"
@@ -143,6 +83,11 @@ def render(folder: Path, path: Path) -> None:
         "generator on another. Machines differ: only ratios within one run are claims.\n\n"
         f"## Targets\n\n{target_table(targets)}\n\n" + "\n\n".join(sections) + "\n"
     )
+
+
+def _name(bench: ModuleType) -> str:
+    """Return what a bench's files are called."""
+    return bench.__name__.rpartition("speed_")[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

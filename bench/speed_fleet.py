@@ -14,27 +14,27 @@ The folder gets fleet.json and fleet.png.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.contenders import Contender, Ours, request
-from bench.driving import FOLDER, Generator, raise_open_files
+from bench.driving import Generator, raise_open_files
 from bench.generator import Latency, Order
 from bench.generator_scripts import Visit
 from bench.machine import Machine, describe
 from bench.meter import cpu_s, rss_bytes
+from bench.speed_bench import Progress, SpeedBench
 from bench.speed_plot import timeline
 from bench.spread import Spread, short, table
 from bench.targets import Target, target_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from pathlib import Path
 
 FILES_SPARE = 600
 BUSY = 0.9
@@ -119,6 +119,7 @@ def run(options: Options) -> Results:
     phases: list[Phase] = []
     seconds: list[Second] = []
     skipped = []
+    progress = Progress()
     with DefaultServer() as server:
         began = time.monotonic()
         for load in options.loads:
@@ -126,7 +127,7 @@ def run(options: Options) -> Results:
                 skipped.append(f"{load.clients:,} clients: the limit on open files is {files:,}")
                 continue
             phases.append(_phase(server, load, options, began, seconds))
-            print(f"{time.monotonic() - began:6.1f} s  {load.clients:,} clients", file=sys.stderr, flush=True)
+            progress.tell(f"{load.clients:,} clients")
     return Results(machine=machine, skipped=skipped, phases=phases, seconds=seconds)
 
 
@@ -248,32 +249,24 @@ def draw(results: Results, path: Path) -> None:
     timeline(panels, title=title, path=path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.speed_fleet", description="Put the server under known loads."
-    )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK.seconds:.0f} s of each load")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long each load counts")
-    parser.add_argument("--loads", type=_loads, metavar="CLIENTS:PER_S,...", help="other loads")
-    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
-    options = parser.parse_args(arguments)
-    given = {name: value for name in Options.__struct_fields__ if (value := getattr(options, name, None)) is not None}
-    results = run(msgspec.structs.replace(QUICK if options.quick else Options(), **given))
-    save(results, options.out)
-    print(report(results))
-    return 0
-
-
-def save(results: Results, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "fleet.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
-    draw(results, folder / "fleet.png")
-
-
 def _loads(text: str) -> tuple[Load, ...]:
     pairs = (part.split(":") for part in text.split(","))
     return tuple(Load(int(clients), float(per_s)) for clients, per_s in pairs)
 
 
+BENCH = SpeedBench(
+    name="fleet",
+    about="Put the server under known loads.",
+    whole=Options(),
+    quick=QUICK,
+    flags={
+        "--seconds": {"type": float, "metavar": "S", "help": "how long each load counts"},
+        "--loads": {"type": _loads, "metavar": "CLIENTS:PER_S,...", "help": "other loads"},
+    },
+    run=run,
+    report=report,
+    draw=draw,
+)
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

@@ -28,7 +28,7 @@ from bench.contenders import Kind, Ours
 from bench.driving import ROOT, Generator, Process
 from bench.generator import Order
 from bench.machine import Machine, describe
-from bench.speed_core import ORDERS, EngineBench, make_jobs, measure_order
+from bench.operations import ORDERS, EngineBench, make_jobs, measure_order
 from bench.spread import short, table
 
 if TYPE_CHECKING:

@@ -11,25 +11,24 @@ folder gets http.json, with every reading, and http.png.
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.contenders import Contender, Kind, contenders
-from bench.driving import FOLDER, Generator, raise_open_files
+from bench.driving import Generator, raise_open_files
 from bench.generator import Order
 from bench.machine import Machine, describe
+from bench.speed_bench import Progress, SpeedBench, counts, in_turn, names
 from bench.speed_plot import Panel, bars
 from bench.spread import Spread, many, spread, table
 from bench.targets import Target, target_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 CONNECTIONS = (1, 64, 1000, 8000)
 RECORDS = 100_000
@@ -119,24 +118,18 @@ def run(options: Options) -> Results:
         if count not in fitting
     ]
     readings: list[Reading] = []
-    began = time.perf_counter()
+    progress = Progress()
     with ExitStack() as stack:
         for contender in everyone:
             stack.enter_context(contender)
             contender.fill(options.records)
-            _tell(began, f"{contender.name} is ready")
+            progress.tell(f"{contender.name} is ready")
         for number in range(options.rounds):
             for connections in fitting:
-                for contender in _turned(everyone, number):
+                for contender in in_turn(everyone, number):
                     readings += _measure(contender, connections, number, options)
-                _tell(began, f"round {number + 1} of {options.rounds}, {many(connections, 'connection')}")
+                progress.tell(f"round {number + 1} of {options.rounds}, {many(connections, 'connection')}")
     return Results(machine=machine, options=options, skipped=skipped, readings=readings)
-
-
-def _turned(everyone: Sequence[Contender], number: int) -> list[Contender]:
-    """Let another one begin each round: who comes first finds another machine than who comes last."""
-    first = number % len(everyone)
-    return [*everyone[first:], *everyone[:first]]
 
 
 def _measure(contender: Contender, connections: int, number: int, options: Options) -> list[Reading]:
@@ -201,8 +194,10 @@ def report(results: Results) -> str:
 
 def _table(results: Results, count: int, title: str, value: Callable[[Reading], float]) -> str:
     at = [reading for reading in results.readings if reading.connections == count]
-    rows = [[kind, *(_of(at, name, kind, value) for name in names(results.readings))] for kind in results.options.kinds]
-    return f"{title}:\n\n" + table(["", *names(results.readings)], rows)
+    rows = [
+        [kind, *(_of(at, name, kind, value) for name in _names(results.readings))] for kind in results.options.kinds
+    ]
+    return f"{title}:\n\n" + table(["", *_names(results.readings)], rows)
 
 
 def _of(readings: Iterable[Reading], name: str, kind: Kind, value: Callable[[Reading], float]) -> Spread | None:
@@ -231,14 +226,14 @@ def draw(results: Results, path: Path) -> None:
     for count in sorted({reading.connections for reading in results.readings}):
         at = [reading for reading in results.readings if reading.connections == count]
         series = {
-            name: [_of(at, name, kind, _cpu_us) for kind in results.options.kinds] for name in names(results.readings)
+            name: [_of(at, name, kind, _cpu_us) for kind in results.options.kinds] for name in _names(results.readings)
         }
         label = many(count, "connection")
         panels.append(Panel(title=label, groups=[str(kind) for kind in results.options.kinds], series=series))
     bars(panels, label="server CPU, µs a request", path=path)
 
 
-def names(readings: Iterable[Reading]) -> list[str]:
+def _names(readings: Iterable[Reading]) -> list[str]:
     """Return the contenders, in the order in which they were measured first."""
     return list(dict.fromkeys(reading.contender for reading in readings))
 
@@ -260,42 +255,22 @@ def _notes(results: Results) -> list[str]:
     return notes
 
 
-def _tell(began: float, text: str) -> None:
-    print(f"{time.perf_counter() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    chosen = QUICK if options.quick else Options()
-    given = {name: value for name in Options.__struct_fields__ if (value := getattr(options, name, None)) is not None}
-    results = run(msgspec.structs.replace(chosen, **given))
-    save(results, options.out)
-    print(report(results))
-    return 0
-
-
-def save(results: Results, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "http.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
-    draw(results, folder / "http.png")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.speed_http", description="Measure what a request costs.")
-    parser.add_argument("--quick", action="store_true", help="64 connections, three rounds, short ones")
-    parser.add_argument(
-        "--connections", type=_counts, metavar="N,N", help=f"default: {','.join(map(str, CONNECTIONS))}"
-    )
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long each measurement takes")
-    parser.add_argument("--records", type=int, metavar="N", help=f"finished jobs that are held (default: {RECORDS})")
-    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
-    return parser
-
-
-def _counts(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
+BENCH = SpeedBench(
+    name="http",
+    about="Measure what a request costs.",
+    whole=Options(),
+    quick=QUICK,
+    flags={
+        "--connections": {"type": counts, "metavar": "N,N", "help": f"default: {','.join(map(str, CONNECTIONS))}"},
+        "--rounds": {"type": int, "metavar": "N", "help": "how often each is measured"},
+        "--seconds": {"type": float, "metavar": "S", "help": "how long each measurement takes"},
+        "--records": {"type": int, "metavar": "N", "help": f"finished jobs that are held (default: {RECORDS})"},
+        "--only": {"type": names, "metavar": "NAME,NAME", "help": "measure these contenders alone"},
+    },
+    run=run,
+    report=report,
+    draw=draw,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

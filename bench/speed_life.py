@@ -11,28 +11,27 @@ contenders take turns within every round. The folder gets life.json and life.png
 
 from __future__ import annotations
 
-import argparse
 import sys
-import time
 from contextlib import ExitStack
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.contenders import SUBMISSION, Contender, Ours, contenders, request
-from bench.driving import FOLDER, Generator, raise_open_files
+from bench.driving import Generator, raise_open_files
 from bench.generator import Order
 from bench.generator_scripts import Batch, Life
 from bench.machine import Machine, describe
+from bench.speed_bench import Progress, SpeedBench, in_turn, names
 from bench.speed_plot import Panel, bars
 from bench.spread import Spread, spread, table
 from bench.stacks import stacks
 from bench.targets import Target, target_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
 CONNECTIONS = 64
 BATCH = 50
@@ -118,16 +117,15 @@ def run(options: Options) -> Results:
     machine = describe()
     everyone, skipped = _everyone(options)
     readings: list[Reading] = []
-    began = time.perf_counter()
+    progress = Progress()
     with ExitStack() as stack:
         for contender in everyone:
             stack.enter_context(contender)
-        _tell(began, f"ready: {', '.join(contender.name for contender in everyone)}")
+        progress.tell(f"ready: {', '.join(contender.name for contender in everyone)}")
         for number in range(options.rounds):
-            first = number % len(everyone)
-            for contender in (*everyone[first:], *everyone[:first]):
+            for contender in in_turn(everyone, number):
                 readings += _measure(contender, number, options)
-                _tell(began, f"round {number + 1} of {options.rounds}, {contender.name}")
+                progress.tell(f"round {number + 1} of {options.rounds}, {contender.name}")
     return Results(machine=machine, options=options, skipped=skipped, readings=readings)
 
 
@@ -243,42 +241,28 @@ def _of(readings: Iterable[Reading], contender: str, via: Via, value: Callable[[
 
 def draw(results: Results, path: Path) -> None:
     """Draw jobs a second, by way and contender."""
-    names = list(dict.fromkeys(reading.contender for reading in results.readings))
+    everyone = dict.fromkeys(reading.contender for reading in results.readings)
     series = {
-        name: [_of(results.readings, name, via, lambda reading: reading.jobs_per_s) for via in Via] for name in names
+        name: [_of(results.readings, name, via, lambda reading: reading.jobs_per_s) for via in Via] for name in everyone
     }
     title = f"submit, run, ask until over: {CONNECTIONS} connections, one core for the server"
     bars([Panel(title=title, groups=list(Via), series=series)], label="jobs a second", path=path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.speed_life", description="Measure what a job's life costs.")
-    parser.add_argument("--quick", action="store_true", help="two rounds, short ones")
-    parser.add_argument("--only", type=_names, metavar="NAME,NAME", help="measure these alone")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long each measurement takes")
-    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
-    options = parser.parse_args(arguments)
-    given = {name: value for name in Options.__struct_fields__ if (value := getattr(options, name, None)) is not None}
-    results = run(msgspec.structs.replace(QUICK if options.quick else Options(), **given))
-    save(results, options.out)
-    print(report(results))
-    return 0
-
-
-def save(results: Results, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "life.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
-    draw(results, folder / "life.png")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
-
-
-def _tell(began: float, text: str) -> None:
-    print(f"{time.perf_counter() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
-
+BENCH = SpeedBench(
+    name="life",
+    about="Measure what a job's whole life costs.",
+    whole=Options(),
+    quick=QUICK,
+    flags={
+        "--only": {"type": names, "metavar": "NAME,NAME", "help": "measure these contenders alone"},
+        "--rounds": {"type": int, "metavar": "N", "help": "how often each is measured"},
+        "--seconds": {"type": float, "metavar": "S", "help": "how long each measurement takes"},
+    },
+    run=run,
+    report=report,
+    draw=draw,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(BENCH.main())

@@ -14,7 +14,7 @@ from bench import speed, speed_core, speed_fleet, speed_http, speed_life, speed_
 from bench.contenders import Kind, Ours, contenders, slug
 from bench.generator import Latency
 from bench.machine import Machine, describe
-from bench.speed_core import EngineBench, make_jobs, measure_order
+from bench.operations import EngineBench, Figure, make_jobs, measure_order
 from bench.speed_fleet import Load
 from bench.speed_life import Via
 from bench.speed_memory import EngineFigures, Pauses, ServerFigures, measure_engine
@@ -293,7 +293,7 @@ def test_a_load_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
     assert verdicts["8,000 clients: p95, ms"] == "met"
     assert verdicts["15,000 clients: jobs lost"] == "not measured"
     assert "Skipped: 15,000 clients: files." in speed_fleet.report(found)
-    speed_fleet.save(found, tmp_path)
+    speed_fleet.BENCH.save(found, tmp_path)
     assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -311,7 +311,8 @@ def test_a_small_fleet_loses_nothing() -> None:
 
 def test_the_report_holds_every_part_and_says_what_was_not_measured(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
-    speed_http.save(results(reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0)), folder)
+    gets = reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0)
+    speed_http.BENCH.save(results(*gets), folder)
     speed.render(folder, tmp_path / "RESULTS.md")
     text = (tmp_path / "RESULTS.md").read_text()
     assert "| GET, CPU / bare aiohttp's 204 " in text
@@ -349,12 +350,12 @@ def test_an_engine_is_as_it_was_after_each_round_and_empty_at_the_end() -> None:
 
 def test_the_table_of_the_core_tells_how_much_each_grew(tmp_path: Path) -> None:
     figures = [
-        speed_core.Figure(part="engine", operation="get", size=size, ns=Spread(ns, ns, ns))
+        Figure(part="engine", operation="get", size=size, ns=Spread(ns, ns, ns))
         for size, ns in ((100, 200.0), (1000, 500.0))
     ]
     found = speed_core.Results(machine=MACHINE, figures=figures)
     assert "2.50x" in speed_core.report(found)
-    speed_core.save(found, tmp_path)
+    speed_core.BENCH.save(found, tmp_path)
     assert (tmp_path / "core.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -403,6 +404,6 @@ def test_the_table_of_memory_tells_the_longest_pause_of_all(tmp_path: Path) -> N
 
 def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     found = results(reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0))
-    speed_http.save(found, tmp_path)
+    speed_http.BENCH.save(found, tmp_path)
     assert msgspec.json.decode((tmp_path / "http.json").read_bytes(), type=speed_http.Results) == found
     assert (tmp_path / "http.png").read_bytes().startswith(b"\x89PNG")
