@@ -96,7 +96,7 @@ class _Run:
         client, now = visit.client, self._desk.now
         visit.tries += 1
         if self._shedder.refuses(now, priority=client.priority, queued=self._desk.queued):
-            self._desk.ledger.note_arrival(now)
+            self._desk.ledger.arrivals.add(now)
             self._turn_away(visit, self._desk.ledger.place_s(now))
             return
         spec = _spec(client.priority, client.group)
