@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class WorkerPool:
         self._crash_reports: set[asyncio.Task[None]] = set()
         self._crashes = 0
         self._open = False
+        self._context = contextvars.copy_context()
 
     def start(self) -> None:
         self._open = True
@@ -127,6 +129,8 @@ class WorkerPool:
                 await self._backend.ack(job_id, attempt, verdict)
         except StaleLease:
             log.warning("attempt.late", job_id=job_id, attempt=attempt)
+        if not worker.abandoned:
+            self._let_go(worker)
 
     # -- the supervisor
 
@@ -134,9 +138,20 @@ class WorkerPool:
         if not self._open or self._strength >= self.size:
             return
         worker = _Worker()
-        worker.task = asyncio.get_running_loop().create_task(self._serve(worker), name="worker")
+        worker.task = asyncio.get_running_loop().create_task(
+            self._serve(worker),
+            name="worker",
+            context=self._context.copy(),  # not the current one: it may be a handler's
+        )
         self._workers.add(worker)
-        worker.task.add_done_callback(partial(self._on_end, worker))
+        worker.task.add_done_callback(partial(self._on_end, worker), context=self._context)
+
+    def _let_go(self, worker: _Worker) -> None:
+        """Fill the place of a worker that has served now: its task's end is told a turn of the loop later."""
+        worker.retired = True
+        self._workers.discard(worker)
+        self._crashes = 0
+        self._hire()
 
     def _on_end(self, worker: _Worker, task: asyncio.Task[None]) -> None:
         if worker.abandoned or worker.retired:
@@ -146,11 +161,7 @@ class WorkerPool:
             self._hire()  # should its place have been left empty, because too many were abandoned
             return
         self._workers.discard(worker)
-        crashed = task.cancelled() or task.exception() is not None
-        if not crashed:
-            self._crashes = 0
-            self._hire()
-        elif self._open:
+        if self._open:
             self._replace_crashed(worker, task)
 
     def _replace_crashed(self, worker: _Worker, task: asyncio.Task[None]) -> None:
