@@ -182,14 +182,31 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     attempt: int
 
 
+class Extras(msgspec.Struct, kw_only=True, gc=False):
+    """What few jobs have: kept beside the record, so that the others don't pay for its room.
+
+    Attributes:
+        attempts_before: How many attempts earlier series had; a redrive begins a new one.
+        progress: How far the latest attempt has come.
+        stopping: Why the latest attempt was told to end.
+        error: Why it failed, or what cut it off.
+        history: The latest failed attempts, oldest first.
+    """
+
+    attempts_before: int = 0
+    progress: Progress | None = None
+    stopping: StopReason | None = None
+    error: JobError | None = None
+    history: tuple[FailedAttempt, ...] | None = None
+
+
 class Job(msgspec.Struct, kw_only=True, gc=False):
     """One submitted call of a handler, as the engine holds it.
 
     Attributes:
         attempt: The number of the latest attempt, counted from 1 over all series: it is the fencing token.
-        attempts_before: How many attempts earlier series had; a redrive begins a new one.
         start_by_at: When it expires unless its first attempt has started; None: never.
-        history: The latest failed attempts, oldest first.
+        extras: None for most: who asks for more than one of them, asks for this first.
     """
 
     id: JobId
@@ -200,18 +217,14 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     created_at: float
     run_at: float
     attempt: int = 0
-    attempts_before: int = 0
     version: int = 0
     start_by_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
-    progress: Progress | None = None
-    stopping: StopReason | None = None
     result: bytes | None = None
     file: StoredFile | None = None
-    error: JobError | None = None
-    history: tuple[FailedAttempt, ...] | None = None
     claims: Claims | None = None
+    extras: Extras | None = None
 
     @property
     def attempts_max(self) -> int:
@@ -222,7 +235,8 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     def size_bytes(self) -> int:
         """What it counts against the status map's bound: arguments, result, and the history of its attempts."""
         size = len(self.args) + (len(self.result) if self.result is not None else 0)
-        return size if self.history is None else size + sum(failed.size_bytes for failed in self.history)
+        history = self.history
+        return size if history is None else size + sum(failed.size_bytes for failed in history)
 
     @property
     def live(self) -> bool:
@@ -238,3 +252,53 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
             raise ValueError(f"job {self.id} can't move from {self.state} to {state}")
         self.state = state
         self.version += 1
+
+    @property
+    def attempts_before(self) -> int:
+        return 0 if self.extras is None else self.extras.attempts_before
+
+    @attempts_before.setter
+    def attempts_before(self, attempts_before: int) -> None:
+        if self.extras is not None or attempts_before:
+            self._own_extras().attempts_before = attempts_before
+
+    @property
+    def progress(self) -> Progress | None:
+        return None if self.extras is None else self.extras.progress
+
+    @progress.setter
+    def progress(self, progress: Progress | None) -> None:
+        if self.extras is not None or progress is not None:
+            self._own_extras().progress = progress
+
+    @property
+    def stopping(self) -> StopReason | None:
+        return None if self.extras is None else self.extras.stopping
+
+    @stopping.setter
+    def stopping(self, stopping: StopReason | None) -> None:
+        if self.extras is not None or stopping is not None:
+            self._own_extras().stopping = stopping
+
+    @property
+    def error(self) -> JobError | None:
+        return None if self.extras is None else self.extras.error
+
+    @error.setter
+    def error(self, error: JobError | None) -> None:
+        if self.extras is not None or error is not None:
+            self._own_extras().error = error
+
+    @property
+    def history(self) -> tuple[FailedAttempt, ...] | None:
+        return None if self.extras is None else self.extras.history
+
+    @history.setter
+    def history(self, history: tuple[FailedAttempt, ...] | None) -> None:
+        if self.extras is not None or history is not None:
+            self._own_extras().history = history
+
+    def _own_extras(self) -> Extras:
+        if self.extras is None:
+            self.extras = Extras()
+        return self.extras

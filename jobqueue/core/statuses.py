@@ -12,6 +12,9 @@ Records stand on shelves in the order of their ids, so that no single table ever
 grows (and pauses) with their number, and a listing can go on from any id. Ended
 ones are also filed in drawers, one for each quarter second and TTL, so that most
 of them leave by the drawer. "Who ended first" is exact to that quarter second.
+
+The garbage collector must find nothing to do here, or it would stop the loop for a million records at a time. It passes
+over records (they are structs without it) and over dicts of them; lists of them it would go through again and again.
 """
 
 from __future__ import annotations
@@ -27,14 +30,16 @@ from jobqueue.core.ids import SHELF_PREFIX_LENGTH, SHELF_SIZE
 from jobqueue.core.job import JobState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from jobqueue.core.job import Job, JobId
 
 DRAWER_S = 0.25
 _SPARSE = SHELF_SIZE // 8
+_INSTANTS_MAX = 4096
 
-Drawer = tuple[int, float]  # the quarter second in which its jobs ended, and their TTL in seconds
+Label = tuple[int, float]
+"""Of a drawer: the number of the quarter second in which its jobs ended, and their TTL in seconds."""
 
 
 class StatusBounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,11 +59,15 @@ class StatusMap:
     def __init__(self, bounds: StatusBounds) -> None:
         self._bounds = bounds
         self._shelves: dict[str, dict[JobId, Job]] = {}
-        self._drawers: OrderedDict[Drawer, dict[JobId, Job]] = OrderedDict()
-        self._due: Deadlines[Drawer] = Deadlines()
+        self._drawers: OrderedDict[Label, dict[JobId, Job]] = OrderedDict()
+        # By TTL: the drawer that is being filled, and when its quarter second is over.
+        self._filling: dict[float, tuple[float, dict[JobId, Job]]] = {}
+        self._due: Deadlines[Label] = Deadlines()
         # Those of one drawer that may have to go early, the first one last.
         self._leaving: list[Job] = []
-        self._leaving_from: Drawer | None = None
+        self._leaving_from: Label | None = None
+        # The floats of the latest instants, each by its value.
+        self._instants: dict[float, float] = {}
         self._failed: OrderedDict[JobId, Job] = OrderedDict()
         self.live = 0
         self.terminal = 0
@@ -79,9 +88,10 @@ class StatusMap:
         if shelf is None:
             shelf = self._shelves[prefix] = {}
         shelf[job.id] = job
+        size_bytes = len(job.args)
         self.live += 1
-        self.live_bytes += job.size_bytes
-        self.bytes_used += job.size_bytes
+        self.live_bytes += size_bytes
+        self.bytes_used += size_bytes
 
     def has_room_for(self, size_bytes: int, *, replaced: Job | None = None) -> bool:
         """Tell whether a live record of that size fits, if need be once terminal ones have gone.
@@ -121,26 +131,31 @@ class StatusMap:
         self.bytes_used += more_bytes
 
     def finish(self, job: Job, *, now: float, ttl_s: float) -> None:
-        """File a record that has just become terminal; its result counts from here on.
+        """File a record that has just become terminal, at `now`; its result counts from here on.
 
         Its arguments go, but a failed job's stay: it may be redriven.
         """
-        result_bytes = len(job.result) if job.result is not None else 0
-        before = job.size_bytes - result_bytes
+        args_bytes = len(job.args)
+        result_bytes = 0 if job.result is None else len(job.result)
+        self.live -= 1
+        self.terminal += 1
+        self.live_bytes -= args_bytes if job.extras is None else job.size_bytes - result_bytes
+        self.bytes_used += result_bytes
         if job.state is JobState.FAILED:
             self._failed[job.id] = job
         else:
+            self.bytes_used -= args_bytes
             job.args = b""
-        self.live -= 1
-        self.terminal += 1
-        self.live_bytes -= before
-        self.bytes_used += job.size_bytes - before
-        drawer = (math.floor(now / DRAWER_S), ttl_s)
-        jobs = self._drawers.get(drawer)
-        if jobs is None:
-            jobs = self._drawers[drawer] = {}
-            # Counted from the drawer's last instant, so that none of its jobs goes early.
-            self._due.set(drawer, (drawer[0] + 1) * DRAWER_S + ttl_s)
+        # What is at one instant shares its float: a server's clock goes in milliseconds, so that saves most of them.
+        share = self._instants.setdefault
+        job.finished_at = share(now, now)
+        if job.started_at is not None:
+            job.started_at = share(job.started_at, job.started_at)
+        job.created_at = created_at = share(job.created_at, job.created_at)
+        if job.run_at == created_at:
+            job.run_at = created_at
+        filling = self._filling.get(ttl_s)
+        jobs = filling[1] if filling is not None and now < filling[0] else self._next_drawer(now, ttl_s)
         jobs[job.id] = job
 
     def ttl_s(self, job: Job) -> float:
@@ -152,7 +167,7 @@ class StatusMap:
     def drop(self, job: Job) -> None:
         """Forget a terminal record."""
         self._take_out(job)
-        self._forget(job)
+        self._forget((job,))
 
     def revive(self, job: Job) -> None:
         """Hold a failed record as a live one again; `has_room_for` has made sure that it fits."""
@@ -169,19 +184,19 @@ class StatusMap:
     def evict_due(self, now: float, *, limit: int) -> list[Job]:
         """Forget and return up to about `limit` records whose TTL is over."""
         gone: list[Job] = []
-        while len(gone) < limit:
+        while (more := limit - len(gone)) > 0:
             at = self._due.next_at()
             if at is None or at > now:
                 break
-            drawer = self._due.first()
-            jobs = self._drawers[drawer]
-            while jobs and len(gone) < limit:
-                job = jobs.popitem()[1]
-                self._forget(job)
-                gone.append(job)
-            if not jobs:
-                del self._drawers[drawer]
-                self._due.discard(drawer)
+            label = self._due.first()
+            jobs = self._drawers[label]
+            if len(jobs) <= more:
+                gone += jobs.values()
+                self._take_away(label)
+            else:
+                gone += [jobs.popitem()[1] for _ in range(more)]
+        if gone:
+            self._forget(gone)
         return gone
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
@@ -194,6 +209,25 @@ class StatusMap:
                 if after is None or job_id < after:
                     yield job
 
+    def _next_drawer(self, now: float, ttl_s: float) -> dict[JobId, Job]:
+        if len(self._instants) > _INSTANTS_MAX:
+            self._instants.clear()
+        label = math.floor(now / DRAWER_S), ttl_s
+        jobs: dict[JobId, Job] = {}
+        self._drawers[label] = jobs
+        over_at = (label[0] + 1) * DRAWER_S
+        self._filling[ttl_s] = over_at, jobs
+        # Counted from the drawer's last instant, so that none of its jobs goes early.
+        self._due.set(label, over_at + ttl_s)
+        return jobs
+
+    def _take_away(self, label: Label) -> None:
+        jobs = self._drawers.pop(label)
+        self._due.discard(label)
+        filling = self._filling.get(label[1])
+        if filling is not None and filling[1] is jobs:
+            del self._filling[label[1]]
+
     def _first_ended(self) -> Job | None:
         while self._leaving:
             job = self._leaving[-1]
@@ -201,35 +235,44 @@ class StatusMap:
             if job.id in self._drawers.get(self._leaving_from, ()):
                 return job
             self._leaving.pop()  # it has gone since, or been redriven
-        for drawer, jobs in self._drawers.items():
+        for label, jobs in self._drawers.items():
             # In one go, because a dict that loses its first entries is searched past all of them each time.
-            self._leaving, self._leaving_from = list(reversed(jobs.values())), drawer
+            self._leaving, self._leaving_from = list(reversed(jobs.values())), label
             return self._leaving[-1]
         return None
 
     def _take_out(self, job: Job) -> None:
-        drawer = self._drawer_of(job)
-        jobs = self._drawers[drawer]
+        assert job.finished_at is not None
+        label = math.floor(job.finished_at / DRAWER_S), self.ttl_s(job)
+        jobs = self._drawers[label]
         del jobs[job.id]
         if not jobs:
-            del self._drawers[drawer]
-            self._due.discard(drawer)
+            self._take_away(label)
 
-    def _drawer_of(self, job: Job) -> Drawer:
-        assert job.finished_at is not None
-        return math.floor(job.finished_at / DRAWER_S), self.ttl_s(job)
-
-    def _forget(self, job: Job) -> None:
-        self.terminal -= 1
-        self.bytes_used -= job.size_bytes
-        if job.state is JobState.FAILED:
-            self._failed.pop(job.id, None)
-        prefix = job.id[:SHELF_PREFIX_LENGTH]
-        shelf = self._shelves[prefix]
-        del shelf[job.id]
-        if not shelf:
-            del self._shelves[prefix]
-        elif len(shelf) == _SPARSE:
-            # A dict keeps the room it once needed: without this, one long-lived
-            # record in 4,096 would keep the whole table.
-            self._shelves[prefix] = dict(shelf)
+    def _forget(self, jobs: Sequence[Job]) -> None:
+        """Take records off their shelves and out of the counts; they are in no drawer any more."""
+        shelf: dict[JobId, Job] = {}
+        before: dict[str, int] = {}  # how many stood on each shelf that is touched
+        size_bytes = 0
+        for job in jobs:
+            if job.extras is None and job.result is not None:
+                size_bytes += len(job.result)  # it succeeded, so there are no arguments any more
+            else:
+                size_bytes += job.size_bytes
+                self._failed.pop(job.id, None)
+            # Those that ended together mostly stand on one shelf: a look there is cheaper than finding it anew.
+            if shelf.pop(job.id, None) is None:
+                prefix = job.id[:SHELF_PREFIX_LENGTH]
+                shelf = self._shelves[prefix]
+                before.setdefault(prefix, len(shelf))
+                del shelf[job.id]
+        self.terminal -= len(jobs)
+        self.bytes_used -= size_bytes
+        for prefix, count in before.items():
+            shelf = self._shelves[prefix]
+            if not shelf:
+                del self._shelves[prefix]
+            elif count > _SPARSE >= len(shelf):
+                # A dict keeps the room it once needed: without this, one long-lived
+                # record in 4,096 would keep the whole table.
+                self._shelves[prefix] = dict(shelf)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from itertools import islice
 
 from jobqueue.core.ids import SHELF_SIZE
@@ -63,6 +64,79 @@ def test_a_shelf_is_copied_once_on_its_way_to_empty() -> None:
         held.append(driver.engine.statuses._shelves[jobs[0].id[:8]])
         copies.add(id(held[-1]))
     assert len(copies) == 2
+
+
+def test_a_shelf_that_becomes_sparse_in_one_tick_gives_its_room_back() -> None:
+    driver = driver_of(2 * SHELF_SIZE, ttl_s=10)
+    kept = driver.done(ttl_s=1000)
+    for _ in range(600):
+        driver.done()
+    shelf = driver.engine.statuses._shelves[kept.id[:8]]
+    driver.advance(11)
+    left = driver.engine.statuses._shelves[kept.id[:8]]
+    assert list(left) == [kept.id]
+    assert left.__sizeof__() < shelf.__sizeof__() / 4
+
+
+def test_records_of_many_shelves_that_end_together_go_together() -> None:
+    driver = driver_of(3 * SHELF_SIZE, ttl_s=10)
+    waiting = [driver.submit() for _ in range(2 * SHELF_SIZE + 10)]
+    for place in (0, SHELF_SIZE, 1, 2 * SHELF_SIZE, SHELF_SIZE + 1, 2):
+        driver.engine.cancel(waiting[place].id, now=driver.now)
+    driver.advance(11)
+    statuses = driver.engine.statuses
+    assert (statuses.live, statuses.terminal) == (2 * SHELF_SIZE + 4, 0)
+    assert statuses.get(waiting[SHELF_SIZE + 1].id) is None
+    assert statuses.get(waiting[SHELF_SIZE + 2].id) is waiting[SHELF_SIZE + 2]
+
+
+def test_a_drawer_that_was_emptied_by_hand_is_opened_anew() -> None:
+    driver = driver_of(10, ttl_s=10)
+    old = driver.done()
+    driver.advance(1)
+    driver.engine.delete(driver.done().id)
+    new = driver.done()
+    driver.advance(9.5)
+    assert driver.engine.statuses.get(old.id) is None
+    assert driver.engine.statuses.get(new.id) is new
+    driver.advance(1)
+    assert driver.engine.statuses.get(new.id) is None
+
+
+def test_an_old_drawer_goes_while_none_of_its_ttl_is_being_filled() -> None:
+    driver = driver_of(10, ttl_s=10)
+    driver.done()
+    driver.advance(1)
+    driver.engine.delete(driver.done().id)
+    driver.advance(10)
+    assert len(driver.engine.statuses) == 0
+
+
+def test_equal_instants_of_ended_records_are_one_object() -> None:
+    driver = driver_of(10)
+    first, second = driver.submit(), driver.submit()
+    driver.now = float(str(driver.now))  # as a clock does that makes a new number for each look
+    for job in (first, second):
+        driver.ack(job, driver.lease(job))
+        assert job.created_at == driver.now
+    assert len({id(at) for job in (first, second) for at in (job.created_at, job.run_at, job.started_at)}) == 1
+    assert first.finished_at is second.finished_at is first.created_at
+
+
+def test_the_instants_that_are_remembered_are_bounded() -> None:
+    driver = driver_of(10, ttl_s=1)
+    for _ in range(10_000):
+        driver.done()
+        driver.advance(0.001)
+    assert len(driver.engine.statuses._instants) < 6000
+
+
+def test_the_collector_looks_at_no_record() -> None:
+    driver = driver_of(1000)
+    jobs = [driver.done() for _ in range(100)]
+    statuses = driver.engine.statuses
+    assert not any(gc.is_tracked(job) for job in jobs)
+    assert not any(gc.is_tracked(held) for held in (*statuses._shelves.values(), *statuses._drawers.values()))
 
 
 def test_empty_shelves_and_drawers_are_taken_away() -> None:
