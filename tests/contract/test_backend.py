@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -15,7 +16,7 @@ from jobqueue.core.claims import Claims, IdempotencyKey, Unique
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Called, Ended, Event, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, JobState, Progress, Success
+from jobqueue.core.job import ErrorCode, Failure, Job, JobId, JobSpec, JobState, Progress, Success
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.errors import (
     Duplicate,
@@ -48,6 +49,7 @@ SMALL = JobSpec(type="t", queue="small")
 BOOM = Failure(ErrorCode.HANDLER_ERROR, "boom")
 every_backend = pytest.mark.parametrize("make", BACKENDS)
 Make = Callable[..., Backend]
+Wait = Callable[[Backend, JobId], Coroutine[Any, Any, None]]
 
 
 async def submit(backend: Backend, spec: JobSpec = SPEC, **options: Any) -> Job:
@@ -73,6 +75,19 @@ async def settle() -> None:
     await asyncio.sleep(1)
 
 
+async def one_turn() -> None:
+    """Let every task take one step."""
+    await asyncio.sleep(0)
+
+
+async def wait_for_end(backend: Backend, job_id: JobId) -> None:
+    await backend.wait(job_id)
+
+
+async def wait_for_change(backend: Backend, job_id: JobId) -> None:
+    await backend.wait_for_change([job_id])
+
+
 @every_backend
 @virtual_time
 async def test_what_submit_returned_can_be_read_at_once(make: Make) -> None:
@@ -86,10 +101,10 @@ async def test_what_submit_returned_can_be_read_at_once(make: Make) -> None:
 async def test_a_lease_waits_for_a_job_and_gives_it_to_one_worker_only(make: Make) -> None:
     backend = make()
     workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
-    await asyncio.sleep(1)
+    await settle()
     assert not any(worker.done() for worker in workers)
     job = await submit(backend)
-    await asyncio.sleep(1)
+    await settle()
     leases = [worker.result() for worker in workers if worker.done()]
     assert [(lease.job.id, lease.attempt) for lease in leases] == [(job.id, 1)]
     for worker in workers:
@@ -101,7 +116,7 @@ async def test_a_lease_waits_for_a_job_and_gives_it_to_one_worker_only(make: Mak
 async def test_a_worker_that_is_cancelled_while_it_waits_takes_no_job_with_it(make: Make) -> None:
     backend = make()
     waiting = asyncio.create_task(backend.lease())
-    await asyncio.sleep(0)
+    await settle()
     job = await submit(backend)
     waiting.cancel()
     assert (await backend.lease()).job.id == job.id
@@ -132,7 +147,7 @@ async def test_waiters_are_told_the_moment_a_job_ends_and_late_ones_at_once(make
     job = await submit(backend)
     waiters = [asyncio.create_task(backend.wait(job.id)) for _ in range(3)]
     lease = await backend.lease()
-    await asyncio.sleep(1)
+    await settle()
     assert not any(waiter.done() for waiter in waiters)
     await backend.nack(job.id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "no"))
     for waiter in [*waiters, asyncio.create_task(backend.wait(job.id))]:
@@ -140,16 +155,35 @@ async def test_waiters_are_told_the_moment_a_job_ends_and_late_ones_at_once(make
 
 
 @every_backend
+@pytest.mark.parametrize("wait", [wait_for_end, wait_for_change])
 @virtual_time
-async def test_a_waiter_that_gives_up_leaves_the_others_alone(make: Make) -> None:
+async def test_one_who_gives_up_waiting_leaves_the_others_alone(make: Make, wait: Wait) -> None:
     backend = make()
     job = await submit(backend)
-    first, second = asyncio.create_task(backend.wait(job.id)), asyncio.create_task(backend.wait(job.id))
-    await asyncio.sleep(0)
+    first, second = [asyncio.create_task(wait(backend, job.id)) for _ in range(2)]
+    await settle()
     first.cancel()
-    await asyncio.sleep(0)
+    await settle()
     await backend.cancel(job.id)
-    assert (await second).state is JobState.CANCELLED
+    await second
+
+
+@every_backend
+@pytest.mark.parametrize("wait", [wait_for_end, wait_for_change])
+@virtual_time
+async def test_thousands_who_wait_for_one_job_are_told_in_turn_so_that_others_go_on(make: Make, wait: Wait) -> None:
+    backend = make()
+    job = await submit(backend)
+    waiting = [asyncio.create_task(wait(backend, job.id)) for _ in range(3000)]
+    await settle()
+    waiting[1].cancel()
+    await backend.cancel(job.id)
+    told = [0]
+    for _ in range(100):
+        await one_turn()
+        told.append(sum(task.done() for task in waiting))
+    assert told[-1] == 3000
+    assert max(after - before for before, after in pairwise(told)) <= 500
 
 
 @every_backend
@@ -256,6 +290,19 @@ async def test_listeners_hear_every_fact_in_order_until_they_leave(make: Make) -
     assert len(heard) == 4
 
 
+@every_backend
+@virtual_time
+async def test_a_listener_hears_only_of_what_it_asked_for(make: Make) -> None:
+    backend = make()
+    heard: list[Event] = []
+    leave = backend.subscribe(heard.append, Started, Ended)
+    job = await submit_failed(backend)
+    assert heard == [Started(job), Ended(job)]
+    leave()
+    await submit_failed(backend)
+    assert len(heard) == 2
+
+
 # -- the same job once
 
 
@@ -283,7 +330,7 @@ async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> No
     backend = make()
     old = await submit(backend, claims=Claims(unique=Unique("u")))
     waiter = asyncio.create_task(backend.wait(old.id))
-    await asyncio.sleep(0)
+    await settle()
     new = await submit(backend, claims=Claims(unique=Unique("u", "replace")))
     assert (await waiter).state is JobState.CANCELLED
     assert (await backend.lease()).job.id == new.id
@@ -339,6 +386,21 @@ async def test_no_queue_runs_more_at_once_than_its_workers_however_many_wait(mak
     await settle()
     assert sum(worker.done() for worker in workers) == 3, "the one that waited was woken by the end of the other"
     await backend.nack(leased[1].job.id, 1, BOOM)
+    await settle()
+    assert all(worker.done() for worker in workers)
+
+
+@every_backend
+@virtual_time
+async def test_of_two_places_that_come_free_at_once_each_wakes_one_who_waits(make: Make) -> None:
+    backend = make(default=QueuePolicy(workers=2))
+    for _ in range(4):
+        await backend.submit(SPEC)
+    workers = [asyncio.create_task(backend.lease()) for _ in range(4)]
+    await settle()
+    first, second = [worker.result().job for worker in workers if worker.done()]
+    await backend.ack(first.id, 1, Success(b"1"))
+    await backend.nack(second.id, 1, BOOM)
     await settle()
     assert all(worker.done() for worker in workers)
 
@@ -427,10 +489,10 @@ async def test_a_worker_that_is_cancelled_amid_those_who_must_wait_leaves_the_re
         await backend.submit(spec)
     free = await submit(backend)
     workers = [asyncio.create_task(backend.lease()) for _ in range(2)]
-    await asyncio.sleep(0)
+    await settle()
     await backend.resume("default")
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await one_turn()
+    await one_turn()
     workers[0].cancel()
     await settle()
     assert workers[1].result().job.id == free.id
@@ -451,7 +513,7 @@ async def test_a_worker_that_finds_thousands_who_must_wait_lets_others_go_on(mak
     turns = 0
     while not worker.done():
         turns += 1
-        await asyncio.sleep(0)
+        await one_turn()
     assert worker.result().job.id == free.id
     assert 10 <= turns <= 200
 
@@ -605,11 +667,11 @@ async def test_a_bulk_action_lets_others_go_on_and_meets_no_job_that_comes_meanw
     backend = make()
     there = [await submit(backend) for _ in range(3000)]
     bulk = asyncio.create_task(backend.bulk("cancel", JobFilter()))
-    await asyncio.sleep(0)
+    await one_turn()
     came = []
     while not bulk.done():
         came.append(await submit(backend))
-        await asyncio.sleep(0)
+        await one_turn()
     assert bulk.result() == BulkCount(3000, 0)
     assert not any(job.live for job in there)
     assert len(came) >= 5
@@ -668,7 +730,8 @@ async def test_an_outlook_is_made_from_how_fast_jobs_have_ended(make: Make) -> N
     delayed = await submit(backend, JobSpec(type="t", delay_s=60.0))
 
     outlook = backend.outlook(running)
-    assert (outlook.position, outlook.eta_s) == (None, pytest.approx(0.5))
+    assert outlook.position is None
+    assert outlook.eta_s == pytest.approx(0.5)
     outlook = backend.outlook(queued[9])
     assert outlook.position == 10
     assert outlook.eta_s == pytest.approx(9 / 2.0 + 0.5, rel=0.05)
@@ -758,9 +821,9 @@ async def test_whoever_watches_a_job_is_told_of_every_change_of_it(make: Make) -
     ]
     for n, step in enumerate(steps):
         watcher = asyncio.create_task(backend.wait_for_change([job.id]))
-        await asyncio.sleep(0)
+        await settle()
         await step()
-        await asyncio.sleep(0)
+        await settle()
         assert watcher.done(), f"step {n}"
         await watcher
 
@@ -772,26 +835,13 @@ async def test_a_watcher_of_several_jobs_is_told_of_the_first_change_of_any_and_
     first, second, other = await submit(backend), await submit(backend), await submit(backend)
     watcher = asyncio.create_task(backend.wait_for_change([first.id, second.id]))
     both = asyncio.create_task(backend.wait_for_change([second.id, second.id]))
-    await asyncio.sleep(0)
+    await settle()
     await backend.cancel(other.id)
     await settle()
     assert not watcher.done()
     await backend.cancel(second.id)
     await asyncio.gather(watcher, both)
     await backend.cancel(first.id)
-
-
-@every_backend
-@virtual_time
-async def test_a_watcher_that_gives_up_leaves_the_others_alone(make: Make) -> None:
-    backend = make()
-    job = await submit(backend)
-    first, second = [asyncio.create_task(backend.wait_for_change([job.id])) for _ in range(2)]
-    await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.sleep(0)
-    await backend.cancel(job.id)
-    await second
 
 
 # -- counts

@@ -12,6 +12,7 @@ class Source:
     def __init__(self, *due: float) -> None:
         self.due = list(due)
         self.ticked: list[float] = []
+        self.looks = 0
         self.error: Exception | None = None
 
     def tick(self) -> float | None:
@@ -24,6 +25,7 @@ class Source:
         return self.next_at()
 
     def next_at(self) -> float | None:
+        self.looks += 1
         return min(self.due, default=None)
 
 
@@ -47,6 +49,23 @@ async def test_a_deadline_that_moves_closer_is_kept() -> None:
     await asyncio.sleep(10)
     timer.stop()
     assert source.ticked == [1001.0]
+
+
+@virtual_time
+async def test_the_timer_looks_once_for_all_that_one_turn_of_the_loop_has_changed() -> None:
+    source = Source(1050.0)
+    timer = Timer(source)
+    timer.start()
+    await asyncio.sleep(1)
+    before = source.looks
+    for _ in range(100):
+        timer.look()
+    source.due.append(1002.0)
+    await asyncio.sleep(0)
+    assert source.looks - before == 1
+    await asyncio.sleep(10)
+    timer.stop()
+    assert source.ticked == [1002.0]
 
 
 @virtual_time

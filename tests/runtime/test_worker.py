@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -35,6 +36,24 @@ def error_code(job: Job) -> ErrorCode | None:
 
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+async def noop() -> None:
+    """Do nothing, well."""
+
+
+def add_stubborn(queue: JobQueue, **options: Any) -> asyncio.Event:
+    """Register the handler `stubborn`, which swallows its cancellation; return what lets it go."""
+    release = asyncio.Event()
+
+    @queue.handler(**options)
+    async def stubborn() -> str:
+        while not release.is_set():
+            with suppress(asyncio.CancelledError):
+                await release.wait()
+        return "too late"
+
+    return release
 
 
 @virtual_time
@@ -147,16 +166,7 @@ async def test_a_handler_that_swallows_its_cancellation_loses_its_job_and_its_pl
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = make_queue(workers=2)
-    release = asyncio.Event()
-
-    @queue.handler(timeout_s=5)
-    async def stubborn() -> str:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
-        return "too late"
+    release = add_stubborn(queue, timeout_s=5)
 
     async with queue:
         start = now()
@@ -181,15 +191,7 @@ async def test_places_left_empty_by_too_many_stuck_handlers_are_filled_once_thes
 ) -> None:
     monkeypatch.setattr(worker, "ABANDONED_MIN", 2)
     queue = make_queue(workers=1)
-    release = asyncio.Event()
-
-    @queue.handler(timeout_s=1)
-    async def stubborn() -> None:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+    release = add_stubborn(queue, timeout_s=1)
 
     queue.handler(name="fine")(noop)
     async with queue:
@@ -308,10 +310,6 @@ async def test_a_crash_loop_is_slowed_down_and_a_job_that_ends_well_resets_it() 
         assert len(worker_tasks() - {victim}) == 1
 
 
-async def noop() -> None:
-    """Do nothing, well."""
-
-
 @virtual_time
 async def test_a_job_whose_worker_died_gets_its_next_attempt() -> None:
     queue = make_queue(workers=1)
@@ -324,6 +322,19 @@ async def test_a_job_whose_worker_died_gets_its_next_attempt() -> None:
 
     async with queue:
         assert await (await queue.submit("dies_twice")).result() == 3
+
+
+@virtual_time
+async def test_a_place_is_filled_in_the_turn_of_the_loop_in_which_it_came_free() -> None:
+    queue = make_queue(workers=2)
+    queue.handler(name="fine")(noop)
+    async with queue:
+        jobs = [await queue.submit("fine") for _ in range(100)]
+        turns = 0
+        while (await jobs[-1].status()).live:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns <= 55
 
 
 @virtual_time
@@ -423,15 +434,7 @@ async def test_a_result_that_can_not_be_kept_fails_its_job(result: object, code:
 @virtual_time
 async def test_a_lost_lease_is_a_fact_that_anyone_can_see() -> None:
     queue = make_queue(workers=1)
-    release = asyncio.Event()
-
-    @queue.handler
-    async def stubborn() -> None:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+    release = add_stubborn(queue)
 
     async with queue:
         recorder = EventRecorder(queue.backend)
@@ -447,15 +450,7 @@ async def test_a_lost_lease_is_a_fact_that_anyone_can_see() -> None:
 @virtual_time
 async def test_closing_does_not_wait_for_a_handler_that_never_stops() -> None:
     queue = make_queue(workers=1)
-    release = asyncio.Event()
-
-    @queue.handler
-    async def stubborn() -> None:
-        while not release.is_set():
-            try:
-                await release.wait()
-            except asyncio.CancelledError:
-                continue
+    release = add_stubborn(queue)
 
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     await queue.start()
