@@ -3,57 +3,71 @@
     make bench-guard                         # exit code 1, and which, if something costs more than before
     make bench-guard ARGS=--update           # what is measured now is what counts from now on
 
-Instructions a request and an operation, where `perf stat` can count them: they hardly vary. Else ratios of CPU time
-within one run: a request's to aiohttp's empty answer, an operation's to a fixed piece of Python. Never seconds. What
-is compared is the least of all rounds, which others on the machine disturb least, and what seems slower is measured
-again, twice at most; even so, ratios on a busy machine vary by a fifth.
+Three ways to measure, of which the first is taken that is possible here and that the baseline has: instructions
+counted by `perf stat`; instructions counted by valgrind; ratios of CPU time within one run, a request's to aiohttp's
+empty answer, an operation's to a fixed piece of Python. Never seconds. Instructions vary by half a hundredth from run
+to run, and are compared only for the same build of Python and the same packages. Ratios vary by a fifth on a busy
+machine, so the least of all rounds counts. What seems slower is measured again, twice at most.
 
-The baseline is bench/baseline.json; it is of one Python and one kind of machine, and says which.
+The baseline is bench/baseline.json; it holds what each way that was possible where it was made has measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
-from functools import partial
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench import speed_http
-from bench.contenders import Kind, Ours
-from bench.driving import ROOT, Generator, Process
-from bench.generator import Order
+from bench.contenders import Kind
+from bench.driving import ROOT
+from bench.instructions import by_perf, by_valgrind, perf_works, valgrind_works
 from bench.machine import Machine, describe
 from bench.operations import ORDERS, EngineBench, make_jobs, measure_order
 from bench.spread import short, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 BASELINE = ROOT / "bench" / "baseline.json"
 ROUNDS = 7
 CONNECTIONS = 64
-REQUESTS = 5000
 RECORDS = 2000
 JOBS = 10_000
 REPEATS = 5  # of operations, in each round: they are a thousand times quicker than requests
 DOUBTS = 2
-ATTACH_S = 0.5
-RATIO_TOLERANCE = 0.2
-INSTRUCTIONS_TOLERANCE = 0.03
-COUNTING = ["perf", "stat", "-x", ",", "-e", "instructions:u"]
+
+
+class Way(StrEnum):
+    """How costs are measured; the first is the best."""
+
+    PERF = "instructions, counted by perf"
+    VALGRIND = "instructions, counted by valgrind"
+    RATIOS = "ratios of CPU time"
+
+
+TOLERANCE = {Way.PERF: 0.03, Way.VALGRIND: 0.03, Way.RATIOS: 0.2}
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
-    """Costs by name. Either may be empty: instructions where they can't be counted, ratios where they can."""
+    """Costs by way and name.
+
+    Attributes:
+        build: Which Python counted instructions are of.
+    """
 
     machine: Machine
-    ratios: dict[str, float]
-    instructions: dict[str, float]
+    build: str = sys.version
+    by_way: dict[Way, dict[str, float]]
+
+    def counts_for(self, other: Costs) -> bool:
+        """Whether instructions of both are of the same program."""
+        return (self.build, self.machine.packages) == (other.build, other.machine.packages)
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -69,36 +83,30 @@ class Change(msgspec.Struct, frozen=True):
         return self.before is not None and self.now is not None and self.now > self.before * (1 + self.tolerance)
 
 
-def measure(*, rounds: int = ROUNDS) -> Costs:
-    """Count instructions, or if that can't be done here measure ratios."""
-    machine = describe()
-    if can_count():
-        return Costs(machine=machine, ratios={}, instructions=count_instructions())
-    return Costs(machine=machine, ratios=request_ratios(rounds) | operation_ratios(rounds), instructions={})
+def possible() -> list[Way]:
+    """Return the ways to measure here, the best first."""
+    counters = {Way.PERF: perf_works, Way.VALGRIND: valgrind_works}
+    return [*(way for way, works in counters.items() if works()), Way.RATIOS]
 
 
-def least(one: Costs, other: Costs) -> Costs:
+def measure(way: Way, *, rounds: int = ROUNDS) -> dict[str, float]:
+    match way:
+        case Way.PERF:
+            return by_perf()
+        case Way.VALGRIND:
+            return by_valgrind()
+        case Way.RATIOS:
+            return request_ratios(rounds) | operation_ratios(rounds)
+
+
+def least(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
     """Take the lesser of both for each cost."""
-
-    def lesser(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
-        return {name: min(cost, b.get(name, cost)) for name, cost in a.items()}
-
-    return msgspec.structs.replace(
-        one, ratios=lesser(one.ratios, other.ratios), instructions=lesser(one.instructions, other.instructions)
-    )
+    return {name: min(cost, other.get(name, cost)) for name, cost in one.items()}
 
 
-def compare(before: Costs, now: Costs, *, tolerance: float | None = None) -> list[Change]:
+def compare(before: dict[str, float], now: dict[str, float], tolerance: float) -> list[Change]:
     """Pair what was measured before with what is measured now, by name."""
-    changes = []
-    for old, new, usual in (
-        (before.ratios, now.ratios, RATIO_TOLERANCE),
-        (before.instructions, now.instructions, INSTRUCTIONS_TOLERANCE),
-    ):
-        if new:
-            allowed = usual if tolerance is None else tolerance
-            changes += [Change(name, old.get(name), new.get(name), allowed) for name in {**old, **new}]
-    return changes
+    return [Change(name, before.get(name), now.get(name), tolerance) for name in {**before, **now}]
 
 
 # -- ratios
@@ -146,63 +154,6 @@ def _fixed_ns() -> float:
     return (time.thread_time_ns() - before) / 2000
 
 
-# -- instructions
-
-
-def can_count() -> bool:
-    """Tell whether this machine lets `perf stat` count instructions."""
-    try:
-        done = subprocess.run([*COUNTING, "true"], capture_output=True, text=True, timeout=30, check=False)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return False
-    return counted(done.stderr) is not None
-
-
-def counted(output: str) -> int | None:
-    """Return the number that `perf stat -x ,` has counted; None if it could not."""
-    for line in output.splitlines():
-        number, *rest = line.split(",")
-        if any("instructions" in part for part in rest) and number.isdigit():
-            return int(number)
-    return None
-
-
-def count_instructions() -> dict[str, float]:
-    """Count the server's instructions for each kind of request, and this module's own for the engine's operations."""
-    costs = {}
-    with Ours() as server:
-        server.fill(RECORDS)
-        with Generator(server.port, CONNECTIONS) as generator:
-            for kind in Kind:
-                with server.scene(kind):
-                    order = Order(script=server.script(kind), units=REQUESTS)
-                    generator.run(order)  # warm
-                    instructions = _count(server.process.pid, partial(generator.run, order))
-                    costs[f"{kind}, instructions"] = instructions / REQUESTS
-    command = [sys.executable, "-m", "bench.speed_guard", "--work"]
-    few, many = (_count_command([*command, str(rounds)]) for rounds in (2, 22))
-    costs["the engine's operations, instructions a round"] = (many - few) / 20
-    return costs
-
-
-def _count(pid: int, act: Callable[[], object]) -> int:
-    with Process("perf", [*COUNTING, "-p", str(pid)], core=None) as perf:
-        time.sleep(ATTACH_S)
-        act()
-        number = counted(perf.interrupt())
-    if number is None:
-        raise RuntimeError(f"perf could not count the instructions of process {pid}: see {perf.log}")
-    return number
-
-
-def _count_command(command: Sequence[str]) -> int:
-    done = subprocess.run([*COUNTING, *command], cwd=ROOT, capture_output=True, text=True, check=True)
-    number = counted(done.stderr)
-    if number is None:
-        raise RuntimeError(f"perf could not count: {done.stderr}")
-    return number
-
-
 # -- the command
 
 
@@ -226,46 +177,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--update", action="store_true", help="let what is measured now count from now on")
     parser.add_argument("--tolerance", type=float, metavar="SHARE", help="what a cost may grow by, such as 0.1")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of ratios (default: {ROUNDS})")
     parser.add_argument("--baseline", type=Path, default=BASELINE, help="the file with what was measured before")
-    parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.work:
-        EngineBench(JOBS).run(options.work)
+    if options.update:
+        update(options.baseline, options.rounds)
         return 0
-    if not options.update and not options.baseline.exists():
+    if not options.baseline.exists():
         print(f"there is no {options.baseline} to compare with: make one with --update", file=sys.stderr)
         return 2
-    now = measure(rounds=options.rounds)
-    if options.update:
-        write(now, options.baseline)
-        print(f"{options.baseline} is of now: {now.machine}")
-        return 0
     before = msgspec.json.decode(options.baseline.read_bytes(), type=Costs)
-    changes = compare(before, now, tolerance=options.tolerance)
+    return check(before, options.rounds, options.tolerance)
+
+
+def update(path: Path, rounds: int) -> None:
+    """Measure in every way that is possible here, and write that down."""
+    machine, by_way = describe(), {}
+    for way in possible():
+        print(f"measuring {way}", file=sys.stderr, flush=True)
+        by_way[way] = measure(way, rounds=rounds)
+    costs = Costs(machine=machine, by_way=by_way)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(costs), indent=1) + b"\n")
+    print(f"{path} is of now: {', '.join(by_way)}; {machine}")
+
+
+def check(before: Costs, rounds: int, tolerance: float | None) -> int:
+    """Measure in the best way that can be compared; say what has become slower, and return the exit code."""
+    here = Costs(machine=describe(), by_way={})
+    comparable = [way for way in before.by_way if way is Way.RATIOS or before.counts_for(here)]
+    way = next((way for way in possible() if way in comparable), None)
+    if way is None:
+        print("the baseline was measured in no way that can be compared here: make one with --update", file=sys.stderr)
+        return 2
+    print(f"measuring {way}", file=sys.stderr, flush=True)
+    now = measure(way, rounds=rounds)
+    allowed = TOLERANCE[way] if tolerance is None else tolerance
+    changes = compare(before.by_way[way], now, allowed)
     for _ in range(DOUBTS):
         if any(change.slower for change in changes):
             print("measuring again, because something seems slower", file=sys.stderr, flush=True)
-            now = least(now, measure(rounds=options.rounds))
-            changes = compare(before, now, tolerance=options.tolerance)
-    print(report(changes))
-    print(f"\nbefore: {before.machine}\nnow:    {now.machine}")
-    if not any(change.before is not None and change.now is not None for change in changes):
-        print(
-            "nothing was measured that could be compared: the baseline is of another kind of machine", file=sys.stderr
-        )
-        return 2
+            now = least(now, measure(way, rounds=rounds))
+            changes = compare(before.by_way[way], now, allowed)
+    print(f"{report(changes)}\n\n{way}; each may grow by {allowed:.0%}")
+    print(f"before: {before.machine}\nnow:    {here.machine}")
     return int(any(change.slower for change in changes))
-
-
-def write(costs: Costs, path: Path) -> None:
-    """Write the baseline; what was measured in the other way before is kept."""
-    if path.exists():
-        before = msgspec.json.decode(path.read_bytes(), type=Costs)
-        costs = msgspec.structs.replace(
-            costs, ratios=costs.ratios or before.ratios, instructions=costs.instructions or before.instructions
-        )
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(costs), indent=1) + b"\n")
 
 
 if __name__ == "__main__":

@@ -5,54 +5,52 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import msgspec
 import pytest
 
-from bench import speed_guard
-from bench.speed_guard import Change, Costs, can_count, compare, counted, least, main, operation_ratios, write
-from tests.bench.test_speed import MACHINE
+from bench import guard_work, instructions, speed_guard
+from bench.contenders import Kind
+from bench.guard_work import Child, parts
+from bench.instructions import by_perf, by_valgrind, perf_said, perf_works, valgrind_said, valgrind_works
+from bench.machine import describe
+from bench.speed_guard import Change, Costs, Way, compare, least, main, operation_ratios
 
-PERF = """#!{python}
-import signal, sys
-if "-p" in sys.argv:
-    signal.signal(signal.SIGINT, lambda *_: None)
-    signal.pause()
-print("4200,,instructions:u,1000,100.00,,", file=sys.stderr)
+COUNTER = """#!{python}
+import subprocess, sys
+at = sys.argv.index(sys.executable) if sys.executable in sys.argv else None
+if at is not None:  # the work: so many instructions a unit, and a thousand to start
+    pairs = sys.argv[at + 3 :]
+    for number, (part, units) in enumerate(zip(pairs[::2], map(int, pairs[1::2]))):
+        print('{{"pid":%d,"part":"%s","units":%d}}' % (number, part, units))
+        print({said_of_work}, file=sys.stderr)
+else:
+    print({said}, file=sys.stderr)
 """
 
 
-def costs(**more: dict[str, float]) -> Costs:
-    return Costs(machine=MACHINE, **({"ratios": {}, "instructions": {}} | more))
-
-
 @pytest.mark.parametrize(("now", "slower"), [(1.0, False), (1.19, False), (1.21, True), (0.5, False)])
-def test_a_ratio_may_grow_by_a_fifth(now: float, slower: bool) -> None:
-    (change,) = compare(costs(ratios={"GET": 1.0}), costs(ratios={"GET": now}))
+def test_a_cost_may_grow_by_its_tolerance(now: float, slower: bool) -> None:
+    (change,) = compare({"GET": 1.0}, {"GET": now}, 0.2)
     assert change.slower is slower
 
 
-def test_instructions_may_hardly_grow() -> None:
-    (change,) = compare(costs(instructions={"GET": 100.0}), costs(instructions={"GET": 104.0}))
-    assert change.slower
-    (change,) = compare(costs(instructions={"GET": 100.0}), costs(instructions={"GET": 104.0}), tolerance=0.05)
-    assert not change.slower
+def test_instructions_may_hardly_grow_and_ratios_by_a_fifth() -> None:
+    assert speed_guard.TOLERANCE == {Way.PERF: 0.03, Way.VALGRIND: 0.03, Way.RATIOS: 0.2}
 
 
 def test_what_is_new_or_gone_is_told_and_not_slower() -> None:
-    changes = compare(costs(ratios={"gone": 1.0}), costs(ratios={"new": 9.0}))
+    changes = compare({"gone": 1.0}, {"new": 9.0}, 0.2)
     assert [(c.name, c.before, c.now, c.slower) for c in changes] == [
         ("gone", 1.0, None, False),
         ("new", None, 9.0, False),
     ]
-
-
-def test_ratios_are_never_compared_with_instructions() -> None:
-    assert compare(costs(instructions={"GET": 1.0}), costs(ratios={"GET": 9.0})) == [Change("GET", None, 9.0, 0.2)]
+    assert changes[0] == Change("gone", 1.0, None, 0.2)
 
 
 def test_of_two_measurements_the_lesser_costs_count() -> None:
-    assert least(costs(ratios={"a": 1.0, "b": 2.0}), costs(ratios={"a": 3.0, "b": 1.0})).ratios == {"a": 1.0, "b": 1.0}
+    assert least({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 1.0}) == {"a": 1.0, "b": 1.0}
 
 
 def test_operations_are_measured_beside_fixed_work(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +69,25 @@ def baseline(tmp_path: Path) -> Path:
     return tmp_path / "baseline.json"
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, *ratios: float) -> None:
-    rest = iter(ratios)
-    monkeypatch.setattr(speed_guard, "measure", lambda *, rounds: costs(ratios={"GET": next(rest)}))
+class Machines:
+    """What this machine can do, and what it will measure."""
+
+    def __init__(self) -> None:
+        self.ways: list[Way] = [Way.RATIOS]
+        self.costs: list[float] = []
+        self.measured: list[Way] = []
+
+    def measure(self, way: Way, *, rounds: int) -> dict[str, float]:
+        self.measured.append(way)
+        return {"GET": self.costs.pop(0)}
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machines:
+    machine = Machines()
+    monkeypatch.setattr(speed_guard, "possible", lambda: machine.ways)
+    monkeypatch.setattr(speed_guard, "measure", machine.measure)
+    return machine
 
 
 def test_without_a_baseline_nothing_is_measured(baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,42 +95,69 @@ def test_without_a_baseline_nothing_is_measured(baseline: Path, capsys: pytest.C
     assert "make one with --update" in capsys.readouterr().err
 
 
-def test_what_is_as_it_was_passes(baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured(monkeypatch, 1.0, 1.1)
+def test_what_is_as_it_was_passes(baseline: Path, machine: Machines) -> None:
+    machine.costs = [1.0, 1.1]
     assert main(["--update", "--baseline", str(baseline)]) == 0
     assert main(["--baseline", str(baseline)]) == 0
 
 
 def test_what_is_slower_each_time_fails_and_is_named(
-    baseline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    baseline: Path, machine: Machines, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measured(monkeypatch, 1.0, 1.6, 1.5, 1.7)
+    machine.costs = [1.0, 1.6, 1.5, 1.7]
     main(["--update", "--baseline", str(baseline)])
     assert main(["--baseline", str(baseline)]) == 1
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "SLOWER" in line)
     assert "+50%" in line
 
 
-def test_what_was_slower_once_passes(baseline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured(monkeypatch, 1.0, 1.6, 1.0)
+def test_what_was_slower_once_passes(baseline: Path, machine: Machines) -> None:
+    machine.costs = [1.0, 1.6, 1.0]
     main(["--update", "--baseline", str(baseline)])
     assert main(["--baseline", str(baseline)]) == 0
 
 
-def test_a_baseline_of_another_kind_of_machine_compares_nothing(
-    baseline: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_baseline_holds_what_every_way_has_measured(baseline: Path, machine: Machines) -> None:
+    machine.ways = [Way.VALGRIND, Way.RATIOS]
+    machine.costs = [500.0, 1.0]
+    main(["--update", "--baseline", str(baseline)])
+    written = msgspec.json.decode(baseline.read_bytes(), type=Costs)
+    assert written.by_way == {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}}
+
+
+def test_the_best_way_that_is_possible_and_in_the_baseline_is_taken_and_named(
+    baseline: Path, machine: Machines, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write(costs(instructions={"GET": 5.0}), baseline)
-    measured(monkeypatch, 1.0)
+    write(baseline, {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}})
+    machine.ways = [Way.PERF, Way.VALGRIND, Way.RATIOS]
+    machine.costs = [500.0, 1.0]
+    assert main(["--baseline", str(baseline)]) == 0
+    machine.ways = [Way.PERF, Way.RATIOS]
+    assert main(["--baseline", str(baseline)]) == 0
+    assert machine.measured == [Way.VALGRIND, Way.RATIOS]
+    assert "instructions, counted by valgrind; each may grow by 3%" in capsys.readouterr().out
+
+
+def test_instructions_of_another_python_are_not_compared(baseline: Path, machine: Machines) -> None:
+    write(baseline, {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}}, build="another")
+    machine.ways = [Way.VALGRIND, Way.RATIOS]
+    machine.costs = [1.0]
+    assert main(["--baseline", str(baseline)]) == 0
+    assert machine.measured == [Way.RATIOS]
+
+
+def test_a_baseline_of_another_kind_of_machine_compares_nothing(
+    baseline: Path, machine: Machines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(baseline, {Way.PERF: {"GET": 500.0}})
+    machine.ways = [Way.VALGRIND, Way.RATIOS]
     assert main(["--baseline", str(baseline)]) == 2
-    assert "of another kind of machine" in capsys.readouterr().err
+    assert "in no way that can be compared here" in capsys.readouterr().err
+    assert machine.measured == []
 
 
-def test_an_update_keeps_what_was_measured_in_the_other_way(baseline: Path) -> None:
-    write(costs(instructions={"GET": 5.0}), baseline)
-    write(costs(ratios={"GET": 1.0}), baseline)
-    kept = msgspec.json.decode(baseline.read_bytes(), type=Costs)
-    assert (kept.instructions, kept.ratios) == ({"GET": 5.0}, {"GET": 1.0})
+def write(baseline: Path, by_way: dict[Way, dict[str, float]], build: str = sys.version) -> None:
+    baseline.write_bytes(msgspec.json.encode(Costs(machine=describe(), build=build, by_way=by_way)))
 
 
 # -- instructions
@@ -132,21 +173,59 @@ def test_an_update_keeps_what_was_measured_in_the_other_way(baseline: Path) -> N
     ],
 )
 def test_what_perf_says_is_read(output: str, number: int | None) -> None:
-    assert counted(output) == number
+    assert perf_said(output) == number
 
 
-def test_a_process_is_counted_for_the_time_of_an_act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    perf = tmp_path / "perf"
-    perf.write_text(PERF.format(python=sys.executable))
-    perf.chmod(0o755)
+def test_what_valgrind_says_is_read_by_process() -> None:
+    assert valgrind_said("GET is slow\n==12== \n==12== I   refs:      2,047,677\n==13== I refs: 5\n") == {
+        12: 2_047_677,
+        13: 5,
+    }
+
+
+def counter(folder: Path, name: str, *, said: str, said_of_work: str) -> None:
+    """Put a program of this name there, which counts nothing but says so."""
+    program = folder / name
+    program.write_text(COUNTER.format(python=sys.executable, said=said, said_of_work=said_of_work))
+    program.chmod(0o755)
+
+
+@pytest.fixture
+def counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.chdir(tmp_path)
-    acts: list[int] = []
-    assert can_count()
-    assert speed_guard._count(os.getpid(), lambda: acts.append(1)) == 4200
-    assert acts == [1]
+    return tmp_path
 
 
-def test_without_perf_nothing_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_perf_counts_a_run_for_each_child(counters: Path) -> None:
+    line = "'%d,,instructions:u,1,100.00,,' % {}"
+    counter(counters, "perf", said=line.format(7), said_of_work=line.format("(1000 + 42 * units)"))
+    assert perf_works()
+    assert by_perf([Kind.GET, guard_work.ENGINE]) == {Kind.GET: 42.0, guard_work.ENGINE: 42.0}
+
+
+def test_valgrind_counts_all_children_in_one_run(counters: Path) -> None:
+    line = "'==%d== I   refs:      %s' % ({}, format({}, ','))"
+    counter(counters, "valgrind", said=line.format(1, 1000), said_of_work=line.format("number", "1000 + 42 * units"))
+    assert valgrind_works()
+    assert by_valgrind([Kind.GET, guard_work.ENGINE]) == {Kind.GET: 42.0, guard_work.ENGINE: 42.0}
+
+
+def test_without_counters_ratios_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not can_count()
+    assert speed_guard.possible() == [Way.RATIOS]
+
+
+def test_every_part_is_done_as_often_as_it_is_told() -> None:
+    pairs = [word for part in parts() for word in (part, "2" if part in set(Kind) else "1")]
+    done = instructions._work(["env"], pairs)
+    children = [msgspec.json.decode(line, type=Child) for line in done.stdout.splitlines()]
+    assert [(child.part, child.units) for child in children] == list(
+        zip(pairs[::2], map(int, pairs[1::2]), strict=True)
+    )
+    assert len({child.pid for child in children}) == len(parts())
+
+
+def test_a_part_that_fails_is_told() -> None:
+    with pytest.raises(CalledProcessError) as failed:
+        instructions._work(["env"], ["no such order", "1"])
+    assert "KeyError" in failed.value.stderr
