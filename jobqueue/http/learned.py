@@ -75,6 +75,8 @@ class LearnedHeads:
 
     def submission(self, data: bytes) -> bytes | None:
         """Recall a submission: its body; None: not learned, or not all of it is there."""
+        if data[: len(POST)] != POST:
+            return None
         head, _, body = data.partition(_END)
         return body if self._submissions.get(head) == len(body) else None
 
@@ -86,17 +88,20 @@ class LearnedHeads:
             message: What the parser made of its head.
             head_bytes: Where its head ends.
         """
+        submitted = data[: len(POST)] == POST
+        allowed = _OF_SUBMISSIONS if submitted else _OF_LOOKS
+        for name, _ in message.raw_headers:
+            if name.lower() not in allowed:
+                return
         if head_bytes > HEAD_BYTES_MAX:
             return
-        names = {name.lower() for name, _ in message.raw_headers}
-        if data[: len(POST)] == POST:
-            if names <= _OF_SUBMISSIONS:
-                self._make_room()
-                self._submissions[data[: head_bytes - len(_END)]] = len(data) - head_bytes
+        if submitted:
+            self._make_room()
+            self._submissions[data[: head_bytes - len(_END)]] = len(data) - head_bytes
             return
         rest = _GET_REST if data[:_GET_ID] == GET else _HEAD_REST if data[:_HEAD_ID] == HEAD else None
         tag = known_tag(message)
-        if rest is not None and tag is not None and names <= _OF_LOOKS and data[rest:].startswith(_VERSION):
+        if rest is not None and tag is not None and data[rest:].startswith(_VERSION):
             self._make_room()
             self._looks[data[rest:]] = tag
 

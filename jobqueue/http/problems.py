@@ -161,7 +161,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 def row_of(error: BaseException) -> Row:
     """Look up an exception in the table; INTERNAL if neither it nor what it derives from is there."""
-    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
+    row = TABLE.get(type(error))
+    return row if row is not None else next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -175,7 +176,12 @@ def problem_of(error: BaseException) -> Problem:
         "detail": detail,
     }
     headers: dict[str, str] = {}
-    match error:
+    match error:  # the most frequent first
+        case errors.JobNotFound():
+            pass
+        case errors.Refused():
+            members["retry_after_s"] = round(error.retry_after_s, 3)
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         case errors.InvalidSubmission():
             members["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
         case errors.JobGone():
@@ -185,9 +191,6 @@ def problem_of(error: BaseException) -> Problem:
             members["state"] = headers["Job-State"] = error.state
         case errors.Duplicate():
             members["id"] = error.job_id
-        case errors.Refused():
-            members["retry_after_s"] = round(error.retry_after_s, 3)
-            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         case MethodNotAllowed():
             headers["Allow"] = error.allowed
         case UnsupportedMediaType():
@@ -216,8 +219,8 @@ def headers_of(problem: Problem) -> dict[str, str]:
 def raw_head(problem: Problem) -> bytes:
     """Return the head of a problem's answer as it goes over the wire, without the lines of its length and its time."""
     head = _HEADS[problem.row]
-    if problem.headers:
-        head += "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items()).encode()
+    for name, value in problem.headers.items():
+        head += f"{name}: {value}\r\n".encode()
     return head
 
 

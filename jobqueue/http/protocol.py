@@ -257,7 +257,7 @@ class Connection(web.RequestHandler):
             return
         now = self._loop.time()
         if self._between_requests and (answer := lane.recall(data, now)) is not None:
-            self._send([answer], now)
+            self._send(answer, 1, now)
         else:
             self._parse(data, lane, waiter, now)
 
@@ -282,7 +282,7 @@ class Connection(web.RequestHandler):
                     answers.append(answer)
         if answers:
             self._head_bytes = 0
-            self._send(answers, now)
+            self._send(b"".join(answers), len(answers), now)
             if len(answers) == len(messages):
                 if len(messages) == 1:
                     self._learn(data, *messages[0], lane, between_requests)
@@ -299,11 +299,11 @@ class Connection(web.RequestHandler):
             self._message_tail = tail
         self._check_what_came(0 if answers else len(data))
 
-    def _send(self, answers: list[bytes], now: float) -> None:
+    def _send(self, answers: bytes, count: int, now: float) -> None:
         if self._wire is None:
             return
-        self._server.requests_count += len(answers)  # aiohttp: what its server counts
-        self._wire.write(b"".join(answers))
+        self._server.requests_count += count  # aiohttp: what its server counts
+        self._wire.write(answers)
         # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
         self._next_keepalive_close_time = now + self._keepalive_timeout
         if self._keepalive_handle is None:
