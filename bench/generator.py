@@ -25,6 +25,7 @@ from hdrh.histogram import HdrHistogram
 from bench.generator_scripts import Batch, Cycle, Later, Life, Visit, id_in
 from bench.generator_wire import Wire
 from bench.meter import cpu_s
+from clients.tally import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,16 +60,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     collect: bool = False
 
 
-class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Of units, in milliseconds: from the intended start where there is a rate, else from the first byte sent."""
-
-    count: int
-    p50: float
-    p95: float
-    p99: float
-    max: float
-
-
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What happened in `seconds`.
 
@@ -79,7 +70,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         own_cpu_s: Of the generator. At a rate it spins, to be on time, and takes a whole core.
         late_ms: At a rate: the 99th percentile of how late it began a unit although a connection was free.
         lost: Connections that ended, since the start.
-        latency: By the status code of a unit's last answer, and of all together under "all". At a rate, what was
+        latency: From a unit's intended start where there is a rate, else from the first byte sent; by the status code
+            of its last answer, and of all together under "all". At a rate, what was
             due but not answered by the end counts as if it had been answered then, under "none".
     """
 

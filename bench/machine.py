@@ -13,12 +13,16 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from bench.driving import GENERATOR_CORE, ROOT, SERVER_CORE
+
 PACKAGES = ("aiohttp", "uvloop", "orjson", "msgspec")
-ROOT = Path(__file__).parent.parent
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """`load` is of the minute before, in processes that want a core: a figure of a busy machine is a worse one."""
+    """Attributes:
+    pinned: Which cores a bench has its two sides on.
+    load: Of the minute before, in processes that want a core: a figure of a busy machine is a worse one.
+    """
 
     at: str
     commit: str
@@ -29,12 +33,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     packages: dict[str, str]
     load: float
+    pinned: str = ""
 
     def __str__(self) -> str:
         packages = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         return (
             f"{self.at}, commit {self.commit}; {self.cpu}, {self.cores} cores, {self.memory_gib:.0f} GiB, "
-            f"{self.system}; Python {self.python}, {packages}; load before: {self.load:.1f}"
+            f"{self.system}; Python {self.python}, {packages}; {self.pinned}; load before: {self.load:.1f}"
         )
 
 
@@ -49,7 +54,14 @@ def describe() -> Machine:
         python=platform.python_version(),
         packages={name: found for name in PACKAGES if (found := _version(name))},
         load=os.getloadavg()[0],
+        pinned=_pinned(),
     )
+
+
+def _pinned() -> str:
+    if SERVER_CORE is None:
+        return "servers and load generator on the same core"
+    return f"servers on core {SERVER_CORE}, the load generator on core {GENERATOR_CORE}"
 
 
 def _cpu() -> str:

@@ -1,6 +1,6 @@
 """All speed benches, one after the other, and their report: bench/RESULTS.md with its plots in bench/results.
 
-    make bench                               # the quick versions, in five minutes
+    make bench                               # the quick versions, in four minutes
     make bench ARGS=--full                   # the whole ones, in an hour
     make bench ARGS=--render                 # none: the report of what lies in tmp/bench
 
@@ -79,8 +79,11 @@ def render(folder: Path, path: Path) -> None:
     path.write_text(
         "# How fast\n\n"
         "Written by `make bench`; every figure can be made again by the command that stands with it. A figure is a "
-        "median [least-most] over rounds in which all contenders take turns, each server on one core and the load "
-        "generator on another. Machines differ: only ratios within one run are claims.\n\n"
+        "median [least-most] over rounds in which all contenders take turns. Each server has one core, whatever it is "
+        "made of (so GOMAXPROCS is 1, and Redis and workers share that core), and the load generator another. "
+        "Unless clients come at a rate, every connection always has one request under way, the same for all. "
+        "Machines differ: only ratios within one run are claims. Profiles, and what was tried: "
+        "[docs/SPEED.md](../docs/SPEED.md).\n\n"
         f"## Targets\n\n{target_table(targets)}\n\n" + "\n\n".join(sections) + "\n"
     )
 

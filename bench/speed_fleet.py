@@ -23,7 +23,7 @@ import msgspec
 
 from bench.contenders import Contender, Ours, request
 from bench.driving import Generator, raise_open_files
-from bench.generator import Latency, Order
+from bench.generator import Order
 from bench.generator_scripts import Visit
 from bench.machine import Machine, describe
 from bench.meter import cpu_s, rss_bytes
@@ -31,6 +31,7 @@ from bench.speed_bench import Progress, SpeedBench
 from bench.speed_plot import timeline
 from bench.spread import Spread, short, table
 from bench.targets import Target, target_table
+from clients.tally import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,7 @@ def run(options: Options) -> Results:
                 skipped.append(f"{load.clients:,} clients: the limit on open files is {files:,}")
                 continue
             phases.append(_phase(server, load, options, began, seconds))
+            server.clear()
             progress.tell(f"{load.clients:,} clients")
     return Results(machine=machine, skipped=skipped, phases=phases, seconds=seconds)
 
@@ -137,6 +139,12 @@ class DefaultServer(Ours):
     def command(self) -> list[str]:
         quick = ["--set=server.drain_s=0", "--set=server.linger_s=0"]
         return [sys.executable, "-m", "jobqueue", "serve", "--port", "0", *quick]
+
+    def clear(self) -> None:
+        """Drop the jobs of clients that have gone: those who come now are to find the queue as empty as they did."""
+        self.call("POST", "/v1/jobs:cancel", b'{"type":"sleep"}')
+        self.settle()
+        self.call("POST", "/v1/jobs:delete", b'{"type":"sleep"}')
 
 
 def _phase(server: Contender, load: Load, options: Options, began: float, seconds: list[Second]) -> Phase:

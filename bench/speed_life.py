@@ -55,17 +55,18 @@ EVERYONE = (Via.HEAD, Via.GET)
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Attributes:
-    only: Contenders' names; None: everyone.
+    only: Contenders' names; None: everyone, but `without` these.
     seconds: Of each measurement, `warm_s` coming before it.
     """
 
     only: tuple[str, ...] | None = None
+    without: tuple[str, ...] = ()
     rounds: int = 5
     seconds: float = 2.0
     warm_s: float = 0.5
 
 
-QUICK = Options(rounds=2, seconds=0.5, warm_s=0.2)
+QUICK = Options(rounds=2, seconds=0.5, warm_s=0.2, without=("jobqueue, lane off",))
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +133,7 @@ def run(options: Options) -> Results:
 def _everyone(options: Options) -> tuple[list[Contender], list[str]]:
     found, skipped = contenders()
     more, skipped_too = stacks() if options.only is None or any("+" in name for name in options.only) else ([], [])
-    everyone = [each for each in (*found, *more) if each.name != "aiohttp"]
+    everyone = [each for each in (*found, *more) if each.name != "aiohttp" and each.name not in options.without]
     if options.only is None:
         return everyone, [*skipped, *skipped_too]
     unknown = set(options.only) - {each.name for each in everyone}

@@ -17,6 +17,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         measured: None: it could not be measured here.
+        short_of: What the measurement lacks of what the target is about, such as "with 20,000 records".
     """
 
     what: str
@@ -24,6 +25,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     stretch: float
     measured: Spread | None
     at_least: bool = False
+    short_of: str = ""
 
     @property
     def verdict(self) -> str:
@@ -33,7 +35,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         found, must, stretch = self.measured.median, self.must, self.stretch
         if self.at_least:
             found, must, stretch = -found, -must, -stretch
-        return "stretch" if found <= stretch else "met" if found <= must else "missed"
+        verdict = "stretch" if found <= stretch else "met" if found <= must else "missed"
+        return f"{verdict}, but {self.short_of}" if self.short_of else verdict
 
 
 def target_table(targets: Iterable[Target]) -> str:

@@ -1,0 +1,91 @@
+"""What the speed benches share: the command, the files, the turns; and that a load finds the queue empty."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench import speed_http, speed_life
+from bench.driving import GENERATOR_CORE, SERVER_CORE
+from bench.machine import describe
+from bench.speed_bench import SpeedBench, in_turn
+from bench.speed_fleet import DefaultServer
+from bench.targets import Target
+from tests.bench.test_speed import MACHINE, reading
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    rounds: int = 5
+    only: tuple[str, ...] | None = None
+
+
+class Results(msgspec.Struct, frozen=True):
+    options: Options
+
+
+BENCH = SpeedBench(
+    name="x",
+    about="Measure x.",
+    whole=Options(),
+    quick=Options(rounds=1),
+    flags={"--rounds": {"type": int}},
+    run=Results,
+    report=lambda results: f"in {results.options.rounds} rounds",
+    draw=lambda results, path: path.touch(),
+)
+
+
+@pytest.mark.parametrize(("arguments", "rounds"), [([], 5), (["--quick"], 1), (["--quick", "--rounds", "3"], 3)])
+def test_what_the_command_says_replaces_what_is_measured_by_default(
+    arguments: list[str], rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "figures"
+    assert BENCH.main([*arguments, "--out", str(folder)]) == 0
+    assert capsys.readouterr().out == f"in {rounds} rounds\n"
+    assert msgspec.json.decode((folder / "x.json").read_bytes(), type=Results).options.rounds == rounds
+    assert (folder / "x.png").exists()
+
+
+def test_everyone_is_the_first_of_a_round_in_turn() -> None:
+    assert [in_turn("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
+
+
+def test_a_quick_run_measures_all_that_a_target_is_about() -> None:
+    assert {theirs for _, _, theirs, *_ in speed_http.RATIOS}.isdisjoint(speed_http.QUICK.without)
+    assert {theirs for theirs, *_ in speed_life.RATIOS}.isdisjoint(speed_life.QUICK.without)
+
+
+def test_what_a_measurement_lacks_of_its_target_stands_beside_the_verdict() -> None:
+    readings = [reading("jobqueue", kind, 0, 1.0) for kind in speed_http.Kind]
+    readings += [reading(other, kind, 0, 9.0) for other in ("aiohttp", "go") for kind in speed_http.Kind]
+
+    def verdicts(records: int) -> set[str]:
+        options = speed_http.Options(records=records)
+        found = speed_http.Results(machine=MACHINE, options=options, skipped=[], readings=readings)
+        return {target.verdict for target in speed_http.targets(found)}
+
+    assert verdicts(20_000) == {"stretch, but with 20,000 records, not 100,000"}
+    assert verdicts(100_000) == {"stretch"}
+
+
+def test_what_was_not_measured_lacks_nothing_more() -> None:
+    assert Target(what="x", must=1, stretch=1, measured=None, short_of="with less").verdict == "not measured"
+
+
+def test_the_machine_tells_which_cores_the_two_sides_have() -> None:
+    if SERVER_CORE is None:
+        pytest.skip("there is one core")
+    assert f"servers on core {SERVER_CORE}, the load generator on core {GENERATOR_CORE}" in str(describe())
+
+
+def test_the_clients_of_a_load_do_not_find_the_jobs_of_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with DefaultServer() as server:
+        for _ in range(3):
+            server.call("POST", "/v1/jobs", b'{"type":"sleep","args":{"min_s":60}}')
+        server.clear()
+        assert msgspec.json.decode(server.call("GET", "/v1/jobs").body)["jobs"] == []
