@@ -67,10 +67,7 @@ class PollingUser(JobUser):
     def is_over(self, target: str) -> bool:
         """Read a status by HEAD. One that can't be read counts as over, and as a failure."""
         with self.client.head(target, name="status", catch_response=True) as answer:
-            _name(answer, "status")
-            if answer.status_code in REFUSALS:
-                answer.success()
-            return answer.status_code != 202 and answer.status_code not in REFUSALS
+            return _tells_the_end(answer, "status")
 
 
 class WaitingUser(JobUser):
@@ -88,10 +85,7 @@ class WaitingUser(JobUser):
     def is_over(self, target: str) -> bool:
         prefer = {"Prefer": f"wait={WAIT_S}"}
         with self.client.get(target, name="wait", headers=prefer, catch_response=True) as answer:
-            _name(answer, "wait")
-            if answer.status_code in REFUSALS:
-                answer.success()
-            return answer.status_code != 202 and answer.status_code not in REFUSALS
+            return _tells_the_end(answer, "wait")
 
 
 class BatchingUser(JobUser):
@@ -148,6 +142,14 @@ class KnownRamp(LoadTestShape):
 def _name(answer: Any, kind: str) -> None:
     # 0 stands for no answer at all.
     answer.request_meta["name"] = f"{kind} {answer.status_code}"
+
+
+def _tells_the_end(answer: Any, kind: str) -> bool:
+    """Name a look by its answer. A refused one is no failure, and tells nothing."""
+    _name(answer, kind)
+    if answer.status_code in REFUSALS:
+        answer.success()
+    return answer.status_code != 202 and answer.status_code not in REFUSALS
 
 
 def _retry_after_s(answer: Any) -> float:

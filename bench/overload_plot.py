@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from PIL import Image
 
 from bench.overload_crowd import MICE_LOAD, PRIORITIES, Manners
 from bench.overload_figures import times
+from bench.picture import save
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -27,8 +26,6 @@ BY_PRIORITY = ("fifo", "priority", "priority, start_by", "priority, red")
 BY_GROUP = ("fifo", "fair", "fair, caller_queued", "fair, caller_queued, start_by")
 BY_HERD = ("herd on a busy server", "herd on a busy server; all told 5 s")
 OVERLOADS = (1.2, 2.0, 10.0)
-DPI = 80
-COLOURS = 64
 MARKS = "osD^v<>PX*p"
 
 
@@ -45,17 +42,8 @@ def draw(runs: Sequence[Figures], returns: Sequence[ReturnFigures], folder: Path
     paths = []
     for name, plot in plots.items():
         paths.append(folder / f"{name}.png")
-        _save(plot(), paths[-1])
+        save(plot(), paths[-1])
     return paths
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Save a picture of few colours, which takes half the bytes: the documents show these plots."""
-    whole = BytesIO()
-    figure.savefig(whole, dpi=DPI)
-    plt.close(figure)
-    with Image.open(whole) as image:
-        image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
 def _by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures], float]) -> Any:

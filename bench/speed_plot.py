@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import msgspec
-from PIL import Image
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter
 
+from bench.picture import save
 from bench.spread import Spread, short
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-DPI = 80
-COLOURS = 64
 WIDE = 11.0
 
 
@@ -64,7 +61,7 @@ def bars(panels: Sequence[Panel], *, label: str, path: Path) -> None:
         axis.set_title(panel.title, fontsize=11)
         _finish(axis, label)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def curves(panels: Sequence[Curves], *, x_label: str, y_label: str, path: Path) -> None:
@@ -89,7 +86,7 @@ def curves(panels: Sequence[Curves], *, x_label: str, y_label: str, path: Path) 
         if panel.series:
             axis.legend(fontsize=8, frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
         _finish(axis, y_label if axis is axes.flat[0] else "")
-    _save(figure, path)
+    save(figure, path)
 
 
 def timeline(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], *, title: str, path: Path) -> None:
@@ -106,7 +103,7 @@ def timeline(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], 
             axis.legend(fontsize=8, frameon=False, ncols=6, loc="lower left", bbox_to_anchor=(0, 1))
         _finish(axis, label)
     axes.flat[-1].set_xlabel("s")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _whiskers(figures: Sequence[Spread]) -> list[list[float]]:
@@ -119,12 +116,3 @@ def _finish(axis: Any, label: str) -> None:
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.grid(axis="y", alpha=0.3)
     axis.set_axisbelow(True)
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Save a picture of few colours, which takes half the bytes: the documents show these plots."""
-    whole = BytesIO()
-    figure.savefig(whole, dpi=DPI)
-    plt.close(figure)
-    with Image.open(whole) as image:
-        image.convert("RGB").quantize(COLOURS).save(path, optimize=True)

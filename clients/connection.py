@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 
 SILENT_S = 30.0  # without a byte moving, either way
 FRESH_S = 5.0  # a POST is not sent on a connection that has been idle for longer
@@ -97,15 +99,7 @@ class Connection:
     async def connect(self) -> None:
         """Open a new connection. Raises as `exchange`."""
         self.close()
-        try:
-            async with asyncio.timeout(SILENT_S):
-                _, self._wire = await asyncio.get_running_loop().create_connection(_Wire, *self._address)
-        except ConnectionRefusedError:
-            raise Unreachable("connection refused") from None
-        except TimeoutError:
-            raise NoAnswer("connecting took too long") from None
-        except OSError as error:
-            raise NoAnswer(f"connecting failed: {error.strerror or error}") from None
+        self._wire = await connected(_Wire, self._address)
 
     def close(self) -> None:
         if self._wire is not None:
@@ -189,6 +183,20 @@ class _Wire(asyncio.Protocol):
         self.close()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(NoAnswer(why))
+
+
+async def connected(make: Callable[[], Protocol], address: tuple[str, int]) -> Protocol:
+    """Open a TCP connection. Raises as `Connection.exchange`."""
+    try:
+        async with asyncio.timeout(SILENT_S):
+            _, protocol = await asyncio.get_running_loop().create_connection(make, *address)
+    except ConnectionRefusedError:
+        raise Unreachable("connection refused") from None
+    except TimeoutError:
+        raise NoAnswer("connecting took too long") from None
+    except OSError as error:
+        raise NoAnswer(f"connecting failed: {error.strerror or error}") from None
+    return protocol
 
 
 def head_end(data: bytes) -> int | None:

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from clients import connection
-from clients.connection import Answer, NoAnswer, Unreachable, cut, head_end
+from clients.connection import Answer, NoAnswer, connected, cut, head_end
 from jobqueue.client import EventParser
 
 if TYPE_CHECKING:
@@ -37,15 +37,7 @@ class EventStream:
             Unreachable: It was not sent.
             NoAnswer: It was, but nothing came that is an answer.
         """
-        try:
-            async with asyncio.timeout(connection.SILENT_S):
-                _, self._wire = await asyncio.get_running_loop().create_connection(_StreamWire, *self._address)
-        except ConnectionRefusedError:
-            raise Unreachable("connection refused") from None
-        except TimeoutError:
-            raise NoAnswer("connecting took too long") from None
-        except OSError as error:
-            raise NoAnswer(f"connecting failed: {error.strerror or error}") from None
+        self._wire = await connected(_StreamWire, self._address)
         return await self._wire.ask(request)
 
     async def next(self) -> ServerSentEvent | None:
