@@ -40,7 +40,6 @@ from jobqueue.core.job import (
     DELAYED,
     EXPIRED,
     FAILED,
-    LIVE,
     MESSAGE_LENGTH_MAX,
     QUEUED,
     RUNNING,
@@ -57,6 +56,7 @@ from jobqueue.core.job import (
 from jobqueue.core.lifecycle import Lifecycle
 from jobqueue.core.outlook import outlook_of
 from jobqueue.core.quarantine import Quarantine
+from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import JobGone, JobNotFound, Refused, StaleLease, WrongState
 
@@ -116,7 +116,7 @@ class Engine:
         self.door = Door(life.ledgers, life.statuses, life.claimed, life.gates, self.quarantine, caller_queued)
         self._ids = ids
         self._rng = rng
-        self._shut_down = False
+        self._shut_down: ShutDown | None = None
         self._intake = Intake(life, self.door, ids)
 
     # -- what a client asks for
@@ -218,10 +218,10 @@ class Engine:
     def lease(self, job: Job, *, now: float) -> Lease | None:
         """Take the right to run the next attempt of a job that was taken from `ready`.
 
-        Returns None if it must not start now: it was cancelled, its start-by is over,
+        Returns None if it must not start now: it was cancelled, its start-by is over, all is being shut down,
         or a gate is full (then it becomes ready again when there is a permit).
         """
-        if job.state is not QUEUED:
+        if job.state is not QUEUED or self._shut_down is not None:
             return None
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
             self._life.end(job, EXPIRED, now)
@@ -303,7 +303,7 @@ class Engine:
 
     def set_paused(self, queue: str, paused: bool) -> None:
         """Let no job of a queue start, or let them start again. Submissions are accepted all the while."""
-        self.ledgers[queue].paused = paused
+        self.ledgers[queue].paused = paused or self._shut_down is not None
 
     def set_caller_queued(self, caller_queued: int | None) -> None:
         """Change how many live jobs one caller may have. Those who have more keep them."""
@@ -337,22 +337,29 @@ class Engine:
         """Refuse every submission from now on."""
         self.door.open = False
 
-    def shut_down(self, *, now: float) -> dict[JobState, int]:
-        """End every live job, since nothing will run any more; return how many were in each live state.
+    def begin_shut_down(self) -> dict[JobState, int]:
+        """Admit nothing and start nothing any more; return how many jobs are lost, those in each live state now.
 
-        Waiting ones end at once; running ones are told to stop. All end as cancelled, with the error `shutdown`.
+        They end by `go_on_shutting_down`, which is to be called until it has no more to do: running ones are told
+        to stop, waiting ones end at once. All end as cancelled, with the error `shutdown`.
         """
         self.stop_admitting()
-        self._shut_down = True
-        lost = {
-            state: sum(ledger.counts[state] for ledger in self.ledgers.values()) for state in JobState if state in LIVE
-        }
-        for job in [job for job in self.statuses.newest_first(None) if job.live]:
-            if job.state is RUNNING:
-                self._life.request_stop(job, StopReason.SHUTDOWN, now)
-            else:
-                job.error = attempts.shut_down(job)
-                self._life.end(job, CANCELLED, now)
+        self._shut_down = ShutDown(self._life)
+        for ledger in self.ledgers.values():
+            ledger.paused = True  # so that nobody comes out to be turned away
+        ledgers = self.ledgers.values()
+        return {state: sum(ledger.counts[state] for ledger in ledgers) for state in (DELAYED, QUEUED, RUNNING)}
+
+    def go_on_shutting_down(self, *, now: float) -> bool:
+        """End some more jobs of a shut-down that has begun; return whether there are more. Let others run first."""
+        assert self._shut_down is not None, "it was not begun"
+        return self._shut_down.go_on(now)
+
+    def shut_down(self, *, now: float) -> dict[JobState, int]:
+        """Begin a shut-down and go on to its end, in one go."""
+        lost = self.begin_shut_down()
+        while self.go_on_shutting_down(now=now):
+            pass
         return lost
 
     def take_facts(self) -> list[Event]:
@@ -394,7 +401,7 @@ class Engine:
     def _fail(self, job: Job, failure: Failure, now: float) -> None:
         self._remember(job, failure, now)
         self._blame(job, failure, now)
-        if failure.final or job.attempt >= job.attempts_max or self._shut_down:
+        if failure.final or job.attempt >= job.attempts_max or self._shut_down is not None:
             job.error = JobError(failure.code, failure.message[:MESSAGE_LENGTH_MAX])
             self._life.end(job, FAILED, now)
             while (out := self.statuses.next_failed_out()) is not None:
@@ -422,7 +429,7 @@ class Engine:
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
         """Count a failure against the job's type, and quarantine the type when it is one too many."""
-        if failure.code in BLAMELESS or self._shut_down:
+        if failure.code in BLAMELESS or self._shut_down is not None:
             return
         job_type, budget = job.spec.type, self.ledgers[job.spec.queue].policy.retry_budget
         reason = f"{failure.code}: {failure.message[:MESSAGE_LENGTH_MAX]}"

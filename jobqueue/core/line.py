@@ -68,9 +68,8 @@ class Line:
         """Take the last. Raises IndexError if there is none."""
         if not self._entries:
             raise IndexError("no job is ready")
-        self._first_place = None  # it may be the last one as well
         job, place, _, _ = self._entries.popitem()[1]
-        self._place = place - 1  # the next one stands there: no hole
+        self._place = place - 1  # the next one stands there: no hole, and the first stays where it is
         return job
 
     def remove(self, job: Job) -> bool:

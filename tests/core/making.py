@@ -9,7 +9,7 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.intake import Admission
-from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, Success, Upload
+from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, JobState, Success, Upload
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.ready import Shares
 from jobqueue.core.statuses import StatusBounds
@@ -174,6 +174,14 @@ class Driver:
                 for job in fact.jobs if isinstance(fact, Evicted) else (fact.job,):
                     assert isinstance(job, Job)
             self.facts.append(fact)
+
+    def shut_down(self) -> dict[JobState, int]:
+        """End everything, as the backend does; return what was lost."""
+        lost = self.engine.begin_shut_down()
+        while self.engine.go_on_shutting_down(now=self.now):
+            self.note_facts()
+        self.note_facts()
+        return lost
 
     def of(self, kind: type) -> list[Event]:
         return [fact for fact in self.facts if isinstance(fact, kind)]

@@ -555,7 +555,7 @@ def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
     driver = Driver(bounds=StatusBounds(ttl_s=1.0))
     for state in ("delayed", "queued", "backing off", "running"):
         bring_to(driver, state, caller=state, unique=state, key=state)
-    driver.engine.shut_down(now=driver.now)
+    driver.shut_down()
     driver.advance(1)
     claimed = driver.engine._life.claimed
     assert (claimed._by_value, claimed._live, len(claimed._by_key)) == ({}, {}, 4)
@@ -610,7 +610,7 @@ def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mod
     assert again.job is holder, "though it is over"
     driver.advance(2)
     assert driver.admit(b"3", caller="ann", key="k").duplicate is False
-    driver.engine.shut_down(now=driver.now)
+    driver.shut_down()
     driver.advance(2)
     assert no_claims_are_left(driver)
     assert not driver.engine._life.claimed._shared

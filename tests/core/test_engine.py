@@ -646,7 +646,7 @@ def test_a_shutdown_is_a_stop_that_a_stubborn_handler_can_not_outlive() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=3)
     driver.lease(job)
-    driver.engine.shut_down(now=driver.now)
+    driver.shut_down()
     driver.advance(LEASE_GRACE_S)
     assert job.state is JobState.CANCELLED
     assert job.error is not None
@@ -667,7 +667,7 @@ def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
     driver = Driver()
     delayed, queued, running, done = driver.submit(delay_s=9), driver.submit(), driver.submit(), driver.done()
     attempt = driver.lease(running)
-    assert driver.engine.shut_down(now=driver.now) == {
+    assert driver.shut_down() == {
         JobState.DELAYED: 1,
         JobState.QUEUED: 1,
         JobState.RUNNING: 1,
@@ -682,7 +682,7 @@ def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
 
 def test_after_a_shutdown_nothing_is_admitted() -> None:
     driver = Driver()
-    driver.engine.shut_down(now=driver.now)
+    driver.shut_down()
     with pytest.raises(Draining):
         driver.submit()
 
@@ -692,7 +692,7 @@ def test_after_a_shutdown_nothing_is_tried_again() -> None:
     job = driver.submit(attempts_max=5, timeout_s=1)
     attempt = driver.lease(job)
     driver.advance(1)
-    driver.engine.shut_down(now=driver.now)
+    driver.shut_down()
     driver.nack(job, attempt, FAILED)
     assert job.state is JobState.FAILED
 
@@ -786,6 +786,15 @@ def test_a_result_takes_the_place_of_its_arguments_before_it_drives_others_out()
     driver.ack(new, driver.lease(new), Success(b"r" * 60))
     assert driver.engine.get(old.id) is old
     assert driver.engine.statuses.bytes_used == 100
+
+
+def test_a_result_one_byte_larger_than_its_arguments_drives_out_another_when_the_map_is_full() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    old, new = driver.submit(), driver.submit(args=b"x" * 60)
+    driver.ack(old, driver.lease(old), Success(b"r" * 40))
+    driver.ack(new, driver.lease(new), Success(b"r" * 61))
+    assert driver.engine.statuses.get(old.id) is None
+    assert driver.engine.statuses.bytes_used == 61
 
 
 # -- what refusals say

@@ -333,8 +333,7 @@ def test_a_shutdown_ends_those_who_wait_at_gates_and_leaves_nothing_behind() -> 
     driver = Driver(lanes={"thread": 1})
     jobs = [driver.submit(lane="thread", limits=Limits(concurrency=1, rate=Rate(1, 60.0))) for _ in range(5)]
     (running,) = start_all(driver)
-    lost = driver.engine.shut_down(now=driver.now)
-    driver.note_facts()
+    lost = driver.shut_down()
     assert lost == {JobState.DELAYED: 0, JobState.QUEUED: 4, JobState.RUNNING: 1}
     driver.nack(running)
     for job in jobs[1:]:
@@ -414,7 +413,7 @@ def test_a_shutdown_quarantines_nothing() -> None:
     jobs = [driver.submit(timeout_s=1.0) for _ in range(BUDGET)]
     assert start_all(driver) == jobs
     driver.advance(1)
-    driver.engine.shut_down(now=driver.now)
+    driver.shut_down()
     for job in jobs:
         driver.nack(job)
         assert job.state is JobState.FAILED

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.job import JobState
-from jobqueue.core.ledger import COST_MAX, COST_MIN, DRAIN_PER_S_MIN, RETRY_AFTER_S_MIN, RUN_WEIGHT, QueueLedger
+from jobqueue.core.ledger import (
+    COST_MAX,
+    COST_MIN,
+    DRAIN_PER_S_MIN,
+    PACE_S,
+    RETRY_AFTER_S_MIN,
+    RUN_WEIGHT,
+    QueueLedger,
+)
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.returns import RETRY_AFTER_S_MAX
 from jobqueue.errors import QueueFull
@@ -90,6 +98,19 @@ def test_jobs_that_end_at_a_steady_rate_are_measured_as_such() -> None:
     driver.advance(10)
     assert ledger_of(driver).measured_drain_per_s(driver.now) == pytest.approx(5.0, rel=0.1), "half, after 10 s of none"
     assert ledger_of(driver, "other").measured_drain_per_s(driver.now) == 0.0
+
+
+def test_the_pace_is_the_drain_rate_of_a_hundredth_of_a_second_ago_at_most() -> None:
+    driver = Driver()
+    ledger = ledger_of(driver)
+    for _ in range(300):
+        run(driver, 0.1)
+    before = ledger.pace_per_s(driver.now)
+    assert before == ledger.drain_per_s(driver.now)
+    driver.now += 0.9 * PACE_S
+    assert ledger.pace_per_s(driver.now) == before
+    driver.now += 0.1 * PACE_S
+    assert ledger.pace_per_s(driver.now) == ledger.drain_per_s(driver.now) < before
 
 
 def test_every_end_frees_a_seat_and_a_retry_none() -> None:

@@ -263,6 +263,16 @@ def test_fifo_counts_positions_too_high_at_most_by_those_that_were_removed_ahead
     assert [order.position(jobs[name]) for name in "def"] == [1, 2, 3]
 
 
+def test_who_stands_behind_a_first_that_left_is_the_first() -> None:
+    order = Fifo()
+    jobs = named(order, "abcd")
+    assert order.position(jobs["a"]) == 1
+    order.remove(jobs["a"])
+    assert [order.position(jobs[name]) for name in "bcd"] == [1, 2, 3]
+    order.push(order.pop(0.0), now=0.0, front=True)
+    assert [order.position(jobs[name]) for name in "bcd"] == [1, 2, 3]
+
+
 def test_lifo_takes_first_what_came_last() -> None:
     order = Lifo()
     jobs = named(order, "abc")

@@ -287,6 +287,15 @@ def test_several_events_at_once_count_as_so_many() -> None:
     assert several.per_s(9.0) == pytest.approx(each.per_s(9.0))
 
 
+@pytest.mark.parametrize("per_s", [300, 5_000, 50_000])
+def test_a_crowd_of_events_is_measured_to_a_thousandth_and_never_too_high(per_s: int) -> None:
+    rate = EventRate(1.0)
+    rate.begin(0.0)
+    for n in range(4 * per_s):
+        rate.add((n + 0.5) / per_s)
+    assert per_s * (1 - 1e-3) < rate.per_s(4.0) <= per_s * (1 + 1e-5)
+
+
 def test_a_long_silence_is_no_arithmetic_fault() -> None:
     rate = EventRate()
     rate.add(0.0, 1_000_000)

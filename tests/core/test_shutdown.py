@@ -1,0 +1,141 @@
+"""The end of all live jobs, in portions: nothing starts meanwhile, and what is lost is counted as of the beginning."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueue.core.events import Ended, LeaseLost, StopRequested
+from jobqueue.core.job import ErrorCode, Job, JobError, JobState
+from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX
+from jobqueue.core.statuses import StatusBounds
+from jobqueue.errors import JobGone
+from tests.core.making import Driver, make_engine
+
+LOST_IN_QUEUE = JobError(ErrorCode.SHUTDOWN, "the server stopped while the job was queued")
+
+
+def go_on(driver: Driver) -> bool:
+    more = driver.engine.go_on_shutting_down(now=driver.now)
+    driver.note_facts()
+    return more
+
+
+def driver_with(queued: int) -> tuple[Driver, list[Job]]:
+    driver = Driver(make_engine(queues={"default": QueuePolicy(capacity=100_000)}))
+    return driver, [driver.submit() for _ in range(queued)]
+
+
+def test_a_portion_ends_a_bounded_number_of_jobs_and_says_whether_more_are_left() -> None:
+    driver, jobs = driver_with(2 * ENDS_MAX + 1)
+    assert driver.engine.begin_shut_down() == {JobState.DELAYED: 0, JobState.QUEUED: len(jobs), JobState.RUNNING: 0}
+    ended = []
+    while go_on(driver):
+        ended.append(len(driver.of(Ended)))
+    assert ended == [0, ENDS_MAX, 2 * ENDS_MAX]
+    assert all(job.state is JobState.CANCELLED and job.error == LOST_IN_QUEUE for job in jobs)
+    assert not driver.engine.statuses.live
+
+
+@pytest.mark.parametrize("records", [LOOKS_MAX - 1, LOOKS_MAX, 2 * LOOKS_MAX])
+def test_a_portion_looks_at_a_bounded_number_of_records_and_misses_none(records: int) -> None:
+    driver, jobs = driver_with(1)
+    driver.lease(jobs[0])
+    for _ in range(records):
+        driver.cancel(driver.submit())
+    driver.engine.begin_shut_down()
+    portions = 1
+    while go_on(driver):
+        portions += 1
+    assert portions == (records + 1) // LOOKS_MAX + 1
+    assert len(driver.of(StopRequested)) == 1, "the oldest of all is told, too"
+
+
+def test_who_runs_is_told_to_stop_before_those_who_wait_end() -> None:
+    driver, jobs = driver_with(3)
+    driver.lease(jobs[0])
+    driver.engine.begin_shut_down()
+    driver.facts.clear()
+    while go_on(driver):
+        pass
+    assert [type(fact) for fact in driver.facts if isinstance(fact, StopRequested | Ended)] == [
+        StopRequested,
+        Ended,
+        Ended,
+    ]
+
+
+def test_nothing_starts_once_it_has_begun_not_even_a_job_that_was_taken_already() -> None:
+    driver, jobs = driver_with(3)
+    taken = driver.engine.ready.pop(driver.now)
+    driver.engine.begin_shut_down()
+    assert driver.engine.lease(taken, now=driver.now) is None
+    assert not driver.engine.ready
+    with pytest.raises(IndexError):
+        driver.engine.ready.pop(driver.now)
+    while go_on(driver):
+        assert driver.start_next() is None
+    assert [job.attempt for job in jobs] == [0, 0, 0]
+    assert taken.error == LOST_IN_QUEUE
+
+
+def test_a_queue_that_an_operator_resumes_meanwhile_stays_closed() -> None:
+    driver, _ = driver_with(1)
+    driver.engine.begin_shut_down()
+    driver.engine.set_paused("default", False)
+    assert not driver.engine.ready
+    assert driver.start_next() is None
+
+
+def test_what_ends_otherwise_meanwhile_is_lost_by_the_count_and_keeps_its_own_end() -> None:
+    driver, (runs, cancelled, left) = driver_with(3)
+    attempt = driver.lease(runs)
+    lost = driver.engine.begin_shut_down()
+    go_on(driver)
+    driver.ack(runs, attempt)
+    driver.cancel(cancelled)
+    while go_on(driver):
+        pass
+    assert lost == {JobState.DELAYED: 0, JobState.QUEUED: 2, JobState.RUNNING: 1}
+    assert (runs.state, cancelled.state, left.state) == (
+        JobState.SUCCEEDED,
+        JobState.CANCELLED,
+        JobState.CANCELLED,
+    )
+    assert (runs.error, cancelled.error, left.error) == (None, None, LOST_IN_QUEUE)
+
+
+def test_a_delayed_job_whose_time_comes_meanwhile_ends_with_the_others() -> None:
+    driver = Driver()
+    job = driver.submit(delay_s=1.0)
+    lost = driver.engine.begin_shut_down()
+    go_on(driver)
+    driver.advance(1.0)
+    assert job.state is JobState.QUEUED
+    assert not go_on(driver)
+    assert (lost[JobState.DELAYED], job.state, job.error) == (1, JobState.CANCELLED, LOST_IN_QUEUE)
+
+
+def test_a_record_that_was_evicted_meanwhile_is_nobodys() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    job = driver.submit()
+    driver.engine.begin_shut_down()
+    go_on(driver)
+    driver.cancel(job)
+    driver.advance(2.0)
+    with pytest.raises(JobGone):
+        driver.engine.get(job.id)
+    assert not go_on(driver)
+
+
+def test_a_second_shutdown_counts_and_ends_what_the_first_has_left() -> None:
+    driver, jobs = driver_with(ENDS_MAX + 2)
+    driver.lease(jobs[0])
+    driver.engine.begin_shut_down()
+    go_on(driver)
+    go_on(driver)
+    assert driver.shut_down() == {JobState.DELAYED: 0, JobState.QUEUED: 1, JobState.RUNNING: 1}
+    driver.advance(LEASE_GRACE_S)
+    assert (len(driver.of(StopRequested)), len(driver.of(LeaseLost))) == (1, 1)
+    assert not driver.engine.statuses.live
