@@ -5,8 +5,9 @@
 
 Two parts. The engine in a process of its own takes, runs and forgets jobs one after the other, each timed alone: the
 longest is the longest pause that its records (their tables' growth, eviction, the garbage collector) can cause in a
-loop. What is measured is CPU time, so that the pauses of a busy machine don't count. Then a server, over HTTP: its
-memory as it starts, with open connections, and with as many statuses. The folder gets memory.json and memory.png.
+loop. The targets are about CPU time, so that the pauses of a busy machine don't count; wall time stands beside it. Then
+a server, over HTTP: its memory as it starts, with open connections, and with as many statuses. The folder gets
+memory.json and memory.png.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from array import array
+from collections import deque
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -35,12 +37,12 @@ from bench.spread import spread, table
 from bench.targets import Target, target_table
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import JobSpec, Success
+from jobqueue.core.job import Job, JobId, JobSpec, Lease, Success
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.statuses import StatusBounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 STATUSES = 1_000_000
 QUICK_STATUSES = 100_000
@@ -50,17 +52,21 @@ TTL_S = 600.0
 PER_S = 2000.0
 """How many jobs a second there are, on the engine's clock: so they lie in many drawers, as a server's do."""
 
+WAITING, RUNNING = 4, 20
+"""How many jobs wait, and how many run: so each is submitted, started and finished at three different instants."""
+
 LONGEST_US = 1_000_000
 BATCH = 100
 SUBMISSION = b'{"type":"echo","args":{"value":1}}'
 
 
 class Pauses(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds of CPU that one step took: the longest, the one in ten thousand, and the mean, in microseconds."""
+    """CPU of one step: the longest, the one in ten thousand, the mean; and the longest by the wall clock."""
 
     longest_ms: float
     p9999_ms: float
     mean_us: float
+    longest_wall_ms: float
 
 
 class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +74,7 @@ class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status_bytes: What one of them took, of the process's memory.
+        parts_bytes: What each part of one takes by its size. Records that share an instant share its number.
         growing: A job is submitted, leased and acknowledged.
         at_bound: The same, while each new record makes the oldest one go.
         evicting: A tick, which evicts up to about a thousand.
@@ -78,11 +85,13 @@ class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     statuses: int
     status_bytes: float
+    parts_bytes: dict[str, float]
     growing: Pauses
     at_bound: Pauses
     evicting: Pauses
     evict_us: float
     collecting_ms: float
+    collecting_wall_ms: float
     left_bytes: float
 
 
@@ -112,18 +121,24 @@ class _Steps:
     """Times steps one by one, and keeps no object of its own: one in each arena would keep that arena's memory."""
 
     def __init__(self) -> None:
-        self._by_us = array("q", bytes(8 * LONGEST_US))
+        # Made in place: what a temporary one leaves behind would be filled with records, unseen.
+        self._by_us = array("q", [0]) * LONGEST_US
         self._longest_ns = array("q", [0])
+        self._longest_wall_ns = array("q", [0])
         self._sum_ns = array("q", [0])
 
     def do(self, step: Callable[[], object]) -> None:
+        wall_before = time.perf_counter_ns()
         before = time.thread_time_ns()
         step()
         ns = time.thread_time_ns() - before
+        wall_ns = time.perf_counter_ns() - wall_before
         self._by_us[min(LONGEST_US - 1, ns // 1000)] += 1
         self._sum_ns[0] += ns
         if ns > self._longest_ns[0]:
             self._longest_ns[0] = ns
+        if wall_ns > self._longest_wall_ns[0]:
+            self._longest_wall_ns[0] = wall_ns
 
     def pauses(self) -> Pauses:
         count = sum(self._by_us)
@@ -132,8 +147,12 @@ class _Steps:
         while rest >= 0:
             p9999_us -= 1
             rest -= self._by_us[p9999_us]
-        longest_ms, mean_us = self._longest_ns[0] / 1e6, self._sum_ns[0] / count / 1e3
-        return Pauses(longest_ms=longest_ms, p9999_ms=p9999_us / 1e3, mean_us=mean_us)
+        return Pauses(
+            longest_ms=self._longest_ns[0] / 1e6,
+            p9999_ms=p9999_us / 1e3,
+            mean_us=self._sum_ns[0] / count / 1e3,
+            longest_wall_ms=self._longest_wall_ns[0] / 1e6,
+        )
 
     @property
     def sum_us(self) -> float:
@@ -141,11 +160,12 @@ class _Steps:
 
 
 class _Life:
-    """Jobs that are submitted, run and kept, one after the other."""
+    """Jobs that are submitted, run and kept, some of them at a time."""
 
     def __init__(self, statuses: int) -> None:
         self._now = 1000.0
         self._count = 0
+        self._running: deque[Lease] = deque()
         self.engine = Engine(
             queues={"default": QueuePolicy()},
             ids=IdIssuer(secret=bytes(32), run=RUNS[1]),
@@ -155,16 +175,41 @@ class _Life:
         self._spec = JobSpec(type="echo")
 
     def one(self) -> None:
+        """Submit a job, start an earlier one, and let one that runs succeed."""
         self._now += 1.0 / PER_S
         self._count += 1
-        # Text of its own for each, as it comes from a body and from a handler.
-        text = b'{"value":%d}' % self._count
-        self.engine.submit(self._spec, text, None, now=self._now)
-        lease = self.engine.lease(self.engine.ready.pop(self._now), now=self._now)
-        assert lease is not None
-        success = Success(b'{"value":%d}' % -self._count)
-        self.engine.ack(lease.job.id, attempt=lease.attempt, success=success, now=self._now)
+        # A text of its own for each, as it comes from a body and from a handler.
+        self.engine.submit(self._spec, b'{"value":%d}' % (self._count % 100), None, now=self._instant())
+        if len(self.engine.ready) > WAITING:
+            self._start()
+        if len(self._running) > RUNNING:
+            self._end()
         self.engine.take_facts()
+
+    def settle(self) -> None:
+        while self.engine.ready:
+            self._start()
+        while self._running:
+            self._end()
+        self.engine.take_facts()
+
+    def newest(self) -> Job:
+        """Return the newest record of one that succeeded."""
+        return next(job for job in self.engine.newest_first(None) if not job.live)
+
+    def _start(self) -> None:
+        lease = self.engine.lease(self.engine.ready.pop(self._now), now=self._instant())
+        assert lease is not None
+        self._running.append(lease)
+
+    def _end(self) -> None:
+        lease = self._running.popleft()
+        success = Success(b'{"value":%d}' % (self._count % 100))
+        self.engine.ack(lease.job.id, attempt=lease.attempt, success=success, now=self._instant())
+
+    def _instant(self) -> float:
+        """Look at the clock: each look makes a new number, of whole milliseconds, as uvloop's does."""
+        return round(self._now, 3)
 
     def tick(self) -> None:
         at = self.engine.next_at()
@@ -177,7 +222,7 @@ class _Life:
 def measure_engine(statuses: int) -> EngineFigures:
     """Fill an engine, keep it at its bound for a while, and let everything go. Nothing else may be in this process."""
     life = _Life(statuses)
-    growing, at_bound, evicting = _Steps(), _Steps(), _Steps()
+    growing, at_bound, evicting, collecting = _Steps(), _Steps(), _Steps(), _Steps()
     for _ in range(100):
         life.one()
     gc.collect()
@@ -186,11 +231,11 @@ def measure_engine(statuses: int) -> EngineFigures:
     for _ in range(statuses - 100):
         growing.do(life.one)
     full = rss_bytes(os.getpid())
-    began = time.thread_time_ns()
-    gc.collect()
-    collecting_ms = (time.thread_time_ns() - began) / 1e6
+    collecting.do(gc.collect)
     for _ in range(statuses // 10):
         at_bound.do(life.one)
+    life.settle()
+    parts_bytes = _parts_bytes(life)
     while len(life.engine.statuses):
         evicting.do(life.tick)
     gc.collect()
@@ -198,13 +243,37 @@ def measure_engine(statuses: int) -> EngineFigures:
     return EngineFigures(
         statuses=statuses,
         status_bytes=(full - before) / (statuses - 100),
+        parts_bytes=parts_bytes,
         growing=growing.pauses(),
         at_bound=at_bound.pauses(),
         evicting=evicting.pauses(),
         evict_us=evicting.sum_us / statuses,
-        collecting_ms=collecting_ms,
+        collecting_ms=collecting.pauses().longest_ms,
+        collecting_wall_ms=collecting.pauses().longest_wall_ms,
         left_bytes=(left - before) / statuses,
     )
+
+
+def _parts_bytes(life: _Life) -> dict[str, float]:
+    statuses, job = life.engine.statuses, life.newest()
+    times = (job.created_at, job.started_at, job.finished_at)
+
+    def each(tables: Collection[dict[JobId, Job]]) -> float:
+        return sum(sys.getsizeof(table) for table in tables) / sum(len(table) for table in tables)
+
+    return {
+        "record": _taken(job),
+        "id": _taken(job.id),
+        "result": _taken(job.result),
+        "three times, were they its own": sum(_taken(at) for at in times),
+        "place on its shelf": each(statuses._shelves.values()),
+        "place in its drawer": each(statuses._drawers.values()),
+    }
+
+
+def _taken(thing: object) -> int:
+    """Return what an object takes of memory, which Python hands out in sixteens."""
+    return -(-sys.getsizeof(thing) // 16) * 16
 
 
 # -- the server's part
@@ -293,6 +362,7 @@ def report(results: Results) -> str:
             spread(p.longest_ms for p in found),
             spread(p.p9999_ms for p in found),
             spread(p.mean_us for p in found),
+            spread(p.longest_wall_ms for p in found),
         ]
 
     figures: list[list[object]] = [
@@ -306,13 +376,21 @@ def report(results: Results) -> str:
         ["submit, lease, ack: growing", *pauses(lambda f: f.growing)],
         ["the same, each evicting the oldest one", *pauses(lambda f: f.at_bound)],
         ["a tick that evicts", *pauses(lambda f: f.evicting)],
-        ["a full collection, by hand", spread(f.collecting_ms for f in engine), None, None],
+        [
+            "a full collection, by hand",
+            spread(f.collecting_ms for f in engine),
+            None,
+            None,
+            spread(f.collecting_wall_ms for f in engine),
+        ],
     ]
+    parts = [[part, round(bytes_)] for part, bytes_ in engine[0].parts_bytes.items()]
     return "\n\n".join(
         [
             target_table(targets(results)),
+            table(["of a status, by size", "bytes"], parts),
             table(["", "measured"], figures),
-            table(["one step, CPU", "longest, ms", "one in 10,000, ms", "mean, µs"], steps),
+            table(["one step, CPU", "longest, ms", "one in 10,000, ms", "mean, µs", "longest, wall, ms"], steps),
         ]
     )
 

@@ -367,20 +367,23 @@ def test_an_engine_that_is_filled_and_emptied_tells_its_bytes_and_pauses() -> No
     assert figures.growing.longest_ms * 1000 >= figures.growing.mean_us > 1
     assert figures.growing.longest_ms >= figures.growing.p9999_ms
     assert figures.evict_us > 0
+    assert figures.parts_bytes["id"] == 80, "22 characters, and Python's share"
 
 
 def test_the_table_of_memory_tells_the_longest_pause_of_all(tmp_path: Path) -> None:
     def pauses(longest_ms: float) -> Pauses:
-        return Pauses(longest_ms=longest_ms, p9999_ms=1.0, mean_us=20.0)
+        return Pauses(longest_ms=longest_ms, p9999_ms=1.0, mean_us=20.0, longest_wall_ms=9.0)
 
     engine = EngineFigures(
         statuses=1000,
         status_bytes=400.0,
+        parts_bytes={"record": 144.0},
         growing=pauses(3.0),
         at_bound=pauses(7.5),
         evicting=pauses(2.0),
         evict_us=0.2,
         collecting_ms=1.0,
+        collecting_wall_ms=9.5,
         left_bytes=0.0,
     )
     server = ServerFigures(
