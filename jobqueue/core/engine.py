@@ -303,7 +303,7 @@ class Engine:
 
     def set_paused(self, queue: str, paused: bool) -> None:
         """Let no job of a queue start, or let them start again. Submissions are accepted all the while."""
-        self.ledgers[queue].paused = paused or self._shut_down is not None
+        self.ledgers[queue].paused = paused
 
     def set_caller_queued(self, caller_queued: int | None) -> None:
         """Change how many live jobs one caller may have. Those who have more keep them."""
@@ -346,7 +346,7 @@ class Engine:
         self.stop_admitting()
         self._shut_down = ShutDown(self._life)
         for ledger in self.ledgers.values():
-            ledger.paused = True  # so that nobody comes out to be turned away
+            ledger.closed = True  # so that nobody comes out to be turned away
         ledgers = self.ledgers.values()
         return {state: sum(ledger.counts[state] for ledger in ledgers) for state in (DELAYED, QUEUED, RUNNING)}
 

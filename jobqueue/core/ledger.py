@@ -36,6 +36,7 @@ class QueueLedger:
     live: The seats that are taken: by delayed, queued and running jobs.
     counts: The same by state.
     waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
+    closed: Whether none of its jobs starts any more, since all are being shut down.
     arrivals: Where each submission is counted as it comes, accepted or not.
     run_s: How long a run takes, typically, and by type; None and empty before the first one ended.
     """
@@ -47,6 +48,7 @@ class QueueLedger:
         "_returns",
         "_started_at",
         "arrivals",
+        "closed",
         "counts",
         "ended_total",
         "live",
@@ -64,7 +66,7 @@ class QueueLedger:
     def __init__(self, name: str, policy: QueuePolicy, rng: Random) -> None:
         self.name = name
         self.policy = policy
-        self.paused = False
+        self.paused = self.closed = False
         self.live = 0
         self.counts = {DELAYED: 0, QUEUED: 0, RUNNING: 0}
         self.submitted_total = 0
@@ -84,7 +86,7 @@ class QueueLedger:
     @property
     def has_worker(self) -> bool:
         """Whether one more of its jobs may run now."""
-        return not self.paused and self.counts[RUNNING] < self.policy.workers
+        return not self.paused and not self.closed and self.counts[RUNNING] < self.policy.workers
 
     def note_start(self, now: float) -> None:
         if self._started_at is None:
