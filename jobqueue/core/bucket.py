@@ -69,10 +69,10 @@ class Bucket:
         self._period = period
         self._full_at = 0
 
-    def take(self, now: float, count: int = 1) -> bool:
-        """Take `count` tokens; or, if there are fewer, none, and return False."""
+    def take(self, now: float) -> bool:
+        """Take a token; or, if there is none, return False."""
         at = self._at(now)
-        full_at = (at if at > self._full_at else self._full_at) + count * self._period
+        full_at = (at if at > self._full_at else self._full_at) + self._period
         if full_at - at > self.rate.count * self._period:
             return False
         self._full_at = full_at
@@ -93,22 +93,23 @@ class Bucket:
         """The instant from which on the bucket is full, if nothing more is taken."""
         return self._instant(self._full_at)
 
-    def free_at(self, count: int = 1) -> float:
-        """Return the instant from which on `count` tokens can be taken; infinity if it never holds so many."""
-        if count > self.rate.count:
-            return math.inf
-        return max(0.0, self._instant(self._full_at + (count - self.rate.count) * self._period))
+    def free_at(self) -> float:
+        """Return the instant from which on a token can be taken."""
+        return max(0.0, self._instant(self._full_at - (self.rate.count - 1) * self._period))
 
-    def wait_s(self, now: float, count: int = 1) -> float:
-        """Return how long it takes until `count` tokens can be taken, 0.0 if they can be now.
+    def wait_s(self, now: float) -> float:
+        """Return how long it takes until a token can be taken, 0.0 if one can be now.
 
         A take at `now + wait_s` succeeds: the sum of the two floats is not before `free_at`.
         """
-        return _until(now, self.free_at(count))
-
-    def reset_s(self, now: float) -> float:
-        """Return how long it takes until the bucket is full, 0.0 if it is."""
-        return _until(now, self.full_at)
+        free_at = self.free_at()
+        if free_at <= now:
+            return 0.0
+        wait_s = free_at - now
+        # The difference of two floats is rounded; so is the sum that the caller makes of it.
+        while now + wait_s < free_at:
+            wait_s = math.nextafter(wait_s, math.inf)
+        return wait_s
 
     def _at(self, now: float) -> int:
         return math.floor(now * TICKS_PER_S) * self.rate.count
@@ -119,13 +120,3 @@ class Bucket:
         instant = tick / TICKS_PER_S
         # A float has 53 bits: ticks need more after some 97 days, and may have been rounded down.
         return instant if instant * TICKS_PER_S >= tick else math.nextafter(instant, math.inf)
-
-
-def _until(now: float, instant: float) -> float:
-    if instant <= now:
-        return 0.0
-    wait_s = instant - now
-    # The difference of two floats is rounded; so is the sum that the caller makes of it.
-    while now + wait_s < instant:
-        wait_s = math.nextafter(wait_s, math.inf)
-    return wait_s

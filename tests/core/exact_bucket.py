@@ -23,10 +23,10 @@ class ExactBucket:
         self.seen_at = tick_of(now)
         return self.tokens
 
-    def take(self, now: float, count: int = 1) -> bool:
-        if count > self.fill(now):
+    def take(self, now: float) -> bool:
+        if self.fill(now) < 1:
             return False
-        self.tokens -= count
+        self.tokens -= 1
         return True
 
 
