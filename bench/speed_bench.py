@@ -18,6 +18,9 @@ import msgspec
 
 from bench.driving import FOLDER
 
+BUSY = 0.9
+"""A side that takes this share of its core is at its limit."""
+
 Options = TypeVar("Options", bound=msgspec.Struct)
 Results = TypeVar("Results", bound=msgspec.Struct)
 Each = TypeVar("Each")

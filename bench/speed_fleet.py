@@ -27,7 +27,7 @@ from bench.generator import Order
 from bench.generator_scripts import Visit
 from bench.machine import Machine, describe
 from bench.meter import cpu_s, rss_bytes
-from bench.speed_bench import Progress, SpeedBench
+from bench.speed_bench import BUSY, Progress, SpeedBench
 from bench.speed_plot import timeline
 from bench.spread import Spread, short, table
 from bench.targets import Target, target_table
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILES_SPARE = 600
-BUSY = 0.9
 LATE_MS = 1.0
 LOST = ("404", "410")
 SUBMISSION = b'{"type":"sleep","args":{"min_s":1,"max_s":3}}'

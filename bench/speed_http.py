@@ -21,7 +21,7 @@ from bench.contenders import Contender, Kind, contenders
 from bench.driving import Generator, raise_open_files
 from bench.generator import Order
 from bench.machine import Machine, describe
-from bench.speed_bench import Progress, SpeedBench, counts, in_turn, names
+from bench.speed_bench import BUSY, Progress, SpeedBench, counts, in_turn, names
 from bench.speed_plot import Panel, bars
 from bench.spread import Spread, many, spread, table
 from bench.targets import Target, target_table
@@ -37,8 +37,6 @@ TURN_S = 200e-6
 """How long a measurement takes for each connection at least, so that each gets its turn more than once."""
 
 UNEXPECTED_MAX = 0.05
-BUSY = 0.9
-"""A side that takes this share of its core is at its limit."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

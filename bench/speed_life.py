@@ -23,7 +23,7 @@ from bench.driving import Generator, raise_open_files
 from bench.generator import Order
 from bench.generator_scripts import Batch, Life
 from bench.machine import Machine, describe
-from bench.speed_bench import Progress, SpeedBench, in_turn, names
+from bench.speed_bench import BUSY, Progress, SpeedBench, in_turn, names
 from bench.speed_plot import Panel, bars
 from bench.spread import Spread, spread, table
 from bench.stacks import stacks
@@ -233,6 +233,16 @@ def report(results: Results) -> str:
         for contender, via in sorted(pairs, key=lambda pair: list(Via).index(pair[1]))
     ]
     notes = [f"Skipped: {reason}." for reason in results.skipped]
+    idle = [
+        f"{contender} by {via}"
+        for contender, via in pairs
+        if (share := _of(results.readings, contender, via, figures["core of the server"])) and share.median < BUSY
+    ]
+    if idle:
+        notes.append(
+            f"Not at the limit of their core, so that more than CPU a job decides their jobs a second: "
+            f"{'; '.join(idle)}."
+        )
     return "\n\n".join([target_table(targets(results)), table(["", "by", *figures], lines), *notes])
 
 

@@ -13,7 +13,7 @@ from bench.machine import describe
 from bench.speed_bench import SpeedBench, in_turn
 from bench.speed_fleet import DefaultServer
 from bench.targets import Target
-from tests.bench.test_speed import MACHINE, reading
+from tests.bench.test_speed import MACHINE, life_reading, reading
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,3 +89,11 @@ def test_the_clients_of_a_load_do_not_find_the_jobs_of_those_before(
             server.call("POST", "/v1/jobs", b'{"type":"sleep","args":{"min_s":60}}')
         server.clear()
         assert msgspec.json.decode(server.call("GET", "/v1/jobs").body)["jobs"] == []
+
+
+def test_a_server_that_had_time_left_is_told() -> None:
+    readings = [life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)]
+    readings[1] = msgspec.structs.replace(readings[1], server=0.8)
+    found = speed_life.Results(machine=MACHINE, options=speed_life.Options(), skipped=[], readings=readings)
+    text = speed_life.report(found)
+    assert text.endswith("more than CPU a job decides their jobs a second: go by HEAD.")
