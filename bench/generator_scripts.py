@@ -170,7 +170,7 @@ class _Visitor:
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
         self._id: bytes | None = None
-        self._etag = b""
+        self._seen = b""  # the last answer that had an ETag
         self._looks = 0
 
     def first(self) -> bytes:
@@ -179,13 +179,13 @@ class _Visitor:
         self._looks += 1
         if self._looks % 4:
             return self._visit.look.replace(ID, self._id)
-        return self._visit.changed.replace(ID, self._id).replace(ETAG, self._etag)
+        return self._visit.changed.replace(ID, self._id).replace(ETAG, header(self._seen, b"etag") or b"")
 
     def next(self, status: bytes, answer: bytes) -> None:
         if status == b"202":
             if self._id is None:
                 self._id = id_in(answer)
-            self._etag = header(answer, b"etag") or b""
+            self._seen = answer
         elif status != b"304":
             self._id = None  # it is over, or was refused, or is gone
 
