@@ -330,8 +330,11 @@ class Engine:
 
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
-        due = (self._life.deadlines.next_at(), self.statuses.next_eviction_at(), self.gates.next_at())
-        return min((at for at in due if at is not None), default=None)
+        first = self._life.deadlines.next_at()
+        for at in (self.statuses.next_eviction_at(), self.gates.next_at()):
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
 
     def stop_admitting(self) -> None:
         """Refuse every submission from now on."""

@@ -62,7 +62,13 @@ class ReadyJobs:
 
     def pop(self, now: float) -> Job:
         """Take the job whose turn it is. Raises IndexError if none may be taken."""
-        return self._orders[self._next_queue()].pop(now)
+        first: str | None = None
+        for name, order in self._orders.items():
+            if order and self._ledgers[name].has_worker and (first is None or self._goes_before(name, first)):
+                first = name
+        if first is None:
+            raise IndexError("no job may be taken")
+        return self._orders[first].pop(now)
 
     def note_start(self, job: Job) -> None:
         """Charge a queue for one of its jobs, which came out and starts now."""
@@ -101,16 +107,6 @@ class ReadyJobs:
         if not ledger.has_worker:
             return 0
         return min(len(self._orders[name]), ledger.policy.workers - ledger.counts[RUNNING])
-
-    def _next_queue(self) -> str:
-        """Return the queue whose turn it is, in one pass, since most often there is one."""
-        first: str | None = None
-        for name, order in self._orders.items():
-            if order and self._ledgers[name].has_worker and (first is None or self._goes_before(name, first)):
-                first = name
-        if first is None:
-            raise IndexError("no job may be taken")
-        return first
 
     def _goes_before(self, queue: str, other: str) -> bool:
         if self._strict:
