@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import os
 import subprocess
 import sys
@@ -21,6 +22,11 @@ queue = JobQueue()
 @queue.handler
 async def echo(value: int = 0) -> int:
     return value
+
+
+@queue.handler
+async def thresholds() -> list[int]:
+    return list(gc.get_threshold())
 
 
 @queue.handler

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import pty
@@ -16,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import psutil
 import pytest
+
+from jobqueue.app import JobQueue
+from jobqueue.server import COLLECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -382,6 +386,16 @@ async def test_open_files_are_raised_and_too_few_are_told(tmp_path: Path) -> Non
     finally:
         process.kill()
         await server.exit_code()
+
+
+async def test_the_collector_is_set_for_the_server_and_left_alone_in_other_programs(tmp_path: Path) -> None:
+    pythons_own = gc.get_threshold()
+    async with JobQueue():
+        assert gc.get_threshold() == pythons_own
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        job = await submit(http, "thresholds")
+        async with http.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=5"}) as response:
+            assert tuple((await response.json())["result"]) == COLLECTIONS != pythons_own
 
 
 async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected(tmp_path: Path) -> None:
