@@ -155,10 +155,11 @@ class WorkerPool:
 
     def _on_end(self, worker: _Worker, task: asyncio.Task[None]) -> None:
         if worker.abandoned or worker.retired:
-            self._abandoned.discard(worker)
             if not task.cancelled():
                 task.exception()  # retrieved: it was its own affair
-            self._hire()  # should its place have been left empty, because too many were abandoned
+            if worker.abandoned:
+                self._abandoned.discard(worker)
+                self._hire()  # should its place have been left empty, because too many were abandoned
             return
         self._workers.discard(worker)
         if self._open:
