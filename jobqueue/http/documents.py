@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import orjson
 
-from jobqueue.core.job import ErrorCode, JobError, JobId, JobState, Progress
+from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Progress
 from jobqueue.http.problems import problem_of
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class AttemptDocument(msgspec.Struct, gc=False):
     traceback: str | None
 
 
+_NO_EXTRAS = Extras()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -82,7 +83,7 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
     Args:
         outlook: What a live job may expect; None for one that is over.
     """
-    spec, wall, created = job.spec, queue.wall, job.created_at
+    spec, extras, wall, created = job.spec, job.extras or _NO_EXTRAS, queue.wall, job.created_at
     created_at = timestamp(wall(created))
     started, finished = job.started_at, job.finished_at
     position = eta_s = poll_after_ms = None
@@ -98,20 +99,20 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
             spec.queue,
             job.state,
             job.attempt,
-            job.attempts_max,
+            extras.attempts_before + spec.attempts_max,
             spec.priority,
             spec.group,
             created_at,
             created_at if job.run_at == created else timestamp(wall(job.run_at)),
             None if started is None else timestamp(wall(started)),
             None if finished is None else timestamp(wall(finished)),
-            job.progress,
+            extras.progress,
             position,
             eta_s,
             poll_after_ms,
             None if job.result is None else msgspec.Raw(job.result),
-            job.error,
-            [_attempt(failed, queue) for failed in job.history] if job.history else None,
+            extras.error,
+            [_attempt(failed, queue) for failed in extras.history] if extras.history else None,
         )
     )
 
