@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from jobqueue.core import attempts
@@ -47,14 +46,15 @@ class ShutDown:
 
     def _look(self, now: float) -> None:
         """Find out who is live, among so many more records, and tell those that run."""
-        looks = list(islice(self._life.statuses.newest_first(self._after), LOOKS_MAX))
-        self._looked_at_all = len(looks) < LOOKS_MAX
-        for job in looks:
+        for looks, job in enumerate(self._life.statuses.newest_first(self._after)):
+            if looks == LOOKS_MAX:
+                return
             self._after = job.id
             if job.state is RUNNING:
                 self._life.request_stop(job, StopReason.SHUTDOWN, now)
             elif job.live:
                 self._waiting.append(job)
+        self._looked_at_all = True
 
     def _end_some(self, now: float) -> None:
         for _ in range(min(ENDS_MAX, len(self._waiting))):

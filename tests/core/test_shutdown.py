@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from jobqueue.core.events import Ended, LeaseLost, StopRequested
@@ -48,7 +50,7 @@ def test_a_portion_looks_at_a_bounded_number_of_records_and_misses_none(records:
     portions = 1
     while go_on(driver):
         portions += 1
-    assert portions == (records + 1) // LOOKS_MAX + 1
+    assert portions == math.ceil((records + 1) / LOOKS_MAX)
     assert len(driver.of(StopRequested)) == 1, "the oldest of all is told, too"
 
 
