@@ -232,7 +232,7 @@ class JobQueue:
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await parts.idle()
-        lost = {str(state): count for state, count in parts.backend.shut_down().items()}
+        lost = {str(state): count for state, count in (await parts.backend.shut_down()).items()}
         log.info("drain.lost", **lost)
         # Told to stop, the running ones end within the lease's grace.
         await parts.idle()

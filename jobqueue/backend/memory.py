@@ -273,10 +273,25 @@ class MemoryBackend:
     def stop_admitting(self) -> None:
         self._engine.stop_admitting()
 
-    def shut_down(self) -> dict[JobState, int]:
-        lost = self._engine.shut_down(now=self._now())
-        self._publish()
+    async def shut_down(self) -> dict[JobState, int]:
+        """Start no job any more, and end all that are live, in portions; return how many were in each live state."""
+        lost = self._engine.begin_shut_down()
+        more = True
+        try:
+            while more:
+                more = self._shut_down_some()
+                await asyncio.sleep(0)  # thousands of ends must not stop everybody else
+        except asyncio.CancelledError:
+            # Half of it would leave jobs behind that nobody starts and nobody ends.
+            while self._shut_down_some():
+                pass
+            raise
         return lost
+
+    def _shut_down_some(self) -> bool:
+        more = self._engine.go_on_shutting_down(now=self._now())
+        self._publish()
+        return more
 
     @property
     def live(self) -> int:

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -195,6 +196,36 @@ async def test_a_drain_ends_at_its_deadline_and_counts_what_it_loses(caplog: pyt
             assert record.error is not None
             assert record.error.code == "shutdown"
     assert any("drain.lost" in record.getMessage() for record in caplog.records)
+
+
+@virtual_time
+async def test_a_shutdown_of_thousands_lets_others_go_on() -> None:
+    queue = make_queue(queues={"default": QueueSettings(workers=1, capacity=4000)})
+    async with queue:
+        jobs = [await queue.submit("nap") for _ in range(4000)]
+        await asyncio.sleep(1)
+        draining = asyncio.create_task(queue.drain(0.0))
+        ended = [0]
+        while not draining.done():
+            await asyncio.sleep(0)
+            ended.append(sum([not (await job.status()).live for job in jobs]))
+        assert draining.result() == {"delayed": 0, "queued": 3999, "running": 1}
+        assert max(after - before for before, after in pairwise(ended)) <= 500
+
+
+@virtual_time
+async def test_a_drain_that_is_cancelled_amid_its_end_leaves_no_job_behind() -> None:
+    queue = make_queue(queues={"default": QueueSettings(workers=1, capacity=4000)})
+    async with queue:
+        for _ in range(4000):
+            await queue.submit("nap")
+        draining = asyncio.create_task(queue.drain(0.0))
+        while queue.backend.stats()[0].live in (0, 4000):
+            await asyncio.sleep(0)
+        draining.cancel()
+        await asyncio.sleep(1)
+        assert draining.cancelled()
+        assert queue.backend.stats()[0].live == 0
 
 
 @virtual_time
