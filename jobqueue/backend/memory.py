@@ -276,22 +276,23 @@ class MemoryBackend:
     async def shut_down(self) -> dict[JobState, int]:
         """Start no job any more, and end all that are live, in portions; return how many were in each live state."""
         lost = self._engine.begin_shut_down()
-        more = True
+        portions = self._shut_down_portions()
         try:
-            while more:
-                more = self._shut_down_some()
+            for _ in portions:
                 await asyncio.sleep(0)  # thousands of ends must not stop everybody else
         except asyncio.CancelledError:
             # Half of it would leave jobs behind that nobody starts and nobody ends.
-            while self._shut_down_some():
+            for _ in portions:
                 pass
             raise
         return lost
 
-    def _shut_down_some(self) -> bool:
-        more = self._engine.go_on_shutting_down(now=self._now())
-        self._publish()
-        return more
+    def _shut_down_portions(self) -> Iterator[None]:
+        more = True
+        while more:
+            more = self._engine.go_on_shutting_down(now=self._now())
+            self._publish()
+            yield
 
     @property
     def live(self) -> int:
