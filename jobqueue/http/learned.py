@@ -32,7 +32,6 @@ HEAD_BYTES_MAX = 512
 HEAD, GET, POST = b"HEAD /v1/jobs/", b"GET /v1/jobs/", b"POST /v1/jobs "
 _HEAD_ID, _GET_ID = len(HEAD), len(GET)
 _HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
-_VERSION = b" HTTP/1.1\r\n"
 _END = b"\r\n\r\n"
 
 # Authorization is not among them: nothing here may be recalled past a check of who asks.
@@ -101,7 +100,7 @@ class LearnedHeads:
             return
         rest = _GET_REST if data[:_GET_ID] == GET else _HEAD_REST if data[:_HEAD_ID] == HEAD else None
         tag = known_tag(message)
-        if rest is not None and tag is not None and data[rest:].startswith(_VERSION):
+        if rest is not None and tag is not None:
             self._make_room()
             self._looks[data[rest:]] = tag
 

@@ -287,11 +287,15 @@ async def test_more_requests_at_once_than_the_parser_takes_are_all_answered_in_o
     assert codes == [b"200", b"202", b"410"] * 200 + [b"200"]
 
 
-async def test_a_connection_may_carry_any_number_of_plain_requests(serving: Serving) -> None:
+@pytest.mark.parametrize("cut", [0, 30])
+async def test_a_connection_may_carry_any_number_of_plain_requests(serving: Serving, cut: int) -> None:
     request = head("HEAD", "/v1/jobs/" + "0" * 22)
     async with serving.connect() as (reader, writer):
         for _ in range(5 * 16 * 1024 * 4 // len(request)):  # five times what one head may have
-            writer.write(request)
+            writer.write(request[:cut])
+            if cut:
+                await asyncio.sleep(0)  # so that each piece comes by itself
+            writer.write(request[cut:])
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
 
 
