@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StatusStats
-from jobqueue.core.events import BackedOff, Called, Ended, Event, Evicted, Quarantined, Ready, Released, Withdrawn
+from jobqueue.core.events import BackedOff, Called, Ended, Event, Evicted, Quarantined, Ready, Released
 from jobqueue.core.job import JobState
 from jobqueue.errors import Refused, WrongState
 
@@ -40,7 +40,7 @@ LEASE_TRIES = 100
 TOLD_AT_ONCE = 100
 """So many of those who wait for one job are told before others may go on: each has an answer to write."""
 
-UNSEEN_FACTS = (Called, Withdrawn, Quarantined, Released)
+UNSEEN_FACTS = (Called, Quarantined, Released)
 """Those that change no job's record: the end of who was withdrawn is told beside it."""
 
 

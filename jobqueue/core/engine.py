@@ -234,7 +234,8 @@ class Engine:
         life.change_state(job, RUNNING, now)
         job.attempt += 1
         job.started_at = now
-        job.progress = job.stopping = None
+        if job.extras is not None:
+            job.extras.progress = job.extras.stopping = None
         self.ledgers[job.spec.queue].note_start(now)
         self.ready.note_start(job)
         life.facts.append(Started(job))
@@ -357,13 +358,6 @@ class Engine:
         """End some more jobs of a shut-down that has begun; return whether there are more. Let others run first."""
         assert self._shut_down is not None, "it was not begun"
         return self._shut_down.go_on(now)
-
-    def shut_down(self, *, now: float) -> dict[JobState, int]:
-        """Begin a shut-down and go on to its end, in one go."""
-        lost = self.begin_shut_down()
-        while self.go_on_shutting_down(now=now):
-            pass
-        return lost
 
     def take_facts(self) -> list[Event]:
         """Return the facts since the last call, in order."""

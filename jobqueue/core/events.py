@@ -29,12 +29,6 @@ class Called(msgspec.Struct, frozen=True, gc=False):
     job: Job
 
 
-class Withdrawn(msgspec.Struct, frozen=True, gc=False):
-    """A ready job is ready no longer: it was cancelled or expired before a worker took it."""
-
-    job: Job
-
-
 class Started(msgspec.Struct, frozen=True, gc=False):
     """An attempt began."""
 
@@ -97,5 +91,5 @@ class Released(msgspec.Struct, frozen=True, gc=False):
     type: str
 
 
-JobEvent = Submitted | Ready | Called | Withdrawn | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended
+JobEvent = Submitted | Ready | Called | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended
 Event = JobEvent | Evicted | Quarantined | Released

@@ -158,7 +158,7 @@ class Intake:
             upload=upload,
             state=DELAYED if delay_s > 0 else QUEUED,
             created_at=now,
-            run_at=now + delay_s,
+            run_at=now + delay_s if delay_s else now,
             start_by_at=self._start_by_at(spec, now),
             claims=claims,
         )

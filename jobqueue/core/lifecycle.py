@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.core.claims import Claimed
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.events import Called, Ended, Evicted, Ready, StopRequested, Withdrawn
+from jobqueue.core.events import Called, Ended, Evicted, Ready, StopRequested
 from jobqueue.core.gate import Gates
 from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
 from jobqueue.core.ledger import QueueLedger
@@ -62,8 +62,6 @@ class Lifecycle:
 
     def end(self, job: Job, state: JobState, now: float) -> None:
         """Make a job terminal: its seat and permits are free, its record lives on for its TTL."""
-        if job.state is QUEUED:
-            self.facts.append(Withdrawn(job))
         job.finished_at = now
         self.change_state(job, state, now)
         self.ledgers[job.spec.queue].note_end(state, now)
@@ -177,5 +175,6 @@ class Lifecycle:
         self.evicted += len(jobs)
         self.evicted_early += len(jobs) if early else 0
         for job in jobs:
-            self.claimed.forget(job)
+            if job.claims is not None:
+                self.claimed.forget(job)
         self.facts.append(Evicted(tuple(jobs), early=early))

@@ -115,7 +115,7 @@ class StatusMap:
 
     def next_out(self, *, more_jobs: int, more_bytes: int) -> Job | None:
         """Return the terminal record that must go before so much more fits; None once it does."""
-        fits_jobs = len(self) + more_jobs <= self._bounds.jobs_max
+        fits_jobs = self.live + self.terminal + more_jobs <= self._bounds.jobs_max
         fits_bytes = self.bytes_used + more_bytes <= self._bounds.bytes_max
         if fits_jobs and fits_bytes:
             return None

@@ -13,7 +13,6 @@ from jobqueue.core.events import (
     Ready,
     Started,
     StopRequested,
-    Withdrawn,
 )
 from jobqueue.core.job import (
     MESSAGE_LENGTH_MAX,
@@ -343,7 +342,7 @@ def test_a_job_not_started_by_its_deadline_expires() -> None:
     assert job.state is JobState.QUEUED
     driver.advance(0.1)
     assert job.state is JobState.EXPIRED
-    assert driver.of(Withdrawn)
+    assert driver.of(Ended) == [Ended(job)]
 
 
 def test_start_by_is_judged_again_at_the_lease() -> None:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from jobqueue.core.bucket import Rate
-from jobqueue.core.events import Called, Ended, Quarantined, Released, Withdrawn
+from jobqueue.core.events import Called, Ended, Quarantined, Released
 from jobqueue.core.job import ErrorCode, Failure, Job, JobError, JobState
 from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
@@ -280,7 +280,7 @@ def test_one_that_waits_or_was_called_and_then_ends_leaves_its_turn_to_the_next(
         driver.advance(5)
     assert second.state == ("cancelled" if how == "cancel" else "expired")
     assert [type(fact) for fact in driver.facts if fact.job is second] == (  # type: ignore[union-attr]
-        [Called, Withdrawn, Ended] if called else [Withdrawn, Ended]
+        [Called, Ended] if called else [Ended]
     )
     if not called:
         driver.ack(first)

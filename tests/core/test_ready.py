@@ -11,7 +11,7 @@ from random import Random
 import msgspec
 import pytest
 
-from jobqueue.core.events import Ready, Withdrawn
+from jobqueue.core.events import Ended, Ready
 from jobqueue.core.job import Job, JobState
 from jobqueue.core.order import make_order
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
@@ -400,7 +400,7 @@ def test_a_ready_job_has_a_position_and_one_that_was_taken_or_left_has_none() ->
     driver.start_next()
     driver.cancel(third)
     assert [ready.position(job) for job in (first, second, third)] == [None, 1, None]
-    assert driver.of(Withdrawn) == [Withdrawn(third)]
+    assert driver.of(Ended) == [Ended(third)]
     assert len(driver.of(Ready)) == 3
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted, Withdrawn
+from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted
 from jobqueue.core.job import Job, JobId, JobSpec, JobState, Progress
 from jobqueue.http import feed as feed_room
 from jobqueue.http.feed import HEARTBEAT, Feed, Subscriber
@@ -95,7 +95,7 @@ async def test_each_fact_that_a_client_can_see_is_named(feed: Feed, facts: Facts
     subscriber = listen(feed)
     fresh, put_off, done = job(1), job(2), job(3, JobState.SUCCEEDED)
     put_off.version = 1
-    facts.tell(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh), Withdrawn(fresh))
+    facts.tell(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh))
     facts.tell(Ended(done), Quarantined("t", 160.0, "failed too often"), Released("t"))
     events = await heard(subscriber)
     names = ["submitted", "queued", "changed", "started", "succeeded", "quarantined", "released"]

@@ -36,7 +36,6 @@ from jobqueue.core.events import (
     Started,
     StopRequested,
     Submitted,
-    Withdrawn,
 )
 from jobqueue.core.job import ErrorCode, JobState, StopReason
 from jobqueue.core.lifecycle import LEASE_GRACE_S
@@ -160,8 +159,6 @@ class Auditor:
                 self._ready(known)
             case Called():
                 self.check(known.waiting, f"{known} was called, and did not wait")
-            case Withdrawn():
-                self.check(known.waiting, f"{known} was withdrawn, and did not wait")
             case BackedOff():
                 self._stopped_running(known, "backed off")
                 known.waiting = True
