@@ -254,7 +254,7 @@ class JobQueue:
     @property
     def local(self) -> LocalBackend:
         """The same, for whom an await is too much. Raises RuntimeError if the queue doesn't run."""
-        return self._running.backend
+        return (self._parts or self._running).backend  # for each request: a property's property would double its cost
 
     @property
     def spool(self) -> Spool:

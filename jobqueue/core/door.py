@@ -98,7 +98,10 @@ class Door:
 
         A live unique value makes that unknowable: the submission may be the same job.
         """
-        return not self._claimed.any_unique and all(map(self.closed_to, self._ledgers.values()))
+        for ledger in self._ledgers.values():
+            if not self.closed_to(ledger):
+                return False
+        return not self._claimed.any_unique
 
     def closed_to(self, ledger: QueueLedger) -> bool:
         """Tell whether this queue refuses every new job now."""

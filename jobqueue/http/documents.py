@@ -83,9 +83,10 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
     Args:
         outlook: What a live job may expect; None for one that is over.
     """
-    spec, extras, wall, created = job.spec, job.extras or _NO_EXTRAS, queue.wall, job.created_at
-    created_at = timestamp(wall(created))
-    started, finished = job.started_at, job.finished_at
+    spec, extras = job.spec, job.extras or _NO_EXTRAS
+    wall = queue.wall(0.0)  # asked once: the clocks stand as far apart at all instants
+    created, started, finished = job.created_at, job.started_at, job.finished_at
+    created_at = timestamp(wall + created)
     position = eta_s = poll_after_ms = None
     if outlook is not None:
         position, eta_s = outlook.position, outlook.eta_s
@@ -103,9 +104,9 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
             spec.priority,
             spec.group,
             created_at,
-            created_at if job.run_at == created else timestamp(wall(job.run_at)),
-            None if started is None else timestamp(wall(started)),
-            None if finished is None else timestamp(wall(finished)),
+            created_at if job.run_at == created else timestamp(wall + job.run_at),
+            None if started is None else timestamp(wall + started),
+            None if finished is None else timestamp(wall + finished),
             extras.progress,
             position,
             eta_s,

@@ -119,11 +119,12 @@ class Submissions:
 
     def refuse_unread(self, claims: Claims | None = None) -> None:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
-        limits, now = self._queue.settings.limits, self._queue.backend.now()
-        if self._lag is not None and (lag_s := self._lag()) > limits.lag_s:
+        backend = self._queue.backend
+        if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
-            raise Overloaded(detail, retry_after_s=max(1.0, self._overload.place_s(now, seats_per_s=RETURNS_PER_S)))
-        if (refusal := self._queue.backend.refuse_unseen(claims=claims)) is not None:
+            place_s = self._overload.place_s(backend.now(), seats_per_s=RETURNS_PER_S)
+            raise Overloaded(detail, retry_after_s=max(1.0, place_s))
+        if (refusal := backend.refuse_unseen(claims=claims)) is not None:
             raise refusal
 
     # -- one job
