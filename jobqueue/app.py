@@ -341,7 +341,10 @@ class JobQueue:
 
     def accept_now(self, submission: Submission) -> Admission:
         """As `accept`, without files, caller and key, and without an await. Raises as `accept`."""
-        return self.local.submit_now(*self._asked(submission, None, None, None, None))
+        if submission.unique is not None:
+            return self.local.submit_now(*self._asked(submission, None, None, None, None))
+        spec, args = self._check(submission)
+        return self.local.submit_now(spec, args)
 
     def _asked(
         self,

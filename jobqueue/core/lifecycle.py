@@ -58,7 +58,9 @@ class Lifecycle:
         self.ledgers[job.spec.queue].live += 1
         if job.claims is not None:
             self.claimed.stake(job)
-        self.enter_state(job, now)
+        self._count_in(job, now)
+        if job.state is DELAYED or job.start_by_at is not None:
+            self.set_deadline(job, now)
 
     def end(self, job: Job, state: JobState, now: float) -> None:
         """Make a job terminal: its seat and permits are free, its record lives on for its TTL."""
@@ -85,18 +87,21 @@ class Lifecycle:
                 self.ready.remove(job)
                 self.gates.withdraw(job, now)
                 self.call(now)
-        self.enter_state(job, now)
+        self._enter_state(job, now)
 
-    def enter_state(self, job: Job, now: float) -> None:
+    def _enter_state(self, job: Job, now: float) -> None:
         """Count a job into its state and set the one deadline that it has there."""
-        state, ledger = job.state, self.ledgers[job.spec.queue]
-        if state is QUEUED:
-            ledger.waiting[job.id] = now
-        elif state not in LIVE:
+        if job.state in LIVE:
+            self._count_in(job, now)
+            self.set_deadline(job, now)
+        else:
             self.deadlines.discard(job.id)
-            return
-        ledger.counts[state] += 1
-        self.set_deadline(job, now)
+
+    def _count_in(self, job: Job, now: float) -> None:
+        ledger = self.ledgers[job.spec.queue]
+        ledger.counts[job.state] += 1
+        if job.state is QUEUED:
+            ledger.waiting[job.id] = now
 
     def set_deadline(self, job: Job, now: float) -> None:
         """Set the one deadline that a live job has in its state, or none."""

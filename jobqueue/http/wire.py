@@ -22,7 +22,7 @@ from jobqueue.handlers import Submission, escape, field_of
 from jobqueue.http.problems import InvalidRequest, MalformedJson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DEPTH_MAX = 32
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
@@ -31,6 +31,8 @@ MANY_BRACKETS = 1000
 BATCH_MAX = 1000
 
 _LONG_DIGITS = re.compile(rb"\d{19,}+")
+_FEW_MARKS = 19
+_NO_MARKS = bytes(set(range(256)) - set(b"[]{}0123456789"))
 _IN_FLOAT = frozenset({b".", b"e", b"E", b"+"})
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
@@ -117,16 +119,23 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 
 def _loads(body: bytes | bytearray) -> Any:
     """Parse a document, strictly: what gets past here has one meaning, in every parser."""
+    if len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
+        # As most are: with too few brackets to nest too deep, and too few digits for an integer that is too long.
+        return _parsed(body, _parse)
     brackets = body.count(b"[") + body.count(b"{")
-    try:
-        document = _parse(body) if brackets < MANY_BRACKETS else _parse_without_collector(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedJson(f"the body is not JSON: {error}") from None
+    document = _parsed(body, _parse if brackets < MANY_BRACKETS else _parse_without_collector)
     if brackets > DEPTH_MAX:
         _check_depth(body)
     if _LONG_DIGITS.search(body):
         _check_integers(body)
     return document
+
+
+def _parsed(body: bytes | bytearray, parse: Callable[[bytes | bytearray], Any]) -> Any:
+    try:
+        return parse(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedJson(f"the body is not JSON: {error}") from None
 
 
 def _parse_without_collector(body: bytes | bytearray) -> Any:

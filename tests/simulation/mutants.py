@@ -210,7 +210,7 @@ def a_stop_has_no_deadline(request_stop: Any) -> Any:
 # -- seats, counts and queues
 
 
-@mutant(Lifecycle, "enter_state")
+@mutant(Lifecycle, "_enter_state")
 def a_retry_frees_its_seat(enter_state: Any) -> Any:
     def entered(self: Lifecycle, job: Any, now: float) -> None:
         enter_state(self, job, now)
