@@ -112,10 +112,7 @@ class Door:
 
         Where its queue isn't known, it counts for the one whose next seat should come free first.
         """
-        if queue is None:
-            ledger = min(self._ledgers.values(), key=lambda each: each.seat_s(now))
-        else:
-            ledger = self._ledgers[queue]
+        ledger = self._soonest(now) if queue is None else self._ledgers[queue]
         ledger.arrivals.add(now)
         if not self.open:
             return _counted(Draining(), ledger)
@@ -123,6 +120,11 @@ class Door:
         if queue is None and len(self._ledgers) > 1:
             refusal = QueueFull("every queue holds as many live jobs as it may", retry_after_s=refusal.retry_after_s)
         return _counted(refusal, ledger)
+
+    def _soonest(self, now: float) -> QueueLedger:
+        """Return the queue whose next seat should come free first."""
+        ledgers = tuple(self._ledgers.values())
+        return ledgers[0] if len(ledgers) == 1 else min(ledgers, key=lambda each: each.seat_s(now))
 
     def _queue_full(self, ledger: QueueLedger, *, now: float, crowd: bool) -> QueueFull:
         detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"
