@@ -20,7 +20,7 @@ from jobqueue.core.bucket import RATE_EXPECTED, Rate
 from jobqueue.core.claims import Unique, UniqueMode
 from jobqueue.core.job import JobSpec
 from jobqueue.core.order import PRIORITY_MAX
-from jobqueue.core.policy import Limits
+from jobqueue.core.policy import DURATION_S_MAX, Limits
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 
 if TYPE_CHECKING:
@@ -30,12 +30,11 @@ F = TypeVar("F", bound="Callable[..., Any]")
 RunIn = Literal["loop", "thread", "process"]
 
 ATTEMPTS_MAX = 100
-DAYS_30_S = 30 * 24 * 3600
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=DAYS_30_S)]
-PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DAYS_30_S)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=DURATION_S_MAX)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DURATION_S_MAX)]
 UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
@@ -266,8 +265,8 @@ def register(registry: Registry, func: F, options: HandlerOptions) -> F:
         kind = "an async function runs in 'loop'" if is_async else "a plain function runs in 'thread' or 'process'"
         raise ValueError(f"handler {label!r}: {kind}, got run_in={options.run_in!r}")
     timeout_s, attempts_max = options.timeout_s, options.attempts_max
-    if timeout_s is not None and not 0 < timeout_s <= DAYS_30_S:
-        raise ValueError(f"handler {label!r}: timeout_s is more than 0 and at most {DAYS_30_S}, got {timeout_s!r}")
+    if timeout_s is not None and not 0 < timeout_s <= DURATION_S_MAX:
+        raise ValueError(f"handler {label!r}: timeout_s is more than 0 and at most {DURATION_S_MAX}, got {timeout_s!r}")
     if not 1 <= attempts_max <= ATTEMPTS_MAX:
         raise ValueError(f"handler {label!r}: attempts_max is 1 to {ATTEMPTS_MAX}, got {attempts_max!r}")
     registry.add(
@@ -307,9 +306,9 @@ def _backoff_of(options: HandlerOptions, label: str) -> Backoff | None:
     backoff = options.backoff
     if backoff is None:
         return None
-    if not isinstance(backoff, Backoff) or not 0 <= backoff.backoff_s_base <= backoff.backoff_s_max <= DAYS_30_S:
+    if not isinstance(backoff, Backoff) or not 0 <= backoff.backoff_s_base <= backoff.backoff_s_max <= DURATION_S_MAX:
         raise ValueError(
-            f"handler {label!r}: backoff is a Backoff with 0 <= backoff_s_base <= backoff_s_max <= {DAYS_30_S},"
+            f"handler {label!r}: backoff is a Backoff with 0 <= backoff_s_base <= backoff_s_max <= {DURATION_S_MAX},"
             f" got {backoff!r}"
         )
     return backoff
@@ -410,7 +409,7 @@ def _spec_of(submission: Submission, handler: Handler, wall_now: Callable[[], fl
     delay_s = submission.delay_s or 0.0
     if submission.run_at is not None:
         delay_s = max(0.0, submission.run_at.timestamp() - wall_now())
-        if delay_s > DAYS_30_S:
+        if delay_s > DURATION_S_MAX:
             raise InvalidSubmission(InvalidField(pointer="/run_at", detail="at most 30 days from now"))
     if submission.start_by_s is not None and submission.start_by_s <= delay_s:
         raise InvalidSubmission(InvalidField(pointer="/start_by_s", detail="the job would expire before it may run"))

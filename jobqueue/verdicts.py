@@ -14,13 +14,13 @@ import orjson
 
 from jobqueue.context import printable
 from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, Failure
+from jobqueue.core.policy import DURATION_S_MAX
 from jobqueue.errors import Reject, Retry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TRACE_LENGTH_MAX = 10_000
-WAIT_S_MAX = 30 * 24 * 3600
 
 
 class BadResult(Exception):
@@ -123,4 +123,4 @@ def _wait_s(after_s: object) -> float | None:
         wait_s = float(msgspec.convert(after_s, float))
     except msgspec.ValidationError:
         return None
-    return wait_s if 0 <= wait_s <= WAIT_S_MAX else None
+    return wait_s if 0 <= wait_s <= DURATION_S_MAX else None

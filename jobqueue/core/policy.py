@@ -13,6 +13,10 @@ import msgspec
 from jobqueue.core.bucket import Rate
 
 
+DURATION_S_MAX = 30 * 24 * 3600
+"""No duration that anybody may ask for is longer."""
+
+
 class Discipline(StrEnum):
     """The order in which a queue's ready jobs are taken."""
 
