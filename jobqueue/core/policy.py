@@ -12,7 +12,6 @@ import msgspec
 
 from jobqueue.core.bucket import Rate
 
-
 DURATION_S_MAX = 30 * 24 * 3600
 """No duration that anybody may ask for is longer."""
 
