@@ -27,7 +27,7 @@ import msgspec
 
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.ids import SHELF_PREFIX_LENGTH, SHELF_SIZE
-from jobqueue.core.job import JobState
+from jobqueue.core.job import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -141,7 +141,7 @@ class StatusMap:
         self.terminal += 1
         self.live_bytes -= args_bytes if job.extras is None else job.size_bytes - result_bytes
         self.bytes_used += result_bytes
-        if job.state is JobState.FAILED:
+        if job.state is FAILED:
             self._failed[job.id] = job
         else:
             self.bytes_used -= args_bytes
@@ -162,7 +162,7 @@ class StatusMap:
         """Return how long the record of a terminal job is to be held."""
         if job.spec.ttl_s is not None:
             return job.spec.ttl_s
-        return self._bounds.failed_ttl_s if job.state is JobState.FAILED else self._bounds.ttl_s
+        return self._bounds.failed_ttl_s if job.state is FAILED else self._bounds.ttl_s
 
     def drop(self, job: Job) -> None:
         """Forget a terminal record."""
