@@ -82,6 +82,7 @@ class Parts:
         self.backend.subscribe(self._workers.on_fact, StopRequested, LeaseLost)
         self.backend.subscribe(self._log_fact, Evicted, Quarantined, Released)
         self.backend.on_deadlines_moved(self._timer.look)
+        self.backend.on_unserved(self._workers.reinforce)
         self._timer.start()
         self._workers.start()
 
@@ -94,8 +95,9 @@ class Parts:
 
     async def change(self, queue: str, policy: QueuePolicy) -> None:
         self.policies[queue] = policy
-        await self.backend.change_queue(queue, policy)
+        # In this order: where there are more places now, the change of the queue has them filled.
         self._workers.resize(self._worker_count())
+        await self.backend.change_queue(queue, policy)
 
     def _worker_count(self) -> int:
         """Return how many workers the queues share: the number set for all, or the sum of their own."""

@@ -68,15 +68,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             return failure_of(error, self.retry_on)
 
 
-def success_of(value: Any, context: JobContext | None, *, bytes_max: int) -> Success:
-    """Turn what a handler returned, and wrote if it had a context, into its verdict.
+def success_of(value: Any, context: JobContext, *, bytes_max: int) -> Success:
+    """Turn what a handler returned, and wrote, into its verdict.
 
     Raises:
         BadResult, ResultTooLarge: It can't be kept.
     """
     result = encode_result(value, bytes_max=bytes_max)
-    if context is None:
-        return Success(result)
     try:
         written = context.written_result()
     except ValueError as error:

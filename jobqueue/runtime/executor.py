@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobqueue.core.job import ErrorCode, Failure, Progress, Success
 from jobqueue.errors import Refused, StaleLease
 from jobqueue.runtime.call import Call, success_of
-from jobqueue.verdicts import failure_of
+from jobqueue.verdicts import encode_result, failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from jobqueue.backend.base import Backend
@@ -54,42 +54,42 @@ class Executor:
         self._check_room = check_room
         self._result_bytes_max = result_bytes_max
 
-    async def run(self, lease: Lease) -> Success | Failure:
+    def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
         """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
         handler = self._registry.get(lease.job.spec.type)
+        if handler.run_in == "loop" and not handler.wants_context:
+            return self._run_plain(handler, lease.job.args)
+        return self._run(handler, lease)
+
+    async def _run_plain(self, handler: Handler, args: bytes) -> Success | Failure:
+        """Run what most handlers are: they can't report, nor write a file, so nothing is made for that."""
         try:
-            kwargs = handler.kwargs(lease.job.args)
-            if handler.run_in == "loop" and not handler.wants_context:
-                # Most are such. They can't report, nor write a file: nothing is made for that.
-                return await self._run_here(handler, kwargs)
-            call = self._call(handler, kwargs, lease)
+            value = await handler.func(**handler.kwargs(args))
+            return Success(encode_result(value, bytes_max=self._result_bytes_max))
+        except BaseException as error:
+            return _failure_here(error, handler)
+
+    async def _run(self, handler: Handler, lease: Lease) -> Success | Failure:
+        try:
+            call = self._call(handler, handler.kwargs(lease.job.args), lease)
         except Exception as error:
             return failure_of(error)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
             # Few jobs write a file: only one that asks has a folder to be cleared away.
             context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job))
-            verdict = await self._run_here(handler, kwargs, context)
+            verdict = await self._run_here(call, context, handler)
         else:
             verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
         await reporter.flush()
         return self._judged(verdict)
 
-    async def _run_here(
-        self, handler: Handler, kwargs: dict[str, Any], context: JobContext | None = None
-    ) -> Success | Failure:
+    async def _run_here(self, call: Call, context: JobContext, handler: Handler) -> Success | Failure:
         try:
-            value = await (handler.func(**kwargs) if context is None else handler.func(context, **kwargs))
+            value = await handler.func(context, **call.kwargs)
             return success_of(value, context, bytes_max=self._result_bytes_max)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            # The handler awaited something that somebody else cancelled: its error, not ours.
-            return Failure(ErrorCode.HANDLER_ERROR, f"the handler raised {error!r}")
         except BaseException as error:
-            # SystemExit and KeyboardInterrupt too: from a task they would end the whole loop.
-            return failure_of(error, handler.retry_on)
+            return _failure_here(error, handler)
 
     def _judged(self, verdict: Success | Failure) -> Success | Failure:
         """Refuse a result file for which there is no room."""
@@ -115,6 +115,20 @@ class Executor:
             result_bytes_max=self._result_bytes_max,
             retry_on=handler.retry_on,
         )
+
+
+def _failure_here(error: BaseException, handler: Handler) -> Failure:
+    """Turn what a handler raised in this task into a verdict; raises it again if it is the task's own cancellation.
+
+    SystemExit and KeyboardInterrupt are the handler's, too: from a task they would end the whole loop.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise error
+        # The handler awaited something that somebody else cancelled: its error, not ours.
+        return Failure(ErrorCode.HANDLER_ERROR, f"the handler raised {error!r}")
+    return failure_of(error, handler.retry_on)
 
 
 class _Reporter:

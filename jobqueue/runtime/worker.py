@@ -5,9 +5,12 @@ Rules:
 1. A worker is one task; it leases one job, runs it, delivers the verdict and ends. Then a
    new task takes its place. So nothing that a handler leaves behind in its task (context
    variables, a cancellation, a broken cancel scope) reaches the next job.
-2. However a task ends, its place is filled again: at once, and with a growing pause only
+2. A few workers wait for jobs, not all that there may be: a task that has waited long, and
+   a thousand of them take turns, is cold when its job comes. Whoever takes a job sees to
+   those few, and a job that nobody waits for gets a new worker, as long as there is a place.
+3. However a task ends, its place can be filled again: at once, and with a growing pause only
    while one crash follows the other.
-3. A task that was told to stop and doesn't is abandoned: it keeps running, watched and
+4. A task that was told to stop and doesn't is abandoned: it keeps running, watched and
    counted, but its place, its job and its verdict are no longer its own.
 """
 
@@ -15,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +36,7 @@ log = event_logger(__name__)
 
 CRASH_PAUSE_S_BASE = 0.05
 CRASH_PAUSE_S_MAX = 5.0
+WAITING_MIN = 4
 ABANDONED_MIN = 100
 CLOSE_S = 0.5
 
@@ -44,21 +47,20 @@ class _Worker(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     lease: Lease | None = None
     stopping: bool = False
-    abandoned: bool = False
-    retired: bool = False
 
 
 class WorkerPool:
-    """Args:
-    size: How many workers, so how many jobs at once, whichever queues they are of.
+    """Attributes:
+    size: How many places, so how many jobs at once, whichever queues they are of.
     """
 
     def __init__(self, size: int, *, backend: Backend, executor: Executor) -> None:
-        self.size = size
+        self.size = self._places = size
         self._backend = backend
         self._executor = executor
-        self._workers: set[_Worker] = set()
-        self._abandoned: set[_Worker] = set()
+        # Who has a place, and who lost it; a task that is in neither is over, or as good as.
+        self._workers: dict[asyncio.Task[None], _Worker] = {}
+        self._abandoned: set[asyncio.Task[None]] = set()
         self._by_job: dict[JobId, _Worker] = {}
         self._pauses: set[asyncio.TimerHandle] = set()
         self._crash_reports: set[asyncio.Task[None]] = set()
@@ -68,33 +70,34 @@ class WorkerPool:
 
     def start(self) -> None:
         self._open = True
-        for _ in range(self.size):
+        self.resize(self.size)
+
+    def reinforce(self) -> None:
+        """Hire one more worker, if there is a place."""
+        if self._open and self._strength < self._places:
             self._hire()
 
     def resize(self, size: int) -> None:
-        """Have more workers at once, or fewer: idle ones go now, busy ones when their job is over."""
+        """Have more places at once, or fewer: idle workers go now, busy ones when their job is over."""
         self.size = size
+        self._count_places()
         surplus = self._strength - size
-        for worker in [worker for worker in self._workers if worker.lease is None][: max(0, surplus)]:
-            assert worker.task is not None
-            worker.retired = True
-            self._workers.discard(worker)
-            worker.task.cancel()
-        for _ in range(-surplus):
-            self._hire()
+        for task in [task for task, worker in self._workers.items() if worker.lease is None][: max(0, surplus)]:
+            del self._workers[task]
+            task.cancel()
+        for _ in range(WAITING_MIN):
+            self._see_to_waiting()
 
     async def close(self) -> None:
         """Cancel every worker and wait until those that obey have ended."""
         self._open = False
         for pause in self._pauses:
             pause.cancel()
-        for worker in self._workers | self._abandoned:
-            if worker.task is not None:
-                worker.task.cancel()
+        for task in (*self._workers, *self._abandoned):
+            task.cancel()
         # Not for those who have shown already that they don't obey; and for the others not without end.
-        tasks = [worker.task for worker in self._workers if worker.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_S)
+        if self._workers:
+            await asyncio.wait(tuple(self._workers), timeout=CLOSE_S)
 
     def on_fact(self, fact: StopRequested | LeaseLost) -> None:
         """Do what the engine's facts demand of the workers."""
@@ -113,6 +116,7 @@ class WorkerPool:
         lease = worker.lease = await self._backend.lease()
         job_id, attempt = lease.job.id, lease.attempt
         self._by_job[job_id] = worker
+        self._see_to_waiting()
         try:
             verdict = await self._executor.run(lease)
         except asyncio.CancelledError:
@@ -129,41 +133,41 @@ class WorkerPool:
                 await self._backend.ack(job_id, attempt, verdict)
         except StaleLease:
             log.warning("attempt.late", job_id=job_id, attempt=attempt)
-        if not worker.abandoned:
-            self._let_go(worker)
+        # Not by its task's end, which is told a turn of the loop later: somebody may wait for the place.
+        if worker.task in self._workers:
+            del self._workers[worker.task]
+            self._crashes = 0
+            self._see_to_waiting()
 
     # -- the supervisor
 
+    def _see_to_waiting(self) -> None:
+        """Hire one more worker if too few wait for jobs, or will after a pause."""
+        if len(self._workers) + len(self._pauses) - len(self._by_job) < WAITING_MIN:
+            self.reinforce()
+
     def _hire(self) -> None:
-        if not self._open or self._strength >= self.size:
-            return
         worker = _Worker()
-        worker.task = asyncio.get_running_loop().create_task(
+        worker.task = task = asyncio.get_running_loop().create_task(
             self._serve(worker),
             name="worker",
             context=self._context.copy(),  # not the current one: it may be a handler's
         )
-        self._workers.add(worker)
-        worker.task.add_done_callback(partial(self._on_end, worker), context=self._context)
+        self._workers[task] = worker
+        task.add_done_callback(self._on_end, context=self._context)
 
-    def _let_go(self, worker: _Worker) -> None:
-        """Fill the place of a worker that has served now: its task's end is told a turn of the loop later."""
-        worker.retired = True
-        self._workers.discard(worker)
-        self._crashes = 0
-        self._hire()
-
-    def _on_end(self, worker: _Worker, task: asyncio.Task[None]) -> None:
-        if worker.abandoned or worker.retired:
-            if not task.cancelled():
-                task.exception()  # retrieved: it was its own affair
-            if worker.abandoned:
-                self._abandoned.discard(worker)
-                self._hire()  # should its place have been left empty, because too many were abandoned
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        worker = self._workers.pop(task, None)
+        if worker is not None:
+            if self._open:
+                self._replace_crashed(worker, task)
             return
-        self._workers.discard(worker)
-        if self._open:
-            self._replace_crashed(worker, task)
+        if not task.cancelled():
+            task.exception()  # retrieved: it was its own affair
+        if task in self._abandoned:
+            self._abandoned.discard(task)
+            self._count_places()
+            self._see_to_waiting()
 
     def _replace_crashed(self, worker: _Worker, task: asyncio.Task[None]) -> None:
         self._crashes += 1
@@ -177,7 +181,7 @@ class WorkerPool:
             self._crash_reports.add(report)
             report.add_done_callback(self._crash_reports.discard)
         if self._crashes == 1:
-            self._hire()
+            self._see_to_waiting()
             return
         pause_s = min(CRASH_PAUSE_S_MAX, CRASH_PAUSE_S_BASE * 2.0 ** min(self._crashes - 2, 10))
         handle: asyncio.TimerHandle | None = None
@@ -185,7 +189,7 @@ class WorkerPool:
         def resume() -> None:
             assert handle is not None
             self._pauses.discard(handle)
-            self._hire()
+            self._see_to_waiting()
 
         handle = asyncio.get_running_loop().call_later(pause_s, resume)
         self._pauses.add(handle)
@@ -206,14 +210,18 @@ class WorkerPool:
             stack=_stack_of(worker.task),
         )
         self._release(worker)
-        worker.abandoned = True
-        self._workers.discard(worker)
-        self._abandoned.add(worker)
-        if len(self._abandoned) > max(ABANDONED_MIN, self.size):
-            # Each one holds memory for good; past the bound a smaller pool is the lesser evil.
+        assert worker.task is not None
+        del self._workers[worker.task]
+        self._abandoned.add(worker.task)
+        self._count_places()
+        if self._places < self.size:
             log.error("worker.not_replaced", abandoned=len(self._abandoned))
-            return
-        self._hire()
+        self._see_to_waiting()
+
+    def _count_places(self) -> None:
+        """Each abandoned task holds memory for good; past a bound a smaller pool is the lesser evil."""
+        too_many = len(self._abandoned) - max(ABANDONED_MIN, self.size)
+        self._places = self.size - max(0, too_many)
 
     @property
     def _strength(self) -> int:

@@ -338,6 +338,55 @@ async def test_a_place_is_filled_in_the_turn_of_the_loop_in_which_it_came_free()
 
 
 @virtual_time
+async def test_only_a_few_of_many_workers_wait_for_jobs_before_and_after_a_burst_of_them() -> None:
+    queue = make_queue(workers=1000)
+    queue.handler(name="fine")(noop)
+    async with queue:
+        assert len(worker_tasks()) == worker.WAITING_MIN
+        jobs = [await queue.submit("fine") for _ in range(100)]
+        await asyncio.gather(*(job.wait() for job in jobs))
+        await asyncio.sleep(0)
+        assert len(worker_tasks()) == worker.WAITING_MIN
+
+
+@virtual_time
+@pytest.mark.parametrize("held_back_by", ["nothing", "a pause", "too few places"])
+async def test_a_burst_of_jobs_starts_within_two_turns_of_the_loop(held_back_by: str) -> None:
+    queue = make_queue(workers=2 if held_back_by == "too few places" else 1000, capacity=1000)
+    running = 0
+
+    @queue.handler
+    async def nap() -> None:
+        nonlocal running
+        running += 1
+        await asyncio.sleep(1)
+
+    async with queue:
+        if held_back_by == "a pause":
+            await queue.pause("default")
+        for _ in range(500):
+            await queue.submit("nap")
+        if held_back_by == "a pause":
+            await queue.resume("default")
+        if held_back_by == "too few places":
+            await queue.change("default", workers=1000)
+        for _ in range(2):
+            await asyncio.sleep(0)
+        assert running == 500
+
+
+@virtual_time
+async def test_workers_that_wait_in_a_pool_made_smaller_go_and_one_made_larger_again_has_as_many_as_before() -> None:
+    queue = make_queue(workers=1000)
+    async with queue:
+        await queue.change("default", workers=1)
+        await asyncio.sleep(0)
+        assert len(worker_tasks()) == 1
+        await queue.change("default", workers=1000)
+        assert len(worker_tasks()) == worker.WAITING_MIN
+
+
+@virtual_time
 async def test_nothing_that_a_job_leaves_in_its_context_reaches_the_next() -> None:
     queue = make_queue(workers=1)
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="clean")

@@ -60,11 +60,10 @@ class Chaos:
     def _kill(self) -> None:
         """Cancel a worker's task from outside, idle or busy."""
         assert self._queue._parts is not None
-        workers = list(self._queue._parts._workers._workers)
+        workers = list(self._queue._parts._workers._workers.items())
         if not workers:
             return
-        worker = self._rng.choice(workers)
-        assert worker.task is not None
+        task, worker = self._rng.choice(workers)
         lease = worker.lease
         if lease is not None:
             known = self._auditor.known.get(lease.job.id)
@@ -72,7 +71,7 @@ class Chaos:
             self._auditor.note("chaos", f"kills the worker of {known}")
         else:
             self._auditor.note("chaos", "kills an idle worker")
-        worker.task.cancel()
+        task.cancel()
 
     async def _pause(self) -> None:
         name = self._rng.choice(self._scenario.queues)

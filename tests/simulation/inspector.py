@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from jobqueue.core.job import LIVE, JobState
+from jobqueue.runtime.worker import WAITING_MIN
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
@@ -127,9 +128,9 @@ class Inspector:
             check(held_back, f"{self._auditor.known[job.id]} waits in a gate, and nothing holds it back")
 
     def _check_workers(self) -> None:
-        """The pool is at strength, each running job has one of its workers, and none idles beside a job."""
+        """Some wait for jobs or all places are taken, each running job has a worker, and none idles beside a job."""
         check, pool = self._auditor.check, self._parts._workers
-        idle = [worker for worker in pool._workers if worker.lease is None]
+        idle = [worker for worker in pool._workers.values() if worker.lease is None]
         takeable = len(self._engine.ready)
         check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
         policies = [ledger.policy for ledger in self._engine.ledgers.values()]
@@ -137,7 +138,11 @@ class Inspector:
         check(pool.size == size, f"the pool is to have {size} workers, not {pool.size}")
         strength = len(pool._workers) + len(pool._pauses)
         stuck = max(0, len(pool._abandoned) - max(self._scenario.abandoned, pool.size))
-        check(strength + stuck >= pool.size, f"{strength} workers are there or come back, of {pool.size}")
+        waiting = strength - len(pool._by_job)
+        check(
+            waiting >= WAITING_MIN or strength + stuck >= pool.size,
+            f"{waiting} of {strength} workers wait for jobs, or come back, and there may be {pool.size}",
+        )
         check(self._scenario.deadly or not pool._crashes, "a worker died, and nobody had killed it")
         check(
             strength <= pool.size or not idle, f"{len(idle)} of {strength} workers idle, and there may be {pool.size}"

@@ -365,7 +365,7 @@ def a_freed_place_wakes_nobody(publish: Any) -> Any:
         if any(isinstance(fact, Ready | Called) for fact in self._engine._life.facts):
             publish(self)
         else:
-            with patch.object(self._ready, "wake", lambda: None):
+            with patch.object(self, "_wake", lambda: None):
                 publish(self)
 
     return published
