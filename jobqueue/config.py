@@ -49,7 +49,7 @@ class ServerSettings(_Section, frozen=True):
 class QueueSettings(_Section, frozen=True):
     """One named queue."""
 
-    workers: Annotated[int, Meta(ge=1, le=100_000, description="How many jobs of this queue may run at once.")] = 256
+    workers: Annotated[int, Meta(ge=1, le=100_000, description="How many jobs of this queue may run at once.")] = 1000
     capacity: Annotated[
         int,
         Meta(ge=1, le=10_000_000, description="How many jobs it holds: delayed, queued and running. More are refused."),

@@ -113,7 +113,7 @@ async def test_what_is_read_is_taken_over_and_told(events: Events) -> None:
     )
     async with reloading(queue, lambda: settings, levels.append) as reload:
         reload.ask()
-        changed = {"queues.default.workers": "256 -> 7", "log.level": "info -> error"}
+        changed = {"queues.default.workers": "1000 -> 7", "log.level": "info -> error"}
         assert await events.next() == ("config.reloaded", {"changed": changed})
         assert await events.next() == ("config.needs_restart", {"settings": ["server.port"]})
     assert queue.settings.queues["default"].workers == 7
@@ -173,7 +173,7 @@ async def test_asked_again_while_it_reads_it_reads_once_more_and_not_oftener(eve
         for _ in range(3):
             reload.ask()
         sources.door.set()
-        assert (await events.next())[1] == {"changed": {"queues.default.workers": "256 -> 7"}}
+        assert (await events.next())[1] == {"changed": {"queues.default.workers": "1000 -> 7"}}
         assert await events.next() == ("config.reloaded", {"changed": {}})
         assert (sources.readings, events.none_left) == (2, True)
 

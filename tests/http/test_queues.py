@@ -184,4 +184,4 @@ async def test_each_queue_is_changed_for_itself(start: Any, http_to: Any) -> Non
     assert (await change(http, {"workers": 9}, "mail"))[0] == 200
     async with http.get("/v1/queues") as response:
         queues = {queue["name"]: queue["workers"] for queue in (await response.json())["queues"]}
-    assert queues == {"default": 256, "mail": 9}
+    assert queues == {"default": 1000, "mail": 9}
