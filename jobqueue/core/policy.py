@@ -45,7 +45,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     capacity: int = 10_000
-    workers: int = 256
+    workers: int = 1000
     weight: int = 1
     discipline: Discipline = Discipline.FIFO
     patience_s: float = 30.0
