@@ -41,7 +41,7 @@ REQUESTS = 1000
 ROUNDS = 2
 JOBS = 1000
 HELD = 300
-BATCH = 50
+BATCH = 50  # after so many requests the loop turns, as it does among those of many connections
 TURNS = 20
 """Where jobs are run, so many of them wait at once, and the loop has so many turns until the next: that is plenty."""
 
@@ -122,8 +122,8 @@ class Served:
             assert answer.startswith(expected), answer
             if kind is Kind.RUN:
                 self._ids.append(answer.partition(b"/v1/jobs/")[2][:22].decode())
-                if number % BATCH == 0:
-                    await self._settle()
+            if number % BATCH == 0:
+                await (self._settle() if kind is Kind.RUN else asyncio.sleep(0))
 
     async def _exchange(self, text: bytes) -> bytes:
         self._transport.last = b""
