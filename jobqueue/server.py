@@ -36,8 +36,9 @@ import uvloop
 
 from jobqueue.errors import ConfigError
 from jobqueue.http import LANE, api
+from jobqueue.http.farewell import FAREWELLS_MAX
 from jobqueue.http.listener import Listener
-from jobqueue.http.protocol import FAREWELLS_MAX, JobServer
+from jobqueue.http.protocol import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.reload import Reload
 from jobqueue.runtime.watch import Watch

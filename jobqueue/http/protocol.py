@@ -13,6 +13,9 @@ Rules:
 4. What the parser refuses is answered with a problem, and in a way that lets it arrive.
 5. Plain requests are answered at once, by the fast lane (`lane`), while nobody before them on their connection
    waits for an answer. So answers keep the order of their requests.
+6. aiohttp's task, which answers all others, is made for the first of them: most connections never need it, and what
+   it keeps of the last request is more than all else that a connection takes.
+7. Those who ask again as soon as they are answered don't keep the loop from turning (`turns`).
 """
 
 from __future__ import annotations
@@ -25,18 +28,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import HttpVersion11, http_exceptions, web, web_protocol
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.errors import ConfigError
+from jobqueue.http.farewell import LINGER_S, Farewell
 from jobqueue.http.limits import RATE_BYTES_S_MIN
 from jobqueue.http.problems import (
     HeadTooLarge,
     MalformedRequest,
-    TooManyConnections,
     error_of,
-    raw_answer,
     response_to,
 )
+from jobqueue.http.turns import Turns
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -51,14 +56,6 @@ if TYPE_CHECKING:
 HEADERS_MAX = 64
 HEAD_LINES_MAX = 4
 """A whole head may be as large as so many of the largest lines."""
-
-LINGER_S = 1.0
-"""How long a connection that we break off is still read, so that the client gets to read why."""
-
-FAREWELLS_MAX = 256
-"""How many connections over the limit may linger at once; further ones are cut without a word."""
-
-_REFUSED = raw_answer(TooManyConnections("as many connections are open as may be", retry_after_s=1.0))
 
 log = event_logger(__name__)
 
@@ -79,6 +76,8 @@ def _parser_type() -> type:
 
 
 _LANE_FIELDS = (
+    "start",
+    "_task_handler",
     "_waiter",
     "_messages",
     "_max_msg_queue_size",
@@ -145,6 +144,7 @@ class JobServer(web.Server):
         self.lane = lane if lane is not None and _lane_fits() else None
         if self.lane is not None:
             self.lane.in_use = True
+        self.turns = Turns(loop)
         self.farewells: set[Farewell] = set()
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None
@@ -216,7 +216,18 @@ class Connection(web.RequestHandler):
         self._wire = wire
         # So that `pause_writing` is called as soon as the system takes no more, not only from 64 KiB on.
         wire.set_write_buffer_limits(high=0)
-        super().connection_made(wire)
+        if self._server.lane is None:
+            super().connection_made(wire)
+        else:
+            self._begin(wire)
+
+    def _begin(self, wire: asyncio.Transport) -> None:
+        """Do as aiohttp's own `connection_made`, but leave its task for when it is needed."""
+        BaseProtocol.connection_made(self, wire)
+        tcp_keepalive(wire)
+        self._server.connection_made(self, wire)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_reader_timer()
@@ -234,17 +245,41 @@ class Connection(web.RequestHandler):
         if self._wire is not None:
             self._wire.abort()
 
+    def close(self) -> None:
+        """Close the connection as soon as nobody is being answered."""
+        super().close()
+        if self._task_handler is None:
+            self.force_close()
+
+    def _process_keepalive(self) -> None:
+        super()._process_keepalive()
+        # aiohttp: its timer, which is set again if it came too early, closes only what a task waits for.
+        if self._task_handler is None and self._keepalive_handle is None:
+            self.force_close()
+
+    def _at_rest(self) -> bool:
+        """Tell whether no request is parsed and not answered."""
+        # aiohttp: its task, and what that waits for while there is nothing to do.
+        if self._task_handler is None:
+            return True
+        return self._waiter is not None and not self._waiter.done()
+
+    def _wake(self) -> None:
+        """Have aiohttp's task answer what was parsed; it is made when it is needed first."""
+        if self._task_handler is None:
+            self._task_handler = self._loop.create_task(self.start())
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
     # -- what comes in
 
     def data_received(self, data: bytes) -> None:
-        # aiohttp: while nothing is parsed and nobody is answered, its task waits for this.
-        waiter, lane = self._waiter, self._server.lane
+        lane = self._server.lane
         # aiohttp: whether the system takes no more of what we send; whether the connection is about to be closed; and
         # whether nothing is parsed for now, because too much waits, or another protocol may follow.
         if (
             lane is None
-            or waiter is None
-            or waiter.done()
+            or not self._at_rest()
             or self._paused
             or self._close
             or self._force_close
@@ -259,9 +294,9 @@ class Connection(web.RequestHandler):
         if self._between_requests and (answer := lane.recall(data, now)) is not None:
             self._send(answer, 1, now)
         else:
-            self._parse(data, lane, waiter, now)
+            self._parse(data, lane, now)
 
-    def _parse(self, data: bytes, lane: FastLane, waiter: asyncio.Future[None], now: float) -> None:
+    def _parse(self, data: bytes, lane: FastLane, now: float) -> None:
         """Do as aiohttp's own `data_received`, but answer at once what the lane takes; the rest wakes its task."""
         parser, between_requests = self._parser, self._between_requests
         assert parser is not None
@@ -290,8 +325,6 @@ class Connection(web.RequestHandler):
         # aiohttp: the requests that were parsed and not begun, how many may be, and what follows one that asks for
         # another protocol.
         self._messages.extend(messages[len(answers) :])
-        if self._messages and not waiter.done():
-            waiter.set_result(None)
         if len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
         self._upgraded = upgraded
@@ -304,10 +337,23 @@ class Connection(web.RequestHandler):
             return
         self._server.requests_count += count  # aiohttp: what its server counts
         self._wire.write(answers)
+        turns = self._server.turns
+        turns.left -= count
+        if turns.left < 0:
+            turns.use_up(self)
         # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
         self._next_keepalive_close_time = now + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def hold(self) -> None:
+        """Don't read what comes until `release`."""
+        self._pause_transport_reading()
+
+    def release(self) -> None:
+        # aiohttp: its own reasons not to read, which it takes back itself.
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
 
     def _learn(
         self, data: bytes, message: RawRequestMessage, payload: StreamReader, lane: FastLane, was_between: bool
@@ -326,16 +372,20 @@ class Connection(web.RequestHandler):
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
         if self._messages and isinstance(self._messages[-1][0], web_protocol._ErrInfo):
             self._break_body()
-        # aiohttp: while nothing is parsed and nobody is answered, the task waits for this.
-        waiter = self._waiter
-        if waiter is None or waiter.done():
+        if self._messages:
             self._head_bytes = 0
-            return
-        self._head_bytes += size_bytes
-        if self._head_bytes > HEAD_LINES_MAX * self._server.limits.header_bytes:
-            error = http_exceptions.LineTooLong(b"head", HEAD_LINES_MAX * self._server.limits.header_bytes)
+            self._wake()
+        elif self._at_rest():
+            self._head_bytes += size_bytes
+            self._check_head()
+
+    def _check_head(self) -> None:
+        """Refuse a head that grows without an end: the parser knows no bound for all of it."""
+        bytes_max = HEAD_LINES_MAX * self._server.limits.header_bytes
+        if self._head_bytes > bytes_max:
+            error = http_exceptions.LineTooLong(b"head", bytes_max)
             self._messages.append((web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
-            waiter.set_result(None)
+            self._wake()
 
     def _break_body(self) -> None:
         """Tell whoever reads the body that the parser has just refused: aiohttp would let them wait for its rest."""
@@ -429,34 +479,6 @@ class Connection(web.RequestHandler):
         wire.write_eof()
         self._wire_lost = self._loop.create_future()
         await asyncio.wait([self._wire_lost], timeout=LINGER_S)
-
-
-class Farewell(asyncio.Protocol):
-    """A connection over the limit: gets its 503, and the time to read it."""
-
-    def __init__(self, server: JobServer) -> None:
-        self._server = server
-        self._timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._wire = wire = cast("asyncio.Transport", transport)
-        wire.set_protocol(self)
-        log.sampled("http.too_many_connections", every_s=10.0, open=self._server.open)
-        if len(self._server.farewells) >= FAREWELLS_MAX:
-            wire.abort()
-            return
-        self._server.farewells.add(self)
-        wire.write(_REFUSED)
-        wire.write_eof()
-        self._timer = asyncio.get_running_loop().call_later(LINGER_S, wire.abort)
-
-    def abort(self) -> None:
-        self._wire.abort()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._server.farewells.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 def _unread_bytes(wire: asyncio.Transport) -> int:

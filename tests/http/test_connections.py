@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from aiohttp import web_protocol
+from aiohttp import web, web_protocol
 
 from jobqueue.errors import ConfigError
-from jobqueue.http.protocol import FAREWELLS_MAX, LINGER_S, require_c_parser
+from jobqueue.http.farewell import FAREWELLS_MAX, LINGER_S
+from jobqueue.http.protocol import Connection, require_c_parser
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 GET = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
+PLAIN = post(b'{"type":"echo"}')
+"""Takes the fast lane; GET doesn't."""
 
 
 async def closed_after_s(reader: asyncio.StreamReader) -> float:
@@ -35,12 +38,27 @@ async def test_a_silent_connection_is_closed(start: Any) -> None:
         assert 0.15 < await closed_after_s(reader) < 1
 
 
-async def test_a_connection_that_is_silent_after_an_answer_is_closed(start: Any) -> None:
-    serving = await start(limits={"silent_s": 0.2})
+@pytest.mark.parametrize("fast_lane", [True, False])
+@pytest.mark.parametrize("requests", [[GET], [PLAIN], [PLAIN, GET], [GET, PLAIN]])
+async def test_a_connection_that_is_silent_after_an_answer_is_closed(
+    start: Any, requests: list[bytes], fast_lane: bool
+) -> None:
+    serving = await start(limits={"silent_s": 0.2}, server={"fast_lane": fast_lane})
     async with serving.connect() as (reader, writer):
-        writer.write(GET)
-        assert (await read_answer(reader)).status == 200
+        for request in requests:
+            writer.write(request)
+            assert (await read_answer(reader)).status in (200, 202)
         assert 0.15 < await closed_after_s(reader) < 1
+
+
+async def test_the_time_for_a_head_is_counted_from_the_answer_before_it(start: Any) -> None:
+    serving = await start(limits={"silent_s": 0.3})
+    async with serving.connect() as (reader, writer):
+        await asyncio.sleep(0.2)
+        writer.write(PLAIN)
+        assert (await read_answer(reader)).status == 202
+        writer.write(PLAIN[:20])
+        assert 0.25 < await closed_after_s(reader) < 1
 
 
 async def test_a_head_that_drips_is_not_waited_for_any_longer(start: Any) -> None:
@@ -72,6 +90,105 @@ async def test_a_connection_in_use_stays_open(start: Any) -> None:
             await asyncio.sleep(0.1)
 
 
+async def test_plain_requests_make_no_task_even_the_first_of_a_connection(start: Any) -> None:
+    serving = await start()
+    async with serving.connect() as (reader, writer):
+        tasks = asyncio.all_tasks()
+        for request in (PLAIN, PLAIN, b"HEAD /v1/jobs/%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"0" * 22)):
+            writer.write(request)
+            assert b"HTTP/1.1" in await reader.readuntil(b"\r\n\r\n")
+        [connection] = serving.server.connections
+        assert connection._task_handler is None
+        assert not {task for task in asyncio.all_tasks() - tasks if "RequestHandler" in repr(task)}
+
+
+async def test_a_request_that_comes_with_its_connection_is_recalled_by_its_head(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = await start()
+    async with serving.connect() as (reader, writer):
+        writer.write(PLAIN)
+        assert (await read_answer(reader)).status == 202
+    monkeypatch.delattr(Connection, "_parse")
+    monkeypatch.delattr(web.RequestHandler, "data_received")
+    with socket.create_connection(("127.0.0.1", serving.port)) as client:
+        client.sendall(PLAIN)  # before the loop turns, and lets it in
+        client.setblocking(False)
+        raw = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 4096), 5)
+        assert Answer(raw).status == 202
+
+
+async def test_a_stop_closes_at_once_what_nobody_waits_for(start: Any) -> None:
+    serving = await start()
+    async with serving.connect() as (silent, _), serving.connect() as (plain, to_plain), serving.connect() as (_, to):
+        to_plain.write(PLAIN)
+        assert (await read_answer(plain)).status == 202
+        to.write(PLAIN[:-5])
+        while not any(connection._task_handler for connection in serving.server.connections):
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(serving.server.close(2.0))
+        assert await closed_after_s(silent) < 0.5
+        assert await closed_after_s(plain) < 0.5
+        assert not closing.done()
+        await closing
+        assert serving.server.open == 0
+
+
+async def test_of_a_crowd_that_asks_without_a_pause_each_is_held_and_answered(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.http.turns.PORTION", 2)
+    held: list[Connection] = []
+    hold = Connection.hold
+
+    def noted(connection: Connection) -> None:
+        held.append(connection)
+        hold(connection)
+
+    monkeypatch.setattr(Connection, "hold", noted)
+    serving = await start()
+    rounds = 20
+    look = b"GET /v1/jobs/%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"0" * 22)
+
+    async def ask(request: bytes) -> None:
+        async with serving.connect() as (reader, writer):
+            for _ in range(rounds):
+                writer.write(request * 3)  # so many at once that even one client makes a turn long
+                for _ in range(3):
+                    await read_answer(reader)
+
+    await asyncio.wait_for(asyncio.gather(*(ask(request) for request in (look, GET) * 10)), 20)
+    assert held
+
+
+async def test_who_is_held_is_not_read_until_let_go_on(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        while not serving.server.connections:
+            await asyncio.sleep(0)
+        [connection] = cast("list[Connection]", serving.server.connections)
+        connection.hold()
+        writer.write(GET)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(1), 0.1)
+        connection.release()
+        assert (await read_answer(reader)).status == 200
+
+
+async def test_letting_go_on_reads_nothing_that_may_not_be_read_for_another_reason(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        while not serving.server.connections:
+            await asyncio.sleep(0)
+        [connection] = cast("list[Connection]", serving.server.connections)
+        connection._pause_reading_for_buffer()
+        connection.hold()
+        connection.release()
+        writer.write(GET)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(1), 0.1)
+        connection._resume_reading_for_buffer()
+        assert (await read_answer(reader)).status == 200
+
+
 async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(start: Any) -> None:
     serving = await start(server={"connections_max": 2})
     async with serving.connect() as (one, to_one), serving.connect() as (_, to_two):
@@ -96,7 +213,7 @@ async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(star
 
 
 async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobqueue.http.protocol.LINGER_S", 5.0)
+    monkeypatch.setattr("jobqueue.http.farewell.LINGER_S", 5.0)
     serving = await start(server={"connections_max": 20})
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as closing:
