@@ -101,7 +101,6 @@ class Served:
         server = JobServer(app, queue.settings.limits, connections_max=8, lane=app[LANE])
         self._connection = server()
         self._connection.connection_made(self._transport)
-        await asyncio.sleep(0)  # its task waits for requests
         await self.ask(Kind.RUN, HELD)
         first = await self._exchange(request("GET", f"/v1/jobs/{self._ids[0]}"))
         self._tag = (header(first, b"etag") or b"").decode()

@@ -4,8 +4,8 @@
     python -m bench.speed_fleet --quick
 
 Each client has a connection of its own and one job at a time, which takes one to three seconds, and looks at it by
-HEAD, every fourth time by GET with If-None-Match. The server has its default settings, so there are more clients than
-jobs that run, and in the last phase than jobs that are held: the rest are refused, and come back undeterred.
+HEAD, every fourth time by GET with If-None-Match. The server has its default settings: 500 clients' jobs all run at
+once, of 8,000 most wait, and of 15,000 not all are held: the rest are refused, and come back undeterred.
 
 Requests have an intended start, at an even rate over all clients, and latency counts from there (no coordinated
 omission). A lost connection, a job that can not be found and a generator that was late are told.

@@ -341,7 +341,7 @@ class JobQueue:
 
     def accept_now(self, submission: Submission) -> Admission:
         """As `accept`, without files, caller and key, and without an await. Raises as `accept`."""
-        if submission.unique is not None:
+        if submission.unique is not None:  # most have none, and so no claims to be made
             return self.local.submit_now(*self._asked(submission, None, None, None, None))
         spec, args = self._check(submission)
         return self.local.submit_now(spec, args)

@@ -42,14 +42,14 @@ TOLD_AT_ONCE = 100
 """So many of those who wait for one job are told before others may go on: each has an answer to write."""
 
 UNSEEN_FACTS = (Called, Quarantined, Released)
-"""Those that change no job's record: the end of who was withdrawn is told beside it."""
+"""Those that change nothing of a job that its clients see."""
 
 
 class ReadyQueue(asyncio.Queue[Any]):
     """An asyncio.Queue that only wakes: its storage is the engine's ready jobs, which the engine itself fills.
 
-    Overrides the hooks that asyncio.Queue documents for subclasses. Its bound is the
-    engine's capacity, so the queue itself is unbounded and a put never waits.
+    Overrides the hooks that asyncio.Queue documents for subclasses, and wakes by its private list of those who wait.
+    Its bound is the engine's capacity, so the queue itself is unbounded.
     """
 
     _getters: deque[asyncio.Future[None]]  # the base class's: those who wait
@@ -63,7 +63,7 @@ class ReadyQueue(asyncio.Queue[Any]):
         self._queue = self._ready  # what qsize() and empty() measure: the jobs that may be taken now
 
     def _put(self, item: None) -> None:
-        """Keep nothing: the engine has put the job where it belongs before it told of it."""
+        """Keep nothing: the engine has put the job where it belongs."""
 
     def _get(self) -> Job:
         return self._ready.pop(self._now())

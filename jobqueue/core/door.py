@@ -1,6 +1,7 @@
 """The door: whether a submission gets in, and what one that doesn't is told.
 
-It looks at seats, records, quotas and the drain, and changes nothing but the counts of those it turned away.
+It looks at seats, records, quotas and the drain, and changes nothing but the counts of those who came and of those
+whom it turned away, with the places that it told them.
 """
 
 from __future__ import annotations

@@ -345,7 +345,7 @@ class Engine:
         """Admit nothing and start nothing any more; return how many jobs are lost, those in each live state now.
 
         They end by `go_on_shutting_down`, which is to be called until it has no more to do: running ones are told
-        to stop, waiting ones end at once. All end as cancelled, with the error `shutdown`.
+        to stop, waiting ones end without a run. All end as cancelled, with the error `shutdown`.
         """
         self.stop_admitting()
         self._shut_down = ShutDown(self._life)

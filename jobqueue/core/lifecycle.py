@@ -59,6 +59,7 @@ class Lifecycle:
         if job.claims is not None:
             self.claimed.stake(job)
         self._count_in(job, now)
+        # No other new job has a deadline, nor an earlier one to take back.
         if job.state is DELAYED or job.start_by_at is not None:
             self.set_deadline(job, now)
 
@@ -69,10 +70,11 @@ class Lifecycle:
         self.ledgers[job.spec.queue].note_end(state, now)
         if job.claims is not None:
             self.claimed.end(job)
-        self.statuses.finish(job, now=now, ttl_s=self.statuses.ttl_s(job))
+        self.statuses.finish(job)
         self.facts.append(Ended(job))
 
     def change_state(self, job: Job, state: JobState, now: float) -> None:
+        """Move a job, and take along its counts, permits, place and deadline."""
         before = job.state
         job.move(state)
         ledger = self.ledgers[job.spec.queue]

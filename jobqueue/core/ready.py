@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A job comes out only while its queue isn't paused and runs fewer jobs than its `workers`.
+1. A job comes out only while its queue is neither paused nor closed, and runs fewer jobs than its `workers`.
 2. Weighted: queues that have jobs share the workers' time by their weights. Strict: a queue of a higher weight
    goes first, always.
 3. A queue that had nothing to start, or might not (idle, paused, at its cap), has saved nothing up: it joins at the

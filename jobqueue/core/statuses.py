@@ -130,11 +130,13 @@ class StatusMap:
         self.live_bytes += more_bytes
         self.bytes_used += more_bytes
 
-    def finish(self, job: Job, *, now: float, ttl_s: float) -> None:
-        """File a record that has just become terminal, at `now`; its result counts from here on.
+    def finish(self, job: Job) -> None:
+        """File a record that has just become terminal; its result counts from here on.
 
         Its arguments go, but a failed job's stay: it may be redriven.
         """
+        now, ttl_s = job.finished_at, self.ttl_s(job)
+        assert now is not None, "a record is filed under the instant at which it ended"
         args_bytes = len(job.args)
         result_bytes = 0 if job.result is None else len(job.result)
         self.live -= 1

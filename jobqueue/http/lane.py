@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 PREFIX = "/v1/jobs/"
 PREFIX_LENGTH = len(PREFIX)
 PATH_LENGTH = PREFIX_LENGTH + ID_LENGTH
-HEADS_MAX = 1024
+JOB_HEADS_MAX = 1024
 
 _ID = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
 _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
@@ -140,7 +140,7 @@ class FastLane:
         outlook = None
         if live:
             outlook = self._queue.local.outlook(job)
-            end = b"Retry-After: %d\r\n%b" % (ceil(outlook.poll_after_s) or 1, end)
+            end = b"Retry-After: %d\r\n%b" % (ceil(outlook.poll_after_s), end)
         if tag == own_tag:
             return unchanged + end
         if not whole:
@@ -152,8 +152,9 @@ class FastLane:
         """Make the part of the heads that is the same for all jobs in this state and version."""
         status = HTTPStatus.ACCEPTED if job.live else HTTPStatus.OK
         lines = f"Job-State: {job.state}\r\nETag: {etag(job)}\r\n"
+        # The tag as it is compared: without W/ and quotes.
         heads = (job.live, etag(job)[3:-1], _head(status, JSON, lines), _head(HTTPStatus.NOT_MODIFIED, COMMON, lines))
-        if len(self._heads) < HEADS_MAX:
+        if len(self._heads) < JOB_HEADS_MAX:
             self._heads[job.state, job.version] = heads
         return heads
 

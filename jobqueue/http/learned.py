@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 HEADS_MAX = 1024
 HEAD_BYTES_MAX = 512
 
-HEAD, GET, POST = b"HEAD /v1/jobs/", b"GET /v1/jobs/", b"POST /v1/jobs "
-_HEAD_ID, _GET_ID = len(HEAD), len(GET)
+_HEAD, _GET, _POST = b"HEAD /v1/jobs/", b"GET /v1/jobs/", b"POST /v1/jobs "
+_HEAD_ID, _GET_ID = len(_HEAD), len(_GET)
 _HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
 _END = b"\r\n\r\n"
 
@@ -64,17 +64,17 @@ class LearnedHeads:
 
         The id is whatever stands in its place. Who finds no job under it must have it checked before saying so.
         """
-        if data[:_HEAD_ID] == HEAD:
+        if data[:_HEAD_ID] == _HEAD:
             tag = self._looks.get(data[_HEAD_REST:])
             return None if tag is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), False, tag)
-        if data[:_GET_ID] == GET:
+        if data[:_GET_ID] == _GET:
             tag = self._looks.get(data[_GET_REST:])
             return None if tag is None else (data[_GET_ID:_GET_REST].decode("latin-1"), True, tag)
         return None
 
     def submission(self, data: bytes) -> bytes | None:
         """Recall a submission: its body; None: not learned, or not all of it is there."""
-        if data[: len(POST)] != POST:
+        if data[: len(_POST)] != _POST:
             return None
         head, _, body = data.partition(_END)
         return body if self._submissions.get(head) == len(body) else None
@@ -87,7 +87,7 @@ class LearnedHeads:
             message: What the parser made of its head.
             head_bytes: Where its head ends.
         """
-        submitted = data[: len(POST)] == POST
+        submitted = data[: len(_POST)] == _POST
         allowed = _OF_SUBMISSIONS if submitted else _OF_LOOKS
         for name, _ in message.raw_headers:
             if name.lower() not in allowed:
@@ -98,7 +98,7 @@ class LearnedHeads:
             self._make_room()
             self._submissions[data[: head_bytes - len(_END)]] = len(data) - head_bytes
             return
-        rest = _GET_REST if data[:_GET_ID] == GET else _HEAD_REST if data[:_HEAD_ID] == HEAD else None
+        rest = _GET_REST if data[:_GET_ID] == _GET else _HEAD_REST if data[:_HEAD_ID] == _HEAD else None
         tag = known_tag(message)
         if rest is not None and tag is not None:
             self._make_room()

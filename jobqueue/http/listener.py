@@ -1,4 +1,4 @@
-"""The door: a server's listening sockets, and how those who stand before them are let in.
+"""The listener: a server's listening sockets, and how those who stand before them are let in.
 
 libuv takes one connection a turn of the loop from a listening socket, which is best for those who come alone. But where
 thousands come at once, or turns are long because there is much to do, they would get in as fast as the loop turns:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CROWD_MAX = 64
-"""How many are let in a turn beside libuv's one: about 3 ms of work."""
+"""How many each socket lets in a turn beside libuv's one: about 3 ms of work."""
 
 BACKLOG = 65_535
 """How many may wait at the door: as many as the system allows (Linux: net.core.somaxconn, 4,096 by default).

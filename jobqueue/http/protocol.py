@@ -2,7 +2,7 @@
 
 It owns what aiohttp leaves open below the level of a request, by deriving from its protocol.
 It must not know jobs. Every private field of aiohttp that is touched here is marked `aiohttp:`
-with what we rely on; the tests of this file fail when a new release changes it.
+with what we rely on, and stands in `needs`; the tests of this file fail when a new release changes it.
 
 Rules:
 
@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import HttpVersion11, http_exceptions, web, web_protocol
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
-from jobqueue.errors import ConfigError
 from jobqueue.http.farewell import LINGER_S, Farewell
 from jobqueue.http.limits import RATE_BYTES_S_MIN
+from jobqueue.http.needs import lane_fits, require_c_parser
 from jobqueue.http.problems import (
     HeadTooLarge,
     MalformedRequest,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp.http_parser import RawRequestMessage
+    from aiohttp.streams import StreamReader
     from aiohttp.web_protocol import _ErrInfo
 
     from jobqueue.config import LimitsSettings
@@ -58,54 +59,6 @@ HEAD_LINES_MAX = 4
 """A whole head may be as large as so many of the largest lines."""
 
 log = event_logger(__name__)
-
-
-def require_c_parser() -> None:
-    """Raise ConfigError unless aiohttp parses with its C extension: the other one is slower and less strict."""
-    if _parser_type().__module__ != "aiohttp._http_parser":
-        raise ConfigError(
-            "aiohttp runs without its C parser: install a wheel of aiohttp for this Python, "
-            "and unset AIOHTTP_NO_EXTENSIONS"
-        )
-
-
-def _parser_type() -> type:
-    # aiohttp: the name under which its protocol finds the parser; it is there for nobody else.
-    found: type = vars(web_protocol)["HttpRequestParser"]
-    return found
-
-
-_LANE_FIELDS = (
-    "start",
-    "_task_handler",
-    "_waiter",
-    "_messages",
-    "_max_msg_queue_size",
-    "_message_tail",
-    "_parser",
-    "_buffer_paused",
-    "_pause_reading_for_buffer",
-    "_paused",
-    "_close",
-    "_force_close",
-    "_upgraded",
-    "_next_keepalive_close_time",
-    "_keepalive_timeout",
-    "_keepalive_handle",
-    "_process_keepalive",
-)
-
-
-def _lane_fits() -> bool:
-    """Tell whether this aiohttp has what the lane touches of it; if not, say so and do without."""
-    missing = [name for name in _LANE_FIELDS if not hasattr(web.RequestHandler, name)]
-    if not hasattr(_parser_type(), "message_consumed"):
-        missing.append("message_consumed")
-    if not hasattr(StreamReader, "_buffer"):
-        missing.append("StreamReader._buffer")
-    if missing:
-        log.warning("http.fast_lane_off", reason="this release of aiohttp lacks fields that it needs", missing=missing)
-    return not missing
 
 
 class JobServer(web.Server):
@@ -141,7 +94,7 @@ class JobServer(web.Server):
         self.limits = limits
         self.connections_max = connections_max
         self.open = 0
-        self.lane = lane if lane is not None and _lane_fits() else None
+        self.lane = lane if lane is not None and lane_fits() else None
         if self.lane is not None:
             self.lane.in_use = True
         self.turns = Turns(loop)
@@ -286,6 +239,7 @@ class Connection(web.RequestHandler):
             or self._buffer_paused
             or self._upgraded
         ):
+            # aiohttp: it calls this with nothing, to have the parser go on.
             self._between_requests = self._between_requests and not data
             super().data_received(data)
             self._check_what_came(len(data))

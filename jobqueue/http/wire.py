@@ -31,7 +31,7 @@ MANY_BRACKETS = 1000
 BATCH_MAX = 1000
 
 _LONG_DIGITS = re.compile(rb"\d{19,}+")
-_FEW_MARKS = 19
+_FEW_MARKS = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{}0123456789"))
 _IN_FLOAT = frozenset({b".", b"e", b"E", b"+"})
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")

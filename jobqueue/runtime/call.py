@@ -1,8 +1,8 @@
-"""Call: one attempt of a blocking handler, and how it is carried out where it was sent.
+"""Call: one attempt of a handler, what its context is made of, and how a blocking one is carried out where it was sent.
 
 The same code runs in a thread of the server and in a process of its own, so it
-knows neither: no loop, no socket, no pool. Encoding the result and checking its
-size happen here, off the loop.
+knows neither: no loop, no socket, no pool. For blocking handlers encoding the result
+and checking its size happen here, off the loop.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Executor:
     def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
         """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
         handler = self._registry.get(lease.job.spec.type)
+        # The coroutine itself is returned: one more around it would be a step of each job.
         if handler.run_in == "loop" and not handler.wants_context:
             return self._run_plain(handler, lease.job.args)
         return self._run(handler, lease)
@@ -73,7 +74,7 @@ class Executor:
         try:
             call = self._call(handler, handler.kwargs(lease.job.args), lease)
         except Exception as error:
-            return failure_of(error)
+            return failure_of(error, handler.retry_on)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
             # Few jobs write a file: only one that asks has a folder to be cleared away.

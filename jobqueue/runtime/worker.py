@@ -1,9 +1,9 @@
-"""The workers, which serve all queues, and the supervisor that keeps them at strength.
+"""The workers, which serve all queues, and the supervisor that sees to their places.
 
 Rules:
 
-1. A worker is one task; it leases one job, runs it, delivers the verdict and ends. Then a
-   new task takes its place. So nothing that a handler leaves behind in its task (context
+1. A worker is one task; it leases one job, runs it, delivers the verdict and ends; another
+   job is another task's. So nothing that a handler leaves behind in its task (context
    variables, a cancellation, a broken cancel scope) reaches the next job.
 2. A few workers wait for jobs, not all that there may be: a task that has waited long, and
    a thousand of them take turns, is cold when its job comes. Whoever takes a job sees to
@@ -37,7 +37,11 @@ log = event_logger(__name__)
 CRASH_PAUSE_S_BASE = 0.05
 CRASH_PAUSE_S_MAX = 5.0
 WAITING_MIN = 4
+"""So many wait for jobs: enough for the next ones of a turn, few enough to be warm."""
+
 ABANDONED_MIN = 100
+"""So many tasks that don't end may be abandoned before each one takes a place."""
+
 CLOSE_S = 0.5
 
 
@@ -143,7 +147,7 @@ class WorkerPool:
 
     def _see_to_waiting(self) -> None:
         """Hire one more worker if too few wait for jobs, or will after a pause."""
-        if len(self._workers) + len(self._pauses) - len(self._by_job) < WAITING_MIN:
+        if self._strength - len(self._by_job) < WAITING_MIN:
             self.reinforce()
 
     def _hire(self) -> None:

@@ -13,7 +13,8 @@ from aiohttp import web, web_protocol
 
 from jobqueue.errors import ConfigError
 from jobqueue.http.farewell import FAREWELLS_MAX, LINGER_S
-from jobqueue.http.protocol import Connection, require_c_parser
+from jobqueue.http.needs import require_c_parser
+from jobqueue.http.protocol import Connection
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from jobqueue import parts
 from jobqueue.http import lane as lane_module
-from jobqueue.http import protocol
+from jobqueue.http import needs
 from jobqueue.http.lane import FastLane
 from jobqueue.http.learned import LearnedHeads
 from tests.http.serving import Answer, post, read_answer
@@ -484,7 +484,7 @@ async def test_quotas_are_told_alike(start: Callable[..., Awaitable[Serving]]) -
     assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"202", b"202", b"429", b"200"]
 
 
-@pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive"])
+@pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive", "_pause_transport_reading"])
 async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warning(
     start: Callable[..., Awaitable[Serving]],
     monkeypatch: pytest.MonkeyPatch,
@@ -494,15 +494,22 @@ async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warn
     class Older:
         pass
 
-    fields = {name: None for name in protocol._LANE_FIELDS if name != missing}
-    monkeypatch.setattr(protocol.web, "RequestHandler", type("RequestHandler", (Older,), fields))
+    fields = {name: None for name in needs.LANE_FIELDS if name != missing}
+    monkeypatch.setattr(needs.web, "RequestHandler", type("RequestHandler", (Older,), fields))
     serving = await start()
-    monkeypatch.setattr(protocol.web, "RequestHandler", web.RequestHandler)
+    monkeypatch.setattr(needs.web, "RequestHandler", web.RequestHandler)
     assert serving.server.lane is None
     assert any("http.fast_lane_off" in record.getMessage() for record in caplog.records)
     queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
     assert json.loads(queues.rest)["fast_lane"] is False
 
 
-def test_the_head_cache_is_bounded() -> None:
-    assert lane_module.HEADS_MAX <= 4096
+async def test_however_often_jobs_change_few_heads_are_kept(start: Callable[..., Awaitable[Serving]]) -> None:
+    serving = await start()
+    handle = await serving.queue.submit("echo", delay_s=1000)
+    job, lane = serving.queue.local.look(handle.id), serving.server.lane
+    assert lane is not None
+    for version in range(lane_module.JOB_HEADS_MAX + 10):
+        job.version = version
+        lane._make_heads(job)
+    assert len(lane._heads) == lane_module.JOB_HEADS_MAX
