@@ -260,8 +260,9 @@ def a_cancelled_job_stays_ready(remove: Any) -> Any:
 @mutant(StatusMap, "revive")
 def a_redriven_record_is_evicted_all_the_same(revive: Any) -> Any:
     def revived(self: StatusMap, job: Any) -> None:
+        self._take_out = lambda job: None  # the fault: it stays filed
         revive(self, job)
-        self._drawers.setdefault(self._drawer_of(job), {})[job.id] = job
+        del self._take_out
 
     return revived
 
