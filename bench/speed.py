@@ -82,6 +82,7 @@ def render(folder: Path, path: Path) -> None:
         "median [least-most] over rounds in which all contenders take turns. Each server has one core, whatever it is "
         "made of (so GOMAXPROCS is 1, and Redis and workers share that core), and the load generator another. "
         "Unless clients come at a rate, every connection always has one request under way, the same for all. "
+        "The other queues run up to 256 jobs at once, this one 1,000; for echoes, which are what is run, that decides nothing. "
         "Machines differ: only ratios within one run are claims. Profiles, and what was tried: "
         "[docs/SPEED.md](../docs/SPEED.md).\n\n"
         f"## Targets\n\n{target_table(targets)}\n\n" + "\n\n".join(sections) + "\n"
