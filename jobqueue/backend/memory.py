@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StatusStats
-from jobqueue.core.events import BackedOff, Called, Ended, Event, Evicted, Quarantined, Ready, Released
+from jobqueue.core.events import BackedOff, Called, Ended, Event, Evicted, LeaseLost, Quarantined, Ready, Released
 from jobqueue.core.job import RUNNING, JobState
 from jobqueue.errors import Refused, WrongState
 
@@ -97,7 +97,8 @@ class MemoryBackend:
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._look: Callable[[], None] = lambda: None
         self._call_for_worker: Callable[[], None] = lambda: None
-        self.subscribe(self._on_ready, Ready, Called)
+        # A lost lease as well: where one tick takes several, all places are free before the first end is told.
+        self.subscribe(self._on_ready, Ready, Called, LeaseLost)
         self.subscribe(self._on_freed, BackedOff)
         self.subscribe(self._on_ended, Ended)
 
@@ -361,7 +362,7 @@ class MemoryBackend:
                 self._tell_watchers(fact)
         self._look()
 
-    def _on_ready(self, fact: Ready | Called) -> None:
+    def _on_ready(self, fact: Ready | Called | LeaseLost) -> None:
         # Where it may not be taken, the end of what holds it back wakes somebody: a run's, a pause's, another policy.
         if self._engine.ledgers[fact.job.spec.queue].has_worker:
             self._wake()

@@ -58,6 +58,9 @@ HEADERS_MAX = 64
 HEAD_LINES_MAX = 4
 """A whole head may be as large as so many of the largest lines."""
 
+ANSWERS_BYTES_MAX = 64 * 1024
+"""Once the answers to what came in one piece are that large, the others wait until the client has taken them."""
+
 log = event_logger(__name__)
 
 
@@ -264,11 +267,13 @@ class Connection(web.RequestHandler):
             messages, upgraded, tail = [(refusal, EMPTY_PAYLOAD)], False, b""
         else:
             if not upgraded and len(messages) < self._max_msg_queue_size:
+                room_bytes = ANSWERS_BYTES_MAX
                 for message, payload in messages:  # up to the first that the lane doesn't take: all keep their order
-                    if (answer := lane.answer(message, payload, now)) is None:
+                    if room_bytes < 0 or (answer := lane.answer(message, payload, now)) is None:
                         break
                     parser.message_consumed()  # aiohttp: the parser counts those that wait
                     answers.append(answer)
+                    room_bytes -= len(answer)
         if answers:
             self._head_bytes = 0
             self._send(b"".join(answers), len(answers), now)

@@ -51,11 +51,12 @@ class Turns:
             self._loop.call_soon(self._begin)
 
     def _begin(self) -> None:
-        for _ in range(min(PORTION, len(self._held))):
-            self._held.popleft().release()
+        going_on = [self._held.popleft() for _ in range(min(PORTION, len(self._held)))]
         if self._held:  # who is answered waits behind them
             self.left = 0
             self._loop.call_soon(self._begin)
         else:
             self.left = PORTION
             self._ending = False
+        for reader in going_on:
+            reader.release()

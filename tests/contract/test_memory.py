@@ -13,11 +13,12 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Success
+from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Limits, QueuePolicy
 from jobqueue.testing import virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from jobqueue.core.job import Lease
 
@@ -27,8 +28,8 @@ CRASH = Failure(ErrorCode.WORKER_CRASHED, "gone")
 QUEUES = {"default": QueuePolicy(workers=1), "other": QueuePolicy(workers=1)}
 
 
-def make_backend() -> MemoryBackend:
-    engine = Engine(queues=QUEUES, ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]), rng=Random(1))
+def make_backend(queues: Mapping[str, QueuePolicy] = QUEUES) -> MemoryBackend:
+    engine = Engine(queues=queues, ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]), rng=Random(1))
     return MemoryBackend(engine, now=asyncio.get_running_loop().time)
 
 
@@ -166,3 +167,18 @@ async def test_one_who_was_cancelled_while_it_waited_is_not_taken_for_one_who_wa
     job = backend.submit_now(DEFAULT).job
     assert called.is_set()
     assert job.state is JobState.QUEUED
+
+
+@virtual_time
+async def test_several_leases_that_are_lost_at_once_wake_somebody_for_the_job_that_waited_for_a_place() -> None:
+    backend = make_backend({"default": QueuePolicy(workers=2)})
+    for _ in range(2):
+        backend.submit_now(JobSpec(type="t", timeout_s=1.0))
+        leased(backend)
+    backend.submit_now(DEFAULT)
+    await asyncio.sleep(1.0)
+    backend.tick()  # both are told to stop, and don't
+    await asyncio.sleep(LEASE_GRACE_S)
+    with waiting(backend) as woken:
+        backend.tick()
+        assert woken.done()

@@ -269,6 +269,18 @@ async def test_who_pipelines_and_never_reads_is_cut(start: Any) -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_no_more_answers_are_made_than_a_client_takes(start: Any) -> None:
+    serving = await start()
+    handle = await serving.queue.submit("big", {"size": 900_000})
+    await handle.wait()
+    async with serving.connect() as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 30)
+        await asyncio.sleep(0.1)
+        (connection,) = serving.server.connections
+        assert 0 < connection.transport.get_write_buffer_size() < 2_000_000
+
+
 async def test_who_leaves_even_a_little_unread_is_cut(start: Any) -> None:
     serving = await start(limits={"reader_s": 0.3})
     handle = await serving.queue.submit("big", {"size": 8000})
