@@ -107,6 +107,8 @@ class Handler:
         self.retry_on = retry_on
         self._context_name, self._arguments, self._takes_more = _read_signature(func, name)
         self._decode = msgspec.json.Decoder(self._arguments).decode
+        self._names = self._arguments.__struct_fields__
+        self.wants_context = self._context_name is not None
         # Most jobs ask for nothing special: they share this one.
         self.default_spec = JobSpec(
             type=name,
@@ -117,10 +119,6 @@ class Handler:
             limits=limits,
             backoff=backoff,
         )
-
-    @property
-    def wants_context(self) -> bool:
-        return self._context_name is not None
 
     def check(self, args: bytes) -> bytes:
         """Check a job's arguments, as JSON bytes, against the signature, and return them as they are to be kept.
@@ -150,14 +148,13 @@ class Handler:
 
     def kwargs(self, args: bytes) -> dict[str, Any]:
         """Turn a job's checked arguments into the function's."""
-        names = self._arguments.__struct_fields__
-        if self._takes_more and not names:
+        if self._takes_more and not self._names:
             more: dict[str, Any] = msgspec.json.decode(args)
             return more
         known = self._decode(args)
-        kwargs = {name: value for name in names if (value := getattr(known, name)) is not msgspec.UNSET}
+        kwargs = {name: value for name in self._names if (value := getattr(known, name)) is not msgspec.UNSET}
         if self._takes_more:
-            kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in names)
+            kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in self._names)
         return kwargs
 
     def _faults(self, args: bytes | memoryview) -> Iterator[InvalidField]:
