@@ -86,6 +86,10 @@ check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
 	$(PY) -m pytest -q -m 'not slow' $(ARGS)
 
+.PHONY: test-lane
+test-lane: $(VENV)/.dev ## 10,000 generated streams through the fast lane and past it: the same bytes, the same state
+	$(PY) -m pytest -q -m slow tests/http/test_lane.py
+
 .PHONY: coverage
 coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under 95 %
 	$(PY) -m pytest -q tests/core --cov=jobqueue.core --cov-branch --cov-report=term-missing --cov-fail-under=95
