@@ -91,8 +91,9 @@ def measure_order(name: str, jobs: Sequence[Job], rounds: int) -> list[Figure]:
         timings.time("position", order.position, some)
         timings.time("remove", order.remove, some)
         timings.time("push", lambda job: order.push(job, now=now), some)  # noqa: B023  # called at once
-        timings.time("pop", lambda _: taken.append(order.pop(now)), some)  # noqa: B023
-        timings.time("push to the front", lambda job: order.push(job, now=now, front=True), reversed(taken))  # noqa: B023
+        timings.time("pop", lambda _: taken.append(order.pop(now)), some)  # noqa: B023  # called at once
+        given_back = reversed(taken)
+        timings.time("push to the front", lambda job: order.push(job, now=now, front=True), given_back)  # noqa: B023  # as above
     assert len(order) == len(jobs)
     return timings.figures()
 

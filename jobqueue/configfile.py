@@ -196,7 +196,7 @@ class _Reader:
         return False
 
     def _tag(self, event: Any) -> Tag:
-        tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]  # so, too
+        tag = self._loader.resolve(yaml.ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]  # as above
         return _TAGS.get(tag, "other")
 
     def _at(self, mark: Any) -> str:

@@ -268,7 +268,7 @@ def phase(**more: object) -> speed_fleet.Phase:
         "late_ms": 0.1,
         "rss_bytes_max": 2**27,
     } | more
-    return speed_fleet.Phase(**figures)  # type: ignore[arg-type]
+    return speed_fleet.Phase(**figures)  # type: ignore[arg-type]  # by name, of several types
 
 
 @pytest.mark.parametrize(

@@ -503,7 +503,7 @@ def test_a_type_in_quarantine_may_wait_on_one_seat_in_ten_and_the_others_stay_fr
     assert start_all(driver) == []
     with pytest.raises(TypeQuarantined, match=r"'bad' is in quarantine .*boom 2.*, and 2 of its jobs wait") as refusal:
         driver.submit(type="bad")
-    assert refusal.value.retry_after_s == pytest.approx(driver.of(Quarantined)[0].until - driver.now)  # type: ignore[union-attr]
+    assert refusal.value.retry_after_s == pytest.approx(driver.of(Quarantined)[0].until - driver.now)  # type: ignore[union-attr]  # of one kind
     assert driver.engine.ledgers["default"].refused_total == 1
     with pytest.raises(TypeQuarantined):
         driver.redrive(next(job for job in driver.engine.newest_first(None) if job.state is JobState.FAILED))

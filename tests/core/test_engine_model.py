@@ -134,7 +134,7 @@ class EngineMachine(RuleBasedStateMachine):
         mode=st.sampled_from(["return", "reject", "replace", "debounce"]),
     )
     def submit(self, **options: object) -> None:
-        self.submit_one(**options)  # type: ignore[arg-type]
+        self.submit_one(**options)  # type: ignore[arg-type]  # the strategy draws what it takes
 
     def submit_one(
         self,
@@ -186,7 +186,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Submit what has the unique value of a live job."""
         kind, unique = list(self.values)[number % len(self.values)]
         spec = {"group": "g", "priority": 5, "start_by_s": None, "timeout_s": 1.5, "attempts_max": 2, "ttl_s": None}
-        self.submit_one(kind=kind, unique=unique, **spec, **options)  # type: ignore[arg-type]
+        self.submit_one(kind=kind, unique=unique, **spec, **options)  # type: ignore[arg-type]  # as above
 
     def submit_beside(self, holder_id: str, new: Modelled, mode: UniqueMode) -> None:
         holder = self.model[holder_id]
