@@ -7,7 +7,11 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
+# pip installs the locked packages and resolves nothing (a resolver looks for the requirements of an extra anew and takes the newest
+# release); `pip check` then proves the set complete. Each is a wheel, except hdrhistogram on Linux on ARM, which needs a C compiler there.
+PIP := $(PY) -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-deps --require-hashes
+LOCK := uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --no-strip-extras
 SOURCES := $(shell find jobqueue -name '*.py')
 FLEET_SOURCES := $(SOURCES) $(shell find clients -name "*.py")
 FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath tmp --workpath tmp/build \
@@ -119,9 +123,8 @@ binutils:
 .PHONY: lock
 lock: ## make the lock files anew from pyproject.toml; needs uv
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
-	uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --extra fleet pyproject.toml -o requirements.lock
-	uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --all-extras --group dev -c requirements.lock \
-		pyproject.toml -o requirements-dev.lock
+	$(LOCK) --extra fleet pyproject.toml -o requirements.lock
+	$(LOCK) --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 .PHONY: clean
 clean: ## remove what these targets made, the virtual environment included
@@ -131,11 +134,13 @@ clean: ## remove what these targets made, the virtual environment included
 # The virtual environment: a stamp for what running needs, another for what developing needs, which is more of the same.
 
 $(VENV)/.runtime: requirements.lock | $(PY)
-	$(PIP) -r requirements.lock
+	$(INSTALL) -r requirements.lock
+	@$(PIP) check
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock requirements.lock | $(PY)
-	$(PIP) -r requirements-dev.lock
+	$(INSTALL) -r requirements-dev.lock
+	@$(PIP) check
 	@touch $@ $(VENV)/.runtime
 
 $(PY):
