@@ -49,7 +49,7 @@ def locked(text: str) -> list[Requirement]:
 
 
 def unmet(roots: list[str], lock: list[Requirement], world: dict[str, str]) -> list[str]:
-    """Walk from the roots through the metadata of the installed packages; return the requirements that the lock lacks."""
+    """Walk from the roots through the metadata of the installed packages; return those that the lock lacks."""
     pins: dict[str, Requirement] = {}
     for pin in lock:
         if pin.marker is None or pin.marker.evaluate({**world, "extra": ""}):
