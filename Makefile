@@ -1,8 +1,8 @@
 # `make` alone tells what there is. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
-# Variables: ARGS for run-server, run-clients, test and the benches; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; URL, USERS, SECONDS,
-# PROCESSES for locust; SEED, OUT for overload; SEEDS, START, SEED for sim; PYTHON to choose another python3.
+# Variables: ARGS for run-server, run-clients, test and the benches; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; RAMP, USERS, SECONDS,
+# HOLD, URL, PROCESSES, VIA, WEB for locust; SEED, OUT for overload; SEEDS, START, SEED for sim; PYTHON to choose another python3.
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,7 +36,7 @@ run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATI
 		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(ARGS)
 
 .PHONY: locust
-locust: $(VENV)/.dev ## the ramp of up to 15,000 users, with CSV, HTML and a plot in tmp/locust; URL= USERS= SECONDS= PROCESSES=
+locust: $(VENV)/.dev ## a ramp of up to 15,000 users, drawn in tmp/locust; RAMP=known|steps|linear USERS= SECONDS= HOLD= URL= PROCESSES= VIA= WEB=1
 	@exec $(PY) -m bench.ramp
 
 .PHONY: overload

@@ -3,7 +3,7 @@
 By default each is polled once a second by HEAD; with VIA=wait it is waited for (`Prefer: wait`), with VIA=batch
 all three are submitted, and their statuses read, in one request. 503 and 429 are answers, not failures: the user
 comes back when the server says so. Requests are named by what they are and how they were answered (`submit 202`,
-`status 200`). Settings come from the environment: URL, USERS, SECONDS (see `ramp.py`), VIA.
+`status 200`). Settings come from the environment: URL, RAMP, USERS, SECONDS, HOLD (see `ramp.py`), VIA.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import gevent
 from locust import LoadTestShape, task
 from locust.contrib.fasthttp import FastHttpUser
 
-from bench.shape import OWN_DURATION_S, USERS_MAX, Ramp
+from bench.shape import ramp_of
 
 JOBS = 3
 POLL_S = 1.0
@@ -129,10 +129,7 @@ class BatchingUser(JobUser):
 class KnownRamp(LoadTestShape):
     """The shape of `shape.py`, second by second."""
 
-    ramp = Ramp(
-        users_max=int(os.environ.get("USERS") or USERS_MAX),
-        duration_s=float(os.environ.get("SECONDS") or OWN_DURATION_S),
-    )
+    ramp = ramp_of(os.environ)
 
     def tick(self) -> tuple[int, float] | None:
         users = self.ramp.users_at(self.get_run_time())  # type: ignore[no-untyped-call]  # locust's

@@ -12,11 +12,18 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from bench.probe import p95_ms
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from bench.probe import Measurement
+
 ALL = "Aggregated"  # the name of locust's own sum
+WINDOW_S = 5.0
+LAG_MS_MIN = 0.05  # smaller lags are drawn here: the axis is logarithmic
+DPI = 160
 COLOURS = {
     "submit 202": "tab:green",
     "submit 503": "tab:red",
@@ -55,20 +62,33 @@ class Row(msgspec.Struct, frozen=True):
 def read_history(path: Path) -> list[Row]:
     """Read what locust writes with --csv-full-history."""
     with path.open(newline="") as file:
-        return [
-            Row(
-                at=float(line["Timestamp"]),
-                name=line["Name"],
-                users=int(line["User Count"]),
-                requests_per_s=float(line["Requests/s"]),
-                p50_ms=_number(line["50%"]),
-                p95_ms=_number(line["95%"]),
-            )
-            for line in csv.DictReader(file)
-        ]
+        return parse_history(file)
 
 
-def draw(rows: Sequence[Row], samples: Sequence[Sample], *, title: str, verdict: str, path: Path) -> None:
+def parse_history(lines: Iterable[str]) -> list[Row]:
+    """Return the rows of locust's history; the first line names the columns."""
+    return [
+        Row(
+            at=float(line["Timestamp"]),
+            name=line["Name"],
+            users=int(line["User Count"]),
+            requests_per_s=float(line["Requests/s"]),
+            p50_ms=_number(line["50%"]),
+            p95_ms=_number(line["95%"]),
+        )
+        for line in csv.DictReader(lines)
+    ]
+
+
+def draw(
+    rows: Sequence[Row],
+    samples: Sequence[Sample],
+    probe: Sequence[Measurement],
+    *,
+    title: str,
+    verdict: str,
+    path: Path,
+) -> None:
     """Write the picture to `path`.
 
     Raises:
@@ -84,14 +104,14 @@ def draw(rows: Sequence[Row], samples: Sequence[Sample], *, title: str, verdict:
     figure.suptitle("\n".join([title, *verdict.split("; ")]), fontsize=12)
     _draw_users(users, total, start)
     _draw_rates(rates, rows, start)
-    _draw_latencies(latencies, total, start)
+    _draw_latencies(latencies, total, probe, start)
     _draw_cpus(cpus, samples, start)
     cpus.set_xlabel("time since the start (s)")
     cpus.set_xlim(0, max(row.at for row in total) - start or 1)
     for panel in (users, rates, latencies, cpus):
         panel.grid(alpha=0.3)
         panel.margins(y=0.08)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
@@ -117,17 +137,33 @@ def _draw_rates(panel: Any, rows: Sequence[Row], start: float) -> None:
     _legend(panel)
 
 
-def _draw_latencies(panel: Any, total: Sequence[Row], start: float) -> None:
-    for label, colour, values in (
-        ("p95", "tab:orange", [(row.at - start, row.p95_ms) for row in total]),
-        ("p50", "tab:olive", [(row.at - start, row.p50_ms) for row in total]),
+def _draw_latencies(panel: Any, total: Sequence[Row], probe: Sequence[Measurement], start: float) -> None:
+    for label, style, values in (
+        ("p95", "-", [(row.at - start, row.p95_ms) for row in total]),
+        ("p50", ":", [(row.at - start, row.p50_ms) for row in total]),
     ):
         seen = [(at, max(value, 1.0)) for at, value in values if value is not None]  # locust rounds to whole ms
-        panel.plot([at for at, _ in seen], [value for _, value in seen], color=colour, label=f"{label}, last 10 s")
+        panel.plot(*_columns(seen), color="silver", linestyle=style, linewidth=2, label=f"locust's {label}, last 10 s")
+    for kind, colour in (("POST", "tab:green"), ("HEAD", "tab:blue")):
+        line = _p95_by_window([it for it in probe if it.kind == kind], start)
+        panel.plot(*_columns(line), color=colour, label=f"the probe's {kind}, p95 of {WINDOW_S:.0f} s")
+    lags = [(it.at - start, max(it.ms or 0.0, LAG_MS_MIN)) for it in probe if it.kind == "lag"]
+    panel.plot(*_columns(lags), color="tab:red", linewidth=1, label="lag of the server's loop")
     panel.set_yscale("log")
-    panel.yaxis.set_major_formatter(_THOUSANDS)
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     panel.set_ylabel("latency (ms)")
     _legend(panel)
+
+
+def _p95_by_window(measured: Sequence[Measurement], start: float) -> list[tuple[float, float]]:
+    windows: dict[int, list[Measurement]] = {}
+    for it in measured:
+        windows.setdefault(int((it.at - start) // WINDOW_S), []).append(it)
+    return [((at + 0.5) * WINDOW_S, p95_ms(those) or 0.0) for at, those in sorted(windows.items())]
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
 
 
 def _draw_cpus(panel: Any, samples: Sequence[Sample], start: float) -> None:

@@ -16,6 +16,8 @@ from jobqueue.http.problems import QueueNotFound
 from jobqueue.http.wire import decode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobqueue.app import JobQueue
     from jobqueue.http.lane import FastLane
     from jobqueue.http.limits import Bodies
@@ -39,17 +41,19 @@ QueueChange = msgspec.defstruct(
 class Queues:
     """The handlers of `/v1/queues`."""
 
-    def __init__(self, queue: JobQueue, bodies: Bodies, lane: FastLane) -> None:
+    def __init__(self, queue: JobQueue, bodies: Bodies, lane: FastLane, lag: Callable[[], float] | None) -> None:
         self._queue = queue
         self._bodies = bodies
         self._lane = lane
+        self._lag = lag
 
     async def all(self, request: web.Request) -> web.Response:
-        """GET /v1/queues: all of them, the gates at which jobs may wait, and whether the fast lane is in use."""
+        """GET /v1/queues: all queues, the gates at which jobs may wait, the loop's lag, and if the fast lane is on."""
         queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
         gates = b",".join(gate_document(stats, self._queue) for stats in self._queue.backend.gates())
         fast_lane = b"true" if self._lane.in_use else b"false"
-        body = b'{"queues":[%b],"gates":[%b],"fast_lane":%b}' % (queues, gates, fast_lane)
+        loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
+        body = b'{"queues":[%b],"gates":[%b],"loop_lag_s":%b,"fast_lane":%b}' % (queues, gates, loop_lag_s, fast_lane)
         return web.Response(body=body, headers=JSON)
 
     async def one(self, request: web.Request) -> web.Response:

@@ -55,7 +55,7 @@ class Api:
         self._lists = Lists(queue, self.waiting)
         self._bulk = Bulk(queue, bodies)
         self._lane = FastLane(queue, self._submissions)
-        self._queues = Queues(queue, bodies, self._lane)
+        self._queues = Queues(queue, bodies, self._lane, lag)
         self._streams = Streams(queue, self.waiting)
 
     def add_to(self, app: web.Application) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from bench.plot import ALL, Row, Sample, draw, read_history
-from bench.ramp import judge
-from bench.shape import OWN_DURATION_S, Ramp
+from bench.probe import Measurement, read_measurements
+from bench.ramp import judge, latest_total, probe_verdict, progress_line
+from bench.shape import KNOWN_DURATION_S, Ramp, ramp_of
 from tests.clients.stub import Stub
 
 ROOT = Path(__file__).parents[2]
@@ -24,20 +25,20 @@ def test_the_ramp_begins_with_one_user_a_second_up_to_500() -> None:
 
 def test_the_ramp_rises_to_100_users_a_second_and_never_faster() -> None:
     ramp = Ramp()
-    steps = [(ramp.users_at(second + 1) or 0) - (ramp.users_at(second) or 0) for second in range(int(OWN_DURATION_S))]
+    steps = [(ramp.users_at(second + 1) or 0) - (ramp.users_at(second) or 0) for second in range(int(KNOWN_DURATION_S))]
     assert max(steps) == 100
     assert steps[500:620] == sorted(steps[500:620])
 
 
 def test_the_ramp_holds_15000_users_at_its_end() -> None:
     ramp = Ramp()
-    assert ramp.users_at(OWN_DURATION_S - 30) == ramp.users_at(OWN_DURATION_S) == 15_000
-    assert ramp.users_at(OWN_DURATION_S + 0.1) is None
+    assert ramp.users_at(KNOWN_DURATION_S - 30) == ramp.users_at(KNOWN_DURATION_S) == 15_000
+    assert ramp.users_at(KNOWN_DURATION_S + 0.1) is None
 
 
 def test_a_shrunk_ramp_has_the_same_form() -> None:
-    whole, small = Ramp(), Ramp(users_max=1500, duration_s=OWN_DURATION_S / 10)
-    for second in range(0, int(OWN_DURATION_S), 20):
+    whole, small = Ramp(), Ramp(users_max=1500, duration_s=KNOWN_DURATION_S / 10)
+    for second in range(0, int(KNOWN_DURATION_S), 20):
         assert small.users_at(second / 10) == pytest.approx((whole.users_at(second) or 0) / 10, abs=1)
 
 
@@ -48,7 +49,7 @@ def test_a_shrunk_ramp_has_the_same_form() -> None:
         (0.5, 0.97, 0.0, "the server;"),
         (0.95, 0.95, 0.0, "the generator and the server;"),
         (0.3, 0.3, 0.0, "nothing;"),
-        (0.5, 0.4, 7.0, "the machine;"),
+        (0.9, 0.95, 0.4, "the generator and the server;"),
     ],
 )
 def test_the_verdict_names_what_was_at_its_limit(
@@ -59,6 +60,84 @@ def test_the_verdict_names_what_was_at_its_limit(
     busy = [Sample(at=1, generator=generator, server=server, others=others)] * 15
 
     assert judge(idle + busy, processes=1).startswith(f"At its limit: {limit}")
+
+
+def test_a_machine_whose_cores_are_all_taken_is_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+    verdict = judge([Sample(at=1, generator=0.4, server=0.3, others=0.3)] * 20, processes=1)
+
+    assert verdict.startswith("At its limit: the machine;")
+
+
+def test_a_run_beside_busy_programs_is_not_valid() -> None:
+    verdict = judge([Sample(at=1, generator=0.2, server=0.1, others=1.6)] * 20, processes=1)
+
+    assert verdict.startswith("Not valid: other programs took 160% of a core;")
+
+
+def test_the_verdict_tells_what_the_probe_measured() -> None:
+    seen = [Measurement(at=0, kind="HEAD", ms=1.0, status=200)] * 19 + [Measurement(at=0, kind="HEAD")]
+    seen += [Measurement(at=0, kind="POST", ms=2.5, status=202), Measurement(at=0, kind="lag", ms=4.0)]
+
+    verdict = probe_verdict(seen)
+
+    assert "HEAD p95 30,000.0 ms (1 of 20 unanswered), POST p95 2.5 ms, loop lag at most 4.0 ms" in verdict
+    assert probe_verdict([]).endswith("no answer")
+
+
+def test_a_line_of_progress_fits_a_terminal() -> None:
+    total = Row(at=0, name=ALL, users=15_000, requests_per_s=22_500.0, p50_ms=9.0, p95_ms=123_456.0)
+    line = progress_line(767, total, Sample(at=0, generator=1.0, server=0.97, others=0))
+
+    assert line == "  767 s  15,000 users  22,500/s  p95 123,456 ms  locust 100%  server 97%"
+    assert len(progress_line(0, None, Sample(at=0, generator=0, server=None, others=0))) < 80
+
+
+def test_the_progress_reads_the_newest_whole_sum_of_a_history_that_grows(tmp_path: Path) -> None:
+    history = tmp_path / "history.csv"
+    assert latest_total(history) is None
+    head = "Timestamp,User Count,Type,Name,Requests/s,50%,95%"
+    history.write_text(f"{head}\n" + "1,5,GET,status 200,1.0,1,2\n" * 900)
+    assert latest_total(history) is None
+    history.write_text(f"{head}\n1,5,,{ALL},1.5,1,2\n2,6,,{ALL},2.5,1,3\n3,7,,{ALL},3")
+
+    total = latest_total(history)
+
+    assert total == Row(at=2.0, name=ALL, users=6, requests_per_s=2.5, p50_ms=1.0, p95_ms=3.0)
+
+
+@pytest.mark.parametrize("form", ["steps", "linear"])
+def test_every_form_ends_with_all_users_for_the_hold(form: str) -> None:
+    ramp = ramp_of({"RAMP": form, "USERS": "100", "SECONDS": "60", "HOLD": "20"})
+
+    assert [ramp.users_at(second) for second in (40, 50, 60)] == [100, 100, 100]
+    assert (ramp.users_at(30) or 0) < 100
+    assert ramp.users_at(61) is None
+
+
+def test_steps_rise_in_ten_equal_ones_and_a_line_steadily() -> None:
+    steps = ramp_of({"RAMP": "steps", "USERS": "100", "SECONDS": "110", "HOLD": "10"})
+    line = ramp_of({"RAMP": "linear", "USERS": "100", "SECONDS": "110", "HOLD": "10"})
+
+    assert [steps.users_at(second) for second in (0, 9, 10, 19, 20, 99)] == [10, 10, 20, 20, 30, 100]
+    assert [line.users_at(second) for second in (1, 10, 50)] == [1, 10, 50]
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RAMP": "cliff"}, "RAMP must be one of known, steps, linear, not 'cliff'"),
+        ({"USERS": "many"}, "USERS must be a number, not 'many'"),
+        ({"USERS": "0"}, "USERS must be 1 or more"),
+        ({"USERS": "1.5"}, "USERS must be a whole number"),
+        ({"SECONDS": "nan"}, "SECONDS must be a number from 0"),
+        ({"SECONDS": "10", "HOLD": "10"}, "HOLD must be from 0 up to, not including, SECONDS"),
+    ],
+)
+def test_settings_that_can_not_be_are_named(variables: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ramp_of(variables)
 
 
 def test_a_server_on_another_machine_has_no_cpu_to_tell() -> None:
@@ -72,19 +151,21 @@ def test_a_picture_is_drawn_even_where_latencies_are_missing(tmp_path: Path) -> 
         for name in (ALL, "submit 202", "submit 503")
     ]
 
-    draw(rows, [], title="t", verdict="v", path=tmp_path / "ramp.png")
+    probe = [Measurement(at=1, kind=kind, ms=ms) for kind in ("HEAD", "POST", "lag") for ms in (0.0, 1.5)]
+
+    draw(rows, [], [*probe, Measurement(at=2, kind="POST")], title="t", verdict="v", path=tmp_path / "ramp.png")
 
     assert (tmp_path / "ramp.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_empty_history_can_not_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="locust's history is empty"):
-        draw([], [], title="t", verdict="v", path=tmp_path / "ramp.png")
+        draw([], [], [], title="t", verdict="v", path=tmp_path / "ramp.png")
 
 
 async def test_a_short_ramp_counts_refusals_as_answers_and_leaves_its_plot(tmp_path: Path) -> None:
     async with Stub().serving() as stub:
-        stub.submissions.extend(["accept", "refuse", "accept", "refuse"])
+        stub.submissions.extend(["accept", "refuse"] * 100)  # the probe takes some of them
         environment = {**os.environ, "URL": stub.url, "USERS": "8", "SECONDS": "6", "PYTHONPATH": str(ROOT)}
         command = (sys.executable, "-m", "bench.ramp")
         process = await asyncio.create_subprocess_exec(
@@ -94,12 +175,16 @@ async def test_a_short_ramp_counts_refusals_as_answers_and_leaves_its_plot(tmp_p
 
     folder = tmp_path / "tmp" / "locust"
     assert process.returncode == 0, output.decode()
-    assert "At its limit" in output.decode()
+    assert "CPU at the busiest" in output.decode()
+    assert "The probe beside it: HEAD p95" in output.decode()
     assert (folder / "ramp.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "ramp.html").exists()
     rows = read_history(folder / "ramp_stats_history.csv")
     assert {"submit 202", "submit 503", "status 200", ALL} <= {row.name for row in rows}
     assert 1 < max(row.users for row in rows) <= 8
+    assert " INFO" not in output.decode()
+    kinds = {it.kind for it in read_measurements(folder / "probe.jsonl")}
+    assert {"HEAD", "POST"} <= kinds
 
 
 @pytest.mark.parametrize(
@@ -107,7 +192,7 @@ async def test_a_short_ramp_counts_refusals_as_answers_and_leaves_its_plot(tmp_p
 )
 async def test_users_may_wait_or_deal_in_batches(tmp_path: Path, via: str, names: set[str]) -> None:
     async with Stub().serving() as stub:
-        stub.submissions.extend(["accept", "refuse"])
+        stub.submissions.extend(["accept", "refuse"] * 100)
         stub.finer_retry_after_s = 0.1
         settings = {"URL": stub.url, "USERS": "8", "SECONDS": "5", "VIA": via, "PYTHONPATH": str(ROOT)}
         process = await asyncio.create_subprocess_exec(
