@@ -1,0 +1,20 @@
+"""Handlers: the functions that do jobs' work, registered under their types, and the submissions of their jobs."""
+
+from jobqueue.handlers.options import HandlerOptions, register
+from jobqueue.handlers.registry import Handler, Registry, RunIn
+from jobqueue.handlers.submission import Seconds, Submission, UniqueSubmission, unique_of
+from jobqueue.handlers.validation import escape, field_of
+
+__all__ = [
+    "Handler",
+    "HandlerOptions",
+    "Registry",
+    "RunIn",
+    "Seconds",
+    "Submission",
+    "UniqueSubmission",
+    "escape",
+    "field_of",
+    "register",
+    "unique_of",
+]

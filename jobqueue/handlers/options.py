@@ -1,0 +1,113 @@
+"""Options: what `@queue.handler` takes, checked when a handler is registered."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from jobqueue.core.backoff import Backoff
+from jobqueue.core.bucket import RATE_EXPECTED, Rate
+from jobqueue.core.policy import DURATION_S_MAX, Limits
+from jobqueue.handlers.registry import Handler, Registry, RunIn
+from jobqueue.handlers.submission import ATTEMPTS_MAX, Name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `@queue.handler` was given; see `JobQueue.handler` for what each means."""
+
+    timeout_s: float | None
+    name: str | None = None
+    run_in: RunIn | None = None
+    attempts_max: int = 1
+    queue: str = "default"
+    rate: str | None = None
+    concurrency: int | None = None
+    group_rate: str | None = None
+    group_concurrency: int | None = None
+    backoff: Backoff | None = None
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
+
+
+def register(registry: Registry, func: F, options: HandlerOptions) -> F:
+    """Check a handler's options and add it; what `@queue.handler` does.
+
+    Raises:
+        ValueError: An option or the signature can't be used; the message says which, and what would be right.
+    """
+    is_async = inspect.iscoroutinefunction(func)
+    chosen: RunIn = options.run_in if options.run_in is not None else ("loop" if is_async else "thread")
+    label = options.name if options.name is not None else func.__name__
+    try:
+        msgspec.convert(label, Name)
+    except msgspec.ValidationError:
+        raise ValueError(f"a type is 1 to 100 letters, digits, '_', '.' or '-', got {label!r}") from None
+    if chosen not in ("loop", "thread", "process"):
+        raise ValueError(f"handler {label!r}: run_in is 'loop', 'thread' or 'process', got {options.run_in!r}")
+    if is_async != (chosen == "loop"):
+        kind = "an async function runs in 'loop'" if is_async else "a plain function runs in 'thread' or 'process'"
+        raise ValueError(f"handler {label!r}: {kind}, got run_in={options.run_in!r}")
+    timeout_s, attempts_max = options.timeout_s, options.attempts_max
+    if timeout_s is not None and not 0 < timeout_s <= DURATION_S_MAX:
+        raise ValueError(f"handler {label!r}: timeout_s is more than 0 and at most {DURATION_S_MAX}, got {timeout_s!r}")
+    if not 1 <= attempts_max <= ATTEMPTS_MAX:
+        raise ValueError(f"handler {label!r}: attempts_max is 1 to {ATTEMPTS_MAX}, got {attempts_max!r}")
+    registry.add(
+        Handler(
+            func,
+            name=label,
+            run_in=chosen,
+            timeout_s=timeout_s,
+            attempts_max=attempts_max,
+            queue=options.queue,
+            limits=_limits_of(options, label),
+            backoff=_backoff_of(options, label),
+            retry_on=_retry_on_of(options, label),
+        )
+    )
+    return func
+
+
+def _limits_of(options: HandlerOptions, label: str) -> Limits | None:
+    for name in ("concurrency", "group_concurrency"):
+        permits = getattr(options, name)
+        if permits is not None and (not isinstance(permits, int) or permits < 1):
+            raise ValueError(f"handler {label!r}: {name} is a whole number from 1, got {permits!r}")
+    rates: dict[str, Rate | None] = {"rate": None, "group_rate": None}
+    for name in rates:
+        text = getattr(options, name)
+        if text is not None:
+            try:
+                rates[name] = Rate.parse(text)
+            except (ValueError, TypeError):
+                raise ValueError(f"handler {label!r}: {name} must be {RATE_EXPECTED}, got {text!r}") from None
+    limits = Limits(concurrency=options.concurrency, group_concurrency=options.group_concurrency, **rates)
+    return None if limits == Limits() else limits
+
+
+def _backoff_of(options: HandlerOptions, label: str) -> Backoff | None:
+    backoff = options.backoff
+    if backoff is None:
+        return None
+    if not isinstance(backoff, Backoff) or not 0 <= backoff.backoff_s_base <= backoff.backoff_s_max <= DURATION_S_MAX:
+        raise ValueError(
+            f"handler {label!r}: backoff is a Backoff with 0 <= backoff_s_base <= backoff_s_max <= {DURATION_S_MAX},"
+            f" got {backoff!r}"
+        )
+    return backoff
+
+
+def _retry_on_of(options: HandlerOptions, label: str) -> tuple[type[BaseException], ...] | None:
+    given = options.retry_on
+    if given is None:
+        return None
+    kinds = given if isinstance(given, tuple) else (given,)
+    if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        raise ValueError(f"handler {label!r}: retry_on is an exception class, or a tuple of them, got {given!r}")
+    return kinds

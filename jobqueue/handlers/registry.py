@@ -1,0 +1,174 @@
+"""The registry: the handlers of one JobQueue, each with its signature as the check of a submission's arguments.
+
+What a handler returns or raises is judged in `verdicts`. It runs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from jobqueue.core.job import JobSpec
+from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
+from jobqueue.handlers.signature import read_signature
+from jobqueue.handlers.submission import option_faults, spec_of
+from jobqueue.handlers.validation import escape, fault_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jobqueue.core.backoff import Backoff
+    from jobqueue.core.policy import Limits
+    from jobqueue.handlers.submission import Submission
+
+RunIn = Literal["loop", "thread", "process"]
+
+
+class Handler:
+    """A registered function and its options.
+
+    Raises:
+        ValueError: The function's signature can't be a job's; the message says why.
+    """
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        *,
+        name: str,
+        run_in: RunIn,
+        timeout_s: float | None,
+        attempts_max: int,
+        queue: str,
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+        retry_on: tuple[type[BaseException], ...] | None = None,
+    ) -> None:
+        self.func = func
+        self.name = name
+        self.run_in = run_in
+        self.timeout_s = timeout_s
+        self.attempts_max = attempts_max
+        self.queue = queue
+        self.retry_on = retry_on
+        self._context_name, self._arguments, self._takes_more = read_signature(func, name)
+        self._decode = msgspec.json.Decoder(self._arguments).decode
+        self._names = self._arguments.__struct_fields__
+        self.wants_context = self._context_name is not None
+        # Most jobs ask for nothing special: they share this one.
+        self.default_spec = JobSpec(
+            type=name,
+            queue=queue,
+            timeout_s=timeout_s,
+            attempts_max=attempts_max,
+            lane=None if run_in == "loop" else run_in,
+            limits=limits,
+            backoff=backoff,
+        )
+
+    def check(self, args: bytes) -> bytes:
+        """Check a job's arguments, as JSON bytes, against the signature, and return them as they are to be kept.
+
+        That is as they came, but for duplicate keys whose earlier values are not what the signature
+        takes: then only the last ones, which count, are kept.
+
+        Raises:
+            InvalidSubmission: All faults found, each with its pointer below `/args`.
+        """
+        try:
+            self._decode(args)
+        except (msgspec.DecodeError, UnicodeDecodeError) as refusal:
+            faults = tuple(self._faults(args))
+            if faults:
+                raise InvalidSubmission(*faults) from None
+            last_ones = msgspec.json.encode(msgspec.json.decode(args))
+            if last_ones == args:
+                raise InvalidSubmission(InvalidField(pointer="/args", detail=str(refusal))) from None
+            return self.check(last_ones)
+        except RecursionError:
+            raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
+        if self._takes_more and self._context_name is not None and self._context_name in msgspec.json.decode(args):
+            detail = f"{self.name!r} takes its context under this name"
+            raise InvalidSubmission(InvalidField(pointer=f"/args/{self._context_name}", detail=detail))
+        return args
+
+    def kwargs(self, args: bytes) -> dict[str, Any]:
+        """Turn a job's checked arguments into the function's."""
+        if self._takes_more and not self._names:
+            more: dict[str, Any] = msgspec.json.decode(args)
+            return more
+        known = self._decode(args)
+        kwargs = {name: value for name in self._names if (value := getattr(known, name)) is not msgspec.UNSET}
+        if self._takes_more:
+            kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in self._names)
+        return kwargs
+
+    def _faults(self, args: bytes | memoryview) -> Iterator[InvalidField]:
+        """Find every fault, argument by argument: msgspec stops at the first."""
+        try:
+            values = msgspec.json.decode(args)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            yield InvalidField(pointer="/args", detail=str(fault))
+            return
+        if not isinstance(values, dict):
+            yield InvalidField(pointer="/args", detail="expected an object: argument names and their values")
+            return
+        fields = {field.name: field for field in msgspec.structs.fields(self._arguments)}
+        for name, value in values.items():
+            if name in fields:
+                yield from fault_of(value, fields[name].type, f"/args/{escape(name)}")
+            elif not self._takes_more:
+                known = ", ".join(fields) or "none"
+                yield InvalidField(
+                    pointer=f"/args/{escape(name)}", detail=f"unknown argument; {self.name!r} takes: {known}"
+                )
+        for name, field in fields.items():
+            if field.required and name not in values:
+                yield InvalidField(pointer=f"/args/{escape(name)}", detail="missing; this argument is required")
+
+
+class Registry:
+    """The handlers of one JobQueue, by type."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self._handlers.values())
+
+    def get(self, name: str) -> Handler:
+        """Return the handler of a type. Raises UnknownType."""
+        handler = self._handlers.get(name)
+        if handler is None:
+            known = ", ".join(sorted(self._handlers)) or "none"
+            raise UnknownType(InvalidField(pointer="/type", detail=f"no handler has the type {name!r}; known: {known}"))
+        return handler
+
+    def add(self, handler: Handler) -> None:
+        """Register a handler. Raises ValueError if its type is taken."""
+        if handler.name in self._handlers:
+            raise ValueError(f"a handler with the type {handler.name!r} is registered already")
+        self._handlers[handler.name] = handler
+
+    def check(self, submission: Submission, *, wall_now: Callable[[], float]) -> tuple[JobSpec, bytes]:
+        """Check a submission; return what its job asks for, its handler's defaults filled in, and its arguments.
+
+        Args:
+            wall_now: Tells the seconds since the Unix epoch, which `run_at` is set against.
+
+        Raises:
+            UnknownType: No handler has that type.
+            InvalidSubmission: All other faults, with their pointers.
+        """
+        handler, args = self.get(submission.type), bytes(submission.args)
+        if submission.plain:
+            return handler.default_spec, handler.check(args)
+        faults = list(option_faults(submission, handler.default_spec))
+        try:
+            args = handler.check(args)
+        except InvalidSubmission as invalid:
+            faults.extend(invalid.errors)
+        if faults:
+            raise InvalidSubmission(*faults)
+        return spec_of(submission, handler.default_spec, wall_now), args

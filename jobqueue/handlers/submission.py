@@ -1,0 +1,119 @@
+"""Submissions: the fields of a job that a client asks for, and the rules between them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from jobqueue.core.claims import Unique, UniqueMode
+from jobqueue.core.job import JobSpec
+from jobqueue.core.order import PRIORITY_MAX
+from jobqueue.core.policy import DURATION_S_MAX
+from jobqueue.errors import InvalidField, InvalidSubmission
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ATTEMPTS_MAX = 100
+NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
+
+Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=DURATION_S_MAX)]
+PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DURATION_S_MAX)]
+UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class UniqueSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A unique value and what is to happen if a live job of the type has it; a text alone means `return`."""
+
+    value: UniqueValue
+    mode: UniqueMode = "return"
+
+
+class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a client asks for, as it stands in `POST /v1/jobs`; only `type` is needed. None: the handler's default."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    args: msgspec.Raw = msgspec.Raw(b"{}")
+    queue: Name | None = None
+    priority: Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)] = 0
+    delay_s: Seconds | None = None
+    run_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    start_by_s: PositiveSeconds | None = None
+    timeout_s: PositiveSeconds | None = None
+    attempts_max: Annotated[int, msgspec.Meta(ge=1, le=ATTEMPTS_MAX)] | None = None
+    group: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] | None = None
+    unique: UniqueSubmission | UniqueValue | None = None
+    ttl_s: PositiveSeconds | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says its type and its arguments, and nothing else, as most do."""
+        return (
+            self.queue is None
+            and self.priority == 0
+            and self.delay_s is None
+            and self.run_at is None
+            and self.start_by_s is None
+            and self.timeout_s is None
+            and self.attempts_max is None
+            and self.group is None
+            and self.unique is None
+            and self.ttl_s is None
+        )
+
+
+def unique_of(submission: Submission, *, with_files: bool) -> Unique | None:
+    """Return what the submission claims for itself among the live jobs of its type.
+
+    Raises:
+        InvalidSubmission: It debounces and brings files, which the job that waits already has of its own.
+    """
+    given = submission.unique
+    if given is None:
+        return None
+    if with_files and _debounces(submission):
+        raise InvalidSubmission(InvalidField(pointer="/unique", detail="a job with files can't be debounced"))
+    return Unique(given) if isinstance(given, str) else Unique(given.value, given.mode)
+
+
+def option_faults(submission: Submission, default: JobSpec) -> Iterator[InvalidField]:
+    """Yield the fields that contradict each other, or what the handler allows."""
+    if submission.delay_s is not None and submission.run_at is not None:
+        yield InvalidField(pointer="/run_at", detail="give delay_s or run_at, not both")
+    if _debounces(submission) and not submission.delay_s and submission.run_at is None:
+        yield InvalidField(pointer="/unique", detail="to debounce is to wait for quiet: it needs delay_s or run_at")
+    if submission.timeout_s is not None and default.timeout_s is not None and submission.timeout_s > default.timeout_s:
+        yield InvalidField(pointer="/timeout_s", detail=f"at most {default.timeout_s}, the timeout of its handler")
+
+
+def spec_of(submission: Submission, default: JobSpec, wall_now: Callable[[], float]) -> JobSpec:
+    """Return what a submission asks for, its handler's defaults filled in. Raises InvalidSubmission."""
+    delay_s = submission.delay_s or 0.0
+    if submission.run_at is not None:
+        delay_s = max(0.0, submission.run_at.timestamp() - wall_now())
+        if delay_s > DURATION_S_MAX:
+            raise InvalidSubmission(InvalidField(pointer="/run_at", detail="at most 30 days from now"))
+    if submission.start_by_s is not None and submission.start_by_s <= delay_s:
+        raise InvalidSubmission(InvalidField(pointer="/start_by_s", detail="the job would expire before it may run"))
+    spec = JobSpec(
+        type=default.type,
+        queue=default.queue if submission.queue is None else submission.queue,
+        priority=submission.priority,
+        group=submission.group,
+        delay_s=delay_s,
+        start_by_s=submission.start_by_s,
+        timeout_s=default.timeout_s if submission.timeout_s is None else submission.timeout_s,
+        attempts_max=default.attempts_max if submission.attempts_max is None else submission.attempts_max,
+        ttl_s=submission.ttl_s,
+        lane=default.lane,
+        limits=default.limits,
+        backoff=default.backoff,
+    )
+    return default if spec == default else spec
+
+
+def _debounces(submission: Submission) -> bool:
+    return isinstance(submission.unique, UniqueSubmission) and submission.unique.mode == "debounce"
