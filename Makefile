@@ -40,8 +40,9 @@ locust: $(VENV)/.dev ## a ramp of up to 15,000 users, drawn in tmp/locust; RAMP=
 	@exec $(PY) -m bench.ramp
 
 .PHONY: overload
-overload: $(VENV)/.dev ## what each discipline does to clients under overload, simulated; SEED= OUT=tmp/overload
-	@exec $(PY) -m bench.overload $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT))
+overload: $(VENV)/.dev ## which discipline to choose, simulated; your own service: RATE=40 RUN=0.5 WORKERS=8 PATIENCE=20 POLICY= SEED= OUT= ALL=1
+	@exec $(PY) -m bench.overload $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT)) $(if $(RATE),--rate $(RATE)) $(if $(RUN),--run $(RUN)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PATIENCE),--patience $(PATIENCE)) $(if $(POLICY),--policy '$(POLICY)') $(if $(ALL),--all)
 
 .PHONY: overload-live
 overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: is its work done, does it refuse fast?

@@ -17,15 +17,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WORKERS = 10
-WORK_S = 1.0
-"""What a job takes, on average; exponentially distributed."""
-CAPACITY_PER_S = WORKERS / WORK_S
-
-PATIENCE_S = 10.0
-"""How long a client waits for its result, from its first try; evenly between half and one and a half of it."""
 PAUSE_S = 1.0
-"""After what pause those come back who were told no time, or don't care."""
+"""The pause of a client that was told no time, or ignores it."""
 
 PRIORITIES = {0: 0.5, 5: 0.3, 9: 0.2}
 """How many of the clients have which priority."""
@@ -34,6 +27,40 @@ ELEPHANT = "elephant"
 MICE = tuple(f"mouse-{number:02}" for number in range(50))
 MICE_LOAD = 0.4
 """What the mice bring together, at any load, in shares of the capacity: the rest is the elephant's."""
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """The service that a crowd comes to; the defaults are those of the documents.
+
+    Attributes:
+        workers: Jobs that run at once.
+        work_s: Mean length of a job; exponentially distributed.
+        patience_s: Mean time that a client waits for its result, from its first try; evenly distributed from half to
+            one and a half of it.
+    """
+
+    workers: int = 10
+    work_s: float = 1.0
+    patience_s: float = 10.0
+
+    @property
+    def capacity_per_s(self) -> float:
+        return self.workers / self.work_s
+
+    @property
+    def slots(self) -> int:
+        """The capacity of a queue that was made large, to be safe: the work of twice the patience."""
+        return max(1, round(2 * self.capacity_per_s * self.patience_s))
+
+    @property
+    def slots_few(self) -> int:
+        """The capacity of a short queue: the workers' jobs, and the work of a fifth of the patience."""
+        return self.workers + max(1, round(self.capacity_per_s * self.patience_s / 5))
+
+    @property
+    def caller_queued(self) -> int:
+        """The bound of one caller's live jobs, where there is one: a fifth of the slots."""
+        return max(1, self.slots // 5)
 
 
 class Manners(StrEnum):
@@ -63,24 +90,24 @@ class Client(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=16)
-def crowd(load: float, *, until: float, seed: str) -> tuple[Client, ...]:
-    """Draw the clients who come before `until`, in the order of their coming: a Poisson stream.
+def crowd(load: float, *, until: float, seed: str, service: Service) -> tuple[Client, ...]:
+    """Draw the clients that come before `until`, in the order of their coming: a Poisson stream.
 
     Args:
-        load: What they bring, in multiples of what the workers can do.
+        load: The work that they bring, in multiples of the service's capacity.
     """
-    return tuple(_stream(load, until, seed))
+    return tuple(_stream(load, until, seed, service))
 
 
-def _stream(load: float, until: float, seed: str) -> Iterator[Client]:
+def _stream(load: float, until: float, seed: str, service: Service) -> Iterator[Client]:
     rng = Random(f"{seed}/crowd/{load}")
     priorities, weights = tuple(PRIORITIES), tuple(PRIORITIES.values())
     at = 0.0
-    while (at := at + rng.expovariate(load * CAPACITY_PER_S)) < until:
+    while (at := at + rng.expovariate(load * service.capacity_per_s)) < until:
         yield Client(
             at=at,
-            patience_s=PATIENCE_S * rng.uniform(0.5, 1.5),
-            work_s=rng.expovariate(1 / WORK_S),
+            patience_s=service.patience_s * rng.uniform(0.5, 1.5),
+            work_s=rng.expovariate(1 / service.work_s),
             priority=rng.choices(priorities, weights)[0],
             group=rng.choice(MICE) if rng.random() * load < MICE_LOAD else ELEPHANT,
         )

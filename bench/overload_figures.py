@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload_crowd import ELEPHANT, PRIORITIES, WORKERS, Client, Manners
+from bench.overload_crowd import ELEPHANT, PRIORITIES, Client, Manners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,8 +69,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class Seen:
     """What is seen in the measured time: those who came first in it, and the work that ended in it."""
 
-    def __init__(self, *, policy: str, load: float, manners: Manners, measured_s: float) -> None:
+    def __init__(self, *, policy: str, load: float, manners: Manners, measured_s: float, workers: int) -> None:
         self._policy = policy
+        self._workers = workers
         self._load = load
         self._manners = manners
         self._measured_s = measured_s
@@ -89,7 +90,7 @@ class Seen:
             self._mice_s += client.work_s
 
     def figures(self) -> Figures:
-        visits, in_time_s, all_s = self.visits, self._elephant_s + self._mice_s, WORKERS * self._measured_s
+        visits, in_time_s, all_s = self.visits, self._elephant_s + self._mice_s, self._workers * self._measured_s
         elephant = [visit for visit in visits if visit.client.group == ELEPHANT]
         mice = [visit for visit in visits if visit.client.group != ELEPHANT]
         levels = {level: [visit for visit in visits if visit.client.priority == level] for level in PRIORITIES}
@@ -100,14 +101,14 @@ class Seen:
             manners=self._manners,
             clients=len(visits),
             goodput=in_time_s / all_s,
-            dead=self._dead_s / (in_time_s + self._dead_s),
+            dead=self._dead_s / ((in_time_s + self._dead_s) or 1.0),
             busy=(in_time_s + self._dead_s) / all_s,
             served=_served(visits) or 0.0,
-            waited_in_vain=sum(visit.accepted and visit.answered_at is None for visit in visits) / len(visits),
-            turned_away=sum(not visit.accepted for visit in visits) / len(visits),
-            tries=tries / len(visits),
-            refused=sum(visit.refused for visit in visits) / tries,
-            shed=sum(visit.shed for visit in visits) / tries,
+            waited_in_vain=sum(visit.accepted and visit.answered_at is None for visit in visits) / (len(visits) or 1),
+            turned_away=sum(not visit.accepted for visit in visits) / (len(visits) or 1),
+            tries=tries / (len(visits) or 1),
+            refused=sum(visit.refused for visit in visits) / (tries or 1),
+            shed=sum(visit.shed for visit in visits) / (tries or 1),
             wait_s=quantiles(self._waits_s),
             answer_s=quantiles(v.answered_at - v.client.at for v in visits if v.answered_at is not None),
             served_by_priority={level: _served(those) for level, those in levels.items()},

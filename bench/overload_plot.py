@@ -1,4 +1,9 @@
-"""The plots of the overload lab: what each policy makes of each load, to be seen at a glance."""
+"""The plots of the overload lab: what each policy makes of each load, to be seen at a glance.
+
+1. A plot shows the policies to choose from (`CHOICES`), each with its name at its line's end. `…-all` shows every
+   policy in a panel of its own, over the others in grey.
+2. Panels of one figure share their scales.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +14,50 @@ import matplotlib as mpl
 
 from bench.overload_crowd import MICE_LOAD, PRIORITIES, Manners
 from bench.overload_figures import times
+from bench.overload_policies import CHOICES
 from bench.picture import save
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from bench.overload_crowd import Service
     from bench.overload_figures import Figures
     from bench.overload_returns import ReturnFigures
 
-BY_PRIORITY = ("fifo", "priority", "priority, start_by", "priority, red")
-BY_GROUP = ("fifo", "fair", "fair, caller_queued", "fair, caller_queued, start_by")
+BY_PRIORITY = ("fifo", "priority", "priority start_by", "priority red")
+BY_GROUP = ("fifo", "fair", "fair caller_queued", "fair caller_queued start_by")
 BY_HERD = ("herd on a busy server", "herd on a busy server; all told 5 s")
 OVERLOADS = (1.2, 2.0, 10.0)
-MARKS = "osD^v<>PX*p"
+COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:orange")
+GREY = "0.8"
+COLUMNS = 5
+APART = 0.055  # of the axis: two labels that are nearer are moved apart
+QUANTILES = (("p50", 70), ("p95", 26), ("p99", 8))  # and the size of their dots
 
 
-def draw(runs: Sequence[Figures], returns: Sequence[ReturnFigures], folder: Path) -> list[Path]:
+def draw(runs: Sequence[Figures], returns: Sequence[ReturnFigures], folder: Path, service: Service) -> list[Path]:
     """Draw all plots into a folder; return their paths."""
+    chosen = [policy.name(service) for policy in CHOICES]
+    obedient = [run for run in runs if run.manners is Manners.OBEDIENT]
+    goodput, dead = "goodput, in shares of the workers' time", "dead work, in shares of all work"
     plots: dict[str, Callable[[], Any]] = {
-        "goodput": lambda: _by_load(runs, "goodput, in shares of the workers' time", lambda run: run.goodput),
-        "dead-work": lambda: _by_load(runs, "share of the work done for nobody", lambda run: run.dead),
-        "waits": lambda: _waits([run for run in runs if run.manners is Manners.OBEDIENT]),
-        "refusals": lambda: _refusals([run for run in runs if run.manners is Manners.OBEDIENT]),
-        "shares": lambda: _shares([run for run in runs if run.manners is Manners.OBEDIENT]),
-        "returns": lambda: _returns([scene for scene in returns if scene.scene in BY_HERD]),
+        "goodput": lambda: _by_load(runs, goodput, attrgetter("goodput"), chosen),
+        "goodput-all": lambda: _each_by_load(runs, goodput, attrgetter("goodput")),
+        "dead-work": lambda: _by_load(runs, dead, attrgetter("dead"), chosen),
+        "dead-work-all": lambda: _each_by_load(runs, dead, attrgetter("dead")),
+        "waits": lambda: _waits(obedient, [name for name in chosen if name in _policies(runs)]),
+        "waits-all": lambda: _waits(obedient, _policies(runs)),
+        "refusals": lambda: _refusals(obedient),
+        "shares": lambda: _shares(obedient),
     }
+    if returns:
+        plots["returns"] = lambda: _returns([scene for scene in returns if scene.scene in BY_HERD])
     paths = []
     for name, plot in plots.items():
         paths.append(folder / f"{name}.png")
@@ -46,57 +65,107 @@ def draw(runs: Sequence[Figures], returns: Sequence[ReturnFigures], folder: Path
     return paths
 
 
-def _by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures], float]) -> Any:
-    """Draw a line for each policy over the loads: the obedient clients' on the left, the others' on the right."""
-    figure, panels = plt.subplots(1, 2, sharey=True, figsize=(11, 5.2), layout="constrained")
+def _by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures], float], chosen: Sequence[str]) -> Any:
+    """Draw the chosen policies over the loads: obedient clients on the left, disobedient ones on the right."""
+    figure, panels = plt.subplots(1, 2, sharey=True, figsize=(11, 4.6), layout="constrained")
     for panel, manners in zip(panels, Manners, strict=True):
-        for number, policy in enumerate(_policies(runs)):
-            line = [run for run in runs if run.policy == policy and run.manners is manners]
-            panel.plot(
-                [run.load for run in line],
-                [value(run) for run in line],
-                marker=MARKS[number % len(MARKS)],
-                markersize=5,
-                label=policy,
-                color=mpl.colormaps["tab20"](number % 20),
-            )
+        ends = []
+        for policy, colour in reversed(list(zip(chosen, COLOURS, strict=True))):
+            line = _line(runs, policy, manners)
+            if line:
+                panel.plot([r.load for r in line], [value(r) for r in line], marker="o", markersize=5, color=colour)
+                ends.append((value(line[-1]), policy, colour))
         panel.set_title(f"{manners} clients", fontsize=11)
         _load_axis(panel, sorted({run.load for run in runs}))
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+        panel.set_ylim(-0.03, 1.06)
+        for place, (_, policy, colour) in _spread(ends):
+            panel.annotate(
+                policy, (1.015, place), xycoords=("axes fraction", "data"), color=colour, fontsize=9, va="center"
+            )
     panels[0].set_ylabel(label)
+    return figure
+
+
+def _spread(ends: Sequence[tuple[float, str, str]]) -> list[tuple[float, tuple[float, str, str]]]:
+    """Return a place for each label, near its line's end and at least `APART` from the next."""
+    placed: list[tuple[float, tuple[float, str, str]]] = []
+    floor = -1.0
+    for end in sorted(ends):
+        floor = max(end[0], floor + APART)
+        placed.append((floor, end))
+    over = max(0.0, floor - 1.04)
+    ceiling = 2.0
+    for number in range(len(placed) - 1, -1, -1):
+        place = min(placed[number][0], ceiling - APART if over else placed[number][0], 1.04)
+        ceiling = place
+        placed[number] = (place, placed[number][1])
+    return placed
+
+
+def _each_by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures], float]) -> Any:
+    """Draw a small panel for each policy, over all others in grey."""
+    policies = _policies(runs)
+    rows = -(-len(policies) // COLUMNS)
+    figure, panels = plt.subplots(
+        rows, COLUMNS, sharex=True, sharey=True, squeeze=False, figsize=(11, 2.2 * rows + 0.6), layout="constrained"
+    )
+    for panel, policy in zip(panels.flat, policies, strict=False):
+        for other in policies:
+            for manners in Manners:
+                line = _line(runs, other, manners)
+                panel.plot([r.load for r in line], [value(r) for r in line], color=GREY, linewidth=0.6, zorder=1)
+        for manners, colour, style in ((Manners.OBEDIENT, "tab:blue", "-"), (Manners.DISOBEDIENT, "tab:red", "--")):
+            line = _line(runs, policy, manners)
+            panel.plot([r.load for r in line], [value(r) for r in line], color=colour, linestyle=style, label=manners)
+        panel.set_title(policy, fontsize=9)
+        _load_axis(panel, sorted({run.load for run in runs}))
+        panel.set_xlabel("")
+        panel.tick_params(labelsize=7)
+        panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for panel in list(panels.flat)[len(policies) :]:
+        panel.set_visible(False)
+    figure.supylabel(label, fontsize=10)
+    figure.supxlabel("load, in multiples of the capacity", fontsize=10)
     figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9, frameon=False
+        *panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9, frameon=False
     )
     return figure
 
 
-def _waits(runs: Sequence[Figures]) -> Any:
-    """Draw how long starts and answers took under overload, from the median to p99, by policy."""
+def _waits(runs: Sequence[Figures], policies: Sequence[str]) -> Any:
+    """Draw the time to a start and to an answer under overload, from the median to p99, by policy."""
     loads = _overloads(runs)
-    figure, panels = plt.subplots(1, len(loads), sharey=True, squeeze=False, figsize=(11, 4.6), layout="constrained")
-    policies = _policies(runs)
+    height = 1.6 + 0.3 * len(policies)
+    figure, panels = plt.subplots(
+        1, len(loads), sharex=True, sharey=True, squeeze=False, figsize=(11, height), layout="constrained"
+    )
     for panel, load in zip(panels[0], loads, strict=True):
-        for offset, colour, label, quantiles in (
-            (-0.15, "tab:blue", "start", attrgetter("wait_s")),
-            (0.15, "tab:orange", "answer in time", attrgetter("answer_s")),
+        for offset, colour, quantiles in (
+            (-0.15, "tab:blue", attrgetter("wait_s")),
+            (0.15, "tab:orange", attrgetter("answer_s")),
         ):
             for place, policy in enumerate(policies):
                 seen = [quantiles(run) for run in runs if run.policy == policy and run.load == load]
                 if seen and seen[0]["p50"] is not None:
                     at = len(policies) - place - offset
-                    name = label if place == 0 or label not in panel.get_legend_handles_labels()[1] else None
-                    values = [max(value, 0.02) for value in seen[0].values()]
+                    values = [max(seen[0][name], 0.02) for name, _ in QUANTILES]
                     panel.plot(values, [at] * 3, color=colour, linewidth=1)
-                    panel.scatter(values, [at] * 3, color=colour, s=[30, 14, 6], label=name)
+                    panel.scatter(values, [at] * 3, color=colour, s=[size for _, size in QUANTILES])
         panel.set_title(times(load), fontsize=11)
         panel.set_xscale("log")
-        panel.set_xlabel("s after the submission: p50, p95, p99")
+        panel.set_xlabel("s after the submission")
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.set_yticks([len(policies) - place for place in range(len(policies))], policies, fontsize=9)
         panel.grid(alpha=0.3)
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False
-    )
+    keys = [
+        Line2D([], [], color=c, label=name) for c, name in (("tab:blue", "start"), ("tab:orange", "answer in time"))
+    ]
+    keys += [
+        Line2D([], [], color="black", marker="o", linestyle="", markersize=size**0.5, label=name)
+        for name, size in QUANTILES
+    ]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=9, frameon=False)
     return figure
 
 
@@ -146,25 +215,31 @@ def _shares(runs: Sequence[Figures]) -> Any:
 
 
 def _returns(scenes: Sequence[ReturnFigures]) -> Any:
-    """Draw how many of the refused returned in each second, as told by the engine, or all the same."""
-    figure, panels = plt.subplots(1, len(scenes), squeeze=False, figsize=(11, 3.4), layout="constrained")
+    """Draw the returns of refused clients in each second, as told by the engine, and as told one time for all."""
+    figure, panels = plt.subplots(1, len(scenes), sharey=True, squeeze=False, figsize=(11, 3.6), layout="constrained")
     for panel, scene in zip(panels[0], scenes, strict=True):
         seconds = range(scene.returns_from_s, scene.returns_from_s + len(scene.returns_by_second))
         panel.bar(seconds, scene.returns_by_second, 1.0, color="tab:blue")
         panel.set_title(scene.scene, fontsize=10)
         panel.set_xlabel("s")
-        panel.set_ylim(bottom=0)
+        panel.set_yscale("log")
+        panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("returns per second")
+    panels[0][0].set_ylim(0.5, 1.3 * max([1, *(max(scene.returns_by_second, default=1) for scene in scenes)]))
     return figure
 
 
 def _load_axis(panel: Any, loads: Sequence[float]) -> None:
     panel.set_xscale("log")
-    panel.set_xticks(loads, [times(load) for load in loads])
+    panel.set_xticks(loads, [f"{load:g}" for load in loads])
     panel.minorticks_off()
     panel.set_xlabel("load, in multiples of the capacity")
     panel.grid(alpha=0.3)
+
+
+def _line(runs: Sequence[Figures], policy: str, manners: Manners) -> list[Figures]:
+    return sorted((run for run in runs if run.policy == policy and run.manners is manners), key=attrgetter("load"))
 
 
 def _policies(runs: Sequence[Figures]) -> list[str]:

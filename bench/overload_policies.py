@@ -10,15 +10,9 @@ from random import Random
 
 import msgspec
 
-from bench.overload_crowd import CAPACITY_PER_S, PATIENCE_S, WORKERS
+from bench.overload_crowd import Service
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.sojourn import CoDel
-
-SEATS = 200
-"""Twenty seconds of work, twice as long as clients wait: a queue that was made large, to be safe."""
-
-CALLER_QUEUED = 40
-"""How many live jobs one caller may have, where that is bounded: four seconds of work."""
 
 
 class Shedder:
@@ -35,8 +29,8 @@ class Shedder:
 
 RED_WEIGHT = 0.02
 RED_CHANCE_MAX = 0.1
-RED_THRESHOLDS = {0: (10, 30), 5: (30, 50), 9: (50, 70)}
-"""By priority: lower and upper, in jobs; ten are a second's work."""
+RED_THRESHOLDS = {0: (0.1, 0.3), 5: (0.3, 0.5), 9: (0.5, 0.7)}
+"""By priority: lower and upper, in shares of the work that is done within the clients' patience."""
 
 
 class Red(Shedder):
@@ -48,11 +42,13 @@ class Red(Shedder):
     priority has thresholds of its own, so that the lowest goes first.
 
     Args:
-        rng: Draws who is refused.
+        rng: Draws the refused submissions.
     """
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, service: Service) -> None:
         self._rng = rng
+        self._per_s = service.capacity_per_s
+        self._unit = service.capacity_per_s * service.patience_s
         self._average = 0.0
         self._since_refusal = dict.fromkeys(RED_THRESHOLDS, -1)
         self._at = 0.0
@@ -62,9 +58,9 @@ class Red(Shedder):
             self._average += RED_WEIGHT * (queued - self._average)
         else:
             # As if so many had come meanwhile as could have been served, each finding the queue empty.
-            self._average *= (1 - RED_WEIGHT) ** ((now - self._at) * CAPACITY_PER_S)
+            self._average *= (1 - RED_WEIGHT) ** ((now - self._at) * self._per_s)
         self._at = now
-        lower, upper = RED_THRESHOLDS[priority]
+        lower, upper = (share * self._unit for share in RED_THRESHOLDS[priority])
         if self._average < lower:
             self._since_refusal[priority] = -1
             return False
@@ -81,53 +77,69 @@ class Red(Shedder):
 class DropByCoDel(Shedder):
     """Drops at the queue's head while the queue stands, ever more often: `core.sojourn.CoDel` as the RFC has it."""
 
-    def __init__(self, rng: Random) -> None:
-        self._codel = CoDel(target_s=PATIENCE_S / 10, interval_s=PATIENCE_S)
+    def __init__(self, rng: Random, service: Service) -> None:
+        self._codel = CoDel(target_s=service.patience_s / 10, interval_s=service.patience_s)
 
     def sheds(self, now: float, *, waited_s: float, backlog: int) -> bool:
         return self._codel.drops(now, sojourn_s=waited_s, backlog=backlog)
 
 
 class LabPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the tables.
+    """A policy of the lab: one line of the tables.
 
     Attributes:
-        seats: How many live jobs the queue holds.
-        start_by: Whether clients send `start_by_s`, half of their patience: a job that has not started by then expires.
-        patience_s: What the queue's settings say of the clients' patience; only `adaptive` heeds it.
-        caller_queued: How many live jobs each group may have; None: no bound.
+        title: Its name; `{few}` stands for the slots of a short queue.
+        few_slots: The queue is short: `Service.slots_few` instead of `Service.slots`.
+        start_by: Clients send `start_by_s`, half of their patience: a job that has not started by then expires.
+        patience_factor: The queue's `patience_s`, in multiples of the clients' patience; only `adaptive` heeds it.
+        bounded: Each caller may have `Service.caller_queued` live jobs.
     """
 
-    name: str
+    title: str
     discipline: Discipline
-    shedder: Callable[[Random], Shedder] | None = None
-    seats: int = SEATS
+    shedder: Callable[[Random, Service], Shedder] | None = None
+    few_slots: bool = False
     start_by: bool = False
-    patience_s: float = PATIENCE_S
-    caller_queued: int | None = None
+    patience_factor: float = 1.0
+    bounded: bool = False
 
-    def queue_policy(self) -> QueuePolicy:
-        return QueuePolicy(capacity=self.seats, workers=WORKERS, discipline=self.discipline, patience_s=self.patience_s)
+    def name(self, service: Service) -> str:
+        return self.title.format(few=service.slots_few)
 
-    def make_shedder(self, rng: Random) -> Shedder:
-        return Shedder() if self.shedder is None else self.shedder(rng)
+    def queue_policy(self, service: Service) -> QueuePolicy:
+        return QueuePolicy(
+            capacity=service.slots_few if self.few_slots else service.slots,
+            workers=service.workers,
+            discipline=self.discipline,
+            patience_s=service.patience_s * self.patience_factor,
+        )
 
+    def make_shedder(self, rng: Random, service: Service) -> Shedder:
+        return Shedder() if self.shedder is None else self.shedder(rng, service)
+
+
+FIFO = LabPolicy(title="fifo", discipline=Discipline.FIFO)
+FIFO_SHORT = LabPolicy(title="fifo {few} slots", discipline=Discipline.FIFO, few_slots=True)
+ADAPTIVE = LabPolicy(title="adaptive", discipline=Discipline.ADAPTIVE)
+PRIORITY_START_BY = LabPolicy(title="priority start_by", discipline=Discipline.PRIORITY, start_by=True)
+FAIR_START_BY = LabPolicy(title="fair caller_queued start_by", discipline=Discipline.FAIR, bounded=True, start_by=True)
 
 POLICIES = (
-    LabPolicy(name="fifo", discipline=Discipline.FIFO),
-    LabPolicy(name="fifo, 30 seats", discipline=Discipline.FIFO, seats=30),
-    LabPolicy(name="fifo, start_by", discipline=Discipline.FIFO, start_by=True),
-    LabPolicy(name="codel", discipline=Discipline.FIFO, shedder=DropByCoDel),
-    LabPolicy(name="lifo", discipline=Discipline.LIFO),
-    LabPolicy(name="adaptive", discipline=Discipline.ADAPTIVE),
-    LabPolicy(name="adaptive, 30 seats", discipline=Discipline.ADAPTIVE, seats=30),
-    LabPolicy(name="adaptive, patience_s x3", discipline=Discipline.ADAPTIVE, patience_s=3 * PATIENCE_S),
-    LabPolicy(name="priority", discipline=Discipline.PRIORITY),
-    LabPolicy(name="priority, start_by", discipline=Discipline.PRIORITY, start_by=True),
-    LabPolicy(name="priority, red", discipline=Discipline.PRIORITY, shedder=Red),
-    LabPolicy(name="fair", discipline=Discipline.FAIR),
-    LabPolicy(name="fair, caller_queued", discipline=Discipline.FAIR, caller_queued=CALLER_QUEUED),
-    LabPolicy(
-        name="fair, caller_queued, start_by", discipline=Discipline.FAIR, caller_queued=CALLER_QUEUED, start_by=True
-    ),
+    FIFO,
+    FIFO_SHORT,
+    LabPolicy(title="fifo start_by", discipline=Discipline.FIFO, start_by=True),
+    LabPolicy(title="codel", discipline=Discipline.FIFO, shedder=DropByCoDel),
+    LabPolicy(title="lifo", discipline=Discipline.LIFO),
+    ADAPTIVE,
+    LabPolicy(title="adaptive {few} slots", discipline=Discipline.ADAPTIVE, few_slots=True),
+    LabPolicy(title="adaptive patience_s x3", discipline=Discipline.ADAPTIVE, patience_factor=3.0),
+    LabPolicy(title="priority", discipline=Discipline.PRIORITY),
+    PRIORITY_START_BY,
+    LabPolicy(title="priority red", discipline=Discipline.PRIORITY, shedder=Red),
+    LabPolicy(title="fair", discipline=Discipline.FAIR),
+    LabPolicy(title="fair caller_queued", discipline=Discipline.FAIR, bounded=True),
+    FAIR_START_BY,
 )
+
+CHOICES = (FIFO, FIFO_SHORT, ADAPTIVE, PRIORITY_START_BY, FAIR_START_BY)
+"""The policies that a plot or a table shows first: the one to be warned of, and those to choose from."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CLIENTS = 1000
 WORKERS = 50
 WORK_S = 1.0
-SEATS = 200
+SLOTS = 200
 REST_S = 9.0  # 1,000 clients, each with a job of 1 s every 10 s: 100 jobs per second, twice what 50 workers do
 SPEC = JobSpec(type="work")
 
@@ -104,7 +104,7 @@ class _Loop:
     def __init__(self, scene: Scene, seed: str) -> None:
         self._scene = scene
         self._rng = Random(f"{seed}/returns")
-        self._desk = Desk(QueuePolicy(capacity=SEATS, workers=WORKERS), seed=seed, on_end=self._end)
+        self._desk = Desk(QueuePolicy(capacity=SLOTS, workers=WORKERS), seed=seed, on_end=self._end)
         self._clients: dict[JobId, int] = {}
         self._tries: Counter[int] = Counter()  # by how many returns there were before
         self._accepted: Counter[int] = Counter()

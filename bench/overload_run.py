@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload_crowd import PATIENCE_S, PAUSE_S, Client, Manners, crowd, whole_seconds
+from bench.overload_crowd import PAUSE_S, Client, Manners, Service, crowd, whole_seconds
 from bench.overload_desk import Desk
 from bench.overload_figures import Figures, Seen, Visit
 from jobqueue.core.claims import Claims
@@ -28,6 +28,8 @@ class Load(msgspec.Struct, frozen=True):
     measured_s: float
 
 
+SERVICE = Service()
+
 LOADS = (
     Load(0.5, 60.0, 120.0),
     Load(0.9, 60.0, 180.0),
@@ -38,9 +40,9 @@ LOADS = (
 """A small overload takes longer to build up. Ten times the capacity is a hundred clients a second, so less will do."""
 
 
-def run(policy: LabPolicy, load: Load, manners: Manners, *, seed: str) -> Figures:
+def run(policy: LabPolicy, load: Load, manners: Manners, *, seed: str, service: Service = SERVICE) -> Figures:
     """Simulate one policy under one load, and return its figures."""
-    return _Run(policy, load, manners, seed).figures()
+    return _Run(policy, load, manners, seed, service).figures()
 
 
 @cache
@@ -54,24 +56,30 @@ def _claims(caller: str) -> Claims:
 
 
 class _Run:
-    def __init__(self, policy: LabPolicy, load: Load, manners: Manners, seed: str) -> None:
+    def __init__(self, policy: LabPolicy, load: Load, manners: Manners, seed: str, service: Service) -> None:
         self._policy = policy
         self._load = load
         self._obedient = manners is Manners.OBEDIENT
-        self._shedder = policy.make_shedder(Random(f"{seed}/shedder"))
+        self._shedder = policy.make_shedder(Random(f"{seed}/shedder"), service)
         self._desk = Desk(
-            policy.queue_policy(),
+            policy.queue_policy(service),
             seed=seed,
             on_end=self._end,
             shedder=self._shedder,
-            caller_queued=policy.caller_queued,
+            caller_queued=service.caller_queued if policy.bounded else None,
         )
         self._from, self._to = load.warm_s, load.warm_s + load.measured_s
         # Until the last client of the measured time has its result or has left.
-        self._until = self._to + 1.5 * PATIENCE_S
-        self._crowd = iter(crowd(load.factor, until=self._until, seed=seed))
+        self._until = self._to + 1.5 * service.patience_s
+        self._crowd = iter(crowd(load.factor, until=self._until, seed=seed, service=service))
         self._visits: dict[JobId, Visit] = {}
-        self._seen = Seen(policy=policy.name, load=load.factor, manners=manners, measured_s=load.measured_s)
+        self._seen = Seen(
+            policy=policy.name(service),
+            load=load.factor,
+            manners=manners,
+            measured_s=load.measured_s,
+            workers=service.workers,
+        )
 
     def figures(self) -> Figures:
         self._expect_next()

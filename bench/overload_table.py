@@ -14,21 +14,35 @@ if TYPE_CHECKING:
     from bench.overload_returns import ReturnFigures
 
 CLOSE_UP = 2.0
-"""The load of which more is told."""
+"""The load that the tables of clients and groups show, unless another is named."""
 
 NOTHING = "-"
 
 
-def report(runs: Sequence[Figures], returns: Sequence[ReturnFigures]) -> str:
+def report(runs: Sequence[Figures], returns: Sequence[ReturnFigures], *, close_up: float = CLOSE_UP) -> str:
     """Return all tables, each under its title."""
     parts = []
     for manners in Manners:
         those = [run for run in runs if run.manners is manners]
-        close = [run for run in those if run.load == CLOSE_UP]
-        parts += [f"Goodput, and share of the work done for nobody, by load; {manners} clients", overview(those)]
-        parts += [f"What clients meet at {times(CLOSE_UP)}; {manners}", clients_table(close)]
-        parts += [f"Who is served in time, and who is refused, at {times(CLOSE_UP)}; {manners}", groups_table(close)]
-    parts += ["1,000 obedient clients who want twice the capacity", returns_table(returns)]
+        close = [run for run in those if run.load == close_up]
+        parts += [f"Goodput, and share of dead work, by load; {manners} clients", overview(those)]
+        parts += [f"Waits and ends of clients at {times(close_up)}; {manners}", clients_table(close)]
+        parts += [f"Served in time and refused, by priority and group, at {times(close_up)}; {manners}"]
+        parts += [groups_table(close)]
+    if returns:
+        parts += ["1,000 obedient clients that want twice the capacity", returns_table(returns)]
+    return "\n\n".join(parts)
+
+
+def short_report(runs: Sequence[Figures], *, close_up: float = CLOSE_UP) -> str:
+    """Return the two tables to choose by, for each kind of client."""
+    parts = []
+    for manners in Manners:
+        those = [run for run in runs if run.manners is manners]
+        close = [run for run in those if run.load == close_up]
+        if len({run.load for run in those}) > 1:
+            parts += [f"Goodput, and share of dead work, by load; {manners} clients", overview(those)]
+        parts += [f"Waits and ends of clients at {times(close_up)}; {manners}", clients_table(close)]
     return "\n\n".join(parts)
 
 
@@ -42,12 +56,22 @@ def overview(runs: Sequence[Figures]) -> str:
 
 def clients_table(runs: Sequence[Figures]) -> str:
     """Return a line for each policy: how long a start and an answer take, and how clients end."""
-    head = ["policy", "start after, s", "answer after, s", "served", "waited in vain", "turned away", "tries"]
+    head = [
+        "policy",
+        "goodput",
+        "start after, s",
+        "answer after, s",
+        "served",
+        "waited in vain",
+        "turned away",
+        "tries",
+    ]
     return table(
         head,
         (
             [
                 run.policy,
+                _percent(run.goodput),
                 _seconds(run.wait_s),
                 _seconds(run.answer_s),
                 _percent(run.served),

@@ -11,7 +11,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from pathlib import Path
 
-DPI = 80
+DPI = 160
 COLOURS = 64
 
 

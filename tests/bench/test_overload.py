@@ -14,18 +14,19 @@ import msgspec
 import pytest
 
 from bench import overload
-from bench.overload_crowd import CAPACITY_PER_S, ELEPHANT, MICE_LOAD, PAUSE_S, Manners, crowd, whole_seconds
+from bench.overload_choice import choice
+from bench.overload_crowd import ELEPHANT, MICE_LOAD, PAUSE_S, Manners, Service, crowd, whole_seconds
 from bench.overload_desk import Desk
 from bench.overload_figures import Figures, quantiles
-from bench.overload_policies import CALLER_QUEUED, POLICIES, RED_THRESHOLDS, SEATS, DropByCoDel, Red
+from bench.overload_policies import CHOICES, POLICIES, RED_THRESHOLDS, DropByCoDel, Red
 from bench.overload_returns import SCENES, ReturnFigures, Scene, peak_to_mean, poisson_peak_to_mean, run_scene
-from bench.overload_run import LOADS, Load, run
+from bench.overload_run import LOADS, SERVICE, Load, run
 from bench.overload_table import overview, returns_table, table
 from jobqueue.core.job import Job, JobSpec
 from jobqueue.core.policy import QueuePolicy
 
 ROOT = Path(__file__).parents[2]
-POLICY = {policy.name: policy for policy in POLICIES}
+POLICY = {policy.name(SERVICE): policy for policy in POLICIES}
 TWICE = Load(2.0, 60.0, 60.0)
 
 
@@ -63,7 +64,7 @@ def test_below_its_capacity_every_policy_serves_nearly_all(name: str) -> None:
 
 
 def test_priority_alone_refuses_the_highest_like_the_lowest_and_red_does_not() -> None:
-    alone, red = run_twice("priority"), run_twice("priority, red")
+    alone, red = run_twice("priority"), run_twice("priority red")
 
     assert alone.refused_by_priority[9] == pytest.approx(alone.refused_by_priority[0], abs=0.1)
     assert red.refused_by_priority[9] == 0.0
@@ -72,14 +73,14 @@ def test_priority_alone_refuses_the_highest_like_the_lowest_and_red_does_not() -
 
 
 def test_priority_serves_the_highest_if_clients_say_how_long_they_wait() -> None:
-    figures = run_twice("priority, start_by")
+    figures = run_twice("priority start_by")
 
     assert figures.served_by_priority[9] == 1.0
     assert figures.dead < 0.05
 
 
 def test_a_short_queue_is_enough_for_the_obedient_but_not_for_those_who_try_again_and_again() -> None:
-    obedient, disobedient = run_twice("fifo, 30 seats"), run_twice("fifo, 30 seats", Manners.DISOBEDIENT)
+    obedient, disobedient = run_twice("fifo 30 slots"), run_twice("fifo 30 slots", Manners.DISOBEDIENT)
 
     assert obedient.goodput > 0.9
     assert obedient.dead < 0.05
@@ -87,7 +88,7 @@ def test_a_short_queue_is_enough_for_the_obedient_but_not_for_those_who_try_agai
 
 
 def test_fair_keeps_the_mice_from_the_elephant_only_if_it_cannot_take_all_seats() -> None:
-    fair, bounded = run_twice("fair"), run_twice("fair, caller_queued")
+    fair, bounded = run_twice("fair"), run_twice("fair caller_queued")
 
     assert (fair.served_mice or 0.0) < 0.7
     assert bounded.served_mice == 1.0
@@ -162,19 +163,19 @@ def test_figures_do_not_depend_on_the_seed_of_hashes() -> None:
 
 
 def test_a_crowd_brings_its_load_and_comes_as_chance_has_it() -> None:
-    clients = crowd(2.0, until=1000.0, seed="1")
+    clients = crowd(2.0, until=1000.0, seed="1", service=SERVICE)
     gaps = [after.at - before.at for before, after in pairwise(clients)]
     mean = sum(gaps) / len(gaps)
     variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
 
-    assert sum(client.work_s for client in clients) / 1000.0 == pytest.approx(2 * CAPACITY_PER_S, rel=0.03)
+    assert sum(client.work_s for client in clients) / 1000.0 == pytest.approx(2 * SERVICE.capacity_per_s, rel=0.03)
     assert variance == pytest.approx(mean**2, rel=0.05)  # exponential
     mice = sum(client.group != ELEPHANT for client in clients) / len(clients)
     assert mice == pytest.approx(MICE_LOAD / 2.0, abs=0.02)
 
 
 def test_a_crowd_is_the_same_however_long_it_is_looked_at() -> None:
-    first, longer = crowd(1.2, until=9.0, seed="1"), crowd(1.2, until=99.0, seed="1")
+    first, longer = (crowd(1.2, until=until, seed="1", service=SERVICE) for until in (9.0, 99.0))
     assert longer[: len(first)] == first
 
 
@@ -223,20 +224,20 @@ def test_waits_at_the_desk_are_those_of_queueing_theory() -> None:
 
 
 def test_no_more_jobs_run_or_wait_than_there_are_workers_and_seats() -> None:
-    desk = Desk(POLICY["fifo"].queue_policy(), seed="1", on_end=lambda job: None)
+    desk = Desk(POLICY["fifo"].queue_policy(SERVICE), seed="1", on_end=lambda job: None)
     live: list[int] = []
 
     def arrive(client: object) -> None:
-        if desk.ledger.live < SEATS:
+        if desk.ledger.live < SERVICE.slots:
             desk.submit(JobSpec(type="work"), 1.0)
         live.append(desk.ledger.live)
 
-    for client in crowd(10.0, until=20.0, seed="1"):
+    for client in crowd(10.0, until=20.0, seed="1", service=SERVICE):
         desk.at(client.at, arrive, client)
     desk.run(20.0)
 
-    assert max(live) == SEATS
-    assert desk.ledger.live - desk.queued == POLICY["fifo"].queue_policy().workers
+    assert max(live) == SERVICE.slots
+    assert desk.ledger.live - desk.queued == SERVICE.workers
 
 
 # -- RED and CoDel
@@ -250,15 +251,15 @@ def refused(red: Red, *, priority: int, queued: int, tries: int = 2000) -> float
 
 @pytest.mark.parametrize("priority", RED_THRESHOLDS)
 def test_red_refuses_none_below_and_all_above_a_prioritys_thresholds(priority: int) -> None:
-    lower, upper = RED_THRESHOLDS[priority]
+    lower, upper = (round(100 * share) for share in RED_THRESHOLDS[priority])
 
-    assert refused(Red(Random(1)), priority=priority, queued=lower - 1) == 0.0
-    assert 0.02 < refused(Red(Random(1)), priority=priority, queued=(lower + upper) // 2) < 0.2
-    assert refused(Red(Random(1)), priority=priority, queued=upper + 1) == 1.0
+    assert refused(Red(Random(1), SERVICE), priority=priority, queued=lower - 1) == 0.0
+    assert 0.02 < refused(Red(Random(1), SERVICE), priority=priority, queued=(lower + upper) // 2) < 0.2
+    assert refused(Red(Random(1), SERVICE), priority=priority, queued=upper + 1) == 1.0
 
 
 def test_red_refuses_at_even_distances_rather_than_by_luck() -> None:
-    red = Red(Random(1))
+    red = Red(Random(1), SERVICE)
     answers = [red.refuses(number / 20, priority=0, queued=20) for number in range(5000)]
     refused_at = [number for number, answer in enumerate(answers) if answer][50:]
 
@@ -267,12 +268,12 @@ def test_red_refuses_at_even_distances_rather_than_by_luck() -> None:
 
 
 def test_red_lets_a_burst_pass() -> None:
-    red = Red(Random(1))
+    red = Red(Random(1), SERVICE)
     assert not any(red.refuses(0.0, priority=0, queued=queued) for queued in range(30))
 
 
 def test_red_forgets_a_queue_that_is_gone() -> None:
-    red = Red(Random(1))
+    red = Red(Random(1), SERVICE)
     refused(red, priority=0, queued=100)
 
     assert red.refuses(100.0, priority=0, queued=1)
@@ -281,7 +282,7 @@ def test_red_forgets_a_queue_that_is_gone() -> None:
 
 
 def test_codel_sheds_while_the_queue_stands_and_ever_more() -> None:
-    codel = DropByCoDel(Random(1))
+    codel = DropByCoDel(Random(1), SERVICE)
     shed = [second for second in range(200) if codel.sheds(float(second), waited_s=5.0, backlog=50)]
 
     assert shed[0] == 10  # an interval
@@ -297,10 +298,10 @@ def test_a_shed_job_is_over_and_its_work_is_not_done() -> None:
 
 
 def test_a_caller_has_at_most_its_own_seats() -> None:
-    figures = run_twice("fair, caller_queued")
+    figures = run_twice("fair caller_queued")
     assert figures.wait_s["p99"] is not None
     # All live jobs of the elephant wait for at most their own number of runs, at its share of the workers.
-    assert figures.wait_s["p99"] < 2 * CALLER_QUEUED / (CAPACITY_PER_S * (1 - MICE_LOAD))
+    assert figures.wait_s["p99"] < 2 * SERVICE.caller_queued / (SERVICE.capacity_per_s * (1 - MICE_LOAD))
 
 
 # -- figures and tables
@@ -344,13 +345,75 @@ def test_the_command_prints_its_tables_and_leaves_figures_and_plots(
     assert overload.main(["--seed", "3", "--out", str(tmp_path / "new" / "folder")]) == 0
 
     printed = capsys.readouterr()
-    assert "| priority" in printed.out
+    assert "| fifo" in printed.out
+    assert "| priority" not in printed.out
     assert "6 of 6: fair; disobedient" in printed.err
     results = msgspec.json.decode((tmp_path / "new" / "folder" / "overload.json").read_bytes(), type=overload.Results)
     assert results.seed == 3
     assert {run.load for run in results.runs} == {0.5, 2.0}
     plots = {path.name for path in (tmp_path / "new" / "folder").glob("*.png")}
-    assert plots == {f"{name}.png" for name in ("goodput", "dead-work", "waits", "refusals", "shares", "returns")}
+    single = ("refusals", "shares", "returns")
+    both = ("goodput", "dead-work", "waits")
+    assert plots == {f"{name}.png" for name in (*single, *both, *(f"{name}-all" for name in both))}
+    tables = (tmp_path / "new" / "folder" / "overload.md").read_text()
+    assert "| priority" in tables
+
+
+def own(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    assert overload.main(["--out", str(tmp_path), *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_an_own_service_is_simulated_at_its_own_load_and_ends_with_what_to_choose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = own(tmp_path, capsys, "--rate", "40", "--run", "0.1", "--workers", "2", "--patience", "2")
+
+    assert printed.splitlines()[-1].startswith("At 2\N{MULTIPLICATION SIGN} the capacity choose")
+    assert "`fifo 10 slots` if clients return when Retry-After says" in printed
+    assert "plain `fifo` with 80 slots: 0%" in printed
+    results = msgspec.json.decode((tmp_path / "overload.json").read_bytes(), type=overload.Results)
+    assert results.service == Service(workers=2, work_s=0.1, patience_s=2.0)
+    assert {run.load for run in results.runs} == {2.0}
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_service_that_keeps_up_needs_no_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = own(tmp_path, capsys, "--rate", "5", "--policy", "fifo,adaptive")
+
+    assert "At 0.5\N{MULTIPLICATION SIGN} the capacity no choice is needed" in printed
+    assert "priority" not in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--run", "2"], "RATE is missing"),
+        (["--rate", "0"], "RATE must be a positive number, not 0"),
+        (["--rate", "nan"], "RATE must be a positive number"),
+        (["--rate", "20", "--workers", "-1"], "WORKERS must be a positive number"),
+        (["--rate", "5000", "--workers", "900"], "divide RATE and WORKERS by the same number"),
+        (["--policy", "fifo,lottery"], "POLICY: there is no 'lottery'; there are fifo, fifo 30 slots"),
+    ],
+)
+def test_figures_that_can_not_be_simulated_are_named(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        overload.main(["--out", str(tmp_path), *options])
+
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_choice_names_the_best_for_each_kind_of_client_and_warns_of_plain_fifo() -> None:
+    runs = [run(policy, TWICE, manners, seed="1") for policy in CHOICES for manners in Manners]
+
+    sentence = choice(runs, load=2.0, service=SERVICE)
+
+    assert "`fifo 30 slots` if clients return when Retry-After says" in sentence
+    assert "`adaptive` if they try again at once" in sentence
+    assert "`priority start_by` if they send start_by_s" in sentence
+    assert "plain `fifo` with 200 slots: 0%" in sentence
 
 
 # -- the document
