@@ -50,6 +50,8 @@ def transcode(
     upload = ctx.files.get("audio")
     if upload is None:
         raise Reject("no audio: send the file as the part 'audio' of a multipart form")
+    if isinstance(upload, list):
+        raise Reject(f"{len(upload)} files are named 'audio', and a job transcodes one: submit a job for each")
     with _opened(upload) as source:
         rate = rate or source.samplerate
         channels_out = channels or source.channels

@@ -323,7 +323,7 @@ class JobQueue:
         submission: Submission,
         *,
         folder: str | None = None,
-        files: dict[str, StoredFile] | None = None,
+        files: dict[str, tuple[StoredFile, ...]] | None = None,
         caller: str | None = None,
         key: IdempotencyKey | None = None,
     ) -> Admission:
@@ -350,7 +350,7 @@ class JobQueue:
         self,
         submission: Submission,
         folder: str | None,
-        files: dict[str, StoredFile] | None,
+        files: dict[str, tuple[StoredFile, ...]] | None,
         caller: str | None,
         key: IdempotencyKey | None,
     ) -> tuple[JobSpec, bytes, Upload | None, Claims | None]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.files.uploaded import UploadedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +37,9 @@ class JobContext:
         job_id: The job's id, as its client knows it.
         attempt: The number of this run, counted from 1.
         group: The group that the client chose, if any.
-        files: The uploaded files: part name to a path that may be read until the job ends.
+        files: The uploaded files: part name to a path that may be read until the job ends, with `filename`,
+            `media_type` and `size_bytes`; a list of them where a part name came several times (`files.getall(name)`
+            always is one).
     """
 
     __slots__ = ("_cancelled", "_folder", "_on_progress", "_result", "attempt", "files", "group", "job_id")
@@ -46,14 +50,14 @@ class JobContext:
         job_id: str,
         attempt: int,
         group: str | None,
-        files: Mapping[str, Path],
+        files: Mapping[str, Any],
         folder: Callable[[], Path],
         on_progress: ProgressSink,
     ) -> None:
         self.job_id = job_id
         self.attempt = attempt
         self.group = group
-        self.files = files
+        self.files = UploadedFiles(files)
         self._folder = folder
         self._on_progress = on_progress
         self._result: tuple[Path, str] | None = None

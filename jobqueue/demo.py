@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import random
 import time
 from typing import Annotated, Any
@@ -59,22 +58,24 @@ def spin(ctx: JobContext, duration_s: Seconds = 1.0) -> dict[str, int]:
 
 
 @queue.handler
-def digest(ctx: JobContext) -> dict[str, dict[str, Any]]:
-    """Return the size and SHA-256 of each uploaded file, by the name of its part."""
+def digest(ctx: JobContext) -> dict[str, Any]:
+    """Return the size and SHA-256 of each uploaded file, by part name; a list where a name came several times."""
     if not ctx.files:
         raise Reject("no file came with the job; send it as multipart/form-data, with the file in a part of its own")
-    total_bytes = sum(os.path.getsize(path) for path in ctx.files.values())
+    total_bytes = sum(file.size_bytes for name in ctx.files for file in ctx.files.getall(name))
     read_bytes = 0
-    digests: dict[str, dict[str, Any]] = {}
-    for name, path in ctx.files.items():
-        sha256 = hashlib.sha256()
-        before_bytes = read_bytes
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                if ctx.cancelled:  # a thread can't be stopped from outside
-                    raise Reject("it was told to stop")
-                sha256.update(chunk)
-                read_bytes += len(chunk)
-                ctx.progress(read_bytes / total_bytes, name)
-        digests[name] = {"size_bytes": read_bytes - before_bytes, "sha256": sha256.hexdigest()}
+    digests: dict[str, Any] = {}
+    for name in ctx.files:
+        told = []
+        for upload in ctx.files.getall(name):
+            sha256 = hashlib.sha256()
+            with upload.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    if ctx.cancelled:  # a thread can't be stopped from outside
+                        raise Reject("it was told to stop")
+                    sha256.update(chunk)
+                    read_bytes += len(chunk)
+                    ctx.progress(read_bytes / total_bytes, name)
+            told.append({"size_bytes": upload.size_bytes, "sha256": sha256.hexdigest()})
+        digests[name] = told if len(told) > 1 else told[0]
     return digests

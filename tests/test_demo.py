@@ -10,6 +10,7 @@ import pytest
 from jobqueue import JobContext, Reject
 from jobqueue.demo import digest, queue
 from jobqueue.errors import InvalidSubmission, JobFailed
+from jobqueue.files.uploaded import UploadedFile, UploadedFiles
 from jobqueue.testing import virtual_time
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def test_spin_runs_in_a_process_and_tells_its_progress() -> None:
     assert queue.registry.get("spin").run_in == "process"
 
 
-def context(files: dict[str, Path], told: list[float]) -> JobContext:
+def context(files: dict[str, Any], told: list[float]) -> JobContext:
     def folder() -> Path:
         raise AssertionError("it writes no file")
 
@@ -69,7 +70,7 @@ def context(files: dict[str, Path], told: list[float]) -> JobContext:
         job_id="j",
         attempt=1,
         group=None,
-        files=files,
+        files=UploadedFiles(files),
         folder=folder,
         on_progress=lambda fraction, note: told.append(fraction),
     )
@@ -80,7 +81,7 @@ def test_digest_hashes_every_uploaded_file(tmp_path: Path) -> None:
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     told: list[float] = []
-    assert digest(context({name: tmp_path / name for name in contents}, told)) == {
+    assert digest(context({name: uploaded(tmp_path / name) for name in contents}, told)) == {
         name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
     }
@@ -88,9 +89,20 @@ def test_digest_hashes_every_uploaded_file(tmp_path: Path) -> None:
     assert told == sorted(told)
 
 
+def test_digest_tells_of_each_file_that_came_under_one_name(tmp_path: Path) -> None:
+    (tmp_path / "1").write_bytes(b"x")
+    (tmp_path / "2").write_bytes(b"yy")
+    several = digest(context({"a": [uploaded(tmp_path / "1"), uploaded(tmp_path / "2")]}, []))
+    assert [told["size_bytes"] for told in several["a"]] == [1, 2]
+
+
+def uploaded(path: Path) -> UploadedFile:
+    return UploadedFile.of(str(path), filename=path.name, media_type="text/plain", size_bytes=path.stat().st_size)
+
+
 def test_digest_stops_when_it_is_told_to(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
-    ctx = context({"a": tmp_path / "a"}, [])
+    ctx = context({"a": uploaded(tmp_path / "a")}, [])
     ctx.cancel()
     with pytest.raises(Reject, match="told to stop"):
         digest(ctx)

@@ -102,6 +102,7 @@ FLOORS = (
         "configschema",
         "configsources",
         "context",
+        "files",
         "handlers",
         "log",
         "verdicts",
@@ -254,7 +255,7 @@ def imported_test_kit(module: Module) -> Iterator[str]:
             yield f"{module.name}:{it.line} imports the test kit"
 
 
-CLIENT_MAY_IMPORT = {"jobqueue.errors", "jobqueue.core.job"}
+CLIENT_MAY_IMPORT = {"jobqueue.errors", "jobqueue.core.job", "jobqueue.files.source"}
 
 
 def is_client(name: str) -> bool:

@@ -66,10 +66,10 @@ class Fingerprint:
         self._digest.update(len(piece).to_bytes(8, "big"))
         self._digest.update(piece)
 
-    def add_file(self, name: str, media_type: str, content: bytes) -> None:
+    def add_file(self, name: str, filename: str, media_type: str, content: bytes) -> None:
         """Take in a file, by the digest of its content (`content_digest`): its size is known only at its end."""
-        self.add(name.encode("utf-8", "surrogatepass"))
-        self.add(media_type.encode("utf-8", "surrogatepass"))
+        for text in (name, filename, media_type):
+            self.add(text.encode("utf-8", "surrogatepass"))
         self.add(content)
 
     def under(self, key: str) -> IdempotencyKey:

@@ -10,8 +10,8 @@ from aiohttp import hdrs, web
 
 from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, Refused, WrongState
+from jobqueue.files.media import media_type_or_default
 from jobqueue.http.answers import COMMON, JSON, job_answer
-from jobqueue.http.uploads import media_type_or_default
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue

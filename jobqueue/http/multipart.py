@@ -2,7 +2,9 @@
 
 It owns the form's grammar. It must not know what a part is for, nor limit its size: whoever
 reads a part counts. Stricter than RFC 2046 where only mistakes and attacks differ from it:
-nothing may stand before the first boundary, and headers are neither folded nor repeated.
+nothing may stand before the first boundary, and headers are neither folded nor repeated. Laxer
+with filenames (RFC 7578, section 5.1): bytes that are no UTF-8 become U+FFFD, since a client sends the
+name that its file system has. A part's own name is what a handler looks it up by, so it must be UTF-8.
 
 aiohttp's own reader decodes transfer encodings, nests, and warns where we must refuse.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import msgspec
 
@@ -26,15 +29,23 @@ _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))', re.I
 _DISPOSITION = re.compile(r'form-data((?:\s*;\s*[\w*!#$&+.^`|~-]+=(?:"(?:[^"\\]|\\.)*"|[^\s";]+))*)\s*', re.IGNORECASE)
 _PARAMETER = re.compile(r';\s*([\w*!#$&+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";]+))')
 _QUOTED_PAIR = re.compile(r"\\(.)")
+# Of a filename: other backslashes are folders of a Windows path.
+_QUOTED_MARK = re.compile(r'\\(["\\])')
+_EXTENDED = re.compile(r"(?i:(utf-8|iso-8859-1))'[^']*'([^']*)")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 # What browsers, curl and our client write for the characters that would end the name.
 _ESCAPED = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The head of a part: its field name, and its media type (None: it has none)."""
+    """The head of a part: its field name, its media type (None: it has none), and its filename ("": it has none).
+
+    The filename is as it was sent: a path, perhaps, or control characters.
+    """
 
     name: str
     media_type: str | None
+    filename: str = ""
 
 
 class FormReader:
@@ -121,10 +132,8 @@ def _boundary_of(content_type: str) -> bytes:
 
 
 def _part_of(block: bytes) -> Part:
-    try:
-        first, *lines = block.decode("utf-8").split("\r\n")
-    except UnicodeDecodeError as error:
-        raise MalformedRequest("a part's headers are not UTF-8") from error
+    # Bytes that are no UTF-8 become lone surrogates here, and are judged where it is known what they stand for.
+    first, *lines = block.decode("utf-8", "surrogateescape").split("\r\n")
     if first.strip(" \t"):
         raise MalformedRequest("a line break is missing after a boundary")
     headers: dict[str, str] = {}
@@ -138,16 +147,43 @@ def _part_of(block: bytes) -> Part:
         raise MalformedRequest("send a part's content as it is, without a Content-Transfer-Encoding")
     if "content-encoding" in headers:
         raise MalformedRequest("send a part's content as it is, without a Content-Encoding")
-    return Part(_name_of(headers.get("content-disposition", "")), headers.get("content-type"))
+    parameters = _parameters_of(headers.get("content-disposition", ""))
+    return Part(_name_in(parameters), headers.get("content-type"), _filename_in(parameters))
 
 
-def _name_of(disposition: str) -> str:
+def _parameters_of(disposition: str) -> dict[str, tuple[str, str]]:
+    """Return each parameter's value as it stands in quotes, or bare; of those of one name the first counts."""
     match = _DISPOSITION.fullmatch(disposition)
-    if match is not None:
-        for key, quoted, plain in _PARAMETER.findall(match[1]):
-            name: str = _QUOTED_PAIR.sub(r"\1", quoted) if quoted else plain
-            if key.lower() == "name" and name:
-                for escaped, character in _ESCAPED.items():
-                    name = name.replace(escaped, character)
-                return name
-    raise MalformedRequest('each part needs a header of the form  Content-Disposition: form-data; name="…"')
+    found: dict[str, tuple[str, str]] = {}
+    for key, quoted, plain in _PARAMETER.findall(match[1]) if match is not None else ():
+        found.setdefault(key.lower(), (quoted, plain))
+    return found
+
+
+def _name_in(parameters: dict[str, tuple[str, str]]) -> str:
+    quoted, plain = parameters.get("name", ("", ""))
+    name = _unescaped(_QUOTED_PAIR.sub(r"\1", quoted) if quoted else plain)
+    if not name:
+        raise MalformedRequest('each part needs a header of the form  Content-Disposition: form-data; name="…"')
+    if _SURROGATES.search(name):
+        raise MalformedRequest(f"a part's name is not UTF-8: {_replaced(name)[:100]!r}")
+    return name
+
+
+def _filename_in(parameters: dict[str, tuple[str, str]]) -> str:
+    """Return the filename; the form `filename*` (RFC 8187) counts where it can be read, as in RFC 6266."""
+    extended = _EXTENDED.fullmatch(parameters.get("filename*", ("", ""))[1])
+    if extended is not None:
+        return unquote(extended[2], encoding=extended[1], errors="replace")
+    quoted, plain = parameters.get("filename", ("", ""))
+    return _replaced(_unescaped(_QUOTED_MARK.sub(r"\1", quoted) if quoted else plain))
+
+
+def _unescaped(name: str) -> str:
+    for escaped, character in _ESCAPED.items():
+        name = name.replace(escaped, character)
+    return name
+
+
+def _replaced(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

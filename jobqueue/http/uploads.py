@@ -6,11 +6,11 @@ files go is the spool's.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs
 
+from jobqueue.files.media import media_type_or_default
 from jobqueue.http.idempotency import content_digest
 from jobqueue.http.limits import BodyDeadline
 from jobqueue.http.multipart import FormReader
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from jobqueue.http.idempotency import Fingerprint
     from jobqueue.http.limits import Bodies
     from jobqueue.runtime.spool import PendingUpload
-
-DEFAULT_MEDIA_TYPE = "application/octet-stream"
-
-_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?:\s*;\s*[\w!#$&^.+=\"' -]{1,200})?", re.ASCII)
 
 
 async def receive(
@@ -63,12 +59,12 @@ async def receive(
             fingerprint.add(job_part)
         files_bytes = 0
         while (part := await form.next_part()) is not None:
-            if part.name == "job" or part.name in upload.files:
-                raise MalformedRequest(f"there are two parts with the name {part.name!r}; each name stands for one")
-            if len(upload.files) == limits.files:
+            if part.name == "job":
+                raise MalformedRequest("there are two parts with the name 'job'; a form holds one submission")
+            if upload.count == limits.files:
                 raise BodyTooLarge(f"a job may bring at most {limits.files} files")
             media_type = media_type_or_default(part.media_type)
-            file = upload.new_file(part.name, media_type)
+            file = upload.new_file(part.name, media_type, part.filename)
             content = content_digest() if fingerprint is not None else None
             while chunk := await form.read():
                 files_bytes += len(chunk)
@@ -80,10 +76,5 @@ async def receive(
                 await file.write(chunk)
             await file.finish()
             if fingerprint is not None and content is not None:
-                fingerprint.add_file(part.name, media_type, content.digest())
+                fingerprint.add_file(part.name, part.filename, media_type, content.digest())
     return submission
-
-
-def media_type_or_default(text: str | None) -> str:
-    """Return a media type that may stand in a header: the given one, or the most general."""
-    return text if text is not None and _MEDIA_TYPE.fullmatch(text) else DEFAULT_MEDIA_TYPE

@@ -16,6 +16,7 @@ import msgspec
 
 from jobqueue.context import JobContext
 from jobqueue.core.job import StoredFile, Success
+from jobqueue.files.uploaded import UploadedFile
 from jobqueue.verdicts import BadResult, encode_result, failure_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler is to do, and what its context is made of.
 
-    `files` maps part names to paths; `folder` is where a result file goes, made when it is first
+    `files` are those of each part name, in order; `folder` is where a result file goes, made when it is first
     asked for; `result_bytes_max` bounds the JSON of the result; `retry_on` are the exceptions that are worth
     another attempt (None: all).
     """
@@ -37,7 +38,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     attempt: int
     group: str | None
-    files: dict[str, str]
+    files: dict[str, tuple[StoredFile, ...]]
     folder: str
     result_bytes_max: int
     retry_on: tuple[type[BaseException], ...] | None = None
@@ -54,7 +55,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             job_id=self.job_id,
             attempt=self.attempt,
             group=self.group,
-            files={name: Path(path) for name, path in self.files.items()},
+            files=_uploaded(self.files),
             folder=made,
             on_progress=on_progress,
         )
@@ -66,6 +67,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             return success_of(value, context, bytes_max=self.result_bytes_max)
         except BaseException as error:
             return failure_of(error, self.retry_on)
+
+
+def _uploaded(files: dict[str, tuple[StoredFile, ...]]) -> dict[str, UploadedFile | list[UploadedFile]]:
+    """Return what a handler gets of its files."""
+    uploaded: dict[str, UploadedFile | list[UploadedFile]] = {}
+    for name, stored in files.items():
+        paths = [
+            UploadedFile.of(file.path, filename=file.filename, media_type=file.media_type, size_bytes=file.size_bytes)
+            for file in stored
+        ]
+        uploaded[name] = paths if len(paths) > 1 else paths[0]
+    return uploaded
 
 
 def success_of(value: Any, context: JobContext, *, bytes_max: int) -> Success:

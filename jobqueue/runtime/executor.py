@@ -111,7 +111,7 @@ class Executor:
             job_id=job.id,
             attempt=lease.attempt,
             group=job.spec.group,
-            files={name: file.path for name, file in files.items()},
+            files=files,
             folder="" if handler.run_in == "loop" else str(self._folder_of(job)),
             result_bytes_max=self._result_bytes_max,
             retry_on=handler.retry_on,

@@ -26,10 +26,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import msgspec
+
 from jobqueue.context import RESULT_PREFIX
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.job import JobState, StoredFile, Upload
 from jobqueue.errors import ConfigError, SpoolFull
+from jobqueue.files.uploaded import safe_filename
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -181,7 +184,9 @@ class Spool:
             return
         kept: dict[str, int] = {}
         if job.state is JobState.FAILED and job.upload is not None:
-            kept = {os.path.basename(file.path): file.size_bytes for file in job.upload.files.values()}
+            kept = {
+                os.path.basename(file.path): file.size_bytes for files in job.upload.files.values() for file in files
+            }
         elif job.file is not None:
             kept = {os.path.basename(job.file.path): job.file.size_bytes}
         self._keep(folder, kept, job.attempt if job.state is JobState.FAILED else None)
@@ -216,7 +221,8 @@ class PendingUpload:
     def __init__(self, spool: Spool, folder: str) -> None:
         self.spool = spool
         self.folder = folder
-        self.files: dict[str, StoredFile] = {}
+        self.files: dict[str, tuple[StoredFile, ...]] = {}
+        self.count = 0
         self.writing: asyncio.Future[None] | None = None
         self._kept = False
 
@@ -234,9 +240,11 @@ class PendingUpload:
             if not self._kept:
                 self.spool.discard(self.folder)
 
-    def new_file(self, part: str, media_type: str) -> PendingFile:
+    def new_file(self, part: str, media_type: str, filename: str = "") -> PendingFile:
         """Begin a file; on disk its name is its number."""
-        return PendingFile(self, part, media_type, os.path.join(self.folder, f"file-{len(self.files)}"))
+        stored = StoredFile(os.path.join(self.folder, f"file-{self.count}"), media_type, 0, safe_filename(filename))
+        self.count += 1
+        return PendingFile(self, part, stored)
 
     def received(self) -> Upload | None:
         """Return the files for a job to be submitted with; None if none came."""
@@ -250,11 +258,10 @@ class PendingUpload:
 class PendingFile:
     """One file that is being received."""
 
-    def __init__(self, upload: PendingUpload, part: str, media_type: str, path: str) -> None:
+    def __init__(self, upload: PendingUpload, part: str, stored: StoredFile) -> None:
         self._upload = upload
         self._part = part
-        self._media_type = media_type
-        self._path = path
+        self._stored = stored
         self._buffer = bytearray()
         self.size_bytes = 0
 
@@ -273,11 +280,12 @@ class PendingFile:
     async def finish(self) -> None:
         """Write the rest; the file is part of the upload now. Raises SpoolFull."""
         await self._flush()
-        self._upload.files[self._part] = StoredFile(self._path, self._media_type, self.size_bytes)
+        stored = msgspec.structs.replace(self._stored, size_bytes=self.size_bytes)
+        self._upload.files[self._part] = (*self._upload.files.get(self._part, ()), stored)
 
     async def _flush(self) -> None:
         data, self._buffer = self._buffer, bytearray()
-        append = partial(_append, self._upload.folder, self._path, data)
+        append = partial(_append, self._upload.folder, self._stored.path, data)
         writing = asyncio.ensure_future(self._upload.spool.in_thread(append))
         self._upload.writing = writing
         try:

@@ -205,6 +205,13 @@ def test_a_file_at_an_odd_rate_is_rejected(job: Callable[..., Job], rate: int) -
         audio.transcode(job(np.zeros((100, 1)), rate=rate).context, rate=8000, format="ogg")
 
 
+def test_two_files_of_one_name_are_rejected(job: Callable[..., Job]) -> None:
+    context = job(tone(440, 0.1)).context
+    context.files["audio"] = context.files.getall("audio") * 2
+    with pytest.raises(Reject, match="submit a job for each"):
+        audio.transcode(context)
+
+
 def test_a_result_that_cannot_be_written_is_not_the_uploads_fault(job: Callable[..., Job], tmp_path: Path) -> None:
     upload = job(tone(440, 0.1)).context.files["audio"]
     with pytest.raises(soundfile.LibsndfileError, match="result-1"):

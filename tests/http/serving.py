@@ -66,6 +66,13 @@ class Serving:
             return {name: path.stat().st_size for name, path in ctx.files.items()}
 
         @queue.handler
+        async def named(ctx: JobContext) -> dict[str, list[Any]]:
+            return {
+                name: [[file.filename, file.media_type, file.size_bytes] for file in ctx.files.getall(name)]
+                for name in ctx.files
+            }
+
+        @queue.handler
         async def report(ctx: JobContext, size: int = 5, media_type: str = "text/plain") -> None:
             ctx.result_file(media_type).write_bytes(b"r" * size)
 

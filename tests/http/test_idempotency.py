@@ -65,13 +65,13 @@ def test_two_keys_are_refused() -> None:
         key("a", "a")
 
 
-def digest(kind: BodyKind, job: bytes, *files: tuple[str, str, bytes]) -> bytes:
+def digest(kind: BodyKind, job: bytes, *files: tuple[str, str, bytes], filename: str = "f") -> bytes:
     fingerprint = Fingerprint(kind)
     fingerprint.add(job)
     for name, media_type, content in files:
         hashed = content_digest()
         hashed.update(content)
-        fingerprint.add_file(name, media_type, hashed.digest())
+        fingerprint.add_file(name, filename, media_type, hashed.digest())
     return fingerprint.under("k").fingerprint
 
 
@@ -81,6 +81,7 @@ def test_any_difference_makes_another_fingerprint() -> None:
         digest(BodyKind.JSON, b"{} "),
         digest(BodyKind.MULTIPART, b"{}"),
         digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"1")),
+        digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"1"), filename="g"),
         digest(BodyKind.MULTIPART, b"{}", ("b", "text/plain", b"1")),
         digest(BodyKind.MULTIPART, b"{}", ("a", "text/html", b"1")),
         digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"2")),

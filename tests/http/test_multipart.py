@@ -56,7 +56,7 @@ def test_parts_have_names_and_types() -> None:
     body = form(
         (DISPOSITION, b"1"), ('content-disposition:form-data;filename="f"; name=b\r\nContent-Type: text/csv', b"")
     )
-    assert parts_of([body]) == [(Part("a", None), b"1"), (Part("b", "text/csv"), b"")]
+    assert parts_of([body]) == [(Part("a", None), b"1"), (Part("b", "text/csv", "f"), b"")]
 
 
 @given(
@@ -102,6 +102,28 @@ def test_what_is_left_of_a_part_is_skipped() -> None:
 def test_names_are_read_as_browsers_write_them(disposition: str, name: str) -> None:
     ((part, _),) = parts_of([form((f"Content-Disposition: {disposition}", b""))])
     assert part.name == name
+
+
+@pytest.mark.parametrize(
+    ("disposition", "filename"),
+    [
+        (b"name=a", ""),
+        (b'name=a; filename=""', ""),
+        (b'name=a; filename="caf\xe9.txt"', "caf\ufffd.txt"),
+        ('name=a; filename="naïve 文.txt"'.encode(), "naïve 文.txt"),
+        (b'name=a; filename="a%22b%0D%0A%20.txt"', 'a"b\r\n%20.txt'),
+        (rb'name=a; filename="a\"b\\c\d.txt"', 'a"b\\c\\d.txt'),
+        (b"name=a; filename=plain.txt", "plain.txt"),
+        (b"name=a; filename=\"x\"; filename*=UTF-8''na%C3%AFve%20x.txt", "naïve x.txt"),
+        (b"name=a; filename*=iso-8859-1'en'caf%E9", "café"),
+        (b"name=a; filename*=utf-8''caf%E9", "caf\ufffd"),
+        (b"name=a; filename*=nonsense; filename=b", "b"),
+    ],
+)
+def test_filenames_are_read_as_browsers_curl_and_libraries_write_them(disposition: bytes, filename: str) -> None:
+    body = b"--xyz\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n\r\n--xyz--\r\n"
+    ((part, _),) = parts_of([body])
+    assert part.filename == filename
 
 
 @pytest.mark.parametrize(

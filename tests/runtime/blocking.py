@@ -27,6 +27,7 @@ def describe(ctx: JobContext) -> dict[str, Any]:
         "attempt": ctx.attempt,
         "group": ctx.group,
         "text": ctx.files["text"].read_text(),
+        "file": [ctx.files["text"].filename, ctx.files["text"].media_type, ctx.files["text"].size_bytes],
         "pid": os.getpid(),
     }
 

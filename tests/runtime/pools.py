@@ -9,6 +9,7 @@ import select
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jobqueue.core.job import StoredFile
 from jobqueue.log import EventMessage
 from jobqueue.runtime.call import Call
 
@@ -43,7 +44,7 @@ def call_of(func: Callable[..., Any], *, folder: Path = Path("unused"), **kwargs
         job_id="some-job",
         attempt=3,
         group="some-group",
-        files={"text": str(folder / "upload")},
+        files={"text": (StoredFile(str(folder / "upload"), "text/plain", 5, "greeting.txt"),)},
         folder=str(folder / "results"),
         result_bytes_max=1_000_000,
     )

@@ -78,7 +78,9 @@ async def test_a_handler_sees_its_job_in_a_process_of_its_own(pool: ProcessPool,
     (tmp_path / "upload").write_text("hello")
     outcome = await run(pool, blocking.describe, folder=tmp_path)
     assert isinstance(outcome, Success)
-    assert outcome.result.startswith(b'{"job_id":"some-job","attempt":3,"group":"some-group","text":"hello","pid":')
+    assert outcome.result.startswith(
+        b'{"job_id":"some-job","attempt":3,"group":"some-group","text":"hello","file":["greeting.txt","text/plain",5],"pid":'
+    )
     assert int(outcome.result.rpartition(b":")[2][:-1]) in pool.pids
 
 

@@ -69,7 +69,7 @@ def written(path: Path, content: bytes) -> StoredFile:
 
 async def test_an_upload_is_what_was_written(spool: Spool) -> None:
     upload = await uploaded(spool, a=b"1" * 300, b=b"")
-    assert {name: Path(file.path).read_bytes() for name, file in upload.files.items()} == {"a": b"1" * 300, "b": b""}
+    assert {name: Path(file.path).read_bytes() for name, (file,) in upload.files.items()} == {"a": b"1" * 300, "b": b""}
     assert spool.bytes_used == 300
 
 

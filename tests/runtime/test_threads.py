@@ -47,7 +47,9 @@ async def test_a_handler_sees_its_job(pool: ThreadPool, tmp_path: Path) -> None:
     (tmp_path / "upload").write_text("hello")
     outcome = await run(pool, blocking.describe, folder=tmp_path)
     assert isinstance(outcome, Success)
-    assert outcome.result.startswith(b'{"job_id":"some-job","attempt":3,"group":"some-group","text":"hello",')
+    assert outcome.result.startswith(
+        b'{"job_id":"some-job","attempt":3,"group":"some-group","text":"hello","file":["greeting.txt","text/plain",5],'
+    )
 
 
 async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ThreadPool, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ class Stage:
         verb, _, number = _act_of(call.kwargs["acts"], call.attempt).partition(":")
         try:
             with self.auditor.attempts.run(self.auditor.known[call.job_id], call.attempt, n) as attempt:
-                for path in call.files.values():
+                for path in (file.path for files in call.files.values() for file in files):
                     self.auditor.check(path in self.disk.get(os.path.dirname(path), {}), f"the input {path} is gone")
                 await asyncio.sleep(float(number or 0))
                 if verb == "crash":
