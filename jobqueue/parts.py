@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended, Evicted, LeaseLost, Quarantined, Released, StopRequested
+from jobqueue.core.events import Ended, Evicted, LeaseLost, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.statuses import StatusBounds
-from jobqueue.log import event_logger
 from jobqueue.runtime.executor import Executor
+from jobqueue.runtime.job_log import LOGGED, JobLog
 from jobqueue.runtime.processes import ProcessPool
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.threads import ThreadPool
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from jobqueue.config import Settings
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Registry
-
-log = event_logger(__name__)
 
 
 class Parts:
@@ -72,7 +70,7 @@ class Parts:
             result_bytes_max=settings.limits.result_bytes,
         )
         self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=executor)
-        self._evicted_early = 0
+        self._job_log = JobLog(loop.time)
 
     async def start(self) -> None:
         if self._in_process:
@@ -80,7 +78,7 @@ class Parts:
         await self.spool.open()
         self.backend.subscribe(self.spool.on_fact, Ended, Evicted)
         self.backend.subscribe(self._workers.on_fact, StopRequested, LeaseLost)
-        self.backend.subscribe(self._log_fact, Evicted, Quarantined, Released)
+        self.backend.subscribe(self._job_log.on_fact, *LOGGED)
         self.backend.on_deadlines_moved(self._timer.look)
         self.backend.on_unserved(self._workers.reinforce)
         self._timer.start()
@@ -113,15 +111,3 @@ class Parts:
                 await ended.wait()
         finally:
             leave()
-
-    def _log_fact(self, fact: Evicted | Quarantined | Released) -> None:
-        match fact:
-            case Evicted():
-                if fact.early:
-                    self._evicted_early += len(fact.jobs)
-                    log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early)
-            case Quarantined():
-                probe_s = round(fact.until - self.backend.now(), 3)
-                log.warning("type.quarantined", type=fact.type, reason=fact.reason, probe_s=probe_s)
-            case Released():
-                log.info("type.released", type=fact.type)

@@ -12,7 +12,19 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StatusStats
-from jobqueue.core.events import BackedOff, Called, Ended, Event, Evicted, LeaseLost, Quarantined, Ready, Released
+from jobqueue.core.events import (
+    AttemptFailed,
+    BackedOff,
+    Called,
+    Ended,
+    Event,
+    Evicted,
+    Expired,
+    LeaseLost,
+    Quarantined,
+    Ready,
+    Released,
+)
 from jobqueue.core.job import RUNNING, JobState
 from jobqueue.errors import Refused, WrongState
 
@@ -41,7 +53,7 @@ LEASE_TRIES = 100
 TOLD_AT_ONCE = 100
 """So many of those who wait for one job are told before others may go on: each has an answer to write."""
 
-UNSEEN_FACTS = (Called, Quarantined, Released)
+UNSEEN_FACTS = (Called, AttemptFailed, Expired, Quarantined, Released)
 """Those that change nothing of a job that its clients see."""
 
 

@@ -32,9 +32,14 @@ def longer_history(job: Job, failed: FailedAttempt) -> tuple[FailedAttempt, ...]
     return (*(job.history or ()), failed)[-HISTORY_MAX:]
 
 
-def timed_out(job: Job) -> Failure:
-    """Return the verdict on an attempt that took too long."""
-    return Failure(ErrorCode.TIMED_OUT, f"the attempt ran longer than its timeout of {job.spec.timeout_s} s")
+def timed_out(job: Job, own: Failure | None = None) -> Failure:
+    """Return the verdict on an attempt that took too long.
+
+    Args:
+        own: The attempt's own verdict, if it raised an error when it was stopped: its traceback is kept.
+    """
+    message = f"the attempt ran longer than its timeout of {job.spec.timeout_s} s"
+    return Failure(ErrorCode.TIMED_OUT, message, traceback=own.traceback if own is not None else None)
 
 
 def shut_down(job: Job) -> JobError:

@@ -25,8 +25,10 @@ from jobqueue.core import attempts
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.door import Door
 from jobqueue.core.events import (
+    AttemptFailed,
     BackedOff,
     Event,
+    Expired,
     LeaseLost,
     Progressed,
     Quarantined,
@@ -224,7 +226,7 @@ class Engine:
         if job.state is not QUEUED or self._shut_down is not None:
             return None
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
-            self._life.end(job, EXPIRED, now)
+            self._expire(job, now)
             return None
         life = self._life
         entered = self.gates.enter(job, now)
@@ -278,7 +280,7 @@ class Engine:
         if job.stopping is None:
             self._fail(job, failure, now)
         else:
-            self._end_stopped(job, job.stopping, now)
+            self._end_stopped(job, job.stopping, failure, now)
 
     def report(self, job_id: JobId, *, attempt: int, progress: Progress) -> None:
         """Record how far an attempt has come.
@@ -380,17 +382,24 @@ class Engine:
             self._life.change_state(job, QUEUED, now)
             self._life.make_ready(job, now)
         elif job.state is not RUNNING:
-            self._life.end(job, EXPIRED, now)
+            self._expire(job, now)
         elif job.stopping is None:
             self._life.request_stop(job, StopReason.TIMED_OUT, now)
         else:
             self._life.facts.append(LeaseLost(job, job.attempt))
-            self._end_stopped(job, job.stopping, now)
+            self._end_stopped(job, job.stopping, None, now)
 
-    def _end_stopped(self, job: Job, reason: StopReason, now: float) -> None:
+    def _expire(self, job: Job, now: float) -> None:
+        self._life.facts.append(Expired(job))
+        self._life.end(job, EXPIRED, now)
+
+    def _end_stopped(self, job: Job, reason: StopReason, failure: Failure | None, now: float) -> None:
+        """Conclude a stopped attempt. Args: failure: Its own verdict; None if it gave none."""
         if reason is TIMED_OUT:
-            self._fail(job, attempts.timed_out(job), now)
+            self._fail(job, attempts.timed_out(job, failure), now)
             return
+        if failure is not None and failure.traceback is not None:  # an error of the handler's clean-up
+            self._life.facts.append(AttemptFailed(job, job.attempt, failure, now))
         if reason is StopReason.SHUTDOWN:
             job.error = attempts.shut_down(job)
         self._life.end(job, CANCELLED, now)
@@ -398,6 +407,7 @@ class Engine:
     def _fail(self, job: Job, failure: Failure, now: float) -> None:
         self._remember(job, failure, now)
         self._blame(job, failure, now)
+        self._life.facts.append(AttemptFailed(job, job.attempt, failure, now))
         if failure.final or job.attempt >= job.attempts_max or self._shut_down is not None:
             job.error = JobError(failure.code, failure.message[:MESSAGE_LENGTH_MAX])
             self._life.end(job, FAILED, now)

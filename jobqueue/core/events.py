@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from jobqueue.core.job import Job
+from jobqueue.core.job import Failure, Job
 
 
 class Submitted(msgspec.Struct, frozen=True, gc=False):
@@ -58,8 +58,23 @@ class LeaseLost(msgspec.Struct, frozen=True, gc=False):
     attempt: int
 
 
+class AttemptFailed(msgspec.Struct, frozen=True, gc=False):
+    """An attempt failed at `at`; the state of its job tells whether another one follows. For the log."""
+
+    job: Job
+    attempt: int
+    failure: Failure
+    at: float
+
+
 class BackedOff(msgspec.Struct, frozen=True, gc=False):
     """An attempt failed and the job waits, delayed, for its next one."""
+
+    job: Job
+
+
+class Expired(msgspec.Struct, frozen=True, gc=False):
+    """A job was not started in time. For the log; `Ended` tells of its end."""
 
     job: Job
 
@@ -91,5 +106,17 @@ class Released(msgspec.Struct, frozen=True, gc=False):
     type: str
 
 
-JobEvent = Submitted | Ready | Called | Started | Progressed | StopRequested | LeaseLost | BackedOff | Ended
+JobEvent = (
+    Submitted
+    | Ready
+    | Called
+    | Started
+    | Progressed
+    | StopRequested
+    | LeaseLost
+    | AttemptFailed
+    | BackedOff
+    | Expired
+    | Ended
+)
 Event = JobEvent | Evicted | Quarantined | Released

@@ -131,12 +131,12 @@ class WorkerPool:
         self._release(worker)
         try:
             if isinstance(verdict, Failure):
-                _log_failure(lease, verdict)
                 await self._backend.nack(job_id, attempt, verdict)
             else:
                 await self._backend.ack(job_id, attempt, verdict)
         except StaleLease:
-            log.warning("attempt.late", job_id=job_id, attempt=attempt)
+            late = {"code": verdict.code, "message": verdict.message} if isinstance(verdict, Failure) else {}
+            log.warning("attempt.late", job_id=job_id, attempt=attempt, **late)
         # Not by its task's end, which is told a turn of the loop later: somebody may wait for the place.
         if worker.task in self._workers:
             del self._workers[worker.task]
@@ -242,19 +242,6 @@ class WorkerPool:
             if self._by_job.get(worker.lease.job.id) is worker:
                 del self._by_job[worker.lease.job.id]
             worker.lease = None
-
-
-def _log_failure(lease: Lease, failure: Failure) -> None:
-    if failure.traceback is not None:
-        log.warning(
-            "attempt.failed",
-            job_id=lease.job.id,
-            type=lease.job.spec.type,
-            attempt=lease.attempt,
-            code=failure.code,
-            message=failure.message,
-            traceback=failure.traceback,
-        )
 
 
 def _stack_of(task: asyncio.Task[None] | None) -> str:

@@ -9,12 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
+from jobqueue.context import JobContext  # a JobQueue reads the annotations
 from jobqueue.errors import Reject, Retry
-
-if TYPE_CHECKING:
-    from jobqueue.context import JobContext
 
 
 def echo(value: Any = None) -> Any:

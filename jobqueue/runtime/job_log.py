@@ -1,0 +1,78 @@
+"""The log's lines on jobs, made from the engine's facts: failures, early evictions, quarantines.
+
+Rules:
+
+1. Every failed job is one line, `job.failed`, whatever its error and wherever its handler ran. The log's own buffer
+   bounds a flood, and counts what it drops.
+2. A failed attempt whose job goes on, or ends otherwise, is one line, `attempt.failed`, at a lower level.
+3. What a policy does to many jobs at once (expiry, eviction) is counted and sampled, never a line each.
+
+The logger is `jobqueue.jobs`, so that a program with logging of its own can choose these lines by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.core.events import AttemptFailed, Evicted, Expired, Quarantined, Released
+from jobqueue.core.job import DELAYED, FAILED
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOGGED = (AttemptFailed, Expired, Evicted, Quarantined, Released)
+"""The facts that `JobLog.on_fact` is to be subscribed to."""
+
+log = event_logger("jobqueue.jobs")
+
+
+class JobLog:
+    """A listener of facts that writes log lines.
+
+    Args:
+        now: The clock of the facts' instants, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._evicted_early = 0
+
+    def on_fact(self, fact: AttemptFailed | Expired | Evicted | Quarantined | Released) -> None:
+        """Write the line of a fact, if it has one."""
+        match fact:
+            case AttemptFailed():
+                _log_failure(fact)
+            case Expired(job):
+                log.sampled("job.expired", job_id=job.id, type=job.spec.type, queue=job.spec.queue)
+            case Evicted():
+                if fact.early:
+                    self._evicted_early += len(fact.jobs)
+                    log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early)
+            case Quarantined():
+                probe_s = round(fact.until - self._now(), 3)
+                log.warning("type.quarantined", type=fact.type, reason=fact.reason, probe_s=probe_s)
+            case Released():
+                log.info("type.released", type=fact.type)
+
+
+def _log_failure(fact: AttemptFailed) -> None:
+    job, failure = fact.job, fact.failure
+    fields: dict[str, Any] = {
+        "job_id": job.id,
+        "type": job.spec.type,
+        "queue": job.spec.queue,
+        "attempt": fact.attempt,
+        "code": failure.code,
+        "message": failure.message,
+    }
+    if job.started_at is not None:
+        fields["run_s"] = round(fact.at - job.started_at, 3)
+    if job.state is DELAYED:
+        fields["retry_in_s"] = round(job.run_at - fact.at, 3)
+    if failure.traceback is not None:
+        fields["traceback"] = failure.traceback
+    if job.state is FAILED:
+        log.warning("job.failed", **fields)
+    else:
+        log.info("attempt.failed", **fields)

@@ -1,0 +1,234 @@
+"""What the log tells of failed jobs: one line each, wherever the handler ran and however it failed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from jobqueue import Backoff, JobQueue, JobState, Reject, Retry
+from jobqueue.config import LimitsSettings, ServerSettings, Settings
+from jobqueue.log import EventMessage
+from jobqueue.testing import virtual_time
+from tests.runtime import blocking
+
+
+def told(caplog: pytest.LogCaptureFixture, event: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return level and fields of each line of that event, in order."""
+    messages = [(record.levelno, record.msg) for record in caplog.records]
+    return [
+        (level, dict(message.fields))
+        for level, message in messages
+        if isinstance(message, EventMessage) and message.event == event
+    ]
+
+
+@pytest.fixture(autouse=True)
+def all_levels(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+def failing() -> JobQueue:
+    """Return a queue with a handler for each way in which a job on the loop can fail."""
+    queue = JobQueue(Settings(limits=LimitsSettings(result_bytes=100), server=ServerSettings(drain_s=0.0)))
+
+    @queue.handler(timeout_s=1.5)
+    async def timed_out() -> None:
+        await asyncio.sleep(3600)
+
+    @queue.handler
+    async def rejected() -> None:
+        raise Reject("not this one")
+
+    @queue.handler
+    async def bad_result() -> object:
+        return object()
+
+    @queue.handler
+    async def result_too_large() -> str:
+        return "x" * 101
+
+    @queue.handler
+    async def worker_crashed() -> None:
+        raise SystemExit
+
+    @queue.handler
+    async def handler_error() -> None:
+        raise ValueError("broken")
+
+    @queue.handler
+    async def retry() -> None:
+        raise Retry(1, "again")
+
+    return queue
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("type", "code", "message"),
+    [
+        ("timed_out", "timed_out", "longer than its timeout of 1.5 s"),
+        ("rejected", "rejected", "not this one"),
+        ("bad_result", "bad_result", "what JSON can't say"),
+        ("result_too_large", "result_too_large", "a result may have 100"),
+        ("worker_crashed", "worker_crashed", "SystemExit"),
+        ("handler_error", "handler_error", "ValueError: broken"),
+        ("retry", "handler_error", "again"),
+    ],
+)
+async def test_each_failed_job_is_one_line_whatever_its_error(
+    caplog: pytest.LogCaptureFixture, type: str, code: str, message: str
+) -> None:
+    async with failing() as queue:
+        job = await queue.submit(type)
+        assert (await job.wait()).state is JobState.FAILED
+    ((level, fields),) = told(caplog, "job.failed")
+    assert level == logging.WARNING
+    assert message in fields.pop("message")
+    traceback = fields.pop("traceback", None)
+    assert (traceback is not None) == (type in ("handler_error", "worker_crashed"))
+    run_s = 1.5 if type == "timed_out" else 0.0
+    assert fields == {
+        "job_id": job.id,
+        "type": type,
+        "queue": "default",
+        "attempt": 1,
+        "code": code,
+        "run_s": pytest.approx(run_s, abs=0.01),
+    }
+    assert told(caplog, "attempt.failed") == []
+
+
+@virtual_time
+async def test_an_attempt_whose_job_goes_on_is_told_at_a_lower_level_and_the_last_one_as_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = JobQueue()
+
+    @queue.handler(attempts_max=3, backoff=Backoff(backoff_s_base=1))
+    async def call() -> None:
+        raise Retry(2.5, "busy")
+
+    async with queue:
+        await (await queue.submit("call")).wait()
+    lines = told(caplog, "attempt.failed")
+    assert [level for level, _ in lines] == [logging.INFO, logging.INFO]
+    assert [(fields["attempt"], fields["message"], fields["retry_in_s"]) for _, fields in lines] == [
+        (1, "busy", 2.5),
+        (2, "busy", 2.5),
+    ]
+    ((level, last),) = told(caplog, "job.failed")
+    assert (level, last["attempt"], "retry_in_s" in last) == (logging.WARNING, 3, False)
+
+
+@virtual_time
+async def test_a_handler_that_ignores_its_stop_is_told_as_failed_when_its_lease_is_lost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = JobQueue()
+    release = asyncio.Event()
+
+    @queue.handler(timeout_s=1)
+    async def stubborn() -> None:
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with queue:
+        assert (await (await queue.submit("stubborn")).wait()).state is JobState.FAILED
+        ((_, fields),) = told(caplog, "job.failed")
+        assert (fields["code"], fields["run_s"]) == ("timed_out", 2.0)
+        release.set()
+
+
+@virtual_time
+async def test_what_a_handler_raises_while_it_is_stopped_is_told_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue = JobQueue()
+
+    @queue.handler(timeout_s=60)
+    async def careless() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            raise KeyError("cleaning up")
+
+    async with queue:
+        stopped = await queue.submit("careless", timeout_s=1)
+        await stopped.wait()
+        cancelled = await queue.submit("careless")
+        await asyncio.sleep(1)
+        await cancelled.cancel()
+        assert (await cancelled.wait()).state is JobState.CANCELLED
+    ((_, failed),) = told(caplog, "job.failed")
+    assert (failed["job_id"], failed["code"]) == (stopped.id, "timed_out")
+    assert "KeyError: 'cleaning up'" in failed["traceback"]
+    ((level, fields),) = told(caplog, "attempt.failed")
+    assert (level, fields["job_id"]) == (logging.INFO, cancelled.id)
+    assert "KeyError: 'cleaning up'" in fields["traceback"]
+
+
+@virtual_time
+async def test_jobs_that_end_well_or_are_cancelled_are_no_failures(caplog: pytest.LogCaptureFixture) -> None:
+    queue = JobQueue(Settings(server=ServerSettings(drain_s=0.0)))
+
+    @queue.handler
+    async def nap(seconds: float = 0) -> None:
+        await asyncio.sleep(seconds)
+
+    async with queue:
+        await (await queue.submit("nap")).wait()
+        await (await queue.submit("nap", delay_s=60)).cancel()
+        running = await queue.submit("nap", {"seconds": 60})
+        await asyncio.sleep(1)
+        await running.cancel()
+        await running.wait()
+        await queue.submit("nap", {"seconds": 60})  # ends with the drain
+    assert told(caplog, "job.failed") == told(caplog, "attempt.failed") == []
+
+
+@virtual_time
+async def test_jobs_that_expire_are_counted_and_sampled(caplog: pytest.LogCaptureFixture) -> None:
+    queue = JobQueue()
+
+    @queue.handler
+    async def late() -> None: ...
+
+    async with queue:
+        await queue.pause("default")
+        jobs = [await queue.submit("late", start_by_s=5) for _ in range(20)]
+        for job in jobs:
+            assert (await job.wait()).state is JobState.EXPIRED
+    lines = told(caplog, "job.expired")
+    assert len(lines) < 20
+    assert lines[0][1]["type"] == "late"
+
+
+@pytest.mark.parametrize("run_in", ["thread", "process"])
+async def test_handlers_in_threads_and_processes_are_told_alike(caplog: pytest.LogCaptureFixture, run_in: Any) -> None:
+    queue = JobQueue()
+    for handler in (blocking.reject, blocking.fail, blocking.wait_until_cancelled):
+        queue.handler(run_in=run_in, timeout_s=None)(handler)
+    async with queue:
+        for type, timeout_s in (("reject", None), ("fail", None), ("wait_until_cancelled", 0.2)):
+            await (await queue.submit(type, timeout_s=timeout_s)).wait()
+    assert [(fields["type"], fields["code"]) for _, fields in told(caplog, "job.failed")] == [
+        ("reject", "rejected"),
+        ("fail", "handler_error"),
+        ("wait_until_cancelled", "timed_out"),
+    ]
+
+
+async def test_a_process_that_dies_is_told_as_a_failed_job(caplog: pytest.LogCaptureFixture) -> None:
+    queue = JobQueue()
+    queue.handler(run_in="process")(blocking.kill_itself)
+    async with queue:
+        await (await queue.submit("kill_itself")).wait()
+    ((level, fields),) = told(caplog, "job.failed")
+    assert (level, fields["code"]) == (logging.WARNING, "worker_crashed")
+    assert "SIGKILL" in fields["message"]
