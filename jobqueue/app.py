@@ -21,6 +21,7 @@ from jobqueue.handle import JobHandle
 from jobqueue.handlers import HandlerOptions, Registry, Submission, field_of, register, unique_of
 from jobqueue.log import event_logger
 from jobqueue.parts import Parts
+from jobqueue.runtime.copying import copy_into
 from jobqueue.verdicts import encode_strictly
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import Discipline
+    from jobqueue.files.source import Files
     from jobqueue.handlers import RunIn
     from jobqueue.runtime.spool import Spool
 
@@ -279,17 +281,21 @@ class JobQueue:
         unique: str | None = None,
         unique_mode: UniqueMode = "return",
         ttl_s: float | None = None,
+        files: Files | None = None,
     ) -> JobHandle:
         """Submit a job; once this returns, the queue holds it.
 
         Args:
+            files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them
+                for several. They are copied into the spool, under `limits.files` and `limits.files_bytes`.
             unique: A value that one live job of the type may have; `unique_mode` says what happens if one has it.
 
         Raises:
             InvalidSubmission: A field or an argument is not as it must be; `errors` names each.
             UnknownType: No handler has that type.
             Duplicate: A live job has the unique value, and the mode is `reject`.
-            Refused: Not now (QueueFull, StatusesFull, Draining); nothing was kept.
+            Refused: Not now (QueueFull, StatusesFull, SpoolFull, Draining); nothing was kept.
+            TypeError, ValueError, OSError: One of `files` is no file, or can't be read.
         """
         fields = {
             "type": type,
@@ -316,7 +322,22 @@ class JobQueue:
             submission.args = msgspec.Raw(encode_strictly(args if args is not None else {}))
         except ValueError as error:
             raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
-        return JobHandle((await self.accept(submission)).job.id, self.backend)
+        admission = await (self._accept_with(files, submission) if files else self.accept(submission))
+        return JobHandle(admission.job.id, self.backend)
+
+    async def _accept_with(self, files: Files, submission: Submission) -> Admission:
+        spec, *_ = self._asked(submission, "", None, None, None)  # nothing is copied in vain
+        if submission.unique is None and (refusal := self.backend.refuse_unseen(spec.queue)) is not None:
+            raise refusal
+        limits = self.settings.limits
+        async with self.spool.new_upload() as upload:
+            await copy_into(upload, files, files_max=limits.files, bytes_max=limits.files_bytes)
+            if not upload.files:
+                return await self.accept(submission)
+            admission = await self.accept(submission, folder=upload.folder, files=upload.files)
+            if not admission.duplicate:
+                upload.keep()
+        return admission
 
     async def accept(
         self,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SubmitOptions,
     )
     from jobqueue.errors import JobQueueError
+    from jobqueue.files.source import Files
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class Client:
         type: str,
         args: Mapping[str, Any] | None = None,
         *,
-        files: Mapping[str, PathLike] | None = None,
+        files: Files | None = None,
         idempotency_key: str | None = None,
         retry_for_s: float = 0.0,
         wait_s: float = 0.0,
@@ -76,7 +77,8 @@ class Client:
         """Submit a job.
 
         Args:
-            files: Part name to path; the handler finds the parts in `ctx.files`.
+            files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them
+                for several. The handler finds them in `ctx.files`.
             idempotency_key: Your own name for this submission, in place of one made up here: submitted once more under
                 it, even by another process, it is the same job.
             retry_for_s: How long to keep coming back when it is refused, each time when the server says so, when
@@ -90,6 +92,7 @@ class Client:
             KeyReused: Something else was submitted under this key.
             FateUnknown: It was sent, but no answer came; it may have been accepted.
             Unreachable: It was not sent.
+            TypeError, ValueError, OSError: One of `files` is no file, or can't be read.
         """
         return await self._run(
             submitting.submit(

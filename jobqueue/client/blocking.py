@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SubmitOptions,
     )
     from jobqueue.errors import JobQueueError
+    from jobqueue.files.source import Files
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class SyncClient:
         type: str,
         args: Mapping[str, Any] | None = None,
         *,
-        files: Mapping[str, PathLike] | None = None,
+        files: Files | None = None,
         idempotency_key: str | None = None,
         retry_for_s: float = 0.0,
         wait_s: float = 0.0,

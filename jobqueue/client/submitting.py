@@ -32,11 +32,13 @@ from jobqueue.client.answers import (
     decoded,
     error_of,
 )
-from jobqueue.client.documents import JobDocument, PathLike, Submission
+from jobqueue.client.documents import JobDocument, Submission
 from jobqueue.client.multipart import Multipart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
+
+    from jobqueue.files.source import Files
 
 KEY_LENGTH_MAX = 255
 BATCH_JOBS = 1000  # in one request
@@ -46,7 +48,7 @@ BATCH_BYTES = 1 << 19  # of it; half of what a server takes by default
 def submit(
     submission: Submission,
     *,
-    files: Mapping[str, PathLike] | None,
+    files: Files | None,
     idempotency_key: str | None,
     retry_for_s: float,
     wait_s: float,

@@ -150,3 +150,10 @@ def close_everything() -> None:
 
 def set_of(size: int) -> set[int]:
     return set(range(size))
+
+
+def list_files(ctx: JobContext) -> dict[str, list[Any]]:
+    return {
+        name: [[file.filename, file.media_type, file.size_bytes, file.read_text()] for file in ctx.files.getall(name)]
+        for name in ctx.files
+    }

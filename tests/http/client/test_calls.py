@@ -1,10 +1,13 @@
 """The Python client, in both its forms, against the real server; rare answers come from a script."""
+# ruff: noqa: ASYNC230, ASYNC240 - a test may look at the disk
 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +15,10 @@ import pytest
 from jobqueue import errors
 from jobqueue.client import ErrorAnswer, FateUnknown, NoAnswer, SyncClient, Unreachable
 from jobqueue.core.job import JobState
-from tests.http.client.calling import answer, calling, refusal, scripted
+from tests.http.client.calling import answer, calling, document, refusal, scripted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from tests.http.client.calling import Call
     from tests.http.serving import Serving
@@ -78,6 +80,46 @@ async def test_files_go_up_and_a_result_file_comes_down(call: Call, tmp_path: Pa
     with pytest.raises(ValueError, match="is a file of text/plain: fetch it with to=path"):
         await call("result", job.id)
     assert not any(name.endswith(".part") for name in os.listdir(tmp_path))
+
+
+async def test_anything_that_can_be_a_file_goes_up_with_its_name_and_type(call: Call, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9 "quoted".txt'))
+    odd.write_bytes(b"1")
+    with odd.open("rb") as opened:
+        files = {
+            "path": odd,
+            "open": opened,
+            "several": [b"22", io.BytesIO(b"333"), ("ü;\r\n.csv", b"4444"), ("x", bytearray(b"5"), "text/x-y")],
+        }
+        with pytest.raises(ErrorAnswer):  # the server under test takes three
+            await call("submit", "named", files=files)
+        files["several"] = files["several"][2:]
+        del files["open"]
+        job = await call("submit", "named", files=files, wait_s=10)
+    assert job.result == {
+        "path": [['caf\ufffd "quoted".txt', "text/plain", 1]],
+        "several": [["ü;\ufffd\ufffd.csv", "text/csv", 4], ["x", "text/x-y", 1]],
+    }
+
+
+async def test_an_open_file_is_sent_again_from_where_it_stood(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as file:
+        file.seek(5)
+        async with scripted(kind, None, answer(202, document("queued"))) as (call, script):
+            await call("submit", "t", files={"a": file}, retry_for_s=10)
+    assert script.bodies[0] == script.bodies[1]
+    assert b"\r\n\r\n56789\r\n--" in script.bodies[0]
+
+
+async def test_what_can_not_be_a_file_is_told_before_anything_is_sent(kind: str) -> None:
+    async with scripted(kind) as (call, script):
+        with pytest.raises(TypeError, match="open as text"):
+            await call("submit", "t", files={"a": io.StringIO("x")})
+        with pytest.raises(ValueError, match="it is the submission"):
+            await call("submit", "t", files={"job": b"x"})
+    assert script.requests == []
 
 
 async def test_many_jobs_are_read_at_once(call: Call) -> None:
