@@ -1,13 +1,24 @@
 """Verdicts: what a handler returned becomes JSON bytes, and what it raised becomes a failure.
 
-Owns how strict a result is taken and what a failure tells. It runs nothing and knows no handlers.
+Rules for what was raised:
+
+1. A handler's exception is the handler's code: whatever is asked of it (attributes, `__str__`, `__cause__`) may raise
+   anything, SystemExit included. Judging never raises; what can't be read is left out.
+2. Exception groups are looked into, nested ones too, and so is what an exception was raised from: its `__cause__`, or
+   the `__context__` unless `from None` suppressed it. The search ends at a `Reject` or a `Retry`: the outer one counts.
+3. Any `Reject` wins; then any `Retry`, of several the one with the longest wait. Else `retry_on` decides.
+4. An exception matches `retry_on` by its own class or by that of one it was raised from; a group if all in it match.
+5. A `Retry` whose wait is no duration from 0 to 30 days is an error of the handler, and final: the wait can't be kept,
+   and any other would be a guess. A wait that can't be read is left to the backoff.
 """
 
 from __future__ import annotations
 
 import json
 import traceback
-from typing import TYPE_CHECKING, Any
+from asyncio import CancelledError
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import orjson
@@ -15,12 +26,27 @@ import orjson
 from jobqueue.context import printable
 from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, Failure
 from jobqueue.core.policy import DURATION_S_MAX
+from jobqueue.duration import seconds
 from jobqueue.errors import Reject, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
 
 TRACE_LENGTH_MAX = 10_000
+
+EXCEPTIONS_MAX = 1000
+"""How many exceptions of one chain or tree are looked at."""
+
+TRACE_EXCEPTIONS_MAX = 100
+"""How many of them a traceback may show."""
+
+_CAUSE = BaseException.__dict__["__cause__"].__get__
+_CONTEXT = BaseException.__dict__["__context__"].__get__
+_SUPPRESSED = BaseException.__dict__["__suppress_context__"].__get__
+_TRACEBACK = BaseException.__dict__["__traceback__"].__get__
+_MEMBERS = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 class BadResult(Exception):
@@ -78,49 +104,171 @@ def _plain_or_text(value: Any) -> Any:
 
 
 def failure_of(error: BaseException, retry_on: Sequence[type[BaseException]] | None = None) -> Failure:
-    """Turn what a handler raised into a verdict.
+    """Turn what a handler raised into a verdict. Raises nothing, whatever the exception does.
 
     Args:
         retry_on: The exceptions after which another attempt makes sense; None: all.
     """
-    match error:
-        case Retry():
-            return Failure(ErrorCode.HANDLER_ERROR, _cut(error.message), retry_after_s=_wait_s(error.after_s))
-        case Reject():
-            return Failure(ErrorCode.REJECTED, _cut(error.message), final=True)
-        case BadResult():
-            return Failure(ErrorCode.BAD_RESULT, str(error), final=True)
-        case ResultTooLarge():
-            return Failure(ErrorCode.RESULT_TOO_LARGE, str(error), final=True)
-    code = ErrorCode.HANDLER_ERROR if isinstance(error, Exception) else ErrorCode.WORKER_CRASHED
-    final = retry_on is not None and not isinstance(error, tuple(retry_on))
-    return Failure(code, _describe(error), final=final, traceback=_trace(error))
+    if isinstance_of(error, (BadResult, ResultTooLarge)):
+        code = ErrorCode.BAD_RESULT if isinstance_of(error, BadResult) else ErrorCode.RESULT_TOO_LARGE
+        return Failure(code, _text(error), final=True)
+    asked = list(_asked(error))
+    for one in asked:
+        if isinstance_of(one, Reject):
+            message = _message(one, "the handler rejected the job")
+            return Failure(ErrorCode.REJECTED, message, final=True, traceback=_trace_around(one, error))
+    if asked:
+        return _retry_of(asked, error)
+    # A cancellation that gets here is that of something which the handler awaited: an error like any other.
+    ordinary = isinstance_of(error, (Exception, CancelledError))
+    code = ErrorCode.HANDLER_ERROR if ordinary else ErrorCode.WORKER_CRASHED
+    final = retry_on is not None and not _tried(lambda: _matches(error, tuple(retry_on), {}), False)
+    return Failure(code, described(error), final=final, traceback=_trace(error))
 
 
-def _describe(error: BaseException) -> str:
-    text = _cut(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def isinstance_of(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+    """Tell what an exception is by its real class: `isinstance` asks its `__class__`, which may be a property."""
+    return issubclass(type(error), kinds)
 
 
-def _cut(message: object) -> str:
+def described(error: BaseException) -> str:
+    """Return an exception's class and text, and of a group those of the first ones in it."""
+    return "; ".join([_told(error), *map(_told, islice(_leaves(error), 3))])[:MESSAGE_LENGTH_MAX]
+
+
+def _told(error: BaseException) -> str:
+    name = _tried(lambda: _text(type(error).__name__), "an exception")
+    text = _text(error)
+    return f"{name}: {text}" if text else name
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what a group holds, other groups' contents instead of them; nothing for what is no group."""
+    stack = list(reversed(_members(error)))
+    for _ in range(EXCEPTIONS_MAX):
+        if not stack:
+            return
+        one = stack.pop()
+        if members := _members(one):
+            stack.extend(reversed(members))
+        else:
+            yield one
+
+
+def _retry_of(retries: list[BaseException], error: BaseException) -> Failure:
+    """Judge one or more `Retry`: the longest wait, or the fault of the first whose wait is none."""
+    longest, wait_s = retries[0], None
+    for retry in retries:
+        after_s = _attribute(retry, "after_s")
+        if after_s is None:
+            continue
+        try:
+            asked_s = seconds(after_s)
+            if not 0 <= asked_s <= DURATION_S_MAX:
+                raise ValueError(f"a wait is from 0 to {DURATION_S_MAX} seconds (30 days)")
+        except BaseException as fault:
+            message = f"the handler asked for a retry after {_shown(after_s)}: {_text(fault)}"
+            return Failure(ErrorCode.HANDLER_ERROR, message, final=True, traceback=_trace(error))
+        if wait_s is None or asked_s > wait_s:
+            longest, wait_s = retry, asked_s
+    message = _message(longest, "the handler asked for a retry")
+    return Failure(ErrorCode.HANDLER_ERROR, message, retry_after_s=wait_s, traceback=_trace_around(longest, error))
+
+
+def _asked(error: BaseException) -> Iterator[BaseException]:
+    """Yield every `Reject` and `Retry` in an exception, in the order of a traceback turned round."""
+    seen: set[int] = set()
+    stack = [error]
+    while stack and len(seen) < EXCEPTIONS_MAX:
+        one = stack.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance_of(one, (Reject, Retry)):
+            yield one
+            continue
+        if (source := _source(one)) is not None:
+            stack.append(source)
+        stack.extend(reversed(_members(one)))
+
+
+def _matches(error: BaseException, kinds: tuple[type[BaseException], ...], known: dict[int, bool]) -> bool:
+    """Tell whether an exception, one it was raised from, or all of a group's members are of some kinds."""
+    if id(error) not in known:
+        known[id(error)] = False  # for a chain that comes round to itself
+        members, source = _members(error), _source(error)
+        known[id(error)] = (
+            isinstance_of(error, kinds)
+            or (bool(members) and all(_matches(member, kinds, known) for member in members))
+            or (source is not None and _matches(source, kinds, known))
+        )
+    return known[id(error)]
+
+
+def _source(error: BaseException) -> BaseException | None:
+    """Return what an exception was raised from, read past whatever names its own class overrides."""
+    cause: BaseException | None = _CAUSE(error)
+    if cause is None and not _SUPPRESSED(error):
+        cause = _CONTEXT(error)
+    return cause
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
+    members: tuple[BaseException, ...] = _MEMBERS(error) if isinstance_of(error, BaseExceptionGroup) else ()
+    return members
+
+
+def _message(error: BaseException, otherwise: str) -> str:
+    """Return the message of a `Reject` or `Retry`: its attribute, or its text where a subclass has set none."""
+    message = _attribute(error, "message")
+    return _text(error if message is None else message) or otherwise
+
+
+def _attribute(error: BaseException, name: str) -> object:
+    return _tried(lambda: getattr(error, name), None)
+
+
+def _shown(value: object) -> str:
+    return _tried(lambda: _text(repr(value))[:100], "what can't be shown")
+
+
+def _text(message: object) -> str:
     """Make whatever a handler gave as a message a text that every client can be told."""
-    try:
-        return printable(str(message)[:MESSAGE_LENGTH_MAX])
-    except Exception:  # a broken __str__ is the handler's fault, and not a reason to lose the verdict
-        return "(its text can't be made)"
+    # By the base class: what `__str__` returns may be a subclass with methods of its own.
+    cut = _tried(lambda: str.__getitem__(str(message), slice(MESSAGE_LENGTH_MAX)), None)
+    return "(its text can't be made)" if cut is None else printable(cut)
 
 
 def _trace(error: BaseException) -> str:
-    try:
-        return printable("".join(traceback.format_exception(error, limit=-20))[-TRACE_LENGTH_MAX:])
-    except Exception:  # as above: even an exception that can't be printed has been raised
-        return "(its traceback can't be made)"
+    def made() -> str:
+        if _size(error) <= TRACE_EXCEPTIONS_MAX:
+            lines = traceback.format_exception(error, limit=-20)
+        else:  # to format thousands of them would hold the loop up
+            lines = [*traceback.format_tb(_TRACEBACK(error), limit=-20), described(error)]
+        return printable("".join(lines)[-TRACE_LENGTH_MAX:])
+
+    return _tried(made, "(its traceback can't be made)")
 
 
-def _wait_s(after_s: object) -> float | None:
-    """Return a wait that can be kept; what is no number of seconds leaves it to the backoff."""
+def _size(error: BaseException) -> int:
+    """Count the exceptions that a traceback would show, as far as it matters."""
+    count, stack = 0, [error]
+    while stack and count <= TRACE_EXCEPTIONS_MAX:
+        one = stack.pop()
+        count += 1
+        source = _source(one)
+        stack += _members(one) if source is None else (source, *_members(one))
+    return count
+
+
+def _trace_around(found: BaseException, error: BaseException) -> str | None:
+    """Return the traceback of what a `Reject` or `Retry` was found inside of; alone it needs none."""
+    return None if found is error else _trace(error)
+
+
+def _tried(read: Callable[[], T], otherwise: T) -> T:
+    """Ask something of a handler's own object. A KeyboardInterrupt from there is the handler's as well."""
     try:
-        wait_s = float(msgspec.convert(after_s, float))
-    except msgspec.ValidationError:
-        return None
-    return wait_s if 0 <= wait_s <= DURATION_S_MAX else None
+        return read()
+    except BaseException:
+        return otherwise

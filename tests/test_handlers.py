@@ -339,11 +339,6 @@ def test_whatever_a_handler_raises_becomes_a_verdict(
     assert (failure.code, failure.message, failure.final) == (code, message, final)
 
 
-@pytest.mark.parametrize("after_s", [-1, float("nan"), float("inf"), 1e12, "soon", [], True])
-def test_a_wait_that_can_not_be_kept_is_left_to_the_backoff(after_s: Any) -> None:
-    assert failure_of(Retry(after_s)).retry_after_s is None
-
-
 def test_whatever_is_given_as_a_message_can_be_told_and_has_a_bound() -> None:
     for error in (Retry(1, 5), Reject("\ud800" * 5000), ValueError("x" * 10**6)):  # type: ignore[arg-type]
         message = failure_of(error).message
@@ -351,11 +346,6 @@ def test_whatever_is_given_as_a_message_can_be_told_and_has_a_bound() -> None:
         assert 0 < len(message) <= 1100
     deep = ValueError("y" * 10**6)
     assert len(failure_of(deep).traceback or "") <= 10_000
-
-
-def test_a_retry_carries_its_wait() -> None:
-    assert failure_of(Retry(5)).retry_after_s == 5
-    assert failure_of(Retry()).retry_after_s is None
 
 
 def test_a_small_result_takes_the_memory_of_a_small_result() -> None:

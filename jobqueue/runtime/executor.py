@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from jobqueue.core.job import ErrorCode, Failure, Progress, Success
 from jobqueue.errors import Refused, StaleLease
 from jobqueue.runtime.call import Call, success_of
-from jobqueue.verdicts import encode_result, failure_of
+from jobqueue.verdicts import encode_result, failure_of, isinstance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -73,7 +73,7 @@ class Executor:
     async def _run(self, handler: Handler, lease: Lease) -> Success | Failure:
         try:
             call = self._call(handler, handler.kwargs(lease.job.args), lease)
-        except Exception as error:
+        except BaseException as error:  # a type in the signature has code of its own
             return failure_of(error, handler.retry_on)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
@@ -123,12 +123,10 @@ def _failure_here(error: BaseException, handler: Handler) -> Failure:
 
     SystemExit and KeyboardInterrupt are the handler's, too: from a task they would end the whole loop.
     """
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance_of(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise error
-        # The handler awaited something that somebody else cancelled: its error, not ours.
-        return Failure(ErrorCode.HANDLER_ERROR, f"the handler raised {error!r}")
     return failure_of(error, handler.retry_on)
 
 

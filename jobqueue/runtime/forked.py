@@ -39,6 +39,7 @@ import msgspec
 
 import jobqueue
 from jobqueue.core.job import Success
+from jobqueue.runtime.isolation import Isolation
 from jobqueue.runtime.throttle import ProgressThrottle
 from jobqueue.verdicts import failure_of
 
@@ -232,7 +233,7 @@ class _Process:
         except BaseException as error:  # its module can't be imported here
             outcome: Success | Failure = failure_of(error)
         else:
-            outcome = call.carry_out(call.context(throttle))
+            outcome = Isolation().fresh().run(call.carry_out, call.context(throttle))
         throttle.close()
         _flush()
         try:
@@ -254,5 +255,5 @@ def _flush() -> None:
     """Pass on what the handler printed: a killed process loses its buffers."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(BaseException):  # a handler may have put an object of its own there
                 stream.flush()

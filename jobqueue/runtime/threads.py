@@ -7,11 +7,15 @@ Rules:
    up, so handlers that hang don't starve those that don't.
 3. Abandoned threads beyond `size` keep their seats until they return. So there are never more than
    twice `size` threads, and a handler that always hangs ends in runs that wait, not in a thread each.
+4. A thread outlives whatever is raised in it, from outside as well (`PyThreadState_SetAsyncExc`): its call ends as
+   `worker_crashed`, and a thread that is dead nevertheless is never given another.
+5. Each call runs in a copy of its awaiter's context, which is one attempt's and no other's (`isolation.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 import queue
 import sys
@@ -22,11 +26,12 @@ from typing import TYPE_CHECKING
 from jobqueue.core.job import ErrorCode, Failure
 from jobqueue.log import event_logger
 from jobqueue.runtime.throttle import ProgressThrottle
+from jobqueue.verdicts import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.context import ProgressSink
+    from jobqueue.context import JobContext, ProgressSink
     from jobqueue.core.job import Success
     from jobqueue.runtime.call import Call
 
@@ -58,7 +63,7 @@ class ThreadPool:
             self._seats.release()
             raise RuntimeError("the thread pool is closed")
         try:
-            thread = self._idle.pop() if self._idle else _Thread()
+            thread = self._free_thread()
         except RuntimeError as error:  # the system gives us no more of them
             self._seats.release()
             return Failure(ErrorCode.WORKER_CRASHED, f"no thread could be started: {error}")
@@ -68,7 +73,13 @@ class ThreadPool:
             if not verdict.done():
                 on_progress(fraction, note)
 
+        heard = False
+
         def ended(outcome: Success | Failure) -> None:
+            nonlocal heard
+            if heard:
+                return  # an interrupted thread can't know whether it has told
+            heard = True
             if verdict.done():
                 self._take_back_abandoned(thread, call)
             else:
@@ -81,13 +92,7 @@ class ThreadPool:
 
         throttle = ProgressThrottle(report)
         context = call.context(throttle)
-
-        def work() -> bool:
-            outcome = call.carry_out(context)
-            throttle.close()
-            return tell(ended, outcome)
-
-        thread.inbox.put(work)
+        thread.give(_Work(call, context, throttle, lambda outcome: tell(ended, outcome)))
         try:
             outcome = await verdict
         except asyncio.CancelledError:
@@ -105,9 +110,16 @@ class ThreadPool:
         self._closed = True
         idle, self._idle = self._idle, []
         for thread in idle:
-            thread.inbox.put(None)
+            thread.give(None)
         for thread in idle:  # they have nothing left to do, so this takes microseconds
             thread.join()
+
+    def _free_thread(self) -> _Thread:
+        while self._idle:
+            thread = self._idle.pop()
+            if thread.is_alive():
+                return thread
+        return _Thread()
 
     def _take_back(self, thread: _Thread) -> None:
         self._put_idle(thread)
@@ -131,25 +143,81 @@ class ThreadPool:
 
     def _put_idle(self, thread: _Thread) -> None:
         if self._closed or len(self._idle) >= self._size:
-            thread.inbox.put(None)
+            thread.give(None)
         else:
             self._idle.append(thread)
 
 
+class _Work:
+    """A call for a thread, and how its verdict is told; `tell` returns whether there was still a loop to be told."""
+
+    def __init__(
+        self, call: Call, context: JobContext, throttle: ProgressThrottle, tell: Callable[[Success | Failure], bool]
+    ) -> None:
+        self._call = call
+        self._context = context
+        self._throttle = throttle
+        self._tell = tell
+        self._surroundings = contextvars.copy_context()
+        self._begun = False
+
+    def carry_out(self) -> bool:
+        self._begun = True
+        outcome = self._surroundings.run(self._call.carry_out, self._context)
+        self._throttle.close()
+        return self._tell(outcome)
+
+    def end_after(self, error: BaseException) -> bool:
+        """Carry the call out if the interruption came before it began, and fail it if it came in between."""
+        if not self._begun:
+            return self.carry_out()
+        self._throttle.close()
+        how = f"the thread that ran the job was interrupted: {described(error)}"
+        return self._tell(Failure(ErrorCode.WORKER_CRASHED, how))
+
+
 class _Thread(threading.Thread):
-    """Does what is put into its inbox, one thing after the other, until it is None or nobody heard of the last one.
+    """Carries out what it is given, one after the other, until it is given None or nobody heard of the last one.
 
     A daemon: a handler that hangs must not hold up the program's exit.
     """
 
     def __init__(self) -> None:
         super().__init__(name=f"jobqueue-thread-{next(_numbers)}", daemon=True)
-        self.inbox: queue.SimpleQueue[Callable[[], bool] | None] = queue.SimpleQueue()
+        self._given: _Work | None = None
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ending = False
         self.start()
 
+    def give(self, work: _Work | None) -> None:
+        # Beside the queue, not in it: an exception that is set upon a waiting thread strikes as `get` returns.
+        self._given = work
+        self._ending = work is None
+        self._woken.put(None)
+
     def run(self) -> None:
-        while (work := self.inbox.get()) is not None and work():
-            del work  # its call, and the result, must not live on until the next one comes
+        while not self._ending:
+            try:
+                self._serve()
+            except BaseException as error:  # it struck between two calls
+                self._report(error)
+
+    def _serve(self) -> None:
+        work: _Work | None = None  # of this call's frame: nothing of a job lives on until the next one comes
+        try:
+            self._woken.get()
+            work, self._given = self._given, None
+            heard = work is None or work.carry_out()
+        except BaseException as error:
+            self._report(error)
+            if work is None:
+                work, self._given = self._given, None
+            heard = work is None or work.end_after(error)
+        if not heard:
+            self._ending = True
+
+    def _report(self, error: BaseException) -> None:
+        log.warning("thread.interrupted", thread=self.name, error=described(error))
 
     def stack(self) -> str:
         frame = None if self.ident is None else sys._current_frames().get(self.ident)

@@ -26,6 +26,8 @@ from jobqueue.core.events import LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Failure, Lease
 from jobqueue.errors import StaleLease
 from jobqueue.log import event_logger
+from jobqueue.runtime.isolation import Isolation
+from jobqueue.verdicts import described
 
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
@@ -71,6 +73,7 @@ class WorkerPool:
         self._crashes = 0
         self._open = False
         self._context = contextvars.copy_context()
+        self._isolation = Isolation()
 
     def start(self) -> None:
         self._open = True
@@ -155,7 +158,7 @@ class WorkerPool:
         worker.task = task = asyncio.get_running_loop().create_task(
             self._serve(worker),
             name="worker",
-            context=self._context.copy(),  # not the current one: it may be a handler's
+            context=self._isolation.fresh(),  # not the current one: it may be a handler's
         )
         self._workers[task] = worker
         task.add_done_callback(self._on_end, context=self._context)
@@ -176,7 +179,7 @@ class WorkerPool:
     def _replace_crashed(self, worker: _Worker, task: asyncio.Task[None]) -> None:
         self._crashes += 1
         error = None if task.cancelled() else task.exception()
-        detail = "its task was cancelled" if error is None else repr(error)
+        detail = "its task was cancelled" if error is None else described(error)
         lease = worker.lease
         log.error("worker.crashed", job_id=lease.job.id if lease else None, error=detail)
         if lease is not None:
