@@ -52,10 +52,15 @@ class JobQueue:
 
     Use it as an async context manager. Leaving the block works the queue off first
     (`server.drain_s` at most); leaving it by an exception doesn't.
+
+    Attributes:
+        tells_tracebacks: Whether documents have the tracebacks of failed attempts. Where `server.tracebacks` is null,
+            a server decides when it knows its addresses.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
+        self.tells_tracebacks = self.settings.server.tracebacks is True
         self.registry = Registry()
         self._parts: Parts | None = None
         self._starting = False
@@ -152,6 +157,7 @@ class JobQueue:
         if self._parts is not None:
             raise RuntimeError("the settings of a running queue can't be replaced")
         self.settings = settings
+        self.tells_tracebacks = settings.server.tracebacks is True
 
     async def start(self) -> None:
         """Open the spool and start timer and workers.

@@ -16,6 +16,8 @@ from jobqueue.core.bucket import Rate
 from jobqueue.core.policy import Discipline, QueuePolicy
 
 QUEUE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
+ORIGIN = rf"[A-Za-z][A-Za-z0-9+.-]*://{HOST}"
 
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 HOUR_S = 3600.0
@@ -44,6 +46,41 @@ class ServerSettings(_Section, frozen=True):
     fast_lane: Annotated[
         bool, Meta(description="Whether plain requests are answered past aiohttp's stock path; off is slower.")
     ] = True
+    origins: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=f"^{ORIGIN}$",
+                    max_length=300,
+                    examples=["https://app.example.com", "http://localhost:5173"],
+                ),
+            ],
+            ...,
+        ],
+        Meta(max_length=100, description="The origins of web pages, beside the server's own, that may use it."),
+    ] = ()
+    hosts: Annotated[
+        tuple[
+            Annotated[str, Meta(pattern=f"^{HOST}$", max_length=300, examples=["jobs.example.com", "localhost:9000"])],
+            ...,
+        ],
+        Meta(
+            max_length=100,
+            description="The names (Host) under which it may be reached, beside its own loopback address and "
+            "localhost; on other addresses any name will do while this is empty.",
+        ),
+    ] = ()
+    tracebacks: (
+        Annotated[
+            bool,
+            Meta(
+                description="Whether clients are sent the tracebacks of failed attempts; null: if the server listens "
+                "on a loopback address. The log has them in any case."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class QueueSettings(_Section, frozen=True):

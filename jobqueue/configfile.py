@@ -37,6 +37,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         path: The names that lead to it, outermost first.
         form: A text, or what stands in a text's place.
         text: The value as written; empty unless `form` is text.
+        items: The texts of a list; None unless `form` is list, and all of its items are texts.
         tag: What the source takes the text for, if it has types.
         name_at, value_at: How a fault of the name, or the value, begins: the place to look.
         origin: The place, for `config show`.
@@ -45,6 +46,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[str, ...]
     form: Form = "text"
     text: str = ""
+    items: tuple[str, ...] | None = None
     tag: Tag | None = None
     name_at: str
     value_at: str
@@ -148,30 +150,47 @@ class _Reader:
     def _value(self, path: tuple[str, ...], key: Any, value: Any) -> None:
         usable = self._checked(value, path)
         form: Form = "text"
-        text, tag = "", None
+        text, tag, items = "", None, None
         if isinstance(value, events.MappingStartEvent):
             form = "mapping"
         elif isinstance(value, events.ScalarEvent):
             text, tag = value.value, self._tag(value)
         else:
             form = "list"
+            items = self._items(value, path)
         if usable:
             given = Given(
                 path=path,
                 form=form,
                 text=text,
+                items=items,
                 tag=tag,
                 name_at=self._place(key, path),
                 value_at=self._place(value, path),
                 origin=f"{self._file}:{key.start_mark.line + 1}",
             )
             self._given.append(given)
-        if form != "mapping":
+        if form == "text":
             self._skip(value)
-        elif len(path) < DEPTH_MAX:
+        elif form == "mapping" and len(path) < DEPTH_MAX:
             self._mapping(path)
-        else:
+        elif form == "mapping":
             raise _too_deep(value)
+
+    def _items(self, event: Any, path: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return the texts of a list; None if the node is none, or anything else stands in it."""
+        if not isinstance(event, events.SequenceStartEvent):
+            self._skip(event)
+            return None
+        items: list[str] = []
+        plain = True
+        while not isinstance(item := self._next(), events.SequenceEndEvent):
+            if isinstance(item, events.ScalarEvent) and item.tag is None and self._tag(item) == "str":
+                items.append(item.value)
+            else:
+                self._skip(item)
+                plain = False
+        return tuple(items) if plain else None
 
     def _skip(self, event: Any) -> None:
         """Pass over the rest of a node; the depth is bounded, as the parser grows slow with it."""

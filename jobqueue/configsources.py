@@ -167,11 +167,18 @@ class _Merge:
         return None
 
     def _put_value(self, given: Given, kind: Kind) -> str | None:
-        got = f"'{shown(given.text)}'" if given.form == "text" else f"a {given.form}"
+        items = given.items if kind.is_list else None
+        text = given.text if items is None else ", ".join(items)
+        got = f"'{shown(text)}'" if given.form == "text" or items is not None else f"a {given.form}"
+        if given.form == "list" and kind.is_list:
+            got = got if items is not None else "a list of anything but texts"
         try:
-            if given.form != "text":
+            if items is not None:
+                value: object = kind.read_items(items)
+            elif given.form == "text":
+                value = kind.read(given.text, given.tag)
+            else:
                 raise ValueError(got)
-            value = kind.read(given.text, given.tag)
         except ValueError:
             return f"{given.value_at}: must be {kind.expected}, not {'empty' if got == chr(39) * 2 else got}"
         self._at(given.path[:-1])[given.path[-1]] = value

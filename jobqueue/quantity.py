@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import inspect
 
 from jobqueue.core.bucket import RATE_EXPECTED, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Tag = Literal["str", "int", "float", "bool", "null", "other"]
 """What a source that has types (YAML) takes a text for."""
@@ -59,6 +62,10 @@ class Kind:
             of = of.type if isinstance(of, inspect.Metadata) else of
         self.type = of
         self.is_size = isinstance(of, inspect.IntType) and name.endswith(("_bytes", "bytes_max"))
+        self.is_list = isinstance(of, inspect.VarTupleType)
+        self.examples: list[str] = []
+        if isinstance(of, inspect.VarTupleType) and isinstance(of.item_type, inspect.Metadata):
+            self.examples = (of.item_type.extra_json_schema or {}).get("examples", [])
 
     def read(self, text: str, tag: Tag | None) -> object:
         """Turn a text into the value.
@@ -95,7 +102,22 @@ class Kind:
                 if tag not in ("str", None) or not fits or not text.isprintable():
                     raise ValueError(text)
                 return text
+            case inspect.VarTupleType():
+                return self.read_items(item.strip() for item in text.split(","))
         raise TypeError(f"no way to read a {self.type}")
+
+    def read_items(self, items: Iterable[str]) -> tuple[str, ...]:
+        """Turn the texts of a list into the value. Raises ValueError."""
+        of, texts = self.type, tuple(items)
+        assert isinstance(of, inspect.VarTupleType)
+        if len(texts) > (of.max_length or len(texts)):
+            raise ValueError(texts)
+        item = of.item_type.type if isinstance(of.item_type, inspect.Metadata) else of.item_type
+        assert isinstance(item, inspect.StrType)
+        for text in texts:
+            if len(text) > (item.max_length or len(text)) or not re.fullmatch(item.pattern or ".*", text):
+                raise ValueError(text)
+        return texts
 
     @property
     def expected(self) -> str:
@@ -119,6 +141,8 @@ class Kind:
             case inspect.StrType(min_length=shortest, max_length=longest):
                 length = f"{shortest} to {longest} printable characters"
                 phrase = f"a text of {length} (in quotes, if it looks like a number or such)"
+            case inspect.VarTupleType():
+                phrase = f"a list such as [{', '.join(self.examples)}]"
             case _:
                 raise TypeError(f"no words for a {self.type}")
         return f"{phrase}, or null" if self.optional else phrase
@@ -140,7 +164,7 @@ class Kind:
             return write_size(value)
         if isinstance(value, float):
             return write_duration(value)
-        if isinstance(self.type, inspect.StrType | inspect.IntType):
+        if isinstance(self.type, inspect.StrType | inspect.IntType | inspect.VarTupleType):
             return json.dumps(value, ensure_ascii=False)
         return str(value)
 

@@ -35,7 +35,7 @@ import psutil
 import uvloop
 
 from jobqueue.errors import ConfigError
-from jobqueue.http import LANE, api
+from jobqueue.http import API, LANE, api
 from jobqueue.http.farewell import FAREWELLS_MAX
 from jobqueue.http.listener import Listener
 from jobqueue.http.protocol import JobServer
@@ -63,6 +63,11 @@ thresholds thousands of connections that come make it look at all objects again 
 after some 750,000 new ones, which is more than 15,000 connections are; so much cyclic garbage may lie about. Records,
 and requests on the fast lane, are no work for the collector.
 """
+
+OPEN = (
+    "there is no authentication, and other machines can reach this address: put an authenticating proxy before it, "
+    "have a firewall decide which machines may, or set server.host to 127.0.0.1"
+)
 
 CLOSE_S = 0.5
 STOP_S = 2.0
@@ -151,6 +156,9 @@ class _Process:
         server = JobServer(app, self._queue.settings.limits, connections_max=connections_max, lane=lane)
         await self._queue.start()
         listener = await Listener(server).listen(self._settings.host, self._settings.port)
+        # Nothing was awaited since it listens, so no request was answered before this.
+        if app[API].listens_on(listener.addresses):
+            log.warning("server.open", host=self._settings.host, reason=OPEN)
         self._watch.start()
         # What lives now lives to the end: the collector need not look at it again and again.
         gc.collect()

@@ -305,6 +305,57 @@ def test_a_fault_says_where_it_is_and_what_would_be_right(write: Callable[[str],
     assert found.startswith(fault)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server: {origins: [https://app.example.com, 'http://localhost:5173']}",
+        "server:\n  origins:\n    - https://app.example.com\n    - http://localhost:5173",
+        "server: {origins: 'https://app.example.com, http://localhost:5173'}",
+    ],
+)
+def test_a_list_reads_as_a_list_or_with_commas(write: Callable[[str], Path], text: str) -> None:
+    given = ("https://app.example.com", "http://localhost:5173")
+    assert load(write(text), environ={}).server.origins == given
+    joined = ",".join(given)
+    assert load(None, environ={"JOBQUEUE_SERVER__ORIGINS": joined}).server.origins == given
+    flag = Override("--set server.origins", "server.origins", joined)
+    assert load(write("server: {origins: [http://a]}"), environ={}, overrides=[flag]).server.origins == given
+    assert load(write("server: {origins: [], hosts: []}"), environ={}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "got"),
+    [
+        ("origins: [https://app.example.com/]", "'https://app.example.com/'"),
+        ("origins: [http://a, null]", "a list of anything but texts"),
+        ("origins: [http://a, [http://b]]", "a list of anything but texts"),
+        ("origins: [http://a, {b: c}]", "a list of anything but texts"),
+        ("hosts: [&a a, *a]", "a list of anything but texts"),
+        ("hosts: [!x a]", "a list of anything but texts"),
+        ("origins: [1]", "a list of anything but texts"),
+        ("origins: 'null'", "'null'"),
+        ("origins: ['*']", "'*'"),
+        ("origins: ['https://*.example.com']", "'https://*.example.com'"),
+        ("origins: [app.example.com]", "'app.example.com'"),
+        ("origins: {a: b}", "a mapping"),
+        ("origins:", "empty"),
+        ("hosts: [http://a]", "'http://a'"),
+        ("hosts: ['a:b']", "'a:b'"),
+        ("hosts: ['a,b']", "'a,b'"),
+        ("hosts: [a/b]", "'a/b'"),
+        (f"hosts: [{'a' * 301}]", f"'{'a' * 57}...'"),
+        (f"hosts: [{', '.join(['a'] * 101)}]", f"'{'a, ' * 19}...'"),
+        ("port: [1]", "a list"),
+        ("host: [a]", "a list"),
+    ],
+)
+def test_what_is_no_list_of_origins_or_hosts_is_a_fault(write: Callable[[str], Path], text: str, got: str) -> None:
+    (fault,) = faults_of(write(f"server:\n  {text}"))
+    name = text.partition(":")[0]
+    assert f"server.{name}: must be " in fault
+    assert fault.endswith(f", not {got}")
+
+
 def test_too_many_queues_are_a_fault(write: Callable[[str], Path]) -> None:
     (fault,) = faults_of(write("queues:\n" + "".join(f"  q{number}:\n" for number in range(100))))
     assert fault == "queues: there are 101, and 100 is the most"
@@ -407,6 +458,7 @@ queues = st.builds(QueueSettings, discipline=st.sampled_from(Discipline), patien
     folder=st.none() | hosts,
     queue=queues,
     rate=st.none() | rates,
+    origins=st.lists(st.sampled_from(["https://a", "http://b:1", "http://[::1]:80"])),
 )
 def test_what_is_shown_reads_as_the_same_settings(
     tmp_path_factory: pytest.TempPathFactory,
@@ -416,12 +468,13 @@ def test_what_is_shown_reads_as_the_same_settings(
     folder: str | None,
     queue: QueueSettings,
     rate: Rate | None,
+    origins: list[str],
 ) -> None:
     replace = msgspec.structs.replace
     base = Settings()
     made = replace(
         base,
-        server=replace(base.server, host=host, drain_s=drain_s),
+        server=replace(base.server, host=host, drain_s=drain_s, origins=tuple(origins)),
         queues={"default": queue, "mail": QueueSettings()},
         limits=replace(base.limits, result_bytes=size, body_bytes=size, caller_rate=rate),
         statuses=replace(base.statuses, bytes_max=2**30),

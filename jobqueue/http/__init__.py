@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from jobqueue.http.routes import LANE, Api, answer_errors
+from jobqueue.http.routes import API, LANE, Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from jobqueue.app import JobQueue
 
-__all__ = ["LANE", "api", "application"]
+__all__ = ["API", "LANE", "api", "application"]
 
 
 def application(queue: JobQueue) -> web.Application:
@@ -25,6 +25,9 @@ def application(queue: JobQueue) -> web.Application:
     The limits on connections (`server.connections_max`, `limits.silent_s`, `reader_s`, `header_bytes`)
     are the host's to set: they belong to its server. So does the order of its shutdown: aiohttp stops
     listening before it lets the queue drain, so statuses are not readable meanwhile.
+
+    Web pages of other origins are refused here, too (`server.origins`). Under which names the host may be reached is
+    checked only where `server.hosts` lists them, because its addresses aren't known here.
     """
 
     async def life(app: web.Application) -> AsyncIterator[None]:
@@ -46,6 +49,6 @@ def api(queue: JobQueue, lag: Callable[[], float] | None = None) -> web.Applicat
         lag: Returns how many seconds late the event loop runs, so that submissions are refused while it is
             over `limits.lag_s`; `jobqueue.runtime.watch.Watch.lag` does.
     """
-    app = web.Application(middlewares=[answer_errors])
+    app = web.Application()
     Api(queue, lag).add_to(app)
     return app

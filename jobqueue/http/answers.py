@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from jobqueue.errors import Refused
 from jobqueue.http.documents import etag, job_document
-from jobqueue.http.problems import CACHE_CONTROL, INTERNAL, SERVER, response_to, row_of
+from jobqueue.http.problems import CACHE_CONTROL, INTERNAL, SERVER, report, response_to, row_of
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def error_answer(request: web.Request, error: Exception) -> web.Response:
     if request.transport is None or request.transport.is_closing():
         return _unheard(request)
     if row_of(error) is INTERNAL:
-        log.error("http.failed", exc=error, method=request.method, path=request.path)
+        report(error, method=request.method, path=request.path)
     if request.writer.output_size > 0:  # the answer had begun: only a broken connection can still tell that it is none
         request.transport.abort()
         return _unheard(request)

@@ -125,7 +125,7 @@ def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
         timestamp(queue.wall(failed.ended_at)),
         failed.code,
         failed.message,
-        failed.traceback,
+        failed.traceback if queue.tells_tracebacks else None,
     )
 
 

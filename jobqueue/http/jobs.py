@@ -75,6 +75,8 @@ class Jobs:
                 # What a handler or a client wrote must never run as a page of this server.
                 "Content-Security-Policy": "sandbox",
                 "X-Content-Type-Options": "nosniff",
+                # Nor be part of another origin's page, where a browser sends no header that tells.
+                "Cross-Origin-Resource-Policy": "same-origin",
             }
             response = web.StreamResponse(headers=headers)
             await response.prepare(request)

@@ -27,7 +27,7 @@ from jobqueue.http.documents import etag, job_document
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.learned import NO_TAG, LearnedHeads, known_tag
 from jobqueue.http.preferences import PREFER
-from jobqueue.http.problems import INTERNAL, count, problem_of, raw_head
+from jobqueue.http.problems import INTERNAL, count, problem_of, raw_head, report
 from jobqueue.http.wire import decode_submission
 from jobqueue.log import event_logger
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Job, JobState
+    from jobqueue.http.origins import OriginPolicy
     from jobqueue.http.submissions import Submissions
 
 PREFIX = "/v1/jobs/"
@@ -60,15 +61,18 @@ class FastLane:
     """Args:
     queue: Runs on a local backend, or this is no use.
     submissions: The stock path's judge of submissions, whose early refusals hold here, too.
+    policy: Tells what came from no foreign page; anything else is left to the stock path, which refuses or allows it.
 
     Attributes:
         in_use: Whether a server asks it: for `/v1/queues`, which tells.
     """
 
-    def __init__(self, queue: JobQueue, submissions: Submissions) -> None:
+    def __init__(self, queue: JobQueue, submissions: Submissions, policy: OriginPolicy) -> None:
         self.in_use = False
         self._queue = queue
         self._submissions = submissions
+        self._policy = policy
+        self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._learned = LearnedHeads()
         self._heads: dict[tuple[JobState, int], Heads] = {}
         self._dated = b""
@@ -108,7 +112,7 @@ class FastLane:
             if payload is not EMPTY_PAYLOAD or len(path) != PATH_LENGTH or path[:PREFIX_LENGTH] != PREFIX:
                 return None
             headers = message.headers
-            if _PREFER in headers or hdrs.EXPECT in headers:
+            if _PREFER in headers or hdrs.EXPECT in headers or not self._policy.is_plain(headers):
                 return None
             tag = known_tag(message) if hdrs.IF_NONE_MATCH in headers else NO_TAG
             return None if tag is None else self._look(path[PREFIX_LENGTH:], method == "GET", tag, now)
@@ -173,6 +177,8 @@ class FastLane:
         for name in _NOT_TO_SUBMIT:
             if name in headers:
                 return None
+        if not self._policy.is_plain(headers):
+            return None
         # aiohttp: the pieces of a body that nobody has read. Its own reading would ask the parser for more of it.
         return self._accept(b"".join(payload._buffer), now)
 
@@ -197,7 +203,7 @@ class FastLane:
     def _refuse(self, error: Exception, whole: bool, now: float) -> bytes:
         problem = problem_of(error)
         if problem.row is INTERNAL:
-            log.error("http.failed", exc=error)
+            report(error)
         count(problem)
         body = problem.body
         head = raw_head(problem)
@@ -207,7 +213,7 @@ class FastLane:
         """Return the end of a head, with the date. It is written once a second, however many ask."""
         if now >= self._dated_until:
             self._dated_until = now + 1.0 - time.time() % 1.0
-            self._dated = f"Date: {rfc822_formatted_time()}\r\n\r\n".encode()
+            self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
         return self._dated
 
 

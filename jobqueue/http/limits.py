@@ -97,22 +97,33 @@ def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKin
     return BodyKind.JSON
 
 
+def refuse_expectation(request: web.BaseRequest) -> web.Response | None:
+    """Refuse an expectation other than 100-continue; None: it is none."""
+    if request.version < HttpVersion11 or request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        return None
+    return _refuse_body(UnknownExpectation("this server knows the expectation 100-continue only"))
+
+
+def _refuse_body(error: JobQueueError) -> web.Response:
+    response = response_to(error)
+    # Whether the body comes all the same is the client's choice: the next request can't be told from it.
+    response.force_close()
+    return response
+
+
 async def answer_expectation(
     request: web.Request, check: Callable[[web.Request], object] | None = None
 ) -> web.Response | None:
     """Ask for the body if the head passes `check`; if not, refuse at once, so that the body is never sent."""
     if request.version < HttpVersion11:
         return None
+    if (refusal := refuse_expectation(request)) is not None:
+        return refusal
     try:
-        if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
-            raise UnknownExpectation("this server knows the expectation 100-continue only")
         if check is not None:
             check(request)
-    except JobQueueError as refusal:
-        response = response_to(refusal)
-        # Whether the body comes all the same is the client's choice: the next request can't be told from it.
-        response.force_close()
-        return response
+    except JobQueueError as error:
+        return _refuse_body(error)
     await request.writer.write(CONTINUE)
     # As aiohttp's own handler does: the answer proper has not begun.
     request.writer.output_size = 0

@@ -7,6 +7,7 @@ It must not decide what is refused: whoever raises does.
 from __future__ import annotations
 
 import math
+import time
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -24,6 +25,12 @@ CACHE_CONTROL = "private, no-cache"
 
 GONE_REASON = "Job-Gone-Reason"
 """The header of a 410 with its `reason`: `evicted` or `earlier-run`. A HEAD has no body that could tell."""
+
+SHOWN_MAX = 100
+FAILURES_MAX = 100
+"""How many kinds of failures are counted each by itself; further ones are counted as one."""
+
+_FAILED_EVERY_S = 10.0
 
 _REFUSED_EVERY_S = 10.0
 _GONE = {
@@ -59,6 +66,14 @@ class MethodNotAllowed(errors.JobQueueError):
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(f"this resource takes {allowed}, not {method}")
         self.allowed = allowed
+
+
+class CrossOrigin(errors.JobQueueError):
+    """A web page of another origin sent the request, and its origin isn't listed."""
+
+
+class MisdirectedRequest(errors.JobQueueError):
+    """The Host is no name of this server."""
 
 
 class BodyTooSlow(errors.JobQueueError):
@@ -116,6 +131,7 @@ TABLE: dict[type[BaseException], Row] = {
     # What aiohttp says of a body that breaks, in a host application that runs without its C parser.
     HttpProcessingError: Row("malformed-request", "The request is malformed", 400),
     MalformedJson: Row("malformed-json", "The body is not acceptable JSON", 400),
+    CrossOrigin: Row("cross-origin", "Cross-origin request refused", 403),
     PathNotFound: Row("not-found", "There is nothing here", 404),
     errors.JobNotFound: Row("job-not-found", "There is no such job", 404),
     QueueNotFound: Row("queue-not-found", "There is no such queue", 404),
@@ -127,6 +143,7 @@ TABLE: dict[type[BaseException], Row] = {
     BodyTooLarge: Row("too-large", "The request is too large", 413),
     UnsupportedMediaType: Row("unsupported-media-type", "The body's type or coding is not supported", 415),
     UnknownExpectation: Row("unknown-expectation", "The expectation can't be met", 417),
+    MisdirectedRequest: Row("misdirected-request", "Misdirected request", 421),
     errors.UnknownType: Row("unknown-type", "No handler has this type", 422),
     errors.InvalidSubmission: Row("invalid-submission", "The submission is not valid", 422),
     InvalidRequest: Row("invalid-request", "The request is not valid", 422),
@@ -144,6 +161,18 @@ TABLE: dict[type[BaseException], Row] = {
     errors.Refused: Row("refused", "Not now", 503),
     TooManyConnections: Row("too-many-connections", "Too many connections are open", 503),
 }
+
+
+class _FailureKind:
+    """What fails in one way, at one place: it has a logger of its own, and so counts of its own."""
+
+    __slots__ = ("due_at", "log")
+
+    def __init__(self, log: EventLogger) -> None:
+        self.log = log
+        self.due_at = 0.0
+
+
 INTERNAL = Row("internal", "The server failed", 500)
 
 
@@ -204,6 +233,31 @@ def count(problem: Problem) -> None:
     _loggers[slug].sampled("http.refused", every_s=_REFUSED_EVERY_S, problem=slug, status=problem.row.status)
 
 
+def report(error: BaseException, **fields: object) -> None:
+    """Log what became a 500: the first of a kind with its traceback, others of it soon after by their count."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = "" if at is None else f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
+    kind = f"{type(error).__name__} {where}"
+    sample = _failures.get(kind)
+    if sample is None:
+        if len(_failures) >= FAILURES_MAX:
+            kind = ""
+        sample = _failures.setdefault(kind, _FailureKind(event_logger(__name__)))
+    now = time.monotonic()
+    if now >= sample.due_at:
+        sample.due_at = now + _FAILED_EVERY_S
+        sample.log.error("http.failed", exc=error, **fields)
+    else:  # without the exception, which would keep its frames, and so its request, until the count is told
+        sample.log.sampled("http.failed", every_s=_FAILED_EVERY_S, error=type(error).__name__, at=where, **fields)
+
+
+def header_text(value: str) -> str:
+    """Quote what a header says, for a message: in ASCII, and of bounded length."""
+    return ascii(value if len(value) <= SHOWN_MAX else f"{value[: SHOWN_MAX - 3]}...")
+
+
 def response_to(error: BaseException) -> web.Response:
     """Answer an exception, and count it."""
     problem = problem_of(error)
@@ -252,4 +306,5 @@ def _head_of(row: Row) -> bytes:
 
 _HEADS: dict[Row, bytes] = {row: _head_of(row) for row in (*TABLE.values(), INTERNAL)}
 # One for each kind, because a sample is of a logger and an event: so each kind has a count of its own.
+_failures: dict[str, _FailureKind] = {}
 _loggers: dict[str, EventLogger] = {row.slug: event_logger(__name__) for row in (*TABLE.values(), INTERNAL)}

@@ -27,18 +27,19 @@ import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import HttpVersion11, http_exceptions, web, web_protocol
+from aiohttp import HttpVersion11, hdrs, http_exceptions, web, web_protocol
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.http.farewell import LINGER_S, Farewell
-from jobqueue.http.limits import RATE_BYTES_S_MIN
+from jobqueue.http.limits import RATE_BYTES_S_MIN, refuse_expectation
 from jobqueue.http.needs import lane_fits, require_c_parser
 from jobqueue.http.problems import (
     HeadTooLarge,
     MalformedRequest,
     error_of,
+    report,
     response_to,
 )
 from jobqueue.http.turns import Turns
@@ -109,6 +110,9 @@ class JobServer(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        # For paths that are no resource, too: aiohttp's own refusal can't be made of what is not UTF-8.
+        if hdrs.EXPECT in request.headers and (refusal := refuse_expectation(request)) is not None:
+            return refusal
         try:
             return await self._app._handle(cast("web.Request", request))
         except web.HTTPException as raised:  # raised before the application's middleware had its turn
@@ -413,8 +417,9 @@ class Connection(web.RequestHandler):
             )
         if isinstance(exc, http_exceptions.HttpProcessingError):
             return MalformedRequest(" ".join(exc.message.split())[:300])
-        log.error("http.failed", exc=exc)
-        return exc if exc is not None else RuntimeError("the request handler timed out")
+        error = exc if exc is not None else RuntimeError("the request handler timed out")
+        report(error)
+        return error
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         # aiohttp: makes the handler of what its parser refused; the connection is closed after it.

@@ -6,10 +6,10 @@ in). What a resource does is its room's: `submissions`, `jobs`, `lists`, `bulk`,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 
 from jobqueue.errors import Draining
 from jobqueue.http.answers import JSON, error_answer
@@ -18,13 +18,16 @@ from jobqueue.http.jobs import Jobs
 from jobqueue.http.lane import FastLane
 from jobqueue.http.limits import Bodies, answer_expectation
 from jobqueue.http.lists import Lists
-from jobqueue.http.problems import error_of
+from jobqueue.http.origins import OriginPolicy
+from jobqueue.http.problems import MalformedRequest, error_of
 from jobqueue.http.queues import Queues
 from jobqueue.http.sse import Streams
 from jobqueue.http.submissions import Submissions
 from jobqueue.http.waiting import Waiting
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Middleware
+
     from jobqueue.app import JobQueue
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,23 +46,28 @@ class Api:
         lag: Returns how many seconds late the event loop runs; None: nobody measures it.
 
     Attributes:
+        policy: Which web pages may use them.
         waiting: Those who wait, over all resources.
     """
 
     def __init__(self, queue: JobQueue, lag: Callable[[], float] | None = None) -> None:
         bodies = Bodies(lambda: queue.settings.limits)
         self._queue = queue
+        self.policy = OriginPolicy(queue.settings.server.origins, queue.settings.server.hosts)
         self.waiting = Waiting(lambda: queue.settings.limits)
         self._submissions = Submissions(queue, self.waiting, bodies, lag)
         self._jobs = Jobs(queue, self.waiting)
         self._lists = Lists(queue, self.waiting)
         self._bulk = Bulk(queue, bodies)
-        self._lane = FastLane(queue, self._submissions)
+        self._lane = FastLane(queue, self._submissions, self.policy)
         self._queues = Queues(queue, bodies, self._lane, lag)
         self._streams = Streams(queue, self.waiting)
 
     def add_to(self, app: web.Application) -> None:
-        """Register every resource, and the end of those who wait."""
+        """Register every resource, what comes before and after all of them, and the end of those who wait."""
+        app.middlewares.append(_answering(self.policy))
+        if self.policy.origins:
+            app.on_response_prepare.append(self.policy.expose)
         router = app.router
 
         async def expect(request: web.Request) -> web.StreamResponse | None:
@@ -97,7 +105,18 @@ class Api:
         ):
             router.add_post(path, act, expect_handler=expect)
         app[LANE] = self._lane
+        app[API] = self
         app.on_shutdown.append(self._end)
+
+    def listens_on(self, addresses: Iterable[tuple[str, int]]) -> bool:
+        """Take over where the server listens, before it answers anything; return whether other machines reach it.
+
+        Loopback addresses bring the check of hosts, and, unless set otherwise, tracebacks in documents.
+        """
+        self.policy.listens_on(addresses)
+        if self._queue.settings.server.tracebacks is None:
+            self._queue.tells_tracebacks = self.policy.is_local
+        return not self.policy.is_local
 
     async def _end(self, app: web.Application) -> None:
         self.waiting.end()
@@ -114,12 +133,33 @@ class Api:
         return web.Response(body=b'{"status":"ready"}', headers=JSON)
 
 
-@web.middleware
-async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into its answer."""
-    try:
-        return await handler(request)
-    except web.HTTPException as raised:
-        return error_answer(request, error_of(raised, request))
-    except Exception as raised:
-        return error_answer(request, raised)
+API = web.AppKey("api", Api)
+"""Under which an application holds its API, for a server that knows its addresses."""
+
+
+def _answering(policy: OriginPolicy) -> Middleware:
+    """Return the middleware around all resources: it checks each request, and answers whatever is raised."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            policy.check(request)
+            if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
+                return _refuse_framing(request)
+            if request.method == hdrs.METH_OPTIONS and (preflight := policy.preflight(request)) is not None:
+                return preflight
+            return await handler(request)
+        except web.HTTPException as raised:
+            return error_answer(request, error_of(raised, request))
+        except Exception as raised:
+            return error_answer(request, raised)
+
+    return answer
+
+
+def _refuse_framing(request: web.Request) -> web.Response:
+    """Refuse a transfer coding that the protocol's version lacks: its end can't be trusted (RFC 9112, section 6.1)."""
+    detail = f"HTTP/{request.version.major}.{request.version.minor} has no Transfer-Encoding: send a Content-Length"
+    response = error_answer(request, MalformedRequest(detail))
+    response.force_close()
+    return response

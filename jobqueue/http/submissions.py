@@ -29,7 +29,7 @@ from jobqueue.http.answers import DEDUPLICATED, JSON, error_answer
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
 from jobqueue.http.jobs import answer_at_end
 from jobqueue.http.limits import BodyKind, answer_expectation, check_head
-from jobqueue.http.problems import INTERNAL, MalformedRequest, Overloaded, count, problem_of
+from jobqueue.http.problems import INTERNAL, MalformedRequest, Overloaded, count, problem_of, report
 from jobqueue.http.quota import Quotas, caller_of
 from jobqueue.http.wire import decode_batch, decode_submission
 from jobqueue.log import event_logger
@@ -206,7 +206,7 @@ class Submissions:
         except Exception as error:
             problem = problem_of(_below(f"/jobs/{number}", error))
             if problem.row is INTERNAL:
-                log.error("http.failed", exc=error, item=number)
+                report(error, item=number)
             count(problem)
             return b'{"status":%d,"problem":%b}' % (problem.row.status, problem.body)
         verdict: dict[str, object] = {"status": 202 if admission.job.live else 200, "id": admission.job.id}

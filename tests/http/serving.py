@@ -14,7 +14,7 @@ from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.context import JobContext
 from jobqueue.http.protocol import JobServer
-from jobqueue.http.routes import LANE, Api, answer_errors
+from jobqueue.http.routes import LANE, Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobqueue.http.waiting import Waiting
 
 DEFAULTS: dict[str, dict[str, object]] = {
-    "server": {"drain_s": 0.0},
+    "server": {"drain_s": 0.0, "hosts": ["h", "a", "b"]},
     "limits": {"body_bytes": 64 * 1024, "files": 3, "files_bytes": 1024 * 1024},
 }
 
@@ -79,7 +79,7 @@ class Serving:
     async def start(self) -> None:
         await self.queue.start()
         settings = self.queue.settings
-        app = web.Application(middlewares=[answer_errors])
+        app = web.Application()
         api = Api(self.queue, lambda: self.lag_s)
         api.add_to(app)
         self.waiting: Waiting = api.waiting
@@ -88,6 +88,7 @@ class Serving:
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)
         self.port = self.listener.sockets[0].getsockname()[1]
+        api.listens_on([("127.0.0.1", self.port)])
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def stop(self) -> None:
@@ -153,7 +154,7 @@ def post(body: bytes, *headers: str, media_type: str = "application/json") -> by
     """A submission as it goes over the wire."""
     lines = [f"Content-Type: {media_type}", f"Content-Length: {len(body)}", *headers]
     head = "".join(f"{line}\r\n" for line in lines)
-    return f"POST /v1/jobs HTTP/1.1\r\nHost: h\r\n{head}\r\n".encode() + body
+    return f"POST /v1/jobs HTTP/1.1\r\nHost: h\r\n{head}\r\n".encode("utf-8", "surrogateescape") + body
 
 
 CLOSE = "Connection: close"

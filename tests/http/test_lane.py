@@ -1,8 +1,8 @@
 """The fast lane is only faster: the same streams, through it and past it, give the same bytes and the same state.
 
 Two servers stand side by side, one with the lane, one without. A stream names jobs by placeholders, which stand
-for the same jobs on both, since both issue the same ids. Dates, and what is measured (estimates, and the times made
-from them), are taken out before the bytes are compared.
+for the same jobs on both, since both issue the same ids. Dates, ports, and what is measured (estimates, and the times
+made from them), are taken out before the bytes are compared.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from jobqueue.http import lane as lane_module
 from jobqueue.http import needs
 from jobqueue.http.lane import FastLane
 from jobqueue.http.learned import LearnedHeads
+from jobqueue.http.origins import OriginPolicy
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ END = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 _MEASURED = re.compile(
     rb'(?m)^(?:Date|Retry-After|Content-Length): [^\r]*\r\n|^ETag: (?:W/)?"[^"\r]{6,}"\r\n'
     rb'|"(?:position|eta_s|poll_after_ms|retry_after_s)":[^,}]*|"\w+_at":"[^"]*"'
+    rb"|(?<=127\.0\.0\.1):\d+|(?<=localhost):\d+"
 )
 
 
@@ -147,9 +149,10 @@ def _same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def pair(start: Callable[..., Awaitable[Serving]]) -> Pair:
+    origins = ["http://listed"]
     pair = Pair(
-        await start(**SETTINGS),
-        await start(**SETTINGS, server={"fast_lane": False}, spool={"dir": None}),
+        await start(**SETTINGS, server={"origins": origins}),
+        await start(**SETTINGS, server={"origins": origins, "fast_lane": False}, spool={"dir": None}),
     )
     await pair.prepare()
     return pair
@@ -157,8 +160,33 @@ async def pair(start: Callable[..., Awaitable[Serving]]) -> Pair:
 
 def head(method: str, target: str, *lines: str, version: str = "1.1") -> bytes:
     more = "".join(f"{line}\r\n" for line in lines)
-    return f"{method} {target} HTTP/{version}\r\nHost: h\r\n{more}\r\n".encode()
+    return f"{method} {target} HTTP/{version}\r\nHost: h\r\n{more}\r\n".encode("utf-8", "surrogateescape")
 
+
+def under(host: str, request: bytes) -> bytes:
+    return request.replace(b"Host: h\r\n", f"Host: {host}\r\n".encode())
+
+
+FOREIGN = (
+    *("Origin: http://evil", "Origin: null", "Origin: http://h", "Origin: http://listed", "Origin:", "Origin: \udcff"),
+    *(f"Sec-Fetch-Site: {site}" for site in ("cross-site", "same-site", "same-origin", "none", "nonsense")),
+)
+FOLLOWED_LINK = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+HOSTS = (
+    "evil",
+    "H",
+    "h.",
+    "h:1",
+    "localhost",
+    "LOCALHOST",
+    "127.0.0.1",
+    "127.0.0.2",
+    "[::1]",
+    "",
+    "h@evil",
+    "[",
+    "h,h",
+)
 
 JOBS = ("{DONE}", "{FAILED}", "{GONE}", "{LIVE}", "{HELD}", "0" * 22, "nope")
 LOOKS = [head(method, f"/v1/jobs/{job}") for method in ("HEAD", "GET") for job in JOBS]
@@ -227,6 +255,14 @@ CORPUS = [
     head("PUT", "/v1/jobs/{DONE}"),
     head("GET", "/v1/jobs/{DONE}", "X: " + "x" * 2000),
     head("GET", "/v1/jobs/{DONE}", "Bad Header: x"),
+    *(head("GET", "/v1/jobs/{DONE}", line) for line in FOREIGN),
+    *(head("HEAD", "/v1/jobs/{LIVE}", line) for line in FOREIGN),
+    *(post(LATER, line) for line in FOREIGN),
+    *(under(host, request) for host in HOSTS for request in (head("GET", "/v1/jobs/{DONE}"), post(LATER))),
+    head("GET", "/v1/jobs/{DONE}", *FOLLOWED_LINK),
+    head("OPTIONS", "/v1/jobs", "Origin: http://listed", "Access-Control-Request-Method: POST"),
+    head("OPTIONS", "/v1/jobs", "Origin: http://evil", "Access-Control-Request-Method: POST"),
+    head("GET", "http://evil/v1/jobs/{DONE}"),
     b"GET /v1/jobs/{DONE} HTTP/1.1\r\n\r\n",
     b"nonsense\r\n\r\n",
     b"\r\n\r\n",
@@ -240,6 +276,15 @@ async def test_a_request_is_answered_alike_in_both_lanes_and_again_once_its_head
     for _ in range(3):
         raw = await pair.same(CORPUS[number] + CUT + END, turns=30)
         assert raw.startswith(b"HTTP/1.")
+
+
+async def test_requests_are_answered_alike_where_no_origin_is_listed(start: Callable[..., Awaitable[Serving]]) -> None:
+    pair = Pair(await start(**SETTINGS), await start(**SETTINGS, server={"fast_lane": False}, spool={"dir": None}))
+    await pair.prepare()
+    for request in (*LOOKS, post(LATER), post(b"{"), *(post(LATER, line) for line in FOREIGN)):
+        for _ in range(2):
+            raw = await pair.same(request + CUT + END, turns=30)
+            assert b"Vary" not in raw
 
 
 async def test_a_stream_is_answered_alike_wherever_it_is_cut(pair: Pair) -> None:
@@ -306,7 +351,9 @@ PIECES = st.one_of(
         st.sampled_from(["GET", "HEAD", "POST", "get", "DELETE"]),
         st.sampled_from([f"/v1/jobs/{job}" for job in JOBS] + ["/v1/jobs", "/v1/queues/nope", "/", "*"]),
         st.sampled_from(["Accept: */*", "Prefer: wait=0", "Connection: close", "Content-Length: 0"]),
-        st.sampled_from(["User-Agent: x", "Expect: 100-continue", "If-None-Match: *", 'If-None-Match: W/"2"']),
+        st.sampled_from(
+            ["User-Agent: x", "Expect: 100-continue", "If-None-Match: *", 'If-None-Match: W/"2"', *FOREIGN[:4]]
+        ),
         version=st.sampled_from(["1.1", "1.1", "1.1", "1.0", "2.0"]),
     ),
     st.builds(post, st.sampled_from(BODIES), st.sampled_from(["A: b", "Idempotency-Key: q", "Prefer: wait=0, x"])),
@@ -451,7 +498,7 @@ def test_the_date_of_an_answer_is_never_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
     assert serving.server.lane is not None
-    lane = FastLane(serving.queue, serving.server.lane._submissions)
+    lane = FastLane(serving.queue, serving.server.lane._submissions, OriginPolicy())
     elapsed = 0.0
     monkeypatch.setattr(lane_module.time, "time", lambda: began_at + elapsed)
     monkeypatch.setattr(lane_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
