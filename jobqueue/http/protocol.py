@@ -34,6 +34,7 @@ from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.http.farewell import LINGER_S, Farewell
 from jobqueue.http.limits import RATE_BYTES_S_MIN, refuse_expectation
+from jobqueue.http.malformed import detail_of
 from jobqueue.http.needs import lane_fits, require_c_parser
 from jobqueue.http.problems import (
     HeadTooLarge,
@@ -416,7 +417,7 @@ class Connection(web.RequestHandler):
                 f"or there are more than {HEADERS_MAX} headers or {head} bytes of them"
             )
         if isinstance(exc, http_exceptions.HttpProcessingError):
-            return MalformedRequest(" ".join(exc.message.split())[:300])
+            return MalformedRequest(detail_of(exc))
         error = exc if exc is not None else RuntimeError("the request handler timed out")
         report(error)
         return error
