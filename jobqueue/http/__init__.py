@@ -27,7 +27,8 @@ def application(queue: JobQueue) -> web.Application:
     listening before it lets the queue drain, so statuses are not readable meanwhile.
 
     Web pages of other origins are refused here, too (`server.origins`). Under which names the host may be reached is
-    checked only where `server.hosts` lists them, because its addresses aren't known here.
+    checked only where `server.hosts` lists them, because its addresses aren't known here; for the same reason documents
+    have no tracebacks unless `server.tracebacks` is true.
     """
 
     async def life(app: web.Application) -> AsyncIterator[None]:

@@ -25,6 +25,11 @@ async def echo(value: int = 0) -> int:
 
 
 @queue.handler
+async def fail() -> None:
+    raise ValueError("it can't be done")
+
+
+@queue.handler
 async def thresholds() -> list[int]:
     return list(gc.get_threshold())
 

@@ -320,6 +320,65 @@ async def test_an_address_of_another_machine_is_told_clearly(tmp_path: Path) -> 
     assert "no address of this machine" in (await server.event("server.failed"))["reason"]
 
 
+async def test_an_address_that_other_machines_reach_brings_a_warning_and_any_host(tmp_path: Path) -> None:
+    async with running(tmp_path, server={"host": "0.0.0.0"}) as server:
+        warning = await server.event("server.open")
+        assert (warning["level"], warning["host"]) == ("warning", "0.0.0.0")
+        for word in ("no authentication", "proxy", "firewall", "server.host"):
+            assert word in warning["reason"]
+        async with aiohttp.ClientSession(await server.url()) as http:
+            async with http.get("/livez", headers={"Host": "jobs.example"}) as response:
+                assert response.status == 200
+            async with http.post("/v1/queues/default:pause", headers={"Origin": "http://evil.example"}) as response:
+                assert response.status == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
+async def test_a_loopback_address_brings_no_warning_and_answers_to_its_own_names(tmp_path: Path, host: str) -> None:
+    async with running(tmp_path, server={"host": host}) as server:
+        listening = await server.event("server.listening")
+        assert "server.open" not in [entry["event"] for entry in server.log]
+        own = f"[{listening['host']}]" if ":" in listening["host"] else listening["host"]
+        async with aiohttp.ClientSession(f"http://{own}:{listening['port']}") as http:
+            for name, status in ((own, 200), ("localhost", 200), ("jobs.example", 421), ("10.0.0.1", 421)):
+                async with http.get("/livez", headers={"Host": f"{name}:{listening['port']}"}) as response:
+                    assert response.status == status
+
+
+@pytest.mark.parametrize(
+    ("host", "tracebacks", "sent"),
+    [
+        ("127.0.0.1", None, True),
+        ("127.0.0.1", False, False),
+        ("0.0.0.0", None, False),
+        ("0.0.0.0", True, True),
+    ],
+)
+async def test_tracebacks_are_sent_on_a_loopback_address_and_logged_on_any(
+    tmp_path: Path, host: str, tracebacks: bool | None, sent: bool
+) -> None:
+    async with running(tmp_path, server={"host": host, "tracebacks": tracebacks}) as server:
+        url = await server.url()
+        async with aiohttp.ClientSession(url) as http:
+            prefer = {"Prefer": "wait=10"}
+            async with http.post("/v1/jobs", json={"type": "fail"}, headers=prefer) as response:
+                documents = [await response.json()]
+            async with http.get(f"/v1/jobs/{documents[0]['id']}") as response:
+                documents.append(await response.json())
+            for query in (f"ids={documents[0]['id']}", "state=failed"):
+                async with http.get(f"/v1/jobs?{query}") as response:
+                    documents += (await response.json())["jobs"]
+            async with http.get(f"/v1/jobs/{documents[0]['id']}/events") as response:
+                assert ("Traceback" in await response.text()) <= sent
+        for document in documents:
+            assert (document["state"], document["error"]["message"]) == ("failed", "ValueError: it can't be done")
+            for attempt in document["history"]:
+                assert attempt["message"] == "ValueError: it can't be done"
+                assert ("Traceback" in (attempt["traceback"] or "")) == sent
+        while not any("Traceback" in entry.get("traceback", "") for entry in server.log):
+            await server.news()
+
+
 async def test_without_the_c_parser_it_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_NO_EXTENSIONS", "1")
     async with running(tmp_path) as server:

@@ -134,6 +134,36 @@ async def test_a_client_of_a_host_that_hangs_up_gives_its_place_back(tmp_path: P
         await runner.cleanup()
 
 
+@pytest.mark.parametrize(("tracebacks", "sent"), [(None, False), (False, False), (True, True)])
+async def test_a_host_sends_tracebacks_only_if_it_is_told_to(
+    tmp_path: Path, tracebacks: bool | None, sent: bool
+) -> None:
+    server = ServerSettings(drain_s=0.0, tracebacks=tracebacks)
+    queue = JobQueue(Settings(server=server, spool=SpoolSettings(dir=str(tmp_path))))
+
+    @queue.handler
+    async def fail() -> None:
+        raise ValueError("it can't be done")
+
+    app = web.Application()
+    app.add_subapp("/background", jobqueue.http.application(queue))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        job = await queue.submit("fail")
+        await job.wait()
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as http,
+            http.get(f"/background/v1/jobs/{job.id}") as response,
+        ):
+            (attempt,) = (await response.json())["history"]
+            assert ("Traceback" in (attempt["traceback"] or "")) == sent
+    finally:
+        await runner.cleanup()
+
+
 @pytest.fixture
 def without_c_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host may run without aiohttp's C parser; then broken bodies reach us in another way."""
