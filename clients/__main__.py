@@ -7,9 +7,12 @@ import sys
 
 import msgspec
 
+from jobqueue.standard_files import open_standard_files
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a fleet as the command line says; return the exit code."""
+    open_standard_files()
     multiprocessing.freeze_support()
     try:
         from rich.console import Console

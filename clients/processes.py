@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import multiprocessing
 import resource
 import signal
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from clients.screen import Screen
 
 NEWS_S = 0.2  # between two messages of a child to the parent
+SAME_STOP_S = 1.0  # what follows a signal within this is the same stop, passed on twice
 FILES_SPARE = 64  # open files that a process needs beside its clients' connections
 
 
@@ -69,6 +71,7 @@ class _Parent:
         self._cpu_s = 0.0
         self._died = 0
         self._phase = "creating"
+        self._signalled_at = -math.inf
 
     def run(self) -> Report:
         for pipe in self._pipes:
@@ -124,6 +127,10 @@ class _Parent:
         return total
 
     def _signalled(self, number: int, frame: object) -> None:
+        now, before = time.monotonic(), self._signalled_at
+        if now < before + SAME_STOP_S:  # a terminal and a wrapper may both pass one stop on
+            return
+        self._signalled_at = now
         if self._phase == "stopping":
             self._phase = "now"
             self._tell(("now",))

@@ -1,14 +1,27 @@
-"""`python -m jobqueue`, and the entry point of the frozen program."""
+"""`python -m jobqueue`, the command `jobqueue`, and the entry point of the frozen program."""
 
 from __future__ import annotations
 
 import sys
 
-from jobqueue.runtime.forked import divert
+from jobqueue.signals import signals
+from jobqueue.standard_files import open_standard_files
+
+
+def main() -> int:
+    """Run the command line, prepared for closed descriptors and early signals; return the exit code."""
+    open_standard_files()
+    if sys.argv[1:2] == ["serve"]:
+        signals.install()
+    if getattr(sys, "frozen", False):
+        from jobqueue.runtime.forked import divert
+
+        divert(sys.argv)  # a frozen program is started again to be its own fork server
+
+    from jobqueue import cli
+
+    return cli.main()
+
 
 if __name__ == "__main__":
-    divert(sys.argv)  # a frozen program is started again to be its own fork server
-
-    from jobqueue.cli import main
-
     sys.exit(main())

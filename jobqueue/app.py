@@ -19,7 +19,6 @@ from jobqueue.core.job import JobId, StoredFile, Upload
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
 from jobqueue.handlers import HandlerOptions, Registry, Submission, field_of, register, unique_of
-from jobqueue.log import event_logger
 from jobqueue.parts import Parts
 from jobqueue.runtime.copying import copy_into
 from jobqueue.verdicts import encode_strictly
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from jobqueue.files.source import Files
     from jobqueue.handlers import RunIn
     from jobqueue.runtime.spool import Spool
-
-log = event_logger(__name__)
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -233,18 +230,27 @@ class JobQueue:
         """Stop admitting, work the queue off, and after `deadline_s` seconds end what is left.
 
         Statuses stay readable throughout. What was live at the deadline ends as cancelled with
-        the error `shutdown`; its count by state is logged as `drain.lost` and returned.
+        the error `shutdown`; its count by state is returned, and logged as `drain.lost` if there is any.
         """
         parts = self._running
         self.stop_admitting()
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
                 await parts.idle()
-        lost = {str(state): count for state, count in (await parts.backend.shut_down()).items()}
-        log.info("drain.lost", **lost)
+        parts.count_lost()
+        await parts.backend.shut_down()
+        lost = parts.tell_lost()
         # Told to stop, the running ones end within the lease's grace.
         await parts.idle()
         return lost
+
+    def live_counts(self) -> dict[str, int]:
+        """Return how many jobs are in each live state; empty if the queue doesn't run."""
+        return self._parts.live_counts() if self._parts is not None else {}
+
+    def tell_lost(self) -> dict[str, int]:
+        """Log what is live as lost, once (`drain.lost`); return its count by state. For an end by force."""
+        return self._parts.tell_lost() if self._parts is not None else {}
 
     @property
     def running(self) -> bool:

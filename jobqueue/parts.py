@@ -16,6 +16,7 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Evicted, LeaseLost, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.statuses import StatusBounds
+from jobqueue.log import event_logger
 from jobqueue.runtime.executor import Executor
 from jobqueue.runtime.job_log import LOGGED, JobLog
 from jobqueue.runtime.processes import ProcessPool
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from jobqueue.config import Settings
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Registry
+
+log = event_logger(__name__)
+
+LIVE_STATES = ("delayed", "queued", "running")
 
 
 class Parts:
@@ -71,6 +76,7 @@ class Parts:
         )
         self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=executor)
         self._job_log = JobLog(loop.time)
+        self._lost: dict[str, int] | None = None
 
     async def start(self) -> None:
         if self._in_process:
@@ -100,6 +106,27 @@ class Parts:
     def _worker_count(self) -> int:
         """Return how many workers the queues share: the number set for all, or the sum of their own."""
         return self._workers_fixed or sum(policy.workers for policy in self.policies.values())
+
+    def live_counts(self) -> dict[str, int]:
+        """Return how many jobs are in each live state."""
+        queues = self.backend.stats()[1]
+        return {state: sum(getattr(queue, state) for queue in queues) for state in LIVE_STATES}
+
+    def count_lost(self) -> None:
+        """Count what is live now as lost. For the last step of a drain."""
+        if self._lost is None:
+            self._lost = self.live_counts()
+
+    def tell_lost(self) -> dict[str, int]:
+        """Log what is lost (`drain.lost`), if anything is, and once; return its count by state.
+
+        What is live now is counted, if `count_lost` was not called before.
+        """
+        self.count_lost()
+        lost, self._lost = self._lost or {}, dict.fromkeys(LIVE_STATES, 0)
+        if any(lost.values()):
+            log.warning("drain.lost", **lost)
+        return lost
 
     async def idle(self) -> None:
         """Wait until no job is live."""

@@ -7,11 +7,14 @@ How it stops (aiohttp's own cleanup closes the listener first, so that nobody ca
 of a job, and may spend its timeout twice):
 
 1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; the queue is worked off.
-2. After `drain_s` what is still live is ended, and counted in the event `drain.lost`.
+2. After `drain_s` what is still live is ended, and counted in the event `drain.lost`, if anything is.
 3. For `linger_s` more, statuses are still readable, over new connections too.
 4. The listener closes, answers under way go out, the queue stops: exit 0.
 
-A second signal ends the process at once, even while a handler blocks the loop: exit 1.
+The linger is left out where nothing was live at the signal and no client is connected.
+
+A second signal, a second or more after the first (`signals.py`), ends the process at once, even while a handler blocks
+the loop: exit 1, and `drain.lost` counts what was live then.
 
 SIGHUP makes it read its settings again (`reload.py`), unless it stops already. The one that a closed
 terminal sends means what it always meant: stop. Otherwise the server would live on, unseen, and keep its port.
@@ -24,11 +27,11 @@ import errno
 import gc
 import os
 import resource
-import signal
 import socket
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import psutil
@@ -42,13 +45,16 @@ from jobqueue.http.protocol import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.reload import Reload
 from jobqueue.runtime.watch import Watch
+from jobqueue.signals import signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
+
+    from aiohttp import web
 
     from jobqueue.app import JobQueue
     from jobqueue.config import ServerSettings, Settings
+    from jobqueue.http.routes import Api
     from jobqueue.log import LogWriter
 
 FILES_RESERVED = FAREWELLS_MAX + 512
@@ -73,6 +79,9 @@ CLOSE_S = 0.5
 STOP_S = 2.0
 """What the exit may take beside `drain_s` and `linger_s`."""
 
+FORCE_S = 0.2
+"""How long a loop that is not blocked may take to end the process, before a thread does it."""
+
 log = event_logger(__name__)
 
 
@@ -82,10 +91,13 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings]) 
     Args:
         load: Reads the settings again, at SIGHUP; called in a thread. May raise ConfigError.
     """
+    signals.install()
     queue.configure(settings)
     writer = configure(settings.log)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
+        if signals.stopped:  # during an import that swallowed it
+            return 0
         code = runner.run(_run(queue, writer, load))
         left = len(asyncio.all_tasks(runner.get_loop()))
         if left:
@@ -113,23 +125,26 @@ class _Process:
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
         self._told_to_stop = asyncio.Event()
-        self._signalled = threading.Event()
-        self._stopped = threading.Event()
-        # Waiting from the start, because a signal's handler can't safely start it.
-        self._last_resort = threading.Thread(target=self._end_by_force, name="jobqueue-exit", daemon=True)
+        self._guard = _Guard(self._settings.drain_s + self._settings.linger_s + STOP_S, self._end_by_force)
 
     async def run(self) -> int:
-        self._last_resort.start()
+        self._guard.start()
+        signals.hand_over(on_stop=self._on_stop, on_force=self._on_force, on_hangup=self._on_hangup)
         try:
             return await self._serve()
         finally:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is no loop any more that could take it
-            self._stopped.set()
-            self._signalled.set()
+            signals.release()
+            self._guard.tell("over")
 
     async def _serve(self) -> int:
         try:
-            server, listener = await self._start()
+            app = api(self._queue, lag=self._watch.lag)
+            server = self._make_server(app)
+            await self._queue.start()
+            if signals.stopped:  # during the start
+                await self._queue.stop()
+                return 0
+            listener = await self._listen(server, app[API])
         except (ConfigError, ValueError, OSError) as error:
             log.error("server.failed", reason=_reason(error, self._settings))
             await self._queue.stop()
@@ -145,19 +160,15 @@ class _Process:
                 await reloading
         return 0
 
-    async def _start(self) -> tuple[JobServer, Listener]:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # Not the loop's handlers, which would not run while something blocks the loop.
-            signal.signal(number, self._on_signal)
-        signal.signal(signal.SIGHUP, self._on_hangup)
+    def _make_server(self, app: web.Application) -> JobServer:
         connections_max = fit_connections(self._settings.connections_max)
-        app = api(self._queue, lag=self._watch.lag)
         lane = app[LANE] if self._settings.fast_lane else None
-        server = JobServer(app, self._queue.settings.limits, connections_max=connections_max, lane=lane)
-        await self._queue.start()
+        return JobServer(app, self._queue.settings.limits, connections_max=connections_max, lane=lane)
+
+    async def _listen(self, server: JobServer, api_served: Api) -> Listener:
         listener = await Listener(server).listen(self._settings.host, self._settings.port)
         # Nothing was awaited since it listens, so no request was answered before this.
-        if app[API].listens_on(listener.addresses):
+        if api_served.listens_on(listener.addresses):
             log.warning("server.open", host=self._settings.host, reason=OPEN)
         self._watch.start()
         # What lives now lives to the end: the collector need not look at it again and again.
@@ -166,21 +177,23 @@ class _Process:
         gc.set_threshold(*COLLECTIONS)
         for host, port in listener.addresses:
             log.info("server.listening", host=host, port=port, pid=os.getpid())
-        return server, listener
+        return listener
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signalled.is_set():
-            # Nothing here may wait: not for the loop, nor for a lock that the interrupted code holds.
-            _kill_children()
-            os._exit(1)
-        self._signalled.set()
+    # In the signals' handlers, which are not the loop's: those would not run while something blocks the loop.
+
+    def _on_stop(self) -> None:
+        self._guard.tell("stop")
         self._loop.call_soon_threadsafe(self._stop_admitting)
 
-    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+    def _on_force(self) -> None:
+        self._guard.tell("force")
+        self._loop.call_soon_threadsafe(self._end_by_force)
+
+    def _on_hangup(self) -> None:
         if not self._has_terminal or os.isatty(0):
             self._loop.call_soon_threadsafe(self._reload.ask)
-        elif not self._signalled.is_set():  # the shell and the kernel may both tell of the same end
-            self._on_signal(number, frame)
+        elif not signals.stopped:  # the shell and the kernel may both tell of the same end
+            signals.stop()
 
     def _stop_admitting(self) -> None:
         self._reload.stop()
@@ -189,23 +202,70 @@ class _Process:
         self._told_to_stop.set()
 
     async def _drain(self, server: JobServer, listener: Listener) -> None:
-        log.info("server.draining", live=self._queue.backend.stats()[0].live, drain_s=self._settings.drain_s)
-        await self._queue.drain(self._settings.drain_s)
-        await asyncio.sleep(self._settings.linger_s)
+        live = sum(self._queue.live_counts().values())
+        log.info("server.draining", live=live, drain_s=self._settings.drain_s)
+        lost = await self._queue.drain(self._settings.drain_s)
+        log.info("server.drained", lost=sum(lost.values()))
+        if live or server.open:  # else there is nothing to learn, and no client to learn it
+            await asyncio.sleep(self._settings.linger_s)
         listener.close()
         await server.close(CLOSE_S)
         await self._queue.stop()
         log.info("server.stopped", **msgspec.structs.asdict(self._watch.health()))
 
-    def _end_by_force(self) -> None:
-        """End a process that could not stop in time, because something blocks its loop."""
-        self._signalled.wait()
-        if self._stopped.wait(self._settings.drain_s + self._settings.linger_s + STOP_S):
+    def _end_by_force(self, stuck: bool = False) -> None:
+        """End the process now, with the count of what it loses. On the loop; or in a thread, if the loop is blocked."""
+        if not self._guard.claim():
             return
-        log.error("server.stuck", reason="the server could not stop in time, so it is ended by force")
+        if stuck:
+            log.error("server.stuck", reason="the server could not stop in time, so it is ended by force")
+        with suppress(Exception):  # nothing may keep the process from ending
+            self._queue.tell_lost()
         _kill_children()
         self._writer.close(0.2)
         os._exit(1)
+
+
+class _Guard:
+    """A thread that ends the process by force, should the loop be unable to: it waits for orders from the start.
+
+    Args:
+        stop_s: How long an orderly stop may take, in seconds.
+        end: Ends the process; its argument tells whether an orderly stop took too long.
+    """
+
+    def __init__(self, stop_s: float, end: Callable[[bool], None]) -> None:
+        self._stop_s = stop_s
+        self._end = end
+        # A SimpleQueue, because its put may interrupt a put of the same thread: signals' handlers give orders.
+        self._orders: SimpleQueue[Literal["stop", "force", "over"]] = SimpleQueue()
+        self._claimed = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="jobqueue-exit", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def tell(self, order: Literal["stop", "force", "over"]) -> None:
+        """Give an order; safe in a signal's handler."""
+        self._orders.put(order)
+
+    def claim(self) -> bool:
+        """Return True once, for the one that may end the process."""
+        return self._claimed.acquire(blocking=False)
+
+    def _run(self) -> None:
+        order = self._orders.get()
+        stuck = False
+        if order == "stop":
+            try:
+                order = self._orders.get(timeout=self._stop_s)
+            except Empty:
+                stuck = True
+        if order == "force":
+            with suppress(Empty):  # the loop ends it, unless it is blocked
+                order = self._orders.get(timeout=FORCE_S)
+        if order != "over":
+            self._end(stuck)
 
 
 def fit_connections(connections_max: int) -> int:

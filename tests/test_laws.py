@@ -108,6 +108,8 @@ FLOORS = (
         "verdicts",
         "client",
         "frozen",
+        "signals",
+        "standard_files",
     },
     {"backend"},
     {"runtime"},
@@ -199,7 +201,14 @@ def impure_core(module: Module) -> Iterator[str]:
             yield f"{module.name}:{node.lineno} is async"
 
 
-LEAVES = {"jobqueue.errors": set[str](), "jobqueue.log": {"orjson"}, "jobqueue.frozen": set[str]()}
+STDLIB_ONLY = set[str]()
+LEAVES = {
+    "jobqueue.errors": STDLIB_ONLY,
+    "jobqueue.log": {"orjson"},
+    "jobqueue.frozen": STDLIB_ONLY,
+    "jobqueue.signals": STDLIB_ONLY,
+    "jobqueue.standard_files": STDLIB_ONLY,
+}
 
 
 def grown_leaves(module: Module) -> Iterator[str]:
@@ -258,6 +267,10 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 CLIENT_MAY_IMPORT = {"jobqueue.errors", "jobqueue.core.job", "jobqueue.files.source"}
 
 
+FLEET_MAY_IMPORT = {"jobqueue.client", "jobqueue.standard_files"}
+"""The fleet sees what any client sees, and its process starts as the server's does."""
+
+
 def is_client(name: str) -> bool:
     return name == "jobqueue.client" or name.startswith("jobqueue.client.")
 
@@ -265,7 +278,7 @@ def is_client(name: str) -> bool:
 def client_stands_apart(module: Module) -> Iterator[str]:
     for it in imports(module):
         if it.target.startswith("jobqueue"):
-            if module.name.startswith("clients") and it.target != "jobqueue.client":
+            if module.name.startswith("clients") and it.target not in FLEET_MAY_IMPORT:
                 yield f"{module.name}:{it.line} imports {it.target}; the fleet sees what any client sees"
             if is_client(module.name) and not is_client(it.target) and it.target not in CLIENT_MAY_IMPORT:
                 yield f"{module.name}:{it.line} imports {it.target}; a client needs no server"

@@ -90,12 +90,22 @@ async def test_one_signal_finishes_in_order(stub: Stub, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     async with fleet(stub, "--duration-s", "60", "--report", str(path)) as process:
         await stub.submitted(12)
-        process.send_signal(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGTERM):  # as a terminal and a wrapper pass one stop on
+            process.send_signal(number)
+            await asyncio.sleep(0.01)
         await process.communicate()
 
     report = figures(path)
     assert process.returncode == 0
     assert report["accepted"] == report["ended"] > 0
+
+
+async def test_it_runs_with_standard_descriptors_closed(stub: Stub, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    arguments = " ".join(["--url", stub.url, *SMALL, "--duration-s", "0.5", "--report", str(path)])
+    process = await asyncio.create_subprocess_shell(f"exec {sys.executable} -m clients {arguments} <&- >&- 2>&-")
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert figures(path)["accepted"] > 0
 
 
 async def test_a_second_signal_ends_it_now(stub: Stub, tmp_path: Path) -> None:
@@ -106,6 +116,7 @@ async def test_a_second_signal_ends_it_now(stub: Stub, tmp_path: Path) -> None:
         await stub.submitted(12)
         process.send_signal(signal.SIGINT)
         await process.stderr.readuntil(b"Once more")
+        await asyncio.sleep(processes.SAME_STOP_S)
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(process.communicate(), 5)
 

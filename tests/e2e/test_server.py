@@ -8,8 +8,10 @@ import gc
 import json
 import os
 import pty
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ import pytest
 
 from jobqueue.app import JobQueue
 from jobqueue.server import COLLECTIONS
+from jobqueue.signals import SAME_STOP_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,14 +125,14 @@ async def test_sigterm_works_the_queue_off_while_statuses_stay_readable(tmp_path
             assert (response.status, (await response.json())["type"]) == (503, "/problems/draining")
             assert response.headers["Retry-After"]
         assert await state_of(http, job) == "running"
-        await server.event("drain.lost")
+        await server.event("server.drained")
         # The linger: over a new connection, too.
         async with aiohttp.ClientSession(http._base_url) as other:
             assert await state_of(other, job) == "succeeded"
         assert await server.exit_code() == 0
         assert 0.5 + 0.3 <= time.monotonic() - told_at < 0.5 + 0.3 + 2
-    lost = await server.event("drain.lost")
-    assert (lost["delayed"], lost["queued"], lost["running"]) == (0, 0, 0)
+    assert (await server.event("server.drained"))["lost"] == 0
+    assert "drain.lost" not in [entry["event"] for entry in server.log]
     assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240
 
 
@@ -174,6 +177,7 @@ async def test_a_second_signal_ends_it_at_once_with_all_its_children(tmp_path: P
         children = me.children(recursive=True)
         server.process.send_signal(signal.SIGTERM)
         await server.event("server.draining")
+        await asyncio.sleep(SAME_STOP_S)
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert await server.exit_code() == 1
@@ -182,14 +186,137 @@ async def test_a_second_signal_ends_it_at_once_with_all_its_children(tmp_path: P
         assert not left, left
 
 
+async def test_an_end_by_force_counts_what_it_loses_by_state(tmp_path: Path) -> None:
+    queues: dict[str, Any] = {"default": {"workers": 2}, "other": {"workers": 1}}
+    async with running(tmp_path, queues=queues) as server, aiohttp.ClientSession(await server.url()) as http:
+        for _ in range(5):
+            await submit(http, "sleep", seconds=60)
+        for fields in ({"delay_s": 60}, {"queue": "other", "delay_s": 60}, {"queue": "other", "args": {"value": 1}}):
+            async with http.post("/v1/jobs", json={"type": "echo", "args": {}, **fields}) as response:
+                assert response.status == 202
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("server.draining")
+        await asyncio.sleep(SAME_STOP_S)
+        server.process.send_signal(signal.SIGINT)
+        assert await server.exit_code() == 1
+    (lost,) = [entry for entry in server.log if entry["event"] == "drain.lost"]
+    assert (lost["level"], lost["delayed"], lost["queued"], lost["running"]) == ("warning", 2, 3, 2)
+
+
+async def test_what_a_drain_has_counted_an_end_by_force_does_not_count_again(tmp_path: Path) -> None:
+    server_settings = {"drain_s": 0.1, "linger_s": 30.0}
+    async with running(tmp_path, server=server_settings) as server, aiohttp.ClientSession(await server.url()) as http:
+        await submit(http, "stubborn")
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("drain.lost")
+        await asyncio.sleep(SAME_STOP_S)
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.exit_code() == 1
+    assert [entry["running"] for entry in server.log if entry["event"] == "drain.lost"] == [1]
+
+
+async def test_a_stop_that_comes_as_two_signals_is_one(tmp_path: Path) -> None:
+    async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        job = await submit(http, "sleep", seconds=0.5)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+            server.process.send_signal(number)
+            await asyncio.sleep(0.005)
+        await server.event("server.drained")
+        assert await state_of(http, job) == "succeeded"
+        assert await server.exit_code() == 0
+
+
 async def test_a_second_signal_ends_it_even_while_a_handler_blocks_the_loop(tmp_path: Path) -> None:
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
+        await submit(http, "echo")
         await submit(http, "block", seconds=30)
         await server.event("loop.blocked")
-        for _ in range(2):
-            server.process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.1)
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(SAME_STOP_S)
+        server.process.send_signal(signal.SIGTERM)
         assert await server.exit_code() == 1
+    lost = await server.event("drain.lost")
+    assert (lost["delayed"], lost["queued"], lost["running"]) == (0, 0, 1)
+
+
+async def test_there_is_no_linger_where_nothing_was_live_and_no_client_is_connected(tmp_path: Path) -> None:
+    async with running(tmp_path, server={"linger_s": 60.0}) as server:
+        await server.url()
+        server.process.send_signal(signal.SIGTERM)
+        assert await server.exit_code() == 0
+    async with running(tmp_path, server={"linger_s": 60.0}) as server:
+        async with aiohttp.ClientSession(await server.url()) as http:
+            await submit(http, "sleep", seconds=0.3)
+        server.process.send_signal(signal.SIGTERM)
+        await server.event("server.drained")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await server.process.wait()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_it_serves_and_stops_with_standard_descriptors_closed(tmp_path: Path, closed: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = f"--port {port} --set spool.dir={tmp_path} --set server.linger_s=0"
+    process = await asyncio.create_subprocess_shell(
+        f"exec {sys.executable} -m jobqueue serve {options} {closed}",
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http, asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):
+                await submit(http, "echo")
+                break
+            await asyncio.sleep(0.05)
+        for fd in (0, 1, 2):
+            where = os.readlink(f"/proc/{process.pid}/fd/{fd}")
+            assert where.startswith(("/dev/", "pipe:", "socket:", "/")), where
+            assert "anon_inode" not in where, where
+        async with http.post("/v1/jobs", json={"type": "digest"}, headers={"Prefer": "wait=5"}) as response:
+            assert response.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+
+TARGET_THAT_TAKES_LONG = """
+import pathlib, time
+pathlib.Path("importing").touch()
+{body}
+from jobqueue import JobQueue
+queue = JobQueue()
+"""
+
+
+@pytest.mark.parametrize("body", ["time.sleep(60)", "try: time.sleep(60)\nexcept BaseException: pass"])
+@pytest.mark.parametrize("first_process", [False, True])
+async def test_a_stop_during_the_start_is_a_stop(tmp_path: Path, body: str, first_process: bool) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"] if first_process else []
+    if unshare and (not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode):  # noqa: ASYNC221
+        pytest.skip("no process namespaces here")
+    (tmp_path / "tasks.py").write_text(TARGET_THAT_TAKES_LONG.format(body=body))
+    process = await asyncio.create_subprocess_exec(
+        *unshare,
+        *(sys.executable, "-m", "jobqueue", "serve", "tasks.py", "--port=0", f"--set=spool.dir={tmp_path}"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(20):
+            while not (tmp_path / "importing").exists():
+                await asyncio.sleep(0.02)
+            me = psutil.Process(process.pid)
+            pid = me.children()[0].pid if unshare else me.pid
+            os.kill(pid, signal.SIGTERM)
+            _, told = await process.communicate()
+        assert (process.returncode, told) == (0, b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_blocked_loop_does_not_hold_up_the_exit_for_ever(tmp_path: Path) -> None:
@@ -269,7 +396,7 @@ async def test_sighup_while_it_drains_is_ignored(tmp_path: Path) -> None:
         await server.event("server.draining")
         server.process.send_signal(signal.SIGHUP)
         await server.event("config.reload_ignored")
-        await server.event("drain.lost")
+        await server.event("server.drained")
         assert await state_of(http, job) == "succeeded"
         assert await server.exit_code() == 0
 
@@ -284,7 +411,7 @@ async def test_a_closed_terminal_stops_it_and_its_sighup_reloads_nothing(tmp_pat
         os.close(terminal)
         for _ in range(2):  # as the shell and the kernel both do
             server.process.send_signal(signal.SIGHUP)
-        await server.event("drain.lost")
+        await server.event("server.drained")
         assert await state_of(http, job) == "succeeded"
         assert await server.exit_code() == 0
 
