@@ -9,7 +9,8 @@ Rules:
 1. Logging never blocks and never raises: what can't be buffered is dropped, counted, and told
    as `log.dropped` once the pipe takes lines again.
 2. An event's name is a constant (`job.failed`); what varies is a field.
-3. Without `configure` (embedded in someone's program), events are ordinary `logging` records,
+3. What can't be seen (control characters, bidirectional controls) is escaped, whatever the form of the line.
+4. Without `configure` (embedded in someone's program), events are ordinary `logging` records,
    and that program's own handlers show them.
 """
 
@@ -40,6 +41,12 @@ _WRITE_BYTES = 64 * 2**10
 _ORJSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 _PLAIN = re.compile(r"[\w.:/+@%-]+", re.ASCII)
 _RESERVED = frozenset({"time", "level", "event", "logger"})
+# Every control character but the line feed, bidirectional controls, separators of lines, what has no width, and tags: a
+# terminal or a viewer acts on them, or shows nothing, so with them a text can look like something that it is not.
+_UNSEEN = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f]"
+)
 
 
 class LogOptions(Protocol):
@@ -348,7 +355,8 @@ def _json_line(record: logging.LogRecord) -> bytes:
     at, event, fields = _parts(record)
     line = {"time": at, "level": record.levelname.lower(), "event": event, "logger": record.name, **fields}
     try:
-        return orjson.dumps(line, default=str, option=_ORJSON)
+        encoded = orjson.dumps(line, default=str, option=_ORJSON)
+        return encoded if encoded.isascii() and b"\x7f" not in encoded else _escaped(encoded.decode()).encode()
     except TypeError:  # an integer over 64 bits, a lone surrogate, a key that is no string: rare, and still a line
         line["time"] = at.isoformat()
         return json.dumps(line, default=str, skipkeys=True).encode() + b"\n"
@@ -360,14 +368,16 @@ def _text_line(record: logging.LogRecord) -> bytes:
     blocks = {name: value for name, value in fields.items() if isinstance(value, str) and "\n" in value}
     pairs = (f"{name}={_text_value(value)}" for name, value in fields.items() if name not in blocks)
     head = " ".join([at.isoformat(timespec="milliseconds"), record.levelname, event, *pairs])
-    tail = "".join(f"    {_printable(row)}\n" for block in blocks.values() for row in block.splitlines())
+    rows = (row for block in blocks.values() for row in block.removesuffix("\n").split("\n"))
+    tail = "".join(f"    {_escaped(row)}\n" for row in rows)
     return f"{head}\n{tail}".encode("utf-8", "backslashreplace")
 
 
 def _text_value(value: object) -> str:
     text = str(value)
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN.fullmatch(text) else _escaped(json.dumps(text, ensure_ascii=False))
 
 
-def _printable(row: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in row)
+def _escaped(text: str) -> str:
+    """Write what can't be seen as JSON writes it in ASCII, so that a line of JSON says the same as before."""
+    return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)

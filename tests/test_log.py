@@ -114,7 +114,34 @@ def test_text_is_for_people_and_no_field_can_forge_a_line(pipe: Pipe) -> None:
     log.info("job.failed", code="handler_error", message="two words", stack="one\n\x1b[2Jtwo\n2026 INFO forged")
     head, *rest = text().splitlines()
     assert head.endswith(' INFO job.failed code=handler_error message="two words"')
-    assert rest == ["    one", "    \\x1b[2Jtwo", "    2026 INFO forged"]
+    assert rest == ["    one", "    \\u001b[2Jtwo", "    2026 INFO forged"]
+
+
+UNSEEN = "\x7f\x85\x9b\u061c\u200b\u200e\u2028\u2029\u202e\u2066\ufeff\U000e0041"
+
+
+@pytest.mark.parametrize("message", [f"a{UNSEEN}b", f"two\nlines, a{UNSEEN}b"], ids=["one-line", "several-lines"])
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_what_cannot_be_seen_is_escaped_in_every_form(pipe: Pipe, message: str, format: str) -> None:
+    pipe.configure(format=format)
+    text = pipe.read_in_background()
+    log.warning("job.failed", message=message)
+    try:
+        raise ValueError(message)
+    except ValueError as failure:
+        log.error("job.failed", exc=failure)
+    logging.getLogger("other").warning(message)
+    written = text()
+    assert not [char for char in written if char != "\n" and not char.isprintable()]
+    assert "\\u007f\\u0085\\u009b" in written
+    assert "\\u202e\\u2066\\ufeff\\udb40\\udc41" in written
+    if format == "json":
+        assert [json.loads(line).get("message") for line in written.splitlines()] == [message, None, message]
+
+
+def test_an_event_that_another_program_shows_is_escaped_too(caplog: pytest.LogCaptureFixture) -> None:
+    log.warning("job.failed", message="\u202egnp.exe")
+    assert caplog.messages == ['job.failed message="\\u202egnp.exe"']
 
 
 def test_a_field_may_not_take_the_place_of_what_every_line_has(pipe: Pipe) -> None:
