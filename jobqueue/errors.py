@@ -122,7 +122,7 @@ class WrongState(JobQueueError):
 
 
 class JobFailed(JobQueueError):
-    """Waiting for a result, in-process, ended in a job that has none.
+    """A result was asked for, and the job ended without one.
 
     `state` is failed, cancelled or expired; `code` and `message` are its error's.
     """

@@ -4,8 +4,10 @@ It speaks HTTP and knows nothing of the engine. What the calls say and what the 
 without I/O (`submitting`, `jobs`, `queues`, `listening`); `asynchronous` and `blocking` carry it.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from jobqueue.client.answers import ErrorAnswer, FateUnknown, NoAnswer, Unreachable
-from jobqueue.client.asynchronous import Client
 from jobqueue.client.blocking import SyncClient
 from jobqueue.client.documents import (
     BulkCount,
@@ -23,7 +25,11 @@ from jobqueue.client.documents import (
 )
 from jobqueue.client.listening import JobEvent
 from jobqueue.client.multipart import Multipart
+from jobqueue.client.retry_after import retry_after_s
 from jobqueue.client.sse import EventParser, ServerSentEvent
+
+if TYPE_CHECKING:
+    from jobqueue.client.asynchronous import Client
 
 __all__ = [
     "BulkCount",
@@ -48,4 +54,12 @@ __all__ = [
     "SyncClient",
     "Unique",
     "Unreachable",
+    "retry_after_s",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import `Client` when it is first asked for: `SyncClient` needs no aiohttp."""
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("jobqueue.client.asynchronous").Client

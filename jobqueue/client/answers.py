@@ -8,6 +8,7 @@ a connection or sleeps.
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -17,11 +18,15 @@ import msgspec
 
 from jobqueue import errors
 from jobqueue.client.multipart import Multipart
+from jobqueue.client.retry_after import pause_s_of, retry_after_s
 
 T = TypeVar("T")
 
 PAUSE_S = 1.0  # before the next try, where the server doesn't say
+RETRY_READS_FOR_S = 5.0  # a read that is not answered changes nothing, and may be repeated
 JITTER = 0.2  # of a pause: up to so much longer, so that many who were refused together don't come back together
+PROBLEMS = "/problems/"  # in the type of every problem document of this API
+EXCERPT_LENGTH = 200  # of a page that is not this server's
 REFUSALS: dict[str, type[errors.Refused]] = {
     "queue-full": errors.QueueFull,
     "statuses-full": errors.StatusesFull,
@@ -40,7 +45,17 @@ class ErrorAnswer(errors.JobQueueError):
 
 
 class NoAnswer(errors.JobQueueError):
-    """The connection broke, or the server kept silent; the request changed nothing and may be repeated."""
+    """The server did not answer: the connection broke, it kept silent, or something else answered, such as a proxy.
+
+    The request may be repeated.
+
+    Attributes:
+        status: The HTTP status of what answered in the server's place; None: nothing did.
+        retry_after_s: The pause that it asked for, if any.
+    """
+
+    status: int | None = None
+    retry_after_s: float | None = None
 
 
 class Unreachable(NoAnswer):
@@ -48,7 +63,7 @@ class Unreachable(NoAnswer):
 
 
 class FateUnknown(NoAnswer):
-    """The connection broke after a POST was sent: the server may or may not have acted on it.
+    """A POST was sent, and no answer of the server came: it may or may not have acted on it.
 
     `idempotency_key` is what a submission was sent under: submitted again with the same key
     and unchanged otherwise, it becomes no second job while the first one's record is held.
@@ -83,8 +98,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def retry_after_s(self) -> float | None:
-        seconds = self.headers.get("retry-after", "")
-        return float(seconds) if seconds.isdecimal() else None
+        return retry_after_s(self.headers.get("retry-after", ""), self.headers.get("date", ""))
 
 
 Steps = Generator[Request, Answer, T]
@@ -102,10 +116,61 @@ class Patience:
 
     def pause_s(self, failure: errors.Refused | NoAnswer) -> float | None:
         """Return how long to wait before the next try, never less than the server asked for; None: give up."""
-        asked_s = failure.retry_after_s if isinstance(failure, errors.Refused) else PAUSE_S
+        asked_s = PAUSE_S if failure.retry_after_s is None else failure.retry_after_s
         if time.monotonic() + asked_s > self._until:
             return None
         return asked_s * (1 + JITTER * random.random())
+
+
+def persistent(steps: Steps[T], *, reads_for_s: float) -> Steps[T]:
+    """Make sure that a call sees nothing but this server's answers, and repeat its reads.
+
+    Args:
+        reads_for_s: How long a GET or HEAD that is not answered is repeated; one that could not be sent is not.
+    """
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answer = yield from _answered(request, reads_for_s)
+            except NoAnswer as failure:
+                request = steps.throw(failure)
+            else:
+                request = steps.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _answered(request: Request, reads_for_s: float) -> Steps[Answer]:
+    patience: Patience | None = None
+    while True:
+        try:
+            answer = yield request
+            refuse_foreign(request.method, answer)
+        except NoAnswer as failure:
+            patience = patience or Patience(reads_for_s if request.method in ("GET", "HEAD") else 0.0)
+            pause_s = None if isinstance(failure, Unreachable) else patience.pause_s(failure)
+            if pause_s is None:
+                raise
+            request = msgspec.structs.replace(request, after_s=pause_s)
+        else:
+            return answer
+
+
+def refuse_foreign(method: str, answer: Answer) -> None:
+    """Raise NoAnswer if something before the server answered, because it got no answer from there.
+
+    Those are the statuses of gateways without a problem document of this API. A HEAD has none in any case, so only
+    502 and 504, which the server never sends, are judged.
+    """
+    foreign = answer.status in (502, 504) if method == "HEAD" else answer.status in (408, 425) or answer.status >= 500
+    if not foreign or _problem_in(answer) is not None:
+        return
+    detail = f"HTTP {answer.status}, and not from the job server: from a proxy before it, perhaps{_excerpt(answer)}"
+    failure = FateUnknown(f"{detail}; the POST may have taken effect") if method == "POST" else NoAnswer(detail)
+    failure.status, failure.retry_after_s = answer.status, answer.retry_after_s
+    raise failure
 
 
 class _Fault(msgspec.Struct, frozen=True):
@@ -143,11 +208,30 @@ def good(answer: Answer) -> Answer:
 
 def error_in(answer: Answer) -> errors.JobQueueError:
     """Return the exception that an answer stands for."""
+    problem = _problem_in(answer)
+    if problem is not None:
+        return error_of(answer.status, problem, answer.headers.get("job-state"), answer.retry_after_s)
+    if answer.status == 429:  # a proxy's own limit: nothing got past it
+        return errors.RateLimited(f"HTTP 429{_excerpt(answer)}", retry_after_s=answer.retry_after_s or PAUSE_S)
+    if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
+        return ErrorAnswer(answer.status, f"redirected to {location:.200}; give the client the URL that it should use")
+    return ErrorAnswer(answer.status, f"not from the job server: from a proxy before it, perhaps{_excerpt(answer)}")
+
+
+def _problem_in(answer: Answer) -> Problem | None:
+    """Return the problem document of this API; None if the answer has none, and so is not this server's."""
     try:
         problem = msgspec.json.decode(answer.body, type=Problem)
-    except msgspec.DecodeError:  # not this server's: a proxy's, perhaps
-        problem = Problem(detail=answer.body[:200].decode(errors="replace"))
-    return error_of(answer.status, problem, answer.headers.get("job-state"), answer.retry_after_s)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return problem if PROBLEMS in problem.type else None
+
+
+def _excerpt(answer: Answer) -> str:
+    """Return the beginning of what a page says, without its markup."""
+    text = answer.body[:4096].decode(errors="replace")
+    words = " ".join(re.sub(r"<(style|script)\b.*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL).split())
+    return f": {words[:EXCERPT_LENGTH]}" if words else ""
 
 
 def error_of(
@@ -172,6 +256,6 @@ def error_of(
             return (errors.UnknownType if name == "unknown-type" else errors.InvalidSubmission)(*faults)
         case 429 | 503:
             refusal = REFUSALS.get(name, errors.RateLimited if status == 429 else errors.Refused)
-            return refusal(detail, retry_after_s=problem.retry_after_s or retry_after_s or PAUSE_S)
+            return refusal(detail, retry_after_s=pause_s_of(problem.retry_after_s) or retry_after_s or PAUSE_S)
         case _:
             return ErrorAnswer(status, detail)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 import aiohttp
 from yarl import URL
 
-from jobqueue.client import jobs, queues, submitting
-from jobqueue.client.answers import Answer, NoAnswer, Request, Steps
-from jobqueue.client.carrying import checked_url, framed, no_answer, whole_file
+from jobqueue.client import carrying, jobs, queues, submitting
+from jobqueue.client.answers import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
+from jobqueue.client.carrying import EndlessAnswer, address_of, framed, no_answer, whole_file
 from jobqueue.client.listening import JobEvent, Listener
 from jobqueue.client.multipart import CHUNK_BYTES
+from jobqueue.client.sessions import Sessions
 
 if TYPE_CHECKING:
     from jobqueue.client.documents import (
@@ -38,17 +39,30 @@ T = TypeVar("T")
 class Client:
     """The asynchronous client: `async with Client("http://127.0.0.1:8080") as client`.
 
+    One client may serve several event loops, one after the other or in different threads.
+
     Args:
         timeout_s: How long to wait for a connection, and for the next byte of an answer (beside what the server
             was asked to wait for).
-        headers: Sent with every request.
+        headers: Sent with every request. A user and a password in the URL are sent, too.
+        retry_reads_for_s: How long a read that is not answered, or only by a proxy, is repeated. Defaults to 5 s.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None) -> None:
-        self._url = checked_url(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        retry_reads_for_s: float = RETRY_READS_FOR_S,
+    ) -> None:
+        self._address = address_of(url, headers)
         self._timeout_s = timeout_s
-        self._headers = dict(headers or {})
-        self._session: aiohttp.ClientSession | None = None
+        self._retry_reads_for_s = retry_reads_for_s
+        self._sessions = Sessions(self._address.headers)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address.shown!r})"
 
     async def __aenter__(self) -> Client:
         return self
@@ -57,9 +71,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close the connections. A later call would open new ones."""
+        await self._sessions.close()
 
     # -- submitting
 
@@ -82,7 +95,8 @@ class Client:
             idempotency_key: Your own name for this submission, in place of one made up here: submitted once more under
                 it, even by another process, it is the same job.
             retry_for_s: How long to keep coming back when it is refused, each time when the server says so, when
-                nobody listens, or when the answer was lost. It never becomes two jobs, as long as one server runs.
+                no server listens, or when the answer was lost, or a proxy's. It never becomes two jobs, as long as
+                one server runs.
             wait_s: Return as soon as the job is over, or after so long.
 
         Raises:
@@ -101,7 +115,41 @@ class Client:
                 idempotency_key=idempotency_key,
                 retry_for_s=retry_for_s,
                 wait_s=wait_s,
-            )
+            ),
+            reads_for_s=0.0,
+        )
+
+    async def run(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Any:
+        """Submit a job, wait for its end, and return its result.
+
+        Args:
+            wait_s: How long to wait for all of it; None: as long as it takes.
+
+        Raises:
+            JobFailed: It failed, was cancelled, or expired; `code` and `message` say why.
+            TimeoutError: It still lives after `wait_s`.
+            InvalidSubmission, UnknownType, Refused, Duplicate, KeyReused, FateUnknown, Unreachable: As in `submit`.
+            JobGone, NoAnswer: As in `wait`.
+        """
+        return await self._run(
+            submitting.run(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            ),
+            reads_for_s=0.0,
         )
 
     async def submit_many(
@@ -132,20 +180,27 @@ class Client:
         """Return a page of the jobs that match, newest first."""
         return await self._run(jobs.page(filters))
 
-    async def wait(self, id: str, timeout_s: float | None = None) -> JobDocument:
+    async def wait(
+        self, id: str, timeout_s: float | None = None, *, retry_for_s: float = submitting.RETRY_FOR_S
+    ) -> JobDocument:
         """Let the server answer when the job is over; poll, as often as it suggests, while it would rather not wait.
+
+        Args:
+            retry_for_s: How long to go on while no answer comes, or only a proxy's.
 
         Raises:
             TimeoutError: It still lives after `timeout_s`.
             JobNotFound, JobGone: As in `get`.
+            NoAnswer: None came for `retry_for_s`.
         """
-        return await self._run(jobs.wait(id, timeout_s))
+        return await self._run(jobs.wait(id, timeout_s, retry_for_s), reads_for_s=0.0)
 
     async def result(self, id: str, *, to: PathLike | None = None) -> Any:
         """Return the JSON result; or write the result to the file `to`, and return its path.
 
         Raises:
-            WrongState: The job lives, or ended without a result.
+            JobFailed: The job failed, was cancelled, or expired; `code` and `message` say why.
+            WrongState: The job lives.
             ValueError: The result is a file, and `to` was not given.
         """
         return await self._run(jobs.result(id, to))
@@ -234,7 +289,8 @@ class Client:
 
     # -- carrying
 
-    async def _run(self, steps: Steps[T]) -> T:
+    async def _run(self, steps: Steps[T], *, reads_for_s: float | None = None) -> T:
+        steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)
         try:
             request = next(steps)
             while True:
@@ -252,22 +308,22 @@ class Client:
 
     async def _send(self, request: Request) -> Answer:
         try:
-            async with self._ask(request) as answer:
+            async with await self._ask(request) as answer:
                 if request.save_to is None or answer.status != 200:
                     return await _read(answer)
                 with whole_file(request.save_to) as file:
                     async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
                         await asyncio.to_thread(file.write, chunk)
                 return Answer(answer.status, _names(answer), b"")
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise no_answer(request, self._url, error, unsent=_unsent(error)) from error
+        except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
+            raise no_answer(request, self._address.url, error, unsent=_unsent(error)) from error
 
     async def _stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
         """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
         request = listener.request()
         opened = False
         try:
-            async with self._ask(request) as answer:
+            async with await self._ask(request) as answer:
                 if answer.status != 200 or answer.content_type != "text/event-stream":
                     listener.refused(await _read(answer))
                     return
@@ -275,23 +331,19 @@ class Client:
                 opened = True
                 async for chunk in answer.content.iter_any():
                     yield chunk
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
             if not opened:
-                listener.unanswered(no_answer(request, self._url, error, unsent=_unsent(error)))
+                listener.unanswered(no_answer(request, self._address.url, error, unsent=_unsent(error)))
                 return
         listener.broke()
 
-    def _ask(self, request: Request) -> aiohttp.client._RequestContextManager:
-        if self._session is None:
-            # Idle connections are given up well before a server closes them (`limits.silent_s`):
-            # a submission on a connection that is just being closed has an unknown fate.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0)
-            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
+    async def _ask(self, request: Request) -> aiohttp.client._RequestContextManager:
+        session = await self._sessions.of_this_loop()
         headers, body = framed(request)
         silent_s = self._timeout_s + request.quiet_s
-        return self._session.request(
+        return session.request(
             request.method,
-            URL(self._url + request.target, encoded=True),
+            URL(self._address.url + request.target, encoded=True),
             headers=headers,
             data=_read_in_thread(body) if isinstance(body, Iterator) else body,
             allow_redirects=False,
@@ -304,7 +356,12 @@ def _names(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 async def _read(answer: aiohttp.ClientResponse) -> Answer:
-    return Answer(answer.status, _names(answer), await answer.read())
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > carrying.ANSWER_BYTES_MAX:
+            raise EndlessAnswer
+    return Answer(answer.status, _names(answer), bytes(body))
 
 
 def _unsent(error: Exception) -> bool:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import shutil
+import ssl
 import time
+import zlib
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from jobqueue.client import jobs, queues, submitting
-from jobqueue.client.answers import Answer, NoAnswer, Request, Steps
-from jobqueue.client.carrying import checked_url, framed, no_answer, whole_file
+from jobqueue.client import carrying, jobs, queues, submitting
+from jobqueue.client.answers import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
+from jobqueue.client.carrying import EndlessAnswer, address_of, framed, no_answer, whole_file
 from jobqueue.client.listening import JobEvent, Listener
 from jobqueue.client.multipart import CHUNK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Iterable, Iterator, Mapping
 
     from jobqueue.client.documents import (
         BulkCount,
@@ -35,18 +36,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, EndlessAnswer)
+
 
 class SyncClient:
     """The same calls as `Client`'s, blocking; one client may serve many threads.
 
     Each request has a connection of its own: nothing is shared between threads, and
-    no idle connection can be closed just as a submission is sent on it.
+    no idle connection can be closed just as a submission is sent on it. So there is nothing to close; `close` and
+    `with` are there because programs expect them.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0, headers: Mapping[str, str] | None = None) -> None:
-        self._url = checked_url(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        retry_reads_for_s: float = RETRY_READS_FOR_S,
+    ) -> None:
+        self._address = address_of(url, headers)
         self._timeout_s = timeout_s
-        self._headers = dict(headers or {})
+        self._retry_reads_for_s = retry_reads_for_s
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address.shown!r})"
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, of which there are none between two calls."""
 
     # -- submitting
 
@@ -69,7 +92,31 @@ class SyncClient:
                 idempotency_key=idempotency_key,
                 retry_for_s=retry_for_s,
                 wait_s=wait_s,
-            )
+            ),
+            reads_for_s=0.0,
+        )
+
+    def run(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Any:
+        """As `Client.run`."""
+        return self._run(
+            submitting.run(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            ),
+            reads_for_s=0.0,
         )
 
     def submit_many(self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0) -> list[str | JobQueueError]:
@@ -94,9 +141,11 @@ class SyncClient:
         """As `Client.list`."""
         return self._run(jobs.page(filters))
 
-    def wait(self, id: str, timeout_s: float | None = None) -> JobDocument:
+    def wait(
+        self, id: str, timeout_s: float | None = None, *, retry_for_s: float = submitting.RETRY_FOR_S
+    ) -> JobDocument:
         """As `Client.wait`."""
-        return self._run(jobs.wait(id, timeout_s))
+        return self._run(jobs.wait(id, timeout_s, retry_for_s), reads_for_s=0.0)
 
     def result(self, id: str, *, to: PathLike | None = None) -> Any:
         """As `Client.result`."""
@@ -165,7 +214,8 @@ class SyncClient:
 
     # -- carrying
 
-    def _run(self, steps: Steps[T]) -> T:
+    def _run(self, steps: Steps[T], *, reads_for_s: float | None = None) -> T:
+        steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)
         try:
             request = next(steps)
             while True:
@@ -184,9 +234,10 @@ class SyncClient:
     def _send(self, request: Request) -> Answer:
         with closing(self._connect(request)) as connection:
             try:
-                return _read(self._ask(connection, request), request)
-            except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
-                raise no_answer(request, self._url, error, unsent=False) from error
+                with closing(self._ask(connection, request)) as answer:  # it holds the socket, too
+                    return _read(answer, request)
+            except _BROKEN as error:
+                raise no_answer(request, self._address.url, error, unsent=False) from error
 
     def _stream(self, listener: Listener) -> Generator[bytes, None, None]:
         """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
@@ -199,29 +250,29 @@ class SyncClient:
         opened = False
         with closing(connection):
             try:
-                answer = self._ask(connection, request)
-                if answer.status != 200 or answer.headers.get_content_type() != "text/event-stream":
-                    listener.refused(_read(answer, request))
-                    return
-                listener.opened()
-                opened = True
-                while chunk := answer.read1(CHUNK_BYTES):
-                    yield chunk
-            except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
+                with closing(self._ask(connection, request)) as answer:
+                    if answer.status != 200 or answer.headers.get_content_type() != "text/event-stream":
+                        listener.refused(_read(answer, request))
+                        return
+                    listener.opened()
+                    opened = True
+                    while chunk := answer.read1(CHUNK_BYTES):
+                        yield chunk
+            except _BROKEN as error:
                 if not opened:
-                    listener.unanswered(no_answer(request, self._url, error, unsent=False))
+                    listener.unanswered(no_answer(request, self._address.url, error, unsent=False))
                     return
         listener.broke()
 
     def _connect(self, request: Request) -> http.client.HTTPConnection:
-        url = urlsplit(self._url)
+        url = urlsplit(self._address.url)
         kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
         connection = kind(url.hostname or "", url.port, timeout=self._timeout_s)
         try:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise no_answer(request, self._url, error, unsent=True) from error
+            raise no_answer(request, self._address.url, error, unsent=True) from error
         connection.sock.settimeout(self._timeout_s + request.quiet_s)
         return connection
 
@@ -232,9 +283,9 @@ class SyncClient:
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(
                 request.method,
-                urlsplit(self._url).path + request.target,
+                urlsplit(self._address.url).path + request.target,
                 body=body,
-                headers={"Connection": "close", **self._headers, **headers},
+                headers={"Connection": "close", **self._address.headers, **headers},
             )
         return connection.getresponse()
 
@@ -242,9 +293,34 @@ class SyncClient:
 def _read(answer: http.client.HTTPResponse, request: Request) -> Answer:
     names = {name.lower(): value for name, value in answer.getheaders()}
     if request.save_to is None or answer.status != 200:
-        return Answer(answer.status, names, answer.read())
+        body = bytearray()
+        for chunk in _chunks(answer):
+            body += chunk
+            if len(body) > carrying.ANSWER_BYTES_MAX:
+                raise EndlessAnswer
+        return Answer(answer.status, names, _decompressed(bytes(body), names.get("content-encoding", "")))
     with whole_file(request.save_to) as file:
-        shutil.copyfileobj(answer, file, CHUNK_BYTES)
-        if answer.length:  # copyfileobj reads a connection that broke as an end
-            raise http.client.IncompleteRead(b"", answer.length)
+        for chunk in _chunks(answer):
+            file.write(chunk)
     return Answer(answer.status, names, b"")
+
+
+def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    while chunk := answer.read(CHUNK_BYTES):
+        yield chunk
+    if answer.length:  # such a read takes a connection that broke for an end
+        raise http.client.IncompleteRead(b"", answer.length)
+
+
+def _decompressed(body: bytes, coding: str) -> bytes:
+    """Undo what a proxy did unasked: the requests say `Accept-Encoding: identity`."""
+    if coding.lower() not in ("gzip", "x-gzip", "deflate") or not body:
+        return body
+    either = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        plain = either.decompress(body, carrying.ANSWER_BYTES_MAX)
+    except zlib.error as error:
+        raise http.client.HTTPException(f"its answer can't be decompressed: {error}") from error
+    if either.unconsumed_tail:
+        raise EndlessAnswer
+    return plain

@@ -2,24 +2,72 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from jobqueue.client.answers import FateUnknown, NoAnswer, Request, Unreachable
 from jobqueue.client.multipart import Multipart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+ANSWER_BYTES_MAX = 1 << 28
+"""Of one answer in memory: 256 MiB, more than a hundred documents with results of the usual bound. A result that goes
+to a file may be larger."""
 
-def checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is no server's URL; one looks like http://127.0.0.1:8080")
-    return url.rstrip("/")
+LOOKS_LIKE = "one looks like http://127.0.0.1:8080"
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where the server is, and what every request to it carries.
+
+    Attributes:
+        url: Without user and password, and without a slash at its end.
+        shown: With the user, and without the password.
+    """
+
+    url: str
+    shown: str
+    headers: dict[str, str]
+
+
+def address_of(url: str, headers: Mapping[str, str] | None = None) -> Address:
+    """Take a server's URL apart; a user and a password in it become an `Authorization` header (RFC 7617).
+
+    Args:
+        headers: Sent beside it; an `Authorization` among them wins.
+
+    Raises:
+        ValueError: It is no server's URL; the message doesn't show its password.
+    """
+    problem = ValueError(f"{_without_password(url)!r} is no server's URL; {LOOKS_LIKE}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise problem from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or port == 0:
+        raise problem
+    if not parts.path.isascii() or not parts.path.isprintable() or " " in url or not url.isprintable():
+        raise problem
+    common = dict(headers or {})
+    if parts.username is not None and not any(name.lower() == "authorization" for name in common):
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        common["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    host = parts.netloc.rpartition("@")[2]
+    bare = parts._replace(netloc=host).geturl().rstrip("/")
+    return Address(bare, _without_password(url).rstrip("/"), common)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1@", url)
 
 
 def framed(request: Request) -> tuple[dict[str, str], bytes | Iterator[bytes] | None]:
@@ -40,6 +88,13 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+class EndlessAnswer(Exception):
+    """An answer has more than `ANSWER_BYTES_MAX`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"its answer has more than {ANSWER_BYTES_MAX} bytes")
 
 
 def no_answer(request: Request, url: str, error: Exception, *, unsent: bool) -> NoAnswer:

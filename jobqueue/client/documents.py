@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 import msgspec
 
 from jobqueue.core.job import LIVE, JobState, Progress
+from jobqueue.errors import JobFailed, WrongState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,20 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def over(self) -> bool:
         return self.state not in LIVE
+
+    def unwrap(self) -> Any:
+        """Return the result of a job that succeeded.
+
+        Raises:
+            JobFailed: It ended in another way; `code` and `message` say why.
+            WrongState: It is not over yet.
+        """
+        if self.state is JobState.SUCCEEDED:
+            return self.result
+        if not self.over:
+            raise WrongState(f"the job is {self.state}, so it has no result yet", state=self.state)
+        error = self.error
+        raise JobFailed(self.state, error.code if error else None, error.message if error else None)
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):

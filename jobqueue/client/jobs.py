@@ -17,6 +17,8 @@ from jobqueue.client.answers import (
     PAUSE_S,
     Answer,
     ErrorAnswer,
+    NoAnswer,
+    Patience,
     Problem,
     Request,
     Steps,
@@ -26,13 +28,14 @@ from jobqueue.client.answers import (
     good,
 )
 from jobqueue.client.documents import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
-from jobqueue.core.job import JobState
+from jobqueue.client.retry_after import pause_s_of
+from jobqueue.core.job import LIVE, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 IDS_MAX = 100  # ids in one `?ids=`
-WAIT_S_MAX = 60  # asked for in one request
+WAIT_S_MAX = 25  # asked for in one request: well under the 30 to 60 s after which proxies and balancers give up
 GRAIN_S = 0.1  # a wait that is so much shorter or longer is as long
 
 _APPLIED = re.compile(r"\bwait=(\d+)")
@@ -71,35 +74,75 @@ def get_many(ids: Iterable[str]) -> Steps[dict[str, JobDocument | errors.JobQueu
     return found
 
 
-def wait(id: str, timeout_s: float | None) -> Steps[JobDocument]:
+def wait(id: str, timeout_s: float | None, retry_for_s: float) -> Steps[JobDocument]:
+    job = yield from until_over(id, timeout_s, retry_for_s)
+    if job is None or not job.over:
+        raise TimeoutError(f"job {id} is still {job.state if job else 'unread'} after {timeout_s:g} s")
+    return job
+
+
+def until_over(
+    id: str, timeout_s: float | None, retry_for_s: float, known: JobDocument | None = None
+) -> Steps[JobDocument | None]:
+    """Wait for a job's end; return its newest document, over or not, and None if it could not be read in time.
+
+    Args:
+        retry_for_s: How long to go on while the server does not answer. A wait that a proxy cut off is asked for
+            again in half its length.
+        known: What is known of the job already.
+    """
     give_up_at = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
-    state, etag, after_s, pause_s = "unread", "", 0.0, PAUSE_S
+    job, etag, after_s, pause_s, wait_s_max = known, "", 0.0, PAUSE_S, WAIT_S_MAX
+    patience: Patience | None = None
     while True:
-        wait_s = int(max(0.0, min(WAIT_S_MAX, give_up_at - time.monotonic() - after_s + GRAIN_S)))
+        wait_s = int(max(0.0, min(wait_s_max, give_up_at - time.monotonic() - after_s + GRAIN_S)))
         headers = {**({"Prefer": f"wait={wait_s}"} if wait_s else {}), **({"If-None-Match": etag} if etag else {})}
         asked_at = time.monotonic() + after_s
-        answer = yield Request(method="GET", target=job_path(id), headers=headers, after_s=after_s, quiet_s=wait_s)
-        if answer.status == 304:
-            pause_s = answer.retry_after_s or pause_s
+        request = Request(method="GET", target=job_path(id), headers=headers, after_s=after_s, quiet_s=wait_s)
+        waited_out = False
+        try:
+            answer = yield request
+        except NoAnswer as failure:
+            patience = patience or Patience(retry_for_s)
+            asked_s = patience.pause_s(failure)
+            if asked_s is None:
+                raise
+            pause_s = asked_s
+            wait_s_max = max(1, wait_s_max // 2)
         else:
-            try:
-                job = document(answer)
-            except errors.Refused as refused:  # the server is too busy to tell
-                pause_s = refused.retry_after_s
+            patience = None
+            if answer.status == 304:
+                pause_s = answer.retry_after_s or pause_s
             else:
-                if job.over:
-                    return job
-                state, etag = job.state.value, answer.headers.get("etag", "")
-                pause_s = job.poll_after_ms / 1000 if job.poll_after_ms else answer.retry_after_s or PAUSE_S
+                try:
+                    job = document(answer)
+                except errors.Refused as refused:  # the server is too busy to tell
+                    pause_s = refused.retry_after_s
+                else:
+                    if job.over:
+                        return job
+                    etag = answer.headers.get("etag", "")
+                    pause_s = _poll_after_s(job) or answer.retry_after_s or PAUSE_S
+            waited_out = _waited_out(answer, asked_at)
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
-            raise TimeoutError(f"job {id} is still {state} after {timeout_s} s")
-        after_s = 0.0 if _waited_out(answer, asked_at) else min(pause_s, left_s)
+            return job
+        after_s = 0.0 if waited_out else min(pause_s, left_s)
+
+
+def _poll_after_s(job: JobDocument) -> float | None:
+    return None if job.poll_after_ms is None else pause_s_of(min(job.poll_after_ms, 1e9) / 1000)
 
 
 def result(id: str, to: PathLike | None) -> Steps[Any]:
     path = None if to is None else Path(to)
-    answer = good((yield Request(method="GET", target=f"{job_path(id)}/result", save_to=path)))
+    try:
+        answer = good((yield Request(method="GET", target=f"{job_path(id)}/result", save_to=path)))
+    except errors.WrongState as wrong:
+        if wrong.state in LIVE:
+            raise
+        (yield from get(id)).unwrap()  # why it has none
+        raise
     if path is not None:
         return path
     media_type = answer.headers.get("content-type", "")

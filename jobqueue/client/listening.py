@@ -13,7 +13,17 @@ from typing import Any
 import msgspec
 
 from jobqueue import errors
-from jobqueue.client.answers import JITTER, PAUSE_S, Answer, ErrorAnswer, NoAnswer, Patience, Request, error_in
+from jobqueue.client.answers import (
+    JITTER,
+    PAUSE_S,
+    Answer,
+    ErrorAnswer,
+    NoAnswer,
+    Patience,
+    Request,
+    error_in,
+    refuse_foreign,
+)
 from jobqueue.client.jobs import job_path
 from jobqueue.client.sse import EventParser
 from jobqueue.core.job import LIVE, JobState
@@ -85,6 +95,11 @@ class Listener:
         """There was another answer than a stream. Raises what it stands for, unless it passes."""
         if answer.status == 204:  # as an EventSource is told to stop: the end was heard already
             self.over = True
+            return
+        try:
+            refuse_foreign("GET", answer)
+        except NoAnswer as failure:
+            self._come_back(failure)
             return
         error = error_in(answer) if answer.status != 200 else ErrorAnswer(200, "not a stream of events")
         if not isinstance(error, errors.Refused):

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import msgspec
 
+from jobqueue.client.retry_after import pause_s_of
+
 EVENT_BYTES_MAX = 1 << 26
 
 
@@ -78,7 +80,7 @@ class EventParser:
             case "id" if "\0" not in value:
                 self._id = value
             case "retry" if value.isascii() and value.isdecimal():
-                self.retry_s = int(value) / 1000
+                self.retry_s = pause_s_of(float(value) / 1000)
         return None
 
     def _dispatch(self) -> ServerSentEvent | None:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import math
 import secrets
+import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from jobqueue import errors
+from jobqueue.client import jobs
 from jobqueue.client.answers import (
     Answer,
     ErrorAnswer,
@@ -33,6 +35,7 @@ from jobqueue.client.answers import (
     error_of,
 )
 from jobqueue.client.documents import JobDocument, Submission
+from jobqueue.client.jobs import WAIT_S_MAX
 from jobqueue.client.multipart import Multipart
 
 if TYPE_CHECKING:
@@ -40,7 +43,10 @@ if TYPE_CHECKING:
 
     from jobqueue.files.source import Files
 
+T = TypeVar("T")
+
 KEY_LENGTH_MAX = 255
+RETRY_FOR_S = 30.0  # a wait goes on so long while the server does not answer
 BATCH_JOBS = 1000  # in one request
 BATCH_BYTES = 1 << 19  # of it; half of what a server takes by default
 
@@ -58,15 +64,16 @@ def submit(
     media_type = f"multipart/form-data; boundary={body.boundary}" if isinstance(body, Multipart) else "application/json"
     key = secrets.token_hex(16) if idempotency_key is None else idempotency_key
     headers = {"Content-Type": media_type, "Idempotency-Key": _quoted(key)}
-    if wait_s > 0:
-        headers["Prefer"] = f"wait={math.ceil(wait_s)}"
-    request = Request(method="POST", target="/v1/jobs", headers=headers, body=body, quiet_s=wait_s)
+    asked_s = math.ceil(min(wait_s, WAIT_S_MAX))
+    waiting = {"Prefer": f"wait={asked_s}"} if asked_s > 0 else {}
+    request = Request(method="POST", target="/v1/jobs", headers=headers | waiting, body=body, quiet_s=max(0, asked_s))
     patience = Patience(retry_for_s)
     unknown: FateUnknown | None = None
     while True:
+        give_up_at = time.monotonic() + request.after_s + wait_s
         try:
             answer = yield request
-            job = decoded(answer, JobDocument)
+            job = _taken(answer, JobDocument)
         except (errors.Refused, NoAnswer) as failure:
             if isinstance(failure, FateUnknown):
                 failure.idempotency_key = key
@@ -77,19 +84,64 @@ def submit(
                     raise
                 raise unknown from failure
             request = msgspec.structs.replace(request, after_s=pause_s)
+            if unknown is not None:  # it may be the wait that lost the answer: a proxy gave up before the job was over
+                request = msgspec.structs.replace(request, headers=headers, quiet_s=0.0)
         else:
             deduplicated = answer.headers.get("job-deduplicated") == "true"
-            return msgspec.structs.replace(job, deduplicated=deduplicated)
+            job = msgspec.structs.replace(job, deduplicated=deduplicated)
+            return (yield from _waited_for(job, give_up_at - time.monotonic()))
+
+
+def run(
+    submission: Submission,
+    *,
+    files: Files | None,
+    idempotency_key: str | None,
+    retry_for_s: float,
+    wait_s: float | None,
+) -> Steps[Any]:
+    give_up_at = time.monotonic() + (math.inf if wait_s is None else wait_s)
+    at_once_s = WAIT_S_MAX if wait_s is None else min(wait_s, WAIT_S_MAX)
+    job = yield from submit(
+        submission, files=files, idempotency_key=idempotency_key, retry_for_s=retry_for_s, wait_s=at_once_s
+    )
+    if not job.over:
+        left_s = None if wait_s is None else max(0.0, give_up_at - time.monotonic())
+        job = yield from jobs.wait(job.id, left_s, max(retry_for_s, RETRY_FOR_S))
+    return job.unwrap()
+
+
+def _waited_for(job: JobDocument, left_s: float) -> Steps[JobDocument]:
+    """Return an accepted job once it is over, or as it is after so long; whatever happens, its id is not lost."""
+    if job.over or left_s <= 0:
+        return job
+    try:
+        later = yield from jobs.until_over(job.id, left_s, RETRY_FOR_S, job)
+    except errors.JobQueueError:
+        return job
+    return job if later is None else msgspec.structs.replace(later, deduplicated=job.deduplicated)
+
+
+def _taken(answer: Answer, kind: type[T]) -> T:
+    """Return what the server says of a POST. Raises FateUnknown if it is a success, but not in this API's words."""
+    try:
+        return decoded(answer, kind)
+    except ErrorAnswer as error:
+        if not 200 <= answer.status < 300:
+            raise
+        unknown = FateUnknown(f"{error}; the POST may have taken effect")
+        unknown.status = answer.status
+        raise unknown from error
 
 
 def submit_many(submissions: Iterable[Submission], *, retry_for_s: float) -> Steps[list[str | errors.JobQueueError]]:
-    jobs = [encoded(submission) for submission in submissions]
+    encodings = [encoded(submission) for submission in submissions]
     outcomes: dict[int, str | errors.JobQueueError] = {}
     patience = Patience(retry_for_s)
-    left, after_s = list(range(len(jobs))), 0.0
+    left, after_s = list(range(len(encodings))), 0.0
     while left:
-        for portion in _portions(left, jobs):
-            request = _batch([jobs[n] for n in portion], after_s)
+        for portion in _portions(left, encodings):
+            request = _batch([encodings[n] for n in portion], after_s)
             after_s = 0.0
             try:
                 verdicts = _verdicts((yield request), len(portion))
@@ -99,7 +151,7 @@ def submit_many(submissions: Iterable[Submission], *, retry_for_s: float) -> Ste
         pauses_s = {n: patience.pause_s(passing) for n in left if (passing := _passing(outcomes[n])) is not None}
         left = [n for n, pause_s in pauses_s.items() if pause_s is not None]
         after_s = max((pause_s for pause_s in pauses_s.values() if pause_s is not None), default=0.0)
-    return [outcomes[n] for n in range(len(jobs))]
+    return [outcomes[n] for n in range(len(encodings))]
 
 
 def encoded(submission: Submission) -> bytes:
@@ -152,7 +204,7 @@ class _Verdicts(msgspec.Struct, frozen=True):
 
 
 def _verdicts(answer: Answer, count: int) -> list[str | errors.JobQueueError]:
-    verdicts = decoded(answer, _Verdicts).jobs
+    verdicts = _taken(answer, _Verdicts).jobs
     if len(verdicts) != count:
         raise ErrorAnswer(answer.status, f"{len(verdicts)} verdicts on {count} jobs")
     return [

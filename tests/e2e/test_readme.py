@@ -67,7 +67,7 @@ def test_the_sync_client_of_the_tour_runs_as_printed(tmp_path: Path) -> None:
             text=True,
             timeout=60,
         )
-    assert run.stdout == "{'hello': 'world'}\n", run.stderr
+    assert run.stdout == "{'hello': 'world'}\n{'hello': 'again'}\n", run.stderr
 
 
 def test_every_file_that_the_documents_name_is_there() -> None:

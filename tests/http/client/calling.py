@@ -98,7 +98,7 @@ class Script:
                 answer = self.answers.pop(0) if self.answers else None
                 if answer is None:
                     break
-                writer.write(answer)
+                writer.write(answer if not head.startswith("HEAD ") else answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
                 if b"Connection: close" in answer:
                     break
         writer.close()
@@ -125,6 +125,14 @@ def refusal(name: str, header_s: int, status: int = 503, **members: Any) -> byte
     return answer(status, {"type": f"/problems/{name}", "detail": name, **members}, Retry_After=str(header_s))
 
 
+def page(status: int, text: str = "<html><h1>Bad Gateway</h1></html>", **headers: str) -> bytes:
+    """An answer of something other than the server: a proxy's page."""
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"HTTP/1.1 {status} -", "Content-Type: text/html", f"Content-Length: {len(text)}", *lines])
+    head += "\r\nConnection: close"
+    return f"{head}\r\n\r\n{text}".encode()
+
+
 def stream(*frames: str, then: str = "Connection: close") -> bytes:
     """An event stream that ends with its connection."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{then}\r\n\r\n"
@@ -137,6 +145,7 @@ def event(number: int, state: str, **members: Any) -> str:
 
 
 @asynccontextmanager
-async def scripted(kind: str, *answers: bytes | None) -> AsyncIterator[tuple[Call, Script]]:
-    async with Script(*answers).serving() as script, calling(kind, script.url, timeout_s=2.0) as call:
+async def scripted(kind: str, *answers: bytes | None, **options: Any) -> AsyncIterator[tuple[Call, Script]]:
+    options = {"timeout_s": 2.0, "retry_reads_for_s": 0.0, **options}
+    async with Script(*answers).serving() as script, calling(kind, script.url, **options) as call:
         yield call, script

@@ -57,10 +57,10 @@ async def test_the_answer_after_a_wait_is_a_new_one_only_if_something_changed(ki
         answer(200, document("succeeded", result=5), **applied),
     )
     async with scripted(kind, *answers) as (call, script):
-        job = await call("wait", "j", timeout_s=30)
+        job = await call("wait", "j", timeout_s=20)
 
     assert job.result == 5
-    assert script.header("prefer") == ["wait=30", "wait=29", "wait=28"]
+    assert script.header("prefer") == ["wait=20", "wait=19", "wait=18"]
     assert script.header("if-none-match") == [None, 'w/"1"', 'w/"1"']
 
 

@@ -1,0 +1,68 @@
+"""One aiohttp session for each event loop: connections belong to the loop that opened them.
+
+A program may call `asyncio.run` several times with one client. Each session is held by an asynchronous generator,
+because `asyncio.run` and `asyncio.Runner` close those before they close their loop; so no connection outlives its loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+IDLE_S = 5.0
+"""Idle connections are closed well before a server does (`limits.silent_s`): a submission on a connection that is just
+being closed has an unknown fate."""
+
+
+class Sessions:
+    """The open sessions of one client.
+
+    Args:
+        headers: Sent with every request.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+        self._keepers: dict[asyncio.AbstractEventLoop, AsyncGenerator[aiohttp.ClientSession, None]] = {}
+        self._open: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+
+    async def of_this_loop(self) -> aiohttp.ClientSession:
+        """Return the running loop's session; open it first if there is none."""
+        loop = asyncio.get_running_loop()
+        session = self._open.get(loop)
+        if session is None:
+            self._forget_closed_loops()
+            self._keepers[loop] = self._kept(loop)
+            session = await anext(self._keepers[loop])  # it doesn't suspend, so no second one is opened meanwhile
+        return session
+
+    async def close(self) -> None:
+        """Close the sessions of every loop; those of other threads' loops soon."""
+        here = asyncio.get_running_loop()
+        self._forget_closed_loops()
+        for loop, keeper in list(self._keepers.items()):
+            if loop is here:
+                await keeper.aclose()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(keeper.aclose(), loop)
+
+    async def _kept(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[aiohttp.ClientSession, None]:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
+        async with aiohttp.ClientSession(connector=connector, headers=self._headers) as session:
+            self._open[loop] = session
+            try:
+                yield session
+            finally:
+                self._open.pop(loop, None)
+                self._keepers.pop(loop, None)
+
+    def _forget_closed_loops(self) -> None:
+        """Drop what belongs to loops that were closed without closing their asynchronous generators first."""
+        for loop in [loop for loop in self._keepers if loop.is_closed()]:
+            self._open.pop(loop, None)
+            self._keepers.pop(loop, None)
