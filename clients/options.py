@@ -96,7 +96,7 @@ def parse(argv: list[str] | None = None) -> Options:
     add("--args", type=_object, metavar="JSON", help="the jobs' arguments (default {})")
     add("--file", type=_file, metavar="PATH", help="upload this file with each job")
     add("--seed", type=int, default=default.seed, metavar="N", help="of every random choice (default %(default)s)")
-    add("--report", type=Path, metavar="PATH", help="write the figures to this file as JSON")
+    add("--report", type=_path, metavar="PATH", help="write the figures to this file as JSON")
     given = vars(parser.parse_args(argv))
     if given["type"] is None:
         given["type"] = default.type
@@ -110,6 +110,13 @@ def parse(argv: list[str] | None = None) -> Options:
     if given["rate"] is not None and given["disobedient"]:
         parser.error("with --rate, nobody who was refused comes back: leave out --disobedient")
     return Options(**given)
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{text!r} begins with no home folder") from None
 
 
 def _count(text: str) -> int:
@@ -144,7 +151,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _file(text: str) -> Path:
-    path = Path(text)
+    path = _path(text)
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text} is no file")
     return path

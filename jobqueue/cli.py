@@ -8,14 +8,17 @@ in the settings is told at once, and without the server's packages.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from jobqueue import __version__
 from jobqueue.configsources import Override, load, trace
 from jobqueue.errors import ConfigError
+from jobqueue.paths import written_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,8 @@ FLAGS = {
     "capacity": ("queues.default.capacity", "N", "how many jobs are held before more are refused"),
     "discipline": ("queues.default.discipline", "NAME", "who is next: fifo, lifo, priority, fair or adaptive"),
 }
+# Not from docstrings: -OO drops those.
+SERVE = "Serve a queue until a signal ends it; SIGHUP makes it read its settings again."
 EPILOG = "Exit codes: 0 done, 1 the server failed, 2 the command line, the settings or the target can't be used."
 
 
@@ -68,9 +73,9 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Tell every fault of the settings, or that there is none."""
-    load(_config_file(options), environ=os.environ, overrides=_overrides(options))
-    print("no faults")
+    """Tell every fault of the settings, or that there is none, and what was read."""
+    loaded = trace(_config_file(options), environ=os.environ, overrides=_overrides(options))
+    print(f"configuration OK: {loaded.sources}")
     return 0
 
 
@@ -88,8 +93,37 @@ def schema(options: argparse.Namespace) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser that suggests what a mistyped command or flag was meant to be, and keeps to that one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, with a suggestion where there is one, and exit with 2."""
+        hint = self._hint(message)
+        if hint is None:
+            super().error(message)
+        self.exit(2, f"{self.prog}: error: {message.partition(' (choose from ')[0]}, did you mean {hint}?\n")
+
+    def _hint(self, message: str) -> str | None:
+        commands = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        if match := re.search(r"invalid choice: '(.*?)'", message):
+            near = difflib.get_close_matches(match[1], [name for action in commands for name in action.choices], n=1)
+            return f"'{near[0]}'" if near else None
+        if match := re.search(r"unrecognized arguments: (--[^ =]+)", message):
+            near = difflib.get_close_matches(match[1], self._flags(), n=1)
+            return f"'{near[0]}'" if near else None
+        return None
+
+    def _flags(self) -> list[str]:
+        """Return the flags of this command and of those below it: only the outermost parser tells of unknown ones."""
+        flags = list(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                flags += [flag for parser in action.choices.values() for flag in parser._flags()]
+        return flags
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="jobqueue", description="A job queue that needs nothing beside itself.", epilog=EPILOG, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"jobqueue {__version__}")
@@ -97,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     settings = _settings_flags()
 
     command = commands.add_parser(
-        "serve", help="serve a queue over HTTP", description=serve.__doc__, parents=[settings], allow_abbrev=False
+        "serve", help="serve a queue over HTTP", description=SERVE, parents=[settings], allow_abbrev=False
     )
     command.add_argument(
         "target",
@@ -111,15 +145,18 @@ def _parser() -> argparse.ArgumentParser:
 
     config = commands.add_parser("config", help="check or show the settings", allow_abbrev=False)
     parts = config.add_subparsers(metavar="COMMAND", required=True)
-    for name, run, parents in (("check", check, [settings]), ("show", show, [settings]), ("schema", schema, [])):
-        text = (run.__doc__ or "").splitlines()[0]
+    for name, run, parents, text in (
+        ("check", check, [settings], "Tell every fault of the settings, or that there is none, and what was read."),
+        ("show", show, [settings], "Print the settings in effect, each with the place it came from."),
+        ("schema", schema, [], "Print the JSON Schema of a settings file."),
+    ):
         command = parts.add_parser(name, help=text, description=text, parents=parents, allow_abbrev=False)
         command.set_defaults(run=run)
     return parser
 
 
-def _settings_flags() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _settings_flags() -> _Parser:
+    parser = _Parser(add_help=False)
     group = parser.add_argument_group("settings, which win over the environment (JOBQUEUE_SERVER__PORT) and the file")
     group.add_argument(
         "--config", type=Path, metavar="FILE", help=f"the settings file (default: {CONFIG_FILE}, if here)"
@@ -146,7 +183,12 @@ def _assignment(text: str) -> Override:
 
 def _config_file(options: argparse.Namespace) -> Path | None:
     given: Path | None = options.config
-    return given if given is not None or not CONFIG_FILE.exists() else CONFIG_FILE
+    if given is None:
+        return CONFIG_FILE if CONFIG_FILE.exists() else None
+    try:
+        return written_path(given)
+    except ValueError as error:
+        raise ConfigError(f"--config: {error}") from None
 
 
 def _overrides(options: argparse.Namespace) -> list[Override]:

@@ -10,6 +10,7 @@ make it use more memory than its own size.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -30,6 +31,11 @@ _TAGS: dict[str, Tag] = {f"tag:yaml.org,2002:{tag}": tag for tag in ("str", "int
 Form = Literal["text", "mapping", "list"]
 
 
+def dotted(path: Sequence[str]) -> str:
+    """Spell a path of names as files and flags do: `server.port`."""
+    return ".".join(path)
+
+
 class Given(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a source sets.
 
@@ -41,6 +47,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         tag: What the source takes the text for, if it has types.
         name_at, value_at: How a fault of the name, or the value, begins: the place to look.
         origin: The place, for `config show`.
+        spell: Writes a path of names as this source does, for suggestions.
     """
 
     path: tuple[str, ...]
@@ -51,6 +58,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     name_at: str
     value_at: str
     origin: str
+    spell: Callable[[Sequence[str]], str] = dotted
 
 
 class Reading(NamedTuple):

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, inspect
 
 from jobqueue.config import QUEUE_NAME, Settings
+from jobqueue.configenv import read_environment
 from jobqueue.configfile import Given, read_file, shown
 from jobqueue.errors import ConfigError
 from jobqueue.quantity import Kind, is_value
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 """The names that lead to a setting."""
 
-ENVIRONMENT_PREFIX = "JOBQUEUE_"
 QUEUES_MAX = 100
 
 
@@ -42,10 +42,15 @@ class Override(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """Settings, and the place that each one which is no default came from, by path."""
+    """Settings, and the place that each one which is no default came from, by path.
+
+    Attributes:
+        sources: What was read, for people: "config.yaml, 2 environment variables".
+    """
 
     settings: Settings
     origins: dict[Path, str]
+    sources: str
 
     def show(self) -> str:
         """Render the settings as YAML that means the same, each with the place it came from."""
@@ -93,28 +98,21 @@ def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: S
 
     Args:
         file: The YAML file; None for none. An empty file sets nothing.
-        environ: Variables such as `JOBQUEUE_QUEUES__DEFAULT__WORKERS`. Names without a double underscore are left
-            alone: Kubernetes sets `JOBQUEUE_PORT` and the like by itself, for a service of that name.
+        environ: Variables such as `JOBQUEUE_QUEUES__DEFAULT__WORKERS`; other names are passed over.
         overrides: What flags set.
 
     Raises:
         ConfigError: With every fault of every source.
     """
     given, faults = read_file(file) if file is not None else ([], [])
-    merge = _Merge(faults)
+    variables, misspelt = read_environment(environ, _SETTINGS)
+    merge = _Merge([*faults, *misspelt])
     merge.take(given)
-    merge.take([_from_environ(name, text) for name, text in sorted(environ.items()) if _is_setting(name)])
+    merge.take(variables)
     merge.take([_from_flag(override) for override in overrides])
-    return merge.finish()
-
-
-def _is_setting(name: str) -> bool:
-    return name.startswith(ENVIRONMENT_PREFIX) and "__" in name
-
-
-def _from_environ(name: str, text: str) -> Given:
-    path = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
-    return Given(path=path, text=text, name_at=name, value_at=name, origin=name)
+    counts = {"environment variable": len(variables), "flag": len(overrides)}
+    read = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+    return merge.finish(", ".join([str(file) if file is not None else "no file", *read]))
 
 
 def _from_flag(override: Override) -> Given:
@@ -139,17 +137,17 @@ class _Merge:
                     self._faults.append(fault)
                     broken.add(given.path)
 
-    def finish(self) -> Loaded:
+    def finish(self, sources: str) -> Loaded:
         self._check_together()
         if self._faults:
             raise ConfigError(*self._faults)
         origins = {path: given.origin for path, given in self._given.items()}
-        return Loaded(msgspec.convert(self._tree, Settings), origins)
+        return Loaded(msgspec.convert(self._tree, Settings), origins, sources)
 
     def _put(self, given: Given) -> str | None:
         """Keep one value; return the fault, if it is one."""
         field: Fields | Queues | Kind = _ROOT
-        for name in given.path:
+        for depth, name in enumerate(given.path):
             if isinstance(field, Queues):
                 if not re.fullmatch(QUEUE_NAME, name):
                     return f"{given.name_at}: '{shown(name)}' is no name for a queue; use up to 64 of a-z, 0-9, - and _"
@@ -157,7 +155,7 @@ class _Merge:
             elif isinstance(field, dict) and name in field:
                 field = field[name]
             else:
-                return f"{given.name_at}: unknown setting{_hint(name, field)}"
+                return f"{given.name_at}: unknown setting{_hint(given, depth, field)}"
         if isinstance(field, Kind):
             return self._put_value(given, field)
         if given.form != "mapping" and given.tag != "null":
@@ -180,7 +178,8 @@ class _Merge:
             else:
                 raise ValueError(got)
         except ValueError:
-            return f"{given.value_at}: must be {kind.expected}, not {'empty' if got == chr(39) * 2 else got}"
+            told = "empty" if got == chr(39) * 2 else got
+            return f"{given.value_at}: must be {kind.expected}, not {told}{_quotes_hint(given, kind)}"
         self._at(given.path[:-1])[given.path[-1]] = value
         self._given[given.path] = given
         return None
@@ -203,18 +202,41 @@ class _Merge:
             self._faults.append(f"queues: there are {len(settings.queues)}, and {QUEUES_MAX} is the most")
 
 
-def _hint(name: str, field: Fields | Kind) -> str:
-    """Say what was probably meant: a name beside it, or else one that has its place in another section."""
+def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
+    """Say what was probably meant: a name beside the one at `depth`, or else one that has its place in another section.
+
+    It is told in full, as its source would spell it.
+    """
     if isinstance(field, Kind):
         return ": the name before it is a setting, not a section"
+    before, name, after = given.path[:depth], given.path[depth], given.path[depth + 1 :]
     if near := difflib.get_close_matches(name, field, n=1):
-        return f", did you mean '{near[0]}'?"
-    elsewhere: dict[str, str] = {}
-    for path in _paths((), _ROOT):
-        elsewhere.setdefault(path[-1], ".".join(path))
+        meant = (*before, near[0], *after)
+        return f", did you mean '{given.spell(meant if _is_setting(meant) else meant[: depth + 1])}'?"
+    elsewhere: dict[str, Path] = {}
+    for path in _SETTINGS:
+        elsewhere.setdefault(path[-1], path)
     if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
-        return f", did you mean '{elsewhere[near[0]]}'?"
+        return f", did you mean '{given.spell(elsewhere[near[0]])}'?"
     return f"; here may stand: {', '.join(field)}"
+
+
+def _is_setting(path: Path) -> bool:
+    return path in _SETTINGS or (path[0] == "queues" and (path[0], "default", *path[2:]) in _SETTINGS)
+
+
+def _quotes_hint(given: Given, kind: Kind) -> str:
+    """Say that quotes are in the way, if without them the value would do."""
+    text = given.text
+    if given.tag is None and len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    elif given.tag != "str":
+        return ""
+    try:
+        kind.read(text, None)
+    except ValueError:
+        return ""
+    return ": remove the quotes"
 
 
 def _paths(path: Path, fields: Fields) -> Iterator[Path]:
@@ -257,6 +279,7 @@ def _field(name: str, of: inspect.Type) -> Kind | Fields | Queues:
 
 
 _ROOT = _fields(inspect.type_info(Settings))
+_SETTINGS = tuple(_paths((), _ROOT))
 _WITHIN = (
     (("limits", "body_bytes"), ("statuses", "bytes_max")),
     (("limits", "result_bytes"), ("statuses", "bytes_max")),

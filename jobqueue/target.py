@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.app import JobQueue
 from jobqueue.errors import JobQueueError
+from jobqueue.paths import written_path
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -40,7 +41,7 @@ def find(target: str) -> JobQueue:
     attribute = attribute or ATTRIBUTE
     if not place or not attribute.isidentifier():
         raise BadTarget(f"{target!r} is no target: {FORMS}")
-    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    module = _import_file(_path(place)) if place.endswith(".py") else _import_module(place)
     found = getattr(module, attribute, None)
     if isinstance(found, JobQueue):
         return found
@@ -49,6 +50,13 @@ def find(target: str) -> JobQueue:
     if hasattr(module, attribute):
         raise BadTarget(f"{attribute!r} in {place} is of type {type(found).__name__}, not a JobQueue{hint}")
     raise BadTarget(f"{place} has no {attribute!r}{hint}")
+
+
+def _path(place: str) -> Path:
+    try:
+        return written_path(place)
+    except ValueError as error:
+        raise BadTarget(f"{place}: {error}") from None
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -64,12 +72,15 @@ def _import_file(path: Path) -> ModuleType:
 def _import_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise BadTarget(f"{name!r} is neither a module's name nor a .py file: {FORMS}")
-    _look_first_in(Path.cwd())
+    _look_first_in(Path())
     return _import(name, name)
 
 
 def _look_first_in(folder: Path) -> None:
-    sys.path.insert(0, str(folder.resolve()))
+    try:
+        sys.path.insert(0, str(folder.resolve()))
+    except FileNotFoundError:
+        raise BadTarget("the current folder has been deleted: change to one that is there") from None
 
 
 def _import(name: str, shown: str) -> ModuleType:

@@ -252,16 +252,73 @@ def test_every_fault_of_the_settings_is_a_line_and_ends_with_2(
     (folder / "config.yaml").write_text("queues:\n  default:\n    capacityy: 1\n")
     assert main([*command, "--port", "x", "--set", "a.b=1"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "config.yaml:3:5: queues.default.capacityy: unknown setting, did you mean 'capacity'?",
+        "config.yaml:3:5: queues.default.capacityy: unknown setting, did you mean 'queues.default.capacity'?",
         "--set a.b: unknown setting; here may stand: server, queues, statuses, limits, spool, runtime, log",
         "--port: must be a whole number from 0 to 65535, not 'x'",
     ]
     assert not served
 
 
-def test_check_tells_that_there_is_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_tells_that_there_is_no_fault_and_what_was_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["config", "check"]) == 0
-    assert capsys.readouterr().out == "no faults\n"
+    assert capsys.readouterr().out == "configuration OK: no file\n"
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    monkeypatch.setenv("JOBQUEUE_SERVER__PORT", "2")
+    monkeypatch.setenv("JOBQUEUE_SERVER__HOST", "::1")
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().out == "configuration OK: config.yaml, 2 environment variables\n"
+
+
+def test_a_variable_with_one_underscore_is_a_fault_of_every_command(
+    served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBQUEUE_SERVER_PORT", "1")
+    for command in (["config", "check"], ["config", "show"], ["serve"]):
+        assert main(command) == 2
+        told = "JOBQUEUE_SERVER_PORT: unknown setting, did you mean 'JOBQUEUE_SERVER__PORT'?\n"
+        assert capsys.readouterr().err == told
+    assert not served
+
+
+def test_a_mistyped_setting_is_suggested_with_its_full_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", "--set", "server.prot=1"]) == 2
+    assert capsys.readouterr().err == "--set server.prot: unknown setting, did you mean 'server.port'?\n"
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(
+    folder: Path,
+    tasks: Path,
+    served: list[tuple[JobQueue, Settings]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "settings.yaml").write_text("server: {port: 7}")
+    assert main(["serve", "~/app/tasks_of_test.py", "--config=~/settings.yaml"]) == 0
+    assert [settings.server.port for _, settings in served] == [7]
+    assert main(["serve", "--config=~nobody-of-that-name/x.yaml"]) == 2
+    assert main(["serve", "~nobody-of-that-name/tasks.py"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--config: ~nobody-of-that-name is no home folder",
+        "jobqueue serve: ~nobody-of-that-name/tasks.py: ~nobody-of-that-name is no home folder",
+    ]
+    assert not (folder / "~").exists()
+
+
+@pytest.mark.parametrize("target", [[], ["tasks_of_test"], ["tasks_of_test.py"]])
+def test_a_deleted_folder_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["serve", *target]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jobqueue serve: ")
+    assert "deleted" in line or "no such file" in line
 
 
 def test_show_tells_where_values_came_from(capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,6 +344,24 @@ def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest
     assert "error:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["serv"], "jobqueue: error: argument COMMAND: invalid choice: 'serv', did you mean 'serve'?"),
+        (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
+        (["serve", "--prot", "1"], "jobqueue: error: unrecognized arguments: --prot, did you mean '--port'?"),
+        (["config", "show", "--sett=a"], "jobqueue: error: unrecognized arguments: --sett=a, did you mean '--set'?"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_command_or_flag_is_one_line_with_what_was_meant(
+    argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"{told}\n"
+
+
 def test_an_abbreviated_flag_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serve", "--work", "3"])
@@ -298,3 +373,19 @@ def test_python_m_jobqueue_is_the_same_command_line() -> None:
         [sys.executable, "-m", "jobqueue", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert ran.stdout == f"jobqueue {__version__}\n"
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, jobqueue
+for module in pkgutil.walk_packages(jobqueue.__path__, "jobqueue."):
+    if module.name != "jobqueue.__main__":
+        importlib.import_module(module.name)
+assert False, "optimised"
+"""
+
+
+def test_every_module_and_help_works_without_docstrings_and_assertions() -> None:
+    python = [sys.executable, "-OO"]
+    subprocess.run([*python, "-c", IMPORT_ALL], cwd=ROOT, check=True)
+    for arguments in (["--version"], ["--help"], ["serve", "--help"], ["config", "--help"], ["config", "check"]):
+        subprocess.run([*python, "-m", "jobqueue", *arguments], cwd=ROOT, check=True, capture_output=True)

@@ -82,9 +82,72 @@ def test_settings_made_in_python_have_the_default_queue_too() -> None:
     assert Settings(queues={"mail": QueueSettings(workers=1)}).queues["default"] == QueueSettings()
 
 
-def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_left_alone() -> None:
-    environ = {"JOBQUEUE_PORT": "tcp://10.0.0.1:80", "JOBQUEUE_SERVICE_HOST": "10.0.0.1", "JOBQUEUE_PORT_80_TCP": "x"}
+@pytest.mark.parametrize("service", ["JOBQUEUE", "JOBQUEUE_SERVER", "JOBQUEUE_BLUE_GREEN"])
+def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_left_alone(service: str) -> None:
+    environ = {
+        f"{service}_PORT": "tcp://10.0.0.1:80",
+        f"{service}_SERVICE_HOST": "10.0.0.1",
+        f"{service}_SERVICE_PORT": "80",
+        f"{service}_SERVICE_PORT_HTTP": "80",
+        f"{service}_PORT_80_TCP": "tcp://10.0.0.1:80",
+        f"{service}_PORT_80_TCP_PROTO": "tcp",
+        f"{service}_PORT_80_TCP_PORT": "80",
+        f"{service}_PORT_80_TCP_ADDR": "10.0.0.1",
+    }
     assert load(None, environ=environ) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("JOBQUEUE_SERVER_PORT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("JOBQUEUE_SERVER_PROT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("JOBQUEUE_PORT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("JOBQUEUE_WORKERS", ", did you mean 'JOBQUEUE_QUEUES__DEFAULT__WORKERS'?"),
+        ("JOBQUEUE_QUEUES_DEFAULT_WORKERS", ", did you mean 'JOBQUEUE_QUEUES__DEFAULT__WORKERS'?"),
+        ("JOBQUEUE_QUEUES_NIGHTLY_MAIL_RUNS_WORKERS", ", did you mean 'JOBQUEUE_QUEUES__NIGHTLY_MAIL_RUNS__WORKERS'?"),
+        ("JOBQUEUE_STATUSES_TTL_S", ", did you mean 'JOBQUEUE_STATUSES__TTL_S'?"),
+        ("JOBQUEUE_", "; a section and a name are divided by two underscores, as in JOBQUEUE_SERVER__PORT"),
+        ("JOBQUEUE_NONSENSE", "; a section and a name are divided by two underscores, as in JOBQUEUE_SERVER__PORT"),
+        ("JOBQUEUE_SERVER__PROT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("JOBQUEUE_QUEUE__DEFAULT__WORKERS", ", did you mean 'JOBQUEUE_QUEUES__DEFAULT__WORKERS'?"),
+        ("JOBQUEUE_LIMITS__PORT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+    ],
+)
+def test_a_variable_of_ours_that_is_no_setting_is_a_fault_with_what_was_meant(name: str, told: str) -> None:
+    assert faults_of(None, environ={name: "1"}) == [f"{name}: unknown setting{told}"]
+
+
+def test_what_was_read_is_told_by_name_and_number(write: Callable[[str], Path]) -> None:
+    path = write("server: {port: 1}")
+    environ = {"JOBQUEUE_SERVER__PORT": "2", "JOBQUEUE_SERVER__HOST": "::1", "HOME": "/"}
+    one_flag = [Override("--port", "server.port", "3")]
+    assert trace(path, environ=environ).sources == "config.yaml, 2 environment variables"
+    assert trace(path, environ={}, overrides=one_flag).sources == "config.yaml, 1 flag"
+    assert trace(None, environ={}).sources == "no file"
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [("server: {port: %s}", '"9000"'), ("server: {port: %s}", "'9000'"), ("server: {fast_lane: %s}", '"true"')],
+)
+def test_a_value_whose_quotes_are_in_the_way_is_told_so(write: Callable[[str], Path], setting: str, text: str) -> None:
+    (fault,) = faults_of(write(setting % text))
+    assert fault.endswith(f", not '{text[1:-1]}': remove the quotes")
+
+
+@pytest.mark.parametrize("text", ['"9000"', "'9000'"])
+def test_quotes_that_reached_a_variable_or_a_flag_are_told_too(text: str) -> None:
+    (fault,) = faults_of(None, environ={"JOBQUEUE_SERVER__PORT": text})
+    assert fault == f"JOBQUEUE_SERVER__PORT: must be a whole number from 0 to 65535, not '{text}': remove the quotes"
+    (fault,) = faults_of(None, overrides=[Override("--port", "server.port", text)])
+    assert fault.endswith(": remove the quotes")
+
+
+@pytest.mark.parametrize("text", ['"high"', "high", '"70000"', "'"])
+def test_quotes_are_not_blamed_for_what_would_be_wrong_without_them(write: Callable[[str], Path], text: str) -> None:
+    for fault in faults_of(write(f"server: {{port: {text}}}"), environ={"JOBQUEUE_SERVER__PORT": text}):
+        assert "quotes" not in fault
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null\n", "{}", "server:\n", b"\xef\xbb\xbf"])
@@ -278,9 +341,9 @@ def test_every_fault_of_every_source_is_told_at_once(write: Callable[[str], Path
     environ = {"JOBQUEUE_SERVER__PORT": "higher", "JOBQUEUE_SERVER__PROT": "1"}
     assert faults_of(path, environ=environ, overrides=[Override("--port", "server.port", "highest")]) == [
         "config.yaml:2:9: server.port: must be a whole number from 0 to 65535, not 'high'",
-        "config.yaml:5:5: queues.default.capacityy: unknown setting, did you mean 'capacity'?",
+        "config.yaml:5:5: queues.default.capacityy: unknown setting, did you mean 'queues.default.capacity'?",
         "JOBQUEUE_SERVER__PORT: must be a whole number from 0 to 65535, not 'higher'",
-        "JOBQUEUE_SERVER__PROT: unknown setting, did you mean 'port'?",
+        "JOBQUEUE_SERVER__PROT: unknown setting, did you mean 'JOBQUEUE_SERVER__PORT'?",
         "--port: must be a whole number from 0 to 65535, not 'highest'",
     ]
 

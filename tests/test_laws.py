@@ -108,7 +108,9 @@ FLOORS = (
         "verdicts",
         "client",
         "frozen",
+        "paths",
         "signals",
+        "configenv",
         "standard_files",
     },
     {"backend"},
@@ -206,6 +208,7 @@ LEAVES = {
     "jobqueue.errors": STDLIB_ONLY,
     "jobqueue.log": {"orjson"},
     "jobqueue.frozen": STDLIB_ONLY,
+    "jobqueue.paths": STDLIB_ONLY,
     "jobqueue.signals": STDLIB_ONLY,
     "jobqueue.standard_files": STDLIB_ONLY,
 }

@@ -34,6 +34,7 @@ from jobqueue.core.job import JobState, StoredFile, Upload
 from jobqueue.errors import ConfigError, SpoolFull
 from jobqueue.files.uploaded import safe_filename
 from jobqueue.log import event_logger
+from jobqueue.paths import written_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ WRITE_BYTES = 256 * 1024
 """How much of an uploaded file is gathered before a thread writes it."""
 
 RETRY_AFTER_S = 10.0
+STRANGE_TOLD_MAX = 10
 _THREADS = 4
 _RUN_PREFIX = "run-"
 
@@ -78,11 +80,18 @@ class Doomed(NamedTuple):
         return number != name and number.isdecimal() and int(number) > self.attempt
 
 
+class Found(NamedTuple):
+    """What lies beside a run's folder: those of dead runs, and what has such a name and is none, each with a reason."""
+
+    dead: list[Path]
+    strange: list[tuple[Path, str]]
+
+
 class Spool:
     """The files of one run. Every method is for the loop's thread, except `folder_of`."""
 
     def __init__(self, settings: SpoolSettings) -> None:
-        self._base = Path(settings.dir or tempfile.gettempdir()) / f"jobqueue-{os.geteuid()}"
+        self._dir = settings.dir
         self._bytes_max = settings.bytes_max
         self._bytes_used = 0
         self._held: dict[str, int] = {}
@@ -110,13 +119,19 @@ class Spool:
         Raises:
             ConfigError: `spool.dir` can't be used; the message says why.
         """
+        try:
+            base = written_path(self._dir or tempfile.gettempdir()) / f"jobqueue-{os.geteuid()}"
+        except ValueError as error:
+            raise ConfigError(f"spool.dir: {error}") from error
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobqueue-spool")
         try:
-            self._run, self._lock_fd, dead = await self.in_thread(partial(_claim_run, self._base))
+            self._run, self._lock_fd, found = await self.in_thread(partial(_claim_run, base))
         except OSError as error:
-            raise ConfigError(f"spool.dir: the folder {self._base} can't be used: {error.strerror}") from error
-        for folder in dead:
+            raise ConfigError(f"spool.dir: the folder {base} can't be used: {error.strerror}") from error
+        for folder in found.dead:
             self._remove(Doomed(str(folder)))
+        for path, reason in found.strange[:STRANGE_TOLD_MAX]:
+            log.warning("spool.passed_over", path=str(path), reason=reason, count=len(found.strange))
 
     async def close(self) -> None:
         """Remove this run's folder with everything in it."""
@@ -336,25 +351,39 @@ def _clear(path: str) -> None:
         os.unlink(path)
 
 
-def _claim_run(base: Path) -> tuple[Path, int, list[Path]]:
-    """Make and lock a folder for this run; return it, its lock, and the folders of dead runs."""
+def _claim_run(base: Path) -> tuple[Path, int, Found]:
+    """Make and lock a folder for this run; return it, its lock, and what lies beside it."""
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_owner(base)
     # Locked meanwhile, so that nobody takes a folder that is not locked yet for a dead run's.
     guard = _open_folder(base)
     try:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        dead = [folder for folder in base.glob(f"{_RUN_PREFIX}*") if _is_dead(folder)]
+        found = _look_around(base)
         run = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX, dir=base))
         lock_fd = _open_folder(run)
         fcntl.flock(lock_fd, fcntl.LOCK_EX)
     finally:
         os.close(guard)
-    return run, lock_fd, dead
+    return run, lock_fd, found
+
+
+def _look_around(base: Path) -> Found:
+    found = Found([], [])
+    for path in sorted(base.glob(f"{_RUN_PREFIX}*")):
+        try:
+            if _is_dead(path):
+                found.dead.append(path)
+        except (
+            OSError
+        ) as error:  # a file, a link, another user's folder: not ours to remove, and no reason not to start
+            reason = "is a symbolic link" if path.is_symlink() else error.strerror or repr(error)
+            found.strange.append((path, reason))
+    return found
 
 
 def _open_folder(folder: Path) -> int:
-    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _check_owner(base: Path) -> None:

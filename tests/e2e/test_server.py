@@ -610,3 +610,26 @@ async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected
                 writer.close()
         async with aiohttp.ClientSession(url) as http:
             await submit(http, "echo")
+
+
+async def test_it_serves_without_docstrings_and_assertions(tmp_path: Path) -> None:
+    options = ("--port=0", f"--set=spool.dir={tmp_path}", "--set=server.linger_s=0", "--set=log.format=json")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-OO", "-m", "jobqueue", "serve", *options), stderr=asyncio.subprocess.PIPE
+    )
+    server = Server(process)
+    try:
+        async with aiohttp.ClientSession(await server.url()) as http:
+            form = aiohttp.FormData({"job": '{"type":"digest"}'})
+            form.add_field("file", b"x", filename="f")
+            async with http.post("/v1/jobs", data=form, headers={"Prefer": "wait=10"}) as response:
+                assert (await response.json())["state"] == "succeeded"
+            for body in ({"type": "spin", "args": {"duration_s": 0}}, {"type": "sleep", "args": {"min_s": 0}}):
+                async with http.post("/v1/jobs", json=body, headers={"Prefer": "wait=10"}) as response:
+                    assert (await response.json())["state"] == "succeeded"
+        process.send_signal(signal.SIGTERM)
+        assert await server.exit_code() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await server.exit_code()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 import threading
@@ -279,3 +280,51 @@ async def test_what_cannot_be_removed_is_told(
 
 def test_a_folder_that_another_server_has_just_removed_is_nobodys_remains(tmp_path: Path) -> None:
     assert module._is_dead(tmp_path / "run-gone") is False
+
+
+async def test_what_is_called_like_a_run_and_is_none_is_passed_over_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tmp_path / f"jobqueue-{os.geteuid()}"
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (base, elsewhere, base / "run-dead", base / "run-closed"):
+        folder.mkdir()
+    (elsewhere / "kept").touch()
+    (base / "run-x").write_text("a stray file")
+    (base / "run-link").symlink_to(elsewhere)
+    (base / "run-lost").symlink_to(tmp_path / "missing")
+    os.mkfifo(base / "run-pipe")
+    opening = module._open_folder
+
+    def open_or_refuse(folder: Path) -> int:
+        if folder.name == "run-closed":  # for root, no folder is closed
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opening(folder)
+
+    monkeypatch.setattr(module, "_open_folder", open_or_refuse)
+    opened = Spool(SpoolSettings(dir=str(tmp_path)))
+    await opened.open()
+    await settled(opened)
+    await opened.close()
+    told = [dict(record.msg.fields) for record in caplog.records if "spool.passed_over" in record.getMessage()]  # type: ignore[attr-defined]
+    assert {Path(fields["path"]).name: fields["reason"] for fields in told} == {
+        "run-x": "Not a directory",
+        "run-link": "is a symbolic link",
+        "run-lost": "is a symbolic link",
+        "run-pipe": "Not a directory",
+        "run-closed": "Permission denied",
+    }
+    assert sorted(path.name for path in base.iterdir()) == ["run-closed", "run-link", "run-lost", "run-pipe", "run-x"]
+    assert (elsewhere / "kept").exists()
+
+
+async def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    opened = Spool(SpoolSettings(dir="~/files"))
+    await opened.open()
+    assert opened.folder.is_relative_to(tmp_path / "files")
+    await opened.close()
+    with pytest.raises(ConfigError, match=r"^spool\.dir: ~nobody-of-that-name is no home folder$"):
+        await Spool(SpoolSettings(dir="~nobody-of-that-name/x")).open()
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]

@@ -1,0 +1,18 @@
+"""Paths as people write them: `~` is a home folder, as in a shell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def written_path(text: str | Path) -> Path:
+    """Return the path that a text means.
+
+    Raises:
+        ValueError: It begins with `~`, and there is no such user, or no home folder.
+    """
+    path = Path(text)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path.parts[0]} is no home folder") from None
