@@ -8,6 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FAULTS_MAX = 32
+"""Faults of one submission that are named; further ones are counted."""
+
+SHOWN_MAX = 100
+"""Characters of a client's own text (a name, an id, a path) that a message repeats."""
+
+DETAIL_MAX = 500
+"""Characters of one fault's detail."""
+
+
+def shown(text: str, length_max: int = SHOWN_MAX) -> str:
+    """Cut a text that a client made, for a message."""
+    return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
+
 
 class JobQueueError(Exception):
     """The root of everything that jobqueue raises on purpose."""
@@ -28,13 +42,26 @@ class InvalidField:
     pointer: str
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.pointer or '/'}: {self.detail}"
+
 
 class InvalidSubmission(JobQueueError):
-    """The submission was understood but can't be accepted; `errors` says where and why."""
+    """The submission was understood but can't be accepted; `errors` says where and why.
 
-    def __init__(self, *errors: InvalidField) -> None:
-        super().__init__("; ".join(f"{e.pointer or '/'}: {e.detail}" for e in errors))
+    Args:
+        errors: The faults, of which `FAULTS_MAX` are kept, and one more if no others were counted.
+        more: Faults beside them, which were counted and not named.
+    """
+
+    def __init__(self, *errors: InvalidField, more: int = 0) -> None:
+        if more or len(errors) > FAULTS_MAX + 1:
+            more += max(0, len(errors) - FAULTS_MAX)
+            errors = errors[:FAULTS_MAX]
+        rest = (f"and {more:,} more",) if more else ()
+        super().__init__("; ".join((*(str(fault) for fault in errors), *rest)))
         self.errors = errors
+        self.more = more
 
 
 class UnknownType(InvalidSubmission):

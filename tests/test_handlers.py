@@ -12,7 +12,7 @@ import pytest
 
 from jobqueue import JobContext, JobQueue, Reject, Retry
 from jobqueue.core.job import ErrorCode, JobSpec
-from jobqueue.errors import InvalidSubmission, UnknownType
+from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers import Handler, HandlerOptions, Registry, Submission, register
 from jobqueue.verdicts import BadResult, ResultTooLarge, encode_result, failure_of
 
@@ -274,6 +274,36 @@ def test_fields_that_contradict_each_other_or_the_handler_are_refused(fields: di
     with pytest.raises(InvalidSubmission) as error:
         spec_of(registry_of(takes_nothing), submission(**fields), wall_now=1.7e9)
     assert [fault.pointer for fault in error.value.errors] == [pointer]
+
+
+def test_of_a_hundred_thousand_unknown_arguments_a_few_are_named_and_the_rest_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = 0
+    make = InvalidField.__init__
+
+    def counting(self: InvalidField, *args: Any, **kwargs: Any) -> None:
+        nonlocal made
+        made += 1
+        make(self, *args, **kwargs)
+
+    monkeypatch.setattr(InvalidField, "__init__", counting)
+    handler = handler_of(resize)
+    with pytest.raises(InvalidSubmission) as error:
+        handler.check(msgspec.json.encode({"width": "x", **{str(number): 0 for number in range(110_000)}}))
+    assert [fault.pointer for fault in error.value.errors[:3]] == ["/args/path", "/args/width", "/args/0"]
+    assert len(error.value.errors) == 32
+    assert error.value.more == 110_002 - 32
+    assert made < 100
+
+
+def test_the_count_of_faults_includes_those_of_the_options() -> None:
+    registry = registry_of(takes_nothing)
+    args = msgspec.Raw(msgspec.json.encode({str(number): 0 for number in range(1000)}))
+    with pytest.raises(InvalidSubmission) as error:
+        spec_of(registry, submission(args=args, timeout_s=61))
+    assert error.value.errors[0].pointer == "/timeout_s"
+    assert len(error.value.errors) + error.value.more == 1001
 
 
 # -- verdicts

@@ -60,7 +60,7 @@ from jobqueue.core.outlook import outlook_of
 from jobqueue.core.quarantine import Quarantine
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.statuses import StatusBounds
-from jobqueue.errors import JobGone, JobNotFound, Refused, StaleLease, WrongState
+from jobqueue.errors import JobGone, JobNotFound, Refused, StaleLease, WrongState, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -152,7 +152,7 @@ class Engine:
             return job
         origin = self._ids.origin(job_id)
         if origin is Origin.NEVER:
-            raise JobNotFound(f"no job was ever issued under the id {job_id!r}")
+            raise JobNotFound(f"no job was ever issued under the id {shown(job_id)!r}")
         raise JobGone("evicted" if origin is Origin.THIS_RUN else "earlier-run")
 
     def cancel(self, job_id: str, *, now: float) -> Job:

@@ -3,7 +3,7 @@
 from jobqueue.handlers.options import HandlerOptions, register
 from jobqueue.handlers.registry import Handler, Registry, RunIn
 from jobqueue.handlers.submission import Seconds, Submission, UniqueSubmission, unique_of
-from jobqueue.handlers.validation import escape, field_of
+from jobqueue.handlers.validation import field_of, object_faults
 
 __all__ = [
     "Handler",
@@ -13,8 +13,8 @@ __all__ = [
     "Seconds",
     "Submission",
     "UniqueSubmission",
-    "escape",
     "field_of",
+    "object_faults",
     "register",
     "unique_of",
 ]

@@ -13,7 +13,7 @@ from jobqueue.core.job import JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers.signature import read_signature
 from jobqueue.handlers.submission import option_faults, spec_of
-from jobqueue.handlers.validation import escape, fault_of
+from jobqueue.handlers.validation import object_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,9 +79,9 @@ class Handler:
         try:
             self._decode(args)
         except (msgspec.DecodeError, UnicodeDecodeError) as refusal:
-            faults = tuple(self._faults(args))
+            faults, more = self._faults(args)
             if faults:
-                raise InvalidSubmission(*faults) from None
+                raise InvalidSubmission(*faults, more=more) from None
             last_ones = msgspec.json.encode(msgspec.json.decode(args))
             if last_ones == args:
                 raise InvalidSubmission(InvalidField(pointer="/args", detail=str(refusal))) from None
@@ -104,28 +104,18 @@ class Handler:
             kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in self._names)
         return kwargs
 
-    def _faults(self, args: bytes | memoryview) -> Iterator[InvalidField]:
-        """Find every fault, argument by argument: msgspec stops at the first."""
+    def _faults(self, args: bytes | memoryview) -> tuple[list[InvalidField], int]:
+        """Find every fault, argument by argument; return them, and how many more there are."""
         try:
             values = msgspec.json.decode(args)
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            yield InvalidField(pointer="/args", detail=str(fault))
-            return
+            return [InvalidField(pointer="/args", detail=str(fault))], 0
         if not isinstance(values, dict):
-            yield InvalidField(pointer="/args", detail="expected an object: argument names and their values")
-            return
-        fields = {field.name: field for field in msgspec.structs.fields(self._arguments)}
-        for name, value in values.items():
-            if name in fields:
-                yield from fault_of(value, fields[name].type, f"/args/{escape(name)}")
-            elif not self._takes_more:
-                known = ", ".join(fields) or "none"
-                yield InvalidField(
-                    pointer=f"/args/{escape(name)}", detail=f"unknown argument; {self.name!r} takes: {known}"
-                )
-        for name, field in fields.items():
-            if field.required and name not in values:
-                yield InvalidField(pointer=f"/args/{escape(name)}", detail="missing; this argument is required")
+            return [InvalidField(pointer="/args", detail="expected an object: argument names and their values")], 0
+        known = ", ".join(self._names) or "none"
+        unknown = None if self._takes_more else f"unknown argument; {self.name!r} takes: {known}"
+        fields = msgspec.structs.fields(self._arguments)
+        return object_faults(values, fields, "/args", called="argument", unknown=unknown)
 
 
 class Registry:
@@ -164,11 +154,12 @@ class Registry:
         handler, args = self.get(submission.type), bytes(submission.args)
         if submission.plain:
             return handler.default_spec, handler.check(args)
-        faults = list(option_faults(submission, handler.default_spec))
+        faults, more = list(option_faults(submission, handler.default_spec)), 0
         try:
             args = handler.check(args)
         except InvalidSubmission as invalid:
             faults.extend(invalid.errors)
+            more = invalid.more
         if faults:
-            raise InvalidSubmission(*faults)
+            raise InvalidSubmission(*faults, more=more)
         return spec_of(submission, handler.default_spec, wall_now), args

@@ -1,16 +1,65 @@
-"""Validation: turns what msgspec refuses into faults with JSON pointers, all of them and not only the first."""
+"""Validation: turns what msgspec refuses into faults with JSON pointers, all of them and not only the first.
+
+The work is bounded by the number of fields and the size of their values, and so is what is made: of unknown names the
+first `FAULTS_MAX` are named and the rest counted, and no more than `SHOWN_MAX` characters of a name are repeated.
+"""
 
 from __future__ import annotations
 
 import functools
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.errors import InvalidField
+from jobqueue.errors import DETAIL_MAX, FAULTS_MAX, InvalidField, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
+
+    FieldInfo = msgspec.structs.FieldInfo
+
+NOT_CHECKED: Collection[Any] = ()
+
+PATH_MAX = 1000
+"""Characters of a path into a value, as msgspec writes it; longer ones are no paths but names that a client made."""
+
+
+def object_faults(
+    values: dict[str, Any],
+    fields: Collection[FieldInfo],
+    base: str,
+    *,
+    called: str,
+    unknown: str | None,
+    not_checked: Collection[Any] = NOT_CHECKED,
+) -> tuple[list[InvalidField], int]:
+    """Find what is wrong with an object, field by field; return the faults, and how many more there are.
+
+    Args:
+        base: The pointer to the object.
+        called: What a field of it is called, in the details.
+        unknown: The detail of the first name that is no field's; None: every name is allowed.
+        not_checked: The types of fields that may have any value.
+    """
+    faults: list[InvalidField] = []
+    given = 0
+    for field in fields:
+        pointer = f"{base}/{escape(field.name)}"
+        if field.name in values:
+            given += 1
+            if field.type not in not_checked:
+                faults.extend(fault_of(values[field.name], field.type, pointer))
+        elif field.required:
+            faults.append(InvalidField(pointer=pointer, detail=f"missing; this {called} is required"))
+    if unknown is None or given == len(values):
+        return faults, 0
+    known = {field.name for field in fields}
+    names = list(islice((name for name in values if name not in known), FAULTS_MAX))
+    for name in names:
+        faults.append(InvalidField(pointer=f"{base}/{escape(name)}", detail=unknown))
+        unknown = f"unknown {called}"
+    return faults, len(values) - given - len(names)
 
 
 def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
@@ -24,12 +73,14 @@ def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
 def field_of(fault: msgspec.ValidationError, base: str = "") -> InvalidField:
     """Turn msgspec's `… - at `$.a[0]`` into a pointer below `base`, and the rest into a detail."""
     detail, _, path = str(fault).partition(" - at `")
-    return InvalidField(pointer=base + _pointer_of(path.rstrip("`")), detail=detail)
+    # A name that the message repeats may look like a path, of any length.
+    pointer = _pointer_of(path.rstrip("`")) if len(path) <= PATH_MAX else ""
+    return InvalidField(pointer=base + pointer, detail=shown(detail, DETAIL_MAX))
 
 
 def escape(step: str) -> str:
-    """Escape one step of a JSON pointer (RFC 6901, section 3)."""
-    return step.replace("~", "~0").replace("/", "~1")
+    """Escape one step of a JSON pointer (RFC 6901, section 3); a long one is cut."""
+    return shown(step).replace("~", "~0").replace("/", "~1")
 
 
 @functools.lru_cache(maxsize=256)

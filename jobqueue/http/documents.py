@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Progress
+from jobqueue.errors import shown
 from jobqueue.http.problems import problem_of
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
 def missing_document(job_id: str, error: JobQueueError) -> bytes:
     """Return what stands in a list in the place of a job that can't be told."""
     problem = problem_of(error)
-    head = orjson.dumps({"id": job_id, "status": problem.row.status})
-    return head[:-1] + b',"problem":' + problem.body + b"}"
+    head = orjson.dumps({"id": shown(job_id), "status": problem.row.status})
+    return head[:-1] + b',"problem":' + problem.json + b"}"
 
 
 def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:

@@ -21,6 +21,7 @@ from jobqueue.http.problems import (
     UnknownExpectation,
     UnknownTransferCoding,
     UnsupportedMediaType,
+    header_text,
     response_to,
 )
 
@@ -60,7 +61,7 @@ def check_head(
     kind = _body_kind(request, takes)
     coding = request.headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and coding.lower() != "chunked":
-        raise UnknownTransferCoding(f"the only transfer coding is chunked, not {coding!r}")
+        raise UnknownTransferCoding(f"the only transfer coding is chunked, not {header_text(coding)}")
     length = request.content_length
     bytes_max = limits.body_bytes
     if kind is BodyKind.MULTIPART:
@@ -84,16 +85,16 @@ def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKin
         raise UnsupportedMediaType(f"a Content-Type is needed: {what}", headers=allowed)
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in [kind.value for kind in takes]:
-        raise UnsupportedMediaType(f"send {what}, not {given!r}", headers=allowed)
+        raise UnsupportedMediaType(f"send {what}, not {header_text(given)}", headers=allowed)
     if media_type == BodyKind.MULTIPART.value:
         return BodyKind.MULTIPART
     try:
         charset = request.charset
     except ValueError:  # aiohttp's reader of parameters meets one that can't be decoded
-        detail = f"send application/json, in UTF-8; the parameters of {given!r} are broken"
+        detail = f"send application/json, in UTF-8; the parameters of {header_text(given)} are broken"
         raise UnsupportedMediaType(detail, headers=allowed) from None
     if charset is not None and charset.lower() not in ("utf-8", "utf8"):
-        raise UnsupportedMediaType(f"JSON is UTF-8 here, not {charset!r}", headers=allowed)
+        raise UnsupportedMediaType(f"JSON is UTF-8 here, not {header_text(charset)}", headers=allowed)
     return BodyKind.JSON
 
 

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from jobqueue.backend.base import JobFilter
 from jobqueue.core.ids import ID_LENGTH
 from jobqueue.core.job import JobId, JobState
-from jobqueue.errors import JobGone, JobNotFound, JobQueueError
+from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.answers import JSON, matches, not_modified
 from jobqueue.http.documents import job_document, missing_document
 from jobqueue.http.problems import MalformedRequest
@@ -126,7 +126,7 @@ def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:
-            raise MalformedRequest(f"unknown query parameter {name!r}; known: {', '.join(known)}")
+            raise MalformedRequest(f"unknown query parameter {shown(name)!r}; known: {', '.join(known)}")
         if name in given:
             raise MalformedRequest(f"the query parameter {name} is there twice")
         given[name] = value
@@ -144,20 +144,20 @@ def _limit(text: str | None) -> int:
     if text is None:
         return PAGE_DEFAULT
     if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= PAGE_MAX:
-        raise MalformedRequest(f"limit is a number from 1 to {PAGE_MAX}, got {text[:100]!r}")
+        raise MalformedRequest(f"limit is a number from 1 to {PAGE_MAX}, got {shown(text)!r}")
     return int(text)
 
 
 def _cursor(text: str | None) -> JobId | None:
     if text is not None and not _CURSOR.fullmatch(text):
-        raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {text[:100]!r}")
+        raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(text)!r}")
     return None if text is None else JobId(text)
 
 
 def _filter(given: dict[str, str]) -> JobFilter:
     state = given.get("state")
     if state is not None and state not in JobState.__members__.values():
-        raise MalformedRequest(f"state is one of {', '.join(JobState)}, got {state[:100]!r}")
+        raise MalformedRequest(f"state is one of {', '.join(JobState)}, got {shown(state)!r}")
     return JobFilter(
         state=None if state is None else JobState(state),
         type=given.get("type"),

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from jobqueue.errors import shown
 from jobqueue.http.problems import MalformedRequest
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _part_of(block: bytes) -> Part:
         name, colon, value = line.partition(":")
         name = name.lower()
         if not colon or not name or name != name.strip() or name in headers:
-            raise MalformedRequest(f"a part's header is malformed, or there twice: {line[:100]!r}")
+            raise MalformedRequest(f"a part's header is malformed, or there twice: {shown(line)!r}")
         headers[name] = value.strip(" \t")
     if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
         raise MalformedRequest("send a part's content as it is, without a Content-Transfer-Encoding")
@@ -166,7 +167,7 @@ def _name_in(parameters: dict[str, tuple[str, str]]) -> str:
     if not name:
         raise MalformedRequest('each part needs a header of the form  Content-Disposition: form-data; name="…"')
     if _SURROGATES.search(name):
-        raise MalformedRequest(f"a part's name is not UTF-8: {_replaced(name)[:100]!r}")
+        raise MalformedRequest(f"a part's name is not UTF-8: {shown(_replaced(name))!r}")
     return name
 
 

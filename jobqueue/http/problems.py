@@ -26,7 +26,9 @@ CACHE_CONTROL = "private, no-cache"
 GONE_REASON = "Job-Gone-Reason"
 """The header of a 410 with its `reason`: `evicted` or `earlier-run`. A HEAD has no body that could tell."""
 
-SHOWN_MAX = 100
+DETAIL_LENGTH_MAX = 1000
+"""Characters of a problem's detail, whatever it repeats of the request."""
+
 FAILURES_MAX = 100
 """How many kinds of failures are counted each by itself; further ones are counted as one."""
 
@@ -184,7 +186,13 @@ class Problem(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
     @property
+    def json(self) -> bytes:
+        """The document, as it stands inside of another."""
+        return orjson.dumps(self.members)
+
+    @property
     def body(self) -> bytes:
+        """The document as an answer."""
         return orjson.dumps(self.members)
 
 
@@ -197,7 +205,7 @@ def row_of(error: BaseException) -> Row:
 def problem_of(error: BaseException) -> Problem:
     """Make the answer to an exception; one that the table doesn't know is a 500 that tells nothing."""
     row = row_of(error)
-    detail = "an unexpected error; the server's log has it" if row is INTERNAL else str(error)
+    detail = "an unexpected error; the server's log has it" if row is INTERNAL else _detail_of(error)
     members: dict[str, Any] = {
         "type": f"/problems/{row.slug}",
         "title": row.title,
@@ -213,6 +221,8 @@ def problem_of(error: BaseException) -> Problem:
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         case errors.InvalidSubmission():
             members["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
+            if error.more:
+                members["errors"].append({"pointer": "", "detail": f"and {error.more:,} more"})
         case errors.JobGone():
             members["detail"] = _GONE.get(error.reason, error.reason)
             members["reason"] = headers[GONE_REASON] = error.reason
@@ -225,6 +235,21 @@ def problem_of(error: BaseException) -> Problem:
         case UnsupportedMediaType():
             headers |= error.headers
     return Problem(row, members, headers)
+
+
+def _detail_of(error: BaseException) -> str:
+    """Return what an exception says; of several faults the first, since all stand in the member `errors`."""
+    if isinstance(error, errors.InvalidSubmission) and error.errors:
+        others = len(error.errors) - 1 + error.more
+        return f"{error.errors[0]}; and {others:,} more" if others else str(error.errors[0])
+    return errors.shown(str(error), DETAIL_LENGTH_MAX)
+
+
+def without_errors(problem: Problem) -> bytes:
+    """Return the body of a problem whose answer has no room for a list of faults."""
+    members = {name: value for name, value in problem.members.items() if name != "errors"}
+    members["detail"] = errors.shown(members["detail"])
+    return orjson.dumps(members)
 
 
 def count(problem: Problem) -> None:
@@ -255,7 +280,7 @@ def report(error: BaseException, **fields: object) -> None:
 
 def header_text(value: str) -> str:
     """Quote what a header says, for a message: in ASCII, and of bounded length."""
-    return ascii(value if len(value) <= SHOWN_MAX else f"{value[: SHOWN_MAX - 3]}...")
+    return ascii(value if len(value) <= errors.SHOWN_MAX else f"{value[: errors.SHOWN_MAX - 3]}...")
 
 
 def response_to(error: BaseException) -> web.Response:
@@ -282,11 +307,11 @@ def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQ
     """Turn what aiohttp itself raises (routing, Expect) into one of ours."""
     match raised:
         case web.HTTPMethodNotAllowed():
-            return MethodNotAllowed(raised.method, ", ".join(sorted(raised.allowed_methods)))
+            return MethodNotAllowed(errors.shown(raised.method), ", ".join(sorted(raised.allowed_methods)))
         case web.HTTPExpectationFailed():
             return UnknownExpectation("this server knows the expectation 100-continue only")
         case web.HTTPNotFound():
-            return PathNotFound(f"no resource has the path {request.path}")
+            return PathNotFound(f"no resource has the path {errors.shown(request.path)}")
         case _:
             return MalformedRequest(raised.text or raised.reason)
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from jobqueue.config import QueueSettings
+from jobqueue.errors import shown
 from jobqueue.http.answers import JSON
 from jobqueue.http.documents import gate_document, queue_document
 from jobqueue.http.limits import check_head
@@ -87,7 +88,7 @@ class Queues:
         name = request.match_info["name"]
         known = self._queue.settings.queues
         if name not in known:
-            raise QueueNotFound(f"there is no queue {name!r}; there are: {', '.join(known)}")
+            raise QueueNotFound(f"there is no queue {shown(name)!r}; there are: {', '.join(known)}")
         return name
 
     def _answer(self, name: str) -> web.Response:

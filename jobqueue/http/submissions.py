@@ -29,7 +29,7 @@ from jobqueue.http.answers import DEDUPLICATED, JSON, error_answer
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
 from jobqueue.http.jobs import answer_at_end
 from jobqueue.http.limits import BodyKind, answer_expectation, check_head
-from jobqueue.http.problems import INTERNAL, MalformedRequest, Overloaded, count, problem_of, report
+from jobqueue.http.problems import INTERNAL, MalformedRequest, Overloaded, count, problem_of, report, without_errors
 from jobqueue.http.quota import Quotas, caller_of
 from jobqueue.http.wire import decode_batch, decode_submission
 from jobqueue.log import event_logger
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 BATCH_PORTION = 50
 """How many items of a batch are judged before others may go on: one or two milliseconds' work."""
+
+PROBLEMS_BYTES_MAX = 128 * 1024
+"""Bytes of a batch's answer after which its problems are told without their faults: some 300 bytes each."""
 
 RETURNS_PER_S = 100.0
 """How many of those who were shed by an overloaded loop are told the same second: what a slow machine takes."""
@@ -191,15 +194,18 @@ class Submissions:
         caller = caller_of(request)
         self._quotas.check(caller)
         items = decode_batch(await self._bodies.read(request.content))
-        verdicts = []
+        verdicts: list[bytes] = []
+        room_bytes = PROBLEMS_BYTES_MAX
         for number, item in enumerate(items):
             if number and number % BATCH_PORTION == 0:
                 await asyncio.sleep(0)
-            verdicts.append(await self._verdict(number, item, caller))
+            verdict = await self._verdict(number, item, caller, room_bytes)
+            room_bytes -= len(verdict)
+            verdicts.append(verdict)
         return web.Response(status=207, body=b'{"jobs":[' + b",".join(verdicts) + b"]}", headers=JSON)
 
-    async def _verdict(self, number: int, item: BatchItem, caller: str) -> bytes:
-        """Judge one item of a batch; return what its answer says of it."""
+    async def _verdict(self, number: int, item: BatchItem, caller: str, room_bytes: int) -> bytes:
+        """Judge one item of a batch; return what its answer says of it, with its faults if there is room for them."""
         try:
             self._quotas.take(caller)
             admission = await self._queue.accept(item.submission(), caller=caller)
@@ -208,7 +214,10 @@ class Submissions:
             if problem.row is INTERNAL:
                 report(error, item=number)
             count(problem)
-            return b'{"status":%d,"problem":%b}' % (problem.row.status, problem.body)
+            told = problem.json
+            if len(told) > room_bytes:
+                told = without_errors(problem)
+            return b'{"status":%d,"problem":%b}' % (problem.row.status, told)
         verdict: dict[str, object] = {"status": 202 if admission.job.live else 200, "id": admission.job.id}
         if admission.duplicate:
             verdict["deduplicated"] = True
@@ -220,4 +229,4 @@ def _below(base: str, error: Exception) -> Exception:
     if not isinstance(error, InvalidSubmission):
         return error
     faults = [InvalidField(pointer=base + fault.pointer, detail=fault.detail) for fault in error.errors]
-    return (UnknownType if isinstance(error, UnknownType) else InvalidSubmission)(*faults)
+    return (UnknownType if isinstance(error, UnknownType) else InvalidSubmission)(*faults, more=error.more)

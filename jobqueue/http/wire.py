@@ -11,22 +11,20 @@ from __future__ import annotations
 import functools
 import gc
 import re
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import orjson
 
 from jobqueue.errors import InvalidField, InvalidSubmission
-from jobqueue.handlers import Submission, escape, field_of
+from jobqueue.handlers import Submission, field_of, object_faults
 from jobqueue.http.problems import InvalidRequest, MalformedJson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 DEPTH_MAX = 32
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
-FAULTS_MAX = 50
 MANY_BRACKETS = 1000
 BATCH_MAX = 1000
 
@@ -100,9 +98,9 @@ def _convert(body: bytes | bytearray, document: Any, kind: type[T], refusal: typ
         decoded: T = _decoder(kind).decode(body)
         return decoded
     except msgspec.ValidationError as fault:
-        faults = _faults(document, kind)
+        faults, more = _faults(document, kind)
         if faults:
-            raise refusal(*faults) from None
+            raise refusal(*faults, more=more) from None
         # Only the earlier values of duplicate keys were wrong, and the last ones count.
         last_ones = orjson.dumps(document)
         if last_ones == body:
@@ -184,26 +182,13 @@ def _fits(digits: bytes) -> bool:
     return len(digits) <= _DIGITS_MAX and INTEGER_MIN <= int(digits) <= INTEGER_MAX
 
 
-def _faults(document: Any, kind: type[msgspec.Struct]) -> list[InvalidField]:
-    """Find every fault of a document, field by field: msgspec stops at the first."""
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+def _faults(document: Any, kind: type[msgspec.Struct]) -> tuple[list[InvalidField], int]:
+    """Find every fault of a document, field by field; return them, and how many more there are."""
+    fields = msgspec.structs.fields(kind)
+    names = ", ".join(field.name for field in fields)
     if not isinstance(document, dict):
-        needed = [f'"{field.name}"' for field in fields.values() if field.required]
-        known = f"at least the field {', '.join(needed)}" if needed else f"fields of: {', '.join(fields)}"
-        return [InvalidField(pointer="", detail=f"expected an object with {known}")]
-    return list(islice(_field_faults(document, fields), FAULTS_MAX))
-
-
-def _field_faults(document: dict[str, Any], fields: dict[str, msgspec.structs.FieldInfo]) -> Iterator[InvalidField]:
-    for name, value in document.items():
-        field = fields.get(name)
-        if field is None:
-            yield InvalidField(pointer=f"/{escape(name)}", detail=f"unknown field; known: {', '.join(fields)}")
-        elif field.type not in _PASSED_THROUGH:
-            try:
-                msgspec.convert(value, field.type)
-            except msgspec.ValidationError as fault:
-                yield field_of(fault, f"/{name}")
-    for name, field in fields.items():
-        if field.required and name not in document:
-            yield InvalidField(pointer=f"/{name}", detail="missing; this field is required")
+        needed = [f'"{field.name}"' for field in fields if field.required]
+        known = f"at least the field {', '.join(needed)}" if needed else f"fields of: {names}"
+        return [InvalidField(pointer="", detail=f"expected an object with {known}")], 0
+    unknown = f"unknown field; known: {names}"
+    return object_faults(document, fields, "", called="field", unknown=unknown, not_checked=_PASSED_THROUGH)

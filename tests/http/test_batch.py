@@ -90,6 +90,22 @@ async def test_a_batch_of_a_thousand_is_taken_and_one_more_is_not(start: Any) ->
     assert serving.queue.backend.stats()[0].accepted_total == 1000
 
 
+async def test_a_batch_full_of_faults_has_a_short_answer(start: Any) -> None:
+    serving = await start(limits={"body_bytes": 2_000_000})
+    args = {f"unknown{number}": 0 for number in range(110)}
+    body = json.dumps({"jobs": [{"type": "big", "args": args}] * 999 + [ECHO]}).encode()
+    answer = Answer(await serving.talk(batch(body, CLOSE)))
+    assert answer.status == 207
+    assert len(answer.rest) < 512 * 1024
+    first, *_, last, fine = json.loads(answer.rest)["jobs"]
+    assert fine["status"] == 202
+    assert len(first["problem"]["errors"]) == 33
+    assert first["problem"]["errors"][-1] == {"pointer": "", "detail": "and 79 more"}
+    assert (last["status"], last["problem"]["type"]) == (422, "/problems/invalid-submission")
+    assert last["problem"]["detail"].startswith("/jobs/998/args/size: missing")
+    assert "errors" not in last["problem"]
+
+
 async def test_an_empty_batch_is_no_fault(http: aiohttp.ClientSession) -> None:
     assert await send(http) == []
 

@@ -13,6 +13,10 @@ from tests.http.serving import CLOSE, Answer, Serving, post, read_answer
 ECHO = b'{"type":"echo"}'
 
 
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()
+
+
 def head(*headers: str) -> bytes:
     return "\r\n".join(["POST /v1/jobs HTTP/1.1", "Host: h", *headers, "", ""]).encode()
 
@@ -60,6 +64,47 @@ async def test_a_faulty_submission_gets_all_its_faults_with_pointers(serving: Se
     assert {fault["pointer"] for fault in answer.problem["errors"]} == {"/priority", "/nope"}
     answer = Answer(await serving.talk(post(b'{"type":"big","args":{"size":"x","nope":1}}', CLOSE)))
     assert {fault["pointer"] for fault in answer.problem["errors"]} == {"/args/size", "/args/nope"}
+
+
+async def test_of_many_faults_the_first_are_named_once_and_the_rest_is_counted(start: Any) -> None:
+    serving = await start(limits={"body_bytes": 2_000_000})
+    args = {str(number): 0 for number in range(110_000)}
+    body = json.dumps({"type": "big", "args": args}).encode()
+    answer = Answer(await serving.talk(post(body, CLOSE)))
+    assert (answer.status, answer.kind) == (422, "invalid-submission")
+    assert len(answer.rest) < 4096
+    missing, first, *_, rest = answer.problem["errors"]
+    assert (missing["pointer"], first["pointer"]) == ("/args/size", "/args/0")
+    assert "'big' takes: size" in first["detail"]
+    assert rest == {"pointer": "", "detail": "and 109,969 more"}
+    assert answer.problem["detail"] == "/args/size: missing; this argument is required; and 110,000 more"
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda text: post(json.dumps({"type": "big", "args": {text: 1}}).encode(), CLOSE),
+        lambda text: post(json.dumps({"type": text}).encode(), CLOSE),
+        lambda text: post(ECHO, CLOSE, media_type=text),
+        lambda text: post(ECHO, CLOSE, media_type=f"application/json; charset={text}"),
+        lambda text: get(f"/v1/jobs?{text}=1"),
+        lambda text: get(f"/v1/jobs?state={text}"),
+        lambda text: get(f"/v1/jobs?cursor={text}"),
+        lambda text: get(f"/v1/jobs?limit={text}"),
+        lambda text: get(f"/v1/jobs?ids={text}"),
+        lambda text: get(f"/v1/jobs/{text}"),
+        lambda text: get(f"/v1/queues/{text}"),
+        lambda text: get(f"/{text}"),
+    ],
+)
+@pytest.mark.parametrize("fast_lane", [True, False])
+async def test_no_refusal_repeats_more_than_the_beginning_of_what_was_sent(
+    start: Any, request_of: Any, fast_lane: bool
+) -> None:
+    serving = await start(server={"fast_lane": fast_lane})
+    answer = Answer(await serving.talk(request_of("n" * 3000)))
+    assert b"/problems/" in answer.rest
+    assert b"n" * 120 not in answer.rest
 
 
 async def test_an_unknown_type_is_a_problem_of_its_own(serving: Serving) -> None:

@@ -106,9 +106,30 @@ def test_a_document_that_is_no_object_is_invalid_as_a_whole(body: bytes) -> None
     assert list(pointers(body)) == [""]
 
 
-def test_the_list_of_faults_is_bounded() -> None:
-    body = json.dumps({f"x{number}": 1 for number in range(1000)}).encode()
-    assert len(pointers(body)) == 50
+def test_the_list_of_faults_is_bounded_and_the_rest_is_counted() -> None:
+    body = json.dumps({"type": 1, **{f"x{number}": 1 for number in range(1000)}}).encode()
+    with pytest.raises(InvalidSubmission) as refused:
+        decode_submission(body)
+    assert len(refused.value.errors) == 32
+    assert refused.value.more == 1001 - 32
+    assert refused.value.errors[0].pointer == "/type", "the fields that there are come before unknown names"
+    assert str(refused.value).endswith("; and 969 more")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "echo", "n" * 900_000: 1},
+        {"type": "echo", "unique": {"value": "v", "n" * 900_000: 1}},
+        {"type": "echo", "unique": {"value": "v", "a - at `$." + "n" * 900_000: 1}},
+        {"type": "echo", "unique": {"value": "v", "mode": "n" * 900_000}},
+        {"type": "echo", "unique": {"value": "v", "mode": "x", "/" * 900_000: 1}},
+    ],
+)
+def test_no_fault_repeats_a_long_text(document: dict[str, object]) -> None:
+    with pytest.raises(InvalidSubmission) as refused:
+        decode_submission(json.dumps(document).encode())
+    assert all(len(fault.pointer) <= 300 and len(fault.detail) <= 500 for fault in refused.value.errors)
 
 
 @pytest.mark.parametrize(
