@@ -95,6 +95,10 @@ test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
 test-lane: $(VENV)/.dev ## 10,000 generated streams through the fast lane and past it: the same bytes, the same state
 	$(PY) -m pytest -q -m slow tests/http/test_lane.py
 
+.PHONY: test-browser
+test-browser: $(VENV)/.dev ## pages of other origins try what they can in a real browser, a line each; needs /usr/bin/chromium
+	$(PY) -m pytest -q -s -m slow tests/browser
+
 .PHONY: coverage
 coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under 95 %
 	$(PY) -m pytest -q tests/core --cov=jobqueue.core --cov-branch --cov-report=term-missing --cov-fail-under=95
