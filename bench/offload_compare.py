@@ -79,7 +79,7 @@ class _Jobqueue:
         call = Call(
             func=func,
             kwargs={name: arg},
-            wants_context=False,
+            context_name=None,
             job_id="j",
             attempt=1,
             group=None,

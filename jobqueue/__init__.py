@@ -41,6 +41,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """List what is for use, loaded or not yet."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+
+
 def __getattr__(name: str) -> object:
     """Import a public name when it is first asked for: the fleet and a handler's process need no server."""
     home = _HOMES.get(name)

@@ -16,9 +16,10 @@ from jobqueue.configsources import differences
 from jobqueue.context import printable
 from jobqueue.core.claims import Claims
 from jobqueue.core.job import JobId, StoredFile, Upload
+from jobqueue.duration import as_seconds
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
-from jobqueue.handlers import HandlerOptions, Registry, Submission, field_of, register, unique_of
+from jobqueue.handlers import HandlerOptions, Registry, Submission, field_of, refuse_unknown, register, unique_of
 from jobqueue.parts import Parts
 from jobqueue.runtime.copying import copy_into
 from jobqueue.verdicts import encode_strictly
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import Discipline
+    from jobqueue.duration import Duration
     from jobqueue.files.source import Files
     from jobqueue.handlers import RunIn
     from jobqueue.runtime.spool import Spool
@@ -75,7 +77,7 @@ class JobQueue:
         /,
         *,
         name: str | None = None,
-        timeout_s: float | None = HANDLER_TIMEOUT_S,
+        timeout_s: Duration | None = HANDLER_TIMEOUT_S,
         run_in: RunIn | None = None,
         attempts_max: int = 1,
         queue: str = "default",
@@ -93,7 +95,7 @@ class JobQueue:
         /,
         *,
         name: str | None = None,
-        timeout_s: float | None = HANDLER_TIMEOUT_S,
+        timeout_s: Duration | None = HANDLER_TIMEOUT_S,
         run_in: RunIn | None = None,
         attempts_max: int = 1,
         queue: str = "default",
@@ -103,6 +105,7 @@ class JobQueue:
         group_concurrency: int | None = None,
         backoff: Backoff | None = None,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        **unknown: object,
     ) -> F | Callable[[F], F]:
         """Register a function as the handler of a type; the function itself stays as it is.
 
@@ -122,8 +125,9 @@ class JobQueue:
 
         Raises:
             ValueError: The type is taken, or an option or the signature can't be used.
+            TypeError: There is no such option.
         """
-
+        refuse_unknown("handler", unknown, HandlerOptions.__struct_fields__)
         options = HandlerOptions(
             name=name,
             timeout_s=timeout_s,
@@ -284,16 +288,17 @@ class JobQueue:
         *,
         queue: str | None = None,
         priority: int = 0,
-        delay_s: float | None = None,
+        delay_s: Duration | None = None,
         run_at: datetime | None = None,
-        start_by_s: float | None = None,
-        timeout_s: float | None = None,
+        start_by_s: Duration | None = None,
+        timeout_s: Duration | None = None,
         attempts_max: int | None = None,
         group: str | None = None,
         unique: str | None = None,
         unique_mode: UniqueMode = "return",
-        ttl_s: float | None = None,
+        ttl_s: Duration | None = None,
         files: Files | None = None,
+        **unknown: object,
     ) -> JobHandle:
         """Submit a job; once this returns, the queue holds it.
 
@@ -307,20 +312,21 @@ class JobQueue:
             UnknownType: No handler has that type.
             Duplicate: A live job has the unique value, and the mode is `reject`.
             Refused: Not now (QueueFull, StatusesFull, SpoolFull, Draining); nothing was kept.
-            TypeError, ValueError, OSError: One of `files` is no file, or can't be read.
+            TypeError, ValueError, OSError: There is no such option; one of `files` is no file, or can't be read.
         """
+        refuse_unknown("submit", unknown, (*Submission.__struct_fields__, "unique_mode", "files"))
         fields = {
             "type": type,
             "queue": queue,
             "priority": priority,
-            "delay_s": delay_s,
+            "delay_s": as_seconds(delay_s),
             "run_at": run_at,
-            "start_by_s": start_by_s,
-            "timeout_s": timeout_s,
+            "start_by_s": as_seconds(start_by_s),
+            "timeout_s": as_seconds(timeout_s),
             "attempts_max": attempts_max,
             "group": group,
             "unique": None if unique is None else {"value": unique, "mode": unique_mode},
-            "ttl_s": ttl_s,
+            "ttl_s": as_seconds(ttl_s),
         }
         try:
             submission = msgspec.convert(fields, Submission)

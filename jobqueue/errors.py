@@ -7,6 +7,10 @@ table that maps these types to answers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 FAULTS_MAX = 32
 """Faults of one submission that are named; further ones are counted."""
@@ -162,9 +166,15 @@ class JobFailed(JobQueueError):
 
 
 class Retry(Exception):
-    """Raised by a handler: this attempt failed; try again after `after_s` seconds, if attempts are left."""
+    """Raised by a handler: this attempt failed; try again after `after_s`, if attempts are left.
 
-    def __init__(self, after_s: float | None = None, message: str = "the handler asked for a retry") -> None:
+    Args:
+        after_s: From 0 to 30 days, in seconds or as a timedelta; None: as long as the handler's backoff says.
+    """
+
+    def __init__(
+        self, after_s: float | timedelta | None = None, message: str = "the handler asked for a retry"
+    ) -> None:
         super().__init__(after_s, message)
         self.after_s = after_s
         self.message = message

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from jobqueue.core.job import JobId, JobState
+from jobqueue.duration import seconds
 from jobqueue.errors import JobFailed
 
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
     from jobqueue.core.job import Job
+    from jobqueue.duration import Duration
 
 
 class JobHandle:
@@ -28,17 +30,17 @@ class JobHandle:
         """Return the job's record. Raises JobGone once it has been evicted."""
         return await self._backend.get(self.id)
 
-    async def wait(self, timeout_s: float | None = None) -> Job:
+    async def wait(self, timeout_s: Duration | None = None) -> Job:
         """Return the record once the job is over.
 
         Raises:
             TimeoutError: It isn't after `timeout_s` seconds; the job goes on.
             JobGone: The record has been evicted.
         """
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(None if timeout_s is None else seconds(timeout_s)):
             return await self._backend.wait(self.id)
 
-    async def result(self, timeout_s: float | None = None) -> Any:
+    async def result(self, timeout_s: Duration | None = None) -> Any:
         """Wait for the job's end and return what its handler returned, as JSON gives it back.
 
         Raises:

@@ -20,6 +20,7 @@ from jobqueue.log import event_logger
 from jobqueue.runtime.executor import Executor
 from jobqueue.runtime.job_log import LOGGED, JobLog
 from jobqueue.runtime.processes import ProcessPool
+from jobqueue.runtime.sendable import check_sendable
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.threads import ThreadPool
 from jobqueue.runtime.timer import Timer
@@ -63,7 +64,7 @@ class Parts:
         self.backend = MemoryBackend(engine, now=loop.time)
         self.spool = Spool(settings.spool)
         self._timer = Timer(self.backend)
-        self._in_process = [handler.func for handler in registry if handler.run_in == "process"]
+        self._in_process = [handler for handler in registry if handler.run_in == "process"]
         self._threads = ThreadPool(size=lanes["thread"])
         self._processes = ProcessPool(size=lanes["process"])
         executor = Executor(
@@ -80,7 +81,9 @@ class Parts:
 
     async def start(self) -> None:
         if self._in_process:
-            self._processes.start(self._in_process)
+            for handler in self._in_process:
+                check_sendable(handler)
+            self._processes.start([handler.func for handler in self._in_process])
         await self.spool.open()
         self.backend.subscribe(self.spool.on_fact, Ended, Evicted)
         self.backend.subscribe(self._workers.on_fact, StopRequested, LeaseLost)

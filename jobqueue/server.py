@@ -166,6 +166,8 @@ class _Process:
         return JobServer(app, self._queue.settings.limits, connections_max=connections_max, lane=lane)
 
     async def _listen(self, server: JobServer, api_served: Api) -> Listener:
+        if not any(self._queue.registry):
+            log.warning("server.no_handlers", hint="every submission is refused; register some with @queue.handler")
         listener = await Listener(server).listen(self._settings.host, self._settings.port)
         # Nothing was awaited since it listens, so no request was answered before this.
         if api_served.listens_on(listener.addresses):

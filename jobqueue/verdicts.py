@@ -14,6 +14,7 @@ Rules for what was raised:
 
 from __future__ import annotations
 
+import inspect
 import json
 import traceback
 from asyncio import CancelledError
@@ -67,7 +68,12 @@ def encode_result(value: Any, *, bytes_max: int) -> bytes:
     try:
         encoded = encode_strictly(value)
     except ValueError as error:
-        raise BadResult(f"the handler returned what JSON can't say: {error}") from error
+        if inspect.iscoroutine(value):
+            value.close()  # else Python warns of it, at a time and place of its own
+        hint = (
+            ": nothing awaits it; decorate async functions with functools.wraps" if inspect.isawaitable(value) else ""
+        )
+        raise BadResult(f"the handler returned what JSON can't say: {error}{hint}") from error
     if len(encoded) > bytes_max:
         raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and a result may have {bytes_max}")
     return encoded

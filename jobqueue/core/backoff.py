@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from jobqueue.duration import Duration, as_seconds
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -15,11 +17,19 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
 
     Before try n + 1 the wait is drawn evenly from 0 to min(max, base * 2**(n - 1)).
     Full jitter spreads a crowd best for a given mean wait (Brooker, "Exponential
-    Backoff and Jitter", AWS Architecture Blog, 2015).
+    Backoff and Jitter", AWS Architecture Blog, 2015). Both take seconds or a timedelta.
     """
 
     backoff_s_base: float = 1.0
     backoff_s_max: float = 60.0
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, backoff_s_base: Duration = 1.0, backoff_s_max: Duration = 60.0) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            msgspec.structs.force_setattr(self, name, as_seconds(getattr(self, name)))
 
     def ceiling_s(self, attempt: int) -> float:
         """Return the longest wait after `attempt` (counted from 1) failed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import difflib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -10,11 +10,14 @@ import msgspec
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.bucket import RATE_EXPECTED, Rate
 from jobqueue.core.policy import DURATION_S_MAX, Limits
+from jobqueue.duration import Duration, seconds
+from jobqueue.handlers.callee import callee_of
 from jobqueue.handlers.registry import Handler, Registry, RunIn
+from jobqueue.handlers.signature import read_signature
 from jobqueue.handlers.submission import ATTEMPTS_MAX, Name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -22,7 +25,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `@queue.handler` was given; see `JobQueue.handler` for what each means."""
 
-    timeout_s: float | None
+    timeout_s: Duration | None
     name: str | None = None
     run_in: RunIn | None = None
     attempts_max: int = 1
@@ -35,35 +38,62 @@ class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
     retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
 
 
+def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse keyword arguments that there are none of, and name those that were probably meant.
+
+    Raises:
+        TypeError: As Python does, if there are any.
+    """
+    for name in given:
+        if near := _near(name, tuple(known)):
+            hint = f"; did you mean {near!r}?"
+        elif what == "submit":
+            hint = f"; a handler's arguments go together: submit(type, {{{name!r}: ...}})"
+        else:
+            hint = f"; there are: {', '.join(sorted(known))}"
+        raise TypeError(f"{what}() has no option {name!r}{hint}")
+
+
+def _near(name: str, known: tuple[str, ...]) -> str | None:
+    words = set(name.lower().split("_"))
+    for option in known:
+        if set(option.split("_")) - words <= {"s"}:
+            return option
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return near[0] if near else None
+
+
 def register(registry: Registry, func: F, options: HandlerOptions) -> F:
     """Check a handler's options and add it; what `@queue.handler` does.
 
     Raises:
         ValueError: An option or the signature can't be used; the message says which, and what would be right.
     """
-    is_async = inspect.iscoroutinefunction(func)
-    chosen: RunIn = options.run_in if options.run_in is not None else ("loop" if is_async else "thread")
-    label = options.name if options.name is not None else func.__name__
+    label = _label_of(func, options)
     try:
-        msgspec.convert(label, Name)
-    except msgspec.ValidationError:
-        raise ValueError(f"a type is 1 to 100 letters, digits, '_', '.' or '-', got {label!r}") from None
+        callee = callee_of(func)
+        signature = read_signature(callee)
+    except ValueError as error:
+        raise ValueError(f"handler {label!r}: {error}") from error
+    chosen: RunIn = options.run_in if options.run_in is not None else ("loop" if callee.is_async else "thread")
     if chosen not in ("loop", "thread", "process"):
         raise ValueError(f"handler {label!r}: run_in is 'loop', 'thread' or 'process', got {options.run_in!r}")
-    if is_async != (chosen == "loop"):
-        kind = "an async function runs in 'loop'" if is_async else "a plain function runs in 'thread' or 'process'"
+    # A plain wrapper around an async function may run it by itself, and says so by where it is to run.
+    if callee.is_async != (chosen == "loop") and not callee.is_wrapped:
+        kind = (
+            "an async function runs in 'loop'" if callee.is_async else "a plain function runs in 'thread' or 'process'"
+        )
         raise ValueError(f"handler {label!r}: {kind}, got run_in={options.run_in!r}")
-    timeout_s, attempts_max = options.timeout_s, options.attempts_max
-    if timeout_s is not None and not 0 < timeout_s <= DURATION_S_MAX:
-        raise ValueError(f"handler {label!r}: timeout_s is more than 0 and at most {DURATION_S_MAX}, got {timeout_s!r}")
-    if not 1 <= attempts_max <= ATTEMPTS_MAX:
+    attempts_max = options.attempts_max
+    if not _is_count(attempts_max) or attempts_max > ATTEMPTS_MAX:
         raise ValueError(f"handler {label!r}: attempts_max is 1 to {ATTEMPTS_MAX}, got {attempts_max!r}")
     registry.add(
         Handler(
-            func,
+            callee,
+            signature,
             name=label,
             run_in=chosen,
-            timeout_s=timeout_s,
+            timeout_s=_timeout_of(options, label),
             attempts_max=attempts_max,
             queue=options.queue,
             limits=_limits_of(options, label),
@@ -74,10 +104,36 @@ def register(registry: Registry, func: F, options: HandlerOptions) -> F:
     return func
 
 
+def _label_of(func: Any, options: HandlerOptions) -> str:
+    label = options.name if options.name is not None else getattr(func, "__name__", None)
+    if label is None:
+        raise ValueError(f"a {type(func).__name__} has no name of its own: register it with name=")
+    try:
+        return str(msgspec.convert(label, Name))
+    except msgspec.ValidationError:
+        raise ValueError(f"a type is 1 to 100 letters, digits, '_', '.' or '-', got {label!r}") from None
+
+
+def _timeout_of(options: HandlerOptions, label: str) -> float | None:
+    if options.timeout_s is None:
+        return None
+    try:
+        timeout_s = seconds(options.timeout_s)
+    except ValueError as fault:
+        raise ValueError(f"handler {label!r}: timeout_s: {fault}") from None
+    if not 0 < timeout_s <= DURATION_S_MAX:
+        raise ValueError(f"handler {label!r}: timeout_s is more than 0 and at most {DURATION_S_MAX}, got {timeout_s!r}")
+    return timeout_s
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def _limits_of(options: HandlerOptions, label: str) -> Limits | None:
     for name in ("concurrency", "group_concurrency"):
         permits = getattr(options, name)
-        if permits is not None and (not isinstance(permits, int) or permits < 1):
+        if permits is not None and not _is_count(permits):
             raise ValueError(f"handler {label!r}: {name} is a whole number from 1, got {permits!r}")
     rates: dict[str, Rate | None] = {"rate": None, "group_rate": None}
     for name in rates:
@@ -95,7 +151,11 @@ def _backoff_of(options: HandlerOptions, label: str) -> Backoff | None:
     backoff = options.backoff
     if backoff is None:
         return None
-    if not isinstance(backoff, Backoff) or not 0 <= backoff.backoff_s_base <= backoff.backoff_s_max <= DURATION_S_MAX:
+    try:
+        fits = 0 <= seconds(backoff.backoff_s_base) <= seconds(backoff.backoff_s_max) <= DURATION_S_MAX
+    except (ValueError, AttributeError):
+        fits = False
+    if not isinstance(backoff, Backoff) or not fits:
         raise ValueError(
             f"handler {label!r}: backoff is a Backoff with 0 <= backoff_s_base <= backoff_s_max <= {DURATION_S_MAX},"
             f" got {backoff!r}"

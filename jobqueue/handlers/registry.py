@@ -11,15 +11,16 @@ import msgspec
 
 from jobqueue.core.job import JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.handlers.signature import read_signature
 from jobqueue.handlers.submission import option_faults, spec_of
-from jobqueue.handlers.validation import object_faults
+from jobqueue.handlers.validation import escape, object_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.policy import Limits
+    from jobqueue.handlers.callee import Callee
+    from jobqueue.handlers.signature import Signature
     from jobqueue.handlers.submission import Submission
 
 RunIn = Literal["loop", "thread", "process"]
@@ -28,13 +29,15 @@ RunIn = Literal["loop", "thread", "process"]
 class Handler:
     """A registered function and its options.
 
-    Raises:
-        ValueError: The function's signature can't be a job's; the message says why.
+    Attributes:
+        func: What runs a job: a coroutine function if `run_in` is `loop`.
+        context_name: The parameter that takes the context; empty if it goes by position; None: it takes none.
     """
 
     def __init__(
         self,
-        func: Callable[..., Any],
+        callee: Callee,
+        signature: Signature,
         *,
         name: str,
         run_in: RunIn,
@@ -45,17 +48,20 @@ class Handler:
         backoff: Backoff | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
     ) -> None:
-        self.func = func
+        self.func = callee.awaitable if run_in == "loop" else callee.func
         self.name = name
         self.run_in = run_in
         self.timeout_s = timeout_s
         self.attempts_max = attempts_max
         self.queue = queue
         self.retry_on = retry_on
-        self._context_name, self._arguments, self._takes_more = read_signature(func, name)
+        self.signature = signature
+        self.context_name = signature.context_name
+        self.wants_context = self.context_name is not None
+        self._arguments = signature.arguments
+        self._takes_more = signature.takes_more
         self._decode = msgspec.json.Decoder(self._arguments).decode
         self._names = self._arguments.__struct_fields__
-        self.wants_context = self._context_name is not None
         # Most jobs ask for nothing special: they share this one.
         self.default_spec = JobSpec(
             type=name,
@@ -88,10 +94,15 @@ class Handler:
             return self.check(last_ones)
         except RecursionError:
             raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
-        if self._takes_more and self._context_name is not None and self._context_name in msgspec.json.decode(args):
-            detail = f"{self.name!r} takes its context under this name"
-            raise InvalidSubmission(InvalidField(pointer=f"/args/{self._context_name}", detail=detail))
+        if self._takes_more and self.signature.reserved:
+            given = msgspec.json.decode(args)
+            if taken := [name for name in given if name in self.signature.reserved]:
+                raise InvalidSubmission(*(self._reserved_fault(name) for name in taken))
         return args
+
+    def _reserved_fault(self, name: str) -> InvalidField:
+        what = "takes its context under this name" if name == self.context_name else "has this argument fixed"
+        return InvalidField(pointer=f"/args/{escape(name)}", detail=f"{self.name!r} {what}")
 
     def kwargs(self, args: bytes) -> dict[str, Any]:
         """Turn a job's checked arguments into the function's."""

@@ -7,7 +7,6 @@ and checking its size happen here, off the loop.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """What a handler is to do, and what its context is made of.
 
+    `context_name` is the parameter that takes the context; empty if it goes by position only; None: it takes none.
     `files` are those of each part name, in order; `folder` is where a result file goes, made when it is first
     asked for; `result_bytes_max` bounds the JSON of the result; `retry_on` are the exceptions that are worth
     another attempt (None: all).
@@ -34,7 +34,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     func: Callable[..., Any]
     kwargs: dict[str, Any]
-    wants_context: bool
+    context_name: str | None
     job_id: str
     attempt: int
     group: str | None
@@ -60,11 +60,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
             on_progress=on_progress,
         )
 
+    def begin(self, context: JobContext) -> Any:
+        """Call the handler, with its context where its signature wants it."""
+        match self.context_name:
+            case None:
+                return self.func(**self.kwargs)
+            case "":
+                return self.func(context, **self.kwargs)
+        return self.func(**self.kwargs, **{self.context_name: context})
+
     def carry_out(self, context: JobContext) -> Success | Failure:
         """Run the handler and judge what it did. Raises nothing, whatever the handler raises."""
         try:
-            value = self.func(context, **self.kwargs) if self.wants_context else self.func(**self.kwargs)
-            return success_of(value, context, bytes_max=self.result_bytes_max)
+            return success_of(self.begin(context), context, bytes_max=self.result_bytes_max)
         except BaseException as error:
             return failure_of(error, self.retry_on)
 
@@ -93,36 +101,3 @@ def success_of(value: Any, context: JobContext, *, bytes_max: int) -> Success:
     except ValueError as error:
         raise BadResult(str(error)) from None
     return Success(result, None if written is None else StoredFile(*written))
-
-
-def check_importable(func: Callable[..., Any]) -> None:
-    """Check, before the first job needs it, that a process of its own can find this handler.
-
-    A process gets a function by its name, not its code, and imports the module that has it.
-    Call this when every module is loaded: while a decorator runs, its function has no name yet.
-
-    Raises:
-        ValueError: It can't; the message says why, and what to do.
-    """
-    module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str):
-        raise ValueError(f"{func!r} can't run in a process: it is no plain function of a module; wrap it in one")
-    label = f"{module}.{name}"
-    if module == "__main__":
-        raise ValueError(
-            f"handler {name!r} can't run in a process: it is defined in the program's main file, which a process"
-            " can't import; move it to a module of its own and import that"
-        )
-    if "<" in name:
-        kind = "a lambda" if name.endswith("<lambda>") else "defined inside another function"
-        raise ValueError(
-            f"handler {label!r} can't run in a process: it is {kind}; define it with `def` at its module's top level"
-        )
-    found: Any = sys.modules.get(module)
-    for step in name.split("."):
-        found = getattr(found, step, None)
-    if found is not func:
-        raise ValueError(
-            f"handler {label!r} can't run in a process: what {module!r} holds under that name is another object"
-            " (another decorator's, perhaps); let the name stand for the handler itself"
-        )

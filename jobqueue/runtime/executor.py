@@ -7,6 +7,8 @@ except a cancellation, which belongs to the worker. Leases and queues are not it
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.core.job import ErrorCode, Failure, Progress, Success
@@ -87,9 +89,10 @@ class Executor:
 
     async def _run_here(self, call: Call, context: JobContext, handler: Handler) -> Success | Failure:
         try:
-            value = await handler.func(context, **call.kwargs)
+            value = await call.begin(context)
             return success_of(value, context, bytes_max=self._result_bytes_max)
         except BaseException as error:
+            context.cancel()  # for threads that the handler has started
             return _failure_here(error, handler)
 
     def _judged(self, verdict: Success | Failure) -> Success | Failure:
@@ -107,7 +110,7 @@ class Executor:
         return Call(
             func=handler.func,
             kwargs=kwargs,
-            wants_context=handler.wants_context,
+            context_name=handler.context_name,
             job_id=job.id,
             attempt=lease.attempt,
             group=job.spec.group,
@@ -133,25 +136,36 @@ def _failure_here(error: BaseException, handler: Handler) -> Failure:
 class _Reporter:
     """Passes an attempt's progress on to the backend: the latest, and one report at a time.
 
-    A handler may report in a tight loop; what was overtaken before it could be sent is dropped.
+    A handler may report in a tight loop, and from threads that it has started; what was overtaken before it could be
+    sent is dropped.
     """
 
     def __init__(self, backend: Backend, lease: Lease) -> None:
         self._backend = backend
         self._lease = lease
-        self._latest: Progress | None = None
+        self._latest: deque[Progress] = deque(maxlen=1)  # put and taken in one step each, from whichever thread
         self._sending: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._called = False
 
     def tell(self, fraction: float, note: str | None) -> None:
-        self._latest = Progress(fraction, note)
+        self._latest.append(Progress(fraction, note))
+        if asyncio._get_running_loop() is self._loop:
+            self._send()
+        elif not self._called:
+            self._called = True  # one call at a time: it takes the latest, whatever was told before it
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the attempt
+                self._loop.call_soon_threadsafe(self._send)
+
+    def _send(self) -> None:
+        self._called = False
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.get_running_loop().create_task(self.flush())
+            self._sending = self._loop.create_task(self.flush())
 
     async def flush(self) -> None:
         """Send the latest progress, so that it stands before the verdict."""
-        while self._latest is not None:
-            progress, self._latest = self._latest, None
+        while self._latest:
             try:
-                await self._backend.report(self._lease.job.id, self._lease.attempt, progress)
+                await self._backend.report(self._lease.job.id, self._lease.attempt, self._latest.pop())
             except StaleLease:
                 return  # the attempt is over for the backend: nobody looks at its progress any more

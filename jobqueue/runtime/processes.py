@@ -30,8 +30,8 @@ from jobqueue.core.backoff import Backoff
 from jobqueue.core.job import ErrorCode, Failure, Success
 from jobqueue.log import event_logger
 from jobqueue.runtime import forked
-from jobqueue.runtime.call import check_importable
 from jobqueue.runtime.forkserver import ForkServer
+from jobqueue.runtime.sendable import check_importable
 
 if TYPE_CHECKING:
     import socket

@@ -40,7 +40,7 @@ def call_of(func: Callable[..., Any], *, folder: Path = Path("unused"), **kwargs
     return Call(
         func=func,
         kwargs=kwargs,
-        wants_context=getattr(func, "__name__", "") in CONTEXT_TAKERS,
+        context_name="ctx" if getattr(func, "__name__", "") in CONTEXT_TAKERS else None,
         job_id="some-job",
         attempt=3,
         group="some-group",
