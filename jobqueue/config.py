@@ -182,6 +182,15 @@ class LimitsSettings(_Section, frozen=True):
     """What one request, and one caller, may ask of the server, and from when on it sheds."""
 
     body_bytes: Annotated[int, Meta(ge=1, le=GIB, description="The largest JSON body of a request.")] = MIB
+    in_flight_bytes: Annotated[
+        int,
+        Meta(
+            ge=KIB,
+            le=TIB,
+            description="Memory for requests being received and answers not yet taken, of all connections together; "
+            "at least two of the largest bodies.",
+        ),
+    ] = 32 * MIB
     files: Annotated[int, Meta(ge=0, le=1000, description="How many files one job may bring.")] = 16
     files_bytes: Annotated[
         int, Meta(ge=0, le=TIB, description="How many bytes the files of one job may have together.")

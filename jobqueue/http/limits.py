@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import HttpVersion11, hdrs
 
 from jobqueue.errors import JobQueueError
+from jobqueue.http.in_flight import RATE_BYTES_S_MIN
 from jobqueue.http.problems import (
     BodyTooLarge,
     BodyTooSlow,
@@ -32,15 +33,10 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader, web
 
     from jobqueue.config import LimitsSettings
-
-RATE_BYTES_S_MIN = 16 * 1024
-"""Whoever keeps to this rate, either way, is not too slow, however much there is to carry."""
+    from jobqueue.http.in_flight import InFlightBudget
 
 MULTIPART_EXTRA_BYTES = 64 * 1024
 """What a multipart body may have beside its parts' contents: boundaries and headers."""
-
-BODIES_BYTES_MAX = 128 * 2**20
-"""How much JSON may be half received at once, over all connections."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -138,9 +134,9 @@ class Bodies:
         limits: Returns the limits of now; they may change while the server runs.
     """
 
-    def __init__(self, limits: Callable[[], LimitsSettings]) -> None:
+    def __init__(self, limits: Callable[[], LimitsSettings], budget: InFlightBudget) -> None:
         self._limits = limits
-        self.bytes_used = 0
+        self._budget = budget
 
     async def read(self, content: StreamReader) -> bytes:
         """Read a body, whole.
@@ -159,21 +155,21 @@ class Bodies:
     async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """Read until nothing comes any more. Raises BodyTooLarge, Overloaded."""
         gathered = bytearray()
+        share = self._budget.share(lambda: False)
         try:
             while chunk := await read():
                 gathered += chunk
-                self.bytes_used += len(chunk)
                 self._check(len(gathered))
+                if not share.take(len(chunk)):
+                    raise Overloaded("too much comes in at the same time", retry_after_s=1.0)
             return bytes(gathered)
         finally:
-            self.bytes_used -= len(gathered)
+            share.close()
 
     def _check(self, size_bytes: int) -> None:
         limits = self._limits()
         if size_bytes > limits.body_bytes:
             raise BodyTooLarge(f"the JSON is larger than the allowed {limits.body_bytes} bytes")
-        if self.bytes_used > max(BODIES_BYTES_MAX, limits.body_bytes):
-            raise Overloaded("too many large bodies come in at the same time", retry_after_s=limits.body_s)
 
 
 class BodyDeadline:

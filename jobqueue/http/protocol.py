@@ -33,7 +33,8 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.http.farewell import LINGER_S, Farewell
-from jobqueue.http.limits import RATE_BYTES_S_MIN, refuse_expectation
+from jobqueue.http.in_flight import IN_FLIGHT, RATE_BYTES_S_MIN, InFlightBudget
+from jobqueue.http.limits import refuse_expectation
 from jobqueue.http.malformed import detail_of
 from jobqueue.http.needs import lane_fits, require_c_parser
 from jobqueue.http.problems import (
@@ -103,6 +104,7 @@ class JobServer(web.Server):
         if self.lane is not None:
             self.lane.in_use = True
         self.turns = Turns(loop)
+        self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
         self.farewells: set[Farewell] = set()
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None

@@ -14,6 +14,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from jobqueue.errors import Draining
 from jobqueue.http.answers import JSON, error_answer
 from jobqueue.http.bulk import Bulk
+from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.jobs import Jobs
 from jobqueue.http.lane import FastLane
 from jobqueue.http.limits import Bodies, answer_expectation
@@ -46,13 +47,15 @@ class Api:
         lag: Returns how many seconds late the event loop runs; None: nobody measures it.
 
     Attributes:
+        in_flight: Counts bytes being received and sent, over all resources.
         policy: Which web pages may use them.
         waiting: Those who wait, over all resources.
     """
 
     def __init__(self, queue: JobQueue, lag: Callable[[], float] | None = None) -> None:
-        bodies = Bodies(lambda: queue.settings.limits)
         self._queue = queue
+        self.in_flight = InFlightBudget(self._in_flight_bytes)
+        bodies = Bodies(lambda: queue.settings.limits, self.in_flight)
         self.policy = OriginPolicy(queue.settings.server.origins, queue.settings.server.hosts)
         self.waiting = Waiting(lambda: queue.settings.limits)
         self._submissions = Submissions(queue, self.waiting, bodies, lag)
@@ -106,6 +109,7 @@ class Api:
             router.add_post(path, act, expect_handler=expect)
         app[LANE] = self._lane
         app[API] = self
+        app[IN_FLIGHT] = self.in_flight
         app.on_shutdown.append(self._end)
 
     def listens_on(self, addresses: Iterable[tuple[str, int]]) -> bool:
@@ -117,6 +121,10 @@ class Api:
         if self._queue.settings.server.tracebacks is None:
             self._queue.tells_tracebacks = self.policy.is_local
         return not self.policy.is_local
+
+    def _in_flight_bytes(self) -> int:
+        limits = self._queue.settings.limits
+        return max(limits.in_flight_bytes, 2 * limits.body_bytes)
 
     async def _end(self, app: web.Application) -> None:
         self.waiting.end()

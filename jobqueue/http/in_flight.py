@@ -1,0 +1,161 @@
+"""The in-flight budget: bytes of requests being received and of answers not yet taken, over all connections.
+
+It owns the count, and which connection loses its bytes when the budget is full. How bytes are received and sent
+is `protocol`'s; a refusal's form is `problems`'.
+
+Rules:
+
+1. A share counts what one connection holds in one direction. A share that changes makes progress; one that holds
+   nothing costs nothing.
+2. A share has stalled once it is `STALLED_S` behind a progress of `RATE_BYTES_S_MIN`. Bursts are not saved up: many
+   bytes at first buy no patience later.
+3. When the budget is full, stalled shares are cut, the longest stalled first. Where none has stalled, the share that
+   wants to grow is refused, so a body that arrives is never given up for a newer one.
+4. The last quarter of the budget is kept for shares of at most `SMALL_BYTES`: large bodies can't keep small ones out.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RATE_BYTES_S_MIN = 16 * 1024
+"""Minimum transfer rate in both directions, in bytes/s."""
+
+STALLED_S = 0.5
+SMALL_BYTES = 64 * 1024
+
+LOOK_S = 0.05
+"""Minimum time between two searches for stalled shares where the first found none: a search costs time, too."""
+
+FREED_SHARE = 8
+"""Cutting goes on until one part in so many of the budget is free, so that it isn't done for each arrival."""
+
+log = event_logger(__name__)
+
+
+class InFlightBudget:
+    """Args:
+    bytes_max: Returns the budget of now; it may change while the server runs.
+    clock: Seconds on a clock that never steps.
+
+    Attributes:
+        used_bytes: Sum over all shares.
+    """
+
+    def __init__(self, bytes_max: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
+        self.used_bytes = 0
+        self.clock = clock
+        self._bytes_max = bytes_max
+        self._holding: set[Share] = set()
+        self._next_look_at = 0.0
+
+    def share(self, cut: Callable[[], bool]) -> Share:
+        """Return a share that holds nothing yet.
+
+        Args:
+            cut: Frees at once what the share counts, and ends its request; called when it has stalled and the budget
+                is full. Returns False, and frees nothing, where it knows of progress that the share wasn't told.
+        """
+        return Share(self, cut)
+
+    def has_room(self, size_bytes: int, *, held_bytes: int = 0) -> bool:
+        """Tell whether a share that holds `held_bytes` may grow by a size, after stalled ones were cut if need be."""
+        budget_bytes = self._bytes_max()
+        small = held_bytes + size_bytes <= SMALL_BYTES
+        bytes_max = budget_bytes if small else budget_bytes * 3 // 4
+        if self.used_bytes + size_bytes <= bytes_max:
+            return True
+        self._cut_stalled(bytes_max - max(size_bytes, budget_bytes // FREED_SHARE))
+        return self.used_bytes + size_bytes <= bytes_max
+
+    def _cut_stalled(self, used_bytes_max: int) -> None:
+        now = self.clock()
+        if now < self._next_look_at:
+            return
+        latest = now - STALLED_S
+        stalled = sorted((each.kept_up_at, id(each), each) for each in self._holding if each.kept_up_at <= latest)
+        was_bytes = self.used_bytes
+        for _, _, share in stalled:
+            if self.used_bytes <= used_bytes_max:
+                break
+            if share.cut():
+                share.close()
+            else:
+                share.kept_up_at = now
+        freed_bytes = was_bytes - self.used_bytes
+        if freed_bytes:
+            log.sampled("http.stalled_cut", every_s=10.0, freed_bytes=freed_bytes)
+        else:
+            self._next_look_at = now + LOOK_S
+
+    def count(self, share: Share, change_bytes: int) -> None:
+        """Take over the change of a share. For `Share`."""
+        self.used_bytes += change_bytes
+        if share.held_bytes:
+            self._holding.add(share)
+        else:
+            self._holding.discard(share)
+
+
+class Share:
+    """What one connection holds of the budget, in one direction.
+
+    Attributes:
+        kept_up_at: The time up to which it has kept up with the minimum rate.
+    """
+
+    __slots__ = ("_budget", "cut", "held_bytes", "kept_up_at")
+
+    def __init__(self, budget: InFlightBudget, cut: Callable[[], bool]) -> None:
+        self._budget = budget
+        self.cut = cut
+        self.held_bytes = 0
+        self.kept_up_at = 0.0
+
+    def take(self, size_bytes: int) -> bool:
+        """Count so many more bytes, before they are in memory; False: there is no room, and nothing was counted."""
+        if not self._budget.has_room(size_bytes, held_bytes=self.held_bytes):
+            return False
+        self._change(size_bytes)
+        return True
+
+    def give(self, size_bytes: int) -> None:
+        """Give back so many of the bytes that were taken."""
+        self._change(-min(size_bytes, self.held_bytes))
+
+    def hold(self, size_bytes: int) -> bool:
+        """Count bytes that are in memory already, in place of what was held; False: there is no room for that many.
+
+        They are counted all the same, until they are let go.
+        """
+        growth_bytes = size_bytes - self.held_bytes
+        fits = growth_bytes <= 0 or self._budget.has_room(growth_bytes, held_bytes=self.held_bytes)
+        if growth_bytes:
+            self._change(growth_bytes)
+        return fits
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self.held_bytes:
+            self._change(-self.held_bytes)
+
+    def _change(self, change_bytes: int) -> None:
+        now = self._budget.clock()
+        if self.held_bytes:
+            self.kept_up_at = min(now, self.kept_up_at + abs(change_bytes) / RATE_BYTES_S_MIN)
+        else:
+            self.kept_up_at = now
+        self.held_bytes += change_bytes
+        self._budget.count(self, change_bytes)
+
+
+IN_FLIGHT = web.AppKey("in_flight", InFlightBudget)
+"""Under which an application holds its budget, for the server's connections and for those that build answers."""

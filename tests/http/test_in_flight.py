@@ -1,0 +1,130 @@
+"""The in-flight budget: what is counted, what is refused, and which share is cut when it is full."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueue.http.in_flight import FREED_SHARE, RATE_BYTES_S_MIN, SMALL_BYTES, STALLED_S, InFlightBudget, Share
+
+BUDGET = 32 * SMALL_BYTES
+
+
+class Budgeted:
+    """A budget on a clock of the test's own, and what was cut of it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.budget = InFlightBudget(lambda: BUDGET, lambda: self.now)
+        self.cut: list[str] = []
+
+    def share(self, name: str, held_bytes: int = 0) -> Share:
+        def cut() -> bool:
+            self.cut.append(name)
+            return True
+
+        share = self.budget.share(cut)
+        assert share.hold(held_bytes)
+        return share
+
+
+@pytest.fixture
+def budgeted() -> Budgeted:
+    return Budgeted()
+
+
+def test_what_was_given_back_can_be_taken_again(budgeted: Budgeted) -> None:
+    share = budgeted.share("a")
+    assert share.take(BUDGET // 2)
+    assert not budgeted.share("b").take(BUDGET // 2)
+    share.give(BUDGET // 4)
+    assert budgeted.share("b").take(BUDGET // 2)
+    share.close()
+    share.close()
+    assert budgeted.budget.used_bytes == BUDGET // 2
+
+
+def test_no_more_is_given_back_than_was_taken(budgeted: Budgeted) -> None:
+    share = budgeted.share("a", 100)
+    share.give(1000)
+    assert (share.held_bytes, budgeted.budget.used_bytes) == (0, 0)
+
+
+def test_bytes_that_are_there_already_are_counted_even_without_room(budgeted: Budgeted) -> None:
+    share = budgeted.budget.share(lambda: True)
+    assert not share.hold(2 * BUDGET)
+    assert budgeted.budget.used_bytes == 2 * BUDGET
+    assert share.hold(0)
+    assert budgeted.budget.used_bytes == 0
+
+
+def test_a_full_budget_cuts_the_longest_stalled_share_first(budgeted: Budgeted) -> None:
+    budgeted.share("first", BUDGET // 4)
+    budgeted.now += 0.1
+    budgeted.share("second", BUDGET // 4)
+    budgeted.now += STALLED_S
+    assert budgeted.share("new").take(BUDGET // 2)
+    assert budgeted.cut == ["first"]
+
+
+def test_a_body_that_arrives_is_not_given_up_for_a_newer_one(budgeted: Budgeted) -> None:
+    arriving = budgeted.share("arriving", BUDGET // 2)
+    for _ in range(20):
+        budgeted.now += STALLED_S / 2
+        assert arriving.take(int(RATE_BYTES_S_MIN * STALLED_S))
+    assert not budgeted.share("new").take(BUDGET // 2)
+    assert budgeted.cut == []
+
+
+def test_many_bytes_at_first_buy_no_patience_later(budgeted: Budgeted) -> None:
+    trickling = budgeted.share("trickling", BUDGET // 2)
+    for _ in range(20):
+        budgeted.now += 0.1
+        assert trickling.take(1)
+    assert budgeted.share("new").take(BUDGET // 2)
+    assert budgeted.cut == ["trickling"]
+
+
+def test_a_share_that_knows_of_progress_is_not_cut(budgeted: Budgeted) -> None:
+    share = budgeted.budget.share(lambda: False)
+    share.hold(BUDGET // 2)
+    budgeted.now += 2 * STALLED_S
+    assert not budgeted.share("new").take(BUDGET // 2)
+    assert share.held_bytes == BUDGET // 2
+
+
+def test_large_bodies_leave_room_for_small_ones(budgeted: Budgeted) -> None:
+    large = [budgeted.share("large") for _ in range(100)]
+    assert sum(share.take(2 * SMALL_BYTES) for share in large) == BUDGET * 3 // 4 // (2 * SMALL_BYTES)
+    assert budgeted.share("small").take(SMALL_BYTES)
+    assert not budgeted.share("large").take(SMALL_BYTES + 1)
+
+
+def test_cutting_frees_more_than_the_next_arrival_needs(budgeted: Budgeted) -> None:
+    for number in range(BUDGET // SMALL_BYTES):
+        budgeted.share(str(number), SMALL_BYTES)
+    budgeted.now += 2 * STALLED_S
+    assert budgeted.share("new").take(1)
+    assert budgeted.budget.used_bytes <= BUDGET - BUDGET // FREED_SHARE + 1
+
+
+def test_a_share_that_holds_nothing_is_never_cut(budgeted: Budgeted) -> None:
+    budgeted.share("idle", 100).close()
+    budgeted.share("full", BUDGET * 3 // 4)
+    budgeted.now += 2 * STALLED_S
+    assert budgeted.share("new").take(BUDGET // 2)
+    assert budgeted.cut == ["full"]
+
+
+def test_searches_that_find_nothing_are_spaced(budgeted: Budgeted) -> None:
+    budgeted.share("full", BUDGET * 3 // 4)
+    looks = 0
+
+    class Counting(set[Share]):
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    budgeted.budget._holding = Counting(budgeted.budget._holding)
+    assert not any(budgeted.share("new").take(BUDGET) for _ in range(1000))
+    assert looks == 1
