@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(options: argparse.Namespace) -> int:
     """Serve a queue until a signal ends it; SIGHUP makes it read its settings again."""
     file, overrides = _config_file(options), _overrides(options)
-    settings = load(file, environ=os.environ, overrides=overrides)
+    loaded = trace(file, environ=os.environ, overrides=overrides)
     from jobqueue import server, target
 
     try:
@@ -69,7 +69,7 @@ def serve(options: argparse.Namespace) -> int:
             raise ConfigError(f"{again}: is no ordinary file, so it can't be read a second time")
         return load(again, environ=os.environ, overrides=overrides)
 
-    return server.serve(queue, settings, load=load_again)
+    return server.serve(queue, loaded.settings, load=load_again, sources=loaded.sources)
 
 
 def check(options: argparse.Namespace) -> int:

@@ -279,9 +279,10 @@ class LogSettings(_Section, frozen=True):
     level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="Events below this level are not written.")
     ] = "info"
-    format: Annotated[Literal["json", "text"], Meta(description="One line of JSON an event, or lines for people.")] = (
-        "json"
-    )
+    format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="One line of JSON an event, or lines for people; auto: on a terminal for people, else JSON."),
+    ] = "auto"
 
 
 class Settings(_Section, frozen=True):

@@ -1,6 +1,6 @@
 """Events as log lines: one a line, through a bounded buffer and a thread that writes it.
 
-Owns the form of a line (JSON or text), the buffer between whoever logs and a pipe that may be
+Owns the form of a line (JSON, text, or text for a terminal), the buffer between whoever logs and a pipe that may be
 stuck, and the counting of what is too frequent for a line each. A leaf: it knows neither the
 settings' types nor any other room.
 
@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -27,7 +28,7 @@ import threading
 import time
 import traceback
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import orjson
 
@@ -47,6 +48,8 @@ _UNSEEN = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     r"\U000e0000-\U000e007f]"
 )
+
+Form = Literal["json", "text", "terminal", "colour"]
 
 
 class LogOptions(Protocol):
@@ -123,19 +126,32 @@ def event_logger(name: str) -> EventLogger:
 
 
 def configure(options: LogOptions, *, fd: int = 2) -> LogWriter:
-    """Send every `logging` record of this process to `fd`, in our form; the caller closes what is returned."""
-    writer = LogWriter(fd, json_lines=options.format == "json")
+    """Send every `logging` record of this process to `fd`, in our form; the caller closes what is returned.
+
+    The form `auto` is that of a terminal if `fd` is one, and JSON otherwise. Colours are left out where the
+    environment has `NO_COLOR` (https://no-color.org), or `TERM=dumb`.
+    """
+    writer = LogWriter(fd, form=_form(options.format, fd))
     writer.open(options.level)
     return writer
+
+
+def _form(asked: str, fd: int) -> Form:
+    if asked != "auto":
+        return "json" if asked == "json" else "text"
+    if not os.isatty(fd):
+        return "json"
+    return "terminal" if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else "colour"
 
 
 class LogWriter(logging.Handler):
     """The buffer, and the thread that empties it into a file descriptor."""
 
-    def __init__(self, fd: int, *, json_lines: bool) -> None:
+    def __init__(self, fd: int, *, form: Form) -> None:
         super().__init__()
         self._fd = fd
-        self._render = _json_line if json_lines else _text_line
+        self._render = _RENDERS[form]
+        self.on_terminal = form in ("terminal", "colour")
         # A SimpleQueue, because its put may be interrupted by a put of the same thread (a finalizer that logs).
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # Each counter has one writer: emit (under the handler's lock), or the thread.
@@ -196,6 +212,16 @@ class LogWriter(logging.Handler):
             line = self._render(_unloggable(record, failure))
         self._put_bytes += len(line)
         self._lines.put(line)
+
+    def say(self, text: str) -> None:
+        """Write lines for people, as they are and whatever the level is: for a terminal."""
+        line = f"{text}\n".encode("utf-8", "backslashreplace")
+        self.acquire()
+        try:
+            self._put_bytes += len(line)
+            self._lines.put(line)
+        finally:
+            self.release()
 
     def _nudge(self) -> None:
         self._lines.put(b"")
@@ -365,12 +391,34 @@ def _json_line(record: logging.LogRecord) -> bytes:
 def _text_line(record: logging.LogRecord) -> bytes:
     """One line for people; a text of several lines follows it, indented, so that no field can forge a line."""
     at, event, fields = _parts(record)
+    return _lines_of(f"{at.isoformat(timespec='milliseconds')} {record.levelname} {event}", fields)
+
+
+def _terminal_line(record: logging.LogRecord, *, colour: bool) -> bytes:
+    """As `_text_line`, for a person in front of it: local time of day, and colours."""
+    at, event, fields = _parts(record)
+    time_of_day, level = at.astimezone().strftime("%H:%M:%S"), record.levelname
+    if colour:
+        time_of_day, level = f"\x1b[2m{time_of_day}\x1b[0m", f"\x1b[{_COLOURS.get(level, 32)}m{level}\x1b[0m"
+        event = f"\x1b[1m{event}\x1b[0m"
+    return _lines_of(f"{time_of_day} {level} {event}", fields)
+
+
+_COLOURS = {"DEBUG": 36, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
+_RENDERS: dict[Form, Callable[[logging.LogRecord], bytes]] = {
+    "json": _json_line,
+    "text": _text_line,
+    "terminal": functools.partial(_terminal_line, colour=False),
+    "colour": functools.partial(_terminal_line, colour=True),
+}
+
+
+def _lines_of(head: str, fields: Mapping[str, object]) -> bytes:
     blocks = {name: value for name, value in fields.items() if isinstance(value, str) and "\n" in value}
     pairs = (f"{name}={_text_value(value)}" for name, value in fields.items() if name not in blocks)
-    head = " ".join([at.isoformat(timespec="milliseconds"), record.levelname, event, *pairs])
     rows = (row for block in blocks.values() for row in block.removesuffix("\n").split("\n"))
     tail = "".join(f"    {_escaped(row)}\n" for row in rows)
-    return f"{head}\n{tail}".encode("utf-8", "backslashreplace")
+    return f"{' '.join([head, *pairs])}\n{tail}".encode("utf-8", "backslashreplace")
 
 
 def _text_value(value: object) -> str:

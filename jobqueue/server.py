@@ -37,6 +37,7 @@ import msgspec
 import psutil
 import uvloop
 
+from jobqueue import terminal
 from jobqueue.errors import ConfigError
 from jobqueue.http import API, LANE, api
 from jobqueue.http.farewell import FAREWELLS_MAX
@@ -85,11 +86,12 @@ FORCE_S = 0.2
 log = event_logger(__name__)
 
 
-def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings]) -> int:
+def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], sources: str = "") -> int:
     """Serve a queue over HTTP until a signal ends it; return the exit code.
 
     Args:
         load: Reads the settings again, at SIGHUP; called in a thread. May raise ConfigError.
+        sources: Where the settings came from, to be shown on a terminal.
     """
     signals.install()
     queue.configure(settings)
@@ -98,7 +100,7 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings]) 
     try:
         if signals.stopped:  # during an import that swallowed it
             return 0
-        code = runner.run(_run(queue, writer, load))
+        code = runner.run(_run(queue, writer, load, sources))
         left = len(asyncio.all_tasks(runner.get_loop()))
         if left:
             # Handlers that swallow their cancellation: closing the loop would wait for them for ever.
@@ -111,13 +113,14 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings]) 
         writer.close()
 
 
-async def _run(queue: JobQueue, writer: LogWriter, load: Callable[[], Settings]) -> int:
-    return await _Process(queue, writer, load).run()
+async def _run(queue: JobQueue, writer: LogWriter, load: Callable[[], Settings], sources: str) -> int:
+    return await _Process(queue, writer, load, sources).run()
 
 
 class _Process:
-    def __init__(self, queue: JobQueue, writer: LogWriter, load: Callable[[], Settings]) -> None:
+    def __init__(self, queue: JobQueue, writer: LogWriter, load: Callable[[], Settings], sources: str) -> None:
         self._queue = queue
+        self._sources = sources
         self._settings = queue.settings.server
         self._writer = writer
         self._watch = Watch()
@@ -177,8 +180,13 @@ class _Process:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
-        for host, port in listener.addresses:
-            log.info("server.listening", host=host, port=port, pid=os.getpid())
+        if self._writer.on_terminal:
+            self._writer.say(
+                terminal.banner(listener.addresses, [each.name for each in self._queue.registry], self._sources)
+            )
+        else:
+            for host, port in listener.addresses:
+                log.info("server.listening", host=host, port=port, pid=os.getpid())
         return listener
 
     # In the signals' handlers, which are not the loop's: those would not run while something blocks the loop.
@@ -204,16 +212,24 @@ class _Process:
         self._told_to_stop.set()
 
     async def _drain(self, server: JobServer, listener: Listener) -> None:
-        live = sum(self._queue.live_counts().values())
-        log.info("server.draining", live=live, drain_s=self._settings.drain_s)
-        lost = await self._queue.drain(self._settings.drain_s)
-        log.info("server.drained", lost=sum(lost.values()))
-        if live or server.open:  # else there is nothing to learn, and no client to learn it
-            await asyncio.sleep(self._settings.linger_s)
+        live, drain_s = sum(self._queue.live_counts().values()), self._settings.drain_s
+        self._tell("server.draining", terminal.draining(live, drain_s), live=live, drain_s=drain_s)
+        lost = await self._queue.drain(drain_s)
+        # Where nothing was live and no client is connected, there is nothing to learn, and no client to learn it.
+        linger_s = self._settings.linger_s if live or server.open else 0.0
+        self._tell("server.drained", terminal.lingering(linger_s), lost=sum(lost.values()), linger_s=linger_s)
+        await asyncio.sleep(linger_s)
         listener.close()
         await server.close(CLOSE_S)
         await self._queue.stop()
-        log.info("server.stopped", **msgspec.structs.asdict(self._watch.health()))
+        self._tell("server.stopped", "stopped", **msgspec.structs.asdict(self._watch.health()))
+
+    def _tell(self, event: str, sentence: str, **fields: object) -> None:
+        """Log an event; on a terminal, say a sentence instead, if there is one."""
+        if not self._writer.on_terminal:
+            log.info(event, **fields)
+        elif sentence:
+            self._writer.say(sentence)
 
     def _end_by_force(self, stuck: bool = False) -> None:
         """End the process now, with the count of what it loses. On the loop; or in a thread, if the loop is blocked."""

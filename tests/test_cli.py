@@ -60,7 +60,7 @@ def served(monkeypatch: pytest.MonkeyPatch, reloads: list[Callable[[], Settings]
     """What the server was given, instead of serving it."""
     served: list[tuple[JobQueue, Settings]] = []
 
-    def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings]) -> int:
+    def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], sources: str) -> int:
         served.append((queue, settings))
         reloads.append(load)
         return 0

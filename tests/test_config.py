@@ -301,7 +301,7 @@ def test_what_yaml_takes_for_something_else_is_no_text(write: Callable[[str], Pa
 
 def test_a_word_that_is_none_of_those_known_is_a_fault(write: Callable[[str], Path]) -> None:
     (fault,) = faults_of(write("log: {format: JSON}"))
-    assert fault == "config.yaml:1:15: log.format: must be one of json, text, not 'JSON'"
+    assert fault == "config.yaml:1:15: log.format: must be one of auto, json, text, not 'JSON'"
 
 
 def test_null_stands_for_the_default_where_a_setting_has_none(write: Callable[[str], Path]) -> None:

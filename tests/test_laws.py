@@ -118,7 +118,7 @@ FLOORS = (
     {"parts", "handle"},
     {"app"},
     {"http", "testing", "demo"},
-    {"server", "reload", "target"},
+    {"server", "reload", "target", "terminal"},
     {"cli"},
     {"__main__"},
 )
@@ -144,8 +144,8 @@ def upward_imports(module: Module) -> Iterator[str]:
             yield f"{module.name}:{it.line} imports from the package; name the module, which has a place in the house"
 
 
-FACADE_READERS = ("jobqueue.cli", "jobqueue.runtime.forked")
-"""The command line asks for the version; the fork server loads beforehand what handlers will ask for."""
+FACADE_READERS = ("jobqueue.cli", "jobqueue.terminal", "jobqueue.runtime.forked")
+"""The command line and the banner ask for the version; the fork server loads beforehand what handlers will ask for."""
 
 
 def everyday_imports(module: Module) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import log as log_module
-from jobqueue.log import LogWriter, configure, event_logger
+from jobqueue.log import EventMessage, LogWriter, configure, event_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,6 +142,48 @@ def test_what_cannot_be_seen_is_escaped_in_every_form(pipe: Pipe, message: str, 
 def test_an_event_that_another_program_shows_is_escaped_too(caplog: pytest.LogCaptureFixture) -> None:
     log.warning("job.failed", message="\u202egnp.exe")
     assert caplog.messages == ['job.failed message="\\u202egnp.exe"']
+
+
+@pytest.mark.parametrize(
+    ("environment", "head"),
+    [
+        ({}, "\x1b[2m{time}\x1b[0m \x1b[33mWARNING\x1b[0m \x1b[1mjob.failed\x1b[0m"),
+        ({"NO_COLOR": "1"}, "{time} WARNING job.failed"),
+        ({"TERM": "dumb"}, "{time} WARNING job.failed"),
+    ],
+)
+def test_auto_is_for_people_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], head: str
+) -> None:
+    for name, value in ({"NO_COLOR": "", "TERM": "xterm", "TZ": "XXX-5:30"} | environment).items():
+        monkeypatch.setenv(name, value)
+    time.tzset()
+    terminal, inside = os.openpty()
+    writer = configure(SimpleNamespace(level="info", format="auto"), fd=inside)
+    try:
+        record = logging.LogRecord("x", logging.WARNING, "", 0, EventMessage("job.failed", {}), (), None)
+        record.created = 86400.0  # midnight in UTC, half past five in the zone
+        record.msg = EventMessage("job.failed", {"code": "handler_error", "traceback": "Traceback:\n  oh\x1b[2J\n"})
+        writer.handle(record)
+        writer.say("a sentence")
+        writer.close(10)
+        assert writer.on_terminal
+        first, *rest = os.read(terminal, 4096).decode().splitlines()
+        assert first == head.format(time="05:30:00") + " code=handler_error"
+        assert rest == ["    Traceback:", "      oh\\u001b[2J", "a sentence"]
+    finally:
+        writer.close(10)
+        os.close(terminal)
+        os.close(inside)
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_auto_is_json_where_there_is_no_terminal(pipe: Pipe) -> None:
+    writer = pipe.configure(format="auto")
+    log.info("started")
+    assert [line["event"] for line in pipe.finish()] == ["started"]
+    assert not writer.on_terminal
 
 
 def test_a_field_may_not_take_the_place_of_what_every_line_has(pipe: Pipe) -> None:

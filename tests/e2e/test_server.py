@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +24,7 @@ import aiohttp
 import psutil
 import pytest
 
+from jobqueue import __version__
 from jobqueue.app import JobQueue
 from jobqueue.server import COLLECTIONS
 from jobqueue.signals import SAME_STOP_S
@@ -610,6 +615,74 @@ async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected
                 writer.close()
         async with aiohttp.ClientSession(url) as http:
             await submit(http, "echo")
+
+
+class Screen:
+    """What a person sees who has started it on a terminal of 80 columns, without colours."""
+
+    def __init__(self, tmp_path: Path, *settings: str) -> None:
+        self.terminal, inside = pty.openpty()
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        options = ("--port=0", f"--set=spool.dir={tmp_path}", *(f"--set={each}" for each in settings))
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jobqueue", "serve", *options],
+            **dict.fromkeys(("stdin", "stdout", "stderr"), inside),
+            env=environment | {"NO_COLOR": "1"},
+            start_new_session=True,
+        )
+        os.close(inside)
+        os.set_blocking(self.terminal, False)
+        self.text = ""
+
+    async def until(self, text: str) -> None:
+        """Wait until the text is there."""
+        async with asyncio.timeout(15):
+            while text not in self.text:
+                await asyncio.sleep(0.02)
+                with contextlib.suppress(OSError):  # nothing new; or the end
+                    self.text += os.read(self.terminal, 65536).decode().replace("\r\n", "\n")
+
+    def __enter__(self) -> Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.terminal)
+
+
+async def test_on_a_terminal_it_speaks_to_a_person(tmp_path: Path) -> None:
+    with Screen(tmp_path, "server.linger_s=60") as screen:
+        await screen.until("Ctrl-C\n")
+        first, *rest = screen.text[: screen.text.index("Ctrl-C")].splitlines()
+        url = first.removeprefix(f"jobqueue {__version__} on ")
+        assert rest == [
+            "  handlers  echo, sleep, fail, spin, digest",
+            "  settings  config.yaml, 3 flags",
+            "  stop      ",
+        ]
+        async with aiohttp.ClientSession(url) as http:
+            await submit(http, "fail")
+            await screen.until("\n    RuntimeError: it was asked to fail\n")
+            assert re.search(r"^\d\d:\d\d:\d\d WARNING job.failed job_id=", screen.text, re.MULTILINE)
+            await submit(http, "sleep", min_s=60)
+        screen.process.send_signal(signal.SIGINT)
+        await screen.until("\rdraining 1 job, up to 20 s; Ctrl-C again to stop now\n")
+        await asyncio.sleep(SAME_STOP_S)
+        screen.process.send_signal(signal.SIGINT)
+        await screen.until(" WARNING drain.lost delayed=0 queued=0 running=1\n")
+        assert "{" not in screen.text
+
+
+async def test_on_a_terminal_a_stop_with_nothing_to_do_is_quiet_and_at_once(tmp_path: Path) -> None:
+    with Screen(tmp_path, "server.linger_s=60") as screen:
+        await screen.until("Ctrl-C\n")
+        began = len(screen.text)
+        screen.process.send_signal(signal.SIGINT)
+        await screen.until("stopped\n")
+        said = [line for line in screen.text[began:].splitlines() if "process.started" not in line]
+        assert [line for line in said if line] == ["stopping", "stopped"]
 
 
 async def test_it_serves_without_docstrings_and_assertions(tmp_path: Path) -> None:
