@@ -134,10 +134,11 @@ def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
 
 
 def _ids(text: str) -> list[str]:
+    """Return each id once, in the order of their first places."""
     ids = [job_id.strip() for job_id in text.split(",")]
     if len(ids) > IDS_MAX or not all(ids):
         raise MalformedRequest(f"ids takes 1 to {IDS_MAX} job ids, separated by commas; got {len(ids)}")
-    return ids
+    return list(dict.fromkeys(ids))
 
 
 def _limit(text: str | None) -> int:

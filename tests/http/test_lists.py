@@ -29,11 +29,17 @@ async def test_ids_are_answered_in_their_order_and_missing_ones_each_for_itself(
     await ended(serving, gone)
     async with http.delete(f"/v1/jobs/{gone['id']}"):
         pass
-    jobs = (await listed(http, ids=",".join([second["id"], "nope", first["id"], gone["id"], second["id"]])))["jobs"]
-    assert [job["id"] for job in jobs] == [second["id"], "nope", first["id"], gone["id"], second["id"]]
-    assert [job.get("status") for job in jobs] == [None, 404, None, 410, None]
+    jobs = (await listed(http, ids=",".join([second["id"], "nope", first["id"], gone["id"]])))["jobs"]
+    assert [job["id"] for job in jobs] == [second["id"], "nope", first["id"], gone["id"]]
+    assert [job.get("status") for job in jobs] == [None, 404, None, 410]
     assert jobs[1]["problem"]["type"] == "/problems/job-not-found"
     assert jobs[3]["problem"]["reason"] == "evicted"
+
+
+async def test_an_id_that_is_asked_for_several_times_is_answered_once(http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="echo")
+    ids = [job["id"], "nope", f" {job['id']}", *["nope"] * 97]
+    assert [each["id"] for each in (await listed(http, ids=",".join(ids)))["jobs"]] == [job["id"], "nope"]
 
 
 @pytest.mark.parametrize(
