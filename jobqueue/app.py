@@ -265,6 +265,11 @@ class JobQueue:
         return self._draining
 
     @property
+    def degraded(self) -> list[str]:
+        """What can't be done now although the queue runs, with the reason; empty if nothing is wrong."""
+        return [] if self._parts is None else self._parts.degraded
+
+    @property
     def backend(self) -> Backend:
         """Who keeps the jobs. Raises RuntimeError if the queue doesn't run."""
         return self._running.backend

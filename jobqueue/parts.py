@@ -66,7 +66,9 @@ class Parts:
         self._timer = Timer(self.backend)
         self._in_process = [handler for handler in registry if handler.run_in == "process"]
         self._threads = ThreadPool(size=lanes["thread"])
-        self._processes = ProcessPool(size=lanes["process"])
+        self._processes = ProcessPool(
+            size=lanes["process"], on_strength=lambda strength: self.backend.set_permits("process", strength)
+        )
         executor = Executor(
             registry=registry,
             backend=self.backend,
@@ -92,6 +94,12 @@ class Parts:
         self.backend.on_unserved(self._workers.reinforce)
         self._timer.start()
         self._workers.start()
+
+    @property
+    def degraded(self) -> list[str]:
+        """What can't be done now, with the reason."""
+        reason = self._processes.degraded if self._in_process else None
+        return [] if reason is None else [f"handlers in processes can't run: {reason}"]
 
     async def stop(self) -> None:
         self._timer.stop()

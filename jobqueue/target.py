@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from jobqueue.app import JobQueue
 from jobqueue.errors import JobQueueError
 from jobqueue.paths import written_path
+from jobqueue.runtime.forked import search_last
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,7 +33,7 @@ def find(target: str) -> JobQueue:
     """Import the target's module and return the JobQueue in it.
 
     The folder of a file, or the current one for a module, goes to the front of `sys.path`: the
-    module's own imports work as if Python had been started there.
+    module's own imports work as if Python had been started there. A process for handlers looks there last.
 
     Raises:
         BadTarget: There is none.
@@ -81,6 +82,7 @@ def _look_first_in(folder: Path) -> None:
         sys.path.insert(0, str(folder.resolve()))
     except FileNotFoundError:
         raise BadTarget("the current folder has been deleted: change to one that is there") from None
+    search_last(str(folder))
 
 
 def _import(name: str, shown: str) -> ModuleType:

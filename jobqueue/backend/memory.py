@@ -292,6 +292,11 @@ class MemoryBackend:
         """Change how many live jobs one caller may have."""
         self._engine.set_caller_queued(caller_queued)
 
+    def set_permits(self, lane: str, permits: int) -> None:
+        """Change how many jobs may run at once in a lane."""
+        self._engine.set_permits(lane, permits, now=self._now())
+        self._publish()
+
     def tick(self) -> float | None:
         """Do what is due; return the instant at which to be called next, if any."""
         next_at = self._engine.tick(self._now())

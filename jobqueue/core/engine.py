@@ -314,6 +314,11 @@ class Engine:
 
     # -- what the shell asks for
 
+    def set_permits(self, lane: str, permits: int, *, now: float) -> None:
+        """Change how many attempts may run at once in a bounded executor; 0: none for now. It stops none."""
+        self.gates.resize(lane, permits, now)
+        self._life.call(now)
+
     def tick(self, now: float) -> float | None:
         """Do all that is due, in bounded portions; return when to be called next (None: no deadline is set).
 

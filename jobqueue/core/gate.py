@@ -194,14 +194,16 @@ class Gates:
         self._settle(now)
 
     def resize(self, lane: str, permits: int, now: float) -> None:
-        """Change a lane's permits. Those who hold more than there are now keep them until they leave.
+        """Change a lane's permits; 0 lets no job pass for now. Jobs that hold one keep it until they leave.
 
         Raises:
             KeyError: There is no such lane.
-            ValueError: No permit at all.
+            ValueError: A negative number.
         """
+        if permits < 0:
+            raise ValueError(f"a lane has 0 permits or more, got {permits}")
         gate = self._lanes[lane]
-        gate.bound(permits, None)
+        gate.permits = permits
         self._unsettle(gate)
         self._settle(now)
 

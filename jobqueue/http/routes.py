@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
+import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
 from jobqueue.errors import Draining
@@ -135,10 +136,15 @@ class Api:
         return web.Response(body=b'{"status":"alive"}', headers=JSON)
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not."""
+        """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not.
+
+        `degraded` names what can't be done although jobs are admitted, with the reason.
+        """
         if self._queue.draining:
             raise Draining
-        return web.Response(body=b'{"status":"ready"}', headers=JSON)
+        degraded = self._queue.degraded
+        body = {"status": "ready", "degraded": degraded} if degraded else {"status": "ready"}
+        return web.Response(body=orjson.dumps(body), headers=JSON)
 
 
 API = web.AppKey("api", Api)

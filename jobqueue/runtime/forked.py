@@ -13,8 +13,11 @@ Rules:
    the kernel kills the processes (Linux; elsewhere a busy one ends after its call).
 2. SIGINT and SIGTERM do nothing here: when a terminal or a service manager signals everyone, it is the
    server that decides what still runs. A program that a handler starts has the defaults again.
-3. Each process leads a process group, and what is left of the group dies with it.
+3. Each process leads a process group and adopts the orphans among its descendants; what is left of either dies
+   with it, and after each call (`leftovers.py`). The fork server adopts those of a dead process, and reaps them.
 4. Answers are data (MessagePack), not pickles: nothing that a process sends is executed in the server.
+5. The connection to the pool is no descriptor that a handler meets by chance: it has a high number, and a program
+   that a handler starts does not inherit it. Nothing relies on that (`messages.py`).
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import fcntl
 import gc
 import importlib
 import os
 import pickle
+import resource
 import selectors
 import signal
 import socket
@@ -38,8 +43,9 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 import jobqueue
-from jobqueue.core.job import Success
+from jobqueue.runtime import descendants, messages
 from jobqueue.runtime.isolation import Isolation
+from jobqueue.runtime.leftovers import Leftovers
 from jobqueue.runtime.throttle import ProgressThrottle
 from jobqueue.verdicts import failure_of
 
@@ -47,27 +53,44 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from jobqueue.core.job import Failure
+    from jobqueue.core.job import Failure, Success
     from jobqueue.runtime.call import Call
 
 FLAG = "--jobqueue-fork-server"
 
-# From the pool to the fork server: FORK, with one end of a socket pair. Back: a kind, a pid, and an exit code or errno.
+# From the pool to the fork server: FORK, with a process's end of its connection, and of the pipe that is to be its
+# standard error. Back: a kind, a pid, and an exit code or errno.
 FORK = b"f"
 EVENT = struct.Struct("=cii")
 FORKED, FORK_FAILED, EXITED = b"f", b"e", b"x"
 
-# Between the pool and a process: a length, a kind, and what the kind says.
-HEAD = struct.Struct(">Ic")
-IMPORT, CALL = b"i", b"c"
-PROGRESS, SUCCESS, FAILURE = b"p", b"s", b"f"
+CONNECTION_FD_MIN = 900
+"""From which number on a process keeps its connection: beyond what handlers open, below what select() bears."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+_searched_last: set[str] = set()
+
+
+def search_last(folder: str) -> None:
+    """Have the processes look into this folder, the application's own, after all others.
+
+    There a file that is called like a module of the standard library, or of ours, would be imported in that one's
+    place before any handler is: a fork server starts with fewer modules loaded than the program that starts it.
+    """
+    _searched_last.add(os.path.realpath(folder))
+
+
+def search_path() -> list[str]:
+    """Return where the processes look for modules: where this program does, the application's own folder last."""
+    path = [entry for entry in sys.path if isinstance(entry, str)]
+    return sorted(path, key=lambda entry: os.path.realpath(entry) in _searched_last)
+
+
 def command(control_fd: int) -> list[str]:
     """Return the command line of a fork server for this program, with the same places to import from."""
-    path = [entry for entry in sys.path if isinstance(entry, str)]
+    path = search_path()
     if getattr(sys, "frozen", False):
         return [sys.executable, FLAG, str(control_fd), str(os.getpid()), *path]
     code = f"import sys; sys.path[:] = {path!r}; from jobqueue.runtime.forked import main; "
@@ -100,6 +123,7 @@ def main(control_fd: int, server_pid: int) -> NoReturn:
         signal.signal(signum, _do_nothing)
         signal.siginterrupt(signum, False)
     die_with_parent(server_pid, signal.SIGHUP)
+    descendants.adopt_orphans()
     if sys.stderr is not None:
         faulthandler.enable()  # a segmentation fault tells on standard error where it was
     for name in jobqueue.__all__:
@@ -138,12 +162,12 @@ class _ForkServer:
     def _answer(self) -> bool:
         """Do what is asked; return whether there is still anyone who asks."""
         try:
-            request, fds, _, _ = socket.recv_fds(self._control, len(FORK), 1)
+            request, fds, _, _ = socket.recv_fds(self._control, len(FORK), 2)
         except ConnectionError:
             return False
         if not request:
             return False
-        connection = socket.socket(fileno=fds[0])
+        connection, errors_fd = socket.socket(fileno=fds[0]), fds[1]
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -151,24 +175,28 @@ class _ForkServer:
             self._tell(FORK_FAILED, 0, error.errno or 0)
         else:
             if pid == 0:
-                self._become_process(connection, parent)
+                self._become_process(connection, errors_fd, parent)
             os.setpgid(pid, pid)
             self._pids.add(pid)
             self._tell(FORKED, pid, 0)
         connection.close()
+        os.close(errors_fd)
         return True
 
-    def _become_process(self, connection: socket.socket, parent: int) -> NoReturn:
+    def _become_process(self, connection: socket.socket, errors_fd: int, parent: int) -> NoReturn:
         code = 1
         try:
+            os.dup2(errors_fd, 2)
+            os.close(errors_fd)
             die_with_parent(parent)
+            descendants.adopt_orphans()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._selector.close()
             self._control.close()
             for fd in (self._wake_r, self._wake_w):
                 os.close(fd)
-            _Process(connection).run()
+            _Process(_out_of_the_way(connection)).run()
             code = 0
         except ConnectionError:
             code = 0  # the pool has hung up
@@ -178,20 +206,28 @@ class _ForkServer:
             os._exit(code)
 
     def _reap(self) -> None:
-        while self._pids:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
+        """Wait for what has ended: processes, which are told, and the orphans that they left."""
+        ended: list[tuple[int, int]] = []
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] in self._pids:
+                    ended.append(found)
+        for pid, _ in ended:
             self._pids.discard(pid)
             _kill_group(pid)
+        descendants.kill_children(self._pids)  # their ends bring us here again
+        for pid, status in ended:
             self._tell(EXITED, pid, os.waitstatus_to_exitcode(status))
 
     def _end(self) -> NoReturn:
-        """Kill every process, and go when they are gone."""
+        """Kill every descendant, and go when they are gone."""
         for pid in self._pids:
             _kill_group(pid)
-        for _ in self._pids:
-            os.wait()
+        with contextlib.suppress(RuntimeError):
+            descendants.end_children(())
+        for pid in self._pids:  # where children can't be listed
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
         os._exit(0)
 
     def _tell(self, kind: bytes, pid: int, code: int) -> None:
@@ -204,20 +240,33 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def _out_of_the_way(connection: socket.socket) -> socket.socket:
+    """Move a connection to a high descriptor, where no loop over the low ones meets it."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = CONNECTION_FD_MIN if soft == resource.RLIM_INFINITY else min(CONNECTION_FD_MIN, soft // 2)
+    with connection:
+        return socket.socket(fileno=fcntl.fcntl(connection, fcntl.F_DUPFD_CLOEXEC, lowest))
+
+
 class _Process:
-    """One process of the pool: carries out a call at a time, until the pool hangs up."""
+    """One process of the pool: carries out a command at a time, until the pool hangs up."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._incoming = connection.makefile("rb")
         self._sending = threading.Lock()
+        self._token = b""
+        self._leftovers: Leftovers | None = None
 
     def run(self) -> None:
-        while head := self._incoming.read(HEAD.size):
-            length, kind = HEAD.unpack(head)
+        while head := self._incoming.read(messages.HEAD.size):
+            self._token, length, kind = messages.HEAD.unpack(head)
             body = self._incoming.read(length)
-            if kind == IMPORT:
+            if kind == messages.IMPORT:
                 self._import(body.decode())
+            elif kind == messages.PREPARE:
+                self._leftovers = Leftovers()
+                self._send(messages.READY, b"")
             else:
                 self._carry_out(body)
 
@@ -236,19 +285,20 @@ class _Process:
             outcome = Isolation().fresh().run(call.carry_out, call.context(throttle))
         throttle.close()
         _flush()
+        if self._leftovers is not None:
+            self._leftovers.clear()
         try:
-            answer = msgspec.msgpack.encode(outcome)
+            kind, answer = messages.encode_outcome(outcome)
         except (TypeError, ValueError, OverflowError) as error:  # a text that is none, from the handler
-            outcome = failure_of(error)
-            answer = msgspec.msgpack.encode(outcome)
-        self._send(SUCCESS if isinstance(outcome, Success) else FAILURE, answer)
+            kind, answer = messages.encode_outcome(failure_of(error))
+        self._send(kind, answer)
 
     def _send_progress(self, fraction: float, note: str | None) -> None:
-        self._send(PROGRESS, msgspec.msgpack.encode((fraction, note)))
+        self._send(messages.PROGRESS, msgspec.msgpack.encode((fraction, note)))
 
     def _send(self, kind: bytes, body: bytes) -> None:
         with self._sending:
-            self._connection.sendall(HEAD.pack(len(body), kind) + body)
+            self._connection.sendall(messages.HEAD.pack(self._token, len(body), kind) + body)
 
 
 def _flush() -> None:

@@ -148,8 +148,19 @@ def test_a_group_of_one_permit_runs_its_jobs_one_by_one_in_order() -> None:
 def test_a_gate_without_permits_is_refused(permits: int) -> None:
     with pytest.raises(ValueError, match="at least one permit"):
         Gates(lanes={"thread": permits}, order_of=world_of().order_of)
-    with pytest.raises(ValueError, match="at least one permit"):
-        world_of(thread=1).gates.resize("thread", permits, 0.0)
+
+
+def test_a_lane_may_have_no_permit_for_a_while_and_never_fewer_than_none() -> None:
+    world = world_of(thread=2)
+    world.resize("thread", 0)
+    jobs = [world.add(lane="thread") for _ in range(3)]
+    run_all(world)
+    assert world.started == []
+    with pytest.raises(ValueError, match="0 permits or more, got -1"):
+        world.gates.resize("thread", -1, 0.0)
+    world.resize("thread", 1)
+    run_all(world)
+    assert world.started == jobs
 
 
 # -- calls

@@ -35,3 +35,22 @@ def test_a_function_of_a_file_runs_in_a_process_that_imports_it_from_there(tmp_p
         assert (result["answer"], result["module"]) == (42, "tasks")
         assert result["pid"] != server.pid
         assert server.stop() == 0
+
+
+NAMESAKES = ("random", "socket", "struct", "selectors", "msgspec", "psutil")
+
+
+def test_files_beside_it_that_are_called_like_other_modules_do_not_keep_its_processes_from_running(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "tasks.py").write_text(TASKS)
+    (tmp_path / "app" / "neighbour.py").write_text("ANSWER = 42")
+    for name in NAMESAKES:
+        (tmp_path / "app" / f"{name}.py").write_text("raise ImportError('the wrong one')")
+    with ServerProcess(tmp_path, str(tmp_path / "app" / "tasks.py")) as server:
+        client = SyncClient(server.url)
+        job = client.submit("where")
+        client.wait(job.id, timeout_s=30)
+        assert client.result(job.id)["answer"] == 42
+        assert server.stop() == 0

@@ -302,6 +302,17 @@ async def test_queues_are_told_with_their_counts(serving: Serving, http: aiohttp
         assert (response.status, (await response.json())["type"]) == (404, "/problems/queue-not-found")
 
 
+async def test_readiness_names_what_is_degraded(
+    serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with http.get("/readyz") as response:
+        assert await response.json() == {"status": "ready"}
+    monkeypatch.setattr(type(serving.queue), "degraded", ["handlers in processes can't run: no process runs"])
+    async with http.get("/readyz") as response:
+        assert response.status == 200
+        assert (await response.json())["degraded"] == ["handlers in processes can't run: no process runs"]
+
+
 async def test_a_draining_server_lives_but_is_not_ready_and_admits_nothing(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:

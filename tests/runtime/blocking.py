@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
 from typing import Any, NoReturn
 
+import msgspec
+
 from jobqueue.context import JobContext  # a JobQueue reads the annotations
+from jobqueue.core.job import Success
 from jobqueue.errors import Reject, Retry
+from jobqueue.runtime import forked
 
 
 def echo(value: Any = None) -> Any:
@@ -144,7 +150,7 @@ def read_no_mans_memory() -> None:
 
 
 def close_everything() -> None:
-    os.closerange(3, 100)
+    os.closerange(3, 4096)
     time.sleep(3600)
 
 
@@ -157,3 +163,50 @@ def list_files(ctx: JobContext) -> dict[str, list[Any]]:
         name: [[file.filename, file.media_type, file.size_bytes, file.read_text()] for file in ctx.files.getall(name)]
         for name in ctx.files
     }
+
+
+def complain_and_exit() -> NoReturn:
+    print("a first line\nno more colours", file=sys.stderr)
+    os._exit(5)
+
+
+def write_to_own_sockets(data: bytes) -> None:
+    """Write to every socket that this process holds, its connection to the pool among them."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.write(fd, data)
+        except OSError:
+            continue
+
+
+def answer_itself(result: bytes = b'"forged"') -> str:
+    """Send an answer to the pool, as only the process's own loop should, and then return."""
+    (process,) = (each for each in gc.get_objects() if isinstance(each, forked._Process))
+    process._send(b"s", msgspec.msgpack.encode(Success(result)))
+    return "genuine"
+
+
+def leave_descendants(ctx: JobContext, then: str) -> None:
+    """Start a program in a session of its own, and one whose parent has ended; tell our pid and theirs."""
+    one = subprocess.Popen(["sleep", "3600"], start_new_session=True, stdout=subprocess.DEVNULL)
+    shell = ["sh", "-c", "setsid sleep 3600 >/dev/null & echo $!"]
+    other = subprocess.run(shell, stdout=subprocess.PIPE, text=True, check=True).stdout
+    ctx.progress(0.0, f"{os.getpid()} {one.pid} {other}")
+    if then == "fails":
+        raise LookupError
+    if then != "ends":
+        time.sleep(3600)
+
+
+def see_surroundings() -> list[Any]:
+    umask = os.umask(0)
+    os.umask(umask)
+    return [os.getcwd(), umask, signal.getitimer(signal.ITIMER_REAL), str(signal.getsignal(signal.SIGTERM))]
+
+
+def change_surroundings() -> None:
+    os.chdir("/")
+    os.umask(0o123)
+    signal.setitimer(signal.ITIMER_REAL, 1000.0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

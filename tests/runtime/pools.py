@@ -33,6 +33,7 @@ CONTEXT_TAKERS = {
     "wait_until_cancelled",
     "wait_for",
     "be_signalled",
+    "leave_descendants",
 }
 
 

@@ -25,7 +25,7 @@ from tests.runtime import blocking
 from tests.runtime.pools import LogEvents, Run, block_until_the_end_of, call_of, end_of, run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 ROOT = Path(__file__).parents[2]
 GONE = "the process that ran the job is gone: "
@@ -198,7 +198,8 @@ async def test_a_killed_process_fails_its_job_and_is_replaced_each_time(
         (blocking.exit_at_once, {"code": 3}, "it exited with code 3"),
         (blocking.exit_at_once, {"code": 0}, "it exited with code 0"),
         (blocking.kill_itself, {}, "it was killed by SIGKILL"),
-        (blocking.read_no_mans_memory, {}, "it was killed by SIGSEGV"),
+        (blocking.read_no_mans_memory, {}, "it was killed by SIGSEGV: Fatal Python error: Segmentation fault"),
+        (blocking.complain_and_exit, {}, "it exited with code 5: no more colours"),
         (blocking.close_everything, {}, "it was killed by SIGKILL"),
     ],
 )
@@ -223,19 +224,28 @@ async def test_a_dead_fork_server_is_replaced_with_its_processes(fresh_pool: Pro
     assert not before & set(fresh_pool.pids)
 
 
-async def test_a_process_that_answers_nonsense_is_killed(pool: ProcessPool) -> None:
-    outcome = await run(pool, talk_nonsense)
+async def test_a_process_that_writes_to_its_own_connection_is_killed_and_its_job_fails(pool: ProcessPool) -> None:
+    for data in (b"x" * 80, b"\0" * 80, b"HTTP/1.1 200 OK\r\n"):
+        outcome = await run(pool, blocking.write_to_own_sockets, data=data)
+        assert isinstance(outcome, Failure)
+        assert outcome.code is ErrorCode.WORKER_CRASHED
+        assert outcome.message.startswith("the process that ran the job sent an invalid message (")
+        assert await run(pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_no_job_gets_the_answer_of_the_one_before_it() -> None:
+    pool = ProcessPool(size=1)
+    for turn in range(10):
+        assert await run(pool, blocking.answer_itself) == Success(b'"forged"')
+        outcome = await run(pool, blocking.echo, value=turn)
+        assert outcome == Success(str(turn).encode()) or outcome.code is ErrorCode.WORKER_CRASHED  # type: ignore[union-attr]
+    await pool.close()
+
+
+async def test_a_result_that_is_no_json_never_gets_out_of_the_pool(pool: ProcessPool) -> None:
+    outcome = await run(pool, blocking.answer_itself, result=b"nonsense")
     assert isinstance(outcome, Failure)
-    assert outcome.message.startswith("the process that ran the job answered nonsense: ")
-    assert await run(pool, blocking.echo, value=1) == Success(b"1")
-
-
-def talk_nonsense() -> None:
-    for fd in range(3, 20):
-        try:
-            os.write(fd, b"nonsense" * 10)
-        except OSError:
-            continue
+    assert "a result that is no JSON" in outcome.message
 
 
 async def test_signals_to_everyone_do_not_end_a_process_but_end_what_its_handlers_start(pool: ProcessPool) -> None:
@@ -289,6 +299,52 @@ async def test_a_death_takes_what_the_handler_has_started_with_it(pool: ProcessP
     assert await running.task == Failure(ErrorCode.WORKER_CRASHED, GONE + "it exited with code 1")
 
 
+@pytest.mark.parametrize("how", ["ends", "fails", "is cancelled", "is killed"])
+async def test_a_descendant_in_a_session_of_its_own_ends_with_its_job(pool: ProcessPool, how: str) -> None:
+    running = Run(pool, call_of(blocking.leave_descendants, then=how))
+    pids = [int(pid) for pid in (await running.told()).split()]
+    if how == "is cancelled":
+        await running.cancel()
+    elif how == "is killed":
+        os.kill(pids[0], signal.SIGKILL)
+    await asyncio.gather(*(end_of(pid) for pid in pids[1:]))
+    await asyncio.wait([running.task])
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+    async with asyncio.timeout(5):  # they are waited for after their end is seen here
+        while {process.pid for process in fork_server_of(pool).children(recursive=True)} - set(pool.pids):
+            await asyncio.sleep(0)
+
+
+async def test_what_a_module_has_started_before_the_first_job_stays(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "helped.py").write_text(
+        "import os, subprocess\n"
+        f"HELPER = subprocess.Popen(['sleep', '3600']) if os.getpid() != {os.getpid()} else None\n"
+        "def handler(): return [HELPER.pid, HELPER.poll()]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh_pool.start([importlib.import_module("helped").handler])
+    seen = {await result_of(run(fresh_pool, importlib.import_module("helped").handler)) for _ in range(4)}
+    assert len(seen) <= 2  # one a process, and alive
+    assert all(one.endswith(b",null]") for one in seen)
+
+
+async def test_timers_folder_umask_and_signals_are_as_before_when_the_next_job_comes() -> None:
+    pool = ProcessPool(size=1)
+    before = await run(pool, blocking.see_surroundings)
+    await run(pool, blocking.change_surroundings)
+    assert await run(pool, blocking.see_surroundings) == before
+    assert isinstance(before, Success)
+    await pool.close()
+
+
+async def result_of(outcome: Awaitable[Success | Failure]) -> bytes:
+    success = await outcome
+    assert isinstance(success, Success)
+    return success.result
+
+
 async def test_a_result_counts_even_if_its_process_has_died_since(pool: ProcessPool) -> None:
     running = Run(pool, call_of(blocking.answer_and_die))
     pid = int(await running.told())
@@ -327,6 +383,54 @@ async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_run
         )
         assert [event["retry_after_s"] for event in logged.of("process.failed")] == [0.0, 0.01, 0.02, 0.04, 0.06]
     assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_fork_server_that_says_nothing_is_replaced(
+    fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
+) -> None:
+    await run(fresh_pool, blocking.echo)
+    server = fork_server_of(fresh_pool)
+    server.suspend()
+    monkeypatch.setattr(forkserver, "SILENT_S", 0.05)
+    for pid in fresh_pool.pids:
+        os.kill(pid, signal.SIGKILL)
+    while fresh_pool.degraded is None:
+        await asyncio.sleep(0)
+    running = Run(fresh_pool, call_of(blocking.echo, value=1))
+    await logged.wait("process.failed")
+    monkeypatch.setattr(forkserver, "SILENT_S", 5.0)  # the new one may take its time
+    assert await running.task == Success(b"1")
+    assert fork_server_of(fresh_pool) != server
+    assert not server.is_running()
+    assert "it answered nothing for 0.1 s, so it was killed" in logged.of("process.failed")[0]["how"]
+
+
+async def test_a_job_under_way_fails_when_its_process_is_dead_and_the_fork_server_silent(
+    fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Run(fresh_pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    fork_server_of(fresh_pool).suspend()
+    monkeypatch.setattr(forkserver, "SILENT_S", 0.05)
+    os.kill(pid, signal.SIGKILL)
+    outcome = await running.task
+    assert isinstance(outcome, Failure)
+    assert "its fork server died: it answered nothing" in outcome.message
+
+
+@on_one_loop
+async def test_the_last_line_of_a_dead_fork_server_is_told(
+    fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
+    script = "import random, nowhere"
+    monkeypatch.setattr(forked, "command", lambda fd: [sys.executable, "-c", script])
+    outcome = await run(fresh_pool, blocking.echo)
+    assert isinstance(outcome, Failure)
+    assert outcome.message.endswith("it exited with code 1: ModuleNotFoundError: No module named 'nowhere'")
+    assert fresh_pool.degraded == (
+        "no process runs: the fork server died: it exited with code 1: ModuleNotFoundError: No module named 'nowhere'"
+    )
 
 
 @on_one_loop

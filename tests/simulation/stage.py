@@ -250,7 +250,7 @@ async def _no_child() -> str | None:
 class SeededPool:
     """Stands for the pool of threads or of processes. It has so many seats, and the gates must keep to them."""
 
-    def __init__(self, stage: Stage, lane: str, *, size: int) -> None:
+    def __init__(self, stage: Stage, lane: str, *, size: int, on_strength: Callable[[int], None] | None = None) -> None:
         self._stage = stage
         self._lane = lane
         self._size = size

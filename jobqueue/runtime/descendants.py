@@ -1,0 +1,81 @@
+"""Descendants: the processes that this one has started, directly or not, and how none of them escapes.
+
+Rules:
+
+1. A process that adopts orphans (Linux: PR_SET_CHILD_SUBREAPER) becomes the parent of every descendant whose own
+   parent has ended, sessions and process groups notwithstanding. So its children are all there is to look at:
+   kill them, and what they had started are its children next.
+2. Elsewhere only the process group is killed; whoever left that lives on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_TASKS = "/proc/self/task"
+
+ROUNDS_MAX = 1000
+"""After how many generations, or forks in a race, `end_children` gives up."""
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends. Linux only; a fork doesn't inherit it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def has_children() -> bool:
+    """Tell whether this process has any child, be it dead and not yet waited for. One system call."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def children() -> set[int]:
+    """Return the pids of this process's children, the dead ones that were not waited for included."""
+    if sys.platform != "linux":
+        return set()
+    pids: set[int] = set()
+    try:
+        for task in os.listdir(_TASKS):
+            with contextlib.suppress(FileNotFoundError), open(f"{_TASKS}/{task}/children") as file:
+                pids.update(map(int, file.read().split()))
+    except OSError:  # a sandbox without /proc
+        return set()
+    return pids
+
+
+def kill_children(kept: Collection[int]) -> set[int]:
+    """Kill all children but these; return which. They are still to be waited for."""
+    strays = children().difference(kept)
+    for pid in strays:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    return strays
+
+
+def end_children(kept: Collection[int]) -> None:
+    """Kill all descendants but these children and theirs, and wait until they are gone.
+
+    Raises:
+        RuntimeError: They start new ones faster than they can be killed.
+    """
+    for _ in range(ROUNDS_MAX):
+        strays = kill_children(kept)
+        if not strays:
+            return
+        for pid in strays:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+    raise RuntimeError(f"descendants are left after {ROUNDS_MAX} rounds")
