@@ -6,7 +6,6 @@ reads a setting does.
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 import msgspec
@@ -262,15 +261,15 @@ class RuntimeSettings(_Section, frozen=True):
     threads: Annotated[int, Meta(ge=1, le=1024, description="How many handlers may run in threads at once.")] = 32
     processes: (
         Annotated[
-            int, Meta(ge=1, le=256, description="How many handlers may run in processes at once; null: one a CPU.")
+            int,
+            Meta(
+                ge=1,
+                le=256,
+                description="How many handlers may run in processes at once; null: one a CPU, of a quota as well.",
+            ),
         ]
         | None
     ) = None
-
-    @property
-    def process_count(self) -> int:
-        """`processes`, or where it is null the number of CPUs that this process may use."""
-        return self.processes or min(256, len(os.sched_getaffinity(0)))
 
 
 class LogSettings(_Section, frozen=True):

@@ -17,6 +17,7 @@ from jobqueue.core.events import Ended, Evicted, LeaseLost, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.log import event_logger
+from jobqueue.runtime import cgroup
 from jobqueue.runtime.executor import Executor
 from jobqueue.runtime.job_log import LOGGED, JobLog
 from jobqueue.runtime.processes import ProcessPool
@@ -44,7 +45,8 @@ class Parts:
         self.policies = {name: queue.policy for name, queue in settings.queues.items()}
         self._workers_fixed = settings.runtime.workers
         secret = os.urandom(32)
-        lanes = {"thread": settings.runtime.threads, "process": settings.runtime.process_count}
+        self._process_count = settings.runtime.processes or cgroup.cpu_count()
+        lanes = {"thread": settings.runtime.threads, "process": self._process_count}
         engine = Engine(
             queues=self.policies,
             ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),
@@ -86,6 +88,7 @@ class Parts:
             for handler in self._in_process:
                 check_sendable(handler)
             self._processes.start([handler.func for handler in self._in_process])
+            self._tell_processes()
         await self.spool.open()
         self.backend.subscribe(self.spool.on_fact, Ended, Evicted)
         self.backend.subscribe(self._workers.on_fact, StopRequested, LeaseLost)
@@ -94,6 +97,15 @@ class Parts:
         self.backend.on_unserved(self._workers.reinforce)
         self._timer.start()
         self._workers.start()
+
+    def _tell_processes(self) -> None:
+        cpus, quota = cgroup.cpus_allowed(), cgroup.cpu_quota()
+        log.info("processes.planned", processes=self._process_count, cpus=cpus, cpu_quota=quota)
+        if self._process_count > cgroup.cpu_count():
+            hint = (
+                "runtime.processes is more than the CPUs that this process may use: handlers will wait for each other"
+            )
+            log.warning("processes.over_quota", processes=self._process_count, cpus=cpus, cpu_quota=quota, hint=hint)
 
     @property
     def degraded(self) -> list[str]:

@@ -308,7 +308,6 @@ def test_null_stands_for_the_default_where_a_setting_has_none(write: Callable[[s
     path = write("spool: {dir: null}\nruntime: {processes: null}")
     settings = load(path, environ={"JOBQUEUE_SPOOL__DIR": ""})
     assert (settings.spool.dir, settings.runtime.processes) == (None, None)
-    assert settings.runtime.process_count >= 1
 
 
 def test_a_queue_without_settings_has_the_policy_that_the_core_has_by_itself() -> None:

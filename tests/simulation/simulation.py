@@ -100,9 +100,10 @@ class Simulation:
         self._scenario = scenario
         self._loop = loop
         runtime = scenario.settings.runtime
+        assert runtime.processes is not None, "a life is the same on every machine"
         self._auditor = Auditor(
             loop.time,
-            lanes={"thread": runtime.threads, "process": runtime.process_count},
+            lanes={"thread": runtime.threads, "process": runtime.processes},
             bytes_max=scenario.settings.statuses.bytes_max,
             late_s=scenario.weather.lateness_s,
             choosy={plan.name for plan in scenario.types if plan.options["retry_on"] is not None},
