@@ -13,13 +13,11 @@ import msgspec
 
 from jobqueue.config import Settings
 from jobqueue.configsources import differences
-from jobqueue.context import printable
-from jobqueue.core.claims import Claims
 from jobqueue.core.job import JobId, StoredFile, Upload
 from jobqueue.duration import as_seconds
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
-from jobqueue.handlers import HandlerOptions, Registry, Submission, field_of, refuse_unknown, register, unique_of
+from jobqueue.handlers import HandlerOptions, Registry, Submission, claims_of, refuse_unknown, register, submission_of
 from jobqueue.parts import Parts
 from jobqueue.runtime.copying import copy_into
 from jobqueue.verdicts import encode_strictly
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Backend, LocalBackend
     from jobqueue.core.backoff import Backoff
-    from jobqueue.core.claims import IdempotencyKey, UniqueMode
+    from jobqueue.core.claims import Claims, IdempotencyKey, UniqueMode
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import Discipline
@@ -87,6 +85,7 @@ class JobQueue:
         group_concurrency: int | None = None,
         backoff: Backoff | None = None,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
     ) -> Callable[[F], F]: ...
 
     def handler(
@@ -105,6 +104,7 @@ class JobQueue:
         group_concurrency: int | None = None,
         backoff: Backoff | None = None,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
         **unknown: object,
     ) -> F | Callable[[F], F]:
         """Register a function as the handler of a type; the function itself stays as it is.
@@ -122,6 +122,8 @@ class JobQueue:
             group_concurrency: The same as `concurrency`, for each group; 1 runs a group's jobs one after the other.
             backoff: How long a failed job waits for its next attempt; the default starts at 1 s and ends at 60 s.
             retry_on: The exceptions after which another attempt makes sense; all, if not given.
+            reject_on: The exceptions that mean that the input is at fault, as if the handler had raised `Reject`:
+                they end the job, and don't count towards the quarantine of its type.
 
         Raises:
             ValueError: The type is taken, or an option or the signature can't be used.
@@ -140,6 +142,7 @@ class JobQueue:
             group_concurrency=group_concurrency,
             backoff=backoff,
             retry_on=retry_on,
+            reject_on=reject_on,
         )
 
         def add(function: F) -> F:
@@ -333,14 +336,7 @@ class JobQueue:
             "unique": None if unique is None else {"value": unique, "mode": unique_mode},
             "ttl_s": as_seconds(ttl_s),
         }
-        try:
-            submission = msgspec.convert(fields, Submission)
-        except msgspec.ValidationError as fault:
-            raise InvalidSubmission(field_of(fault)) from None
-        for name, text in (("group", group), ("unique", unique)):
-            if text is not None and printable(text) != text:
-                invalid = InvalidField(pointer=f"/{name}", detail="has lone surrogates, which UTF-8 can't say")
-                raise InvalidSubmission(invalid)
+        submission = submission_of(fields)
         try:
             submission.args = msgspec.Raw(encode_strictly(args if args is not None else {}))
         except ValueError as error:
@@ -374,7 +370,7 @@ class JobQueue:
         """Check a submission and hand it to the backend, with the files that came with it.
 
         Args:
-            caller: Who submits it: the scope of `key`, and whose quota it counts for.
+            caller: Who submits it: the scope of `key`, whose quota it counts for, and whose share of what is scarce.
 
         Raises:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `submit`.
@@ -383,12 +379,12 @@ class JobQueue:
         asked = self._asked(submission, folder, files, caller, key)
         return await self.backend.submit(*asked)
 
-    def accept_now(self, submission: Submission) -> Admission:
-        """As `accept`, without files, caller and key, and without an await. Raises as `accept`."""
-        if submission.unique is not None:  # most have none, and so no claims to be made
-            return self.local.submit_now(*self._asked(submission, None, None, None, None))
+    def accept_now(self, submission: Submission, caller: Claims) -> Admission:
+        """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
+        if submission.unique is not None:  # most have none, and so no claims of their own
+            return self.local.submit_now(*self._asked(submission, None, None, caller.caller, None))
         spec, args = self._check(submission)
-        return self.local.submit_now(spec, args)
+        return self.local.submit_now(spec, args, None, caller)
 
     def _asked(
         self,
@@ -400,10 +396,8 @@ class JobQueue:
     ) -> tuple[JobSpec, bytes, Upload | None, Claims | None]:
         """Check a submission, and return what the backend is to be asked for."""
         spec, args = self._check(submission)
-        unique = unique_of(submission, with_files=folder is not None)
-        claims = None
-        if unique is not None or key is not None or (caller is not None and self.settings.limits.caller_queued):
-            claims = Claims(caller, unique, key)
+        counted = self.settings.limits.caller_queued is not None
+        claims = claims_of(submission, caller, key, with_files=folder is not None, counted=counted)
         upload = Upload(folder, files or {}) if folder is not None else None
         return spec, args, upload, claims
 

@@ -6,7 +6,8 @@ Rules for what was raised:
    anything, SystemExit included. Judging never raises; what can't be read is left out.
 2. Exception groups are looked into, nested ones too, and so is what an exception was raised from: its `__cause__`, or
    the `__context__` unless `from None` suppressed it. The search ends at a `Reject` or a `Retry`: the outer one counts.
-3. Any `Reject` wins; then any `Retry`, of several the one with the longest wait. Else `retry_on` decides.
+3. Any `Reject` wins; then any `Retry`, of several the one with the longest wait. Else `reject_on` decides: of a group,
+   one such exception is enough; then `retry_on`.
 4. An exception matches `retry_on` by its own class or by that of one it was raised from; a group if all in it match.
 5. A `Retry` whose wait is no duration from 0 to 30 days is an error of the handler, and final: the wait can't be kept,
    and any other would be a guess. A wait that can't be read is left to the backoff.
@@ -109,11 +110,16 @@ def _plain_or_text(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def failure_of(error: BaseException, retry_on: Sequence[type[BaseException]] | None = None) -> Failure:
+def failure_of(
+    error: BaseException,
+    retry_on: Sequence[type[BaseException]] | None = None,
+    reject_on: tuple[type[BaseException], ...] = (),
+) -> Failure:
     """Turn what a handler raised into a verdict. Raises nothing, whatever the exception does.
 
     Args:
         retry_on: The exceptions after which another attempt makes sense; None: all.
+        reject_on: The exceptions that mean what `Reject` does, alone or in a group. They go before `retry_on`.
     """
     if isinstance_of(error, (BadResult, ResultTooLarge)):
         code = ErrorCode.BAD_RESULT if isinstance_of(error, BadResult) else ErrorCode.RESULT_TOO_LARGE
@@ -125,6 +131,8 @@ def failure_of(error: BaseException, retry_on: Sequence[type[BaseException]] | N
             return Failure(ErrorCode.REJECTED, message, final=True, traceback=_trace_around(one, error))
     if asked:
         return _retry_of(asked, error)
+    if reject_on and any(isinstance_of(one, reject_on) for one in (error, *_leaves(error))):
+        return Failure(ErrorCode.REJECTED, described(error), final=True, traceback=_trace(error))
     # A cancellation that gets here is that of something which the handler awaited: an error like any other.
     ordinary = isinstance_of(error, (Exception, CancelledError))
     code = ErrorCode.HANDLER_ERROR if ordinary else ErrorCode.WORKER_CRASHED

@@ -188,3 +188,28 @@ def test_a_group_is_told_with_what_is_in_it() -> None:
     assert failure.message == "ExceptionGroup: several (2 sub-exceptions); ValueError: first; KeyError: 'second'"
     rejected = failure_of(group(ValueError("first"), Reject("no")))
     assert "ValueError: first" in (rejected.traceback or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("bad"), ErrorCode.REJECTED),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), ErrorCode.REJECTED),
+        (group(ConnectionError("down"), ValueError("bad")), ErrorCode.REJECTED),
+        (group(ConnectionError("down"), group(ValueError("bad"))), ErrorCode.REJECTED),
+        (KeyError("other"), ErrorCode.HANDLER_ERROR),
+        (group(ConnectionError("down"), Retry(3)), ErrorCode.HANDLER_ERROR),
+        (group(ValueError("bad"), Retry(3)), ErrorCode.HANDLER_ERROR),
+    ],
+)
+def test_what_reject_on_names_rejects_the_job_unless_the_handler_asked_for_a_retry(
+    error: BaseException, code: ErrorCode
+) -> None:
+    failure = failure_of(error, None, (ValueError,))
+    assert (failure.code, failure.final) == (code, code is ErrorCode.REJECTED)
+
+
+def test_an_error_raised_while_a_bad_input_was_handled_is_an_error_of_its_own() -> None:
+    error = ConnectionError("the complaint could not be sent")
+    error.__context__ = ValueError("bad")
+    assert failure_of(error, None, (ValueError,)).code is ErrorCode.HANDLER_ERROR

@@ -22,6 +22,7 @@ from jobqueue.client.documents import (
     Submission,
     SubmitOptions,
     Unique,
+    WaitingFor,
 )
 from jobqueue.client.listening import JobEvent
 from jobqueue.client.multipart import Multipart
@@ -54,6 +55,7 @@ __all__ = [
     "SyncClient",
     "Unique",
     "Unreachable",
+    "WaitingFor",
     "retry_after_s",
 ]
 

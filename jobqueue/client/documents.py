@@ -36,12 +36,20 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     traceback: str | None
 
 
+class WaitingFor(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a queued job waits: `type-quarantined`, `queue-paused` or `limit`; `retry_at`: when it is tried, if known."""
+
+    reason: str
+    retry_at: datetime | None = None
+
+
 class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     """What the server tells of a job.
 
     Attributes:
         position: Among those that wait, from 1; only where the server can tell.
         eta_s: Until it is over, as far as the server can guess.
+        waiting_for: What holds a queued job back beside those before it.
         history: Its attempts that failed, if there were any.
         deduplicated: Of a submission's answer: this is an earlier submission's job, by its unique value or key.
     """
@@ -64,6 +72,7 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
     poll_after_ms: int | None
     result: Any
     error: JobError | None
+    waiting_for: WaitingFor | None = None
     history: tuple[FailedAttempt, ...] | None = None
     deduplicated: bool = False
 

@@ -42,11 +42,15 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claims(msgspec.Struct, frozen=True, gc=False):
-    """What a submission says of itself beside the work: who sent it, and which others it is the same as."""
+    """What a submission says of itself beside the work: who sent it, and which others it is the same as.
+
+    `plain`: it says nothing but its caller, whose live jobs need not be counted, so nothing is to be entered anywhere.
+    """
 
     caller: str | None = None
     unique: Unique | None = None
     key: IdempotencyKey | None = None
+    plain: bool = False
 
 
 Name = tuple[str | None, str]
@@ -100,7 +104,7 @@ class Claimed:
     def stake(self, job: Job) -> None:
         """Enter a job that becomes live; a unique value goes over to it."""
         claims = job.claims
-        if claims is None:
+        if claims is None or claims.plain:
             return
         if claims.key is not None:
             self._by_key[claims.caller, claims.key.key] = (job.id, claims.key.fingerprint)
@@ -112,7 +116,7 @@ class Claimed:
     def end(self, job: Job) -> None:
         """Take back what only a live job may claim."""
         claims = job.claims
-        if claims is None:
+        if claims is None or claims.plain:
             return
         if claims.unique is not None:
             name = (job.spec.type, claims.unique.value)

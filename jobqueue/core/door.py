@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 
     from jobqueue.core.claims import Claimed, Claims
     from jobqueue.core.gate import Gates
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import Job, JobSpec
     from jobqueue.core.ledger import QueueLedger
-    from jobqueue.core.quarantine import Quarantine
+    from jobqueue.core.quarantine import Quarantine, QuarantinedType
     from jobqueue.core.statuses import StatusMap
 
 
 QUARANTINED_PART = 10
-"""The jobs of a type in quarantine may hold one in so many seats of a queue while they wait."""
+"""The jobs of a type in quarantine may hold one in this many seats of a queue while they wait.
+
+Beyond that a caller that has none there may have one, so that one caller's jobs don't keep the others from
+being the probe; twice as many seats is the bound of all."""
 
 
 class Door:
@@ -52,7 +55,7 @@ class Door:
     def admit(
         self,
         ledger: QueueLedger,
-        job_type: str,
+        spec: JobSpec,
         size_bytes: int,
         claims: Claims | None,
         *,
@@ -83,7 +86,9 @@ class Door:
         elif not self._statuses.has_room_for(size_bytes, replaced=replaced):
             refusal = self._statuses_full(ledger, now=now)
         else:
-            refusal = self._quarantined(ledger, job_type, now)
+            caller = None if claims is None else claims.caller
+            quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)
+            refusal = None if quarantined is None else self._quarantined(ledger, quarantined, caller, now)
             if refusal is None and self.caller_queued is not None and claims is not None:
                 refusal = self._over_quota(ledger, claims, self.caller_queued, replaced, now)
         if refusal is not None:
@@ -136,13 +141,14 @@ class Door:
         detail = "the status map is full of live jobs, and their records can't be evicted"
         return StatusesFull(detail, retry_after_s=ledger.place_s(now))
 
-    def _quarantined(self, ledger: QueueLedger, job_type: str, now: float) -> TypeQuarantined | None:
-        quarantined = self._quarantine.of(job_type)
-        if quarantined is None:
-            return None
+    def _quarantined(
+        self, ledger: QueueLedger, quarantined: QuarantinedType, caller: str | None, now: float
+    ) -> TypeQuarantined | None:
+        job_type = quarantined.type
         waiting = self._gates.waiting_at(job_type)
         # Or else the jobs of a type that can't run would in time take every seat.
-        if waiting < max(1, ledger.policy.capacity // QUARANTINED_PART):
+        seats = max(1, ledger.policy.capacity // QUARANTINED_PART)
+        if waiting < seats or (waiting < 2 * seats and not self._gates.may_probe(job_type, caller)):
             return None
         detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs wait"
         return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
@@ -153,7 +159,7 @@ class Door:
         if claims.caller is None:
             return None
         held = self._claimed.live_of(claims.caller)
-        own_freed = 1 if replaced is not None and claims.caller == _caller_of(replaced) else 0
+        own_freed = 1 if replaced is not None and claims.caller == replaced.caller else 0
         if held - own_freed < caller_queued:
             return None
         detail = f"this caller has {held} live jobs, and may have {caller_queued}"
@@ -169,7 +175,3 @@ def _seats_freed(replaced: Job | None, ledger: QueueLedger) -> int:
 def _counted(refusal: Refused, ledger: QueueLedger) -> Refused:
     ledger.refused_total += 1
     return refusal
-
-
-def _caller_of(job: Job) -> str | None:
-    return None if job.claims is None else job.claims.caller

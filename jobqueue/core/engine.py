@@ -56,7 +56,7 @@ from jobqueue.core.job import (
     StopReason,
 )
 from jobqueue.core.lifecycle import Lifecycle
-from jobqueue.core.outlook import outlook_of
+from jobqueue.core.outlook import PAUSED, POLL_AFTER_S_UNKNOWN, Outlook, WaitingFor, WaitReason, outlook_of
 from jobqueue.core.quarantine import Quarantine
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.statuses import StatusBounds
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
 
     from jobqueue.core.claims import Claims
     from jobqueue.core.job import JobSpec, Progress, Success, Upload
-    from jobqueue.core.outlook import Outlook
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.ready import Shares
 
@@ -79,8 +78,8 @@ TIMED_OUT: Final = StopReason.TIMED_OUT  # by a name, as the states in `job`
 BACKOFF = Backoff()
 """Of jobs whose handler has none of its own."""
 
-BLAMELESS = frozenset({ErrorCode.REJECTED, ErrorCode.SHUTDOWN})
-"""Errors that say nothing against the handler, so they don't count towards its quarantine."""
+BLAMELESS = frozenset({ErrorCode.REJECTED, ErrorCode.RESULT_TOO_LARGE, ErrorCode.SHUTDOWN})
+"""Errors that say nothing against the handler, so they don't count towards its quarantine (`quarantine`, rule 1)."""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -208,8 +207,14 @@ class Engine:
 
     def outlook(self, job: Job, *, now: float) -> Outlook:
         """Estimate when a live job starts and ends, and when to look again."""
-        position = self.ready.position(job) if job.state is QUEUED else None
-        return outlook_of(job, self.ledgers[job.spec.queue], position, now)
+        ledger = self.ledgers[job.spec.queue]
+        if job.state is not QUEUED:
+            return outlook_of(job, ledger, None, now)
+        position = self.ready.position(job)
+        if ledger.paused:
+            return Outlook(position, None, POLL_AFTER_S_UNKNOWN, PAUSED)
+        waiting_for = self._waiting_for(job) if position is None or self.quarantine.count else None
+        return outlook_of(job, ledger, position, now, waiting_for)
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
         """Go through all records, newest first. Holds only until the next operation."""
@@ -376,6 +381,13 @@ class Engine:
 
     # -- the parts
 
+    def _waiting_for(self, job: Job) -> WaitingFor | None:
+        """Tell what holds a queued job of a running queue back."""
+        quarantined = self.quarantine.of(job.spec.type)
+        if quarantined is not None:
+            return WaitingFor(WaitReason.TYPE_QUARANTINED, quarantined.until)
+        return WaitingFor(WaitReason.LIMIT) if self.gates.waits(job) else None
+
     def _leased(self, job_id: JobId, attempt: int) -> Job:
         job = self.statuses.get(job_id)
         if job is None or job.state is not RUNNING or job.attempt != attempt:
@@ -441,13 +453,22 @@ class Engine:
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
         """Count a failure against the job's type, and quarantine the type when it is one too many."""
-        if failure.code in BLAMELESS or self._shut_down is not None:
+        own_fault = failure.code is ErrorCode.TIMED_OUT and job.spec.own_timeout
+        if own_fault or failure.code in BLAMELESS or self._shut_down is not None:
             return
         job_type, budget = job.spec.type, self.ledgers[job.spec.queue].policy.retry_budget
         reason = f"{failure.code}: {failure.message[:MESSAGE_LENGTH_MAX]}"
-        until = self.quarantine.failed(job_type, budget=budget, started_at=_started_at(job), reason=reason, now=now)
+        until = self.quarantine.failed(
+            job_type,
+            budget=budget,
+            started_at=_started_at(job),
+            reason=reason,
+            now=now,
+            caller=job.caller,
+            group=job.spec.group,
+        )
         if until is not None:
-            self.gates.shut(job_type, until, now)
+            self.gates.shut(job_type, until, now, last=job)
             self._life.facts.append(Quarantined(job_type, until, reason))
 
 

@@ -15,14 +15,17 @@ Rules:
 4. Of each line one batch is called at a time, as many as there is room for, and the next when all of these went in or
    are back. So they keep their order.
 5. Those who are called are the best of their line: when one joins it, the batch is called back and called anew.
+   The line of a shut type calls its next probe, by the turns of callers and groups (`probing`).
 6. Called while a wider gate has no room, one stands at the front of the line there, for all that wait behind it.
    Called while a narrower gate has none, a job moves on to the line there, and the next is called in its place.
-7. So through a gate of one permit, the jobs of a queue that is first in, first out go strictly in order.
+7. So through a gate of one permit, the jobs of a queue that is first in, first out go strictly in order, but for
+   probes.
 8. The gate of a group, or of a type without limits, is made when it is needed, and dropped when it says nothing any
    more: nobody holds it, nobody waits, its bucket is full, it is open.
 
-No operation goes through all that wait, but `reorder`. Those that move on (rule 6) move in portions of `MOVES_MAX`:
-what is left over is done by the next `tick`, which is due at once. `now` is seconds on the engine's clock.
+No operation goes through all that wait, but `reorder`, and the first `shut` of a type. Those that move on (rule 6)
+move in portions of `MOVES_MAX`: what is left over is done by the next `tick`, which is due at once. `now` is
+seconds on the engine's clock.
 """
 
 from __future__ import annotations
@@ -207,12 +210,19 @@ class Gates:
         self._unsettle(gate)
         self._settle(now)
 
-    def shut(self, job_type: str, until: float, now: float) -> None:
-        """Let no job of a type in; but from `until` on one as a probe, and another if it left without a verdict."""
+    def shut(self, job_type: str, until: float, now: float, *, last: Job | None = None) -> None:
+        """Let no job of a type in; but from `until` on one as a probe, and another if it left without a verdict.
+
+        Args:
+            last: The job whose failure is the reason; other callers and groups have their turn before its own.
+        """
         gate = self._types.get(job_type)
         if gate is None:
             gate = self._types[job_type] = Gate(TYPE, job_type)
-        gate.shut_until = until
+        if gate.turns is None:
+            for line in list(gate.lines.values()):
+                self._recall(line)  # one that was called before could be the probe out of its turn
+        gate.shut(until, last)
         self._unsettle(gate)
         self._settle(now)
 
@@ -220,7 +230,7 @@ class Gates:
         """Let the jobs of a type in again."""
         gate = self._types.get(job_type)
         if gate is not None:
-            gate.shut_until = gate.probe = None
+            gate.open()
             self._unsettle(gate)
             self._settle(now)
 
@@ -228,6 +238,11 @@ class Gates:
         """Count the jobs that wait at the gate of a type."""
         gate = self._types.get(job_type)
         return 0 if gate is None else gate.tally.waiting
+
+    def may_probe(self, job_type: str, caller: str | None) -> bool:
+        """Tell whether a job of this caller waits to be the probe of a shut type."""
+        gate = self._types.get(job_type)
+        return gate is not None and any(line.has_job_of(caller) for line in gate.lines.values())
 
     def stats(self) -> list[GateStats]:
         stats = [
@@ -320,7 +335,7 @@ class Gates:
         if _has_group_gate(spec) and (not path or path[-1].depth != GROUP):
             path.append(self._make_group(spec))
         for gate in path:
-            gate.take(job.id, now)
+            gate.take(job, now)
         self._held[job.id] = tuple(path)
         waiter = self._waiters.pop(job.id, None)
         if waiter is not None:

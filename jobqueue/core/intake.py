@@ -55,13 +55,13 @@ class Intake:
             KeyReused: The caller submitted something else under this key.
             Duplicate: A live job has the unique value, and the mode is `reject`.
         """
-        if claims is not None:
+        if claims is not None and not claims.plain:
             if (job := self._same_key(claims)) is not None:
                 return Admission(job, duplicate=True)
             holder = self._life.claimed.holder(spec.type, claims.unique)
             if holder is not None:
                 return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
-        self._door.admit(self._life.ledgers[spec.queue], spec.type, len(args), claims, now=now)
+        self._door.admit(self._life.ledgers[spec.queue], spec, len(args), claims, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
 
     def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None, *, now: float) -> Refused | None:
@@ -71,7 +71,7 @@ class Intake:
             queue: Where it is to go, if that is known: then it is known, too, that it has no unique value.
             claims: Its caller and key, whose fingerprint is not looked at: it may stand for a job that is held.
         """
-        if claims is not None and self._life.claimed.under_key(claims) is not None:
+        if claims is not None and claims.key is not None and self._life.claimed.under_key(claims) is not None:
             return None
         closed = self._door.closed_to_all() if queue is None else self._door.closed_to(self._life.ledgers[queue])
         return self._door.refuse_unseen(queue, now=now) if closed else None
@@ -86,12 +86,12 @@ class Intake:
         if job.state is not FAILED:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
         claims = job.claims
-        if claims is not None:
+        if claims is not None and claims.unique is not None:
             holder = self._life.claimed.holder(job.spec.type, claims.unique)
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
         ledger = self._life.ledgers[job.spec.queue]
-        self._door.admit(ledger, job.spec.type, job.size_bytes, claims, now=now, crowd=False)
+        self._door.admit(ledger, job.spec, job.size_bytes, claims, now=now, crowd=False)
         self._life.statuses.revive(job)
         ledger.redriven_total += 1
         job.attempts_before = job.attempt
@@ -127,7 +127,7 @@ class Intake:
             self._life.claimed.share(claims, holder)
             return Admission(holder, duplicate=True)
         ledger = self._life.ledgers[spec.queue]
-        self._door.admit(ledger, spec.type, len(args), claims, now=now, replaced=holder if waits else None)
+        self._door.admit(ledger, spec, len(args), claims, now=now, replaced=holder if waits else None)
         if mode == "replace" or waits:
             self._life.cancel(holder, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)

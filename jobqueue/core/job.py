@@ -140,8 +140,9 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a job asks for beside its arguments, checked, with every default filled in.
 
     Jobs that ask for the same share one spec. `delay_s` and `start_by_s` count from
-    acceptance, `ttl_s` from the end. `lane` names the bounded executor that the handler
-    needs (`thread`, `process`), if any; `limits` and `backoff` are its handler's (None: none; the engine's).
+    acceptance, `ttl_s` from the end. `own_timeout`: the submission set a timeout shorter than its handler's.
+    `lane` names the bounded executor that the handler needs (`thread`, `process`), if any; `limits` and
+    `backoff` are its handler's (None: none; the engine's).
     """
 
     type: str
@@ -151,6 +152,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 0.0
     start_by_s: float | None = None
     timeout_s: float | None = None
+    own_timeout: bool = False
     attempts_max: int = 1
     ttl_s: float | None = None
     lane: str | None = None
@@ -245,6 +247,11 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     @property
     def live(self) -> bool:
         return self.state in LIVE
+
+    @property
+    def caller(self) -> str | None:
+        """The name of the caller that submitted it; None: the application itself."""
+        return None if self.claims is None else self.claims.caller
 
     def move(self, state: JobState) -> None:
         """Go to `state`; the only place where a job's state changes.

@@ -56,7 +56,7 @@ class Lifecycle:
     def begin(self, job: Job, now: float) -> None:
         """Let a job that was accepted, or redriven, take its seat and go where its state says."""
         self.ledgers[job.spec.queue].live += 1
-        if job.claims is not None:
+        if job.claims is not None and not job.claims.plain:
             self.claimed.stake(job)
         self._count_in(job, now)
         # No other new job has a deadline, nor an earlier one to take back.
@@ -68,7 +68,7 @@ class Lifecycle:
         job.finished_at = now
         self.change_state(job, state, now)
         self.ledgers[job.spec.queue].note_end(state, now)
-        if job.claims is not None:
+        if job.claims is not None and not job.claims.plain:
             self.claimed.end(job)
         self.statuses.finish(job)
         self.facts.append(Ended(job))
@@ -182,6 +182,6 @@ class Lifecycle:
         self.evicted += len(jobs)
         self.evicted_early += len(jobs) if early else 0
         for job in jobs:
-            if job.claims is not None:
+            if job.claims is not None and not job.claims.plain:
                 self.claimed.forget(job)
         self.facts.append(Evicted(tuple(jobs), early=early))

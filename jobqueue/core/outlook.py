@@ -5,6 +5,7 @@ Estimates, and nothing that anybody is held to. It looks, and changes nothing.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +22,28 @@ POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 3.0
 POLL_AFTER_S_UNKNOWN = 1.0
 
 
+class WaitReason(StrEnum):
+    """What holds a queued job back, beside the jobs before it."""
+
+    QUEUE_PAUSED = "queue-paused"
+    TYPE_QUARANTINED = "type-quarantined"
+    LIMIT = "limit"
+
+
+class WaitingFor(msgspec.Struct, frozen=True, gc=False):
+    """Why a queued job doesn't start, though a worker may be idle.
+
+    Attributes:
+        retry_at: When it may be tried, at the earliest, on the engine's clock; None: that isn't known.
+    """
+
+    reason: WaitReason
+    retry_at: float | None = None
+
+
+PAUSED = WaitingFor(WaitReason.QUEUE_PAUSED)
+
+
 class Outlook(msgspec.Struct, frozen=True, gc=False):
     """What a live job may expect.
 
@@ -28,24 +51,32 @@ class Outlook(msgspec.Struct, frozen=True, gc=False):
         position: How many starts of its queue until its own, 1 for the next; None if it isn't ready.
         eta_s: Seconds until it may be over; None: too little is known.
         poll_after_s: In how many seconds looking again is worth it.
+        waiting_for: What holds it back; None: nothing but the jobs before it, if it is queued at all.
     """
 
     position: int | None
     eta_s: float | None
     poll_after_s: float
+    waiting_for: WaitingFor | None = None
 
 
-def outlook_of(job: Job, ledger: QueueLedger, position: int | None, now: float) -> Outlook:
+def outlook_of(
+    job: Job, ledger: QueueLedger, position: int | None, now: float, waiting_for: WaitingFor | None = None
+) -> Outlook:
     """Estimate when a live job starts and ends.
 
     Args:
         ledger: That of its queue.
         position: Its place among its queue's ready jobs; None if it isn't ready.
+        waiting_for: What holds it back.
     """
+    if waiting_for is not None and waiting_for.retry_at is not None:
+        left_s = waiting_for.retry_at - now
+        return Outlook(position, None, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_UNKNOWN, left_s)), waiting_for)
     run_s = ledger.run_s_by_type.get(job.spec.type, ledger.run_s)
     running = job.state is RUNNING
     if run_s is None or (ledger.paused and not running):
-        return Outlook(position, None, POLL_AFTER_S_UNKNOWN)
+        return Outlook(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
     if running:
         assert job.started_at is not None
         eta_s = job.started_at + run_s - now
@@ -57,7 +88,9 @@ def outlook_of(job: Job, ledger: QueueLedger, position: int | None, now: float) 
     if eta_s < 0.0:
         eta_s = 0.0
     poll_after_s = POLL_AFTER_S_MAX if eta_s > POLL_AFTER_S_MAX else eta_s
-    return Outlook(position, eta_s, POLL_AFTER_S_MIN if poll_after_s < POLL_AFTER_S_MIN else poll_after_s)
+    if poll_after_s < POLL_AFTER_S_MIN:
+        poll_after_s = POLL_AFTER_S_MIN
+    return Outlook(position, eta_s, poll_after_s, waiting_for)
 
 
 def _wait_s(ledger: QueueLedger, position: int | None, run_s: float, now: float) -> float:

@@ -6,7 +6,8 @@ Rules:
 
 1. Never more holders than permits, never more passes than the rate, none while it is shut, but for one probe
    at a time once that is due.
-2. A line is of one gate and one queue, in the order of that queue's discipline.
+2. A line is of one gate and one queue, in the order of that queue's discipline; while the gate is shut, whose turn
+   it is to be the probe is for `probing` to say.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.core.bucket import Bucket, Rate
+from jobqueue.core.probing import ProbeTurns, Waiting
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId
@@ -45,7 +47,19 @@ class Gate:
         ValueError: No permit at all.
     """
 
-    __slots__ = ("bucket", "depth", "group", "held", "lines", "name", "permits", "probe", "shut_until", "tally")
+    __slots__ = (
+        "bucket",
+        "depth",
+        "group",
+        "held",
+        "lines",
+        "name",
+        "permits",
+        "probe",
+        "shut_until",
+        "tally",
+        "turns",
+    )
 
     def __init__(
         self,
@@ -66,6 +80,7 @@ class Gate:
         self.held = 0
         self.shut_until: float | None = None
         self.probe: JobId | None = None
+        self.turns: ProbeTurns | None = None
         self.lines: dict[str, GateLine] = {}
         self.bound(permits, rate)
 
@@ -75,6 +90,21 @@ class Gate:
             raise ValueError(f"a gate needs at least one permit, got {permits}")
         self.permits = permits
         self.bucket = None if rate is None else Bucket(rate)
+
+    def shut(self, until: float, last: Job | None) -> None:
+        """Let nothing pass before that instant, and then one probe at a time; `last` has had its turn."""
+        self.shut_until = until
+        if self.turns is None:
+            self.turns = ProbeTurns()
+            for line in self.lines.values():
+                line.sort_for_probes()
+        if last is not None:
+            self.turns.note(last)
+
+    def open(self) -> None:
+        self.shut_until = self.probe = self.turns = None
+        for line in self.lines.values():
+            line.waiting = None
 
     @property
     def bounded(self) -> bool:
@@ -114,14 +144,15 @@ class Gate:
                 return self.shut_until
         return None if self.bucket is None else self.bucket.free_at()
 
-    def take(self, job_id: JobId, now: float) -> None:
+    def take(self, job: Job, now: float) -> None:
         """Let a job pass. There must be room."""
         self.held += 1
         self.tally.held += 1
         if self.bucket is not None:
             self.bucket.take(now)
-        if self.shut_until is not None:
-            self.probe = job_id
+        if self.turns is not None:
+            self.probe = job.id
+            self.turns.note(job)
 
     def give_back(self, job_id: JobId) -> None:
         """Count out one that passed. Its token is spent."""
@@ -132,14 +163,19 @@ class Gate:
 
 
 class GateLine:
-    """Those of one queue who wait at one gate, and those called from here who neither went in nor came back."""
+    """Those of one queue who wait at one gate, and those called from here who neither went in nor came back.
 
-    __slots__ = ("called", "gate", "order")
+    Attributes:
+        waiting: The jobs of `order` by caller and group, while the gate is shut.
+    """
+
+    __slots__ = ("called", "gate", "order", "waiting")
 
     def __init__(self, gate: Gate, order: Order) -> None:
         self.gate = gate
         self.order = order
         self.called: dict[JobId, Waiter] = {}
+        self.waiting: Waiting | None = None if gate.turns is None else Waiting()
 
     @property
     def uncalled(self) -> bool:
@@ -149,16 +185,38 @@ class GateLine:
     def join(self, waiter: Waiter, *, front: bool) -> None:
         # As of when it became ready: how long it has waited still counts.
         self.order.push(waiter.job, now=waiter.job.run_at, front=front)
+        if self.waiting is not None:
+            self.waiting.add(waiter.job, front=front)
         self.gate.tally.waiting += 1
         waiter.at = self
 
     def leave(self, waiter: Waiter) -> None:
         self.order.remove(waiter.job)
+        if self.waiting is not None:
+            self.waiting.remove(waiter.job)
         self.gate.tally.waiting -= 1
 
     def take_next(self, now: float) -> Job:
         self.gate.tally.waiting -= 1
-        return self.order.pop(now)
+        if self.waiting is None or self.gate.turns is None:
+            return self.order.pop(now)
+        job = self.gate.turns.next_of(self.waiting)
+        if job is None:
+            job = self.order.pop(now)
+        else:
+            self.order.remove(job)
+        self.waiting.remove(job)
+        return job
+
+    def sort_for_probes(self) -> None:
+        """Sort the jobs that wait by caller and group."""
+        self.waiting = Waiting()
+        for job in self.order:
+            self.waiting.add(job)
+
+    def has_job_of(self, caller: str | None) -> bool:
+        """Tell whether a job of this caller waits for its turn at being the probe."""
+        return self.waiting is not None and caller in self.waiting.by_caller
 
 
 class Waiter:

@@ -1,26 +1,51 @@
-"""Which types are in quarantine: paused, because they failed too often in a row.
+"""Quarantine: pauses the types that failed too often in a row, and decides which failures count.
 
-A circuit breaker (Nygard, "Release It!"): shut after so many failures in a row, tried with one attempt, the
-probe, after a while, opened again when that succeeds. It keeps the count and the instants; `Gates` holds the jobs back.
+A circuit breaker (Nygard, "Release It!"): shut after a number of failures in a row, tried with one attempt, the
+probe, after a while, opened again when that succeeds. It keeps counts and instants; `Gates` holds the jobs back.
 
-Rules:
+What counts against a type, that is, against its handler:
 
-1. While a type is in quarantine, only the verdict on a probe counts. Nothing of the type starts before the
-   probe's instant, so a probe is an attempt that started at that instant or later. Verdicts on those that started
-   before neither release the type nor put the probe off.
-2. A failed probe puts the next one off for twice as long, up to `PROBE_S_MAX`. A probe without a verdict
-   (its job was cancelled) changes nothing: the next attempt to start is the probe.
-3. After a release the count begins anew, with attempts that started after the quarantine: stragglers from
+1. A failure that the submission caused never counts: `rejected` (`Reject`, and the exceptions that the handler's
+   `reject_on` names), `result_too_large`, and a timeout that the submission itself set shorter than its handler's.
+   Nor does a shutdown or a cancellation. All other failures count, each attempt as one.
+2. One caller can't pause a type alone while others use it. Where several callers submitted jobs of the type
+   within `SEEN_S`, at least a fifth of the budget (one, at least) must be failures of others than the caller that
+   failed most. Where all jobs come from one caller, the same holds for its groups. Where there is one caller and
+   one group, the number of failures is enough.
+3. A success of any caller begins the count anew.
+
+While a type is in quarantine:
+
+4. Only the verdict on a probe counts. Nothing of the type starts before the probe's instant, so a probe is an
+   attempt that started at that instant or later. Verdicts on those that started before neither release the type
+   nor put the probe off.
+5. A failed probe puts the next one off for twice as long, up to `PROBE_S_MAX`. A probe without a verdict that counts
+   (cancelled, or a failure by rule 1) changes nothing: the next attempt to start is the probe.
+6. Callers take turns at the probe, and the groups of each (`probing`): one that fails doesn't keep the others waiting.
+7. After a release the count begins anew, with attempts that started after the quarantine: stragglers from
    before it have had their say.
-4. `budget` decides when a quarantine begins. It ends with a probe that succeeds, whatever the budget is then.
+8. `budget` decides when a quarantine begins. It ends with a probe that succeeds, whatever the budget is then.
+
+A caller is what claims say, or None: the application that the queue is part of.
 """
 
 from __future__ import annotations
+
+from math import inf
 
 import msgspec
 
 PROBE_S_MIN = 1.0
 PROBE_S_MAX = 60.0
+
+SEEN_S = 60.0
+"""How long a caller, or a group, counts as one that uses a type after its latest submission."""
+
+OTHERS_PART = 5
+"""One in this many failures of the budget must be those of others."""
+
+NAMES_MAX = 64
+"""Callers, and groups, whose failures are counted one by one; those of any more count together, as of others."""
 
 
 class QuarantinedType(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,33 +60,98 @@ class QuarantinedType(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class _Users:
+    """The callers of a type, or its groups: the latest to submit, when another one did, and the failures of each."""
+
+    __slots__ = ("failures", "latest", "latest_at", "other_at")
+
+    def __init__(self) -> None:
+        self.latest: str | None = None
+        self.latest_at = self.other_at = -inf
+        self.failures: dict[str | None, int] = {}
+
+    def note_failure(self, name: str | None) -> None:
+        if name in self.failures or len(self.failures) < NAMES_MAX:
+            self.failures[name] = self.failures.get(name, 0) + 1
+
+    def several(self, now: float) -> bool:
+        return now - self.other_at < SEEN_S
+
+    def share_blame(self, total: int, budget: int) -> bool:
+        """Tell whether enough of all failures are of others than the one that failed most."""
+        return total - max(self.failures.values(), default=0) >= max(1, budget // OTHERS_PART)
+
+
 class _Record:
     """What is known of one type: failures in a row, of attempts that started at `counts_from` or later."""
 
-    __slots__ = ("counts_from", "failures", "quarantined", "wait_s")
+    __slots__ = ("callers", "counts_from", "failures", "groups", "quarantined", "wait_s")
 
     def __init__(self) -> None:
         self.counts_from = 0.0
         self.failures = 0
         self.wait_s = PROBE_S_MIN
         self.quarantined: QuarantinedType | None = None
+        self.callers, self.groups = _Users(), _Users()
+
+    def is_over(self, budget: int, now: float) -> bool:
+        """Tell whether the failures so far are enough, by rule 2."""
+        if budget == 0 or self.failures < budget:
+            return False
+        for users in (self.callers, self.groups):
+            if users.several(now):
+                return users.share_blame(self.failures, budget)
+        return True
+
+    def begin_anew(self) -> None:
+        self.failures = 0
+        self.callers.failures.clear()
+        self.groups.failures.clear()
 
 
 class Quarantine:
-    """All types that failed lately: one small record each."""
+    """All types of which jobs were submitted: one small record each. `count`: how many are in quarantine."""
 
-    __slots__ = ("_records",)
+    __slots__ = ("_records", "count")
 
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
+        self.count = 0
 
-    def failed(self, job_type: str, *, budget: int, started_at: float, reason: str, now: float) -> float | None:
+    def submitted(self, job_type: str, caller: str | None, group: str | None, now: float) -> QuarantinedType | None:
+        """Note who uses a type; return what is known of its quarantine, None if it isn't in one."""
+        record = self._records.get(job_type)
+        if record is None:
+            record = self._records[job_type] = _Record()
+        # In line, because each submission comes here.
+        users = record.callers
+        if caller != users.latest:
+            users.other_at, users.latest = users.latest_at, caller
+        users.latest_at = now
+        users = record.groups
+        if group != users.latest:
+            users.other_at, users.latest = users.latest_at, group
+        users.latest_at = now
+        return record.quarantined
+
+    def failed(
+        self,
+        job_type: str,
+        *,
+        budget: int,
+        started_at: float,
+        reason: str,
+        now: float,
+        caller: str | None = None,
+        group: str | None = None,
+    ) -> float | None:
         """Count a failed attempt; return the instant of the probe if this failure set it, None otherwise.
 
         Args:
-            budget: After so many failures in a row the type is quarantined; 0: never.
+            budget: After this many failures in a row the type is quarantined; 0: never.
             started_at: When the attempt started, on the clock of `now`.
             reason: What to tell people who ask why.
+            caller, group: Those of its job.
         """
         record = self._records.setdefault(job_type, _Record())
         quarantined = record.quarantined
@@ -73,9 +163,9 @@ class Quarantine:
         if started_at < record.counts_from:
             return None
         record.failures += 1
-        if budget == 0 or record.failures < budget:
-            return None
-        return self._shut(record, job_type, now, reason, now)
+        record.callers.note_failure(caller)
+        record.groups.note_failure(group)
+        return self._shut(record, job_type, now, reason, now) if record.is_over(budget, now) else None
 
     def succeeded(self, job_type: str, *, started_at: float) -> bool:
         """Count an attempt that succeeded; return whether it releases the type, which was quarantined until now."""
@@ -84,13 +174,14 @@ class Quarantine:
             return False
         quarantined = record.quarantined
         if quarantined is None:
-            if started_at >= record.counts_from:
-                record.failures = 0
+            if record.failures and started_at >= record.counts_from:
+                record.begin_anew()
             return False
         if started_at < quarantined.until:
             return False
         record.quarantined = None
-        record.failures = 0
+        self.count -= 1
+        record.begin_anew()
         record.wait_s = PROBE_S_MIN
         record.counts_from = quarantined.until
         return True
@@ -107,5 +198,7 @@ class Quarantine:
 
     def _shut(self, record: _Record, job_type: str, since: float, reason: str, now: float) -> float:
         until = now + record.wait_s
+        if record.quarantined is None:
+            self.count += 1
         record.quarantined = QuarantinedType(type=job_type, since=since, until=until, reason=reason)
         return until

@@ -2,7 +2,7 @@
 
 from jobqueue.handlers.options import HandlerOptions, refuse_unknown, register
 from jobqueue.handlers.registry import Handler, Registry, RunIn
-from jobqueue.handlers.submission import Seconds, Submission, UniqueSubmission, unique_of
+from jobqueue.handlers.submission import Seconds, Submission, UniqueSubmission, claims_of, plain_claims, submission_of
 from jobqueue.handlers.validation import field_of, object_faults
 
 __all__ = [
@@ -13,9 +13,11 @@ __all__ = [
     "Seconds",
     "Submission",
     "UniqueSubmission",
+    "claims_of",
     "field_of",
     "object_faults",
+    "plain_claims",
     "refuse_unknown",
     "register",
-    "unique_of",
+    "submission_of",
 ]

@@ -36,6 +36,7 @@ class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
     group_concurrency: int | None = None
     backoff: Backoff | None = None
     retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
+    reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -98,7 +99,8 @@ def register(registry: Registry, func: F, options: HandlerOptions) -> F:
             queue=options.queue,
             limits=_limits_of(options, label),
             backoff=_backoff_of(options, label),
-            retry_on=_retry_on_of(options, label),
+            retry_on=_kinds_of(options.retry_on, "retry_on", label),
+            reject_on=_kinds_of(options.reject_on, "reject_on", label) or (),
         )
     )
     return func
@@ -163,11 +165,12 @@ def _backoff_of(options: HandlerOptions, label: str) -> Backoff | None:
     return backoff
 
 
-def _retry_on_of(options: HandlerOptions, label: str) -> tuple[type[BaseException], ...] | None:
-    given = options.retry_on
+def _kinds_of(
+    given: type[BaseException] | tuple[type[BaseException], ...] | None, option: str, label: str
+) -> tuple[type[BaseException], ...] | None:
     if given is None:
         return None
     kinds = given if isinstance(given, tuple) else (given,)
     if not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
-        raise ValueError(f"handler {label!r}: retry_on is an exception class, or a tuple of them, got {given!r}")
+        raise ValueError(f"handler {label!r}: {option} is an exception class, or a tuple of them, got {given!r}")
     return kinds

@@ -47,6 +47,7 @@ class Handler:
         limits: Limits | None = None,
         backoff: Backoff | None = None,
         retry_on: tuple[type[BaseException], ...] | None = None,
+        reject_on: tuple[type[BaseException], ...] = (),
     ) -> None:
         self.func = callee.awaitable if run_in == "loop" else callee.func
         self.name = name
@@ -55,6 +56,7 @@ class Handler:
         self.attempts_max = attempts_max
         self.queue = queue
         self.retry_on = retry_on
+        self.reject_on = reject_on
         self.signature = signature
         self.context_name = signature.context_name
         self.wants_context = self.context_name is not None

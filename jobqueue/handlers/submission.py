@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from jobqueue.core.claims import Unique, UniqueMode
+from jobqueue.context import printable
+from jobqueue.core.claims import Claims, Unique, UniqueMode
 from jobqueue.core.job import JobSpec
 from jobqueue.core.order import PRIORITY_MAX
 from jobqueue.core.policy import DURATION_S_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
+from jobqueue.handlers.validation import field_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from jobqueue.core.claims import IdempotencyKey
 
 ATTEMPTS_MAX = 100
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
@@ -65,18 +70,46 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         )
 
 
-def unique_of(submission: Submission, *, with_files: bool) -> Unique | None:
-    """Return what the submission claims for itself among the live jobs of its type.
+@functools.lru_cache(maxsize=4096)
+def plain_claims(caller: str) -> Claims:
+    """Return the claims of a submission that says nothing but its caller: one object for all of a caller's jobs."""
+    return Claims(caller, plain=True)
+
+
+def claims_of(
+    submission: Submission, caller: str | None, key: IdempotencyKey | None, *, with_files: bool, counted: bool
+) -> Claims | None:
+    """Return what a submission says of itself beside the work; None: nothing.
+
+    Args:
+        counted: Whether the caller's live jobs are to be counted.
 
     Raises:
         InvalidSubmission: It debounces and brings files, which the job that waits already has of its own.
     """
     given = submission.unique
     if given is None:
-        return None
+        if key is None and not (counted and caller is not None):
+            return None if caller is None else plain_claims(caller)
+        return Claims(caller, None, key)
     if with_files and _debounces(submission):
         raise InvalidSubmission(InvalidField(pointer="/unique", detail="a job with files can't be debounced"))
-    return Unique(given) if isinstance(given, str) else Unique(given.value, given.mode)
+    return Claims(caller, Unique(given) if isinstance(given, str) else Unique(given.value, given.mode), key)
+
+
+def submission_of(fields: dict[str, Any]) -> Submission:
+    """Make a submission of fields that don't come from JSON. Raises InvalidSubmission."""
+    try:
+        submission = msgspec.convert(fields, Submission)
+    except msgspec.ValidationError as fault:
+        raise InvalidSubmission(field_of(fault)) from None
+    unique = submission.unique
+    value = unique.value if isinstance(unique, UniqueSubmission) else unique
+    for name, text in (("group", submission.group), ("unique", value)):
+        if text is not None and printable(text) != text:
+            invalid = InvalidField(pointer=f"/{name}", detail="has lone surrogates, which UTF-8 can't say")
+            raise InvalidSubmission(invalid)
+    return submission
 
 
 def option_faults(submission: Submission, default: JobSpec) -> Iterator[InvalidField]:
@@ -106,6 +139,7 @@ def spec_of(submission: Submission, default: JobSpec, wall_now: Callable[[], flo
         delay_s=delay_s,
         start_by_s=submission.start_by_s,
         timeout_s=default.timeout_s if submission.timeout_s is None else submission.timeout_s,
+        own_timeout=submission.timeout_s not in (None, default.timeout_s),
         attempts_max=default.attempts_max if submission.attempts_max is None else submission.attempts_max,
         ttl_s=submission.ttl_s,
         lane=default.lane,

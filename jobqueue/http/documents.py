@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Progress
+from jobqueue.core.outlook import PAUSED, WaitReason
 from jobqueue.errors import shown
 from jobqueue.http.problems import problem_of
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import QueueStats
     from jobqueue.core.gate import GateStats
     from jobqueue.core.job import FailedAttempt, Job
-    from jobqueue.core.outlook import Outlook
+    from jobqueue.core.outlook import Outlook, WaitingFor
     from jobqueue.errors import JobQueueError
 
 FAR_S = 30 * 24 * 3600
@@ -39,6 +40,7 @@ class JobDocument(msgspec.Struct, gc=False):
     Attributes:
         position: How many starts of its queue until its own, 1 for the next.
         eta_s: Seconds until it may be over, as far as that can be told.
+        waiting_for: What holds a queued job back beside those before it.
         result: The JSON that the handler's result was encoded as, passed through.
     """
 
@@ -58,9 +60,17 @@ class JobDocument(msgspec.Struct, gc=False):
     position: int | None
     eta_s: float | None
     poll_after_ms: int | None
+    waiting_for: WaitingDocument | None
     result: msgspec.Raw | None
     error: JobError | None
     history: list[AttemptDocument] | None
+
+
+class WaitingDocument(msgspec.Struct, gc=False):
+    """Why a queued job waits, and when it may be tried, at the earliest, if that is known."""
+
+    reason: WaitReason
+    retry_at: str | None
 
 
 class AttemptDocument(msgspec.Struct, gc=False):
@@ -75,6 +85,7 @@ class AttemptDocument(msgspec.Struct, gc=False):
 
 
 _NO_EXTRAS = Extras()
+_PAUSED = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -88,12 +99,14 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
     wall = queue.wall(0.0)  # asked once: the clocks stand as far apart at all instants
     created, started, finished = job.created_at, job.started_at, job.finished_at
     created_at = timestamp(wall + created)
-    position = eta_s = poll_after_ms = None
+    position = eta_s = poll_after_ms = waiting_for = None
     if outlook is not None:
         position, eta_s = outlook.position, outlook.eta_s
         if eta_s is not None:
             eta_s = int(eta_s * 1000) / 1000
         poll_after_ms = math.ceil(outlook.poll_after_s * 1000)
+        if outlook.waiting_for is not None:
+            waiting_for = _PAUSED if outlook.waiting_for is PAUSED else _waiting(outlook.waiting_for, wall)
     return _encode(
         JobDocument(
             job.id,
@@ -112,11 +125,17 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
             position,
             eta_s,
             poll_after_ms,
+            waiting_for,
             None if job.result is None else msgspec.Raw(job.result),
             extras.error,
             [_attempt(failed, queue) for failed in extras.history] if extras.history else None,
         )
     )
+
+
+def _waiting(waiting_for: WaitingFor, wall: float) -> WaitingDocument:
+    at = waiting_for.retry_at
+    return WaitingDocument(waiting_for.reason, None if at is None else timestamp(wall + at))
 
 
 def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:

@@ -14,7 +14,7 @@ import re
 import time
 from http import HTTPStatus
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.helpers import rfc822_formatted_time
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawRequestMessage
 
     from jobqueue.app import JobQueue
+    from jobqueue.core.claims import Claims
     from jobqueue.core.job import Job, JobState
     from jobqueue.http.origins import OriginPolicy
     from jobqueue.http.submissions import Submissions
@@ -50,6 +51,15 @@ _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
 # What a plain submission has none of: each of these changes what the answer is, or how the body is framed.
 _NOT_TO_SUBMIT = (_PREFER, _KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 _DEDUPLICATED = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
+
+
+class Client(Protocol):
+    """A connection, as far as the lane needs to know it. `claims`: those of its caller, plain; None: not made yet."""
+
+    claims: Claims | None
+
+    def make_claims(self) -> Claims: ...
+
 
 Heads = tuple[bool, str, bytes, bytes]
 """Of a job in some state and version: whether it is live, its entity tag, and the heads of a document and of a 304."""
@@ -78,11 +88,12 @@ class FastLane:
         self._dated = b""
         self._dated_until = 0.0
 
-    def recall(self, data: bytes, now: float) -> bytes | None:
+    def recall(self, data: bytes, client: Client, now: float) -> bytes | None:
         """Return the whole answer to a request with a learned head; None: it is none, and nothing was done about it.
 
         Args:
             data: All that came, with nothing before it on its connection that the parser is still busy with.
+            client: The connection that it came over.
             now: The loop's time.
         """
         look = self._learned.look(data)
@@ -90,7 +101,7 @@ class FastLane:
             job_id, whole, tag = look
             return self._look(job_id, whole, tag, now)
         body = self._learned.submission(data)
-        return self._accept(body, now) if body is not None and self._takes(len(body)) else None
+        return self._accept(body, client, now) if body is not None and self._takes(len(body)) else None
 
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
         """Recall such a request from now on, if its head is one to be learned; `answer` has answered it.
@@ -99,10 +110,11 @@ class FastLane:
         """
         self._learned.learn(data, message, head_bytes)
 
-    def answer(self, message: RawRequestMessage, payload: StreamReader, now: float) -> bytes | None:
+    def answer(self, message: RawRequestMessage, payload: StreamReader, client: Client, now: float) -> bytes | None:
         """Return the whole answer to a request; None: it isn't plain, and nothing was done about it.
 
         Args:
+            client: The connection that it came over.
             now: The loop's time.
         """
         if message.version is not HttpVersion11 or message.should_close or message.upgrade:
@@ -117,7 +129,7 @@ class FastLane:
             tag = known_tag(message) if hdrs.IF_NONE_MATCH in headers else NO_TAG
             return None if tag is None else self._look(path[PREFIX_LENGTH:], method == "GET", tag, now)
         if method == "POST" and path == "/v1/jobs":
-            return self._submit(message, payload, now)
+            return self._submit(message, payload, client, now)
         return None
 
     # -- looks
@@ -164,7 +176,7 @@ class FastLane:
 
     # -- submissions
 
-    def _submit(self, message: RawRequestMessage, payload: StreamReader, now: float) -> bytes | None:
+    def _submit(self, message: RawRequestMessage, payload: StreamReader, client: Client, now: float) -> bytes | None:
         headers = message.headers
         if (
             payload is EMPTY_PAYLOAD
@@ -180,17 +192,18 @@ class FastLane:
         if not self._policy.is_plain(headers):
             return None
         # aiohttp: the pieces of a body that nobody has read. Its own reading would ask the parser for more of it.
-        return self._accept(b"".join(payload._buffer), now)
+        return self._accept(b"".join(payload._buffer), client, now)
 
     def _takes(self, size_bytes: int) -> bool:
         """Tell whether a body of this size is small enough, and no caller has a quota that its answer must tell."""
         limits = self._queue.settings.limits
         return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_queued is None
 
-    def _accept(self, body: bytes, now: float) -> bytes:
+    def _accept(self, body: bytes, client: Client, now: float) -> bytes:
         try:
-            self._submissions.refuse_unread()
-            admission = self._queue.accept_now(decode_submission(body))
+            claims = client.claims or client.make_claims()
+            self._submissions.refuse_unread(claims)
+            admission = self._queue.accept_now(decode_submission(body), claims)
             job = admission.job
             duplicate = _DEDUPLICATED if admission.duplicate else b""
             end = b"Location: /v1/jobs/%b\r\n%b%b" % (job.id.encode(), duplicate, self._date(now))

@@ -44,6 +44,7 @@ from jobqueue.http.problems import (
     report,
     response_to,
 )
+from jobqueue.http.quota import claims_at
 from jobqueue.http.turns import Turns
 from jobqueue.log import event_logger
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from aiohttp.web_protocol import _ErrInfo
 
     from jobqueue.config import LimitsSettings
+    from jobqueue.core.claims import Claims
     from jobqueue.http.lane import FastLane
 
 HEADERS_MAX = 64
@@ -157,12 +159,22 @@ class JobServer(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_between_requests", "_head_bytes", "_reader_timer", "_server", "_unread_bytes", "_wire", "_wire_lost")
+    __slots__ = (
+        "_between_requests",
+        "_head_bytes",
+        "_reader_timer",
+        "_server",
+        "_unread_bytes",
+        "_wire",
+        "_wire_lost",
+        "claims",
+    )
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._server = server
         self._wire: asyncio.Transport | None = None
+        self.claims: Claims | None = None
         self._wire_lost: asyncio.Future[None] | None = None
         self._head_bytes = 0
         # Nothing of a request was fed to the parser: it has answered to all that came before.
@@ -202,6 +214,12 @@ class Connection(web.RequestHandler):
         if task is not None:
             task.cancel()
         self._wire = None
+
+    def make_claims(self) -> Claims:
+        """Find out, once, which caller is at the other end."""
+        assert self._wire is not None, "a request came over it"
+        self.claims = claims_at(self._wire)
+        return self.claims
 
     def abort(self) -> None:
         """Cut the connection, whatever was not sent yet."""
@@ -255,7 +273,7 @@ class Connection(web.RequestHandler):
             self._check_what_came(len(data))
             return
         now = self._loop.time()
-        if self._between_requests and (answer := lane.recall(data, now)) is not None:
+        if self._between_requests and (answer := lane.recall(data, self, now)) is not None:
             self._send(answer, 1, now)
         else:
             self._parse(data, lane, now)
@@ -276,7 +294,7 @@ class Connection(web.RequestHandler):
             if not upgraded and len(messages) < self._max_msg_queue_size:
                 room_bytes = ANSWERS_BYTES_MAX
                 for message, payload in messages:  # up to the first that the lane doesn't take: all keep their order
-                    if room_bytes < 0 or (answer := lane.answer(message, payload, now)) is None:
+                    if room_bytes < 0 or (answer := lane.answer(message, payload, self, now)) is None:
                         break
                     parser.message_consumed()  # aiohttp: the parser counts those that wait
                     answers.append(answer)

@@ -20,15 +20,18 @@ import math
 from typing import TYPE_CHECKING
 
 from jobqueue.core.bucket import Bucket
+from jobqueue.handlers import plain_claims
 from jobqueue.http.problems import CallerRateExceeded
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from aiohttp import web
 
     from jobqueue.config import LimitsSettings
     from jobqueue.core.bucket import Rate
+    from jobqueue.core.claims import Claims
 
 CALLERS_MAX = 100_000
 SWEEP = 2
@@ -42,8 +45,20 @@ def caller_of(request: web.BaseRequest) -> str:
 
     Of an IPv6 address, its network of 64 bits: who has one has all addresses of that.
     """
-    remote = request.remote
-    if remote is None:
+    return name_of(request.remote)
+
+
+def claims_at(transport: asyncio.BaseTransport) -> Claims:
+    """Return the claims of whatever comes over a connection, and says nothing but its caller."""
+    peer = transport.get_extra_info("peername")
+    if isinstance(peer, (tuple, list)):
+        peer = peer[0] if peer else None
+    return plain_claims(name_of(str(peer) if peer else None))  # as aiohttp tells it of a request
+
+
+def name_of(remote: str | None) -> str:
+    """Return the name of the caller at a remote address."""
+    if not remote:
         return "local"
     return _network_of(remote) if ":" in remote else remote
 

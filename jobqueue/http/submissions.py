@@ -24,6 +24,7 @@ from aiohttp import web
 from jobqueue.core.claims import Claims, IdempotencyKey
 from jobqueue.core.returns import Returns
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
+from jobqueue.handlers import plain_claims
 from jobqueue.http import uploads
 from jobqueue.http.answers import DEDUPLICATED, JSON, error_answer
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
@@ -105,7 +106,8 @@ class Submissions:
 
     def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
         """Refuse what can be refused before the body is read."""
-        self.refuse_unread(None if key is None else Claims(caller_of(request), key=IdempotencyKey(key, b"")))
+        caller = caller_of(request)
+        self.refuse_unread(plain_claims(caller) if key is None else Claims(caller, key=IdempotencyKey(key, b"")))
         kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if kind is BodyKind.MULTIPART:
             self._queue.spool.check_room(request.content_length or 0)
@@ -117,10 +119,10 @@ class Submissions:
                 f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
                 "or submit them one by one, each under its own key"
             )
-        self.refuse_unread()
+        self.refuse_unread(plain_claims(caller_of(request)))
         check_head(request, self._queue.settings.limits)
 
-    def refuse_unread(self, claims: Claims | None = None) -> None:
+    def refuse_unread(self, claims: Claims) -> None:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
         backend = self._queue.backend
         if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
@@ -165,7 +167,7 @@ class Submissions:
                 self._queue.settings.limits,
                 self._bodies,
                 upload,
-                lambda submission: self._check_job(submission, key),
+                lambda submission: self._check_job(submission, caller, key),
                 fingerprint,
             )
             named = fingerprint.under(key) if key is not None and fingerprint is not None else None
@@ -179,11 +181,11 @@ class Submissions:
                 upload.keep()
             return admission
 
-    def _check_job(self, submission: Submission, key: str | None) -> None:
+    def _check_job(self, submission: Submission, caller: str, key: str | None) -> None:
         """Refuse what can be refused before the files are received."""
         spec = self._queue.check(submission)
         if key is None and submission.unique is None:
-            refusal = self._queue.backend.refuse_unseen(spec.queue)
+            refusal = self._queue.backend.refuse_unseen(spec.queue, plain_claims(caller))
             if refusal is not None:
                 raise refusal
 

@@ -29,7 +29,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `context_name` is the parameter that takes the context; empty if it goes by position only; None: it takes none.
     `files` are those of each part name, in order; `folder` is where a result file goes, made when it is first
     asked for; `result_bytes_max` bounds the JSON of the result; `retry_on` are the exceptions that are worth
-    another attempt (None: all).
+    another attempt (None: all), `reject_on` those that mean what `Reject` does.
     """
 
     func: Callable[..., Any]
@@ -42,6 +42,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     result_bytes_max: int
     retry_on: tuple[type[BaseException], ...] | None = None
+    reject_on: tuple[type[BaseException], ...] = ()
 
     def context(self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None) -> JobContext:
         """Make what the handler sees of its job; `folder` names the folder where none was given with the call."""
@@ -74,7 +75,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return success_of(self.begin(context), context, bytes_max=self.result_bytes_max)
         except BaseException as error:
-            return failure_of(error, self.retry_on)
+            return failure_of(error, self.retry_on, self.reject_on)
 
 
 def _uploaded(files: dict[str, tuple[StoredFile, ...]]) -> dict[str, UploadedFile | list[UploadedFile]]:

@@ -76,7 +76,7 @@ class Executor:
         try:
             call = self._call(handler, handler.kwargs(lease.job.args), lease)
         except BaseException as error:  # a type in the signature has code of its own
-            return failure_of(error, handler.retry_on)
+            return failure_of(error, handler.retry_on, handler.reject_on)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
             # Few jobs write a file: only one that asks has a folder to be cleared away.
@@ -118,6 +118,7 @@ class Executor:
             folder="" if handler.run_in == "loop" else str(self._folder_of(job)),
             result_bytes_max=self._result_bytes_max,
             retry_on=handler.retry_on,
+            reject_on=handler.reject_on,
         )
 
 
@@ -130,7 +131,7 @@ def _failure_here(error: BaseException, handler: Handler) -> Failure:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise error
-    return failure_of(error, handler.retry_on)
+    return failure_of(error, handler.retry_on, handler.reject_on)
 
 
 class _Reporter:

@@ -8,9 +8,10 @@ from random import Random
 import pytest
 
 from jobqueue.core.bucket import Rate
-from jobqueue.core.events import Called, Ended, Expired, Quarantined, Released
+from jobqueue.core.events import Called, Ended, Expired, LeaseLost, Quarantined, Released
 from jobqueue.core.job import ErrorCode, Failure, Job, JobError, JobState
 from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.outlook import WaitingFor, WaitReason
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.errors import TypeQuarantined
 from tests.core.making import CRASHED, FINAL, Driver
@@ -396,7 +397,29 @@ def test_what_a_handler_is_not_to_blame_for_does_not_count(code: ErrorCode) -> N
     driver = Driver(queues=DEFAULT)
     for _ in range(BUDGET):
         driver.failed(Failure(code, "no", final=True))
-    assert bool(driver.of(Quarantined)) == (code not in {ErrorCode.REJECTED, ErrorCode.SHUTDOWN})
+    blameless = {ErrorCode.REJECTED, ErrorCode.RESULT_TOO_LARGE, ErrorCode.SHUTDOWN}
+    assert bool(driver.of(Quarantined)) == (code not in blameless)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_timeout_that_the_submission_set_says_nothing_against_the_handler(own: bool) -> None:
+    driver = Driver(queues=DEFAULT)
+    for _ in range(BUDGET):
+        job = driver.submit(timeout_s=0.001, own_timeout=own)
+        driver.lease(job)
+        driver.advance(0.01)
+        driver.nack(job)
+        assert job.state is JobState.FAILED
+    assert bool(driver.of(Quarantined)) == (not own)
+
+
+def test_a_lease_lost_after_a_timeout_of_the_submission_s_own_does_not_count_either() -> None:
+    driver = Driver(queues=DEFAULT)
+    for _ in range(BUDGET):
+        driver.lease(driver.submit(timeout_s=0.001, own_timeout=True))
+        driver.advance(5.0)
+    assert len(driver.of(LeaseLost)) == BUDGET
+    assert not driver.of(Quarantined)
 
 
 def test_cancelled_jobs_say_nothing_against_their_type() -> None:
@@ -480,6 +503,113 @@ def test_a_probe_that_proves_nothing_lets_another_one_try(how: str) -> None:
     assert start_all(driver) == [second]
     driver.ack(second)
     assert start_all(driver) == [third]
+
+
+def test_a_probe_is_of_another_caller_than_the_last_one_that_failed() -> None:
+    driver = Driver(queues=DEFAULT)
+    poison(driver, caller="hostile")
+    bad = [driver.submit(type="bad", caller="hostile") for _ in range(50)]
+    honest = driver.submit(type="bad", caller="honest")
+    start_all(driver)
+    driver.advance(60)
+    assert start_all(driver) == [honest]
+    driver.ack(honest)
+    assert start_all(driver) == bad
+
+
+def test_callers_take_turns_at_the_probe_and_so_do_their_groups() -> None:
+    driver = Driver(queues=DEFAULT)
+    poison(driver, caller="a", group="x")
+    for group in "xxxyy":
+        driver.submit(type="bad", caller="a", group=group)
+    for caller in "bbcc":
+        driver.submit(type="bad", caller=caller)
+    tried = []
+    for _ in range(9):
+        start_all(driver)
+        driver.advance(60)
+        (probe,) = start_all(driver)
+        driver.nack(probe, failure=FINAL)
+        tried.append((probe.caller or "") + (probe.spec.group or ""))
+    assert tried == ["b", "c", "ay", "b", "c", "ax", "ay", "ax", "ax"]
+
+
+def test_a_caller_of_many_groups_keeps_no_other_caller_from_the_probe() -> None:
+    driver = Driver(queues={"default": QueuePolicy(retry_budget=BUDGET, capacity=10_000)})
+    poison(driver, caller="hostile", group="g")
+    for n in range(500):
+        driver.submit(type="bad", caller="hostile", group=f"g{n}")
+    honest = driver.submit(type="bad", caller="honest")
+    start_all(driver)
+    driver.advance(60)
+    assert start_all(driver) == [honest]
+
+
+def test_jobs_that_waited_for_a_permit_when_their_type_was_quarantined_take_turns_as_well() -> None:
+    driver = Driver(queues=DEFAULT)
+    limits = Limits(concurrency=3)
+    running = [driver.submit(type="bad", caller="hostile", limits=limits) for _ in range(BUDGET)]
+    for _ in range(20):
+        driver.submit(type="bad", caller="hostile", limits=limits)
+    honest = driver.submit(type="bad", caller="honest", limits=limits)
+    assert start_all(driver) == running
+    driver.now += 61.0  # the honest one came long ago, so the failures of the other count alone
+    for job in running:
+        driver.nack(job, failure=FINAL)
+    assert driver.of(Quarantined)
+    driver.advance(60)
+    assert start_all(driver) == [honest]
+
+
+def test_a_queued_job_is_told_what_it_waits_for() -> None:
+    driver = Driver(queues=DEFAULT)
+    engine = driver.engine
+
+    def told(job: Job) -> WaitingFor | None:
+        return engine.outlook(job, now=driver.now).waiting_for
+
+    limited = [driver.submit(limits=ONE) for _ in range(2)]
+    assert told(limited[1]) is None, "it is its turn next, for all that is known"
+    start_all(driver)
+    assert [told(job) for job in limited] == [None, WaitingFor(WaitReason.LIMIT)]
+    bad = driver.submit(type="bad")
+    poison(driver)
+    until = driver.of(Quarantined)[0].until  # type: ignore[union-attr]
+    assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until), "before a worker has tried it, too"
+    start_all(driver)
+    assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until)
+    assert engine.outlook(bad, now=driver.now).eta_s is None
+    assert engine.outlook(bad, now=driver.now).poll_after_s == until - driver.now
+    assert told(driver.submit(type="bad", delay_s=5.0)) is None, "its time hasn't come"
+    engine.set_paused("default", True)
+    assert told(bad) == WaitingFor(WaitReason.QUEUE_PAUSED)
+    engine.set_paused("default", False)
+    driver.advance(until - driver.now)
+    assert start_all(driver) == [bad]
+    assert told(bad) is None
+    driver.ack(bad)
+    assert told(driver.submit(type="bad")) is None
+
+
+def test_the_jobs_of_one_caller_leave_room_for_another_one_s_at_a_quarantined_type() -> None:
+    driver = Driver(queues={"default": QueuePolicy(capacity=40, retry_budget=BUDGET)})
+    poison(driver, caller="hostile")
+    for _ in range(4):
+        driver.submit(type="bad", caller="hostile")
+        start_all(driver)
+    with pytest.raises(TypeQuarantined):
+        driver.submit(type="bad", caller="hostile")
+    honest = driver.submit(type="bad", caller="honest")
+    assert start_all(driver) == []
+    with pytest.raises(TypeQuarantined):
+        driver.submit(type="bad", caller="honest")
+    for n in range(3):
+        driver.submit(type="bad", caller=f"c{n}")
+        start_all(driver)
+    with pytest.raises(TypeQuarantined):
+        driver.submit(type="bad", caller="one too many")
+    driver.advance(60)
+    assert start_all(driver) == [honest]
 
 
 def test_those_who_ran_already_neither_release_their_type_nor_make_it_worse() -> None:

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN, Quarantine
+from jobqueue.core.quarantine import NAMES_MAX, PROBE_S_MAX, PROBE_S_MIN, SEEN_S, Quarantine
 
 
 class Ward:
@@ -15,9 +15,22 @@ class Ward:
         self.budget = budget
         self.now = 100.0
 
-    def fail(self, type_: str = "t", *, started_at: float | None = None, reason: str = "down") -> float | None:
+    def submit(self, caller: str | None = None, group: str | None = None) -> None:
+        self.quarantine.submitted("t", caller, group, self.now)
+
+    def fail(
+        self,
+        type_: str = "t",
+        *,
+        started_at: float | None = None,
+        reason: str = "down",
+        caller: str | None = None,
+        group: str | None = None,
+    ) -> float | None:
         started_at = self.now if started_at is None else started_at
-        return self.quarantine.failed(type_, budget=self.budget, started_at=started_at, reason=reason, now=self.now)
+        return self.quarantine.failed(
+            type_, budget=self.budget, started_at=started_at, reason=reason, now=self.now, caller=caller, group=group
+        )
 
     def succeed(self, type_: str = "t", *, started_at: float | None = None) -> bool:
         return self.quarantine.succeeded(type_, started_at=self.now if started_at is None else started_at)
@@ -205,3 +218,101 @@ def test_a_type_that_always_fails_is_tried_once_a_wait_however_many_were_running
     # 1 + 2 + 4 + … + 32 s, then one a minute, and up to 3 s for each to run.
     assert 6 + (900 - 40 - 63 - 6 * 3) // 63 <= len(probes) <= 6 + 900 // 60
     assert ward.quarantine.of("t") is not None
+
+
+# -- whose failures count
+
+
+def fail_all(ward: Ward, callers: str, **group: str) -> float | None:
+    """Let a failure of each of these callers follow the other; return the instant of a probe, if one set it."""
+    for caller in callers:
+        until = ward.fail(caller=caller, **group)
+        if until is not None:
+            return until
+    return None
+
+
+def test_one_caller_cannot_pause_a_type_that_others_use() -> None:
+    ward = Ward(budget=10)
+    ward.submit("honest")
+    ward.submit("hostile")
+    for _ in range(1000):
+        assert ward.fail(caller="hostile") is None
+    assert ward.quarantine.all() == []
+
+
+def test_failures_of_several_callers_pause_a_type_once_a_fifth_is_of_others() -> None:
+    ward = Ward(budget=10)
+    ward.submit("a")
+    ward.submit("b")
+    assert fail_all(ward, "a" * 20 + "b") is None
+    assert ward.fail(caller="b") is not None
+
+
+def test_with_a_small_budget_one_failure_of_another_caller_is_enough() -> None:
+    ward = Ward(budget=1)
+    ward.submit("a")
+    ward.submit("b")
+    assert ward.fail(caller="a") is None
+    assert ward.fail(caller="b") is not None
+
+
+def test_a_single_caller_s_failures_count_alone_once_the_others_have_been_gone_for_a_while() -> None:
+    ward = Ward(budget=3)
+    ward.submit("gone")
+    ward.submit("left")
+    assert ward.fail(caller="left") is None
+    ward.now += SEEN_S
+    ward.submit("left")
+    ward.succeed()
+    for _ in range(2):
+        assert ward.fail(caller="left") is None
+    assert ward.fail(caller="left") is not None
+
+
+def test_behind_one_address_groups_take_the_place_of_callers() -> None:
+    ward = Ward(budget=10)
+    ward.submit("proxy", "tenant")
+    ward.submit("proxy", "poison")
+    for _ in range(100):
+        assert ward.fail(caller="proxy", group="poison") is None
+    assert ward.fail(caller="proxy", group="tenant") is None
+    assert ward.fail(caller="proxy", group="tenant") is not None
+
+
+def test_a_caller_that_invents_groups_is_one_caller_all_the_same() -> None:
+    ward = Ward(budget=10)
+    ward.submit("honest", "a")
+    for n in range(200):
+        ward.submit("hostile", f"g{n}")
+        assert ward.fail(caller="hostile", group=f"g{n}") is None
+
+
+def test_one_stray_failure_of_another_caller_does_not_make_a_hostile_one_s_count() -> None:
+    ward = Ward(budget=50)
+    ward.submit("honest")
+    ward.submit("hostile")
+    assert fail_all(ward, "x" * 500) is None
+    assert ward.fail(caller="honest") is None
+    assert ward.quarantine.all() == []
+
+
+def test_a_success_of_any_caller_begins_the_count_anew() -> None:
+    ward = Ward(budget=4)
+    ward.submit("a")
+    ward.submit("b")
+    fail_all(ward, "aaaaaa")
+    ward.succeed()
+    assert fail_all(ward, "bbb") is None
+    assert ward.fail(caller="a") is not None
+
+
+def test_failures_of_any_number_of_callers_take_a_bounded_table() -> None:
+    ward = Ward(budget=1_000_000)
+    for n in range(10_000):
+        ward.submit(f"c{n}", f"g{n}")
+        ward.fail(caller=f"c{n}", group=f"g{n}")
+    record = ward.quarantine._records["t"]
+    assert len(record.callers.failures) == len(record.groups.failures) == NAMES_MAX
+    ward.budget = 10_000
+    assert ward.fail(caller="c0") is not None, "those of the many count, all the same"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FIELDS = [
     *("id", "type", "queue", "state", "attempt", "attempts_max", "priority", "group"),
     *("created_at", "run_at", "started_at", "finished_at"),
-    *("progress", "position", "eta_s", "poll_after_ms", "result", "error", "history"),
+    *("progress", "position", "eta_s", "poll_after_ms", "waiting_for", "result", "error", "history"),
 ]
 
 

@@ -415,14 +415,14 @@ async def test_the_lane_takes_what_it_is_for_and_recalls_it(
     asked: list[str] = []
     recall, answer = FastLane.recall, FastLane.answer
 
-    def recalling(self: FastLane, data: bytes, now: float) -> bytes | None:
-        raw = recall(self, data, now)
+    def recalling(self: FastLane, data: bytes, client: Any, now: float) -> bytes | None:
+        raw = recall(self, data, client, now)
         if raw is not None:
             asked.append("recalled")
         return raw
 
-    def answering(self: FastLane, message: Any, payload: Any, now: float) -> bytes | None:
-        raw = answer(self, message, payload, now)
+    def answering(self: FastLane, message: Any, payload: Any, client: Any, now: float) -> bytes | None:
+        raw = answer(self, message, payload, client, now)
         asked.append("stock" if raw is None else "parsed")
         return raw
 

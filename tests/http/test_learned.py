@@ -87,9 +87,12 @@ class Learner:
     def heads(self) -> LearnedHeads:
         return self._lane._learned
 
+    def connection(self) -> Connection:
+        return cast("Connection", self._serving.server())
+
     async def offer(self, *pieces: bytes) -> None:
         """Send pieces over a connection of their own."""
-        connection = cast("Connection", self._serving.server())
+        connection = self.connection()
         connection.connection_made(Sink())
         await asyncio.sleep(0)
         for piece in pieces:
@@ -365,7 +368,7 @@ async def test_an_id_with_anything_else_in_it_is_left_to_the_parser(learner: Lea
     for byte in set(range(256)) - set(ALPHABET.encode()):
         smuggled = request.replace(b"0" * ID_LENGTH, b"0" * (ID_LENGTH - 1) + bytes([byte]))
         assert learner.heads.look(smuggled) is not None
-        assert learner._lane.recall(smuggled, 0.0) is None
+        assert learner._lane.recall(smuggled, learner.connection(), 0.0) is None
 
 
 @given(st.data())

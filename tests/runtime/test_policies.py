@@ -12,6 +12,7 @@ import pytest
 from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject
 from jobqueue.config import LimitsSettings, QueueSettings, RuntimeSettings, ServerSettings, Settings
 from jobqueue.core.events import Quarantined, Released, Started
+from jobqueue.core.job import ErrorCode
 from jobqueue.core.policy import Discipline
 from jobqueue.errors import Duplicate, InvalidSubmission, TypeQuarantined, WrongState
 from jobqueue.testing import EventRecorder, virtual_time
@@ -48,6 +49,45 @@ async def test_an_exception_that_is_not_worth_a_retry_ends_the_job_at_once() -> 
         for job in jobs:
             assert (await job.wait()).state is JobState.FAILED
     assert runs == {"connection": 3, "value": 1}
+
+
+@virtual_time
+async def test_exceptions_named_by_reject_on_reject_the_job_wherever_it_runs_and_pause_no_type() -> None:
+    queue = queue_of(retry_budget=2)
+
+    @queue.handler(attempts_max=3, retry_on=Exception, reject_on=(ValueError, KeyError))
+    async def parse(text: str) -> int:
+        return int(text)
+
+    async with queue:
+        for n in range(5):
+            job = await (await queue.submit("parse", {"text": f"x{n}"})).wait()
+            assert (job.state, job.attempt) == (JobState.FAILED, 1)
+            assert job.error is not None
+            assert job.error.code is ErrorCode.REJECTED
+            assert job.error.message == f"ValueError: invalid literal for int() with base 10: 'x{n}'"
+            assert "return int(text)" in (job.history or ())[0].traceback  # type: ignore[operator]
+        assert await (await queue.submit("parse", {"text": "7"})).result() == 7
+
+
+@virtual_time
+async def test_a_timeout_that_a_submission_sets_for_itself_pauses_no_type() -> None:
+    queue = queue_of(retry_budget=2)
+
+    @queue.handler(timeout_s=60.0)
+    async def work(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async with queue:
+        for _ in range(5):
+            hasty = await (await queue.submit("work", {"seconds": 30.0}, timeout_s=0.001)).wait()
+            assert hasty.error is not None
+            assert hasty.error.code is ErrorCode.TIMED_OUT
+        done = await (await queue.submit("work", {"seconds": 1.0}, timeout_s=60.0)).wait()
+        assert done.state is JobState.SUCCEEDED
+        for _ in range(2):
+            await (await queue.submit("work", {"seconds": 70.0})).wait()
+        assert queue.backend.stats()[1][0].quarantined, "the handler's own timeout counts"
 
 
 @virtual_time
@@ -315,6 +355,7 @@ async def test_a_handlers_concurrency_bounds_its_jobs_and_leaves_the_other_worke
         ({"backoff": 3}, "backoff is a Backoff"),
         ({"backoff": Backoff(backoff_s_base=5.0, backoff_s_max=1.0)}, "backoff_s_base <= backoff_s_max"),
         ({"retry_on": "ValueError"}, "retry_on is an exception class"),
+        ({"reject_on": (ValueError, 3)}, "reject_on is an exception class, or a tuple of them"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_told_when_the_handler_is_registered(

@@ -251,7 +251,7 @@ class Auditor:
         self.check(in_queue <= ledger.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
 
     def _check_order(self, known: Known) -> None:
-        """First in, first out, among jobs that need the same permits."""
+        """First in, first out, among jobs that need the same permits; probes are, among those of one caller."""
         spec = known.job.spec
         policy = self.engine.ledgers[spec.queue].policy
         if policy.discipline is not Discipline.FIFO or spec.queue in self.reordered:
@@ -259,6 +259,8 @@ class Auditor:
         kind = (spec.queue, spec.type, spec.group)
         for other in self.known.values():
             theirs = other.job.spec
+            if spec.type in self.limits.quarantines and other.job.caller != known.job.caller:
+                continue
             if other.job.state is JobState.QUEUED and kind == (theirs.queue, theirs.type, theirs.group):
                 in_order = known.place <= other.place or not other.place
                 self.check(in_order, f"{known} started before {other}, which was ready earlier")
@@ -320,7 +322,9 @@ class Auditor:
         self.check(known.running, f"{known} {how}, and did not run")
         known.running = False
         code = self.attempts.judge(known)
-        verdict = known.job.state is JobState.SUCCEEDED or (code is not None and code not in BLAMELESS)
+        own_fault = code is ErrorCode.TIMED_OUT and known.job.spec.own_timeout
+        counts = code is not None and code not in BLAMELESS and not own_fault
+        verdict = known.job.state is JobState.SUCCEEDED or counts
         self._breaches(self.limits.stop(known, verdict=verdict and self.engine.door.open))
 
     # -- after each turn

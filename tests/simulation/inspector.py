@@ -96,9 +96,9 @@ class Inspector:
     def _check_claims(self) -> None:
         check, claimed, known = self._auditor.check, self._engine._life.claimed, self._auditor.known
         live = Counter(
-            each.job.claims.caller
+            claims.caller
             for each in known.values()
-            if each.live and each.job.claims is not None and each.job.claims.caller is not None
+            if each.live and (claims := each.job.claims) is not None and claims.caller is not None and not claims.plain
         )
         check(claimed._live == dict(live), f"callers have {dict(live)} live jobs, not {claimed._live}")
         for name, job_id in claimed._by_value.items():

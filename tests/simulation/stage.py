@@ -187,7 +187,7 @@ class Stage:
                     return Failure(ErrorCode(attempt.how), "ended by signal 9")
                 return await self._play_there(call, verb, float(number or 0), on_progress)
         except Exception as error:
-            return failure_of(error, call.retry_on)
+            return failure_of(error, call.retry_on, call.reject_on)
 
     async def _play_there(self, call: Call, verb: str, amount: float, on_progress: Callable[..., None]) -> Success:
         file = None
