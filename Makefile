@@ -1,7 +1,7 @@
 # `make` alone tells what there is. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
-# Variables: ARGS for run-server, run-clients, test and the benches; CLIENTS, DURATION, VIA, URL, REPORT for run-clients; RAMP, USERS, SECONDS,
+# Variables: ARGS for run-server, run-clients, test and the benches; CLIENTS, DURATION, VIA, URL, REPORT, HTML, REQUIRE for run-clients; RAMP, USERS, SECONDS,
 # HOLD, URL, PROCESSES, VIA, WEB for locust; SEED, OUT for overload; SEEDS, START, SEED for sim; PYTHON to choose another python3.
 
 PYTHON ?= python3
@@ -31,9 +31,10 @@ run-server: $(VENV)/.runtime ## serve on http://127.0.0.1:8080, with config.yaml
 	@exec $(PY) -m jobqueue serve $(ARGS)
 
 .PHONY: run-clients
-run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json
+run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json HTML=file.html REQUIRE='p95<50ms'
 	@exec $(PY) -m clients $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(DURATION),--duration-s $(DURATION)) \
-		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(ARGS)
+		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(if $(HTML),--html $(HTML)) \
+		$(if $(REQUIRE),--require $(foreach bound,$(REQUIRE),'$(bound)')) $(ARGS)
 
 .PHONY: locust
 locust: $(VENV)/.dev ## a ramp of up to 15,000 users, drawn in tmp/locust; RAMP=known|steps|linear USERS= SECONDS= HOLD= URL= PROCESSES= VIA= WEB=1

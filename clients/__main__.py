@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from rich.console import Console
 
-        from clients import fleet, options, processes, report, screen
+        from clients import fleet, options, page, processes, report, screen
     except ModuleNotFoundError as missing:
         print(f"The fleet needs {missing.name}: install the package with its extra `fleet`.", file=sys.stderr)
         return 2
@@ -33,8 +33,12 @@ def main(argv: list[str] | None = None) -> int:
     if wanted.report is not None:
         wanted.report.parent.mkdir(parents=True, exist_ok=True)
         wanted.report.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
-    # In a file or a pipe, lines are as long as they need to be.
-    Console(width=None if sys.stdout.isatty() else 120).print(report.render(figures))
+    if wanted.html is not None:
+        wanted.html.parent.mkdir(parents=True, exist_ok=True)
+        wanted.html.write_text(page.page_of(figures), encoding="utf-8")
+    # In a file or a pipe, lines are as long as they need to be; a terminal that is narrower than its tables wraps them.
+    width = max(80, Console().width) if sys.stdout.isatty() else 120
+    Console(width=width).print(report.render(figures))
     return figures.exit_code
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from clients.client import GRAIN_S, REFUSALS, TERMINAL, pause_of
+from clients.client import GRAIN_S, REFUSALS, TERMINAL, pause_of, why_of
 from clients.connection import NoAnswer
-from clients.documents import Document, document_of, listed_in, verdicts_in
+from clients.documents import Document, Problem, document_of, listed_in, verdicts_in
 from clients.polling import PollingClient
+from jobqueue.client import pause_s_of
 
 if TYPE_CHECKING:
     from clients.client import Slot
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 JOBS_MAX = 1000  # in one submission
 IDS_MAX = 100  # in one request for statuses
 NOTHING = Document()
+NO_PROBLEM = Problem()
 
 
 class BatchingClient(PollingClient):
@@ -53,7 +55,7 @@ class BatchingClient(PollingClient):
         self._tally.time(f"batch {answer.status}", time.monotonic() - sent_at)
         if answer.status != 207:
             for slot in slots:
-                self._judged(slot, answer.status, "", "", pause_of(answer))
+                self._judged(slot, answer.status, "", "", pause_of(answer), why_of(answer))
             return
         verdicts = verdicts_in(answer.body)
         if verdicts is None or len(verdicts) != len(slots):
@@ -64,8 +66,8 @@ class BatchingClient(PollingClient):
             return
         for slot, verdict in zip(slots, verdicts, strict=True):
             target = self._requests.target(verdict.id) if verdict.id else ""
-            pause_s = None if verdict.problem is None else verdict.problem.retry_after_s
-            self._judged(slot, verdict.status, target, "queued", pause_s)
+            problem = verdict.problem or NO_PROBLEM
+            self._judged(slot, verdict.status, target, "queued", pause_s_of(problem.retry_after_s), problem.why)
 
     async def _look_at(self, slots: list[Slot]) -> None:
         request = self._requests.read_many(slot.target.rpartition("/")[2] for slot in slots)

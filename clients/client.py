@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from clients.alarm import Alarm
 from clients.connection import NoAnswer, Unreachable
 from clients.documents import document_of, problem_of
+from jobqueue.client import pause_s_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +177,8 @@ class SimulatedClient(ABC):
         self._counts.answers += 1
         target = urlsplit(answer.header(b"location") or "").path
         state = answer.header(b"job-state") or "unknown"
-        self._judged(slot, answer.status, target, state, pause_of(answer))
+        why = "" if answer.status == 202 else why_of(answer)
+        self._judged(slot, answer.status, target, state, pause_of(answer), why)
 
     def _sending(self, slots: list[Slot]) -> None:
         now = time.monotonic()
@@ -199,8 +201,8 @@ class SimulatedClient(ABC):
         for slot in slots:
             self._drop(slot)
 
-    def _judged(self, slot: Slot, status: int, target: str, state: str, pause_s: float | None) -> None:
-        """Take the server's verdict on one submission."""
+    def _judged(self, slot: Slot, status: int, target: str, state: str, pause_s: float | None, why: str = "") -> None:
+        """Take the server's verdict on one submission; `why` is the reason that it gives for turning it away."""
         slot.in_flight = False
         now = time.monotonic()
         self._tally.time(f"submit {status}", now - self._submitted_at(slot))
@@ -217,8 +219,12 @@ class SimulatedClient(ABC):
         elif status in REFUSALS:
             self._counts.refused += 1
             self._put_off(slot, pause_s or PAUSE_S)
-        else:
+        elif status >= 500:  # a proxy's, perhaps, that got no answer from the server
             self._tally.error(f"submission: {status}")
+            self._counts.unknown_fate += 1
+            self._drop(slot)
+        else:
+            self._tally.turned_away_for(status, why)
             self._counts.invalid += 1
             self._drop(slot)
 
@@ -333,6 +339,12 @@ def pause_of(answer: Answer) -> float | None:
     """Return the pause that an answer asks for: a refusal's document knows it better than its header."""
     if answer.status in REFUSALS:
         problem = problem_of(answer.body)
-        if problem is not None and problem.retry_after_s is not None:
-            return problem.retry_after_s
+        if problem is not None and (pause_s := pause_s_of(problem.retry_after_s)) is not None:
+            return pause_s
     return answer.retry_after_s
+
+
+def why_of(answer: Answer) -> str:
+    """Return the reason that a refusal's document gives; "" if it has none."""
+    problem = problem_of(answer.body)
+    return "" if problem is None else problem.why

@@ -12,6 +12,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from jobqueue.client import retry_after_s
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,6 +22,7 @@ Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 SILENT_S = 30.0  # without a byte moving, either way
 FRESH_S = 5.0  # a POST is not sent on a connection that has been idle for longer
 HEAD_BYTES_MAX = 1 << 16
+BODY_BYTES_MAX = 1 << 26
 
 
 class NoAnswer(Exception):
@@ -27,7 +30,7 @@ class NoAnswer(Exception):
 
 
 class Unreachable(NoAnswer):
-    """Nobody listens: the connection was refused, and nothing was sent."""
+    """No connection could be made, and nothing was sent."""
 
 
 class Answer:
@@ -53,7 +56,7 @@ class Answer:
     @property
     def retry_after_s(self) -> float | None:
         text = self.header(b"retry-after")
-        return float(text) if text is not None and text.isdecimal() else None
+        return None if text is None else retry_after_s(text, self.header(b"date") or "")
 
 
 class Connection:
@@ -193,9 +196,9 @@ async def connected(make: Callable[[], Protocol], address: tuple[str, int]) -> P
     except ConnectionRefusedError:
         raise Unreachable("connection refused") from None
     except TimeoutError:
-        raise NoAnswer("connecting took too long") from None
+        raise Unreachable("connecting took too long") from None
     except OSError as error:
-        raise NoAnswer(f"connecting failed: {error.strerror or error}") from None
+        raise Unreachable(f"connecting failed: {error.strerror or error}") from None
     return protocol
 
 
@@ -233,4 +236,7 @@ def _content_length(lower: bytes) -> int:
     if start < 0:
         raise ValueError("no Content-Length")
     end = lower.find(b"\r\n", start + 2)
-    return int(lower[start + 17 : end if end >= 0 else None])
+    size = int(lower[start + 17 : end if end >= 0 else None])
+    if not 0 <= size <= BODY_BYTES_MAX:
+        raise ValueError("a Content-Length below 0 or over 64 MiB")
+    return size

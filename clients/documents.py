@@ -13,10 +13,25 @@ class Error(msgspec.Struct, frozen=True):
     code: str
 
 
+class Fault(msgspec.Struct, frozen=True):
+    pointer: str = ""
+    detail: str = ""
+
+
 class Problem(msgspec.Struct, frozen=True):
     """A refusal (RFC 9457); `retry_after_s` is finer than the header's whole seconds."""
 
     retry_after_s: float | None = None
+    title: str = ""
+    detail: str = ""
+    errors: tuple[Fault, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """The reason in one line of at most 200 characters."""
+        first = f"{self.errors[0].pointer}: {self.errors[0].detail}" if self.errors else self.detail or self.title
+        line = " ".join(first[:200].split())
+        return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
 
 
 class Document(msgspec.Struct, frozen=True):

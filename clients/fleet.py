@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from clients.tally import Tally
 
 LAST_LOOK_S = 2.0  # before the end of the grace, for the last polls to be answered
-GONE_S = 10.0  # a server that nobody could reach for this long is not coming back
+GONE_S = 10.0  # a server that could not be reached for this long is not coming back
+WATCH_S = 1.0  # between two looks at how the fleet does
 
 
 class Fleet:
@@ -85,18 +86,27 @@ class Fleet:
         await asyncio.wait(tasks, timeout=self._options.grace_s)
 
     async def _watch(self) -> None:
-        """Break silent requests off; return once the server has been gone for too long."""
+        """Break silent requests off; return once the server has been gone for too long, or all is in vain."""
         counts = self._tally.counts
         answers, answered_at = counts.answers, time.monotonic()
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(WATCH_S)
             now = time.monotonic()
             for client in self._clients:
                 client.expire(now)
+            if self._in_vain():
+                return
             if counts.answers != answers or not counts.unreachable + counts.unreadable_gone:
                 answers, answered_at = counts.answers, now
             elif now - answered_at > GONE_S:
                 return
+
+    def _in_vain(self) -> bool:
+        """Tell whether it can only go on as it began: without a server, or with every submission turned away."""
+        counts = self._tally.counts
+        if not counts.answers:
+            return counts.unreachable > 0 and not counts.errors
+        return counts.invalid > 0 and not counts.accepted + counts.refused + counts.unknown_fate
 
     def _make_clients(self, part: int) -> Iterator[SimulatedClient]:
         options = self._options

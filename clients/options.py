@@ -7,9 +7,11 @@ import json
 import math
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
+
+from clients.requirements import EXAMPLES, METRICS, Requirement, requirement
+from jobqueue.client import address_of
 
 JOBS_AT_ONCE = 6
 """How many jobs a client waits for or listens to at once: as many connections as browsers open to one host."""
@@ -35,6 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     file: Path | None = None
     seed: int = 0
     report: Path | None = None
+    html: Path | None = None
+    require: tuple[Requirement, ...] = ()
 
     @property
     def connections(self) -> int:
@@ -49,7 +53,8 @@ def parse(argv: list[str] | None = None) -> Options:
         prog="jobqueue-clients",
         description="Simulated clients: each creates jobs, follows them until all are over, and starts over. "
         "With --rate, an open loop instead: submissions come at that rate, whatever the answers are.",
-        epilog="Exit code: 0 when every accepted job was seen to end, 1 when not, 2 when the options are wrong.",
+        epilog="Exit code: 0 when every accepted job was seen to end; 1 when not, when no server answered, or when it "
+        "turned submissions away for good; 2 when the options are wrong; 99 when a requirement was not met.",
     )
     add = parser.add_argument
     add("--url", type=_url, default=default.url, help="the server (default %(default)s)")
@@ -97,7 +102,18 @@ def parse(argv: list[str] | None = None) -> Options:
     add("--file", type=_file, metavar="PATH", help="upload this file with each job")
     add("--seed", type=int, default=default.seed, metavar="N", help="of every random choice (default %(default)s)")
     add("--report", type=_path, metavar="PATH", help="write the figures to this file as JSON")
+    add("--html", type=_path, metavar="PATH", help="write the figures and plots to this file, as a page")
+    add(
+        "--require",
+        type=requirement,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="BOUND",
+        help=f"end with exit code 99 unless these hold, such as {EXAMPLES}. Metrics: {METRICS}".replace("%", "%%"),
+    )
     given = vars(parser.parse_args(argv))
+    given["require"] = tuple(given["require"])
     if given["type"] is None:
         given["type"] = default.type
         given["args"] = default.args if given["args"] is None else given["args"]
@@ -158,7 +174,12 @@ def _file(text: str) -> Path:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme != "http" or not parts.hostname or parts.query or parts.fragment:
-        raise argparse.ArgumentTypeError(f"{text!r} is no server's URL; one looks like http://127.0.0.1:8080")
+    try:
+        address = address_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not address.url.startswith("http:"):
+        raise argparse.ArgumentTypeError(
+            f"{address.shown!r} is no URL that the fleet can take: it speaks plain http only"
+        )
     return text.rstrip("/")

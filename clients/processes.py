@@ -24,6 +24,7 @@ import uvloop
 from clients.fleet import Fleet
 from clients.report import Report, report_of
 from clients.tally import Counts, Tally
+from clients.timeline import Timeline
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -72,6 +73,7 @@ class _Parent:
         self._died = 0
         self._phase = "creating"
         self._signalled_at = -math.inf
+        self._timeline = Timeline()
 
     def run(self) -> Report:
         for pipe in self._pipes:
@@ -86,7 +88,15 @@ class _Parent:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         elapsed_s = time.monotonic() - starts_at
-        return report_of(self._options, self._tally, elapsed_s=elapsed_s, cpu_s=self._cpu_s, processes_died=self._died)
+        self._timeline.add(elapsed_s, self._tally.counts)
+        return report_of(
+            self._options,
+            self._tally,
+            elapsed_s=elapsed_s,
+            cpu_s=self._cpu_s,
+            processes_died=self._died,
+            timeline=self._timeline.moments,
+        )
 
     def _listen(self, starts_at: float) -> None:
         show_at = starts_at + 1.0
@@ -99,7 +109,9 @@ class _Parent:
                 show_at += 1.0
                 if self._phase == "creating" and now - starts_at > self._options.duration_s:
                     self._phase = "finishing"
-                self._screen.show(now - starts_at, self._sum(), self._phase)
+                counts = self._sum()
+                self._timeline.add(now - starts_at, counts)
+                self._screen.show(now - starts_at, counts, self._phase)
 
     def _hear(self, pipe: Pipe) -> None:
         try:

@@ -12,12 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from clients.client import REFUSALS
+from clients.requirements import Checked, checked
 from clients.tally import Counts, Latency, Tally
+from jobqueue.client import address_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clients.options import Options
 
+UNMET = 99
+"""The exit code of a run that did not keep to a requirement, as k6 has it."""
+
 ROWS = {  # what the table calls a latency; those split by status code follow their sum
+    "request": "any request but waits and streams",
     "submit": "submission",
     "refusal": "refusals of a submission",
     "batch": "batch of submissions",
@@ -29,6 +37,17 @@ ROWS = {  # what the table calls a latency; those split by status code follow th
     "life": "life: accepted submission to seen end",
     "late": "the fleet's own timers: late by",
 }
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """The counts at a time, all from the start on."""
+
+    elapsed_s: float
+    answers: int
+    accepted: int
+    ended: int
+    refused: int
+    errors: int
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +66,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         processes_died: Processes of the fleet that ended without their figures; those are what they last told.
         cpu_share: What the fleet took of one core.
         latency_ms: By name, and by name and status code.
+        turned_away: Reason to submissions that were turned away for good.
+        requirements: What was required, and whether it was kept to.
+        timeline: How the counts grew, once a second or more seldom.
     """
 
     url: str
@@ -76,6 +98,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     reopened: int
     resumed: int
     unsent: int
+    answers: int
     unreadable: dict[str, int]
     lost: dict[str, int]
     ended_by_state: dict[str, int]
@@ -90,17 +113,30 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     processes_died: int
     cpu_share: float
     latency_ms: dict[str, Latency]
+    turned_away: dict[str, int]
+    requirements: tuple[Checked, ...]
+    timeline: tuple[Moment, ...]
 
     @property
     def exit_code(self) -> int:
-        """0 if the server answered, and every accepted job was seen to end."""
-        return 0 if self.requests_per_s and not self.unseen and not self.processes_died else 1
+        """0: all is well; 1: no answer, jobs not seen to end, submissions turned away; 99: a requirement not met."""
+        if not self.answers or self.unseen or self.invalid or self.processes_died:
+            return 1
+        return 0 if all(each.met for each in self.requirements) else UNMET
 
     @property
     def verdict(self) -> str:
-        if not self.requests_per_s:
+        if not self.answers:
+            if self.unreachable and not self.errors:
+                return f"No server listens on {self.url}: start one with make run-server."
             return f"No answer from {self.url}."
         died = f"{self.processes_died} of the fleet's processes died. " if self.processes_died else ""
+        if self.invalid:
+            reasons = "; ".join(f"{number:,} by {reason}" for reason, number in Counter(self.turned_away).most_common())
+            all_of = "Every submission was" if self.invalid == self.created else f"{self.invalid:,} submissions were"
+            died += f"{all_of} turned away for good: {reasons.rstrip('.')}. "
+            if not self.accepted:
+                return died.rstrip()
         unseen = f"{self.unseen:,} jobs were accepted but never seen to end" if self.unseen else ""
         shutdown = f"{self.shutdown:,} jobs were ended by the server's stop" if self.shutdown else ""
         if not unseen and not shutdown:
@@ -109,17 +145,26 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return f"{died}{'; '.join(filter(None, (unseen, shutdown, lost)))}."
 
 
-def report_of(options: Options, tally: Tally, *, elapsed_s: float, cpu_s: float, processes_died: int = 0) -> Report:
+def report_of(
+    options: Options,
+    tally: Tally,
+    *,
+    elapsed_s: float,
+    cpu_s: float,
+    processes_died: int = 0,
+    timeline: tuple[Moment, ...] = (),
+) -> Report:
     counts = tally.counts
     names = dict.fromkeys((*ROWS, *tally.latency_names()))
-    sums = {"refusal": [f"submit {code}" for code in REFUSALS]}
+    sums = {"refusal": [f"submit {code}" for code in REFUSALS], "request": ["submit", "batch", "status"]}
     latency_ms = {name: latency for name in names if (latency := tally.latency(*sums.get(name, [name]))) is not None}
     same: dict[str, Any] = {
         **{name: getattr(options, name) for name in _SAME_OPTIONS},
         **{name: getattr(counts, name) for name in _SAME_COUNTS},
     }
-    return Report(
+    report = Report(
         **same,
+        url=address_of(options.url).shown,
         duration_s=options.duration_s,
         elapsed_s=round(elapsed_s, 3),
         offered=counts.created + counts.unsent,
@@ -139,10 +184,14 @@ def report_of(options: Options, tally: Tally, *, elapsed_s: float, cpu_s: float,
         processes_died=processes_died,
         cpu_share=round(cpu_s / elapsed_s, 3),
         latency_ms=latency_ms,
+        turned_away=dict(tally.turned_away),
+        requirements=(),
+        timeline=timeline,
     )
+    return msgspec.structs.replace(report, requirements=checked(options.require, report))
 
 
-_SAME_OPTIONS = ("url", "via", "rate", "clients", "jobs", "poll_s", "disobedient", "processes", "seed")
+_SAME_OPTIONS = ("via", "rate", "clients", "jobs", "poll_s", "disobedient", "processes", "seed")
 _SAME_COUNTS = tuple(
     name for name in Counts.__struct_fields__ if name in Report.__struct_fields__ and name not in ("clients",)
 )
@@ -155,17 +204,25 @@ def _by_status(kind: str, latency_ms: dict[str, Latency]) -> dict[str, int]:
 
 def render(report: Report) -> Group:
     """Draw the report for a terminal, or for a file."""
-    return Group(_figures(report), _latencies(report), Text(report.verdict, style="bold"))
+    lines = [Text(f"{'met' if each.met else 'NOT MET'}: {each.text} ({each.told})") for each in report.requirements]
+    return Group(_figures(report), _latencies(report), *lines, Text(report.verdict, style="bold"))
 
 
 def _figures(report: Report) -> Table:
     table = Table(box=box.SIMPLE, show_header=False, title="Jobs", title_justify="left")
-    table.add_column(justify="right")
-    table.add_column()
+    table.add_column(justify="right", no_wrap=True)  # so that the words give way where the terminal is narrow
+    table.add_column(overflow="fold")
+    for number, what in figures_of(report):
+        table.add_row(number, Text(what))  # a text, because brackets in it are no markup
+    return table
+
+
+def figures_of(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield each plain figure, and what it counts."""
     ended = _states(report.ended_by_state) + _states(report.ended_by_error, "; by error: ")
     per_job = "no end of" if report.requests_per_job is None else f"{report.requests_per_job:.1f}"
     refusals = {code: report.submissions_by_status.get(code, 0) for code in ("429", "503")}
-    for number, what in (
+    always = (
         (report.created, f"created by {report.clients:,} {_who(report)} in {report.elapsed_s:.1f} s"),
         (report.accepted, "accepted"),
         (report.ended, f"seen to end: {ended or 'none'}"),
@@ -175,23 +232,21 @@ def _figures(report: Report) -> Table:
         (report.requests_per_s, f"requests per second, {per_job} a job, for {report.cpu_share:.0%} of a core"),
         (report.refused, f"refusals of a submission{_states(refusals, ': ')}"),
         (report.errors, f"errors{_states(report.errors_by_kind, ': ')}"),
-    ):
-        table.add_row(f"{number:,}", what)
-    for number, what in (  # seldom, and worth a line only then
+    )
+    seldom = (  # worth a line only then
         (report.given_up, "never accepted until the fleet stopped creating, and given up"),
-        (report.unknown_fate, "of unknown fate: sent, but the connection broke before an answer"),
+        (report.unknown_fate, "of unknown fate: sent, but no answer of the server came"),
         (report.invalid, "turned away for good"),
         (report.unreadable["up"], "statuses unreadable while the server was up"),
         (report.unreadable["gone"], "statuses unreadable after it had gone"),
-        (report.unreachable, "submissions not sent, as nobody listened"),
+        (report.unreachable, "submissions not sent, as no server listened"),
         (report.gone, "statuses dropped by the server (410) before the end was seen"),
         (report.unsent, "due, but not sent: every connection was taken"),
         (report.resumed, "event streams that ended early, and were opened again"),
         (report.reopened, "polls sent again on a new connection, as the idle one was just being closed"),
-    ):
-        if number:
-            table.add_row(f"{number:,}", what)
-    return table
+    )
+    for number, what in (*always, *(row for row in seldom if row[0])):
+        yield f"{number:,}", what
 
 
 def _who(report: Report) -> str:
@@ -199,21 +254,28 @@ def _who(report: Report) -> str:
 
 
 def _latencies(report: Report) -> Table:
-    table = Table(box=box.SIMPLE, title="Latencies in ms", title_justify="left")
-    table.add_column("", no_wrap=True)
+    table = Table(box=box.SIMPLE, title="Latencies in ms", title_justify="left", pad_edge=False)
+    table.add_column("", overflow="fold")
     for column in ("count", "p50", "p95", "p99", "max"):
-        table.add_column(column, justify="right")
-    for name, title in ROWS.items():
-        _add(table, title, report.latency_ms.get(name))
-        for code in sorted(_by_status(name, report.latency_ms)):
-            _add(table, f"  {code}", report.latency_ms[f"{name} {code}"])
+        table.add_column(column, justify="right", no_wrap=True)
+    for title, latency, split in latencies_of(report):
+        figures = (latency.p50, latency.p95, latency.p99, latency.max)
+        table.add_row(f"  {title}" if split else title, f"{latency.count:,}", *(millis(figure) for figure in figures))
     return table
 
 
-def _add(table: Table, title: str, latency: Latency | None) -> None:
-    if latency is not None:
-        figures = (latency.p50, latency.p95, latency.p99, latency.max)
-        table.add_row(title, f"{latency.count:,}", *(f"{figure:,.2f}" for figure in figures))
+def millis(figure: float) -> str:
+    """Return milliseconds as they read well: hundredths are of interest below a second only."""
+    return f"{figure:,.2f}" if figure < 1000 else f"{figure:,.0f}"
+
+
+def latencies_of(report: Report) -> Iterator[tuple[str, Latency, bool]]:
+    """Yield each latency by its title, and after it those of its status codes (which the last member tells)."""
+    for name, title in ROWS.items():
+        if name in report.latency_ms:
+            yield title, report.latency_ms[name], False
+        for code in sorted(_by_status(name, report.latency_ms)):
+            yield code, report.latency_ms[f"{name} {code}"], True
 
 
 def _states(counter: dict[str, int], lead: str = "") -> str:

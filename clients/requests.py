@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from jobqueue.client import Multipart
+from jobqueue.client import Multipart, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,9 +25,11 @@ class Requests:
     """
 
     def __init__(self, options: Options) -> None:
-        url = urlsplit(options.url)
+        address = address_of(options.url)
+        url = urlsplit(address.url)
         self._path = f"{url.path}/v1/jobs"
-        self._common = f"Host: {url.netloc}\r\nUser-Agent: jobqueue-clients\r\n"
+        fields = {"Host": url.netloc, "User-Agent": "jobqueue-clients", **address.headers}
+        self._common = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._job = json.dumps({"type": options.type, "args": options.args}, allow_nan=False).encode()
         media_type, body = "application/json", self._job
         if options.file is not None:

@@ -153,8 +153,12 @@ class Chunks:
         while not self.ended:
             end = rest.find(b"\r\n")
             if end < 0:
+                if len(rest) > connection.HEAD_BYTES_MAX:
+                    raise ValueError("a chunk without a size")
                 break
             size = int(rest[:end].partition(b";")[0], 16)
+            if not 0 <= size <= connection.BODY_BYTES_MAX:
+                raise ValueError("a chunk below 0 or over 64 MiB")
             if size == 0:
                 self.ended = True
             elif len(rest) < end + 2 + size + 2:

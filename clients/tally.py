@@ -17,6 +17,7 @@ from hdrh.histogram import HdrHistogram
 
 LONGEST_S = 3600.0
 DIGITS = 3
+REASONS_MAX = 5
 
 
 class Counts(msgspec.Struct, kw_only=True):
@@ -28,7 +29,7 @@ class Counts(msgspec.Struct, kw_only=True):
         accepted: Of these, the ones that the server answered with a 202.
         refused: Answers of 503 or 429 to a submission; the client comes back with the same job.
         given_up: Jobs that were refused, or found nobody listening, until the fleet stopped creating.
-        unknown_fate: Jobs whose POST was sent but not answered; they may have been accepted.
+        unknown_fate: Jobs whose POST was sent, but not answered, or by a proxy (5xx); they may have been accepted.
         invalid: Jobs that the server turned away for good (4xx).
         ended: Accepted jobs that were seen in a terminal state.
         errors: Requests that were not answered while the server was up, or answered outside the contract.
@@ -76,6 +77,7 @@ class Tally:
         unseen: Last state seen of the accepted jobs that were not seen to end.
         shutdown: State of the jobs that the server ended because it stopped, as it was before.
         errors_by_kind: What went wrong, to how often.
+        turned_away: Reason to submissions that were turned away for good.
     """
 
     def __init__(self) -> None:
@@ -85,6 +87,7 @@ class Tally:
         self.unseen: Counter[str] = Counter()
         self.shutdown: Counter[str] = Counter()
         self.errors_by_kind: Counter[str] = Counter()
+        self.turned_away: Counter[str] = Counter()
         self._latencies: dict[str, HdrHistogram] = {}
 
     def time(self, name: str, seconds: float) -> None:
@@ -97,6 +100,14 @@ class Tally:
     def error(self, kind: str) -> None:
         self.counts.errors += 1
         self.errors_by_kind[kind] += 1
+
+    def turned_away_for(self, status: int, why: str) -> None:
+        """Count a submission that was turned away for good; of the reasons, the first few are told apart."""
+        self.error(f"submission: {status}")
+        reason = f"HTTP {status}: {why}" if why else f"HTTP {status}"
+        if reason not in self.turned_away and len(self.turned_away) >= REASONS_MAX:
+            reason = "for other reasons"
+        self.turned_away[reason] += 1
 
     def check(self) -> None:
         """Raise AssertionError, with the figures, unless the two sums hold."""
@@ -137,7 +148,10 @@ class Tally:
             self._latencies.setdefault(name, _histogram()).add(HdrHistogram.decode(encoded))
 
     def _counters(self) -> tuple[Counter[str], ...]:
-        return self.ended_by_state, self.ended_by_error, self.unseen, self.shutdown, self.errors_by_kind
+        return (
+            *(self.ended_by_state, self.ended_by_error, self.unseen, self.shutdown),
+            *(self.errors_by_kind, self.turned_away),
+        )
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):

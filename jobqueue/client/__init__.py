@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.client.answers import ErrorAnswer, FateUnknown, NoAnswer, Unreachable
 from jobqueue.client.blocking import SyncClient
+from jobqueue.client.carrying import Address, address_of
 from jobqueue.client.documents import (
     BulkCount,
     FailedAttempt,
@@ -26,13 +27,14 @@ from jobqueue.client.documents import (
 )
 from jobqueue.client.listening import JobEvent
 from jobqueue.client.multipart import Multipart
-from jobqueue.client.retry_after import retry_after_s
+from jobqueue.client.retry_after import pause_s_of, retry_after_s
 from jobqueue.client.sse import EventParser, ServerSentEvent
 
 if TYPE_CHECKING:
     from jobqueue.client.asynchronous import Client
 
 __all__ = [
+    "Address",
     "BulkCount",
     "Client",
     "ErrorAnswer",
@@ -56,6 +58,8 @@ __all__ = [
     "Unique",
     "Unreachable",
     "WaitingFor",
+    "address_of",
+    "pause_s_of",
     "retry_after_s",
 ]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def options(stub: Stub, **changes: Any) -> Options:
     """A fleet that is small, and soon done."""
     defaults = {"clients": 1, "jobs": 3, "poll_s": 0.02, "spawn_rate": 1000.0, "duration_s": 0.2, "grace_s": 5.0}
-    return Options(url=stub.url, **{**defaults, **changes})
+    return Options(**{"url": stub.url, **defaults, **changes})
 
 
 async def sail(stub: Stub, **changes: Any) -> Report:

@@ -48,7 +48,10 @@ class Stub:
         self.error_code = "handler_error"
         self.started = False
         self.retry_after_s = 1
+        self.retry_after: str | None = None
         self.finer_retry_after_s: float | None = None
+        self.problem: dict[str, object] = {}
+        self.authorizations: set[str | None] = set()
         self.retries_after_s: deque[float] = deque()  # of the next refused jobs of a batch
         self.poll_after_s: int | None = None
         self.submitted_at: list[float] = []
@@ -107,6 +110,7 @@ class Stub:
     async def _submit(self, request: web.Request) -> web.Response:
         self.connections.add(request.transport)
         self._came(1)
+        self.authorizations.add(request.headers.get("Authorization"))
         self.bodies.append(await request.read())
         order = self.submissions.popleft() if self.submissions else "accept"
         if order == "hang":
@@ -116,7 +120,7 @@ class Stub:
         if order == "refuse":
             return self._refusal("queue-full")
         if order != "accept":
-            return _problem(int(order), "validation", {})
+            return _problem(int(order), "validation", {}, **self.problem)
         job_id = self._accept()
         headers = {"Location": f"/v1/jobs/{job_id}", "Job-State": self.live_state}
         if self.poll_after_s is not None:
@@ -138,7 +142,7 @@ class Stub:
             return {"status": 202, "id": self._accept()}
         status = 503 if order == "refuse" else int(order)
         retry_after_s = self.retries_after_s.popleft() if self.retries_after_s else self.finer_retry_after_s
-        return {"status": status, "problem": {"status": status, "retry_after_s": retry_after_s}}
+        return {"status": status, "problem": {"status": status, "retry_after_s": retry_after_s, **self.problem}}
 
     def _came(self, jobs: int) -> None:
         self.submitted_at.extend([time.monotonic()] * jobs)
@@ -152,7 +156,12 @@ class Stub:
         return job_id
 
     def _refusal(self, name: str) -> web.Response:
-        return _problem(503, name, {"Retry-After": str(self.retry_after_s)}, retry_after_s=self.finer_retry_after_s)
+        return _problem(
+            503,
+            name,
+            {"Retry-After": self.retry_after or str(self.retry_after_s)},
+            retry_after_s=self.finer_retry_after_s,
+        )
 
     async def _list(self, request: web.Request) -> web.Response:
         self.polled_at.append(time.monotonic())

@@ -144,6 +144,8 @@ async def test_a_post_does_not_use_a_connection_that_may_just_be_closing(monkeyp
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "no Content-Length"),
         (OK + OK, "more bytes than it announces"),
         (b"x" * 100_000, "an endless head"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999\r\n\r\n", "a Content-Length below 0 or over 64 MiB"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "a Content-Length below 0 or over 64 MiB"),
     ],
 )
 async def test_what_is_no_answer_is_told(answer: bytes, why: str) -> None:

@@ -76,6 +76,35 @@ async def test_two_processes_are_one_fleet(stub: Stub, tmp_path: Path) -> None:
     assert report["accepted"] == len(stub.submitted_at)
 
 
+async def test_a_requirement_that_is_not_met_is_exit_code_99(stub: Stub, tmp_path: Path) -> None:
+    path, page = tmp_path / "report.json", tmp_path / "pages" / "report.html"
+    met, unmet = ("--require", "p95<60s", "errors<=0"), ("--require", "refused<=0")
+    stub.submissions.append("refuse")
+
+    code, out, _ = await run(stub, "--duration-s", "2", *met, *unmet, "--report", str(path), "--html", str(page))
+
+    assert code == 99
+    report = figures(path)
+    assert [each["met"] for each in report["requirements"]] == [True, True, False]
+    assert "NOT MET: refused<=0 (1)" in out
+    assert "met: errors<=0 (0)" in out
+    assert report["timeline"][-1]["ended"] == report["ended"]
+    assert "</html>" in page.read_text()
+
+
+async def test_a_run_that_keeps_to_its_requirements_is_exit_code_0(stub: Stub) -> None:
+    assert (await run(stub, "--duration-s", "1", "--require", "succeeded>=100%", "--require", "unseen<=0"))[0] == 0
+
+
+async def test_without_a_server_the_fleet_says_so_and_ends(stub: Stub) -> None:
+    await stub.go_away()
+
+    code, out, _ = await run(stub, "--duration-s", "60", "--require", "p95<1s")
+
+    assert code == 1
+    assert f"No server listens on {stub.url}: start one with make run-server." in " ".join(out.split())
+
+
 async def test_jobs_never_seen_to_end_are_exit_code_1_and_counted(stub: Stub) -> None:
     stub.ends_as = None
 
@@ -151,6 +180,14 @@ async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None
         (["--rate", "5", "--via", "events"], "with --rate, jobs are polled"),
         (["--rate", "5", "--disobedient", "0.5"], "nobody who was refused comes back"),
         (["--via", "batch", "--file", __file__], "a batch takes no files"),
+        (["--url", "https://host"], "it speaks plain http only"),
+        (["--url", "http://host:99999"], "one looks like http://127.0.0.1:8080"),
+        (["--require", "p95"], "'p95' is no requirement; there are: p95<50ms"),
+        (["--require", "p95<50"], "p95 is a time; say its unit, as in p95<50ms"),
+        (["--require", "refusd<1%"], "there is no metric 'refusd'; did you mean refused? There are: p50, p95"),
+        (["--require", "refused<1ms"], "refused is a number, or a share in %, and has no unit 'ms'"),
+        (["--require", "jobs_per_s>10%"], "jobs_per_s is a number a second, and has no unit '%'"),
+        (["--require", "p95<50ms", "nope<1"], "there is no metric 'nope'"),
     ],
 )
 def test_a_wrong_option_says_what_would_be_right(

@@ -106,3 +106,20 @@ def test_the_table_holds_what_a_reader_looks_for() -> None:
     ):
         assert part in text
     assert "turned away for good" not in text  # of which there were none
+
+
+def test_every_figure_is_whole_in_80_columns() -> None:
+    seen = tally()
+    seen.counts.refused = 123_456_789
+    seen.error("submission: " + "[/not markup] " * 10)
+    for _ in range(3):
+        seen.time("life", 3000.0)
+        seen.time("status-sent", 0.9995)
+    file = io.StringIO()
+    Console(width=80, file=file).print(render(report(seen)))
+    text = file.getvalue()
+    assert "…" not in text
+    for figure in ("123,456,789", "999.93", "3,001,025"):
+        assert any(figure in word for word in text.split()), text
+    assert "[/not markup]" in " ".join(text.split())
+    assert max(len(line) for line in text.splitlines()) <= 80

@@ -117,6 +117,18 @@ def test_chunks_may_have_extensions_and_trailers() -> None:
     assert chunks.ended
 
 
+@pytest.mark.parametrize("size", [b"-1", b"-9", b"fffffffff", b"-5\r\n0"])
+def test_a_chunk_below_0_or_without_end_is_a_fault(size: bytes) -> None:
+    with pytest.raises(ValueError, match="below 0 or over 64 MiB"):
+        Chunks().feed(size + b"\r\nabc\r\n")
+
+
+def test_a_chunk_that_never_tells_its_size_is_a_fault() -> None:
+    chunks = Chunks()
+    with pytest.raises(ValueError, match="without a size"):
+        chunks.feed(b"0" * 100_000)
+
+
 def test_a_chunk_of_no_size_is_a_fault() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         Chunks().feed(b"\r\n")
