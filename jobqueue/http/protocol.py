@@ -34,6 +34,7 @@ from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.http.farewell import LINGER_S, Farewell
 from jobqueue.http.in_flight import IN_FLIGHT, RATE_BYTES_S_MIN, InFlightBudget
+from jobqueue.http.last_request import answer_rest, close_after_upgrade
 from jobqueue.http.limits import refuse_expectation
 from jobqueue.http.malformed import detail_of
 from jobqueue.http.needs import lane_fits, require_c_parser
@@ -168,6 +169,7 @@ class Connection(web.RequestHandler):
         "_wire",
         "_wire_lost",
         "claims",
+        "half_closed",
     )
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
@@ -177,6 +179,7 @@ class Connection(web.RequestHandler):
         self.claims: Claims | None = None
         self._wire_lost: asyncio.Future[None] | None = None
         self._head_bytes = 0
+        self.half_closed = False
         # Nothing of a request was fed to the parser: it has answered to all that came before.
         self._between_requests = True
         self._unread_bytes = 0
@@ -220,6 +223,12 @@ class Connection(web.RequestHandler):
         assert self._wire is not None, "a request came over it"
         self.claims = claims_at(self._wire)
         return self.claims
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing, so all is closed
+        """Keep the connection for what was asked before the client shut its sending side."""
+        self.half_closed = True
+        lingers = self._wire_lost is not None
+        return not lingers and answer_rest(self)
 
     def abort(self) -> None:
         """Cut the connection, whatever was not sent yet."""
@@ -270,7 +279,7 @@ class Connection(web.RequestHandler):
             # aiohttp: it calls this with nothing, to have the parser go on.
             self._between_requests = self._between_requests and not data
             super().data_received(data)
-            self._check_what_came(len(data))
+            self._check_what_came(data)
             return
         now = self._loop.time()
         if self._between_requests and (answer := lane.recall(data, self, now)) is not None:
@@ -314,7 +323,7 @@ class Connection(web.RequestHandler):
         self._upgraded = upgraded
         if upgraded:
             self._message_tail = tail
-        self._check_what_came(0 if answers else len(data))
+        self._check_what_came(data, answered=bool(answers))
 
     def _send(self, answers: bytes, count: int, now: float) -> None:
         if self._wire is None:
@@ -352,15 +361,16 @@ class Connection(web.RequestHandler):
             if was_between:
                 lane.learn(data, message, head_bytes)
 
-    def _check_what_came(self, size_bytes: int) -> None:
+    def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
         if self._messages and isinstance(self._messages[-1][0], web_protocol._ErrInfo):
             self._break_body()
         if self._messages:
             self._head_bytes = 0
+            close_after_upgrade(self, data)
             self._wake()
         elif self._at_rest():
-            self._head_bytes += size_bytes
+            self._head_bytes += 0 if answered else len(data)
             self._check_head()
 
     def _check_head(self) -> None:

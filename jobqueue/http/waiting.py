@@ -6,7 +6,8 @@ waited for: a wait is given the coroutine, a stream is told to end.
 Rules:
 
 1. Never more than `limits.waiters` requests wait. A wait beyond that is answered at once; a stream is refused.
-2. A client that hangs up gives its place back at once, not when its time is over.
+2. A client that hangs up gives its place back at once, not when its time is over. So does one that shuts its sending
+   side: it is answered as things stand.
 3. When the server goes away, every wait is answered, and every stream is ended, before connections are closed.
 """
 
@@ -16,6 +17,7 @@ import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jobqueue.http.last_request import LEAVE, is_half_closed
 from jobqueue.http.preferences import APPLIED, preferred_wait_s
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class Waiting:
 
 @contextmanager
 def _told_when_lost(request: web.BaseRequest, leave: Callable[[], None]) -> Iterator[None]:
-    """Call `leave` if the connection is lost within the block."""
+    """Call `leave` if the connection is lost, or half-closed, before the block ends."""
     # aiohttp: its protocol calls this method of the request that it answers when the connection is lost. Set on
     # the request itself, because a host application's connections are not ours; past `__setattr__`, which may warn.
     tell = request._cancel
@@ -113,10 +115,13 @@ def _told_when_lost(request: web.BaseRequest, leave: Callable[[], None]) -> Iter
         leave()
 
     vars(request)["_cancel"] = cancel
+    request[LEAVE] = leave
+    if is_half_closed(request):
+        asyncio.get_running_loop().call_soon(leave)
     try:
         yield
     finally:
-        del vars(request)["_cancel"]
+        del vars(request)["_cancel"], request[LEAVE]
 
 
 def _is_lost(request: web.BaseRequest) -> bool:

@@ -1,0 +1,117 @@
+"""The last request of a connection: it is answered, whatever its client does with its own side, and told to be last."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.http.serving import CLOSE, Answer, post, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.http.serving import Serving
+
+ECHO = b'{"type":"echo"}'
+GET = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
+CHUNKED = b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+H2C = (
+    b"GET /readyz HTTP/1.1\r\nHost: h\r\n"
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+)
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "stock"])
+async def serving(start: Callable[..., Awaitable[Serving]], request: pytest.FixtureRequest) -> Serving:
+    return await start(server={"fast_lane": request.param})
+
+
+async def half_closed(serving: Serving, request: bytes) -> bytes:
+    """Send and shut the sending side before the server looks; read until it closes the connection."""
+    wire = socket.create_connection(("127.0.0.1", serving.port))
+    wire.sendall(request)
+    wire.shutdown(socket.SHUT_WR)
+    reader, writer = await asyncio.open_connection(sock=wire)
+    try:
+        return await asyncio.wait_for(reader.read(), 20)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (post(ECHO, CLOSE), 202),
+        (post(ECHO), 202),
+        (post(ECHO, "Idempotency-Key: k"), 202),
+        (CHUNKED + b"f\r\n" + ECHO + b"\r\n0\r\n\r\n", 202),
+        (post(b'{"type":"nope"}', CLOSE), 422),
+        (b"GET /v1/queues HTTP/1.1\r\nHost: h\r\n\r\n", 200),
+        (b"GET /livez HTTP/1.0\r\n\r\n", 200),
+        (b"G@T / HTTP/1.1\r\n\r\n", 400),
+    ],
+)
+async def test_a_client_that_shuts_its_sending_side_gets_its_answer(
+    serving: Serving, request_bytes: bytes, status: int
+) -> None:
+    answer = Answer(await half_closed(serving, request_bytes))
+    assert answer.status == status
+    assert len(answer.rest) == int(answer.headers["content-length"])
+
+
+async def test_all_that_was_asked_before_the_half_close_is_answered(serving: Serving) -> None:
+    slow = b"GET /v1/queues HTTP/1.1\r\nHost: h\r\n\r\n"
+    raw = await half_closed(serving, slow + GET + slow + GET)
+    assert raw.count(b"HTTP/1.1 200 OK") == 4
+
+
+@pytest.mark.parametrize("body", [post(ECHO)[:-1], CHUNKED + b"f\r\n" + ECHO, CHUNKED + b"f\r\n" + ECHO + b"\r\n"])
+async def test_a_body_that_the_half_close_cut_off_is_refused(serving: Serving, body: bytes) -> None:
+    answer = Answer(await half_closed(serving, body))
+    assert (answer.status, answer.kind) == (400, "malformed-request")
+    assert serving.queue.backend.stats()[0].accepted_total == 0
+
+
+async def test_a_half_close_with_nothing_asked_closes_the_connection(serving: Serving) -> None:
+    assert await half_closed(serving, b"") == b""
+    assert await half_closed(serving, b"GET / HT") == b""
+
+
+async def test_nothing_waits_for_a_client_that_may_be_gone(serving: Serving) -> None:
+    waits = Answer(await half_closed(serving, post(b'{"type":"hold"}', "Prefer: wait=60")))
+    assert waits.status == 202
+    assert (json.loads(waits.rest)["state"], serving.waiting.count) == ("running", 0)
+    look = f"GET {waits.headers['location']}%s HTTP/1.1\r\nHost: h\r\nPrefer: wait=60\r\n\r\n"
+    assert Answer(await half_closed(serving, (look % "").encode())).status == 202
+    events = await half_closed(serving, (look % "/events").encode())
+    assert b"event: started" in events
+    assert events.endswith(b"0\r\n\r\n"), "the stream has an end"
+    # Also those that are begun only after the half-close.
+    raw = await half_closed(serving, (look % "").encode() * 3)
+    assert raw.count(b"HTTP/1.1 202 Accepted") == 3
+
+
+async def test_what_follows_an_upgrade_that_is_not_taken_is_not_silently_lost(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(H2C + GET)
+        answer = await read_answer(reader)
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_an_upgrade_that_came_alone_keeps_its_connection(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        for data in (H2C, GET, H2C, post(ECHO)):
+            writer.write(data)
+            answer = await read_answer(reader)
+            assert answer.status in (200, 202)
+            assert "connection" not in answer.headers
+
+
+async def test_the_body_of_an_upgrade_that_is_not_taken_is_read(serving: Serving) -> None:
+    answer: Any = Answer(await serving.talk(post(ECHO, "Connection: Upgrade", "Upgrade: h2c") + GET))
+    assert (answer.status, answer.headers["connection"]) == (202, "close")
