@@ -345,8 +345,8 @@ class JobQueue:
         return JobHandle(admission.job.id, self.backend)
 
     async def _accept_with(self, files: Files, submission: Submission) -> Admission:
-        spec, *_ = self._asked(submission, "", None, None, None)  # nothing is copied in vain
-        if submission.unique is None and (refusal := self.backend.refuse_unseen(spec.queue)) is not None:
+        spec, _, _, claims = self._asked(submission, "", None, None, None)  # nothing is copied in vain
+        if (refusal := self.backend.refuse_unseen(spec.queue, claims, job_type=spec.type)) is not None:
             raise refusal
         limits = self.settings.limits
         async with self.spool.new_upload() as upload:

@@ -134,12 +134,21 @@ class Backend(Protocol):
         """
         ...
 
-    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None) -> Refused | None:
+    def refuse_unseen(
+        self,
+        queue: str | None = None,
+        claims: Claims | None = None,
+        *,
+        job_type: str = "",
+        may_be_unique: bool = True,
+    ) -> Refused | None:
         """Return the refusal of a submission of which little was read, if every such one would be refused now.
 
         Args:
-            queue: Where it is to go, if that is known: then it is known, too, that it has no unique value.
-            claims: Its caller and key, whose fingerprint is not looked at: it may stand for a job that is held.
+            queue: Where it is to go, if that is known: then its type and its unique value are known, too.
+            claims: Its caller; its key, whose fingerprint is not looked at: it may stand for a job that is held; its
+                unique value, if its queue is known.
+            may_be_unique: Whether it may have a unique value, if its queue is not known.
         """
         ...
 

@@ -130,8 +130,16 @@ class MemoryBackend:
         finally:
             self._publish()
 
-    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None) -> Refused | None:
-        return self._engine.refuse_unseen(queue, claims, now=self._now())
+    def refuse_unseen(
+        self,
+        queue: str | None = None,
+        claims: Claims | None = None,
+        *,
+        job_type: str = "",
+        may_be_unique: bool = True,
+    ) -> Refused | None:
+        engine, now = self._engine, self._now()
+        return engine.refuse_unseen(queue, claims, job_type=job_type, may_be_unique=may_be_unique, now=now)
 
     async def get(self, job_id: str) -> Job:
         return self._engine.get(job_id)

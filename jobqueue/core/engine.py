@@ -132,12 +132,20 @@ class Engine:
         """
         return self._intake.submit(spec, args, upload, claims, now=now)
 
-    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None, *, now: float) -> Refused | None:
+    def refuse_unseen(
+        self,
+        queue: str | None = None,
+        claims: Claims | None = None,
+        *,
+        job_type: str = "",
+        may_be_unique: bool = True,
+        now: float,
+    ) -> Refused | None:
         """Refuse a submission of which little is known yet, if every such one would be refused now.
 
         As `Intake.refuse_unseen`.
         """
-        return self._intake.refuse_unseen(queue, claims, now=now)
+        return self._intake.refuse_unseen(queue, claims, job_type=job_type, may_be_unique=may_be_unique, now=now)
 
     def get(self, job_id: str) -> Job:
         """Return the record that is held under this id.

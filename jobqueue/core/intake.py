@@ -64,16 +64,33 @@ class Intake:
         self._door.admit(self._life.ledgers[spec.queue], spec, len(args), claims, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
 
-    def refuse_unseen(self, queue: str | None = None, claims: Claims | None = None, *, now: float) -> Refused | None:
+    def refuse_unseen(
+        self,
+        queue: str | None = None,
+        claims: Claims | None = None,
+        *,
+        job_type: str = "",
+        may_be_unique: bool = True,
+        now: float,
+    ) -> Refused | None:
         """Refuse a submission of which little is known yet, if every such one would be refused now; count it if so.
 
         Args:
-            queue: Where it is to go, if that is known: then it is known, too, that it has no unique value.
-            claims: Its caller and key, whose fingerprint is not looked at: it may stand for a job that is held.
+            queue: Where it is to go, if that is known: then its type and its unique value are known, too.
+            claims: Its caller; its key, whose fingerprint is not looked at: it may stand for a job that is held; its
+                unique value, if its queue is known.
+            may_be_unique: Whether it may have a unique value, if its queue is not known: that of a live job, then.
         """
-        if claims is not None and claims.key is not None and self._life.claimed.under_key(claims) is not None:
-            return None
-        closed = self._door.closed_to_all() if queue is None else self._door.closed_to(self._life.ledgers[queue])
+        claimed = self._life.claimed
+        if claims is not None and not claims.plain:
+            if claims.key is not None and claimed.under_key(claims) is not None:
+                return None
+            if claimed.holder(job_type, claims.unique) is not None:
+                return None
+        if queue is not None:
+            closed = self._door.closed_to(self._life.ledgers[queue])
+        else:
+            closed = self._door.closed_to_all() and not (may_be_unique and claimed.any_unique)
         return self._door.refuse_unseen(queue, now=now) if closed else None
 
     def redrive(self, job: Job, *, now: float) -> None:

@@ -8,6 +8,7 @@ Rules:
 
 1. A refusal that needs nothing of the body comes before it is read. A request whose Idempotency-Key stands for a job
    that is held must be answered, so it is let further; not while the loop is overloaded: to repeat it later is as good.
+   So is one that may have the unique value of a live job, up to `UNIQUE_BYTES_MAX`.
 2. Every answer to a submission tells the caller's quota, if there is one.
 3. Each item of a batch is accepted or refused on its own, as if it had come alone.
 """
@@ -24,7 +25,7 @@ from aiohttp import web
 from jobqueue.core.claims import Claims, IdempotencyKey
 from jobqueue.core.returns import Returns
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.handlers import plain_claims
+from jobqueue.handlers import claims_of, plain_claims
 from jobqueue.http import uploads
 from jobqueue.http.answers import DEDUPLICATED, JSON, error_answer
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
@@ -50,6 +51,9 @@ BATCH_PORTION = 50
 
 PROBLEMS_BYTES_MAX = 128 * 1024
 """Bytes of a batch's answer after which its problems are told without their faults: some 300 bytes each."""
+
+UNIQUE_BYTES_MAX = 16 * 1024
+"""While every queue is full, a larger JSON body is refused unread, even if it has the unique value of a live job."""
 
 RETURNS_PER_S = 100.0
 """How many of those who were shed by an overloaded loop are told the same second: what a slow machine takes."""
@@ -107,7 +111,8 @@ class Submissions:
     def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
         """Refuse what can be refused before the body is read."""
         caller = caller_of(request)
-        self.refuse_unread(plain_claims(caller) if key is None else Claims(caller, key=IdempotencyKey(key, b"")))
+        claims = plain_claims(caller) if key is None else Claims(caller, key=IdempotencyKey(key, b""))
+        self.refuse_unread(claims, may_be_unique=_may_be_unique(request))
         kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if kind is BodyKind.MULTIPART:
             self._queue.spool.check_room(request.content_length or 0)
@@ -119,17 +124,17 @@ class Submissions:
                 f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
                 "or submit them one by one, each under its own key"
             )
-        self.refuse_unread(plain_claims(caller_of(request)))
+        self.refuse_unread(plain_claims(caller_of(request)), may_be_unique=_may_be_unique(request))
         check_head(request, self._queue.settings.limits)
 
-    def refuse_unread(self, claims: Claims) -> None:
+    def refuse_unread(self, claims: Claims, *, may_be_unique: bool) -> None:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
         backend = self._queue.backend
         if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
             place_s = self._overload.place_s(backend.now(), seats_per_s=RETURNS_PER_S)
             raise Overloaded(detail, retry_after_s=max(1.0, place_s))
-        if (refusal := backend.refuse_unseen(claims=claims)) is not None:
+        if (refusal := backend.refuse_unseen(claims=claims, may_be_unique=may_be_unique)) is not None:
             raise refusal
 
     # -- one job
@@ -184,8 +189,9 @@ class Submissions:
     def _check_job(self, submission: Submission, caller: str, key: str | None) -> None:
         """Refuse what can be refused before the files are received."""
         spec = self._queue.check(submission)
-        if key is None and submission.unique is None:
-            refusal = self._queue.backend.refuse_unseen(spec.queue, plain_claims(caller))
+        if key is None:
+            claims = claims_of(submission, caller, None, with_files=True, counted=False)
+            refusal = self._queue.backend.refuse_unseen(spec.queue, claims, job_type=spec.type)
             if refusal is not None:
                 raise refusal
 
@@ -224,6 +230,15 @@ class Submissions:
         if admission.duplicate:
             verdict["deduplicated"] = True
         return orjson.dumps(verdict)
+
+
+def _may_be_unique(request: web.Request) -> bool:
+    """Tell whether a body is worth reading for the live job that it may be the same as, while nothing new is let in.
+
+    A form says it in its first part, before any file.
+    """
+    length = request.content_length
+    return request.content_type == "multipart/form-data" or (length is not None and length <= UNIQUE_BYTES_MAX)
 
 
 def _below(base: str, error: Exception) -> Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue.core.claims import Claims, IdempotencyKey
+from jobqueue.core.claims import Claims, IdempotencyKey, Unique
 from jobqueue.core.job import JobState
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.statuses import StatusBounds
@@ -155,6 +155,22 @@ def test_a_live_unique_value_may_make_any_submission_welcome() -> None:
     driver.cancel(job)
     driver.submit()
     assert isinstance(driver.engine.refuse_unseen(now=driver.now), QueueFull)
+
+
+def test_a_live_unique_value_keeps_only_those_from_an_early_refusal_that_may_have_it() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(queue="other")
+    job = driver.submit(unique="u")
+    engine, now = driver.engine, driver.now
+    assert isinstance(engine.refuse_unseen(may_be_unique=False, now=now), QueueFull)
+    assert engine.refuse_unseen(may_be_unique=True, now=now) is None
+    for job_type, value, refused in (("t", "u", False), ("t", "v", True), ("other", "u", True)):
+        claims = Claims("ann", unique=Unique(value))
+        refusal = engine.refuse_unseen("default", claims, job_type=job_type, now=now)
+        assert isinstance(refusal, QueueFull) == refused
+    engine.stop_admitting()
+    assert isinstance(engine.refuse_unseen("default", Claims(unique=Unique("v")), job_type="t", now=now), Draining)
+    assert driver.submit(unique="u") is job
 
 
 def test_a_submission_whose_queue_is_known_is_refused_by_that_queue_whatever_the_others_hold() -> None:

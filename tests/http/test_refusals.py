@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.http import lane, submissions
+from jobqueue.http.wire import decode_submission
 from tests.http.serving import CLOSE, Answer, post, read_answer
 from tests.http.test_uploads import SIZES, form, posted, removed
 
@@ -143,6 +145,62 @@ async def test_a_key_that_nobody_knows_is_no_way_past_a_full_queue(start: Any) -
         writer.write(without_body("Idempotency-Key: new"))
         answer = await read_answer(reader)
         assert (answer.status, answer.kind) == (503, "queue-full"), "the body is not waited for"
+
+
+async def test_one_live_unique_value_leaves_the_early_refusal_to_all_that_cannot_have_it(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = await start(**FULL)
+    answer = Answer(await serving.talk(post(b'{"type":"hold","unique":"u"}', CLOSE)))
+    assert answer.status == 202
+    decoded: list[bytes] = []
+
+    def decode(body: bytes) -> Any:
+        decoded.append(body)
+        return decode_submission(body)
+
+    for module in (lane, submissions):
+        monkeypatch.setattr(module, "decode_submission", decode)
+    for body in (ECHO, b'{"type":"no such type"}', b"no JSON"):
+        answer = await asked(serving, body)
+        assert (answer.status, answer.kind) == (503, "queue-full")
+    assert decoded == []
+    for body in (b'{"type":"hold","unique":"u"}', b'{"type":"hold","\\u0075nique":"u"}'):
+        for headers in ((), ("Prefer: wait=0",)):
+            answer = await asked(serving, body, *headers)
+            assert (answer.status, answer.headers["job-deduplicated"]) == (202, "true")
+    answer = await asked(serving, b'{"type":"hold","unique":"another"}')
+    assert (answer.status, answer.kind) == (503, "queue-full")
+
+
+async def asked(serving: Serving, body: bytes, *headers: str) -> Answer:
+    """Send a submission over a connection that stays open: the fast lane's, unless a header forbids it."""
+    async with serving.connect() as (reader, writer):
+        writer.write(post(body, *headers))
+        return await read_answer(reader)
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs:batch"])
+async def test_a_large_body_is_not_read_for_a_unique_value_while_the_queue_is_full(start: Any, path: str) -> None:
+    serving = await start(**FULL)
+    await serving.talk(post(b'{"type":"hold","unique":"u"}', CLOSE))
+    for framing in ("Content-Length: 60000", "Transfer-Encoding: chunked"):
+        async with serving.connect() as (reader, writer):
+            head = f"POST {path} HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+            writer.write(head.encode())
+            answer = await read_answer(reader)
+            assert (answer.status, answer.kind) == (503, "queue-full"), "the body is not waited for"
+
+
+async def test_an_upload_with_a_unique_value_of_its_own_is_refused_before_its_files_come(start: Any) -> None:
+    serving = await start(**FULL)
+    await serving.talk(post(b'{"type":"hold","unique":"u"}', CLOSE))
+    for unique in (b"", b',"unique":"v"'):
+        async with serving.connect() as (reader, writer):
+            job = b'{"type":"sizes"%b}' % unique
+            writer.write(posted(form(("job", job), ("file", b"x" * 100_000)))[:-90_000])
+            answer = await read_answer(reader)
+            assert (answer.status, answer.kind) == (503, "queue-full")
 
 
 async def test_an_upload_to_one_full_queue_of_several_is_refused_before_its_files_come(start: Any) -> None:
