@@ -18,6 +18,7 @@ from jobqueue.duration import as_seconds
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
 from jobqueue.handlers import HandlerOptions, Registry, Submission, claims_of, refuse_unknown, register, submission_of
+from jobqueue.handlers.submission import Bounds
 from jobqueue.parts import Parts
 from jobqueue.runtime.copying import copy_into
 from jobqueue.verdicts import encode_strictly
@@ -410,11 +411,14 @@ class JobQueue:
         return self._check(submission)[0]
 
     def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:
-        spec, args = self.registry.check(submission, wall_now=self._wall_now)
+        spec, args = self.registry.check(submission, wall_now=self._wall_now, bounds=self._bounds)
         if spec.queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
         return spec, args
+
+    def _bounds(self) -> Bounds:
+        return Bounds(self.settings.statuses.ttl_s_max, self.settings.limits.delay_s_max)
 
     def job(self, job_id: str) -> JobHandle:
         """Return a handle on a job by its id, without asking whether there is one."""

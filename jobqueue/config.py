@@ -166,6 +166,9 @@ class StatusesSettings(_Section, frozen=True):
     failed_ttl_s: Annotated[
         float, Meta(ge=0.0, le=MONTH_S, description="How long the record of a failed job stays readable.")
     ] = 3600.0
+    ttl_s_max: Annotated[
+        float, Meta(ge=0.001, le=MONTH_S, description="The longest `ttl_s` that a submission may ask for.")
+    ] = DAY_S
     failed_max: Annotated[
         int, Meta(ge=1, le=100_000_000, description="How many records of failed jobs are held; the oldest make room.")
     ] = 10_000
@@ -214,6 +217,14 @@ class LimitsSettings(_Section, frozen=True):
     heartbeat_s: Annotated[
         float, Meta(ge=0.1, le=HOUR_S, description="How often an event stream with no news sends a comment.")
     ] = 15.0
+    delay_s_max: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=MONTH_S,
+            description="The longest `delay_s`, or time until `run_at`, of a submission.",
+        ),
+    ] = MONTH_S
     caller_rate: Annotated[
         Rate | None, Meta(description="How often one caller may submit, such as 50/s; null: as often as it likes.")
     ] = None

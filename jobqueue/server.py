@@ -76,6 +76,11 @@ OPEN = (
     "have a firewall decide which machines may, or set server.host to 127.0.0.1"
 )
 
+UNBOUNDED = (
+    "one caller may take every seat of a queue: set limits.caller_queued or limits.caller_rate; "
+    "behind a proxy they bound all clients together, since a caller is a remote address"
+)
+
 CLOSE_S = 0.5
 STOP_S = 2.0
 """What the exit may take beside `drain_s` and `linger_s`."""
@@ -175,6 +180,9 @@ class _Process:
         # Nothing was awaited since it listens, so no request was answered before this.
         if api_served.listens_on(listener.addresses):
             log.warning("server.open", host=self._settings.host, reason=OPEN)
+            limits = self._queue.settings.limits
+            if limits.caller_queued is None and limits.caller_rate is None:
+                log.warning("server.callers_unbounded", hint=UNBOUNDED)
         self._watch.start()
         # What lives now lives to the end: the collector need not look at it again and again.
         gc.collect()

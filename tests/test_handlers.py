@@ -14,6 +14,7 @@ from jobqueue import JobContext, JobQueue, Reject, Retry
 from jobqueue.core.job import ErrorCode, JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers import Handler, HandlerOptions, Registry, Submission, register
+from jobqueue.handlers.submission import Bounds
 from jobqueue.verdicts import BadResult, ResultTooLarge, encode_result, failure_of
 
 
@@ -403,3 +404,33 @@ def test_an_argument_can_not_take_the_contexts_name() -> None:
     async def open_ended(ctx: JobContext, **rest: Any) -> None: ...
 
     assert set(faults_of(handler_of(open_ended), b'{"ctx":1}')) == {"/args/ctx"}
+
+
+BOUNDS = Bounds(ttl_s_max=60.0, delay_s_max=10.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "most", "setting"), [("delay_s", 10.0, "limits.delay_s_max"), ("ttl_s", 60.0, "statuses.ttl_s_max")]
+)
+def test_a_time_above_the_servers_bound_is_a_fault_of_its_field(field: str, most: float, setting: str) -> None:
+    registry = registry_of(takes_nothing)
+
+    def check(seconds: float) -> JobSpec:
+        return registry.check(submission(**{field: seconds}), wall_now=lambda: 0.0, bounds=lambda: BOUNDS)[0]
+
+    assert getattr(check(most), field) == most
+    with pytest.raises(InvalidSubmission) as invalid:
+        check(most + 0.001)
+    assert [fault.pointer for fault in invalid.value.errors] == [f"/{field}"]
+    assert invalid.value.errors[0].detail == f"at most {most:g} s ({setting})"
+
+
+def test_an_instant_beyond_the_longest_delay_is_a_fault_as_well() -> None:
+    registry = registry_of(takes_nothing)
+
+    def check(run_at: str) -> JobSpec:
+        return registry.check(submission(run_at=run_at), wall_now=lambda: 0.0, bounds=lambda: BOUNDS)[0]
+
+    assert check("1970-01-01T00:00:10Z").delay_s == 10.0
+    with pytest.raises(InvalidSubmission, match=r"/run_at: at most 10 s from now \(limits.delay_s_max\)"):
+        check("1970-01-01T00:00:11Z")

@@ -11,7 +11,7 @@ import msgspec
 
 from jobqueue.core.job import JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.handlers.submission import option_faults, spec_of
+from jobqueue.handlers.submission import Bounds, option_faults, spec_of
 from jobqueue.handlers.validation import escape, object_faults
 
 if TYPE_CHECKING:
@@ -154,11 +154,14 @@ class Registry:
             raise ValueError(f"a handler with the type {handler.name!r} is registered already")
         self._handlers[handler.name] = handler
 
-    def check(self, submission: Submission, *, wall_now: Callable[[], float]) -> tuple[JobSpec, bytes]:
+    def check(
+        self, submission: Submission, *, wall_now: Callable[[], float], bounds: Callable[[], Bounds] = Bounds
+    ) -> tuple[JobSpec, bytes]:
         """Check a submission; return what its job asks for, its handler's defaults filled in, and its arguments.
 
         Args:
             wall_now: Tells the seconds since the Unix epoch, which `run_at` is set against.
+            bounds: Tells what a submission may ask for; called only for one that asks for anything.
 
         Raises:
             UnknownType: No handler has that type.
@@ -167,7 +170,8 @@ class Registry:
         handler, args = self.get(submission.type), bytes(submission.args)
         if submission.plain:
             return handler.default_spec, handler.check(args)
-        faults, more = list(option_faults(submission, handler.default_spec)), 0
+        bound = bounds()
+        faults, more = list(option_faults(submission, handler.default_spec, bound)), 0
         try:
             args = handler.check(args)
         except InvalidSubmission as invalid:
@@ -175,4 +179,4 @@ class Registry:
             more = invalid.more
         if faults:
             raise InvalidSubmission(*faults, more=more)
-        return spec_of(submission, handler.default_spec, wall_now), args
+        return spec_of(submission, handler.default_spec, bound, wall_now), args

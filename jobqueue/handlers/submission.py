@@ -70,6 +70,13 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         )
 
 
+class Bounds(msgspec.Struct, frozen=True, gc=False):
+    """The longest times that a submission may ask for, in seconds."""
+
+    ttl_s_max: float = DURATION_S_MAX
+    delay_s_max: float = DURATION_S_MAX
+
+
 @functools.lru_cache(maxsize=4096)
 def plain_claims(caller: str) -> Claims:
     """Return the claims of a submission that says nothing but its caller: one object for all of a caller's jobs."""
@@ -112,8 +119,12 @@ def submission_of(fields: dict[str, Any]) -> Submission:
     return submission
 
 
-def option_faults(submission: Submission, default: JobSpec) -> Iterator[InvalidField]:
-    """Yield the fields that contradict each other, or what the handler allows."""
+def option_faults(submission: Submission, default: JobSpec, bounds: Bounds) -> Iterator[InvalidField]:
+    """Yield the fields that contradict each other, or what the handler or the server allows."""
+    if submission.delay_s is not None and submission.delay_s > bounds.delay_s_max:
+        yield InvalidField(pointer="/delay_s", detail=f"at most {bounds.delay_s_max:g} s (limits.delay_s_max)")
+    if submission.ttl_s is not None and submission.ttl_s > bounds.ttl_s_max:
+        yield InvalidField(pointer="/ttl_s", detail=f"at most {bounds.ttl_s_max:g} s (statuses.ttl_s_max)")
     if submission.delay_s is not None and submission.run_at is not None:
         yield InvalidField(pointer="/run_at", detail="give delay_s or run_at, not both")
     if _debounces(submission) and not submission.delay_s and submission.run_at is None:
@@ -122,13 +133,14 @@ def option_faults(submission: Submission, default: JobSpec) -> Iterator[InvalidF
         yield InvalidField(pointer="/timeout_s", detail=f"at most {default.timeout_s}, the timeout of its handler")
 
 
-def spec_of(submission: Submission, default: JobSpec, wall_now: Callable[[], float]) -> JobSpec:
+def spec_of(submission: Submission, default: JobSpec, bounds: Bounds, wall_now: Callable[[], float]) -> JobSpec:
     """Return what a submission asks for, its handler's defaults filled in. Raises InvalidSubmission."""
     delay_s = submission.delay_s or 0.0
     if submission.run_at is not None:
         delay_s = max(0.0, submission.run_at.timestamp() - wall_now())
-        if delay_s > DURATION_S_MAX:
-            raise InvalidSubmission(InvalidField(pointer="/run_at", detail="at most 30 days from now"))
+        if delay_s > bounds.delay_s_max:
+            detail = f"at most {bounds.delay_s_max:g} s from now (limits.delay_s_max)"
+            raise InvalidSubmission(InvalidField(pointer="/run_at", detail=detail))
     if submission.start_by_s is not None and submission.start_by_s <= delay_s:
         raise InvalidSubmission(InvalidField(pointer="/start_by_s", detail="the job would expire before it may run"))
     spec = JobSpec(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
 from jobqueue.core.claims import Claims
+from jobqueue.errors import InvalidSubmission
 from jobqueue.http.quota import claims_at, name_of
 
 if TYPE_CHECKING:
@@ -106,6 +108,21 @@ async def test_a_job_that_waits_in_quarantine_says_so_and_when_it_is_tried(
     assert waiting["waiting_for"]["retry_at"] > waiting["created_at"]
     _, other = await callers.post(HOSTILE, GOOD)
     assert other["waiting_for"] is None
+
+
+@pytest.mark.parametrize(("field", "value"), [("ttl_s", 3601), ("delay_s", 61), ("run_at", "2999-01-01T00:00:00Z")])
+async def test_one_caller_cannot_ask_for_a_seat_or_a_record_for_longer_than_the_server_allows(
+    start: Callable[..., Awaitable[Serving]], callers_of: Callable[[Serving], Callers], field: str, value: object
+) -> None:
+    serving = await start(statuses={"ttl_s_max": 3600.0}, limits={"delay_s_max": 60.0})
+    callers = callers_of(serving)
+    status, problem = await callers.post(HOSTILE, {"type": "echo", field: value})
+    assert (status, problem["errors"][0]["pointer"]) == (422, f"/{field}")
+    _, verdicts = await callers.post(HOSTILE, {"jobs": [{"type": "echo", field: value}]}, "/v1/jobs:batch")
+    assert verdicts["jobs"][0]["problem"]["errors"][0]["pointer"] == f"/jobs/0/{field}"
+    within = datetime.fromisoformat(value) if isinstance(value, str) else value
+    with pytest.raises(InvalidSubmission, match=f"/{field}: at most"):
+        await serving.queue.submit("echo", **{field: within})  # type: ignore[arg-type]
 
 
 class Transport(asyncio.Transport):
