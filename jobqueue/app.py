@@ -15,13 +15,13 @@ from jobqueue.config import Settings
 from jobqueue.configsources import differences
 from jobqueue.core.job import JobId, StoredFile, Upload
 from jobqueue.duration import as_seconds
+from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
 from jobqueue.handlers import HandlerOptions, Registry, Submission, claims_of, refuse_unknown, register, submission_of
 from jobqueue.handlers.submission import Bounds
 from jobqueue.parts import Parts
 from jobqueue.runtime.copying import copy_into
-from jobqueue.verdicts import encode_strictly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -339,7 +339,7 @@ class JobQueue:
         }
         submission = submission_of(fields)
         try:
-            submission.args = msgspec.Raw(encode_strictly(args if args is not None else {}))
+            submission.args = msgspec.Raw(encode(args if args is not None else {}))
         except ValueError as error:
             raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
         admission = await (self._accept_with(files, submission) if files else self.accept(submission))

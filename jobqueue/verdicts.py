@@ -16,19 +16,16 @@ Rules for what was raised:
 from __future__ import annotations
 
 import inspect
-import json
 import traceback
 from asyncio import CancelledError
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-import orjson
-
 from jobqueue.context import printable
 from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, Failure
 from jobqueue.core.policy import DURATION_S_MAX
 from jobqueue.duration import seconds
+from jobqueue.encoder import encode
 from jobqueue.errors import Reject, Retry
 
 if TYPE_CHECKING:
@@ -63,11 +60,12 @@ def encode_result(value: Any, *, bytes_max: int) -> bytes:
     """Turn what a handler returned into JSON bytes.
 
     Raises:
-        BadResult: JSON can't say it: an unknown type, NaN, an infinity, a lone surrogate, an integer beyond 64 bits.
+        BadResult: JSON can't say it: an unknown type, NaN, an infinity, a lone surrogate, an integer beyond 64 bits,
+            two keys that are the same text.
         ResultTooLarge: It can, in more than `bytes_max` bytes.
     """
     try:
-        encoded = encode_strictly(value)
+        encoded = encode(value)
     except ValueError as error:
         if inspect.iscoroutine(value):
             value.close()  # else Python warns of it, at a time and place of its own
@@ -78,36 +76,6 @@ def encode_result(value: Any, *, bytes_max: int) -> bytes:
     if len(encoded) > bytes_max:
         raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and a result may have {bytes_max}")
     return encoded
-
-
-def encode_strictly(value: Any) -> bytes:
-    """Turn a value into JSON bytes, without changing what it says.
-
-    Raises:
-        ValueError: JSON can't say it.
-    """
-    if value is None:  # what many handlers return
-        return b"null"
-    try:
-        encoded = orjson.dumps(value, default=_plain)
-        if encoded.find(b"null") >= 0:  # `in` makes and drops an exception first: four times as slow
-            # orjson writes NaN as null; only a stricter writer tells that from None.
-            json.dumps(value, default=_plain_or_text, allow_nan=False)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-    # A true copy: orjson leaves the block of some KiB that it wrote into behind a result of a few bytes.
-    return b"%b" % encoded
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, msgspec.Struct):
-        return msgspec.to_builtins(value)
-    raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
-
-
-def _plain_or_text(value: Any) -> Any:
-    """As `_plain`, but the rest that orjson knows (dates, UUIDs, dataclasses, …) must not fail a second time."""
-    return msgspec.to_builtins(value)
 
 
 def failure_of(
@@ -131,7 +99,8 @@ def failure_of(
             return Failure(ErrorCode.REJECTED, message, final=True, traceback=_trace_around(one, error))
     if asked:
         return _retry_of(asked, error)
-    if reject_on and any(isinstance_of(one, reject_on) for one in (error, *_leaves(error))):
+    rejects = _tried(lambda: any([isinstance_of(one, reject_on) for one in (error, *_leaves(error))]), False)
+    if rejects:
         return Failure(ErrorCode.REJECTED, described(error), final=True, traceback=_trace(error))
     # A cancellation that gets here is that of something which the handler awaited: an error like any other.
     ordinary = isinstance_of(error, (Exception, CancelledError))

@@ -93,7 +93,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 FLOORS = (
-    {"errors", "duration"},
+    {"errors", "duration", "encoder"},
     {"core"},
     {
         "quantity",
@@ -267,7 +267,7 @@ def imported_test_kit(module: Module) -> Iterator[str]:
             yield f"{module.name}:{it.line} imports the test kit"
 
 
-CLIENT_MAY_IMPORT = {"jobqueue.errors", "jobqueue.core.job", "jobqueue.files.source"}
+CLIENT_MAY_IMPORT = {f"jobqueue.{room}" for room in ("errors", "duration", "encoder", "core.job", "files.source")}
 
 
 FLEET_MAY_IMPORT = {"jobqueue.client", "jobqueue.standard_files"}

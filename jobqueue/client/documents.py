@@ -14,6 +14,8 @@ from jobqueue.errors import JobFailed, WrongState
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from jobqueue.duration import Duration
+
 PathLike = str | os.PathLike[str]
 UniqueMode = Literal["return", "reject", "replace", "debounce"]
 
@@ -134,14 +136,14 @@ class SubmitOptions(TypedDict, total=False):
 
     queue: str
     priority: int
-    delay_s: float
+    delay_s: Duration
     run_at: datetime
-    start_by_s: float
-    timeout_s: float
+    start_by_s: Duration
+    timeout_s: Duration
     attempts_max: int
     group: str
     unique: str | Unique
-    ttl_s: float
+    ttl_s: Duration
 
 
 class Submission(SubmitOptions, total=False):
@@ -158,7 +160,7 @@ class JobFilter(TypedDict, total=False):
     type: str
     queue: str
     group: str
-    older_than_s: float
+    older_than_s: Duration
 
 
 class ListFilter(TypedDict, total=False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -30,6 +29,8 @@ from jobqueue.client.answers import (
 from jobqueue.client.documents import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
 from jobqueue.client.retry_after import pause_s_of
 from jobqueue.core.job import LIVE, JobState
+from jobqueue.duration import as_seconds
+from jobqueue.encoder import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -168,7 +169,7 @@ def run_now(id: str) -> Steps[JobDocument]:
 
 
 def bulk(action: Literal["retry", "cancel", "delete"], job_filter: JobFilter) -> Steps[BulkCount]:
-    body = json.dumps(job_filter, allow_nan=False).encode()
+    body = encode({name: as_seconds(member) for name, member in job_filter.items()})
     headers = {"Content-Type": "application/json"}
     return decoded((yield Request(method="POST", target=f"/v1/jobs:{action}", headers=headers, body=body)), BulkCount)
 

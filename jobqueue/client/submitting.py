@@ -10,11 +10,9 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -37,6 +35,8 @@ from jobqueue.client.answers import (
 from jobqueue.client.documents import JobDocument, Submission
 from jobqueue.client.jobs import WAIT_S_MAX
 from jobqueue.client.multipart import Multipart
+from jobqueue.duration import as_seconds
+from jobqueue.encoder import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -155,12 +155,9 @@ def submit_many(submissions: Iterable[Submission], *, retry_for_s: float) -> Ste
 
 
 def encoded(submission: Submission) -> bytes:
-    """Return a submission as JSON. Raises TypeError, ValueError where JSON can't say it."""
+    """Return a submission as JSON. Raises ValueError where JSON can't say it."""
     members: dict[str, Any] = {**submission}
-    if isinstance(members.get("run_at"), datetime):
-        members["run_at"] = members["run_at"].isoformat()
-    # The standard library's encoder, because it refuses NaN where faster ones send null.
-    return json.dumps(members, allow_nan=False, ensure_ascii=False).encode()
+    return encode({name: as_seconds(member) if name.endswith("_s") else member for name, member in members.items()})
 
 
 def _quoted(key: str) -> str:

@@ -11,8 +11,9 @@ import msgspec
 
 from jobqueue.core.job import JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
+from jobqueue.handlers import foreign
 from jobqueue.handlers.submission import Bounds, option_faults, spec_of
-from jobqueue.handlers.validation import escape, object_faults
+from jobqueue.handlers.validation import detail_of, escape, object_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ class Handler:
         self.wants_context = self.context_name is not None
         self._arguments = signature.arguments
         self._takes_more = signature.takes_more
-        self._decode = msgspec.json.Decoder(self._arguments).decode
+        self._decode = msgspec.json.Decoder(self._arguments, dec_hook=foreign.make).decode
         self._names = self._arguments.__struct_fields__
         # Most jobs ask for nothing special: they share this one.
         self.default_spec = JobSpec(
@@ -86,16 +87,18 @@ class Handler:
         """
         try:
             self._decode(args)
-        except (msgspec.DecodeError, UnicodeDecodeError) as refusal:
+        except MemoryError:
+            raise
+        except RecursionError:
+            raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
+        except (Exception, SystemExit) as refusal:  # types have code of their own, and it may raise anything
             faults, more = self._faults(args)
             if faults:
                 raise InvalidSubmission(*faults, more=more) from None
             last_ones = msgspec.json.encode(msgspec.json.decode(args))
             if last_ones == args:
-                raise InvalidSubmission(InvalidField(pointer="/args", detail=str(refusal))) from None
+                raise InvalidSubmission(InvalidField(pointer="/args", detail=detail_of(refusal))) from None
             return self.check(last_ones)
-        except RecursionError:
-            raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
         if self._takes_more and self.signature.reserved:
             given = msgspec.json.decode(args)
             if taken := [name for name in given if name in self.signature.reserved]:

@@ -17,6 +17,7 @@ import msgspec
 import msgspec.inspect
 
 from jobqueue.context import JobContext
+from jobqueue.handlers import foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +127,8 @@ def _struct_of(
     try:
         for name, parameter in arguments.items():
             hint = hints.get(name, Any)
+            if fault := foreign.unchecked(hint, parameter.default):
+                raise TypeError(fault)
             if parameter.default is parameter.empty:
                 fields.append((name, hint))
             else:
@@ -143,7 +146,7 @@ def _struct_of(
 def _unknown_type(struct: type[msgspec.Struct]) -> type | None:
     """Find a type inside an annotation that msgspec can't make from JSON; it would refuse only once a job comes."""
     for item in _types_in(msgspec.inspect.type_info(struct)):
-        if isinstance(item, msgspec.inspect.CustomType):
+        if isinstance(item, msgspec.inspect.CustomType) and not foreign.is_known(item.cls):
             return item.cls
     return None
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.errors import DETAIL_MAX, FAULTS_MAX, InvalidField, shown
+from jobqueue.handlers import foreign
+from jobqueue.verdicts import described
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -65,9 +67,28 @@ def object_faults(
 def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
     """Yield what is wrong with a parsed value, if anything is."""
     try:
-        msgspec.convert(value, expected)
+        msgspec.convert(value, expected, str_keys=True, dec_hook=foreign.make)
+    except MemoryError:
+        raise
     except msgspec.ValidationError as fault:
-        yield field_of(fault, pointer)
+        field = field_of(fault, pointer)
+        inside = fault.__cause__
+        yield from _inside(inside, field.pointer) if isinstance(inside, foreign.ModelFaults) else (field,)
+    except (Exception, SystemExit) as fault:  # types have code of their own, and it may raise anything
+        yield InvalidField(pointer=pointer, detail=detail_of(fault))
+
+
+def detail_of(fault: BaseException) -> str:
+    """Return what an exception says, of whichever code it is."""
+    return str(fault) if isinstance(fault, (msgspec.DecodeError, UnicodeDecodeError)) else described(fault)
+
+
+def _inside(faults: foreign.ModelFaults, pointer: str) -> Iterator[InvalidField]:
+    for steps, detail in faults.faults:
+        place = "".join(f"/{escape(str(step))}" for step in steps)
+        yield InvalidField(pointer=pointer + place, detail=shown(detail, DETAIL_MAX))
+    if (more := faults.count - len(faults.faults)) > 0:
+        yield InvalidField(pointer=pointer, detail=f"{more:,} {'more ' if faults.faults else ''}faults")
 
 
 def field_of(fault: msgspec.ValidationError, base: str = "") -> InvalidField:

@@ -29,8 +29,9 @@ def check_sendable(handler: Handler) -> None:
     check_importable(handler.func)
     for cls in classes_in(handler.signature):
         _check_named(cls, f"handler {handler.name!r} can't run in a process with its argument type")
-    for cls in handler.retry_on or ():
-        _check_named(cls, f"handler {handler.name!r} can't run in a process with its retry_on")
+    for option in ("retry_on", "reject_on"):
+        for cls in getattr(handler, option) or ():
+            _check_named(cls, f"handler {handler.name!r} can't run in a process with its {option}")
 
 
 def check_importable(func: Callable[..., Any]) -> None:

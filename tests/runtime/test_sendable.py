@@ -123,6 +123,8 @@ def test_a_type_or_an_exception_that_can_not_be_sent_is_refused(monkeypatch: pyt
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"with its retry_on '.*LocalError': it is defined inside another function"):
         started(takes, retry_on=(OSError, LocalError))
+    with pytest.raises(ValueError, match=r"with its reject_on '.*LocalError': it is defined inside another function"):
+        started(takes, reject_on=LocalError)
     with monkeypatch.context() as patch:
         patch.setattr(Known, "__module__", "__main__")
         with pytest.raises(

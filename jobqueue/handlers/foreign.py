@@ -1,0 +1,91 @@
+"""Foreign types: what a signature may have beside the types that msgspec knows, made from JSON by a hook of ours.
+
+Rules:
+
+1. Models of pydantic's check themselves, as they would check JSON, and each of their faults keeps its place. pydantic
+   is no dependency: there is a model only where the application has imported it.
+2. Paths are texts.
+3. What pydantic would check, and msgspec does not see, is refused at registration: its dataclasses, its fields and
+   those of annotated-types beside a parameter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, get_args
+
+import orjson
+
+from jobqueue.encoder import is_model
+from jobqueue.errors import FAULTS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMED_MAX = 1000
+"""Faults of one model that are looked at: pydantic makes a list of all of them, or none."""
+
+
+class ModelFaults(ValueError):
+    """What is wrong with a model: a place, as steps from the model, and what would be right there."""
+
+    def __init__(self, faults: list[tuple[tuple[str | int, ...], str]], count: int) -> None:
+        super().__init__(faults[0][1] if faults else f"{count} faults")
+        self.faults = faults
+        self.count = count
+
+
+def is_known(kind: Any) -> bool:
+    """Tell whether `make` makes it."""
+    return isinstance(kind, type) and (issubclass(kind, PurePath) or is_model(kind))
+
+
+def make(kind: Any, value: Any) -> Any:
+    """Make an object out of parsed JSON; a hook of msgspec's decoders.
+
+    Raises:
+        ValueError, TypeError: The value is not as the type wants it.
+    """
+    if is_model(kind):
+        return _model(kind, value)
+    if not isinstance(value, str):
+        raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+    return kind(value)
+
+
+def unchecked(hint: Any, default: object) -> str | None:
+    """Return what of a parameter would not be checked though it looks as if, if anything."""
+    for part in (*_parts(hint), default):
+        module = type(part).__module__.partition(".")[0]
+        if module in ("pydantic", "annotated_types") and not isinstance(part, type):
+            return (
+                f"{type(part).__name__} is not checked beside a parameter: use msgspec.Meta, or a model with that field"
+            )
+        if isinstance(part, type) and dataclasses.is_dataclass(part) and hasattr(part, "__pydantic_validator__"):
+            return f"{part.__name__} is a dataclass of pydantic's, whose checks would not run: use a model"
+    return None
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """Yield a type and what it is made of, the annotations beside it as well."""
+    stack = [hint]
+    while stack:
+        part = stack.pop()
+        yield part
+        stack += [*get_args(part), *getattr(part, "__metadata__", ())]
+
+
+def _model(kind: Any, value: Any) -> Any:
+    import pydantic  # there is one, since there is a model
+
+    try:
+        # As JSON, not as Python's objects: a strict model takes a text for a date there.
+        return kind.model_validate_json(orjson.dumps(value))
+    except pydantic.ValidationError as error:
+        count = error.error_count()
+        found = (
+            error.errors(include_url=False, include_context=False, include_input=False) if count <= NAMED_MAX else []
+        )
+        faults = [(tuple(fault["loc"]), fault["msg"]) for fault in found[:FAULTS_MAX]]
+        raise ModelFaults(faults, count) from None
