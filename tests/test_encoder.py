@@ -341,3 +341,13 @@ async def test_a_result_is_whole_or_bad() -> None:
         assert job.error is not None
         assert (job.state, job.error.code) == (JobState.FAILED, ErrorCode.BAD_RESULT)
         assert "two of an object's keys" in job.error.message
+
+
+def test_the_client_takes_durations_as_timedeltas() -> None:
+    submission = {"type": "it", "delay_s": dt.timedelta(minutes=1), "timeout_s": 0.5, "run_at": dt.datetime(2026, 1, 1)}
+    assert orjson.loads(encoded(submission)) == {  # type: ignore[arg-type]
+        "type": "it",
+        "delay_s": 60.0,
+        "timeout_s": 0.5,
+        "run_at": "2026-01-01T00:00:00",
+    }

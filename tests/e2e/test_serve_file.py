@@ -54,3 +54,11 @@ def test_files_beside_it_that_are_called_like_other_modules_do_not_keep_its_proc
         client.wait(job.id, timeout_s=30)
         assert client.result(job.id)["answer"] == 42
         assert server.stop() == 0
+
+
+def test_a_server_without_handlers_warns_and_serves_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("from jobqueue import JobQueue\n\nqueue = JobQueue()\n")
+    with ServerProcess(tmp_path, str(tmp_path / "empty.py")) as server:
+        assert "@queue.handler" in server.wait_for("server.no_handlers")["hint"]
+        assert server.url
+        assert server.stop() == 0

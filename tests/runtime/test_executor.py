@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue import Backoff, JobContext, JobQueue, Retry
+from jobqueue import Backoff, JobContext, JobQueue, Reject, Retry
 from jobqueue.core.events import BackedOff
-from jobqueue.core.job import JobState
+from jobqueue.core.job import ErrorCode, JobState
 from jobqueue.errors import InvalidSubmission
 from jobqueue.testing import EventRecorder, virtual_time
 
@@ -160,3 +160,26 @@ async def test_a_duration_that_is_none_is_refused(delay_s: object) -> None:
     async with queue:
         with pytest.raises(InvalidSubmission, match="/delay_s"):
             await queue.submit("nothing", delay_s=delay_s)  # type: ignore[arg-type]
+
+
+@virtual_time
+async def test_what_a_task_of_a_group_raises_is_what_the_handler_raised() -> None:
+    queue, loop = JobQueue(), asyncio.get_running_loop()
+    starts: list[float] = []
+
+    async def raising(error: Exception) -> None:
+        raise error
+
+    @queue.handler(attempts_max=3)
+    async def in_a_group(ctx: JobContext) -> None:
+        starts.append(loop.time())
+        error = Retry(timedelta(hours=1)) if ctx.attempt == 1 else Reject("no")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(raising(error))
+            group.create_task(asyncio.sleep(60))
+
+    async with queue:
+        job = await (await queue.submit("in_a_group")).wait()
+        assert job.error is not None
+        assert (job.attempt, job.error.code, job.error.message) == (2, ErrorCode.REJECTED, "no")
+        assert starts[1] - starts[0] == 3600
