@@ -154,8 +154,9 @@ def close_everything() -> None:
     time.sleep(3600)
 
 
-def set_of(size: int) -> set[int]:
-    return set(range(size))
+def numbers_of(size: int) -> list[complex]:
+    """Return what JSON has nothing for."""
+    return [complex(0, n) for n in range(size)]
 
 
 def list_files(ctx: JobContext) -> dict[str, list[Any]]:

@@ -126,7 +126,7 @@ async def test_a_step_of_the_wall_clock_changes_nothing(monkeypatch: pytest.Monk
         ({"type": "double", "args": {"n": object()}}, "/args"),
         ({"type": "anything", "args": {"x": float("inf")}}, "/args"),
         ({"type": "double", "args": {"n": 1}, "group": "\ud800"}, "/group"),
-        ({"type": "double", "args": {1: 2}}, "/args"),
+        ({"type": "double", "args": {"n": 1, 1: 2}}, "/args/1"),
         ({"type": "double", "args": {"n": 1}, "priority": 10}, "/priority"),
         ({"type": "double", "args": {"n": 1}, "delay_s": -1}, "/delay_s"),
         ({"type": "double", "args": {"n": 1}, "queue": "nowhere"}, "/queue"),

@@ -99,7 +99,7 @@ async def test_large_arguments_and_results_pass(pool: ProcessPool) -> None:
 
 
 async def test_a_bad_result_fails_the_attempt(pool: ProcessPool) -> None:
-    outcome = await run(pool, blocking.set_of, size=1)
+    outcome = await run(pool, blocking.numbers_of, size=1)
     assert isinstance(outcome, Failure)
     assert outcome.code is ErrorCode.BAD_RESULT
 

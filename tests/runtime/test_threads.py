@@ -77,7 +77,7 @@ async def test_what_a_handler_raises_becomes_a_verdict(
 
 
 async def test_a_bad_or_too_large_result_fails_the_attempt(pool: ThreadPool) -> None:
-    bad = await run(pool, blocking.set_of, size=1)
+    bad = await run(pool, blocking.numbers_of, size=1)
     large = await run(pool, blocking.echo, value="x" * 1_000_000)
     assert isinstance(bad, Failure)
     assert isinstance(large, Failure)

@@ -463,7 +463,7 @@ async def test_retry_and_reject_are_obeyed() -> None:
         ({"deep": [None, float("inf")]}, ErrorCode.BAD_RESULT),
         (2**64, ErrorCode.BAD_RESULT),
         ("\ud800", ErrorCode.BAD_RESULT),
-        (b"bytes", ErrorCode.BAD_RESULT),
+        ({None: "none"}, ErrorCode.BAD_RESULT),
         ("x" * 2**20, ErrorCode.RESULT_TOO_LARGE),
     ],
     ids=lambda value: str(value)[:12],
