@@ -412,6 +412,8 @@ class JobQueue:
 
     def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:
         spec, args = self.registry.check(submission, wall_now=self._wall_now, bounds=self._bounds)
+        if submission.run_at is not None and spec.delay_s:  # the instant itself: by its delay it would be a little off
+            spec = msgspec.structs.replace(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
         if spec.queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
@@ -482,11 +484,8 @@ class JobQueue:
         return list(differences(live, after))
 
     def wall(self, instant: float) -> float:
-        """Turn an instant of the engine's clock into seconds since the Unix epoch.
-
-        The two clocks are matched once, at start: a later step of the wall clock moves no time of any job.
-        """
-        return self._running.wall_offset_s + instant
+        """Turn an instant of the engine's clock into Unix seconds, by the wall clock as it is now."""
+        return (self._parts or self._running).wall_clock.offset_s() + instant
 
     def _wall_now(self) -> float:
         return self.wall(self.backend.now())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import time
 from typing import TYPE_CHECKING
 
 from jobqueue.backend.memory import MemoryBackend
@@ -25,6 +24,7 @@ from jobqueue.runtime.sendable import check_sendable
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.threads import ThreadPool
 from jobqueue.runtime.timer import Timer
+from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.runtime.worker import WorkerPool
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Parts:
             shares=settings.runtime.shares,
             caller_queued=settings.limits.caller_queued,
         )
-        self.wall_offset_s = time.time() - loop.time()
+        self.wall_clock = WallClock(loop.time)
         self.backend = MemoryBackend(engine, now=loop.time)
         self.spool = Spool(settings.spool)
         self._timer = Timer(self.backend)

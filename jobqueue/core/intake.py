@@ -159,7 +159,7 @@ class Intake:
         job.version += 1
         if job.state is DELAYED and job.attempt == 0:
             job.spec = spec
-            job.run_at = now + spec.delay_s
+            job.run_at = _run_at(spec, now)
             job.start_by_at = self._start_by_at(spec, now)
             self._life.set_deadline(job, now)
         self._life.facts.append(Progressed(job))
@@ -175,7 +175,7 @@ class Intake:
             upload=upload,
             state=DELAYED if delay_s > 0 else QUEUED,
             created_at=now,
-            run_at=now + delay_s if delay_s else now,
+            run_at=_run_at(spec, now) if delay_s else now,
             start_by_at=self._start_by_at(spec, now),
             claims=claims,
         )
@@ -194,3 +194,7 @@ class Intake:
         policy = self._life.ledgers[spec.queue].policy
         # Newest first alone would leave the oldest waiting without end, for clients that have long gone.
         return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None
+
+
+def _run_at(spec: JobSpec, now: float) -> float:
+    return now + spec.delay_s if spec.run_at is None else spec.run_at

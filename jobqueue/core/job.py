@@ -142,7 +142,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     Jobs that ask for the same share one spec. `delay_s` and `start_by_s` count from
     acceptance, `ttl_s` from the end. `own_timeout`: the submission set a timeout shorter than its handler's.
     `lane` names the bounded executor that the handler needs (`thread`, `process`), if any; `limits` and
-    `backoff` are its handler's (None: none; the engine's).
+    `backoff` are its handler's (None: none; the engine's). `run_at` is the instant that `delay_s` comes from, if the
+    submission named one.
     """
 
     type: str
@@ -150,6 +151,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     group: str | None = None
     delay_s: float = 0.0
+    run_at: float | None = None
     start_by_s: float | None = None
     timeout_s: float | None = None
     own_timeout: bool = False

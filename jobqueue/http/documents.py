@@ -118,7 +118,7 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
             spec.priority,
             spec.group,
             created_at,
-            created_at if job.run_at == created else timestamp(wall + job.run_at),
+            created_at if job.run_at == created else _run_at(job, wall),
             None if started is None else timestamp(wall + started),
             None if finished is None else timestamp(wall + finished),
             extras.progress,
@@ -136,6 +136,11 @@ def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
 def _waiting(waiting_for: WaitingFor, wall: float) -> WaitingDocument:
     at = waiting_for.retry_at
     return WaitingDocument(waiting_for.reason, None if at is None else timestamp(wall + at))
+
+
+def _run_at(job: Job, wall: float) -> str:
+    """Return when a job may run: exactly what its submission said, if it named an instant."""
+    return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
 
 
 def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
@@ -217,10 +222,19 @@ def etag(job: Job) -> str:
 def timestamp(seconds: float) -> str:
     """Write Unix seconds as RFC 3339, in UTC, with milliseconds."""
     whole = int(seconds)
-    return _second(whole) + _MILLISECONDS[int((seconds - whole) * 1000)]
+    # The microsecond makes up for sums that were rounded: what was 0.123 must not become 0.122.
+    return _second(whole) + _MILLISECONDS[int((seconds - whole) * 1000 + 0.001)]
 
 
-_MILLISECONDS = tuple(f".{milliseconds:03d}Z" for milliseconds in range(1000))
+def exact_timestamp(seconds: float) -> str:
+    """As `timestamp`, but with microseconds where there are any."""
+    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    if microseconds % 1000:
+        return f"{_second(whole)}.{microseconds:06d}Z"
+    return _second(whole) + _MILLISECONDS[microseconds // 1000]
+
+
+_MILLISECONDS = (*(f".{milliseconds:03d}Z" for milliseconds in range(1000)), ".999Z")
 
 
 @functools.lru_cache(maxsize=1024)

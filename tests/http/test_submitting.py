@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.http.documents import timestamp
 from tests.http.serving import CLOSE, Answer, Serving, post, read_answer
 
 if TYPE_CHECKING:
@@ -270,3 +272,22 @@ async def test_large_bodies_share_a_bound_and_free_it_again(start: Callable[...,
             await asyncio.sleep(0.01)
         to_four.write(body[-10:])
         assert (await read_answer(four)).status == 202
+
+
+async def test_the_instant_that_a_job_may_run_at_comes_back_as_it_was_sent(serving: Serving) -> None:
+    fractions = [f"{milliseconds:03d}" for milliseconds in range(1, 1000, 7)]
+    fractions += [f"{microseconds:06d}" for microseconds in range(1, 1_000_000, 17_321)]
+    day = (datetime.now(UTC) + timedelta(days=2)).date()
+    async with serving.connect() as (reader, writer):
+        for fraction in fractions:
+            run_at = f"{day}T12:34:56.{fraction}Z"
+            writer.write(post(json.dumps({"type": "echo", "run_at": run_at}).encode()))
+            answer = await read_answer(reader)
+            assert (answer.status, json.loads(answer.rest)["run_at"]) == (202, run_at)
+
+
+def test_a_time_is_told_in_milliseconds_that_have_passed() -> None:
+    for milliseconds in range(1000):
+        assert timestamp(1.7e9 + milliseconds / 1000) == f"2023-11-14T22:13:20.{milliseconds:03d}Z"
+    assert timestamp(1.7e9 + 0.9994) == "2023-11-14T22:13:20.999Z"
+    assert timestamp(1.7e9 + 0.9999996) == "2023-11-14T22:13:20.999Z"

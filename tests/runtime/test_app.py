@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import logging
 import os
 import time
@@ -105,17 +106,34 @@ async def test_a_record_is_gone_after_its_ttl() -> None:
 
 
 @virtual_time
-async def test_a_step_of_the_wall_clock_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0, 0.5, 365 * 86400.0])
+async def test_a_step_of_the_wall_clock_changes_nothing_for_live_jobs_and_all_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    real = time.time
     async with make_queue() as queue:
-        job = await queue.submit("nap", {"seconds": 100}, timeout_s=50)
-        before = queue.wall((await job.status()).created_at)
-        monkeypatch.setattr(time, "time", lambda: 0.0)
-        start = now()
-        record = await job.wait()
-        assert now() - start == pytest.approx(50, abs=0.05)
-        assert queue.wall(record.created_at) == before
-        at = dt.datetime.fromtimestamp(queue.wall(now()) + 60, tz=dt.UTC)
-        assert (await (await queue.submit("double", {"n": 1}, run_at=at)).status()).state is JobState.DELAYED
+        start, before = now(), queue.wall(now())
+        timed_out = await queue.submit("nap", {"seconds": 100}, timeout_s=50)
+        dated = await queue.submit("double", {"n": 1}, run_at=dt.datetime.fromtimestamp(before + 60, tz=dt.UTC))
+        monkeypatch.setattr(time, "time", lambda: real() + step_s)
+        assert queue.wall(start) == pytest.approx(before + step_s, abs=0.01)
+        at = dt.datetime.fromtimestamp(queue.wall(now()) + 0.5, tz=dt.UTC)
+        new = await queue.submit("double", {"n": 1}, run_at=at)
+        assert (await new.wait()).started_at == pytest.approx(start + 0.5, abs=0.05)
+        assert (await timed_out.wait()).finished_at == pytest.approx(start + 50, abs=0.05)
+        assert (await dated.wait()).started_at == pytest.approx(start + 60, abs=0.05)
+
+
+@virtual_time
+async def test_times_that_are_told_stay_the_same_while_the_wall_clock_only_jitters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, jitter = time.time, itertools.cycle([0.0, 0.004, -0.004])
+    async with make_queue() as queue:
+        before = queue.wall(now())
+        monkeypatch.setattr(time, "time", lambda: real() + next(jitter))
+        assert {queue.wall(now()) for _ in range(100)} == {before}
+        assert round(before - now(), 3) == pytest.approx(before - now(), abs=1e-6)  # in whole milliseconds
 
 
 @pytest.mark.parametrize(

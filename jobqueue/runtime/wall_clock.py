@@ -1,0 +1,52 @@
+"""The wall clock beside the engine's clock: what turns instants into Unix seconds, and follows steps.
+
+Rules:
+
+1. Jobs live by the engine's clock, which never steps; the wall clock matters only for what people read and write
+   (`run_at`, documents), and then as it is now.
+2. The offset between the two is constant, in whole milliseconds, until the wall clock is set, or has drifted by
+   `STEP_S_MIN`: so a document tells the same times whenever it is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STEP_S_MIN = 0.01
+"""What the wall clock must differ by before the offset follows, in seconds."""
+
+READ_S_MAX = 0.001
+"""Within what time both clocks must be read for their difference to count, in seconds."""
+
+
+class WallClock:
+    """The offset of the wall clock.
+
+    Args:
+        now: The engine's clock, in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        # The engine's clock may be a virtual one; steps are seen by the difference to the system's own.
+        self._ahead_s = time.time() - time.monotonic()
+        self._offset_s = round(time.time() - now(), 3)
+
+    def offset_s(self) -> float:
+        """Return what an instant of the engine's clock needs to become Unix seconds."""
+        if -STEP_S_MIN < time.time() - time.monotonic() - self._ahead_s < STEP_S_MIN:
+            return self._offset_s
+        return self._follow()
+
+    def _follow(self) -> float:
+        before = time.monotonic()
+        ahead_s = time.time() - before
+        if (
+            time.monotonic() - before < READ_S_MAX
+        ):  # else it was interrupted in between, and the next caller looks again
+            self._offset_s = round(self._offset_s + ahead_s - self._ahead_s, 3)
+            self._ahead_s = ahead_s
+        return self._offset_s
