@@ -238,7 +238,9 @@ def _may_be_unique(request: web.Request) -> bool:
     A form says it in its first part, before any file.
     """
     length = request.content_length
-    return request.content_type == "multipart/form-data" or (length is not None and length <= UNIQUE_BYTES_MAX)
+    # Not `request.content_type`, which raises where a parameter of the header can't be decoded.
+    is_form = request.headers.get("Content-Type", "").lower().startswith(BodyKind.MULTIPART.value)
+    return is_form or (length is not None and length <= UNIQUE_BYTES_MAX)
 
 
 def _below(base: str, error: Exception) -> Exception:
