@@ -23,7 +23,7 @@ from jobqueue.context import JobContext
 from jobqueue.core import engine, gate
 from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
 from jobqueue.errors import JobQueueError, Reject, Retry
-from jobqueue.runtime import spool, worker
+from jobqueue.runtime import spool, wall_clock, worker
 from jobqueue.verdicts import encode_result, failure_of
 from tests.simulation.kept import KeptSet
 
@@ -74,7 +74,11 @@ class Stage:
 
             parts = jobqueue.parts
             replace(parts, "os", SimpleNamespace(urandom=rng.randbytes))
-            replace(parts, "time", SimpleNamespace(time=lambda: WALL_OFFSET_S + asyncio.get_running_loop().time()))
+            clocks = SimpleNamespace(
+                time=lambda: WALL_OFFSET_S + asyncio.get_running_loop().time(),
+                monotonic=lambda: asyncio.get_running_loop().time(),
+            )
+            replace(wall_clock, "time", clocks)
             seeded_random = SimpleNamespace(
                 Random=lambda: random.Random(rng.random()), SystemRandom=lambda: random.Random(rng.random())
             )
