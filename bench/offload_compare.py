@@ -81,6 +81,7 @@ class _Jobqueue:
             kwargs={name: arg},
             context_name=None,
             job_id="j",
+            type="t",
             attempt=1,
             group=None,
             files={},

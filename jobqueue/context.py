@@ -12,8 +12,10 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.files.uploaded import UploadedFiles
+from jobqueue.log import AttemptLogger
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -35,26 +37,43 @@ class JobContext:
 
     Attributes:
         job_id: The job's id, as its client knows it.
+        type: The type under which its handler is registered.
         attempt: The number of this run, counted from 1.
         group: The group that the client chose, if any.
         files: The uploaded files: part name to a path that may be read until the job ends, with `filename`,
             `media_type` and `size_bytes`; a list of them where a part name came several times (`files.getall(name)`
             always is one).
+        state: What the queue's `lifespan` yielded; in a process what its `process_init` returned; None without one.
     """
 
-    __slots__ = ("_cancelled", "_folder", "_on_progress", "_result", "attempt", "files", "group", "job_id")
+    __slots__ = (
+        "_cancelled",
+        "_folder",
+        "_log",
+        "_on_progress",
+        "_result",
+        "attempt",
+        "files",
+        "group",
+        "job_id",
+        "state",
+        "type",
+    )
 
     def __init__(
         self,
         *,
         job_id: str,
+        type: str = "",
         attempt: int,
         group: str | None,
         files: Mapping[str, Any],
         folder: Callable[[], Path],
         on_progress: ProgressSink,
+        state: Any = None,
     ) -> None:
         self.job_id = job_id
+        self.type = type
         self.attempt = attempt
         self.group = group
         self.files = UploadedFiles(files)
@@ -62,6 +81,18 @@ class JobContext:
         self._on_progress = on_progress
         self._result: tuple[Path, str] | None = None
         self._cancelled = False
+        self._log: AttemptLogger | None = None
+        self.state = state
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger of this attempt, `job.<type>`: its records tell the job's id, type and attempt.
+
+        So do the records of any other logger that the handler's code uses, but in threads of its own making.
+        """
+        if self._log is None:
+            self._log = AttemptLogger(self)
+        return self._log
 
     def progress(self, fraction: float, note: str | None = None) -> None:
         """Tell clients how far this attempt has come: 0 to 1, and a word on it (cut after 200 characters).

@@ -10,7 +10,9 @@ Rules:
    as `log.dropped` once the pipe takes lines again.
 2. An event's name is a constant (`job.failed`); what varies is a field.
 3. What can't be seen (control characters, bidirectional controls) is escaped, whatever the form of the line.
-4. Without `configure` (embedded in someone's program), events are ordinary `logging` records,
+4. A record that a handler's code makes is told with its job, wherever it is made: `current_attempt` says which one
+   that is, in each task and thread that has the attempt's context.
+5. Without `configure` (embedded in someone's program), events are ordinary `logging` records,
    and that program's own handlers show them.
 """
 
@@ -27,13 +29,14 @@ import select
 import threading
 import time
 import traceback
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
 
 BUFFER_BYTES_MAX = 4 * 2**20
 """How much may wait for the pipe before lines are dropped."""
@@ -59,6 +62,38 @@ class LogOptions(Protocol):
     def level(self) -> str: ...
     @property
     def format(self) -> str: ...
+
+
+class Attempt(Protocol):
+    """An attempt of a job, as far as log lines tell it."""
+
+    @property
+    def job_id(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+current_attempt: ContextVar[Attempt | None] = ContextVar("jobqueue_attempt", default=None)
+"""The attempt that the current code belongs to; None outside of handlers."""
+
+ATTEMPT_FIELDS = ("job_id", "type", "attempt")
+
+
+class AttemptLogger(logging.LoggerAdapter[logging.Logger]):
+    """The logger of one attempt: its records tell the job even in threads that lack the attempt's context.
+
+    They have `job_id`, `type` and `attempt` as attributes, for the formatters of a program with logging of its own.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        fields = {name: getattr(attempt, name) for name in ATTEMPT_FIELDS}
+        super().__init__(logging.getLogger(f"job.{attempt.type}"), fields)
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
 
 
 class EventMessage:
@@ -371,10 +406,18 @@ def _parts(record: logging.LogRecord) -> tuple[datetime, str, dict[str, object]]
         event = record.msg.event
         fields = {f"{name}_" if name in _RESERVED else name: value for name, value in record.msg.fields.items()}
     else:  # someone else's line
-        event, fields = "log", {"message": record.getMessage()}
+        event, fields = "log", {"message": record.getMessage(), **_attempt_of(record)}
     if record.exc_info and record.exc_info[1] is not None:
         fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
+    elif record.exc_text:  # it comes from a process, where the exception stayed
+        fields["traceback"] = record.exc_text
     return datetime.fromtimestamp(record.created, UTC), event, fields
+
+
+def _attempt_of(record: logging.LogRecord) -> dict[str, object]:
+    """Tell which attempt a record is of: the one that it names, or the current one."""
+    source = record if hasattr(record, "job_id") else current_attempt.get()
+    return {name: value for name in ATTEMPT_FIELDS if (value := getattr(source, name, None)) is not None}
 
 
 def _json_line(record: logging.LogRecord) -> bytes:
@@ -391,7 +434,7 @@ def _json_line(record: logging.LogRecord) -> bytes:
 def _text_line(record: logging.LogRecord) -> bytes:
     """One line for people; a text of several lines follows it, indented, so that no field can forge a line."""
     at, event, fields = _parts(record)
-    return _lines_of(f"{at.isoformat(timespec='milliseconds')} {record.levelname} {event}", fields)
+    return _lines_of(f"{at.isoformat(timespec='milliseconds')} {record.levelname} {event}", record, fields)
 
 
 def _terminal_line(record: logging.LogRecord, *, colour: bool) -> bytes:
@@ -401,7 +444,7 @@ def _terminal_line(record: logging.LogRecord, *, colour: bool) -> bytes:
     if colour:
         time_of_day, level = f"\x1b[2m{time_of_day}\x1b[0m", f"\x1b[{_COLOURS.get(level, 32)}m{level}\x1b[0m"
         event = f"\x1b[1m{event}\x1b[0m"
-    return _lines_of(f"{time_of_day} {level} {event}", fields)
+    return _lines_of(f"{time_of_day} {level} {event}", record, fields)
 
 
 _COLOURS = {"DEBUG": 36, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
@@ -413,7 +456,9 @@ _RENDERS: dict[Form, Callable[[logging.LogRecord], bytes]] = {
 }
 
 
-def _lines_of(head: str, fields: Mapping[str, object]) -> bytes:
+def _lines_of(head: str, record: logging.LogRecord, fields: Mapping[str, object]) -> bytes:
+    if not isinstance(record.msg, EventMessage):  # an event's name says where it comes from
+        head = f"{head} logger={_text_value(record.name)}"
     blocks = {name: value for name, value in fields.items() if isinstance(value, str) and "\n" in value}
     pairs = (f"{name}={_text_value(value)}" for name, value in fields.items() if name not in blocks)
     rows = (row for block in blocks.values() for row in block.removesuffix("\n").split("\n"))

@@ -189,6 +189,14 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     job: Job
     attempt: int
 
+    @property
+    def job_id(self) -> JobId:
+        return self.job.id
+
+    @property
+    def type(self) -> str:
+        return self.job.spec.type
+
 
 class Extras(msgspec.Struct, kw_only=True, gc=False):
     """What few jobs have: kept beside the record, so that the others don't pay for its room.

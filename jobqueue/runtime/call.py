@@ -7,6 +7,8 @@ and checking its size happen here, off the loop.
 
 from __future__ import annotations
 
+import builtins
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,23 +31,33 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `context_name` is the parameter that takes the context; empty if it goes by position only; None: it takes none.
     `files` are those of each part name, in order; `folder` is where a result file goes, made when it is first
     asked for; `result_bytes_max` bounds the JSON of the result; `retry_on` are the exceptions that are worth
-    another attempt (None: all), `reject_on` those that mean what `Reject` does.
+    another attempt (None: all), `reject_on` those that mean what `Reject` does; `log_level` is that of the
+    server's log, for a process.
     """
 
     func: Callable[..., Any]
     kwargs: dict[str, Any]
     context_name: str | None
     job_id: str
+    type: str
     attempt: int
     group: str | None
     files: dict[str, tuple[StoredFile, ...]]
     folder: str
     result_bytes_max: int
-    retry_on: tuple[type[BaseException], ...] | None = None
-    reject_on: tuple[type[BaseException], ...] = ()
+    retry_on: tuple[builtins.type[BaseException], ...] | None = None
+    reject_on: tuple[builtins.type[BaseException], ...] = ()
+    log_level: int = logging.WARNING
 
-    def context(self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None) -> JobContext:
-        """Make what the handler sees of its job; `folder` names the folder where none was given with the call."""
+    def context(
+        self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None, *, state: Any = None
+    ) -> JobContext:
+        """Make what the handler sees of its job.
+
+        Args:
+            folder: Names the folder where none was given with the call.
+            state: What the queue's lifespan, or the process's initializer, has made for handlers.
+        """
 
         def made() -> Path:
             path = Path(self.folder) if folder is None else folder()
@@ -54,11 +66,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
         return JobContext(
             job_id=self.job_id,
+            type=self.type,
             attempt=self.attempt,
             group=self.group,
             files=_uploaded(self.files),
             folder=made,
             on_progress=on_progress,
+            state=state,
         )
 
     def begin(self, context: JobContext) -> Any:

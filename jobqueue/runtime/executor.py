@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +38,7 @@ class Executor:
     pools: The offload of each lane, by name (`thread`, `process`).
     folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
     check_room: Raises Refused when there is no room for a file of so many bytes.
+    state: What handlers on the loop find at `ctx.state`.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Executor:
         folder_of: Callable[[Job], Path],
         check_room: Callable[[int], None],
         result_bytes_max: int,
+        state: Any = None,
     ) -> None:
         self._registry = registry
         self._backend = backend
@@ -55,6 +58,7 @@ class Executor:
         self._folder_of = folder_of
         self._check_room = check_room
         self._result_bytes_max = result_bytes_max
+        self._state = state
 
     def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
         """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
@@ -80,7 +84,7 @@ class Executor:
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
             # Few jobs write a file: only one that asks has a folder to be cleared away.
-            context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job))
+            context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job), state=self._state)
             verdict = await self._run_here(call, context, handler)
         else:
             verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
@@ -112,6 +116,7 @@ class Executor:
             kwargs=kwargs,
             context_name=handler.context_name,
             job_id=job.id,
+            type=job.spec.type,
             attempt=lease.attempt,
             group=job.spec.group,
             files=files,
@@ -119,6 +124,7 @@ class Executor:
             result_bytes_max=self._result_bytes_max,
             retry_on=handler.retry_on,
             reject_on=handler.reject_on,
+            log_level=logging.getLogger().getEffectiveLevel() if handler.run_in == "process" else logging.WARNING,
         )
 
 

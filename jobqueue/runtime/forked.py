@@ -38,14 +38,17 @@ import struct
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 import jobqueue
+from jobqueue.log import current_attempt
 from jobqueue.runtime import descendants, messages
 from jobqueue.runtime.isolation import Isolation
 from jobqueue.runtime.leftovers import Leftovers
+from jobqueue.runtime.log_relay import RelayHandler
 from jobqueue.runtime.throttle import ProgressThrottle
 from jobqueue.verdicts import failure_of
 
@@ -255,50 +258,80 @@ class _Process:
         self._connection = connection
         self._incoming = connection.makefile("rb")
         self._sending = threading.Lock()
-        self._token = b""
-        self._leftovers: Leftovers | None = None
+        # Of the call under way, or else of the preparations: what is said between two calls goes under that one.
+        self._token = self._own_token = b""
+        self._state: Any = None
+        self._log = RelayHandler(partial(self._send, messages.RECORD), partial(self._send, messages.DROPPED))
 
     def run(self) -> None:
-        while head := self._incoming.read(messages.HEAD.size):
-            self._token, length, kind = messages.HEAD.unpack(head)
-            body = self._incoming.read(length)
-            if kind == messages.IMPORT:
-                self._import(body.decode())
-            elif kind == messages.PREPARE:
-                self._leftovers = Leftovers()
-                self._send(messages.READY, b"")
-            else:
-                self._carry_out(body)
+        self._log.install()
+        self._own_token, body = self._read()
+        self._token = self._own_token
+        leftovers = self._prepare(msgspec.msgpack.decode(body, type=messages.Preparations))
+        while True:
+            self._token, body = self._read()
+            self._carry_out(body, leftovers)
 
-    def _import(self, module: str) -> None:
-        """Have a module loaded before the first call needs it; if that fails, the call will tell why."""
-        with contextlib.suppress(BaseException):
-            importlib.import_module(module)
+    def _read(self) -> tuple[bytes, bytes]:
+        head = self._incoming.read(messages.HEAD.size)
+        if not head:
+            raise ConnectionError("the pool has hung up")
+        token, length, _ = messages.HEAD.unpack(head)
+        return token, self._incoming.read(length)
 
-    def _carry_out(self, body: bytes) -> None:
+    def _prepare(self, preparations: messages.Preparations) -> Leftovers:
+        """Load what calls will need, and make the state that handlers find in their context.
+
+        A module that can't be imported is no reason to end here: the call that needs it will tell why.
+        """
+        self._log.follow(preparations.log_level)
+        for module in preparations.modules:
+            with contextlib.suppress(BaseException):
+                importlib.import_module(module)
+        if preparations.init is not None:
+            try:
+                self._state = pickle.loads(preparations.init)()
+            except BaseException as error:
+                _flush()
+                self._answer(failure_of(error))
+                os._exit(1)
+        self._log.tell_dropped()
+        leftovers = Leftovers()
+        self._send(messages.READY, b"")
+        return leftovers
+
+    def _carry_out(self, body: bytes, leftovers: Leftovers) -> None:
         throttle = ProgressThrottle(self._send_progress)
         try:
             call: Call = pickle.loads(body)
         except BaseException as error:  # its module can't be imported here
             outcome: Success | Failure = failure_of(error)
         else:
-            outcome = Isolation().fresh().run(call.carry_out, call.context(throttle))
+            self._log.follow(call.log_level)
+            context = Isolation().fresh()
+            context.run(current_attempt.set, call)
+            outcome = context.run(call.carry_out, call.context(throttle, state=self._state))
         throttle.close()
         _flush()
-        if self._leftovers is not None:
-            self._leftovers.clear()
+        leftovers.clear()
+        self._log.tell_dropped()
+        self._answer(outcome)
+
+    def _answer(self, outcome: Success | Failure) -> None:
         try:
             kind, answer = messages.encode_outcome(outcome)
         except (TypeError, ValueError, OverflowError) as error:  # a text that is none, from the handler
             kind, answer = messages.encode_outcome(failure_of(error))
-        self._send(kind, answer)
+        self._send(kind, answer, last=True)
 
     def _send_progress(self, fraction: float, note: str | None) -> None:
         self._send(messages.PROGRESS, msgspec.msgpack.encode((fraction, note)))
 
-    def _send(self, kind: bytes, body: bytes) -> None:
+    def _send(self, kind: bytes, body: bytes, *, last: bool = False) -> None:
         with self._sending:
             self._connection.sendall(messages.HEAD.pack(self._token, len(body), kind) + body)
+            if last:
+                self._token = self._own_token
 
 
 def _flush() -> None:

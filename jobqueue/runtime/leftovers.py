@@ -6,7 +6,7 @@ Rules:
    before the first call (started by an imported module) stay.
 2. Timers that would signal the process, its working folder, its umask and the handlers of the signals that the
    pool relies on are as before the call.
-3. Threads, environment variables and module globals stay: a handler's libraries need them.
+3. Threads, open files, environment variables and module globals stay: a handler's libraries need them.
 """
 
 from __future__ import annotations

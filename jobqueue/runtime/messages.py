@@ -34,10 +34,11 @@ TOKEN_BYTES = 8
 HEAD = struct.Struct(f">{TOKEN_BYTES}sIc")
 """Token, length of the body, kind."""
 
-# From the pool: a module to import, the end of the preparations, a call.
-IMPORT, PREPARE, CALL = b"i", b"b", b"c"
-# From a process: the answer to PREPARE; a call's progress, and its outcome.
-READY, PROGRESS, SUCCESS, FAILURE = b"r", b"p", b"s", b"f"
+# From the pool: what is to be done before the first call, and a call.
+PREPARE, CALL = b"b", b"c"
+# From a process: the answer to PREPARE, or FAILURE; a call's progress, and its outcome; log records, and how many were
+# dropped, at any time.
+READY, PROGRESS, SUCCESS, FAILURE, RECORD, DROPPED = b"r", b"p", b"s", b"f", b"l", b"d"
 
 SMALL_BYTES_MAX = 128 * 2**10
 """How long a message may be that is no result: room for the longest failure in the widest characters."""
@@ -62,6 +63,14 @@ _decode_progress = msgspec.msgpack.Decoder(tuple[float, str | None]).decode
 _decode_success = msgspec.msgpack.Decoder(Success).decode
 _decode_failure = msgspec.msgpack.Decoder(Failure).decode
 _skim_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class Preparations(msgspec.Struct, frozen=True):
+    """What a process does before its first call: load modules, and call `init`, a pickled function, if any."""
+
+    log_level: int
+    modules: list[str]
+    init: bytes | None = None
 
 
 class InvalidMessage(Exception):
@@ -130,15 +139,23 @@ def progress_of(body: bytes) -> tuple[float, str | None]:
     return fraction, note
 
 
-def outcome_of(kind: bytes, body: bytes, call: Call) -> Success | Failure:
-    """Check the answer to a call. Raises InvalidMessage."""
+def failure_of_body(body: bytes) -> Failure:
+    """Check a failure. Raises InvalidMessage."""
     try:
-        if kind == SUCCESS:
-            return _checked_success(_decode_success(body), call)
-        if kind == FAILURE:
-            return _checked_failure(_decode_failure(body))
+        return _checked_failure(_decode_failure(body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidMessage(f"an answer that is none: {error}") from None
+
+
+def outcome_of(kind: bytes, body: bytes, call: Call) -> Success | Failure:
+    """Check the answer to a call. Raises InvalidMessage."""
+    if kind == FAILURE:
+        return failure_of_body(body)
+    if kind == SUCCESS:
+        try:
+            return _checked_success(_decode_success(body), call)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidMessage(f"an answer that is none: {error}") from None
     raise InvalidMessage(f"a message of an unknown kind, {kind!r}")
 
 

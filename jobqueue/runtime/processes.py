@@ -10,8 +10,8 @@ Rules:
 2. A process has one call at a time, and its end is that call's verdict: `worker_crashed`, with how it ended and the
    last line that it wrote to its standard error.
 3. Cancelling a run kills its process, with all that it has started.
-4. A process that ends young, without having been given a call, counts towards a crash loop: each
-   replacement then waits longer, up to `RESTARTS.backoff_s_max`. When none of `FAILURES_MAX` starts in a row
+4. A process that ends before it is ready, or young and without having been given a call, counts towards a crash
+   loop: each replacement then waits longer, up to `RESTARTS.backoff_s_max`. When none of `FAILURES_MAX` starts in a row
    has worked, runs that wait for a process fail, rather than wait forever.
 5. `on_strength` is told how many calls can be carried out at once: the processes that are ready, or have a call.
    So a job need not be called running before there is a process to run it. In a crash loop it is 1: one job at a
@@ -65,6 +65,7 @@ class ProcessPool:
         self._idle: list[WorkerProcess] = []
         self._waiting: deque[asyncio.Future[WorkerProcess | Failure]] = deque()
         self._modules: set[str] = set()
+        self._init: bytes | None = None
         self._failures = 0
         self._restart: asyncio.TimerHandle | None = None
         self._closed = False
@@ -79,8 +80,11 @@ class ProcessPool:
         """Why no call can be carried out now; None while some can."""
         return None if self._ready else f"no process runs: {self._trouble}"
 
-    def start(self, handlers: Iterable[Callable[..., Any]]) -> None:
+    def start(self, handlers: Iterable[Callable[..., Any]], init: Callable[[], Any] | None = None) -> None:
         """Start the processes, and have them load what these handlers need, before the first call does.
+
+        Args:
+            init: Called once in each process; what it returns is at `ctx.state` there.
 
         Raises:
             ValueError: A process can't import one of them; the message says why, and what to do.
@@ -88,6 +92,9 @@ class ProcessPool:
         for func in handlers:
             check_importable(func)
             self._modules.add(func.__module__)
+        if init is not None:
+            check_importable(init, "a process can't run process_init")
+            self._init = pickle.dumps(init)
         self._tell_strength()
         self._refill()
 
@@ -225,7 +232,7 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         process = self._processes[pid] = WorkerProcess(pid, connection, errors, owner=self, loop=loop)
         log.info("process.started", pid=pid)
-        process.prepare(self._modules)
+        process.prepare(self._modules, self._init)
 
     def on_ready(self, process: WorkerProcess) -> None:
         self._offer(process)
@@ -245,7 +252,10 @@ class ProcessPool:
             return  # killed by us, and replaced already
         process.read_all()
         line = process.errors.last_line()
-        how = f"{how}: {line}" if line else how
+        if process.init_failure is not None:
+            how = f"process_init failed: {process.init_failure}"
+        elif line:
+            how = f"{how}: {line}"
         log.warning("process.ended", pid=pid, how=how)
         self._end(process, how)
 
@@ -266,7 +276,7 @@ class ProcessPool:
         self._tell_strength()
         if self._closed or self._server is None:
             return
-        if process.used or age_s >= YOUNG_S:
+        if process.ready and (process.used or age_s >= YOUNG_S):
             self._refill()
         else:
             self._failed(how)

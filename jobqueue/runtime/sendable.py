@@ -34,21 +34,21 @@ def check_sendable(handler: Handler) -> None:
             _check_named(cls, f"handler {handler.name!r} can't run in a process with its {option}")
 
 
-def check_importable(func: Callable[..., Any]) -> None:
+def check_importable(func: Callable[..., Any], what: str = "a process can't run the handler") -> None:
     """Check, before the first job needs it, that a process of its own can find this callable.
 
     Raises:
         ValueError: It can't; the message says why, and what to do.
     """
     if isinstance(func, functools.partial):
-        check_importable(func.func)
+        check_importable(func.func, what)
     elif inspect.ismethod(func):
         owner = func.__self__ if isinstance(func.__self__, type) else type(func.__self__)
         _check_named(owner, "a handler can't run in a process with the class of its object,")
     elif callable(func) and not hasattr(func, "__qualname__"):
         _check_named(type(func), "a handler can't run in a process with the class of its object,")
     else:
-        _check_named(func, "a process can't run the handler")
+        _check_named(func, what)
     try:
         pickle.dumps(func)
     except Exception as error:  # what an object does when it is pickled is the application's

@@ -21,7 +21,7 @@ import queue
 import sys
 import threading
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.job import ErrorCode, Failure
 from jobqueue.log import event_logger
@@ -41,10 +41,15 @@ _numbers = itertools.count(1)
 
 
 class ThreadPool:
-    """Runs calls in at most `size` threads at a time, which start when they are first needed."""
+    """Runs calls in at most `size` threads at a time, which start when they are first needed.
 
-    def __init__(self, *, size: int) -> None:
+    Args:
+        state: What handlers in threads find at `ctx.state`.
+    """
+
+    def __init__(self, *, size: int, state: Any = None) -> None:
         self._size = size
+        self._state = state
         self._seats = asyncio.Semaphore(size)
         self._idle: list[_Thread] = []
         self._abandoned = 0
@@ -91,7 +96,7 @@ class ThreadPool:
             tell(progressed, fraction, note)
 
         throttle = ProgressThrottle(report)
-        context = call.context(throttle)
+        context = call.context(throttle, state=self._state)
         thread.give(_Work(call, context, throttle, lambda outcome: tell(ended, outcome)))
         try:
             outcome = await verdict

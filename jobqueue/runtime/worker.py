@@ -25,7 +25,7 @@ import msgspec
 from jobqueue.core.events import LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Failure, Lease
 from jobqueue.errors import StaleLease
-from jobqueue.log import event_logger
+from jobqueue.log import current_attempt, event_logger
 from jobqueue.runtime.isolation import Isolation
 from jobqueue.verdicts import described
 
@@ -123,6 +123,7 @@ class WorkerPool:
         lease = worker.lease = await self._backend.lease()
         job_id, attempt = lease.job.id, lease.attempt
         self._by_job[job_id] = worker
+        current_attempt.set(lease)  # in this task's own context, which ends with it
         self._see_to_waiting()
         try:
             verdict = await self._executor.run(lease)

@@ -11,13 +11,16 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from jobqueue.core.job import ErrorCode, Failure
-from jobqueue.log import event_logger
-from jobqueue.runtime import messages
+from jobqueue.log import ATTEMPT_FIELDS, event_logger
+from jobqueue.runtime import log_relay, messages
 from jobqueue.runtime.messages import InvalidMessage
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ class Owner(Protocol):
 class WorkerProcess:
     """Args:
     connection, errors: Its own from now on; `end` closes them.
+
+    Attributes:
+    init_failure: What its initializer has raised, if anything.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class WorkerProcess:
         self.alive = True
         self.ready = False
         self.used = False
+        self.init_failure: str | None = None
         self.errors = errors
         errors.about = self._about
         self._owner = owner
@@ -91,11 +98,11 @@ class WorkerProcess:
     def age_s(self) -> float:
         return self._loop.time() - self._started_at
 
-    def prepare(self, modules: Iterable[str]) -> None:
-        """Have it load these modules, and tell the owner when it has."""
-        for module in modules:
-            self._send(messages.IMPORT, self._prepare_token, module.encode())
-        self._send(messages.PREPARE, self._prepare_token, b"")
+    def prepare(self, modules: Iterable[str], init: bytes | None) -> None:
+        """Have it load these modules and call `init`, a pickled function; it tells the owner when it has."""
+        level = logging.getLogger().getEffectiveLevel()
+        preparations = messages.Preparations(level, list(modules), init)
+        self._send(messages.PREPARE, self._prepare_token, msgspec.msgpack.encode(preparations))
 
     async def carry_out(self, call: Call, body: bytes, on_progress: ProgressSink) -> Success | Failure:
         """Run a call and return its verdict."""
@@ -132,7 +139,7 @@ class WorkerProcess:
     def _about(self) -> dict[str, object]:
         if self._call is None:
             return {"pid": self.pid}
-        return {"pid": self.pid, "job_id": self._call.job_id, "attempt": self._call.attempt}
+        return {"pid": self.pid, **{name: getattr(self._call, name) for name in ATTEMPT_FIELDS}}
 
     # -- what goes out
 
@@ -186,8 +193,12 @@ class WorkerProcess:
         return self.alive
 
     def _hear(self, token: bytes, kind: bytes, body: bytes) -> None:
-        if token == self._prepare_token:
-            self._hear_prepared(kind)
+        if kind == messages.RECORD:
+            log_relay.hand_on(log_relay.record_of(body, pid=self.pid, attempt=self._call))
+        elif kind == messages.DROPPED:
+            log.warning("process.log_dropped", **self._about(), count=log_relay.dropped_of(body))
+        elif token == self._prepare_token:
+            self._hear_prepared(kind, body)
         elif kind == messages.PROGRESS:
             fraction, note = messages.progress_of(body)
             if self._on_progress is not None:
@@ -196,9 +207,14 @@ class WorkerProcess:
             assert self._call is not None, "the token of a call is valid only while it is under way"
             self._conclude(messages.outcome_of(kind, body, self._call))
 
-    def _hear_prepared(self, kind: bytes) -> None:
-        if kind != messages.READY or self.ready:
+    def _hear_prepared(self, kind: bytes, body: bytes) -> None:
+        if self.ready or kind not in (messages.READY, messages.FAILURE):
             raise InvalidMessage(f"a message of an unknown kind, {kind!r}")
+        if kind == messages.FAILURE:
+            failure = messages.failure_of_body(body)
+            self.init_failure = failure.message
+            log.error("process.init_failed", pid=self.pid, message=failure.message, traceback=failure.traceback)
+            return
         self.ready = True
         self._owner.on_ready(self)
 

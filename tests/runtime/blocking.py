@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 import os
 import signal
 import stat
@@ -164,6 +165,30 @@ def list_files(ctx: JobContext) -> dict[str, list[Any]]:
         name: [[file.filename, file.media_type, file.size_bytes, file.read_text()] for file in ctx.files.getall(name)]
         for name in ctx.files
     }
+
+
+def log_something(ctx: JobContext) -> None:
+    logging.getLogger("app.audio").info("%s of %d", "one", 2)
+    logging.info("at the root")
+    ctx.log.warning("by the context")
+    logging.getLogger("app").debug("too little")
+    try:
+        raise LookupError("no such colour")
+    except LookupError:
+        logging.exception("with its traceback")
+    threading.Thread(target=logging.info, args=("from a thread",)).start()
+
+
+def log_a_flood(records: int) -> None:
+    for n in range(records):
+        logging.info("record %d", n)
+
+
+def log_what_can_not_be(ctx: JobContext) -> None:
+    logging.info("%d", "no number")
+    logging.info("x" * 100_000)
+    logging.getLogger("y" * 1000).info("\udcff")
+    ctx.log.info("with more", extra={"rows": 5})
 
 
 def complain_and_exit() -> NoReturn:

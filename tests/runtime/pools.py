@@ -34,6 +34,8 @@ CONTEXT_TAKERS = {
     "wait_for",
     "be_signalled",
     "leave_descendants",
+    "log_something",
+    "log_what_can_not_be",
 }
 
 
@@ -43,6 +45,7 @@ def call_of(func: Callable[..., Any], *, folder: Path = Path("unused"), **kwargs
         kwargs=kwargs,
         context_name="ctx" if getattr(func, "__name__", "") in CONTEXT_TAKERS else None,
         job_id="some-job",
+        type="some-type",
         attempt=3,
         group="some-group",
         files={"text": (StoredFile(str(folder / "upload"), "text/plain", 5, "greeting.txt"),)},
