@@ -187,7 +187,7 @@ class LimitsSettings(_Section, frozen=True):
     in_flight_bytes: Annotated[
         int,
         Meta(
-            ge=KIB,
+            ge=2 * MIB,
             le=TIB,
             description="Memory for requests being received and answers not yet taken, of all connections together; "
             "at least two of the largest bodies.",

@@ -84,7 +84,9 @@ def error_answer(request: web.Request, error: Exception) -> web.Response:
         request.transport.abort()
         return _unheard(request)
     response = response_to(error)
-    if not request.content.is_eof() or request.content.exception() is not None:
+    if getattr(request.protocol, "deaf", False):
+        response.force_close()
+    elif not request.content.is_eof() or request.content.exception() is not None:
         length = request.content_length
         small = isinstance(error, Refused) and length is not None and length <= SMALL_BODY_BYTES
         if not small or request.content.exception() is not None:

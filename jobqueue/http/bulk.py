@@ -60,7 +60,7 @@ class Bulk:
 
     async def _act(self, request: web.Request, action: BulkAction) -> web.Response:
         check_head(request, self._queue.settings.limits)
-        given = decode(await self._bodies.read(request.content), BulkFilter)
+        given = decode(await self._bodies.read(request), BulkFilter)
         done = await self._queue.backend.bulk(action, self._filter(given))
         answer = {"count": done.count}
         if done.skipped:

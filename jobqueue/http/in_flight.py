@@ -11,7 +11,8 @@ Rules:
    bytes at first buy no patience later.
 3. When the budget is full, stalled shares are cut, the longest stalled first. Where none has stalled, the share that
    wants to grow is refused, so a body that arrives is never given up for a newer one.
-4. The last quarter of the budget is kept for shares of at most `SMALL_BYTES`: large bodies can't keep small ones out.
+4. Shares begin to be large, go on being large, and stay within `SMALL_BYTES`, up to 5, 7 and 8 eighths of the budget: a
+   long upload is not given up for newer ones, and large bodies can't keep small ones out.
 """
 
 from __future__ import annotations
@@ -61,16 +62,15 @@ class InFlightBudget:
         """Return a share that holds nothing yet.
 
         Args:
-            cut: Frees at once what the share counts, and ends its request; called when it has stalled and the budget
-                is full. Returns False, and frees nothing, where it knows of progress that the share wasn't told.
+            cut: As `Share.cut`. What it refers to must not refer to the share, or both wait for the collector.
         """
-        return Share(self, cut)
+        return _SharedBy(self, cut)
 
-    def has_room(self, size_bytes: int, *, held_bytes: int = 0) -> bool:
-        """Tell whether a share that holds `held_bytes` may grow by a size, after stalled ones were cut if need be."""
+    def has_room(self, share: Share, size_bytes: int) -> bool:
+        """Tell whether a share may grow by a size, after stalled ones were cut if need be."""
         budget_bytes = self._bytes_max()
-        small = held_bytes + size_bytes <= SMALL_BYTES
-        bytes_max = budget_bytes if small else budget_bytes * 3 // 4
+        eighths = 8 if share.held_bytes + size_bytes <= SMALL_BYTES else 7 if share.large else 5
+        bytes_max = budget_bytes * eighths // 8
         if self.used_bytes + size_bytes <= bytes_max:
             return True
         self._cut_stalled(bytes_max - max(size_bytes, budget_bytes // FREED_SHARE))
@@ -110,19 +110,27 @@ class Share:
 
     Attributes:
         kept_up_at: The time up to which it has kept up with the minimum rate.
+        large: It has held more than `SMALL_BYTES` since it was closed last.
     """
 
-    __slots__ = ("_budget", "cut", "held_bytes", "kept_up_at")
+    __slots__ = ("_budget", "held_bytes", "kept_up_at", "large")
 
-    def __init__(self, budget: InFlightBudget, cut: Callable[[], bool]) -> None:
+    def __init__(self, budget: InFlightBudget) -> None:
         self._budget = budget
-        self.cut = cut
         self.held_bytes = 0
         self.kept_up_at = 0.0
+        self.large = False
+
+    def cut(self) -> bool:
+        """Free at once what the share counts, and end its request; called when it has stalled and the budget is full.
+
+        Returns False, and frees nothing, where it knows of progress that the share wasn't told.
+        """
+        return False
 
     def take(self, size_bytes: int) -> bool:
         """Count so many more bytes, before they are in memory; False: there is no room, and nothing was counted."""
-        if not self._budget.has_room(size_bytes, held_bytes=self.held_bytes):
+        if not self._budget.has_room(self, size_bytes):
             return False
         self._change(size_bytes)
         return True
@@ -137,13 +145,14 @@ class Share:
         They are counted all the same, until they are let go.
         """
         growth_bytes = size_bytes - self.held_bytes
-        fits = growth_bytes <= 0 or self._budget.has_room(growth_bytes, held_bytes=self.held_bytes)
+        fits = growth_bytes <= 0 or self._budget.has_room(self, growth_bytes)
         if growth_bytes:
             self._change(growth_bytes)
         return fits
 
     def close(self) -> None:
-        """Give everything back."""
+        """Give everything back: what comes next is something new."""
+        self.large = False
         if self.held_bytes:
             self._change(-self.held_bytes)
 
@@ -154,7 +163,19 @@ class Share:
         else:
             self.kept_up_at = now
         self.held_bytes += change_bytes
+        self.large = self.large or self.held_bytes > SMALL_BYTES
         self._budget.count(self, change_bytes)
+
+
+class _SharedBy(Share):
+    __slots__ = ("_on_cut",)
+
+    def __init__(self, budget: InFlightBudget, on_cut: Callable[[], bool]) -> None:
+        super().__init__(budget)
+        self._on_cut = on_cut
+
+    def cut(self) -> bool:
+        return self._on_cut()
 
 
 IN_FLIGHT = web.AppKey("in_flight", InFlightBudget)

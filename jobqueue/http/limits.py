@@ -18,19 +18,19 @@ from jobqueue.http.in_flight import RATE_BYTES_S_MIN
 from jobqueue.http.problems import (
     BodyTooLarge,
     BodyTooSlow,
-    Overloaded,
     UnknownExpectation,
     UnknownTransferCoding,
     UnsupportedMediaType,
     header_text,
     response_to,
 )
+from jobqueue.http.receiving import Body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-    from aiohttp import StreamReader, web
+    from aiohttp import web
 
     from jobqueue.config import LimitsSettings
     from jobqueue.http.in_flight import InFlightBudget
@@ -138,33 +138,36 @@ class Bodies:
         self._limits = limits
         self._budget = budget
 
-    async def read(self, content: StreamReader) -> bytes:
-        """Read a body, whole.
+    def of(self, request: web.BaseRequest) -> Body:
+        """Return the body of a request, to be read within its block."""
+        return Body(request, self._budget)
+
+    async def read(self, request: web.BaseRequest) -> bytes:
+        """Read the body of a request, whole, and let go of it: it is decoded at once.
 
         Raises:
             BodyTooLarge, BodyTooSlow, Overloaded: It is over a limit.
             MalformedRequest: Its framing is broken.
         """
-        if content.is_eof():  # it came with the head, as small ones do
-            body = content.read_nowait()
-            self._check(len(body))
-            return body
+        with self.of(request) as body:
+            return await self.read_in(body)
+
+    async def read_in(self, body: Body) -> bytes:
+        """Read a body, whole. Raises as `read`."""
+        if body.whole:  # it came with the head, as small ones do
+            data = body.read_nowait()
+            self._check(len(data))
+            return data
         async with BodyDeadline(self._limits().body_s):
-            return await self.gather(content.readany)
+            return await self.gather(body.readany)
 
     async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Read until nothing comes any more. Raises BodyTooLarge, Overloaded."""
+        """Read until nothing comes any more. Raises BodyTooLarge, and what `read` raises."""
         gathered = bytearray()
-        share = self._budget.share(lambda: False)
-        try:
-            while chunk := await read():
-                gathered += chunk
-                self._check(len(gathered))
-                if not share.take(len(chunk)):
-                    raise Overloaded("too much comes in at the same time", retry_after_s=1.0)
-            return bytes(gathered)
-        finally:
-            share.close()
+        while chunk := await read():
+            gathered += chunk
+            self._check(len(gathered))
+        return bytes(gathered)
 
     def _check(self, size_bytes: int) -> None:
         limits = self._limits()

@@ -21,7 +21,7 @@ from jobqueue.errors import shown
 from jobqueue.http.problems import MalformedRequest
 
 if TYPE_CHECKING:
-    from aiohttp import StreamReader
+    from jobqueue.http.receiving import Body
 
 HEADERS_BYTES_MAX = 8 * 1024
 """The headers of one part, together."""
@@ -57,14 +57,19 @@ class FormReader:
         MalformedRequest: The header has no usable boundary. Every method raises it, too: the form is broken.
     """
 
-    def __init__(self, content: StreamReader, content_type: str) -> None:
-        self._content = content
+    def __init__(self, body: Body, content_type: str) -> None:
+        self._body = body
         self._delimiter = b"\r\n--" + _boundary_of(content_type)
         # The line break that precedes a delimiter is missing at the very beginning.
         self._buffer = b"\r\n"
         self._begun = False
         self._in_part = False
         self._ended = False
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of the body that were read and not returned."""
+        return len(self._buffer)
 
     async def next_part(self) -> Part | None:
         """Skip what is left of this part and return the next one's head; None after the last."""
@@ -118,7 +123,7 @@ class FormReader:
         return _part_of(block)
 
     async def _fill(self) -> None:
-        data = await self._content.readany()
+        data = await self._body.readany()
         if not data:
             raise MalformedRequest("the multipart body ends before its last boundary")
         self._buffer += data

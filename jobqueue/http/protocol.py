@@ -21,10 +21,6 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import struct
-import termios
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import HttpVersion11, hdrs, http_exceptions, web, web_protocol
@@ -32,8 +28,10 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
+from jobqueue.errors import JobQueueError
+from jobqueue.http.buffers import Buffers
 from jobqueue.http.farewell import LINGER_S, Farewell
-from jobqueue.http.in_flight import IN_FLIGHT, RATE_BYTES_S_MIN, InFlightBudget
+from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.last_request import answer_rest, close_after_upgrade
 from jobqueue.http.limits import refuse_expectation
 from jobqueue.http.malformed import detail_of
@@ -46,6 +44,7 @@ from jobqueue.http.problems import (
     response_to,
 )
 from jobqueue.http.quota import claims_at
+from jobqueue.http.receiving import forget_frames
 from jobqueue.http.turns import Turns
 from jobqueue.log import event_logger
 
@@ -63,6 +62,9 @@ if TYPE_CHECKING:
 HEADERS_MAX = 64
 HEAD_LINES_MAX = 4
 """A whole head may be as large as so many of the largest lines."""
+
+READ_BYTES = 64 * 1024
+"""A body of which twice as much waits to be read is not received further: a connection can't hold much unread."""
 
 ANSWERS_BYTES_MAX = 64 * 1024
 """Once the answers to what came in one piece are that large, the others wait until the client has taken them."""
@@ -99,6 +101,7 @@ class JobServer(web.Server):
             max_field_size=limits.header_bytes,
             max_headers=HEADERS_MAX,
             auto_decompress=False,
+            read_bufsize=READ_BYTES,
         )
         self.limits = limits
         self.connections_max = connections_max
@@ -122,6 +125,7 @@ class JobServer(web.Server):
         try:
             return await self._app._handle(cast("web.Request", request))
         except web.HTTPException as raised:  # raised before the application's middleware had its turn
+            forget_frames(raised)
             return response_to(error_of(raised, request))
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
@@ -157,33 +161,17 @@ class JobServer(web.Server):
             farewell.abort()
 
 
-class Connection(web.RequestHandler):
+class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = (
-        "_between_requests",
-        "_head_bytes",
-        "_reader_timer",
-        "_server",
-        "_unread_bytes",
-        "_wire",
-        "_wire_lost",
-        "claims",
-        "half_closed",
-    )
+    __slots__ = ("_between_requests", "claims", "half_closed")
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
-        self._server = server
-        self._wire: asyncio.Transport | None = None
         self.claims: Claims | None = None
-        self._wire_lost: asyncio.Future[None] | None = None
-        self._head_bytes = 0
         self.half_closed = False
         # Nothing of a request was fed to the parser: it has answered to all that came before.
         self._between_requests = True
-        self._unread_bytes = 0
-        self._reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         wire = cast("asyncio.Transport", transport)
@@ -207,17 +195,6 @@ class Connection(web.RequestHandler):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_reader_timer()
-        if self._wire_lost is not None and not self._wire_lost.done():
-            self._wire_lost.set_result(None)
-        # aiohttp: between answers its task may wait for the rest of a body that nobody read.
-        task = None if self._request_in_progress else self._task_handler
-        super().connection_lost(exc)
-        if task is not None:
-            task.cancel()
-        self._wire = None
-
     def make_claims(self) -> Claims:
         """Find out, once, which caller is at the other end."""
         assert self._wire is not None, "a request came over it"
@@ -230,11 +207,6 @@ class Connection(web.RequestHandler):
         lingers = self._wire_lost is not None
         return not lingers and answer_rest(self)
 
-    def abort(self) -> None:
-        """Cut the connection, whatever was not sent yet."""
-        if self._wire is not None:
-            self._wire.abort()
-
     def close(self) -> None:
         """Close the connection as soon as nobody is being answered."""
         super().close()
@@ -246,20 +218,6 @@ class Connection(web.RequestHandler):
         # aiohttp: its timer, which is set again if it came too early, closes only what a task waits for.
         if self._task_handler is None and self._keepalive_handle is None:
             self.force_close()
-
-    def _at_rest(self) -> bool:
-        """Tell whether no request is parsed and not answered."""
-        # aiohttp: its task, and what that waits for while there is nothing to do.
-        if self._task_handler is None:
-            return True
-        return self._waiter is not None and not self._waiter.done()
-
-    def _wake(self) -> None:
-        """Have aiohttp's task answer what was parsed; it is made when it is needed first."""
-        if self._task_handler is None:
-            self._task_handler = self._loop.create_task(self.start())
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # -- what comes in
 
@@ -276,6 +234,8 @@ class Connection(web.RequestHandler):
             or self._buffer_paused
             or self._upgraded
         ):
+            if self.deaf:
+                return
             # aiohttp: it calls this with nothing, to have the parser go on.
             self._between_requests = self._between_requests and not data
             super().data_received(data)
@@ -297,6 +257,7 @@ class Connection(web.RequestHandler):
         try:
             messages, upgraded, tail = parser.feed_data(data)
         except http_exceptions.HttpProcessingError as error:
+            forget_frames(error)
             refusal = web_protocol._ErrInfo(status=400, exc=error, message=error.message)
             messages, upgraded, tail = [(refusal, EMPTY_PAYLOAD)], False, b""
         else:
@@ -363,15 +324,19 @@ class Connection(web.RequestHandler):
 
     def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
-        if self._messages and isinstance(self._messages[-1][0], web_protocol._ErrInfo):
-            self._break_body()
         if self._messages:
+            last, body = self._messages[-1]
+            self._begin_body(body)
+            if isinstance(last, web_protocol._ErrInfo):
+                forget_frames(last.exc)
+                self._break_body()
             self._head_bytes = 0
             close_after_upgrade(self, data)
             self._wake()
         elif self._at_rest():
             self._head_bytes += 0 if answered else len(data)
             self._check_head()
+        self._count(len(data))
 
     def _check_head(self) -> None:
         """Refuse a head that grows without an end: the parser knows no bound for all of it."""
@@ -392,36 +357,6 @@ class Connection(web.RequestHandler):
         if not body.is_eof():
             body.set_exception(MalformedRequest("the body's framing is broken"))
             body.feed_eof()
-
-    # -- what goes out
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._watch_reader()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._stop_reader_timer()
-
-    def _watch_reader(self) -> None:
-        if self._wire is not None:
-            self._unread_bytes = _unread_bytes(self._wire)
-            self._reader_timer = self._loop.call_later(self._server.limits.reader_s, self._judge_reader)
-
-    def _judge_reader(self) -> None:
-        if self._wire is None:
-            return
-        taken = self._unread_bytes - _unread_bytes(self._wire)
-        if taken >= RATE_BYTES_S_MIN * self._server.limits.reader_s:
-            self._watch_reader()
-            return
-        log.sampled("http.slow_reader", every_s=10.0, taken_bytes=taken)
-        self.abort()
-
-    def _stop_reader_timer(self) -> None:
-        if self._reader_timer is not None:
-            self._reader_timer.cancel()
-            self._reader_timer = None
 
     # -- what is refused below the level of a request
 
@@ -446,6 +381,8 @@ class Connection(web.RequestHandler):
                 f"the request line or a header has more than {line} bytes, "
                 f"or there are more than {HEADERS_MAX} headers or {head} bytes of them"
             )
+        if isinstance(exc, JobQueueError):
+            return exc
         if isinstance(exc, http_exceptions.HttpProcessingError):
             return MalformedRequest(detail_of(exc))
         error = exc if exc is not None else RuntimeError("the request handler timed out")
@@ -464,22 +401,3 @@ class Connection(web.RequestHandler):
             return response
 
         return handler
-
-    async def _linger(self) -> None:
-        """Read on for a while, and forget it: closing while the client still sends would destroy our answer."""
-        wire = self._wire
-        if wire is None:
-            return
-        self.close()
-        wire.write_eof()
-        self._wire_lost = self._loop.create_future()
-        await asyncio.wait([self._wire_lost], timeout=LINGER_S)
-
-
-def _unread_bytes(wire: asyncio.Transport) -> int:
-    """Count what the client has not taken yet: what waits here, and what waits in the system's buffer."""
-    in_system = 0
-    with suppress(OSError, AttributeError):
-        fd = wire.get_extra_info("socket").fileno()
-        in_system = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))[0]
-    return wire.get_write_buffer_size() + in_system

@@ -65,7 +65,7 @@ class Queues:
         """PATCH /v1/queues/{name}: what is given changes at once, and no job is lost; the rest stays."""
         name = self._name(request)
         check_head(request, self._queue.settings.limits)
-        given = decode(await self._bodies.read(request.content), QueueChange)
+        given = decode(await self._bodies.read(request), QueueChange)
         changes: dict[str, Any] = {
             setting: value for setting in CHANGEABLE if (value := getattr(given, setting)) is not UNSET
         }

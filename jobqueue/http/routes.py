@@ -23,6 +23,7 @@ from jobqueue.http.lists import Lists
 from jobqueue.http.origins import OriginPolicy
 from jobqueue.http.problems import MalformedRequest, error_of
 from jobqueue.http.queues import Queues
+from jobqueue.http.receiving import forget_frames
 from jobqueue.http.sse import Streams
 from jobqueue.http.submissions import Submissions
 from jobqueue.http.waiting import Waiting
@@ -164,9 +165,16 @@ def _answering(policy: OriginPolicy) -> Middleware:
                 return preflight
             return await handler(request)
         except web.HTTPException as raised:
-            return error_answer(request, error_of(raised, request))
+            error: Exception = error_of(raised, request)
+            forget_frames(raised)  # aiohttp: the request keeps what its router raises
         except Exception as raised:
-            return error_answer(request, raised)
+            error = raised
+        try:
+            return error_answer(request, error)
+        finally:
+            forget_frames(error)
+            forget_frames(request.content.exception())
+            del error
 
     return answer
 

@@ -74,6 +74,7 @@ class Submissions:
         self._bodies = bodies
         self._lag = lag
         self._overload = Returns(random.Random())
+        self._batch_turn = asyncio.Lock()
         self._quotas = Quotas(lambda: queue.settings.limits, lambda: queue.backend.now())
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
@@ -148,13 +149,7 @@ class Submissions:
         if kind is BodyKind.MULTIPART:
             admission = await self._accept_form(request, caller, key, fingerprint)
         else:
-            body = await self._bodies.read(request.content)
-            submission = decode_submission(body)
-            if key is None or fingerprint is None:
-                admission = await self._queue.accept(submission, caller=caller)
-            else:
-                fingerprint.add(body)
-                admission = await self._queue.accept(submission, caller=caller, key=fingerprint.under(key))
+            admission = await self._accept_json(request, caller, key, fingerprint)
         resource = request.match_info.route.resource
         assert resource is not None
         # The resource's own path, because it has the prefix under which the API is mounted.
@@ -162,6 +157,17 @@ class Submissions:
         if admission.duplicate:
             headers |= DEDUPLICATED
         return await answer_at_end(request, admission.job, self._queue, self._waiting, headers)
+
+    async def _accept_json(
+        self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
+    ) -> Admission:
+        # A function of its own, because a request that waits for its job must not hold its body meanwhile.
+        body = await self._bodies.read(request)
+        submission = decode_submission(body)
+        if key is None or fingerprint is None:
+            return await self._queue.accept(submission, caller=caller)
+        fingerprint.add(body)
+        return await self._queue.accept(submission, caller=caller, key=fingerprint.under(key))
 
     async def _accept_form(
         self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
@@ -201,7 +207,14 @@ class Submissions:
         self._check_batch_head(request)
         caller = caller_of(request)
         self._quotas.check(caller)
-        items = decode_batch(await self._bodies.read(request.content))
+        with self._bodies.of(request) as body:
+            document = await self._bodies.read_in(body)
+            # One after the other, because a batch that is parsed is many times as large as its body, which counts.
+            async with self._batch_turn:
+                verdicts = await self._verdicts(decode_batch(document), caller)
+        return web.Response(status=207, body=b'{"jobs":[' + b",".join(verdicts) + b"]}", headers=JSON)
+
+    async def _verdicts(self, items: list[BatchItem], caller: str) -> list[bytes]:
         verdicts: list[bytes] = []
         room_bytes = PROBLEMS_BYTES_MAX
         for number, item in enumerate(items):
@@ -210,7 +223,7 @@ class Submissions:
             verdict = await self._verdict(number, item, caller, room_bytes)
             room_bytes -= len(verdict)
             verdicts.append(verdict)
-        return web.Response(status=207, body=b'{"jobs":[' + b",".join(verdicts) + b"]}", headers=JSON)
+        return verdicts
 
     async def _verdict(self, number: int, item: BatchItem, caller: str, room_bytes: int) -> bytes:
         """Judge one item of a batch; return what its answer says of it, with its faults if there is room for them."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobqueue.handlers import Submission
     from jobqueue.http.idempotency import Fingerprint
     from jobqueue.http.limits import Bodies
+    from jobqueue.http.receiving import Body
     from jobqueue.runtime.spool import PendingUpload
 
 
@@ -47,7 +48,20 @@ async def receive(
         MalformedRequest, MalformedJson, InvalidSubmission: What came is not as it must be.
         BodyTooLarge, BodyTooSlow, Overloaded, SpoolFull: It is too much, or comes too slowly.
     """
-    form = FormReader(request.content, request.headers[hdrs.CONTENT_TYPE])
+    with bodies.of(request) as body:
+        form = FormReader(body, request.headers[hdrs.CONTENT_TYPE])
+        return await _receive(form, body, limits, bodies, upload, check, fingerprint)
+
+
+async def _receive(
+    form: FormReader,
+    body: Body,
+    limits: LimitsSettings,
+    bodies: Bodies,
+    upload: PendingUpload,
+    check: Callable[[Submission], object],
+    fingerprint: Fingerprint | None,
+) -> Submission:
     async with BodyDeadline(limits.body_s) as deadline:
         part = await form.next_part()
         if part is None or part.name != "job":
@@ -57,6 +71,8 @@ async def receive(
         check(submission)
         if fingerprint is not None:
             fingerprint.add(job_part)
+        # Its arguments are held while the files come.
+        job_bytes, job_part = len(job_part), b""
         files_bytes = 0
         while (part := await form.next_part()) is not None:
             if part.name == "job":
@@ -74,6 +90,7 @@ async def receive(
                 if content is not None:
                     content.update(chunk)
                 await file.write(chunk)
+                body.keep(job_bytes + form.buffered_bytes)
             await file.finish()
             if fingerprint is not None and content is not None:
                 fingerprint.add_file(part.name, part.filename, media_type, content.digest())

@@ -35,12 +35,12 @@ def budgeted() -> Budgeted:
 def test_what_was_given_back_can_be_taken_again(budgeted: Budgeted) -> None:
     share = budgeted.share("a")
     assert share.take(BUDGET // 2)
-    assert not budgeted.share("b").take(BUDGET // 2)
+    assert not budgeted.share("b").take(BUDGET // 4)
     share.give(BUDGET // 4)
-    assert budgeted.share("b").take(BUDGET // 2)
+    assert budgeted.share("b").take(BUDGET // 4)
     share.close()
     share.close()
-    assert budgeted.budget.used_bytes == BUDGET // 2
+    assert budgeted.budget.used_bytes == BUDGET // 4
 
 
 def test_no_more_is_given_back_than_was_taken(budgeted: Budgeted) -> None:
@@ -62,7 +62,7 @@ def test_a_full_budget_cuts_the_longest_stalled_share_first(budgeted: Budgeted) 
     budgeted.now += 0.1
     budgeted.share("second", BUDGET // 4)
     budgeted.now += STALLED_S
-    assert budgeted.share("new").take(BUDGET // 2)
+    assert budgeted.share("new").take(BUDGET // 4)
     assert budgeted.cut == ["first"]
 
 
@@ -94,9 +94,19 @@ def test_a_share_that_knows_of_progress_is_not_cut(budgeted: Budgeted) -> None:
 
 def test_large_bodies_leave_room_for_small_ones(budgeted: Budgeted) -> None:
     large = [budgeted.share("large") for _ in range(100)]
-    assert sum(share.take(2 * SMALL_BYTES) for share in large) == BUDGET * 3 // 4 // (2 * SMALL_BYTES)
+    assert sum(share.take(2 * SMALL_BYTES) for share in large) == BUDGET * 5 // 8 // (2 * SMALL_BYTES)
     assert budgeted.share("small").take(SMALL_BYTES)
     assert not budgeted.share("large").take(SMALL_BYTES + 1)
+
+
+def test_a_long_upload_is_not_given_up_for_newer_ones(budgeted: Budgeted) -> None:
+    upload = budgeted.share("upload", 2 * SMALL_BYTES)
+    upload.give(2 * SMALL_BYTES)
+    while budgeted.share("newer").take(2 * SMALL_BYTES):
+        pass
+    assert upload.take(2 * SMALL_BYTES)
+    upload.close()
+    assert not upload.take(2 * SMALL_BYTES)
 
 
 def test_cutting_frees_more_than_the_next_arrival_needs(budgeted: Budgeted) -> None:
@@ -109,14 +119,14 @@ def test_cutting_frees_more_than_the_next_arrival_needs(budgeted: Budgeted) -> N
 
 def test_a_share_that_holds_nothing_is_never_cut(budgeted: Budgeted) -> None:
     budgeted.share("idle", 100).close()
-    budgeted.share("full", BUDGET * 3 // 4)
+    budgeted.share("full", BUDGET // 2)
     budgeted.now += 2 * STALLED_S
     assert budgeted.share("new").take(BUDGET // 2)
     assert budgeted.cut == ["full"]
 
 
 def test_searches_that_find_nothing_are_spaced(budgeted: Budgeted) -> None:
-    budgeted.share("full", BUDGET * 3 // 4)
+    budgeted.share("full", BUDGET // 2)
     looks = 0
 
     class Counting(set[Share]):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from jobqueue.http.documents import timestamp
 from tests.http.serving import CLOSE, Answer, Serving, post, read_answer
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 ECHO = b'{"type":"echo"}'
 
@@ -249,29 +246,6 @@ async def test_arguments_reach_the_handler_as_they_were_sent(serving: Serving) -
     job = await serving.queue.backend.wait(json.loads(answer.rest)["id"])
     assert job.result is not None
     assert json.loads(job.result) == json.loads(args)["value"]
-
-
-async def test_large_bodies_share_a_bound_and_free_it_again(start: Callable[..., Awaitable[Serving]]) -> None:
-    tight = await start(limits={"in_flight_bytes": 100_000, "body_bytes": 48 * 1024})
-    body = ECHO.ljust(48 * 1024)
-    async with tight.connect() as (one, to_one), tight.connect() as (_, to_two), tight.connect() as (three, to_three):
-        for writer in (to_one, to_two):
-            writer.write(post(body)[:-10])
-        while tight.server.in_flight.used_bytes < 2 * (len(body) - 10):
-            await asyncio.sleep(0.01)
-        to_three.write(post(body)[:-10])
-        refused = await read_answer(three)
-        assert (refused.status, refused.kind, refused.headers["retry-after"]) == (503, "overloaded", "1")
-        to_one.write(body[-10:])
-        assert (await read_answer(one)).status == 202
-    while tight.server.in_flight.used_bytes:
-        await asyncio.sleep(0.01)
-    async with tight.connect() as (four, to_four):
-        to_four.write(post(body)[:-10])
-        while not tight.server.in_flight.used_bytes:
-            await asyncio.sleep(0.01)
-        to_four.write(body[-10:])
-        assert (await read_answer(four)).status == 202
 
 
 async def test_the_instant_that_a_job_may_run_at_comes_back_as_it_was_sent(serving: Serving) -> None:

@@ -1,0 +1,107 @@
+"""What a connection's client has not taken yet of its answers: counted in the in-flight budget, and cut when it stalls.
+
+Rules:
+
+1. Answers count from the moment the system takes no more of them until it has taken all.
+2. A client that takes less than `RATE_BYTES_S_MIN` over `reader_s` is cut; when the budget is full, over the time since
+   it was last looked at.
+3. An answer that the budget has no room for is cut, too, once no stalled share is left to make room.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+import termios
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from jobqueue.http.in_flight import RATE_BYTES_S_MIN, Share
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from jobqueue.http.in_flight import InFlightBudget
+
+log = event_logger(__name__)
+
+
+class Sending(Share):
+    """The unread answers of one connection.
+
+    Args:
+        reader_s: The limit; None of it is saved up.
+        abort: Cuts the connection.
+    """
+
+    __slots__ = ("_abort", "_at", "_look", "_loop", "_reader_s", "_timer", "_wire")
+
+    def __init__(
+        self,
+        wire: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        budget: InFlightBudget,
+        reader_s: float,
+        abort: Callable[[], None],
+    ) -> None:
+        super().__init__(budget)
+        self._wire = wire
+        self._loop = loop
+        self._reader_s = reader_s
+        self._abort = abort
+        self._at = self._look = (0.0, 0)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def count(self) -> None:
+        """Count what waits here; cut the client where the budget has no room for it."""
+        if not self.hold(self._wire.get_write_buffer_size()):
+            log.sampled("http.unread_cut", every_s=10.0, unread_bytes=self._wire.get_write_buffer_size())
+            self._abort()
+
+    def watch(self) -> None:
+        """Begin: the system takes no more."""
+        self.count()
+        self._at = self._look = (self._loop.time(), unread_bytes(self._wire))
+        self._timer = self._loop.call_later(self._reader_s, self._judge)
+
+    def end(self) -> None:
+        """End: the system has taken all, or the connection is lost."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.close()
+
+    def _judge(self) -> None:
+        self._timer = None
+        taken_bytes, enough = self._taken_since(self._at)
+        if enough:
+            self.watch()
+        else:
+            log.sampled("http.slow_reader", every_s=10.0, taken_bytes=taken_bytes)
+            self._abort()
+
+    def cut(self) -> bool:
+        """Cut the client, unless it has taken enough since the last look."""
+        _, enough = self._taken_since(self._look)
+        self._look = (self._loop.time(), unread_bytes(self._wire))
+        if enough:
+            return False
+        self._abort()
+        return True
+
+    def _taken_since(self, look: tuple[float, int]) -> tuple[int, bool]:
+        """Return how many bytes the client has taken since, and whether these were enough."""
+        at, unread = look
+        taken_bytes = unread - unread_bytes(self._wire)
+        return taken_bytes, taken_bytes >= RATE_BYTES_S_MIN * (self._loop.time() - at)
+
+
+def unread_bytes(wire: asyncio.Transport) -> int:
+    """Count what the client has not taken yet: what waits here, and what waits in the system's buffer."""
+    in_system = 0
+    with suppress(OSError, AttributeError):
+        fd = wire.get_extra_info("socket").fileno()
+        in_system = struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))[0]
+    return wire.get_write_buffer_size() + in_system
