@@ -117,7 +117,7 @@ class JobQueue:
                 ones. Only a process can be stopped by force; a thread is asked to.
             attempts_max: How often a job may run, counted from 1, unless its submission says.
             queue: Where its jobs wait, unless their submission says.
-            rate: How many of its jobs may start, such as `10/s`, `600/m` or `5/h`.
+            rate: How many of its jobs may start, such as `10/s`: as many at once, or fewer (`10/s burst 1`).
             concurrency: How many of them may run at once.
             group_rate: The same as `rate`, for the jobs of each group by itself.
             group_concurrency: The same as `concurrency`, for each group; 1 runs a group's jobs one after the other.

@@ -226,7 +226,11 @@ class LimitsSettings(_Section, frozen=True):
         ),
     ] = MONTH_S
     caller_rate: Annotated[
-        Rate | None, Meta(description="How often one caller may submit, such as 50/s; null: as often as it likes.")
+        Rate | None,
+        Meta(
+            description="How often one caller may submit, such as 50/s, with as many at once after a pause, or "
+            "50/s burst 5; null: as often as it likes."
+        ),
     ] = None
     caller_queued: (
         Annotated[

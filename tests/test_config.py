@@ -237,7 +237,14 @@ def test_what_is_no_whole_number_is_a_fault(write: Callable[[str], Path], text: 
 
 
 @pytest.mark.parametrize(
-    ("text", "rate"), [("10/s", Rate(10, 1.0)), ("600/m", Rate(600, 60.0)), ("'5/h'", Rate(5, 3600.0)), ("null", None)]
+    ("text", "rate"),
+    [
+        ("10/s", Rate(10, 1.0)),
+        ("600/m", Rate(600, 60.0)),
+        ("'5/h'", Rate(5, 3600.0)),
+        ("10/s burst 1", Rate(10, 1.0, burst=1)),
+        ("null", None),
+    ],
 )
 def test_a_rate_reads_as_so_many_in_a_second_a_minute_or_an_hour(
     write: Callable[[str], Path], text: str, rate: Rate | None
@@ -254,8 +261,9 @@ def test_a_rate_reads_as_so_many_in_a_second_a_minute_or_an_hour(
 def test_what_is_no_rate_is_a_fault(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"limits:\n  caller_rate: {text}"))
     assert fault == (
-        "config.yaml:2:16: limits.caller_rate: must be a rate such as 10/s, 600/m or 5/h: a whole number from 1, "
-        f"a slash, and s, m or h, or null, not {'a list' if text == '[1]' else repr(text)}"
+        "config.yaml:2:16: limits.caller_rate: must be a rate such as 10/s, 600/m, 5/h or 10/s burst 1: "
+        "a whole number from 1, a slash, and s, m or h; with burst, how many may come at once, or null, "
+        f"not {'a list' if text == '[1]' else repr(text)}"
     )
 
 

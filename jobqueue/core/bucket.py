@@ -5,8 +5,9 @@ instead of a count of tokens and a refill. `now` is an argument; nothing here wa
 
 Rules:
 
-1. A bucket holds `count` tokens at most, and gets one every `period_s / count` seconds. So no window of
-   `period_s` passes more than `2 * count`, and the long run passes exactly the rate.
+1. A bucket holds `burst` tokens at most, and gets one every `period_s / count` seconds. So no window of
+   `period_s` passes more than `burst + count`, and the long run passes exactly the rate. The burst is `count` unless
+   the rate says otherwise: `10/s` lets ten start at once after a pause, `10/s burst 1` spaces them 100 ms apart.
 2. Verdicts are exact: time is counted in whole ticks of 2**-30 s, about a nanosecond, and multiplied rather than
    divided by `count`. No sum is ever rounded, so no rounding adds up. `now` counts from the tick it falls into.
 3. What is told as seconds is rounded up, by a tick and a float's last place at most: who waits that long isn't early.
@@ -20,27 +21,40 @@ import re
 import msgspec
 
 PERIODS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
-RATE_PATTERN = r"([1-9][0-9]{0,8})/(s|m|h)"
-RATE_EXPECTED = "a rate such as 10/s, 600/m or 5/h: a whole number from 1, a slash, and s, m or h"
+RATE_PATTERN = r"([1-9][0-9]{0,8})/(s|m|h)( burst ([1-9][0-9]{0,8}))?"
+RATE_EXPECTED = (
+    "a rate such as 10/s, 600/m, 5/h or 10/s burst 1: a whole number from 1, a slash, and s, m or h; "
+    "with burst, how many may come at once"
+)
 
 
 class Rate(msgspec.Struct, frozen=True, gc=False):
-    """So many in so long: `count` starts in `period_s` seconds, and at most `count` of them at once."""
+    """So many in so long: `count` starts in `period_s` seconds, and at most `burst` of them at once.
+
+    Attributes:
+        burst: None: as many as `count`.
+    """
 
     count: int
     period_s: float
+    burst: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """Read `10/s`, `600/m` or `5/h`. Raises ValueError, saying what would be right."""
+        """Read `10/s`, `600/m` or `5/h burst 1`. Raises ValueError, saying what would be right."""
         match = re.fullmatch(RATE_PATTERN, text)
         if match is None:
             raise ValueError(f"must be {RATE_EXPECTED}, got {text!r}")
-        return cls(int(match[1]), PERIODS_S[match[2]])
+        return cls(int(match[1]), PERIODS_S[match[2]], int(match[4]) if match[4] else None)
+
+    @property
+    def burst_max(self) -> int:
+        """How many may come at once."""
+        return self.count if self.burst is None else self.burst
 
     def __str__(self) -> str:
         unit = next((unit for unit, period_s in PERIODS_S.items() if period_s == self.period_s), f"{self.period_s:g}s")
-        return f"{self.count}/{unit}"
+        return f"{self.count}/{unit}" if self.burst is None else f"{self.count}/{unit} burst {self.burst}"
 
 
 TICKS_PER_S = 1 << 30
@@ -55,25 +69,26 @@ class Bucket:
         ValueError: The rate allows nothing, or is over no time.
     """
 
-    __slots__ = ("_full_at", "_period", "rate")
+    __slots__ = ("_burst", "_full_at", "_period", "rate")
 
     def __init__(self, rate: Rate) -> None:
         period = round(rate.period_s * TICKS_PER_S)
-        if rate.count < 1 or period < 1:
+        if rate.count < 1 or period < 1 or rate.burst_max < 1:
             raise ValueError(
-                f"a bucket needs a rate of at least 1 in a time over 0 s, got {rate.count}/{rate.period_s} s"
+                f"a bucket needs a rate and a burst of at least 1 in a time over 0 s, got {rate} over {rate.period_s} s"
             )
         self.rate = rate
         # In ticks times `count`, as every instant here; a token takes `_period` of these to come. `_full_at` is GCRA's
         # theoretical arrival time: at it the bucket is full, and as much earlier as tokens are lacking.
         self._period = period
+        self._burst = rate.burst_max
         self._full_at = 0
 
     def take(self, now: float) -> bool:
         """Take a token; or, if there is none, return False."""
         at = self._at(now)
         full_at = (at if at > self._full_at else self._full_at) + self._period
-        if full_at - at > self.rate.count * self._period:
+        if full_at - at > self._burst * self._period:
             return False
         self._full_at = full_at
         return True
@@ -82,8 +97,8 @@ class Bucket:
         """Return how many tokens there are."""
         at = self._at(now)
         if at >= self._full_at:
-            return self.rate.count
-        return self.rate.count + (at - self._full_at) // self._period
+            return self._burst
+        return self._burst + (at - self._full_at) // self._period
 
     def is_full(self, now: float) -> bool:
         return self._at(now) >= self._full_at
@@ -95,7 +110,7 @@ class Bucket:
 
     def free_at(self) -> float:
         """Return the instant from which on a token can be taken."""
-        return max(0.0, self._instant(self._full_at - (self.rate.count - 1) * self._period))
+        return max(0.0, self._instant(self._full_at - (self._burst - 1) * self._period))
 
     def wait_s(self, now: float) -> float:
         """Return how long it takes until a token can be taken, 0.0 if one can be now.

@@ -12,8 +12,8 @@ class ExactBucket:
     """A full bucket at `now`. Time counts in whole ticks, as the real one's does."""
 
     def __init__(self, rate: Rate, now: float) -> None:
-        self.burst = Fraction(rate.count)
-        self.per_tick = self.burst / round(Fraction(rate.period_s) * TICKS_PER_S)
+        self.burst = Fraction(rate.burst_max)
+        self.per_tick = Fraction(rate.count) / round(Fraction(rate.period_s) * TICKS_PER_S)
         self.tokens = self.burst
         self.seen_at = tick_of(now)
 

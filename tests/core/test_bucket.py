@@ -23,6 +23,9 @@ RATES = [
     Rate(5, 3600.0),
     Rate(999_999_999, 3600.0),
     Rate(3, 0.1),
+    Rate(10, 1.0, burst=1),
+    Rate(7, 60.0, burst=2),
+    Rate(3, 1.0, burst=20),
 ]
 rates = st.sampled_from(RATES)
 small_rates = st.sampled_from([rate for rate in RATES if rate.count <= 1000])
@@ -80,7 +83,7 @@ def test_whoever_waits_as_long_as_told_is_served_and_a_moment_earlier_is_not(
 
 
 @given(rate=small_rates, start=nows, seed=st.integers(0, 1 << 32))
-def test_no_window_of_a_period_passes_more_than_twice_the_count(rate: Rate, start: float, seed: int) -> None:
+def test_no_window_of_a_period_passes_more_than_the_burst_and_the_count(rate: Rate, start: float, seed: int) -> None:
     rng = Random(seed)
     bucket = Bucket(rate)
     passed: list[tuple[float, int]] = []
@@ -90,21 +93,31 @@ def test_no_window_of_a_period_passes_more_than_twice_the_count(rate: Rate, star
         passed.append((now, taken_at(bucket, now) if rng.random() < 0.8 else 0))
     for first, (begin, _) in enumerate(passed):
         within = [n for at, n in passed[first:] if Fraction(at) - Fraction(begin) <= Fraction(rate.period_s)]
-        assert sum(within) <= 2 * rate.count
+        assert sum(within) <= rate.burst_max + rate.count
 
 
-@pytest.mark.parametrize("rate", [Rate(3, 1.0), Rate(7, 60.0), Rate(10, 1.0)], ids=str)
+@pytest.mark.parametrize("rate", [Rate(3, 1.0), Rate(7, 60.0), Rate(10, 1.0), Rate(10, 1.0, burst=2)], ids=str)
 def test_the_long_run_passes_exactly_the_rate(rate: Rate) -> None:
     bucket = Bucket(rate)
     start = now = 12345.678
     passed = taken_at(bucket, now)
-    assert passed == rate.count, "a full bucket lets its whole count pass at once"
+    assert passed == rate.burst_max, "a full bucket lets its whole burst pass at once"
     periods = 1000
     while (at := now + bucket.wait_s(now)) <= start + periods * rate.period_s:
         now = at
         assert bucket.take(now)
         passed += 1
-    assert passed == rate.count + periods * rate.count
+    assert passed == rate.burst_max + periods * rate.count
+
+
+def test_a_burst_of_one_spaces_takes_evenly() -> None:
+    bucket, now, taken = Bucket(Rate.parse("10/s burst 1")), 5.0, []
+    for _ in range(50):
+        now += bucket.wait_s(now)
+        assert bucket.take(now)
+        assert not bucket.take(now)
+        taken.append(now)
+    assert taken == pytest.approx([5.0 + n / 10 for n in range(50)])
 
 
 def test_a_take_that_is_refused_changes_nothing() -> None:
@@ -124,18 +137,27 @@ def test_a_bucket_that_was_left_alone_is_full_and_like_a_new_one(rate: Rate, sta
     assert not bucket.is_full(start)
     later = bucket.full_at
     assert bucket.is_full(later)
-    assert bucket.remaining(later) == rate.count
+    assert bucket.remaining(later) == rate.burst_max
     assert taken_at(bucket, later) == taken_at(Bucket(rate), later) if rate.count <= 1000 else True
 
 
-@pytest.mark.parametrize("rate", [Rate(0, 1.0), Rate(-1, 1.0), Rate(1, 0.0), Rate(1, -1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "rate", [Rate(0, 1.0), Rate(-1, 1.0), Rate(1, 0.0), Rate(1, -1.0), Rate(1, 1.0, burst=0)], ids=repr
+)
 def test_a_bucket_for_a_rate_of_nothing_is_refused(rate: Rate) -> None:
-    with pytest.raises(ValueError, match="at least 1 in a time over 0 s"):
+    with pytest.raises(ValueError, match="of at least 1 in a time over 0 s"):
         Bucket(rate)
 
 
 @pytest.mark.parametrize(
-    ("text", "rate"), [("10/s", Rate(10, 1.0)), ("600/m", Rate(600, 60.0)), ("5/h", Rate(5, 3600.0))]
+    ("text", "rate"),
+    [
+        ("10/s", Rate(10, 1.0)),
+        ("600/m", Rate(600, 60.0)),
+        ("5/h", Rate(5, 3600.0)),
+        ("10/s burst 1", Rate(10, 1.0, burst=1)),
+        ("5/h burst 20", Rate(5, 3600.0, burst=20)),
+    ],
 )
 def test_a_rate_is_read_and_written_alike(text: str, rate: Rate) -> None:
     assert Rate.parse(text) == rate
@@ -143,7 +165,18 @@ def test_a_rate_is_read_and_written_alike(text: str, rate: Rate) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "10/x", "0/s", "-1/s", "1.5/s", "10 /s", "10/s ", "9999999999/s", "\u0661/s"]
+    "text",
+    [
+        *("", "10", "10/x", "0/s", "-1/s", "1.5/s", "10 /s", "10/s ", "9999999999/s", "\u0661/s"),
+        "10/s burst",
+        "10/s burst 0",
+        "10/s burst -1",
+        "10/s burst 1.5",
+        "10/s  burst 1",
+        "10/s burst=1",
+        "10 burst 1/s",
+        "burst 1",
+    ],
 )
 def test_what_is_no_rate_is_refused_with_what_would_be_one(text: str) -> None:
     with pytest.raises(ValueError, match="a whole number from 1, a slash"):

@@ -580,3 +580,18 @@ async def test_a_burst_of_jobs_of_an_adaptive_queue_is_served_in_time_or_expires
     assert states[JobState.SUCCEEDED] + states[JobState.EXPIRED] == 400
     assert max(started) <= 2.0, "nothing is begun for a client that has gone"
     assert states[JobState.SUCCEEDED] >= 190, "and no worker idled"
+
+
+@virtual_time
+async def test_a_rate_with_a_burst_of_one_starts_its_jobs_evenly() -> None:
+    queue = queue_of()
+    starts: list[float] = []
+
+    @queue.handler(rate="10/s burst 1")
+    async def call() -> None:
+        starts.append(now())
+
+    async with queue:
+        for job in [await queue.submit("call") for _ in range(20)]:
+            await job.wait()
+    assert [later - earlier for earlier, later in itertools.pairwise(starts)] == pytest.approx([0.1] * 19, abs=0.01)
