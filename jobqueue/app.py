@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,34 +19,30 @@ from jobqueue.duration import as_seconds
 from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
-from jobqueue.handlers import HandlerOptions, Registry, Submission, claims_of, refuse_unknown, register, submission_of
+from jobqueue.handlers import Submission, claims_of, refuse_unknown, submission_of
 from jobqueue.handlers.submission import Bounds
 from jobqueue.parts import Parts
+from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from types import TracebackType
 
     from jobqueue.backend.base import Backend, LocalBackend
-    from jobqueue.core.backoff import Backoff
     from jobqueue.core.claims import Claims, IdempotencyKey, UniqueMode
     from jobqueue.core.intake import Admission
     from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import Discipline
     from jobqueue.duration import Duration
     from jobqueue.files.source import Files
-    from jobqueue.handlers import RunIn
     from jobqueue.runtime.spool import Spool
 
-F = TypeVar("F", bound="Callable[..., Any]")
-
-HANDLER_TIMEOUT_S = 300.0
 LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
 
 
-class JobQueue:
+class JobQueue(Registration):
     """A job queue in this process: register handlers, start it, submit jobs, learn their outcome.
 
     Use it as an async context manager. Leaving the block works the queue off first
@@ -57,99 +54,13 @@ class JobQueue:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
+        super().__init__()
         self.settings = settings if settings is not None else Settings()
         self.tells_tracebacks = self.settings.server.tracebacks is True
-        self.registry = Registry()
         self._parts: Parts | None = None
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self._draining = False
-
-    # -- handlers
-
-    @overload
-    def handler(self, func: F, /) -> F: ...
-
-    @overload
-    def handler(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        timeout_s: Duration | None = HANDLER_TIMEOUT_S,
-        run_in: RunIn | None = None,
-        attempts_max: int = 1,
-        queue: str = "default",
-        rate: str | None = None,
-        concurrency: int | None = None,
-        group_rate: str | None = None,
-        group_concurrency: int | None = None,
-        backoff: Backoff | None = None,
-        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
-        reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
-    ) -> Callable[[F], F]: ...
-
-    def handler(
-        self,
-        func: F | None = None,
-        /,
-        *,
-        name: str | None = None,
-        timeout_s: Duration | None = HANDLER_TIMEOUT_S,
-        run_in: RunIn | None = None,
-        attempts_max: int = 1,
-        queue: str = "default",
-        rate: str | None = None,
-        concurrency: int | None = None,
-        group_rate: str | None = None,
-        group_concurrency: int | None = None,
-        backoff: Backoff | None = None,
-        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
-        reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
-        **unknown: object,
-    ) -> F | Callable[[F], F]:
-        """Register a function as the handler of a type; the function itself stays as it is.
-
-        Args:
-            name: The type that clients submit; the function's name if not given.
-            timeout_s: How long one attempt may take; None: as long as it likes.
-            run_in: `loop` for async functions; `thread` (the default) or `process` for plain
-                ones. Only a process can be stopped by force; a thread is asked to.
-            attempts_max: How often a job may run, counted from 1, unless its submission says.
-            queue: Where its jobs wait, unless their submission says.
-            rate: How many of its jobs may start, such as `10/s`: as many at once, or fewer (`10/s burst 1`).
-            concurrency: How many of them may run at once.
-            group_rate: The same as `rate`, for the jobs of each group by itself.
-            group_concurrency: The same as `concurrency`, for each group; 1 runs a group's jobs one after the other.
-            backoff: How long a failed job waits for its next attempt; the default starts at 1 s and ends at 60 s.
-            retry_on: The exceptions after which another attempt makes sense; all, if not given.
-            reject_on: The exceptions that mean that the input is at fault, as if the handler had raised `Reject`:
-                they end the job, and don't count towards the quarantine of its type.
-
-        Raises:
-            ValueError: The type is taken, or an option or the signature can't be used.
-            TypeError: There is no such option.
-        """
-        refuse_unknown("handler", unknown, HandlerOptions.__struct_fields__)
-        options = HandlerOptions(
-            name=name,
-            timeout_s=timeout_s,
-            run_in=run_in,
-            attempts_max=attempts_max,
-            queue=queue,
-            rate=rate,
-            concurrency=concurrency,
-            group_rate=group_rate,
-            group_concurrency=group_concurrency,
-            backoff=backoff,
-            retry_on=retry_on,
-            reject_on=reject_on,
-        )
-
-        def add(function: F) -> F:
-            return register(self.registry, function, options)
-
-        return add if func is None else add(func)
 
     # -- life
 
@@ -165,12 +76,13 @@ class JobQueue:
         self.tells_tracebacks = settings.server.tracebacks is True
 
     async def start(self) -> None:
-        """Open the spool and start timer and workers.
+        """Enter the lifespan, open the spool and start timer and workers.
 
         Raises:
             RuntimeError: It runs already, or has not yet stopped.
             ValueError: A handler's queue is none of the configured ones, or a process can't import it.
             ConfigError: The spool's folder can't be used.
+            LifespanFailed: The lifespan has raised; the cause is chained.
         """
         if self._parts is not None or self._starting:
             raise RuntimeError("this queue runs already")
@@ -180,7 +92,8 @@ class JobQueue:
             if handler.queue not in self.settings.queues:
                 known = ", ".join(self.settings.queues)
                 raise ValueError(f"handler {handler.name!r} wants queue {handler.queue!r}; configured: {known}")
-        parts = Parts(self.settings, self.registry)
+        lifespan = None if self._lifespan is None else partial(self._lifespan, self)
+        parts = Parts(self.settings, self.registry, lifespan=lifespan, process_init=self._process_init)
         self._starting = True
         try:
             await parts.start()

@@ -39,6 +39,10 @@ class ConfigError(JobQueueError):
         self.faults = faults
 
 
+class LifespanFailed(JobQueueError):
+    """A queue's lifespan has raised before the queue could start; what it raised is the cause."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidField:
     """One fault of a submission: a JSON pointer (RFC 6901) and what would be right there."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
@@ -19,6 +19,7 @@ from jobqueue.log import event_logger
 from jobqueue.runtime import cgroup
 from jobqueue.runtime.executor import Executor
 from jobqueue.runtime.job_log import LOGGED, JobLog
+from jobqueue.runtime.lifespan import Lifespan
 from jobqueue.runtime.processes import ProcessPool
 from jobqueue.runtime.sendable import check_sendable
 from jobqueue.runtime.spool import Spool
@@ -28,6 +29,9 @@ from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.runtime.worker import WorkerPool
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
     from jobqueue.config import Settings
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Registry
@@ -40,7 +44,14 @@ LIVE_STATES = ("delayed", "queued", "running")
 class Parts:
     """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        *,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+        process_init: Callable[[], Any] | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.policies = {name: queue.policy for name, queue in settings.queues.items()}
         self._workers_fixed = settings.runtime.workers
@@ -71,7 +82,9 @@ class Parts:
         self._processes = ProcessPool(
             size=lanes["process"], on_strength=lambda strength: self.backend.set_permits("process", strength)
         )
-        executor = Executor(
+        self._lifespan = Lifespan(lifespan)
+        self._process_init = process_init
+        self._executor = Executor(
             registry=registry,
             backend=self.backend,
             pools={"thread": self._threads, "process": self._processes},
@@ -79,7 +92,7 @@ class Parts:
             check_room=self.spool.check_room,
             result_bytes_max=settings.limits.result_bytes,
         )
-        self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=executor)
+        self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=self._executor)
         self._job_log = JobLog(loop.time)
         self._lost: dict[str, int] | None = None
 
@@ -87,7 +100,9 @@ class Parts:
         if self._in_process:
             for handler in self._in_process:
                 check_sendable(handler)
-            self._processes.start([handler.func for handler in self._in_process])
+        self._executor.state = self._threads.state = await self._lifespan.enter()
+        if self._in_process:
+            self._processes.start([handler.func for handler in self._in_process], self._process_init)
             self._tell_processes()
         await self.spool.open()
         self.backend.subscribe(self.spool.on_fact, Ended, Evicted)
@@ -115,10 +130,13 @@ class Parts:
 
     async def stop(self) -> None:
         self._timer.stop()
-        await self._workers.close()
-        await self._threads.close()
-        await self._processes.close()
-        await self.spool.close()
+        try:
+            await self._workers.close()
+            await self._threads.close()
+            await self._processes.close()
+            await self.spool.close()
+        finally:
+            await self._lifespan.leave()
 
     async def change(self, queue: str, policy: QueuePolicy) -> None:
         self.policies[queue] = policy

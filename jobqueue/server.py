@@ -38,7 +38,7 @@ import psutil
 import uvloop
 
 from jobqueue import terminal
-from jobqueue.errors import ConfigError
+from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http import API, LANE, api
 from jobqueue.http.farewell import FAREWELLS_MAX
 from jobqueue.http.listener import Listener
@@ -148,13 +148,12 @@ class _Process:
         try:
             app = api(self._queue, lag=self._watch.lag)
             server = self._make_server(app)
-            await self._queue.start()
-            if signals.stopped:  # during the start
-                await self._queue.stop()
+            if not await self._start_queue():
                 return 0
             listener = await self._listen(server, app[API])
-        except (ConfigError, ValueError, OSError) as error:
-            log.error("server.failed", reason=_reason(error, self._settings))
+        except (ConfigError, LifespanFailed, ValueError, OSError) as error:
+            cause = error.__cause__ if isinstance(error, LifespanFailed) else None
+            log.error("server.failed", reason=_reason(error, self._settings), exc=cause)
             await self._queue.stop()
             return 1
         reloading = asyncio.create_task(self._reload.run())
@@ -167,6 +166,23 @@ class _Process:
             with suppress(asyncio.CancelledError):
                 await reloading
         return 0
+
+    async def _start_queue(self) -> bool:
+        """Start the queue, which may take as long as its lifespan does; False if a stop came meanwhile."""
+        starting = asyncio.ensure_future(self._queue.start())
+        told = asyncio.ensure_future(self._told_to_stop.wait())
+        await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+            if starting.cancelled():
+                return False
+        starting.result()
+        if signals.stopped:
+            await self._queue.stop()
+            return False
+        return True
 
     def _make_server(self, app: web.Application) -> JobServer:
         connections_max = fit_connections(self._settings.connections_max)

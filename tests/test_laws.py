@@ -115,7 +115,7 @@ FLOORS = (
     },
     {"backend"},
     {"runtime"},
-    {"parts", "handle"},
+    {"parts", "handle", "registration"},
     {"app"},
     {"http", "testing", "demo"},
     {"server", "reload", "target", "terminal"},

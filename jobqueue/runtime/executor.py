@@ -38,6 +38,8 @@ class Executor:
     pools: The offload of each lane, by name (`thread`, `process`).
     folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
     check_room: Raises Refused when there is no room for a file of so many bytes.
+
+    Attributes:
     state: What handlers on the loop find at `ctx.state`.
     """
 
@@ -50,7 +52,6 @@ class Executor:
         folder_of: Callable[[Job], Path],
         check_room: Callable[[int], None],
         result_bytes_max: int,
-        state: Any = None,
     ) -> None:
         self._registry = registry
         self._backend = backend
@@ -58,7 +59,7 @@ class Executor:
         self._folder_of = folder_of
         self._check_room = check_room
         self._result_bytes_max = result_bytes_max
-        self._state = state
+        self.state: Any = None
 
     def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
         """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
@@ -84,7 +85,7 @@ class Executor:
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
             # Few jobs write a file: only one that asks has a folder to be cleared away.
-            context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job), state=self._state)
+            context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job), state=self.state)
             verdict = await self._run_here(call, context, handler)
         else:
             verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)

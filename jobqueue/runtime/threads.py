@@ -43,13 +43,13 @@ _numbers = itertools.count(1)
 class ThreadPool:
     """Runs calls in at most `size` threads at a time, which start when they are first needed.
 
-    Args:
+    Attributes:
         state: What handlers in threads find at `ctx.state`.
     """
 
-    def __init__(self, *, size: int, state: Any = None) -> None:
+    def __init__(self, *, size: int) -> None:
         self._size = size
-        self._state = state
+        self.state: Any = None
         self._seats = asyncio.Semaphore(size)
         self._idle: list[_Thread] = []
         self._abandoned = 0
@@ -96,7 +96,7 @@ class ThreadPool:
             tell(progressed, fraction, note)
 
         throttle = ProgressThrottle(report)
-        context = call.context(throttle, state=self._state)
+        context = call.context(throttle, state=self.state)
         thread.give(_Work(call, context, throttle, lambda outcome: tell(ended, outcome)))
         try:
             outcome = await verdict

@@ -56,6 +56,20 @@ def test_the_python_tour_runs_as_printed(tmp_path: Path) -> None:
     assert run.stdout == "{'path': 'a.png', 'width': 128}\n", run.stderr
 
 
+def test_the_lifespan_of_the_how_to_runs_as_printed(tmp_path: Path) -> None:
+    match = re.search(r"```python\n(import asyncio\n.*?)```", (ROOT / "docs/how-to/lifespan.md").read_text(), re.DOTALL)
+    assert match is not None
+    (tmp_path / "visits.py").write_text(match[1])
+    run = subprocess.run(
+        [sys.executable, str(tmp_path / "visits.py")],
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.stdout == "2\n", run.stderr
+
+
 def test_the_sync_client_of_the_tour_runs_as_printed(tmp_path: Path) -> None:
     match = re.search(r"```python\n(from jobqueue.client import SyncClient\n.*?)```", README, re.DOTALL)
     assert match is not None

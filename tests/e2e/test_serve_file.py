@@ -62,3 +62,70 @@ def test_a_server_without_handlers_warns_and_serves_all_the_same(tmp_path: Path)
         assert "@queue.handler" in server.wait_for("server.no_handlers")["hint"]
         assert server.url
         assert server.stop() == 0
+
+
+LIFESPAN = """
+from contextlib import asynccontextmanager
+from jobqueue import JobContext, JobQueue
+
+queue = JobQueue()
+
+@queue.lifespan
+@asynccontextmanager
+async def database(queue):
+    if {broken}:
+        raise LookupError("no database")
+    yield "connected"
+    open({left!r}, "w").close()
+
+@queue.handler
+def look(ctx: JobContext) -> str:
+    return ctx.state
+"""
+
+
+def test_a_lifespan_is_entered_before_the_server_listens_and_left_before_it_exits(tmp_path: Path) -> None:
+    target = tmp_path / "lasting.py"
+    target.write_text(LIFESPAN.format(broken=False, left=str(tmp_path / "left")))
+    with ServerProcess(tmp_path / "spool", str(target)) as server:
+        client = SyncClient(server.url)
+        job = client.submit("look")
+        client.wait(job.id, timeout_s=30)
+        assert client.result(job.id) == "connected"
+        assert not (tmp_path / "left").exists()
+        assert server.stop() == 0
+    assert (tmp_path / "left").exists()
+
+
+def test_a_lifespan_that_fails_ends_the_start_with_its_reason(tmp_path: Path) -> None:
+    target = tmp_path / "lasting.py"
+    target.write_text(LIFESPAN.format(broken=True, left=""))
+    with ServerProcess(tmp_path / "spool", str(target)) as server:
+        failed = server.wait_for("server.failed")
+        assert failed["reason"] == "the lifespan failed at its start: LookupError: no database"
+        assert failed["traceback"].endswith("LookupError: no database\n")
+        assert server.exit_code() == 1
+    assert "server.listening" not in [event["event"] for event in server.events]
+
+
+HANGING = """
+import asyncio, logging
+from contextlib import asynccontextmanager
+from jobqueue import JobQueue
+
+queue = JobQueue()
+
+@queue.lifespan
+@asynccontextmanager
+async def database(queue):
+    logging.getLogger("lasting").info("entering")
+    await asyncio.Event().wait()
+    yield
+"""
+
+
+def test_a_stop_while_a_lifespan_is_entered_is_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "lasting.py").write_text(HANGING)
+    with ServerProcess(tmp_path / "spool", str(tmp_path / "lasting.py")) as server:
+        assert server.wait_for("log")["message"] == "entering"
+        assert server.stop() == 0

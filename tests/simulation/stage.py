@@ -261,7 +261,7 @@ class SeededPool:
         self._size = size
         self._taken = 0
 
-    def start(self, handlers: object) -> None:
+    def start(self, handlers: object, init: object = None) -> None:
         pass
 
     async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure:
