@@ -115,7 +115,8 @@ class Parts:
 
     def _tell_processes(self) -> None:
         cpus, quota = cgroup.cpus_allowed(), cgroup.cpu_quota()
-        log.info("processes.planned", processes=self._process_count, cpus=cpus, cpu_quota=quota)
+        if quota is not None:
+            log.info("processes.planned", processes=self._process_count, cpus=cpus, cpu_quota=quota)
         if self._process_count > cgroup.cpu_count():
             hint = (
                 "runtime.processes is more than the CPUs that this process may use: handlers will wait for each other"
