@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from jobqueue.first_process import go_on_in_a_child
 from jobqueue.signals import signals
 from jobqueue.standard_files import open_standard_files
 
@@ -13,6 +14,7 @@ def main() -> int:
     open_standard_files()
     if sys.argv[1:2] == ["serve"]:
         signals.install()
+        go_on_in_a_child()
     if getattr(sys, "frozen", False):
         from jobqueue.runtime.forked import divert
 

@@ -110,6 +110,7 @@ FLOORS = (
         "frozen",
         "paths",
         "signals",
+        "first_process",
         "configenv",
         "standard_files",
     },
@@ -207,6 +208,7 @@ STDLIB_ONLY = set[str]()
 LEAVES = {
     "jobqueue.errors": STDLIB_ONLY,
     "jobqueue.log": {"orjson"},
+    "jobqueue.first_process": STDLIB_ONLY,
     "jobqueue.frozen": STDLIB_ONLY,
     "jobqueue.paths": STDLIB_ONLY,
     "jobqueue.signals": STDLIB_ONLY,

@@ -5,7 +5,8 @@ Rules:
 1. A process that adopts orphans (Linux: PR_SET_CHILD_SUBREAPER) becomes the parent of every descendant whose own
    parent has ended, sessions and process groups notwithstanding. So its children are all there is to look at:
    kill them, and what they had started are its children next.
-2. Elsewhere only the process group is killed; whoever left that lives on.
+2. Where they can't be listed (another system, a /proc of another namespace), only the process group is killed: what
+   has left it lives on, and the fork server waits for it when it ends.
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def can_be_listed() -> bool:
+    """Tell whether `children` finds them: there is a /proc, and its numbers are those of this namespace."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
 def has_children() -> bool:
     """Tell whether this process has any child, be it dead and not yet waited for. One system call."""
     try:
@@ -43,10 +52,13 @@ def has_children() -> bool:
 
 
 def children() -> set[int]:
-    """Return the pids of this process's children, the dead ones that were not waited for included."""
-    if sys.platform != "linux":
-        return set()
+    """Return the pids of this process's children, the dead ones that were not waited for included.
+
+    Empty where they can't be listed.
+    """
     pids: set[int] = set()
+    if not can_be_listed():
+        return pids
     try:
         for task in os.listdir(_TASKS):
             with contextlib.suppress(FileNotFoundError), open(f"{_TASKS}/{task}/children") as file:

@@ -192,7 +192,8 @@ class _ForkServer:
             os.dup2(errors_fd, 2)
             os.close(errors_fd)
             die_with_parent(parent)
-            descendants.adopt_orphans()
+            if descendants.can_be_listed():  # else they are left to the fork server, which waits for whatever ends
+                descendants.adopt_orphans()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._selector.close()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,12 +22,13 @@ class ServerProcess:
         folder: Where its spool goes.
         target: What it serves; the demo handlers if not given.
         settings: Further `--set`s, as `section.key=value`.
+        under: A command that runs it as its own last arguments.
     """
 
-    def __init__(self, folder: Path, target: str | None = None, *settings: str) -> None:
+    def __init__(self, folder: Path, target: str | None = None, *settings: str, under: Sequence[str] = ()) -> None:
         options = [f"--set={each}" for each in (f"spool.dir={folder}", "server.linger_s=0.2", *settings)]
         command = [sys.executable, "-m", "jobqueue", "serve", *([target] if target else []), "--port=0", *options]
-        self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([*under, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         self._ended = False
