@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from aiohttp.streams import StreamReader
 
+    from jobqueue.http.framing import Framing
     from jobqueue.http.protocol import JobServer
 
 
@@ -38,7 +39,8 @@ class Buffers(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_answered", "_body", "deaf", "_head_bytes", "_received", "_sending", "_server", "_wire", "_wire_lost"),
+        *("_answered", "_body", "_framing", "_head_bytes", "_received", "_rest", "_sending", "_server", "_wire"),
+        *("_wire_lost", "deaf"),
     )
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
@@ -50,6 +52,9 @@ class Buffers(web.RequestHandler):
         # Of the last request that was parsed, all before it are whole; and whether that request is answered.
         self._body: StreamReader = EMPTY_PAYLOAD
         self._answered = False
+        # Of that body, if it is chunked; and what came of it while as much of it waits to be read as may.
+        self._framing: Framing | None = None
+        self._rest = b""
         self._received: Received | None = None
         self._sending: Sending | None = None
         self.deaf = False
@@ -69,6 +74,8 @@ class Buffers(web.RequestHandler):
         self._wire = None
         self._messages.clear()
         self._body = EMPTY_PAYLOAD
+        self._framing = None
+        self._rest = b""
         # Both know this connection.
         if self._received is not None:
             self._received.close()
@@ -108,10 +115,6 @@ class Buffers(web.RequestHandler):
             self._received = received
         return received
 
-    def _begin_body(self, body: StreamReader) -> None:
-        if body is not self._body:
-            self._body, self._answered = body, False
-
     def _count(self, came_bytes: int) -> None:
         """Count what is held after so many bytes came, unless that is next to nothing, as it mostly is."""
         if (
@@ -124,7 +127,8 @@ class Buffers(web.RequestHandler):
             self.received.count()
 
     def _buffered_bytes(self) -> int:
-        return self._head_bytes + len(self._message_tail) + buffered_bytes(self._messages, self._current_request)
+        waiting_bytes = self._head_bytes + len(self._message_tail) + len(self._rest)
+        return waiting_bytes + buffered_bytes(self._messages, self._current_request)
 
     def _drop(self) -> bool:
         """Free what was buffered, take in nothing more, and have its request refused."""
@@ -140,12 +144,18 @@ class Buffers(web.RequestHandler):
             return False
         else:
             self.abort()
+        self._go_deaf()
+        return True
+
+    def _go_deaf(self) -> None:
+        """Take in nothing more."""
         self.deaf = True
         self._parser = None  # aiohttp: what it hasn't parsed yet goes with it
+        self._framing = None
+        self._rest = b""
         self._head_bytes = 0
         self._message_tail = b""
         self._resume_transport_reading()
-        return True
 
     async def _handle_request(
         self,

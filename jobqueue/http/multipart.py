@@ -114,8 +114,8 @@ class FormReader:
             self._ended = True
             return None
         # From the delimiter's own line break on, so that a part without headers has an empty block.
-        while (at := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > HEADERS_BYTES_MAX:
+        while (at := self._buffer.find(b"\r\n\r\n", 0, HEADERS_BYTES_MAX)) < 0:
+            if len(self._buffer) >= HEADERS_BYTES_MAX:
                 raise MalformedRequest(f"the headers of a part have more than {HEADERS_BYTES_MAX} bytes")
             await self._fill()
         block, self._buffer = self._buffer[:at], self._buffer[at + 4 :]

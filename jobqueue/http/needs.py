@@ -51,6 +51,9 @@ LANE_FIELDS = (
     "_pause_transport_reading",
     "_resume_transport_reading",
     "_reading_paused",
+    "_handle_request",
+    "_current_request",
+    "_request_in_progress",
 )
 
 
@@ -59,8 +62,7 @@ def lane_fits() -> bool:
     missing = [name for name in LANE_FIELDS if not hasattr(web.RequestHandler, name)]
     if not hasattr(_parser_type(), "message_consumed"):
         missing.append("message_consumed")
-    if not hasattr(StreamReader, "_buffer"):
-        missing.append("StreamReader._buffer")
+    missing += [f"StreamReader.{name}" for name in ("_buffer", "_size", "_waiter") if not hasattr(StreamReader, name)]
     if missing:
         log.warning("http.fast_lane_off", reason="this release of aiohttp lacks fields that it needs", missing=missing)
     return not missing

@@ -31,6 +31,7 @@ from aiohttp.tcp_helpers import tcp_keepalive
 from jobqueue.errors import JobQueueError
 from jobqueue.http.buffers import Buffers
 from jobqueue.http.farewell import LINGER_S, Farewell
+from jobqueue.http.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.last_request import answer_rest, close_after_upgrade
 from jobqueue.http.limits import refuse_expectation
@@ -63,7 +64,7 @@ HEADERS_MAX = 64
 HEAD_LINES_MAX = 4
 """A whole head may be as large as so many of the largest lines."""
 
-READ_BYTES = 64 * 1024
+READ_BYTES = 32 * 1024
 """A body of which twice as much waits to be read is not received further: a connection can't hold much unread."""
 
 ANSWERS_BYTES_MAX = 64 * 1024
@@ -222,6 +223,8 @@ class Connection(Buffers):
     # -- what comes in
 
     def data_received(self, data: bytes) -> None:
+        if (len(data) > PIECE_BYTES or self._rest) and self._receive_in_pieces(data):
+            return
         lane = self._server.lane
         # aiohttp: whether the system takes no more of what we send; whether the connection is about to be closed; and
         # whether nothing is parsed for now, because too much waits, or another protocol may follow.
@@ -246,6 +249,21 @@ class Connection(Buffers):
             self._send(answer, 1, now)
         else:
             self._parse(data, lane, now)
+
+    def _receive_in_pieces(self, data: bytes) -> bool:
+        """Receive chunks a piece at a time, as fast as they are read; False, with nothing done: these are none."""
+        if self.deaf or not (self._rest or self._framing is not None or may_be_chunked(data)):
+            return False
+        data, self._rest = self._rest + data, b""
+        at = 0
+        while at < len(data):
+            # aiohttp: as many requests wait as may, or more of a body than is to wait; it calls this when that is over.
+            if len(self._messages) >= self._max_msg_queue_size or self._reading_paused:
+                self._rest = data[at:]
+                break
+            self.data_received(data[at : at + PIECE_BYTES])
+            at += PIECE_BYTES
+        return True
 
     def _parse(self, data: bytes, lane: FastLane, now: float) -> None:
         """Do as aiohttp's own `data_received`, but answer at once what the lane takes; the rest wakes its task."""
@@ -324,9 +342,9 @@ class Connection(Buffers):
 
     def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
+        self._judge_framing(data)
         if self._messages:
-            last, body = self._messages[-1]
-            self._begin_body(body)
+            last = self._messages[-1][0]
             if isinstance(last, web_protocol._ErrInfo):
                 forget_frames(last.exc)
                 self._break_body()
@@ -345,6 +363,33 @@ class Connection(Buffers):
             error = http_exceptions.LineTooLong(b"head", bytes_max)
             self._messages.append((web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
             self._wake()
+
+    def _judge_framing(self, data: bytes) -> None:
+        """Count the work that chunks make, and refuse a body that is little more than framing."""
+        framing = self._framing
+        if framing is not None:
+            framing.add(len(data))
+            if self._body.is_eof():  # what follows it can't be told from it
+                self._framing = framing = None
+        if self._messages and self._messages[-1][1] is not self._body:
+            last, self._body = self._messages[-1]
+            self._answered = False
+            chunked = not isinstance(last, web_protocol._ErrInfo) and last.chunked
+            self._framing = framing = Framing(self._body, data) if chunked else None
+        if framing is None or self._reading_paused:  # aiohttp: what the parser keeps meanwhile can't be told
+            return
+        turns = self._server.turns
+        turns.left -= framing.work()
+        if turns.left < 0:
+            turns.use_up(self)
+        if framing.excessive:
+            error = MalformedRequest("the body's framing is much larger than the body: send larger chunks")
+            if self._messages:
+                self._messages[-1] = (web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD)
+            elif not self._body.is_eof():
+                self._body.set_exception(error)
+                self._body.feed_eof()
+            self._go_deaf()
 
     def _break_body(self) -> None:
         """Tell whoever reads the body that the parser has just refused: aiohttp would let them wait for its rest."""

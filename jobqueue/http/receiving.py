@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -108,7 +109,11 @@ class Body:
         received = self._counted()
         if received.refused:
             raise overloaded()
+        # aiohttp: what is there already is returned without a pause, however much of it the parser has waiting.
+        at_once = unread_bytes(self._content) > 0
         data = await self._content.readany()
+        if at_once:
+            await asyncio.sleep(0)
         if data:
             self._gathered_bytes += len(data)
             received.gathered_bytes += len(data)
