@@ -105,7 +105,7 @@ class _Run:
         visit.tries += 1
         if self._shedder.refuses(now, priority=client.priority, queued=self._desk.queued):
             self._desk.ledger.arrivals.add(now)
-            self._turn_away(visit, self._desk.ledger.place_s(now))
+            self._turn_away(visit, self._desk.ledger.place_s(now, client.group))
             return
         spec = _spec(client.priority, client.group)
         if self._policy.start_by:

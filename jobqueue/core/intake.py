@@ -91,7 +91,9 @@ class Intake:
             closed = self._door.closed_to(self._life.ledgers[queue])
         else:
             closed = self._door.closed_to_all() and not (may_be_unique and claimed.any_unique)
-        return self._door.refuse_unseen(queue, now=now) if closed else None
+        if not closed:
+            return None
+        return self._door.refuse_unseen(queue, None if claims is None else claims.caller, now=now)
 
     def redrive(self, job: Job, *, now: float) -> None:
         """Send a dead letter round again: a new series of attempts, under the same id.
@@ -140,7 +142,7 @@ class Intake:
             raise Duplicate(holder.id)
         waits = holder.state is not RUNNING
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
-            self._put_off(holder, spec, args, now)
+            self._put_off(holder, spec, args, claims, now)
             self._life.claimed.share(claims, holder)
             return Admission(holder, duplicate=True)
         ledger = self._life.ledgers[spec.queue]
@@ -149,10 +151,10 @@ class Intake:
             self._life.cancel(holder, now=now)
         return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
 
-    def _put_off(self, job: Job, spec: JobSpec, args: bytes, now: float) -> None:
+    def _put_off(self, job: Job, spec: JobSpec, args: bytes, claims: Claims, now: float) -> None:
         """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
         more_bytes = len(args) - len(job.args)
-        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_bytes, now=now)
+        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_bytes, claims.caller, now=now)
         self._life.make_room(more_jobs=0, more_bytes=more_bytes)
         self._life.statuses.grow(more_bytes)
         job.args = args

@@ -37,6 +37,7 @@ class QueueLedger:
     counts: The same by state.
     waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
     closed: Whether none of its jobs starts any more, since all are being shut down.
+    returns: The retry slots that the refused were given.
     arrivals: Where each submission is counted as it comes, accepted or not.
     run_s: How long a run takes, typically, and by type; None and empty before the first one ended.
     """
@@ -45,7 +46,6 @@ class QueueLedger:
         "_ends",
         "_pace_per_s",
         "_pace_until",
-        "_returns",
         "_started_at",
         "arrivals",
         "closed",
@@ -57,6 +57,7 @@ class QueueLedger:
         "policy",
         "redriven_total",
         "refused_total",
+        "returns",
         "run_s",
         "run_s_by_type",
         "submitted_total",
@@ -77,8 +78,8 @@ class QueueLedger:
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
         self._ends = EventRate()
-        self._returns = Returns(rng)
-        self.arrivals = self._returns.arrivals
+        self.returns = Returns(rng)
+        self.arrivals = self.returns.arrivals
         self._started_at: float | None = None
         self._pace_per_s = DRAIN_PER_S_MIN
         self._pace_until = -inf
@@ -147,9 +148,9 @@ class QueueLedger:
         seat_s = (1 + self._lacking) / self.drain_per_s(now)
         return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, seat_s))
 
-    def place_s(self, now: float) -> float:
-        """Return in how many seconds one that is refused now should come back."""
-        place_s = self._returns.place_s(now, seats_per_s=self.drain_per_s(now), lacking=self._lacking)
+    def place_s(self, now: float, caller: str | None = None) -> float:
+        """Return in how many seconds a submission of this caller that is refused now should come back."""
+        place_s = self.returns.place_s(now, seats_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller)
         return max(RETRY_AFTER_S_MIN, place_s)
 
     @property

@@ -120,6 +120,11 @@ class EventRate:
         if self._since is None:
             self._since = now
 
+    def begin_with(self, other: EventRate) -> None:
+        """Look since the same instant as another one, so that the sum of both is exact."""
+        if self._since is None:
+            self._since = other._since
+
     def add(self, now: float, count: int = 1) -> None:
         if now < self._slice_ends_at:
             self._weight += count

@@ -133,7 +133,7 @@ class Submissions:
         backend = self._queue.backend
         if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
-            place_s = self._overload.place_s(backend.now(), seats_per_s=RETURNS_PER_S)
+            place_s = self._overload.place_s(backend.now(), seats_per_s=RETURNS_PER_S, caller=claims.caller)
             raise Overloaded(detail, retry_after_s=max(1.0, place_s))
         if (refusal := backend.refuse_unseen(claims=claims, may_be_unique=may_be_unique)) is not None:
             raise refusal

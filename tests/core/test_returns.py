@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from jobqueue.core.returns import JITTER, RETRY_AFTER_S_MAX, RETURNS_SHARE_MIN, Returns
+from jobqueue.core.returns import CALLERS_MAX, JITTER, OTHERS, RETRY_AFTER_S_MAX, RETURNS_SHARE_MIN, Returns
 
 
 class NoChance(Random):
@@ -105,7 +105,7 @@ def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
     returns = Returns(Random(1))
     places(returns, 100_000, now=0.0, seats_per_s=10_000.0)
 
-    assert len(returns._places) <= 11
+    assert len(returns._due._counts) <= 11
     assert returns.waiting == 100_000
 
 
@@ -116,3 +116,128 @@ def test_places_that_are_over_are_forgotten() -> None:
     returns.place_s(100.0, seats_per_s=10.0)
 
     assert returns.waiting == 1
+
+
+# -- among callers
+
+
+def refuse(returns: Returns, caller: str, count: int, *, now: float, seats_per_s: float = 20.0) -> list[float]:
+    return [returns.place_s(now, seats_per_s=seats_per_s, caller=caller) for _ in range(count)]
+
+
+def test_one_caller_s_refusals_push_its_own_later_ones_back_and_not_those_of_others() -> None:
+    returns = Returns(NoChance())
+    for step in range(400):  # it ignores what it is told, and submits every 10 ms
+        now = step / 100
+        returns.arrivals.add(now)
+        returns.place_s(now, seats_per_s=20.0, caller="hog")
+
+    (own,) = refuse(returns, "hog", 1, now=4.0)
+    others = [refuse(returns, f"c{n}", 1, now=4.0)[0] for n in range(10)]
+
+    assert own > 100.0
+    assert max(others) < 3.0
+    assert others == sorted(set(others)), "each has a slot of its own"
+
+
+def test_a_slow_queue_s_hog_does_not_count_as_newcomers_to_the_others() -> None:
+    returns = Returns(NoChance())
+    for step in range(6000):
+        now = 1000.0 + step / 100
+        returns.arrivals.add(now)
+        returns.place_s(now, seats_per_s=0.2, caller="hog")
+
+    assert refuse(returns, "other", 1, now=1060.0, seats_per_s=0.2)[0] <= 10.0
+
+
+def test_callers_with_one_refusal_each_stand_in_one_line() -> None:
+    returns = Returns(NoChance())
+
+    waits = [refuse(returns, f"c{n}", 1, now=0.0)[0] for n in range(100)]
+
+    assert waits == pytest.approx([number / 20.0 for number in range(1, 101)])
+
+
+def test_two_callers_with_a_crowd_each_share_the_seats() -> None:
+    returns = Returns(NoChance())
+    waits: dict[str, list[float]] = {"a": [], "b": []}
+    for _ in range(500):
+        for caller in waits:
+            waits[caller] += refuse(returns, caller, 1, now=0.0)
+
+    for each in waits.values():
+        assert each[-1] == pytest.approx(1000 / 20.0, rel=0.1)
+        assert [later - earlier for earlier, later in pairwise(each[50:])] == pytest.approx([0.1] * 449, abs=0.051)
+
+
+def test_a_caller_s_slots_beyond_those_of_the_others_are_as_dense_as_if_it_were_alone() -> None:
+    returns = Returns(NoChance())
+    refuse(returns, "short", 20, now=0.0)
+    waits = refuse(returns, "long", 1000, now=0.0)
+
+    assert waits[-1] == pytest.approx(1000 / 20.0, abs=3.0)
+
+
+def test_a_single_client_that_comes_early_keeps_its_slot_however_often_it_asks() -> None:
+    returns = Returns(NoChance())
+    for n in range(100):
+        refuse(returns, f"c{n}", 1, now=0.0)
+    told = [refuse(returns, "c99", 1, now=float(second))[0] + second for second in (1, 2, 3)]
+
+    assert told == pytest.approx([5.0] * 3)
+    assert returns.waiting == 100 - 60, "those that were due are over, and no slot was added"
+
+
+def test_when_nobody_obeys_the_line_is_as_short_as_those_who_still_wait() -> None:
+    """A hundred clients, each at an address of its own, ask every second and a half until they are let in."""
+    returns = Returns(NoChance())
+    waiting = [f"c{n}" for n in range(100)]
+    now = 0.0
+    figures = []
+    while waiting:
+        for _ in range(20):  # as many as get in by then; the others are refused
+            returns.accepted(waiting.pop(0), now)
+        for caller in waiting:
+            refuse(returns, caller, 1, now=now, seats_per_s=1.0)
+        figures.append(returns.place_s(now, seats_per_s=1.0, caller=f"new at {now}"))
+        returns.accepted(f"new at {now}", now)
+        now += 1.5
+
+    assert figures == sorted(figures, reverse=True)
+    assert figures[0] == pytest.approx(81.0)
+    assert figures[-1] <= 3.0
+
+
+def test_who_is_refused_and_let_in_by_turns_lengthens_no_line() -> None:
+    returns = Returns(NoChance())
+    for step in range(1000):
+        refuse(returns, "hog", 1, now=step / 1000, seats_per_s=1.0)
+        returns.accepted("hog", step / 1000)
+
+    assert returns.waiting == 0
+    assert refuse(returns, "other", 1, now=1.0, seats_per_s=1.0) == [pytest.approx(1.0)]
+
+
+def test_any_number_of_callers_takes_a_bounded_table() -> None:
+    returns = Returns(Random(1))
+    for n in range(100_000):
+        wait_s = returns.place_s(n / 1000, seats_per_s=1.0, caller=f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::/64")
+        assert 0.0 < wait_s <= RETRY_AFTER_S_MAX
+    assert len(returns.callers) <= CALLERS_MAX
+    assert len(returns._due._counts) <= RETRY_AFTER_S_MAX + 1
+    assert len(returns._lasts._counts) <= RETRY_AFTER_S_MAX + 1
+
+    returns.place_s(1000.0, seats_per_s=1.0, caller="later")
+    for n in range(CALLERS_MAX):
+        returns.place_s(1000.0 + n, seats_per_s=1.0, caller=f"later {n}")
+    assert len(returns.callers) < 1000, "those whose slots are over are forgotten"
+
+
+def test_callers_beyond_the_table_share_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.core.returns.CALLERS_MAX", 3)
+    returns = Returns(NoChance())
+    waits = [refuse(returns, f"c{n}", 1, now=0.0)[0] for n in range(6)]
+
+    assert waits == sorted(set(waits))
+    assert set(returns.callers) <= {"c0", "c1", "c2", OTHERS}
+    assert returns.place_s(500.0, seats_per_s=1.0, caller="c9") == pytest.approx(1.0)

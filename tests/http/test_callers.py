@@ -95,6 +95,21 @@ async def test_a_batch_of_jobs_with_timeouts_of_their_own_pauses_no_type(
     assert (await serving.queue.job(job["id"]).wait()).state == "succeeded"
 
 
+async def test_one_caller_s_refusals_put_no_other_caller_s_return_off(
+    start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
+) -> None:
+    serving = await start(server=lane, queues={"default": {"capacity": 1, "workers": 1}})
+    callers = callers_of(serving)
+    await callers.post(HOSTILE, {"type": "hold"})
+    for _ in range(300):
+        status, problem = await callers.post(HOSTILE, GOOD)
+        assert status == 503
+    hostile_s = problem["retry_after_s"]
+    status, problem = await callers.post(HONEST, GOOD)
+    assert status == 503
+    assert problem["retry_after_s"] < hostile_s / 3
+
+
 async def test_a_job_that_waits_in_quarantine_says_so_and_when_it_is_tried(
     start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
 ) -> None:
