@@ -26,7 +26,6 @@ import asyncio
 import errno
 import gc
 import os
-import resource
 import socket
 import threading
 from contextlib import suppress
@@ -40,11 +39,12 @@ import uvloop
 from jobqueue import terminal
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http import API, LANE, api
-from jobqueue.http.farewell import FAREWELLS_MAX
+from jobqueue.http.descriptors import DESCRIPTORS
 from jobqueue.http.listener import Listener
 from jobqueue.http.protocol import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.reload import Reload
+from jobqueue.resources import fit_files, warn_of_memory
 from jobqueue.runtime.watch import Watch
 from jobqueue.signals import signals
 
@@ -57,9 +57,6 @@ if TYPE_CHECKING:
     from jobqueue.config import ServerSettings, Settings
     from jobqueue.http.routes import Api
     from jobqueue.log import LogWriter
-
-FILES_RESERVED = FAREWELLS_MAX + 512
-"""Open files that are not connections: the spool's, processes' pipes, libraries', handlers'."""
 
 COLLECTIONS = (5_000, 1, 50)
 """How many new objects make the collector look at the young, and how many of its looks make one at older ones.
@@ -185,11 +182,13 @@ class _Process:
         return True
 
     def _make_server(self, app: web.Application) -> JobServer:
-        connections_max = fit_connections(self._settings.connections_max)
+        files = fit_files(self._queue.settings)
+        app[DESCRIPTORS].files_max = files.sent
         lane = app[LANE] if self._settings.fast_lane else None
-        return JobServer(app, self._queue.settings.limits, connections_max=connections_max, lane=lane)
+        return JobServer(app, self._queue.settings.limits, connections_max=files.connections, lane=lane)
 
     async def _listen(self, server: JobServer, api_served: Api) -> Listener:
+        warn_of_memory(self._queue.settings)
         if not any(self._queue.registry):
             log.warning("server.no_handlers", hint="every submission is refused; register some with @queue.handler")
         listener = await Listener(server).listen(self._settings.host, self._settings.port)
@@ -308,22 +307,6 @@ class _Guard:
                 order = self._orders.get(timeout=FORCE_S)
         if order != "over":
             self._end(stuck)
-
-
-def fit_connections(connections_max: int) -> int:
-    """Raise the limit on open files as far as the connections need; return how many it leaves room for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections_max + FILES_RESERVED
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    if soft == resource.RLIM_INFINITY or soft >= connections_max + FILES_RESERVED:
-        return connections_max
-    possible = max(soft - FILES_RESERVED, soft // 2)
-    log.warning("server.connections_capped", connections_max=connections_max, possible=possible, open_files_max=soft)
-    return possible
 
 
 def _kill_children() -> None:

@@ -119,7 +119,7 @@ FLOORS = (
     {"parts", "handle", "registration"},
     {"app"},
     {"http", "testing", "demo"},
-    {"server", "reload", "target", "terminal"},
+    {"server", "resources", "reload", "target", "terminal"},
     {"cli"},
     {"__main__"},
 )

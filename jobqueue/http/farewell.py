@@ -18,7 +18,7 @@ LINGER_S = 1.0
 """How long a connection that we break off is still read, so that the client gets to read why."""
 
 FAREWELLS_MAX = 256
-"""How many connections over the limit may linger at once; further ones are cut without a word."""
+"""How many connections over the limit may linger at once; further ones get no time to read the answer."""
 
 _REFUSED = raw_answer(TooManyConnections("as many connections are open as may be", retry_after_s=1.0))
 
@@ -36,11 +36,11 @@ class Farewell(asyncio.Protocol):
         self._wire = wire = cast("asyncio.Transport", transport)
         wire.set_protocol(self)
         log.sampled("http.too_many_connections", every_s=10.0, open=self._server.open)
+        wire.write(_REFUSED)
         if len(self._server.farewells) >= FAREWELLS_MAX:
-            wire.abort()
+            wire.close()
             return
         self._server.farewells.add(self)
-        wire.write(_REFUSED)
         wire.write_eof()
         self._timer = asyncio.get_running_loop().call_later(LINGER_S, wire.abort)
 

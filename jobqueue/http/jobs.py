@@ -16,6 +16,7 @@ from jobqueue.http.answers import COMMON, JSON, job_answer
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Job, StoredFile
+    from jobqueue.http.descriptors import Descriptors
     from jobqueue.http.waiting import Waiting
 
 CHUNK_BYTES = 256 * 1024
@@ -24,7 +25,8 @@ CHUNK_BYTES = 256 * 1024
 class Jobs:
     """The handlers of `/v1/jobs/{id}` and what is below it."""
 
-    def __init__(self, queue: JobQueue, waiting: Waiting) -> None:
+    def __init__(self, queue: JobQueue, waiting: Waiting, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
         self._queue = queue
         self._waiting = waiting
 
@@ -61,6 +63,12 @@ class Jobs:
         return await self._send_file(request, job.file, headers)
 
     async def _send_file(self, request: web.Request, file: StoredFile, headers: dict[str, str]) -> web.StreamResponse:
+        with self._descriptors.file():
+            return await self._send_open_file(request, file, headers)
+
+    async def _send_open_file(
+        self, request: web.Request, file: StoredFile, headers: dict[str, str]
+    ) -> web.StreamResponse:
         in_thread = self._queue.spool.in_thread
         try:
             fd, size_bytes = await in_thread(partial(_open_file, file.path))

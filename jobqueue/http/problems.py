@@ -32,6 +32,8 @@ DETAIL_LENGTH_MAX = 1000
 FAILURES_MAX = 100
 """How many kinds of failures are counted each by itself; further ones are counted as one."""
 
+OUT_OF_MEMORY_RETRY_AFTER_S = 2.0
+
 _FAILED_EVERY_S = 10.0
 
 _REFUSED_EVERY_S = 10.0
@@ -165,6 +167,9 @@ TABLE: dict[type[BaseException], Row] = {
 }
 
 
+TABLE[MemoryError] = TABLE[Overloaded]
+
+
 class _FailureKind:
     """What fails in one way, at one place: it has a logger of its own, and so counts of its own."""
 
@@ -234,6 +239,10 @@ def problem_of(error: BaseException) -> Problem:
             headers["Allow"] = error.allowed
         case UnsupportedMediaType():
             headers |= error.headers
+        case MemoryError():
+            members["detail"] = "the server is out of memory at the moment"
+            members["retry_after_s"] = OUT_OF_MEMORY_RETRY_AFTER_S
+            headers["Retry-After"] = str(math.ceil(OUT_OF_MEMORY_RETRY_AFTER_S))
     return Problem(row, members, headers)
 
 

@@ -15,6 +15,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from jobqueue.errors import Draining
 from jobqueue.http.answers import JSON, error_answer
 from jobqueue.http.bulk import Bulk
+from jobqueue.http.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.jobs import Jobs
 from jobqueue.http.lane import FastLane
@@ -61,7 +62,8 @@ class Api:
         self.policy = OriginPolicy(queue.settings.server.origins, queue.settings.server.hosts)
         self.waiting = Waiting(lambda: queue.settings.limits)
         self._submissions = Submissions(queue, self.waiting, bodies, lag)
-        self._jobs = Jobs(queue, self.waiting)
+        self._descriptors = Descriptors()
+        self._jobs = Jobs(queue, self.waiting, self._descriptors)
         self._lists = Lists(queue, self.waiting)
         self._bulk = Bulk(queue, bodies)
         self._lane = FastLane(queue, self._submissions, self.policy)
@@ -112,6 +114,7 @@ class Api:
         app[LANE] = self._lane
         app[API] = self
         app[IN_FLIGHT] = self.in_flight
+        app[DESCRIPTORS] = self._descriptors
         app.on_shutdown.append(self._end)
 
     def listens_on(self, addresses: Iterable[tuple[str, int]]) -> bool:

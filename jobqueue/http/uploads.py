@@ -90,7 +90,7 @@ async def _receive(
                 if content is not None:
                     content.update(chunk)
                 await file.write(chunk)
-                body.keep(job_bytes + form.buffered_bytes)
+                body.keep(job_bytes + form.buffered_bytes + file.buffered_bytes)
             await file.finish()
             if fingerprint is not None and content is not None:
                 fingerprint.add_file(part.name, part.filename, media_type, content.digest())

@@ -38,6 +38,9 @@ _DIGITS_MAX = len(str(INTEGER_MAX)) + 1
 
 _PASSED_THROUGH = (msgspec.Raw, list[msgspec.Raw])
 
+# How orjson says that; it has no exception of its own for it.
+_NO_MEMORY = "Not enough memory"
+
 _parse = orjson.loads
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -133,6 +136,8 @@ def _parsed(body: bytes | bytearray, parse: Callable[[bytes | bytearray], Any]) 
     try:
         return parse(body)
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith(_NO_MEMORY):
+            raise MemoryError from None
         raise MalformedJson(f"the body is not JSON: {error}") from None
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PROC = Path("/proc/self")
 PROCESSES_MAX = 256
+UNLIMITED_BYTES = 2**60
+"""Of version 1: what stands where there is no limit is about the largest number of pages that there is."""
 
 
 class Group(NamedTuple):
@@ -71,6 +73,12 @@ def cpu_count(proc: Path | None = None) -> int:
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
+def memory_limit(proc: Path | None = None) -> int | None:
+    """Return how many bytes of memory this process may use, with all others of its group; None: any number."""
+    limits = [limit for group in groups("memory", proc or PROC) if (limit := _memory_of(group)) is not None]
+    return min(limits, default=None)
+
+
 def _lines(path: Path) -> list[str]:
     return path.read_text(errors="surrogateescape").splitlines()
 
@@ -105,3 +113,12 @@ def _quota_of(group: Group) -> float | None:
         return None if quota in ("max", "-1") else int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def _memory_of(group: Group) -> int | None:
+    name = "memory.max" if group.version == 2 else "memory.limit_in_bytes"
+    try:
+        limit = int((group.folder / name).read_text())
+    except (OSError, ValueError):  # "max"
+        return None
+    return limit if limit < UNLIMITED_BYTES else None

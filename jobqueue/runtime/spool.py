@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WRITE_BYTES = 256 * 1024
+WRITE_BYTES = 64 * 1024
 """How much of an uploaded file is gathered before a thread writes it."""
 
 RETRY_AFTER_S = 10.0
@@ -279,6 +279,11 @@ class PendingFile:
         self._stored = stored
         self._buffer = bytearray()
         self.size_bytes = 0
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes that are not written yet."""
+        return len(self._buffer)
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes.

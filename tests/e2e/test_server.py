@@ -562,6 +562,7 @@ async def test_open_files_are_raised_and_too_few_are_told(tmp_path: Path) -> Non
         capped = await server.event("server.connections_capped")
         assert (capped["connections_max"], capped["open_files_max"]) == (16_384, 1024)
         assert 0 < capped["possible"] < 1024
+        assert 0 < capped["files_sent_max"] < 1024 - capped["possible"]
         url = await server.url()
         connections = [await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2])) for _ in range(600)]
         assert psutil.Process(process.pid).num_fds() < 1024

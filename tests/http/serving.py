@@ -13,6 +13,7 @@ from aiohttp import web
 from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.context import JobContext
+from jobqueue.http.descriptors import DESCRIPTORS
 from jobqueue.http.protocol import JobServer
 from jobqueue.http.routes import LANE, Api
 
@@ -83,6 +84,7 @@ class Serving:
         api = Api(self.queue, lambda: self.lag_s)
         api.add_to(app)
         self.waiting: Waiting = api.waiting
+        self.descriptors = app[DESCRIPTORS]
         lane = app[LANE] if settings.server.fast_lane else None
         self.server = JobServer(app, settings.limits, connections_max=settings.server.connections_max, lane=lane)
         loop = asyncio.get_running_loop()

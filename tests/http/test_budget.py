@@ -35,6 +35,7 @@ STALLED = {
     "json": with_body(b'{"type":"echo","args":{"value":"' + b"x" * 150_000, 200_000),
     "batch": with_body(b'{"jobs":[' + b" " * 150_000, 200_000, "/v1/jobs:batch"),
     "job part": with_body(JOB_PART[:60] + b"x" * 150_000, 200_000, media_type=FORM),
+    "files": with_body(JOB_PART + FILE_PART + b"x" * 60_000, 200_000, media_type=FORM),
     "chunks": CHUNKED + b"%x\r\n" % 200_000 + b"x" * 150_000,
     "queued": b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nPrefer: wait=30\r\nContent-Type: application/json\r\n"
     b'Content-Length: 15\r\n\r\n{"type":"hold"}' + with_body(b" " * 150_000, 200_000),
@@ -101,6 +102,14 @@ async def test_an_upload_of_any_length_holds_little_of_the_budget(start: Callabl
     answer = Answer(await roomy.talk(post(body, CLOSE, media_type=FORM)))
     assert answer.status == 202
     assert roomy.server.in_flight.used_bytes == 0
+
+
+async def test_what_waits_to_be_written_to_a_file_is_counted(tight: Serving) -> None:
+    async with tight.connect() as (_, writer):
+        writer.write(with_body(JOB_PART + FILE_PART + b"x" * 40_000, 200_000, media_type=FORM))
+        await holding(tight, 40_000)
+        await asyncio.sleep(0.1)
+        assert 40_000 <= tight.server.in_flight.used_bytes < 50_000
 
 
 async def test_a_request_that_waits_holds_nothing_of_its_body(tight: Serving) -> None:

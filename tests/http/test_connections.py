@@ -225,6 +225,11 @@ async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypa
         await asyncio.sleep(0.2)
         assert serving.server.open == 20
         assert len(serving.server.farewells) == FAREWELLS_MAX
+        refused = 0
+        for each in flood:
+            with contextlib.suppress(BlockingIOError):
+                refused += each.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert refused == len(flood) - 20, "each is told, however many there are"
     while serving.server.open or serving.server.farewells:
         await asyncio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""The CPUs that a container has are read from its control groups, of either version."""
+"""The CPUs and the memory that a container has are read from its control groups, of either version."""
 
 from __future__ import annotations
 
@@ -123,3 +123,29 @@ async def test_how_many_processes_there_are_is_told_at_the_start(
     told = [str(record.msg) for record in caplog.records]
     assert f"processes.planned processes={planned} cpus=16 cpu_quota=1.5" in told
     assert sum("processes.over_quota" in line for line in told) == over
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "limit"),
+    [("max", "max", None), ("1000000", "max", 1_000_000), ("max", "2000000", 2_000_000), ("3000", "2000", 2000)],
+)
+def test_of_version_2_the_smallest_memory_on_the_way_up_counts(
+    system: System, inner: str, outer: str, limit: int | None
+) -> None:
+    system.mount(V2, "0::/pods/one\n")
+    system.limit("pods/one", memory__max=inner)
+    system.limit("pods", memory__max=outer)
+    assert cgroup.memory_limit(system.proc) == limit
+
+
+@pytest.mark.parametrize(("given", "limit"), [("9223372036854771712", None), ("268435456", 268_435_456)])
+def test_of_version_1_what_is_no_limit_is_a_very_large_one(system: System, given: str, limit: int | None) -> None:
+    folder = str(system.folder).replace(" ", "\\040")
+    (system.proc / "mountinfo").write_text(f"34 31 1:30 / {folder} rw - cgroup cgroup rw,memory\n")
+    (system.proc / "cgroup").write_text("4:memory:/one\n")
+    system.limit("one", memory__limit_in_bytes=given)
+    assert cgroup.memory_limit(system.proc) == limit
+
+
+def test_what_can_not_be_read_limits_no_memory(tmp_path: Path) -> None:
+    assert cgroup.memory_limit(tmp_path) is None

@@ -1,0 +1,90 @@
+"""What the process needs of the machine, against what there is: memory and open files.
+
+It owns the sums. Rules:
+
+1. A bound that the machine can't keep is told at the start, with the settings that would fit.
+2. Connections, files that are sent, and what everything else has open stay together within the limit on open files, so
+   a new connection can always be accepted, if only to be refused.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+
+from jobqueue.http.farewell import FAREWELLS_MAX
+from jobqueue.log import event_logger
+from jobqueue.runtime.cgroup import cpu_count, memory_limit
+
+if TYPE_CHECKING:
+    from jobqueue.config import Settings
+
+FILES_RESERVED = FAREWELLS_MAX + 512
+"""Open files that are neither connections nor sent: the spool's, processes' pipes, libraries', handlers'."""
+
+PROCESS_FILES = 4
+"""Pipes of one process of handlers."""
+
+SENT_MIN = 256
+"""Files that may be sent at once, before there are more connections."""
+
+BASE_BYTES = 80 * 2**20
+"""Memory of the process beside what the settings bound: the interpreter, libraries, a thousand connections."""
+
+log = event_logger(__name__)
+
+
+class Files(NamedTuple):
+    """How many connections, and how many files to be sent, may be open."""
+
+    connections: int
+    sent: int
+
+
+def fit_files(settings: Settings) -> Files:
+    """Raise the limit on open files as far as connections and the files that they are sent need; and share it out.
+
+    Each connection may be sent one file at a time.
+    """
+    connections_max = settings.server.connections_max
+    reserved = FILES_RESERVED + PROCESS_FILES * (settings.runtime.processes or cpu_count())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * connections_max + reserved
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY or soft >= 2 * connections_max + reserved:
+        return Files(connections_max, connections_max)
+    possible = max(soft - reserved, soft // 2)
+    connections = min(connections_max, possible - min(SENT_MIN, possible // 4))
+    files = Files(connections, possible - connections)
+    if files.connections < connections_max:
+        log.warning(
+            "server.connections_capped",
+            connections_max=connections_max,
+            possible=files.connections,
+            files_sent_max=files.sent,
+            open_files_max=soft,
+        )
+    return files
+
+
+def warn_of_memory(settings: Settings) -> None:
+    """Tell if the settings allow more memory than there is, in this machine or for this process's control group."""
+    limit = memory_limit()
+    machine = psutil.virtual_memory().total
+    memory_bytes = machine if limit is None else min(limit, machine)
+    bounds_bytes = settings.statuses.bytes_max + settings.limits.in_flight_bytes + BASE_BYTES
+    if bounds_bytes > memory_bytes:
+        possible_bytes = max(0, memory_bytes - settings.limits.in_flight_bytes - BASE_BYTES)
+        log.warning(
+            "server.memory_overcommitted",
+            bounds_bytes=bounds_bytes,
+            memory_bytes=memory_bytes,
+            hint="statuses.bytes_max and limits.in_flight_bytes allow more than there is: under load the process may "
+            f"be killed; set statuses.bytes_max to {possible_bytes // 2**20} MiB or less",
+        )

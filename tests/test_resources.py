@@ -1,0 +1,79 @@
+"""What the settings ask of the machine is told at the start where there is less."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+import msgspec
+import pytest
+
+from jobqueue.config import Settings
+from jobqueue.resources import BASE_BYTES, FILES_RESERVED, fit_files, warn_of_memory
+
+MIB = 2**20
+
+
+def settings_of(**groups: dict[str, Any]) -> Settings:
+    return msgspec.convert(groups, Settings)
+
+
+def have(monkeypatch: pytest.MonkeyPatch, *, machine: int, group: int | None) -> None:
+    class Memory:
+        total = machine
+
+    monkeypatch.setattr("jobqueue.resources.psutil.virtual_memory", Memory)
+    monkeypatch.setattr("jobqueue.resources.memory_limit", lambda: group)
+
+
+@pytest.mark.parametrize(("machine", "group"), [(256, None), (16_000, 256), (300, 4000)])
+def test_bounds_over_the_memory_that_there_is_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, machine: int, group: int | None
+) -> None:
+    have(monkeypatch, machine=machine * MIB, group=None if group is None else group * MIB)
+    warn_of_memory(settings_of(statuses={"bytes_max": 256 * MIB}, limits={"in_flight_bytes": 32 * MIB}))
+    (record,) = caplog.records
+    assert "server.memory_overcommitted" in record.getMessage()
+    assert "statuses.bytes_max" in record.getMessage()
+
+
+def test_what_the_hint_says_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    have(monkeypatch, machine=16_000 * MIB, group=256 * MIB)
+    fitting = 256 * MIB - 32 * MIB - BASE_BYTES
+    warn_of_memory(settings_of(statuses={"bytes_max": fitting}, limits={"in_flight_bytes": 32 * MIB}))
+    assert not caplog.records
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> list[tuple[int, int]]:
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr("jobqueue.resources.resource.getrlimit", lambda kind: (soft, hard))
+    monkeypatch.setattr("jobqueue.resources.resource.setrlimit", lambda kind, limits: raised.append(limits))
+    return raised
+
+
+def test_open_files_are_raised_for_connections_and_what_they_are_sent(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    raised = limited(monkeypatch, 1024, resource.RLIM_INFINITY)
+    settings = settings_of(server={"connections_max": 5000}, runtime={"processes": 2})
+    assert fit_files(settings) == (5000, 5000)
+    assert raised == [(10_000 + FILES_RESERVED + 8, resource.RLIM_INFINITY)]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("hard", [256, 1024, 2000, 4096, 20_000])
+def test_connections_and_files_never_need_more_than_there_may_be(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hard: int
+) -> None:
+    limited(monkeypatch, 256, hard)
+    files = fit_files(settings_of(server={"connections_max": 16_384}, runtime={"processes": 2}))
+    assert files.connections > 0
+    assert files.sent > 0
+    assert files.connections + files.sent <= max(hard - FILES_RESERVED - 8, hard // 2)
+    assert (files.connections < 16_384) == any("connections_capped" in each.getMessage() for each in caplog.records)
+
+
+def test_few_connections_leave_files_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    limited(monkeypatch, 256, 2000)
+    files = fit_files(settings_of(server={"connections_max": 100}, runtime={"processes": 2}))
+    assert files == (100, 100)
