@@ -36,6 +36,7 @@ class QueueLedger:
     live: The seats that are taken: by delayed, queued and running jobs.
     counts: The same by state.
     waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
+    waiting_by_type: How many of them there are, by type.
     closed: Whether none of its jobs starts any more, since all are being shut down.
     returns: The retry slots that the refused were given.
     arrivals: Where each submission is counted as it comes, accepted or not.
@@ -62,6 +63,7 @@ class QueueLedger:
         "run_s_by_type",
         "submitted_total",
         "waiting",
+        "waiting_by_type",
     )
 
     def __init__(self, name: str, policy: QueuePolicy, rng: Random) -> None:
@@ -75,13 +77,14 @@ class QueueLedger:
         self.redriven_total = 0
         self.ended_total = dict.fromkeys(TERMINAL, 0)
         self.waiting: OrderedDict[JobId, float] = OrderedDict()
+        self.waiting_by_type: dict[str, int] = {}
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
         self._ends = EventRate()
         self.returns = Returns(rng)
         self.arrivals = self.returns.arrivals
         self._started_at: float | None = None
-        self._pace_per_s = DRAIN_PER_S_MIN
+        self._pace_per_s: float | None = None
         self._pace_until = -inf
 
     @property
@@ -132,11 +135,21 @@ class QueueLedger:
         per_s = measured if measured > promised else promised
         return per_s if per_s > DRAIN_PER_S_MIN else DRAIN_PER_S_MIN
 
-    def pace_per_s(self, now: float) -> float:
-        """Return `drain_per_s` as of `PACE_S` ago at most: quick enough for each look at a job that waits."""
+    def pace_per_s(self, now: float) -> float | None:
+        """Estimate how many of the jobs that wait start in a second, as of `PACE_S` ago at most.
+
+        What ended of late says nothing of them, so it is by the typical runs of their types, and by how many run
+        now; None: none of these types is known.
+        """
         if now >= self._pace_until:
-            self._pace_per_s = self.drain_per_s(now)
             self._pace_until = now + PACE_S
+            known, all_s = 0, 0.0
+            for job_type, count in self.waiting_by_type.items():
+                run_s = self.run_s_by_type.get(job_type)
+                if run_s is not None:
+                    known += count
+                    all_s += count * run_s
+            self._pace_per_s = max(1, self.counts[RUNNING]) * known / max(all_s, known * RUN_S_MIN) if known else None
         return self._pace_per_s
 
     def measured_drain_per_s(self, now: float) -> float:

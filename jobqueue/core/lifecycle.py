@@ -85,6 +85,7 @@ class Lifecycle:
             self.call(now)
         elif before is QUEUED:
             del ledger.waiting[job.id]
+            ledger.waiting_by_type[job.spec.type] -= 1
             if state is not RUNNING:
                 self.ready.remove(job)
                 self.gates.withdraw(job, now)
@@ -104,6 +105,8 @@ class Lifecycle:
         ledger.counts[job.state] += 1
         if job.state is QUEUED:
             ledger.waiting[job.id] = now
+            by_type, job_type = ledger.waiting_by_type, job.spec.type
+            by_type[job_type] = by_type.get(job_type, 0) + 1
 
     def set_deadline(self, job: Job, now: float) -> None:
         """Set the one deadline that a live job has in its state, or none."""

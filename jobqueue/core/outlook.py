@@ -1,4 +1,4 @@
-"""The outlook of a live job: when it may be over, and when to look again, by what its queue's ledger has measured.
+"""The outlook of a live job: when it may be over, and when to look again, by the typical runs of each type.
 
 Estimates, and nothing that anybody is held to. It looks, and changes nothing.
 """
@@ -73,34 +73,42 @@ def outlook_of(
     if waiting_for is not None and waiting_for.retry_at is not None:
         left_s = waiting_for.retry_at - now
         return Outlook(position, None, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_UNKNOWN, left_s)), waiting_for)
-    run_s = ledger.run_s_by_type.get(job.spec.type, ledger.run_s)
-    running = job.state is RUNNING
-    if run_s is None or (ledger.paused and not running):
-        return Outlook(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
-    if running:
+    run_s = ledger.run_s_by_type.get(job.spec.type)
+    eta_s: float | None
+    if job.state is RUNNING:
         assert job.started_at is not None
-        eta_s = job.started_at + run_s - now
+        elapsed_s = now - job.started_at
+        if run_s is None:
+            return Outlook(None, None, POLL_AFTER_S_UNKNOWN)
+        if elapsed_s > run_s:
+            # It takes longer than its like, and the longer it does, the later it may end.
+            return Outlook(None, None, _within(elapsed_s / 2))
+        eta_s = run_s - elapsed_s
+    elif run_s is None or ledger.paused or (wait_s := _wait_s(ledger, position, run_s, now)) is None:
+        return Outlook(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
     else:
-        eta_s = _wait_s(ledger, position, run_s, now) + run_s
+        eta_s = wait_s + run_s
         if job.run_at > now:
             eta_s += job.run_at - now
+    return Outlook(position, eta_s, _within(eta_s), waiting_for)
+
+
+def _within(wait_s: float) -> float:
     # Not by min and max: clients ask for it more often than for anything else, and these would be half of it.
-    if eta_s < 0.0:
-        eta_s = 0.0
-    poll_after_s = POLL_AFTER_S_MAX if eta_s > POLL_AFTER_S_MAX else eta_s
-    if poll_after_s < POLL_AFTER_S_MIN:
-        poll_after_s = POLL_AFTER_S_MIN
-    return Outlook(position, eta_s, poll_after_s, waiting_for)
+    if wait_s > POLL_AFTER_S_MAX:
+        return POLL_AFTER_S_MAX
+    return POLL_AFTER_S_MIN if wait_s < POLL_AFTER_S_MIN else wait_s
 
 
-def _wait_s(ledger: QueueLedger, position: int | None, run_s: float, now: float) -> float:
+def _wait_s(ledger: QueueLedger, position: int | None, run_s: float, now: float) -> float | None:
     """Estimate how long a job waits for its start; without a position it comes after all that wait."""
+    waiting = len(ledger.waiting) if position is None else position
+    if not waiting:
+        return 0.0
+    if position is not None and ledger.has_worker:
+        # A worker may be idle, and the first one start now.
+        waiting -= 1
+        if not waiting:
+            return 0.0
     pace_per_s = ledger.pace_per_s(now)
-    if position is None:
-        return len(ledger.waiting) / pace_per_s
-    if ledger.has_worker:
-        # A worker may be idle, and the first one start now, however little has ended of late.
-        position -= 1
-        if pace_per_s * run_s < 1.0:
-            return position * run_s
-    return position / pace_per_s
+    return None if pace_per_s is None else waiting / pace_per_s

@@ -741,9 +741,34 @@ async def test_an_outlook_is_made_from_how_fast_jobs_have_ended(make: Make) -> N
     assert outlook.position is None
     assert outlook.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
     assert outlook.poll_after_s == 3.0, "nobody is told to look away for longer"
-    await asyncio.sleep(5)
-    assert backend.outlook(running).eta_s == 0.0
-    assert backend.outlook(running).poll_after_s == 0.1
+    await asyncio.sleep(0.3)
+    assert backend.outlook(running).eta_s == pytest.approx(0.2)
+    await asyncio.sleep(0.3)
+    assert backend.outlook(running).eta_s is None, "it takes longer than its like"
+    assert backend.outlook(running).poll_after_s == pytest.approx(0.3)
+    await asyncio.sleep(60)
+    assert backend.outlook(running).poll_after_s == 3.0
+
+
+@every_backend
+@virtual_time
+async def test_what_a_job_may_expect_is_by_the_runs_of_its_own_type(make: Make) -> None:
+    backend = make(default=QueuePolicy(workers=2))
+    await run_some(backend, 100, 0.001)
+    slow = [await submit(backend, JobSpec(type="slow")) for _ in range(5)]
+    leases = [await backend.lease() for _ in range(2)]
+    for job in slow:
+        assert backend.outlook(job).eta_s is None, "none of its type has ended so far"
+        assert backend.outlook(job).poll_after_s == 1.0
+    await asyncio.sleep(3.0)
+    await backend.ack(slow[0].id, leases[0].attempt, Success(b"1"))
+    await backend.lease()
+    assert backend.outlook(slow[1]).eta_s == pytest.approx(0.0, abs=1e-6)
+    assert backend.outlook(slow[2]).eta_s == pytest.approx(3.0)
+    assert backend.outlook(slow[3]).eta_s == pytest.approx(3.0 / 2 + 3.0)
+    assert backend.outlook(slow[4]).eta_s == pytest.approx(2 * 3.0 / 2 + 3.0)
+    quick = await submit(backend)
+    assert (backend.outlook(quick).eta_s or 0.0) > 3.0, "it comes after those"
 
 
 @every_backend

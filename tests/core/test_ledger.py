@@ -100,17 +100,27 @@ def test_jobs_that_end_at_a_steady_rate_are_measured_as_such() -> None:
     assert ledger_of(driver, "other").measured_drain_per_s(driver.now) == 0.0
 
 
-def test_the_pace_is_the_drain_rate_of_a_hundredth_of_a_second_ago_at_most() -> None:
-    driver = Driver()
+def test_the_pace_is_that_of_the_types_that_wait_a_hundredth_of_a_second_ago_at_most() -> None:
+    driver = Driver(capacity=100)
     ledger = ledger_of(driver)
-    for _ in range(300):
-        run(driver, 0.1)
-    before = ledger.pace_per_s(driver.now)
-    assert before == ledger.drain_per_s(driver.now)
+    assert ledger.pace_per_s(driver.now) is None
+    for job_type, run_s in (("quick", 0.1), ("slow", 3.0)):
+        run(driver, run_s, type=job_type)
+    for _ in range(3):
+        driver.submit(type="slow")
+    quick = driver.submit(type="quick")
+    driver.submit(type="unknown")
+    assert ledger.waiting_by_type == {"quick": 1, "slow": 3, "unknown": 1}
+    assert ledger.pace_per_s(driver.now) == pytest.approx(4 / 9.1)
+    driver.cancel(quick)
     driver.now += 0.9 * PACE_S
-    assert ledger.pace_per_s(driver.now) == before
+    assert ledger.pace_per_s(driver.now) == pytest.approx(4 / 9.1)
     driver.now += 0.1 * PACE_S
-    assert ledger.pace_per_s(driver.now) == ledger.drain_per_s(driver.now) < before
+    assert ledger.pace_per_s(driver.now) == pytest.approx(1 / 3.0)
+    driver.start_next()
+    driver.start_next()
+    driver.now += PACE_S
+    assert ledger.pace_per_s(driver.now) == pytest.approx(2 / 3.0), "two run at once"
 
 
 def test_every_end_frees_a_seat_and_a_retry_none() -> None:
