@@ -63,16 +63,18 @@ class QuarantinedType(msgspec.Struct, frozen=True, kw_only=True):
 class _Users:
     """The callers of a type, or its groups: the latest to submit, when another one did, and the failures of each."""
 
-    __slots__ = ("failures", "latest", "latest_at", "other_at")
+    __slots__ = ("failures", "latest", "other_at")
 
     def __init__(self) -> None:
         self.latest: str | None = None
-        self.latest_at = self.other_at = -inf
+        self.other_at = -inf
         self.failures: dict[str | None, int] = {}
 
     def note_failure(self, name: str | None) -> None:
-        if name in self.failures or len(self.failures) < NAMES_MAX:
-            self.failures[name] = self.failures.get(name, 0) + 1
+        failures = self.failures
+        count = failures.get(name, 0)
+        if count or len(failures) < NAMES_MAX:
+            failures[name] = count + 1
 
     def several(self, now: float) -> bool:
         return now - self.other_at < SEEN_S
@@ -85,9 +87,10 @@ class _Users:
 class _Record:
     """What is known of one type: failures in a row, of attempts that started at `counts_from` or later."""
 
-    __slots__ = ("callers", "counts_from", "failures", "groups", "quarantined", "wait_s")
+    __slots__ = ("callers", "counts_from", "failures", "groups", "quarantined", "submitted_at", "wait_s")
 
     def __init__(self) -> None:
+        self.submitted_at = -inf
         self.counts_from = 0.0
         self.failures = 0
         self.wait_s = PROBE_S_MIN
@@ -120,18 +123,14 @@ class Quarantine:
 
     def submitted(self, job_type: str, caller: str | None, group: str | None, now: float) -> QuarantinedType | None:
         """Note who uses a type; return what is known of its quarantine, None if it isn't in one."""
-        record = self._records.get(job_type)
-        if record is None:
-            record = self._records[job_type] = _Record()
+        record = self._records.get(job_type) or self._new_record(job_type)
         # In line, because each submission comes here.
-        users = record.callers
-        if caller != users.latest:
-            users.other_at, users.latest = users.latest_at, caller
-        users.latest_at = now
-        users = record.groups
-        if group != users.latest:
-            users.other_at, users.latest = users.latest_at, group
-        users.latest_at = now
+        callers, groups = record.callers, record.groups
+        if caller != callers.latest:
+            callers.other_at, callers.latest = record.submitted_at, caller
+        if group != groups.latest:
+            groups.other_at, groups.latest = record.submitted_at, group
+        record.submitted_at = now
         return record.quarantined
 
     def failed(
@@ -153,7 +152,7 @@ class Quarantine:
             reason: What to tell people who ask why.
             caller, group: Those of its job.
         """
-        record = self._records.setdefault(job_type, _Record())
+        record = self._records.get(job_type) or self._new_record(job_type)
         quarantined = record.quarantined
         if quarantined is not None:
             if started_at < quarantined.until:
@@ -195,6 +194,10 @@ class Quarantine:
         """Return all quarantined types, the latest last."""
         found = [record.quarantined for record in self._records.values() if record.quarantined is not None]
         return sorted(found, key=lambda quarantined: quarantined.since)
+
+    def _new_record(self, job_type: str) -> _Record:
+        record = self._records[job_type] = _Record()
+        return record
 
     def _shut(self, record: _Record, job_type: str, since: float, reason: str, now: float) -> float:
         until = now + record.wait_s
