@@ -210,12 +210,12 @@ def row_of(error: BaseException) -> Row:
 def problem_of(error: BaseException) -> Problem:
     """Make the answer to an exception; one that the table doesn't know is a 500 that tells nothing."""
     row = row_of(error)
-    detail = "an unexpected error; the server's log has it" if row is INTERNAL else _detail_of(error)
+    detail = "an unexpected error; the server's log has it" if row is INTERNAL else str(error)
     members: dict[str, Any] = {
         "type": f"/problems/{row.slug}",
         "title": row.title,
         "status": row.status,
-        "detail": detail,
+        "detail": detail if len(detail) <= DETAIL_LENGTH_MAX else errors.shown(detail, DETAIL_LENGTH_MAX),
     }
     headers: dict[str, str] = {}
     match error:  # the most frequent first
@@ -225,6 +225,8 @@ def problem_of(error: BaseException) -> Problem:
             members["retry_after_s"] = round(error.retry_after_s, 3)
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         case errors.InvalidSubmission():
+            if error.errors:
+                members["detail"] = _first_fault(error)
             members["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
             if error.more:
                 members["errors"].append({"pointer": "", "detail": f"and {error.more:,} more"})
@@ -246,12 +248,10 @@ def problem_of(error: BaseException) -> Problem:
     return Problem(row, members, headers)
 
 
-def _detail_of(error: BaseException) -> str:
-    """Return what an exception says; of several faults the first, since all stand in the member `errors`."""
-    if isinstance(error, errors.InvalidSubmission) and error.errors:
-        others = len(error.errors) - 1 + error.more
-        return f"{error.errors[0]}; and {others:,} more" if others else str(error.errors[0])
-    return errors.shown(str(error), DETAIL_LENGTH_MAX)
+def _first_fault(error: errors.InvalidSubmission) -> str:
+    """Return the first fault, and how many others there are: all of them stand in the member `errors`."""
+    others = len(error.errors) - 1 + error.more
+    return f"{error.errors[0]}; and {others:,} more" if others else str(error.errors[0])
 
 
 def without_errors(problem: Problem) -> bytes:

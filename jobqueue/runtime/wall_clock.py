@@ -32,12 +32,12 @@ class WallClock:
 
     def __init__(self, now: Callable[[], float]) -> None:
         # The engine's clock may be a virtual one; steps are seen by the difference to the system's own.
-        self._ahead_s = time.time() - time.monotonic()
+        self._follow_from(time.time() - time.monotonic())
         self._offset_s = round(time.time() - now(), 3)
 
     def offset_s(self) -> float:
         """Return what an instant of the engine's clock needs to become Unix seconds."""
-        if -STEP_S_MIN < time.time() - time.monotonic() - self._ahead_s < STEP_S_MIN:
+        if self._ahead_s_min < time.time() - time.monotonic() < self._ahead_s_max:
             return self._offset_s
         return self._follow()
 
@@ -48,5 +48,9 @@ class WallClock:
             time.monotonic() - before < READ_S_MAX
         ):  # else it was interrupted in between, and the next caller looks again
             self._offset_s = round(self._offset_s + ahead_s - self._ahead_s, 3)
-            self._ahead_s = ahead_s
+            self._follow_from(ahead_s)
         return self._offset_s
+
+    def _follow_from(self, ahead_s: float) -> None:
+        # Both bounds are kept, since each document asks.
+        self._ahead_s, self._ahead_s_min, self._ahead_s_max = ahead_s, ahead_s - STEP_S_MIN, ahead_s + STEP_S_MIN
