@@ -324,9 +324,13 @@ class JobQueue(Registration):
         return self._check(submission)[0]
 
     def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:
-        spec, args = self.registry.check(submission, wall_now=self._wall_now, bounds=self._bounds)
-        if submission.run_at is not None and spec.delay_s:  # the instant itself: by its delay it would be a little off
-            spec = msgspec.structs.replace(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
+        if submission.plain:
+            spec, args = self.registry.check_plain(submission)
+        else:
+            spec, args = self.registry.check(submission, wall_now=self._wall_now, bounds=self._bounds)
+            if submission.run_at is not None and spec.delay_s:
+                # The instant itself: by its delay it would be a little off.
+                spec = msgspec.structs.replace(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
         if spec.queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))

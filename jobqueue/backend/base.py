@@ -273,6 +273,10 @@ class LocalBackend(Backend, Protocol):
         """As `get`, at once."""
         ...
 
+    def is_closed(self) -> bool:
+        """Tell whether every new job is refused now: if not, `refuse_unseen` refuses nothing of unknown queue."""
+        ...
+
     def submit_now(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
     ) -> Admission:

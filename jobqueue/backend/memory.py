@@ -103,6 +103,9 @@ class MemoryBackend:
     def __init__(self, engine: Engine, *, now: Callable[[], float]) -> None:
         self._engine = engine
         self._now = now
+        # Not methods around them, which would cost as much again: each look asks the one, each submission the other.
+        self.find = engine.statuses.get
+        self.is_closed = engine.door.closed_to_all
         self._ready = ReadyQueue(engine.ready, now)
         self._waiters: dict[JobId, dict[asyncio.Future[Job], None]] = {}
         self._watchers: dict[JobId, set[asyncio.Future[None]]] = {}
@@ -146,9 +149,6 @@ class MemoryBackend:
 
     def look(self, job_id: str) -> Job:
         return self._engine.get(job_id)
-
-    def find(self, job_id: str) -> Job | None:
-        return self._engine.statuses.get(job_id)
 
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: JobId | None) -> Page:
         jobs: list[Job] = []

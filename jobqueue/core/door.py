@@ -82,7 +82,7 @@ class Door:
         refusal: Refused | None
         if not self.open:
             refusal = Draining()
-        elif ledger.live - _seats_freed(replaced, ledger) >= ledger.policy.capacity:
+        elif ledger.live - (replaced is not None and replaced.spec.queue == ledger.name) >= ledger.policy.capacity:
             refusal = self._queue_full(ledger, caller, now=now, crowd=crowd)
         elif not self._statuses.has_room_for(size_bytes, replaced=replaced):
             refusal = self._statuses_full(ledger, caller, now=now)
@@ -103,9 +103,10 @@ class Door:
 
     def closed_to_all(self) -> bool:
         """Tell whether every new job is refused now, whatever it may be."""
-        for ledger in self._ledgers.values():  # noqa: SIM110  # it is asked for each submission: `all` costs more
-            if not self.closed_to(ledger):
-                return False
+        if self.open:
+            for ledger in self._ledgers.values():  # in line, because it is asked for each submission
+                if ledger.live < ledger.policy.capacity:
+                    return False
         return True
 
     def closed_to(self, ledger: QueueLedger) -> bool:
@@ -165,10 +166,6 @@ class Door:
         # No crowd to be spread: it is told when one of its own jobs may be over.
         wait_s = ledger.live / held / ledger.drain_per_s(now)
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
-
-
-def _seats_freed(replaced: Job | None, ledger: QueueLedger) -> int:
-    return 1 if replaced is not None and replaced.spec.queue == ledger.name else 0
 
 
 def _counted(refusal: Refused, ledger: QueueLedger) -> Refused:

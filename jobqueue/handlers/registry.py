@@ -157,6 +157,11 @@ class Registry:
             raise ValueError(f"a handler with the type {handler.name!r} is registered already")
         self._handlers[handler.name] = handler
 
+    def check_plain(self, submission: Submission) -> tuple[JobSpec, bytes]:
+        """Check a submission that says its type and its arguments, and nothing else. Returns and raises as `check`."""
+        handler = self.get(submission.type)
+        return handler.default_spec, handler.check(bytes(submission.args))
+
     def check(
         self, submission: Submission, *, wall_now: Callable[[], float], bounds: Callable[[], Bounds] = Bounds
     ) -> tuple[JobSpec, bytes]:
@@ -170,10 +175,9 @@ class Registry:
             UnknownType: No handler has that type.
             InvalidSubmission: All other faults, with their pointers.
         """
-        handler, args = self.get(submission.type), bytes(submission.args)
         if submission.plain:
-            return handler.default_spec, handler.check(args)
-        bound = bounds()
+            return self.check_plain(submission)
+        handler, args, bound = self.get(submission.type), bytes(submission.args), bounds()
         faults, more = list(option_faults(submission, handler.default_spec, bound)), 0
         try:
             args = handler.check(args)

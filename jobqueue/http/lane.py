@@ -10,6 +10,7 @@ request that came as one it has answered before (`learned`) needs no parser at a
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from http import HTTPStatus
@@ -156,13 +157,13 @@ class FastLane:
         outlook = None
         if live:
             outlook = self._queue.local.outlook(job)
-            end = b"Retry-After: %d\r\n%b" % (ceil(outlook.poll_after_s), end)
+            end = _retry_after(ceil(outlook.poll_after_s)) + end
         if tag == own_tag:
             return unchanged + end
         if not whole:
             return head + end
         body = job_document(job, self._queue, outlook)
-        return b"%bContent-Length: %d\r\n%b%b" % (head, len(body), end, body)
+        return b"".join((head, _content_length(len(body)), end, body))
 
     def _make_heads(self, job: Job) -> Heads:
         """Make the part of the heads that is the same for all jobs in this state and version."""
@@ -202,16 +203,23 @@ class FastLane:
     def _accept(self, body: bytes, client: Client, now: float) -> bytes:
         try:
             claims = client.claims or client.make_claims()
-            # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
-            may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
-            self._submissions.refuse_unread(claims, may_be_unique=may_be_unique)
+            self._submissions.refuse_late(claims)
+            if self._queue.local.is_closed():
+                self._refuse_unread(body, claims)
             admission = self._queue.accept_now(decode_submission(body), claims)
             job = admission.job
             duplicate = _DEDUPLICATED if admission.duplicate else b""
-            end = b"Location: /v1/jobs/%b\r\n%b%b" % (job.id.encode(), duplicate, self._date(now))
+            end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, self._date(now)))
             return self._job_answer(job, True, NO_TAG, end)
         except Exception as error:
             return self._refuse(error, True, now)
+
+    def _refuse_unread(self, body: bytes, claims: Claims) -> None:
+        # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
+        may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
+        refusal = self._queue.local.refuse_unseen(None, claims, may_be_unique=may_be_unique)
+        if refusal is not None:
+            raise refusal
 
     # -- what they share
 
@@ -221,8 +229,7 @@ class FastLane:
             report(error)
         count(problem)
         body = problem.body
-        head = raw_head(problem)
-        return b"%bContent-Length: %d\r\n%b%b" % (head, len(body), self._date(now), body if whole else b"")
+        return b"".join((raw_head(problem), _content_length(len(body)), self._date(now), body if whole else b""))
 
     def _date(self, now: float) -> bytes:
         """Return the end of a head, with the date. It is written once a second, however many ask."""
@@ -230,6 +237,19 @@ class FastLane:
             self._dated_until = now + 1.0 - time.time() % 1.0
             self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
         return self._dated
+
+
+# There are few lengths and few waits, and to format a number takes longer than all else of an answer's head.
+
+
+@functools.lru_cache(maxsize=1024)
+def _content_length(size_bytes: int) -> bytes:
+    return b"Content-Length: %d\r\n" % size_bytes
+
+
+@functools.lru_cache(maxsize=1024)
+def _retry_after(seconds: int) -> bytes:
+    return b"Retry-After: %d\r\n" % seconds
 
 
 def _head(status: HTTPStatus, headers: dict[str, str], more: str) -> bytes:

@@ -30,7 +30,8 @@ HEADS_MAX = 1024
 HEAD_BYTES_MAX = 512
 
 _HEAD, _GET, _POST = b"HEAD /v1/jobs/", b"GET /v1/jobs/", b"POST /v1/jobs "
-_HEAD_ID, _GET_ID = len(_HEAD), len(_GET)
+_H, _G = _HEAD[0], _GET[0]
+_HEAD_ID, _GET_ID, _POST_LENGTH = len(_HEAD), len(_GET), len(_POST)
 _HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
 _END = b"\r\n\r\n"
 
@@ -65,17 +66,20 @@ class LearnedHeads:
 
         The id is whatever stands in its place. Who finds no job under it must have it checked before saying so.
         """
-        if data[:_HEAD_ID] == _HEAD:
+        if not data:
+            return None
+        first = data[0]  # tells methods apart at a fraction of what a slice costs
+        if first == _H and data[:_HEAD_ID] == _HEAD:
             tag = self._looks.get(data[_HEAD_REST:])
             return None if tag is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), False, tag)
-        if data[:_GET_ID] == _GET:
+        if first == _G and data[:_GET_ID] == _GET:
             tag = self._looks.get(data[_GET_REST:])
             return None if tag is None else (data[_GET_ID:_GET_REST].decode("latin-1"), True, tag)
         return None
 
     def submission(self, data: bytes) -> bytes | None:
         """Recall a submission: its body; None: not learned, or not all of it is there."""
-        if data[: len(_POST)] != _POST:
+        if data[:_POST_LENGTH] != _POST:
             return None
         head, _, body = data.partition(_END)
         return body if self._submissions.get(head) == len(body) else None
@@ -88,7 +92,7 @@ class LearnedHeads:
             message: What the parser made of its head.
             head_bytes: Where its head ends.
         """
-        submitted = data[: len(_POST)] == _POST
+        submitted = data[:_POST_LENGTH] == _POST
         allowed = _OF_SUBMISSIONS if submitted else _OF_LOOKS
         for name, _ in message.raw_headers:
             if name.lower() not in allowed:

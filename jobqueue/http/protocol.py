@@ -230,7 +230,7 @@ class Connection(Buffers):
         # whether nothing is parsed for now, because too much waits, or another protocol may follow.
         if (
             lane is None
-            or not self._at_rest()
+            or (self._task_handler is not None and not self._at_rest())
             or self._paused
             or self._close
             or self._force_close
@@ -305,11 +305,12 @@ class Connection(Buffers):
         self._check_what_came(data, answered=bool(answers))
 
     def _send(self, answers: bytes, count: int, now: float) -> None:
-        if self._wire is None:
+        server, wire = self._server, self._wire
+        if wire is None:
             return
-        self._server.requests_count += count  # aiohttp: what its server counts
-        self._wire.write(answers)
-        turns = self._server.turns
+        server.requests_count += count  # aiohttp: what its server counts
+        wire.write(answers)
+        turns = server.turns
         turns.left -= count
         if turns.left < 0:
             turns.use_up(self)

@@ -130,13 +130,18 @@ class Submissions:
 
     def refuse_unread(self, claims: Claims, *, may_be_unique: bool) -> None:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
-        backend = self._queue.backend
+        self.refuse_late(claims)
+        refusal = self._queue.backend.refuse_unseen(claims=claims, may_be_unique=may_be_unique)
+        if refusal is not None:
+            raise refusal
+
+    def refuse_late(self, claims: Claims) -> None:
+        """Raise Overloaded while the loop is late."""
         if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
-            place_s = self._overload.place_s(backend.now(), seats_per_s=RETURNS_PER_S, caller=claims.caller)
+            now = self._queue.backend.now()
+            place_s = self._overload.place_s(now, seats_per_s=RETURNS_PER_S, caller=claims.caller)
             raise Overloaded(detail, retry_after_s=max(1.0, place_s))
-        if (refusal := backend.refuse_unseen(claims=claims, may_be_unique=may_be_unique)) is not None:
-            raise refusal
 
     # -- one job
 

@@ -353,7 +353,9 @@ async def test_what_every_submission_would_be_refused_with_is_known_before_it_is
     assert backend.refuse_unseen() is None
     await backend.submit(SPEC)
     assert backend.refuse_unseen() is None
+    assert not backend.is_closed()
     await backend.submit(SMALL)
+    assert backend.is_closed()
     refusal = backend.refuse_unseen()
     assert isinstance(refusal, QueueFull)
     assert refusal.retry_after_s >= 1.0
