@@ -79,15 +79,18 @@ class Claimed:
         assert claims.key is not None
         return self._by_key[claims.caller, claims.key.key][1] == claims.key.fingerprint
 
-    def share(self, claims: Claims, job: Job) -> None:
-        """Let a key lead to a job that was there already."""
+    def share(self, claims: Claims, job: Job) -> str | None:
+        """Let a key lead to a job that was there already; return an earlier one that leads there no longer, if any."""
         if claims.key is None:
-            return
+            return None
         names = self._shared.setdefault(job.id, deque())
         names.append((claims.caller, claims.key.key))
         self._by_key[names[-1]] = (job.id, claims.key.fingerprint)
-        if len(names) > SHARED_MAX:
-            self._forget_name(names.popleft(), job)
+        if len(names) <= SHARED_MAX:
+            return None
+        name = names.popleft()
+        self._forget_name(name, job)
+        return name[1]
 
     def holder(self, job_type: str, unique: Unique | None) -> JobId | None:
         """Return the live job that has this unique value."""

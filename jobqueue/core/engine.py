@@ -453,7 +453,7 @@ class Engine:
     def _remember(self, job: Job, failure: Failure, now: float) -> None:
         """Add the failed attempt to the job's history, if there is room for it."""
         history = attempts.longer_history(job, attempts.failed_attempt(job, failure, now))
-        more_bytes = sum(failed.size_bytes for failed in history) - (job.size_bytes - len(job.args))
+        more_bytes = sum(failed.size_bytes for failed in history) - job.history_bytes
         if self.statuses.has_room_to_grow(more_bytes):
             self._life.make_room(more_jobs=0, more_bytes=more_bytes)
             job.history = history

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from jobqueue.core.events import Progressed, Submitted
-from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Job
+from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job
 from jobqueue.core.policy import Discipline
+from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.errors import Duplicate, KeyReused, WrongState
 
 if TYPE_CHECKING:
@@ -61,8 +62,9 @@ class Intake:
             holder = self._life.claimed.holder(spec.type, claims.unique)
             if holder is not None:
                 return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
-        self._door.admit(self._life.ledgers[spec.queue], spec, len(args), claims, now=now)
-        return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
+        held = held_bytes(spec, upload, claims)
+        self._door.admit(self._life.ledgers[spec.queue], spec, len(args) + held, claims, now=now)
+        return Admission(self._accept(spec, args, upload, claims, held, now), duplicate=False)
 
     def refuse_unseen(
         self,
@@ -136,39 +138,61 @@ class Intake:
         assert claims.unique is not None
         mode = claims.unique.mode
         if mode == "return":
-            self._life.claimed.share(claims, holder)
+            self._share(claims, holder)
             return Admission(holder, duplicate=True)
         if mode == "reject":
             raise Duplicate(holder.id)
         waits = holder.state is not RUNNING
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
             self._put_off(holder, spec, args, claims, now)
-            self._life.claimed.share(claims, holder)
+            self._share(claims, holder)
             return Admission(holder, duplicate=True)
         ledger = self._life.ledgers[spec.queue]
-        self._door.admit(ledger, spec, len(args), claims, now=now, replaced=holder if waits else None)
+        held = held_bytes(spec, upload, claims)
+        self._door.admit(ledger, spec, len(args) + held, claims, now=now, replaced=holder if waits else None)
         if mode == "replace" or waits:
             self._life.cancel(holder, now=now)
-        return Admission(self._accept(spec, args, upload, claims, now), duplicate=False)
+        return Admission(self._accept(spec, args, upload, claims, held, now), duplicate=False)
 
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, claims: Claims, now: float) -> None:
         """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
-        more_bytes = len(args) - len(job.args)
+        anew = job.state is DELAYED and job.attempt == 0
+        # The keys that lead to it, and its files, stay.
+        more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
+        more_bytes = len(args) - len(job.args) + more_held
         self._door.admit_growth(self._life.ledgers[job.spec.queue], more_bytes, claims.caller, now=now)
         self._life.make_room(more_jobs=0, more_bytes=more_bytes)
         self._life.statuses.grow(more_bytes)
         job.args = args
+        job.held_bytes += more_held
         job.version += 1
-        if job.state is DELAYED and job.attempt == 0:
+        if anew:
             job.spec = spec
             job.run_at = _run_at(spec, now)
             job.start_by_at = self._start_by_at(spec, now)
             self._life.set_deadline(job, now)
         self._life.facts.append(Progressed(job))
 
-    def _accept(self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None, now: float) -> Job:
+    def _share(self, claims: Claims, job: Job) -> None:
+        """Let a key lead to a live job as well, if the status map has room for it."""
+        if claims.key is None:
+            return
+        more_bytes = key_bytes(claims.key.key)
         life = self._life
-        life.make_room(more_jobs=1, more_bytes=len(args))
+        if not life.statuses.has_room_to_grow(more_bytes):
+            return
+        forgotten = life.claimed.share(claims, job)
+        if forgotten is not None:
+            more_bytes -= key_bytes(forgotten)
+        life.make_room(more_jobs=0, more_bytes=more_bytes)
+        life.statuses.grow(more_bytes)
+        job.held_bytes += more_bytes
+
+    def _accept(
+        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None, held: int, now: float
+    ) -> Job:
+        life = self._life
+        life.make_room(more_jobs=1, more_bytes=len(args) + held)
         delay_s = spec.delay_s
         job = Job(
             id=self._ids.issue(),
@@ -180,6 +204,7 @@ class Intake:
             run_at=_run_at(spec, now) if delay_s else now,
             start_by_at=self._start_by_at(spec, now),
             claims=claims,
+            extras=Extras(held_bytes=held) if held else None,
         )
         life.statuses.add(job)
         self.accepted += 1

@@ -102,10 +102,10 @@ class FailedAttempt(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size_bytes(self) -> int:
-        return ATTEMPT_BYTES + _text_bytes(self.message) + _text_bytes(self.traceback or "")
+        return ATTEMPT_BYTES + text_bytes(self.message) + text_bytes(self.traceback or "")
 
 
-def _text_bytes(text: str) -> int:
+def text_bytes(text: str) -> int:
     """Return what a text may take in memory: Python keeps up to four bytes for each character unless all are ASCII."""
     return len(text) if text.isascii() else 4 * len(text)
 
@@ -140,7 +140,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What a job asks for beside its arguments, checked, with every default filled in.
 
     Jobs that ask for the same share one spec. `delay_s` and `start_by_s` count from
-    acceptance, `ttl_s` from the end. `own_timeout`: the submission set a timeout shorter than its handler's.
+    acceptance, `ttl_s` from the end. `own_timeout`: the submission set a timeout shorter than its handler's;
+    `own`: it asks for what its handler's default does not, so no other job shares the spec.
     `lane` names the bounded executor that the handler needs (`thread`, `process`), if any; `limits` and
     `backoff` are its handler's (None: none; the engine's). `run_at` is the instant that `delay_s` comes from, if the
     submission named one.
@@ -155,6 +156,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     start_by_s: float | None = None
     timeout_s: float | None = None
     own_timeout: bool = False
+    own: bool = False
     attempts_max: int = 1
     ttl_s: float | None = None
     lane: str | None = None
@@ -207,6 +209,7 @@ class Extras(msgspec.Struct, kw_only=True, gc=False):
         stopping: Why the latest attempt was told to end.
         error: Why it failed, or what cut it off.
         history: The latest failed attempts, oldest first.
+        held_bytes: What the record holds beside arguments, result and history (`record_size`).
     """
 
     attempts_before: int = 0
@@ -214,6 +217,7 @@ class Extras(msgspec.Struct, kw_only=True, gc=False):
     stopping: StopReason | None = None
     error: JobError | None = None
     history: tuple[FailedAttempt, ...] | None = None
+    held_bytes: int = 0
 
 
 class Job(msgspec.Struct, kw_only=True, gc=False):
@@ -249,10 +253,22 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
 
     @property
     def size_bytes(self) -> int:
-        """What it counts against the status map's bound: arguments, result, and the history of its attempts."""
+        """What it counts against the status map's bound: arguments, result, history, and what else it holds."""
         size = len(self.args) + (len(self.result) if self.result is not None else 0)
-        history = self.history
-        return size if history is None else size + sum(failed.size_bytes for failed in history)
+        return size if self.extras is None else size + self.extras.held_bytes + self.history_bytes
+
+    @property
+    def history_bytes(self) -> int:
+        return sum(failed.size_bytes for failed in self.history or ())
+
+    @property
+    def held_bytes(self) -> int:
+        return 0 if self.extras is None else self.extras.held_bytes
+
+    @held_bytes.setter
+    def held_bytes(self, held_bytes: int) -> None:
+        if self.extras is not None or held_bytes:
+            self._own_extras().held_bytes = held_bytes
 
     @property
     def live(self) -> bool:

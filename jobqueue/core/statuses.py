@@ -2,7 +2,7 @@
 
 Rules:
 
-1. Never more than `jobs_max` records, nor `bytes_max` bytes of arguments, results and histories, nor
+1. Never more than `jobs_max` records, nor `bytes_max` bytes of what they hold (`Job.size_bytes`), nor
    `failed_max` failed ones.
 2. A live record is never evicted. A terminal one goes when its TTL is over, or earlier
    when a bound needs its place: then those that ended first go first.
@@ -88,7 +88,7 @@ class StatusMap:
         if shelf is None:
             shelf = self._shelves[prefix] = {}
         shelf[job.id] = job
-        size_bytes = len(job.args)
+        size_bytes = len(job.args) if job.extras is None else job.size_bytes
         self.live += 1
         self.live_bytes += size_bytes
         self.bytes_used += size_bytes

@@ -158,7 +158,7 @@ def spec_of(submission: Submission, default: JobSpec, bounds: Bounds, wall_now: 
         limits=default.limits,
         backoff=default.backoff,
     )
-    return default if spec == default else spec
+    return default if spec == default else msgspec.structs.replace(spec, own=True)
 
 
 def _debounces(submission: Submission) -> bool:

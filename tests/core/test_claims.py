@@ -9,8 +9,9 @@ import pytest
 from jobqueue.core.claims import SHARED_MAX, Claimed, Claims, IdempotencyKey, Unique, UniqueMode
 from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted
 from jobqueue.core.intake import Admission
-from jobqueue.core.job import JobState, StopReason
+from jobqueue.core.job import JobSpec, JobState, StopReason
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import (
     Draining,
@@ -339,12 +340,15 @@ def test_a_replacement_takes_its_callers_place_over_too() -> None:
 
 
 def test_a_replacement_may_be_as_large_as_what_is_free_once_the_old_one_has_gone() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=2, bytes_max=100))
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(jobs_max=2, bytes_max=100 + held))
     driver.submit(b"x" * 40)
     old = driver.submit(b"x" * 60, unique="u")
     new = driver.submit(b"y" * 60, unique="u", mode="replace")
     assert old.state is JobState.CANCELLED
-    assert (len(driver.engine.statuses), driver.engine.statuses.bytes_used) == (2, 100), "and the old record went"
+    assert (len(driver.engine.statuses), driver.engine.statuses.bytes_used) == (2, 100 + held), (
+        "and the old record went"
+    )
     with pytest.raises(StatusesFull):
         driver.submit(b"z" * 61, unique="u", mode="replace")
     assert new.state is JobState.QUEUED
@@ -444,24 +448,45 @@ def test_a_debounced_job_that_backs_off_tries_the_new_arguments_at_the_time_that
 
 
 def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(bytes_max=100 + held))
     job = driver.submit(b"x" * 30, unique="u", delay_s=1.0)
     statuses = driver.engine.statuses
     for size in (10, 100, 0, 55):
         driver.submit(b"y" * size, unique="u", mode="debounce", delay_s=1.0)
-        assert (statuses.live_bytes, statuses.bytes_used) == (size, size)
+        assert statuses.live_bytes == statuses.bytes_used == held + size
     driver.cancel(job)
-    assert (statuses.live_bytes, statuses.bytes_used) == (0, 0)
+    assert (statuses.live_bytes, statuses.bytes_used) == (0, held)
+
+
+def test_keys_that_lead_to_a_job_count_and_none_is_kept_without_room() -> None:
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
+    job = driver.submit(unique="u")
+    statuses, claimed = driver.engine.statuses, driver.engine._life.claimed
+    for n in range(5):
+        assert driver.submit(unique="u", key=f"k{n}") is job
+    assert set(claimed._by_key) == {(None, "k0"), (None, "k1")}
+    assert statuses.bytes_used == job.size_bytes == held + 2 + 2 * key_bytes("k0")
+    driver.cancel(job)
+    driver.advance(1000)
+    assert statuses.bytes_used == 0
+    many = Driver()
+    job = many.submit(unique="u")
+    for n in range(3 * SHARED_MAX):
+        many.submit(unique="u", key=f"{n:04}")
+    assert job.held_bytes == held + SHARED_MAX * key_bytes("0000"), "those that were forgotten don't count"
 
 
 def test_debounced_arguments_drive_terminal_records_out_but_no_live_ones() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(bytes_max=100 + held))
     over = driver.done()
     driver.submit(b"x" * 49)
     job = driver.submit(b"x" * 20, unique="u", delay_s=1.0)
     driver.submit(b"y" * 51, unique="u", mode="debounce")
     assert driver.engine.statuses.get(over.id) is None
-    assert driver.engine.statuses.bytes_used == 100
+    assert driver.engine.statuses.bytes_used == 100 + held
     before = snapshot(driver)
     with pytest.raises(StatusesFull):
         driver.submit(b"z" * 52, unique="u", mode="debounce")

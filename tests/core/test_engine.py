@@ -753,7 +753,7 @@ def test_early_evictions_add_up() -> None:
 
 def test_an_upload_and_a_result_file_stay_with_their_record() -> None:
     engine = make_engine()
-    upload = Upload("folder", {"part": StoredFile("path", "text/plain", 3)})
+    upload = Upload("folder", {"part": (StoredFile("path", "text/plain", 3),)})
     job = engine.submit(JobSpec(type="t"), b"{}", upload, now=1.0).job
     assert job.upload is upload
     lease = engine.lease(engine.ready.pop(1.0), now=1.0)

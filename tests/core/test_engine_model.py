@@ -17,6 +17,7 @@ from jobqueue.core.intake import Admission
 from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success
 from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.record_size import EXTRAS_BYTES, key_bytes
 from jobqueue.core.statuses import DRAWER_S, StatusBounds
 from jobqueue.errors import (
     Duplicate,
@@ -36,7 +37,7 @@ QUEUES = {
     "default": QueuePolicy(capacity=5, workers=3, retry_budget=0),
     "other": QueuePolicy(capacity=3, workers=2, retry_budget=0, weight=2),
 }
-BOUNDS = StatusBounds(jobs_max=8, failed_max=2, bytes_max=2000, ttl_s=7.0, failed_ttl_s=13.0)
+BOUNDS = StatusBounds(jobs_max=8, failed_max=2, bytes_max=4500, ttl_s=7.0, failed_ttl_s=13.0)
 LANES = {"process": 2}
 CALLER_QUEUED = 3
 KINDS: dict[str, dict[str, object]] = {
@@ -78,6 +79,7 @@ class Modelled:
     stop: str | None = None
     finished_at: float | None = None
     result_bytes: int = 0
+    held: int = 0
     history: list[int] = field(default_factory=list)
     attempts_seen: list[int] = field(default_factory=list)
 
@@ -87,7 +89,7 @@ class Modelled:
 
     @property
     def size_bytes(self) -> int:
-        return self.args_bytes + self.result_bytes + sum(self.history)
+        return self.args_bytes + self.result_bytes + self.held + sum(self.history)
 
     @property
     def attempts_left(self) -> bool:
@@ -161,6 +163,9 @@ class EngineMachine(RuleBasedStateMachine):
             unique=unique,
             queued_at=self.driver.now,
         )
+        for name in (key, unique):
+            new.held += 0 if name is None else key_bytes(name)
+        new.held += EXTRAS_BYTES if new.held else 0
         if key is not None and (caller, key) in self.keys:
             same, fingerprint = self.keys[caller, key]
             if fingerprint == new.fingerprint:
@@ -194,6 +199,7 @@ class EngineMachine(RuleBasedStateMachine):
         if mode == "return":
             self.share_key(new, holder_id)
             self.admitted(new, mode, holder_id)
+            self.forget_evicted()
         elif mode == "reject":
             self.refused(new, mode, Duplicate)
         elif mode == "debounce" and waits and holder.queue == new.queue:
@@ -215,8 +221,9 @@ class EngineMachine(RuleBasedStateMachine):
         self.forget_evicted()
 
     def share_key(self, new: Modelled, holder_id: str) -> None:
-        if new.key is not None:
+        if new.key is not None and self.live_bytes() + key_bytes(new.key) <= BOUNDS.bytes_max:
             self.keys[new.caller, new.key] = (holder_id, new.fingerprint)
+            self.model[holder_id].held += key_bytes(new.key)
 
     def submit_new(self, new: Modelled, mode: UniqueMode, *, replaced: Modelled | None) -> bool:
         refusal = self.refusal(new.queue, new.size_bytes, new.caller, replaced)

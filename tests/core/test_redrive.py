@@ -30,7 +30,7 @@ from tests.core.making import CRASHED, FAILED, FINAL, Driver
 
 def test_a_redriven_job_is_the_same_job_with_its_arguments_and_files() -> None:
     driver = Driver()
-    upload = Upload("folder", {"part": StoredFile("path", "text/plain", 3)})
+    upload = Upload("folder", {"part": (StoredFile("path", "text/plain", 3),)})
     job = driver.failed(args=b'{"n":7}', upload=upload)
     version = job.version
     driver.advance(5)

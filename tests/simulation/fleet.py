@@ -17,6 +17,7 @@ from jobqueue.backend.base import BulkAction, JobFilter
 from jobqueue.core.claims import IdempotencyKey
 from jobqueue.core.door import QUARANTINED_PART
 from jobqueue.core.job import JobId, JobState
+from jobqueue.core.record_size import held_bytes
 from jobqueue.errors import (
     Draining,
     Duplicate,
@@ -224,7 +225,8 @@ class Client:
             auditor.counts[type(refusal).__name__] += 1
             auditor.attempts.refused.add(number)
             auditor.check(auditor.accepted == before, f"submission {number} was refused, and accepted")
-            self._check_reason(refusal, submission, caller, due)
+            spec, args, kept, claims = self._queue._asked(submission, *(files.values() or (None, None)), caller, key)
+            self._check_reason(refusal, submission, len(args) + held_bytes(spec, kept, claims), caller, due)
             return None
         if upload is not None and not admission.duplicate:
             upload.keep()
@@ -275,7 +277,12 @@ class Client:
             auditor.check(same and job.id == job_id, f"submission {number} came under a key that another job has")
 
     def _check_reason(
-        self, refusal: JobQueueError, submission: Submission, caller: str | None, due: tuple[bool, str] | None
+        self,
+        refusal: JobQueueError,
+        submission: Submission,
+        size: int,
+        caller: str | None,
+        due: tuple[bool, str] | None,
     ) -> None:
         """Check that a refusal says what is true."""
         auditor, engine = self._auditor, self._auditor.engine
@@ -297,7 +304,6 @@ class Client:
                 auditor.check(live >= (engine.door.caller_queued or 10**9), f"refused with {live} live of {caller}")
             case StatusesFull():
                 statuses = engine.statuses
-                size = len(bytes(submission.args))
                 full = statuses.live >= bounds.jobs_max or statuses.live_bytes + size > bounds.bytes_max
                 auditor.check(full, "refused for a status map that has room")
             case TypeQuarantined():

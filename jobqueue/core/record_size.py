@@ -1,0 +1,64 @@
+"""Record sizes: the bytes that a record holds beside its arguments, result and history.
+
+Estimates, rather too high than too low: what a client can make large is counted as it is, what surrounds it as measured
+in CPython 3.11. A record that asks for nothing special holds 0: `jobs_max` bounds how many of these there are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobqueue.core.job import text_bytes
+
+if TYPE_CHECKING:
+    from jobqueue.core.claims import Claims
+    from jobqueue.core.job import JobSpec, Upload
+
+EXTRAS_BYTES = 80
+"""Where it is kept that a record holds more than others."""
+
+SPEC_BYTES = 350
+"""A spec that no other record shares, with its numbers."""
+
+TTL_BYTES = 700
+"""A drawer for records of a TTL that no other record has, and its place in the calendar."""
+
+NAME_BYTES = 300
+"""A key or a unique value: its text object, the claims, and the entry by which it is found."""
+
+FILE_BYTES = 400
+"""A file of an upload, with its entry: the objects, and the path in the spool."""
+
+
+def held_bytes(spec: JobSpec, upload: Upload | None, claims: Claims | None) -> int:
+    """Return what a record of this submission holds beside its arguments."""
+    size = _spec_bytes(spec) + _upload_bytes(upload)
+    if claims is not None and not claims.plain:
+        if claims.unique is not None:
+            size += NAME_BYTES + text_bytes(claims.unique.value)
+        if claims.key is not None:
+            size += key_bytes(claims.key.key)
+    return size + EXTRAS_BYTES if size else 0
+
+
+def key_bytes(key: str) -> int:
+    """Return what an idempotency key takes."""
+    return NAME_BYTES + text_bytes(key)
+
+
+def _spec_bytes(spec: JobSpec) -> int:
+    if not spec.own:
+        return 0
+    size = SPEC_BYTES + text_bytes(spec.group or "")
+    return size if spec.ttl_s is None else size + TTL_BYTES
+
+
+def _upload_bytes(upload: Upload | None) -> int:
+    if upload is None:
+        return 0
+    size = FILE_BYTES
+    for name, files in upload.files.items():
+        size += text_bytes(name)
+        for file in files:
+            size += FILE_BYTES + text_bytes(file.media_type) + text_bytes(file.filename)
+    return size
