@@ -191,7 +191,7 @@ class _Process:
         warn_of_memory(self._queue.settings)
         if not any(self._queue.registry):
             log.warning("server.no_handlers", hint="every submission is refused; register some with @queue.handler")
-        listener = await Listener(server).listen(self._settings.host, self._settings.port)
+        listener = await Listener(server, server.prepare).listen(self._settings.host, self._settings.port)
         # Nothing was awaited since it listens, so no request was answered before this.
         if api_served.listens_on(listener.addresses):
             log.warning("server.open", host=self._settings.host, reason=OPEN)

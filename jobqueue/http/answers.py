@@ -12,9 +12,12 @@ import re
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
+from msgspec.structs import replace
 
 from jobqueue.errors import Refused
+from jobqueue.http.cut import cut
 from jobqueue.http.documents import etag, job_document
+from jobqueue.http.long_answer import WHOLE_BYTES_MAX, LongAnswer, document_pieces, whole_answer
 from jobqueue.http.problems import CACHE_CONTROL, INTERNAL, SERVER, report, response_to, row_of
 from jobqueue.log import event_logger
 
@@ -53,8 +56,16 @@ def job_answer(
         headers["Retry-After"] = str(max(1, math.ceil(outlook.poll_after_s)))
     if matches(request, headers["ETag"]):
         return not_modified(headers)
-    body = None if request.method == hdrs.METH_HEAD else job_document(job, queue, outlook)
-    return web.Response(status=202 if job.live else 200, body=body, headers=headers)
+    status = 202 if job.live else 200
+    if request.method == hdrs.METH_HEAD:
+        return web.Response(status=status, headers=headers)
+    result_bytes = len(job.result or b"")
+    if result_bytes <= WHOLE_BYTES_MAX:
+        return whole_answer(request, job_document(job, queue, outlook), headers, status=status)
+    document = job_document(replace(job, result=None), queue, outlook)
+    size_bytes = len(document) - len(b"null") + result_bytes
+    pieces = document_pieces(queue, document, job.id, result_bytes)
+    return LongAnswer(request, pieces, headers, status=status, size_bytes=size_bytes)
 
 
 def matches(request: web.Request, tag: str) -> bool:
@@ -81,7 +92,7 @@ def error_answer(request: web.Request, error: Exception) -> web.Response:
     if row_of(error) is INTERNAL:
         report(error, method=request.method, path=request.path)
     if request.writer.output_size > 0:  # the answer had begun: only a broken connection can still tell that it is none
-        request.transport.abort()
+        cut(request.transport)
         return _unheard(request)
     response = response_to(error)
     if getattr(request.protocol, "deaf", False):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web, web_protocol
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from jobqueue.http.cut import cut
 from jobqueue.http.farewell import LINGER_S
 from jobqueue.http.receiving import FEW_BYTES, Received, buffered_bytes, forget_frames, overloaded, unread_bytes
 from jobqueue.http.sending import Sending
@@ -87,7 +88,7 @@ class Buffers(web.RequestHandler):
     def abort(self) -> None:
         """Cut the connection, whatever was not sent yet."""
         if self._wire is not None:
-            self._wire.abort()
+            cut(self._wire)
 
     def _at_rest(self) -> bool:
         """Tell whether no request is parsed and not answered."""

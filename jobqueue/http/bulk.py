@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import orjson
-from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from jobqueue.backend.base import BulkAction, JobFilter
@@ -19,10 +18,13 @@ from jobqueue.errors import InvalidField
 from jobqueue.handlers import Seconds
 from jobqueue.http.answers import JSON
 from jobqueue.http.limits import check_head
+from jobqueue.http.long_answer import whole_answer
 from jobqueue.http.problems import InvalidRequest
 from jobqueue.http.wire import decode
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from jobqueue.app import JobQueue
     from jobqueue.http.limits import Bodies
 
@@ -46,26 +48,26 @@ class Bulk:
         self._queue = queue
         self._bodies = bodies
 
-    async def retry(self, request: web.Request) -> web.Response:
+    async def retry(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs:retry: send failed jobs round again."""
         return await self._act(request, "retry")
 
-    async def cancel(self, request: web.Request) -> web.Response:
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs:cancel: cancel live jobs."""
         return await self._act(request, "cancel")
 
-    async def delete(self, request: web.Request) -> web.Response:
+    async def delete(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs:delete: forget terminal records."""
         return await self._act(request, "delete")
 
-    async def _act(self, request: web.Request, action: BulkAction) -> web.Response:
+    async def _act(self, request: web.Request, action: BulkAction) -> web.StreamResponse:
         check_head(request, self._queue.settings.limits)
         given = decode(await self._bodies.read(request), BulkFilter)
         done = await self._queue.backend.bulk(action, self._filter(given))
         answer = {"count": done.count}
         if done.skipped:
             answer["skipped"] = done.skipped
-        return web.Response(body=orjson.dumps(answer), headers=JSON)
+        return whole_answer(request, orjson.dumps(answer), JSON)
 
     def _filter(self, given: BulkFilter) -> JobFilter:
         fields = {name: value for name in BulkFilter.__struct_fields__ if (value := getattr(given, name)) is not UNSET}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Progress
 from jobqueue.core.outlook import PAUSED, WaitReason
@@ -141,6 +142,14 @@ def _waiting(waiting_for: WaitingFor, wall: float) -> WaitingDocument:
 def _run_at(job: Job, wall: float) -> str:
     """Return when a job may run: exactly what its submission said, if it named an instant."""
     return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
+
+
+def list_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
+    """Return a job's document as it stands in a list: its history is short, without tracebacks."""
+    if job.extras is not None and job.extras.history:
+        history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)
+        job = replace(job, extras=replace(job.extras, history=history))
+    return job_document(job, queue, outlook)
 
 
 def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:

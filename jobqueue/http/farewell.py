@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from jobqueue.http.cut import cut
 from jobqueue.http.problems import TooManyConnections, raw_answer
 from jobqueue.log import event_logger
 
@@ -42,10 +43,10 @@ class Farewell(asyncio.Protocol):
             return
         self._server.farewells.add(self)
         wire.write_eof()
-        self._timer = asyncio.get_running_loop().call_later(LINGER_S, wire.abort)
+        self._timer = asyncio.get_running_loop().call_later(LINGER_S, cut, wire)
 
     def abort(self) -> None:
-        self._wire.abort()
+        cut(self._wire)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._server.farewells.discard(self)

@@ -20,6 +20,7 @@ import asyncio
 import re
 import secrets
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,6 +38,7 @@ from jobqueue.core.events import (
     Submitted,
 )
 from jobqueue.core.job import JobState
+from jobqueue.errors import shown
 from jobqueue.http.documents import timestamp
 
 if TYPE_CHECKING:
@@ -50,7 +52,12 @@ if TYPE_CHECKING:
 RING_MAX = 4096
 RECORD_S = 60.0
 BACKLOG_BYTES_MAX = 256 * 1024
-"""How much may wait for a reader, beside what its connection holds."""
+"""How much may wait for a reader, beside what its connection holds; of one job's events a quarter."""
+
+PIECE_BYTES = 64 * 1024
+"""How much is written at once: less waits in a connection, for its client to take."""
+
+REASON_LENGTH_MAX = 200
 
 HEARTBEAT = b":\n\n"
 
@@ -71,22 +78,27 @@ class Subscriber:
     Args:
         job_id: The job that it is about; None: all.
         cut: Breaks the connection off; called when its reader is too slow.
+
+    Attributes:
+        replayed_to: The serial of the last event that was replayed; None: nothing is left to replay.
     """
 
     def __init__(self, job_id: str | None, cut: Callable[[], None]) -> None:
         self.job_id = job_id
+        self.replayed_to: int | None = None
         self._cut = cut
+        self._backlog_bytes_max = BACKLOG_BYTES_MAX if job_id is None else BACKLOG_BYTES_MAX // 4
         self._frames: list[bytes] = []
         self._size_bytes = 0
         self._over = False
         self._news: asyncio.Future[None] | None = None
 
     def offer(self, frame: bytes) -> None:
-        """Let it have an event."""
-        if self._over:
+        """Let it have an event, unless it will find that in the ring, which it still replays."""
+        if self._over or self.replayed_to is not None:
             return
         self._size_bytes += len(frame)
-        if self._size_bytes > BACKLOG_BYTES_MAX:
+        if self._size_bytes > self._backlog_bytes_max:
             self._frames.clear()
             self.end()
             self._cut()
@@ -100,7 +112,7 @@ class Subscriber:
         self._wake()
 
     async def take(self, heartbeat_s: float) -> bytes | None:
-        """Wait for events and return them all; a comment, if none came in time; None: the stream is over."""
+        """Wait for events and return the next ones; a comment, if none came in time; None: the stream is over."""
         if not self._frames and not self._over:
             loop = asyncio.get_running_loop()
             self._news = loop.create_future()
@@ -111,9 +123,18 @@ class Subscriber:
                 timer.cancel()
                 self._news = None
         if self._frames:
-            frames, self._frames, self._size_bytes = self._frames, [], 0
-            return b"".join(frames)
+            return self._next_piece()
         return None if self._over else HEARTBEAT
+
+    def _next_piece(self) -> bytes:
+        count = size_bytes = 0
+        while size_bytes < PIECE_BYTES and count < len(self._frames):
+            size_bytes += len(self._frames[count])
+            count += 1
+        piece = b"".join(self._frames[:count])
+        del self._frames[:count]
+        self._size_bytes -= size_bytes
+        return piece
 
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
@@ -178,22 +199,35 @@ class Feed:
             self._idle.cancel()
             self._idle = None
 
-    def since(self, event_id: str, job_id: str | None) -> list[bytes] | None:
-        """Return the events after the one with this id, of one job or of all; None: that can't be told any more."""
+    def serial_of(self, event_id: str) -> int | None:
+        """Return the serial of the event with this id; None: what came after it can't be told any more."""
         match = _EVENT_ID.fullmatch(event_id)
         if match is None or match[1] != self._tag:
             return None
         serial = int(match[2])
-        first = self._ring[0].serial if self._ring else self._serial + 1
-        if not first - 1 <= serial <= self._serial:
+        return serial if self._first - 1 <= serial <= self._serial else None
+
+    def replay(self, subscriber: Subscriber) -> bytes | None:
+        """Return the next events that a subscriber has missed; empty: there are none; None: the ring has lost them."""
+        serial = subscriber.replayed_to
+        if serial is None:
+            return b""
+        if serial < self._first - 1:
             return None
-        missed = []
-        for recorded in reversed(self._ring):
-            if recorded.serial <= serial:
-                break
-            if job_id is None or recorded.job_id == job_id:
-                missed.append(recorded.frame)
-        return missed[::-1]
+        frames, size_bytes = [], 0
+        for recorded in islice(self._ring, serial + 1 - self._first, None):
+            serial = recorded.serial
+            if subscriber.job_id is None or recorded.job_id == subscriber.job_id:
+                frames.append(recorded.frame)
+                size_bytes += len(recorded.frame)
+                if size_bytes >= PIECE_BYTES:
+                    break
+        subscriber.replayed_to = serial if serial < self._serial else None
+        return b"".join(frames)
+
+    @property
+    def _first(self) -> int:
+        return self._ring[0].serial if self._ring else self._serial + 1
 
     def state_frame(self, job: Job) -> bytes:
         """Return a job's state of now as the event that led to it."""
@@ -243,7 +277,7 @@ class Feed:
     def _type_data(self, fact: Quarantined | Released) -> dict[str, Any]:
         data: dict[str, Any] = {"type": fact.type, "at": self._now()}
         if isinstance(fact, Quarantined):
-            data |= {"until": timestamp(self._queue.wall(fact.until)), "reason": fact.reason}
+            data |= {"until": timestamp(self._queue.wall(fact.until)), "reason": shown(fact.reason, REASON_LENGTH_MAX)}
         return data
 
     def _now(self) -> str:

@@ -12,6 +12,7 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, Refused, WrongState
 from jobqueue.files.media import media_type_or_default
 from jobqueue.http.answers import COMMON, JSON, job_answer
+from jobqueue.http.long_answer import WHOLE_BYTES_MAX, LongAnswer, result_pieces, whole_answer
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
@@ -59,8 +60,15 @@ class Jobs:
             raise WrongState(f"the job is {job.state}, so it has no result", state=job.state)
         headers = {**JSON, "Job-State": job.state}
         if job.file is None:
-            return web.Response(body=job.result, headers=headers)
+            return self._send_json(request, job, headers)
         return await self._send_file(request, job.file, headers)
+
+    def _send_json(self, request: web.Request, job: Job, headers: dict[str, str]) -> web.StreamResponse:
+        result = job.result or b"null"
+        if len(result) <= WHOLE_BYTES_MAX:
+            return whole_answer(request, result, headers)
+        pieces = result_pieces(self._queue, job.id, len(result))
+        return LongAnswer(request, pieces, headers, size_bytes=len(result))
 
     async def _send_file(self, request: web.Request, file: StoredFile, headers: dict[str, str]) -> web.StreamResponse:
         with self._descriptors.file():

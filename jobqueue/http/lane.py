@@ -26,6 +26,7 @@ from jobqueue.core.ids import ID_LENGTH
 from jobqueue.http.answers import COMMON, DEDUPLICATED, JSON
 from jobqueue.http.documents import etag, job_document
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY
+from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.learned import NO_TAG, LearnedHeads, known_tag
 from jobqueue.http.preferences import PREFER
 from jobqueue.http.problems import INTERNAL, count, problem_of, raw_head, report
@@ -46,6 +47,7 @@ PREFIX = "/v1/jobs/"
 PREFIX_LENGTH = len(PREFIX)
 PATH_LENGTH = PREFIX_LENGTH + ID_LENGTH
 JOB_HEADS_MAX = 1024
+
 
 _ID = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
 _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
@@ -138,7 +140,7 @@ class FastLane:
     def _look(self, job_id: str, whole: bool, tag: str, now: float) -> bytes | None:
         job = self._queue.local.find(job_id)
         if job is not None:
-            return self._job_answer(job, whole, tag, self._date(now))
+            return self._job_answer(job, whole, tag, self._date(now)) or None
         if not _ID.fullmatch(job_id):  # an escaped one, perhaps, or another resource's path
             return None
         try:
@@ -147,7 +149,7 @@ class FastLane:
             return self._refuse(error, whole, now)
 
     def _job_answer(self, job: Job, whole: bool, tag: str, end: bytes) -> bytes:
-        """Return the answer with a job; the end of its head is given.
+        """Return the answer with a job; the end of its head is given. Empty: it is over, and its document is long.
 
         Args:
             whole: With the document: not for a HEAD.
@@ -163,7 +165,10 @@ class FastLane:
         if not whole:
             return head + end
         body = job_document(job, self._queue, outlook)
-        return b"".join((head, _content_length(len(body)), end, body))
+        size_bytes = len(body) + 1
+        if size_bytes > SMALL_BYTES and not live:
+            return b""
+        return b"".join((head, _content_length(size_bytes), end, body, b"\n"))
 
     def _make_heads(self, job: Job) -> Heads:
         """Make the part of the heads that is the same for all jobs in this state and version."""

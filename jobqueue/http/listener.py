@@ -30,10 +30,14 @@ Whom it has no place for asks again after a second, and then ever later.
 class Listener:
     """Args:
     factory: Makes the protocol of one connection.
+    prepare: Sets options of a listening socket, which its connections inherit.
     """
 
-    def __init__(self, factory: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(
+        self, factory: Callable[[], asyncio.BaseProtocol], prepare: Callable[[socket.socket], object] | None = None
+    ) -> None:
         self._factory = factory
+        self._prepare = prepare
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._doors: list[socket.socket] = []
@@ -45,6 +49,9 @@ class Listener:
         self._server = await self._loop.create_server(self._first, host, port, backlog=BACKLOG)
         # The same sockets under other descriptors, because libuv's own may be read by libuv only.
         self._doors = [each.dup() for each in self._server.sockets]
+        if self._prepare is not None:
+            for door in self._doors:
+                self._prepare(door)
         return self
 
     @property

@@ -8,17 +8,19 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
+from msgspec.structs import replace
 
 from jobqueue.backend.base import JobFilter
 from jobqueue.core.ids import ID_LENGTH
 from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.answers import JSON, matches, not_modified
-from jobqueue.http.documents import job_document, missing_document
+from jobqueue.http.documents import list_document, missing_document
+from jobqueue.http.long_answer import PIECE_BYTES, WHOLE_BYTES_MAX, LongAnswer, document_pieces, whole_answer
 from jobqueue.http.problems import MalformedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Job
@@ -29,9 +31,6 @@ if TYPE_CHECKING:
 IDS_MAX = 100
 IDS_END = b"]}"
 PAGE_DEFAULT, PAGE_MAX = 50, 100
-WHOLE_BYTES_MAX = 256 * 1024
-"""A list with more bytes of results than this is sent document by document, so that none of it waits in memory."""
-
 _PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
 _CURSOR = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
 
@@ -53,8 +52,11 @@ class Lists:
             return await self._some(request, _ids(given["ids"]))
         limit, cursor = _limit(given.get("limit")), _cursor(given.get("cursor"))
         page = await self._queue.backend.page(_filter(given), limit=limit, cursor=cursor)
-        end = b'],"next_cursor":' + (b"null}" if page.cursor is None else f'"{page.cursor}"}}'.encode())
-        return await self._send(request, page.jobs, end, {})
+        count, documents = self._fitting(page.jobs)
+        jobs = page.jobs[: max(1, count)]
+        cursor = page.cursor if len(jobs) == len(page.jobs) else jobs[-1].id
+        end = b'],"next_cursor":' + (b"null}" if cursor is None else f'"{cursor}"}}'.encode())
+        return self._answer(request, jobs, documents if count == len(jobs) else None, end, {})
 
     async def _some(self, request: web.Request, ids: Sequence[str]) -> web.StreamResponse:
         """Answer with the jobs in `ids`; if the request prefers to wait, not before there is something new.
@@ -65,6 +67,7 @@ class Lists:
         listed = [await self._job_or_error(job_id) for job_id in ids]
         live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
         news = hdrs.IF_NONE_MATCH in request.headers and not matches(request, _etag(listed, IDS_END))
+        del listed  # or a wait would hold what is evicted meanwhile
 
         async def change() -> None:
             await self._queue.backend.wait_for_change(live)
@@ -74,8 +77,9 @@ class Lists:
             async with self._turn:
                 # One change may have woken thousands. They write their lists one by one, and others go on in between.
                 await asyncio.sleep(0)
-            listed = [await self._job_or_error(job_id) for job_id in ids]
-        return await self._send(request, listed, IDS_END, applied)
+        listed = [await self._job_or_error(job_id) for job_id in ids]
+        count, documents = self._fitting(listed)
+        return self._answer(request, listed, documents if count == len(listed) else None, IDS_END, applied)
 
     async def _job_or_error(self, job_id: str) -> Listed:
         try:
@@ -83,34 +87,60 @@ class Lists:
         except (JobNotFound, JobGone) as error:
             return job_id, error
 
-    async def _send(
-        self, request: web.Request, listed: Sequence[Listed], end: bytes, more: dict[str, str]
+    def _answer(
+        self,
+        request: web.Request,
+        listed: Sequence[Listed],
+        documents: list[bytes] | None,
+        end: bytes,
+        more: dict[str, str],
     ) -> web.StreamResponse:
+        """Answer with a list; None: its documents are too long to be in memory together."""
         headers = {**JSON, "ETag": _etag(listed, end), **more}
         if matches(request, headers["ETag"]):
             return not_modified(headers)
-        results_bytes = sum(len(job.result or b"") for job in listed if not isinstance(job, tuple))
-        documents = self._documents(listed)
-        if results_bytes <= WHOLE_BYTES_MAX:
-            return web.Response(body=b'{"jobs":[' + b",".join(documents) + end, headers=headers)
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
-        if request.method != hdrs.METH_HEAD:
-            before = b'{"jobs":['
-            for document in documents:
-                await response.write(before + document)
-                before = b","
-            await response.write(end)
-        await response.write_eof()
-        return response
+        if documents is not None:
+            return whole_answer(request, b'{"jobs":[%b%b' % (b",".join(documents), end), headers)
+        ids = [job[0] if isinstance(job, tuple) else job.id for job in listed]
+        return LongAnswer(request, self._pieces(ids, end), headers)
 
-    def _documents(self, listed: Iterable[Listed]) -> Iterable[bytes]:
+    def _fitting(self, listed: Sequence[Listed]) -> tuple[int, list[bytes]]:
+        """Return how many of the first ones fit into one answer, and their documents."""
+        documents: list[bytes] = []
+        room_bytes = WHOLE_BYTES_MAX
         for job in listed:
-            if isinstance(job, tuple):
-                yield missing_document(*job)
-            else:
-                outlook = self._queue.backend.outlook(job) if job.live else None
-                yield job_document(job, self._queue, outlook)
+            if not isinstance(job, tuple) and len(job.result or b"") > room_bytes:
+                break
+            document = self._document(job)
+            room_bytes -= len(document)
+            if room_bytes < 0:
+                break
+            documents.append(document)
+        return len(documents), documents
+
+    def _document(self, job: Listed) -> bytes:
+        if isinstance(job, tuple):
+            return missing_document(*job)
+        outlook = self._queue.backend.outlook(job) if job.live else None
+        return list_document(job, self._queue, outlook)
+
+    async def _pieces(self, ids: Sequence[str], end: bytes) -> AsyncGenerator[bytes]:
+        before = b'{"jobs":['
+        for job_id in ids:
+            job = await self._job_or_error(job_id)
+            result_bytes = 0 if isinstance(job, tuple) else len(job.result or b"")
+            small = result_bytes <= PIECE_BYTES
+            if not small and not isinstance(job, tuple):
+                job = replace(job, result=None)
+            document = before + self._document(job)
+            before = b","
+            del job  # its record may be evicted while the client takes the pieces
+            if small:
+                yield document
+                continue
+            async for piece in document_pieces(self._queue, document, job_id, result_bytes):
+                yield piece
+        yield end
 
 
 def _etag(listed: Iterable[Listed], end: bytes) -> str:

@@ -197,8 +197,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     @property
     def body(self) -> bytes:
-        """The document as an answer."""
-        return orjson.dumps(self.members)
+        """The document as an answer: with a line break at its end, since people read it in terminals."""
+        return orjson.dumps(self.members, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def row_of(error: BaseException) -> Row:

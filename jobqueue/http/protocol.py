@@ -30,6 +30,7 @@ from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.errors import JobQueueError
 from jobqueue.http.buffers import Buffers
+from jobqueue.http.cut import bound_system
 from jobqueue.http.farewell import LINGER_S, Farewell
 from jobqueue.http.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
@@ -50,6 +51,7 @@ from jobqueue.http.turns import Turns
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp.http_parser import RawRequestMessage
@@ -118,6 +120,10 @@ class JobServer(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def prepare(self, listening: socket.socket) -> None:
+        """Set what all connections of a listening socket need."""
+        bound_system(listening, reader_s=self.limits.reader_s)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         # For paths that are no resource, too: aiohttp's own refusal can't be made of what is not UTF-8.

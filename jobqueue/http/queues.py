@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from jobqueue.config import QueueSettings
@@ -13,11 +12,14 @@ from jobqueue.errors import shown
 from jobqueue.http.answers import JSON
 from jobqueue.http.documents import gate_document, queue_document
 from jobqueue.http.limits import check_head
+from jobqueue.http.long_answer import whole_answer
 from jobqueue.http.problems import QueueNotFound
 from jobqueue.http.wire import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiohttp import web
 
     from jobqueue.app import JobQueue
     from jobqueue.http.lane import FastLane
@@ -48,20 +50,20 @@ class Queues:
         self._lane = lane
         self._lag = lag
 
-    async def all(self, request: web.Request) -> web.Response:
+    async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/queues: all queues, the gates at which jobs may wait, the loop's lag, and if the fast lane is on."""
         queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
         gates = b",".join(gate_document(stats, self._queue) for stats in self._queue.backend.gates())
         fast_lane = b"true" if self._lane.in_use else b"false"
         loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
         body = b'{"queues":[%b],"gates":[%b],"loop_lag_s":%b,"fast_lane":%b}' % (queues, gates, loop_lag_s, fast_lane)
-        return web.Response(body=body, headers=JSON)
+        return whole_answer(request, body, JSON)
 
-    async def one(self, request: web.Request) -> web.Response:
+    async def one(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/queues/{name}"""
-        return self._answer(self._name(request))
+        return self._answer(request, self._name(request))
 
-    async def change(self, request: web.Request) -> web.Response:
+    async def change(self, request: web.Request) -> web.StreamResponse:
         """PATCH /v1/queues/{name}: what is given changes at once, and no job is lost; the rest stays."""
         name = self._name(request)
         check_head(request, self._queue.settings.limits)
@@ -70,19 +72,19 @@ class Queues:
             setting: value for setting in CHANGEABLE if (value := getattr(given, setting)) is not UNSET
         }
         await self._queue.change(name, **changes)
-        return self._answer(name)
+        return self._answer(request, name)
 
-    async def pause(self, request: web.Request) -> web.Response:
+    async def pause(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/queues/{name}:pause: no more of its jobs start."""
         name = self._name(request)
         await self._queue.pause(name)
-        return self._answer(name)
+        return self._answer(request, name)
 
-    async def resume(self, request: web.Request) -> web.Response:
+    async def resume(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/queues/{name}:resume"""
         name = self._name(request)
         await self._queue.resume(name)
-        return self._answer(name)
+        return self._answer(request, name)
 
     def _name(self, request: web.Request) -> str:
         name = request.match_info["name"]
@@ -91,6 +93,6 @@ class Queues:
             raise QueueNotFound(f"there is no queue {shown(name)!r}; there are: {', '.join(known)}")
         return name
 
-    def _answer(self, name: str) -> web.Response:
+    def _answer(self, request: web.Request, name: str) -> web.StreamResponse:
         (stats,) = (stats for stats in self._queue.backend.stats()[1] if stats.name == name)
-        return web.Response(body=queue_document(stats, self._queue), headers=JSON)
+        return whole_answer(request, queue_document(stats, self._queue), JSON)

@@ -21,6 +21,7 @@ from jobqueue.http.jobs import Jobs
 from jobqueue.http.lane import FastLane
 from jobqueue.http.limits import Bodies, answer_expectation
 from jobqueue.http.lists import Lists
+from jobqueue.http.long_answer import whole_answer
 from jobqueue.http.origins import OriginPolicy
 from jobqueue.http.problems import MalformedRequest, error_of
 from jobqueue.http.queues import Queues
@@ -135,11 +136,11 @@ class Api:
         self.waiting.end()
         self._streams.stop()
 
-    async def _livez(self, request: web.Request) -> web.Response:
+    async def _livez(self, request: web.Request) -> web.StreamResponse:
         """GET /livez: the loop turns."""
-        return web.Response(body=b'{"status":"alive"}', headers=JSON)
+        return whole_answer(request, b'{"status":"alive"}', JSON)
 
-    async def _readyz(self, request: web.Request) -> web.Response:
+    async def _readyz(self, request: web.Request) -> web.StreamResponse:
         """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not.
 
         `degraded` names what can't be done although jobs are admitted, with the reason.
@@ -148,7 +149,7 @@ class Api:
             raise Draining
         degraded = self._queue.degraded
         body = {"status": "ready", "degraded": degraded} if degraded else {"status": "ready"}
-        return web.Response(body=orjson.dumps(body), headers=JSON)
+        return whole_answer(request, orjson.dumps(body), JSON)
 
 
 API = web.AppKey("api", Api)

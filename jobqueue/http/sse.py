@@ -15,10 +15,12 @@ Rules:
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from jobqueue.http.cut import cut
 from jobqueue.http.feed import Feed, Subscriber, frame
 from jobqueue.http.problems import SERVER, TooManyWaiters
 
@@ -69,7 +71,7 @@ class Streams:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
-        subscriber = Subscriber(job_id, transport.abort)
+        subscriber = Subscriber(job_id, partial(cut, transport))
         with self._waiting.place(request, subscriber.end) as granted:
             if not granted:
                 detail = "as many requests wait for jobs as may: look at the job now and then instead"
@@ -94,9 +96,10 @@ class Streams:
             subscriber.end()
         head = b"retry: %d\n\n" % random.randint(*RETRY_MS)
         after = request.headers.get(LAST_EVENT_ID)
-        missed = None if after is None else feed.since(after, job_id)
-        if missed is not None:
-            return b"".join([head, *missed]) if missed or job is None or job.live else None
+        subscriber.replayed_to = None if after is None else feed.serial_of(after)
+        if subscriber.replayed_to is not None:
+            missed = feed.replay(subscriber) or b""
+            return head + missed if missed or job is None or job.live else None
         if job is not None:
             return head + feed.state_frame(job)
         if after is not None:
@@ -109,6 +112,8 @@ class Streams:
         frames: bytes | None = opening
         while frames is not None:
             await response.write(frames)  # waits while more than 64 KiB are unread
-            frames = await subscriber.take(self._queue.settings.limits.heartbeat_s)
+            frames = self._feed.replay(subscriber)
+            if frames == b"":
+                frames = await subscriber.take(self._queue.settings.limits.heartbeat_s)
         await response.write_eof()
         return response

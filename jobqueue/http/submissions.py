@@ -20,7 +20,6 @@ import random
 from typing import TYPE_CHECKING
 
 import orjson
-from aiohttp import web
 
 from jobqueue.core.claims import Claims, IdempotencyKey
 from jobqueue.core.returns import Returns
@@ -31,6 +30,7 @@ from jobqueue.http.answers import DEDUPLICATED, JSON, error_answer
 from jobqueue.http.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
 from jobqueue.http.jobs import answer_at_end
 from jobqueue.http.limits import BodyKind, answer_expectation, check_head
+from jobqueue.http.long_answer import whole_answer
 from jobqueue.http.problems import INTERNAL, MalformedRequest, Overloaded, count, problem_of, report, without_errors
 from jobqueue.http.quota import Quotas, caller_of
 from jobqueue.http.wire import decode_batch, decode_submission
@@ -38,6 +38,8 @@ from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
 
     from jobqueue.app import JobQueue
     from jobqueue.core.intake import Admission
@@ -217,7 +219,7 @@ class Submissions:
             # One after the other, because a batch that is parsed is many times as large as its body, which counts.
             async with self._batch_turn:
                 verdicts = await self._verdicts(decode_batch(document), caller)
-        return web.Response(status=207, body=b'{"jobs":[' + b",".join(verdicts) + b"]}", headers=JSON)
+        return whole_answer(request, b'{"jobs":[%b]}' % b",".join(verdicts), JSON, status=207)
 
     async def _verdicts(self, items: list[BatchItem], caller: str) -> list[bytes]:
         verdicts: list[bytes] = []

@@ -89,6 +89,8 @@ class Serving:
         self.server = JobServer(app, settings.limits, connections_max=settings.server.connections_max, lane=lane)
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)
+        for listening in self.listener.sockets:
+            self.server.prepare(listening)
         self.port = self.listener.sockets[0].getsockname()[1]
         api.listens_on([("127.0.0.1", self.port)])
         self.url = f"http://127.0.0.1:{self.port}"

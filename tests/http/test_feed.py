@@ -134,15 +134,76 @@ async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
     assert facts.listeners == []
 
 
+def since(feed: Feed, event_id: str, job_id: str | None) -> list[bytes] | None:
+    """Replay all after an event, piece by piece; None: that can't be done."""
+    subscriber = Subscriber(job_id, lambda: None)
+    subscriber.replayed_to = feed.serial_of(event_id)
+    if subscriber.replayed_to is None:
+        return None
+    pieces = []
+    while piece := feed.replay(subscriber):
+        pieces.append(piece)
+    assert subscriber.replayed_to is None
+    return [frame for frame in b"".join(pieces).split(b"\n\n") if frame]
+
+
 async def test_what_was_missed_is_replayed(feed: Feed, facts: Facts) -> None:
     listen(feed)
     facts.tell(Started(job(1)))
     seen = feed.last_id
-    assert feed.since(seen, None) == []
+    assert since(feed, seen, None) == []
     facts.tell(Started(job(2)), Started(job(1)), Started(job(2)))
-    assert [b"job-2" in frame for frame in feed.since(seen, None) or ()] == [True, False, True]
-    assert len(feed.since(seen, "job-1") or ()) == 1
-    assert feed.since(seen, "job-3") == []
+    assert [b"job-2" in frame for frame in since(feed, seen, None) or ()] == [True, False, True]
+    assert len(since(feed, seen, "job-1") or ()) == 1
+    assert since(feed, seen, "job-3") == []
+
+
+async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_once_and_in_order(
+    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
+    listen(feed)
+    start = feed.last_id
+    facts.tell(*(Started(job(number)) for number in range(50)))
+    late = listen(feed)
+    late.replayed_to = feed.serial_of(start)
+    numbers, pieces = [], 0
+    while piece := feed.replay(late):
+        pieces += 1
+        assert len(piece) < 2000
+        numbers += [json.loads(line[6:])["id"] for line in piece.splitlines() if line.startswith(b"data: ")]
+        if pieces < 5:
+            facts.tell(Started(job(100 + pieces)))
+    assert pieces > 5
+    facts.tell(Started(job(200)))
+    numbers += [json.loads(event["data"])["id"] for event in await heard(late)]
+    assert numbers == [f"job-{number}" for number in (*range(50), *range(101, 105), 200)]
+
+
+async def test_a_replay_that_the_ring_overtakes_ends_its_stream(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_room, "RING_MAX", 3)
+    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1)
+    feed = Feed(cast("Any", facts))
+    late = listen(feed)
+    late.replayed_to = feed.serial_of(feed.last_id)
+    facts.tell(*(Started(job()) for _ in range(3)))
+    assert feed.replay(late)
+    facts.tell(*(Started(job()) for _ in range(3)))
+    assert feed.replay(late) is None
+
+
+async def test_what_waits_for_a_reader_is_taken_in_pieces(
+    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
+    subscriber = listen(feed)
+    facts.tell(*(Started(job(number)) for number in range(50)))
+    pieces = []
+    while (piece := await subscriber.take(0.0)) != HEARTBEAT:
+        assert piece is not None
+        assert len(piece) < 2000
+        pieces.append(piece)
+    assert b"".join(pieces).count(b"event: started") == 50
 
 
 async def test_what_the_ring_has_lost_can_not_be_replayed(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,17 +214,17 @@ async def test_what_the_ring_has_lost_can_not_be_replayed(facts: Facts, monkeypa
     facts.tell(Started(job()))
     first = feed.last_id
     facts.tell(Started(job()), Started(job()))
-    assert len(feed.since(start, None) or ()) == 3
+    assert len(since(feed, start, None) or ()) == 3
     facts.tell(Started(job()))
-    assert feed.since(start, None) is None
-    assert len(feed.since(first, None) or ()) == 3
+    assert since(feed, start, None) is None
+    assert len(since(feed, first, None) or ()) == 3
 
 
 @pytest.mark.parametrize("event_id", ["", "x", "-1", "0123456789ab-1", "{tag}-2", "{tag}--1", "{tag}-1 ", "{tag}-٣"])
 async def test_an_id_of_no_event_of_this_recording_can_not_be_followed(feed: Feed, facts: Facts, event_id: str) -> None:
     listen(feed)
     facts.tell(Started(job()))
-    assert feed.since(event_id.format(tag=feed.last_id.split("-")[0]), None) is None
+    assert since(feed, event_id.format(tag=feed.last_id.split("-")[0]), None) is None
 
 
 async def test_ids_of_an_earlier_recording_can_not_be_followed(feed: Feed, facts: Facts) -> None:
@@ -175,7 +236,7 @@ async def test_ids_of_an_earlier_recording_can_not_be_followed(feed: Feed, facts
     facts.tell(Started(job()))  # nobody records it
     listen(feed)
     facts.tell(Started(job()))
-    assert feed.since(before, None) is None
+    assert since(feed, before, None) is None
 
 
 async def test_a_queue_that_was_started_anew_is_listened_to_anew(feed: Feed, facts: Facts) -> None:
@@ -186,7 +247,7 @@ async def test_a_queue_that_was_started_anew_is_listened_to_anew(feed: Feed, fac
     assert (facts.listeners, len(anew.listeners)) == ([], 1)
     anew.tell(Started(job()))
     assert len(await heard(subscriber)) == 1
-    assert feed.since(before, None) is None
+    assert since(feed, before, None) is None
 
 
 async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(feed: Feed, facts: Facts) -> None:

@@ -107,18 +107,66 @@ async def test_pages_show_every_job_once_while_others_come_and_go(
     assert seen == [job["id"] for job in reversed(jobs)]
 
 
-async def test_a_list_of_large_results_is_sent_piece_by_piece_and_is_the_same_json(
+async def test_a_page_ends_where_its_bytes_end_and_the_next_one_goes_on(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
-    jobs = [await submit(http, type="big", args={"size": 100_000}) for _ in range(5)]
+    sizes = [100_000, 100_000, 300_000, 10, 100_000, 100_000]
+    jobs = [await submit(http, type="big", args={"size": size}) for size in sizes]
     for job in jobs:
         await ended(serving, job)
-    async with http.get("/v1/jobs") as response:
+    pages: list[list[int]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        async with http.get("/v1/jobs", params=cursor) as response, http.head("/v1/jobs", params=cursor) as head:
+            page = await response.json()
+            assert head.headers.get("Content-Length") == response.headers.get("Content-Length")
+            assert head.headers["ETag"] == response.headers["ETag"]
+        pages.append([len(job["result"]) for job in page["jobs"]])
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert pages == [[100_000, 100_000, 10], [300_000], [100_000, 100_000]]
+
+
+async def test_ids_with_large_results_are_answered_piece_by_piece_and_are_the_same_json(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
+    jobs = [await submit(http, type="big", args={"size": size}) for size in (100_000, 200_000, 5, 300_000)]
+    for job in jobs:
+        await ended(serving, job)
+    path = "/v1/jobs?ids=" + ",".join([*(job["id"] for job in jobs), "nope"])
+    async with http.get(path) as response:
         assert "Content-Length" not in response.headers
-        page = json.loads(await response.read())
-    assert [len(job["result"]) for job in page["jobs"]] == [100_000] * 5
-    assert page["next_cursor"] is None
-    async with http.head("/v1/jobs") as response:
-        assert (response.status, await response.read()) == (200, b"")
+        raw = await response.read()
+    assert raw.endswith(b"]}\n")
+    *found, missing = json.loads(raw)["jobs"]
+    assert [(job["id"], len(job["result"])) for job in found] == [
+        (job["id"], size) for job, size in zip(jobs, (100_000, 200_000, 5, 300_000), strict=True)
+    ]
+    assert missing["status"] == 404
+    async with http.head(path) as head:
+        assert (head.status, await head.read()) == (200, b"")
+        assert head.headers["ETag"] == response.headers["ETag"]
     async with http.get("/v1/jobs") as response:  # on the same connection: the HEAD had no body
         assert response.status == 200
+    async with http.get(path, headers={"If-None-Match": head.headers["ETag"]}) as response:
+        assert response.status == 304
+
+
+async def test_histories_in_lists_are_short(start: Any, http_to: Any) -> None:
+    serving = await start()
+
+    @serving.queue.handler(attempts_max=1)
+    async def wordy() -> None:
+        raise ValueError("w" * 500)
+
+    http = await http_to(serving)
+    job = await submit(http, type="wordy")
+    await ended(serving, job)
+    async with http.get(f"/v1/jobs/{job['id']}") as response:
+        whole = (await response.json())["history"][0]
+    for parameters in ({"ids": job["id"]}, {"state": "failed"}):
+        (attempt,) = (await listed(http, **parameters))["jobs"][0]["history"]
+        assert (attempt["attempt"], attempt["code"], attempt["traceback"]) == (1, "handler_error", None)
+        assert attempt["message"] == whole["message"][:99] + "…"
+    assert whole["traceback"] is not None

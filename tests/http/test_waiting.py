@@ -320,7 +320,7 @@ async def test_one_change_in_a_list_that_many_wait_for_lets_others_go_on_in_betw
 ) -> None:
     ids = [(await submit(http, type="hold"))["id"] for _ in range(20)]
     turn, written = 0, Counter[int]()
-    document = lists.job_document
+    document = lists.list_document
 
     def noted(*args: Any) -> bytes:
         written[turn] += 1
@@ -332,7 +332,7 @@ async def test_one_change_in_a_list_that_many_wait_for_lets_others_go_on_in_betw
             turn += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(lists, "job_document", noted)
+    monkeypatch.setattr(lists, "list_document", noted)
     path = f"/v1/jobs?ids={','.join(ids)}"
     async with underway(_all(look(http, path, **WAIT) for _ in range(30))) as looking:
         await until_waiting(serving, 30)
@@ -367,4 +367,4 @@ async def test_requests_behind_a_wait_are_answered_after_it(serving: Serving, ht
         await until_waiting(serving, 1)
         serving.gate.set()
         assert (await read_answer(reader)).headers["job-state"] == "succeeded"
-        assert (await read_answer(reader)).rest == b'{"status":"alive"}'
+        assert (await read_answer(reader)).rest == b'{"status":"alive"}\n'

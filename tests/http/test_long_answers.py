@@ -1,0 +1,237 @@
+"""Long answers, and those that nobody takes: they hold little memory, here and in the system."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.http.serving import CLOSE, Answer, post, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import aiohttp
+
+    from tests.http.serving import Serving
+
+SIZE = 800_000
+TCP_INFO, CLOSED = 11, 7
+
+
+async def large(serving: Serving, size: int = SIZE) -> str:
+    """Run a job with a large result; return its id."""
+    handle = await serving.queue.submit("big", {"size": size})
+    await handle.result()
+    return handle.id
+
+
+def get(path: str, *headers: str, method: str = "GET") -> bytes:
+    lines = "".join(f"{line}\r\n" for line in headers)
+    return f"{method} {path} HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode()
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "stock"])
+async def serving(start: Callable[..., Awaitable[Serving]], request: pytest.FixtureRequest) -> Serving:
+    return await start(server={"fast_lane": request.param})
+
+
+@pytest.mark.parametrize("size", [100, 70_000, 262_000, SIZE])
+async def test_a_document_is_the_same_json_however_long_its_result_is(serving: Serving, size: int) -> None:
+    job_id = await large(serving, size)
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/result"):
+        answer = Answer(await serving.talk(get(path, CLOSE)))
+        assert answer.status == 200
+        assert len(answer.rest) == int(answer.headers["content-length"])
+        assert answer.rest.endswith(b"\n")
+        document = json.loads(answer.rest)
+        result = document["result"] if isinstance(document, dict) else document
+        assert len(result) == size
+        head = Answer(await serving.talk(get(path, CLOSE, method="HEAD")))
+        assert (head.status, head.rest) == (200, b"")
+        assert head.headers.get("content-length", answer.headers["content-length"]) == answer.headers["content-length"]
+
+
+async def test_texts_in_a_document_are_never_taken_for_its_missing_result(serving: Serving) -> None:
+    serving.gate.set()
+    handle = await serving.queue.submit("big", {"size": SIZE}, group='"result":null,"result":null')
+    await handle.result()
+    answer = Answer(await serving.talk(get(f"/v1/jobs/{handle.id}", CLOSE)))
+    document = json.loads(answer.rest)
+    assert (document["group"], len(document["result"])) == ('"result":null,"result":null', SIZE)
+
+
+async def test_long_answers_keep_their_connection_and_their_order(serving: Serving) -> None:
+    job_id = await large(serving)
+    async with serving.connect() as (reader, writer):
+        writer.write(get(f"/v1/jobs/{job_id}/result") + get("/livez") + get(f"/v1/jobs/{job_id}") + get("/livez"))
+        lengths = [len((await read_answer(reader)).rest) for _ in range(4)]
+    assert [length > SIZE for length in lengths] == [True, False, True, False]
+
+
+async def test_a_long_answer_that_is_waited_for_tells_the_quota(start: Any) -> None:
+    serving = await start(limits={"caller_queued": 10})
+    body = json.dumps({"type": "big", "args": {"size": SIZE}}).encode()
+    answer = Answer(await serving.talk(post(body, "Prefer: wait=10", CLOSE)))
+    assert answer.status == 200
+    assert "ratelimit-policy" in answer.headers
+    assert len(json.loads(answer.rest)["result"]) == SIZE
+
+
+async def unread(serving: Serving, request: bytes) -> socket.socket:
+    """Ask for something over a connection that takes next to nothing."""
+    wire = socket.socket()
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    wire.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(wire, ("127.0.0.1", serving.port))
+    wire.send(request)
+    return wire
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def in_process(serving: Serving) -> list[int]:
+    """How much of its answers each connection holds here."""
+    return [connection._wire.get_write_buffer_size() for connection in serving.server.connections]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/{0}", "/v1/jobs/{0}/result", "/v1/jobs?ids={0},{1},{2}", "/v1/jobs"])
+async def test_of_an_answer_that_nobody_takes_little_waits_in_memory(serving: Serving, path: str) -> None:
+    ids = [await large(serving) for _ in range(3)]
+    wires = [await unread(serving, get(path.format(*ids))) for _ in range(5)]
+    await until(lambda: sum(size > 0 for size in in_process(serving)) == 5)
+    await asyncio.sleep(0.05)
+    assert max(in_process(serving)) <= 70 * 1024
+    for wire in wires:
+        wire.close()
+
+
+async def test_a_record_that_is_evicted_while_it_is_sent_is_free_and_its_answer_is_broken_off(
+    serving: Serving,
+) -> None:
+    job_id = await large(serving)
+    wires = [await unread(serving, get(path.format(job_id))) for path in ("/v1/jobs/{0}", "/v1/jobs?ids={0},x")]
+    await until(lambda: sum(size > 0 for size in in_process(serving)) == 2)
+    await serving.queue.backend.delete(job_id)
+    gc.collect()
+    held = [each for each in gc.get_objects() if type(each).__name__ == "Job" and each.id == job_id]
+    assert held == []
+    for wire in wires:
+        reader, writer = await asyncio.open_connection(sock=wire)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+
+
+async def test_a_list_that_is_waited_for_holds_no_results(serving: Serving) -> None:
+    live = await serving.queue.submit("hold")
+    job_id = await large(serving)
+    async with serving.connect() as (reader, writer):
+        writer.write(get(f"/v1/jobs?ids={job_id},{live.id}", "Prefer: wait=20"))
+        await until(lambda: serving.waiting.count == 1)
+        await serving.queue.backend.delete(job_id)
+        gc.collect()
+        held = [each for each in gc.get_objects() if type(each).__name__ == "Job" and each.id == job_id]
+        assert held == []
+        serving.gate.set()
+        assert (await read_answer(reader)).status == 200
+
+
+async def test_the_system_holds_little_of_an_answer_that_nobody_takes(serving: Serving) -> None:
+    job_id = await large(serving, 60_000)
+    wire = await unread(serving, get(f"/v1/jobs/{job_id}") * 60)
+    await until(lambda: max(in_process(serving), default=0) > 0)
+    (connection,) = serving.server.connections
+    taken = connection._wire.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)  # type: ignore[attr-defined]
+    assert taken == 64 * 1024
+    wire.close()
+
+
+async def test_a_cut_is_a_reset_that_leaves_nothing_behind(start: Any) -> None:
+    serving = await start(limits={"reader_s": 0.2})
+    job_id = await large(serving)
+    wire = await unread(serving, get(f"/v1/jobs/{job_id}"))
+    await until(lambda: serving.server.open == 1)
+    await until(lambda: serving.server.open == 0)
+    state = struct.unpack("B", wire.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1))[0]
+    assert state == CLOSED, "a reset ends both sides at once, whatever was not read"
+    wire.close()
+
+
+async def test_long_answers_are_refused_while_too_many_wait_to_be_taken(start: Any) -> None:
+    serving = await start(limits={"in_flight_bytes": 2**21})
+    job_id = await large(serving)
+    share = serving.server.in_flight.share(lambda: False)
+    share.hold(2_000_000)
+    for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/result", f"/v1/jobs?ids={job_id}", "/v1/jobs"):
+        answer = Answer(await serving.talk(get(path, CLOSE)))
+        assert (answer.status, answer.kind) == (503, "overloaded")
+        assert answer.headers["retry-after"] == "1"
+    assert Answer(await serving.talk(get("/v1/queues", CLOSE))).status == 200
+    share.close()
+    assert Answer(await serving.talk(get(f"/v1/jobs/{job_id}", CLOSE))).status == 200
+
+
+async def test_a_hundred_who_read_nothing_are_cut_before_they_take_more_than_the_budget(start: Any) -> None:
+    serving = await start(limits={"in_flight_bytes": 2**21})
+    ids = [await large(serving, 250_000) for _ in range(3)]
+    wires = [await unread(serving, get(f"/v1/jobs?ids={','.join(ids)}")) for _ in range(100)]
+    await asyncio.sleep(0.2)
+    assert sum(in_process(serving)) <= 2**21
+    assert Answer(await serving.talk(get(f"/v1/jobs/{ids[0]}", CLOSE, method="HEAD"))).status == 200
+    for wire in wires:
+        wire.close()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        post(b'{"type":"echo"}', CLOSE),
+        post(b'{"type":"echo"}', "Prefer: wait=5", CLOSE),
+        post(b'{"type":"nope"}', CLOSE),
+        post(b"nonsense", CLOSE),
+        get("/v1/jobs", CLOSE),
+        get("/v1/jobs?limit=0", CLOSE),
+        get("/v1/jobs?ids=x", CLOSE),
+        get("/v1/jobs/x", CLOSE),
+        get("/v1/queues", CLOSE),
+        get("/v1/queues/default", CLOSE),
+        get("/livez", CLOSE),
+        get("/readyz", CLOSE),
+        get("/nope", CLOSE),
+        get("/nope", CLOSE, method="DELETE"),
+        get("/livez", CLOSE, method="DELETE"),
+        b"G@T / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_every_json_answer_ends_with_a_line_break(serving: Serving, request_bytes: bytes) -> None:
+    answer = Answer(await serving.talk(request_bytes))
+    assert answer.headers["content-type"] in ("application/json", "application/problem+json")
+    assert answer.rest.endswith(b"}\n")
+    assert int(answer.headers["content-length"]) == len(answer.rest)
+
+
+@pytest.mark.parametrize(
+    "path", ["/livez", "/v1/queues/default", "/v1/jobs", "/nope", "/v1/jobs/x", "/v1/jobs?limit=0"]
+)
+async def test_a_head_tells_the_length_that_a_get_has(serving: Serving, path: str) -> None:
+    whole = Answer(await serving.talk(get(path, CLOSE)))
+    head = Answer(await serving.talk(get(path, CLOSE, method="HEAD")))
+    assert head.rest == b""
+    assert head.headers["content-length"] == whole.headers["content-length"] == str(len(whole.rest))
+
+
+async def test_a_file_ends_as_its_handler_wrote_it(http: aiohttp.ClientSession) -> None:
+    async with http.post("/v1/jobs", json={"type": "report"}, headers={"Prefer": "wait=5"}) as response:
+        job = await response.json()
+    async with http.get(f"/v1/jobs/{job['id']}/result") as response:
+        assert await response.read() == b"rrrrr"
