@@ -1,8 +1,7 @@
 # `make` alone tells what there is. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
-# Variables: ARGS for run-server, run-clients, test and the benches; CLIENTS, DURATION, VIA, URL, REPORT, HTML, REQUIRE for run-clients; RAMP, USERS, SECONDS,
-# HOLD, URL, PROCESSES, VIA, WEB for locust; SEED, OUT for overload; SEEDS, START, SEED for sim; PYTHON to choose another python3.
+# PYTHON chooses another python3; each target's other variables are named in its line, and one that it doesn't take is an error.
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,13 +17,27 @@ FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath
 	--specpath tmp/build --paths $(CURDIR) --runtime-hook $(CURDIR)/jobqueue/frozen.py \
 	$(addprefix --exclude-module ,numpy PIL setuptools brotli unittest pydoc)
 
+# What may be given on the command line: a misspelt variable (CLIENT=50) would be passed over, and the default be used.
+TAKES_run-server := ARGS
+TAKES_run-clients := CLIENTS DURATION VIA URL REPORT HTML REQUIRE ARGS
+TAKES_locust := RAMP USERS SECONDS HOLD URL PROCESSES VIA WEB
+TAKES_overload := RATE RUN WORKERS PATIENCE POLICY SEED OUT ALL
+TAKES_overload-live := ARGS
+TAKES_sim := SEED SEEDS START
+TAKES_test := ARGS
+$(foreach bench,bench $(addprefix bench-,http life guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
+GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
+TAKEN := $(sort $(foreach goal,$(or $(MAKECMDGOALS),help),$(TAKES_$(goal))))
+UNKNOWN := $(filter-out $(TAKEN) PYTHON VENV MAKEFLAGS MAKEOVERRIDES SHELL,$(GIVEN))
+$(if $(UNKNOWN),$(error make $(or $(MAKECMDGOALS),help) does not take $(UNKNOWN); it takes $(or $(TAKEN),no variables but PYTHON)))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
 .PHONY: help
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run-server
 run-server: $(VENV)/.runtime ## serve on http://127.0.0.1:8080, with config.yaml and the demo handlers; ARGS="tasks.py --port 9000"

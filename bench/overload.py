@@ -28,9 +28,10 @@ from bench.overload_policies import CHOICES, POLICIES
 from bench.overload_returns import SCENES, ReturnFigures, run_scene
 from bench.overload_run import LOADS, SERVICE, Load, run
 from bench.overload_table import CLOSE_UP, report, short_report
+from jobqueue.commandline import Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bench.overload_policies import LabPolicy
     from bench.overload_returns import Scene
@@ -85,16 +86,13 @@ def own_service(options: argparse.Namespace) -> tuple[Service, tuple[Load, ...]]
     """Return the service and the load that the options describe; None: they describe none.
 
     Raises:
-        ValueError: A figure is missing, out of range, or too large to simulate.
+        ValueError: A figure is missing, or too large to simulate.
     """
     given = {name: getattr(options, name) for name in ("rate", "run", "workers", "patience")}
     if all(value is None for value in given.values()):
         return None
     if given["rate"] is None:
         raise ValueError("RATE is missing: the submissions per second, such as RATE=40")
-    for name, value in given.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name.upper()} must be a positive number, not {value:g}")
     service = Service(
         workers=given["workers"] or SERVICE.workers,
         work_s=given["run"] or SERVICE.work_s,
@@ -155,18 +153,40 @@ def _tell(began: float, text: str) -> None:
     print(f"{time.perf_counter() - began:5.1f} s  {text}", file=sys.stderr, flush=True)
 
 
+def _figure(name: str) -> Callable[[str], float]:
+    """Return what reads the value of a variable of make."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        whole = name == "WORKERS"
+        if not (math.isfinite(value) and value > 0) or (whole and not value.is_integer()):
+            form = "whole number from 1" if whole else "positive number"
+            unit = " of seconds" if name in ("RUN", "PATIENCE") else ""
+            raise argparse.ArgumentTypeError(f"{name} must be a {form}{unit}, not {text!r}")
+        return int(value) if whole else value
+
+    return read
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.overload", description="Compare disciplines under overload.")
+    parser = Parser(prog="python -m bench.overload", description="Compare disciplines under overload.")
     parser.add_argument("--seed", type=int, default=SEED, help=f"of all that is drawn (default: {SEED})")
     parser.add_argument("--out", type=Path, default=Path("tmp/overload"), help="folder (default: tmp/overload)")
     parser.add_argument("--all", action="store_true", help="print every table, not just those to choose by")
     parser.add_argument("--policy", help="simulate only these, with commas between them")
     own = parser.add_argument_group("your own service, at one load")
-    own.add_argument("--rate", type=float, help="submissions per second")
-    own.add_argument("--run", type=float, help=f"mean length of a job in seconds (default: {SERVICE.work_s:g})")
-    own.add_argument("--workers", type=int, help=f"jobs that run at once (default: {SERVICE.workers})")
+    own.add_argument("--rate", type=_figure("RATE"), help="submissions per second")
     own.add_argument(
-        "--patience", type=float, help=f"mean time that a client waits, in seconds (default: {SERVICE.patience_s:g})"
+        "--run", type=_figure("RUN"), help=f"mean length of a job in seconds (default: {SERVICE.work_s:g})"
+    )
+    own.add_argument("--workers", type=_figure("WORKERS"), help=f"jobs that run at once (default: {SERVICE.workers})")
+    own.add_argument(
+        "--patience",
+        type=_figure("PATIENCE"),
+        help=f"mean time that a client waits, in seconds (default: {SERVICE.patience_s:g})",
     )
     return parser
 

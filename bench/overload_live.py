@@ -16,7 +16,6 @@ tmp/overload_live.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -31,8 +30,10 @@ import msgspec
 import psutil
 
 from clients.report import Report
+from jobqueue.commandline import Parser
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.overload_live", description="Overload the real server.")
+    parser = Parser(prog="python -m bench.overload_live", description="Overload the real server.")
     add = parser.add_argument
     add("--workers", type=int, default=16, metavar="N", help="of the server (default %(default)s)")
     add("--sleep-s", type=float, default=0.05, metavar="S", help="how long a job takes (default %(default)s)")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 BUSY = 0.9  # of the cores that a side can use: it is at its limit
 FOREIGN_MAX = 0.5  # cores of other programs: from there on the figures are not the server's
+CONNECT_S = 3.0
 WEB_PORT = 8089
 TAIL_BYTES = 8192
 LINE_EVERY_S = 10.0  # where the progress goes into a file; a terminal gets a line a second, in place
@@ -49,6 +51,7 @@ def main() -> int:
     try:
         ramp_of(os.environ)
         processes = _processes(os.environ.get("PROCESSES"))
+        _check_listening(url)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -76,6 +79,20 @@ def _processes(text: str | None) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(f"PROCESSES must be a whole number from 1, not {text!r}")
     return int(text)
+
+
+def _check_listening(url: str) -> None:
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    try:
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError("it doesn't look like http://127.0.0.1:8080")
+        socket.create_connection((parts.hostname, parts.port or 80), CONNECT_S).close()
+    except ValueError as error:
+        raise ValueError(f"URL can't be {url!r}: {error}") from None
+    except OSError as error:
+        raise ValueError(
+            f"No server listens on {url} ({error.strerror or error}): start one with make run-server"
+        ) from None
 
 
 def _conclude(folder: Path, samples: Sequence[Sample], processes: int) -> None:

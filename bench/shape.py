@@ -25,6 +25,7 @@ RISE_S = 120.0  # from the slow rate to the fast one
 USERS_MAX = 15_000
 HOLD_S = 60.0
 STEPS = 10
+WAYS = ("head", "wait", "batch")  # how users follow their jobs: VIA
 
 
 class Form(StrEnum):
@@ -101,12 +102,16 @@ class Ramp(msgspec.Struct, frozen=True, kw_only=True):
 def ramp_of(environment: Mapping[str, str]) -> Ramp:
     """Return the ramp that the variables RAMP, USERS, SECONDS and HOLD describe; empty ones stand for the defaults.
 
+    VIA is checked as well, though the ramp has no part in it.
+
     Raises:
         ValueError: A variable has a value that it can't have; the message names it.
     """
     form = environment.get("RAMP") or Form.KNOWN
     if form not in list(Form):
         raise ValueError(f"RAMP must be one of {', '.join(Form)}, not {form!r}")
+    if (via := environment.get("VIA") or WAYS[0]) not in WAYS:
+        raise ValueError(f"VIA must be one of {', '.join(WAYS)}, not {via!r}")
     hold_s = _number("HOLD", environment, default=-1.0)
     return Ramp(
         form=Form(form),

@@ -10,7 +10,6 @@ the exit code 1; the others go on.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from bench import speed_core, speed_fleet, speed_http, speed_life, speed_memory
 from bench.driving import FOLDER, ROOT, end_with_parent
 from bench.speed_bench import Progress
 from bench.targets import Target, target_table
+from jobqueue.commandline import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def _name(bench: ModuleType) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.speed", description="Run all speed benches, and report.")
+    parser = Parser(prog="python -m bench.speed", description="Run all speed benches, and report.")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--full", action="store_true", help="not the quick versions")
     which.add_argument("--render", action="store_true", help="write the report of what was measured before")

@@ -7,7 +7,6 @@ It owns the command line, the files, and whose turn it is; what is measured, and
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from bench.driving import FOLDER
+from jobqueue.commandline import Parser
 
 BUSY = 0.9
 """A side that takes this share of its core is at its limit."""
@@ -47,7 +47,7 @@ class SpeedBench(msgspec.Struct, Generic[Options, Results], frozen=True, kw_only
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Measure what the command line says; print the table, and write the files."""
-        parser = argparse.ArgumentParser(prog=f"python -m bench.speed_{self.name}", description=self.about)
+        parser = Parser(prog=f"python -m bench.speed_{self.name}", description=self.about)
         parser.add_argument("--quick", action="store_true", help="less of it, in a minute or so")
         parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
         for flag, how in self.flags.items():

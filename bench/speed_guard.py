@@ -14,7 +14,6 @@ The baseline is bench/baseline.json; it holds what each way that was possible wh
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from enum import StrEnum
@@ -30,6 +29,7 @@ from bench.instructions import by_perf, by_valgrind, perf_works, valgrind_works
 from bench.machine import Machine, describe
 from bench.operations import ORDERS, EngineBench, make_jobs, measure_order
 from bench.spread import short, table
+from jobqueue.commandline import Parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,9 +172,7 @@ def report(changes: Sequence[Change]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.speed_guard", description="Tell what costs more than before."
-    )
+    parser = Parser(prog="python -m bench.speed_guard", description="Tell what costs more than before.")
     parser.add_argument("--update", action="store_true", help="let what is measured now count from now on")
     parser.add_argument("--tolerance", type=float, metavar="SHARE", help="what a cost may grow by, such as 0.1")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of ratios (default: {ROUNDS})")

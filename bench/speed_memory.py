@@ -35,6 +35,7 @@ from bench.meter import rss_bytes
 from bench.speed_plot import Panel, bars
 from bench.spread import spread, table
 from bench.targets import Target, target_table
+from jobqueue.commandline import Parser
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import Job, JobId, JobSpec, Lease, Success
@@ -411,7 +412,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.speed_memory", description="Measure what keeping costs.")
+    parser = Parser(prog="python -m bench.speed_memory", description="Measure what keeping costs.")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STATUSES:,} statuses, one round")
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
     parser.add_argument("--engine", type=int, help=argparse.SUPPRESS)

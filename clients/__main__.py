@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import sys
 
 import msgspec
@@ -31,14 +32,16 @@ def main(argv: list[str] | None = None) -> int:
     with screen.Screen(wanted.clients) as shown:
         figures = processes.run(wanted, shown)
     if wanted.report is not None:
-        wanted.report.parent.mkdir(parents=True, exist_ok=True)
         wanted.report.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
     if wanted.html is not None:
-        wanted.html.parent.mkdir(parents=True, exist_ok=True)
         wanted.html.write_text(page.page_of(figures), encoding="utf-8")
     # In a file or a pipe, lines are as long as they need to be; a terminal that is narrower than its tables wraps them.
-    width = max(80, Console().width) if sys.stdout.isatty() else 120
-    Console(width=width).print(report.render(figures))
+    console = Console(width=max(80, Console().width) if sys.stdout.isatty() else 120)
+    with console.capture() as drawn:
+        console.print(report.render(figures))
+    print(drawn.get() if sys.stdout.isatty() else re.sub(r" +$", "", drawn.get(), flags=re.MULTILINE), end="")
+    for written in filter(None, (wanted.report, wanted.html)):
+        print(f"written: {written}", file=sys.stderr)
     return figures.exit_code
 
 

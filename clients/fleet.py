@@ -148,7 +148,10 @@ def address_of(options: Options) -> tuple[str, int]:
         OSError: It has none.
     """
     url = urlsplit(options.url)
-    found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise OSError(f"the host {url.hostname!r} has no address ({error.strerror})") from error
     host, port = found[0][4][:2]
     return str(host), int(port)
 

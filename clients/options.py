@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +14,8 @@ import msgspec
 
 from clients.requirements import EXAMPLES, METRICS, Requirement, requirement
 from jobqueue.client import address_of
+from jobqueue.commandline import Parser
+from jobqueue.paths import written_path
 
 JOBS_AT_ONCE = 6
 """How many jobs a client waits for or listens to at once: as many connections as browsers open to one host."""
@@ -49,7 +53,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def parse(argv: list[str] | None = None) -> Options:
     """Read the command line; a fault ends the program with what would be right."""
     default = Options()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="jobqueue-clients",
         description="Simulated clients: each creates jobs, follows them until all are over, and starts over. "
         "With --rate, an open loop instead: submissions come at that rate, whatever the answers are.",
@@ -101,8 +105,8 @@ def parse(argv: list[str] | None = None) -> Options:
     add("--args", type=_object, metavar="JSON", help="the jobs' arguments (default {})")
     add("--file", type=_file, metavar="PATH", help="upload this file with each job")
     add("--seed", type=int, default=default.seed, metavar="N", help="of every random choice (default %(default)s)")
-    add("--report", type=_path, metavar="PATH", help="write the figures to this file as JSON")
-    add("--html", type=_path, metavar="PATH", help="write the figures and plots to this file, as a page")
+    add("--report", type=_output, metavar="PATH", help="write the figures to this file as JSON")
+    add("--html", type=_output, metavar="PATH", help="write the figures and plots to this file, as a page")
     add(
         "--require",
         type=requirement,
@@ -130,29 +134,51 @@ def parse(argv: list[str] | None = None) -> Options:
 
 def _path(text: str) -> Path:
     try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        raise argparse.ArgumentTypeError(f"{text!r} begins with no home folder") from None
+        return written_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
+def _output(text: str) -> Path:
+    """Return a path that can be written to, with its folders made: a long run's figures are not lost at its end."""
+    path = _path(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} can't be written: {error.strerror}") from None
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; give a file's name, such as {path / 'report'}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text} can't be written: no permission")
+    return path
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        seconds = "; durations are in seconds" if re.fullmatch(r"[\d.]+ *(ms|s|m|min|h)", text) else ""
+        raise argparse.ArgumentTypeError(f"must be a number, not {text!r}{seconds}") from None
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+    number = _number(text)
+    if not (number >= 1 and number.is_integer()):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not {text!r}")
+    return int(number)
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not (0.0 < number < math.inf):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
     return number
 
 
 def _share(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not 0.0 <= number <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+        raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, not {text!r}")
     return number
 
 
@@ -169,7 +195,7 @@ def _object(text: str) -> dict[str, Any]:
 def _file(text: str) -> Path:
     path = _path(text)
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{text} is no file")
+        raise argparse.ArgumentTypeError(f"{text}: no such file")
     return path
 
 

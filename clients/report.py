@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from rich import box
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from clients.options import Options
 
+DEFAULT_PORT = 8080
 UNMET = 99
 """The exit code of a run that did not keep to a requirement, as k6 has it."""
 
@@ -125,10 +127,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return 0 if all(each.met for each in self.requirements) else UNMET
 
     @property
+    def without_server(self) -> bool:
+        """Whether no connection could be made from the beginning on: there are no figures then."""
+        return not self.answers and not self.errors and self.unreachable > 0
+
+    @property
     def verdict(self) -> str:
         if not self.answers:
-            if self.unreachable and not self.errors:
-                return f"No server listens on {self.url}: start one with make run-server."
+            if self.without_server:
+                return f"No server listens on {self.url}{_start_of(self.url)}."
             return f"No answer from {self.url}."
         died = f"{self.processes_died} of the fleet's processes died. " if self.processes_died else ""
         if self.invalid:
@@ -202,8 +209,20 @@ def _by_status(kind: str, latency_ms: dict[str, Latency]) -> dict[str, int]:
     return {code: latency_ms[f"{name} {code}"].count for name, _, code in split if name == kind and code}
 
 
+def _start_of(url: str) -> str:
+    """Return how to start a server that a URL leads to, if that is one of this machine."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        return ""
+    port = parts.port or 80
+    arguments = "" if port == DEFAULT_PORT else f' ARGS="--port {port}"'
+    return f": start one with make run-server{arguments}, or give the URL of one"
+
+
 def render(report: Report) -> Group:
     """Draw the report for a terminal, or for a file."""
+    if report.without_server:
+        return Group(Text(report.verdict, style="bold"))
     lines = [Text(f"{'met' if each.met else 'NOT MET'}: {each.text} ({each.told})") for each in report.requirements]
     return Group(_figures(report), _latencies(report), *lines, Text(report.verdict, style="bold"))
 

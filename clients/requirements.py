@@ -108,7 +108,7 @@ def requirement(text: str) -> Requirement:
     """Read a requirement, for argparse. Raises ArgumentTypeError, which says what would be right."""
     parts = _FORM.fullmatch(text)
     if parts is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no requirement; there are: {EXAMPLES}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no requirement; they look like {EXAMPLES}, without spaces")
     metric, comparison, number, unit = parts.groups(default="")
     kind, bound = _kind_of(metric, text), float(number)
     if kind == "s":
@@ -146,8 +146,8 @@ def _kind_of(metric: str, text: str) -> str:
         return ""
     known = [*POINTS, *(f"{name}.{point}" for name in LATENCIES for point in POINTS), *RATES, *SHARES]
     close = get_close_matches(metric, known, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    raise argparse.ArgumentTypeError(f"{text!r}: there is no metric {metric!r}{meant} There are: {METRICS}")
+    meant = f", did you mean {close[0]}?" if close else f"; there are: {METRICS}"
+    raise argparse.ArgumentTypeError(f"{text!r}: there is no metric {metric!r}{meant}")
 
 
 def _figure(required: Requirement, report: Report) -> float | None:

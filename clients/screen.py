@@ -40,6 +40,8 @@ class Screen:
         since_s = max(elapsed_s - self._before_s, 1e-3)
         now, before = msgspec.structs.asdict(counts), msgspec.structs.asdict(self._before)
         rate = {name: (now[name] - before[name]) / since_s for name in now}
+        if rate["unreachable"] or rate["unreadable_gone"]:
+            phase = f"{phase}; no server listens"
         self._before, self._before_s = msgspec.structs.replace(counts), elapsed_s
         figures = {
             "clients": f"{counts.clients:,} of {self._clients:,}",

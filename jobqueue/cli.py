@@ -8,14 +8,13 @@ in the settings is told at once, and without the server's packages.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from jobqueue import __version__
+from jobqueue.commandline import Parser
 from jobqueue.configsources import Override, load, trace
 from jobqueue.errors import ConfigError
 from jobqueue.paths import written_path
@@ -93,46 +92,13 @@ def schema(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser that suggests what a mistyped command or flag was meant to be, and keeps to that one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print what is wrong, with a suggestion where there is one, and exit with 2."""
-        hint = self._hint(message)
-        if hint is None:
-            super().error(message)
-        self.exit(2, f"{self.prog}: error: {message.partition(' (choose from ')[0]}, did you mean {hint}?\n")
-
-    def _hint(self, message: str) -> str | None:
-        commands = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-        if match := re.search(r"invalid choice: '(.*?)'", message):
-            near = difflib.get_close_matches(match[1], [name for action in commands for name in action.choices], n=1)
-            return f"'{near[0]}'" if near else None
-        if match := re.search(r"unrecognized arguments: (--[^ =]+)", message):
-            near = difflib.get_close_matches(match[1], self._flags(), n=1)
-            return f"'{near[0]}'" if near else None
-        return None
-
-    def _flags(self) -> list[str]:
-        """Return the flags of this command and of those below it: only the outermost parser tells of unknown ones."""
-        flags = list(self._option_string_actions)
-        for action in self._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                flags += [flag for parser in action.choices.values() for flag in parser._flags()]
-        return flags
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="jobqueue", description="A job queue that needs nothing beside itself.", epilog=EPILOG, allow_abbrev=False
-    )
+    parser = Parser(prog="jobqueue", description="A job queue that needs nothing beside itself.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"jobqueue {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     settings = _settings_flags()
 
-    command = commands.add_parser(
-        "serve", help="serve a queue over HTTP", description=SERVE, parents=[settings], allow_abbrev=False
-    )
+    command = commands.add_parser("serve", help="serve a queue over HTTP", description=SERVE, parents=[settings])
     command.add_argument(
         "target",
         nargs="?",
@@ -143,20 +109,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=serve)
 
-    config = commands.add_parser("config", help="check or show the settings", allow_abbrev=False)
+    config = commands.add_parser("config", help="check or show the settings")
     parts = config.add_subparsers(metavar="COMMAND", required=True)
     for name, run, parents, text in (
         ("check", check, [settings], "Tell every fault of the settings, or that there is none, and what was read."),
         ("show", show, [settings], "Print the settings in effect, each with the place it came from."),
         ("schema", schema, [], "Print the JSON Schema of a settings file."),
     ):
-        command = parts.add_parser(name, help=text, description=text, parents=parents, allow_abbrev=False)
+        command = parts.add_parser(name, help=text, description=text, parents=parents)
         command.set_defaults(run=run)
     return parser
 
 
-def _settings_flags() -> _Parser:
-    parser = _Parser(add_help=False)
+def _settings_flags() -> Parser:
+    parser = Parser(add_help=False)
     group = parser.add_argument_group("settings, which win over the environment (JOBQUEUE_SERVER__PORT) and the file")
     group.add_argument(
         "--config", type=Path, metavar="FILE", help=f"the settings file (default: {CONFIG_FILE}, if here)"

@@ -97,6 +97,7 @@ FLOORS = (
     {"core"},
     {
         "quantity",
+        "commandline",
         "config",
         "configfile",
         "configschema",
@@ -206,6 +207,7 @@ def impure_core(module: Module) -> Iterator[str]:
 
 STDLIB_ONLY = set[str]()
 LEAVES = {
+    "jobqueue.commandline": STDLIB_ONLY,
     "jobqueue.errors": STDLIB_ONLY,
     "jobqueue.log": {"orjson"},
     "jobqueue.first_process": STDLIB_ONLY,
@@ -272,8 +274,8 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 CLIENT_MAY_IMPORT = {f"jobqueue.{room}" for room in ("errors", "duration", "encoder", "core.job", "files.source")}
 
 
-FLEET_MAY_IMPORT = {"jobqueue.client", "jobqueue.standard_files"}
-"""The fleet sees what any client sees, and its process starts as the server's does."""
+FLEET_MAY_IMPORT = {"jobqueue.client", *(f"jobqueue.{room}" for room in ("commandline", "paths", "standard_files"))}
+"""The fleet sees what any client sees; its process starts, and its command line is read, as the server's."""
 
 
 def is_client(name: str) -> bool:

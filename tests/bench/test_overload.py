@@ -389,9 +389,11 @@ def test_a_service_that_keeps_up_needs_no_choice(tmp_path: Path, capsys: pytest.
     ("options", "message"),
     [
         (["--run", "2"], "RATE is missing"),
-        (["--rate", "0"], "RATE must be a positive number, not 0"),
+        (["--rate", "0"], "RATE must be a positive number, not '0'"),
         (["--rate", "nan"], "RATE must be a positive number"),
-        (["--rate", "20", "--workers", "-1"], "WORKERS must be a positive number"),
+        (["--rate", "20", "--workers", "-1"], "WORKERS must be a whole number from 1, not '-1'"),
+        (["--rate", "40/s"], "RATE must be a positive number, not '40/s'"),
+        (["--rate", "40", "--run", "500ms"], "RUN must be a positive number of seconds, not '500ms'"),
         (["--rate", "5000", "--workers", "900"], "divide RATE and WORKERS by the same number"),
         (["--policy", "fifo,lottery"], "POLICY: there is no 'lottery'; there are fifo, fifo 30 slots"),
     ],

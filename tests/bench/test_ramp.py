@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from bench.plot import ALL, Row, Sample, draw, read_history
 from bench.probe import Measurement, read_measurements
-from bench.ramp import judge, latest_total, probe_verdict, progress_line
+from bench.ramp import judge, latest_total, main, probe_verdict, progress_line
 from bench.shape import KNOWN_DURATION_S, Ramp, ramp_of
 from tests.clients.stub import Stub
 
@@ -128,6 +129,7 @@ def test_steps_rise_in_ten_equal_ones_and_a_line_steadily() -> None:
     ("variables", "message"),
     [
         ({"RAMP": "cliff"}, "RAMP must be one of known, steps, linear, not 'cliff'"),
+        ({"VIA": "pigeon"}, "VIA must be one of head, wait, batch, not 'pigeon'"),
         ({"USERS": "many"}, "USERS must be a number, not 'many'"),
         ({"USERS": "0"}, "USERS must be 1 or more"),
         ({"USERS": "1.5"}, "USERS must be a whole number"),
@@ -161,6 +163,29 @@ def test_a_picture_is_drawn_even_where_latencies_are_missing(tmp_path: Path) -> 
 def test_an_empty_history_can_not_be_drawn(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="locust's history is empty"):
         draw([], [], [], title="t", verdict="v", path=tmp_path / "ramp.png")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        (
+            "http://127.0.0.1:{port}",
+            "No server listens on http://127.0.0.1:{port} (Connection refused): start one with",
+        ),
+        ("127.0.0.1:{port}", "URL can't be '127.0.0.1:{port}': it doesn't look like http://127.0.0.1:8080"),
+        ("http://127.0.0.1:port", "URL can't be 'http://127.0.0.1:port': "),
+    ],
+)
+def test_a_ramp_without_a_server_ends_before_it_begins(
+    url: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("URL", url.format(port=port))
+    assert main() == 2
+    assert capsys.readouterr().err.startswith(told.format(port=port))
+    assert not list(tmp_path.iterdir())
 
 
 async def test_a_short_ramp_counts_refusals_as_answers_and_leaves_its_plot(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from clients import options, processes
+from clients.fleet import address_of
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -62,6 +63,8 @@ async def test_a_whole_course_ends_with_a_table_a_report_and_exit_code_0(stub: S
     assert {"p50", "p95", "p99", "max"} < report["latency_ms"]["status 200"].keys()
     assert re.search(rf"\b{report['accepted']:,} +accepted\b", out)
     assert "Every accepted job was seen to end." in out
+    assert all(line == line.rstrip() for line in out.splitlines())
+    assert err.splitlines()[-1] == f"written: {path}"
     assert "jobs done/s" in err.splitlines()[0]  # a line a second, where there is no terminal
 
 
@@ -102,7 +105,14 @@ async def test_without_a_server_the_fleet_says_so_and_ends(stub: Stub) -> None:
     code, out, _ = await run(stub, "--duration-s", "60", "--require", "p95<1s")
 
     assert code == 1
-    assert f"No server listens on {stub.url}: start one with make run-server." in " ".join(out.split())
+    port = stub.url.rpartition(":")[2]
+    right = f'start one with make run-server ARGS="--port {port}", or give the URL of one.'
+    assert " ".join(out.split()) == f"No server listens on {stub.url}: {right}"  # and no table of noughts
+
+
+async def test_a_host_without_an_address_is_named() -> None:
+    with pytest.raises(OSError, match=r"the host 'nowhere\.invalid' has no address"):
+        address_of(options.Options(url="http://nowhere.invalid"))
 
 
 async def test_jobs_never_seen_to_end_are_exit_code_1_and_counted(stub: Stub) -> None:
@@ -168,26 +178,34 @@ async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None
 @pytest.mark.parametrize(
     ("argv", "hint"),
     [
-        (["--clients", "0"], "0 is not 1 or more"),
-        (["--poll-s", "-1"], "-1 is not a number above 0"),
+        (["--clients", "0"], "must be a whole number from 1, not '0'"),
+        (["--poll-s", "-1"], "must be a number above 0, not '-1'"),
         (["--args", "[1]"], "is not a JSON object"),
         (["--args", "{"], "is not JSON"),
-        (["--file", "/no/such/file"], "/no/such/file is no file"),
+        (["--file", "/no/such/file"], "/no/such/file: no such file"),
         (["--url", "127.0.0.1:8080"], "one looks like http://127.0.0.1:8080"),
-        (["--via", "pigeon"], "invalid choice: 'pigeon'"),
-        (["--disobedient", "2"], "2 is not between 0 and 1"),
-        (["--rate", "0"], "0 is not a number above 0"),
+        (["--via", "pigeon"], "invalid choice: 'pigeon' (choose from"),
+        (["--via", "heads"], "argument --via: invalid choice: 'heads', did you mean 'head'?"),
+        (["--clients", "many"], "argument --clients: must be a number, not 'many'"),
+        (["--clients", "1.5"], "argument --clients: must be a whole number from 1, not '1.5'"),
+        (["--duration-s", "1m"], "must be a number, not '1m'; durations are in seconds"),
+        (["--seed", "one"], "argument --seed: must be a whole number, not 'one'"),
+        (["--rat", "500"], "unrecognized arguments: --rat 500, did you mean '--rate'?"),
+        (["--html", "/"], "/ is a folder; give a file's name"),
+        (["--report", f"{__file__}/report.json"], "report.json can't be written: "),
+        (["--disobedient", "2"], "must be a share from 0 to 1, not '2'"),
+        (["--rate", "0"], "must be a number above 0, not '0'"),
         (["--rate", "5", "--via", "events"], "with --rate, jobs are polled"),
         (["--rate", "5", "--disobedient", "0.5"], "nobody who was refused comes back"),
         (["--via", "batch", "--file", __file__], "a batch takes no files"),
         (["--url", "https://host"], "it speaks plain http only"),
         (["--url", "http://host:99999"], "one looks like http://127.0.0.1:8080"),
-        (["--require", "p95"], "'p95' is no requirement; there are: p95<50ms"),
+        (["--require", "p95"], "'p95' is no requirement; they look like p95<50ms"),
         (["--require", "p95<50"], "p95 is a time; say its unit, as in p95<50ms"),
-        (["--require", "refusd<1%"], "there is no metric 'refusd'; did you mean refused? There are: p50, p95"),
+        (["--require", "refusd<1%"], "there is no metric 'refusd', did you mean refused?"),
         (["--require", "refused<1ms"], "refused is a number, or a share in %, and has no unit 'ms'"),
         (["--require", "jobs_per_s>10%"], "jobs_per_s is a number a second, and has no unit '%'"),
-        (["--require", "p95<50ms", "nope<1"], "there is no metric 'nope'"),
+        (["--require", "p95<50ms", "nope<1"], "there is no metric 'nope'; there are: p50, p95"),
     ],
 )
 def test_a_wrong_option_says_what_would_be_right(
@@ -196,7 +214,9 @@ def test_a_wrong_option_says_what_would_be_right(
     with pytest.raises(SystemExit, match="2"):
         options.parse(argv)
 
-    assert hint in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert hint in err
+    assert err.count("\n") == 1  # without the usage, which would hide it
 
 
 def test_another_type_has_no_arguments_unless_they_are_given() -> None:

@@ -35,3 +35,16 @@ def test_on_a_terminal_it_is_one_picture_that_goes_away() -> None:
     assert "4 of 10" in file.getvalue()
     assert "stopping" in file.getvalue()
     assert "\x1b[2K" in file.getvalue()  # it was erased
+
+
+def test_a_server_that_has_gone_is_told_while_it_is_gone() -> None:
+    file = io.StringIO()
+    with Screen(10, file) as screen:
+        screen.show(1.0, Counts(answers=1), "creating")
+        screen.show(2.0, Counts(answers=1, unreachable=3), "creating")
+        screen.show(3.0, Counts(answers=1, unreachable=3, unreadable_gone=5), "finishing")
+        screen.show(4.0, Counts(answers=9, unreachable=3, unreadable_gone=5), "finishing")
+
+    told = [line.split("  clients")[0].split(" s  ")[1] for line in file.getvalue().splitlines()]
+    gone = "no server listens"
+    assert told == ["creating", f"creating; {gone}", f"finishing; {gone}", "finishing"]

@@ -6,7 +6,6 @@ python -m tests.simulation --seed 1234
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 
+from jobqueue.commandline import Parser
 from tests.simulation.scenario import draw
 from tests.simulation.simulation import Outcome, run
 
@@ -23,7 +23,7 @@ STORIES_MAX = 3
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser = Parser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--start", type=int, default=0, help="the first one")
     parser.add_argument("--processes", type=int, default=2)

@@ -1,0 +1,57 @@
+"""Parser: an ArgumentParser whose errors are one line that says what would be right.
+
+Rules:
+
+1. A mistyped command, choice or flag is answered with the nearest one; else the line names the help.
+2. A missing command is answered with those that exist.
+3. Flags can't be abbreviated: a flag that is added later could change what an abbreviation means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from typing import Any, NoReturn
+
+_CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)$", re.DOTALL)
+_NUMBER = re.compile(r"invalid (int|float) value: ('.*')$", re.DOTALL)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that keeps to one line when the command line is wrong."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and what would be right, and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {self._corrected(message)}\n")
+
+    def _corrected(self, message: str) -> str:
+        if match := _NUMBER.search(message):
+            kind = "a whole number" if match[1] == "int" else "a number"
+            return f"{message[: match.start()]}must be {kind}, not {match[2]}"
+        if match := _CHOICE.search(message):
+            choices = re.findall(r"[^\s',]+", match[2])  # quoted until Python 3.11, bare from 3.12 on
+            if near := difflib.get_close_matches(match[1], choices, n=1):
+                return f"{message[: match.start()]}invalid choice: '{match[1]}', did you mean '{near[0]}'?"
+            return message
+        unknown = re.search(r"unrecognized arguments: (--[^ =]+)", message)
+        if unknown and (near := difflib.get_close_matches(unknown[1], self._flags(), n=1)):
+            return f"{message}, did you mean '{near[0]}'?"
+        if message.endswith("arguments are required: COMMAND"):
+            return f"a command is missing; there are: {', '.join(self._commands())}"
+        return f"{message}; see {self.prog} --help"
+
+    def _commands(self) -> list[str]:
+        subparsers = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        return [name for action in subparsers for name in action.choices]
+
+    def _flags(self) -> list[str]:
+        """Return the flags of this command and of those below it: only the outermost parser tells of unknown ones."""
+        flags = list(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                flags += [flag for parser in action.choices.values() for flag in parser._flags()]
+        return flags
