@@ -84,7 +84,7 @@ class Door:
             refusal = Draining()
         elif ledger.live - (replaced is not None and replaced.spec.queue == ledger.name) >= ledger.policy.capacity:
             refusal = self._queue_full(ledger, caller, now=now, crowd=crowd)
-        elif not self._statuses.has_room_for(size_bytes, replaced=replaced):
+        elif not self._statuses.has_room_for(size_bytes, replaced):
             refusal = self._statuses_full(ledger, caller, now=now)
         else:
             quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)

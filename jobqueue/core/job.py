@@ -102,7 +102,8 @@ class FailedAttempt(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size_bytes(self) -> int:
-        return ATTEMPT_BYTES + text_bytes(self.message) + text_bytes(self.traceback or "")
+        size = ATTEMPT_BYTES + text_bytes(self.message)
+        return size if self.traceback is None else size + text_bytes(self.traceback)
 
 
 def text_bytes(text: str) -> int:
@@ -255,11 +256,17 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     def size_bytes(self) -> int:
         """What it counts against the status map's bound: arguments, result, history, and what else it holds."""
         size = len(self.args) + (len(self.result) if self.result is not None else 0)
-        return size if self.extras is None else size + self.extras.held_bytes + self.history_bytes
+        extras = self.extras
+        if extras is None:
+            return size
+        return size + extras.held_bytes + (self.history_bytes if extras.history else 0)
 
     @property
     def history_bytes(self) -> int:
-        return sum(failed.size_bytes for failed in self.history or ())
+        size = 0
+        for failed in self.history or ():
+            size += failed.size_bytes
+        return size
 
     @property
     def held_bytes(self) -> int:

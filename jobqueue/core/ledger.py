@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,7 @@ class QueueLedger:
         self.redriven_total = 0
         self.ended_total = dict.fromkeys(TERMINAL, 0)
         self.waiting: OrderedDict[JobId, float] = OrderedDict()
-        self.waiting_by_type: dict[str, int] = {}
+        self.waiting_by_type: dict[str, int] = defaultdict(int)
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
         self._ends = EventRate()
@@ -91,6 +91,13 @@ class QueueLedger:
     def has_worker(self) -> bool:
         """Whether one more of its jobs may run now."""
         return not self.paused and not self.closed and self.counts[RUNNING] < self.policy.workers
+
+    def count_in(self, job: Job, now: float) -> None:
+        """Count a live job into the state that it has come to."""
+        self.counts[job.state] += 1
+        if job.state is QUEUED:
+            self.waiting[job.id] = now
+            self.waiting_by_type[job.spec.type] += 1
 
     def note_start(self, now: float) -> None:
         if self._started_at is None:

@@ -55,10 +55,11 @@ class Lifecycle:
 
     def begin(self, job: Job, now: float) -> None:
         """Let a job that was accepted, or redriven, take its seat and go where its state says."""
-        self.ledgers[job.spec.queue].live += 1
+        ledger = self.ledgers[job.spec.queue]
+        ledger.live += 1
         if job.claims is not None and not job.claims.plain:
             self.claimed.stake(job)
-        self._count_in(job, now)
+        ledger.count_in(job, now)
         # No other new job has a deadline, nor an earlier one to take back.
         if job.state is DELAYED or job.start_by_at is not None:
             self.set_deadline(job, now)
@@ -90,23 +91,11 @@ class Lifecycle:
                 self.ready.remove(job)
                 self.gates.withdraw(job, now)
                 self.call(now)
-        self._enter_state(job, now)
-
-    def _enter_state(self, job: Job, now: float) -> None:
-        """Count a job into its state and set the one deadline that it has there."""
-        if job.state in LIVE:
-            self._count_in(job, now)
+        if state in LIVE:
+            ledger.count_in(job, now)
             self.set_deadline(job, now)
         else:
             self.deadlines.discard(job.id)
-
-    def _count_in(self, job: Job, now: float) -> None:
-        ledger = self.ledgers[job.spec.queue]
-        ledger.counts[job.state] += 1
-        if job.state is QUEUED:
-            ledger.waiting[job.id] = now
-            by_type, job_type = ledger.waiting_by_type, job.spec.type
-            by_type[job_type] = by_type.get(job_type, 0) + 1
 
     def set_deadline(self, job: Job, now: float) -> None:
         """Set the one deadline that a live job has in its state, or none."""

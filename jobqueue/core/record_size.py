@@ -32,6 +32,8 @@ FILE_BYTES = 400
 
 def held_bytes(spec: JobSpec, upload: Upload | None, claims: Claims | None) -> int:
     """Return what a record of this submission holds beside its arguments."""
+    if upload is None and not spec.own and (claims is None or claims.plain):
+        return 0  # as most
     size = _spec_bytes(spec) + _upload_bytes(upload)
     if claims is not None and not claims.plain:
         if claims.unique is not None:

@@ -93,7 +93,7 @@ class StatusMap:
         self.live_bytes += size_bytes
         self.bytes_used += size_bytes
 
-    def has_room_for(self, size_bytes: int, *, replaced: Job | None = None) -> bool:
+    def has_room_for(self, size_bytes: int, replaced: Job | None = None) -> bool:
         """Tell whether a live record of that size fits, if need be once terminal ones have gone.
 
         Args:

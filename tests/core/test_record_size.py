@@ -48,12 +48,10 @@ def test_what_a_client_makes_large_counts(more: dict[str, Any], bytes_: int) -> 
 def test_names_of_parts_can_not_take_more_than_the_bound() -> None:
     driver = Driver(capacity=1000, bounds=StatusBounds(bytes_max=10_000_000))
     upload = upload_of(16, name="n" * 56_000)
-    accepted = 0
+    for _ in range(11):
+        driver.submit(upload=upload)
     with pytest.raises(StatusesFull):
-        for _ in range(1000):
-            driver.submit(upload=upload)
-            accepted += 1
-    assert accepted == 11
+        driver.submit(upload=upload)
     statuses = driver.engine.statuses
     assert 0.9 * 10_000_000 < statuses.bytes_used == statuses.live_bytes <= 10_000_000
 

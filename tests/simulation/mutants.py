@@ -210,14 +210,14 @@ def a_stop_has_no_deadline(request_stop: Any) -> Any:
 # -- seats, counts and queues
 
 
-@mutant(Lifecycle, "_enter_state")
-def a_retry_frees_its_seat(enter_state: Any) -> Any:
-    def entered(self: Lifecycle, job: Any, now: float) -> None:
-        enter_state(self, job, now)
+@mutant(Lifecycle, "change_state")
+def a_retry_frees_its_seat(change_state: Any) -> Any:
+    def changed(self: Lifecycle, job: Any, state: Any, now: float) -> None:
+        change_state(self, job, state, now)
         if job.state is JobState.DELAYED and job.attempt:
             self.ledgers[job.spec.queue].counts[JobState.DELAYED] -= 1
 
-    return entered
+    return changed
 
 
 @mutant(Door, "admit")
