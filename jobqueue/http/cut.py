@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-UNSENT_BYTES_MAX = 64 * 1024
+UNSENT_BYTES_MAX = 16 * 1024
 """Bytes of a connection that the system holds before they are on their way."""
 
 UNREAD_S_MIN = 30.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.http.cut import UNSENT_BYTES_MAX
 from tests.http.serving import CLOSE, Answer, post, read_answer
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ async def test_the_system_holds_little_of_an_answer_that_nobody_takes(serving: S
     await until(lambda: max(in_process(serving), default=0) > 0)
     (connection,) = serving.server.connections
     taken = connection._wire.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)  # type: ignore[attr-defined]
-    assert taken == 64 * 1024
+    assert taken == UNSENT_BYTES_MAX
     wire.close()
 
 
