@@ -176,7 +176,12 @@ class StatusesSettings(_Section, frozen=True):
         int, Meta(ge=1, le=100_000_000, description="How many records are held; the oldest finished ones make room.")
     ] = 1_000_000
     bytes_max: Annotated[
-        int, Meta(ge=KIB, le=TIB, description="How many bytes of arguments, results and histories are held in all.")
+        int,
+        Meta(
+            ge=KIB,
+            le=TIB,
+            description="How many bytes of arguments, results, histories, names and keys are held in all.",
+        ),
     ] = 256 * MIB
 
 

@@ -138,6 +138,9 @@ class Intake:
         assert claims.unique is not None
         mode = claims.unique.mode
         if mode == "return":
+            if claims.key is not None:
+                more_bytes = key_bytes(claims.key.key)
+                self._door.admit_growth(self._life.ledgers[holder.spec.queue], more_bytes, claims.caller, now=now)
             self._share(claims, holder)
             return Admission(holder, duplicate=True)
         if mode == "reject":
@@ -160,7 +163,8 @@ class Intake:
         # The keys that lead to it, and its files, stay.
         more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
         more_bytes = len(args) - len(job.args) + more_held
-        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_bytes, claims.caller, now=now)
+        more_with_key = more_bytes + (0 if claims.key is None else key_bytes(claims.key.key))
+        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_with_key, claims.caller, now=now)
         self._life.make_room(more_jobs=0, more_bytes=more_bytes)
         self._life.statuses.grow(more_bytes)
         job.args = args
@@ -174,13 +178,10 @@ class Intake:
         self._life.facts.append(Progressed(job))
 
     def _share(self, claims: Claims, job: Job) -> None:
-        """Let a key lead to a live job as well, if the status map has room for it."""
+        """Let a key lead to a live job as well; that there is room for it was made sure of."""
         if claims.key is None:
             return
-        more_bytes = key_bytes(claims.key.key)
-        life = self._life
-        if not life.statuses.has_room_to_grow(more_bytes):
-            return
+        life, more_bytes = self._life, key_bytes(claims.key.key)
         forgotten = life.claimed.share(claims, job)
         if forgotten is not None:
             more_bytes -= key_bytes(forgotten)

@@ -459,13 +459,17 @@ def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
     assert (statuses.live_bytes, statuses.bytes_used) == (0, held)
 
 
-def test_keys_that_lead_to_a_job_count_and_none_is_kept_without_room() -> None:
+def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() -> None:
     held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
     driver = Driver(bounds=StatusBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
     job = driver.submit(unique="u")
     statuses, claimed = driver.engine.statuses, driver.engine._life.claimed
-    for n in range(5):
+    for n in range(2):
         assert driver.submit(unique="u", key=f"k{n}") is job
+    for mode in ("return", "debounce"):
+        with pytest.raises(StatusesFull):
+            driver.submit(unique="u", key="k2", mode=mode)
+    assert driver.submit(unique="u", key="k1") is job
     assert set(claimed._by_key) == {(None, "k0"), (None, "k1")}
     assert statuses.bytes_used == job.size_bytes == held + 2 + 2 * key_bytes("k0")
     driver.cancel(job)

@@ -92,6 +92,10 @@ class Modelled:
         return self.args_bytes + self.result_bytes + self.held + sum(self.history)
 
     @property
+    def key_bytes(self) -> int:
+        return 0 if self.key is None else key_bytes(self.key)
+
+    @property
     def attempts_left(self) -> bool:
         return self.attempt < self.attempts_before + self.spec["attempts_max"]  # type: ignore[operator]
 
@@ -196,7 +200,9 @@ class EngineMachine(RuleBasedStateMachine):
     def submit_beside(self, holder_id: str, new: Modelled, mode: UniqueMode) -> None:
         holder = self.model[holder_id]
         waits = holder.state in WAITING
-        if mode == "return":
+        if mode == "return" and self.live_bytes() + new.key_bytes > BOUNDS.bytes_max:
+            self.refused(new, mode, StatusesFull)
+        elif mode == "return":
             self.share_key(new, holder_id)
             self.admitted(new, mode, holder_id)
             self.forget_evicted()
@@ -210,7 +216,7 @@ class EngineMachine(RuleBasedStateMachine):
                 holder.stop, holder.stopped_at = "cancelled", self.driver.now
 
     def put_off(self, holder_id: str, holder: Modelled, new: Modelled) -> None:
-        if self.live_bytes() - holder.args_bytes + new.args_bytes > BOUNDS.bytes_max:
+        if self.live_bytes() - holder.args_bytes + new.args_bytes + new.key_bytes > BOUNDS.bytes_max:
             self.refused(new, "debounce", StatusesFull)
             return
         holder.args_bytes = new.args_bytes
@@ -221,7 +227,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.forget_evicted()
 
     def share_key(self, new: Modelled, holder_id: str) -> None:
-        if new.key is not None and self.live_bytes() + key_bytes(new.key) <= BOUNDS.bytes_max:
+        if new.key is not None:
             self.keys[new.caller, new.key] = (holder_id, new.fingerprint)
             self.model[holder_id].held += key_bytes(new.key)
 
