@@ -91,7 +91,10 @@ class JobQueue(Registration):
         for handler in self.registry:
             if handler.queue not in self.settings.queues:
                 known = ", ".join(self.settings.queues)
-                raise ValueError(f"handler {handler.name!r} wants queue {handler.queue!r}; configured: {known}")
+                raise ValueError(
+                    f"handler {handler.name!r} wants queue {handler.queue!r}; configured: {known}; "
+                    f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
+                )
         lifespan = None if self._lifespan is None else partial(self._lifespan, self)
         parts = Parts(self.settings, self.registry, lifespan=lifespan, process_init=self._process_init)
         self._starting = True

@@ -3,7 +3,8 @@
 Rules:
 
 1. Every variable that begins with `JOBQUEUE_` is a setting, or a fault: a misspelt one is never passed over.
-2. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`.
+2. So is one whose beginning is nearly that (`JOBQEUE_`, `jobqueue_`), if the rest is the name of a setting.
+3. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,11 @@ def read_environment(environ: Mapping[str, str], settings: Sequence[tuple[str, .
     given: list[Given] = []
     faults: list[str] = []
     for name, text in sorted(environ.items()):
-        if not name.startswith(PREFIX) or _is_of_service(name, text):
+        if not name.startswith(PREFIX):
+            if meant := _meant(name, settings):
+                faults.append(f"{shown(name)}: unknown setting, did you mean '{meant}'?")
+            continue
+        if _is_of_service(name, text):
             continue
         if "__" in name:
             path = tuple(name.removeprefix(PREFIX).lower().split("__"))
@@ -48,6 +53,16 @@ def read_environment(environ: Mapping[str, str], settings: Sequence[tuple[str, .
         else:
             faults.append(f"{shown(name)}: unknown setting{_hint(name, settings)}")
     return Reading(given, faults)
+
+
+def _meant(name: str, settings: Sequence[tuple[str, ...]]) -> str | None:
+    """Return the variable that differs only in its beginning, or in case; None if there is none."""
+    beginning, _, section = name.upper().partition("__")[0].rpartition("_")
+    path = (section, *name.upper().split("__")[1:])
+    if not difflib.get_close_matches(f"{beginning}_", [PREFIX], cutoff=0.8) or len(path) < 2:
+        return None
+    known = (path[0], "DEFAULT", *path[2:]) if path[0] == "QUEUES" else path
+    return variable(path) if variable(known) in {variable(setting) for setting in settings} else None
 
 
 def _is_of_service(name: str, text: str) -> bool:

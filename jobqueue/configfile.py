@@ -10,6 +10,7 @@ make it use more memory than its own size.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -114,8 +115,16 @@ class _Reader:
             line, column = _position(self._text[: failure.position])
             self._faults.append(f"{self._file}:{line}:{column}: holds U+{failure.character:04X}, which YAML forbids")
         except yaml.MarkedYAMLError as failure:
-            self._faults.append(f"{self._at(failure.problem_mark or failure.context_mark)}: {_sentence(failure)}")
+            mark = failure.problem_mark or failure.context_mark
+            self._faults.append(f"{self._at(mark)}: {_sentence(failure)}{self._lacking_space(mark)}")
         return Reading(self._given, self._faults)
+
+    def _lacking_space(self, mark: Any) -> str:
+        """Tell of the line before a fault, if a colon in it has no space after it, so that it isn't read as a name."""
+        if mark is None or mark.line == 0:
+            return ""
+        glued = re.match(r"\s*([a-z_]+):\S", self._text.split("\n")[mark.line - 1])
+        return f"; line {mark.line} has no space after `{glued[1]}:`" if glued else ""
 
     def _next(self) -> Any:
         return self._loader.get_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
@@ -242,4 +251,6 @@ def _too_deep(event: Any) -> yaml.MarkedYAMLError:
 
 
 def _sentence(failure: yaml.MarkedYAMLError) -> str:
+    if failure.problem and "'\\t'" in failure.problem:
+        return "not YAML: lines are indented with spaces, not with tabs"
     return "not YAML: " + " ".join(shown(part) for part in (failure.context, failure.problem) if part)

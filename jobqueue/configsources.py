@@ -159,8 +159,7 @@ class _Merge:
         if isinstance(field, Kind):
             return self._put_value(given, field)
         if given.form != "mapping" and given.tag != "null":
-            names = "" if isinstance(field, Queues) else f" ({', '.join(field)})"
-            return f"{given.value_at}: is a section; set what is in it{names}"
+            return f"{given.value_at}: is a section; {_section_hint(given, field)}"
         self._at(given.path)
         return None
 
@@ -219,6 +218,13 @@ def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
     if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
         return f", did you mean '{given.spell(elsewhere[near[0]])}'?"
     return f"; here may stand: {', '.join(field)}"
+
+
+def _section_hint(given: Given, field: Fields | Queues) -> str:
+    """Say how to set what is in a section; a text such as `port:9000` lacks its space."""
+    if glued := re.match(r"([A-Za-z_]+):(\S+)", given.text):
+        return f"write `{shown(glued[1])}: {shown(glued[2])}`, with a space after the colon"
+    return "set what is in it" + ("" if isinstance(field, Queues) else f" ({', '.join(field)})")
 
 
 def _is_setting(path: Path) -> bool:

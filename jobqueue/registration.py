@@ -147,6 +147,12 @@ class Registration:
             raise ValueError(f"lifespan {name}: put @contextlib.asynccontextmanager between it and @queue.lifespan")
         if not callable(func) or inspect.iscoroutinefunction(func):
             raise ValueError(f"lifespan {name}: it must be a function that returns an async context manager")
+        if inspect.iscoroutinefunction(inspect.unwrap(func)):
+            raise ValueError(f"lifespan {name}: it must yield, once: before it is the start, after it the end")
+        try:
+            inspect.signature(func).bind(self)
+        except TypeError:
+            raise ValueError(f"lifespan {name}: it is called with the queue, so it takes one argument") from None
         if self._lifespan is not None:
             raise ValueError(f"lifespan {name}: there is one already, and a queue has one: enter the other within it")
         self._lifespan = func

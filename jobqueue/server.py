@@ -321,7 +321,9 @@ def _reason(error: Exception, settings: ServerSettings) -> str:
     where = f"{settings.host}:{settings.port}"
     match error:
         case OSError(errno=errno.EADDRINUSE):
-            return f"{where} is in use: stop the program that listens there, or set another server.port"
+            return (
+                f"{where} is in use: stop the program that listens there, or choose another port (--port, server.port)"
+            )
         case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
             return f"{where} is no address of this machine: set server.host to one, or to 0.0.0.0 for all"
         case OSError(errno=errno.EACCES):

@@ -8,6 +8,8 @@ fails. It serves nothing.
 from __future__ import annotations
 
 import importlib
+import inspect
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -17,11 +19,13 @@ from jobqueue.app import JobQueue
 from jobqueue.errors import JobQueueError
 from jobqueue.paths import written_path
 from jobqueue.runtime.forked import search_last
+from jobqueue.signals import signals
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 ATTRIBUTE = "queue"
+PACKAGE = str(Path(__file__).parent) + os.sep
 FORMS = "give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"
 
 
@@ -42,14 +46,17 @@ def find(target: str) -> JobQueue:
     attribute = attribute or ATTRIBUTE
     if not place or not attribute.isidentifier():
         raise BadTarget(f"{target!r} is no target: {FORMS}")
-    module = _import_file(_path(place)) if place.endswith(".py") else _import_module(place)
+    module = _import_file(_path(place)) if place.endswith(".py") else _import_module(_named(place))
     found = getattr(module, attribute, None)
     if isinstance(found, JobQueue):
         return found
     queues = [name for name, value in vars(module).items() if isinstance(value, JobQueue)]
     hint = f"; it has {', '.join(f'{place}:{name}' for name in queues)}" if queues else ""
+    if found is JobQueue:
+        raise BadTarget(f"{attribute!r} in {place} is the class itself: make one, {attribute} = JobQueue(){hint}")
     if hasattr(module, attribute):
-        raise BadTarget(f"{attribute!r} in {place} is of type {type(found).__name__}, not a JobQueue{hint}")
+        called = ": give it what the call returns" if inspect.isfunction(found) and not hint else ""
+        raise BadTarget(f"{attribute!r} in {place} is of type {type(found).__name__}, not a JobQueue{called}{hint}")
     raise BadTarget(f"{place} has no {attribute!r}{hint}")
 
 
@@ -58,6 +65,21 @@ def _path(place: str) -> Path:
         return written_path(place)
     except ValueError as error:
         raise BadTarget(f"{place}: {error}") from None
+
+
+def _named(place: str) -> str:
+    """Return the name of a module; a file or folder of that name is taken for what was meant."""
+    path = _path(place)
+    beside = path.with_name(f"{path.name}.py")
+    if all(part.isidentifier() for part in place.split(".")) and not path.is_file():
+        return place
+    if beside.is_file():
+        raise BadTarget(f"{place!r} is no module's name; did you mean {place}.py?")
+    if path.is_dir():
+        raise BadTarget(f"{place!r} is a folder: {FORMS}")
+    if path.exists():
+        raise BadTarget(f"{place!r} is no .py file: {FORMS}")
+    return place
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -92,13 +114,23 @@ def _import(name: str, shown: str) -> ModuleType:
         if missing.name is not None and f"{name}.".startswith(f"{missing.name}."):
             raise BadTarget(f"no module named {missing.name!r}, neither here nor installed: {FORMS}") from None
         raise BadTarget(_told(shown, missing)) from missing
+    except SystemExit as ended:
+        if signals.stopped:  # which is how a stop during the start ends it
+            raise
+        raise BadTarget(_told(shown, ended)) from ended
     except Exception as error:
         raise BadTarget(_told(shown, error)) from error
 
 
-def _told(shown: str, error: Exception) -> str:
-    """Quote the traceback, from the module's own first line on: what is above it is ours and the import system's."""
+def _told(shown: str, error: BaseException) -> str:
+    """Quote the traceback, from the module's own first line on: what is above it is ours and the import system's.
+
+    So is what is below its last line, where this package refuses what the module asks of it.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
+    if isinstance(error, ValueError | TypeError):
+        while len(own) > 1 and own[-1].filename.startswith(PACKAGE):
+            own.pop()
     told = "".join(traceback.format_list(own) + traceback.format_exception_only(error))
     return f"{shown} can't be imported:\n{told.rstrip()}"

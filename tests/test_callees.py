@@ -240,6 +240,11 @@ def test_where_there_is_no_name_one_is_asked_for(func: Any) -> None:
         handler_of(func, name=None)
 
 
+def test_a_name_in_the_place_of_the_function_is_told_how_to_be_given() -> None:
+    with pytest.raises(ValueError, match=r"is a function, not 'resize': write @queue.handler\(name='resize'\)"):
+        JobQueue().handler("resize")  # type: ignore[type-var]
+
+
 def test_what_a_partial_has_fixed_is_no_argument_of_clients() -> None:
     class Database: ...
 

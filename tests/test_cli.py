@@ -121,6 +121,14 @@ def test_a_module_is_looked_for_in_the_current_folder(
         ("app/broken.py", "app/broken.py can't be imported:\n"),
         ("app/lacking.py", "No module named 'not_installed_anywhere'"),
         ("app/tasks", "'app/tasks' is neither a module's name nor a .py file"),
+        ("app/broken", "'app/broken' is no module's name; did you mean app/broken.py?"),
+        ("app/", "'app/' is a folder: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("app/notes.md", "'app/notes.md' is no .py file: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("notes", "'notes' is no .py file"),
+        ("app/leaving.py", "app/leaving.py can't be imported:\n"),
+        ("app/leaving.py", "SystemExit: 3"),
+        ("app/classy.py", "'queue' in app/classy.py is the class itself: make one, queue = JobQueue()"),
+        ("app/factory.py", "is of type function, not a JobQueue: give it what the call returns"),
         (":queue", "':queue' is no target: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
         ("jobqueue.demo:a:b", "'jobqueue.demo:a:b' is no target"),
     ],
@@ -136,8 +144,13 @@ def test_a_target_that_is_none_is_told_and_ends_with_2(
         "turtle": "",
         "broken": "def f():\n    1 / 0\n\nf()",
         "lacking": "import not_installed_anywhere",
+        "leaving": "import sys\nsys.exit(3)",
+        "classy": "from jobqueue import JobQueue\nqueue = JobQueue",
+        "factory": "def queue(): ...",
     }.items():
         (tasks.parent / f"{name}.py").write_text(text)
+    (tasks.parent / "notes.md").touch()
+    (tasks.parent.parent / "notes").touch()
     assert main(["serve", target]) == 2
     err = capsys.readouterr().err
     assert err.startswith("jobqueue serve: ")
@@ -152,6 +165,17 @@ def test_the_traceback_of_a_broken_module_begins_in_it(tasks: Path, capsys: pyte
     _, first, *_, last = capsys.readouterr().err.strip().splitlines()
     assert first.endswith('app/broken.py", line 4, in <module>')
     assert last == "ZeroDivisionError: division by zero"
+
+
+def test_what_a_registration_refuses_ends_with_the_modules_own_line(
+    tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "from jobqueue import JobQueue\nqueue = JobQueue()\n@queue.handler(timeout=3)\ndef f(): ..."
+    (tasks.parent / "refused.py").write_text(text)
+    main(["serve", "app/refused.py"])
+    err = capsys.readouterr().err
+    assert err.count('  File "') == 1
+    assert err.endswith("TypeError: handler() has no option 'timeout'; did you mean 'timeout_s'?\n")
 
 
 # Settings

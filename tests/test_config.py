@@ -97,6 +97,11 @@ def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_left_alone
     assert load(None, environ=environ) == Settings()
 
 
+def test_a_variable_of_another_program_is_passed_over() -> None:
+    names = ["SERVER__PORT", "TASKQUEUE_SERVER__PORT", "JOBQUEUES_HOME", "JOBQEUE_SERVER__SPEED", "JOBQUEU__PORT", "_"]
+    assert load(None, environ=dict.fromkeys(names, "1")) == Settings()
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -112,6 +117,10 @@ def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_left_alone
         ("JOBQUEUE_SERVER__PROT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
         ("JOBQUEUE_QUEUE__DEFAULT__WORKERS", ", did you mean 'JOBQUEUE_QUEUES__DEFAULT__WORKERS'?"),
         ("JOBQUEUE_LIMITS__PORT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("JOBQEUE_SERVER__PORT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("JOB_QUEUE_SERVER__PORT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("jobqueue_server__port", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
+        ("JOBQUEU_QUEUES__MAIL__WORKERS", ", did you mean 'JOBQUEUE_QUEUES__MAIL__WORKERS'?"),
     ],
 )
 def test_a_variable_of_ours_that_is_no_setting_is_a_fault_with_what_was_meant(name: str, told: str) -> None:
@@ -447,7 +456,11 @@ def test_a_flag_may_not_go_below_a_setting() -> None:
         ("- a", "config.yaml:1:1: the file must be a mapping of sections"),
         ("text", "config.yaml:1:1: the file must be a mapping of sections"),
         ("server: {port: [1}", "config.yaml:1:18: not YAML: while parsing a flow sequence expected ',' or ']'"),
-        ("server:\n\tport: 1", "config.yaml:2:1: not YAML: while scanning for the next token found character '\\t'"),
+        ("log: {}\nserver:\n\tport: 1", "config.yaml:3:1: not YAML: lines are indented with spaces, not with tabs"),
+        ("server:\n  port:1", "config.yaml:2:3: server: is a section; write `port: 1`, with a space after the colon"),
+        ("server:port", "config.yaml:1:1: the file must be a mapping of sections, such as `server:`"),
+        ("server:\n  port:1\n  host: h", "config.yaml:3:7: not YAML: mapping values are not allowed here; line 2 has"),
+        ("server:\n  port:1\n  host:h", "config.yaml:2:3: server: is a section; write `port: 1`, with a space after"),
         ("log: {}\n---\nlog: {}", "config.yaml:2:1: a second document begins here; settings are one document"),
         ("a: &a 1\nlog: *a", "config.yaml:2:6: log: aliases (`*name`) can't be used here"),
         ("log: !!python/object:os.system x", "config.yaml:1:6: log: tags (`tag:yaml.org,2002:python/object:os"),

@@ -107,6 +107,9 @@ def register(registry: Registry, func: F, options: HandlerOptions) -> F:
 
 
 def _label_of(func: Any, options: HandlerOptions) -> str:
+    if not callable(func) and options.name is None:
+        name = f"name={func!r:.100}" if isinstance(func, str) else "its options by name"
+        raise ValueError(f"a handler is a function, not {func!r:.100}: write @queue.handler({name})")
     label = options.name if options.name is not None else getattr(func, "__name__", None)
     if label is None:
         raise ValueError(f"a {type(func).__name__} has no name of its own: register it with name=")

@@ -229,10 +229,17 @@ def test_what_is_no_lifespan_is_refused() -> None:
 
     async def coroutine(queue: JobQueue) -> None: ...
 
+    async def lonely() -> AsyncIterator[int]:
+        yield 1
+
     with pytest.raises(ValueError, match=r"generator: put @contextlib.asynccontextmanager between it and @queue"):
         queue.lifespan(generator)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must be a function that returns an async context manager"):
         queue.lifespan(coroutine)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="it must yield, once"):
+        queue.lifespan(asynccontextmanager(coroutine))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="it is called with the queue, so it takes one argument"):
+        queue.lifespan(asynccontextmanager(lonely))  # type: ignore[arg-type]
     queue.lifespan(asynccontextmanager(generator))
     with pytest.raises(ValueError, match="there is one already"):
         queue.lifespan(asynccontextmanager(generator))
