@@ -229,8 +229,6 @@ class Connection(Buffers):
     # -- what comes in
 
     def data_received(self, data: bytes) -> None:
-        if (len(data) > PIECE_BYTES or self._rest) and self._receive_in_pieces(data):
-            return
         lane = self._server.lane
         # aiohttp: whether the system takes no more of what we send; whether the connection is about to be closed; and
         # whether nothing is parsed for now, because too much waits, or another protocol may follow.
@@ -243,7 +241,7 @@ class Connection(Buffers):
             or self._buffer_paused
             or self._upgraded
         ):
-            if self.deaf:
+            if self._receive_in_pieces(data) or self.deaf:
                 return
             # aiohttp: it calls this with nothing, to have the parser go on.
             self._between_requests = self._between_requests and not data
@@ -253,11 +251,13 @@ class Connection(Buffers):
         now = self._loop.time()
         if self._between_requests and (answer := lane.recall(data, self, now)) is not None:
             self._send(answer, 1, now)
-        else:
+        elif not self._receive_in_pieces(data):
             self._parse(data, lane, now)
 
     def _receive_in_pieces(self, data: bytes) -> bool:
         """Receive chunks a piece at a time, as fast as they are read; False, with nothing done: these are none."""
+        if len(data) <= PIECE_BYTES and not self._rest:
+            return False
         if self.deaf or not (self._rest or self._framing is not None or may_be_chunked(data)):
             return False
         data, self._rest = self._rest + data, b""
