@@ -60,7 +60,7 @@ from jobqueue.core.outlook import PAUSED, POLL_AFTER_S_UNKNOWN, Outlook, Waiting
 from jobqueue.core.quarantine import Quarantine
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.statuses import StatusBounds
-from jobqueue.errors import JobGone, JobNotFound, Refused, StaleLease, WrongState, shown
+from jobqueue.errors import JobGone, JobNotFound, StaleLease, WrongState, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,6 +119,8 @@ class Engine:
         self._rng = rng
         self._shut_down: ShutDown | None = None
         self._intake = Intake(life, self.door, ids)
+        # Not a method around it: where most are refused, that would be what most of them cost more.
+        self.refuse_unseen = self._intake.refuse_unseen
 
     # -- what a client asks for
 
@@ -131,21 +133,6 @@ class Engine:
             Draining, QueueFull, StatusesFull, RateLimited, KeyReused, Duplicate: As `Intake.submit`.
         """
         return self._intake.submit(spec, args, upload, claims, now=now)
-
-    def refuse_unseen(
-        self,
-        queue: str | None = None,
-        claims: Claims | None = None,
-        *,
-        job_type: str = "",
-        may_be_unique: bool = True,
-        now: float,
-    ) -> Refused | None:
-        """Refuse a submission of which little is known yet, if every such one would be refused now.
-
-        As `Intake.refuse_unseen`.
-        """
-        return self._intake.refuse_unseen(queue, claims, job_type=job_type, may_be_unique=may_be_unique, now=now)
 
     def get(self, job_id: str) -> Job:
         """Return the record that is held under this id.

@@ -171,9 +171,10 @@ class QueueLedger:
     def place_s(self, now: float, caller: str | None = None) -> float:
         """Return in how many seconds a submission of this caller that is refused now should come back."""
         place_s = self.returns.place_s(now, seats_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller)
-        return max(RETRY_AFTER_S_MIN, place_s)
+        return place_s if place_s > RETRY_AFTER_S_MIN else RETRY_AFTER_S_MIN
 
     @property
     def _lacking(self) -> int:
         """How many more jobs are live than may be, since the capacity was lowered."""
-        return max(0, self.live - self.policy.capacity)
+        lacking = self.live - self.policy.capacity
+        return lacking if lacking > 0 else 0

@@ -30,7 +30,7 @@ anew when another caller comes; and beyond `RETRY_AFTER_S_MAX` a slot is no more
 
 from __future__ import annotations
 
-from math import inf
+from math import floor, inf
 from typing import TYPE_CHECKING
 
 from jobqueue.core.sojourn import EventRate
@@ -136,7 +136,7 @@ class Returns:
             at = slots.last_at + share * _gap_s(seats_per_s, self._newcomers_per_s)
             if (wait_s := self._within_reach(at - now)) is None:
                 return self._far_off_s()
-            if int(at) != int(slots.last_at):
+            if floor(at) != floor(slots.last_at):
                 self._lasts.add(slots.last_at, -1)
                 self._lasts.add(at, 1)
             slots.last_at = at
@@ -221,7 +221,7 @@ class _Seconds:
         self.total = 0
 
     def add(self, at: float, count: int) -> None:
-        index = int(at) - self._begin
+        index = floor(at) - self._begin
         if index < 0:
             return  # it is over, and was counted then
         counts = self._counts
@@ -232,11 +232,11 @@ class _Seconds:
 
     def from_second(self, at: float) -> int:
         """Count from the second of that instant on."""
-        return sum(self._counts[int(at) - self._begin :])
+        return sum(self._counts[floor(at) - self._begin :])
 
     def pass_until(self, now: float) -> list[tuple[float, int]]:
         """Drop the seconds that are over; return the end of each that counted any, and its count."""
-        over = int(now) - self._begin
+        over = floor(now) - self._begin
         if over <= 0:
             return []
         counts = self._counts[:over]

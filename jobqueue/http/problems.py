@@ -222,7 +222,8 @@ def problem_of(error: BaseException) -> Problem:
         case errors.JobNotFound():
             pass
         case errors.Refused():
-            members["retry_after_s"] = round(error.retry_after_s, 3)
+            # To milliseconds, as `round` would, which goes through the number's digits.
+            members["retry_after_s"] = math.floor(error.retry_after_s * 1000 + 0.5) / 1000
             headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
         case errors.InvalidSubmission():
             if error.errors:
