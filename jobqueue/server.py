@@ -125,7 +125,8 @@ class _Process:
         self._sources = sources
         self._settings = queue.settings.server
         self._writer = writer
-        self._watch = Watch()
+        # Looked up late: the backend is made when the queue starts.
+        self._watch = Watch(on_suspended=lambda gap_s: queue.backend.excuse(gap_s))
         self._reload = Reload(queue, load, set_level=writer.set_level)
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()

@@ -181,6 +181,10 @@ class Backend(Protocol):
         """Record how far an attempt has come. Raises StaleLease."""
         ...
 
+    def excuse(self, gap_s: float) -> None:
+        """Charge no running attempt with a gap, in seconds, in which this process was suspended."""
+        ...
+
     async def cancel(self, job_id: str) -> Job:
         """Cancel a live job: at once, or (still running, `stopping`) as soon as its handler has stopped.
 

@@ -311,6 +311,10 @@ class MemoryBackend:
         self._publish()
         return next_at
 
+    def excuse(self, gap_s: float) -> None:
+        """Charge no running attempt with a gap in which this process was suspended."""
+        self._engine.excuse(gap_s)
+
     def next_at(self) -> float | None:
         """Return the instant of the next deadline, if any."""
         return self._engine.next_at()

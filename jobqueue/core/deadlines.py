@@ -48,6 +48,10 @@ class Deadlines(Generic[K]):
         if due.pop(key, None) is not None and len(self._heap) > _SWEEP_MIN + 2 * len(due):
             self._sweep()
 
+    def items(self) -> list[tuple[K, float]]:
+        """Return every key with its due time."""
+        return [(key, entry[0]) for key, entry in self._due.items()]
+
     def next_at(self) -> float | None:
         """Return when the earliest key is due; None without keys."""
         heap, due = self._heap, self._due

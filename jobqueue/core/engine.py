@@ -336,6 +336,10 @@ class Engine:
             self._life.note_evicted(gone, early=False)
         return self.next_at()
 
+    def excuse(self, gap_s: float) -> None:
+        """Charge no running attempt with a gap in which the process was suspended; all else keeps real time."""
+        self._life.excuse(gap_s)
+
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
         first = self._life.deadlines.next_at()

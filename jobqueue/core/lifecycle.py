@@ -114,6 +114,12 @@ class Lifecycle:
         else:
             self.deadlines.set(job.id, at)
 
+    def excuse(self, gap_s: float) -> None:
+        """Put the deadlines of running attempts, and of those that are being stopped, off by a gap."""
+        for job_id, at in self.deadlines.items():
+            if self.held(job_id).state is RUNNING:
+                self.deadlines.set(job_id, at + gap_s)
+
     def make_ready(self, job: Job, now: float, *, front: bool = False) -> None:
         self.ready.push(job, now=now, front=front)
         self.facts.append(Ready(job))

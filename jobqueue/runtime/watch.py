@@ -30,6 +30,10 @@ log = event_logger(__name__)
 
 BLOCKED_S = 0.5
 BEAT_S = 0.1
+SUSPENDED_S = 1.0
+"""A gap from which on a process that used no CPU, and whose watch thread did not run either, was suspended."""
+
+THREAD_LATE_S = 0.5
 MEMORY_S = 0.5
 LAG_WINDOW_S = 60.0
 FRAMES_MAX = 20
@@ -97,13 +101,27 @@ class Watch:
     A block that keeps the GIL as well (one long call into C) keeps the thread out, too: then
     the stack comes late, or only `loop.unblocked` does.
 
+    A gap in which neither the loop nor the thread ran, and no CPU was used, is no block: the process was suspended
+    (SIGSTOP, a frozen container). It is told as `process.suspended`, and `on_suspended` learns its length.
+
+    Args:
+        on_suspended: Called with the length of a suspension in seconds, before timers that came due meanwhile.
+
     Attributes:
         lag: Call it for how late the loop runs now; 0.0 before the start, without meaning after the stop.
     """
 
-    def __init__(self, *, blocked_s: float = BLOCKED_S, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self,
+        *,
+        blocked_s: float = BLOCKED_S,
+        beat_s: float = BEAT_S,
+        on_suspended: Callable[[float], None] | None = None,
+    ) -> None:
         self._blocked_s = blocked_s
         self._beat_s = beat_s
+        self._on_suspended = on_suspended
+        self._thread_ran_at = self._cpu_s = 0.0
         self.lag = Lag(beat_s)
         self._lags: deque[float] = deque(maxlen=round(LAG_WINDOW_S / beat_s))
         self._process = psutil.Process()
@@ -149,20 +167,39 @@ class Watch:
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._changed:
+            suspended = self._suspended()
+            self._cpu_s = time.process_time()
             late_s = self._beat_later(loop)
             if self._reported:
                 self._reported = False
                 self._changed.notify()
+        if suspended:
+            log.warning("process.suspended", seconds=round(late_s, 3))
+            if self._on_suspended is not None:
+                self._on_suspended(late_s)
+            return
         self._lags.append(late_s)
         if late_s >= self._blocked_s:
             log.warning("loop.unblocked", seconds=round(late_s, 3))
 
+    def _suspended(self) -> bool:
+        """Tell whether the loop is late because nothing of this process ran, with the lock held."""
+        due_at = self.lag.due_at
+        late_s = time.monotonic() - due_at
+        if late_s < SUSPENDED_S or time.process_time() - self._cpu_s > late_s / 2:
+            return False
+        # While only the loop is blocked, the thread wakes `blocked_s` after the beat was due.
+        return not due_at <= self._thread_ran_at <= due_at + self._blocked_s + THREAD_LATE_S
+
     def _watch(self, loop_thread: int) -> None:
         with self._changed:
             while not self._stopping:
-                left_s = self.lag.due_at + self._blocked_s - time.monotonic()
+                self._thread_ran_at = now = time.monotonic()
+                left_s = self.lag.due_at + self._blocked_s - now
                 if left_s > 0:
                     self._changed.wait(left_s)
+                elif self._suspended():
+                    self._changed.wait(self._beat_s)  # the loop is about to beat
                 else:
                     self._report(loop_thread)
                     self._changed.wait_for(lambda: self._stopping or not self._reported)

@@ -170,6 +170,25 @@ def test_a_timeout_asks_for_a_stop_and_the_verdict_that_follows_is_timed_out() -
     assert "5 s" in job.error.message
 
 
+def test_a_gap_in_which_nothing_ran_is_not_charged_to_the_running_attempts() -> None:
+    driver = Driver()
+    running, delayed = driver.submit(timeout_s=5), driver.submit(delay_s=5)
+    attempt = driver.lease(running)
+
+    driver.engine.excuse(6.0)
+    driver.advance(10.9)
+
+    assert not driver.of(StopRequested)
+    assert delayed.state is JobState.QUEUED
+    driver.advance(0.2)
+    assert driver.of(StopRequested)
+    driver.engine.excuse(6.0)
+    driver.advance(LEASE_GRACE_S + 5.0)
+    assert running.state is JobState.RUNNING
+    driver.nack(running, attempt)
+    assert running.state is JobState.FAILED
+
+
 def test_a_success_after_the_timeout_is_no_success() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=5)

@@ -213,3 +213,16 @@ def test_after_a_long_pause_the_lag_is_soon_under_the_bound_again(pause_s: float
     assert turns.lag() > BOUND_S
     assert turns.until_under(BOUND_S) == pytest.approx(shed_s, abs=0.05)
     assert turns.until_under(0.01) < 3.0
+
+
+async def test_a_loop_that_is_blocked_for_long_is_no_suspended_process(reports: Reports) -> None:
+    gaps: list[float] = []
+    watch = Watch(blocked_s=0.05, beat_s=0.01, on_suspended=gaps.append)
+    watch.start()
+
+    threading.Event().wait(1.3)  # on the loop
+
+    await asyncio.wait_for(reports.unblocked.get(), 10)
+    watch.stop()
+    assert gaps == []
+    assert reports.names() == ["loop.blocked", "loop.unblocked"]
