@@ -514,7 +514,8 @@ async def test_tracebacks_are_sent_on_a_loopback_address_and_logged_on_any(
                 documents.append(await response.json())
             for query in (f"ids={documents[0]['id']}", "state=failed"):
                 async with http.get(f"/v1/jobs?{query}") as response:
-                    documents += (await response.json())["jobs"]
+                    listed = (await response.json())["jobs"]
+                    assert [attempt["traceback"] for job in listed for attempt in job["history"]] == [None], "never"
             async with http.get(f"/v1/jobs/{documents[0]['id']}/events") as response:
                 assert ("Traceback" in await response.text()) <= sent
         for number, document in enumerate(documents):
