@@ -37,8 +37,15 @@ class JobHandle:
             TimeoutError: It isn't after `timeout_s` seconds; the job goes on.
             JobGone: The record has been evicted.
         """
-        async with asyncio.timeout(None if timeout_s is None else seconds(timeout_s)):
+        if timeout_s is None:
             return await self._backend.wait(self.id)
+        for_s = seconds(timeout_s)
+        try:
+            async with asyncio.timeout(for_s):
+                return await self._backend.wait(self.id)
+        except TimeoutError:
+            state = (await self._backend.get(self.id)).state
+            raise TimeoutError(f"job {self.id} is still {state} after {for_s:g} s") from None
 
     async def result(self, timeout_s: Duration | None = None) -> Any:
         """Wait for the job's end and return what its handler returned, as JSON gives it back.

@@ -106,7 +106,7 @@ class EventMessage:
         self.fields = fields
 
     def __str__(self) -> str:
-        return " ".join([self.event, *(f"{name}={_text_value(value)}" for name, value in self.fields.items())])
+        return _told(self.event, self.fields)
 
 
 class EventLogger:
@@ -459,11 +459,15 @@ _RENDERS: dict[Form, Callable[[logging.LogRecord], bytes]] = {
 def _lines_of(head: str, record: logging.LogRecord, fields: Mapping[str, object]) -> bytes:
     if not isinstance(record.msg, EventMessage):  # an event's name says where it comes from
         head = f"{head} logger={_text_value(record.name)}"
+    return f"{_told(head, fields)}\n".encode("utf-8", "backslashreplace")
+
+
+def _told(head: str, fields: Mapping[str, object]) -> str:
+    """Return one line, and after it the texts of several lines, indented, so that no field can forge a line."""
     blocks = {name: value for name, value in fields.items() if isinstance(value, str) and "\n" in value}
     pairs = (f"{name}={_text_value(value)}" for name, value in fields.items() if name not in blocks)
     rows = (row for block in blocks.values() for row in block.removesuffix("\n").split("\n"))
-    tail = "".join(f"    {_escaped(row)}\n" for row in rows)
-    return f"{' '.join([head, *pairs])}\n{tail}".encode("utf-8", "backslashreplace")
+    return "\n".join([" ".join([head, *pairs]), *(f"    {_escaped(row)}" for row in rows)])
 
 
 def _text_value(value: object) -> str:

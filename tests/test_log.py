@@ -332,3 +332,8 @@ def test_the_rest_of_a_burst_is_told_when_its_period_is_over_without_another_eve
             log.sampled("burst", every_s=0.05)
         counts.append(json.loads(os.read(pipe.read_fd, 4096))["count"])
     assert counts == [1, 4]
+
+
+def test_a_traceback_is_readable_in_a_program_with_logging_of_its_own() -> None:
+    told = str(EventMessage("job.failed", {"code": "handler_error", "traceback": "Traceback:\n  oh\x1b[2J\n"}))
+    assert told.splitlines() == ["job.failed code=handler_error", "    Traceback:", "      oh\\u001b[2J"]

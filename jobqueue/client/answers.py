@@ -196,7 +196,12 @@ def decoded(answer: Answer, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(good(answer).body, type=kind)
     except msgspec.DecodeError as error:
-        raise ErrorAnswer(answer.status, f"not what this server's API says: {error}") from error
+        media_type = answer.headers.get("content-type", "").partition(";")[0]
+        if media_type and "json" not in media_type:
+            error_text = f"{media_type:.100} instead of JSON; something else answers at this URL{_excerpt(answer)}"
+        else:
+            error_text = f"not what this server's API says: {error}"
+        raise ErrorAnswer(answer.status, error_text) from error
 
 
 def good(answer: Answer) -> Answer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import re
+import socket
+import ssl
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -47,6 +49,8 @@ def address_of(url: str, headers: Mapping[str, str] | None = None) -> Address:
     Raises:
         ValueError: It is no server's URL; the message doesn't show its password.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"a server's URL is a text, not {url!r:.100}; {LOOKS_LIKE}")
     problem = ValueError(f"{_without_password(url)!r} is no server's URL; {LOOKS_LIKE}")
     try:
         parts = urlsplit(url)
@@ -97,8 +101,20 @@ class EndlessAnswer(Exception):
         super().__init__(f"its answer has more than {ANSWER_BYTES_MAX} bytes")
 
 
+def _why(error: Exception) -> str:
+    """Say what went wrong, in the words of the system: libraries have words of their own for it."""
+    cause = getattr(error, "os_error", error)  # of aiohttp's errors
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(cause, socket.gaierror):
+        return f"its name has no address ({cause.strerror})"
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno)
+    return str(error) or type(error).__name__
+
+
 def no_answer(request: Request, url: str, error: Exception, *, unsent: bool) -> NoAnswer:
-    why = str(error) or type(error).__name__
+    why = _why(error)
     if unsent:
         return Unreachable(f"{url} can't be reached: {why}")
     if request.method == "POST":

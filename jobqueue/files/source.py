@@ -84,6 +84,10 @@ class FileSource:
     def _measured_open(self, file: IO[bytes]) -> int:
         if inspect.iscoroutinefunction(file.read):
             raise TypeError(f"{self._told} is an asynchronous file; read it, and give its bytes")
+        if getattr(file, "closed", False):
+            raise ValueError(f"{self._told} has been closed; give it while it is open, or give its path")
+        if not getattr(file, "readable", lambda: True)():
+            raise ValueError(f'{self._told} is open for writing only; open it for reading, as in open(path, "rb")')
         if isinstance(file.read(0), str):
             raise TypeError(f'{self._told} is open as text; open it for bytes, as in open(path, "rb")')
         if not file.seekable():
@@ -129,6 +133,8 @@ def sources_of(files: Files) -> list[FileSource]:
         OSError: A path can't be looked at.
     """
     sources: list[FileSource] = []
+    if not isinstance(files, Mapping):
+        raise TypeError(f"files= takes names of parts with their files, as in {{'file': ...}}, not {files!r:.100}")
     for part, given in files.items():
         if not isinstance(part, str):
             raise TypeError(f"the name of a file's part is a text, not {part!r}")

@@ -195,5 +195,6 @@ def _faults(document: Any, kind: type[msgspec.Struct]) -> tuple[list[InvalidFiel
         needed = [f'"{field.name}"' for field in fields if field.required]
         known = f"at least the field {', '.join(needed)}" if needed else f"fields of: {names}"
         return [InvalidField(pointer="", detail=f"expected an object with {known}")], 0
-    unknown = f"unknown field; known: {names}"
+    inside = "; a handler's arguments stand in args" if "args" in names else ""
+    unknown = f"unknown field; known: {names}{inside}"
     return object_faults(document, fields, "", called="field", unknown=unknown, not_checked=_PASSED_THROUGH)

@@ -74,8 +74,10 @@ def test_what_can_not_be_a_file_is_told_with_its_part(tmp_path: Path) -> None:
         async def read(self, size: int = -1) -> bytes:  # type: ignore[override]
             raise AssertionError("it is not to be called")
 
+    closed = io.BytesIO()
+    closed.close()
     read_fd, write_fd = os.pipe()
-    with open(read_fd, "rb") as pipe, open(write_fd, "wb"):
+    with open(read_fd, "rb") as pipe, open(write_fd, "wb"), (tmp_path / "new").open("wb") as writing:
         wrong: list[tuple[Any, type[Exception], str]] = [
             (7, TypeError, "the file 'f' takes a path, bytes, a file that is open for reading bytes, or a tuple"),
             (None, TypeError, "not None"),
@@ -89,10 +91,18 @@ def test_what_can_not_be_a_file_is_told_with_its_part(tmp_path: Path) -> None:
             (tmp_path, IsADirectoryError, str(tmp_path)),
             (tmp_path / "none", FileNotFoundError, "none"),
             ("/dev/zero", ValueError, "no regular file"),
+            (closed, ValueError, "the file 'f' has been closed; give it while it is open"),
+            (writing, ValueError, "the file 'f' is open for writing only; open it for reading"),
         ]
         for given, kind, message in wrong:
             with pytest.raises(kind, match=message):
                 sources_of({"f": given})
+
+
+@pytest.mark.parametrize("files", [["a.txt"], "a.txt", b"content"])
+def test_files_without_names_of_parts_are_told_how_to_be_given(files: Any) -> None:
+    with pytest.raises(TypeError, match=r"files= takes names of parts with their files, as in \{'file': ...\}, not "):
+        sources_of(files)
 
 
 @pytest.mark.parametrize("part", ["", "job", 7])

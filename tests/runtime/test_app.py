@@ -65,7 +65,7 @@ async def test_a_job_is_submitted_and_its_result_awaited_without_http() -> None:
 async def test_waiting_may_time_out_and_the_job_goes_on() -> None:
     async with make_queue() as queue:
         job = await queue.submit("nap", {"seconds": 10})
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match=f"job {job.id} is still running after 3 s"):
             await job.wait(timeout_s=3)
         assert await job.result() == "rested"
 

@@ -8,7 +8,7 @@ import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -244,13 +244,24 @@ async def test_a_server_that_is_not_there_was_sent_nothing(kind: str) -> None:
     async with scripted(kind) as (_, script):
         url = script.url
     async with calling(kind, url) as call:
-        with pytest.raises(Unreachable, match="can't be reached"):
+        with pytest.raises(Unreachable) as raised:
             await call("submit", "t")
+    assert str(raised.value) == f"{url} can't be reached: Connection refused"
+    async with calling(kind, "http://nowhere.invalid") as call:
+        with pytest.raises(Unreachable, match=r"http://nowhere.invalid can't be reached: its name has no address"):
+            await call("submit", "t")
+
+
+@pytest.mark.parametrize("url", [None, b"http://127.0.0.1", 8080])
+def test_a_url_that_is_no_text_is_told(url: Any) -> None:
+    for client in (Client, SyncClient):
+        with pytest.raises(TypeError, match=r"a server's URL is a text, not .*; one looks like http://127"):
+            client(url)
 
 
 async def test_a_server_that_stays_silent_is_given_up(kind: str) -> None:
     async with scripted(kind, b"") as (_, script), calling(kind, script.url, timeout_s=0.2) as call:
-        with pytest.raises(FateUnknown):
+        with pytest.raises(FateUnknown, match=r"no answer came \(timed out\): it may have taken effect"):
             await call("submit", "t")
 
 

@@ -63,6 +63,12 @@ async def test_a_success_that_is_not_in_the_server_s_words_leaves_the_fate_unkno
             assert isinstance(outcome, FateUnknown)
 
 
+async def test_a_page_of_something_else_is_told_as_that(kind: str) -> None:
+    async with scripted(kind, page(200, "<html>Welcome")) as (call, _):
+        with pytest.raises(ErrorAnswer, match=r"HTTP 200: text/html instead of JSON; something else .*: Welcome"):
+            await call("get", "j")
+
+
 async def test_what_a_proxy_refuses_for_good_is_told_at_once_and_as_what_it_is(kind: str) -> None:
     async with scripted(kind, *[page(413, "<h1>413 Request Entity Too Large</h1>"), page(404), page(403)]) as (call, _):
         with pytest.raises(ErrorAnswer, match=r"HTTP 413: not from the job server.*: 413 Request Entity Too Large"):
