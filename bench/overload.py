@@ -1,7 +1,7 @@
 """The overload lab: what each discipline does to clients when more work comes than the workers can do.
 
     make overload                                          # everything, in about a minute
-    make overload RATE=40 RUN=0.5 WORKERS=10 PATIENCE=20   # your own service: one load, in seconds
+    make overload RATE=40 RUN=0.5 WORKERS=10 PATIENCE=20   # your own service: one load, in a minute or so
     make overload POLICY=fifo,adaptive SEED=7 OUT=tmp/seven ALL=1
 
 The product's own engine, with simulated workers and clients on a virtual clock; the same seed gives the same figures.

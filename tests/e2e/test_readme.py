@@ -88,8 +88,7 @@ def test_every_file_that_the_documents_name_is_there() -> None:
     for document in (
         ROOT / "README.md",
         ROOT / "ARCHITECTURE.md",
-        ROOT / "docs" / "RISKS.md",
-        ROOT / "docs" / "OVERLOAD.md",
+        *sorted((ROOT / "docs").rglob("*.md")),
     ):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} names {target}"
