@@ -28,7 +28,7 @@ from bench.overload_policies import CHOICES, POLICIES
 from bench.overload_returns import SCENES, ReturnFigures, run_scene
 from bench.overload_run import LOADS, SERVICE, Load, run
 from bench.overload_table import CLOSE_UP, report, short_report
-from jobqueue.commandline import Parser
+from jobqueue.commandline import Parser, end_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -192,4 +192,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

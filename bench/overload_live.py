@@ -30,7 +30,7 @@ import msgspec
 import psutil
 
 from clients.report import Report
-from jobqueue.commandline import Parser
+from jobqueue.commandline import Parser, end_with
 
 if TYPE_CHECKING:
     import argparse
@@ -290,4 +290,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -30,6 +30,7 @@ import psutil
 from bench.plot import ALL, Row, Sample, draw, parse_history, read_history
 from bench.probe import p95_ms, read_measurements
 from bench.shape import ramp_of
+from jobqueue.commandline import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -293,4 +294,4 @@ def latest_total(history: Path) -> Row | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

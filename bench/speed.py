@@ -22,7 +22,7 @@ from bench import speed_core, speed_fleet, speed_http, speed_life, speed_memory
 from bench.driving import FOLDER, ROOT, end_with_parent
 from bench.speed_bench import Progress
 from bench.targets import Target, target_table
-from jobqueue.commandline import Parser
+from jobqueue.commandline import Parser, end_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,4 +112,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

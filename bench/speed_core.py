@@ -10,7 +10,6 @@ alone make it two to five. The folder gets core.json and core.png.
 from __future__ import annotations
 
 import gc
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from bench.operations import ORDERS, EngineBench, Figure, make_jobs, measure_ord
 from bench.speed_bench import Progress, SpeedBench
 from bench.speed_plot import Curves, curves
 from bench.spread import Spread, short, table
+from jobqueue.commandline import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -121,4 +121,4 @@ BENCH = SpeedBench(
 )
 
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    end_with(BENCH.main)

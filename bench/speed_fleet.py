@@ -32,6 +32,7 @@ from bench.speed_plot import timeline
 from bench.spread import Spread, short, table
 from bench.targets import Target, target_table
 from clients.tally import Latency
+from jobqueue.commandline import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -276,4 +277,4 @@ BENCH = SpeedBench(
 )
 
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    end_with(BENCH.main)

@@ -29,7 +29,7 @@ from bench.instructions import by_perf, by_valgrind, perf_works, valgrind_works
 from bench.machine import Machine, describe
 from bench.operations import ORDERS, EngineBench, make_jobs, measure_order
 from bench.spread import short, table
-from jobqueue.commandline import Parser
+from jobqueue.commandline import Parser, end_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,4 +222,4 @@ def check(before: Costs, rounds: int, tolerance: float | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -11,7 +11,6 @@ folder gets http.json, with every reading, and http.png.
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from bench.speed_bench import BUSY, Progress, SpeedBench, counts, in_turn, names
 from bench.speed_plot import Panel, bars
 from bench.spread import Spread, many, spread, table
 from bench.targets import Target, target_table
+from jobqueue.commandline import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -276,4 +276,4 @@ BENCH = SpeedBench(
 )
 
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    end_with(BENCH.main)

@@ -11,7 +11,6 @@ contenders take turns within every round. The folder gets life.json and life.png
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from bench.speed_plot import Panel, bars
 from bench.spread import Spread, spread, table
 from bench.stacks import stacks
 from bench.targets import Target, target_table
+from jobqueue.commandline import end_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -276,4 +276,4 @@ BENCH = SpeedBench(
 )
 
 if __name__ == "__main__":
-    sys.exit(BENCH.main())
+    end_with(BENCH.main)

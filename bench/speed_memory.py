@@ -35,7 +35,7 @@ from bench.meter import rss_bytes
 from bench.speed_plot import Panel, bars
 from bench.spread import spread, table
 from bench.targets import Target, target_table
-from jobqueue.commandline import Parser
+from jobqueue.commandline import Parser, end_with
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import Job, JobId, JobSpec, Lease, Success
@@ -433,4 +433,4 @@ def save(results: Results, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -8,6 +8,7 @@ import sys
 
 import msgspec
 
+from jobqueue.commandline import end_with
 from jobqueue.standard_files import open_standard_files
 
 
@@ -46,4 +47,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -239,7 +239,7 @@ def _figures(report: Report) -> Table:
 def figures_of(report: Report) -> Iterator[tuple[str, str]]:
     """Yield each plain figure, and what it counts."""
     ended = _states(report.ended_by_state) + _states(report.ended_by_error, "; by error: ")
-    per_job = "no end of" if report.requests_per_job is None else f"{report.requests_per_job:.1f}"
+    per_job = "" if report.requests_per_job is None else f"{report.requests_per_job:.1f} a job, "
     refusals = {code: report.submissions_by_status.get(code, 0) for code in ("429", "503")}
     always = (
         (report.created, f"created by {report.clients:,} {_who(report)} in {report.elapsed_s:.1f} s"),
@@ -248,7 +248,7 @@ def figures_of(report: Report) -> Iterator[tuple[str, str]]:
         (report.unseen, "accepted but never seen to end"),
         (report.jobs_per_s, "jobs done per second"),
         (report.goodput_per_s, "of them in success and while more were created"),
-        (report.requests_per_s, f"requests per second, {per_job} a job, for {report.cpu_share:.0%} of a core"),
+        (report.requests_per_s, f"requests per second, {per_job}for {report.cpu_share:.0%} of a core"),
         (report.refused, f"refusals of a submission{_states(refusals, ': ')}"),
         (report.errors, f"errors{_states(report.errors_by_kind, ': ')}"),
     )

@@ -1,4 +1,4 @@
-"""Parser: an ArgumentParser whose errors are one line that says what would be right.
+"""The command line of a program: a Parser whose errors are one line that says what would be right, and its end.
 
 Rules:
 
@@ -12,10 +12,28 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from typing import Any, NoReturn
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)$", re.DOTALL)
 _NUMBER = re.compile(r"invalid (int|float) value: ('.*')$", re.DOTALL)
+
+
+INTERRUPTED = 130
+"""The exit code of a program that a Ctrl-C has ended, as a shell gives it (128 + SIGINT)."""
+
+
+def end_with(main: Callable[[], int]) -> NoReturn:
+    """Run a main function and exit with its code; a Ctrl-C that it leaves to Python is no traceback."""
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        print("\rinterrupted", file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 class Parser(argparse.ArgumentParser):

@@ -29,6 +29,7 @@ import select
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -36,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, MutableMapping
 
 BUFFER_BYTES_MAX = 4 * 2**20
 """How much may wait for the pipe before lines are dropped."""
@@ -471,6 +472,10 @@ def _told(head: str, fields: Mapping[str, object]) -> str:
 
 
 def _text_value(value: object) -> str:
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{name}: {each}" for name, each in value.items())
+    elif isinstance(value, list | tuple):
+        value = ", ".join(str(each) for each in value)
     text = str(value)
     return text if _PLAIN.fullmatch(text) else _escaped(json.dumps(text, ensure_ascii=False))
 

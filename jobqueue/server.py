@@ -189,21 +189,18 @@ class _Process:
         return JobServer(app, self._queue.settings.limits, connections_max=files.connections, lane=lane)
 
     async def _listen(self, server: JobServer, api_served: Api) -> Listener:
-        warn_of_memory(self._queue.settings)
-        if not any(self._queue.registry):
-            log.warning("server.no_handlers", hint="every submission is refused; register some with @queue.handler")
         listener = await Listener(server, server.prepare).listen(self._settings.host, self._settings.port)
         # Nothing was awaited since it listens, so no request was answered before this.
-        if api_served.listens_on(listener.addresses):
-            log.warning("server.open", host=self._settings.host, reason=OPEN)
-            limits = self._queue.settings.limits
-            if limits.caller_queued is None and limits.caller_rate is None:
-                log.warning("server.callers_unbounded", hint=UNBOUNDED)
+        self._tell_of_start(listener, is_open=api_served.listens_on(listener.addresses))
         self._watch.start()
         # What lives now lives to the end: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
+        return listener
+
+    def _tell_of_start(self, listener: Listener, *, is_open: bool) -> None:
+        """Say where the server listens, and then what a person may want to change."""
         if self._writer.on_terminal:
             self._writer.say(
                 terminal.banner(listener.addresses, [each.name for each in self._queue.registry], self._sources)
@@ -211,9 +208,14 @@ class _Process:
         else:
             for host, port in listener.addresses:
                 log.info("server.listening", host=host, port=port, pid=os.getpid())
-        return listener
-
-    # In the signals' handlers, which are not the loop's: those would not run while something blocks the loop.
+        warn_of_memory(self._queue.settings)
+        if not any(self._queue.registry):
+            log.warning("server.no_handlers", hint="every submission is refused; register some with @queue.handler")
+        if is_open:
+            log.warning("server.open", host=self._settings.host, reason=OPEN)
+            limits = self._queue.settings.limits
+            if limits.caller_queued is None and limits.caller_rate is None:
+                log.warning("server.callers_unbounded", hint=UNBOUNDED)
 
     def _on_stop(self) -> None:
         self._guard.tell("stop")

@@ -337,3 +337,8 @@ def test_the_rest_of_a_burst_is_told_when_its_period_is_over_without_another_eve
 def test_a_traceback_is_readable_in_a_program_with_logging_of_its_own() -> None:
     told = str(EventMessage("job.failed", {"code": "handler_error", "traceback": "Traceback:\n  oh\x1b[2J\n"}))
     assert told.splitlines() == ["job.failed code=handler_error", "    Traceback:", "      oh\\u001b[2J"]
+
+
+def test_what_holds_several_values_reads_without_the_marks_of_a_language() -> None:
+    told = str(EventMessage("config.reloaded", {"changed": {"a.b": "1 -> 5", "c": "on"}, "settings": ["d", "e"]}))
+    assert told == 'config.reloaded changed="a.b: 1 -> 5, c: on" settings="d, e"'

@@ -15,6 +15,7 @@ import pytest
 
 from clients import options, processes
 from clients.fleet import address_of
+from jobqueue.commandline import end_with
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -108,6 +109,16 @@ async def test_without_a_server_the_fleet_says_so_and_ends(stub: Stub) -> None:
     port = stub.url.rpartition(":")[2]
     right = f'start one with make run-server ARGS="--port {port}", or give the URL of one.'
     assert " ".join(out.split()) == f"No server listens on {stub.url}: {right}"  # and no table of noughts
+
+
+def test_a_ctrl_c_while_a_program_starts_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        end_with(main)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\rinterrupted\n"
 
 
 async def test_a_host_without_an_address_is_named() -> None:
