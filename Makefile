@@ -113,6 +113,10 @@ test-lane: $(VENV)/.dev ## 10,000 generated streams through the fast lane and pa
 test-browser: $(VENV)/.dev ## pages of other origins try what they can in a real browser, a line each; needs /usr/bin/chromium
 	$(PY) -m pytest -q -s -m slow tests/browser
 
+.PHONY: test-memory
+test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
+	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory
+
 .PHONY: coverage
 coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under 95 %
 	$(PY) -m pytest -q tests/core --cov=jobqueue.core --cov-branch --cov-report=term-missing --cov-fail-under=95

@@ -30,8 +30,11 @@ PROCESS_FILES = 4
 SENT_MIN = 256
 """Files that may be sent at once, before there are more connections."""
 
-BASE_BYTES = 80 * 2**20
-"""Memory of the process beside what the settings bound: the interpreter, libraries, a thousand connections."""
+BASE_BYTES = 64 * 2**20
+"""Memory of the process beside what the settings bound: the interpreter, libraries, handlers."""
+
+CONNECTION_BYTES = 24 * 2**10
+"""Memory of a connection whose request waits, beside what counts as in flight; an idle one takes a third."""
 
 log = event_logger(__name__)
 
@@ -78,13 +81,17 @@ def warn_of_memory(settings: Settings) -> None:
     limit = memory_limit()
     machine = psutil.virtual_memory().total
     memory_bytes = machine if limit is None else min(limit, machine)
-    bounds_bytes = settings.statuses.bytes_max + settings.limits.in_flight_bytes + BASE_BYTES
+    others_bytes = BASE_BYTES + settings.limits.in_flight_bytes + CONNECTION_BYTES * settings.server.connections_max
+    bounds_bytes = settings.statuses.bytes_max + others_bytes
     if bounds_bytes > memory_bytes:
-        possible_bytes = max(0, memory_bytes - settings.limits.in_flight_bytes - BASE_BYTES)
+        fitting_mib = (memory_bytes - others_bytes) >> 20
+        change = (
+            f"set statuses.bytes_max to {fitting_mib}MiB" if fitting_mib > 0 else "lower server.connections_max, too"
+        )
         log.warning(
             "server.memory_overcommitted",
             bounds_bytes=bounds_bytes,
             memory_bytes=memory_bytes,
-            hint="statuses.bytes_max and limits.in_flight_bytes allow more than there is: under load the process may "
-            f"be killed; set statuses.bytes_max to {possible_bytes // 2**20} MiB or less",
+            hint="statuses.bytes_max, limits.in_flight_bytes, server.connections_max allow more memory than there is: "
+            f"under load the process may be killed; {change}",
         )

@@ -334,7 +334,7 @@ BLOCKING_HANDLERS = "tests.runtime.blocking"
 SIMULATION = "tests.simulation"
 """Runs on the virtual loop as a whole; so there, only to stop the process is to sleep."""
 
-SOCKET_TESTS = ("tests.http", "tests.e2e", "tests.clients")
+SOCKET_TESTS = ("tests.http", "tests.e2e", "tests.clients", "tests.memory")
 
 
 def sleeping_tests(module: Module) -> Iterator[str]:

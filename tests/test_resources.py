@@ -26,7 +26,7 @@ def have(monkeypatch: pytest.MonkeyPatch, *, machine: int, group: int | None) ->
     monkeypatch.setattr("jobqueue.resources.memory_limit", lambda: group)
 
 
-@pytest.mark.parametrize(("machine", "group"), [(256, None), (16_000, 256), (300, 4000)])
+@pytest.mark.parametrize(("machine", "group"), [(256, None), (16_000, 256), (300, 4000), (16_000, 700)])
 def test_bounds_over_the_memory_that_there_is_are_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, machine: int, group: int | None
 ) -> None:
@@ -39,8 +39,13 @@ def test_bounds_over_the_memory_that_there_is_are_told(
 
 def test_what_the_hint_says_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     have(monkeypatch, machine=16_000 * MIB, group=256 * MIB)
-    fitting = 256 * MIB - 32 * MIB - BASE_BYTES
-    warn_of_memory(settings_of(statuses={"bytes_max": fitting}, limits={"in_flight_bytes": 32 * MIB}))
+    few = {"connections_max": 2048}
+    warn_of_memory(settings_of(server=few))
+    hint = caplog.records[0].getMessage()
+    fitting = int(hint.partition("statuses.bytes_max to ")[2].partition("MiB")[0])
+    assert 100 < fitting < 256 - (BASE_BYTES >> 20)
+    caplog.clear()
+    warn_of_memory(settings_of(server=few, statuses={"bytes_max": fitting * MIB}))
     assert not caplog.records
 
 

@@ -79,8 +79,9 @@ class Buffers(web.RequestHandler):
         self._rest = b""
         # Both know this connection.
         if self._received is not None:
-            self._received.close()
-            self._received = None
+            self._received.refuse()
+            if not self._request_in_progress:
+                self._received = None
         if self._sending is not None:
             self._sending.end()
             self._sending = None
@@ -179,6 +180,8 @@ class Buffers(web.RequestHandler):
                 self._received.gathered_bytes = 0
                 self._received.large = False
                 self._received.count()
+                if self._wire is None:
+                    self._received = None
 
     # -- what goes out
 

@@ -86,9 +86,7 @@ class InFlightBudget:
         for _, _, share in stalled:
             if self.used_bytes <= used_bytes_max:
                 break
-            if share.cut():
-                share.close()
-            else:
+            if not share.cut():
                 share.kept_up_at = now
         freed_bytes = was_bytes - self.used_bytes
         if freed_bytes:
@@ -122,7 +120,7 @@ class Share:
         self.large = False
 
     def cut(self) -> bool:
-        """Free at once what the share counts, and end its request; called when it has stalled and the budget is full.
+        """Free, and give back, what can be freed at once, and end the request; called when the budget is full.
 
         Returns False, and frees nothing, where it knows of progress that the share wasn't told.
         """
@@ -175,7 +173,10 @@ class _SharedBy(Share):
         self._on_cut = on_cut
 
     def cut(self) -> bool:
-        return self._on_cut()
+        if not self._on_cut():
+            return False
+        self.close()
+        return True
 
 
 IN_FLIGHT = web.AppKey("in_flight", InFlightBudget)

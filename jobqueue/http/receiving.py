@@ -5,7 +5,8 @@ is `protocol`'s.
 
 Rules:
 
-1. Bytes count from their arrival until the request that brought them is answered, or lets go of them earlier.
+1. Bytes count from their arrival until the request that brought them is answered, or lets go of them earlier. What its
+   handler still works on counts although the connection is gone.
 2. A connection that the budget has no room for is refused: what it holds is dropped at once, nothing more is taken in,
    and the request is answered with 503.
 3. What the server itself works on (a whole body, before its answer) is never cut, however long that takes.
@@ -49,34 +50,41 @@ class Received(Share):
 
     Attributes:
         gathered_bytes: Bytes that a request's handler has read and still holds.
+        awaited: A handler waits for more of the body, and does nothing else with it.
         refused: Nothing more is taken in, and what was buffered is dropped.
     """
 
-    __slots__ = ("_buffered", "_drop", "gathered_bytes", "refused")
+    __slots__ = ("_buffered", "_drop", "awaited", "gathered_bytes", "refused")
 
     def __init__(self, budget: InFlightBudget, buffered: Callable[[], int], drop: Callable[[], bool]) -> None:
         super().__init__(budget)
         self._buffered = buffered
         self._drop = drop
         self.gathered_bytes = 0
+        self.awaited = False
         self.refused = False
 
     def count(self) -> None:
         """Count what is held now; refuse the connection where there is no room for it."""
-        if not self.refused and not self.hold(self.gathered_bytes + self._buffered()):
+        if self.refused:
+            self.hold(self.gathered_bytes)
+        elif not self.hold(self.gathered_bytes + self._buffered()):
             self.cut()
 
     def cut(self) -> bool:
         """Drop what is held, and refuse the connection; False: the server itself is at work on it."""
-        if not self._drop():
+        if self.refused or not self._drop():
             return False
-        self.close()
+        self.refuse()
         return True
 
-    def close(self) -> None:
-        """Count nothing more, for ever."""
+    def refuse(self) -> None:
+        """Count only what a handler holds from now on, such as bytes that a thread writes to a file.
+
+        One that waits for more of the body lets go of all as soon as it runs again.
+        """
         self.refused = True
-        super().close()
+        self.hold(0 if self.awaited else self.gathered_bytes)
 
 
 class Body:
@@ -111,7 +119,11 @@ class Body:
             raise overloaded()
         # aiohttp: what is there already is returned without a pause, however much of it the parser has waiting.
         at_once = unread_bytes(self._content) > 0
-        data = await self._content.readany()
+        received.awaited = True
+        try:
+            data = await self._content.readany()
+        finally:
+            received.awaited = False
         if at_once:
             await asyncio.sleep(0)
         if data:

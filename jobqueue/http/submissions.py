@@ -218,6 +218,8 @@ class Submissions:
             document = await self._bodies.read_in(body)
             # One after the other, because a batch that is parsed is many times as large as its body, which counts.
             async with self._batch_turn:
+                if request.transport is None:  # it hung up meanwhile
+                    raise ConnectionResetError
                 verdicts = await self._verdicts(decode_batch(document), caller)
         return whole_answer(request, b'{"jobs":[%b]}' % b",".join(verdicts), JSON, status=207)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.http.serving import CLOSE, Answer, post, read_answer
-from tests.http.test_dead_requests import CHUNKED, FILE_PART, FORM, JOB_PART, raw, with_body
+from tests.http.test_dead_requests import CHUNKED, FILE_PART, FORM, JOB_PART, raw, reset, sent, with_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -110,6 +110,29 @@ async def test_what_waits_to_be_written_to_a_file_is_counted(tight: Serving) -> 
         await holding(tight, 40_000)
         await asyncio.sleep(0.1)
         assert 40_000 <= tight.server.in_flight.used_bytes < 50_000
+
+
+async def test_what_a_thread_still_writes_counts_although_its_connection_is_gone(
+    tight: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write = asyncio.Event()
+    in_thread = tight.queue.spool.in_thread
+
+    async def slowly(work: Callable[[], object]) -> object:
+        await may_write.wait()
+        return await in_thread(work)
+
+    monkeypatch.setattr(tight.queue.spool, "in_thread", slowly)
+    async with raw(tight) as wire:
+        await sent(tight, wire, with_body(JOB_PART + FILE_PART + b"x" * 100_000, 200_000, media_type=FORM))
+        await holding(tight, 100_000)
+        reset(wire)
+    while tight.server.open:
+        await asyncio.sleep(0.01)
+    assert tight.server.in_flight.used_bytes >= 100_000
+    may_write.set()
+    while tight.server.in_flight.used_bytes:
+        await asyncio.sleep(0.01)
 
 
 async def test_a_request_that_waits_holds_nothing_of_its_body(tight: Serving) -> None:
