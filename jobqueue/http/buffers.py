@@ -198,6 +198,11 @@ class Buffers(web.RequestHandler):
         if self._sending is not None:
             self._sending.end()
 
+    def count_unread(self, more_bytes: int) -> None:
+        """Count what is about to be written, if the client has not taken what was written before."""
+        if self._sending is not None and self._sending.watched:
+            self._sending.count(more_bytes)
+
     async def _linger(self) -> None:
         """Read on for a while, and forget it: closing while the client still sends would destroy our answer."""
         wire = self._wire

@@ -54,11 +54,15 @@ class Sending(Share):
         self._at = self._look = (0.0, 0)
         self._timer: asyncio.TimerHandle | None = None
 
-    def count(self) -> None:
-        """Count what waits here; cut the client where the budget has no room for it."""
-        if not self.hold(self._wire.get_write_buffer_size()):
+    def count(self, more_bytes: int = 0) -> None:
+        """Count what waits here, and what is about to; cut the client where the budget has no room for it."""
+        if not self.hold(self._wire.get_write_buffer_size() + more_bytes):
             log.sampled("http.unread_cut", every_s=10.0, unread_bytes=self._wire.get_write_buffer_size())
             self._abort()
+
+    @property
+    def watched(self) -> bool:
+        return self._timer is not None
 
     def watch(self) -> None:
         """Begin: the system takes no more."""

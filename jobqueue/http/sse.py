@@ -25,6 +25,8 @@ from jobqueue.http.feed import Feed, Subscriber, frame
 from jobqueue.http.problems import SERVER, TooManyWaiters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jobqueue.app import JobQueue
     from jobqueue.http.waiting import Waiting
 
@@ -109,8 +111,12 @@ class Streams:
     async def _write(self, request: web.Request, subscriber: Subscriber, opening: bytes) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
+        # A host application's connections don't count.
+        count_unread: Callable[[int], None] | None = getattr(request.protocol, "count_unread", None)
         frames: bytes | None = opening
         while frames is not None:
+            if count_unread is not None:
+                count_unread(len(frames))
             await response.write(frames)  # waits while more than 64 KiB are unread
             frames = self._feed.replay(subscriber)
             if frames == b"":

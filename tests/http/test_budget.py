@@ -146,6 +146,19 @@ async def test_a_request_that_waits_holds_nothing_of_its_body(tight: Serving) ->
         assert tight.server.in_flight.used_bytes == 0
 
 
+async def test_events_that_are_not_taken_are_counted(start: Callable[..., Awaitable[Serving]]) -> None:
+    noisy = await start(limits={**LIMITS, "reader_s": 30.0})
+    async with raw(noisy, 4096) as wire:
+        await sent(noisy, wire, b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
+        for _ in range(2000):
+            for _ in range(10):
+                await noisy.queue.submit("echo", group="g" * 200)
+            await asyncio.sleep(0)
+            if noisy.server.in_flight.used_bytes > 20_000:
+                break
+        assert noisy.server.in_flight.used_bytes > 20_000
+
+
 async def test_answers_that_are_not_taken_are_counted_and_stalled_ones_cut(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
