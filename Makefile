@@ -11,6 +11,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-deps --require-hashes
 LOCK := uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-annotate --no-strip-extras
+# Test files run three at once, since many of them wait for other processes; with ARGS one after the other, so that -s and -x work.
+AT_ONCE := -n 3 --dist loadfile
 SOURCES := $(shell find jobqueue -name '*.py')
 FLEET_SOURCES := $(SOURCES) $(shell find clients -name "*.py")
 FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath tmp --workpath tmp/build \
@@ -99,11 +101,11 @@ check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -m 'not slow' --ignore tests/http --ignore tests/e2e --ignore tests/clients
+	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) --ignore tests/http --ignore tests/e2e --ignore tests/clients
 
 .PHONY: test
 test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
-	$(PY) -m pytest -q -m 'not slow' $(ARGS)
+	$(PY) -m pytest -q -m 'not slow' $(if $(ARGS),$(ARGS),$(AT_ONCE))
 
 .PHONY: test-lane
 test-lane: $(VENV)/.dev ## 10,000 generated streams through the fast lane and past it: the same bytes, the same state
