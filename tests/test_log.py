@@ -62,9 +62,13 @@ class Pipe:
         return [json.loads(line) for line in self.read_in_background()().splitlines()]
 
 
+@pytest.fixture(autouse=True)
+def _no_counts_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "_samples", log_module._Samples())
+
+
 @pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
-    monkeypatch.setattr(log_module, "_samples", log_module._Samples())  # without the counts that other tests left
+def pipe() -> Iterator[Pipe]:
     pipe = Pipe()
     yield pipe
     if pipe.read_fd >= 0:
