@@ -277,7 +277,11 @@ async def test_a_server_that_never_was_there_ends_the_fleet_at_once_with_exit_co
 
     assert report.elapsed_s < 8  # it is one second; the rest is for a busy machine
     assert report.exit_code == 1
-    assert report.verdict == f"No server listens on {stub.url}: start one with make run-server."
+    port = stub.url.rpartition(":")[2]
+    assert report.verdict == (
+        f"No server listens on {stub.url}: "
+        f'start one with make run-server ARGS="--port {port}", or give the URL of one.'
+    )
 
 
 @pytest.mark.parametrize("via", ["head", "batch"])
