@@ -89,7 +89,9 @@ def submit(
         else:
             deduplicated = answer.headers.get("job-deduplicated") == "true"
             job = msgspec.structs.replace(job, deduplicated=deduplicated)
-            return (yield from _waited_for(job, give_up_at - time.monotonic()))
+            # A pause may end a little early: without a wait that would be time left for one.
+            left_s = give_up_at - time.monotonic() if wait_s > 0 else 0.0
+            return (yield from _waited_for(job, left_s))
 
 
 def run(

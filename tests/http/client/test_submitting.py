@@ -159,6 +159,7 @@ async def test_those_who_were_refused_together_do_not_come_back_together(kind: s
     async with scripted(kind, *answers) as (call, script):
         await asyncio.gather(*(call("submit", "t", retry_for_s=10) for _ in range(8)))
 
+    assert len(script.requests) == 16  # and they ask for nothing else
     back = sorted(script.times)[8:]
     assert back[-1] - back[0] >= 0.02
 
