@@ -279,8 +279,7 @@ async def test_a_server_that_never_was_there_ends_the_fleet_at_once_with_exit_co
     assert report.exit_code == 1
     port = stub.url.rpartition(":")[2]
     assert report.verdict == (
-        f"No server listens on {stub.url}: "
-        f'start one with make run-server ARGS="--port {port}", or give the URL of one.'
+        f'No server listens on {stub.url}: start one with make run-server ARGS="--port {port}", or give the URL of one.'
     )
 
 
