@@ -27,6 +27,7 @@ TAKES_overload := RATE RUN WORKERS PATIENCE POLICY SEED OUT ALL
 TAKES_overload-live := ARGS
 TAKES_sim := SEED SEEDS START
 TAKES_test := ARGS
+TAKES_test-memory := ATTACK
 $(foreach bench,bench $(addprefix bench-,http life guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 TAKEN := $(sort $(foreach goal,$(or $(MAKECMDGOALS),help),$(TAKES_$(goal))))
