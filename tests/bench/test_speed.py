@@ -33,7 +33,7 @@ MACHINE = Machine(
     packages={"aiohttp": "3.14"},
     load=0.0,
 )
-SMALL = speed_http.Options(connections=(2,), rounds=1, seconds=0.05, warm_s=0.02, records=50)
+SMALL = speed_http.Options(connections=(2,), rounds=1, seconds=0.4, warm_s=0.02, records=50)
 
 
 @pytest.fixture(autouse=True)
