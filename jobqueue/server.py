@@ -44,7 +44,7 @@ from jobqueue.http.listener import Listener
 from jobqueue.http.protocol import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.reload import Reload
-from jobqueue.resources import fit_files, warn_of_memory
+from jobqueue.resources import fit_files, return_freed_memory, warn_of_memory
 from jobqueue.runtime.watch import Watch
 from jobqueue.signals import signals
 
@@ -209,6 +209,7 @@ class _Process:
             for host, port in listener.addresses:
                 log.info("server.listening", host=host, port=port, pid=os.getpid())
         warn_of_memory(self._queue.settings)
+        return_freed_memory()
         if not any(self._queue.registry):
             log.warning("server.no_handlers", hint="every submission is refused; register some with @queue.handler")
         if is_open:

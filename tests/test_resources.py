@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import resource
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -43,7 +46,7 @@ def test_what_the_hint_says_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytest
     warn_of_memory(settings_of(server=few))
     hint = caplog.records[0].getMessage()
     fitting = int(hint.partition("statuses.bytes_max to ")[2].partition("MiB")[0])
-    assert 100 < fitting < 256 - (BASE_BYTES >> 20)
+    assert 50 < fitting < 256 - (BASE_BYTES >> 20)
     caplog.clear()
     warn_of_memory(settings_of(server=few, statuses={"bytes_max": fitting * MIB}))
     assert not caplog.records
@@ -82,3 +85,28 @@ def test_few_connections_leave_files_for_all_of_them(monkeypatch: pytest.MonkeyP
     limited(monkeypatch, 256, 2000)
     files = fit_files(settings_of(server={"connections_max": 100}, runtime={"processes": 2}))
     assert files == (100, 100)
+
+
+FREED = """
+import resource
+from pathlib import Path
+from jobqueue.resources import return_freed_memory
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+return_freed_memory()
+for size in (2**20, 250_000):
+    blocks, between = [], []
+    before = resident()
+    for _ in range(100):
+        blocks.append(bytearray(b"x") * size)
+        between.append(bytearray(20_000))
+    peak = resident()
+    blocks.clear()
+    assert peak - before > 50 * size, "they were in memory"
+    assert resident() - before < 100 * 25_000, "they are the system's again"
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_large_blocks_are_returned_when_they_are_freed_whatever_lies_between() -> None:
+    assert subprocess.run([sys.executable, "-c", FREED], check=False).returncode == 0

@@ -129,7 +129,8 @@ class Buffers(web.RequestHandler):
             self.received.count()
 
     def _buffered_bytes(self) -> int:
-        waiting_bytes = self._head_bytes + len(self._message_tail) + len(self._rest)
+        # The parser keeps a head as it came, and decoded.
+        waiting_bytes = 2 * self._head_bytes + len(self._message_tail) + len(self._rest)
         return waiting_bytes + buffered_bytes(self._messages, self._current_request)
 
     def _drop(self) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MEMORY_BYTES = 256 * 2**20
 SETTINGS = (
-    "statuses.bytes_max=64MiB",
+    "statuses.bytes_max=48MiB",
     "server.connections_max=2048",
     "queues.default.capacity=20000",
 )
