@@ -1,6 +1,6 @@
 """Events as log lines: one a line, through a bounded buffer and a thread that writes it.
 
-Owns the form of a line (JSON, text, or text for a terminal), the buffer between whoever logs and a pipe that may be
+Owns the form of a line (JSON, text, or text for a terminal), the buffer between the loggers and a pipe that may be
 stuck, and the counting of what is too frequent for a line each. A leaf: it knows neither the
 settings' types nor any other room.
 
@@ -12,7 +12,7 @@ Rules:
 3. What can't be seen (control characters, bidirectional controls) is escaped, whatever the form of the line.
 4. A record that a handler's code makes is told with its job, wherever it is made: `current_attempt` says which one
    that is, in each task and thread that has the attempt's context.
-5. Without `configure` (embedded in someone's program), events are ordinary `logging` records,
+5. Without `configure` (embedded in another program), events are ordinary `logging` records,
    and that program's own handlers show them.
 """
 

@@ -122,7 +122,7 @@ class Quarantine:
         self.count = 0
 
     def submitted(self, job_type: str, caller: str | None, group: str | None, now: float) -> QuarantinedType | None:
-        """Note who uses a type; return what is known of its quarantine, None if it isn't in one."""
+        """Note the caller that uses a type; return what is known of its quarantine, None if it isn't in one."""
         record = self._records.get(job_type) or self._new_record(job_type)
         # In line, because each submission comes here.
         callers, groups = record.callers, record.groups

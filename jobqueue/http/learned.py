@@ -35,7 +35,7 @@ _HEAD_ID, _GET_ID, _POST_LENGTH = len(_HEAD), len(_GET), len(_POST)
 _HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
 _END = b"\r\n\r\n"
 
-# Authorization is not among them: nothing here may be recalled past a check of who asks. Nor are Origin and
+# Authorization is not among them: nothing here may be recalled past a check of the caller. Nor are Origin and
 # Sec-Fetch-Site. Host is: the lane has judged it, and the policy of hosts does not change while the server runs.
 _HARMLESS = frozenset(
     {b"host", b"connection", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control"}

@@ -72,7 +72,7 @@ class Api:
         self._streams = Streams(queue, self.waiting)
 
     def add_to(self, app: web.Application) -> None:
-        """Register every resource, what comes before and after all of them, and the end of those who wait."""
+        """Register every resource, what comes before and after all of them, and the end of waits and streams."""
         app.middlewares.append(_answering(self.policy))
         if self.policy.origins:
             app.on_response_prepare.append(self.policy.expose)

@@ -50,7 +50,7 @@ class Leftovers:
             descendants.end_children(self._children | _pythons_own())
         os.umask(self._umask)
         if self._folder is not None:
-            with contextlib.suppress(OSError):  # it was removed: then nobody is to be in it
+            with contextlib.suppress(OSError):  # it was removed: then no job is in it
                 os.chdir(self._folder)
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler:

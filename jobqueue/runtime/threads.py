@@ -182,7 +182,7 @@ class _Work:
 
 
 class _Thread(threading.Thread):
-    """Carries out what it is given, one after the other, until it is given None or nobody heard of the last one.
+    """Carries out what it is given, one after the other, until it is given None or the last answer was not received.
 
     A daemon: a handler that hangs must not hold up the program's exit.
     """

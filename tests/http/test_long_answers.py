@@ -1,4 +1,4 @@
-"""Long answers, and those that nobody takes: they hold little memory, here and in the system."""
+"""Long answers, and those that are not taken: they hold little memory, here and in the system."""
 
 from __future__ import annotations
 
