@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from bench.overload_live import Load, Look, judge, main, table, under_load
 from clients.options import Options
 from clients.report import report_of
 from clients.tally import Tally
+from tests.children import children_with
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,6 +99,4 @@ def test_a_short_run_prints_its_table_writes_its_figures_and_leaves_nothing_behi
     assert figures["capacity_per_s"] == 80.0
     assert figures["over"]["fleet"]["refused"] > figures["over"]["fleet"]["accepted"] > 0
     assert run.returncode == (0 if all(bound["kept"] for bound in figures["bounds"]) else 1)
-    assert [
-        child for child in psutil.Process().children(recursive=True) if "jobqueue" in " ".join(child.cmdline())
-    ] == []
+    assert children_with("jobqueue") == []

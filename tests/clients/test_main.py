@@ -16,6 +16,7 @@ import pytest
 from clients import options, processes
 from clients.fleet import address_of
 from jobqueue.commandline import end_with
+from tests.children import children_with
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -257,8 +258,7 @@ async def test_a_process_of_the_fleet_that_is_killed_is_told_and_its_jobs_are_no
     ) as process:
         await stub.submitted(12)
         await asyncio.sleep(0.5)  # for its counts to be told
-        children = psutil.Process(process.pid).children()
-        next(child for child in children if "spawn_main" in " ".join(child.cmdline())).kill()
+        children_with("spawn_main", of=psutil.Process(process.pid))[0].kill()
         out, _ = await process.communicate()
 
     report = figures(path)

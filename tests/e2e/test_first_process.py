@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -55,6 +56,16 @@ def family(server: ServerProcess) -> list[psutil.Process]:
     return [first, *first.children(recursive=True)]
 
 
+def orphans(server: ServerProcess) -> list[tuple[str, str]]:
+    """Return name and status of each process in the container that a handler left there."""
+    found = []
+    for process in family(server):
+        with suppress(psutil.NoSuchProcess):  # it may end between being listed and being read
+            if process.name() in ("sleep", "sh"):
+                found.append((process.name(), process.status()))
+    return found
+
+
 def test_handlers_that_leave_orphans_leave_no_zombies(tmp_path: Path, container: list[str]) -> None:
     (tmp_path / "tasks.py").write_text(TASKS)
     with ServerProcess(tmp_path / "spool", str(tmp_path / "tasks.py"), under=container) as server:
@@ -65,8 +76,8 @@ def test_handlers_that_leave_orphans_leave_no_zombies(tmp_path: Path, container:
                 client.wait(job.id, timeout_s=30)
                 assert client.result(job.id) == result
         deadline = time.monotonic() + 20
-        while left := [it for it in family(server) if it.name() in ("sleep", "sh")]:
-            assert time.monotonic() < deadline, [(it.name(), it.status()) for it in left]
+        while left := orphans(server):
+            assert time.monotonic() < deadline, left
             time.sleep(0.05)
         os.kill(family(server)[0].pid, signal.SIGTERM)
         assert server.exit_code() == 0

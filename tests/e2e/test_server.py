@@ -28,6 +28,7 @@ from jobqueue import __version__
 from jobqueue.app import JobQueue
 from jobqueue.server import COLLECTIONS
 from jobqueue.signals import SAME_STOP_S
+from tests.children import children_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -191,7 +192,7 @@ async def test_a_second_signal_ends_it_at_once_with_all_its_children(tmp_path: P
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         await submit(http, "spawn")
         me = psutil.Process(server.process.pid)
-        while not any(child.name() == "sleep" for child in me.children(recursive=True)):
+        while not children_with("sleep", of=me):
             await asyncio.sleep(0.02)
         children = me.children(recursive=True)
         server.process.send_signal(signal.SIGTERM)

@@ -14,6 +14,7 @@ from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import Started
 from jobqueue.runtime import forked, processes
 from jobqueue.testing import EventRecorder
+from tests.children import children_with
 from tests.runtime import blocking
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ def make_queue(tmp_path: Path) -> JobQueue:
 
 
 def fork_server() -> psutil.Process:
-    (server,) = (
-        child for child in psutil.Process().children() if "jobqueue.runtime.forked" in "".join(child.cmdline())
-    )
+    (server,) = children_with("jobqueue.runtime.forked", recursive=False)
     return server
 
 
