@@ -38,6 +38,9 @@ BASE_BYTES = 64 * 2**20
 CONNECTION_BYTES = 32 * 2**10
 """Memory of a connection whose request waits, beside what counts as in flight; an idle one takes a quarter."""
 
+RECORD_BYTES = 350
+"""Memory of a record beside what `statuses.bytes_max` counts (`make bench-memory`)."""
+
 log = event_logger(__name__)
 
 
@@ -107,17 +110,25 @@ def warn_of_memory(settings: Settings) -> None:
     machine = psutil.virtual_memory().total
     memory_bytes = machine if limit is None else min(limit, machine)
     others_bytes = BASE_BYTES + settings.limits.in_flight_bytes + CONNECTION_BYTES * settings.server.connections_max
-    bounds_bytes = settings.statuses.bytes_max + others_bytes
+    records_bytes = RECORD_BYTES * settings.statuses.jobs_max
+    bounds_bytes = settings.statuses.bytes_max + records_bytes + others_bytes
     usable_bytes = memory_bytes - memory_bytes // FRAGMENTED
     if bounds_bytes > usable_bytes:
-        fitting_mib = (usable_bytes - others_bytes) >> 20
-        change = (
-            f"set statuses.bytes_max to {fitting_mib}MiB" if fitting_mib > 0 else "lower server.connections_max, too"
-        )
         log.warning(
             "server.memory_overcommitted",
             bounds_bytes=bounds_bytes,
             memory_bytes=memory_bytes,
-            hint="statuses.bytes_max, limits.in_flight_bytes, server.connections_max allow more memory than there is: "
-            f"under load the process may be killed; {change}",
+            hint="statuses.bytes_max, statuses.jobs_max, limits.in_flight_bytes, server.connections_max allow more memory "
+            f"than there is: under load the process may be killed; {_fitting(usable_bytes - others_bytes, records_bytes)}",
         )
+
+
+def _fitting(statuses_bytes: int, records_bytes: int) -> str:
+    """Return the settings of `statuses` that fit into so much memory: at most a quarter of it for bare records."""
+    if statuses_bytes < 2**20:
+        return "lower server.connections_max, too"
+    quarter_bytes = statuses_bytes // 4
+    change = f"set statuses.bytes_max to {(statuses_bytes - min(records_bytes, quarter_bytes)) >> 20}MiB"
+    if records_bytes > quarter_bytes:
+        change += f" and statuses.jobs_max to {quarter_bytes // RECORD_BYTES}"
+    return change

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import platform
+import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from jobqueue.config import Settings
+from jobqueue.configsources import Override, load
 from jobqueue.resources import BASE_BYTES, FILES_RESERVED, fit_files, warn_of_memory
+from tests.e2e.processes import ROOT
+from tests.memory.arena import MEMORY_BYTES, SETTINGS
 
 MIB = 2**20
 
@@ -40,16 +46,43 @@ def test_bounds_over_the_memory_that_there_is_are_told(
     assert "statuses.bytes_max" in record.getMessage()
 
 
-def test_what_the_hint_says_fits(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("jobs_max", [10_000, 1_000_000])
+def test_what_the_hint_says_fits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, jobs_max: int
+) -> None:
     have(monkeypatch, machine=16_000 * MIB, group=256 * MIB)
     few = {"connections_max": 2048}
-    warn_of_memory(settings_of(server=few))
+    warn_of_memory(settings_of(server=few, statuses={"jobs_max": jobs_max}))
     hint = caplog.records[0].getMessage()
-    fitting = int(hint.partition("statuses.bytes_max to ")[2].partition("MiB")[0])
-    assert 50 < fitting < 256 - (BASE_BYTES >> 20)
+    statuses = {name: int(number) for name, number in re.findall(r"statuses\.(\w+) to (\d+)", hint)}
+    statuses["bytes_max"] *= MIB
+    assert 40 * MIB < statuses["bytes_max"] < 256 * MIB - BASE_BYTES
     caplog.clear()
-    warn_of_memory(settings_of(server=few, statuses={"bytes_max": fitting * MIB}))
+    warn_of_memory(settings_of(server=few, statuses={"jobs_max": jobs_max, **statuses}))
     assert not caplog.records
+
+
+def test_records_that_hold_nothing_take_memory_as_well(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    have(monkeypatch, machine=16_000 * MIB, group=256 * MIB)
+    warn_of_memory(settings_of(server={"connections_max": 2048}, statuses={"bytes_max": 8 * MIB}))
+    assert "statuses.jobs_max" in caplog.records[0].getMessage()
+
+
+def test_the_settings_for_a_small_machine_fit_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those of the how-to, which are those that `make test-memory` attacks."""
+    block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/how-to/small-machines.md").read_text(), re.DOTALL)
+    assert block is not None
+    (tmp_path / "config.yaml").write_text(block[1])
+    settings = load(tmp_path / "config.yaml", environ={})
+    have(monkeypatch, machine=16_000 * MIB, group=MEMORY_BYTES)
+    warn_of_memory(settings)
+    assert not caplog.records
+    attacked = [Override("--set", *setting.split("=")) for setting in SETTINGS]
+    assert settings == replace(load(None, environ={}, overrides=attacked), queues=settings.queues)
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> list[tuple[int, int]]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 256 * 2**20
 SETTINGS = (
     "statuses.bytes_max=48MiB",
+    "statuses.jobs_max=40000",
     "server.connections_max=2048",
     "queues.default.capacity=20000",
 )
@@ -112,9 +113,11 @@ HEAD = (
 
 
 class Arena:
-    """Args:
-    server: Runs with little memory.
-    large: Jobs whose results are large.
+    """A server under attack, and an honest client beside it.
+
+    Args:
+        server: Runs with little memory.
+        large: Jobs whose results are large.
     """
 
     def __init__(self, server: ServerProcess, large: list[str]) -> None:
