@@ -114,12 +114,13 @@ def warn_of_memory(settings: Settings) -> None:
     bounds_bytes = settings.statuses.bytes_max + records_bytes + others_bytes
     usable_bytes = memory_bytes - memory_bytes // FRAGMENTED
     if bounds_bytes > usable_bytes:
+        change = _fitting(usable_bytes - others_bytes, records_bytes)
         log.warning(
             "server.memory_overcommitted",
             bounds_bytes=bounds_bytes,
             memory_bytes=memory_bytes,
-            hint="statuses.bytes_max, statuses.jobs_max, limits.in_flight_bytes, server.connections_max allow more memory "
-            f"than there is: under load the process may be killed; {_fitting(usable_bytes - others_bytes, records_bytes)}",
+            hint="statuses.bytes_max, statuses.jobs_max, limits.in_flight_bytes, server.connections_max allow more "
+            f"memory than there is: under load the process may be killed; {change}",
         )
 
 

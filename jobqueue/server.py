@@ -45,6 +45,7 @@ from jobqueue.http.protocol import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.reload import Reload
 from jobqueue.resources import fit_files, return_freed_memory, warn_of_memory
+from jobqueue.runtime.exits import run_to_end
 from jobqueue.runtime.watch import Watch
 from jobqueue.signals import signals
 
@@ -102,7 +103,7 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], 
     try:
         if signals.stopped:  # during an import that swallowed it
             return 0
-        code = runner.run(_run(queue, writer, load, sources))
+        code = run_to_end(runner.get_loop(), _run(queue, writer, load, sources))
         left = len(asyncio.all_tasks(runner.get_loop()))
         if left:
             # Handlers that swallow their cancellation: closing the loop would wait for them for ever.

@@ -129,3 +129,37 @@ def test_a_stop_while_a_lifespan_is_entered_is_a_stop(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "spool", str(tmp_path / "lasting.py")) as server:
         assert server.wait_for("log")["message"] == "entering"
         assert server.stop() == 0
+
+
+LEAVING = """
+import asyncio, sys
+from jobqueue import JobQueue
+
+queue = JobQueue()
+
+async def leave() -> None:
+    sys.exit(3)
+
+@queue.handler
+async def start() -> str:
+    asyncio.get_running_loop().call_soon(sys.exit, 4)
+    asyncio.create_task(leave())
+    await asyncio.sleep(0)
+    return "left them"
+
+@queue.handler
+async def wait() -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(leave())
+"""
+
+
+def test_an_exit_in_a_task_that_a_handler_has_started_does_not_end_the_server(tmp_path: Path) -> None:
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    with ServerProcess(tmp_path, str(tmp_path / "leaving.py")) as server, SyncClient(server.url) as client:
+        assert client.run("start") == "left them"
+        failed = client.wait(client.submit("wait").id, timeout_s=30)
+        assert failed.error is not None
+        assert failed.error.code == "worker_crashed"
+        assert "in leave" in server.wait_for("loop.exit_ignored")["traceback"]
+        assert server.stop() == 0
