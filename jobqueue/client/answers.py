@@ -18,7 +18,7 @@ import msgspec
 
 from jobqueue import errors
 from jobqueue.client.multipart import Multipart
-from jobqueue.client.retry_after import pause_s_of, retry_after_s
+from jobqueue.client.retry_after import PAUSE_S_MIN, pause_s_of, retry_after_s
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class Patience:
         asked_s = PAUSE_S if failure.retry_after_s is None else failure.retry_after_s
         if time.monotonic() + asked_s > self._until:
             return None
-        return asked_s * (1 + JITTER * random.random())
+        return max(PAUSE_S_MIN, asked_s) * (1 + JITTER * random.random())
 
 
 def persistent(steps: Steps[T], *, reads_for_s: float) -> Steps[T]:
@@ -194,7 +194,7 @@ class Problem(msgspec.Struct, frozen=True):
 def decoded(answer: Answer, kind: type[T]) -> T:
     """Return a good answer's body as a struct. Raises what `error_in` returns."""
     try:
-        return msgspec.json.decode(good(answer).body, type=kind)
+        return parsed(good(answer).body, kind)
     except msgspec.DecodeError as error:
         media_type = answer.headers.get("content-type", "").partition(";")[0]
         if media_type and "json" not in media_type:
@@ -202,6 +202,14 @@ def decoded(answer: Answer, kind: type[T]) -> T:
         else:
             error_text = f"not what this server's API says: {error}"
         raise ErrorAnswer(answer.status, error_text) from error
+
+
+def parsed(body: bytes | str, kind: type[T]) -> T:
+    """Return JSON as a struct, or another type. Raises msgspec.DecodeError, whatever is wrong with it."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def good(answer: Answer) -> Answer:
@@ -226,8 +234,8 @@ def error_in(answer: Answer) -> errors.JobQueueError:
 def _problem_in(answer: Answer) -> Problem | None:
     """Return the problem document of this API; None if the answer has none, and so is not this server's."""
     try:
-        problem = msgspec.json.decode(answer.body, type=Problem)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        problem = parsed(answer.body, Problem)
+    except msgspec.DecodeError:
         return None
     return problem if PROBLEMS in problem.type else None
 

@@ -27,7 +27,7 @@ from jobqueue.client.answers import (
     good,
 )
 from jobqueue.client.documents import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
-from jobqueue.client.retry_after import pause_s_of
+from jobqueue.client.retry_after import PAUSE_S_MIN, pause_s_of
 from jobqueue.core.job import LIVE, JobState
 from jobqueue.duration import as_seconds
 from jobqueue.encoder import encode
@@ -39,7 +39,7 @@ IDS_MAX = 100  # ids in one `?ids=`
 WAIT_S_MAX = 25  # asked for in one request: well under the 30 to 60 s after which proxies and balancers give up
 GRAIN_S = 0.1  # a wait that is so much shorter or longer is as long
 
-_APPLIED = re.compile(r"\bwait=(\d+)")
+_APPLIED = re.compile(r"\bwait=([0-9]{1,9})\b")
 
 
 def status(id: str) -> Steps[JobStatus]:
@@ -67,9 +67,10 @@ def get_many(ids: Iterable[str]) -> Steps[dict[str, JobDocument | errors.JobQueu
         query = ",".join(quote(id, safe="") for id in wanted[start : start + IDS_MAX])
         answer = yield Request(method="GET", target=f"/v1/jobs?ids={query}")
         for raw in decoded(answer, _RawJobs).jobs:
-            missing = msgspec.json.decode(raw, type=_Missing)
+            part = msgspec.structs.replace(answer, body=bytes(raw))
+            missing = decoded(part, _Missing)
             if missing.problem is None:
-                found[missing.id] = msgspec.json.decode(raw, type=JobDocument)
+                found[missing.id] = decoded(part, JobDocument)
             else:
                 found[missing.id] = error_of(missing.status, missing.problem)
     return found
@@ -128,7 +129,7 @@ def until_over(
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
             return job
-        after_s = 0.0 if waited_out else min(pause_s, left_s)
+        after_s = 0.0 if waited_out else min(max(PAUSE_S_MIN, pause_s), left_s)
 
 
 def _poll_after_s(job: JobDocument) -> float | None:
@@ -149,7 +150,7 @@ def result(id: str, to: PathLike | None) -> Steps[Any]:
     media_type = answer.headers.get("content-type", "")
     if media_type.partition(";")[0].strip() != "application/json":
         raise ValueError(f"the result of job {id} is a file of {media_type or 'no media type'}: fetch it with to=path")
-    return msgspec.json.decode(answer.body)
+    return decoded(answer, object)
 
 
 def cancel(id: str) -> Steps[JobDocument]:

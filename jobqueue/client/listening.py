@@ -22,9 +22,11 @@ from jobqueue.client.answers import (
     Patience,
     Request,
     error_in,
+    parsed,
     refuse_foreign,
 )
 from jobqueue.client.jobs import job_path
+from jobqueue.client.retry_after import PAUSE_S_MIN
 from jobqueue.client.sse import EventParser
 from jobqueue.core.job import LIVE, JobState
 
@@ -114,7 +116,7 @@ class Listener:
         """Return the events that these bytes complete, up to the last one. Raises ErrorAnswer."""
         try:
             heard = [
-                JobEvent(event.id, event.name, msgspec.json.decode(event.data, type=dict[str, Any]))
+                JobEvent(event.id, event.name, parsed(event.data, dict[str, Any]))
                 for event in self._parser.feed(chunk)
             ]
         except ValueError as error:  # msgspec's DecodeError is one
@@ -130,7 +132,7 @@ class Listener:
         if self._parser.retry_s is not None:
             self._retry_s = self._parser.retry_s
         self._patience = Patience(self._retry_for_s)
-        self.pause_s = self._retry_s * (1 + JITTER * random.random())
+        self.pause_s = max(PAUSE_S_MIN, self._retry_s) * (1 + JITTER * random.random())
 
     def _come_back(self, failure: errors.Refused | NoAnswer) -> None:
         pause_s = self._patience.pause_s(failure)

@@ -36,7 +36,7 @@ class EventParser:
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
         self.retry_s: float | None = None
-        self._rest = b""
+        self._rest: list[bytes] = []  # of a line: pieces, since to join them for each would take quadratic time
         self._after_cr = False
         self._began = False
         self._id = last_id
@@ -52,10 +52,14 @@ class EventParser:
         """
         if not chunk:
             return []
-        text = self._rest + (chunk.removeprefix(b"\n") if self._after_cr else chunk)
+        text = chunk.removeprefix(b"\n") if self._after_cr else chunk
         self._after_cr = chunk.endswith(b"\r")
         # Only these three end a line, where splitlines of a str would know others.
-        *lines, self._rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        *lines, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        if lines:
+            lines[0] = b"".join([*self._rest, lines[0]])
+            self._rest = []
+        self._rest.append(rest)
         self._size_bytes += len(chunk)
         events = []
         for line in lines:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import time
 from contextlib import asynccontextmanager, suppress
 from email.utils import formatdate
@@ -290,3 +291,63 @@ async def test_a_stream_that_asks_for_an_endless_pause_is_not_obeyed_beyond_a_da
     parser.feed(f"retry: {value}\n\n".encode())
     assert parser.retry_s is not None
     assert 0 <= parser.retry_s <= 86_400
+
+
+def text(status: int, body: str) -> bytes:
+    head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body.encode()
+
+
+TOO_DEEP = '{"id":"j","deep":' + "[" * 20_000 + "]" * 20_000 + "}"
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+async def test_an_answer_that_is_nested_too_deeply_is_told_as_one_that_is_not_the_server_s(
+    kind: str, status: int
+) -> None:
+    for name, args in {"get": ["j"], "get_many": [["j"]], "list": [], "queues": [], "cancel": ["j"]}.items():
+        async with scripted(kind, text(status, TOO_DEEP)) as (call, _):
+            with pytest.raises((ErrorAnswer, NoAnswer)):
+                await call(name, *args)
+    async with scripted(kind, text(status, TOO_DEEP)) as (call, _):
+        with pytest.raises(ErrorAnswer if status == 404 else FateUnknown):
+            await call("submit", "t")
+
+
+@pytest.mark.parametrize("body", [TOO_DEEP, "", '{"id":', '"\\ud800"'])
+async def test_a_result_that_is_no_json_is_told_as_an_answer_that_is_not_the_server_s(kind: str, body: str) -> None:
+    async with scripted(kind, text(200, body)) as (call, _):
+        with pytest.raises(ErrorAnswer):
+            await call("result", "j")
+
+
+@pytest.mark.parametrize(
+    "job", ['{"id":"j"}', "3", '{"id":3}', '{"id":"j","status":404,"problem":{"type":"/problems/x","errors":3}}']
+)
+async def test_one_of_many_documents_that_is_none_is_told_as_an_answer_that_is_not_the_server_s(
+    kind: str, job: str
+) -> None:
+    async with scripted(kind, text(200, f'{{"jobs":[{job}]}}')) as (call, _):
+        with pytest.raises(ErrorAnswer):
+            await call("get_many", ["j"])
+
+
+async def test_a_server_that_asks_for_no_pause_is_not_asked_again_at_once(kind: str) -> None:
+    good = answer(200, document("succeeded"))
+    unpaused = [page(502, Retry_After="0"), refusal("queue-full", 0, retry_after_s=1e-9)]
+    for name, args in {"wait": ["j"], "submit": ["t"]}.items():
+        async with scripted(kind, *unpaused, good) as (call, script):
+            await call(name, *args, retry_for_s=10)
+            assert min(later - earlier for earlier, later in itertools.pairwise(script.times)) > 0.09
+    async with scripted(kind, page(502, Retry_After="0"), good, retry_reads_for_s=10) as (call, script):
+        await call("get", "j")
+        assert script.times[1] - script.times[0] > 0.09
+    async with scripted(kind, stream("retry: 0", event(1, "started")), stream(event(2, "succeeded"))) as (call, script):
+        await call("events", "j")
+        assert script.times[1] - script.times[0] > 0.09
+
+
+async def test_a_wait_of_more_digits_than_a_number_has_is_no_wait(kind: str) -> None:
+    unchanged = answer(304, None, Preference_Applied=f"wait={'9' * 5000}", Retry_After="1")
+    async with scripted(kind, unchanged, answer(200, document("succeeded"))) as (call, _):
+        assert (await call("wait", "j", timeout_s=10)).over

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +76,16 @@ def test_an_event_that_never_ends_is_a_fault(monkeypatch: pytest.MonkeyPatch) ->
         parser.feed(b"data: " + b"x" * 100 + b"\n")
     with pytest.raises(ValueError, match="an event of more than 1000 bytes"):
         parser.feed(b"x" * 100)
+
+
+def test_more_of_a_long_line_costs_no_copy_of_what_came_before() -> None:
+    parser = EventParser()
+    parser.feed(b"data: " + b"x" * 1_000_000)
+    tracemalloc.start()
+    try:
+        parser.feed(b"x")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10_000
+    assert parser.feed(b"\n\n") == [ServerSentEvent("message", "x" * 1_000_001, "")]
