@@ -116,8 +116,7 @@ class Listener:
         """Return the events that these bytes complete, up to the last one. Raises ErrorAnswer."""
         try:
             heard = [
-                JobEvent(event.id, event.name, parsed(event.data, dict[str, Any]))
-                for event in self._parser.feed(chunk)
+                JobEvent(event.id, event.name, parsed(event.data, dict[str, Any])) for event in self._parser.feed(chunk)
             ]
         except ValueError as error:  # msgspec's DecodeError is one
             raise ErrorAnswer(200, f"not what this server's event streams say: {error}") from error
