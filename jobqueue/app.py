@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.config import Settings
+from jobqueue.config import LIMITS_FIXED, Settings
 from jobqueue.configsources import differences
 from jobqueue.core.job import JobId, StoredFile, Upload
 from jobqueue.duration import as_seconds
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from jobqueue.duration import Duration
     from jobqueue.files.source import Files
     from jobqueue.runtime.spool import Spool
-
-LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
 
 
 class JobQueue(Registration):

@@ -1,4 +1,4 @@
-"""The command line: `jobqueue serve`, `jobqueue config check|show|schema`.
+"""The command line: `jobqueue serve`, `jobqueue config check|show|schema|reference`.
 
 Owns the flags and the exit codes: 0 for done, 1 for a server that failed, 2 for a command line, settings or a
 target that can't be used. Each command imports what it needs when it runs, so that a fault
@@ -92,6 +92,14 @@ def schema(options: argparse.Namespace) -> int:
     return 0
 
 
+def reference(options: argparse.Namespace) -> int:
+    """Print the page of documentation that lists every setting."""
+    from jobqueue import configreference
+
+    print(configreference.render({setting: f"--{flag}" for flag, (setting, _, _) in FLAGS.items()}), end="")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="jobqueue", description="A job queue that needs nothing beside itself.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"jobqueue {__version__}")
@@ -115,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", check, [settings], "Tell every fault of the settings, or that there is none, and what was read."),
         ("show", show, [settings], "Print the settings in effect, each with the place it came from."),
         ("schema", schema, [], "Print the JSON Schema of a settings file."),
+        ("reference", reference, [], "Print the reference page of all settings, in Markdown."),
     ):
         command = parts.add_parser(name, help=text, description=text, parents=parents)
         command.set_defaults(run=run)

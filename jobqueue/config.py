@@ -23,27 +23,57 @@ HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 MONTH_S = 30 * DAY_S
 
+LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
+"""Limits that connections and workers are made with: after a change some would have the old value, some the new."""
+
 
 class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The common form of every group of settings."""
 
 
 class ServerSettings(_Section, frozen=True):
-    """Where the server listens, and how it stops."""
+    """Address, connections and shutdown of the server."""
 
-    host: Annotated[str, Meta(min_length=1, max_length=255, description="The address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 lets the system choose.")] = 8080
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=255,
+            description="Address to listen on; `0.0.0.0` makes the server reachable from other machines.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 lets the system choose.")] = 8080
     connections_max: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="How many connections may be open; a further one is closed at once.")
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Maximum number of open connections; a further one is answered with 503 and closed.",
+        ),
     ] = 16_384
     drain_s: Annotated[
-        float, Meta(ge=0.0, le=HOUR_S, description="At SIGTERM: how long queued and running jobs may still take.")
+        float,
+        Meta(
+            ge=0.0,
+            le=HOUR_S,
+            description="Maximum duration of the drain after SIGTERM: queued and running jobs that take longer "
+            "are cancelled.",
+        ),
     ] = 20.0
     linger_s: Annotated[
-        float, Meta(ge=0.0, le=HOUR_S, description="After the drain: how long statuses stay readable before the exit.")
+        float,
+        Meta(
+            ge=0.0,
+            le=HOUR_S,
+            description="Duration after the drain in which statuses stay readable, before the process exits.",
+        ),
     ] = 3.0
     fast_lane: Annotated[
-        bool, Meta(description="Whether plain requests are answered past aiohttp's stock path; off is slower.")
+        bool,
+        Meta(
+            description="Answers plain requests straight from the parser; with false all requests take aiohttp's "
+            "own, slower path to the same answers."
+        ),
     ] = True
     origins: Annotated[
         tuple[
@@ -57,7 +87,7 @@ class ServerSettings(_Section, frozen=True):
             ],
             ...,
         ],
-        Meta(max_length=100, description="The origins of web pages, beside the server's own, that may use it."),
+        Meta(max_length=100, description="Origins of web pages, beside the server's own, whose requests are accepted."),
     ] = ()
     hosts: Annotated[
         tuple[
@@ -66,16 +96,16 @@ class ServerSettings(_Section, frozen=True):
         ],
         Meta(
             max_length=100,
-            description="The names (Host) under which it may be reached, beside its own loopback address and "
-            "localhost; on other addresses any name will do while this is empty.",
+            description="Accepted values of the Host header, beside localhost and the server's own loopback "
+            "address; if empty, a server on other addresses accepts any.",
         ),
     ] = ()
     tracebacks: (
         Annotated[
             bool,
             Meta(
-                description="Whether clients are sent the tracebacks of failed attempts; null: if the server listens "
-                "on a loopback address. The log has them in any case."
+                description="Whether job documents contain the tracebacks of failed attempts; null: only on a "
+                "loopback address. The log contains them in any case."
             ),
         ]
         | None
@@ -83,36 +113,47 @@ class ServerSettings(_Section, frozen=True):
 
 
 class QueueSettings(_Section, frozen=True):
-    """One named queue."""
+    """Settings of one queue."""
 
-    workers: Annotated[int, Meta(ge=1, le=100_000, description="How many jobs of this queue may run at once.")] = 1000
+    workers: Annotated[
+        int, Meta(ge=1, le=100_000, description="Maximum number of jobs of this queue that run at the same time.")
+    ] = 1000
     capacity: Annotated[
         int,
-        Meta(ge=1, le=10_000_000, description="How many jobs it holds: delayed, queued and running. More are refused."),
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Maximum number of live jobs (delayed, queued and running); further submissions are "
+            "refused with 503.",
+        ),
     ] = 10_000
     discipline: Annotated[
         Discipline,
         Meta(
-            description="The order in which its jobs are taken: oldest first, newest first, by priority, in turn by "
-            "group, or oldest first until the wait is too long and newest first then."
+            description="Order in which queued jobs start: fifo, lifo, priority (9 first), fair (groups take "
+            "turns) or adaptive (fifo; newest first while the wait is too long)."
         ),
     ] = Discipline.FIFO
     weight: Annotated[
-        int, Meta(ge=1, le=1000, description="Its share of the workers, against the weights of the other queues.")
+        int, Meta(ge=1, le=1000, description="Share of the workers relative to the other queues' weights.")
     ] = 1
     patience_s: Annotated[
         float,
         Meta(
             ge=0.1,
             le=DAY_S,
-            description="How long a client is thought to wait for a start; with adaptive, jobs expire after it.",
+            description="Time that clients are expected to wait for a start; with adaptive, a job that has "
+            "waited longer expires.",
         ),
     ] = 30.0
     aging_s: (
         Annotated[
             float,
             Meta(
-                ge=0.1, le=DAY_S, description="With priority: each such wait counts as one more; null: it never does."
+                ge=0.1,
+                le=DAY_S,
+                description="With priority: waiting time that counts as one priority level more; null: waiting does "
+                "not count.",
             ),
         ]
         | None
@@ -121,7 +162,10 @@ class QueueSettings(_Section, frozen=True):
         Annotated[
             float,
             Meta(
-                ge=0.001, le=DAY_S, description="With adaptive: a longer wait is too long; null: a tenth of patience_s."
+                ge=0.001,
+                le=DAY_S,
+                description="With adaptive: waiting time above which the wait is too long; null: a tenth of "
+                "patience_s.",
             ),
         ]
         | None
@@ -132,7 +176,7 @@ class QueueSettings(_Section, frozen=True):
             Meta(
                 ge=0.001,
                 le=DAY_S,
-                description="With adaptive: waits too long for this long are a standing queue; null: patience_s.",
+                description="With adaptive: duration of too long waits that means a standing queue; null: patience_s.",
             ),
         ]
         | None
@@ -142,7 +186,7 @@ class QueueSettings(_Section, frozen=True):
         Meta(
             ge=0,
             le=1_000_000,
-            description="After so many failures in a row a type is paused for a while; 0: it never is.",
+            description="Number of consecutive failures after which a type is quarantined; 0: never.",
         ),
     ] = 50
 
@@ -153,115 +197,185 @@ class QueueSettings(_Section, frozen=True):
 
 
 class StatusesSettings(_Section, frozen=True):
-    """How long, and how many, records of jobs are kept."""
+    """Retention of job records."""
 
     ttl_s: Annotated[
         float,
         Meta(
             ge=0.0,
             le=MONTH_S,
-            description="How long the record of a job stays readable that ended, but not in failure.",
+            description="Duration for which the record of a job that has succeeded, been cancelled or expired "
+            "stays readable.",
         ),
     ] = 600.0
     failed_ttl_s: Annotated[
-        float, Meta(ge=0.0, le=MONTH_S, description="How long the record of a failed job stays readable.")
+        float, Meta(ge=0.0, le=MONTH_S, description="Duration for which the record of a failed job stays readable.")
     ] = 3600.0
-    ttl_s_max: Annotated[
-        float, Meta(ge=0.001, le=MONTH_S, description="The longest `ttl_s` that a submission may ask for.")
-    ] = DAY_S
+    ttl_s_max: Annotated[float, Meta(ge=0.001, le=MONTH_S, description="Maximum of `ttl_s` in a submission.")] = DAY_S
     failed_max: Annotated[
-        int, Meta(ge=1, le=100_000_000, description="How many records of failed jobs are held; the oldest make room.")
+        int,
+        Meta(
+            ge=1,
+            le=100_000_000,
+            description="Maximum number of records of failed jobs; beyond it the oldest are evicted.",
+        ),
     ] = 10_000
     jobs_max: Annotated[
-        int, Meta(ge=1, le=100_000_000, description="How many records are held; the oldest finished ones make room.")
+        int,
+        Meta(
+            ge=1,
+            le=100_000_000,
+            description="Maximum number of records; beyond it the oldest terminal ones are evicted.",
+        ),
     ] = 1_000_000
     bytes_max: Annotated[
         int,
         Meta(
             ge=KIB,
             le=TIB,
-            description="How many bytes of arguments, results, histories, names and keys are held in all.",
+            description="Maximum memory of arguments, results, histories, names and keys of all records; beyond "
+            "it the oldest terminal ones are evicted.",
         ),
     ] = 256 * MIB
 
 
 class LimitsSettings(_Section, frozen=True):
-    """What one request, and one caller, may ask of the server, and from when on it sheds."""
+    """Limits of one request, one job and one caller, and the load above which submissions are refused."""
 
-    body_bytes: Annotated[int, Meta(ge=1, le=GIB, description="The largest JSON body of a request.")] = MIB
+    body_bytes: Annotated[int, Meta(ge=1, le=GIB, description="Maximum size of the JSON body of a request.")] = MIB
     in_flight_bytes: Annotated[
         int,
         Meta(
             ge=2 * MIB,
             le=TIB,
-            description="Memory for requests being received and answers not yet taken, of all connections together; "
-            "at least two of the largest bodies.",
+            description="Memory for request bodies being received and answers not yet read, of all connections "
+            "together, at least twice `limits.body_bytes`; beyond it requests are refused with 503.",
         ),
     ] = 32 * MIB
-    files: Annotated[int, Meta(ge=0, le=1000, description="How many files one job may bring.")] = 16
-    files_bytes: Annotated[
-        int, Meta(ge=0, le=TIB, description="How many bytes the files of one job may have together.")
-    ] = 256 * MIB
-    result_bytes: Annotated[int, Meta(ge=1, le=GIB, description="The largest JSON result of a handler.")] = MIB
+    files: Annotated[int, Meta(ge=0, le=1000, description="Maximum number of files of one job.")] = 16
+    files_bytes: Annotated[int, Meta(ge=0, le=TIB, description="Maximum size of the files of one job together.")] = (
+        256 * MIB
+    )
+    result_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=GIB,
+            description="Maximum size of the JSON result of a handler; a larger one fails the job with "
+            "`result_too_large`.",
+        ),
+    ] = MIB
     header_bytes: Annotated[
-        int, Meta(ge=KIB, le=MIB, description="The longest request line, and the largest header, of a request.")
+        int,
+        Meta(
+            ge=KIB,
+            le=MIB,
+            description="Maximum size of the request line and of each header; all headers together may have four "
+            "times as much.",
+        ),
     ] = 16 * KIB
     silent_s: Annotated[
-        float, Meta(ge=0.1, le=HOUR_S, description="How long a connection may be silent before it is closed.")
+        float,
+        Meta(
+            ge=0.1,
+            le=HOUR_S,
+            description="Time that a connection may be idle, or take to send a request's head, before it is closed.",
+        ),
     ] = 15.0
-    body_s: Annotated[float, Meta(ge=0.1, le=HOUR_S, description="How long a body may take to arrive.")] = 10.0
-    reader_s: Annotated[float, Meta(ge=0.1, le=HOUR_S, description="How long a client may leave an answer unread.")] = (
-        15.0
-    )
+    body_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=HOUR_S,
+            description="Maximum time for a request body to arrive; an upload gets further time in proportion to "
+            "the bytes received.",
+        ),
+    ] = 10.0
+    reader_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=HOUR_S,
+            description="Time that a client may leave an answer unread before the connection is closed.",
+        ),
+    ] = 15.0
     wait_s: Annotated[
-        float, Meta(ge=0.0, le=HOUR_S, description="How long a request may wait for a job (`Prefer: wait=N`) at most.")
+        float,
+        Meta(
+            ge=0.0, le=HOUR_S, description="Maximum duration of a wait (`Prefer: wait=N`); longer ones are cut to it."
+        ),
     ] = 60.0
     waiters: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="How many requests may wait at once; a further one is answered now.")
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Maximum number of waiting requests and event streams; a further wait is answered at "
+            "once, a further stream is refused with 503.",
+        ),
     ] = 10_000
     heartbeat_s: Annotated[
-        float, Meta(ge=0.1, le=HOUR_S, description="How often an event stream with no news sends a comment.")
+        float, Meta(ge=0.1, le=HOUR_S, description="Time without an event after which an event stream sends a comment.")
     ] = 15.0
     delay_s_max: Annotated[
         float,
         Meta(
             ge=0.0,
             le=MONTH_S,
-            description="The longest `delay_s`, or time until `run_at`, of a submission.",
+            description="Maximum of `delay_s`, and of the time until `run_at`, in a submission.",
         ),
     ] = MONTH_S
     caller_rate: Annotated[
         Rate | None,
         Meta(
-            description="How often one caller may submit, such as 50/s, with as many at once after a pause, or "
-            "50/s burst 5; null: as often as it likes."
+            description="Submissions per caller and time, such as 50/s (50 at once after a pause) or 50/s burst "
+            "5; more are refused with 429; null: no limit."
         ),
     ] = None
     caller_queued: (
         Annotated[
-            int, Meta(ge=1, le=10_000_000, description="How many live jobs one caller may have; null: any number.")
+            int,
+            Meta(
+                ge=1,
+                le=10_000_000,
+                description="Maximum number of live jobs per caller; more are refused with 429; null: no limit.",
+            ),
         ]
         | None
     ) = None
     lag_s: Annotated[
-        float, Meta(ge=0.01, le=HOUR_S, description="While the loop runs later than this, submissions are refused.")
+        float,
+        Meta(ge=0.01, le=HOUR_S, description="Lag of the event loop above which submissions are refused with 503."),
     ] = 0.5
 
 
 class SpoolSettings(_Section, frozen=True):
-    """Where uploaded files and result files lie."""
+    """Storage of uploaded files and result files."""
 
     dir: (
-        Annotated[str, Meta(min_length=1, max_length=4096, description="The folder; null: one under the system's own.")]
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=4096,
+                description="Folder for uploaded files and result files; null: a folder below the system's temporary "
+                "one.",
+            ),
+        ]
         | None
     ) = None
     bytes_max: Annotated[
-        int, Meta(ge=0, le=1024 * TIB, description="How many bytes of files it holds before submissions are refused.")
+        int,
+        Meta(
+            ge=0,
+            le=1024 * TIB,
+            description="Maximum size of all files; beyond it submissions with files are refused with 503.",
+        ),
     ] = 4 * GIB
 
 
 class RuntimeSettings(_Section, frozen=True):
-    """What handlers run on."""
+    """Workers, threads and processes that run the handlers."""
 
     workers: (
         Annotated[
@@ -269,23 +383,30 @@ class RuntimeSettings(_Section, frozen=True):
             Meta(
                 ge=1,
                 le=1_000_000,
-                description="How many jobs may run at once, of all queues together; null: the sum of their workers.",
+                description="Maximum number of jobs of all queues that run at the same time; null: the sum of the "
+                "queues' workers.",
             ),
         ]
         | None
     ) = None
     shares: Annotated[
         Literal["weighted", "strict"],
-        Meta(description="How queues share the workers: by weight, or strictly: the one of more weight goes first."),
+        Meta(
+            description="How queues share the workers: weighted (in proportion to weight) or strict (the queue "
+            "with the higher weight first)."
+        ),
     ] = "weighted"
-    threads: Annotated[int, Meta(ge=1, le=1024, description="How many handlers may run in threads at once.")] = 32
+    threads: Annotated[
+        int, Meta(ge=1, le=1024, description="Number of threads for handlers that are plain functions.")
+    ] = 32
     processes: (
         Annotated[
             int,
             Meta(
                 ge=1,
                 le=256,
-                description="How many handlers may run in processes at once; null: one a CPU, of a quota as well.",
+                description='Number of processes for handlers with `run_in="process"`; null: the number of usable '
+                "CPUs, or the container's CPU quota, rounded up.",
             ),
         ]
         | None
@@ -293,14 +414,16 @@ class RuntimeSettings(_Section, frozen=True):
 
 
 class LogSettings(_Section, frozen=True):
-    """What is logged, and in which form."""
+    """Level and format of the log."""
 
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="Events below this level are not written.")
+        Literal["debug", "info", "warning", "error"], Meta(description="Minimum level of the events that are logged.")
     ] = "info"
     format: Annotated[
         Literal["auto", "json", "text"],
-        Meta(description="One line of JSON an event, or lines for people; auto: on a terminal for people, else JSON."),
+        Meta(
+            description="Format of the log: json (one object per line), text, or auto (text on a terminal, else json)."
+        ),
     ] = "auto"
 
 
@@ -318,3 +441,9 @@ class Settings(_Section, frozen=True):
     def __post_init__(self) -> None:
         if "default" not in self.queues:
             msgspec.structs.force_setattr(self, "queues", {"default": QueueSettings(), **self.queues})
+
+
+def reloads_live(path: tuple[str, ...]) -> bool:
+    """Tell whether a running server takes over a setting, by its path, with a reload; other changes need a restart."""
+    section, name = path[0], path[-1]
+    return section == "queues" or (section == "limits" and name not in LIMITS_FIXED) or path == ("log", "level")

@@ -105,7 +105,7 @@ def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: S
         ConfigError: With every fault of every source.
     """
     given, faults = read_file(file) if file is not None else ([], [])
-    variables, misspelt = read_environment(environ, _SETTINGS)
+    variables, misspelt = read_environment(environ, SETTINGS)
     merge = _Merge([*faults, *misspelt])
     merge.take(given)
     merge.take(variables)
@@ -192,7 +192,7 @@ class _Merge:
     def _check_together(self) -> None:
         """Find settings that are fine alone, but refuse every job together."""
         settings = msgspec.convert(self._tree, Settings)
-        for small, large in _WITHIN:
+        for small, large in WITHIN:
             if _value(settings, small) > _value(settings, large):
                 given = self._given.get(small) or self._given[large]
                 bound = f"over {'.'.join(large)}" if small in self._given else f"under {'.'.join(small)}"
@@ -213,7 +213,7 @@ def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
         meant = (*before, near[0], *after)
         return f", did you mean '{given.spell(meant if _is_setting(meant) else meant[: depth + 1])}'?"
     elsewhere: dict[str, Path] = {}
-    for path in _SETTINGS:
+    for path in SETTINGS:
         elsewhere.setdefault(path[-1], path)
     if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
         return f", did you mean '{given.spell(elsewhere[near[0]])}'?"
@@ -228,7 +228,7 @@ def _section_hint(given: Given, field: Fields | Queues) -> str:
 
 
 def _is_setting(path: Path) -> bool:
-    return path in _SETTINGS or (path[0] == "queues" and (path[0], "default", *path[2:]) in _SETTINGS)
+    return path in SETTINGS or (path[0] == "queues" and (path[0], "default", *path[2:]) in SETTINGS)
 
 
 def _quotes_hint(given: Given, kind: Kind) -> str:
@@ -285,8 +285,8 @@ def _field(name: str, of: inspect.Type) -> Kind | Fields | Queues:
 
 
 _ROOT = _fields(inspect.type_info(Settings))
-_SETTINGS = tuple(_paths((), _ROOT))
-_WITHIN = (
+SETTINGS = tuple(_paths((), _ROOT))
+WITHIN = (
     (("limits", "body_bytes"), ("statuses", "bytes_max")),
     (("limits", "result_bytes"), ("statuses", "bytes_max")),
     (("limits", "files_bytes"), ("spool", "bytes_max")),

@@ -375,7 +375,7 @@ def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest
         (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
         (["serve", "--prot", "1"], "jobqueue: error: unrecognized arguments: --prot, did you mean '--port'?"),
         ([], "jobqueue: error: a command is missing; there are: serve, config"),
-        (["config"], "jobqueue config: error: a command is missing; there are: check, show, schema"),
+        (["config"], "jobqueue config: error: a command is missing; there are: check, show, schema, reference"),
         (["serve", "a", "b"], "jobqueue: error: unrecognized arguments: b; see jobqueue --help"),
         (["config", "show", "--sett=a"], "jobqueue: error: unrecognized arguments: --sett=a, did you mean '--set'?"),
     ],

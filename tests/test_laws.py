@@ -100,6 +100,7 @@ FLOORS = (
         "commandline",
         "config",
         "configfile",
+        "configreference",
         "configschema",
         "configsources",
         "context",
