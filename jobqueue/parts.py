@@ -41,6 +41,12 @@ log = event_logger(__name__)
 LIVE_STATES = ("delayed", "queued", "running")
 
 
+INIT_UNUSED = (
+    "no handler runs in a process (run_in='process'), so @queue.process_init is never called; "
+    "for handlers on the loop and in threads there is @queue.lifespan"
+)
+
+
 class Parts:
     """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
 
@@ -97,9 +103,10 @@ class Parts:
         self._lost: dict[str, int] | None = None
 
     async def start(self) -> None:
-        if self._in_process:
-            for handler in self._in_process:
-                check_sendable(handler)
+        for handler in self._in_process:
+            check_sendable(handler)
+        if self._process_init is not None and not self._in_process:
+            log.warning("process.init_unused", hint=INIT_UNUSED)
         self._executor.state = self._threads.state = await self._lifespan.enter()
         if self._in_process:
             self._processes.start([handler.func for handler in self._in_process], self._process_init)

@@ -164,6 +164,7 @@ class Registration:
         A plain function without arguments, at a module's top level. What it returns is at `ctx.state` for handlers
         in processes. If it raises, its process ends and another is tried, ever later; `/readyz` names that as
         degraded, and jobs that wait fail with what it raised after some tries. Nothing is called at a process's end.
+        Where no handler runs in a process it is not called, and the start warns (`process.init_unused`).
 
         Raises:
             ValueError: It is no such function, or there is an initializer already.

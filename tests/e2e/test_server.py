@@ -696,6 +696,13 @@ async def test_on_a_terminal_it_speaks_to_a_person(tmp_path: Path) -> None:
         assert "{" not in screen.text
 
 
+async def test_on_a_terminal_the_banner_comes_before_what_is_warned_of(tmp_path: Path) -> None:
+    with Screen(tmp_path, "server.host=0.0.0.0", "statuses.bytes_max=1000GiB", "server.linger_s=0") as screen:
+        await screen.until(" WARNING server.callers_unbounded")
+        places = [screen.text.index(told) for told in ("Ctrl-C\n", "server.memory_overcommitted", "server.open")]
+        assert places == sorted(places)
+
+
 async def test_on_a_terminal_a_stop_with_nothing_to_do_is_quiet_and_at_once(tmp_path: Path) -> None:
     with Screen(tmp_path, "server.linger_s=60") as screen:
         await screen.until("Ctrl-C\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -295,6 +295,19 @@ async def test_an_initializer_that_fails_is_told_and_tried_again(
         while queue.degraded:
             await asyncio.sleep(0)
         assert (await (await queue.submit("look")).result())["state"] == "connected"
+
+
+@pytest.mark.parametrize("run_in", ["loop", "process"])
+async def test_an_initializer_that_no_handler_would_meet_is_told(
+    tmp_path: Path, logged: LogEvents, run_in: Literal["loop", "process"]
+) -> None:
+    queue = JobQueue(Settings(runtime=RuntimeSettings(processes=1), spool=SpoolSettings(dir=str(tmp_path))))
+    queue.process_init(initialized.connect)
+    if run_in == "process":
+        queue.handler(run_in="process")(initialized.look)
+    async with queue:
+        hints = [fields["hint"] for fields in logged.of("process.init_unused")]
+    assert ["@queue.lifespan" in hint for hint in hints] == ([] if run_in == "process" else [True])
 
 
 async def test_an_initializer_that_no_process_can_import_stops_the_start(tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ async def test_a_submission_under_the_same_key_is_the_same_job(call: Call) -> No
     assert (first.deduplicated, again.deduplicated, other.deduplicated) == (False, True, False)
 
 
+@pytest.mark.parametrize("how", ["submit", "run"])
+async def test_an_argument_among_the_options_is_told_where_it_belongs(call: Call, how: str) -> None:
+    with pytest.raises(errors.InvalidSubmission) as refused:
+        await call(how, "echo", value=1)
+    (fault,) = refused.value.errors
+    assert fault.pointer == "/value"
+    assert fault.detail.endswith("; a handler's arguments stand in args")
+
+
 async def test_another_submission_under_the_same_key_is_turned_away(call: Call) -> None:
     await call("submit", "echo", {"value": 1}, idempotency_key="k")
     with pytest.raises(errors.KeyReused):
