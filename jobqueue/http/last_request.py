@@ -39,17 +39,16 @@ def answer_rest(connection: Connection) -> bool:
     """
     # aiohttp: requests that are parsed and not begun, and the one that is being answered.
     messages, current = connection._messages, connection._current_request
+    # Of the newest request; not by way of either, since one that was just begun is in neither for a turn of the loop.
+    _break(connection._body)
     if messages:
-        _break(messages[-1][1])
         _make_last(connection)
     elif connection._at_rest():
         return False
     else:
         connection.close()
-    if current is not None:
-        _break(current.content)
-        if (leave := current.get(LEAVE)) is not None:
-            leave()
+    if current is not None and (leave := current.get(LEAVE)) is not None:
+        leave()
     return True
 
 

@@ -349,12 +349,13 @@ class Connection(Buffers):
 
     def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
+        body_before = self._body
         self._judge_framing(data)
         if self._messages:
             last = self._messages[-1][0]
             if isinstance(last, web_protocol._ErrInfo):
                 forget_frames(last.exc)
-                self._break_body()
+                _break_body(self._messages[-2][1] if len(self._messages) > 1 else body_before)
             self._head_bytes = 0
             close_after_upgrade(self, data)
             self._wake()
@@ -397,18 +398,6 @@ class Connection(Buffers):
                 self._body.set_exception(error)
                 self._body.feed_eof()
             self._go_deaf()
-
-    def _break_body(self) -> None:
-        """Tell whoever reads the body that the parser has just refused: aiohttp would let them wait for its rest."""
-        if len(self._messages) > 1:
-            body = self._messages[-2][1]
-        elif self._current_request is not None:  # aiohttp: the request that is being answered
-            body = self._current_request.content
-        else:
-            return
-        if not body.is_eof():
-            body.set_exception(MalformedRequest("the body's framing is broken"))
-            body.feed_eof()
 
     # -- what is refused below the level of a request
 
@@ -453,3 +442,10 @@ class Connection(Buffers):
             return response
 
         return handler
+
+
+def _break_body(body: StreamReader) -> None:
+    """Tell whoever reads a body that the parser has just refused: aiohttp would let them wait for its rest."""
+    if not body.is_eof():
+        body.set_exception(MalformedRequest("the body's framing is broken"))
+        body.feed_eof()

@@ -115,3 +115,24 @@ async def test_an_upgrade_that_came_alone_keeps_its_connection(serving: Serving)
 async def test_the_body_of_an_upgrade_that_is_not_taken_is_read(serving: Serving) -> None:
     answer: Any = Answer(await serving.talk(post(ECHO, "Connection: Upgrade", "Upgrade: h2c") + GET))
     assert (answer.status, answer.headers["connection"]) == (202, "close")
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("broken", [False, True])
+async def test_a_body_that_ends_early_is_refused_at_whatever_turn_of_the_loop(
+    start: Callable[..., Awaitable[Serving]], broken: bool, turns: int
+) -> None:
+    serving = await start(limits={"body_s": 60})
+    async with serving.connect() as (reader, _):
+        while not serving.server.connections:
+            await asyncio.sleep(0)
+        connection = serving.server.connections[0]
+        connection.data_received(CHUNKED + b"f\r\n" + ECHO[:5])
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if broken:
+            connection.data_received(ECHO[5:] + b"\r\nno length\r\n")
+        else:
+            connection.eof_received()
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (400, "malformed-request")
