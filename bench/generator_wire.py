@@ -19,9 +19,11 @@ HEAD = 72  # the first byte of a HEAD
 
 
 class Wire(asyncio.Protocol):
-    """Args:
-    on_answer: Called with this wire, the three digits of the code, and the whole answer.
-    on_lost: Called when the connection ends, whoever ended it.
+    """One connection of the generator, reduced to what it needs of HTTP.
+
+    Args:
+        on_answer: Called with this wire, the three digits of the code, and the whole answer.
+        on_lost: Called when the connection ends, on either side.
     """
 
     __slots__ = ("_bodiless", "_on_answer", "_on_lost", "_partial", "_transport", "at", "busy", "script")

@@ -19,9 +19,11 @@ PACKAGES = ("aiohttp", "uvloop", "orjson", "msgspec")
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Attributes:
-    pinned: Which cores a bench has its two sides on.
-    load: Of the minute before, in processes that want a core: a figure of a busy machine is a worse one.
+    """The machine that a bench ran on.
+
+    Attributes:
+        pinned: Which cores a bench has its two sides on.
+        load: Of the minute before, in processes that want a core: a figure of a busy machine is a worse one.
     """
 
     at: str

@@ -40,10 +40,12 @@ UNEXPECTED_MAX = 0.05
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Attributes:
-    seconds: Of each measurement, `warm_s` coming before it; longer for very many connections.
-    records: How many finished jobs each queue holds meanwhile.
-    only: Contenders' names; None: everyone, but `without` these.
+    """The options of this bench.
+
+    Attributes:
+        seconds: Of each measurement, `warm_s` coming before it; longer for very many connections.
+        records: How many finished jobs each queue holds meanwhile.
+        only: Contenders' names; None: everyone, but `without` these.
     """
 
     connections: tuple[int, ...] = CONNECTIONS

@@ -54,9 +54,11 @@ EVERYONE = (Via.HEAD, Via.GET)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Attributes:
-    only: Contenders' names; None: everyone, but `without` these.
-    seconds: Of each measurement, `warm_s` coming before it.
+    """The options of this bench.
+
+    Attributes:
+        only: Contenders' names; None: everyone, but `without` these.
+        seconds: Of each measurement, `warm_s` coming before it.
     """
 
     only: tuple[str, ...] | None = None

@@ -115,7 +115,7 @@ class JobQueue(Registration):
         try:
             await asyncio.shield(stopping)
         except asyncio.CancelledError:
-            # It is bounded, and half of it would leave threads, and those who wait for a job, behind.
+            # It is bounded, and half of it would leave threads, and waits for jobs, behind.
             await stopping
             raise
 
@@ -189,12 +189,12 @@ class JobQueue(Registration):
 
     @property
     def backend(self) -> Backend:
-        """Who keeps the jobs. Raises RuntimeError if the queue doesn't run."""
+        """The backend, which keeps the jobs. Raises RuntimeError if the queue doesn't run."""
         return self._running.backend
 
     @property
     def local(self) -> LocalBackend:
-        """The same, for whom an await is too much. Raises RuntimeError if the queue doesn't run."""
+        """The backend's calls without an await, for the fast path. Raises RuntimeError if the queue doesn't run."""
         return (self._parts or self._running).backend  # for each request: a property's property would double its cost
 
     @property
@@ -285,7 +285,7 @@ class JobQueue(Registration):
         """Check a submission and hand it to the backend, with the files that came with it.
 
         Args:
-            caller: Who submits it: the scope of `key`, whose quota it counts for, and whose share of what is scarce.
+            caller: The caller that submits it: the scope of `key`; its quota and its share of what is scarce are used.
 
         Raises:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `submit`.

@@ -306,11 +306,11 @@ class LogWriter(logging.Handler):
         while left:
             try:
                 left = left[os.write(self._fd, left) :]
-            except BlockingIOError:  # someone made the descriptor non-blocking, as a shared terminal may be
+            except BlockingIOError:  # the descriptor is non-blocking, as one shared with another program may be
                 poll = select.poll()
                 poll.register(self._fd, select.POLLOUT)
                 poll.poll()
-            except OSError:  # nobody will ever read it
+            except OSError:  # the reading end is closed
                 return False
         return True
 
@@ -364,7 +364,7 @@ class _Samples:
             return max(0.0, min(sample.due_at for sample in self._waiting) - time.monotonic())
 
     def flush_due(self) -> None:
-        """Tell the counts whose time has come."""
+        """Tell the counts that are due."""
         self._flush(time.monotonic())
 
     def flush(self) -> None:
@@ -406,7 +406,7 @@ def _parts(record: logging.LogRecord) -> tuple[datetime, str, dict[str, object]]
     if isinstance(record.msg, EventMessage):
         event = record.msg.event
         fields = {f"{name}_" if name in _RESERVED else name: value for name, value in record.msg.fields.items()}
-    else:  # someone else's line
+    else:  # a line of another program's logging
         event, fields = "log", {"message": record.getMessage(), **_attempt_of(record)}
     if record.exc_info and record.exc_info[1] is not None:
         fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))

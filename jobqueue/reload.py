@@ -43,9 +43,11 @@ class Reloadable(Protocol):
 
 
 class Reload:
-    """Args:
-    load: Reads every source anew, as at the start; called in a thread. Raises ConfigError.
-    set_level: Takes over `log.level`, which is no queue's.
+    """Reads the settings anew and has the queue take them over, one reload at a time.
+
+    Args:
+        load: Reads every source anew, as at the start; called in a thread. Raises ConfigError.
+        set_level: Takes over `log.level`, which is no queue's.
     """
 
     def __init__(self, queue: Reloadable, load: Callable[[], Settings], *, set_level: Callable[[str], None]) -> None:

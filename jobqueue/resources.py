@@ -36,7 +36,7 @@ BASE_BYTES = 64 * 2**20
 """Memory of the process beside what the settings bound: the interpreter, libraries, handlers."""
 
 CONNECTION_BYTES = 32 * 2**10
-"""Memory of a connection whose request waits, beside what counts as in flight; an idle one takes a quarter."""
+"""Memory of a connection with a request that waits, beside what counts as in flight; an idle one takes a quarter."""
 
 RECORD_BYTES = 350
 """Memory of a record beside what `statuses.bytes_max` counts (`make bench-memory`)."""

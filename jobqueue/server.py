@@ -3,8 +3,8 @@
 It owns the process: signals, the limit on open files, the log, the watch, and the order in which
 everything starts and stops. It must not know how a request is answered or a job is run.
 
-How it stops (aiohttp's own cleanup closes the listener first, so that nobody can ask what became
-of a job, and may spend its timeout twice):
+How it stops (aiohttp's own cleanup closes the listener first, so that no client can ask what
+became of a job, and may spend its timeout twice):
 
 1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; the queue is worked off.
 2. After `drain_s` what is still live is ended, and counted in the event `drain.lost`, if anything is.

@@ -9,8 +9,8 @@ Rules for what was raised:
 3. Any `Reject` wins; then any `Retry`, of several the one with the longest wait. Else `reject_on` decides: of a group,
    one such exception is enough; then `retry_on`.
 4. An exception matches `retry_on` by its own class or by that of one it was raised from; a group if all in it match.
-5. A `Retry` whose wait is no duration from 0 to 30 days is an error of the handler, and final: the wait can't be kept,
-   and any other would be a guess. A wait that can't be read is left to the backoff.
+5. A `Retry` with a wait that is no duration from 0 to 30 days is an error of the handler, and final: the wait can't be
+   kept, and any other would be a guess. A wait that can't be read is left to the backoff.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _retry_of(retries: list[BaseException], error: BaseException) -> Failure:
-    """Judge one or more `Retry`: the longest wait, or the fault of the first whose wait is none."""
+    """Judge one or more `Retry`: the longest wait, or the fault of the first with a wait that is none."""
     longest, wait_s = retries[0], None
     for retry in retries:
         after_s = _attribute(retry, "after_s")

@@ -95,9 +95,11 @@ class ReadyQueue(asyncio.Queue[Any]):
 
 
 class MemoryBackend:
-    """Args:
-    engine: Owned by this backend from now on.
-    now: The clock of every instant, in seconds.
+    """The backend in this process: the engine, its clock, and the listeners of its facts.
+
+    Args:
+        engine: Owned by this backend from now on.
+        now: The clock of every instant, in seconds.
     """
 
     def __init__(self, engine: Engine, *, now: Callable[[], float]) -> None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 PAUSE_S = 1.0  # before the next try, where the server doesn't say
 RETRY_READS_FOR_S = 5.0  # a read that is not answered changes nothing, and may be repeated
-JITTER = 0.2  # of a pause: up to so much longer, so that many who were refused together don't come back together
+JITTER = 0.2  # of a pause: the most it is lengthened by, so that clients refused together don't come back together
 PROBLEMS = "/problems/"  # in the type of every problem document of this API
 EXCERPT_LENGTH = 200  # of a page that is not this server's
 REFUSALS: dict[str, type[errors.Refused]] = {

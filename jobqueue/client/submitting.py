@@ -3,7 +3,7 @@
 Rules:
 
 1. A refused submission comes back no sooner than the server asked, and not all at the same time.
-2. Each single submission has an idempotency key, so that one whose answer was lost can be sent again and
+2. Each single submission has an idempotency key, so that after a lost answer it can be sent again and
    still is one job. A batch has none: what was in it, when its answer is lost, is of unknown fate.
 3. What is of unknown fate stays so until an answer says otherwise, whatever went wrong after it.
 """

@@ -42,9 +42,9 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class Claims(msgspec.Struct, frozen=True, gc=False):
-    """What a submission says of itself beside the work: who sent it, and which others it is the same as.
+    """What a submission says of itself beside the work: its sender, and which others it is the same as.
 
-    `plain`: it says nothing but its caller, whose live jobs need not be counted, so nothing is to be entered anywhere.
+    `plain`: it says nothing but its caller, and live jobs need not be counted, so nothing is to be entered anywhere.
     """
 
     caller: str | None = None

@@ -31,8 +31,10 @@ being the probe; twice as many seats is the bound of all."""
 
 
 class Door:
-    """Args:
-    caller_queued: How many live jobs one caller may have; None: no bound.
+    """Admission control: refuses what there is no room for.
+
+    Args:
+        caller_queued: How many live jobs one caller may have; None: no bound.
     """
 
     def __init__(

@@ -91,11 +91,13 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Engine:
-    """Args:
-    queues: Policy by queue name.
-    lanes: How many attempts may run at once in each bounded executor, by lane name.
-    rng: Draws the jitter of backoffs and of times to come back.
-    caller_queued: How many live jobs one caller may have.
+    """The state of all jobs of a process, and the operations on it.
+
+    Args:
+        queues: Policy by queue name.
+        lanes: How many attempts may run at once in each bounded executor, by lane name.
+        rng: Draws the jitter of backoffs and of times to come back.
+        caller_queued: How many live jobs one caller may have.
     """
 
     def __init__(

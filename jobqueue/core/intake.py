@@ -36,8 +36,10 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
 
 
 class Intake:
-    """Args:
-    life: Where accepted jobs go.
+    """Turns submissions into jobs, or finds the job that is there already.
+
+    Args:
+        life: Where accepted jobs go.
     """
 
     def __init__(self, life: Lifecycle, door: Door, ids: IdIssuer) -> None:

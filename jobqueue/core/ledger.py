@@ -32,15 +32,17 @@ DRAIN_PER_S_MIN = 1.0 / RETRY_AFTER_S_MAX
 
 
 class QueueLedger:
-    """Attributes:
-    live: The seats that are taken: by delayed, queued and running jobs.
-    counts: The same by state.
-    waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
-    waiting_by_type: How many of them there are, by type.
-    closed: Whether none of its jobs starts any more, since all are being shut down.
-    returns: The retry slots that the refused were given.
-    arrivals: Where each submission is counted as it comes, accepted or not.
-    run_s: How long a run takes, typically, and by type; None and empty before the first one ended.
+    """The counts and rates of one queue.
+
+    Attributes:
+        live: The seats that are taken: by delayed, queued and running jobs.
+        counts: The same by state.
+        waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
+        waiting_by_type: How many of them there are, by type.
+        closed: Whether none of its jobs starts any more, since all are being shut down.
+        returns: The retry slots that the refused were given.
+        arrivals: Where each submission is counted as it comes, accepted or not.
+        run_s: How long a run takes, typically, and by type; None and empty before the first one ended.
     """
 
     __slots__ = (

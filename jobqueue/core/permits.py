@@ -37,11 +37,13 @@ class Tally:
 
 
 class Gate:
-    """Args:
-    name: The lane's or the type's.
-    group: The group's, within the type.
-    permits, rate: None: no bound.
-    tally: Where else to count who holds and who waits.
+    """The permits of one lane, type or group, and the jobs that wait for one.
+
+    Args:
+        name: The lane's or the type's.
+        group: The group's, within the type.
+        permits, rate: None: no bound.
+        tally: Where else to count permits held and jobs waiting.
 
     Raises:
         ValueError: No permit at all.
@@ -163,7 +165,7 @@ class Gate:
 
 
 class GateLine:
-    """Those of one queue who wait at one gate, and those called from here who neither went in nor came back.
+    """The jobs of one queue that wait at one gate, and those called from here that neither went in nor came back.
 
     Attributes:
         waiting: The jobs of `order` by caller and group, while the gate is shut.

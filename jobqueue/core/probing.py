@@ -3,7 +3,7 @@
 Rules:
 
 1. Callers take turns, and the groups of each. The next turn is that of a caller that had none, the longest waiting
-   first; then that of the caller whose last turn was the earliest. A turn is had by a probe that started, and by the
+   first; then that of the caller with the earliest last turn. A turn is had by a probe that started, and by the
    failure that began the quarantine.
 2. Where all jobs that wait are of one caller and one group, the queue's own discipline decides.
 3. The latest `TURNS_MAX` turns are remembered. Each choice looks at no more names than that.

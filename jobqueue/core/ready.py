@@ -31,8 +31,10 @@ Shares = Literal["weighted", "strict"]
 
 
 class ReadyJobs:
-    """Args:
-    ledgers: By queue name; its policies and counts are looked at, never changed.
+    """The jobs that may start, of all queues.
+
+    Args:
+        ledgers: By queue name; its policies and counts are looked at, never changed.
     """
 
     def __init__(self, ledgers: Mapping[str, QueueLedger], *, shares: Shares = "weighted") -> None:

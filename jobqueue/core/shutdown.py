@@ -26,8 +26,10 @@ ENDS_MAX = 200
 
 
 class ShutDown:
-    """Args:
-    life: All jobs, none of which may start any more.
+    """The end of all live jobs, in portions.
+
+    Args:
+        life: All jobs, none of which may start any more.
     """
 
     def __init__(self, life: Lifecycle) -> None:

@@ -45,7 +45,7 @@ class UploadedFile(PosixPath):
         file.filename, file.media_type, file.size_bytes = filename, media_type, size_bytes
         return file
 
-    def with_segments(self, *segments: str | os.PathLike[str]) -> Path:  # type: ignore[override, unused-ignore]
+    def with_segments(self, *segments: str | os.PathLike[str]) -> Path:  # type: ignore[override, unused-ignore]  # not Self
         """Derived paths are plain ones (from Python 3.12 on)."""
         return Path(*segments)
 

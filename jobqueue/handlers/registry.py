@@ -79,7 +79,7 @@ class Handler:
     def check(self, args: bytes) -> bytes:
         """Check a job's arguments, as JSON bytes, against the signature, and return them as they are to be kept.
 
-        That is as they came, but for duplicate keys whose earlier values are not what the signature
+        That is as they came, but for duplicate keys with earlier values that are not what the signature
         takes: then only the last ones, which count, are kept.
 
         Raises:

@@ -73,7 +73,7 @@ def read_signature(callee: Callee) -> Signature:
 
 
 def classes_in(signature: Signature) -> Iterator[type]:
-    """Yield the classes whose instances an argument may hold, beside those that JSON has."""
+    """Yield the classes that an argument may hold instances of, beside those that JSON has."""
     for item in _types_in(msgspec.inspect.type_info(signature.arguments)):
         cls = getattr(item, "cls", None)
         if cls is not None and cls is not signature.arguments and not isinstance(item, msgspec.inspect.TypedDictType):

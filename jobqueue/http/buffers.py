@@ -1,7 +1,7 @@
 """A connection's buffers: aiohttp's protocol, with all that it holds counted, and freed when a request ends or dies.
 
-It owns how a connection lets go: of what came in, of answers that nobody takes, and of itself. What comes in and is
-answered is `protocol`'s. Every private field of aiohttp that is touched here is marked `aiohttp:`.
+It owns how a connection lets go: of what came in, of answers that the client doesn't take, and of itself.
+What comes in and is answered is `protocol`'s. Every private field of aiohttp that is touched here is marked `aiohttp:`.
 
 Rules:
 
@@ -63,8 +63,8 @@ class Buffers(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._wire_lost is not None and not self._wire_lost.done():
             self._wire_lost.set_result(None)
-        # aiohttp: between answers its task may wait for the rest of a body that nobody read. That ends there: cancelled
-        # in that place, the task would be held by a variable of its own frame.
+        # aiohttp: between answers its task may wait for the rest of a body that was not read. That ends there:
+        # cancelled in that place, the task would be held by a variable of its own frame.
         task = None if self._request_in_progress else self._task_handler
         # aiohttp: told of an exception, it would give it to a future that the writer's frame holds: a cycle.
         super().connection_lost(None)

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILES_MAX = 256
-"""For a host application's server, whose limits are its own to know."""
+"""For a host application's server: its limits are not known here."""
 
 
 class Descriptors:
-    """Attributes:
-    files_max: How many files may be open.
-    open: How many are.
+    """The count of files that are being sent.
+
+    Attributes:
+        files_max: How many files may be open.
+        open: How many are.
     """
 
     def __init__(self) -> None:

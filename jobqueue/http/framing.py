@@ -3,7 +3,7 @@
 A chunk costs the parser some work however small it is, and its extension may be of any length. So framing is measured
 against the body that it carries, and counts as work of the loop's turn.
 
-It must not know connections: `protocol` hands over what came, in pieces of at most `PIECE_BYTES`.
+It knows no connections: `protocol` hands over what came, in pieces of at most `PIECE_BYTES`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class Framing:
-    """Args:
-    body: The body, so far.
-    data: The piece in which its head ended.
+    """The framing of one chunked body, counted as it comes.
+
+    Args:
+        body: The body, so far.
+        data: The piece in which its head ended.
     """
 
     __slots__ = ("_body", "_came_bytes", "_charged_bytes")

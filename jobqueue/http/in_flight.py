@@ -43,9 +43,11 @@ log = event_logger(__name__)
 
 
 class InFlightBudget:
-    """Args:
-    bytes_max: Returns the budget of now; it may change while the server runs.
-    clock: Seconds on a clock that never steps.
+    """The budget that the shares of all connections stay within.
+
+    Args:
+        bytes_max: Returns the budget of now; it may change while the server runs.
+        clock: Seconds on a clock that never steps.
 
     Attributes:
         used_bytes: Sum over all shares.
@@ -166,6 +168,8 @@ class Share:
 
 
 class _SharedBy(Share):
+    """A share that its owner knows how to cut."""
+
     __slots__ = ("_on_cut",)
 
     def __init__(self, budget: InFlightBudget, on_cut: Callable[[], bool]) -> None:

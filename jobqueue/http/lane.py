@@ -71,10 +71,12 @@ log = event_logger(__name__)
 
 
 class FastLane:
-    """Args:
-    queue: Runs on a local backend, or this is no use.
-    submissions: The stock path's judge of submissions, whose early refusals hold here, too.
-    policy: Tells what came from no foreign page; anything else is left to the stock path, which refuses or allows it.
+    """Answers plain requests straight from what the parser made of them.
+
+    Args:
+        queue: Runs on a local backend, or this is no use.
+        submissions: The stock path's judge of submissions, whose early refusals hold here, too.
+        policy: Tells what came from no foreign page; the stock path refuses or allows anything else.
 
     Attributes:
         in_use: Whether a server asks it: for `/v1/queues`, which tells.

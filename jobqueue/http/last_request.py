@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jobqueue.http.protocol import Connection
 
-LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]
+LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # an ABC
 """Under which a request that waits for something holds what ends its wait."""
 
 

@@ -28,9 +28,11 @@ Whom it has no place for asks again after a second, and then ever later.
 
 
 class Listener:
-    """Args:
-    factory: Makes the protocol of one connection.
-    prepare: Sets options of a listening socket, which its connections inherit.
+    """The listening sockets of one server, and the acceptance of their connections.
+
+    Args:
+        factory: Makes the protocol of one connection.
+        prepare: Sets options of a listening socket, which its connections inherit.
     """
 
     def __init__(

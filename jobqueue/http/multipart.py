@@ -50,8 +50,10 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class FormReader:
-    """Args:
-    content_type: The request's header.
+    """Reads one multipart/form-data body, part by part.
+
+    Args:
+        content_type: The request's header.
 
     Raises:
         MalformedRequest: The header has no usable boundary. Every method raises it, too: the form is broken.

@@ -75,9 +75,11 @@ def _network_of(address: str) -> str:
 
 
 class Quotas:
-    """Args:
-    limits: Returns the limits of now; they may change while the server runs.
-    now: The clock of the buckets, in seconds.
+    """The callers' rates: a token bucket for each.
+
+    Args:
+        limits: Returns the limits of now; they may change while the server runs.
+        now: The clock of the buckets, in seconds.
     """
 
     def __init__(self, limits: Callable[[], LimitsSettings], now: Callable[[], float]) -> None:

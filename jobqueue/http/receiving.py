@@ -88,7 +88,7 @@ class Received(Share):
 
 
 class Body:
-    """A request's body as its handler reads it: a context manager, at whose end nothing of it counts any more.
+    """A request's body as its handler reads it: a context manager; after its end nothing of the body counts any more.
 
     Args:
         budget: For connections of a host application's server, which don't count by themselves.

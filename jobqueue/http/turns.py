@@ -29,8 +29,10 @@ class Reader(Protocol):
 
 
 class Turns:
-    """Attributes:
-    left: To be lowered with each answer; `use_up` is to be called for whoever is answered while it is below zero.
+    """The answers that one turn of the loop may still give.
+
+    Attributes:
+        left: To be lowered with each answer; below zero, `use_up` is to be called for each connection.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

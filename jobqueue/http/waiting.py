@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 
 class Waiting:
-    """Args:
-    limits: Returns the limits of now; they may change while the server runs.
+    """The requests that wait: long polls and event streams, under one bound.
+
+    Args:
+        limits: Returns the limits of now; they may change while the server runs.
     """
 
     def __init__(self, limits: Callable[[], LimitsSettings]) -> None:

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A process that adopts orphans (Linux: PR_SET_CHILD_SUBREAPER) becomes the parent of every descendant whose own
+1. A process that adopts orphans (Linux: PR_SET_CHILD_SUBREAPER) becomes the parent of every descendant when its own
    parent has ended, sessions and process groups notwithstanding. So its children are all there is to look at:
    kill them, and what they had started are its children next.
 2. Where they can't be listed (another system, a /proc of another namespace), only the process group is killed: what
@@ -29,7 +29,7 @@ ROUNDS_MAX = 1000
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends. Linux only; a fork doesn't inherit it."""
+    """Become the parent of every descendant once its own parent ends. Linux only; a fork doesn't inherit it."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 

@@ -34,13 +34,15 @@ class Offload(Protocol):
 
 
 class Executor:
-    """Args:
-    pools: The offload of each lane, by name (`thread`, `process`).
-    folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
-    check_room: Raises Refused when there is no room for a file of so many bytes.
+    """Runs attempts, each where its handler belongs.
+
+    Args:
+        pools: The offload of each lane, by name (`thread`, `process`).
+        folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
+        check_room: Raises Refused when there is no room for a file of so many bytes.
 
     Attributes:
-    state: What handlers on the loop find at `ctx.state`.
+        state: What handlers on the loop find at `ctx.state`.
     """
 
     def __init__(

@@ -23,8 +23,10 @@ log = event_logger(__name__)
 
 
 class Lifespan:
-    """Args:
-    open: Makes the context manager; None: there is nothing to enter.
+    """The lifespan of one queue: one context manager, entered and left in a task of its own.
+
+    Args:
+        open: Makes the context manager; None: there is nothing to enter.
     """
 
     def __init__(self, open: Callable[[], AbstractAsyncContextManager[Any]] | None) -> None:

@@ -17,8 +17,10 @@ class Ticking(Protocol):
 
 
 class Timer:
-    """Args:
-    source: What is to tick; its clock is the loop's.
+    """The timer: calls `tick` when its source is next due.
+
+    Args:
+        source: What is to tick; its clock is the loop's.
     """
 
     def __init__(self, source: Ticking) -> None:

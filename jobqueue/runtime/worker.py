@@ -56,8 +56,10 @@ class _Worker(msgspec.Struct, eq=False):
 
 
 class WorkerPool:
-    """Attributes:
-    size: How many places, so how many jobs at once, whichever queues they are of.
+    """The tasks that serve jobs, and the places that bound how many there are.
+
+    Attributes:
+        size: How many places, so how many jobs at once, whichever queues they are of.
     """
 
     def __init__(self, size: int, *, backend: Backend, executor: Executor) -> None:

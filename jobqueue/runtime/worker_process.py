@@ -53,11 +53,13 @@ class Owner(Protocol):
 
 
 class WorkerProcess:
-    """Args:
-    connection, errors: Its own from now on; `end` closes them.
+    """One process of the pool: its connection, its standard error, and the call that it has.
+
+    Args:
+        connection, errors: Its own from now on; `end` closes them.
 
     Attributes:
-    init_failure: What its initializer has raised, if anything.
+        init_failure: What its initializer has raised, if anything.
     """
 
     def __init__(

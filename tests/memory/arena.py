@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 
@@ -65,16 +65,18 @@ class Honest:
         else:
             self.lost.append(f"{job_id}: {document and document['state']}")
 
-    async def _patiently(self, http: aiohttp.ClientSession, method: str, path: str, body: object) -> dict | None:  # type: ignore[type-arg]
+    async def _patiently(
+        self, http: aiohttp.ClientSession, method: str, path: str, body: object
+    ) -> dict[str, Any] | None:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             began = time.perf_counter()
             try:
                 async with http.request(method, path, json=body) as response:
-                    answer = await response.json(content_type=None)
+                    answer: dict[str, Any] = await response.json(content_type=None)
                     self.latencies_s.append(time.perf_counter() - began)
                     if response.status in (200, 202):
-                        return answer  # type: ignore[no-any-return]
+                        return answer
                     if response.status not in (429, 503):
                         self.lost.append(f"{method} {path}: {response.status} {answer}")
                         return None

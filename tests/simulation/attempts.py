@@ -37,9 +37,11 @@ class Attempt:
 
 
 class Attempts:
-    """Args:
-    check: Notes what is wrong.
-    bytes_max: Of the status map.
+    """The auditor's account of attempts.
+
+    Args:
+        check: Notes what is wrong.
+        bytes_max: Of the status map.
     """
 
     def __init__(self, check: Callable[[object, str], None], bytes_max: int) -> None:

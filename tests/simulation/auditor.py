@@ -59,12 +59,14 @@ class Violation(AssertionError):
 
 
 class Auditor:
-    """Args:
-    now: The loop's clock.
-    lanes: How many may run at once in each.
-    choosy: Types whose handlers don't retry after every exception.
-    late_s: How late the loop may be, at its worst, with what is due.
-    bytes_max: Of the status map.
+    """Checks the rules after every fact.
+
+    Args:
+        now: The loop's clock.
+        lanes: How many may run at once in each.
+        choosy: Types whose handlers don't retry after every exception.
+        late_s: How late the loop may be, at its worst, with what is due.
+        bytes_max: Of the status map.
     """
 
     def __init__(

@@ -20,8 +20,10 @@ TROUBLES = 30
 
 
 class Chaos:
-    """Args:
-    queue: Is made trouble until `run` is cancelled, or enough of it was made.
+    """Makes trouble for a queue.
+
+    Args:
+        queue: Is made trouble until `run` is cancelled, or enough of it was made.
     """
 
     def __init__(self, scenario: Scenario, queue: JobQueue, auditor: Auditor) -> None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 class Inspector:
-    """Args:
-    auditor: Is told what is wrong, and knows what may run.
+    """Looks into the engine between the facts.
+
+    Args:
+        auditor: Is told what is wrong, and knows what may run.
     """
 
     def __init__(self, queue: JobQueue, auditor: Auditor, scenario: Scenario) -> None:

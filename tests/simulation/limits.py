@@ -46,8 +46,10 @@ class Quarantine:
 
 
 class Limits:
-    """Args:
-    lanes: How many may run at once in each.
+    """The auditor's account of limits.
+
+    Args:
+        lanes: How many may run at once in each.
     """
 
     def __init__(self, lanes: dict[str, int]) -> None:

@@ -67,8 +67,10 @@ TURNS_AT_ONE_INSTANT_MAX = 20_000
 
 
 class SeededLoop(VirtualLoop):
-    """Args:
-    seed: Of all that is drawn here.
+    """A virtual loop whose choices are drawn from a seed.
+
+    Args:
+        seed: Of all that is drawn here.
     """
 
     def __init__(self, seed: str, weather: Weather) -> None:
