@@ -1,0 +1,1 @@
+"""The documents, held to their word: code blocks, links and paths. The convention: README.md beside this file."""

@@ -1,0 +1,68 @@
+"""What a page says is printed, compared with what was; and the statuses that it says each curl is answered with."""
+
+from __future__ import annotations
+
+import re
+
+
+def pattern_of(shown: str) -> re.Pattern[str]:
+    """Return what a shown output means: `…` is any text of a line, and alone on a line any lines."""
+    parts = []
+    for line in shown.strip("\n").split("\n"):
+        if line.strip() == "…":
+            parts.append(r"(?:[^\n]*\n)*?")
+        else:
+            parts.append("[^\n]*".join(re.escape(piece.rstrip()) for piece in line.split("…")) + r"[ \t]*\n")
+    return re.compile("".join(parts))
+
+
+def is_shown(shown: str, printed: str) -> bool:
+    """Tell whether the output that a page shows is what was printed, all of it."""
+    lines = printed.replace("\r\n", "\n").strip("\n")
+    return pattern_of(shown).fullmatch(f"{lines}\n") is not None
+
+
+def are_among(shown: str, logged: str) -> bool:
+    """Tell whether the lines that a page shows are among those logged, in their order."""
+    lines = [line for line in shown.strip("\n").split("\n") if line.strip() != "…"]
+    left = iter(logged.split("\n"))
+    return all(any(is_shown(line, other) for other in left) for line in lines)
+
+
+def statuses_of(script: str) -> list[int | None]:
+    """Return, for each curl in a script, the status that its line says; None where it says none."""
+    told: list[int | None] = []
+    for line in re.sub(r"\\\n", " ", script).split("\n"):
+        code, comment = _split(line)
+        curls = len(re.findall(r"(?<![\w/-])curl\b", code))
+        if not curls:
+            continue
+        status = re.match(r"#\s*([1-5]\d\d)\b", comment)
+        told += [*([None] * (curls - 1)), int(status[1]) if status else None]
+    return told
+
+
+def _split(line: str) -> tuple[str, str]:
+    """Split a line of shell into code and comment, as far as quotes are simple."""
+    quote = ""
+    for at, character in enumerate(line):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == "#" and (at == 0 or line[at - 1] in " \t"):
+            return line[:at], line[at:]
+    return line, ""
+
+
+def wrong_statuses(script: str, answered: list[int]) -> str:
+    """Compare the statuses of a script's curls with what it says; return what is wrong, empty if nothing is."""
+    told = statuses_of(script)
+    if len(told) != len(answered):  # a loop
+        told = [None] * len(answered)
+    wrong = [
+        f"curl {number} was answered with {status}, not {want or 'less than 400'}"
+        for number, (want, status) in enumerate(zip(told, answered, strict=True), 1)
+        if (status != want if want else not 100 < status < 400)
+    ]
+    return "; ".join(wrong)

@@ -1,0 +1,73 @@
+"""What documents refer to: links, anchors, files, folders and make targets, and what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tests.docs.page import ROOT, Page, page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MADE = ("tmp/", "mutants/")
+"""Folders that only running something makes."""
+
+SUFFIXES = (".py", ".md", ".yaml", ".json", ".toml", ".lock", ".sh", ".png")
+PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+/?(?=$|[\s:])|[\w.-]+/(?=$)")
+
+
+@cache
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@cache
+def bases() -> list[str]:
+    """Return the folders at the top and of the package: a path that begins with one is a path here."""
+    tops = [path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] not in "._"]
+    package = [path.name for path in (ROOT / "jobqueue").iterdir() if path.is_dir() and path.name[0] != "_"]
+    return sorted({*tops, *package} - {"tmp", "mutants"})
+
+
+def broken_links(document: Page) -> Iterator[str]:
+    """Yield each link to a file, or to a heading, that isn't there."""
+    for line, target in document.links:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, fragment = target.partition("#")
+        place = (document.path.parent / path).resolve()
+        if path and not place.exists():
+            yield f"{document.name}:{line}: no such file: {target}"
+        elif fragment and (place.suffix == ".md" or not path):
+            other = page(str(place.relative_to(ROOT))) if path else document
+            if fragment not in other.anchors:
+                yield f"{document.name}:{line}: no such heading: {target}; there are {sorted(other.anchors)}"
+
+
+def missing_paths(document: Page) -> Iterator[str]:
+    """Yield each path in backticks that looks like one of this project's, and isn't there."""
+    own = {block.file for block in document.blocks if block.file} if document.name != "ARCHITECTURE.md" else set()
+    for line, word in document.words:
+        found = PATH.match(word)
+        if not found or word.startswith(MADE) or found[0] in own:
+            continue
+        path = found[0].split("::")[0]
+        if path.split("/")[0] not in bases() and not path.endswith(SUFFIXES):
+            continue
+        if not any((base / path).exists() for base in (ROOT, ROOT / "jobqueue", document.path.parent)):
+            yield f"{document.name}:{line}: no such path: {path}"
+
+
+def missing_targets(document: Page) -> Iterator[str]:
+    """Yield each `make TARGET` that the Makefile lacks."""
+    for line, word in document.words:
+        found = re.match(r"make ([a-z][a-z-]*)", word)
+        if found and found[1] not in targets():
+            yield f"{document.name}:{line}: no such target: make {found[1]}"
+
+
+def mentioned_documents(text: str) -> Iterator[str]:
+    """Yield each document below docs/ that a source names."""
+    yield from re.findall(r"\bdocs/[\w/-]+\.md\b", text)

@@ -1,0 +1,193 @@
+"""The harness catches what it is for: a page that doesn't keep its word, shown on pages that don't."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.expected import are_among, is_shown, statuses_of, wrong_statuses
+from tests.docs.page import ROOT, BadPage, Page, slug_of
+from tests.docs.reader import Ports, Reader
+from tests.docs.references import broken_links, missing_paths, missing_targets
+
+
+def written(text: str) -> Page:
+    return Page(ROOT / "docs" / "how-to" / "example.md", text)
+
+
+def follow(text: str, folder: Path) -> None:
+    with Reader(written(text), folder) as reader:
+        reader.follow()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# A page\n\n```\nls\n```\n", "example.md:3: a block in no language"),
+        ("```cobol\nSTOP RUN.\n```\n", "example.md:1: a block in cobol"),
+        ("\n```sh\nls\n```\n", "example.md:2: a block that is neither run nor output"),
+        ("```python\nprint(1)\n```\n", "neither run nor output"),
+        ("```text\n1\n```\n", "neither run nor output"),
+        ("```sh runs\nls\n```\n", "after sh may stand"),
+        ("```sh not run:\nls\n```\n", "not why"),
+        ("Text\n\n    ls\n", "example.md:3: an indented block"),
+        ("<!-- docs: stopp -->\n", "a hidden instruction that tests/docs doesn't know"),
+    ],
+)
+def test_a_block_that_does_not_say_how_it_is_checked_is_an_error_with_page_and_line(text: str, told: str) -> None:
+    with pytest.raises(BadPage, match=told):
+        _ = written(text).blocks
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```sh run\nfalse\n```\n",
+        "```sh run\nfalse | true\n```\n",
+        "```sh run\necho 1\n```\n\n```text output\n2\n```\n",
+        "```text output\n2\n```\n",
+        "```python run\nraise SystemExit(1)\n```\n",
+        "```python not run: needs fastapi\ndef (:\n```\n",
+        "```python file=a.py\nfrom jobqueue import Nothing\n```\n",
+        "```json\n{'a': 1}\n```\n",
+        '```json job\n{"id": "1"}\n```\n',
+        '```json submission\n{"type": "echo", "colour": "red"}\n```\n',
+        "```yaml\nserver:\n  porrt: 8080\n```\n",
+        "```nginx\nserver { listen 80; \n```\n",
+        "```nginx\nlisten 80\n```\n",
+        "```caddy\nexample.com {\n```\n",
+        "```ini\n[Unit\n```\n",
+        "```dockerfile\nFORM python\n```\n",
+        '```dockerfile\nCMD ["jobqueue", serve]\n```\n',
+        "```sh make\nmake no-such-target\n```\n",
+        "```sh make\nmake run-clients CLIENT=5\n```\n",
+        "```sh serve\njobqueue serve nothing.py\n```\n",
+    ],
+)
+def test_a_page_that_does_not_keep_its_word_fails_with_page_and_line(text: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"^docs/how-to/example\.md:\d+: "):
+        follow(text, tmp_path)
+
+
+def test_a_page_is_followed_with_its_folder_its_variables_and_its_server(tmp_path: Path) -> None:
+    follow(
+        """
+```python file=tasks.py
+from jobqueue import JobQueue
+
+queue = JobQueue()
+
+
+@queue.handler
+async def double(value: int) -> int:
+    return 2 * value
+```
+
+```sh serve
+jobqueue serve tasks.py
+```
+
+```sh run
+NAME=double
+mkdir folder && cd folder
+```
+
+```sh run
+ls .. | grep tasks
+curl -i http://127.0.0.1:8080/v1/jobs \\
+  -H 'Content-Type: application/json' -H 'Prefer: wait=5' -d '{"type":"'$NAME'","args":{"value":4}}'  # 200
+curl http://127.0.0.1:8080/v1/jobs/nope   # 404
+```
+
+```text output
+tasks.py
+HTTP/1.1 200 OK
+…
+{…"result":8,…}
+{…"status":404,…}
+```
+
+<!-- docs: stop -->
+
+```text log
+… INFO server.listening host=127.0.0.1 port=8080 …
+… INFO server.stopped …
+```
+""",
+        tmp_path,
+    )
+
+
+def test_a_curl_that_is_answered_otherwise_than_the_page_says_fails(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="curl 1 was answered with 404, not less than 400"):
+        follow("```sh run\ncurl http://127.0.0.1:8080/nope\n```\n", tmp_path)
+
+
+def test_a_hidden_setup_is_put_before_the_next_python_block_only(tmp_path: Path) -> None:
+    setup = "<!-- docs: setup python\nvalue = 1\n-->\n\n```python run\nprint(value)\n```\n\n```text output\n1\n```\n\n"
+    follow(setup, tmp_path)
+    (again := tmp_path / "again").mkdir()
+    with pytest.raises(AssertionError, match="NameError"):
+        follow(setup + "```python run\nprint(value)\n```\n", again)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("a", "a\n", True),
+        ("a", "a\nb\n", False),
+        ("a…c", "abbbc\n", True),
+        ("a…c", "ab\nbc\n", False),
+        ("a\n…\nd", "a\nb\nc\nd\n", True),
+        ("a\n…\nd", "a\nd\n", True),
+        ("a\n…\nd", "a\nb\nc\n", False),
+        ("…\nd", "a\r\nd\r\n", True),
+        ("a.c", "abc\n", False),
+    ],
+)
+def test_an_ellipsis_stands_for_text_of_a_line_and_alone_for_lines(shown: str, printed: str, same: bool) -> None:
+    assert is_shown(shown, printed) is same
+
+
+def test_lines_of_a_log_must_come_in_their_order() -> None:
+    assert are_among("b …\nd", "a\nb 1\nc\nd\n")
+    assert not are_among("d\nb …", "a\nb 1\nc\nd\n")
+
+
+def test_the_status_of_a_curl_stands_at_the_end_of_its_line() -> None:
+    script = "# curl 1\ncurl a \\\n  -d '# 2'  # 202\nID=$(curl b)\ncurl c && curl d # 410: gone\n"
+    assert statuses_of(script) == [202, None, None, 410]
+    assert wrong_statuses(script, [202, 200, 304, 410]) == ""
+    assert "curl 4 was answered with 200, not 410" in wrong_statuses(script, [202, 200, 304, 200])
+    assert "curl 5 was answered with 500" in wrong_statuses(script, [202, 200, 304, 200, 500])
+
+
+def test_ports_are_replaced_wherever_a_page_names_them_and_put_back() -> None:
+    ports = Ports()
+    text = "http://127.0.0.1:8080/v1 localhost:8080 --port 8081 --port=8082 listen 8000; port: 8083 8,080 of 8084"
+    replaced = ports.replace(text)
+    assert replaced.count("808") == 1
+    assert "8000" not in replaced
+    assert ports.put_back(replaced) == text
+
+
+def test_what_a_page_refers_to_and_is_not_there_is_told_with_its_line() -> None:
+    document = written(
+        "# A `title`, twice\n\n# A title twice\n\n[a](nothing.md) [b](files.md#nothing) [c](#a-title-twice-1) "
+        "[d](https://example.com/x.md)\n\n"
+        "`docs/none.md` `core/none.py` `tests/docs` `and/or` `make nothing` `make test`\n"
+    )
+    assert [fault.split(": ", 2)[:2] for fault in broken_links(document)] == [
+        ["docs/how-to/example.md:5", "no such file"],
+        ["docs/how-to/example.md:5", "no such heading"],
+    ]
+    assert list(missing_paths(document)) == [
+        "docs/how-to/example.md:7: no such path: docs/none.md",
+        "docs/how-to/example.md:7: no such path: core/none.py",
+    ]
+    assert list(missing_targets(document)) == ["docs/how-to/example.md:7: no such target: make nothing"]
+
+
+def test_a_heading_has_the_fragment_that_github_gives_it() -> None:
+    assert slug_of("What's left, and `why`: 2 of 3_a") == "whats-left-and-why-2-of-3_a"

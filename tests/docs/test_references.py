@@ -1,0 +1,56 @@
+"""Every link, heading, path and make target that a document names is there; and every document that a source names."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.docs.page import ROOT, documents, page
+from tests.docs.references import broken_links, mentioned_documents, missing_paths, missing_targets
+
+SOURCES = sorted(
+    path
+    for pattern in ("jobqueue/**/*.py", "clients/**/*.py", "bench/**/*.py", "examples/**/*.py", "tests/**/*.py")
+    for path in ROOT.glob(pattern)
+) + [ROOT / name for name in ("Makefile", "pyproject.toml", "config.yaml", *documents())]
+
+
+@pytest.mark.parametrize("name", documents())
+def test_every_link_leads_somewhere(name: str) -> None:
+    assert not list(broken_links(page(name)))
+
+
+@pytest.mark.parametrize("name", documents())
+def test_every_path_that_a_document_names_is_there(name: str) -> None:
+    assert not list(missing_paths(page(name)))
+
+
+@pytest.mark.parametrize("name", documents())
+def test_every_make_target_that_a_document_names_is_there(name: str) -> None:
+    assert not list(missing_targets(page(name)))
+
+
+def test_every_document_that_a_source_names_is_there() -> None:
+    missing = [
+        f"{path.relative_to(ROOT)} names {named}"
+        for path in SOURCES
+        if "tests/docs/" not in str(path)
+        for named in mentioned_documents(path.read_text())
+        if not (ROOT / named).exists()
+    ]
+    assert not missing
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, left = set(), ["README.md"]
+    while left:
+        name = left.pop()
+        if name in reached or not name.endswith(".md"):
+            continue
+        reached.add(name)
+        for _, target in page(name).links:
+            path = (page(name).path.parent / target.partition("#")[0]).resolve()
+            if not re.match(r"[a-z]+:", target) and path.is_relative_to(ROOT) and path.is_file():
+                left.append(str(path.relative_to(ROOT)))
+    assert {name for name in documents() if name.startswith("docs/")} <= reached
