@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from jobqueue.handlers import HandlerOptions, Registry, refuse_unknown, register
+from jobqueue.handlers import HANDLER_TIMEOUT_S, HandlerOptions, Registry, refuse_unknown, register
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 Init = TypeVar("Init", bound="Callable[[], Any]")
 T = TypeVar("T")
-
-HANDLER_TIMEOUT_S = 300.0
 
 
 class Registration:
@@ -62,30 +60,12 @@ class Registration:
         reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
     ) -> Callable[[F], F]: ...
 
-    def handler(
-        self,
-        func: F | None = None,
-        /,
-        *,
-        name: str | None = None,
-        timeout_s: Duration | None = HANDLER_TIMEOUT_S,
-        run_in: RunIn | None = None,
-        attempts_max: int = 1,
-        queue: str = "default",
-        rate: str | None = None,
-        concurrency: int | None = None,
-        group_rate: str | None = None,
-        group_concurrency: int | None = None,
-        backoff: Backoff | None = None,
-        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
-        reject_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
-        **unknown: object,
-    ) -> F | Callable[[F], F]:
+    def handler(self, func: F | None = None, /, **options: Any) -> F | Callable[[F], F]:
         """Register a function as the handler of a type; the function itself stays as it is.
 
         Args:
             name: The type that clients submit; the function's name if not given.
-            timeout_s: How long one attempt may take; None: as long as it likes.
+            timeout_s: How long one attempt may take, 300 s if not given; None: as long as it likes.
             run_in: `loop` for async functions; `thread` (the default) or `process` for plain
                 ones. Only a process can be stopped by force; a thread is asked to.
             attempts_max: How often a job may run, counted from 1, unless its submission says.
@@ -103,24 +83,11 @@ class Registration:
             ValueError: The type is taken, or an option or the signature can't be used.
             TypeError: There is no such option.
         """
-        refuse_unknown("handler", unknown, HandlerOptions.__struct_fields__)
-        options = HandlerOptions(
-            name=name,
-            timeout_s=timeout_s,
-            run_in=run_in,
-            attempts_max=attempts_max,
-            queue=queue,
-            rate=rate,
-            concurrency=concurrency,
-            group_rate=group_rate,
-            group_concurrency=group_concurrency,
-            backoff=backoff,
-            retry_on=retry_on,
-            reject_on=reject_on,
-        )
+        refuse_unknown("handler", options, HandlerOptions.__struct_fields__)
+        chosen = HandlerOptions(**options)
 
         def add(function: F) -> F:
-            return register(self.registry, function, options)
+            return register(self.registry, function, chosen)
 
         return add if func is None else add(func)
 

@@ -1,11 +1,12 @@
 """Handlers: the functions that do jobs' work, registered under their types, and the submissions of their jobs."""
 
-from jobqueue.handlers.options import HandlerOptions, refuse_unknown, register
+from jobqueue.handlers.options import HANDLER_TIMEOUT_S, HandlerOptions, refuse_unknown, register
 from jobqueue.handlers.registry import Handler, Registry, RunIn
 from jobqueue.handlers.submission import Seconds, Submission, UniqueSubmission, claims_of, plain_claims, submission_of
 from jobqueue.handlers.validation import field_of, object_faults
 
 __all__ = [
+    "HANDLER_TIMEOUT_S",
     "Handler",
     "HandlerOptions",
     "Registry",

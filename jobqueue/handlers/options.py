@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
+HANDLER_TIMEOUT_S = 300.0
+
+
 class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `@queue.handler` was given; see `JobQueue.handler` for what each means."""
 
-    timeout_s: Duration | None
     name: str | None = None
+    timeout_s: Duration | None = HANDLER_TIMEOUT_S
     run_in: RunIn | None = None
     attempts_max: int = 1
     queue: str = "default"
@@ -45,8 +48,11 @@ def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> Non
     Raises:
         TypeError: As Python does, if there are any.
     """
+    known = tuple(known)
     for name in given:
-        if near := _near(name, tuple(known)):
+        if name in known:
+            continue
+        if near := _near(name, known):
             hint = f"; did you mean {near!r}?"
         elif what == "submit":
             hint = f"; a handler's arguments go together: submit(type, {{{name!r}: ...}})"
