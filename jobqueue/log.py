@@ -1,8 +1,8 @@
 """Events as log lines: one a line, through a bounded buffer and a thread that writes it.
 
-Owns the form of a line (JSON, text, or text for a terminal), the buffer between the loggers and a pipe that may be
-stuck, and the counting of what is too frequent for a line each. A leaf: it knows neither the
-settings' types nor any other room.
+Owns the form of a line (JSON, text, or text for a terminal), and the buffer between the loggers and a pipe that may be
+stuck. It knows neither the settings' types nor any room but `sampling`, which counts what is too frequent for a line
+each.
 
 Rules:
 
@@ -21,13 +21,11 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import math
 import os
 import queue
 import re
 import select
 import threading
-import time
 import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -35,6 +33,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
+
+from jobqueue.sampling import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -315,80 +315,7 @@ class LogWriter(logging.Handler):
         return True
 
 
-class _Sample:
-    """One frequent event: how often it came since it was last told, and when it may be told again."""
-
-    __slots__ = ("count", "due_at", "event", "every_s", "fields", "log")
-
-    def __init__(self, log: EventLogger, event: str, every_s: float) -> None:
-        self.log = log
-        self.event = event
-        self.every_s = every_s
-        self.fields: Mapping[str, object] = {}
-        self.count = 0
-        self.due_at = 0.0
-
-
-class _Samples:
-    """The frequent events of this process. Their names are constants, so the table stays small."""
-
-    def __init__(self) -> None:
-        self.nudge: Callable[[], None] | None = None
-        self._lock = threading.Lock()
-        self._table: dict[tuple[EventLogger, str], _Sample] = {}
-        self._waiting: dict[_Sample, None] = {}
-
-    def add(self, log: EventLogger, event: str, fields: Mapping[str, object], every_s: float) -> int:
-        """Count one; return the count to tell now, or 0."""
-        now = time.monotonic()
-        with self._lock:
-            sample = self._table.get((log, event))
-            if sample is None:
-                sample = self._table[log, event] = _Sample(log, event, every_s)
-            sample.count += 1
-            sample.fields = fields
-            if now >= sample.due_at:
-                return self._take(sample, now)
-            if sample in self._waiting:
-                return 0
-            self._waiting[sample] = None
-        if self.nudge is not None:
-            self.nudge()
-        return 0
-
-    def due_in_s(self) -> float | None:
-        """Return how long until a count may be told; None if none waits."""
-        with self._lock:
-            if not self._waiting:
-                return None
-            return max(0.0, min(sample.due_at for sample in self._waiting) - time.monotonic())
-
-    def flush_due(self) -> None:
-        """Tell the counts that are due."""
-        self._flush(time.monotonic())
-
-    def flush(self) -> None:
-        """Tell every count that waits."""
-        self._flush(math.inf)
-
-    def _flush(self, until: float) -> None:
-        if not self._waiting:
-            return
-        now = time.monotonic()
-        with self._lock:
-            due = [sample for sample in self._waiting if sample.due_at <= until]
-            told = [(sample, sample.fields, self._take(sample, now)) for sample in due]
-        for sample, fields, count in told:
-            sample.log.tell(sample.event, fields, count)
-
-    def _take(self, sample: _Sample, now: float) -> int:
-        count, sample.count = sample.count, 0
-        sample.due_at = now + sample.every_s
-        self._waiting.pop(sample, None)
-        return count
-
-
-_samples = _Samples()
+_samples = Samples()
 
 
 def _record(event: str, fields: Mapping[str, object]) -> logging.LogRecord:

@@ -111,6 +111,7 @@ FLOORS = (
         "client",
         "frozen",
         "paths",
+        "sampling",
         "signals",
         "first_process",
         "configenv",
@@ -210,10 +211,11 @@ STDLIB_ONLY = set[str]()
 LEAVES = {
     "jobqueue.commandline": STDLIB_ONLY,
     "jobqueue.errors": STDLIB_ONLY,
-    "jobqueue.log": {"orjson"},
+    "jobqueue.log": {"orjson", "jobqueue.sampling"},
     "jobqueue.first_process": STDLIB_ONLY,
     "jobqueue.frozen": STDLIB_ONLY,
     "jobqueue.paths": STDLIB_ONLY,
+    "jobqueue.sampling": STDLIB_ONLY,
     "jobqueue.signals": STDLIB_ONLY,
     "jobqueue.standard_files": STDLIB_ONLY,
 }
@@ -221,8 +223,8 @@ LEAVES = {
 
 def grown_leaves(module: Module) -> Iterator[str]:
     for it in imports(module):
-        top = it.target.split(".")[0]
-        if module.name in LEAVES and top not in LEAVES[module.name] | sys.stdlib_module_names:
+        allowed = LEAVES.get(module.name, set()) | sys.stdlib_module_names
+        if module.name in LEAVES and it.target not in allowed and it.target.split(".")[0] not in allowed:
             yield f"{module.name}:{it.line} imports {it.target}, and it is a leaf"
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from jobqueue import log as log_module
 from jobqueue.log import EventMessage, LogWriter, configure, event_logger
+from jobqueue.sampling import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +65,7 @@ class Pipe:
 
 @pytest.fixture(autouse=True)
 def _no_counts_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "_samples", log_module._Samples())
+    monkeypatch.setattr(log_module, "_samples", Samples())
 
 
 @pytest.fixture
