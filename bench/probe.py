@@ -175,4 +175,4 @@ async def _main(url: str, path: Path) -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(_main(sys.argv[1], Path(sys.argv[2])))  # not uvloop, whose clock counts milliseconds
+        asyncio.run(_main(sys.argv[1], Path(sys.argv[2])))  # not uvloop: its clock counts milliseconds

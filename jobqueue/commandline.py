@@ -1,4 +1,4 @@
-"""The command line of a program: a Parser whose errors are one line that says what would be right, and its end.
+"""The command line of a program: a Parser with errors of one line that say what would be right, and its end.
 
 Rules:
 

@@ -3,7 +3,7 @@
 Rules:
 
 1. Every variable that begins with `JOBQUEUE_` is a setting, or a fault: a misspelt one is never passed over.
-2. So is one whose beginning is nearly that (`JOBQEUE_`, `jobqueue_`), if the rest is the name of a setting.
+2. So is one with a beginning that is nearly that (`JOBQEUE_`, `jobqueue_`), if the rest is the name of a setting.
 3. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`.
 """
 

@@ -1,4 +1,4 @@
-"""What an application gives its queue before the start: handlers, a lifespan, an initializer of processes.
+"""Registration: an application gives its queue handlers, a lifespan and an initializer of processes before the start.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""What the process needs of the machine, against what there is: memory and open files.
+"""Resources: memory and open files that the settings ask for, against what the machine has.
 
 It owns the sums, and how the process returns memory. Rules:
 
@@ -58,7 +58,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class Files(NamedTuple):
-    """How many connections, and how many files to be sent, may be open."""
+    """The numbers of connections, and of files being sent, that may be open."""
 
     connections: int
     sent: int

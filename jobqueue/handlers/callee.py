@@ -27,7 +27,7 @@ _MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
 class Callee(msgspec.Struct, frozen=True):
-    """What is known of a callable.
+    """A callable, taken apart.
 
     Attributes:
         func: What is to be called: the callable itself, or for a `staticmethod` the function in it.

@@ -28,7 +28,7 @@ NAMED_MAX = 1000
 
 
 class ModelFaults(ValueError):
-    """What is wrong with a model: a place, as steps from the model, and what would be right there."""
+    """The faults of a model: for each a place, as steps from the model, and what would be right there."""
 
     def __init__(self, faults: list[tuple[tuple[str | int, ...], str]], count: int) -> None:
         super().__init__(faults[0][1] if faults else f"{count} faults")

@@ -26,7 +26,7 @@ HANDLER_TIMEOUT_S = 300.0
 
 
 class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What `@queue.handler` was given; see `JobQueue.handler` for what each means."""
+    """The options of one handler, as given; `JobQueue.handler` describes each."""
 
     name: str | None = None
     timeout_s: Duration | None = HANDLER_TIMEOUT_S

@@ -28,7 +28,7 @@ CONTEXT_NAME = "ctx"
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """What a handler takes.
+    """The parameters of a handler.
 
     Attributes:
         context_name: The context's parameter; empty if it goes by position only; None: not wanted.

@@ -38,7 +38,7 @@ class UniqueSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a client asks for, as it stands in `POST /v1/jobs`; only `type` is needed. None: the handler's default."""
+    """A submission as it stands in `POST /v1/jobs`; only `type` is needed. None: the handler's default."""
 
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     args: msgspec.Raw = msgspec.Raw(b"{}")

@@ -106,7 +106,7 @@ class InFlightBudget:
 
 
 class Share:
-    """What one connection holds of the budget, in one direction.
+    """The part of the budget that one connection holds in one direction.
 
     Attributes:
         kept_up_at: The time up to which it has kept up with the minimum rate.

@@ -1,4 +1,4 @@
-"""What a connection has received and not yet let go: bodies, queued requests and large heads, in the in-flight budget.
+"""Received bytes of a connection: bodies, queued requests and large heads, counted in the in-flight budget.
 
 It owns the count of one connection, and the reading of a body under it. What a connection drops when it is refused
 is `protocol`'s.
@@ -166,6 +166,7 @@ class Body:
 
 
 def overloaded() -> Overloaded:
+    """Return the refusal for a full budget."""
     return Overloaded("too many bytes of requests and answers are in flight at the same time", retry_after_s=1.0)
 
 

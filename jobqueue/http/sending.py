@@ -1,4 +1,4 @@
-"""What a connection's client has not taken yet of its answers: counted in the in-flight budget, and cut when it stalls.
+"""Unread answers of a connection: counted in the in-flight budget, and cut when the client stalls.
 
 Rules:
 

@@ -66,7 +66,7 @@ _skim_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Preparations(msgspec.Struct, frozen=True):
-    """What a process does before its first call: load modules, and call `init`, a pickled function, if any."""
+    """The command before a process's first call: load modules, and call `init`, a pickled function, if any."""
 
     log_level: int
     modules: list[str]
