@@ -31,6 +31,7 @@ REFUSALS: dict[str, type[errors.Refused]] = {
     "queue-full": errors.QueueFull,
     "statuses-full": errors.StatusesFull,
     "spool-full": errors.SpoolFull,
+    "type-quarantined": errors.TypeQuarantined,
     "draining": errors.Draining,
 }
 

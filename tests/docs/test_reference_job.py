@@ -1,0 +1,88 @@
+"""The page of documents: the members of the structs and of the answers, no more and no less."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from typing import Any
+
+import msgspec
+import orjson
+
+from jobqueue import JobQueue
+from jobqueue.core.gate import GateStats
+from jobqueue.core.job import LIVE, TERMINAL, ErrorCode, Progress
+from jobqueue.core.outlook import WaitReason
+from jobqueue.core.quarantine import QuarantinedType
+from jobqueue.errors import JobGone
+from jobqueue.http.documents import (
+    AttemptDocument,
+    JobDocument,
+    WaitingDocument,
+    gate_document,
+    missing_document,
+    queue_document,
+)
+from tests.docs.tables import codes, members, page, rows, section
+
+PAGE = page("job.md")
+
+
+def own_section(heading: str) -> str:
+    """Return the part of the page below a heading, without the smaller headings in it."""
+    return re.split(r"^#", section(PAGE, heading), maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def nullable(heading: str) -> set[str]:
+    return {codes(cells[0])[0] for cells in rows(own_section(heading), columns=4) if cells[3] != "never"}
+
+
+def optional_fields(of: type[msgspec.Struct]) -> set[str]:
+    hints = typing.get_type_hints(of)
+    return {
+        name
+        for name in of.__struct_fields__
+        if isinstance(hints[name], types.UnionType) and type(None) in hints[name].__args__
+    }
+
+
+def check_struct(heading: str, of: type[msgspec.Struct]) -> None:
+    assert members(own_section(heading)) == list(of.__struct_fields__)
+    assert nullable(heading) == optional_fields(of)
+
+
+def test_a_job_and_what_is_in_it_have_the_members_and_the_nulls_of_the_structs() -> None:
+    check_struct("## Job", JobDocument)
+    check_struct("### Waiting for", WaitingDocument)
+    check_struct("### Failed attempt", AttemptDocument)
+
+
+def test_every_value_of_a_closed_set_stands_on_the_page() -> None:
+    assert members(own_section("### Error codes")) == list(ErrorCode)
+    table = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("## Job"))}
+    assert set(codes(table["state"])) == {*LIVE, *TERMINAL}
+    assert set(Progress.__struct_fields__) <= set(codes(table["progress"]))
+    reasons = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("### Waiting for"))}["reason"]
+    assert set(codes(reasons)) == set(WaitReason)
+    kinds = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("### Gate"))}["kind"]
+    assert set(codes(kinds)) == set(typing.get_args(typing.get_type_hints(GateStats)["kind"]))
+
+
+async def test_a_queue_and_a_gate_have_the_members_of_their_documents() -> None:
+    async with JobQueue() as queue:
+        (stats,) = queue.backend.stats()[1]
+        quarantined = QuarantinedType(type="t", since=0.0, until=1.0, reason="no")
+        document: dict[str, Any] = orjson.loads(
+            queue_document(msgspec.structs.replace(stats, quarantined=[quarantined]), queue)
+        )
+        gate = orjson.loads(gate_document(GateStats(kind="type", name="t", held=0, waiting=0), queue))
+    assert members(own_section("## Queue")) == list(document)
+    assert members(own_section("### Quarantined type")) == list(document["quarantined"][0])
+    assert {name for name, value in document.items() if value is None} == nullable("## Queue")
+    assert members(own_section("### Gate")) == list(gate)
+    assert {name for name, value in gate.items() if value is None} == nullable("### Gate")
+
+
+def test_an_unknown_job_in_a_list_has_the_members_of_its_document() -> None:
+    assert members(own_section("### Unknown job")) == list(orjson.loads(missing_document("x", JobGone("evicted"))))

@@ -1,0 +1,58 @@
+"""The page of problem types: each one of the error table, with its status, title and members."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueue import errors
+from jobqueue.http import problems
+from jobqueue.http.problems import INTERNAL, TABLE, Row, problem_of
+from tests.docs.tables import codes, page, rows
+
+BASE = {"type", "title", "status", "detail"}
+HEADERS_FOR_ITS_OWN_MEMBERS = {"retry_after_s": "Retry-After", "reason": "Job-Gone-Reason", "state": "Job-State"}
+A_FAULT = errors.InvalidField(pointer="/type", detail="unknown")
+EXAMPLES: dict[type[BaseException], BaseException] = {
+    errors.JobGone: errors.JobGone("evicted"),
+    errors.WrongState: errors.WrongState("the job is live", state="running"),
+    errors.Duplicate: errors.Duplicate("01a"),
+    errors.Draining: errors.Draining(),
+    problems.MethodNotAllowed: problems.MethodNotAllowed("PUT", "GET, HEAD"),
+    problems.UnsupportedMediaType: problems.UnsupportedMediaType("no", headers={"Accept-Post": "application/json"}),
+}
+
+
+def table() -> dict[str, list[str]]:
+    return {codes(cells[0])[0]: cells for cells in rows(page("problems.md"), columns=6)}
+
+
+def example_of(kind: type[BaseException]) -> BaseException:
+    if kind in EXAMPLES:
+        return EXAMPLES[kind]
+    if issubclass(kind, errors.Refused):
+        return kind("not now", retry_after_s=2.5)
+    return kind(A_FAULT) if issubclass(kind, errors.InvalidSubmission) else kind()
+
+
+def test_every_problem_type_has_a_row_and_no_other() -> None:
+    assert set(table()) == {row.slug for row in (*TABLE.values(), INTERNAL)}
+
+
+@pytest.mark.parametrize("row", sorted({*TABLE.values(), INTERNAL}), ids=lambda row: row.slug)
+def test_a_row_has_the_status_and_the_title_of_the_code(row: Row) -> None:
+    _, status, title, _, when, what_to_do = table()[row.slug]
+    assert (int(status), title) == (row.status, row.title)
+    assert min(len(when), len(what_to_do)) >= 8
+
+
+@pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
+def test_a_row_has_the_members_that_the_problem_adds(kind: type[BaseException]) -> None:
+    problem = problem_of(example_of(kind))
+    added = set(problem.members) - BASE
+    cells = table()[problem.row.slug]
+    assert set(codes(cells[3])) == added
+    described = {name for row in rows(page("problems.md"), columns=3) for name in codes(row[0])}
+    assert added | BASE <= described
+    told = {HEADERS_FOR_ITS_OWN_MEMBERS[name] for name in added if name in HEADERS_FOR_ITS_OWN_MEMBERS}
+    assert all(name in page("problems.md") for name in problem.headers)
+    assert set(problem.headers) - told <= set(codes(cells[4])), "a header that no member tells stands in the row"
