@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import annotated_types
 import msgspec
@@ -15,10 +17,14 @@ import pytest
 
 from jobqueue import JobContext, JobQueue
 from jobqueue.encoder import encode
-from jobqueue.errors import JobFailed
+from jobqueue.errors import InvalidSubmission, JobFailed
+from jobqueue.handlers.foreign import ModelFaults
 from jobqueue.runtime.sendable import check_sendable
 from jobqueue.testing import virtual_time
 from tests.test_handlers import faults_of, handler_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Line(pydantic.BaseModel):
@@ -94,6 +100,31 @@ def test_a_models_faults_are_counted_where_there_are_many() -> None:
     lines = b",".join(b"1" for _ in range(5000))
     faults = faults_of(handler_of(take), b'{"order":{"due":"2026-01-01","lines":[%b]}}' % lines)
     assert faults == {"/args/order": "5,000 faults"}
+
+
+def test_a_refused_model_leaves_nothing_to_the_collector() -> None:
+    handler = handler_of(take)
+
+    def chained(error: BaseException | None) -> Iterator[BaseException]:
+        while error is not None:
+            yield error
+            error = error.__cause__ or error.__context__
+
+    gc.collect()
+    gc.disable()
+    try:
+        held: list[BaseException] = []
+        with suppress(InvalidSubmission):
+            try:
+                handler.check(b'{"order":{"lines":[{"sku":"a","n":0}]}}')
+            except InvalidSubmission as refusal:
+                held = [each for each in chained(refusal) if isinstance(each, pydantic.ValidationError)]
+                raise
+        # It would hold far more than what came: each of its faults holds the value.
+        assert not held
+        assert not [each for each in gc.get_objects() if isinstance(each, ModelFaults)]
+    finally:
+        gc.enable()
 
 
 def test_a_missing_and_a_wrong_model_are_told() -> None:

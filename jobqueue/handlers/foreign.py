@@ -88,4 +88,6 @@ def _model(kind: Any, value: Any) -> Any:
             error.errors(include_url=False, include_context=False, include_input=False) if count <= NAMED_MAX else []
         )
         faults = [(tuple(fault["loc"]), fault["msg"]) for fault in found[:FAULTS_MAX]]
-        raise ModelFaults(faults, count) from None
+    # Not in there: it would keep pydantic's exception, which is up to a hundred times as large as what came. Nor from
+    # a variable of this frame, which its traceback holds.
+    raise ModelFaults(faults, count)

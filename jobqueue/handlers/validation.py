@@ -17,7 +17,7 @@ from jobqueue.handlers import foreign
 from jobqueue.verdicts import described
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     FieldInfo = msgspec.structs.FieldInfo
 
@@ -71,9 +71,8 @@ def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
     except MemoryError:
         raise
     except msgspec.ValidationError as fault:
-        field = field_of(fault, pointer)
-        inside = fault.__cause__
-        yield from _inside(inside, field.pointer) if isinstance(inside, foreign.ModelFaults) else (field,)
+        # No variable but this one, which ends here, may hold an exception: its traceback holds this frame.
+        yield from _told(fault, field_of(fault, pointer))
     except (Exception, SystemExit) as fault:  # types have code of their own, and it may raise anything
         yield InvalidField(pointer=pointer, detail=detail_of(fault))
 
@@ -81,6 +80,11 @@ def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
 def detail_of(fault: BaseException) -> str:
     """Return what an exception says, of whichever code it is."""
     return str(fault) if isinstance(fault, (msgspec.DecodeError, UnicodeDecodeError)) else described(fault)
+
+
+def _told(fault: msgspec.ValidationError, field: InvalidField) -> Iterable[InvalidField]:
+    inside = fault.__cause__
+    return _inside(inside, field.pointer) if isinstance(inside, foreign.ModelFaults) else (field,)
 
 
 def _inside(faults: foreign.ModelFaults, pointer: str) -> Iterator[InvalidField]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING
 
 import orjson
@@ -48,8 +49,9 @@ if TYPE_CHECKING:
     from jobqueue.http.waiting import Waiting
     from jobqueue.http.wire import BatchItem
 
-BATCH_PORTION = 50
-"""How many items of a batch are judged before others may go on: one or two milliseconds' work."""
+BATCH_TURN_S = 0.001
+"""How long items of a batch are judged before other requests go on, in seconds; not a number of items, since one of
+them may take as long as fifty others."""
 
 PROBLEMS_BYTES_MAX = 128 * 1024
 """Bytes of a batch's answer after which its problems are told without their faults: some 300 bytes each."""
@@ -226,9 +228,11 @@ class Submissions:
     async def _verdicts(self, items: list[BatchItem], caller: str) -> list[bytes]:
         verdicts: list[bytes] = []
         room_bytes = PROBLEMS_BYTES_MAX
+        turn_ends_at = time.monotonic() + BATCH_TURN_S
         for number, item in enumerate(items):
-            if number and number % BATCH_PORTION == 0:
+            if time.monotonic() >= turn_ends_at:
                 await asyncio.sleep(0)
+                turn_ends_at = time.monotonic() + BATCH_TURN_S
             verdict = await self._verdict(number, item, caller, room_bytes)
             room_bytes -= len(verdict)
             verdicts.append(verdict)
