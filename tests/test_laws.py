@@ -185,8 +185,8 @@ def cycle(package: list[Module]) -> list[str]:
 # What a room may know
 
 CORE_MAY_IMPORT = {
-    *("__future__", "binascii", "collections", "enum", "hashlib", "heapq", "hmac", "math", "random", "re", "typing"),
-    "msgspec",
+    *("__future__", "array", "binascii", "collections", "enum", "hashlib", "heapq", "hmac"),
+    *("math", "msgspec", "random", "re", "typing"),
 }
 
 

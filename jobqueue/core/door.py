@@ -85,23 +85,30 @@ class Door:
         if not self.open:
             refusal = Draining()
         elif ledger.live - (replaced is not None and replaced.spec.queue == ledger.name) >= ledger.policy.capacity:
-            refusal = self._queue_full(ledger, caller, now=now, crowd=crowd)
+            refusal = self._queue_full(ledger, claims, now=now, crowd=crowd)
         elif not self._statuses.has_room_for(size_bytes, replaced):
-            refusal = self._statuses_full(ledger, caller, now=now)
+            refusal = self._statuses_full(ledger, claims, now=now)
         else:
             quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)
             refusal = None if quarantined is None else self._quarantined(ledger, quarantined, caller, now)
             if refusal is None and self.caller_queued is not None and claims is not None:
                 refusal = self._over_quota(ledger, claims, self.caller_queued, replaced, now)
+            if refusal is not None and crowd:
+                ledger.returns.came(caller, now)
         if refusal is not None:
             raise _counted(refusal, ledger)
-        if ledger.returns.callers and crowd:
-            ledger.returns.accepted(caller, now)
+        if crowd:
+            if claims is not None and claims.key is not None:
+                # A slot that was given unread may be in another queue's line.
+                for each in self._ledgers.values():
+                    each.returns.accepted(caller, now, claims.key.key)
+            elif ledger.returns.callers:
+                ledger.returns.accepted(caller, now)
 
-    def admit_growth(self, ledger: QueueLedger, more_bytes: int, caller: str | None, *, now: float) -> None:
+    def admit_growth(self, ledger: QueueLedger, more_bytes: int, claims: Claims | None, *, now: float) -> None:
         """Let a live job become larger, or count it and refuse. Raises StatusesFull."""
         if not self._statuses.has_room_to_grow(more_bytes):
-            raise _counted(self._statuses_full(ledger, caller, now=now), ledger)
+            raise _counted(self._statuses_full(ledger, claims, now=now), ledger)
 
     def closed_to_all(self) -> bool:
         """Tell whether every new job is refused now, whatever it may be."""
@@ -115,7 +122,7 @@ class Door:
         """Tell whether this queue refuses every new job now."""
         return not self.open or ledger.live >= ledger.policy.capacity
 
-    def refuse_unseen(self, queue: str | None, caller: str | None, *, now: float) -> Refused:
+    def refuse_unseen(self, queue: str | None, claims: Claims | None, *, now: float) -> Refused:
         """Count a submission that was refused unread, since every such one is; return what it is told.
 
         Where its queue isn't known, it counts for the one whose next seat should come free first.
@@ -124,7 +131,7 @@ class Door:
         ledger.arrivals.add(now)
         if not self.open:
             return _counted(Draining(), ledger)
-        refusal = self._queue_full(ledger, caller, now=now, crowd=True)
+        refusal = self._queue_full(ledger, claims, now=now, crowd=True)
         if queue is None and len(self._ledgers) > 1:
             refusal = QueueFull("every queue holds as many live jobs as it may", retry_after_s=refusal.retry_after_s)
         return _counted(refusal, ledger)
@@ -134,14 +141,14 @@ class Door:
         ledgers = tuple(self._ledgers.values())
         return ledgers[0] if len(ledgers) == 1 else min(ledgers, key=lambda each: each.seat_s(now))
 
-    def _queue_full(self, ledger: QueueLedger, caller: str | None, *, now: float, crowd: bool) -> QueueFull:
+    def _queue_full(self, ledger: QueueLedger, claims: Claims | None, *, now: float, crowd: bool) -> QueueFull:
         detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"
-        return QueueFull(detail, retry_after_s=ledger.place_s(now, caller) if crowd else ledger.seat_s(now))
+        return QueueFull(detail, retry_after_s=_place_s(ledger, claims, now) if crowd else ledger.seat_s(now))
 
-    def _statuses_full(self, ledger: QueueLedger, caller: str | None, *, now: float) -> StatusesFull:
+    def _statuses_full(self, ledger: QueueLedger, claims: Claims | None, *, now: float) -> StatusesFull:
         # Always one of a crowd: a record that is redriven is held already, and has room.
         detail = "the status map is full of live jobs, and their records can't be evicted"
-        return StatusesFull(detail, retry_after_s=ledger.place_s(now, caller))
+        return StatusesFull(detail, retry_after_s=_place_s(ledger, claims, now))
 
     def _quarantined(
         self, ledger: QueueLedger, quarantined: QuarantinedType, caller: str | None, now: float
@@ -173,3 +180,10 @@ class Door:
 def _counted(refusal: Refused, ledger: QueueLedger) -> Refused:
     ledger.refused_total += 1
     return refusal
+
+
+def _place_s(ledger: QueueLedger, claims: Claims | None, now: float) -> float:
+    if claims is None:
+        return ledger.place_s(now)
+    key = claims.key
+    return ledger.place_s(now, claims.caller, None if key is None else key.key)

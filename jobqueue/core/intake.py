@@ -97,7 +97,7 @@ class Intake:
             closed = self._door.closed_to_all() and not (may_be_unique and claimed.any_unique)
         if not closed:
             return None
-        return self._door.refuse_unseen(queue, None if claims is None else claims.caller, now=now)
+        return self._door.refuse_unseen(queue, claims, now=now)
 
     def redrive(self, job: Job, *, now: float) -> None:
         """Send a dead letter round again: a new series of attempts, under the same id.
@@ -142,7 +142,7 @@ class Intake:
         if mode == "return":
             if claims.key is not None:
                 more_bytes = key_bytes(claims.key.key)
-                self._door.admit_growth(self._life.ledgers[holder.spec.queue], more_bytes, claims.caller, now=now)
+                self._door.admit_growth(self._life.ledgers[holder.spec.queue], more_bytes, claims, now=now)
             self._share(claims, holder)
             return Admission(holder, duplicate=True)
         if mode == "reject":
@@ -166,7 +166,7 @@ class Intake:
         more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
         more_bytes = len(args) - len(job.args) + more_held
         more_with_key = more_bytes + (0 if claims.key is None else key_bytes(claims.key.key))
-        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_with_key, claims.caller, now=now)
+        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_with_key, claims, now=now)
         self._life.make_room(more_jobs=0, more_bytes=more_bytes)
         self._life.statuses.grow(more_bytes)
         job.args = args

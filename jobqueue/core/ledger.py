@@ -170,9 +170,11 @@ class QueueLedger:
         seat_s = (1 + self._lacking) / self.drain_per_s(now)
         return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, seat_s))
 
-    def place_s(self, now: float, caller: str | None = None) -> float:
-        """Return in how many seconds a submission of this caller that is refused now should come back."""
-        place_s = self.returns.place_s(now, seats_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller)
+    def place_s(self, now: float, caller: str | None = None, key: str | None = None) -> float:
+        """Return in how many seconds a submission that is refused now should come back."""
+        place_s = self.returns.place_s(
+            now, seats_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller, key=key
+        )
         return place_s if place_s > RETRY_AFTER_S_MIN else RETRY_AFTER_S_MIN
 
     @property

@@ -144,7 +144,8 @@ class Submissions:
         if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
             now = self._queue.backend.now()
-            place_s = self._overload.place_s(now, seats_per_s=RETURNS_PER_S, caller=claims.caller)
+            key = None if claims.key is None else claims.key.key
+            place_s = self._overload.place_s(now, seats_per_s=RETURNS_PER_S, caller=claims.caller, key=key)
             raise Overloaded(detail, retry_after_s=max(1.0, place_s))
 
     # -- one job

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.claims import Claims, IdempotencyKey, Unique
-from jobqueue.core.job import JobState
+from jobqueue.core.job import JobSpec, JobState
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.statuses import StatusBounds
 from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
@@ -218,3 +218,39 @@ def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> Non
     driver.engine.stop_admitting()
     driver.engine.refuse_unseen(now=driver.now)
     assert sum(ledger.refused_total for ledger in driver.engine.ledgers.values()) == 6, "a drain's refusals count too"
+
+
+def test_a_key_keeps_its_slot_whether_the_submission_was_read_or_not_and_gives_it_up_once_accepted() -> None:
+    driver = Driver(capacity=1)
+    ledger, holder = driver.engine.ledgers["default"], driver.submit()
+    claims = [Claims("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    for each in claims:
+        assert driver.engine.refuse_unseen("default", each, now=driver.now) is not None
+    given = ledger.returns.waiting
+
+    assert driver.engine.refuse_unseen("default", claims[2], now=driver.now) is not None
+    with pytest.raises(QueueFull):
+        driver.engine.submit(JobSpec(type="t"), b"{}", None, claims=claims[3], now=driver.now)
+    assert ledger.returns.waiting == given == 6
+
+    driver.lease(holder)
+    driver.ack(holder)
+    driver.engine.submit(JobSpec(type="t"), b"{}", None, claims=claims[4], now=driver.now)
+    assert ledger.returns.waiting == 5
+
+
+def test_a_slot_given_unread_is_given_up_whichever_queue_takes_the_submission() -> None:
+    driver = Driver(capacity=1)
+    holders = [driver.submit(), driver.submit(queue="other")]
+    claims = [Claims("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    for each in claims:
+        assert driver.engine.refuse_unseen(claims=each, now=driver.now) is not None
+    waiting = sum(each.returns.waiting for each in driver.engine.ledgers.values())
+
+    for holder in holders:
+        driver.lease(holder)
+        driver.ack(holder)
+    driver.engine.submit(JobSpec(type="t"), b"{}", None, claims[3], now=driver.now)
+    driver.engine.submit(JobSpec(type="t", queue="other"), b"{}", None, claims[4], now=driver.now)
+
+    assert sum(each.returns.waiting for each in driver.engine.ledgers.values()) == waiting - 2

@@ -41,7 +41,7 @@ def test_places_go_on_behind_those_that_were_given_before() -> None:
     returns = Returns(NoChance())
     places(returns, 40, now=100.0, seats_per_s=4.0)  # the last one at 110
 
-    assert returns.place_s(105.0, seats_per_s=4.0) == pytest.approx(5.25)
+    assert returns.place_s(101.0, seats_per_s=4.0) == pytest.approx(9.25)
     assert returns.place_s(300.0, seats_per_s=4.0) == pytest.approx(0.25)
 
 
@@ -69,6 +69,7 @@ def test_those_who_return_are_not_taken_for_newcomers() -> None:
     places(returns, 200, now=0.0, seats_per_s=4.0)
     for number in range(1, 161):  # 40 s: all that come are those who were told to
         returns.arrivals.add(number / 4.0)
+        returns.accepted(None, number / 4.0)
 
     before, after = places(returns, 2, now=40.0, seats_per_s=4.0)
 

@@ -136,6 +136,24 @@ async def test_a_submission_that_was_refused_may_be_sent_again_under_its_key(sta
     assert "job-deduplicated" not in accepted.headers
 
 
+async def test_a_key_keeps_the_slot_of_its_client_among_others_of_its_address(start: Any) -> None:
+    serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
+    await serving.talk(post(b'{"type":"hold"}', CLOSE))
+
+    async def told(key: str) -> float:
+        refused = Answer(await serving.talk(post(ECHO, f"Idempotency-Key: {key}", CLOSE)))
+        assert refused.status == 503
+        return float(refused.problem["retry_after_s"])
+
+    keys = [f"k{number}" for number in range(6)]
+    first = [await told(key) for key in keys]
+    again = [await told(key) for key in keys[1:]]
+
+    assert first == sorted(first)
+    assert all(later <= 1.1 * earlier for later, earlier in zip(again, first[1:], strict=True)), "the jitter is new"
+    assert await told("new") > first[-1]
+
+
 async def test_a_key_is_kept_for_the_records_life(serving: Serving) -> None:
     first = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
     await serving.queue.backend.wait(first.headers["location"][-22:])
