@@ -31,7 +31,8 @@ are the same, so with a larger share each is told half the time, and twice as of
 
 What bounds the truth: no seat is held for any slot, so newcomers may be faster; slots that were told can't be told
 anew when another caller comes; and beyond `RETRY_AFTER_S_MAX` a slot is no more than a wide, even spread. A server that
-stood still for longer than `LATE_S` can't tell that from clients that stayed away.
+stood still for longer than `LATE_S`, or whose loop was so late that submissions were shed before they came here, can't
+tell that from clients that stayed away: the slots that are given again then overlap those of the crowd.
 """
 
 from __future__ import annotations

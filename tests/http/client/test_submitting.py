@@ -68,6 +68,15 @@ async def test_a_submission_whose_answer_was_lost_is_sent_again_under_its_key(ki
     assert script.bodies[0] == script.bodies[1]
 
 
+async def test_a_submission_that_is_refused_comes_back_under_its_key(kind: str) -> None:
+    """The server knows by it that the slot is this submission's."""
+    async with scripted(kind, refusal("queue-full", 1), answer(202, document("queued"))) as (call, script):
+        await call("submit", "t", retry_for_s=10)
+
+    first, second = script.header("idempotency-key")
+    assert first == second is not None
+
+
 async def test_a_lost_answer_is_told_at_once_to_a_caller_without_patience(kind: str) -> None:
     async with scripted(kind, None, answer(202, document("queued"))) as (call, script):
         with pytest.raises(FateUnknown, match="it may have taken effect") as raised:
