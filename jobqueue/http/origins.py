@@ -53,6 +53,7 @@ PREFLIGHT = {
 
 _SITE, _MODE, _DEST = istr("Sec-Fetch-Site"), istr("Sec-Fetch-Mode"), istr("Sec-Fetch-Dest")
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^\s:\[\]@/]+?)\.?(?::(?P<port>[0-9]{0,5}))?")
+_AUTHORITY_END = re.compile("[/?#]")
 _PORTS = {"http": ":80", "https": ":443"}
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -106,7 +107,7 @@ class OriginPolicy:
             CrossOrigin, MisdirectedRequest
         """
         headers, target = request.headers, request.raw_path
-        absolute = "://" in target
+        absolute = "://" in target and not target.startswith("/")
         if not absolute and self.is_plain(headers):
             return
         if self._checks_hosts:
@@ -115,7 +116,7 @@ class OriginPolicy:
                 raise MisdirectedRequest(self._hosts_detail(""))
             given = [] if host is None else [host]
             if absolute:  # its authority stands in Host's place (RFC 9112, section 3.2.2)
-                given.append(target.partition("://")[2].partition("/")[0])
+                given.append(_AUTHORITY_END.split(target.partition("://")[2], 1)[0])
             for each in given:
                 if not self._is_own(each):
                     raise MisdirectedRequest(self._hosts_detail(each))

@@ -348,6 +348,15 @@ async def test_the_authority_of_an_absolute_target_is_judged_as_well(either: Ser
     assert (await told(either, ask("GET", "http://h@evil/livez"))).status in (400, 421)
 
 
+async def test_an_address_in_a_query_or_a_path_is_no_host(either: Serving) -> None:
+    assert (await told(either, ask("GET", "/v1/jobs?group=http://evil/x"))).status == 200
+    assert (await told(either, ask("GET", "/http://evil/x"))).status == 404
+    assert (await told(either, ask("GET", "/v1/jobs?group=http://evil/x", host="evil"))).status == 421
+    for end in ("?group=x", "/v1/jobs?group=http://evil"):
+        assert (await told(either, ask("GET", f"http://h{end}"))).status in (200, 404)
+        assert (await told(either, ask("GET", f"http://evil{end}"))).status == 421
+
+
 async def test_only_http_1_0_may_come_without_a_host(either: Serving) -> None:
     assert (await told(either, ask("GET", "/livez", host="", version="1.0"))).status == 200
     assert (await told(either, ask("GET", "/livez", host="evil", version="1.0"))).status == 421
