@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 BUFFER_BYTES_MAX = 4 * 2**20
 """How much may wait for the pipe before lines are dropped."""
 
+# Past whatever an exception's own class makes of the name.
+_TRACEBACK = BaseException.__dict__["__traceback__"].__get__
 _WRITE_BYTES = 64 * 2**10
 _ORJSON = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 _PLAIN = re.compile(r"[\w.:/+@%-]+", re.ASCII)
@@ -152,7 +154,7 @@ class EventLogger:
         logger = self._logger
         if logger.isEnabledFor(level):
             exc = fields.pop("exc", None)
-            exc_info = (type(exc), exc, exc.__traceback__) if isinstance(exc, BaseException) else None
+            exc_info = (type(exc), exc, _TRACEBACK(exc)) if isinstance(exc, BaseException) else None
             logger.handle(logger.makeRecord(logger.name, level, "", 0, EventMessage(event, fields), (), exc_info))
 
 
@@ -244,7 +246,8 @@ class LogWriter(logging.Handler):
             return
         try:
             line = self._render(record)
-        except Exception as failure:  # a field's repr raised; `handleError` would write to the stuck pipe
+        except (Exception, SystemExit) as failure:
+            # A field's repr raised, or an exception's attribute. `handleError` would write to the stuck pipe.
             line = self._render(_unloggable(record, failure))
         self._put_bytes += len(line)
         self._lines.put(line)
@@ -323,7 +326,7 @@ def _record(event: str, fields: Mapping[str, object]) -> logging.LogRecord:
     return logging.LogRecord(__name__, logging.WARNING, "", 0, message, (), None)
 
 
-def _unloggable(record: logging.LogRecord, failure: Exception) -> logging.LogRecord:
+def _unloggable(record: logging.LogRecord, failure: BaseException) -> logging.LogRecord:
     event = record.msg.event if isinstance(record.msg, EventMessage) else "log"
     return _record("log.unprintable", {"of": event, "from": record.name, "reason": type(failure).__name__})
 

@@ -235,6 +235,19 @@ def test_a_field_that_cannot_be_printed_is_told_and_raises_nothing(pipe: Pipe, f
     assert "odd" in line
 
 
+@pytest.mark.parametrize("format", ["json", "text"])
+@pytest.mark.parametrize("name", ["__traceback__", "__cause__", "__context__", "__str__"])
+def test_an_exception_that_cannot_be_read_is_told_and_raises_nothing(pipe: Pipe, format: str, name: str) -> None:
+    def leave(self: BaseException) -> object:
+        raise SystemExit(3)
+
+    kind = type("Unreadable", (Exception,), {name: leave if name == "__str__" else property(leave)})
+    pipe.configure(format=format)
+    text = pipe.read_in_background()
+    log.error("odd", exc=kind())
+    assert "odd" in text().splitlines()[0]
+
+
 def test_lines_of_other_libraries_and_warnings_come_in_the_same_form(pipe: Pipe) -> None:
     pipe.configure()
     logging.getLogger("library").warning("%s of %s", 1, 2)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.errors import LifespanFailed
 from jobqueue.log import event_logger
+from jobqueue.verdicts import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +57,8 @@ class Lifespan:
             entered.cancel()
         if not self._entered.is_set():
             self._task = None
-            error = asyncio.CancelledError("it was cancelled") if task.cancelled() else task.exception()
-            raise LifespanFailed(f"the lifespan failed at its start: {_described(error)}") from error
+            error = (None if task.cancelled() else task.exception()) or asyncio.CancelledError("it was cancelled")
+            raise LifespanFailed(f"the lifespan failed at its start: {described(error)}") from error
         return self._state
 
     async def leave(self) -> None:
@@ -70,7 +71,7 @@ class Lifespan:
         if task.cancelled():
             log.error("lifespan.failed", reason="it was cancelled")
         elif (error := task.exception()) is not None:
-            log.error("lifespan.failed", reason=_described(error), exc=error)
+            log.error("lifespan.failed", reason=described(error), exc=error)
 
     async def _live(self, open: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
         try:
@@ -82,8 +83,3 @@ class Lifespan:
                 await self._leaving.wait()
         except (SystemExit, KeyboardInterrupt) as error:  # from a task these would end the whole loop
             raise RuntimeError(f"it raised {type(error).__name__}") from error
-
-
-def _described(error: BaseException | None) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -32,6 +32,7 @@ from jobqueue.log import event_logger
 from jobqueue.runtime.forkserver import ForkServer
 from jobqueue.runtime.sendable import check_importable
 from jobqueue.runtime.worker_process import WorkerProcess
+from jobqueue.verdicts import described
 
 if TYPE_CHECKING:
     import socket
@@ -108,9 +109,10 @@ class ProcessPool:
             raise RuntimeError("the process pool is closed")
         try:
             body = pickle.dumps(call, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
+        except BaseException as error:  # an argument's type has code of its own
             name = getattr(call.func, "__qualname__", repr(call.func))
-            return Failure(ErrorCode.HANDLER_ERROR, f"{name} can't be sent to a process: {error}", final=True)
+            message = f"{name} can't be sent to a process: {described(error)}"
+            return Failure(ErrorCode.HANDLER_ERROR, message, final=True)
         process = await self._seat()
         if isinstance(process, Failure):
             return process

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+class Unreadable(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
 class Pool:
     def __init__(self) -> None:
         self.steps: list[str] = []
@@ -112,6 +117,7 @@ async def test_without_a_lifespan_the_state_is_none(tmp_path: Path) -> None:
         (SystemExit(3), "the lifespan failed at its start: RuntimeError: it raised SystemExit"),
         (asyncio.CancelledError(), "the lifespan failed at its start: CancelledError: it was cancelled"),
         (StopAsyncIteration(), "the lifespan failed at its start: RuntimeError: async generator raised StopAsync"),
+        (Unreadable(), r"the lifespan failed at its start: Unreadable: \(its text can't be made\)"),
     ],
 )
 async def test_what_it_raises_at_its_start_stops_the_start(tmp_path: Path, error: BaseException, told: str) -> None:
@@ -163,6 +169,21 @@ async def test_what_it_raises_at_its_end_is_logged_and_the_stop_goes_on(tmp_path
         pass
     assert not queue.running
     assert logged.of("lifespan.failed") == [{"reason": "RuntimeError: already closed"}]
+
+
+async def test_what_it_raises_at_its_end_may_be_unreadable(tmp_path: Path, logged: LogEvents) -> None:
+    queue = make_queue(tmp_path)
+
+    @queue.lifespan
+    @asynccontextmanager
+    async def connected(queue: JobQueue) -> AsyncIterator[Pool]:
+        yield Pool()
+        raise Unreadable
+
+    async with queue:
+        pass
+    assert not queue.running
+    assert logged.of("lifespan.failed") == [{"reason": "Unreadable: (its text can't be made)"}]
 
 
 async def test_a_start_that_fails_later_leaves_it_again(tmp_path: Path) -> None:

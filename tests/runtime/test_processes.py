@@ -526,7 +526,15 @@ async def test_a_pool_that_is_started_has_loaded_its_handlers_before_the_first_c
 
 @on_one_loop
 async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: ProcessPool) -> None:
-    for func, kwargs in [(lambda: None, {}), (blocking.echo, {"value": lambda: None})]:
+    class Unsendable:
+        def __reduce__(self) -> str:
+            raise SystemExit(3)
+
+    for func, kwargs in [
+        (lambda: None, {}),
+        (blocking.echo, {"value": lambda: None}),
+        (blocking.echo, {"value": Unsendable()}),
+    ]:
         outcome = await run(fresh_pool, func, **kwargs)
         assert isinstance(outcome, Failure)
         assert outcome.final
