@@ -10,6 +10,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.e2e.processes import ServerProcess
@@ -54,3 +55,27 @@ def test_no_stream_of_requests_takes_the_memory(tmp_path: Path) -> None:
             assert max(row.peak_mib for row in rows) < MEMORY_BYTES >> 20
             assert not [row for row in rows if row.lost], "an honest client lost a job"
             assert server.stop() == 0
+
+
+async def submitted(url: str, count: int) -> None:
+    """Submit plain jobs until so many were accepted."""
+    batch = {"jobs": [{"type": "echo"}] * 1000}
+
+    async def each(http: aiohttp.ClientSession) -> None:
+        nonlocal accepted
+        while accepted < count:
+            async with http.post("/v1/jobs:batch", json=batch) as response:
+                accepted += (await response.read()).count(b'"status":202')
+
+    accepted = 0
+    async with aiohttp.ClientSession(url) as http:
+        await asyncio.gather(*(each(http) for _ in range(8)))
+
+
+def test_records_that_hold_nothing_do_not_take_the_memory_either(tmp_path: Path) -> None:
+    """With the default of `statuses.jobs_max` 610,000 have ended such a server."""
+    with ServerProcess(tmp_path, None, *SETTINGS) as server:
+        asyncio.run(submitted(server.url, 250_000))
+        resident = int(Path(f"/proc/{server.pid}/status").read_text().partition("VmHWM:")[2].split()[0])
+        assert resident >> 10 < 100, f"{resident >> 10} MiB"
+        assert server.stop() == 0
