@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.http.documented import Answers
 from tests.http.serving import Serving
 
 if TYPE_CHECKING:
@@ -51,13 +52,19 @@ async def serving(start: Callable[..., Awaitable[Serving]]) -> Serving:
 
 @pytest.fixture
 async def http_to() -> AsyncIterator[Callable[[Serving], Awaitable[aiohttp.ClientSession]]]:
-    """Open a session with a server; it is closed after the test."""
+    """Open a session with a server; it is closed after the test.
+
+    Each answer must be one that the reference page says this operation can give.
+    """
+    answers = Answers()
     async with contextlib.AsyncExitStack() as sessions:
 
         async def http_to(serving: Serving) -> aiohttp.ClientSession:
-            return await sessions.enter_async_context(aiohttp.ClientSession(serving.url))
+            session = aiohttp.ClientSession(serving.url, trace_configs=[answers.trace])
+            return await sessions.enter_async_context(session)
 
         yield http_to
+    assert answers.undocumented == []
 
 
 @pytest.fixture

@@ -1,0 +1,58 @@
+"""The page of the HTTP API as data: each operation with the answers that it may give."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from tests.docs.tables import codes, page, rows, section
+
+Answer = tuple[int, str]
+"""A status and the name of a problem type; "" without one."""
+
+HEADING = re.compile(r"^### ((?:`[A-Z]+ /\S+`(?:, )?)+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A method and a path, with the answers of its own, and all that it may give."""
+
+    method: str
+    path: str
+    answers: frozenset[Answer]
+    takes_body: bool
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def all_answers(self) -> frozenset[Answer]:
+        """Every answer of the operation, those to any request and any body too."""
+        return self.answers | ANY_REQUEST | (ANY_BODY if self.takes_body else frozenset())
+
+
+def answers_in(text: str) -> frozenset[Answer]:
+    table = [cells for cells in rows(text, columns=3) if re.fullmatch(r"[1-5]\d\d", cells[0])]
+    found = [(int(status), "".join(codes(problem))) for status, problem, _ in table]
+    assert len(found) == len(set(found)), "an answer stands twice in a table"
+    return frozenset(found)
+
+
+@cache
+def operations() -> dict[tuple[str, str], Operation]:
+    """Return every operation on the page, by method and path."""
+    text = page("http.md")
+    found: dict[tuple[str, str], Operation] = {}
+    for match in HEADING.finditer(text):
+        below = section(text, f"### {match[1]}")
+        for code in codes(match[1]):
+            method, path = code.split(" ")
+            assert "(#answers-to-any-request)" in below, f"{code} links to what holds for any request"
+            takes_body = "(#answers-to-any-body)" in below
+            found[method, path] = Operation(method, path, answers_in(below), takes_body)
+    return found
+
+
+ANY_REQUEST = answers_in(section(page("http.md"), "## Answers to any request"))
+ANY_BODY = answers_in(section(page("http.md"), "## Answers to any body"))

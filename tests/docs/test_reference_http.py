@@ -1,0 +1,140 @@
+"""The page of the HTTP API: every route, problem type, field and event of the code, and nothing beside them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import typing
+from typing import Any
+
+import pytest
+
+from jobqueue import JobQueue
+from jobqueue.core.claims import UniqueMode
+from jobqueue.core.job import LIVE, TERMINAL, JobState
+from jobqueue.handlers import Submission
+from jobqueue.http import api, feed, lists, origins, sse
+from jobqueue.http.bulk import BulkFilter
+from jobqueue.http.problems import INTERNAL, TABLE
+from jobqueue.http.queues import QueueChange
+from tests.docs.http_page import ANY_BODY, ANY_REQUEST, operations
+from tests.docs.tables import codes, members, page, rows, section
+
+PAGE = page("http.md")
+STATUS_OF = {row.slug: row.status for row in (*TABLE.values(), INTERNAL)}
+
+
+def routes() -> set[tuple[str, str]]:
+    found = set()
+    for route in api(JobQueue()).router.routes():
+        assert route.resource is not None
+        found.add((route.method, route.resource.canonical))
+    return found
+
+
+def rows_of(heading: str, head: str) -> list[list[str]]:
+    """Return the rows of the one table below a heading whose first column has this head."""
+    below = section(PAGE, heading)
+    table = below[below.index(f"\n| {head} |") + 1 :]
+    return rows(table.partition("\n\n")[0])
+
+
+def first_names(table: list[list[str]]) -> list[str]:
+    return [name for cells in table for name in codes(cells[0])]
+
+
+def test_every_route_stands_on_the_page_with_each_of_its_methods_and_no_other() -> None:
+    assert set(operations()) == routes()
+
+
+def test_every_problem_type_stands_on_the_page_beside_its_status() -> None:
+    answers = [answer for operation in operations().values() for answer in operation.answers]
+    told = {problem: status for status, problem in (*answers, *ANY_REQUEST, *ANY_BODY) if problem}
+    assert told == STATUS_OF
+
+
+@pytest.mark.parametrize("operation", operations().values(), ids=str)
+def test_every_answer_from_400_on_names_its_problem_and_every_one_to_a_job_its_404_and_410(operation: Any) -> None:
+    assert all((status >= 400) == bool(problem) for status, problem in operation.answers)
+    if "{id}" in operation.path:
+        assert {(404, "job-not-found"), (410, "job-gone")} <= operation.answers
+    if "{name}" in operation.path:
+        assert (404, "queue-not-found") in operation.answers
+
+
+def test_the_states_are_those_of_the_code() -> None:
+    table = {codes(cells[0])[0]: cells[1] for cells in rows_of("## The life of a job", "State")}
+    assert set(table) == set(JobState)
+    assert {state for state, live in table.items() if live == "yes"} == LIVE
+
+
+def test_the_fields_of_a_submission_are_those_of_the_struct() -> None:
+    assert first_names(rows_of("### `POST /v1/jobs`", "Field")) == list(Submission.__struct_fields__)
+    assert first_names(rows_of("### `POST /v1/jobs`", "`mode`")) == list(typing.get_args(UniqueMode))
+
+
+def test_the_parameters_filters_and_changes_are_those_of_the_code() -> None:
+    queries = rows_of("### `GET /v1/jobs`, `HEAD /v1/jobs`", "Query")
+    assert first_names(queries) == ["ids", *lists._PARAMETERS]
+    assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
+    changes = rows_of("### `PATCH /v1/queues/{name}`", "Change")
+    assert first_names(changes) == list(QueueChange.__struct_fields__)
+
+
+def test_the_events_are_those_that_the_feed_names() -> None:
+    named = {
+        str(word.value)
+        for function in (feed._name_of, feed._name_of_state)
+        for node in ast.walk(ast.parse(inspect.getsource(function)))
+        if isinstance(node, ast.Return) and node.value is not None
+        for word in ast.walk(node.value)
+        if isinstance(word, ast.Constant) and word.value
+    }
+    named |= set(TERMINAL)
+    named |= {
+        str(call.args[1].value)
+        for call in ast.walk(ast.parse(inspect.getsource(sse)))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "frame" and isinstance(call.args[1], ast.Constant)
+    }
+    assert set(first_names(rows_of("### Events", "Event"))) == named
+
+
+def test_the_data_of_events_has_the_members_of_the_code() -> None:
+    told = {cells[0]: set(codes(cells[1])) - {"quarantined"} for cells in rows_of("### Events", "Data")}
+
+    def keys(function: Any) -> set[str]:
+        source = inspect.getsource(function)
+        dicts = (node for node in ast.walk(ast.parse(source.lstrip())) if isinstance(node, ast.Dict))
+        return {str(key.value) for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
+
+    assert told["job"] == keys(feed.Feed._job_data) - {"fraction", "note", "code"}
+    assert told["type"] == keys(feed.Feed._type_data)
+    assert told["reset"] == set(sse._RESET)
+
+
+def test_the_numbers_on_streams_are_those_of_the_code() -> None:
+    below = section(PAGE, "## Event streams")
+    first, last = sse.RETRY_MS
+    for number in (
+        f"{feed.RING_MAX:,}",
+        f"{first:,} to {last:,}",
+        f"{feed.BACKLOG_BYTES_MAX // 1024} KiB",
+        f"{sse.ALL_MAX} ",
+    ):
+        assert number in below
+
+
+def test_every_header_that_pages_may_read_is_told_somewhere() -> None:
+    assert [name for name in origins.EXPOSED.split(", ") if f"`{name}" not in PAGE] == []
+
+
+def test_every_mention_of_a_setting_is_of_one_that_there_is() -> None:
+    known = set(members(page("settings.md")))
+    for name in ("http.md", "job.md", "problems.md", "events.md"):
+        mentioned = re.findall(r"`((?:server|limits|statuses|spool|runtime|log)\.[a-z_]+)`", page(name))
+        assert {each for each in mentioned if each not in known and not each.endswith(".py")} <= events_named(), name
+
+
+def events_named() -> set[str]:
+    return set(members(page("events.md")))
