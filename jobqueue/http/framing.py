@@ -8,6 +8,7 @@ It knows no connections: `protocol` hands over what came, in pieces of at most `
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ ANSWER_BYTES = 160
 """So much framing, some 30 chunks, is as much work as one answer."""
 
 _HEAD_END = b"\r\n\r\n"
+_SIZE = re.compile(rb"[0-9A-Fa-f]+")
 
 
 class Framing:
@@ -86,7 +88,10 @@ def _chunks_bytes(data: bytes, at: int) -> int:
     start = at
     while True:
         end = data.index(b"\r\n", at)
-        size = int(data[at:end].partition(b";")[0], 16)
+        digits = _SIZE.match(data, at, end)
+        if digits is None:  # `int` would take a sign as well, and go back without an end
+            raise ValueError("no chunk begins there")
+        size = int(digits[0], 16)
         if size == 0:
             return data.index(_HEAD_END, end) + len(_HEAD_END) - start
         at = end + 2 + size + 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,3 +132,26 @@ async def test_the_head_of_a_part_is_bounded_whichever_way_it_comes(
     answer = Answer(await roomy.talk(*pieces(form(LONG_HEADS[head]), size)))
     assert (answer.status, answer.kind) == (400, "malformed-request")
     assert "headers of a part" in answer.problem["detail"]
+
+
+@pytest.mark.parametrize("size", [b"-6", b"-5", b"-8", b"+0", b"0x-6", b"", b" ", b"_", b"f" * 5000, b"\xff"])
+async def test_a_body_that_looks_like_a_head_and_chunks_keeps_nobody_waiting(serving: Serving, size: bytes) -> None:
+    # Each size, taken for one, would lead to another place, and -6 back to its own.
+    body = b" HTTP/1.\r\n\r\n" + size + b"\r\nxxxxxxxx"
+    next_one = b"GET /" + b"a" * 5000
+
+    def stuck(*_: object) -> None:
+        raise TimeoutError("the loop is blocked")
+
+    before = signal.signal(signal.SIGALRM, stuck)
+    signal.alarm(20)
+    try:
+        answer = Answer(
+            await serving.talk(
+                CHUNKED + chunks(body, 10_000) + LAST + next_one, b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+            )
+        )
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert answer.status in (400, 422)
