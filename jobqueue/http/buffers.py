@@ -91,6 +91,14 @@ class Buffers(web.RequestHandler):
         if self._wire is not None:
             cut(self._wire)
 
+    def break_body(self, body: StreamReader, error: BaseException) -> None:
+        """End a body whose rest can't come: its reader gets an error, and what drops the rest after its answer ends."""
+        if body.is_eof():
+            return
+        if not (self._answered and body is self._body):
+            body.set_exception(error)
+        body.feed_eof()
+
     def _at_rest(self) -> bool:
         """Tell whether no request is parsed and not answered."""
         # aiohttp: its task, and what that waits for while there is nothing to do.

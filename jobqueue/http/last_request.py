@@ -19,8 +19,6 @@ from aiohttp import web, web_protocol
 from jobqueue.http.problems import MalformedRequest
 
 if TYPE_CHECKING:
-    from aiohttp.streams import StreamReader
-
     from jobqueue.http.protocol import Connection
 
 LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # an ABC
@@ -40,7 +38,7 @@ def answer_rest(connection: Connection) -> bool:
     # aiohttp: requests that are parsed and not begun, and the one that is being answered.
     messages, current = connection._messages, connection._current_request
     # Of the newest request; not by way of either, since one that was just begun is in neither for a turn of the loop.
-    _break(connection._body)
+    connection.break_body(connection._body, MalformedRequest("the body ended before it was whole"))
     if messages:
         _make_last(connection)
     elif connection._at_rest():
@@ -70,9 +68,3 @@ def _make_last(connection: Connection) -> None:
     message, payload = connection._messages[-1]
     if not isinstance(message, web_protocol._ErrInfo):  # after which it is closed anyway
         connection._messages[-1] = (message._replace(should_close=True), payload)
-
-
-def _break(body: StreamReader) -> None:
-    if not body.is_eof():
-        body.set_exception(MalformedRequest("the body ended before it was whole"))
-        body.feed_eof()

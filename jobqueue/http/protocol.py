@@ -349,13 +349,13 @@ class Connection(Buffers):
 
     def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
-        body_before = self._body
+        if self._messages and isinstance(last := self._messages[-1][0], web_protocol._ErrInfo):
+            forget_frames(last.exc)
+            # aiohttp would let whatever reads the body that the parser has refused wait for its rest.
+            broken = self._messages[-2][1] if len(self._messages) > 1 else self._body
+            self.break_body(broken, MalformedRequest("the body's framing is broken"))
         self._judge_framing(data)
         if self._messages:
-            last = self._messages[-1][0]
-            if isinstance(last, web_protocol._ErrInfo):
-                forget_frames(last.exc)
-                _break_body(self._messages[-2][1] if len(self._messages) > 1 else body_before)
             self._head_bytes = 0
             close_after_upgrade(self, data)
             self._wake()
@@ -394,9 +394,8 @@ class Connection(Buffers):
             error = MalformedRequest("the body's framing is much larger than the body: send larger chunks")
             if self._messages:
                 self._messages[-1] = (web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD)
-            elif not self._body.is_eof():
-                self._body.set_exception(error)
-                self._body.feed_eof()
+            else:
+                self.break_body(self._body, error)
             self._go_deaf()
 
     # -- what is refused below the level of a request
@@ -442,10 +441,3 @@ class Connection(Buffers):
             return response
 
         return handler
-
-
-def _break_body(body: StreamReader) -> None:
-    """Tell whoever reads a body that the parser has just refused: aiohttp would let them wait for its rest."""
-    if not body.is_eof():
-        body.set_exception(MalformedRequest("the body's framing is broken"))
-        body.feed_eof()

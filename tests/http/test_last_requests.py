@@ -136,3 +136,29 @@ async def test_a_body_that_ends_early_is_refused_at_whatever_turn_of_the_loop(
             connection.eof_received()
         answer = await read_answer(reader)
         assert (answer.status, answer.kind) == (400, "malformed-request")
+
+
+UNREAD = b"POST /livez HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n"
+
+
+@pytest.mark.parametrize("turns", range(12))
+@pytest.mark.parametrize("end", ["half-close", "no length\r\n", "1;" + "x" * 9000 + "\r\nx\r\n"])
+async def test_the_rest_of_a_body_that_is_answered_unread_may_end_early(
+    start: Callable[..., Awaitable[Serving]], caplog: pytest.LogCaptureFixture, end: str, turns: int
+) -> None:
+    serving = await start(limits={"body_s": 60})
+    async with serving.connect() as (reader, _):
+        while not serving.server.connections:
+            await asyncio.sleep(0)
+        connection = serving.server.connections[0]
+        connection.data_received(UNREAD)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if end == "half-close":
+            connection.eof_received()
+        else:
+            connection.data_received(end.encode())
+        assert (await read_answer(reader)).status in (400, 405)
+        async with asyncio.timeout(5):
+            await reader.read()
+    assert "Unhandled" not in caplog.text
