@@ -225,17 +225,45 @@ class JobQueue(Registration):
     ) -> JobHandle:
         """Submit a job; once this returns, the queue holds it.
 
+        Durations are numbers of seconds or timedeltas.
+
         Args:
+            type: Type of a registered handler.
+            args: Arguments of the handler, by name: whatever JSON can say (`docs/reference/handlers.md`). Defaults to
+                none.
+            queue: Queue that holds the job, one of the settings. Defaults to the handler's.
+            priority: 0 to 9, 9 first; used by the discipline `priority`. Defaults to 0.
+            delay_s: Wait before the first attempt: 0 to `limits.delay_s_max`. Defaults to 0.
+            run_at: Instant of the first attempt, a datetime with a time zone, instead of `delay_s`; the past means now.
+                Defaults to now.
+            start_by_s: Time in which the first attempt must start, or the job expires: over the delay, at most 30
+                days. Defaults to no limit; in an adaptive queue to its `patience_s`.
+            timeout_s: Maximum duration of one attempt: over 0, at most the handler's. Defaults to the handler's.
+            attempts_max: Maximum number of attempts: 1 to 100. Defaults to the handler's.
+            group: Group for the discipline `fair` and for limits per group: 1 to 200 characters. Defaults to none.
+            unique: Value that one live job of the type may have: 1 to 200 characters. Defaults to none.
+            unique_mode: What happens if a live job has it: `return` that one, `reject` this one, `replace` that one, or
+                `debounce`: give the waiting job these arguments and its delay anew. Defaults to `return`.
+            ttl_s: Time that the record stays readable after its end: over 0, at most `statuses.ttl_s_max`. Defaults to
+                `statuses.ttl_s`, or `failed_ttl_s`.
             files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them
-                for several. They are copied into the spool, under `limits.files` and `limits.files_bytes`.
-            unique: A value that one live job of the type may have; `unique_mode` says what happens if one has it.
+                for several. They are copied into the spool, under `limits.files` and `limits.files_bytes`. Defaults to
+                none.
 
         Raises:
             InvalidSubmission: A field or an argument is not as it must be; `errors` names each.
             UnknownType: No handler has that type.
             Duplicate: A live job has the unique value, and the mode is `reject`.
-            Refused: Not now (QueueFull, StatusesFull, SpoolFull, Draining); nothing was kept.
-            TypeError, ValueError, OSError: There is no such option; one of `files` is no file, or can't be read.
+            QueueFull: The queue holds `capacity` live jobs. This and the following four are `Refused`: nothing was
+                kept, and `retry_after_s` tells when to try again.
+            TypeQuarantined: The type fails all the time, and enough of its jobs wait.
+            StatusesFull: The records of live jobs fill the status map.
+            SpoolFull: There is no room for the files.
+            Draining: The queue is about to stop.
+            TypeError: There is no such option; or one of `files` is no file.
+            ValueError: One of `files` can't be used: closed, not readable twice, a wrong name or media type.
+            OSError: One of `files` can't be read.
+            RuntimeError: The queue doesn't run.
         """
         refuse_unknown("submit", unknown, (*Submission.__struct_fields__, "unique_mode", "files"))
         fields = {

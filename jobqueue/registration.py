@@ -64,20 +64,24 @@ class Registration:
         """Register a function as the handler of a type; the function itself stays as it is.
 
         Args:
-            name: The type that clients submit; the function's name if not given.
-            timeout_s: How long one attempt may take, 300 s if not given; None: as long as it likes.
-            run_in: `loop` for async functions; `thread` (the default) or `process` for plain
-                ones. Only a process can be stopped by force; a thread is asked to.
-            attempts_max: How often a job may run, counted from 1, unless its submission says.
-            queue: Where its jobs wait, unless their submission says.
-            rate: How many of its jobs may start, such as `10/s`: as many at once, or fewer (`10/s burst 1`).
-            concurrency: How many of them may run at once.
-            group_rate: The same as `rate`, for the jobs of each group by itself.
-            group_concurrency: The same as `concurrency`, for each group; 1 runs a group's jobs one after the other.
-            backoff: How long a failed job waits for its next attempt; the default starts at 1 s and ends at 60 s.
-            retry_on: The exceptions after which another attempt makes sense; all, if not given.
-            reject_on: The exceptions that mean that the input is at fault, as if the handler had raised `Reject`:
-                they end the job, and don't count towards the quarantine of its type.
+            name: Type that clients submit: 1 to 100 letters, digits, `_`, `.` or `-`. Defaults to the function's name.
+            timeout_s: Maximum duration of one attempt: over 0, at most 30 days; None: no limit. Defaults to 300 s.
+            run_in: `loop` for async functions; `thread` or `process` for plain ones. Only a process can be stopped by
+                force; a thread is asked to. Defaults to `loop` or `thread`.
+            attempts_max: Maximum number of attempts, 1 to 100, unless the submission sets it. Defaults to 1.
+            queue: Queue of its jobs, one of the settings, unless the submission names one. Defaults to `default`.
+            rate: Starts of its jobs per time, such as `10/s`, `600/m` or `5/h`: as many at once after a pause, or
+                fewer (`10/s burst 1`). Defaults to no limit.
+            concurrency: Maximum number of its jobs that run at the same time, from 1. Defaults to no limit.
+            group_rate: As `rate`, for the jobs of each group. Defaults to no limit.
+            group_concurrency: As `concurrency`, for the jobs of each group; 1 runs them one after the other.
+                Defaults to no limit.
+            backoff: Wait before the next attempt: a `Backoff`, from 0 to 30 days. Defaults to full jitter between 0
+                and 1 s, doubled with each attempt up to 60 s.
+            retry_on: Exception class, or tuple of classes, after which another attempt is made; other exceptions end
+                the job. Defaults to all.
+            reject_on: Exception class, or tuple of classes, which mean that the input is at fault, as `Reject` does:
+                the job ends as `rejected`, and its type isn't blamed. Defaults to none.
 
         Raises:
             ValueError: The type is taken, or an option or the signature can't be used.
