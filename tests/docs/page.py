@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -46,6 +47,7 @@ class Block:
     Attributes:
         line: Of its opening fence, counted from 1.
         file: The name under which it is written to the page's folder; empty if it isn't.
+        appended: Whether it is put at the end of that file.
         not_run: Why it isn't run; empty if it may be.
     """
 
@@ -56,6 +58,7 @@ class Block:
     file: str
     not_run: str
     text: str
+    appended: bool = False
     hidden: bool = False
 
     @property
@@ -71,18 +74,30 @@ def block_of(page: str, line: int, info: str, text: str) -> Block:
     if language not in VERBS:
         known = ", ".join(VERBS)
         raise BadPage(f"{page}:{line}: a block in {language or 'no language'}: tests/docs knows how to check {known}")
-    file = "".join(word.removeprefix("file=") for word in words[1:] if word.startswith("file="))
-    verbs = [word for word in words[1:] if not word.startswith("file=")]
+    given = dict(word.split("=", 1) for word in words[1:] if word.startswith(("file=", "append=", "needs=")))
+    verbs = [word for word in words[1:] if "=" not in word]
     if len(verbs) > 1 or not VERBS[language].issuperset(verbs):
         raise BadPage(f"{page}:{line}: {info!r}: after {language} may stand {sorted(VERBS[language])}")
-    verb = "".join(verbs)
+    program = given.pop("needs", "")
+    verb, file = "".join(verbs), "".join(given.values())
     not_run = reason.strip()
+    if program and shutil.which(program) is None:
+        not_run = f"needs {program}"
     if "not run:" in info and not not_run:
         raise BadPage(f"{page}:{line}: it says that it is not run, and not why")
     unchecked = language in NEEDS_VERB or language == "python"
     if unchecked and not (verb or file or not_run):
         raise BadPage(f"{page}:{line}: a block that is neither run nor output: say how it is checked (tests/docs)")
-    return Block(page=page, line=line, language=language, verb=verb, file=file, not_run=not_run, text=text)
+    return Block(
+        page=page,
+        line=line,
+        language=language,
+        verb=verb,
+        file=file,
+        not_run=not_run,
+        text=text,
+        appended="append" in given,
+    )
 
 
 class Page:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +27,8 @@ FOLDER = "/srv/jobs"
 BLOCK_S = 60.0
 START_S = 30.0
 DEMO = "jobqueue serve"
+LISTENS = re.compile(r"server\.listening|Running on http")
+"""A server's word that it listens: this project's, aiohttp's and uvicorn's."""
 
 CURL = r"""
 curl() {
@@ -43,9 +46,8 @@ def free_port() -> int:
 class Ports:
     """The ports that a page names, and the free ones in their place."""
 
-    NAMED = re.compile(
-        r"((?:127\.0\.0\.1|localhost|\]):|--port[= ]|\bport: ?|PORT=|\blisten |^:)(80\d\d|9\d\d\d)\b", re.MULTILINE
-    )
+    HOST = r"(?:127\.0\.0\.1|localhost|example\.com|\]):"
+    NAMED = re.compile(rf"({HOST}|--port[= ]|\bport: ?|\b(?:port|PORT)=|\blisten |^:)(80\d\d|9\d\d\d)\b", re.MULTILINE)
 
     def __init__(self) -> None:
         self._given: dict[str, str] = {}
@@ -69,7 +71,7 @@ class Server:
         self.process = subprocess.Popen(
             ["bash", "-c", f"exec {command}"],
             cwd=folder,
-            env=environment | {"JOBQUEUE_LOG__FORMAT": "text"},
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -79,7 +81,7 @@ class Server:
         self._changed = threading.Condition()
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
-        if not self.wait_for(lambda logged: "server.listening" in logged):
+        if not self.wait_for(lambda logged: LISTENS.search(logged) is not None):
             self.kill()
             raise AssertionError(f"the server didn't start:\n{self.logged}")
 
@@ -137,17 +139,17 @@ class Reader:
         self._ports = Ports()
         self._servers: list[Server] = []
         self._printed: str | None = None
+        self._skipped = False
         self._setup = ""
         kept = {name: os.environ[name] for name in ("LANG", "LC_ALL") if name in os.environ}
         self._environment = kept | {
-            "PATH": f"{folder / 'bin'}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": f"{folder / 'bin'}:{os.environ.get('PATH', os.defpath)}:/usr/sbin",
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
             "HOME": str(folder),
             "TMPDIR": str(folder / "tmp"),
             "DOCS_STATE": str(self._state),
-            "JOBQUEUE_SERVER__PORT": self._ports.of("8080"),
-            "JOBQUEUE_SERVER__LINGER_S": "0.2",
             "PYTEST_ADDOPTS": "-p no:cacheprovider",
         }
 
@@ -159,6 +161,9 @@ class Reader:
     ) -> None:
         for server in self._servers:
             server.kill()
+        for file in self._folder.glob("*.pid"):  # of programs that go on by themselves
+            with suppress(ValueError, ProcessLookupError):
+                os.kill(int(file.read_text()), signal.SIGTERM)
 
     def follow(self) -> None:
         """Run, check and compare every block. Raises AssertionError with the block's page and line."""
@@ -176,8 +181,10 @@ class Reader:
         elif block.verb == "make":
             self._make(block)
         elif block.verb in ("output", "response"):
-            assert self._printed is not None, "nothing has been run before this output"
             syntax.check(block, self._state)
+            if self._skipped:
+                return
+            assert self._printed is not None, "nothing has been run before this output"
             same = is_shown(block.text, self._printed)
             if block.verb == "response":
                 same = json.loads(block.text) == json.loads(self._printed.splitlines()[-1])
@@ -191,9 +198,11 @@ class Reader:
         syntax.check(block, self._state)
         if block.file:
             self._write(block)
+        if block.verb or block.not_run:
+            self._skipped = bool(block.not_run)
         if block.not_run:
-            self._printed = None
-        elif block.verb == "serve":
+            return
+        if block.verb == "serve":
             self._serve(self._ports.replace(block.text))
         elif block.language == "sh" and block.verb == "run":
             self._run_sh(block)
@@ -205,8 +214,9 @@ class Reader:
     def _write(self, block: Block) -> None:
         path = self._folder / block.file
         path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.read_text() if block.appended else ""
         path.unlink(missing_ok=True)  # it may be a link into the checkout
-        path.write_text(self._localized(block.text))
+        path.write_text(before + self._localized(block.text))
 
     def _run_sh(self, block: Block) -> None:
         script = self._localized(block.text)
@@ -260,7 +270,9 @@ class Reader:
             self._serve(DEMO)
 
     def _serve(self, command: str) -> None:
-        self._servers.append(Server(command.strip(), self._folder, self._environment))
+        settings = {"SERVER__PORT": self._ports.of("8080"), "SERVER__LINGER_S": "0.2", "LOG__FORMAT": "text"}
+        environment = self._environment | {f"JOBQUEUE_{name}": value for name, value in settings.items()}
+        self._servers.append(Server(command.strip(), self._folder, environment))
 
     def _find_in_log(self, block: Block) -> None:
         assert self._servers, "no server has been started before this log"

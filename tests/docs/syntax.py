@@ -78,7 +78,7 @@ NGINX_LINE = re.compile(r"(?:[^;{}\"'#]|\"[^\"]*\"|'[^']*')+[;{]|\}")
 
 
 def check_nginx(block: Block, folder: Path) -> None:
-    """Check directives and braces. Where nginx is installed, a whole file is tested by it, too."""
+    """Check directives and braces. Where nginx is installed, it tests the block, too."""
     rest = re.sub(r"#.*", "", block.text)
     depth = 0
     while rest := rest.strip():
@@ -88,9 +88,10 @@ def check_nginx(block: Block, folder: Path) -> None:
         assert depth >= 0, "a closing brace too many"
         rest = rest[found.end() :]
     assert depth == 0, "a brace is not closed"
-    if "events" in block.text and (nginx := shutil.which("nginx")):
+    if nginx := shutil.which("nginx"):
         file = folder / ".checked.conf"
-        file.write_text(block.text)
+        temporary = "".join(f"{kind}_temp_path temp; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        file.write_text(f"events {{}}\nhttp {{\naccess_log off; {temporary}\n{block.text}\n}}\n")
         _run([nginx, "-t", "-q", "-p", str(folder), "-g", "pid nginx.pid;", "-c", str(file)])
 
 
