@@ -1,0 +1,98 @@
+"""The page of the command line: every command and flag of the parsers, and nothing beside them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from clients import options
+from jobqueue import cli
+from jobqueue.commandline import Parser
+from tests.docs.tables import codes, page, rows, section
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE = page("command-line.md")
+
+
+class Caught(Exception):
+    """What ends a main function as soon as its parser is asked."""
+
+
+@pytest.fixture
+def parser_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], object]], argparse.ArgumentParser]:
+    """Return the parser that a main function makes."""
+
+    def parser_of(main: Callable[[list[str]], object]) -> argparse.ArgumentParser:
+        caught: list[argparse.ArgumentParser] = []
+
+        def parse_args(self: argparse.ArgumentParser, *args: object) -> NoReturn:
+            caught.append(self)
+            raise Caught
+
+        monkeypatch.setattr(Parser, "parse_args", parse_args)
+        with pytest.raises(Caught):
+            main([])
+        return caught[0]
+
+    return parser_of
+
+
+def commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield every command that does something, by its full name."""
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    for action in below:
+        for word, inner in action.choices.items():
+            yield from commands(inner, f"{name} {word}")
+    if not below:
+        yield name, parser
+
+
+def arguments(parser: argparse.ArgumentParser) -> dict[str, object]:
+    """Return the flags and positional arguments of a command, with their defaults."""
+    found = {}
+    for action in parser._actions:
+        if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
+            found[action.option_strings[-1] if action.option_strings else str(action.metavar)] = action.default
+    return found
+
+
+def told(heading: str) -> dict[str, str]:
+    """Return the arguments on the page, each with the cell of its default."""
+    below = section(PAGE, heading)
+    if "\n| Argument |" not in below:
+        return {}
+    table = rows(below[below.index("\n| Argument |") + 1 :].partition("\n\n")[0])
+    return {name: cells[1] for cells in table for name in codes(cells[0])}
+
+
+def test_every_command_stands_on_the_page_with_its_arguments(
+    parser_of: Callable[[Callable[[list[str]], object]], argparse.ArgumentParser],
+) -> None:
+    parser = parser_of(cli.main)
+    of_the_code = dict(commands(parser, "jobqueue"))
+    assert re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE) == list(of_the_code)
+    for name, command in of_the_code.items():
+        assert set(told(f"### `{name}`")) == set(arguments(command)), name
+    top = section(PAGE, "## `jobqueue`").partition("\n### ")[0]
+    assert [codes(cells[0])[0] for cells in rows(top)] == list(arguments(parser))
+
+
+def test_every_option_of_the_fleet_stands_on_the_page_with_its_default(
+    parser_of: Callable[[Callable[[list[str]], object]], argparse.ArgumentParser],
+) -> None:
+    of_the_code, of_the_page = arguments(parser_of(options.parse)), told("## `jobqueue-clients`")
+    assert list(of_the_page) == list(of_the_code)
+    for name, default in of_the_code.items():
+        if default not in (None, (), []):
+            assert of_the_page[name] == f"`{default}`", name
+
+
+def test_the_flags_of_settings_name_their_settings() -> None:
+    below = section(PAGE, "### `jobqueue serve`")
+    for flag, (setting, _, _) in cli.FLAGS.items():
+        assert f"| `--{flag}` | | `{setting}` |" in below
