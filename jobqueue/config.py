@@ -225,8 +225,8 @@ class StatusesSettings(_Section, frozen=True):
         Meta(
             ge=1,
             le=100_000_000,
-            description="Maximum number of records, about 350 bytes each beside `bytes_max`; beyond it the oldest terminal ones are "
-            "evicted.",
+            description="Maximum number of records, about 350 bytes each beside `bytes_max`; beyond it the oldest "
+            "terminal ones are evicted.",
         ),
     ] = 1_000_000
     bytes_max: Annotated[
