@@ -6,7 +6,7 @@
 
 The product's own engine, with simulated workers and clients on a virtual clock; the same seed gives the same figures.
 The tables and one closing sentence go to stdout, progress to stderr; the folder gets overload.json, with every figure,
-overload.md, with every table, and the plots. docs/OVERLOAD.md explains them.
+overload.md, with every table, and the plots. docs/explanation/overload.md explains them.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def render(folder: Path, path: Path) -> None:
         "The other queues run up to 256 jobs at once, this one 1,000: for echoes, which are what is run, that decides "
         "nothing. "
         "Machines differ: only ratios within one run are claims. Profiles, and what was tried: "
-        "[docs/SPEED.md](../docs/SPEED.md).\n\n"
+        "[docs/explanation/speed.md](../docs/explanation/speed.md).\n\n"
         f"## Targets\n\n{target_table(targets)}\n\n" + "\n\n".join(sections) + "\n"
     )
 

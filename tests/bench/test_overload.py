@@ -423,7 +423,7 @@ def test_the_choice_names_the_best_for_each_kind_of_client_and_warns_of_plain_fi
 
 def test_the_documents_tables_are_what_the_lab_prints() -> None:
     """Only a few lines are simulated again; `make overload` makes all of them."""
-    text = (ROOT / "docs" / "OVERLOAD.md").read_text()
+    text = (ROOT / "docs" / "explanation" / "overload.md").read_text()
     for manners in Manners:
         for name in ("fifo", "adaptive"):
             figures = [run(POLICY[name], load, manners, seed=str(overload.SEED)) for load in LOADS[:4]]
