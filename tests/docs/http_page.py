@@ -11,17 +11,27 @@ from tests.docs.tables import codes, page, rows, section
 Answer = tuple[int, str]
 """A status and the name of a problem type; "" without one."""
 
+HEADER = re.compile(r"`([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)*)(?:: [^`]*)?`")
 HEADING = re.compile(r"^### ((?:`[A-Z]+ /\S+`(?:, )?)+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
-    """A method and a path, with the answers of its own, and all that it may give."""
+    """A method and a path, with the answers of its own.
+
+    Attributes:
+        headers: The headers that an answer may have, beside those of all answers.
+        takes_body: Whether the answers to any body are among its own.
+    """
 
     method: str
     path: str
-    answers: frozenset[Answer]
+    headers: dict[Answer, frozenset[str]]
     takes_body: bool
+
+    @property
+    def answers(self) -> frozenset[Answer]:
+        return frozenset(self.headers)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -32,11 +42,12 @@ class Operation:
         return self.answers | ANY_REQUEST | (ANY_BODY if self.takes_body else frozenset())
 
 
-def answers_in(text: str) -> frozenset[Answer]:
+def answers_in(text: str) -> dict[Answer, frozenset[str]]:
+    """Return the answers in a table, each with the headers that its row names."""
     table = [cells for cells in rows(text, columns=3) if re.fullmatch(r"[1-5]\d\d", cells[0])]
-    found = [(int(status), "".join(codes(problem))) for status, problem, _ in table]
-    assert len(found) == len(set(found)), "an answer stands twice in a table"
-    return frozenset(found)
+    found = {(int(status), "".join(codes(problem))): frozenset(HEADER.findall(more)) for status, problem, more in table}
+    assert len(found) == len(table), "an answer stands twice in a table"
+    return found
 
 
 @cache
@@ -54,5 +65,5 @@ def operations() -> dict[tuple[str, str], Operation]:
     return found
 
 
-ANY_REQUEST = answers_in(section(page("http.md"), "## Answers to any request"))
-ANY_BODY = answers_in(section(page("http.md"), "## Answers to any body"))
+ANY_REQUEST = frozenset(answers_in(section(page("http.md"), "## Answers to any request")))
+ANY_BODY = frozenset(answers_in(section(page("http.md"), "## Answers to any body")))

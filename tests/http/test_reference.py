@@ -28,6 +28,11 @@ ELSEWHERE: dict[tuple[str, str], set[Answer]] = {
 """What takes more than requests to provoke: a file that the system can't open."""
 
 
+OF_ALL_ANSWERS = {
+    *("Server", "Date", "Cache-Control", "Content-Type", "Content-Length", "Transfer-Encoding", "Connection"),
+    *("Ratelimit", "Ratelimit-Policy"),
+}
+
 CODED = (
     b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/json\r\n"
     b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
@@ -35,10 +40,11 @@ CODED = (
 
 
 class Seen:
-    """The answers that a server has given, by operation."""
+    """The answers that a server has given, by operation, and the headers that they had."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], set[Answer]] = defaultdict(set)
+        self.headers: dict[tuple[str, str, Answer], set[str]] = defaultdict(set)
 
     async def ask(self, http: aiohttp.ClientSession, method: str, template: str, path: str = "", **more: Any) -> Any:
         """Send a request, keep what was answered, and return the document.
@@ -52,7 +58,9 @@ class Seen:
             document = await response.json(content_type=None) if is_json else None
             is_problem = is_json and response.content_type == "application/problem+json"
             problem = document["type"].rpartition("/")[2] if is_problem else ""
-            self.answers[method, template].add((response.status, problem))
+            answer = (response.status, problem)
+            self.answers[method, template].add(answer)
+            self.headers[method, template, answer].update(name.title() for name in response.headers)
             if response.status in (429, 503):
                 assert int(response.headers["Retry-After"]) >= 1
             return document
@@ -85,6 +93,25 @@ async def test_every_answer_on_the_page_is_given(start: Start, http_to: Open) ->
         if left := known - seen.answers[key]:
             missing[str(operation)] = sorted(left)
     assert missing == {}
+    assert "\n".join(wrong_headers(seen)) == ""
+
+
+def wrong_headers(seen: Seen) -> list[str]:
+    """Compare the headers that came with an answer with those that its row names."""
+    wrong = []
+    for (method, template, answer), headers in sorted(seen.headers.items()):
+        operation = operations()[method, template]
+        if method == "HEAD" and answer[0] >= 400:
+            continue  # its problem is not known
+        if answer in operation.headers:
+            told, came = set(operation.headers[answer]), headers - OF_ALL_ANSWERS
+            if answer[0] == 304:  # its row refers to another one
+                told |= operation.headers[200, ""] | operation.headers.get((202, ""), frozenset())
+            told = {name.title() for name in told}
+            wrong += [f"{operation} {answer}: {name} came" for name in sorted(came - told)]
+            if answer[0] != 304:
+                wrong += [f"{operation} {answer}: {name} never came" for name in sorted(told - headers)]
+    return wrong
 
 
 async def submissions(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
@@ -95,7 +122,9 @@ async def submissions(serving: Serving, http: aiohttp.ClientSession, seen: Seen)
         return await seen.ask(http, "POST", "/v1/jobs:batch", json=json, **more)
 
     await submit({"type": "hold", "unique": "u"})
-    await submit({"type": "echo"}, headers={"Prefer": "wait=5", "Idempotency-Key": "k"})
+    await submit({"type": "hold", "unique": "u"}, headers={"Prefer": "wait=0"})
+    for _ in range(2):
+        await submit({"type": "echo"}, headers={"Prefer": "wait=5", "Idempotency-Key": "k"})
     await submit({"type": "fail"}, headers={"Idempotency-Key": "k"})
     await submit({"type": "echo"}, headers={"Idempotency-Key": '"'})
     await submit({"type": "hold", "unique": {"value": "u", "mode": "reject"}})
@@ -118,10 +147,12 @@ async def looks(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> No
     await seen.ask(http, "DELETE", JOB, gone)
     for method in ("GET", "HEAD"):
         for job_id in (live, done, gone, "nope"):
-            await seen.ask(http, method, JOB, job_id)
+            await seen.ask(http, method, JOB, job_id, headers={"Prefer": "wait=0"})
             await seen.ask(http, method, f"{JOB}/result", job_id)
         await seen.ask(http, method, JOB, done, headers={"If-None-Match": "*"})
     written = await made(http, "report", "succeeded")
+    for method in ("GET", "HEAD"):
+        await seen.ask(http, method, f"{JOB}/result", written)
     files_max, serving.descriptors.files_max = serving.descriptors.files_max, 0
     for method in ("GET", "HEAD"):
         await seen.ask(http, method, f"{JOB}/result", written)
@@ -146,6 +177,7 @@ async def lists_and_bulk(serving: Serving, http: aiohttp.ClientSession, seen: Se
     for method in ("GET", "HEAD"):
         await seen.ask(http, method, "/v1/jobs", "?limit=1&state=succeeded")
         await seen.ask(http, method, "/v1/jobs", "?limit=0")
+        await seen.ask(http, method, "/v1/jobs", "?ids=nope", headers={"Prefer": "wait=0"})
         await seen.ask(http, method, "/v1/jobs", "", headers={"If-None-Match": "*"})
     page_of = await seen.ask(http, "GET", "/v1/jobs", "?limit=1")
     assert set(page_of) == set(members(section(page("job.md"), "## List").partition("\n### ")[0]))
