@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import jobqueue
 from jobqueue.core import events
+from jobqueue.http import problems
 from jobqueue.log import ATTEMPT_FIELDS
 from jobqueue.parts import LIVE_STATES
 from jobqueue.runtime.watch import Health
@@ -171,6 +172,20 @@ def test_every_name_of_an_event_in_the_code_is_a_constant() -> None:
                 is_event = method in {*LEVELS, "sampled"} and receiver in ("log", "sample.log")
                 if is_event and constant(call.args[0]) is None:
                     assert function.name in WRAPPERS, f"{path}:{call.lineno}"
+
+
+def test_the_intervals_of_sampled_events_are_those_of_the_code() -> None:
+    intervals: dict[str, str] = {}
+    for _, tree in package():
+        for call in calls(tree):
+            name = constant(call.args[0]) if call.args else None
+            if name is not None and ast.unparse(call.func).endswith(".sampled"):
+                every_s = {keyword.arg: keyword.value for keyword in call.keywords}.get("every_s")
+                intervals[name] = "1.0" if every_s is None else ast.unparse(every_s)
+    assert set(intervals.values()) == {"1.0", "10.0", "_REFUSED_EVERY_S", "_FAILED_EVERY_S"}
+    assert (problems._REFUSED_EVERY_S, problems._FAILED_EVERY_S) == (10.0, 10.0)
+    intro = page("events.md").partition("*Sampled*")[2].partition(" 1 s)")[0]
+    assert set(codes(intro)) == {name for name, every_s in intervals.items() if every_s == "1.0"}
 
 
 def test_the_table_of_facts_has_every_fact_with_its_fields() -> None:
