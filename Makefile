@@ -63,7 +63,7 @@ overload: $(VENV)/.dev ## which discipline to choose, simulated; your own servic
 
 .PHONY: overload-live
 overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: is its work done, does it refuse fast?
-	@exec $(PY) -m bench.overload_live $(ARGS)
+	@exec $(PY) -m bench.overload.live $(ARGS)
 
 .PHONY: sim
 sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wrong; SEEDS=10000 START=0, or SEED=1234 to see one again
@@ -75,34 +75,35 @@ bench: $(VENV)/.dev ## all benches below, quickly, and bench/RESULTS.md anew; AR
 
 .PHONY: bench-http
 bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
-	@exec $(PY) -m bench.speed_http $(ARGS)
+	@exec $(PY) -m bench.speed.http $(ARGS)
 
 .PHONY: bench-life
 bench-life: $(VENV)/.dev ## submit, run, ask until over: beside a naive queue, Go, and three stacks on Redis; ARGS="--quick --only jobqueue,go"
-	@exec $(PY) -m bench.speed_life $(ARGS)
+	@exec $(PY) -m bench.speed.life $(ARGS)
 
 .PHONY: bench-guard
 bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS=--update makes that file anew
-	@exec $(PY) -m bench.speed_guard $(ARGS)
+	@exec $(PY) -m bench.guard $(ARGS)
 
 .PHONY: bench-fleet
 bench-fleet: $(VENV)/.dev ## 500, 8,000 and 15,000 clients that submit jobs and look at them; ARGS=--quick
-	@exec $(PY) -m bench.speed_fleet $(ARGS)
+	@exec $(PY) -m bench.speed.fleet $(ARGS)
 
 .PHONY: bench-core
 bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS=--quick
-	@exec $(PY) -m bench.speed_core $(ARGS)
+	@exec $(PY) -m bench.speed.core $(ARGS)
 
 .PHONY: bench-memory
 bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a server with a million of them; ARGS=--quick
-	@exec $(PY) -m bench.speed_memory $(ARGS)
+	@exec $(PY) -m bench.speed.memory $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) --ignore tests/http --ignore tests/e2e --ignore tests/clients
+	$(PY) -m mypy packaging/pyinstaller_hook.py
+	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) --ignore tests/http --ignore tests/client --ignore tests/e2e --ignore tests/clients
 
 .PHONY: test
 test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
@@ -110,7 +111,7 @@ test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
 
 .PHONY: test-lane
 test-lane: $(VENV)/.dev ## 10,000 generated streams through the fast lane and past it: the same bytes, the same state
-	$(PY) -m pytest -q -m slow tests/http/test_lane.py
+	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py
 
 .PHONY: test-browser
 test-browser: $(VENV)/.dev ## pages of other origins try what they can in a real browser, a line each; needs /usr/bin/chromium

@@ -8,8 +8,8 @@ import sys
 
 import msgspec
 
-from jobqueue.commandline import end_with
-from jobqueue.standard_files import open_standard_files
+from jobqueue.cli.parser import end_with
+from jobqueue.process.standard_files import open_standard_files
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         from rich.console import Console
 
-        from clients import fleet, options, page, processes, report, screen
+        from clients import display, fleet, options, page, processes, report
     except ModuleNotFoundError as missing:
         print(f"The fleet needs {missing.name}: install the package with its extra `fleet`.", file=sys.stderr)
         return 2
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"jobqueue-clients: {error}", file=sys.stderr)
         return 2
-    with screen.Screen(wanted.clients) as shown:
+    with display.Screen(wanted.clients) as shown:
         figures = processes.run(wanted, shown)
     if wanted.report is not None:
         wanted.report.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")

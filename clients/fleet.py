@@ -16,20 +16,20 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clients.batching import BatchingClient
-from clients.connection import Connection
-from clients.listening import ListeningClient
-from clients.offering import Offering
-from clients.polling import PollingClient
-from clients.requests import Requests
-from clients.waiting import WaitingClient
+from clients.behaviours.batching import BatchingClient
+from clients.behaviours.long_polling import WaitingClient
+from clients.behaviours.open_loop import Offering
+from clients.behaviours.polling import PollingClient
+from clients.behaviours.streaming import ListeningClient
+from clients.wire.connection import Connection
+from clients.wire.requests import Requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clients.client import SimulatedClient
+    from clients.behaviours.base import SimulatedClient
+    from clients.counters import Tally
     from clients.options import Options
-    from clients.tally import Tally
 
 LAST_LOOK_S = 2.0  # before the end of the grace, for the last polls to be answered
 GONE_S = 10.0  # a server that could not be reached for this long is not coming back

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 
 from clients.requirements import EXAMPLES, METRICS, Requirement, requirement
+from jobqueue.cli.parser import Parser
 from jobqueue.client import address_of
-from jobqueue.commandline import Parser
 from jobqueue.paths import written_path
 
 JOBS_AT_ONCE = 6

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clients.counters import Latency
     from clients.report import Moment, Report
-    from clients.tally import Latency
 
 WIDTH = 880
 LEFT, RIGHT, TOP, BOTTOM = 64, 120, 16, 36

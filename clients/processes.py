@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 
+from clients.counters import Counts, Tally
 from clients.fleet import Fleet
 from clients.report import Report, report_of
-from clients.tally import Counts, Tally
 from clients.timeline import Timeline
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
+    from clients.display import Screen
     from clients.options import Options
-    from clients.screen import Screen
 
 NEWS_S = 0.2  # between two messages of a child to the parent
 SAME_STOP_S = 1.0  # what follows a signal within this is the same stop, passed on twice

@@ -12,9 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from clients.client import REFUSALS
+from clients.behaviours.base import REFUSALS
+from clients.counters import Counts, Latency, Tally
 from clients.requirements import Checked, checked
-from clients.tally import Counts, Latency, Tally
 from jobqueue.client import address_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clients.report import Moment
 
 if TYPE_CHECKING:
-    from clients.tally import Counts
+    from clients.counters import Counts
 
 MOMENTS_MAX = 1200
 """Twenty minutes at one a second; a longer run has them further apart."""

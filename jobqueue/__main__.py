@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from jobqueue.first_process import go_on_in_a_child
-from jobqueue.signals import signals
-from jobqueue.standard_files import open_standard_files
+from jobqueue.process.first_process import go_on_in_a_child
+from jobqueue.process.signals import signals
+from jobqueue.process.standard_files import open_standard_files
 
 
 def main() -> int:
@@ -16,11 +16,11 @@ def main() -> int:
         signals.install()
         go_on_in_a_child()
     if getattr(sys, "frozen", False):
-        from jobqueue.runtime.forked import divert
+        from jobqueue.runtime.pools.child import divert
 
         divert(sys.argv)  # a frozen program is started again to be its own fork server
 
-    from jobqueue import cli
+    from jobqueue.cli import main as cli
 
     return cli.main()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.config import LIMITS_FIXED, Settings
-from jobqueue.configsources import differences
+from jobqueue.config.load import differences
 from jobqueue.core.job import JobId, StoredFile, Upload
 from jobqueue.duration import as_seconds
 from jobqueue.encoder import encode
@@ -21,9 +21,9 @@ from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
 from jobqueue.handlers import Submission, claims_of, refuse_unknown, submission_of
 from jobqueue.handlers.submission import Bounds
-from jobqueue.parts import Parts
 from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
+from jobqueue.wiring import Parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jobqueue.backend.base import Backend, LocalBackend
-    from jobqueue.core.claims import Claims, IdempotencyKey, UniqueMode
-    from jobqueue.core.intake import Admission
     from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import Discipline
+    from jobqueue.core.submit import Admission
+    from jobqueue.core.uniqueness import Claims, IdempotencyKey, UniqueMode
     from jobqueue.duration import Duration
     from jobqueue.files.source import Files
     from jobqueue.runtime.spool import Spool

@@ -1,6 +1,6 @@
 """The exceptions that jobqueue raises, and the two that handlers raise.
 
-A leaf: it knows no HTTP and no other room. `http/problems.py` holds the one
+A leaf: it knows no HTTP and no other room. `http/response/problems.py` holds the one
 table that maps these types to answers.
 """
 

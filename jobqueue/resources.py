@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from jobqueue.http.farewell import FAREWELLS_MAX
+from jobqueue.http.transport.rejected import FAREWELLS_MAX
 from jobqueue.log import event_logger
 from jobqueue.runtime.cgroup import cpu_count, memory_limit
 

@@ -37,17 +37,17 @@ import psutil
 import uvloop
 
 from jobqueue import terminal
+from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http import API, LANE, api
-from jobqueue.http.descriptors import DESCRIPTORS
-from jobqueue.http.listener import Listener
-from jobqueue.http.protocol import JobServer
+from jobqueue.http.response.descriptors import DESCRIPTORS
+from jobqueue.http.transport.accept import Listener
+from jobqueue.http.transport.connection import JobServer
 from jobqueue.log import configure, event_logger
-from jobqueue.reload import Reload
+from jobqueue.process.signals import signals
 from jobqueue.resources import fit_files, return_freed_memory, warn_of_memory
 from jobqueue.runtime.exits import run_to_end
-from jobqueue.runtime.watch import Watch
-from jobqueue.signals import signals
+from jobqueue.runtime.loop_monitor import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ import selectors
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from jobqueue.core.intake import Admission
+from jobqueue.core.submit import Admission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine

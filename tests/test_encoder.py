@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueue import JobQueue
-from jobqueue.client.submitting import encoded
+from jobqueue.client.submit import encoded
 from jobqueue.core.job import ErrorCode, JobState
 from jobqueue.encoder import encode
 from jobqueue.handlers import Handler, HandlerOptions, Registry, register
+from jobqueue.handlers.result import BadResult, encode_result
 from jobqueue.testing import virtual_time
-from jobqueue.verdicts import BadResult, encode_result
 
 
 class Colour(enum.Enum):

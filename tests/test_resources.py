@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from jobqueue.config import Settings
-from jobqueue.configsources import Override, load
+from jobqueue.config.load import Override, load
 from jobqueue.resources import BASE_BYTES, FILES_RESERVED, fit_files, warn_of_memory
 from tests.e2e.processes import ROOT
 from tests.memory.arena import MEMORY_BYTES, SETTINGS

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from jobqueue.core.job import Job, JobId, JobState
+from jobqueue.core.limits.circuit_breaker import QuarantinedType
 from jobqueue.core.policy import QueuePolicy
-from jobqueue.core.quarantine import QuarantinedType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobqueue.core.claims import Claims
     from jobqueue.core.events import Event
-    from jobqueue.core.gate import GateStats
-    from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Upload
-    from jobqueue.core.outlook import Outlook
+    from jobqueue.core.limits.limiters import GateStats
+    from jobqueue.core.scheduling.eta import Outlook
+    from jobqueue.core.submit import Admission
+    from jobqueue.core.uniqueness import Claims
     from jobqueue.errors import Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]

@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jobqueue.backend.base import BulkAction
-    from jobqueue.core.claims import Claims
     from jobqueue.core.engine import Engine
-    from jobqueue.core.gate import GateStats
-    from jobqueue.core.intake import Admission
     from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Upload
-    from jobqueue.core.ledger import QueueLedger
-    from jobqueue.core.outlook import Outlook
+    from jobqueue.core.limits.limiters import GateStats
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.core.ready import ReadyJobs
+    from jobqueue.core.scheduling.eta import Outlook
+    from jobqueue.core.scheduling.queue_state import QueueLedger
+    from jobqueue.core.scheduling.scheduler import ReadyJobs
+    from jobqueue.core.submit import Admission
+    from jobqueue.core.uniqueness import Claims
 
 T = TypeVar("T")
 

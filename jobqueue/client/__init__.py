@@ -1,16 +1,14 @@
 """The Python client: `Client` for asyncio, `SyncClient` for threads.
 
 It speaks HTTP and knows nothing of the engine. What the calls say and what the answers mean is written once,
-without I/O (`submitting`, `jobs`, `queues`, `listening`); `asynchronous` and `blocking` carry it.
+without I/O (`submit`, `jobs`, `queues`, `events`); `async_client` and `sync_client` carry it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from jobqueue.client.answers import ErrorAnswer, FateUnknown, NoAnswer, Unreachable
-from jobqueue.client.blocking import SyncClient
-from jobqueue.client.carrying import Address, address_of
-from jobqueue.client.documents import (
+from jobqueue.client.events import JobEvent
+from jobqueue.client.models import (
     BulkCount,
     FailedAttempt,
     JobDocument,
@@ -25,13 +23,15 @@ from jobqueue.client.documents import (
     Unique,
     WaitingFor,
 )
-from jobqueue.client.listening import JobEvent
 from jobqueue.client.multipart import Multipart
+from jobqueue.client.protocol import ErrorAnswer, FateUnknown, NoAnswer, Unreachable
 from jobqueue.client.retry_after import pause_s_of, retry_after_s
 from jobqueue.client.sse import EventParser, ServerSentEvent
+from jobqueue.client.sync_client import SyncClient
+from jobqueue.client.transport import Address, address_of
 
 if TYPE_CHECKING:
-    from jobqueue.client.asynchronous import Client
+    from jobqueue.client.async_client import Client
 
 __all__ = [
     "Address",
@@ -68,4 +68,4 @@ def __getattr__(name: str) -> object:
     """Import `Client` when it is first asked for: `SyncClient` needs no aiohttp."""
     if name != "Client":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return import_module("jobqueue.client.asynchronous").Client
+    return import_module("jobqueue.client.async_client").Client

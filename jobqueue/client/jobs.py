@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from jobqueue import errors
-from jobqueue.client.answers import (
+from jobqueue.client.models import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
+from jobqueue.client.protocol import (
     PAUSE_S,
     Answer,
     ErrorAnswer,
@@ -26,7 +27,6 @@ from jobqueue.client.answers import (
     error_of,
     good,
 )
-from jobqueue.client.documents import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
 from jobqueue.client.retry_after import PAUSE_S_MIN, pause_s_of
 from jobqueue.core.job import LIVE, JobState
 from jobqueue.duration import as_seconds

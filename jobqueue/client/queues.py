@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from jobqueue.client.answers import Request, Steps, decoded
+from jobqueue.client.protocol import Request, Steps, decoded
 
 if TYPE_CHECKING:
-    from jobqueue.client.documents import QueueChanges
+    from jobqueue.client.models import QueueChanges
 
 Queue = dict[str, Any]
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from jobqueue.core import attempts
+from jobqueue.core.admission import Door
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.door import Door
 from jobqueue.core.events import (
     AttemptFailed,
     BackedOff,
@@ -36,7 +36,6 @@ from jobqueue.core.events import (
     Started,
 )
 from jobqueue.core.ids import IdIssuer, Origin
-from jobqueue.core.intake import Admission, Intake
 from jobqueue.core.job import (
     CANCELLED,
     DELAYED,
@@ -55,21 +54,22 @@ from jobqueue.core.job import (
     Lease,
     StopReason,
 )
-from jobqueue.core.lifecycle import Lifecycle
-from jobqueue.core.outlook import PAUSED, POLL_AFTER_S_UNKNOWN, Outlook, WaitingFor, WaitReason, outlook_of
-from jobqueue.core.quarantine import Quarantine
+from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.limits.circuit_breaker import Quarantine
+from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Outlook, WaitingFor, WaitReason, outlook_of
 from jobqueue.core.shutdown import ShutDown
-from jobqueue.core.statuses import StatusBounds
+from jobqueue.core.submit import Admission, Intake
+from jobqueue.core.transitions import Lifecycle
 from jobqueue.errors import JobGone, JobNotFound, StaleLease, WrongState, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from random import Random
 
-    from jobqueue.core.claims import Claims
     from jobqueue.core.job import JobSpec, Progress, Success, Upload
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.core.ready import Shares
+    from jobqueue.core.scheduling.scheduler import Shares
+    from jobqueue.core.uniqueness import Claims
 
 TICK_WORK_MAX = 1000
 
@@ -79,7 +79,7 @@ BACKOFF = Backoff()
 """Of jobs whose handler has none of its own."""
 
 BLAMELESS = frozenset({ErrorCode.REJECTED, ErrorCode.RESULT_TOO_LARGE, ErrorCode.SHUTDOWN})
-"""Errors that say nothing against the handler, so they don't count towards its quarantine (`quarantine`, rule 1)."""
+"""Errors that say nothing against the handler, so they don't count towards its pause (`circuit_breaker`, rule 1)."""
 
 
 class Totals(msgspec.Struct, frozen=True):

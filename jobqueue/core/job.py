@@ -19,8 +19,8 @@ from typing import Final, NewType
 import msgspec
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.claims import Claims
 from jobqueue.core.policy import Limits
+from jobqueue.core.uniqueness import Claims
 
 JobId = NewType("JobId", str)
 

@@ -1,7 +1,7 @@
 """What an operator may set for a queue, and what a handler may bound for its jobs.
 
-Values only: the rooms that keep to them are `ready` and `order` (who is next), `ledger` (how many),
-`gate` (who must wait for a permit) and `quarantine` (which type is paused).
+Values only: the rooms that keep to them are `scheduler` and `order` (who is next), `queue_state` (how many),
+`limiters` (who must wait for a permit) and `circuit_breaker` (which type is paused).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from jobqueue.core.bucket import Rate
+from jobqueue.core.rate import Rate
 
 DURATION_S_MAX = 30 * 24 * 3600
 """No duration that anybody may ask for is longer."""

@@ -16,7 +16,7 @@ from jobqueue.core.job import CANCELLED, RUNNING, StopReason
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId
-    from jobqueue.core.lifecycle import Lifecycle
+    from jobqueue.core.transitions import Lifecycle
 
 LOOKS_MAX = 5000
 """How many records one portion looks at."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.bucket import RATE_EXPECTED, Rate
 from jobqueue.core.policy import DURATION_S_MAX, Limits
+from jobqueue.core.rate import RATE_EXPECTED, Rate
 from jobqueue.duration import Duration, seconds
 from jobqueue.handlers.callee import callee_of
 from jobqueue.handlers.registry import Handler, Registry, RunIn

@@ -1,6 +1,6 @@
 """The registry: the handlers of one JobQueue, each with its signature as the check of a submission's arguments.
 
-What a handler returns or raises is judged in `verdicts`. It runs nothing.
+What a handler returns or raises is judged in `result`. It runs nothing.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import msgspec
 
 from jobqueue.errors import DETAIL_MAX, FAULTS_MAX, InvalidField, shown
 from jobqueue.handlers import foreign
-from jobqueue.verdicts import described
+from jobqueue.handlers.result import described
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -1,7 +1,7 @@
 """The in-flight budget: bytes of requests being received and of answers not yet taken, over all connections.
 
 It owns the count, and which connection loses its bytes when the budget is full. How bytes are received and sent
-is `protocol`'s; a refusal's form is `problems`'.
+is `connection`'s; a refusal's form is `problems`'.
 
 Rules:
 

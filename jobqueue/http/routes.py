@@ -1,7 +1,7 @@
 """The resources of the API: which path and method is whose, and what an error becomes.
 
 It owns the table of paths, and the rooms that share something (the bound on those who wait, the bodies that come
-in). What a resource does is its room's: `submissions`, `jobs`, `lists`, `bulk`, `queues`, `sse`.
+in). What a resource does is its room's: `submissions`, `jobs`, `job_list`, `bulk`, `queues`, `events`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
 from jobqueue.errors import Draining
-from jobqueue.http.answers import JSON, error_answer
-from jobqueue.http.bulk import Bulk
-from jobqueue.http.descriptors import DESCRIPTORS, Descriptors
+from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
-from jobqueue.http.jobs import Jobs
-from jobqueue.http.lane import FastLane
-from jobqueue.http.limits import Bodies, answer_expectation
-from jobqueue.http.lists import Lists
-from jobqueue.http.long_answer import whole_answer
-from jobqueue.http.origins import OriginPolicy
-from jobqueue.http.problems import MalformedRequest, error_of
-from jobqueue.http.queues import Queues
-from jobqueue.http.receiving import forget_frames
-from jobqueue.http.sse import Streams
-from jobqueue.http.submissions import Submissions
-from jobqueue.http.waiting import Waiting
+from jobqueue.http.request.body import Bodies, answer_expectation
+from jobqueue.http.request.origins import OriginPolicy
+from jobqueue.http.request.receiving import forget_frames
+from jobqueue.http.resources.bulk import Bulk
+from jobqueue.http.resources.events import Streams
+from jobqueue.http.resources.job_list import Lists
+from jobqueue.http.resources.jobs import Jobs
+from jobqueue.http.resources.queues import Queues
+from jobqueue.http.resources.submissions import Submissions
+from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
+from jobqueue.http.response.long_response import whole_answer
+from jobqueue.http.response.problems import error_of
+from jobqueue.http.response.responses import JSON, error_answer
+from jobqueue.http.streams.waiters import Waiting
+from jobqueue.http.transport.fast_path import FastLane
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware

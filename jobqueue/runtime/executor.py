@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.core.job import ErrorCode, Failure, Progress, Success
 from jobqueue.errors import Refused, StaleLease
-from jobqueue.runtime.call import Call, success_of
-from jobqueue.verdicts import encode_result, failure_of, isinstance_of
+from jobqueue.handlers.result import encode_result, failure_of, isinstance_of
+from jobqueue.runtime.pools.call import Call, success_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

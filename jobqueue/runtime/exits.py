@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jobqueue.handlers.result import failure_of
 from jobqueue.log import event_logger
-from jobqueue.verdicts import failure_of
 
 if TYPE_CHECKING:
     import asyncio

@@ -13,8 +13,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.errors import LifespanFailed
+from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
-from jobqueue.verdicts import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable

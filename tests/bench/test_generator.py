@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.driving import ROOT, Generator, Process
-from bench.generator import Driver, Order, Unmeasured
-from bench.generator_scripts import Batch, Cycle, Later, Life, Visit, id_in
-from bench.generator_wire import Wire, header
-from bench.meter import cpu_s, rss_bytes, rss_bytes_max
+from bench.load.driving import ROOT, Generator, Process
+from bench.load.generator import Driver, Order, Unmeasured
+from bench.load.scripts import Batch, Cycle, Later, Life, Visit, id_in
+from bench.load.wire import Wire, header
+from bench.measure.meter import cpu_s, rss_bytes, rss_bytes_max
 
 GET = b"GET /v1/jobs/{id} HTTP/1.1\r\nHost: h\r\n\r\n"
 HEAD = b"HEAD /v1/jobs/{id} HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -298,7 +298,7 @@ def test_the_generator_drives_another_process_and_measures_its_cpu(
 
 def test_what_a_bench_has_started_ends_with_it_however_that_ends(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from bench.driving import Process\n"
+        "import sys, time; from bench.load.driving import Process\n"
         "with Process('bare', [sys.executable, '-m', 'bench.peers.bare']) as server:\n"
         "    server.port(); print(server.pid, flush=True); time.sleep(60)"
     )

@@ -10,12 +10,13 @@ from subprocess import CalledProcessError
 import msgspec
 import pytest
 
-from bench import guard_work, instructions, speed_guard
-from bench.contenders import Kind
-from bench.guard_work import Child, parts
-from bench.instructions import by_perf, by_valgrind, perf_said, perf_works, valgrind_said, valgrind_works
-from bench.machine import describe
-from bench.speed_guard import Change, Costs, Way, compare, least, main, operation_ratios
+from bench.guard import __main__ as guard
+from bench.guard import instructions, work
+from bench.guard.__main__ import Change, Costs, Way, compare, least, main, operation_ratios
+from bench.guard.instructions import by_perf, by_valgrind, perf_said, perf_works, valgrind_said, valgrind_works
+from bench.guard.work import Child, parts
+from bench.measure.machine import describe
+from bench.peers.contenders import Kind
 
 COUNTER = """#!{python}
 import subprocess, sys
@@ -37,7 +38,7 @@ def test_a_cost_may_grow_by_its_tolerance(now: float, slower: bool) -> None:
 
 
 def test_instructions_may_hardly_grow_and_ratios_by_a_fifth() -> None:
-    assert speed_guard.TOLERANCE == {Way.PERF: 0.03, Way.VALGRIND: 0.03, Way.RATIOS: 0.2}
+    assert guard.TOLERANCE == {Way.PERF: 0.03, Way.VALGRIND: 0.03, Way.RATIOS: 0.2}
 
 
 def test_what_is_new_or_gone_is_told_and_not_slower() -> None:
@@ -54,7 +55,7 @@ def test_of_two_measurements_the_lesser_costs_count() -> None:
 
 
 def test_operations_are_measured_beside_fixed_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed_guard, "JOBS", 50)
+    monkeypatch.setattr(guard, "JOBS", 50)
     ratios = operation_ratios(1)
     assert "engine: submit, CPU / fixed work" in ratios
     assert "order: fifo: pop, CPU / fixed work" in ratios
@@ -85,8 +86,8 @@ class Machines:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machines:
     machine = Machines()
-    monkeypatch.setattr(speed_guard, "possible", lambda: machine.ways)
-    monkeypatch.setattr(speed_guard, "measure", machine.measure)
+    monkeypatch.setattr(guard, "possible", lambda: machine.ways)
+    monkeypatch.setattr(guard, "measure", machine.measure)
     return machine
 
 
@@ -200,19 +201,19 @@ def test_perf_counts_a_run_for_each_child(counters: Path) -> None:
     line = "'%d,,instructions:u,1,100.00,,' % {}"
     counter(counters, "perf", said=line.format(7), said_of_work=line.format("(1000 + 42 * units)"))
     assert perf_works()
-    assert by_perf([Kind.GET, guard_work.ENGINE]) == {Kind.GET: 42.0, guard_work.ENGINE: 42.0}
+    assert by_perf([Kind.GET, work.ENGINE]) == {Kind.GET: 42.0, work.ENGINE: 42.0}
 
 
 def test_valgrind_counts_all_children_in_one_run(counters: Path) -> None:
     line = "'==%d== I   refs:      %s' % ({}, format({}, ','))"
     counter(counters, "valgrind", said=line.format(1, 1000), said_of_work=line.format("number", "1000 + 42 * units"))
     assert valgrind_works()
-    assert by_valgrind([Kind.GET, guard_work.ENGINE]) == {Kind.GET: 42.0, guard_work.ENGINE: 42.0}
+    assert by_valgrind([Kind.GET, work.ENGINE]) == {Kind.GET: 42.0, work.ENGINE: 42.0}
 
 
 def test_without_counters_ratios_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert speed_guard.possible() == [Way.RATIOS]
+    assert guard.possible() == [Way.RATIOS]
 
 
 def test_every_part_is_done_as_often_as_it_is_told() -> None:

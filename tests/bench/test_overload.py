@@ -13,15 +13,15 @@ from random import Random
 import msgspec
 import pytest
 
-from bench import overload
-from bench.overload_choice import choice
-from bench.overload_crowd import ELEPHANT, MICE_LOAD, PAUSE_S, Manners, Service, crowd, whole_seconds
-from bench.overload_desk import Desk
-from bench.overload_figures import Figures, quantiles
-from bench.overload_policies import CHOICES, POLICIES, RED_THRESHOLDS, DropByCoDel, Red
-from bench.overload_returns import SCENES, ReturnFigures, Scene, peak_to_mean, poisson_peak_to_mean, run_scene
-from bench.overload_run import LOADS, SERVICE, Load, run
-from bench.overload_table import overview, returns_table, table
+from bench.overload import __main__ as overload
+from bench.overload.choice import choice
+from bench.overload.crowd import ELEPHANT, MICE_LOAD, PAUSE_S, Manners, Service, crowd, whole_seconds
+from bench.overload.desk import Desk
+from bench.overload.figures import Figures, quantiles
+from bench.overload.policies import CHOICES, POLICIES, RED_THRESHOLDS, DropByCoDel, Red
+from bench.overload.returns import SCENES, ReturnFigures, Scene, peak_to_mean, poisson_peak_to_mean, run_scene
+from bench.overload.run import LOADS, SERVICE, Load, run
+from bench.overload.table import overview, returns_table, table
 from jobqueue.core.job import Job, JobSpec
 from jobqueue.core.policy import QueuePolicy
 
@@ -137,9 +137,9 @@ def test_two_runs_of_one_seed_give_the_same_figures_and_another_seed_others() ->
 
 def test_figures_do_not_depend_on_the_seed_of_hashes() -> None:
     program = (
-        "from bench.overload_policies import POLICIES\n"
-        "from bench.overload_run import Load, Manners, run\n"
-        "from bench.overload_returns import SCENES, run_scene\n"
+        "from bench.overload.policies import POLICIES\n"
+        "from bench.overload.run import Load, Manners, run\n"
+        "from bench.overload.returns import SCENES, run_scene\n"
         "for policy in POLICIES: print(run(policy, Load(2.0, 5.0, 10.0), Manners.OBEDIENT, seed='1'))\n"
         "print(run_scene(SCENES[0], seed='1'))\n"
     )

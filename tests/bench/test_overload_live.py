@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bench.overload_live import Load, Look, judge, main, table, under_load
+from bench.overload.live import Load, Look, judge, main, table, under_load
+from clients.counters import Tally
 from clients.options import Options
 from clients.report import report_of
-from clients.tally import Tally
 from tests.children import children_with
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def test_a_short_run_prints_its_table_writes_its_figures_and_leaves_nothing_behi
     times = ("--seconds", "4", "--peak-seconds", "4", "--workers", "4", "--report", str(report))
 
     run = subprocess.run(
-        [sys.executable, "-m", "bench.overload_live", *times], cwd=ROOT, capture_output=True, text=True, timeout=90
+        [sys.executable, "-m", "bench.overload.live", *times], cwd=ROOT, capture_output=True, text=True, timeout=90
     )
 
     assert "goodput, a second" in run.stdout, run.stderr

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.plot import ALL, Row, Sample, draw, read_history
-from bench.probe import Measurement, read_measurements
-from bench.ramp import judge, latest_total, main, probe_verdict, progress_line
-from bench.shape import KNOWN_DURATION_S, Ramp, ramp_of
+from bench.ramp.__main__ import judge, latest_total, main, probe_verdict, progress_line
+from bench.ramp.plot import ALL, Row, Sample, draw, read_history
+from bench.ramp.probe import Measurement, read_measurements
+from bench.ramp.shape import KNOWN_DURATION_S, Ramp, ramp_of
 from tests.clients.stub import Stub
 
 ROOT = Path(__file__).parents[2]

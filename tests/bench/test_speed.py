@@ -11,17 +11,18 @@ from subprocess import CompletedProcess
 import msgspec
 import pytest
 
-from bench import speed, speed_core, speed_fleet, speed_http, speed_life, speed_memory
-from bench.contenders import Kind, Ours, contenders, slug
-from bench.generator import Latency
-from bench.machine import Machine, describe
-from bench.operations import EngineBench, Figure, make_jobs, measure_order
-from bench.speed_fleet import Load
-from bench.speed_life import Via
-from bench.speed_memory import EngineFigures, Pauses, ServerFigures, measure_engine
-from bench.spread import Spread, many, short, spread, table
-from bench.stacks import Uninstalled, stacks
-from bench.targets import Target, target_table
+from bench.load.generator import Latency
+from bench.measure.machine import Machine, describe
+from bench.measure.spread import Spread, many, short, spread, table
+from bench.peers.contenders import Kind, Ours, contenders, slug
+from bench.peers.stacks import Uninstalled, stacks
+from bench.speed import __main__ as speed
+from bench.speed import core, fleet, http, life, memory
+from bench.speed.fleet import Load
+from bench.speed.life import Via
+from bench.speed.memory import EngineFigures, Pauses, ServerFigures, measure_engine
+from bench.speed.operations import EngineBench, Figure, make_jobs, measure_order
+from bench.speed.targets import Target, target_table
 
 MACHINE = Machine(
     at="now",
@@ -34,7 +35,7 @@ MACHINE = Machine(
     packages={"aiohttp": "3.14"},
     load=0.0,
 )
-SMALL = speed_http.Options(connections=(2,), rounds=1, seconds=0.4, warm_s=0.02, records=50)
+SMALL = http.Options(connections=(2,), rounds=1, seconds=0.4, warm_s=0.02, records=50)
 
 
 @pytest.fixture(autouse=True)
@@ -104,9 +105,9 @@ def test_the_machine_is_told_without_its_name() -> None:
 # -- HTTP
 
 
-def reading(contender: str, kind: Kind, number: int, cpu_us: float, **more: float) -> speed_http.Reading:
+def reading(contender: str, kind: Kind, number: int, cpu_us: float, **more: float) -> http.Reading:
     figures = {"per_s": 1.0, "server": 1.0, "generator": 0.5, "unexpected": 0.0, "p50_ms": 1.0, "p99_ms": 1.0} | more
-    return speed_http.Reading(
+    return http.Reading(
         contender=contender,
         kind=kind,
         connections=64,
@@ -116,12 +117,12 @@ def reading(contender: str, kind: Kind, number: int, cpu_us: float, **more: floa
     )
 
 
-def results(*readings: speed_http.Reading) -> speed_http.Results:
-    return speed_http.Results(machine=MACHINE, options=SMALL, skipped=[], readings=list(readings))
+def results(*readings: http.Reading) -> http.Results:
+    return http.Results(machine=MACHINE, options=SMALL, skipped=[], readings=list(readings))
 
 
-def ratio_of_gets(found: speed_http.Results, connections: int = 64) -> Spread | None:
-    (target,) = (each for each in speed_http.targets(found, connections) if each.what.startswith("GET, CPU / bare"))
+def ratio_of_gets(found: http.Results, connections: int = 64) -> Spread | None:
+    (target,) = (each for each in http.targets(found, connections) if each.what.startswith("GET, CPU / bare"))
     return target.measured
 
 
@@ -139,7 +140,7 @@ def test_ratios_are_of_the_same_round() -> None:
 
 def test_a_reading_of_other_answers_than_were_meant_stands_in_no_table_and_is_told() -> None:
     found = results(reading("jobqueue", Kind.GET, 0, 123.0, unexpected=0.5), reading("aiohttp", Kind.GET, 0, 20.0))
-    text = speed_http.report(found)
+    text = http.report(found)
     assert "123" not in text
     assert "50.0% of the answers had another code than the one to be measured, so it is left out" in text
     assert ratio_of_gets(found) is None
@@ -147,8 +148,8 @@ def test_a_reading_of_other_answers_than_were_meant_stands_in_no_table_and_is_to
 
 def test_the_side_that_was_the_limit_is_told() -> None:
     busy = reading("jobqueue", Kind.GET, 0, 10.0, server=0.7, generator=0.99)
-    assert "The generator was the limit" in speed_http.report(results(busy))
-    assert "The generator was the limit" not in speed_http.report(results(reading("jobqueue", Kind.GET, 0, 10.0)))
+    assert "The generator was the limit" in http.report(results(busy))
+    assert "The generator was the limit" not in http.report(results(reading("jobqueue", Kind.GET, 0, 10.0)))
 
 
 @pytest.mark.parametrize("name", ["jobqueue", "aiohttp", "naive", "go"])
@@ -158,7 +159,7 @@ def test_every_kind_of_request_gets_the_answer_that_is_to_be_measured(name: str)
     (contender,) = (each for each in contenders()[0] if each.name == name)
     with contender:
         contender.fill(50)
-        readings = speed_http._measure(contender, 2, 0, SMALL)
+        readings = http._measure(contender, 2, 0, SMALL)
     assert [r.kind for r in readings] == list(contender.kinds)
     assert {r.kind: r.unexpected for r in readings} == dict.fromkeys(contender.kinds, 0.0)
     assert all(r.cpu_us > 1 for r in readings)
@@ -192,8 +193,8 @@ def test_the_name_of_a_log_is_that_of_its_contender() -> None:
 # -- a job's life
 
 
-def life_reading(contender: str, number: int, cpu_us: float, jobs_per_s: float) -> speed_life.Reading:
-    return speed_life.Reading(
+def life_reading(contender: str, number: int, cpu_us: float, jobs_per_s: float) -> life.Reading:
+    return life.Reading(
         contender=contender,
         via=Via.HEAD,
         round=number,
@@ -208,23 +209,23 @@ def life_reading(contender: str, number: int, cpu_us: float, jobs_per_s: float) 
 
 
 def test_more_jobs_a_second_and_less_cpu_a_job_are_both_a_higher_ratio() -> None:
-    found = speed_life.Results(
+    found = life.Results(
         machine=MACHINE,
-        options=speed_life.Options(),
+        options=life.Options(),
         skipped=["nobody: nothing"],
         readings=[life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)],
     )
-    targets = {target.what: target.measured for target in speed_life.targets(found)}
+    targets = {target.what: target.measured for target in life.targets(found)}
     assert targets["life by HEAD, jobs a second: times better than go"] == Spread(3.0, 3.0, 3.0)
     assert targets["life by HEAD, CPU a job: times better than go"] == Spread(2.0, 2.0, 2.0)
     assert targets["life by GET, CPU a job: times better than go"] is None
-    assert "Skipped: nobody: nothing." in speed_life.report(found)
+    assert "Skipped: nobody: nothing." in life.report(found)
 
 
 def test_a_life_is_lived_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed_life, "CONNECTIONS", 4)  # so that a busy machine gets through a batch of each in time
+    monkeypatch.setattr(life, "CONNECTIONS", 4)  # so that a busy machine gets through a batch of each in time
     with Ours() as server:
-        readings = speed_life._measure(server, 0, speed_life.Options(seconds=0.2, warm_s=0.1))
+        readings = life._measure(server, 0, life.Options(seconds=0.2, warm_s=0.1))
     assert [r.via for r in readings] == list(Via)
     requests = {r.via: r.requests for r in readings}
     assert requests[Via.AT_ONCE] == pytest.approx(1, abs=0.1)
@@ -242,7 +243,7 @@ def test_a_stack_that_can_not_run_here_is_told_with_what_it_needs(monkeypatch: p
 
 def test_packages_that_can_not_be_installed_skip_their_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr("bench.stacks._do", fail_to_install)
+    monkeypatch.setattr("bench.peers.stacks._do", fail_to_install)
     found, skipped = stacks()
     assert found == []
     assert [reason.partition(":")[0] for reason in skipped] == ["FastAPI + arq and aiohttp + SAQ", "Fastify + BullMQ"]
@@ -256,7 +257,7 @@ def fail_to_install(*command: object, cwd: Path | None = None) -> None:
 # -- the fleet
 
 
-def phase(**more: object) -> speed_fleet.Phase:
+def phase(**more: object) -> fleet.Phase:
     latency = Latency(count=10, p50=0.2, p95=0.5, p99=3.0, max=9.0)
     figures = {
         "load": Load(8000, 3000.0),
@@ -269,7 +270,7 @@ def phase(**more: object) -> speed_fleet.Phase:
         "late_ms": 0.1,
         "rss_bytes_max": 2**27,
     } | more
-    return speed_fleet.Phase(**figures)  # type: ignore[arg-type]  # by name, of several types
+    return fleet.Phase(**figures)  # type: ignore[arg-type]  # by name, of several types
 
 
 @pytest.mark.parametrize(
@@ -290,17 +291,17 @@ def test_an_answer_that_a_job_can_not_be_found_is_a_lost_job() -> None:
 
 
 def test_a_load_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
-    found = speed_fleet.Results(machine=MACHINE, skipped=["15,000 clients: files"], phases=[phase()], seconds=[])
-    verdicts = {target.what: target.verdict for target in speed_fleet.targets(found)}
+    found = fleet.Results(machine=MACHINE, skipped=["15,000 clients: files"], phases=[phase()], seconds=[])
+    verdicts = {target.what: target.verdict for target in fleet.targets(found)}
     assert verdicts["8,000 clients: p95, ms"] == "met"
     assert verdicts["15,000 clients: jobs lost"] == "not measured"
-    assert "Skipped: 15,000 clients: files." in speed_fleet.report(found)
-    speed_fleet.BENCH.save(found, tmp_path)
+    assert "Skipped: 15,000 clients: files." in fleet.report(found)
+    fleet.BENCH.save(found, tmp_path)
     assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_small_fleet_loses_nothing() -> None:
-    results = speed_fleet.run(speed_fleet.Options(loads=(Load(20, 200.0),), seconds=1.0, warm_s=0.2))
+    results = fleet.run(fleet.Options(loads=(Load(20, 200.0),), seconds=1.0, warm_s=0.2))
     (found,) = results.phases
     assert (found.connected, found.lost, found.jobs_lost) == (20, 0, 0)
     assert {"202"} <= set(found.answers) <= {"200", "202", "304"}
@@ -314,7 +315,7 @@ def test_a_small_fleet_loses_nothing() -> None:
 def test_the_report_holds_every_part_and_says_what_was_not_measured(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
     gets = reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0)
-    speed_http.BENCH.save(results(*gets), folder)
+    http.BENCH.save(results(*gets), folder)
     speed.render(folder, tmp_path / "RESULTS.md")
     text = (tmp_path / "RESULTS.md").read_text()
     assert "| GET, CPU / bare aiohttp's 204 " in text
@@ -336,7 +337,7 @@ def test_a_bench_that_fails_is_told_and_what_it_measured_before_is_not_shown(
 # -- core and memory
 
 
-@pytest.mark.parametrize("name", speed_core.ORDERS)
+@pytest.mark.parametrize("name", core.ORDERS)
 def test_an_order_holds_all_its_jobs_after_each_round(name: str) -> None:
     figures = measure_order(name, make_jobs(20), rounds=2)
     assert [figure.operation for figure in figures] == ["position", "remove", "push", "pop", "push to the front"]
@@ -355,9 +356,9 @@ def test_the_table_of_the_core_tells_how_much_each_grew(tmp_path: Path) -> None:
         Figure(part="engine", operation="get", size=size, ns=Spread(ns, ns, ns))
         for size, ns in ((100, 200.0), (1000, 500.0))
     ]
-    found = speed_core.Results(machine=MACHINE, figures=figures)
-    assert "2.50x" in speed_core.report(found)
-    speed_core.BENCH.save(found, tmp_path)
+    found = core.Results(machine=MACHINE, figures=figures)
+    assert "2.50x" in core.report(found)
+    core.BENCH.save(found, tmp_path)
     assert (tmp_path / "core.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -398,19 +399,19 @@ def test_the_table_of_memory_tells_the_longest_pause_that_is_in_every_round(tmp_
         full_bytes=2**21,
     )
     disturbed = msgspec.structs.replace(engine, growing=pauses(50.0))
-    found = speed_memory.Results(machine=MACHINE, engine=[disturbed, engine], server=[server])
-    assert [target.measured for target in speed_memory.targets(found)] == [
+    found = memory.Results(machine=MACHINE, engine=[disturbed, engine], server=[server])
+    assert [target.measured for target in memory.targets(found)] == [
         Spread(400.0, 400.0, 400.0),
         Spread(7.5, 7.5, 7.5),
         Spread(0.2, 0.2, 0.2),
     ]
-    assert "| bytes a stored status " in speed_memory.report(found)
-    speed_memory.save(found, tmp_path)
+    assert "| bytes a stored status " in memory.report(found)
+    memory.save(found, tmp_path)
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     found = results(reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0))
-    speed_http.BENCH.save(found, tmp_path)
-    assert msgspec.json.decode((tmp_path / "http.json").read_bytes(), type=speed_http.Results) == found
+    http.BENCH.save(found, tmp_path)
+    assert msgspec.json.decode((tmp_path / "http.json").read_bytes(), type=http.Results) == found
     assert (tmp_path / "http.png").read_bytes().startswith(b"\x89PNG")

@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import speed_http, speed_life
-from bench.driving import GENERATOR_CORE, SERVER_CORE
-from bench.machine import describe
-from bench.speed_bench import SpeedBench, in_turn
-from bench.speed_fleet import DefaultServer
-from bench.targets import Target
+from bench.load.driving import GENERATOR_CORE, SERVER_CORE
+from bench.measure.machine import describe
+from bench.speed import http, life
+from bench.speed.bench import SpeedBench, in_turn
+from bench.speed.fleet import DefaultServer
+from bench.speed.targets import Target
 from tests.bench.test_speed import MACHINE, life_reading, reading
 
 
@@ -53,18 +53,18 @@ def test_everyone_is_the_first_of_a_round_in_turn() -> None:
 
 
 def test_a_quick_run_measures_all_that_a_target_is_about() -> None:
-    assert {theirs for _, _, theirs, *_ in speed_http.RATIOS}.isdisjoint(speed_http.QUICK.without)
-    assert {theirs for theirs, *_ in speed_life.RATIOS}.isdisjoint(speed_life.QUICK.without)
+    assert {theirs for _, _, theirs, *_ in http.RATIOS}.isdisjoint(http.QUICK.without)
+    assert {theirs for theirs, *_ in life.RATIOS}.isdisjoint(life.QUICK.without)
 
 
 def test_what_a_measurement_lacks_of_its_target_stands_beside_the_verdict() -> None:
-    readings = [reading("jobqueue", kind, 0, 1.0) for kind in speed_http.Kind]
-    readings += [reading(other, kind, 0, 9.0) for other in ("aiohttp", "go") for kind in speed_http.Kind]
+    readings = [reading("jobqueue", kind, 0, 1.0) for kind in http.Kind]
+    readings += [reading(other, kind, 0, 9.0) for other in ("aiohttp", "go") for kind in http.Kind]
 
     def verdicts(records: int) -> set[str]:
-        options = speed_http.Options(records=records)
-        found = speed_http.Results(machine=MACHINE, options=options, skipped=[], readings=readings)
-        return {target.verdict for target in speed_http.targets(found)}
+        options = http.Options(records=records)
+        found = http.Results(machine=MACHINE, options=options, skipped=[], readings=readings)
+        return {target.verdict for target in http.targets(found)}
 
     assert verdicts(20_000) == {"stretch, but with 20,000 records, not 100,000"}
     assert verdicts(100_000) == {"stretch"}
@@ -94,6 +94,6 @@ def test_the_clients_of_a_load_do_not_find_the_jobs_of_those_before(
 def test_a_server_that_had_time_left_is_told() -> None:
     readings = [life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)]
     readings[1] = msgspec.structs.replace(readings[1], server=0.8)
-    found = speed_life.Results(machine=MACHINE, options=speed_life.Options(), skipped=[], readings=readings)
-    text = speed_life.report(found)
+    found = life.Results(machine=MACHINE, options=life.Options(), skipped=[], readings=readings)
+    text = life.report(found)
     assert text.endswith("more than CPU a job decides their jobs a second: go by HEAD.")

@@ -6,10 +6,10 @@ import gc
 import time
 from typing import TYPE_CHECKING, Any
 
+from clients.counters import Tally
 from clients.fleet import Fleet
 from clients.options import Options
 from clients.report import Report, report_of
-from clients.tally import Tally
 
 if TYPE_CHECKING:
     from tests.clients.stub import Stub

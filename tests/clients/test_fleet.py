@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clients.counters import Tally
 from clients.fleet import LAST_LOOK_S, Fleet, random_of, start_offset_s
 from clients.options import Options
-from clients.requests import Requests
-from clients.tally import Tally
+from clients.wire.requests import Requests
 from tests.clients.sailing import options, sail
 
 if TYPE_CHECKING:
@@ -376,7 +376,7 @@ async def test_a_user_and_a_password_in_the_url_are_sent_and_not_shown(stub: Stu
 
 
 async def test_a_request_that_stays_unanswered_is_broken_off(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clients.connection.SILENT_S", 0.5)
+    monkeypatch.setattr("clients.wire.connection.SILENT_S", 0.5)
     stub.submissions.append("hang")
 
     report = await sail(stub, jobs=1, duration_s=1.5)

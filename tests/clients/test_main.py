@@ -15,7 +15,7 @@ import pytest
 
 from clients import options, processes
 from clients.fleet import address_of
-from jobqueue.commandline import end_with
+from jobqueue.cli.parser import end_with
 from tests.children import children_with
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+from clients.counters import Counts, Tally
 from clients.options import Options
 from clients.page import page_of
 from clients.plots import rates_of
 from clients.report import Moment, Report, report_of
 from clients.requirements import requirement
-from clients.tally import Counts, Tally
 from clients.timeline import MOMENTS_MAX, Timeline
 
 VOID = {"meta"}

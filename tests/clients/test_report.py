@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from clients.counters import Tally
 from clients.options import Options
 from clients.report import Report, render, report_of
-from clients.tally import Tally
 
 
 def tally() -> Tally:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clients.counters import Tally
 from clients.options import Options
 from clients.report import Report, report_of
 from clients.requirements import requirement
-from clients.tally import Tally
 
 if TYPE_CHECKING:
     from clients.requirements import Checked

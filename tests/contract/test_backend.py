@@ -12,12 +12,12 @@ import pytest
 
 from jobqueue.backend.base import Backend, BulkCount, JobFilter, QueueStats
 from jobqueue.backend.memory import PAGE_SCAN_MAX, MemoryBackend
-from jobqueue.core.claims import Claims, IdempotencyKey, Unique
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Called, Ended, Event, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobId, JobSpec, JobState, Progress, Success
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique
 from jobqueue.errors import (
     Duplicate,
     JobGone,

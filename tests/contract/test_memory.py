@@ -13,8 +13,8 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Success
-from jobqueue.core.lifecycle import LEASE_GRACE_S
 from jobqueue.core.policy import Limits, QueuePolicy
+from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.testing import virtual_time
 
 if TYPE_CHECKING:

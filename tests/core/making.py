@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from random import Random
 
-from jobqueue.core.claims import Claims, IdempotencyKey, Unique, UniqueMode
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.intake import Admission
 from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, JobState, Success, Upload
+from jobqueue.core.job_store import StatusBounds
 from jobqueue.core.policy import QueuePolicy
-from jobqueue.core.ready import Shares
-from jobqueue.core.statuses import StatusBounds
+from jobqueue.core.scheduling.scheduler import Shares
+from jobqueue.core.submit import Admission
+from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique, UniqueMode
 
 OK = Success(b"1")
 FAILED = Failure(ErrorCode.HANDLER_ERROR, "boom")

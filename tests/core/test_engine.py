@@ -29,8 +29,8 @@ from jobqueue.core.job import (
     Success,
     Upload,
 )
-from jobqueue.core.lifecycle import LEASE_GRACE_S
-from jobqueue.core.statuses import StatusBounds
+from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, Driver, make_engine
 

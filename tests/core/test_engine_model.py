@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jobqueue.core.attempts import HISTORY_MAX
-from jobqueue.core.claims import UniqueMode
 from jobqueue.core.events import Ended, Evicted, Ready
-from jobqueue.core.intake import Admission
 from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success
-from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.job_store import DRAWER_S, StatusBounds
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.record_size import EXTRAS_BYTES, key_bytes
-from jobqueue.core.statuses import DRAWER_S, StatusBounds
+from jobqueue.core.submit import Admission
+from jobqueue.core.transitions import LEASE_GRACE_S
+from jobqueue.core.uniqueness import UniqueMode
 from jobqueue.errors import (
     Duplicate,
     JobGone,

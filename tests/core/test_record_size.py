@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from jobqueue.core.claims import Claims, IdempotencyKey, Unique
 from jobqueue.core.job import JobSpec, StoredFile, Upload
+from jobqueue.core.job_store import StatusBounds
 from jobqueue.core.record_size import held_bytes
-from jobqueue.core.statuses import StatusBounds
+from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique
 from jobqueue.errors import StatusesFull
 from tests.core.making import Driver
 

@@ -8,10 +8,10 @@ import pytest
 
 from jobqueue.core.events import Ended, LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Job, JobError, JobState
-from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.job_store import StatusBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX
-from jobqueue.core.statuses import StatusBounds
+from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import JobGone
 from tests.core.making import Driver, make_engine
 

@@ -16,7 +16,7 @@ import msgspec
 import yaml
 
 from jobqueue.client import JobDocument
-from jobqueue.configsources import load
+from jobqueue.config.load import load
 from jobqueue.handlers import Submission
 
 if TYPE_CHECKING:

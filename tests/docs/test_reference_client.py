@@ -26,8 +26,8 @@ from jobqueue.client import (
     SyncClient,
     Unreachable,
 )
-from jobqueue.client.answers import REFUSALS
-from jobqueue.http import documents
+from jobqueue.client.protocol import REFUSALS
+from jobqueue.http.response import documents
 from tests.docs.tables import codes, page, rows, section
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from clients import options
-from jobqueue import cli
-from jobqueue.commandline import Parser
+from jobqueue.cli import main as cli
+from jobqueue.cli.parser import Parser
 from tests.docs.tables import codes, page, rows, section
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import jobqueue
 from jobqueue.core import events
 from jobqueue.http import problems
 from jobqueue.log import ATTEMPT_FIELDS
-from jobqueue.parts import LIVE_STATES
-from jobqueue.runtime.watch import Health
+from jobqueue.runtime.loop_monitor import Health
+from jobqueue.wiring import LIVE_STATES
 from tests.docs.tables import codes, page, rows
 
 if TYPE_CHECKING:

@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 
 from jobqueue import JobQueue
-from jobqueue.core.claims import UniqueMode
 from jobqueue.core.job import LIVE, TERMINAL, JobState
+from jobqueue.core.uniqueness import UniqueMode
 from jobqueue.handlers import Submission
-from jobqueue.http import api, feed, lists, origins, sse
-from jobqueue.http.bulk import BulkFilter
-from jobqueue.http.problems import INTERNAL, TABLE
-from jobqueue.http.queues import QueueChange
+from jobqueue.http import api
+from jobqueue.http.request import origins
+from jobqueue.http.resources import events, job_list
+from jobqueue.http.resources.bulk import BulkFilter
+from jobqueue.http.resources.queues import QueueChange
+from jobqueue.http.response.problems import INTERNAL, TABLE
+from jobqueue.http.streams import event_log
 from tests.docs.http_page import ANY_BODY, ANY_REQUEST, operations
 from tests.docs.tables import codes, members, page, rows, section
 
@@ -76,7 +79,7 @@ def test_the_fields_of_a_submission_are_those_of_the_struct() -> None:
 
 def test_the_parameters_filters_and_changes_are_those_of_the_code() -> None:
     queries = rows_of("### `GET /v1/jobs`, `HEAD /v1/jobs`", "Query")
-    assert first_names(queries) == ["ids", *lists._PARAMETERS]
+    assert first_names(queries) == ["ids", *job_list._PARAMETERS]
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
     changes = rows_of("### `PATCH /v1/queues/{name}`", "Change")
     assert first_names(changes) == list(QueueChange.__struct_fields__)
@@ -85,7 +88,7 @@ def test_the_parameters_filters_and_changes_are_those_of_the_code() -> None:
 def test_the_events_are_those_that_the_feed_names() -> None:
     named = {
         str(word.value)
-        for function in (feed._name_of, feed._name_of_state)
+        for function in (event_log._name_of, event_log._name_of_state)
         for node in ast.walk(ast.parse(inspect.getsource(function)))
         if isinstance(node, ast.Return) and node.value is not None
         for word in ast.walk(node.value)
@@ -94,7 +97,7 @@ def test_the_events_are_those_that_the_feed_names() -> None:
     named |= set(TERMINAL)
     named |= {
         str(call.args[1].value)
-        for call in ast.walk(ast.parse(inspect.getsource(sse)))
+        for call in ast.walk(ast.parse(inspect.getsource(events)))
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "frame" and isinstance(call.args[1], ast.Constant)
     }
     assert set(first_names(rows_of("### Events", "Event"))) == named
@@ -108,19 +111,19 @@ def test_the_data_of_events_has_the_members_of_the_code() -> None:
         dicts = (node for node in ast.walk(ast.parse(source.lstrip())) if isinstance(node, ast.Dict))
         return {str(key.value) for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
 
-    assert told["job"] == keys(feed.Feed._job_data) - {"fraction", "note", "code"}
-    assert told["type"] == keys(feed.Feed._type_data)
-    assert told["reset"] == set(sse._RESET)
+    assert told["job"] == keys(event_log.Feed._job_data) - {"fraction", "note", "code"}
+    assert told["type"] == keys(event_log.Feed._type_data)
+    assert told["reset"] == set(events._RESET)
 
 
 def test_the_numbers_on_streams_are_those_of_the_code() -> None:
     below = section(PAGE, "## Event streams")
-    first, last = sse.RETRY_MS
+    first, last = events.RETRY_MS
     for number in (
-        f"{feed.RING_MAX:,}",
+        f"{event_log.RING_MAX:,}",
         f"{first:,} to {last:,}",
-        f"{feed.BACKLOG_BYTES_MAX // 1024} KiB",
-        f"{sse.ALL_MAX} ",
+        f"{event_log.BACKLOG_BYTES_MAX // 1024} KiB",
+        f"{events.ALL_MAX} ",
     ):
         assert number in below
 

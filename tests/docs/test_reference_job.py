@@ -11,12 +11,12 @@ import msgspec
 import orjson
 
 from jobqueue import JobQueue
-from jobqueue.core.gate import GateStats
 from jobqueue.core.job import LIVE, TERMINAL, ErrorCode, Progress
-from jobqueue.core.outlook import WaitReason
-from jobqueue.core.quarantine import QuarantinedType
+from jobqueue.core.limits.circuit_breaker import QuarantinedType
+from jobqueue.core.limits.limiters import GateStats
+from jobqueue.core.scheduling.eta import WaitReason
 from jobqueue.errors import JobGone
-from jobqueue.http.documents import (
+from jobqueue.http.response.documents import (
     AttemptDocument,
     JobDocument,
     WaitingDocument,

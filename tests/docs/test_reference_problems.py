@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobqueue import errors
-from jobqueue.http import problems
-from jobqueue.http.problems import INTERNAL, TABLE, Row, problem_of
+from jobqueue.http.response import problems
+from jobqueue.http.response.problems import INTERNAL, TABLE, Row, problem_of
 from tests.docs.tables import codes, page, rows
 
 BASE = {"type", "title", "status", "detail"}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import JobQueue
-from jobqueue.cli import FLAGS, main
+from jobqueue.cli.main import FLAGS, main
 from jobqueue.config import Settings, reloads_live
-from jobqueue.configsources import SETTINGS, Override, load
+from jobqueue.config.load import SETTINGS, Override, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from jobqueue.app import JobQueue
-from jobqueue.configsources import load
+from jobqueue.config.load import load
 from jobqueue.server import serve
 
 queue = JobQueue()

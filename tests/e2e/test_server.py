@@ -26,8 +26,8 @@ import pytest
 
 from jobqueue import __version__
 from jobqueue.app import JobQueue
+from jobqueue.process.signals import SAME_STOP_S
 from jobqueue.server import COLLECTIONS
-from jobqueue.signals import SAME_STOP_S
 from tests.children import children_with
 
 if TYPE_CHECKING:

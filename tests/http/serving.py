@@ -13,15 +13,15 @@ from aiohttp import web
 from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.context import JobContext
-from jobqueue.http.descriptors import DESCRIPTORS
-from jobqueue.http.protocol import JobServer
+from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.routes import LANE, Api
+from jobqueue.http.transport.connection import JobServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from jobqueue.http.waiting import Waiting
+    from jobqueue.http.streams.waiters import Waiting
 
 DEFAULTS: dict[str, dict[str, object]] = {
     "server": {"drain_s": 0.0, "hosts": ["h", "a", "b"]},

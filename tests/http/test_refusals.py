@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobqueue.http import lane, submissions
-from jobqueue.http.wire import decode_submission
+from jobqueue.http.request.json_body import decode_submission
+from jobqueue.http.resources import submissions
+from jobqueue.http.transport import fast_path
+from tests.http.request.test_uploads import SIZES, form, posted, removed
 from tests.http.serving import CLOSE, Answer, post, read_answer
-from tests.http.test_uploads import SIZES, form, posted, removed
 
 if TYPE_CHECKING:
     import aiohttp
@@ -159,7 +160,7 @@ async def test_one_live_unique_value_leaves_the_early_refusal_to_all_that_cannot
         decoded.append(body)
         return decode_submission(body)
 
-    for module in (lane, submissions):
+    for module in (fast_path, submissions):
         monkeypatch.setattr(module, "decode_submission", decode)
     for body in (ECHO, b'{"type":"no such type"}', b"no JSON"):
         answer = await asked(serving, body)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from jobqueue.http import wire
-from jobqueue.http.problems import problem_of
+from jobqueue.http.request import json_body
+from jobqueue.http.response.problems import problem_of
 from tests.http.serving import CLOSE, Answer, post, read_answer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SHORT = """
 import resource, sys
-from jobqueue.http.wire import decode_batch, decode_submission
+from jobqueue.http.request.json_body import decode_batch, decode_submission
 body = b'{"type":"echo","args":{"v":[' + b",".join([b"[1,2,3]"] * 200_000) + b"]}}"
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2 * 2**20, -1))
@@ -44,7 +44,7 @@ async def test_a_valid_submission_without_memory_is_refused_for_now(
     def parse(body: bytes) -> object:
         raise orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
 
-    monkeypatch.setattr(wire, "_parse", parse)
+    monkeypatch.setattr(json_body, "_parse", parse)
     answer = Answer(await serving.talk(post(b'{"type":"echo"}', CLOSE, *headers)))
     assert (answer.status, answer.kind, answer.headers["retry-after"]) == (503, "overloaded", "2")
     assert "memory" in answer.problem["detail"]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-ON_BOTH_LOOPS = {"tests.runtime.test_threads", "tests.runtime.test_processes"}
+ON_BOTH_LOOPS = {"tests.runtime.pools.test_threads", "tests.runtime.pools.test_processes"}
 
 
 def pytest_asyncio_loop_factories(

@@ -11,7 +11,7 @@ import pytest
 from jobqueue import JobQueue
 from jobqueue.config import RuntimeSettings, Settings, SpoolSettings
 from jobqueue.runtime import cgroup
-from tests.runtime import blocking
+from tests.runtime.pools import blocking
 
 V2 = "{mount}\n35 31 0:31 / /sys rw - sysfs s rw\n30 23 0:27 {root} {folder} rw,nosuid shared:9 - cgroup2 cgroup rw\n"
 V1 = "33 31 0:29 {root} {folder} rw - cgroup cgroup rw,cpu,cpuacct\n34 31 0:30 / /m rw - cgroup cgroup rw,memory\n"
@@ -115,7 +115,7 @@ async def test_how_many_processes_there_are_is_told_at_the_start(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
     monkeypatch.setattr(cgroup, "cpu_quota", lambda proc=None: 1.5)
-    caplog.set_level(logging.INFO, "jobqueue.parts")
+    caplog.set_level(logging.INFO, "jobqueue.wiring")
     queue = JobQueue(Settings(runtime=RuntimeSettings(processes=processes), spool=SpoolSettings(dir=str(tmp_path))))
     queue.handler(run_in="process")(blocking.echo)
     async with queue:

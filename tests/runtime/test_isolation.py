@@ -16,9 +16,9 @@ from jobqueue import JobQueue
 from jobqueue.config import RuntimeSettings, Settings
 from jobqueue.core.job import ErrorCode, JobState, Success
 from jobqueue.runtime.isolation import Isolation
-from jobqueue.runtime.threads import ThreadPool
-from tests.runtime import blocking, hostile
-from tests.runtime.pools import LogEvents, Run, call_of, run
+from jobqueue.runtime.pools.threads import ThreadPool
+from tests.runtime.pools import blocking, hostile
+from tests.runtime.pools.calling import LogEvents, Run, call_of, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +119,7 @@ async def test_a_thread_that_was_interrupted_while_idle_carries_out_its_next_cal
 
 async def test_a_call_whose_thread_was_interrupted_ends(tmp_path: Path) -> None:
     logged = LogEvents()
-    logging.getLogger("jobqueue.runtime.threads").addHandler(logged)
+    logging.getLogger("jobqueue.runtime.pools.threads").addHandler(logged)
     pool = ThreadPool(size=1)
     before = set(pool_threads())
     running = Run(pool, call_of(blocking.wait_for, path=str(tmp_path / "never")))
@@ -131,7 +131,7 @@ async def test_a_call_whose_thread_was_interrupted_ends(tmp_path: Path) -> None:
     assert "Interruption" in outcome.message
     assert await run(pool, blocking.echo, value=1) == Success(b"1")
     await pool.close()
-    logging.getLogger("jobqueue.runtime.threads").removeHandler(logged)
+    logging.getLogger("jobqueue.runtime.pools.threads").removeHandler(logged)
 
 
 async def test_a_dead_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from jobqueue import Backoff, JobQueue, JobState, Reject, Retry
 from jobqueue.config import LimitsSettings, ServerSettings, Settings
 from jobqueue.log import EventMessage
 from jobqueue.testing import virtual_time
-from tests.runtime import blocking
+from tests.runtime.pools import blocking
 
 
 def told(caplog: pytest.LogCaptureFixture, event: str) -> list[tuple[int, dict[str, Any]]]:

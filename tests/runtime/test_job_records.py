@@ -14,12 +14,12 @@ import pytest
 from jobqueue import JobContext, JobQueue
 from jobqueue.config import LogSettings, RuntimeSettings, Settings, SpoolSettings
 from jobqueue.log import configure, current_attempt
-from jobqueue.runtime import log_relay
-from jobqueue.runtime.log_relay import Record, record_of
-from jobqueue.runtime.messages import InvalidMessage
-from jobqueue.runtime.processes import ProcessPool
-from tests.runtime import blocking
-from tests.runtime.pools import call_of, run
+from jobqueue.runtime.pools import log_relay
+from jobqueue.runtime.pools.log_relay import Record, record_of
+from jobqueue.runtime.pools.messages import InvalidMessage
+from jobqueue.runtime.pools.processes import ProcessPool
+from tests.runtime.pools import blocking
+from tests.runtime.pools.calling import call_of, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -13,9 +13,9 @@ from jobqueue import JobContext, JobQueue, JobState
 from jobqueue.config import RuntimeSettings, ServerSettings, Settings, SpoolSettings
 from jobqueue.core.backoff import Backoff
 from jobqueue.errors import ConfigError, LifespanFailed
-from jobqueue.runtime import processes
-from tests.runtime import initialized
-from tests.runtime.pools import LogEvents
+from jobqueue.runtime.pools import processes
+from tests.runtime.pools import initialized
+from tests.runtime.pools.calling import LogEvents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

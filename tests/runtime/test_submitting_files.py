@@ -12,7 +12,7 @@ import pytest
 from jobqueue import JobContext, JobQueue
 from jobqueue.config import LimitsSettings, QueueSettings, Settings, SpoolSettings
 from jobqueue.errors import Duplicate, InvalidSubmission, QueueFull, SpoolFull, UnknownType
-from tests.runtime import blocking
+from tests.runtime.pools import blocking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 
-from jobqueue.commandline import Parser, end_with
+from jobqueue.cli.parser import Parser, end_with
 from tests.simulation.scenario import draw
 from tests.simulation.simulation import Outcome, run
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from jobqueue.core.job import ErrorCode, JobState, StopReason
 from jobqueue.errors import Reject
-from jobqueue.verdicts import ResultTooLarge
+from jobqueue.handlers.result import ResultTooLarge
 
 if TYPE_CHECKING:
     from tests.simulation.known import Known

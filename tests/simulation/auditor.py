@@ -38,9 +38,9 @@ from jobqueue.core.events import (
     Submitted,
 )
 from jobqueue.core.job import ErrorCode, JobState, StopReason
-from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.job_store import DRAWER_S
 from jobqueue.core.policy import Discipline
-from jobqueue.core.statuses import DRAWER_S
+from jobqueue.core.transitions import LEASE_GRACE_S
 from tests.simulation.attempts import RAISED, Attempts
 from tests.simulation.known import Known, final_look
 from tests.simulation.limits import EPSILON_S, Limits

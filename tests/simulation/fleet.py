@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.backend.base import BulkAction, JobFilter
-from jobqueue.core.claims import IdempotencyKey
-from jobqueue.core.door import QUARANTINED_PART
+from jobqueue.core.admission import QUARANTINED_PART
 from jobqueue.core.job import JobId, JobState
 from jobqueue.core.record_size import held_bytes
+from jobqueue.core.uniqueness import IdempotencyKey
 from jobqueue.errors import (
     Draining,
     Duplicate,
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from random import Random
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.claims import UniqueMode
-    from jobqueue.core.intake import Admission
     from jobqueue.core.job import Job
+    from jobqueue.core.submit import Admission
+    from jobqueue.core.uniqueness import UniqueMode
     from tests.simulation.auditor import Auditor
     from tests.simulation.scenario import Scenario
 

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from jobqueue.core.job import LIVE, JobState
-from jobqueue.runtime.worker import WAITING_MIN
+from jobqueue.runtime.workers import WAITING_MIN
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jobqueue.core.quarantine import PROBE_S_MAX, PROBE_S_MIN
+from jobqueue.core.limits.circuit_breaker import PROBE_S_MAX, PROBE_S_MIN
 
 if TYPE_CHECKING:
-    from jobqueue.core.bucket import Rate
     from jobqueue.core.job import Job, JobSpec
+    from jobqueue.core.rate import Rate
     from tests.simulation.known import Known
 
 EPSILON_S = 1e-6

@@ -12,23 +12,23 @@ from unittest.mock import patch
 
 from jobqueue.backend import memory
 from jobqueue.backend.memory import MemoryBackend
-from jobqueue.core.claims import Claimed
-from jobqueue.core.door import Door
+from jobqueue.core.admission import Door
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Called, Ready
-from jobqueue.core.gate import Gates
-from jobqueue.core.intake import Intake
 from jobqueue.core.job import ErrorCode, JobState, StopReason, Success
-from jobqueue.core.ledger import QueueLedger
-from jobqueue.core.lifecycle import Lifecycle
-from jobqueue.core.permits import Gate
-from jobqueue.core.quarantine import Quarantine
-from jobqueue.core.ready import ReadyJobs
-from jobqueue.core.statuses import StatusMap
+from jobqueue.core.job_store import StatusMap
+from jobqueue.core.limits.circuit_breaker import Quarantine
+from jobqueue.core.limits.limiter import Gate
+from jobqueue.core.limits.limiters import Gates
+from jobqueue.core.scheduling.queue_state import QueueLedger
+from jobqueue.core.scheduling.scheduler import ReadyJobs
+from jobqueue.core.submit import Intake
+from jobqueue.core.transitions import Lifecycle
+from jobqueue.core.uniqueness import Claimed
 from jobqueue.errors import QueueFull
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.timer import Timer
-from jobqueue.runtime.worker import WorkerPool
+from jobqueue.runtime.workers import WorkerPool
 
 MUTANTS: dict[str, Callable[[], Any]] = {}
 

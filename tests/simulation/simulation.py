@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.app import JobQueue
 from jobqueue.core.job import ErrorCode, JobState
-from jobqueue.core.lifecycle import LEASE_GRACE_S
+from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import JobGone
 from tests.simulation.auditor import Auditor, Violation
 from tests.simulation.chaos import Chaos

@@ -16,15 +16,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-import jobqueue.parts
-import jobqueue.verdicts
+import jobqueue.handlers.result
+import jobqueue.wiring
 from jobqueue.backend import memory
 from jobqueue.context import JobContext
-from jobqueue.core import engine, gate
+from jobqueue.core import engine
 from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.core.limits import limiters
 from jobqueue.errors import JobQueueError, Reject, Retry
-from jobqueue.runtime import spool, wall_clock, worker
-from jobqueue.verdicts import encode_result, failure_of
+from jobqueue.handlers.result import encode_result, failure_of
+from jobqueue.runtime import spool, wall_clock, workers
 from tests.simulation.kept import KeptSet
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.config import SpoolSettings
-    from jobqueue.runtime.call import Call
+    from jobqueue.runtime.pools.call import Call
     from tests.simulation.auditor import Auditor
     from tests.simulation.scenario import Scenario
 
@@ -72,7 +73,7 @@ class Stage:
             def replace(home: Any, name: str, stand_in: Any) -> None:
                 stack.enter_context(patch.object(home, name, stand_in, create=name == "set"))
 
-            parts = jobqueue.parts
+            parts = jobqueue.wiring
             replace(parts, "os", SimpleNamespace(urandom=rng.randbytes))
             clocks = SimpleNamespace(
                 time=lambda: WALL_OFFSET_S + asyncio.get_running_loop().time(),
@@ -88,15 +89,15 @@ class Stage:
             replace(parts, "ProcessPool", partial(SeededPool, self, "process"))
             replace(parts, "check_sendable", lambda handler: None)  # they are functions of this object
             # How long a traceback is depends on where this checkout lies.
-            replace(jobqueue.verdicts, "_trace", lambda error: f"Traceback of {type(error).__name__}")
+            replace(jobqueue.handlers.result, "_trace", lambda error: f"Traceback of {type(error).__name__}")
             replace(engine, "TICK_WORK_MAX", portion)
             replace(memory, "BULK_PORTION", portion)
             replace(memory, "PAGE_SCAN_MAX", 4 * portion)
             replace(memory, "LEASE_TRIES", portion)
-            replace(gate, "CALLS_MAX", portion)
-            replace(gate, "MOVES_MAX", portion)
-            replace(worker, "ABANDONED_MIN", self._scenario.abandoned)
-            for module in (parts, memory, worker):
+            replace(limiters, "CALLS_MAX", portion)
+            replace(limiters, "MOVES_MAX", portion)
+            replace(workers, "ABANDONED_MIN", self._scenario.abandoned)
+            for module in (parts, memory, workers):
                 replace(module, "set", KeptSet)
             yield
 

@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.core.events import Event
 from jobqueue.core.job import JobSpec, Success
-from jobqueue.core.statuses import StatusBounds
+from jobqueue.core.job_store import StatusBounds
 from tests.core.making import make_engine
 
 JOBS = 1_000_000

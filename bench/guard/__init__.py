@@ -1,0 +1,1 @@
+"""The guard against getting slower: instruction counts beside bench/baseline.json."""

@@ -1,0 +1,196 @@
+"""What the guard counts the instructions of: requests to the server, and operations of the core, without sockets.
+
+    python -m bench.guard.work PART UNITS ...    # such as HEAD 1000 HEAD 2000
+
+Each pair is done by a child, forked from one process that is warm, so that two children of a part differ in nothing
+but the number of units: what the second one takes more is what these cost. A line on stdout tells of each child.
+
+A connection of the server is fed bytes, and its answers go nowhere: no socket, no other process and no clock has a part
+in it, so the same code takes the same instructions each time, but for half a hundredth (addresses differ).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+import traceback
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+import uvloop
+
+from bench.load.driving import end_with_parent
+from bench.load.wire import header
+from bench.peers.contenders import STATUS, SUBMISSION, Kind, request
+from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
+from jobqueue.config import LimitsSettings, Settings
+from jobqueue.demo import queue
+from jobqueue.http import LANE, api
+from jobqueue.http.transport.connection import JobServer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ENGINE = "engine, a round of operations"
+ORDER = "a round of order: "
+REQUESTS = 1000
+ROUNDS = 2
+JOBS = 1000
+HELD = 300
+BATCH = 50  # after so many requests the loop turns, as it does among those of many connections
+TURNS = 20
+"""Where jobs are run, so many of them wait at once, and the loop has so many turns until the next: that is plenty."""
+
+SILENT_S = 3600.0
+
+
+class Child(msgspec.Struct, frozen=True):
+    """Who did so many units of a part."""
+
+    pid: int
+    part: str
+    units: int
+
+
+def parts() -> list[str]:
+    return [*Kind, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
+
+
+def units_of(part: str) -> int:
+    """Return how many units of a part are worth counting."""
+    return REQUESTS if part in set(Kind) else ROUNDS
+
+
+class Deaf(asyncio.Transport):
+    """The other end of a connection: it remembers the last that was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = b""
+
+    def write(self, data: object) -> None:
+        self.last = cast("bytes", data)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+
+class Served:
+    """The server as its users have it but for sockets, with some finished jobs."""
+
+    def __init__(self) -> None:
+        self._transport = Deaf()
+        self._ids: list[str] = []
+        self._post = request("POST", "/v1/jobs", body=SUBMISSION)
+        self._tag = ""
+
+    async def start(self) -> None:
+        # While instructions are counted, a second takes a minute: the connection was not silent.
+        queue.configure(Settings(limits=LimitsSettings(silent_s=SILENT_S)))
+        await queue.start()
+        app = api(queue, lag=lambda: 0.0)
+        server = JobServer(app, queue.settings.limits, connections_max=8, lane=app[LANE])
+        self._connection = server()
+        self._connection.connection_made(self._transport)
+        await self.ask(Kind.RUN, HELD)
+        first = await self._exchange(request("GET", f"/v1/jobs/{self._ids[0]}"))
+        self._tag = (header(first, b"etag") or b"").decode()
+        for kind in Kind:
+            if kind not in (Kind.POST, Kind.REFUSED):
+                await self.ask(kind, BATCH)
+
+    async def ask(self, kind: Kind, count: int) -> None:
+        """Have so many requests answered, as they are meant to be."""
+        expected = f"HTTP/1.1 {STATUS[kind]} ".encode()
+        if kind in (Kind.POST, Kind.REFUSED):
+            await queue.pause("default")
+        if kind is Kind.REFUSED:
+            await self._exchange(self._post)
+            await queue.change("default", capacity=1)
+        for number, text in enumerate(islice(cycle(self._requests(kind)), count), 1):
+            answer = await self._exchange(text)
+            assert answer.startswith(expected), answer
+            if kind is Kind.RUN:
+                self._ids.append(answer.partition(b"/v1/jobs/")[2][:22].decode())
+            if number % BATCH == 0:
+                await (self._settle() if kind is Kind.RUN else asyncio.sleep(0))
+
+    async def _exchange(self, text: bytes) -> bytes:
+        self._transport.last = b""
+        self._connection.data_received(text)
+        for _ in range(TURNS):
+            if self._transport.last:
+                return self._transport.last
+            await asyncio.sleep(0)  # it was left to a task
+        raise RuntimeError(f"no answer to {text!r}")
+
+    async def _settle(self) -> None:
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert not queue.backend.stats()[0].live
+
+    def _requests(self, kind: Kind) -> Sequence[bytes]:
+        if kind in (Kind.POST, Kind.RUN, Kind.REFUSED):
+            return [self._post]
+        method = "HEAD" if kind is Kind.HEAD else "GET"
+        if kind is Kind.MISSING:
+            return [request(method, f"/v1/jobs/{'x' * 22}")]
+        # All have the same tag, which says how often a job has changed.
+        headers = {"If-None-Match": self._tag} if kind is Kind.NOT_MODIFIED else None
+        return [request(method, f"/v1/jobs/{job_id}", headers) for job_id in self._ids[:HELD]]
+
+
+def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) -> None:
+    """Do so many units of a part."""
+    if part in set(Kind):
+        loop.run_until_complete(served.ask(Kind(part), units))
+    elif part == ENGINE:
+        EngineBench(JOBS).run(units)
+    else:
+        measure_order(part.removeprefix(ORDER), make_jobs(JOBS), units)
+
+
+def main(arguments: Sequence[str]) -> None:
+    logging.disable()  # what is logged once a second depends on the clock
+    loop = uvloop.new_event_loop()
+    served = Served()
+    loop.run_until_complete(served.start())
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # when it runs depends on what else lives in the process
+    for part, units in zip(arguments[::2], map(int, arguments[1::2]), strict=True):
+        print(msgspec.json.encode(Child(_fork(served, loop, part, units), part, units)).decode(), flush=True)
+    # Not the ordinary way: the loop's system handles are shared with its children, which have used them since.
+    os._exit(0)
+
+
+def _fork(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) -> int:
+    """Have a child do so many units of a part; return its pid once it is over."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            end_with_parent()
+            act(served, loop, part, units)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if status:
+        sys.exit(f"{part}: it failed, and has said why")
+    return child
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

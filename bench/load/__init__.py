@@ -1,0 +1,1 @@
+"""The load generator, and a bench's hand on the processes that it measures."""

@@ -1,0 +1,105 @@
+"""One keep-alive connection of the load generator: HTTP/1.1, one exchange at a time, cut from the bytes as they come.
+
+It owns the framing of an answer and nothing else: what is asked, and what an answer means, is the driver's. No task,
+future, timer or parser for a request: what an exchange costs here is taken from the load that can be made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.load.scripts import Script
+
+BODILESS = frozenset({b"204", b"304"})
+HEAD = 72  # the first byte of a HEAD
+
+
+class Wire(asyncio.Protocol):
+    """One connection of the generator, reduced to what it needs of HTTP.
+
+    Args:
+        on_answer: Called with this wire, the three digits of the code, and the whole answer.
+        on_lost: Called when the connection ends, on either side.
+    """
+
+    __slots__ = ("_bodiless", "_on_answer", "_on_lost", "_partial", "_transport", "at", "busy", "script")
+
+    def __init__(self, on_answer: Callable[[Wire, bytes, bytes], None], on_lost: Callable[[Wire], None]) -> None:
+        self._on_answer = on_answer
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport
+        self._partial = b""
+        self._bodiless = False
+        self.busy = False
+        self.at = 0.0  # when the exchange under way was to begin, or began: the driver's
+        self.script: Script  # what it asks, and what comes after an answer: the driver's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def ask(self, request: bytes) -> None:
+        """Send a request. The answer to the one before it has come."""
+        self.busy = True
+        self._bodiless = request[0] == HEAD
+        self._transport.write(request)
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._partial:
+            data = self._partial + data
+        end = data.find(b"\r\n\r\n")
+        status = data[9:12]
+        if end < 0 or not self._is_whole(data, end, status):
+            self._partial = data
+            return
+        self._partial = b""
+        self.busy = False
+        self._on_answer(self, status, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_lost(self)
+
+    def _is_whole(self, data: bytes, end: int, status: bytes) -> bool:
+        if self._bodiless or status in BODILESS:
+            return True
+        size = content_length(data, end)
+        if size is None:  # an event stream: it is over once its last chunk is there
+            return data.endswith(b"\r\n0\r\n\r\n")
+        return len(data) >= end + 4 + size
+
+
+def content_length(data: bytes, end: int) -> int | None:
+    """Return the Content-Length in the head that ends at `end`; None if the answer comes in chunks.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    at = data.find(b"ontent-Length: ", 0, end)
+    if at < 0:
+        at = data.find(b"ontent-length: ", 0, end)
+        if at < 0:
+            if b"ransfer-encoding: chunked" in data[:end].replace(b"E", b"e"):
+                return None
+            raise ValueError(f"neither a Content-Length nor chunks: {data[:end]!r}")
+    stop = data.find(b"\r", at, end + 1)
+    return int(data[at + 15 : stop])
+
+
+def body_of(data: bytes) -> bytes:
+    """Return what comes after the head."""
+    return data[data.find(b"\r\n\r\n") + 4 :]
+
+
+def header(data: bytes, name: bytes) -> bytes | None:
+    """Return a header's value; its name in any case."""
+    end = data.find(b"\r\n\r\n")
+    at = data[: end + 2].lower().find(b"\r\n" + name.lower() + b": ")
+    if at < 0:
+        return None
+    return data[at + len(name) + 4 : data.find(b"\r\n", at + 2)]

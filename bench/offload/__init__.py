@@ -1,0 +1,1 @@
+"""Process pools beside each other."""

@@ -1,0 +1,121 @@
+"""The desk: the real engine, simulated workers, and the virtual clock that both live on.
+
+A discrete-event simulation: the clock jumps from one happening to the next, so hours pass in moments, and
+the same happenings come in the same order every time. The desk knows jobs and how long each one's
+work takes. Who submits them, and what its answer is worth, is the crowd's side (`run`, `returns`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from bench.overload.policies import Shedder
+from jobqueue.core.engine import Engine
+from jobqueue.core.events import Ended
+from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.core.job import JobState, Success
+from jobqueue.core.job_store import StatusBounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.core.job import Job, JobId, JobSpec, Lease
+    from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.uniqueness import Claims
+
+QUEUE = "default"
+TTL_S = 5.0  # nobody reads a record here after its job's end, so few are kept
+DONE = Success(b"null")
+
+
+class Desk:
+    """One queue, its workers and the clock.
+
+    Args:
+        seed: Of all that the engine draws.
+        shedder: Looks at each job that is about to start.
+        on_end: Called with each job that ended, when it ended.
+    """
+
+    def __init__(
+        self,
+        policy: QueuePolicy,
+        *,
+        seed: str,
+        on_end: Callable[[Job], None],
+        shedder: Shedder | None = None,
+        caller_queued: int | None = None,
+    ) -> None:
+        self.engine = Engine(
+            queues={QUEUE: policy},
+            ids=IdIssuer(secret=seed.encode().ljust(16, b"."), run=RUNS[0]),
+            rng=Random(f"{seed}/engine"),
+            bounds=StatusBounds(ttl_s=TTL_S),
+            caller_queued=caller_queued,
+        )
+        self.ledger = self.engine.ledgers[QUEUE]
+        self.now = 0.0
+        self._on_end = on_end
+        self._shedder = shedder or Shedder()
+        self._work_s: dict[JobId, float] = {}
+        self._due: float | None = None  # when the engine wants to be ticked
+        # The serial keeps happenings of one instant in the order in which they were set.
+        self._agenda: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._serial = 0
+
+    @property
+    def queued(self) -> int:
+        """How many jobs wait for their start."""
+        return self.ledger.counts[JobState.QUEUED]
+
+    def at(self, when: float, act: Callable[[Any], None], what: Any) -> None:
+        """Let `act(what)` happen at an instant."""
+        self._serial += 1
+        heapq.heappush(self._agenda, (when, self._serial, act, what))
+
+    def submit(self, spec: JobSpec, work_s: float, claims: Claims | None = None) -> Job:
+        """Submit a job whose work takes so long. Raises Refused."""
+        job = self.engine.submit(spec, b"{}", None, claims, now=self.now).job
+        self._work_s[job.id] = work_s
+        return job
+
+    def run(self, until: float) -> None:
+        """Let everything happen that is due before `until`."""
+        agenda = self._agenda
+        while True:
+            at = agenda[0][0] if agenda else until
+            if self._due is not None and self._due <= at and self._due < until:
+                self.now = max(self.now, self._due)
+                self._due = self.engine.tick(self.now)
+            elif at < until:
+                self.now, _, act, what = heapq.heappop(agenda)
+                act(what)
+            else:
+                break
+            self._settle()
+        self.now = until
+
+    def _settle(self) -> None:
+        """Tell of the jobs that ended, and give idle workers what is ready. Without a fact nothing has changed."""
+        ready = self.engine.ready
+        while facts := self.engine.take_facts():
+            for fact in facts:
+                if isinstance(fact, Ended):
+                    self._on_end(fact.job)
+                    del self._work_s[fact.job.id]
+            while ready:
+                self._take(ready.pop(self.now))
+            self._due = self.engine.next_at()
+
+    def _take(self, job: Job) -> None:
+        if self._shedder.sheds(self.now, waited_s=self.now - job.created_at, backlog=self.queued - 1):
+            self.engine.cancel(job.id, now=self.now)
+            return
+        lease = self.engine.lease(job, now=self.now)
+        if lease is not None:
+            self.at(self.now + self._work_s[job.id], self._finish, lease)
+
+    def _finish(self, lease: Lease) -> None:
+        self.engine.ack(lease.job.id, attempt=lease.attempt, success=DONE, now=self.now)

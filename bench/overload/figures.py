@@ -1,0 +1,141 @@
+"""The figures: what was seen in one run, and what it comes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.overload.crowd import ELEPHANT, PRIORITIES, Client, Manners
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Visit(msgspec.Struct, kw_only=True, gc=False):
+    """How one client fares. `accepted`: at least once; `refused`, `shed`: how often."""
+
+    client: Client
+    tries: int = 0
+    accepted: bool = False
+    refused: int = 0
+    shed: int = 0
+    answered_at: float | None = None
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """One run in figures. Shares are from 0 to 1; None: nobody was there to count.
+
+    Attributes:
+        goodput: The workers' time that went into results that came in time, in shares of all of it.
+        dead: The share of the workers' time that went into results for nobody.
+        busy: The workers' time that went into any result, in shares of all of it.
+        served: The share of the clients who got their result in time.
+        waited_in_vain: Of those who were accepted at least once, and did not.
+        turned_away: Of those who never were.
+        tries: Submissions per client.
+        wait_s: How long the jobs that started had waited for that: the quantiles by name.
+        answer_s: From a client's first try to its result, of those who got it.
+        served_by_priority: As `served`.
+        refused, shed: The shares of the submissions that were turned away at the door, or let go of later.
+        refused_by_priority: Both together.
+        served_elephant, served_mice: As `served`.
+        goodput_elephant, goodput_mice: Their parts of `goodput`.
+    """
+
+    policy: str
+    load: float
+    manners: Manners
+    clients: int
+    goodput: float
+    dead: float
+    busy: float
+    served: float
+    waited_in_vain: float
+    turned_away: float
+    tries: float
+    refused: float
+    shed: float
+    wait_s: dict[str, float | None]
+    answer_s: dict[str, float | None]
+    served_by_priority: dict[int, float | None]
+    refused_by_priority: dict[int, float | None]
+    served_elephant: float | None
+    served_mice: float | None
+    goodput_elephant: float
+    goodput_mice: float
+
+
+class Seen:
+    """What is seen in the measured time: those who came first in it, and the work that ended in it."""
+
+    def __init__(self, *, policy: str, load: float, manners: Manners, measured_s: float, workers: int) -> None:
+        self._policy = policy
+        self._workers = workers
+        self._load = load
+        self._manners = manners
+        self._measured_s = measured_s
+        self.visits: list[Visit] = []
+        self._waits_s: list[float] = []
+        self._elephant_s = self._mice_s = self._dead_s = 0.0
+
+    def note_work(self, client: Client, *, in_time: bool, waited_s: float) -> None:
+        """Count a job's work, which has just ended, and whether its client is still there."""
+        self._waits_s.append(waited_s)
+        if not in_time:
+            self._dead_s += client.work_s
+        elif client.group == ELEPHANT:
+            self._elephant_s += client.work_s
+        else:
+            self._mice_s += client.work_s
+
+    def figures(self) -> Figures:
+        visits, in_time_s, all_s = self.visits, self._elephant_s + self._mice_s, self._workers * self._measured_s
+        elephant = [visit for visit in visits if visit.client.group == ELEPHANT]
+        mice = [visit for visit in visits if visit.client.group != ELEPHANT]
+        levels = {level: [visit for visit in visits if visit.client.priority == level] for level in PRIORITIES}
+        tries = sum(visit.tries for visit in visits)
+        return Figures(
+            policy=self._policy,
+            load=self._load,
+            manners=self._manners,
+            clients=len(visits),
+            goodput=in_time_s / all_s,
+            dead=self._dead_s / ((in_time_s + self._dead_s) or 1.0),
+            busy=(in_time_s + self._dead_s) / all_s,
+            served=_served(visits) or 0.0,
+            waited_in_vain=sum(visit.accepted and visit.answered_at is None for visit in visits) / (len(visits) or 1),
+            turned_away=sum(not visit.accepted for visit in visits) / (len(visits) or 1),
+            tries=tries / (len(visits) or 1),
+            refused=sum(visit.refused for visit in visits) / (tries or 1),
+            shed=sum(visit.shed for visit in visits) / (tries or 1),
+            wait_s=quantiles(self._waits_s),
+            answer_s=quantiles(v.answered_at - v.client.at for v in visits if v.answered_at is not None),
+            served_by_priority={level: _served(those) for level, those in levels.items()},
+            refused_by_priority={level: _refused(those) for level, those in levels.items()},
+            served_elephant=_served(elephant),
+            served_mice=_served(mice),
+            goodput_elephant=self._elephant_s / all_s,
+            goodput_mice=self._mice_s / all_s,
+        )
+
+
+def times(load: float) -> str:
+    """Return a load as it is written: a multiple of the capacity."""
+    return f"{load:g}\N{MULTIPLICATION SIGN}"
+
+
+def quantiles(values: Iterable[float]) -> dict[str, float | None]:
+    """Return the median and the high quantiles of the values, each one a value that was there."""
+    ordered = sorted(values)
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    return {name: ordered[int(share * len(ordered))] if ordered else None for name, share in shares.items()}
+
+
+def _served(visits: Sequence[Visit]) -> float | None:
+    return sum(visit.answered_at is not None for visit in visits) / len(visits) if visits else None
+
+
+def _refused(visits: Sequence[Visit]) -> float | None:
+    tries = sum(visit.tries for visit in visits)
+    return sum(visit.refused + visit.shed for visit in visits) / tries if tries else None

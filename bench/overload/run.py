@@ -1,0 +1,149 @@
+"""One run: a crowd at the desk under one policy, and what became of each client and of the workers' time."""
+
+from __future__ import annotations
+
+from functools import cache
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.overload.crowd import PAUSE_S, Client, Manners, Service, crowd, whole_seconds
+from bench.overload.desk import Desk
+from bench.overload.figures import Figures, Seen, Visit
+from jobqueue.core.job import JobSpec, JobState
+from jobqueue.core.uniqueness import Claims
+from jobqueue.errors import Refused
+
+if TYPE_CHECKING:
+    from bench.overload.policies import LabPolicy
+    from jobqueue.core.job import Job, JobId
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What comes, in multiples of the capacity; how long until that shows, and how long it is then measured."""
+
+    factor: float
+    warm_s: float
+    measured_s: float
+
+
+SERVICE = Service()
+
+LOADS = (
+    Load(0.5, 60.0, 120.0),
+    Load(0.9, 60.0, 180.0),
+    Load(1.2, 120.0, 120.0),
+    Load(2.0, 60.0, 120.0),
+    Load(10.0, 20.0, 40.0),
+)
+"""A small overload takes longer to build up. Ten times the capacity is a hundred clients a second, so less will do."""
+
+
+def run(policy: LabPolicy, load: Load, manners: Manners, *, seed: str, service: Service = SERVICE) -> Figures:
+    """Simulate one policy under one load, and return its figures."""
+    return _Run(policy, load, manners, seed, service).figures()
+
+
+@cache
+def _spec(priority: int, group: str) -> JobSpec:
+    return JobSpec(type="work", priority=priority, group=group)
+
+
+@cache
+def _claims(caller: str) -> Claims:
+    return Claims(caller=caller)
+
+
+class _Run:
+    def __init__(self, policy: LabPolicy, load: Load, manners: Manners, seed: str, service: Service) -> None:
+        self._policy = policy
+        self._load = load
+        self._obedient = manners is Manners.OBEDIENT
+        self._shedder = policy.make_shedder(Random(f"{seed}/shedder"), service)
+        self._desk = Desk(
+            policy.queue_policy(service),
+            seed=seed,
+            on_end=self._end,
+            shedder=self._shedder,
+            caller_queued=service.caller_queued if policy.bounded else None,
+        )
+        self._from, self._to = load.warm_s, load.warm_s + load.measured_s
+        # Until the last client of the measured time has its result or has left.
+        self._until = self._to + 1.5 * service.patience_s
+        self._crowd = iter(crowd(load.factor, until=self._until, seed=seed, service=service))
+        self._visits: dict[JobId, Visit] = {}
+        self._seen = Seen(
+            policy=policy.name(service),
+            load=load.factor,
+            manners=manners,
+            measured_s=load.measured_s,
+            workers=service.workers,
+        )
+
+    def figures(self) -> Figures:
+        self._expect_next()
+        self._desk.run(self._until)
+        return self._seen.figures()
+
+    # -- clients
+
+    def _expect_next(self) -> None:
+        client = next(self._crowd, None)
+        if client is not None:
+            self._desk.at(client.at, self._arrive, client)
+
+    def _arrive(self, client: Client) -> None:
+        visit = Visit(client=client)
+        if self._measuring:
+            self._seen.visits.append(visit)
+        self._submit(visit)
+        self._expect_next()
+
+    def _submit(self, visit: Visit) -> None:
+        client, now = visit.client, self._desk.now
+        visit.tries += 1
+        if self._shedder.refuses(now, priority=client.priority, queued=self._desk.queued):
+            self._desk.ledger.arrivals.add(now)
+            self._turn_away(visit, self._desk.ledger.place_s(now, client.group))
+            return
+        spec = _spec(client.priority, client.group)
+        if self._policy.start_by:
+            spec = msgspec.structs.replace(spec, start_by_s=max(0.0, client.half_at - now))
+        try:
+            job = self._desk.submit(spec, client.work_s, _claims(client.group))
+        except Refused as refusal:
+            self._turn_away(visit, refusal.retry_after_s)
+        else:
+            visit.accepted = True
+            self._visits[job.id] = visit
+
+    def _turn_away(self, visit: Visit, retry_after_s: float) -> None:
+        visit.refused += 1
+        self._come_again(visit, whole_seconds(retry_after_s) if self._obedient else PAUSE_S)
+
+    def _come_again(self, visit: Visit, pause_s: float) -> None:
+        """Let a client return, unless it would have lost its patience by then: then it leaves."""
+        at = self._desk.now + pause_s
+        if at < visit.client.leaves_at:
+            self._desk.at(at, self._submit, visit)
+
+    # -- jobs
+
+    def _end(self, job: Job) -> None:
+        visit, now = self._visits.pop(job.id), self._desk.now
+        if job.state is JobState.SUCCEEDED:
+            assert job.started_at is not None
+            in_time = now <= visit.client.leaves_at
+            if in_time:
+                visit.answered_at = now
+            if self._measuring:
+                self._seen.note_work(visit.client, in_time=in_time, waited_s=job.started_at - job.created_at)
+        else:
+            # Shed or expired. Nobody was told a time, so nobody can obey.
+            visit.shed += 1
+            self._come_again(visit, PAUSE_S)
+
+    @property
+    def _measuring(self) -> bool:
+        return self._from <= self._desk.now < self._to

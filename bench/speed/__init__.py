@@ -1,0 +1,1 @@
+"""The speed benches: what requests, jobs, operations and records cost."""

@@ -1,0 +1,280 @@
+"""The known load: 500, 8,000 and 15,000 clients that submit jobs and look at them; what they wait, and what it takes.
+
+    make bench-fleet                         # two minutes
+    python -m bench.speed.fleet --quick
+
+Each client has a connection of its own and one job at a time, which takes one to three seconds, and looks at it by
+HEAD, every fourth time by GET with If-None-Match. The server has its default settings: 500 clients' jobs all run at
+once, of 8,000 most wait, and of 15,000 not all are held: the rest are refused, and come back undeterred.
+
+Requests have an intended start, at an even rate over all clients, and latency counts from there (no coordinated
+omission). A lost connection, a job that can not be found and a generator that was late are told.
+The folder gets fleet.json and fleet.png.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.load.driving import Generator, raise_open_files
+from bench.load.generator import Order
+from bench.load.scripts import Visit
+from bench.measure.machine import Machine, describe
+from bench.measure.meter import cpu_s, rss_bytes
+from bench.measure.spread import Spread, short, table
+from bench.peers.contenders import Contender, Ours, request
+from bench.speed.bench import BUSY, Progress, SpeedBench
+from bench.speed.plot import timeline
+from bench.speed.targets import Target, target_table
+from clients.counters import Latency
+from jobqueue.cli.parser import end_with
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FILES_SPARE = 600
+LATE_MS = 1.0
+LOST = ("404", "410")
+SUBMISSION = b'{"type":"sleep","args":{"min_s":1,"max_s":3}}'
+
+
+class Load(msgspec.Struct, frozen=True):
+    """So many clients, and so many requests a second of all of them together."""
+
+    clients: int
+    per_s: float
+
+
+LOADS = (Load(500, 500.0), Load(8000, 3000.0), Load(15_000, 22_500.0))
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    loads: tuple[Load, ...] = LOADS
+    seconds: float = 30.0
+    warm_s: float = 5.0
+
+
+QUICK = Options(seconds=6.0, warm_s=3.0)
+
+
+class Second(msgspec.Struct, frozen=True, kw_only=True):
+    """The server in the second before `at`, which counts from the start of the bench; `cpu` in shares of a core."""
+
+    at: float
+    clients: int
+    cpu: float
+    rss_bytes: int
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """What one load led to.
+
+    Attributes:
+        connected: Clients that had a connection; `lost` of these lost it.
+        answers: Per status code; 404 and 410 would be lost jobs.
+        latency: Per status code, and "all"; "none" is what was due but not answered by the end.
+        server: The share of its core that it took.
+        late_ms: How late the generator was, in the worst hundredth: beyond a millisecond it was the limit.
+    """
+
+    load: Load
+    connected: int
+    lost: int
+    per_s: float
+    answers: dict[str, int]
+    latency: dict[str, Latency]
+    server: float
+    late_ms: float
+    rss_bytes_max: int
+
+    @property
+    def jobs_lost(self) -> int:
+        return sum(self.answers.get(status, 0) for status in LOST)
+
+    @property
+    def limit(self) -> str:
+        """Say who was at the limit."""
+        reached = [name for name, at in (("server", self.server >= BUSY), ("generator", self.late_ms > LATE_MS)) if at]
+        return " and ".join(reached) or "nobody"
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What fleet.json holds."""
+
+    machine: Machine
+    skipped: list[str]
+    phases: list[Phase]
+    seconds: list[Second]
+
+
+def run(options: Options) -> Results:
+    """Put the server under one load after the other."""
+    files = raise_open_files()
+    machine = describe()
+    phases: list[Phase] = []
+    seconds: list[Second] = []
+    skipped = []
+    progress = Progress()
+    with DefaultServer() as server:
+        began = time.monotonic()
+        for load in options.loads:
+            if load.clients + FILES_SPARE > files:
+                skipped.append(f"{load.clients:,} clients: the limit on open files is {files:,}")
+                continue
+            phases.append(_phase(server, load, options, began, seconds))
+            server.clear()
+            progress.tell(f"{load.clients:,} clients")
+    return Results(machine=machine, skipped=skipped, phases=phases, seconds=seconds)
+
+
+class DefaultServer(Ours):
+    """This server with its default settings, but for how long it takes to stop."""
+
+    def command(self) -> list[str]:
+        quick = ["--set=server.drain_s=0", "--set=server.linger_s=0"]
+        return [sys.executable, "-m", "jobqueue", "serve", "--port", "0", *quick]
+
+    def clear(self) -> None:
+        """Drop the jobs of clients that have gone: those who come now are to find the queue as empty as they did."""
+        self.call("POST", "/v1/jobs:cancel", b'{"type":"sleep"}')
+        self.settle()
+        self.call("POST", "/v1/jobs:delete", b'{"type":"sleep"}')
+
+
+def _phase(server: Contender, load: Load, options: Options, began: float, seconds: list[Second]) -> Phase:
+    pids = server.pids
+    one = f"{server.jobs}/{{id}}"
+    script = Visit(
+        submit=request("POST", server.jobs, body=SUBMISSION),
+        look=request("HEAD", one),
+        changed=request("GET", one, {"If-None-Match": "{etag}"}),
+    )
+    order = Order(script=script, rate=load.per_s, seconds=options.seconds, warm_s=options.warm_s, pids=pids)
+    with Generator(server.port, load.clients) as generator, ThreadPoolExecutor(1) as thread:
+        running = thread.submit(generator.run, order)
+        before, at = sum(map(cpu_s, pids)), time.monotonic()
+        first = len(seconds)
+        while not running.done():
+            time.sleep(1.0)
+            now, used = time.monotonic(), sum(map(cpu_s, pids))
+            cpu = (used - before) / (now - at)
+            rss = rss_bytes(server.process.pid)
+            seconds.append(Second(at=now - began, clients=load.clients, cpu=cpu, rss_bytes=rss))
+            before, at = used, now
+        report = running.result()
+    return Phase(
+        load=load,
+        connected=generator.connections,
+        lost=report.lost,
+        per_s=report.done / report.seconds,
+        answers=report.answers,
+        latency=report.latency,
+        server=sum(report.cpu_s) / report.seconds,
+        late_ms=report.late_ms,
+        rss_bytes_max=max((second.rss_bytes for second in seconds[first:]), default=0),
+    )
+
+
+def targets(results: Results) -> list[Target]:
+    """Judge the phases that have a target, by the whole phase."""
+    found = {phase.load.clients: phase for phase in results.phases}
+
+    def target(clients: int, what: str, must: float, stretch: float, of: Callable[[Phase], float]) -> Target:
+        phase = found.get(clients)
+        measured = None if phase is None else Spread(of(phase), of(phase), of(phase))
+        return Target(what=f"{clients:,} clients: {what}", must=must, stretch=stretch, measured=measured)
+
+    return [
+        target(8000, "p95, ms", 1.0, 0.4, lambda phase: phase.latency["all"].p95),
+        target(8000, "p99, ms", 4.0, 4.0, lambda phase: phase.latency["all"].p99),
+        target(15_000, "connections lost", 0, 0, lambda phase: phase.lost),
+        target(15_000, "jobs lost", 0, 0, lambda phase: phase.jobs_lost),
+        target(15_000, "p95, ms", 100, 10, lambda phase: phase.latency["all"].p95),
+        target(15_000, "memory of the server, MiB", 250, 250, lambda phase: phase.rss_bytes_max / 2**20),
+    ]
+
+
+def report(results: Results) -> str:
+    """Write the tables."""
+    loads = [
+        [
+            f"{phase.load.clients:,}",
+            f"{phase.load.per_s:,.0f}",
+            f"{phase.per_s:,.0f}",
+            phase.lost,
+            phase.jobs_lost,
+            f"{phase.server:.0%}",
+            f"{phase.rss_bytes_max / 2**20:.0f}",
+            short(phase.late_ms),
+            phase.limit,
+        ]
+        for phase in results.phases
+    ]
+    head = [
+        "clients",
+        "due, 1/s",
+        "answered, 1/s",
+        "connections lost",
+        "jobs lost",
+        "CPU",
+        "RSS, MiB",
+        "late, ms",
+        "limit",
+    ]
+    latencies = [
+        [f"{phase.load.clients:,}", status, f"{of.count:,}", *(short(ms) for ms in (of.p50, of.p95, of.p99, of.max))]
+        for phase in results.phases
+        for status, of in phase.latency.items()
+    ]
+    notes = [f"Skipped: {reason}." for reason in results.skipped]
+    return "\n\n".join(
+        [
+            target_table(targets(results)),
+            table(head, loads),
+            table(["clients", "status", "answers", "p50, ms", "p95, ms", "p99, ms", "longest, ms"], latencies),
+            *notes,
+        ]
+    )
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw clients, CPU and memory by second."""
+    title = "; ".join(
+        f"{phase.load.clients:,} clients, {phase.per_s:,.0f}/s: p95 {short(phase.latency['all'].p95)} ms"
+        for phase in results.phases
+    )
+    panels = {
+        "clients": {"clients": [(second.at, float(second.clients)) for second in results.seconds]},
+        "CPU, % of a core": {"server": [(second.at, second.cpu * 100) for second in results.seconds]},
+        "memory, MiB": {"server": [(second.at, second.rss_bytes / 2**20) for second in results.seconds]},
+    }
+    timeline(panels, title=title, path=path)
+
+
+def _loads(text: str) -> tuple[Load, ...]:
+    pairs = (part.split(":") for part in text.split(","))
+    return tuple(Load(int(clients), float(per_s)) for clients, per_s in pairs)
+
+
+BENCH = SpeedBench(
+    name="fleet",
+    about="Put the server under known loads.",
+    whole=Options(),
+    quick=QUICK,
+    flags={
+        "--seconds": {"type": float, "metavar": "S", "help": "how long each load counts"},
+        "--loads": {"type": _loads, "metavar": "CLIENTS:PER_S,...", "help": "other loads"},
+    },
+    run=run,
+    report=report,
+    draw=draw,
+)
+
+if __name__ == "__main__":
+    end_with(BENCH.main)

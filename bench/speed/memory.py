@@ -1,0 +1,436 @@
+"""What keeping costs: bytes a stored status, the loop's longest pauses, memory of a server with a million of them.
+
+    make bench-memory                        # a million statuses, in some minutes
+    python -m bench.speed.memory --quick     # a tenth of them, once
+
+Two parts. The engine in a process of its own takes, runs and forgets jobs one after the other, each timed alone: the
+longest is the longest pause that its records (their tables' growth, eviction, the garbage collector) can cause in a
+loop. The targets are about CPU time, so that the pauses of a busy machine don't count; wall time stands beside it. Then
+a server, over HTTP: its memory as it starts, with open connections, and with as many statuses. The folder gets
+memory.json and memory.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import subprocess
+import sys
+import time
+from array import array
+from collections import deque
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.load.driving import FOLDER, ROOT, Generator, end_with_parent, raise_open_files
+from bench.load.generator import Order
+from bench.load.scripts import Batch, Cycle
+from bench.measure.machine import Machine, describe
+from bench.measure.meter import rss_bytes
+from bench.measure.spread import spread, table
+from bench.peers.contenders import Ours, request
+from bench.speed.plot import Panel, bars
+from bench.speed.targets import Target, target_table
+from jobqueue.cli.parser import Parser, end_with
+from jobqueue.core.engine import Engine
+from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.core.job import Job, JobId, JobSpec, Lease, Success
+from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.policy import QueuePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+STATUSES = 1_000_000
+QUICK_STATUSES = 100_000
+CONNECTIONS = 5000
+ROUNDS = 3
+TTL_S = 600.0
+PER_S = 2000.0
+"""How many jobs a second there are, on the engine's clock: so they lie in many drawers, as a server's do."""
+
+WAITING, RUNNING = 4, 20
+"""How many jobs wait, and how many run: so each is submitted, started and finished at three different instants."""
+
+LONGEST_US = 1_000_000
+BATCH = 100
+SUBMISSION = b'{"type":"echo","args":{"value":1}}'
+
+
+class Pauses(msgspec.Struct, frozen=True, kw_only=True):
+    """CPU of one step: the longest, the one in ten thousand, the mean; and the longest by the wall clock."""
+
+    longest_ms: float
+    p9999_ms: float
+    mean_us: float
+    longest_wall_ms: float
+
+
+class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one process that held `statuses` records.
+
+    Attributes:
+        status_bytes: What one of them took, of the process's memory.
+        parts_bytes: What each part of one takes by its size. Records that share an instant share its number.
+        growing: A job is submitted, leased and acknowledged.
+        at_bound: The same, while each new record makes the oldest one go.
+        evicting: A tick, which evicts up to about a thousand.
+        evict_us: Of evicting one record whose TTL is over.
+        collecting_ms: A full collection by hand with all records there; the automatic ones are in the pauses above.
+        left_bytes: What the process still took, of each record's place, once all had gone.
+    """
+
+    statuses: int
+    status_bytes: float
+    parts_bytes: dict[str, float]
+    growing: Pauses
+    at_bound: Pauses
+    evicting: Pauses
+    evict_us: float
+    collecting_ms: float
+    collecting_wall_ms: float
+    left_bytes: float
+
+
+class ServerFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory of a server's process, in bytes; `connection_bytes` of each that is open and has asked something once."""
+
+    statuses: int
+    connections: int
+    started_bytes: int
+    connection_bytes: float
+    connection_new_bytes: float
+    full_bytes: int
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What memory.json holds."""
+
+    machine: Machine
+    engine: list[EngineFigures]
+    server: list[ServerFigures]
+
+
+# -- the engine's part, in a process of its own
+
+
+class _Steps:
+    """Times steps one by one, and keeps no object of its own: one in each arena would keep that arena's memory."""
+
+    def __init__(self) -> None:
+        # Made in place: what a temporary one leaves behind would be filled with records, unseen.
+        self._by_us = array("q", [0]) * LONGEST_US
+        self._longest_ns = array("q", [0])
+        self._longest_wall_ns = array("q", [0])
+        self._sum_ns = array("q", [0])
+
+    def do(self, step: Callable[[], object]) -> None:
+        wall_before = time.perf_counter_ns()
+        before = time.thread_time_ns()
+        step()
+        ns = time.thread_time_ns() - before
+        wall_ns = time.perf_counter_ns() - wall_before
+        self._by_us[min(LONGEST_US - 1, ns // 1000)] += 1
+        self._sum_ns[0] += ns
+        if ns > self._longest_ns[0]:
+            self._longest_ns[0] = ns
+        if wall_ns > self._longest_wall_ns[0]:
+            self._longest_wall_ns[0] = wall_ns
+
+    def pauses(self) -> Pauses:
+        count = sum(self._by_us)
+        rest = count // 10_000
+        p9999_us = LONGEST_US
+        while rest >= 0:
+            p9999_us -= 1
+            rest -= self._by_us[p9999_us]
+        return Pauses(
+            longest_ms=self._longest_ns[0] / 1e6,
+            p9999_ms=p9999_us / 1e3,
+            mean_us=self._sum_ns[0] / count / 1e3,
+            longest_wall_ms=self._longest_wall_ns[0] / 1e6,
+        )
+
+    @property
+    def sum_us(self) -> float:
+        return self._sum_ns[0] / 1e3
+
+
+class _Life:
+    """Jobs that are submitted, run and kept, some of them at a time."""
+
+    def __init__(self, statuses: int) -> None:
+        self._now = 1000.0
+        self._count = 0
+        self._running: deque[Lease] = deque()
+        self.engine = Engine(
+            queues={"default": QueuePolicy()},
+            ids=IdIssuer(secret=bytes(32), run=RUNS[1]),
+            rng=Random(1),
+            bounds=StatusBounds(jobs_max=statuses, ttl_s=TTL_S, bytes_max=2**40),
+        )
+        self._spec = JobSpec(type="echo")
+
+    def one(self) -> None:
+        """Submit a job, start an earlier one, and let one that runs succeed."""
+        self._now += 1.0 / PER_S
+        self._count += 1
+        # A text of its own for each, as it comes from a body and from a handler.
+        self.engine.submit(self._spec, b'{"value":%d}' % (self._count % 100), None, now=self._instant())
+        if len(self.engine.ready) > WAITING:
+            self._start()
+        if len(self._running) > RUNNING:
+            self._end()
+        self.engine.take_facts()
+
+    def settle(self) -> None:
+        while self.engine.ready:
+            self._start()
+        while self._running:
+            self._end()
+        self.engine.take_facts()
+
+    def newest(self) -> Job:
+        """Return the newest record of one that succeeded."""
+        return next(job for job in self.engine.newest_first(None) if not job.live)
+
+    def _start(self) -> None:
+        lease = self.engine.lease(self.engine.ready.pop(self._now), now=self._instant())
+        assert lease is not None
+        self._running.append(lease)
+
+    def _end(self) -> None:
+        lease = self._running.popleft()
+        success = Success(b'{"value":%d}' % (self._count % 100))
+        self.engine.ack(lease.job.id, attempt=lease.attempt, success=success, now=self._instant())
+
+    def _instant(self) -> float:
+        """Look at the clock: each look makes a new number, of whole milliseconds, as uvloop's does."""
+        return round(self._now, 3)
+
+    def tick(self) -> None:
+        at = self.engine.next_at()
+        assert at is not None
+        self._now = max(self._now, at)
+        self.engine.tick(self._now)
+        self.engine.take_facts()
+
+
+def measure_engine(statuses: int) -> EngineFigures:
+    """Fill an engine, keep it at its bound for a while, and let everything go. Nothing else may be in this process."""
+    life = _Life(statuses)
+    growing, at_bound, evicting, collecting = _Steps(), _Steps(), _Steps(), _Steps()
+    for _ in range(100):
+        life.one()
+    gc.collect()
+    gc.freeze()
+    before = rss_bytes(os.getpid())
+    for _ in range(statuses - 100):
+        growing.do(life.one)
+    full = rss_bytes(os.getpid())
+    collecting.do(gc.collect)
+    for _ in range(statuses // 10):
+        at_bound.do(life.one)
+    life.settle()
+    parts_bytes = _parts_bytes(life)
+    while len(life.engine.statuses):
+        evicting.do(life.tick)
+    gc.collect()
+    left = rss_bytes(os.getpid())
+    return EngineFigures(
+        statuses=statuses,
+        status_bytes=(full - before) / (statuses - 100),
+        parts_bytes=parts_bytes,
+        growing=growing.pauses(),
+        at_bound=at_bound.pauses(),
+        evicting=evicting.pauses(),
+        evict_us=evicting.sum_us / statuses,
+        collecting_ms=collecting.pauses().longest_ms,
+        collecting_wall_ms=collecting.pauses().longest_wall_ms,
+        left_bytes=(left - before) / statuses,
+    )
+
+
+def _parts_bytes(life: _Life) -> dict[str, float]:
+    statuses, job = life.engine.statuses, life.newest()
+    times = (job.created_at, job.started_at, job.finished_at)
+
+    def each(tables: Collection[dict[JobId, Job]]) -> float:
+        return sum(sys.getsizeof(table) for table in tables) / sum(len(table) for table in tables)
+
+    return {
+        "record": _taken(job),
+        "id": _taken(job.id),
+        "result": _taken(job.result),
+        "three times, were they its own": sum(_taken(at) for at in times),
+        "place on its shelf": each(statuses._shelves.values()),
+        "place in its drawer": each(statuses._drawers.values()),
+    }
+
+
+def _taken(thing: object) -> int:
+    """Return what an object takes of memory, which Python hands out in sixteens."""
+    return -(-sys.getsizeof(thing) // 16) * 16
+
+
+# -- the server's part
+
+
+def measure_server(statuses: int, connections: int) -> ServerFigures:
+    """Start a server, open connections, close them, and have it hold as many statuses."""
+    with Ours() as server:
+        pid = server.process.pid
+        with Generator(server.port, 1) as generator:  # so that what a first request loads is there
+            generator.run(_fill(server, 10 * BATCH))
+        started = rss_bytes(pid)
+        with Generator(server.port, connections) as generator:
+            server.call("GET", "/livez")
+            opened = rss_bytes(pid)
+            generator.run(Order(script=Cycle(request=request("GET", "/livez")), units=connections))
+            asked = rss_bytes(pid)
+        with Generator(server.port, 4) as generator:
+            generator.run(_fill(server, statuses - 10 * BATCH))
+        server.settle()
+        full = rss_bytes(pid)
+    return ServerFigures(
+        statuses=statuses,
+        connections=connections,
+        started_bytes=started,
+        connection_new_bytes=(opened - started) / connections,
+        connection_bytes=(asked - started) / connections,
+        full_bytes=full,
+    )
+
+
+def _fill(server: Ours, statuses: int) -> Order:
+    body = b'{"jobs":[' + b",".join([SUBMISSION] * BATCH) + b"]}"
+    look = request("GET", f"{server.jobs}?ids={{id}}", {"Prefer": "wait=10"})
+    script = Batch(submit=request("POST", f"{server.jobs}:batch", body=body), look=look, size=BATCH)
+    return Order(script=script, units=statuses // BATCH)
+
+
+# -- both
+
+
+def run(statuses: int, rounds: int, connections: int) -> Results:
+    raise_open_files()
+    machine = describe()
+    engine = []
+    for number in range(rounds):
+        command = [sys.executable, "-m", "bench.speed.memory", "--engine", str(statuses)]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, preexec_fn=end_with_parent)
+        engine.append(msgspec.json.decode(done.stdout, type=EngineFigures))
+        print(f"the engine, round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    server = [measure_server(statuses, connections)]
+    print("the server", file=sys.stderr, flush=True)
+    return Results(machine=machine, engine=engine, server=server)
+
+
+def targets(results: Results) -> list[Target]:
+    engine = results.engine
+    # A pause that records cause is there in each round; what only one round has is the machine's.
+    longest = min(
+        max(f.growing.longest_ms, f.at_bound.longest_ms, f.evicting.longest_ms, f.collecting_ms) for f in engine
+    )
+    return [
+        Target(what="bytes a stored status", must=350, stretch=250, measured=spread(f.status_bytes for f in engine)),
+        Target(
+            what=f"longest pause at {engine[0].statuses:,} statuses (growing, evicting, collecting), ms",
+            must=10,
+            stretch=2,
+            measured=spread([longest]),
+        ),
+        Target(
+            what="evicting a status whose TTL is over, µs",
+            must=0.3,
+            stretch=0.1,
+            measured=spread(f.evict_us for f in engine),
+        ),
+    ]
+
+
+def report(results: Results) -> str:
+    """Write the table."""
+    engine, server = results.engine, results.server
+    statuses = engine[0].statuses
+
+    def pauses(of: Callable[[EngineFigures], Pauses]) -> list[object]:
+        found = [of(figures) for figures in engine]
+        return [
+            spread(p.longest_ms for p in found),
+            spread(p.p9999_ms for p in found),
+            spread(p.mean_us for p in found),
+            spread(p.longest_wall_ms for p in found),
+        ]
+
+    figures: list[list[object]] = [
+        ["bytes that are left of each place, once all have gone", spread(f.left_bytes for f in engine)],
+        ["server as it starts, MiB", spread(f.started_bytes / 2**20 for f in server)],
+        [f"server with {statuses:,} statuses, MiB", spread(f.full_bytes / 2**20 for f in server)],
+        ["of it, bytes a status", spread((f.full_bytes - f.started_bytes) / f.statuses for f in server)],
+        ["an idle connection, KiB", spread(f.connection_bytes / 1024 for f in server)],
+        ["one that has said nothing yet, KiB", spread(f.connection_new_bytes / 1024 for f in server)],
+    ]
+    steps: list[list[object]] = [
+        ["submit, lease, ack: growing", *pauses(lambda f: f.growing)],
+        ["the same, each evicting the oldest one", *pauses(lambda f: f.at_bound)],
+        ["a tick that evicts", *pauses(lambda f: f.evicting)],
+        [
+            "a full collection, by hand",
+            spread(f.collecting_ms for f in engine),
+            None,
+            None,
+            spread(f.collecting_wall_ms for f in engine),
+        ],
+    ]
+    parts = [[part, round(bytes_)] for part, bytes_ in engine[0].parts_bytes.items()]
+    return "\n\n".join(
+        [
+            target_table(targets(results)),
+            table(["of a status, by size", "bytes"], parts),
+            table(["", "measured"], figures),
+            table(["one step, CPU", "longest, ms", "one in 10,000, ms", "mean, µs", "longest, wall, ms"], steps),
+        ]
+    )
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw the longest pause of each kind of step."""
+    kinds: dict[str, Callable[[EngineFigures], float]] = {
+        "growing": lambda f: f.growing.longest_ms,
+        "at the bound": lambda f: f.at_bound.longest_ms,
+        "evicting": lambda f: f.evicting.longest_ms,
+        "collecting": lambda f: f.collecting_ms,
+    }
+    longest = [spread(of(figures) for figures in results.engine) for of in kinds.values()]
+    title = f"longest step with {results.engine[0].statuses:,} statuses"
+    bars([Panel(title=title, groups=list(kinds), series={"jobqueue": longest})], label="ms of CPU", path=path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = Parser(prog="python -m bench.speed.memory", description="Measure what keeping costs.")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_STATUSES:,} statuses, one round")
+    parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
+    parser.add_argument("--engine", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.engine:
+        sys.stdout.buffer.write(msgspec.json.encode(measure_engine(options.engine)))
+        return 0
+    results = run(QUICK_STATUSES, 1, CONNECTIONS) if options.quick else run(STATUSES, ROUNDS, CONNECTIONS)
+    save(results, options.out)
+    print(report(results))
+    return 0
+
+
+def save(results: Results, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "memory.json").write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    draw(results, folder / "memory.png")
+
+
+if __name__ == "__main__":
+    end_with(main)

@@ -1,0 +1,1 @@
+"""What simulated clients do: one module for each way to follow a job."""

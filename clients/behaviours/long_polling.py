@@ -1,0 +1,123 @@
+"""The client that waits instead of polling: for each job one GET with `Prefer: wait` (RFC 7240), answered when it ends.
+
+One request a job and not one `?ids=` for all of them: the latter is answered at any change, so that k jobs
+are up to 2k answers (each starts, each ends) of k documents each, while here a job is one answer of one
+document. Measured with three jobs a client: 2.0 requests a job instead of 2.9, and four fifths of the server's CPU.
+The price is a connection for each job that lives, kept for the next one, and bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from abc import abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from clients.behaviours.base import SimulatedClient
+from clients.options import JOBS_AT_ONCE
+from clients.wire.connection import NoAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clients.behaviours.base import Slot
+    from clients.options import Options
+    from clients.wire.connection import Answer, Connection
+
+WAIT_S = 20  # asked for in one request
+GRAIN_S = 0.1  # by which a wait may be shorter than was applied, and still count as waited out
+
+_APPLIED = re.compile(r"\bwait=(\d+)")
+
+
+class FollowingClient(SimulatedClient):
+    """Follows each accepted job in a task of its own, some at once, while others are still refused."""
+
+    def __init__(self, *, options: Options, **common: Any) -> None:
+        super().__init__(options=options, **common)
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._places = asyncio.Semaphore(JOBS_AT_ONCE)
+        self._followers: set[asyncio.Task[None]] = set()
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        async with self._group:
+            await super().run()
+
+    def expire(self, now: float) -> None:
+        for connection in self._busy:
+            connection.expire(now)
+
+    def close(self) -> None:
+        for connection in (*self._idle, *self._busy):
+            connection.close()
+
+    async def _step(self) -> None:
+        refused = [slot for slot in self._slots if not slot.target]
+        if not refused:
+            await asyncio.wait(self._followers, return_when=asyncio.FIRST_COMPLETED)
+            return
+        slot = min(refused, key=lambda slot: slot.due)
+        if await self._reached(slot.due):
+            with self._line() as connection:
+                await self._submit(connection, slot)
+
+    def _follow(self, slot: Slot, poll_after_s: float | None) -> None:
+        slot.due = time.monotonic()
+        follower = self._group.create_task(self._until_over(slot))
+        self._followers.add(follower)
+        follower.add_done_callback(self._followers.discard)
+
+    async def _until_over(self, slot: Slot) -> None:
+        async with self._places:
+            while slot in self._slots:
+                if await slot.alarm.until(slot.due):
+                    await self._hear_of(slot)
+
+    @abstractmethod
+    async def _hear_of(self, slot: Slot) -> None:
+        """Learn more of a job, at once or after a while; set when to ask again unless it has ended."""
+
+    @contextmanager
+    def _line(self) -> Iterator[Connection]:
+        """Take a connection that nobody uses, or a new one."""
+        connection = self._idle.pop() if self._idle else self._connect()
+        self._busy.add(connection)
+        try:
+            yield connection
+        finally:
+            self._busy.discard(connection)
+            self._idle.append(connection)
+
+
+class WaitingClient(FollowingClient):
+    """See the module."""
+
+    async def _hear_of(self, slot: Slot) -> None:
+        request = self._requests.read("GET", slot.target, f"Prefer: wait={WAIT_S}\r\n")
+        with self._line() as connection:
+            sent_at = time.monotonic()
+            try:
+                answer = await connection.exchange(request, safe=True, quiet_s=WAIT_S)
+            except NoAnswer as failure:
+                await self._unread(connection, [slot], failure)
+                return
+            waited_s = time.monotonic() - sent_at
+            self._counts.answers += 1
+            self._tally.time(f"wait {answer.status}", waited_s)
+            await self._told(connection, slot, answer)
+            if waited_out(answer, waited_s):
+                slot.due = time.monotonic()
+
+
+def waited_out(answer: Answer, waited_s: float) -> bool:
+    """Tell whether a live job's answer took the time that the server says it would wait.
+
+    One that came earlier was cut short (the server is about to exit), or was no wait at all (it
+    waits for too many already): to ask again at once would be a storm.
+    """
+    applied = _APPLIED.search(answer.header(b"preference-applied") or "")
+    return applied is not None and 1 <= int(applied[1]) <= waited_s + GRAIN_S

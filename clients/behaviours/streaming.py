@@ -1,0 +1,76 @@
+"""The client that listens: for each job its stream of server-sent events, until the one that says it is over.
+
+A stream for each job, as a browser's EventSource would open it, and not one for all jobs of the
+server: who has three jobs has no use for everybody's events. A broken stream is opened again
+after the time that the server asked for, with the id of the last event heard.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from clients.behaviours.base import PAUSE_S, SPREAD, TERMINAL, pause_of
+from clients.behaviours.long_polling import FollowingClient
+from clients.wire.connection import NoAnswer
+from clients.wire.documents import document_of
+from clients.wire.event_stream import EventStream
+
+if TYPE_CHECKING:
+    from clients.behaviours.base import Slot
+
+
+class ListeningClient(FollowingClient):
+    """See the module."""
+
+    def __init__(self, *, address: tuple[str, int], **common: Any) -> None:
+        super().__init__(**common)
+        self._address = address
+        self._streams: set[EventStream] = set()
+
+    def expire(self, now: float) -> None:
+        super().expire(now)
+        for stream in self._streams:
+            stream.expire(now)
+
+    def close(self) -> None:
+        super().close()
+        for stream in self._streams:
+            stream.close()
+
+    async def _hear_of(self, slot: Slot) -> None:
+        stream = EventStream(self._address)
+        self._streams.add(stream)
+        try:
+            await self._listen(stream, slot)
+        finally:
+            self._streams.discard(stream)
+            stream.close()
+
+    async def _listen(self, stream: EventStream, slot: Slot) -> None:
+        since = f"Last-Event-ID: {slot.last_event}\r\n" if slot.last_event else ""
+        request = self._requests.read("GET", f"{slot.target}/events", f"Accept: text/event-stream\r\n{since}")
+        sent_at = time.monotonic()
+        with self._line() as connection:  # for what has to be asked beside the stream
+            try:
+                answer = await stream.open(request)
+            except NoAnswer as failure:
+                await self._unread(connection, [slot], failure)
+                return
+            self._counts.answers += 1
+            self._tally.time(f"events {answer.status}", time.monotonic() - sent_at)
+            if answer.status != 200:
+                self._not_told(slot, answer.status, pause_of(answer))
+                return
+            while event := await stream.next():
+                slot.last_event = event.id or slot.last_event
+                document = document_of(event.data)
+                if document is None or document.state is None:
+                    self._tally.error(f"event: {event.name} without a state")
+                elif document.state in TERMINAL:
+                    await self._ended(connection, slot, document.state, event.data)
+                    return
+                else:
+                    slot.state = document.state
+            self._counts.resumed += 1
+            self._next_look(slot, (stream.retry_s or PAUSE_S) * (1 + SPREAD * self._rng.random()))

@@ -1,0 +1,1 @@
+"""The command line: its commands, its parser, and how the target of `serve` is found."""

@@ -1,0 +1,173 @@
+"""The command line: `jobqueue serve`, `jobqueue config check|show|schema|reference`.
+
+Owns the flags and the exit codes: 0 for done, 1 for a server that failed, 2 for a command line, settings or a
+target that can't be used. Each command imports what it needs when it runs, so that a fault
+in the settings is told at once, and without the server's packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobqueue import __version__
+from jobqueue.cli.parser import Parser
+from jobqueue.config.load import Override, load, trace
+from jobqueue.errors import ConfigError
+from jobqueue.paths import written_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jobqueue.config import Settings
+
+CONFIG_FILE = Path("config.yaml")
+DEMO = "jobqueue.demo"
+FLAGS = {
+    "host": ("server.host", "ADDRESS", "the address to listen on"),
+    "port": ("server.port", "N", "the port to listen on; 0 lets the system choose"),
+    "workers": ("queues.default.workers", "N", "how many jobs run at once"),
+    "capacity": ("queues.default.capacity", "N", "how many jobs are held before more are refused"),
+    "discipline": ("queues.default.discipline", "NAME", "who is next: fifo, lifo, priority, fair or adaptive"),
+}
+# Not from docstrings: -OO drops those.
+SERVE = "Serve a queue until a signal ends it; SIGHUP makes it read its settings again."
+EPILOG = "Exit codes: 0 done, 1 the server failed, 2 the command line, the settings or the target can't be used."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        command: int = options.run(options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return command
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve a queue until a signal ends it; SIGHUP makes it read its settings again."""
+    file, overrides = _config_file(options), _overrides(options)
+    loaded = trace(file, environ=os.environ, overrides=overrides)
+    from jobqueue import server
+    from jobqueue.cli import target
+
+    try:
+        queue = target.find(options.target)
+    except target.BadTarget as error:
+        print(f"jobqueue serve: {error}", file=sys.stderr)
+        return 2
+
+    def load_again() -> Settings:
+        again = file or _config_file(options)
+        if again is not None and again.exists() and not again.is_file():
+            # A pipe is empty by now, and would stand for the defaults.
+            raise ConfigError(f"{again}: is no ordinary file, so it can't be read a second time")
+        return load(again, environ=os.environ, overrides=overrides)
+
+    return server.serve(queue, loaded.settings, load=load_again, sources=loaded.sources)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Tell every fault of the settings, or that there is none, and what was read."""
+    loaded = trace(_config_file(options), environ=os.environ, overrides=_overrides(options))
+    print(f"configuration OK: {loaded.sources}")
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print the settings in effect, each with the place it came from."""
+    print(trace(_config_file(options), environ=os.environ, overrides=_overrides(options)).show(), end="")
+    return 0
+
+
+def schema(options: argparse.Namespace) -> int:
+    """Print the JSON Schema of a settings file."""
+    from jobqueue.config import json_schema
+
+    print(json_schema.render(), end="")
+    return 0
+
+
+def reference(options: argparse.Namespace) -> int:
+    """Print the page of documentation that lists every setting."""
+    from jobqueue.config import reference as settings_reference
+
+    print(settings_reference.render({setting: f"--{flag}" for flag, (setting, _, _) in FLAGS.items()}), end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="jobqueue", description="A job queue that needs nothing beside itself.", epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"jobqueue {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    settings = _settings_flags()
+
+    command = commands.add_parser("serve", help="serve a queue over HTTP", description=SERVE, parents=[settings])
+    command.add_argument(
+        "target",
+        nargs="?",
+        default=DEMO,
+        metavar="TARGET",
+        help="MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE, where the JobQueue is; `:queue` may be left out "
+        "(default: the demo handlers echo, sleep, fail, spin, digest)",
+    )
+    command.set_defaults(run=serve)
+
+    config = commands.add_parser("config", help="check or show the settings")
+    parts = config.add_subparsers(metavar="COMMAND", required=True)
+    for name, run, parents, text in (
+        ("check", check, [settings], "Tell every fault of the settings, or that there is none, and what was read."),
+        ("show", show, [settings], "Print the settings in effect, each with the place it came from."),
+        ("schema", schema, [], "Print the JSON Schema of a settings file."),
+        ("reference", reference, [], "Print the reference page of all settings, in Markdown."),
+    ):
+        command = parts.add_parser(name, help=text, description=text, parents=parents)
+        command.set_defaults(run=run)
+    return parser
+
+
+def _settings_flags() -> Parser:
+    parser = Parser(add_help=False)
+    group = parser.add_argument_group("settings, which win over the environment (JOBQUEUE_SERVER__PORT) and the file")
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"the settings file (default: {CONFIG_FILE}, if here)"
+    )
+    for name, (setting, metavar, text) in FLAGS.items():
+        group.add_argument(f"--{name}", metavar=metavar, help=f"{text} ({setting})")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_assignment,
+        metavar="NAME=VALUE",
+        help="any setting, by its full name",
+    )
+    return parser
+
+
+def _assignment(text: str) -> Override:
+    setting, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} has no '='; write it as server.port=9000")
+    return Override(flag=f"--set {setting}", setting=setting, text=value)
+
+
+def _config_file(options: argparse.Namespace) -> Path | None:
+    given: Path | None = options.config
+    if given is None:
+        return CONFIG_FILE if CONFIG_FILE.exists() else None
+    try:
+        return written_path(given)
+    except ValueError as error:
+        raise ConfigError(f"--config: {error}") from None
+
+
+def _overrides(options: argparse.Namespace) -> list[Override]:
+    given = {name: getattr(options, name) for name in FLAGS}
+    flags = [Override(f"--{name}", FLAGS[name][0], text) for name, text in given.items() if text is not None]
+    return [*options.set, *flags]

@@ -1,0 +1,372 @@
+"""The asynchronous client: carries the calls' requests on an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+
+import aiohttp
+from yarl import URL
+
+from jobqueue.client import jobs, queues, submit, transport
+from jobqueue.client.events import JobEvent, Listener
+from jobqueue.client.multipart import CHUNK_BYTES
+from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
+from jobqueue.client.sessions import Sessions
+from jobqueue.client.submit import RETRY_FOR_S
+from jobqueue.client.transport import EndlessAnswer, address_of, framed, no_answer, whole_file
+
+if TYPE_CHECKING:
+    from jobqueue.client.models import (
+        BulkCount,
+        JobDocument,
+        JobFilter,
+        JobPage,
+        JobStatus,
+        ListFilter,
+        PathLike,
+        QueueChanges,
+        Submission,
+        SubmitOptions,
+    )
+    from jobqueue.errors import JobQueueError
+    from jobqueue.files.source import Files
+
+T = TypeVar("T")
+
+
+class Client:
+    """The asynchronous client: `async with Client("http://127.0.0.1:8080") as client`.
+
+    One client may serve several event loops, one after the other or in different threads.
+
+    Args:
+        timeout_s: How long to wait for a connection, and for the next byte of an answer (beside what the server
+            was asked to wait for).
+        headers: Sent with every request. A user and a password in the URL are sent, too.
+        retry_reads_for_s: How long a read that is not answered, or only by a proxy, is repeated. Defaults to 5 s.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        retry_reads_for_s: float = RETRY_READS_FOR_S,
+    ) -> None:
+        self._address = address_of(url, headers)
+        self._timeout_s = timeout_s
+        self._retry_reads_for_s = retry_reads_for_s
+        self._sessions = Sessions(self._address.headers)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address.shown!r})"
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. A later call would open new ones."""
+        await self._sessions.close()
+
+    # -- submitting
+
+    async def submit(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float = 0.0,
+        **options: Unpack[SubmitOptions],
+    ) -> JobDocument:
+        """Submit a job.
+
+        Args:
+            files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them
+                for several. The handler finds them in `ctx.files`.
+            idempotency_key: Your own name for this submission, in place of one made up here: submitted once more under
+                it, even by another process, it is the same job.
+            retry_for_s: How long to keep coming back when it is refused, each time when the server says so, when
+                no server listens, or when the answer was lost, or a proxy's. It never becomes two jobs, as long as
+                one server runs.
+            wait_s: Return as soon as the job is over, or after so long.
+
+        Raises:
+            InvalidSubmission, UnknownType: It can't be accepted as it is.
+            Refused: Not now; nothing was kept.
+            Duplicate: A live job has this `unique` value, and it was to be rejected then.
+            KeyReused: Something else was submitted under this key.
+            FateUnknown: It was sent, but no answer came; it may have been accepted.
+            Unreachable: It was not sent.
+            TypeError, ValueError, OSError: One of `files` is no file, or can't be read.
+        """
+        return await self._run(
+            submit.submit(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            ),
+            reads_for_s=0.0,
+        )
+
+    async def run(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Any:
+        """Submit a job, wait for its end, and return its result.
+
+        Args:
+            wait_s: How long to wait for all of it; None: as long as it takes.
+
+        Raises:
+            JobFailed: It failed, was cancelled, or expired; `code` and `message` say why.
+            TimeoutError: It still lives after `wait_s`.
+            InvalidSubmission, UnknownType, Refused, Duplicate, KeyReused, FateUnknown, Unreachable: As in `submit`.
+            JobGone, NoAnswer: As in `wait`.
+        """
+        return await self._run(
+            submit.run(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            ),
+            reads_for_s=0.0,
+        )
+
+    async def submit_many(
+        self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0
+    ) -> list[str | JobQueueError]:
+        """Submit jobs, up to a thousand in a request; each is accepted or refused by itself.
+
+        Returns:
+            For each, in order, the id of its job, or the error that `submit` would raise.
+        """
+        return await self._run(submit.submit_many(submissions, retry_for_s=retry_for_s))
+
+    # -- reading and waiting
+
+    async def status(self, id: str) -> JobStatus:
+        """Ask by HEAD, the cheapest question. Raises JobNotFound, JobGone."""
+        return await self._run(jobs.status(id))
+
+    async def get(self, id: str) -> JobDocument:
+        """Return the job's document. Raises JobNotFound, JobGone."""
+        return await self._run(jobs.get(id))
+
+    async def get_many(self, ids: Iterable[str]) -> dict[str, JobDocument | JobQueueError]:
+        """Return a document for each id, or the error that `get` would raise."""
+        return await self._run(jobs.get_many(ids))
+
+    async def list(self, **filters: Unpack[ListFilter]) -> JobPage:
+        """Return a page of the jobs that match, newest first."""
+        return await self._run(jobs.page(filters))
+
+    async def wait(self, id: str, timeout_s: float | None = None, *, retry_for_s: float = RETRY_FOR_S) -> JobDocument:
+        """Let the server answer when the job is over; poll, as often as it suggests, while it would rather not wait.
+
+        Args:
+            retry_for_s: How long to go on while no answer comes, or only a proxy's.
+
+        Raises:
+            TimeoutError: It still lives after `timeout_s`.
+            JobNotFound, JobGone: As in `get`.
+            NoAnswer: None came for `retry_for_s`.
+        """
+        return await self._run(jobs.wait(id, timeout_s, retry_for_s), reads_for_s=0.0)
+
+    async def result(self, id: str, *, to: PathLike | None = None) -> Any:
+        """Return the JSON result; or write the result to the file `to`, and return its path.
+
+        Raises:
+            JobFailed: The job failed, was cancelled, or expired; `code` and `message` say why.
+            WrongState: The job lives.
+            ValueError: The result is a file, and `to` was not given.
+        """
+        return await self._run(jobs.result(id, to))
+
+    async def events(
+        self, id: str | None = None, *, last_event_id: str = "", retry_for_s: float = 30.0
+    ) -> AsyncGenerator[JobEvent, None]:
+        """Yield what happens to a job, until it is over; without an id, what happens to any, without end.
+
+        A stream that breaks goes on after the last event heard, if the server still remembers it.
+
+        Args:
+            last_event_id: Begin after this one.
+            retry_for_s: How long to try to open a stream again.
+
+        Raises:
+            JobNotFound, JobGone: As in `get`.
+            Refused, NoAnswer: No stream could be opened for `retry_for_s`.
+        """
+        listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        while True:
+            await asyncio.sleep(listener.pause_s)
+            async with aclosing(self._stream(listener)) as chunks:
+                async for chunk in chunks:
+                    for event in listener.feed(chunk):
+                        yield event
+                    if listener.over:
+                        break
+            if listener.over:
+                return
+
+    # -- steering
+
+    async def cancel(self, id: str) -> JobDocument:
+        """Cancel a live job; the document says `running` as long as its handler is being stopped.
+
+        Raises:
+            WrongState: The job is over.
+        """
+        return await self._run(jobs.cancel(id))
+
+    async def retry(self, id: str) -> JobDocument:
+        """Send a failed job round again, with all of its attempts.
+
+        Raises:
+            WrongState: It has not failed.
+            Refused: There is no place for it now.
+        """
+        return await self._run(jobs.retry(id))
+
+    async def run_now(self, id: str) -> JobDocument:
+        """End a delayed job's delay. Raises WrongState if it has none."""
+        return await self._run(jobs.run_now(id))
+
+    async def delete(self, id: str) -> None:
+        """Forget a job that is over, and its files. Raises WrongState while it lives."""
+        await self._run(jobs.delete(id))
+
+    async def retry_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """Send the failed jobs that match round again; at least one filter is needed, here and in the next two."""
+        return await self._run(jobs.bulk("retry", job_filter))
+
+    async def cancel_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """Cancel the live jobs that match."""
+        return await self._run(jobs.bulk("cancel", job_filter))
+
+    async def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """Forget the jobs that match and are over."""
+        return await self._run(jobs.bulk("delete", job_filter))
+
+    async def queues(self) -> tuple[dict[str, Any], ...]:
+        """Return what the server tells of each queue."""
+        return await self._run(queues.queues())
+
+    async def pause(self, queue: str) -> dict[str, Any]:
+        """Let a queue's jobs wait; more are accepted, and those that run go on. Returns what `queues` tells of it."""
+        return await self._run(queues.steer(queue, "pause"))
+
+    async def resume(self, queue: str) -> dict[str, Any]:
+        """Let a paused queue go on."""
+        return await self._run(queues.steer(queue, "resume"))
+
+    async def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
+        """Change a queue while it works; no job is lost. Raises InvalidSubmission if a value is out of bounds."""
+        return await self._run(queues.change(queue, changes))
+
+    # -- carrying
+
+    async def _run(self, steps: Steps[T], *, reads_for_s: float | None = None) -> T:
+        steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)
+        try:
+            request = next(steps)
+            while True:
+                if request.after_s:
+                    await asyncio.sleep(request.after_s)
+                try:
+                    answer = await self._send(request)
+                except NoAnswer as failure:
+                    request = steps.throw(failure)
+                else:
+                    request = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _send(self, request: Request) -> Answer:
+        try:
+            async with await self._ask(request) as answer:
+                if request.save_to is None or answer.status != 200:
+                    return await _read(answer)
+                with whole_file(request.save_to) as file:
+                    async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
+                        await asyncio.to_thread(file.write, chunk)
+                return Answer(answer.status, _names(answer), b"")
+        except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
+            raise no_answer(request, self._address.url, error, unsent=_unsent(error)) from error
+
+    async def _stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
+        """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
+        request = listener.request()
+        opened = False
+        try:
+            async with await self._ask(request) as answer:
+                if answer.status != 200 or answer.content_type != "text/event-stream":
+                    listener.refused(await _read(answer))
+                    return
+                listener.opened()
+                opened = True
+                async for chunk in answer.content.iter_any():
+                    yield chunk
+        except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
+            if not opened:
+                listener.unanswered(no_answer(request, self._address.url, error, unsent=_unsent(error)))
+                return
+        listener.broke()
+
+    async def _ask(self, request: Request) -> aiohttp.client._RequestContextManager:
+        session = await self._sessions.of_this_loop()
+        headers, body = framed(request)
+        silent_s = self._timeout_s + request.quiet_s
+        return session.request(
+            request.method,
+            URL(self._address.url + request.target, encoded=True),
+            headers=headers,
+            data=_read_in_thread(body) if isinstance(body, Iterator) else body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._timeout_s, sock_read=silent_s),
+        )
+
+
+def _names(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.headers.items()}
+
+
+async def _read(answer: aiohttp.ClientResponse) -> Answer:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > transport.ANSWER_BYTES_MAX:
+            raise EndlessAnswer
+    return Answer(answer.status, _names(answer), bytes(body))
+
+
+def _unsent(error: Exception) -> bool:
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+
+
+async def _read_in_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk

@@ -1,0 +1,140 @@
+"""Listening to events over connections that may break: what to ask for next, without the I/O.
+
+A stream of one job ends with the event that says it is over; the stream of all jobs goes on. A
+connection that breaks, or that the server ends before, is opened again after the pause that the
+server asked for, from the last event heard on.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+
+from jobqueue import errors
+from jobqueue.client.jobs import job_path
+from jobqueue.client.protocol import (
+    JITTER,
+    PAUSE_S,
+    Answer,
+    ErrorAnswer,
+    NoAnswer,
+    Patience,
+    Request,
+    error_in,
+    parsed,
+    refuse_foreign,
+)
+from jobqueue.client.retry_after import PAUSE_S_MIN
+from jobqueue.client.sse import EventParser
+from jobqueue.core.job import LIVE, JobState
+
+QUIET_S = 30.0  # between two signs of life of a stream, beside the client's timeout; a server gives one each 15 s
+
+
+class JobEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a job.
+
+    Attributes:
+        id: The event's own id.
+        name: What happened.
+        data: What the server tells of it.
+    """
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+    @property
+    def state(self) -> JobState | None:
+        """The state that the job was in then."""
+        state = self.data.get("state")
+        return JobState(state) if state in _STATES else None
+
+    @property
+    def over(self) -> bool:
+        """Whether this was the job's last event."""
+        return self.state is not None and self.state not in LIVE
+
+
+_STATES = frozenset(JobState)
+
+
+class Listener:
+    """Hears of one job, or of all.
+
+    Args:
+        job_id: None for all jobs.
+        retry_for_s: How long to go on while no stream can be opened.
+
+    Attributes:
+        pause_s: Before the next request.
+        over: Nothing more is to be heard.
+    """
+
+    def __init__(self, job_id: str | None, *, last_event_id: str, retry_for_s: float) -> None:
+        self._target = "/v1/events" if job_id is None else f"{job_path(job_id)}/events"
+        self._one = job_id is not None
+        self._retry_for_s = retry_for_s
+        self._retry_s = PAUSE_S
+        self._patience = Patience(retry_for_s)
+        self._parser = EventParser(last_event_id)
+        self.pause_s = 0.0
+        self.over = False
+
+    def request(self) -> Request:
+        headers = {"Accept": "text/event-stream"}
+        if self._parser.last_id:
+            headers["Last-Event-ID"] = self._parser.last_id
+        return Request(method="GET", target=self._target, headers=headers, quiet_s=QUIET_S)
+
+    def opened(self) -> None:
+        """A stream begins."""
+        self._parser = EventParser(self._parser.last_id)
+
+    def refused(self, answer: Answer) -> None:
+        """There was another answer than a stream. Raises what it stands for, unless it passes."""
+        if answer.status == 204:  # as an EventSource is told to stop: the end was heard already
+            self.over = True
+            return
+        try:
+            refuse_foreign("GET", answer)
+        except NoAnswer as failure:
+            self._come_back(failure)
+            return
+        error = error_in(answer) if answer.status != 200 else ErrorAnswer(200, "not a stream of events")
+        if not isinstance(error, errors.Refused):
+            raise error
+        self._come_back(error)
+
+    def unanswered(self, failure: NoAnswer) -> None:
+        """The stream could not be opened. Raises the failure once the patience is over."""
+        self._come_back(failure)
+
+    def feed(self, chunk: bytes) -> list[JobEvent]:
+        """Return the events that these bytes complete, up to the last one. Raises ErrorAnswer."""
+        try:
+            heard = [
+                JobEvent(event.id, event.name, parsed(event.data, dict[str, Any])) for event in self._parser.feed(chunk)
+            ]
+        except ValueError as error:  # msgspec's DecodeError is one
+            raise ErrorAnswer(200, f"not what this server's event streams say: {error}") from error
+        for number, event in enumerate(heard, 1):
+            if self._one and event.over:
+                self.over = True
+                return heard[:number]
+        return heard
+
+    def broke(self) -> None:
+        """The stream ended, one way or another; if it is not over, it goes on from there."""
+        if self._parser.retry_s is not None:
+            self._retry_s = self._parser.retry_s
+        self._patience = Patience(self._retry_for_s)
+        self.pause_s = max(PAUSE_S_MIN, self._retry_s) * (1 + JITTER * random.random())
+
+    def _come_back(self, failure: errors.Refused | NoAnswer) -> None:
+        pause_s = self._patience.pause_s(failure)
+        if pause_s is None:
+            raise failure
+        self.pause_s = pause_s

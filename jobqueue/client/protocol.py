@@ -1,0 +1,275 @@
+"""Requests to send, answers that came, and what an answer means: a document, or one of the exceptions of `errors`.
+
+Each call is a generator (`Steps`): it yields a `Request`, is sent the `Answer`, or thrown the `NoAnswer`, and
+returns what the caller asked for. `async_client` and `sync_client` carry the requests; nothing here opens
+a connection or sleeps.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from jobqueue import errors
+from jobqueue.client.multipart import Multipart
+from jobqueue.client.retry_after import PAUSE_S_MIN, pause_s_of, retry_after_s
+
+T = TypeVar("T")
+
+PAUSE_S = 1.0  # before the next try, where the server doesn't say
+RETRY_READS_FOR_S = 5.0  # a read that is not answered changes nothing, and may be repeated
+JITTER = 0.2  # of a pause: the most it is lengthened by, so that clients refused together don't come back together
+PROBLEMS = "/problems/"  # in the type of every problem document of this API
+EXCERPT_LENGTH = 200  # of a page that is not this server's
+REFUSALS: dict[str, type[errors.Refused]] = {
+    "queue-full": errors.QueueFull,
+    "statuses-full": errors.StatusesFull,
+    "spool-full": errors.SpoolFull,
+    "type-quarantined": errors.TypeQuarantined,
+    "draining": errors.Draining,
+}
+
+
+class ErrorAnswer(errors.JobQueueError):
+    """The server answered with an error that no other type stands for."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"HTTP {status}: {detail}")
+        self.status = status
+        self.detail = detail
+
+
+class NoAnswer(errors.JobQueueError):
+    """The server did not answer: the connection broke, it kept silent, or something else answered, such as a proxy.
+
+    The request may be repeated.
+
+    Attributes:
+        status: The HTTP status of what answered in the server's place; None: nothing did.
+        retry_after_s: The pause that it asked for, if any.
+    """
+
+    status: int | None = None
+    retry_after_s: float | None = None
+
+
+class Unreachable(NoAnswer):
+    """No connection could be made: nothing was sent."""
+
+
+class FateUnknown(NoAnswer):
+    """A POST was sent, and no answer of the server came: it may or may not have acted on it.
+
+    `idempotency_key` is what a submission was sent under: submitted again with the same key
+    and unchanged otherwise, it becomes no second job while the first one's record is held.
+    """
+
+    idempotency_key: str | None = None
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What to send, after a pause of `after_s`.
+
+    Attributes:
+        quiet_s: So long the server may say nothing, because it waits for something, beside the client's timeout.
+        save_to: The file that a 200's body goes to.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = {}
+    body: bytes | Multipart | None = None
+    after_s: float = 0.0
+    quiet_s: float = 0.0
+    save_to: Path | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def retry_after_s(self) -> float | None:
+        return retry_after_s(self.headers.get("retry-after", ""), self.headers.get("date", ""))
+
+
+Steps = Generator[Request, Answer, T]
+
+
+class Patience:
+    """How long a caller goes on trying.
+
+    Args:
+        for_s: From now on.
+    """
+
+    def __init__(self, for_s: float) -> None:
+        self._until = time.monotonic() + for_s
+
+    def pause_s(self, failure: errors.Refused | NoAnswer) -> float | None:
+        """Return how long to wait before the next try, never less than the server asked for; None: give up."""
+        asked_s = PAUSE_S if failure.retry_after_s is None else failure.retry_after_s
+        if time.monotonic() + asked_s > self._until:
+            return None
+        return max(PAUSE_S_MIN, asked_s) * (1 + JITTER * random.random())
+
+
+def persistent(steps: Steps[T], *, reads_for_s: float) -> Steps[T]:
+    """Make sure that a call sees nothing but this server's answers, and repeat its reads.
+
+    Args:
+        reads_for_s: How long a GET or HEAD that is not answered is repeated; one that could not be sent is not.
+    """
+    try:
+        request = next(steps)
+        while True:
+            try:
+                answer = yield from _answered(request, reads_for_s)
+            except NoAnswer as failure:
+                request = steps.throw(failure)
+            else:
+                request = steps.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def _answered(request: Request, reads_for_s: float) -> Steps[Answer]:
+    patience: Patience | None = None
+    while True:
+        try:
+            answer = yield request
+            refuse_foreign(request.method, answer)
+        except NoAnswer as failure:
+            patience = patience or Patience(reads_for_s if request.method in ("GET", "HEAD") else 0.0)
+            pause_s = None if isinstance(failure, Unreachable) else patience.pause_s(failure)
+            if pause_s is None:
+                raise
+            request = msgspec.structs.replace(request, after_s=pause_s)
+        else:
+            return answer
+
+
+def refuse_foreign(method: str, answer: Answer) -> None:
+    """Raise NoAnswer if something before the server answered, because it got no answer from there.
+
+    Those are the statuses of gateways without a problem document of this API. A HEAD has none in any case, so only
+    502 and 504, which the server never sends, are judged.
+    """
+    foreign = answer.status in (502, 504) if method == "HEAD" else answer.status in (408, 425) or answer.status >= 500
+    if not foreign or _problem_in(answer) is not None:
+        return
+    detail = f"HTTP {answer.status}, and not from the job server: from a proxy before it, perhaps{_excerpt(answer)}"
+    failure = FateUnknown(f"{detail}; the POST may have taken effect") if method == "POST" else NoAnswer(detail)
+    failure.status, failure.retry_after_s = answer.status, answer.retry_after_s
+    raise failure
+
+
+class _Fault(msgspec.Struct, frozen=True):
+    pointer: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A problem document (RFC 9457) with the members that this server adds."""
+
+    type: str = ""
+    title: str = ""
+    detail: str = ""
+    reason: str = "unknown"
+    state: str | None = None
+    id: str | None = None
+    retry_after_s: float | None = None
+    errors: tuple[_Fault, ...] = ()
+
+
+def decoded(answer: Answer, kind: type[T]) -> T:
+    """Return a good answer's body as a struct. Raises what `error_in` returns."""
+    try:
+        return parsed(good(answer).body, kind)
+    except msgspec.DecodeError as error:
+        media_type = answer.headers.get("content-type", "").partition(";")[0]
+        if media_type and "json" not in media_type:
+            error_text = f"{media_type:.100} instead of JSON; something else answers at this URL{_excerpt(answer)}"
+        else:
+            error_text = f"not what this server's API says: {error}"
+        raise ErrorAnswer(answer.status, error_text) from error
+
+
+def parsed(body: bytes | str, kind: type[T]) -> T:
+    """Return JSON as a struct, or another type. Raises msgspec.DecodeError, whatever is wrong with it."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from None
+
+
+def good(answer: Answer) -> Answer:
+    """Return an answer that is no error. Raises what `error_in` returns."""
+    if 200 <= answer.status < 300:
+        return answer
+    raise error_in(answer)
+
+
+def error_in(answer: Answer) -> errors.JobQueueError:
+    """Return the exception that an answer stands for."""
+    problem = _problem_in(answer)
+    if problem is not None:
+        return error_of(answer.status, problem, answer.headers.get("job-state"), answer.retry_after_s)
+    if answer.status == 429:  # a proxy's own limit: nothing got past it
+        return errors.RateLimited(f"HTTP 429{_excerpt(answer)}", retry_after_s=answer.retry_after_s or PAUSE_S)
+    if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
+        return ErrorAnswer(answer.status, f"redirected to {location:.200}; give the client the URL that it should use")
+    return ErrorAnswer(answer.status, f"not from the job server: from a proxy before it, perhaps{_excerpt(answer)}")
+
+
+def _problem_in(answer: Answer) -> Problem | None:
+    """Return the problem document of this API; None if the answer has none, and so is not this server's."""
+    try:
+        problem = parsed(answer.body, Problem)
+    except msgspec.DecodeError:
+        return None
+    return problem if PROBLEMS in problem.type else None
+
+
+def _excerpt(answer: Answer) -> str:
+    """Return the beginning of what a page says, without its markup."""
+    text = answer.body[:4096].decode(errors="replace")
+    words = " ".join(re.sub(r"<(style|script)\b.*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL).split())
+    return f": {words[:EXCERPT_LENGTH]}" if words else ""
+
+
+def error_of(
+    status: int, problem: Problem, state: str | None = None, retry_after_s: float | None = None
+) -> errors.JobQueueError:
+    """Return the exception that a problem stands for; the problem knows better than the headers beside it."""
+    name = problem.type.rpartition("/")[2]
+    detail = problem.detail or problem.title or "no detail"
+    match status:
+        case 404 if name != "queue-not-found":
+            return errors.JobNotFound(detail)
+        case 410:
+            return errors.JobGone(problem.reason)
+        case 409 if problem.id is not None:
+            return errors.Duplicate(problem.id)
+        case 409 if known := problem.state or state:
+            return errors.WrongState(detail, state=known)
+        case 422 if name == "idempotency-key-reused":
+            return errors.KeyReused(detail)
+        case 422:
+            faults = (errors.InvalidField(pointer=fault.pointer, detail=fault.detail) for fault in problem.errors)
+            return (errors.UnknownType if name == "unknown-type" else errors.InvalidSubmission)(*faults)
+        case 429 | 503:
+            refusal = REFUSALS.get(name, errors.RateLimited if status == 429 else errors.Refused)
+            return refusal(detail, retry_after_s=pause_s_of(problem.retry_after_s) or retry_after_s or PAUSE_S)
+        case _:
+            return ErrorAnswer(status, detail)

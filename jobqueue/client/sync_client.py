@@ -1,0 +1,325 @@
+"""The blocking client: carries the calls' requests in whatever thread it is called."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import time
+import zlib
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from urllib.parse import urlsplit
+
+from jobqueue.client import jobs, queues, submit, transport
+from jobqueue.client.events import JobEvent, Listener
+from jobqueue.client.multipart import CHUNK_BYTES
+from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
+from jobqueue.client.submit import RETRY_FOR_S
+from jobqueue.client.transport import EndlessAnswer, address_of, framed, no_answer, whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Mapping
+
+    from jobqueue.client.models import (
+        BulkCount,
+        JobDocument,
+        JobFilter,
+        JobPage,
+        JobStatus,
+        ListFilter,
+        PathLike,
+        QueueChanges,
+        Submission,
+        SubmitOptions,
+    )
+    from jobqueue.errors import JobQueueError
+    from jobqueue.files.source import Files
+
+T = TypeVar("T")
+
+_BROKEN = (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError, EndlessAnswer)
+
+
+class SyncClient:
+    """The same calls as `Client`'s, blocking; one client may serve many threads.
+
+    Each request has a connection of its own: nothing is shared between threads, and
+    no idle connection can be closed just as a submission is sent on it. So there is nothing to close; `close` and
+    `with` are there because programs expect them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        retry_reads_for_s: float = RETRY_READS_FOR_S,
+    ) -> None:
+        self._address = address_of(url, headers)
+        self._timeout_s = timeout_s
+        self._retry_reads_for_s = retry_reads_for_s
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address.shown!r})"
+
+    def __enter__(self) -> SyncClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, of which there are none between two calls."""
+
+    # -- submitting
+
+    def submit(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float = 0.0,
+        **options: Unpack[SubmitOptions],
+    ) -> JobDocument:
+        """As `Client.submit`."""
+        return self._run(
+            submit.submit(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            ),
+            reads_for_s=0.0,
+        )
+
+    def run(
+        self,
+        type: str,
+        args: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        idempotency_key: str | None = None,
+        retry_for_s: float = 0.0,
+        wait_s: float | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Any:
+        """As `Client.run`."""
+        return self._run(
+            submit.run(
+                {"type": type, "args": args or {}, **options},
+                files=files,
+                idempotency_key=idempotency_key,
+                retry_for_s=retry_for_s,
+                wait_s=wait_s,
+            ),
+            reads_for_s=0.0,
+        )
+
+    def submit_many(self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0) -> list[str | JobQueueError]:
+        """As `Client.submit_many`."""
+        return self._run(submit.submit_many(submissions, retry_for_s=retry_for_s))
+
+    # -- reading and waiting
+
+    def status(self, id: str) -> JobStatus:
+        """As `Client.status`."""
+        return self._run(jobs.status(id))
+
+    def get(self, id: str) -> JobDocument:
+        """As `Client.get`."""
+        return self._run(jobs.get(id))
+
+    def get_many(self, ids: Iterable[str]) -> dict[str, JobDocument | JobQueueError]:
+        """As `Client.get_many`."""
+        return self._run(jobs.get_many(ids))
+
+    def list(self, **filters: Unpack[ListFilter]) -> JobPage:
+        """As `Client.list`."""
+        return self._run(jobs.page(filters))
+
+    def wait(self, id: str, timeout_s: float | None = None, *, retry_for_s: float = RETRY_FOR_S) -> JobDocument:
+        """As `Client.wait`."""
+        return self._run(jobs.wait(id, timeout_s, retry_for_s), reads_for_s=0.0)
+
+    def result(self, id: str, *, to: PathLike | None = None) -> Any:
+        """As `Client.result`."""
+        return self._run(jobs.result(id, to))
+
+    def events(
+        self, id: str | None = None, *, last_event_id: str = "", retry_for_s: float = 30.0
+    ) -> Generator[JobEvent, None, None]:
+        """As `Client.events`."""
+        listener = Listener(id, last_event_id=last_event_id, retry_for_s=retry_for_s)
+        while True:
+            time.sleep(listener.pause_s)
+            with closing(self._stream(listener)) as chunks:
+                for chunk in chunks:
+                    yield from listener.feed(chunk)
+                    if listener.over:
+                        break
+            if listener.over:
+                return
+
+    # -- steering
+
+    def cancel(self, id: str) -> JobDocument:
+        """As `Client.cancel`."""
+        return self._run(jobs.cancel(id))
+
+    def retry(self, id: str) -> JobDocument:
+        """As `Client.retry`."""
+        return self._run(jobs.retry(id))
+
+    def run_now(self, id: str) -> JobDocument:
+        """As `Client.run_now`."""
+        return self._run(jobs.run_now(id))
+
+    def delete(self, id: str) -> None:
+        """As `Client.delete`."""
+        self._run(jobs.delete(id))
+
+    def retry_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """As `Client.retry_all`."""
+        return self._run(jobs.bulk("retry", job_filter))
+
+    def cancel_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """As `Client.cancel_all`."""
+        return self._run(jobs.bulk("cancel", job_filter))
+
+    def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
+        """As `Client.delete_all`."""
+        return self._run(jobs.bulk("delete", job_filter))
+
+    def queues(self) -> tuple[dict[str, Any], ...]:
+        """As `Client.queues`."""
+        return self._run(queues.queues())
+
+    def pause(self, queue: str) -> dict[str, Any]:
+        """As `Client.pause`."""
+        return self._run(queues.steer(queue, "pause"))
+
+    def resume(self, queue: str) -> dict[str, Any]:
+        """As `Client.resume`."""
+        return self._run(queues.steer(queue, "resume"))
+
+    def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
+        """As `Client.change_queue`."""
+        return self._run(queues.change(queue, changes))
+
+    # -- carrying
+
+    def _run(self, steps: Steps[T], *, reads_for_s: float | None = None) -> T:
+        steps = persistent(steps, reads_for_s=self._retry_reads_for_s if reads_for_s is None else reads_for_s)
+        try:
+            request = next(steps)
+            while True:
+                if request.after_s:
+                    time.sleep(request.after_s)
+                try:
+                    answer = self._send(request)
+                except NoAnswer as failure:
+                    request = steps.throw(failure)
+                else:
+                    request = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _send(self, request: Request) -> Answer:
+        with closing(self._connect(request)) as connection:
+            try:
+                with closing(self._ask(connection, request)) as answer:  # it holds the socket, too
+                    return _read(answer, request)
+            except _BROKEN as error:
+                raise no_answer(request, self._address.url, error, unsent=False) from error
+
+    def _stream(self, listener: Listener) -> Generator[bytes, None, None]:
+        """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
+        request = listener.request()
+        try:
+            connection = self._connect(request)
+        except NoAnswer as failure:
+            listener.unanswered(failure)
+            return
+        opened = False
+        with closing(connection):
+            try:
+                with closing(self._ask(connection, request)) as answer:
+                    if answer.status != 200 or answer.headers.get_content_type() != "text/event-stream":
+                        listener.refused(_read(answer, request))
+                        return
+                    listener.opened()
+                    opened = True
+                    while chunk := answer.read1(CHUNK_BYTES):
+                        yield chunk
+            except _BROKEN as error:
+                if not opened:
+                    listener.unanswered(no_answer(request, self._address.url, error, unsent=False))
+                    return
+        listener.broke()
+
+    def _connect(self, request: Request) -> http.client.HTTPConnection:
+        url = urlsplit(self._address.url)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        connection = kind(url.hostname or "", url.port, timeout=self._timeout_s)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise no_answer(request, self._address.url, error, unsent=True) from error
+        connection.sock.settimeout(self._timeout_s + request.quiet_s)
+        return connection
+
+    def _ask(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
+        headers, body = framed(request)
+        # A server that refuses an upload early answers before it has read it all, and closes:
+        # its answer is worth reading although sending failed.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(
+                request.method,
+                urlsplit(self._address.url).path + request.target,
+                body=body,
+                headers={"Connection": "close", **self._address.headers, **headers},
+            )
+        return connection.getresponse()
+
+
+def _read(answer: http.client.HTTPResponse, request: Request) -> Answer:
+    names = {name.lower(): value for name, value in answer.getheaders()}
+    if request.save_to is None or answer.status != 200:
+        body = bytearray()
+        for chunk in _chunks(answer):
+            body += chunk
+            if len(body) > transport.ANSWER_BYTES_MAX:
+                raise EndlessAnswer
+        return Answer(answer.status, names, _decompressed(bytes(body), names.get("content-encoding", "")))
+    with whole_file(request.save_to) as file:
+        for chunk in _chunks(answer):
+            file.write(chunk)
+    return Answer(answer.status, names, b"")
+
+
+def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    while chunk := answer.read(CHUNK_BYTES):
+        yield chunk
+    if answer.length:  # such a read takes a connection that broke for an end
+        raise http.client.IncompleteRead(b"", answer.length)
+
+
+def _decompressed(body: bytes, coding: str) -> bytes:
+    """Undo what a proxy did unasked: the requests say `Accept-Encoding: identity`."""
+    if coding.lower() not in ("gzip", "x-gzip", "deflate") or not body:
+        return body
+    either = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    try:
+        plain = either.decompress(body, transport.ANSWER_BYTES_MAX)
+    except zlib.error as error:
+        raise http.client.HTTPException(f"its answer can't be decompressed: {error}") from error
+    if either.unconsumed_tail:
+        raise EndlessAnswer
+    return plain

@@ -1,0 +1,122 @@
+"""What both clients do alike when they carry a request: check, frame, save whole, say what went wrong."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import socket
+import ssl
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from jobqueue.client.multipart import Multipart
+from jobqueue.client.protocol import FateUnknown, NoAnswer, Request, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+ANSWER_BYTES_MAX = 1 << 28
+"""Of one answer in memory: 256 MiB, more than a hundred documents with results of the usual bound. A result that goes
+to a file may be larger."""
+
+LOOKS_LIKE = "one looks like http://127.0.0.1:8080"
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where the server is, and what every request to it carries.
+
+    Attributes:
+        url: Without user and password, and without a slash at its end.
+        shown: With the user, and without the password.
+    """
+
+    url: str
+    shown: str
+    headers: dict[str, str]
+
+
+def address_of(url: str, headers: Mapping[str, str] | None = None) -> Address:
+    """Take a server's URL apart; a user and a password in it become an `Authorization` header (RFC 7617).
+
+    Args:
+        headers: Sent beside it; an `Authorization` among them wins.
+
+    Raises:
+        ValueError: It is no server's URL; the message doesn't show its password.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"a server's URL is a text, not {url!r:.100}; {LOOKS_LIKE}")
+    problem = ValueError(f"{_without_password(url)!r} is no server's URL; {LOOKS_LIKE}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise problem from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or port == 0:
+        raise problem
+    if not parts.path.isascii() or not parts.path.isprintable() or " " in url or not url.isprintable():
+        raise problem
+    common = dict(headers or {})
+    if parts.username is not None and not any(name.lower() == "authorization" for name in common):
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        common["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    host = parts.netloc.rpartition("@")[2]
+    bare = parts._replace(netloc=host).geturl().rstrip("/")
+    return Address(bare, _without_password(url).rstrip("/"), common)
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(//[^/@:]*):[^/]*@", r"\1@", url)
+
+
+def framed(request: Request) -> tuple[dict[str, str], bytes | Iterator[bytes] | None]:
+    headers = dict(request.headers)
+    if not isinstance(request.body, Multipart):
+        return headers, request.body
+    headers["Content-Length"] = str(request.body.size_bytes)
+    return headers, request.body.chunks()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that stands at `path` only once it is whole."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class EndlessAnswer(Exception):
+    """An answer has more than `ANSWER_BYTES_MAX`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"its answer has more than {ANSWER_BYTES_MAX} bytes")
+
+
+def _why(error: Exception) -> str:
+    """Say what went wrong, in the words of the system: libraries have words of their own for it."""
+    cause = getattr(error, "os_error", error)  # of aiohttp's errors
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    if isinstance(cause, socket.gaierror):
+        return f"its name has no address ({cause.strerror})"
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno)
+    return str(error) or type(error).__name__
+
+
+def no_answer(request: Request, url: str, error: Exception, *, unsent: bool) -> NoAnswer:
+    why = _why(error)
+    if unsent:
+        return Unreachable(f"{url} can't be reached: {why}")
+    if request.method == "POST":
+        return FateUnknown(f"{url} was sent a POST, but no answer came ({why}): it may have taken effect")
+    return NoAnswer(f"{url} did not answer: {why}")

@@ -1,0 +1,32 @@
+"""Settings: what may be set, and how settings are read, shown and changed.
+
+`settings` has the structs, `load` reads them from their sources, `reload` reads them again.
+"""
+
+from jobqueue.config.settings import (
+    LIMITS_FIXED,
+    MIB,
+    LimitsSettings,
+    LogSettings,
+    QueueSettings,
+    RuntimeSettings,
+    ServerSettings,
+    Settings,
+    SpoolSettings,
+    StatusesSettings,
+    reloads_live,
+)
+
+__all__ = [
+    "LIMITS_FIXED",
+    "MIB",
+    "LimitsSettings",
+    "LogSettings",
+    "QueueSettings",
+    "RuntimeSettings",
+    "ServerSettings",
+    "Settings",
+    "SpoolSettings",
+    "StatusesSettings",
+    "reloads_live",
+]

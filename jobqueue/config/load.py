@@ -1,0 +1,293 @@
+"""Where settings come from: the order in which sources win, what is wrong with them, and how they are shown.
+
+Owns the sources (defaults, then the YAML file, then `JOBQUEUE_SECTION__KEY` in the environment, then
+flags). Every source gives texts; one table of kinds turns a text into a value, so that `1MiB` means
+the same in all of them. It must not know what a setting does: `settings` says what may be set, and
+whoever reads a setting does the rest.
+
+Every fault is collected, each with the place that a person has to mend, and raised at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct, inspect
+
+from jobqueue.config.environment import read_environment
+from jobqueue.config.settings import QUEUE_NAME, Settings
+from jobqueue.config.units import Kind, is_value
+from jobqueue.config.yaml_file import Given, read_file, shown
+from jobqueue.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pathlib
+    from collections.abc import Iterator, Mapping, Sequence
+
+Path = tuple[str, ...]
+"""The names that lead to a setting."""
+
+QUEUES_MAX = 100
+
+
+class Override(Struct, frozen=True):
+    """A setting from the command line: the flag as typed, the setting's dotted name, the text."""
+
+    flag: str
+    setting: str
+    text: str
+
+
+class Loaded(Struct, frozen=True):
+    """Settings, and the place that each one which is no default came from, by path.
+
+    Attributes:
+        sources: What was read, for people: "config.yaml, 2 environment variables".
+    """
+
+    settings: Settings
+    origins: dict[Path, str]
+    sources: str
+
+    def show(self) -> str:
+        """Render the settings as YAML that means the same, each with the place it came from."""
+        return "".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        for path, text in _texts((), _ROOT, self.settings):
+            name = f"{'  ' * (len(path) - 1)}{path[-1]}:"
+            if text is None:
+                yield f"{name}\n"
+            else:
+                yield f"{f'{name} {text}':<40}  # {self.origins.get(path, 'default')}\n"
+
+
+def differences(before: Settings, after: Settings) -> dict[str, str]:
+    """Tell what differs, by dotted name: `{"queues.default.workers": "256 -> 8", "queues.mail": "added"}`."""
+    was, now = (dict(_texts((), _ROOT, settings)) for settings in (before, after))
+    queues = {name: "removed" for name in before.queues if name not in after.queues}
+    queues |= {name: "added" for name in after.queues if name not in before.queues}
+    told = {f"queues.{name}": what for name, what in queues.items()}
+    return told | {
+        ".".join(path): f"{was[path]} -> {now[path]}" for path in now if was.get(path, now[path]) != now[path]
+    }
+
+
+def _texts(path: Path, fields: Fields, section: object) -> Iterator[tuple[Path, str | None]]:
+    """Yield each setting with its value's text, and before those of a section the section itself, with None."""
+    for name, field in fields.items():
+        at = (*path, name)
+        value = section[name] if isinstance(section, dict) else getattr(section, name)
+        if isinstance(field, Kind):
+            yield at, field.write(value)
+        else:
+            yield at, None
+            yield from _texts(at, field if isinstance(field, dict) else dict.fromkeys(value, field.fields), value)
+
+
+def load(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Settings:
+    """Read the settings of a process from every source; as `trace`, without the places."""
+    return trace(file, environ=environ, overrides=overrides).settings
+
+
+def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Loaded:
+    """Read the settings of a process from every source, the later one winning, and keep where each came from.
+
+    Args:
+        file: The YAML file; None for none. An empty file sets nothing.
+        environ: Variables such as `JOBQUEUE_QUEUES__DEFAULT__WORKERS`; other names are passed over.
+        overrides: What flags set.
+
+    Raises:
+        ConfigError: With every fault of every source.
+    """
+    given, faults = read_file(file) if file is not None else ([], [])
+    variables, misspelt = read_environment(environ, SETTINGS)
+    merge = _Merge([*faults, *misspelt])
+    merge.take(given)
+    merge.take(variables)
+    merge.take([_from_flag(override) for override in overrides])
+    counts = {"environment variable": len(variables), "flag": len(overrides)}
+    read = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+    return merge.finish(", ".join([str(file) if file is not None else "no file", *read]))
+
+
+def _from_flag(override: Override) -> Given:
+    flag = override.flag
+    return Given(path=tuple(override.setting.split(".")), text=override.text, name_at=flag, value_at=flag, origin=flag)
+
+
+class _Merge:
+    """The sources, laid over each other; a faulty setting is told once, not once more for what is below it."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self._faults = list(faults)
+        self._tree: dict[str, Any] = {}
+        self._given: dict[Path, Given] = {}
+
+    def take(self, source: Sequence[Given]) -> None:
+        broken: set[Path] = set()
+        for given in source:
+            if not any(given.path[:depth] in broken for depth in range(len(given.path))):
+                fault = self._put(given)
+                if fault is not None:
+                    self._faults.append(fault)
+                    broken.add(given.path)
+
+    def finish(self, sources: str) -> Loaded:
+        self._check_together()
+        if self._faults:
+            raise ConfigError(*self._faults)
+        origins = {path: given.origin for path, given in self._given.items()}
+        return Loaded(msgspec.convert(self._tree, Settings), origins, sources)
+
+    def _put(self, given: Given) -> str | None:
+        """Keep one value; return the fault, if it is one."""
+        field: Fields | Queues | Kind = _ROOT
+        for depth, name in enumerate(given.path):
+            if isinstance(field, Queues):
+                if not re.fullmatch(QUEUE_NAME, name):
+                    return f"{given.name_at}: '{shown(name)}' is no name for a queue; use up to 64 of a-z, 0-9, - and _"
+                field = field.fields
+            elif isinstance(field, dict) and name in field:
+                field = field[name]
+            else:
+                return f"{given.name_at}: unknown setting{_hint(given, depth, field)}"
+        if isinstance(field, Kind):
+            return self._put_value(given, field)
+        if given.form != "mapping" and given.tag != "null":
+            return f"{given.value_at}: is a section; {_section_hint(given, field)}"
+        self._at(given.path)
+        return None
+
+    def _put_value(self, given: Given, kind: Kind) -> str | None:
+        items = given.items if kind.is_list else None
+        text = given.text if items is None else ", ".join(items)
+        got = f"'{shown(text)}'" if given.form == "text" or items is not None else f"a {given.form}"
+        if given.form == "list" and kind.is_list:
+            got = got if items is not None else "a list of anything but texts"
+        try:
+            if items is not None:
+                value: object = kind.read_items(items)
+            elif given.form == "text":
+                value = kind.read(given.text, given.tag)
+            else:
+                raise ValueError(got)
+        except ValueError:
+            told = "empty" if got == chr(39) * 2 else got
+            return f"{given.value_at}: must be {kind.expected}, not {told}{_quotes_hint(given, kind)}"
+        self._at(given.path[:-1])[given.path[-1]] = value
+        self._given[given.path] = given
+        return None
+
+    def _at(self, path: Path) -> dict[str, Any]:
+        section = self._tree
+        for name in path:
+            section = section.setdefault(name, {})
+        return section
+
+    def _check_together(self) -> None:
+        """Find settings that are fine alone, but refuse every job together."""
+        settings = msgspec.convert(self._tree, Settings)
+        for small, large in WITHIN:
+            if _value(settings, small) > _value(settings, large):
+                given = self._given.get(small) or self._given[large]
+                bound = f"over {'.'.join(large)}" if small in self._given else f"under {'.'.join(small)}"
+                self._faults.append(f"{given.value_at}: must not be {bound}: what one allows, the other can't hold")
+        if len(settings.queues) > QUEUES_MAX:
+            self._faults.append(f"queues: there are {len(settings.queues)}, and {QUEUES_MAX} is the most")
+
+
+def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
+    """Say what was probably meant: a name beside the one at `depth`, or else one that has its place in another section.
+
+    It is told in full, as its source would spell it.
+    """
+    if isinstance(field, Kind):
+        return ": the name before it is a setting, not a section"
+    before, name, after = given.path[:depth], given.path[depth], given.path[depth + 1 :]
+    if near := difflib.get_close_matches(name, field, n=1):
+        meant = (*before, near[0], *after)
+        return f", did you mean '{given.spell(meant if _is_setting(meant) else meant[: depth + 1])}'?"
+    elsewhere: dict[str, Path] = {}
+    for path in SETTINGS:
+        elsewhere.setdefault(path[-1], path)
+    if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
+        return f", did you mean '{given.spell(elsewhere[near[0]])}'?"
+    return f"; here may stand: {', '.join(field)}"
+
+
+def _section_hint(given: Given, field: Fields | Queues) -> str:
+    """Say how to set what is in a section; a text such as `port:9000` lacks its space."""
+    if glued := re.match(r"([A-Za-z_]+):(\S+)", given.text):
+        return f"write `{shown(glued[1])}: {shown(glued[2])}`, with a space after the colon"
+    return "set what is in it" + ("" if isinstance(field, Queues) else f" ({', '.join(field)})")
+
+
+def _is_setting(path: Path) -> bool:
+    return path in SETTINGS or (path[0] == "queues" and (path[0], "default", *path[2:]) in SETTINGS)
+
+
+def _quotes_hint(given: Given, kind: Kind) -> str:
+    """Say that quotes are in the way, if without them the value would do."""
+    text = given.text
+    if given.tag is None and len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    elif given.tag != "str":
+        return ""
+    try:
+        kind.read(text, None)
+    except ValueError:
+        return ""
+    return ": remove the quotes"
+
+
+def _paths(path: Path, fields: Fields) -> Iterator[Path]:
+    for name, field in fields.items():
+        at = (*path, name)
+        if isinstance(field, Kind):
+            yield at
+        elif isinstance(field, dict):
+            yield from _paths(at, field)
+        else:
+            yield from _paths((*at, "default"), field.fields)
+
+
+def _value(settings: Settings, path: Path) -> int:
+    section, name = path
+    value = getattr(getattr(settings, section), name)
+    assert isinstance(value, int)
+    return value
+
+
+Fields = dict[str, "Kind | Fields | Queues"]
+"""What may stand in a section, by name."""
+
+
+class Queues(Struct, frozen=True):
+    """In the place of a section's fields: any name of a queue, each with these fields."""
+
+    fields: Fields
+
+
+def _fields(of: inspect.Type) -> Fields:
+    assert isinstance(of, inspect.StructType)
+    return {field.name: _field(field.name, field.type) for field in of.fields}
+
+
+def _field(name: str, of: inspect.Type) -> Kind | Fields | Queues:
+    if isinstance(of, inspect.DictType):
+        return Queues(_fields(of.value_type))
+    return Kind(name, of) if is_value(of) else _fields(of)
+
+
+_ROOT = _fields(inspect.type_info(Settings))
+SETTINGS = tuple(_paths((), _ROOT))
+WITHIN = (
+    (("limits", "body_bytes"), ("statuses", "bytes_max")),
+    (("limits", "result_bytes"), ("statuses", "bytes_max")),
+    (("limits", "files_bytes"), ("spool", "bytes_max")),
+)

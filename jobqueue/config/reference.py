@@ -1,0 +1,145 @@
+"""The reference page of the settings, in Markdown: made from the structs, as the schema is.
+
+Owns the form of `docs/reference/settings.md`. A section is a table; its sentence is the struct's docstring, and a
+setting's sentence is the description in its type.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import inspect
+
+from jobqueue.config.environment import variable
+from jobqueue.config.load import QUEUES_MAX, WITHIN
+from jobqueue.config.settings import QUEUE_NAME, QueueSettings, Settings, reloads_live
+from jobqueue.config.units import DURATION_UNITS, SIZE_UNITS, Kind, write_duration, write_size
+from jobqueue.core.rate import RATE_EXPECTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SOURCE = "Made by `python -m jobqueue config reference > docs/reference/settings.md`: change the code, not this page."
+
+HEAD = f"""# Settings
+
+<!-- {SOURCE} -->
+
+Each setting of `jobqueue serve`, in the order of [`config.yaml`](../../config.yaml), which states the same defaults.
+A later source wins over an earlier one: default, file, environment variable, flag. `--set NAME=VALUE` is the flag of
+every setting; the flags named below are shorter forms. An unknown name or variable, a duplicate key and a value out of
+range are faults: `jobqueue config check` reports all of them at once, and `jobqueue config show` prints the values in
+effect with their sources. In Python, `JobQueue(Settings(...))` takes durations in seconds and sizes in bytes.
+"""
+
+NOTATION = {
+    "duration": f"a number of seconds, or numbers with the units {', '.join(DURATION_UNITS)}: 0.5, 250ms, 1h30m",
+    "size": f"a number of bytes, or a number with one of the units {', '.join(SIZE_UNITS)}: 65536, 1MiB",
+    "rate": RATE_EXPECTED,
+    "list": "a list of strings; in a variable or a flag one string with commas",
+}
+
+LIVE = """*Live*: a running server takes over a changed value when it [reloads its settings](../how-to/reload.md);
+a change of any other setting needs a restart.
+"""
+
+
+def render(flags: Mapping[str, str]) -> str:
+    """Return the page.
+
+    Args:
+        flags: The flags that set one setting, by its dotted name.
+    """
+    notation = ["| Type | Notation |", "|---|---|", *(f"| {name} | {how} |" for name, how in NOTATION.items()), ""]
+    sections = (_section(name, of, flags) for name, of in _sections())
+    return "\n".join([HEAD, *notation, LIVE, *sections, _together()])
+
+
+def _sections() -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    """Yield the sections in the order of `config.yaml`: queues first."""
+    yield "queues.default", QueueSettings
+    for field in msgspec.structs.fields(Settings):
+        if field.name != "queues":
+            yield field.name, field.type
+
+
+def _section(name: str, of: type[msgspec.Struct], flags: Mapping[str, str]) -> str:
+    path = tuple(name.split("."))
+    of_queue = path[0] == "queues"
+    more = (
+        f" Further queues stand beside `default`, under names of the form `{QUEUE_NAME}`, at most {QUEUES_MAX} in all; "
+        "their variables and names have the queue's name in the place of `default`."
+        if of_queue
+        else ""
+    )
+    rows = [_row((*path, field.name), field, flags) for field in _fields(of)]
+    summary = (of.__doc__ or "").partition("\n")[0]
+    return "\n".join(
+        [
+            f"## `{path[0]}`",
+            "",
+            summary + more,
+            "",
+            "| Setting, variable, flag | Type and range | Default | Live | Meaning |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _fields(of: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+    info = inspect.type_info(of)
+    assert isinstance(info, inspect.StructType)
+    return info.fields
+
+
+def _row(path: tuple[str, ...], field: inspect.Field, flags: Mapping[str, str]) -> str:
+    kind = Kind(field.name, field.type)
+    setting = ".".join(path)
+    names = [f"`{setting}`", f"`{variable(path)}`", *(f"`{flag}`" for flag in [flags.get(setting)] if flag)]
+    live = "yes" if reloads_live(path) else "no"
+    cells = ["<br>".join(names), _type(kind), f"`{kind.write(field.default)}`", live, _description(field.type)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _type(kind: Kind) -> str:
+    match kind.type:
+        case inspect.IntType(ge=int(low), le=int(high)) if kind.is_size:
+            told = f"size, {write_size(low)} to {write_size(high)}"
+        case inspect.IntType(ge=int(low), le=int(high)):
+            told = f"integer, {low:,} to {high:,}"
+        case inspect.FloatType(ge=float(low), le=float(high)):
+            told = f"duration, {write_duration(low)} to {write_duration(high)}"
+        case inspect.BoolType():
+            told = "boolean"
+        case inspect.LiteralType(values=words):
+            told = ", ".join(f"`{word}`" for word in words)
+        case inspect.EnumType(cls=words):
+            told = ", ".join(f"`{word.value}`" for word in words)
+        case inspect.StructType():
+            told = "rate"
+        case inspect.StrType(min_length=shortest, max_length=longest):
+            told = f"string, {shortest} to {longest:,} characters"
+        case inspect.VarTupleType(max_length=longest):
+            told = (
+                f"list of at most {longest} strings, such as {', '.join(f'`{example}`' for example in kind.examples)}"
+            )
+        case other:
+            raise TypeError(f"no words for a {other}")
+    return f"{told}, or `null`" if kind.optional else told
+
+
+def _description(of: inspect.Type) -> str:
+    """Return the sentence on a setting, wherever in its type it stands."""
+    if isinstance(of, inspect.Metadata):
+        schema: dict[str, Any] = of.extra_json_schema or {}
+        return schema.get("description") or _description(of.type)
+    options = of.types if isinstance(of, inspect.UnionType) else ()
+    return next((told for option in options if (told := _description(option))), "")
+
+
+def _together() -> str:
+    rules = [f"- `{'.'.join(small)}` must not be greater than `{'.'.join(large)}`." for small, large in WITHIN]
+    return "\n".join(["## Rules across settings", "", *rules, ""])

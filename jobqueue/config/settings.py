@@ -1,0 +1,450 @@
+"""The settings: what may be set, its type, bounds, default, and a sentence on each.
+
+It must not know where a value comes from (`load` does), nor what a setting does: whoever
+reads a setting does.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.rate import Rate
+
+QUEUE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
+ORIGIN = rf"[A-Za-z][A-Za-z0-9+.-]*://{HOST}"
+
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+MONTH_S = 30 * DAY_S
+
+LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
+"""Limits that connections and workers are made with: after a change some would have the old value, some the new."""
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The common form of every group of settings."""
+
+
+class ServerSettings(_Section, frozen=True):
+    """Address, connections and shutdown of the server."""
+
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=255,
+            description="Address to listen on; `0.0.0.0` makes the server reachable from other machines.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 lets the system choose.")] = 8080
+    connections_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Maximum number of open connections; a further one is answered with 503 and closed.",
+        ),
+    ] = 16_384
+    drain_s: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=HOUR_S,
+            description="Maximum duration of the drain after SIGTERM: queued and running jobs that take longer "
+            "are cancelled.",
+        ),
+    ] = 20.0
+    linger_s: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=HOUR_S,
+            description="Duration after the drain in which statuses stay readable, before the process exits.",
+        ),
+    ] = 3.0
+    fast_lane: Annotated[
+        bool,
+        Meta(
+            description="Answers plain requests straight from the parser; with false all requests take aiohttp's "
+            "own, slower path to the same answers."
+        ),
+    ] = True
+    origins: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=f"^{ORIGIN}$",
+                    max_length=300,
+                    examples=["https://app.example.com", "http://localhost:5173"],
+                ),
+            ],
+            ...,
+        ],
+        Meta(max_length=100, description="Origins of web pages, beside the server's own, whose requests are accepted."),
+    ] = ()
+    hosts: Annotated[
+        tuple[
+            Annotated[str, Meta(pattern=f"^{HOST}$", max_length=300, examples=["jobs.example.com", "localhost:9000"])],
+            ...,
+        ],
+        Meta(
+            max_length=100,
+            description="Accepted values of the Host header, beside localhost and the server's own loopback "
+            "address; if empty, a server on other addresses accepts any.",
+        ),
+    ] = ()
+    tracebacks: (
+        Annotated[
+            bool,
+            Meta(
+                description="Whether job documents contain the tracebacks of failed attempts; null: only on a "
+                "loopback address. The log contains them in any case."
+            ),
+        ]
+        | None
+    ) = None
+
+
+class QueueSettings(_Section, frozen=True):
+    """Settings of one queue."""
+
+    workers: Annotated[
+        int, Meta(ge=1, le=100_000, description="Maximum number of jobs of this queue that run at the same time.")
+    ] = 1000
+    capacity: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Maximum number of live jobs (delayed, queued and running); further submissions are "
+            "refused with 503.",
+        ),
+    ] = 10_000
+    discipline: Annotated[
+        Discipline,
+        Meta(
+            description="Order in which queued jobs start: fifo, lifo, priority (9 first), fair (groups take "
+            "turns) or adaptive (fifo; newest first while the wait is too long)."
+        ),
+    ] = Discipline.FIFO
+    weight: Annotated[
+        int, Meta(ge=1, le=1000, description="Share of the workers relative to the other queues' weights.")
+    ] = 1
+    patience_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=DAY_S,
+            description="Time that clients are expected to wait for a start; with adaptive, a job that has "
+            "waited longer expires.",
+        ),
+    ] = 30.0
+    aging_s: (
+        Annotated[
+            float,
+            Meta(
+                ge=0.1,
+                le=DAY_S,
+                description="With priority: waiting time that counts as one priority level more; null: waiting does "
+                "not count.",
+            ),
+        ]
+        | None
+    ) = None
+    codel_target_s: (
+        Annotated[
+            float,
+            Meta(
+                ge=0.001,
+                le=DAY_S,
+                description="With adaptive: waiting time above which the wait is too long; null: a tenth of "
+                "patience_s.",
+            ),
+        ]
+        | None
+    ) = None
+    codel_interval_s: (
+        Annotated[
+            float,
+            Meta(
+                ge=0.001,
+                le=DAY_S,
+                description="With adaptive: duration of too long waits that means a standing queue; null: patience_s.",
+            ),
+        ]
+        | None
+    ) = None
+    retry_budget: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Number of consecutive failures after which a type is quarantined; 0: never.",
+        ),
+    ] = 50
+
+    @property
+    def policy(self) -> QueuePolicy:
+        """The same settings, as the core takes them."""
+        return QueuePolicy(**msgspec.structs.asdict(self))
+
+
+class StatusesSettings(_Section, frozen=True):
+    """Retention of job records."""
+
+    ttl_s: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=MONTH_S,
+            description="Duration for which the record of a job that has succeeded, been cancelled or expired "
+            "stays readable.",
+        ),
+    ] = 600.0
+    failed_ttl_s: Annotated[
+        float, Meta(ge=0.0, le=MONTH_S, description="Duration for which the record of a failed job stays readable.")
+    ] = 3600.0
+    ttl_s_max: Annotated[float, Meta(ge=0.001, le=MONTH_S, description="Maximum of `ttl_s` in a submission.")] = DAY_S
+    failed_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000_000,
+            description="Maximum number of records of failed jobs; beyond it the oldest are evicted.",
+        ),
+    ] = 10_000
+    jobs_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000_000,
+            description="Maximum number of records, about 350 bytes each beside `bytes_max`; beyond it the oldest "
+            "terminal ones are evicted.",
+        ),
+    ] = 1_000_000
+    bytes_max: Annotated[
+        int,
+        Meta(
+            ge=KIB,
+            le=TIB,
+            description="Maximum memory of arguments, results, histories, names and keys of all records; beyond "
+            "it the oldest terminal ones are evicted.",
+        ),
+    ] = 256 * MIB
+
+
+class LimitsSettings(_Section, frozen=True):
+    """Limits of one request, one job and one caller, and the load above which submissions are refused."""
+
+    body_bytes: Annotated[int, Meta(ge=1, le=GIB, description="Maximum size of the JSON body of a request.")] = MIB
+    in_flight_bytes: Annotated[
+        int,
+        Meta(
+            ge=2 * MIB,
+            le=TIB,
+            description="Memory for request bodies being received and answers not yet read, of all connections "
+            "together, at least twice `limits.body_bytes`; beyond it requests are refused with 503.",
+        ),
+    ] = 32 * MIB
+    files: Annotated[int, Meta(ge=0, le=1000, description="Maximum number of files of one job.")] = 16
+    files_bytes: Annotated[int, Meta(ge=0, le=TIB, description="Maximum size of the files of one job together.")] = (
+        256 * MIB
+    )
+    result_bytes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=GIB,
+            description="Maximum size of the JSON result of a handler; a larger one fails the job with "
+            "`result_too_large`.",
+        ),
+    ] = MIB
+    header_bytes: Annotated[
+        int,
+        Meta(
+            ge=KIB,
+            le=MIB,
+            description="Maximum size of the request line and of each header; all headers together may have four "
+            "times as much.",
+        ),
+    ] = 16 * KIB
+    silent_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=HOUR_S,
+            description="Time that a connection may be idle, or take to send a request's head, before it is closed.",
+        ),
+    ] = 15.0
+    body_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=HOUR_S,
+            description="Maximum time for a request body to arrive; an upload gets further time in proportion to "
+            "the bytes received.",
+        ),
+    ] = 10.0
+    reader_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=HOUR_S,
+            description="Time that a client may leave an answer unread before the connection is closed.",
+        ),
+    ] = 15.0
+    wait_s: Annotated[
+        float,
+        Meta(
+            ge=0.0, le=HOUR_S, description="Maximum duration of a wait (`Prefer: wait=N`); longer ones are cut to it."
+        ),
+    ] = 60.0
+    waiters: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Maximum number of waiting requests and event streams; a further wait is answered at "
+            "once, a further stream is refused with 503.",
+        ),
+    ] = 10_000
+    heartbeat_s: Annotated[
+        float, Meta(ge=0.1, le=HOUR_S, description="Time without an event after which an event stream sends a comment.")
+    ] = 15.0
+    delay_s_max: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=MONTH_S,
+            description="Maximum of `delay_s`, and of the time until `run_at`, in a submission.",
+        ),
+    ] = MONTH_S
+    caller_rate: Annotated[
+        Rate | None,
+        Meta(
+            description="Submissions per caller and time, such as 50/s (50 at once after a pause) or 50/s burst "
+            "5; more are refused with 429; null: no limit."
+        ),
+    ] = None
+    caller_queued: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=10_000_000,
+                description="Maximum number of live jobs per caller; more are refused with 429; null: no limit.",
+            ),
+        ]
+        | None
+    ) = None
+    lag_s: Annotated[
+        float,
+        Meta(ge=0.01, le=HOUR_S, description="Lag of the event loop above which submissions are refused with 503."),
+    ] = 0.5
+
+
+class SpoolSettings(_Section, frozen=True):
+    """Storage of uploaded files and result files."""
+
+    dir: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=4096,
+                description="Folder for uploaded files and result files; null: a folder below the system's temporary "
+                "one.",
+            ),
+        ]
+        | None
+    ) = None
+    bytes_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1024 * TIB,
+            description="Maximum size of all files; beyond it submissions with files are refused with 503.",
+        ),
+    ] = 4 * GIB
+
+
+class RuntimeSettings(_Section, frozen=True):
+    """Workers, threads and processes that run the handlers."""
+
+    workers: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=1_000_000,
+                description="Maximum number of jobs of all queues that run at the same time; null: the sum of the "
+                "queues' workers.",
+            ),
+        ]
+        | None
+    ) = None
+    shares: Annotated[
+        Literal["weighted", "strict"],
+        Meta(
+            description="How queues share the workers: weighted (in proportion to weight) or strict (the queue "
+            "with the higher weight first)."
+        ),
+    ] = "weighted"
+    threads: Annotated[
+        int, Meta(ge=1, le=1024, description="Number of threads for handlers that are plain functions.")
+    ] = 32
+    processes: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=256,
+                description='Number of processes for handlers with `run_in="process"`; null: the number of usable '
+                "CPUs, or the container's CPU quota, rounded up.",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class LogSettings(_Section, frozen=True):
+    """Level and format of the log."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="Minimum level of the events that are logged.")
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(
+            description="Format of the log: json (one object per line), text, or auto (text on a terminal, else json)."
+        ),
+    ] = "auto"
+
+
+class Settings(_Section, frozen=True):
+    """All settings. `Settings()` is the defaults; the queue `default` is always there, named or not."""
+
+    server: ServerSettings = ServerSettings()
+    queues: dict[Annotated[str, Meta(pattern=f"^{QUEUE_NAME}$")], QueueSettings] = msgspec.field(default_factory=dict)
+    statuses: StatusesSettings = StatusesSettings()
+    limits: LimitsSettings = LimitsSettings()
+    spool: SpoolSettings = SpoolSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    log: LogSettings = LogSettings()
+
+    def __post_init__(self) -> None:
+        if "default" not in self.queues:
+            msgspec.structs.force_setattr(self, "queues", {"default": QueueSettings(), **self.queues})
+
+
+def reloads_live(path: tuple[str, ...]) -> bool:
+    """Tell whether a running server takes over a setting, by its path, with a reload; other changes need a restart."""
+    section, name = path[0], path[-1]
+    return section == "queues" or (section == "limits" and name not in LIMITS_FIXED) or path == ("log", "level")

@@ -1,0 +1,225 @@
+"""A setting's text becomes its value, and back: counts, sizes, durations, rates, words.
+
+Owns the spellings (`1MiB`, `1h30m`, `250ms`; that of a rate is the core's) and the phrase that tells
+what would be right. Knows neither files nor the names of sections. Of a setting it looks at the type,
+and at the end of its name, where the unit stands.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import inspect
+
+from jobqueue.core.rate import RATE_EXPECTED, Rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Tag = Literal["str", "int", "float", "bool", "null", "other"]
+"""What a source that has types (YAML) takes a text for."""
+
+SIZE_UNITS = {
+    "TiB": 2**40,
+    "GiB": 2**30,
+    "MiB": 2**20,
+    "KiB": 2**10,
+    "TB": 10**12,
+    "GB": 10**9,
+    "MB": 10**6,
+    "kB": 10**3,
+    "KB": 10**3,
+    "B": 1,
+}
+DURATION_UNITS = {"d": Decimal(86_400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
+
+BOOLS = {"true": True, "false": False}
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+WHOLE_PATTERN = r"-?(?:0|[1-9][0-9]*(?:_[0-9]+)*)"
+SIZE_PATTERN = rf"({_NUMBER}) ?({'|'.join(SIZE_UNITS)})"
+DURATION_PATTERN = rf"(?=[0-9]){''.join(f'(?:({_NUMBER}){unit})?' for unit in DURATION_UNITS)}"
+_PLAIN_NUMBER = re.compile(rf"-?{_NUMBER}")
+
+
+def is_value(of: inspect.Type) -> bool:
+    """Tell whether a setting's type is a value, not a section of further settings."""
+    return not isinstance(of, inspect.StructType) or of.cls is Rate
+
+
+class Kind:
+    """How one setting's text is read: what it may be, and within which bounds."""
+
+    def __init__(self, name: str, of: inspect.Type) -> None:
+        if isinstance(of, inspect.Metadata):
+            of = of.type
+        self.optional = isinstance(of, inspect.UnionType)
+        if isinstance(of, inspect.UnionType):
+            (of,) = (option for option in of.types if not isinstance(option, inspect.NoneType))
+            of = of.type if isinstance(of, inspect.Metadata) else of
+        self.type = of
+        self.is_size = isinstance(of, inspect.IntType) and name.endswith(("_bytes", "bytes_max"))
+        self.is_list = isinstance(of, inspect.VarTupleType)
+        self.examples: list[str] = []
+        if isinstance(of, inspect.VarTupleType) and isinstance(of.item_type, inspect.Metadata):
+            self.examples = (of.item_type.extra_json_schema or {}).get("examples", [])
+
+    def read(self, text: str, tag: Tag | None) -> object:
+        """Turn a text into the value.
+
+        Args:
+            tag: What the source takes the text for; None if it knows texts only.
+
+        Raises:
+            ValueError: It is none; `expected` says what would be right.
+        """
+        if text in ("", "null", "~") and tag in ("null", None):
+            if self.optional:
+                return None
+            raise ValueError("empty")
+        match self.type:
+            case inspect.IntType():
+                return self._within(_read_size(text) if self.is_size else _read_whole(text, tag))
+            case inspect.FloatType():
+                return self._within(_read_duration(text))
+            case inspect.BoolType():
+                if text not in BOOLS or tag == "str":
+                    raise ValueError(text)
+                return BOOLS[text]
+            case inspect.LiteralType(values=words):
+                if text not in words:
+                    raise ValueError(text)
+                return text
+            case inspect.EnumType(cls=words):
+                return words(text)
+            case inspect.StructType():
+                return Rate.parse(text)
+            case inspect.StrType(min_length=shortest, max_length=longest):
+                fits = (shortest or 0) <= len(text) <= (longest or len(text))
+                if tag not in ("str", None) or not fits or not text.isprintable():
+                    raise ValueError(text)
+                return text
+            case inspect.VarTupleType():
+                return self.read_items(item.strip() for item in text.split(","))
+        raise TypeError(f"no way to read a {self.type}")
+
+    def read_items(self, items: Iterable[str]) -> tuple[str, ...]:
+        """Turn the texts of a list into the value. Raises ValueError."""
+        of, texts = self.type, tuple(items)
+        assert isinstance(of, inspect.VarTupleType)
+        if len(texts) > (of.max_length or len(texts)):
+            raise ValueError(texts)
+        item = of.item_type.type if isinstance(of.item_type, inspect.Metadata) else of.item_type
+        assert isinstance(item, inspect.StrType)
+        for text in texts:
+            if len(text) > (item.max_length or len(text)) or not re.fullmatch(item.pattern or ".*", text):
+                raise ValueError(text)
+        return texts
+
+    @property
+    def expected(self) -> str:
+        """What would be right, as the rest of a sentence that begins with `must be`."""
+        match self.type:
+            case inspect.IntType(ge=int(low), le=int(high)) if self.is_size:
+                phrase = f"a size from {write_size(low)} to {write_size(high)}, such as 1MiB, or a number of bytes"
+            case inspect.IntType(ge=low, le=high):
+                phrase = f"a whole number from {low} to {high}"
+            case inspect.FloatType(ge=float(low), le=float(high)):
+                bounds = f"from {write_duration(low)} to {write_duration(high)}"
+                phrase = f"a duration {bounds}, such as 250ms or 10m, or a number of seconds"
+            case inspect.BoolType():
+                phrase = "true or false"
+            case inspect.LiteralType(values=words):
+                phrase = f"one of {', '.join(map(str, words))}"
+            case inspect.EnumType(cls=words):
+                phrase = f"one of {', '.join(word.value for word in words)}"
+            case inspect.StructType():
+                phrase = RATE_EXPECTED
+            case inspect.StrType(min_length=shortest, max_length=longest):
+                length = f"{shortest} to {longest} printable characters"
+                phrase = f"a text of {length} (in quotes, if it looks like a number or such)"
+            case inspect.VarTupleType():
+                phrase = f"a list such as [{', '.join(self.examples)}]"
+            case _:
+                raise TypeError(f"no words for a {self.type}")
+        return f"{phrase}, or null" if self.optional else phrase
+
+    @property
+    def spelling(self) -> str | None:
+        """The pattern of the texts with a unit that are read beside plain numbers, if there are any."""
+        if self.is_size:
+            return f"^{SIZE_PATTERN}$"
+        return f"^{DURATION_PATTERN}$" if isinstance(self.type, inspect.FloatType) else None
+
+    def write(self, value: object) -> str:
+        """Turn a value into a text that YAML and `read` take for the same value."""
+        if value is None:
+            return "null"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int) and self.is_size:
+            return write_size(value)
+        if isinstance(value, float):
+            return write_duration(value)
+        if isinstance(self.type, inspect.StrType | inspect.IntType | inspect.VarTupleType):
+            return json.dumps(value, ensure_ascii=False)
+        return str(value)
+
+    def _within(self, value: float) -> float:
+        of = self.type
+        assert isinstance(of, inspect.IntType | inspect.FloatType)
+        if (of.ge is not None and value < of.ge) or (of.le is not None and value > of.le):
+            raise ValueError(value)
+        return value
+
+
+def write_size(size_bytes: int) -> str:
+    """Spell a size with the largest binary unit that divides it."""
+    for unit, factor in SIZE_UNITS.items():
+        if unit.endswith("iB") and size_bytes and size_bytes % factor == 0:
+            return f"{size_bytes // factor}{unit}"
+    return str(size_bytes)
+
+
+def write_duration(duration_s: float) -> str:
+    """Spell a duration as `1h30m` or `250ms`; read again, it is the same number."""
+    left = Decimal(repr(float(duration_s)))
+    parts = []
+    for unit, factor in DURATION_UNITS.items():
+        count = left / factor if unit == "ms" else left // factor
+        if count:
+            parts.append(f"{count.normalize():f}{unit}")
+            left -= count * factor
+    return "".join(parts) or "0s"
+
+
+def _read_whole(text: str, tag: Tag | None) -> int:
+    # YAML and JSON take "8080" in quotes for a text, and so does an editor with our schema.
+    if tag == "str" or not re.fullmatch(WHOLE_PATTERN, text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _read_size(text: str) -> int:
+    if re.fullmatch(WHOLE_PATTERN, text):
+        return int(text)
+    match = re.fullmatch(SIZE_PATTERN, text)
+    if match is None:
+        raise ValueError(text)
+    size = Decimal(match[1]) * SIZE_UNITS[match[2]]
+    if size != int(size):
+        raise ValueError(text)
+    return int(size)
+
+
+def _read_duration(text: str) -> float:
+    if _PLAIN_NUMBER.fullmatch(text):
+        return float(text)
+    match = re.fullmatch(DURATION_PATTERN, text)
+    if match is None:
+        raise ValueError(text)
+    counts = zip(match.groups(), DURATION_UNITS.values(), strict=True)
+    return float(sum((Decimal(count) * factor for count, factor in counts if count is not None), Decimal(0)))

@@ -1,0 +1,245 @@
+"""One gate: its permits, its rate, whether it is shut, and who stands before it.
+
+A gate says how many may pass, never who: whom to call is for `Gates` to say.
+
+Rules:
+
+1. Never more holders than permits, never more passes than the rate, none while it is shut, but for one probe
+   at a time once that is due.
+2. A line is of one gate and one queue, in the order of that queue's discipline; while the gate is shut, whose turn
+   it is to be the probe is for `probing` to say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobqueue.core.limits.probing import ProbeTurns, Waiting
+from jobqueue.core.limits.token_bucket import Bucket
+
+if TYPE_CHECKING:
+    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.rate import Rate
+    from jobqueue.core.scheduling.order import Order
+
+UNLIMITED = 1 << 62
+
+LANE, TYPE, GROUP = range(3)
+"""How narrow a gate is."""
+
+
+class Tally:
+    """How many hold, and how many wait at, one gate, or those of all groups of a type."""
+
+    __slots__ = ("held", "waiting")
+
+    def __init__(self) -> None:
+        self.held = self.waiting = 0
+
+
+class Gate:
+    """The permits of one lane, type or group, and the jobs that wait for one.
+
+    Args:
+        name: The lane's or the type's.
+        group: The group's, within the type.
+        permits, rate: None: no bound.
+        tally: Where else to count permits held and jobs waiting.
+
+    Raises:
+        ValueError: No permit at all.
+    """
+
+    __slots__ = (
+        "bucket",
+        "depth",
+        "group",
+        "held",
+        "lines",
+        "name",
+        "permits",
+        "probe",
+        "shut_until",
+        "tally",
+        "turns",
+    )
+
+    def __init__(
+        self,
+        depth: int,
+        name: str,
+        *,
+        group: str = "",
+        permits: int | None = None,
+        rate: Rate | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        self.depth = depth
+        self.name = name
+        self.group = group
+        self.permits: int | None = None
+        self.bucket: Bucket | None = None
+        self.tally = tally or Tally()
+        self.held = 0
+        self.shut_until: float | None = None
+        self.probe: JobId | None = None
+        self.turns: ProbeTurns | None = None
+        self.lines: dict[str, GateLine] = {}
+        self.bound(permits, rate)
+
+    def bound(self, permits: int | None, rate: Rate | None) -> None:
+        """Set what it lets pass. A new rate starts with a full bucket."""
+        if permits is not None and permits < 1:
+            raise ValueError(f"a gate needs at least one permit, got {permits}")
+        self.permits = permits
+        self.bucket = None if rate is None else Bucket(rate)
+
+    def shut(self, until: float, last: Job | None) -> None:
+        """Let nothing pass before that instant, and then one probe at a time; `last` has had its turn."""
+        self.shut_until = until
+        if self.turns is None:
+            self.turns = ProbeTurns()
+            for line in self.lines.values():
+                line.sort_for_probes()
+        if last is not None:
+            self.turns.note(last)
+
+    def open(self) -> None:
+        self.shut_until = self.probe = self.turns = None
+        for line in self.lines.values():
+            line.waiting = None
+
+    @property
+    def bounded(self) -> bool:
+        return self.permits is not None or self.bucket is not None
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it is kept while nobody needs it: there are few of these."""
+        return self.depth == LANE or (self.depth == TYPE and self.bounded)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost with it, but what its bucket lacks."""
+        return not self.lines and self.shut_until is None and not (self.held and self.bounded)
+
+    def room(self, now: float) -> int:
+        """Return how many may pass now."""
+        room = UNLIMITED
+        if self.permits is not None:
+            room = self.permits - self.held
+            if room <= 0:
+                return 0
+        if self.shut_until is not None:
+            if self.probe is not None or now < self.shut_until:
+                return 0
+            room = 1
+        return room if self.bucket is None else min(room, self.bucket.remaining(now))
+
+    def room_at(self, now: float) -> float | None:
+        """Return when time alone makes room, while there is none; None if somebody must leave first."""
+        if self.permits is not None and self.held >= self.permits:
+            return None
+        if self.shut_until is not None:
+            if self.probe is not None:
+                return None
+            if now < self.shut_until:
+                return self.shut_until
+        return None if self.bucket is None else self.bucket.free_at()
+
+    def take(self, job: Job, now: float) -> None:
+        """Let a job pass. There must be room."""
+        self.held += 1
+        self.tally.held += 1
+        if self.bucket is not None:
+            self.bucket.take(now)
+        if self.turns is not None:
+            self.probe = job.id
+            self.turns.note(job)
+
+    def give_back(self, job_id: JobId) -> None:
+        """Count out one that passed. Its token is spent."""
+        self.held -= 1
+        self.tally.held -= 1
+        if self.probe == job_id:
+            self.probe = None
+
+
+class GateLine:
+    """The jobs of one queue that wait at one gate, and those called from here that neither went in nor came back.
+
+    Attributes:
+        waiting: The jobs of `order` by caller and group, while the gate is shut.
+    """
+
+    __slots__ = ("called", "gate", "order", "waiting")
+
+    def __init__(self, gate: Gate, order: Order) -> None:
+        self.gate = gate
+        self.order = order
+        self.called: dict[JobId, Waiter] = {}
+        self.waiting: Waiting | None = None if gate.turns is None else Waiting()
+
+    @property
+    def uncalled(self) -> bool:
+        """Whether some wait and none is called."""
+        return not self.called and len(self.order) > 0
+
+    def join(self, waiter: Waiter, *, front: bool) -> None:
+        # As of when it became ready: how long it has waited still counts.
+        self.order.push(waiter.job, now=waiter.job.run_at, front=front)
+        if self.waiting is not None:
+            self.waiting.add(waiter.job, front=front)
+        self.gate.tally.waiting += 1
+        waiter.at = self
+
+    def leave(self, waiter: Waiter) -> None:
+        self.order.remove(waiter.job)
+        if self.waiting is not None:
+            self.waiting.remove(waiter.job)
+        self.gate.tally.waiting -= 1
+
+    def take_next(self, now: float) -> Job:
+        self.gate.tally.waiting -= 1
+        if self.waiting is None or self.gate.turns is None:
+            return self.order.pop(now)
+        job = self.gate.turns.next_of(self.waiting)
+        if job is None:
+            job = self.order.pop(now)
+        else:
+            self.order.remove(job)
+        self.waiting.remove(job)
+        return job
+
+    def sort_for_probes(self) -> None:
+        """Sort the jobs that wait by caller and group."""
+        self.waiting = Waiting()
+        for job in self.order:
+            self.waiting.add(job)
+
+    def has_job_of(self, caller: str | None) -> bool:
+        """Tell whether a job of this caller waits for its turn at being the probe."""
+        return self.waiting is not None and caller in self.waiting.by_caller
+
+
+class Waiter:
+    """A job that waits, or was called.
+
+    Attributes:
+        at: The line in which it stands; None: it was called.
+        callers: The lines that called it, the narrowest first: it stands, or tries, for them.
+        ready: Whether it is in the ready order, or about to be.
+    """
+
+    __slots__ = ("at", "callers", "job", "ready")
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.at: GateLine | None = None
+        self.callers: list[GateLine] = []
+        self.ready = False
+
+    @property
+    def depth(self) -> int:
+        """How narrow the narrowest gate is that called it; -1: none did."""
+        return self.callers[0].gate.depth if self.callers else -1

@@ -1,0 +1,1 @@
+"""Which job is next: the queues' turns, the disciplines, and what a queue's state tells."""

@@ -1,0 +1,73 @@
+"""The adaptive order: first come, first served, until a standing queue shows that not all can be served in time.
+
+While there is one, the newest job is taken first: its client still waits for it. The oldest ones are served when there
+is time again, or expire (Maurer, "Fail at scale", ACM Queue 2015). To serve them first would make every job
+as late as its client's patience just allows, or later.
+
+What is measured is how long the oldest job has waited, in both modes: newest first, those that are taken have
+hardly waited, which says nothing of the others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobqueue.core.scheduling.codel import CoDel
+from jobqueue.core.scheduling.linked_list import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jobqueue.core.job import Job
+
+
+class Adaptive:
+    """First in, first out; last in, first out while there is a standing queue. Positions are by the mode of the moment.
+
+    Jobs that were given back go first in both: it was their turn already.
+
+    Args:
+        target_s, interval_s: See `CoDel`.
+    """
+
+    __slots__ = ("_codel", "_fresh", "_returned")
+
+    def __init__(self, *, target_s: float, interval_s: float) -> None:
+        self._codel = CoDel(target_s=target_s, interval_s=interval_s)
+        self._returned = Line()
+        self._fresh = Line()
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether there was a standing queue when a job was last taken."""
+        return self._codel.standing
+
+    def __len__(self) -> int:
+        return len(self._returned) + len(self._fresh)
+
+    def __iter__(self) -> Iterator[Job]:
+        yield from self._returned
+        yield from self._fresh
+
+    def push(self, job: Job, *, now: float, front: bool = False) -> None:
+        (self._returned if front else self._fresh).push(job, now=now, front=front)
+
+    def pop(self, now: float) -> Job:
+        fresh = self._fresh
+        if fresh:
+            self._codel.observe(now, sojourn_s=now - fresh.first_since(), backlog=len(fresh) - 1)
+        if self._returned:
+            return self._returned.pop(now)
+        return fresh.pop_last() if self._codel.standing else fresh.pop(now)
+
+    def remove(self, job: Job) -> bool:
+        if self._returned.remove(job):
+            return True
+        here = self._fresh.remove(job)
+        if not self._fresh:
+            self._codel.ran_empty()
+        return here
+
+    def position(self, job: Job) -> int | None:
+        place = self._fresh.position_from_last(job) if self._codel.standing else self._fresh.position(job)
+        return self._returned.position(job) if place is None else len(self._returned) + place

@@ -1,0 +1,114 @@
+"""The outlook of a live job: when it may be over, and when to look again, by the typical runs of each type.
+
+Estimates, and nothing that anybody is held to. It looks, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jobqueue.core.job import RUNNING
+
+if TYPE_CHECKING:
+    from jobqueue.core.job import Job
+    from jobqueue.core.scheduling.queue_state import QueueLedger
+
+POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 3.0
+"""The most is the linger of a server that stops: whoever obeys gets to see the end of its job."""
+
+POLL_AFTER_S_UNKNOWN = 1.0
+
+
+class WaitReason(StrEnum):
+    """What holds a queued job back, beside the jobs before it."""
+
+    QUEUE_PAUSED = "queue-paused"
+    TYPE_QUARANTINED = "type-quarantined"
+    LIMIT = "limit"
+
+
+class WaitingFor(msgspec.Struct, frozen=True, gc=False):
+    """Why a queued job doesn't start, though a worker may be idle.
+
+    Attributes:
+        retry_at: When it may be tried, at the earliest, on the engine's clock; None: that isn't known.
+    """
+
+    reason: WaitReason
+    retry_at: float | None = None
+
+
+PAUSED = WaitingFor(WaitReason.QUEUE_PAUSED)
+
+
+class Outlook(msgspec.Struct, frozen=True, gc=False):
+    """What a live job may expect.
+
+    Attributes:
+        position: How many starts of its queue until its own, 1 for the next; None if it isn't ready.
+        eta_s: Seconds until it may be over; None: too little is known.
+        poll_after_s: In how many seconds looking again is worth it.
+        waiting_for: What holds it back; None: nothing but the jobs before it, if it is queued at all.
+    """
+
+    position: int | None
+    eta_s: float | None
+    poll_after_s: float
+    waiting_for: WaitingFor | None = None
+
+
+def outlook_of(
+    job: Job, ledger: QueueLedger, position: int | None, now: float, waiting_for: WaitingFor | None = None
+) -> Outlook:
+    """Estimate when a live job starts and ends.
+
+    Args:
+        ledger: That of its queue.
+        position: Its place among its queue's ready jobs; None if it isn't ready.
+        waiting_for: What holds it back.
+    """
+    if waiting_for is not None and waiting_for.retry_at is not None:
+        left_s = waiting_for.retry_at - now
+        return Outlook(position, None, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_UNKNOWN, left_s)), waiting_for)
+    run_s = ledger.run_s_by_type.get(job.spec.type)
+    eta_s: float | None
+    if job.state is RUNNING:
+        assert job.started_at is not None
+        elapsed_s = now - job.started_at
+        if run_s is None:
+            return Outlook(None, None, POLL_AFTER_S_UNKNOWN)
+        if elapsed_s > run_s:
+            # It takes longer than its like, and the longer it does, the later it may end.
+            return Outlook(None, None, _within(elapsed_s / 2))
+        eta_s = run_s - elapsed_s
+    elif run_s is None or ledger.paused or (wait_s := _wait_s(ledger, position, run_s, now)) is None:
+        return Outlook(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
+    else:
+        eta_s = wait_s + run_s
+        if job.run_at > now:
+            eta_s += job.run_at - now
+    return Outlook(position, eta_s, _within(eta_s), waiting_for)
+
+
+def _within(wait_s: float) -> float:
+    # Not by min and max: clients ask for it more often than for anything else, and these would be half of it.
+    if wait_s > POLL_AFTER_S_MAX:
+        return POLL_AFTER_S_MAX
+    return POLL_AFTER_S_MIN if wait_s < POLL_AFTER_S_MIN else wait_s
+
+
+def _wait_s(ledger: QueueLedger, position: int | None, run_s: float, now: float) -> float | None:
+    """Estimate how long a job waits for its start; without a position it comes after all that wait."""
+    waiting = len(ledger.waiting) if position is None else position
+    if not waiting:
+        return 0.0
+    if position is not None and ledger.has_worker:
+        # A worker may be idle, and the first one start now.
+        waiting -= 1
+        if not waiting:
+            return 0.0
+    pace_per_s = ledger.pace_per_s(now)
+    return None if pace_per_s is None else waiting / pace_per_s

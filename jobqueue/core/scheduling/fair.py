@@ -1,0 +1,113 @@
+"""The fair order: groups take turns, so that nobody's thousand jobs stand before another's one.
+
+Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit round-robin", 1996):
+
+1. Groups that have jobs stand in a ring. Each turn is worth a quantum; the group spends it, and what it saved, on
+   the costs of its jobs, first in, first out. When its next job costs more than is left, the next group has its turn.
+2. What is left is saved for the group's next turn. A group without jobs saves nothing: it leaves, and takes no memory.
+3. The quantum is the highest cost met since there were last no jobs. So each turn pays for one job at least, a pop
+   looks at two groups at most, and where all jobs cost the same a turn is one job.
+4. A job is paid for whenever it is taken, so also again when it was given back.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from jobqueue.core.scheduling.linked_list import Line, Stamps, by_stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jobqueue.core.job import Job
+
+COST_MIN = 0.1
+COST_MAX = 10.0
+
+
+def one(job: Job) -> float:
+    """The cost of a job where all cost the same."""
+    return 1.0
+
+
+class Group:
+    """A group that has jobs: its line, what it has left to spend, and whether it is having its turn."""
+
+    __slots__ = ("in_turn", "left", "line")
+
+    def __init__(self) -> None:
+        self.line = Line()
+        self.left = 0.0
+        self.in_turn = False
+
+
+class Fair:
+    """Groups take turns. A position assumes that all groups have as many jobs ahead as the job's own one has.
+
+    Args:
+        cost: What a job takes of a worker's time, against a typical one's 1. It is asked when the job's turn
+            comes; anything below a tenth counts as a tenth, above ten as ten.
+    """
+
+    __slots__ = ("_cost", "_quantum", "_ring", "_size", "_stamps")
+
+    def __init__(self, cost: Callable[[Job], float] = one) -> None:
+        self._cost = cost
+        self._ring: OrderedDict[str | None, Group] = OrderedDict()
+        self._quantum = COST_MIN
+        self._size = 0
+        self._stamps = Stamps()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Job]:
+        return by_stamp(group.line for group in self._ring.values())
+
+    def push(self, job: Job, *, now: float, front: bool = False) -> None:
+        group = self._ring.get(job.spec.group)
+        if group is None:
+            group = self._ring[job.spec.group] = Group()
+        group.line.push(job, now=now, front=front, stamp=self._stamps.next(front=front))
+        self._size += 1
+
+    def pop(self, now: float) -> Job:
+        if not self._size:
+            raise IndexError("no job is ready")
+        while True:
+            name, group = next(iter(self._ring.items()))
+            cost = min(COST_MAX, max(COST_MIN, self._cost(group.line.first())))
+            if not group.in_turn:
+                group.in_turn = True
+                self._quantum = max(self._quantum, cost)
+                group.left += self._quantum
+            if cost <= group.left:
+                break
+            group.in_turn = False
+            self._ring.move_to_end(name)
+        group.left -= cost
+        job = group.line.pop(now)
+        self._size -= 1
+        if not group.line:
+            self._leave(name)
+        return job
+
+    def remove(self, job: Job) -> bool:
+        group = self._ring.get(job.spec.group)
+        if group is None or not group.line.remove(job):
+            return False
+        self._size -= 1
+        if not group.line:
+            self._leave(job.spec.group)
+        return True
+
+    def position(self, job: Job) -> int | None:
+        group = self._ring.get(job.spec.group)
+        own = group.line.position(job) if group is not None else None
+        return None if own is None else min(own * len(self._ring), self._size)
+
+    def _leave(self, name: str | None) -> None:
+        del self._ring[name]
+        if not self._ring:
+            self._quantum = COST_MIN

@@ -1,0 +1,184 @@
+"""One queue's ledger: what it may hold, what it holds, what it has seen, and how fast its seats come free."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from math import inf
+from typing import TYPE_CHECKING
+
+from jobqueue.core.job import DELAYED, QUEUED, RUNNING, TERMINAL
+from jobqueue.core.rate_meter import EventRate
+from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, Returns
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from jobqueue.core.job import Job, JobId, JobState
+    from jobqueue.core.policy import QueuePolicy
+
+RUN_WEIGHT = 0.1
+"""How much the latest run counts in the typical one."""
+
+RUN_S_MIN = 1e-6
+"""Shorter runs than that count as that long where something is divided by it."""
+
+PACE_S = 0.01
+
+COST_MIN, COST_MAX = 0.25, 4.0
+RETRY_AFTER_S_MIN = 1.0
+
+DRAIN_PER_S_MIN = 1.0 / RETRY_AFTER_S_MAX
+"""Slower than that is as good as standing still: nobody is told to come back later than after one seat's time."""
+
+
+class QueueLedger:
+    """The counts and rates of one queue.
+
+    Attributes:
+        live: The seats that are taken: by delayed, queued and running jobs.
+        counts: The same by state.
+        waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
+        waiting_by_type: How many of them there are, by type.
+        closed: Whether none of its jobs starts any more, since all are being shut down.
+        returns: The retry slots that the refused were given.
+        arrivals: Where each submission is counted as it comes, accepted or not.
+        run_s: How long a run takes, typically, and by type; None and empty before the first one ended.
+    """
+
+    __slots__ = (
+        "_ends",
+        "_pace_per_s",
+        "_pace_until",
+        "_started_at",
+        "arrivals",
+        "closed",
+        "counts",
+        "ended_total",
+        "live",
+        "name",
+        "paused",
+        "policy",
+        "redriven_total",
+        "refused_total",
+        "returns",
+        "run_s",
+        "run_s_by_type",
+        "submitted_total",
+        "waiting",
+        "waiting_by_type",
+    )
+
+    def __init__(self, name: str, policy: QueuePolicy, rng: Random) -> None:
+        self.name = name
+        self.policy = policy
+        self.paused = self.closed = False
+        self.live = 0
+        self.counts = {DELAYED: 0, QUEUED: 0, RUNNING: 0}
+        self.submitted_total = 0
+        self.refused_total = 0
+        self.redriven_total = 0
+        self.ended_total = dict.fromkeys(TERMINAL, 0)
+        self.waiting: OrderedDict[JobId, float] = OrderedDict()
+        self.waiting_by_type: dict[str, int] = defaultdict(int)
+        self.run_s: float | None = None
+        self.run_s_by_type: dict[str, float] = {}
+        self._ends = EventRate()
+        self.returns = Returns(rng)
+        self.arrivals = self.returns.arrivals
+        self._started_at: float | None = None
+        self._pace_per_s: float | None = None
+        self._pace_until = -inf
+
+    @property
+    def has_worker(self) -> bool:
+        """Whether one more of its jobs may run now."""
+        return not self.paused and not self.closed and self.counts[RUNNING] < self.policy.workers
+
+    def count_in(self, job: Job, now: float) -> None:
+        """Count a live job into the state that it has come to."""
+        self.counts[job.state] += 1
+        if job.state is QUEUED:
+            self.waiting[job.id] = now
+            self.waiting_by_type[job.spec.type] += 1
+
+    def note_start(self, now: float) -> None:
+        if self._started_at is None:
+            self._started_at = now
+            self._ends.begin(now)
+
+    def note_run(self, job: Job, now: float) -> None:
+        """Count an attempt that ended into what runs take."""
+        assert job.started_at is not None
+        run_s, job_type = now - job.started_at, job.spec.type
+        known = self.run_s
+        self.run_s = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
+        known = self.run_s_by_type.get(job_type)
+        self.run_s_by_type[job_type] = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
+
+    def note_end(self, state: JobState, now: float) -> None:
+        """Count a job that ended: its seat is free."""
+        self.live -= 1
+        self.ended_total[state] += 1
+        self._ends.add(now)
+
+    def cost(self, job: Job) -> float:
+        """Return what a run of this job takes against the queue's typical one, from a quarter to four times."""
+        run_s = self.run_s_by_type.get(job.spec.type)
+        if not run_s or not self.run_s:
+            return 1.0
+        return min(COST_MAX, max(COST_MIN, run_s / self.run_s))
+
+    def drain_per_s(self, now: float) -> float:
+        """Estimate how many seats come free in a second while the queue is full.
+
+        The measured rate of ends; or, where little has come in so far, what the workers that run now
+        will manage at the typical length of a run. Before the first end: one run each in the time that passed.
+        Never less than `DRAIN_PER_S_MIN`.
+        """
+        running = self.counts[RUNNING]
+        if self.run_s is None:
+            waited_s = 0.0 if self._started_at is None else now - self._started_at
+            return max(DRAIN_PER_S_MIN, max(1, running) / max(1.0, waited_s))
+        measured = self._ends.per_s(now)
+        promised = running / (self.run_s if self.run_s > RUN_S_MIN else RUN_S_MIN)
+        per_s = measured if measured > promised else promised
+        return per_s if per_s > DRAIN_PER_S_MIN else DRAIN_PER_S_MIN
+
+    def pace_per_s(self, now: float) -> float | None:
+        """Estimate how many of the jobs that wait start in a second, as of `PACE_S` ago at most.
+
+        What ended of late says nothing of them, so it is by the typical runs of their types, and by how many run
+        now; None: none of these types is known.
+        """
+        if now >= self._pace_until:
+            self._pace_until = now + PACE_S
+            known, all_s = 0, 0.0
+            for job_type, count in self.waiting_by_type.items():
+                run_s = self.run_s_by_type.get(job_type)
+                if run_s is not None:
+                    known += count
+                    all_s += count * run_s
+            self._pace_per_s = max(1, self.counts[RUNNING]) * known / max(all_s, known * RUN_S_MIN) if known else None
+        return self._pace_per_s
+
+    def measured_drain_per_s(self, now: float) -> float:
+        """Return how many jobs ended per second, of late."""
+        return self._ends.per_s(now)
+
+    def seat_s(self, now: float) -> float:
+        """Return in how many seconds the next seat may come free."""
+        seat_s = (1 + self._lacking) / self.drain_per_s(now)
+        return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, seat_s))
+
+    def place_s(self, now: float, caller: str | None = None, key: str | None = None) -> float:
+        """Return in how many seconds a submission that is refused now should come back."""
+        place_s = self.returns.place_s(
+            now, seats_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller, key=key
+        )
+        return place_s if place_s > RETRY_AFTER_S_MIN else RETRY_AFTER_S_MIN
+
+    @property
+    def _lacking(self) -> int:
+        """How many more jobs are live than may be, since the capacity was lowered."""
+        lacking = self.live - self.policy.capacity
+        return lacking if lacking > 0 else 0

@@ -1,0 +1,118 @@
+"""The ready jobs of all queues: whose turn it is among the queues, and, by each one's Order, among its jobs.
+
+Rules:
+
+1. A job comes out only while its queue is neither paused nor closed, and runs fewer jobs than its `workers`.
+2. Weighted: queues that have jobs share the workers' time by their weights. Strict: a queue of a higher weight
+   goes first, always.
+3. A queue that had nothing to start, or might not (idle, paused, at its cap), has saved nothing up: it joins at the
+   level of those that are served.
+4. Only a start costs its queue something: a job that came out and had to wait at a gate took nobody's time.
+
+Weighted shares are stride scheduling (Waldspurger & Weihl, 1995) with a job's typical run as its stride, so
+that it is time, not the number of jobs, that is shared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from jobqueue.core.job import RUNNING
+from jobqueue.core.scheduling.order import make_order
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jobqueue.core.job import Job
+    from jobqueue.core.scheduling.order import Order
+    from jobqueue.core.scheduling.queue_state import QueueLedger
+
+Shares = Literal["weighted", "strict"]
+
+
+class ReadyJobs:
+    """The jobs that may start, of all queues.
+
+    Args:
+        ledgers: By queue name; its policies and counts are looked at, never changed.
+    """
+
+    def __init__(self, ledgers: Mapping[str, QueueLedger], *, shares: Shares = "weighted") -> None:
+        self._ledgers = ledgers
+        self._strict = shares == "strict"
+        self._orders = {name: self.order_of(name) for name in ledgers}
+        self._passes = dict.fromkeys(ledgers, 0.0)
+
+    def __len__(self) -> int:
+        """Count the jobs that may be taken now."""
+        return sum(self._takeable(name) for name in self._orders)
+
+    def __bool__(self) -> bool:
+        for name, order in self._orders.items():  # noqa: SIM110  # it is asked for each job: `any` costs as much again
+            if order and self._ledgers[name].has_worker:
+                return True
+        return False
+
+    def order_of(self, queue: str) -> Order:
+        """Make an empty Order of a queue's discipline."""
+        ledger = self._ledgers[queue]
+        return make_order(ledger.policy, cost=ledger.cost)
+
+    def push(self, job: Job, *, now: float, front: bool = False) -> None:
+        """Add a ready job; `front` gives back one that was taken before and keeps its turn."""
+        self._orders[job.spec.queue].push(job, now=now, front=front)
+
+    def pop(self, now: float) -> Job:
+        """Take the job whose turn it is. Raises IndexError if none may be taken."""
+        first: str | None = None
+        for name, order in self._orders.items():
+            if order and self._ledgers[name].has_worker and (first is None or self._goes_before(name, first)):
+                first = name
+        if first is None:
+            raise IndexError("no job may be taken")
+        return self._orders[first].pop(now)
+
+    def note_start(self, job: Job) -> None:
+        """Charge a queue for one of its jobs, which came out and starts now."""
+        if len(self._passes) == 1:
+            return  # it shares with nobody
+        queue = job.spec.queue
+        ledger, level = self._ledgers[queue], self._passes[queue]
+        self._passes[queue] += (ledger.run_s or 1.0) / ledger.policy.weight
+        for name, other in self._ledgers.items():
+            if self._passes[name] < level and not (self._orders[name] and other.has_worker):
+                self._passes[name] = level
+
+    def remove(self, job: Job) -> None:
+        """Take out a job that is ready no longer, if it is here."""
+        self._orders[job.spec.queue].remove(job)
+
+    def position(self, job: Job) -> int | None:
+        """Estimate how many starts of its queue it will take until this job's, 1 for the next; None: it isn't here."""
+        return self._orders[job.spec.queue].position(job)
+
+    def waiting(self, queue: str) -> int:
+        """Count a queue's ready jobs, whether or not they may be taken now."""
+        return len(self._orders[queue])
+
+    def reorder(self, queue: str, *, now: float) -> None:
+        """Sort a queue's jobs anew, by the discipline that its policy has now; nothing is lost."""
+        before, after = self._orders[queue], self.order_of(queue)
+        since = self._ledgers[queue].waiting
+        for job in before:
+            # As of when it became ready: how long it has waited still counts.
+            after.push(job, now=since.get(job.id, now))
+        self._orders[queue] = after
+
+    def _takeable(self, name: str) -> int:
+        ledger = self._ledgers[name]
+        if not ledger.has_worker:
+            return 0
+        return min(len(self._orders[name]), ledger.policy.workers - ledger.counts[RUNNING])
+
+    def _goes_before(self, queue: str, other: str) -> bool:
+        if self._strict:
+            weight, other_weight = self._ledgers[queue].policy.weight, self._ledgers[other].policy.weight
+            if weight != other_weight:
+                return weight > other_weight
+        return self._passes[queue] < self._passes[other]

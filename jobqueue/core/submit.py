@@ -1,0 +1,230 @@
+"""The intake: what a submission leads to: a new job, one that is there already, or a refusal.
+
+It knows idempotency keys and unique values, and whom to ask (`Door`) before anything is kept. Every
+check comes before the first change.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from jobqueue.core.events import Progressed, Submitted
+from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job
+from jobqueue.core.policy import Discipline
+from jobqueue.core.record_size import held_bytes, key_bytes
+from jobqueue.errors import Duplicate, KeyReused, WrongState
+
+if TYPE_CHECKING:
+    from jobqueue.core.admission import Door
+    from jobqueue.core.ids import IdIssuer
+    from jobqueue.core.job import JobSpec, Upload
+    from jobqueue.core.transitions import Lifecycle
+    from jobqueue.core.uniqueness import Claims
+    from jobqueue.errors import Refused
+
+
+ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
+
+
+class Admission(msgspec.Struct, frozen=True, gc=False):
+    """The job that a submission led to; `duplicate` if an earlier one's, by its key or unique value."""
+
+    job: Job
+    duplicate: bool
+
+
+class Intake:
+    """Turns submissions into jobs, or finds the job that is there already.
+
+    Args:
+        life: Where accepted jobs go.
+    """
+
+    def __init__(self, life: Lifecycle, door: Door, ids: IdIssuer) -> None:
+        self._life = life
+        self._door = door
+        self._ids = ids
+        self.accepted = 0
+
+    def submit(
+        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None = None, *, now: float
+    ) -> Admission:
+        """Accept a job, or find the one that it is the same as, or refuse it and keep nothing.
+
+        Raises:
+            Draining, QueueFull, StatusesFull, TypeQuarantined, RateLimited: As `Door.admit`.
+            KeyReused: The caller submitted something else under this key.
+            Duplicate: A live job has the unique value, and the mode is `reject`.
+        """
+        if claims is not None and not claims.plain:
+            if (job := self._same_key(claims)) is not None:
+                return Admission(job, duplicate=True)
+            holder = self._life.claimed.holder(spec.type, claims.unique)
+            if holder is not None:
+                return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
+        held = held_bytes(spec, upload, claims)
+        self._door.admit(self._life.ledgers[spec.queue], spec, len(args) + held, claims, now=now)
+        return Admission(self._accept(spec, args, upload, claims, held, now), duplicate=False)
+
+    def refuse_unseen(
+        self,
+        queue: str | None = None,
+        claims: Claims | None = None,
+        *,
+        job_type: str = "",
+        may_be_unique: bool = True,
+        now: float,
+    ) -> Refused | None:
+        """Refuse a submission of which little is known yet, if every such one would be refused now; count it if so.
+
+        Args:
+            queue: Where it is to go, if that is known: then its type and its unique value are known, too.
+            claims: Its caller; its key, whose fingerprint is not looked at: it may stand for a job that is held; its
+                unique value, if its queue is known.
+            may_be_unique: Whether it may have a unique value, if its queue is not known: that of a live job, then.
+        """
+        claimed = self._life.claimed
+        if claims is not None and not claims.plain:
+            if claims.key is not None and claimed.under_key(claims) is not None:
+                return None
+            if claimed.holder(job_type, claims.unique) is not None:
+                return None
+        if queue is not None:
+            closed = self._door.closed_to(self._life.ledgers[queue])
+        else:
+            closed = self._door.closed_to_all() and not (may_be_unique and claimed.any_unique)
+        if not closed:
+            return None
+        return self._door.refuse_unseen(queue, claims, now=now)
+
+    def redrive(self, job: Job, *, now: float) -> None:
+        """Send a dead letter round again: a new series of attempts, under the same id.
+
+        Raises:
+            WrongState: The job has not failed, or another live job has its unique value.
+            Draining, QueueFull, StatusesFull, RateLimited: As for a submission.
+        """
+        if job.state is not FAILED:
+            raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
+        claims = job.claims
+        if claims is not None and claims.unique is not None:
+            holder = self._life.claimed.holder(job.spec.type, claims.unique)
+            if holder is not None:
+                raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
+        ledger = self._life.ledgers[job.spec.queue]
+        self._door.admit(ledger, job.spec, job.size_bytes, claims, now=now, crowd=False)
+        self._life.statuses.revive(job)
+        ledger.redriven_total += 1
+        job.attempts_before = job.attempt
+        job.run_at = now
+        job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
+        job.move(QUEUED)
+        self._life.begin(job, now)
+        self._life.make_ready(job, now)
+
+    def _same_key(self, claims: Claims) -> Job | None:
+        """Return the job that the caller submitted under this key. Raises KeyReused if that was something else."""
+        job_id = self._life.claimed.under_key(claims)
+        if job_id is None:
+            return None
+        if not self._life.claimed.is_same(claims):
+            raise KeyReused("this Idempotency-Key was used for another submission: send a new key with a new one")
+        return self._life.held(job_id)
+
+    def _submit_beside(
+        self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims, now: float
+    ) -> Admission:
+        """Do what the mode says about a submission whose unique value a live job has."""
+        assert claims.unique is not None
+        mode = claims.unique.mode
+        if mode == "return":
+            if claims.key is not None:
+                more_bytes = key_bytes(claims.key.key)
+                self._door.admit_growth(self._life.ledgers[holder.spec.queue], more_bytes, claims, now=now)
+            self._share(claims, holder)
+            return Admission(holder, duplicate=True)
+        if mode == "reject":
+            raise Duplicate(holder.id)
+        waits = holder.state is not RUNNING
+        if mode == "debounce" and waits and holder.spec.queue == spec.queue:
+            self._put_off(holder, spec, args, claims, now)
+            self._share(claims, holder)
+            return Admission(holder, duplicate=True)
+        ledger = self._life.ledgers[spec.queue]
+        held = held_bytes(spec, upload, claims)
+        self._door.admit(ledger, spec, len(args) + held, claims, now=now, replaced=holder if waits else None)
+        if mode == "replace" or waits:
+            self._life.cancel(holder, now=now)
+        return Admission(self._accept(spec, args, upload, claims, held, now), duplicate=False)
+
+    def _put_off(self, job: Job, spec: JobSpec, args: bytes, claims: Claims, now: float) -> None:
+        """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
+        anew = job.state is DELAYED and job.attempt == 0
+        # The keys that lead to it, and its files, stay.
+        more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
+        more_bytes = len(args) - len(job.args) + more_held
+        more_with_key = more_bytes + (0 if claims.key is None else key_bytes(claims.key.key))
+        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_with_key, claims, now=now)
+        self._life.make_room(more_jobs=0, more_bytes=more_bytes)
+        self._life.statuses.grow(more_bytes)
+        job.args = args
+        job.held_bytes += more_held
+        job.version += 1
+        if anew:
+            job.spec = spec
+            job.run_at = _run_at(spec, now)
+            job.start_by_at = self._start_by_at(spec, now)
+            self._life.set_deadline(job, now)
+        self._life.facts.append(Progressed(job))
+
+    def _share(self, claims: Claims, job: Job) -> None:
+        """Let a key lead to a live job as well; that there is room for it was made sure of."""
+        if claims.key is None:
+            return
+        life, more_bytes = self._life, key_bytes(claims.key.key)
+        forgotten = life.claimed.share(claims, job)
+        if forgotten is not None:
+            more_bytes -= key_bytes(forgotten)
+        life.make_room(more_jobs=0, more_bytes=more_bytes)
+        life.statuses.grow(more_bytes)
+        job.held_bytes += more_bytes
+
+    def _accept(
+        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None, held: int, now: float
+    ) -> Job:
+        life = self._life
+        life.make_room(more_jobs=1, more_bytes=len(args) + held)
+        delay_s = spec.delay_s
+        job = Job(
+            id=self._ids.issue(),
+            spec=spec,
+            args=args,
+            upload=upload,
+            state=DELAYED if delay_s > 0 else QUEUED,
+            created_at=now,
+            run_at=_run_at(spec, now) if delay_s else now,
+            start_by_at=self._start_by_at(spec, now),
+            claims=claims,
+            extras=Extras(held_bytes=held) if held else None,
+        )
+        life.statuses.add(job)
+        self.accepted += 1
+        life.ledgers[spec.queue].submitted_total += 1
+        life.begin(job, now)
+        life.facts.append(Submitted(job))
+        if job.state is QUEUED:
+            life.make_ready(job, now)
+        return job
+
+    def _start_by_at(self, spec: JobSpec, now: float) -> float | None:
+        if spec.start_by_s is not None:
+            return now + spec.start_by_s
+        policy = self._life.ledgers[spec.queue].policy
+        # Newest first alone would leave the oldest waiting without end, for clients that have long gone.
+        return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None
+
+
+def _run_at(spec: JobSpec, now: float) -> float:
+    return now + spec.delay_s if spec.run_at is None else spec.run_at

@@ -1,0 +1,185 @@
+"""What each move of a job entails: its seat, its permits, its deadline, its record, its claims, the fact of it.
+
+The engine decides that a job moves; here it moves, with all that belongs to it, so that no move can
+forget a part. A queued job is in one place: ready (`ReadyJobs`), or in the line of a gate (`Gates`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobqueue.core.deadlines import Deadlines
+from jobqueue.core.events import Called, Ended, Evicted, Ready, StopRequested
+from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
+from jobqueue.core.job_store import StatusMap
+from jobqueue.core.limits.limiters import Gates
+from jobqueue.core.scheduling.queue_state import QueueLedger
+from jobqueue.core.scheduling.scheduler import ReadyJobs
+from jobqueue.core.uniqueness import Claimed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from random import Random
+
+    from jobqueue.core.events import Event
+    from jobqueue.core.job import Job, JobId, JobState
+    from jobqueue.core.job_store import StatusBounds
+    from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.scheduling.scheduler import Shares
+
+LEASE_GRACE_S = 1.0
+
+
+class Lifecycle:
+    """All jobs that are held, wherever they are. Args: as the engine's."""
+
+    def __init__(
+        self,
+        *,
+        queues: Mapping[str, QueuePolicy],
+        bounds: StatusBounds,
+        lanes: Mapping[str, int],
+        shares: Shares,
+        rng: Random,
+    ) -> None:
+        self.ledgers = {name: QueueLedger(name, policy, rng) for name, policy in queues.items()}
+        self.statuses = StatusMap(bounds)
+        self.ready = ReadyJobs(self.ledgers, shares=shares)
+        self.gates = Gates(lanes=lanes, order_of=self.ready.order_of)
+        self.claimed = Claimed()
+        self.deadlines: Deadlines[JobId] = Deadlines()
+        self.facts: list[Event] = []
+        self.evicted = self.evicted_early = 0
+
+    # -- moves
+
+    def begin(self, job: Job, now: float) -> None:
+        """Let a job that was accepted, or redriven, take its seat and go where its state says."""
+        ledger = self.ledgers[job.spec.queue]
+        ledger.live += 1
+        if job.claims is not None and not job.claims.plain:
+            self.claimed.stake(job)
+        ledger.count_in(job, now)
+        # No other new job has a deadline, nor an earlier one to take back.
+        if job.state is DELAYED or job.start_by_at is not None:
+            self.set_deadline(job, now)
+
+    def end(self, job: Job, state: JobState, now: float) -> None:
+        """Make a job terminal: its seat and permits are free, its record lives on for its TTL."""
+        job.finished_at = now
+        self.change_state(job, state, now)
+        self.ledgers[job.spec.queue].note_end(state, now)
+        if job.claims is not None and not job.claims.plain:
+            self.claimed.end(job)
+        self.statuses.finish(job)
+        self.facts.append(Ended(job))
+
+    def change_state(self, job: Job, state: JobState, now: float) -> None:
+        """Move a job, and take along its counts, permits, place and deadline."""
+        before = job.state
+        job.move(state)
+        ledger = self.ledgers[job.spec.queue]
+        ledger.counts[before] -= 1
+        if before is RUNNING:
+            ledger.note_run(job, now)
+            self.gates.leave(job, now)
+            self.call(now)
+        elif before is QUEUED:
+            del ledger.waiting[job.id]
+            ledger.waiting_by_type[job.spec.type] -= 1
+            if state is not RUNNING:
+                self.ready.remove(job)
+                self.gates.withdraw(job, now)
+                self.call(now)
+        if state in LIVE:
+            ledger.count_in(job, now)
+            self.set_deadline(job, now)
+        else:
+            self.deadlines.discard(job.id)
+
+    def set_deadline(self, job: Job, now: float) -> None:
+        """Set the one deadline that a live job has in its state, or none."""
+        at: float | None
+        if job.state is RUNNING:
+            at = job.spec.timeout_s
+            if at is not None:
+                at += now
+        else:
+            # Start-by is about the first start: a retry has been started in time.
+            at = job.start_by_at if job.attempt == 0 else None
+            if job.state is DELAYED:
+                at = job.run_at if at is None else min(at, job.run_at)
+        if at is None:
+            self.deadlines.discard(job.id)
+        else:
+            self.deadlines.set(job.id, at)
+
+    def excuse(self, gap_s: float) -> None:
+        """Put the deadlines of running attempts, and of those that are being stopped, off by a gap."""
+        for job_id, at in self.deadlines.items():
+            if self.held(job_id).state is RUNNING:
+                self.deadlines.set(job_id, at + gap_s)
+
+    def make_ready(self, job: Job, now: float, *, front: bool = False) -> None:
+        self.ready.push(job, now=now, front=front)
+        self.facts.append(Ready(job))
+
+    def call(self, now: float) -> None:
+        """Make ready again those for whom a gate has room now, and let wait those whose call was taken back."""
+        gates = self.gates
+        if not (gates.called or gates.recalled):
+            return
+        for job in gates.take_recalled():
+            self.ready.remove(job)
+        for job in gates.take_called():
+            # As of when it became ready: how long it has waited still counts.
+            since = self.ledgers[job.spec.queue].waiting.get(job.id, now)
+            self.ready.push(job, now=since, front=True)
+            self.facts.append(Called(job))
+
+    def request_stop(self, job: Job, reason: StopReason, now: float) -> None:
+        if job.stopping is not None:
+            return
+        job.stopping = reason
+        job.version += 1
+        self.deadlines.set(job.id, now + LEASE_GRACE_S)
+        self.facts.append(StopRequested(job, job.attempt))
+
+    def cancel(self, job: Job, *, now: float) -> None:
+        """Cancel a live job: a waiting one at once, a running one as soon as its attempt has stopped."""
+        if job.state is RUNNING:
+            self.request_stop(job, StopReason.CANCELLED, now)
+        else:
+            self.end(job, CANCELLED, now)
+
+    # -- records
+
+    def held(self, job_id: JobId) -> Job:
+        job = self.statuses.get(job_id)
+        assert job is not None, "a job with a deadline or a claim is held"
+        return job
+
+    def make_room(self, *, more_jobs: int, more_bytes: int) -> None:
+        """Evict terminal records until so much more fits. `Door` has made sure that there are enough of them."""
+        job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+        if job is None:
+            return
+        out = []
+        while job is not None:
+            self.statuses.drop(job)
+            out.append(job)
+            job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+        self.note_evicted(out, early=True)
+
+    def evict(self, jobs: list[Job], *, early: bool) -> None:
+        for job in jobs:
+            self.statuses.drop(job)
+        self.note_evicted(jobs, early=early)
+
+    def note_evicted(self, jobs: list[Job], *, early: bool) -> None:
+        self.evicted += len(jobs)
+        self.evicted_early += len(jobs) if early else 0
+        for job in jobs:
+            if job.claims is not None and not job.claims.plain:
+                self.claimed.forget(job)
+        self.facts.append(Evicted(tuple(jobs), early=early))

@@ -1,0 +1,200 @@
+"""What one request may ask for: which bodies are taken, how large, and how slowly they may come.
+
+It owns the checks that the request's head allows, before any of the body is read, and the
+reading of a body under its limits. What the body means is `json_body`'s, what a connection as a
+whole may do is `connection`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from aiohttp import HttpVersion11, hdrs
+
+from jobqueue.errors import JobQueueError
+from jobqueue.http.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    UnknownExpectation,
+    UnknownTransferCoding,
+    UnsupportedMediaType,
+)
+from jobqueue.http.in_flight import RATE_BYTES_S_MIN
+from jobqueue.http.request.receiving import Body
+from jobqueue.http.response.problems import header_text, response_to
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from aiohttp import web
+
+    from jobqueue.config import LimitsSettings
+    from jobqueue.http.in_flight import InFlightBudget
+
+MULTIPART_EXTRA_BYTES = 64 * 1024
+"""What a multipart body may have beside its parts' contents: boundaries and headers."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class BodyKind(Enum):
+    JSON = "application/json"
+    MULTIPART = "multipart/form-data"
+
+
+def check_head(
+    request: web.BaseRequest, limits: LimitsSettings, *, takes: tuple[BodyKind, ...] = (BodyKind.JSON,)
+) -> BodyKind:
+    """Check what a request's head tells of its body.
+
+    Raises:
+        UnsupportedMediaType, BodyTooLarge, UnknownTransferCoding
+    """
+    kind = _body_kind(request, takes)
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is not None and coding.lower() != "chunked":
+        raise UnknownTransferCoding(f"the only transfer coding is chunked, not {header_text(coding)}")
+    length = request.content_length
+    bytes_max = limits.body_bytes
+    if kind is BodyKind.MULTIPART:
+        bytes_max += limits.files_bytes + MULTIPART_EXTRA_BYTES
+    if length is not None and length > bytes_max:
+        raise BodyTooLarge(f"the body has {length} bytes, and {bytes_max} are allowed")
+    return kind
+
+
+def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKind:
+    headers = request.headers
+    # The header itself, because aiohttp has a default for a missing or broken one.
+    given = headers.get(hdrs.CONTENT_TYPE)
+    if given == "application/json" and hdrs.CONTENT_ENCODING not in headers:
+        return BodyKind.JSON
+    allowed = {f"Accept-{request.method.capitalize()}": ", ".join(kind.value for kind in takes)}
+    what = "application/json" if len(takes) == 1 else "application/json, or multipart/form-data for files"
+    if hdrs.CONTENT_ENCODING in headers:
+        raise UnsupportedMediaType("send the body as it is, without a Content-Encoding", headers=allowed)
+    if given is None:
+        raise UnsupportedMediaType(f"a Content-Type is needed: {what}", headers=allowed)
+    media_type = given.partition(";")[0].strip().lower()
+    if media_type not in [kind.value for kind in takes]:
+        raise UnsupportedMediaType(f"send {what}, not {header_text(given)}", headers=allowed)
+    if media_type == BodyKind.MULTIPART.value:
+        return BodyKind.MULTIPART
+    try:
+        charset = request.charset
+    except ValueError:  # aiohttp's reader of parameters meets one that can't be decoded
+        detail = f"send application/json, in UTF-8; the parameters of {header_text(given)} are broken"
+        raise UnsupportedMediaType(detail, headers=allowed) from None
+    if charset is not None and charset.lower() not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType(f"JSON is UTF-8 here, not {header_text(charset)}", headers=allowed)
+    return BodyKind.JSON
+
+
+def refuse_expectation(request: web.BaseRequest) -> web.Response | None:
+    """Refuse an expectation other than 100-continue; None: it is none."""
+    if request.version < HttpVersion11 or request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        return None
+    return _refuse_body(UnknownExpectation("this server knows the expectation 100-continue only"))
+
+
+def _refuse_body(error: JobQueueError) -> web.Response:
+    response = response_to(error)
+    # Whether the body comes all the same is the client's choice: the next request can't be told from it.
+    response.force_close()
+    return response
+
+
+async def answer_expectation(
+    request: web.Request, check: Callable[[web.Request], object] | None = None
+) -> web.Response | None:
+    """Ask for the body if the head passes `check`; if not, refuse at once, so that the body is never sent."""
+    if request.version < HttpVersion11:
+        return None
+    if (refusal := refuse_expectation(request)) is not None:
+        return refusal
+    try:
+        if check is not None:
+            check(request)
+    except JobQueueError as error:
+        return _refuse_body(error)
+    await request.writer.write(CONTINUE)
+    # As aiohttp's own handler does: the answer proper has not begun.
+    request.writer.output_size = 0
+    return None
+
+
+class Bodies:
+    """The JSON that is being received: one body's limits, and a bound on all of them together.
+
+    Args:
+        limits: Returns the limits of now; they may change while the server runs.
+    """
+
+    def __init__(self, limits: Callable[[], LimitsSettings], budget: InFlightBudget) -> None:
+        self._limits = limits
+        self._budget = budget
+
+    def of(self, request: web.BaseRequest) -> Body:
+        """Return the body of a request, to be read within its block."""
+        return Body(request, self._budget)
+
+    async def read(self, request: web.BaseRequest) -> bytes:
+        """Read the body of a request, whole, and let go of it: it is decoded at once.
+
+        Raises:
+            BodyTooLarge, BodyTooSlow, Overloaded: It is over a limit.
+            MalformedRequest: Its framing is broken.
+        """
+        with self.of(request) as body:
+            return await self.read_in(body)
+
+    async def read_in(self, body: Body) -> bytes:
+        """Read a body, whole. Raises as `read`."""
+        if body.whole:  # it came with the head, as small ones do
+            data = body.read_nowait()
+            self._check(len(data))
+            return data
+        async with BodyDeadline(self._limits().body_s):
+            return await self.gather(body.readany)
+
+    async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Read until nothing comes any more. Raises BodyTooLarge, and what `read` raises."""
+        gathered = bytearray()
+        while chunk := await read():
+            gathered += chunk
+            self._check(len(gathered))
+        return bytes(gathered)
+
+    def _check(self, size_bytes: int) -> None:
+        limits = self._limits()
+        if size_bytes > limits.body_bytes:
+            raise BodyTooLarge(f"the JSON is larger than the allowed {limits.body_bytes} bytes")
+
+
+class BodyDeadline:
+    """Limits how long a body may take to come, and turns what goes wrong with it into a refusal."""
+
+    def __init__(self, body_s: float) -> None:
+        self._body_s = body_s
+        self._timeout = asyncio.timeout(body_s)
+        self._began_at = asyncio.get_running_loop().time()
+
+    def extend_for(self, size_bytes: int) -> None:
+        """Allow the time that so many bytes take at the lowest rate, beside `body_s`."""
+        self._timeout.reschedule(self._began_at + self._body_s + size_bytes / RATE_BYTES_S_MIN)
+
+    async def __aenter__(self) -> BodyDeadline:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as timeout:
+            detail = f"the body was not there after {self._body_s:g} s"
+            raise BodyTooSlow(detail) from timeout

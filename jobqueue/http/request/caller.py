@@ -1,0 +1,50 @@
+"""The caller of a request: its remote address, of IPv6 the network of 64 bits."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from typing import TYPE_CHECKING
+
+from jobqueue.handlers import plain_claims
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiohttp import web
+
+    from jobqueue.core.uniqueness import Claims
+
+
+def caller_of(request: web.BaseRequest) -> str:
+    """Return who submits: the remote address, or one name for all who come over a socket that has none.
+
+    Of an IPv6 address, its network of 64 bits: who has one has all addresses of that.
+    """
+    return name_of(request.remote)
+
+
+def claims_at(transport: asyncio.BaseTransport) -> Claims:
+    """Return the claims of whatever comes over a connection, and says nothing but its caller."""
+    peer = transport.get_extra_info("peername")
+    if isinstance(peer, (tuple, list)):
+        peer = peer[0] if peer else None
+    return plain_claims(name_of(str(peer) if peer else None))  # as aiohttp tells it of a request
+
+
+def name_of(remote: str | None) -> str:
+    """Return the name of the caller at a remote address."""
+    if not remote:
+        return "local"
+    return _network_of(remote) if ":" in remote else remote
+
+
+@functools.lru_cache(maxsize=1024)
+def _network_of(address: str) -> str:
+    try:
+        known = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(ipaddress.IPv6Network((known, 64), strict=False))

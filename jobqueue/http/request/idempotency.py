@@ -1,0 +1,82 @@
+"""The Idempotency-Key header, and the fingerprint that tells whether the same thing was sent under it.
+
+It owns the header's form (draft-ietf-httpapi-idempotency-key-header: a structured field's string, in quotes;
+a bare one is taken too) and what goes into the digest. Which job a key stands for is the backend's to know.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from jobqueue.core.uniqueness import IdempotencyKey
+from jobqueue.http.errors import MalformedRequest
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from jobqueue.http.request.body import BodyKind
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+KEY_LENGTH_MAX = 255
+FINGERPRINT_BYTES = 16
+
+# RFC 9651, section 3.3.3: printable ASCII, in which a quote and a backslash are escaped.
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(r"[!#-~][ -~]*")
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def key_of(request: web.BaseRequest) -> str | None:
+    """Return the key that a request carries; `"k"` and `k` are the same.
+
+    Raises:
+        MalformedRequest: It is there twice, empty, too long, or has characters that a key can't have.
+    """
+    lines = request.headers.getall(IDEMPOTENCY_KEY, ())
+    if not lines:
+        return None
+    if len(lines) > 1:
+        raise MalformedRequest(f"the header {IDEMPOTENCY_KEY} is there twice")
+    text = lines[0].strip(" \t")
+    quoted = _QUOTED.fullmatch(text)
+    if quoted is None and not _BARE.fullmatch(text):
+        raise MalformedRequest(
+            f"{IDEMPOTENCY_KEY} takes 1 to {KEY_LENGTH_MAX} printable ASCII characters, in quotes or bare; "
+            'in quotes, \\" and \\\\ stand for a quote and a backslash'
+        )
+    key = _ESCAPED.sub(r"\1", quoted[1]) if quoted is not None else text
+    if not 1 <= len(key) <= KEY_LENGTH_MAX:
+        raise MalformedRequest(f"{IDEMPOTENCY_KEY} takes 1 to {KEY_LENGTH_MAX} characters, and this one has {len(key)}")
+    return key
+
+
+class Fingerprint:
+    """The digest of a submission under a key, made while the submission comes in.
+
+    Each piece goes in with its length, so that where one ends and the next begins counts, too.
+    """
+
+    def __init__(self, kind: BodyKind) -> None:
+        self._digest = blake2b(kind.value.encode(), digest_size=FINGERPRINT_BYTES)
+
+    def add(self, piece: bytes) -> None:
+        """Take in a piece whole: a body, a name, a media type."""
+        self._digest.update(len(piece).to_bytes(8, "big"))
+        self._digest.update(piece)
+
+    def add_file(self, name: str, filename: str, media_type: str, content: bytes) -> None:
+        """Take in a file, by the digest of its content (`content_digest`): its size is known only at its end."""
+        for text in (name, filename, media_type):
+            self.add(text.encode("utf-8", "surrogatepass"))
+        self.add(content)
+
+    def under(self, key: str) -> IdempotencyKey:
+        """Return the key with the digest of all that was taken in."""
+        return IdempotencyKey(key, self._digest.digest())
+
+
+def content_digest() -> blake2b:
+    """Begin the digest of a file's content, to be updated as it comes."""
+    return blake2b(digest_size=FINGERPRINT_BYTES)

@@ -1,0 +1,200 @@
+"""JSON that comes in: from bytes to a submission, a batch of them, or another request's struct.
+
+It owns what counts as acceptable JSON, and how faults are found and pointed at. It must not know
+requests and responses, nor what a handler's arguments may be.
+
+A submission's arguments pass through as the bytes that they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+import orjson
+
+from jobqueue.errors import InvalidField, InvalidSubmission
+from jobqueue.handlers import Submission, field_of, object_faults
+from jobqueue.http.errors import InvalidRequest, MalformedJson
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEPTH_MAX = 32
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
+MANY_BRACKETS = 1000
+BATCH_MAX = 1000
+
+_LONG_DIGITS = re.compile(rb"\d{19,}+")
+_FEW_MARKS = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
+_NO_MARKS = bytes(set(range(256)) - set(b"[]{}0123456789"))
+_IN_FLOAT = frozenset({b".", b"e", b"E", b"+"})
+_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
+_DIGITS_MAX = len(str(INTEGER_MAX)) + 1
+
+_PASSED_THROUGH = (msgspec.Raw, list[msgspec.Raw])
+
+# How orjson says that; it has no exception of its own for it.
+_NO_MEMORY = "Not enough memory"
+
+_parse = orjson.loads
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Batch(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /v1/jobs:batch`: submissions, each to be decoded for itself."""
+
+    jobs: list[msgspec.Raw]
+
+
+class BatchItem(msgspec.Struct, frozen=True):
+    """One submission of a batch: as it was parsed, and as the bytes that it came as."""
+
+    document: Any
+    raw: msgspec.Raw
+
+    def submission(self) -> Submission:
+        """Decode it. Raises InvalidSubmission, with pointers from the submission's own root."""
+        return _convert(bytes(self.raw), self.document, Submission, InvalidSubmission)
+
+
+def decode_submission(body: bytes | bytearray) -> Submission:
+    """Read a submission; of duplicate keys the last wins.
+
+    Raises:
+        MalformedJson: Not JSON, or JSON with a number or a depth that could not be kept as it is.
+        InvalidSubmission: A field is unknown, missing, or not as it must be; all faults, with pointers.
+    """
+    return _convert(body, _loads(body), Submission, InvalidSubmission)
+
+
+def decode_batch(body: bytes) -> list[BatchItem]:
+    """Read a batch: its frame, and that all of it is acceptable JSON. Its items are decoded one by one.
+
+    Raises:
+        MalformedJson: As `decode_submission`.
+        InvalidRequest: It is not an object with one list, or there are too many in it.
+    """
+    document = _loads(body)
+    jobs = document.get("jobs", []) if isinstance(document, dict) else []
+    if not isinstance(jobs, list) or len(jobs) > BATCH_MAX:
+        given = f"{len(jobs)} of them" if isinstance(jobs, list) else "something else"
+        detail = f"expected a list of at most {BATCH_MAX} submissions, got {given}"
+        raise InvalidRequest(InvalidField(pointer="/jobs", detail=detail))
+    batch = _convert(body, document, Batch, InvalidRequest)
+    return [BatchItem(*pair) for pair in zip(document["jobs"], batch.jobs, strict=True)]
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Read the struct of another request. Raises MalformedJson, InvalidRequest."""
+    return _convert(body, _loads(body), kind, InvalidRequest)
+
+
+def _convert(body: bytes | bytearray, document: Any, kind: type[T], refusal: type[InvalidSubmission]) -> T:
+    """Turn JSON that is acceptable as such into a struct; the document is the body, parsed."""
+    try:
+        decoded: T = _decoder(kind).decode(body)
+        return decoded
+    except msgspec.ValidationError as fault:
+        faults, more = _faults(document, kind)
+        if faults:
+            raise refusal(*faults, more=more) from None
+        # Only the earlier values of duplicate keys were wrong, and the last ones count.
+        last_ones = orjson.dumps(document)
+        if last_ones == body:
+            raise refusal(field_of(fault)) from None
+        return _convert(last_ones, document, kind, refusal)
+    except msgspec.DecodeError as fault:
+        raise MalformedJson(f"the body is not JSON: {fault}") from None
+
+
+@functools.cache
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    return msgspec.json.Decoder(kind)
+
+
+def _loads(body: bytes | bytearray) -> Any:
+    """Parse a document, strictly: what gets past here has one meaning, in every parser."""
+    if len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
+        # As most are: with too few brackets to nest too deep, and too few digits for an integer that is too long.
+        return _parsed(body, _parse)
+    brackets = body.count(b"[") + body.count(b"{")
+    document = _parsed(body, _parse if brackets < MANY_BRACKETS else _parse_without_collector)
+    if brackets > DEPTH_MAX:
+        _check_depth(body)
+    if _LONG_DIGITS.search(body):
+        _check_integers(body)
+    return document
+
+
+def _parsed(body: bytes | bytearray, parse: Callable[[bytes | bytearray], Any]) -> Any:
+    try:
+        return parse(body)
+    except orjson.JSONDecodeError as error:
+        if error.msg.startswith(_NO_MEMORY):
+            raise MemoryError from None
+        raise MalformedJson(f"the body is not JSON: {error}") from None
+
+
+def _parse_without_collector(body: bytes | bytearray) -> Any:
+    # A megabyte of brackets is 350,000 new lists, over which the collector would run 500 times.
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        return _parse(body)
+    finally:
+        if collected:
+            gc.enable()
+
+
+def _check_depth(body: bytes | bytearray) -> None:
+    marks = _without_escapes(body).translate(_TO_SQUARE, _NEITHER_BRACKET_NOR_QUOTE)
+    # Strings without brackets are pairs of quotes now; taking them away leaves few to split at.
+    brackets = b"".join(marks.replace(b'""', b"").split(b'"')[::2])
+    for _ in range(DEPTH_MAX):
+        # Each round takes the innermost pairs away: in valid JSON they are balanced.
+        brackets = brackets.replace(b"[]", b"")
+    if brackets:
+        raise MalformedJson(f"the body is nested more than {DEPTH_MAX} levels deep")
+
+
+def _check_integers(body: bytes | bytearray) -> None:
+    outside_strings = b'"'.join(_without_escapes(body).split(b'"')[::2])
+    for run in _LONG_DIGITS.finditer(outside_strings):
+        start, end = run.span()
+        sign = outside_strings[start - 1 : start]
+        before = outside_strings[start - 2 : start - 1] if sign == b"-" else sign
+        # Digits of a fraction or an exponent, or in front of one, are a float's.
+        if before in _IN_FLOAT or outside_strings[end : end + 1] in _IN_FLOAT:
+            continue
+        digits = (b"-" if sign == b"-" else b"") + run[0]
+        if not _fits(digits):
+            shown = digits[:40].decode() + ("…" if len(digits) > 40 else "")
+            raise MalformedJson(f"the integer {shown} is outside of {INTEGER_MIN} … {INTEGER_MAX}: send it as a string")
+
+
+def _without_escapes(body: bytes | bytearray) -> bytes:
+    """Take the escaped backslashes and quotes out: every quote that is left begins or ends a string."""
+    return bytes(body).replace(b"\\\\", b"").replace(b'\\"', b"")
+
+
+def _fits(digits: bytes) -> bool:
+    return len(digits) <= _DIGITS_MAX and INTEGER_MIN <= int(digits) <= INTEGER_MAX
+
+
+def _faults(document: Any, kind: type[msgspec.Struct]) -> tuple[list[InvalidField], int]:
+    """Find every fault of a document, field by field; return them, and how many more there are."""
+    fields = msgspec.structs.fields(kind)
+    names = ", ".join(field.name for field in fields)
+    if not isinstance(document, dict):
+        needed = [f'"{field.name}"' for field in fields if field.required]
+        known = f"at least the field {', '.join(needed)}" if needed else f"fields of: {names}"
+        return [InvalidField(pointer="", detail=f"expected an object with {known}")], 0
+    inside = "; a handler's arguments stand in args" if "args" in names else ""
+    unknown = f"unknown field; known: {names}{inside}"
+    return object_faults(document, fields, "", called="field", unknown=unknown, not_checked=_PASSED_THROUGH)

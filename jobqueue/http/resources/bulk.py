@@ -1,0 +1,81 @@
+"""Actions on all jobs that match a filter: `POST /v1/jobs:retry`, `:cancel` and `:delete`.
+
+A filter says something, and says it right: an empty one, a null or an unknown name would act on more than
+was meant, so it is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import orjson
+from msgspec import UNSET, UnsetType
+
+from jobqueue.backend.base import BulkAction, JobFilter
+from jobqueue.core.job import JobState
+from jobqueue.errors import InvalidField
+from jobqueue.handlers import Seconds
+from jobqueue.http.errors import InvalidRequest
+from jobqueue.http.request.body import check_head
+from jobqueue.http.request.json_body import decode
+from jobqueue.http.response.long_response import whole_answer
+from jobqueue.http.response.responses import JSON
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from jobqueue.app import JobQueue
+    from jobqueue.http.request.body import Bodies
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which jobs; `older_than_s` counts from their submission. At least one field is given."""
+
+    state: JobState | UnsetType = UNSET
+    type: Text | UnsetType = UNSET
+    queue: Text | UnsetType = UNSET
+    group: Text | UnsetType = UNSET
+    older_than_s: Seconds | UnsetType = UNSET
+
+
+class Bulk:
+    """The handlers of the actions on many jobs."""
+
+    def __init__(self, queue: JobQueue, bodies: Bodies) -> None:
+        self._queue = queue
+        self._bodies = bodies
+
+    async def retry(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs:retry: send failed jobs round again."""
+        return await self._act(request, "retry")
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs:cancel: cancel live jobs."""
+        return await self._act(request, "cancel")
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs:delete: forget terminal records."""
+        return await self._act(request, "delete")
+
+    async def _act(self, request: web.Request, action: BulkAction) -> web.StreamResponse:
+        check_head(request, self._queue.settings.limits)
+        given = decode(await self._bodies.read(request), BulkFilter)
+        done = await self._queue.backend.bulk(action, self._filter(given))
+        answer = {"count": done.count}
+        if done.skipped:
+            answer["skipped"] = done.skipped
+        return whole_answer(request, orjson.dumps(answer), JSON)
+
+    def _filter(self, given: BulkFilter) -> JobFilter:
+        fields = {name: value for name in BulkFilter.__struct_fields__ if (value := getattr(given, name)) is not UNSET}
+        if not fields:
+            known = ", ".join(BulkFilter.__struct_fields__)
+            raise InvalidRequest(
+                InvalidField(pointer="", detail=f"an empty filter would match all; give any of: {known}")
+            )
+        if "older_than_s" in fields:
+            fields["created_before"] = self._queue.backend.now() - fields.pop("older_than_s")
+        return JobFilter(**fields)

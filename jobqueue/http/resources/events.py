@@ -1,0 +1,126 @@
+"""Event streams: `GET /v1/jobs/{id}/events` and `GET /v1/events`, for EventSource and for anyone who reads lines.
+
+It owns how a stream begins, goes on after a break, and ends. What an event is, is `event_log`'s; how many
+streams there may be is `waiters`'s. The source is WHATWG's HTML standard, section "Server-sent events".
+
+Rules:
+
+1. A client that comes back (`Last-Event-ID`) gets what it missed. Where that can't be told any more, a stream about
+   all jobs begins with the event `reset` (read anew what you want to know), one about a job with the job's state.
+2. A stream opens with the id of the latest event, so that one that breaks before its first event is resumed, too.
+3. A stream about one job begins with its state and ends with its end. Who comes back after that gets
+   a 204, which is how an EventSource is told to stop.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from jobqueue.http.cut import cut
+from jobqueue.http.errors import TooManyWaiters
+from jobqueue.http.response.problems import SERVER
+from jobqueue.http.streams.event_log import Feed, Subscriber, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.app import JobQueue
+    from jobqueue.http.streams.waiters import Waiting
+
+RETRY_MS = (1000, 4000)
+"""When a client should come back after a break: drawn for each, so that a crowd does not come back as one."""
+
+ALL_MAX = 256
+"""How many streams may be about all jobs: each takes every event, so their cost is that of all events, times this."""
+
+NO_PLACE_RETRY_AFTER_S = 5.0
+LAST_EVENT_ID = "Last-Event-ID"
+
+_HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+    "Server": SERVER,
+}
+_RESET = {"reason": "the events after the given Last-Event-ID are not held: read the jobs anew"}
+
+
+class Streams:
+    """The handlers of event streams."""
+
+    def __init__(self, queue: JobQueue, waiting: Waiting) -> None:
+        self._queue = queue
+        self._waiting = waiting
+        self._feed = Feed(queue)
+
+    def stop(self) -> None:
+        """Stop recording; to be called when no more streams will come."""
+        self._feed.stop()
+
+    async def all(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/events: what becomes of every job."""
+        return await self._stream(request, None)
+
+    async def one(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/jobs/{id}/events: what becomes of one job, to its end."""
+        job = await self._queue.backend.get(request.match_info["id"])
+        return await self._stream(request, job.id)
+
+    async def _stream(self, request: web.Request, job_id: str | None) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        subscriber = Subscriber(job_id, partial(cut, transport))
+        with self._waiting.place(request, subscriber.end) as granted:
+            if not granted:
+                detail = "as many requests wait for jobs as may: look at the job now and then instead"
+                raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
+            if job_id is None and self._feed.count_of_all >= ALL_MAX:
+                detail = f"{ALL_MAX} streams of all jobs are open, as many as may be"
+                raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
+            self._feed.join(subscriber)
+            try:
+                opening = await self._opening(request, subscriber)
+                if opening is None:
+                    return web.Response(status=204, headers={"Cache-Control": "no-store", "Server": SERVER})
+                return await self._write(request, subscriber, opening)
+            finally:
+                self._feed.leave(subscriber)
+
+    async def _opening(self, request: web.Request, subscriber: Subscriber) -> bytes | None:
+        """Return what a stream begins with; None if it has come to its end, and the client knows."""
+        feed, job_id = self._feed, subscriber.job_id
+        job = None if job_id is None else await self._queue.backend.get(job_id)
+        if job is not None and not job.live:
+            subscriber.end()
+        head = b"retry: %d\n\n" % random.randint(*RETRY_MS)
+        after = request.headers.get(LAST_EVENT_ID)
+        subscriber.replayed_to = None if after is None else feed.serial_of(after)
+        if subscriber.replayed_to is not None:
+            missed = feed.replay(subscriber) or b""
+            return head + missed if missed or job is None or job.live else None
+        if job is not None:
+            return head + feed.state_frame(job)
+        if after is not None:
+            return head + frame(feed.last_id, "reset", _RESET)
+        return head + b"id: %b\n\n" % feed.last_id.encode()
+
+    async def _write(self, request: web.Request, subscriber: Subscriber, opening: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        # A host application's connections don't count.
+        count_unread: Callable[[int], None] | None = getattr(request.protocol, "count_unread", None)
+        frames: bytes | None = opening
+        while frames is not None:
+            if count_unread is not None:
+                count_unread(len(frames))
+            await response.write(frames)  # waits while more than 64 KiB are unread
+            frames = self._feed.replay(subscriber)
+            if frames == b"":
+                frames = await subscriber.take(self._queue.settings.limits.heartbeat_s)
+        await response.write_eof()
+        return response

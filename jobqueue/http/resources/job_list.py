@@ -1,0 +1,197 @@
+"""Many jobs at once: those with given ids, which may be waited on together, or a page of those that match a filter."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+from msgspec.structs import replace
+
+from jobqueue.backend.base import JobFilter
+from jobqueue.core.ids import ID_LENGTH
+from jobqueue.core.job import JobId, JobState
+from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
+from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.response.documents import list_document, missing_document
+from jobqueue.http.response.long_response import PIECE_BYTES, WHOLE_BYTES_MAX, LongAnswer, document_pieces, whole_answer
+from jobqueue.http.response.responses import JSON, matches, not_modified
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable, Sequence
+
+    from jobqueue.app import JobQueue
+    from jobqueue.core.job import Job
+    from jobqueue.http.streams.waiters import Waiting
+
+    Listed = Job | tuple[str, JobQueueError]
+
+IDS_MAX = 100
+IDS_END = b"]}"
+PAGE_DEFAULT, PAGE_MAX = 50, 100
+_PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
+_CURSOR = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
+
+
+class Lists:
+    """The handlers of `GET /v1/jobs`."""
+
+    def __init__(self, queue: JobQueue, waiting: Waiting) -> None:
+        self._queue = queue
+        self._waiting = waiting
+        self._turn = asyncio.Lock()
+
+    async def list_jobs(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/jobs: those in `ids`, or a page of those that match."""
+        given = _parameters(request, ("ids", *_PARAMETERS))
+        if "ids" in given:
+            if len(given) > 1:
+                raise MalformedRequest("ids stands alone: it can't be combined with a filter")
+            return await self._some(request, _ids(given["ids"]))
+        limit, cursor = _limit(given.get("limit")), _cursor(given.get("cursor"))
+        page = await self._queue.backend.page(_filter(given), limit=limit, cursor=cursor)
+        count, documents = self._fitting(page.jobs)
+        jobs = page.jobs[: max(1, count)]
+        cursor = page.cursor if len(jobs) == len(page.jobs) else jobs[-1].id
+        end = b'],"next_cursor":' + (b"null}" if cursor is None else f'"{cursor}"}}'.encode())
+        return self._answer(request, jobs, documents if count == len(jobs) else None, end, {})
+
+    async def _some(self, request: web.Request, ids: Sequence[str]) -> web.StreamResponse:
+        """Answer with the jobs in `ids`; if the request prefers to wait, not before there is something new.
+
+        New to a client that sends If-None-Match is what differs from what it has; to another, what comes from now
+        on. Where all are over or unknown, nothing can come.
+        """
+        listed = [await self._job_or_error(job_id) for job_id in ids]
+        live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
+        news = hdrs.IF_NONE_MATCH in request.headers and not matches(request, _etag(listed, IDS_END))
+        del listed  # or a wait would hold what is evicted meanwhile
+
+        async def change() -> None:
+            await self._queue.backend.wait_for_change(live)
+
+        applied = await self._waiting.wait(request, change if live and not news else None)
+        if applied and live:
+            async with self._turn:
+                # One change may have woken thousands. They write their lists one by one, and others go on in between.
+                await asyncio.sleep(0)
+        listed = [await self._job_or_error(job_id) for job_id in ids]
+        count, documents = self._fitting(listed)
+        return self._answer(request, listed, documents if count == len(listed) else None, IDS_END, applied)
+
+    async def _job_or_error(self, job_id: str) -> Listed:
+        try:
+            return await self._queue.backend.get(job_id)
+        except (JobNotFound, JobGone) as error:
+            return job_id, error
+
+    def _answer(
+        self,
+        request: web.Request,
+        listed: Sequence[Listed],
+        documents: list[bytes] | None,
+        end: bytes,
+        more: dict[str, str],
+    ) -> web.StreamResponse:
+        """Answer with a list; None: its documents are too long to be in memory together."""
+        headers = {**JSON, "ETag": _etag(listed, end), **more}
+        if matches(request, headers["ETag"]):
+            return not_modified(headers)
+        if documents is not None:
+            return whole_answer(request, b'{"jobs":[%b%b' % (b",".join(documents), end), headers)
+        ids = [job[0] if isinstance(job, tuple) else job.id for job in listed]
+        return LongAnswer(request, self._pieces(ids, end), headers)
+
+    def _fitting(self, listed: Sequence[Listed]) -> tuple[int, list[bytes]]:
+        """Return how many of the first ones fit into one answer, and their documents."""
+        documents: list[bytes] = []
+        room_bytes = WHOLE_BYTES_MAX
+        for job in listed:
+            if not isinstance(job, tuple) and len(job.result or b"") > room_bytes:
+                break
+            document = self._document(job)
+            room_bytes -= len(document)
+            if room_bytes < 0:
+                break
+            documents.append(document)
+        return len(documents), documents
+
+    def _document(self, job: Listed) -> bytes:
+        if isinstance(job, tuple):
+            return missing_document(*job)
+        outlook = self._queue.backend.outlook(job) if job.live else None
+        return list_document(job, self._queue, outlook)
+
+    async def _pieces(self, ids: Sequence[str], end: bytes) -> AsyncGenerator[bytes]:
+        before = b'{"jobs":['
+        for job_id in ids:
+            job = await self._job_or_error(job_id)
+            result_bytes = 0 if isinstance(job, tuple) else len(job.result or b"")
+            small = result_bytes <= PIECE_BYTES
+            if not small and not isinstance(job, tuple):
+                job = replace(job, result=None)
+            document = before + self._document(job)
+            before = b","
+            del job  # its record may be evicted while the client takes the pieces
+            if small:
+                yield document
+                continue
+            async for piece in document_pieces(self._queue, document, job_id, result_bytes):
+                yield piece
+        yield end
+
+
+def _etag(listed: Iterable[Listed], end: bytes) -> str:
+    """Return the entity tag of a list: which jobs are in it, in which version each, and where the next page begins."""
+    digest = blake2b(end, digest_size=12)
+    for job in listed:
+        line = f"{job[0]} {job[1]!r}\n" if isinstance(job, tuple) else f"{job.id} {job.version}\n"
+        digest.update(line.encode("utf-8", "surrogatepass"))
+    return f'W/"{digest.hexdigest()}"'
+
+
+def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in known:
+            raise MalformedRequest(f"unknown query parameter {shown(name)!r}; known: {', '.join(known)}")
+        if name in given:
+            raise MalformedRequest(f"the query parameter {name} is there twice")
+        given[name] = value
+    return given
+
+
+def _ids(text: str) -> list[str]:
+    """Return each id once, in the order of their first places."""
+    ids = [job_id.strip() for job_id in text.split(",")]
+    if len(ids) > IDS_MAX or not all(ids):
+        raise MalformedRequest(f"ids takes 1 to {IDS_MAX} job ids, separated by commas; got {len(ids)}")
+    return list(dict.fromkeys(ids))
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE_DEFAULT
+    if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= PAGE_MAX:
+        raise MalformedRequest(f"limit is a number from 1 to {PAGE_MAX}, got {shown(text)!r}")
+    return int(text)
+
+
+def _cursor(text: str | None) -> JobId | None:
+    if text is not None and not _CURSOR.fullmatch(text):
+        raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(text)!r}")
+    return None if text is None else JobId(text)
+
+
+def _filter(given: dict[str, str]) -> JobFilter:
+    state = given.get("state")
+    if state is not None and state not in JobState.__members__.values():
+        raise MalformedRequest(f"state is one of {', '.join(JobState)}, got {shown(state)!r}")
+    return JobFilter(
+        state=None if state is None else JobState(state),
+        type=given.get("type"),
+        queue=given.get("queue"),
+        group=given.get("group"),
+    )

@@ -1,0 +1,134 @@
+"""One job as a resource: looked at, waited for, cancelled, sent round again, forgotten, and its result."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from jobqueue.core.job import JobState
+from jobqueue.errors import JobGone, Refused, WrongState
+from jobqueue.files.media import media_type_or_default
+from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongAnswer, result_pieces, whole_answer
+from jobqueue.http.response.responses import COMMON, JSON, job_answer
+
+if TYPE_CHECKING:
+    from jobqueue.app import JobQueue
+    from jobqueue.core.job import Job, StoredFile
+    from jobqueue.http.response.descriptors import Descriptors
+    from jobqueue.http.streams.waiters import Waiting
+
+CHUNK_BYTES = 256 * 1024
+
+
+class Jobs:
+    """The handlers of `/v1/jobs/{id}` and what is below it."""
+
+    def __init__(self, queue: JobQueue, waiting: Waiting, descriptors: Descriptors) -> None:
+        self._descriptors = descriptors
+        self._queue = queue
+        self._waiting = waiting
+
+    async def look(self, request: web.Request) -> web.StreamResponse:
+        """GET or HEAD /v1/jobs/{id}: the code says whether it is over; with `Prefer: wait=N`, it waits for the end."""
+        job = await self._queue.backend.get(request.match_info["id"])
+        return await answer_at_end(request, job, self._queue, self._waiting)
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs/{id}:cancel: 200 if it is cancelled, 202 while its handler still has to stop."""
+        return job_answer(request, await self._queue.backend.cancel(request.match_info["id"]), self._queue)
+
+    async def retry(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs/{id}:retry: a failed job goes round again."""
+        return job_answer(request, await self._queue.backend.retry(request.match_info["id"]), self._queue)
+
+    async def run(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs/{id}:run: a delayed job runs now."""
+        return job_answer(request, await self._queue.backend.promote(request.match_info["id"]), self._queue)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """DELETE /v1/jobs/{id}"""
+        await self._queue.backend.delete(request.match_info["id"])
+        return web.Response(status=204, headers=COMMON)
+
+    async def result(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/jobs/{id}/result: the result file if there is one, or else the JSON."""
+        job = await self._queue.backend.get(request.match_info["id"])
+        if job.state is not JobState.SUCCEEDED:
+            raise WrongState(f"the job is {job.state}, so it has no result", state=job.state)
+        headers = {**JSON, "Job-State": job.state}
+        if job.file is None:
+            return self._send_json(request, job, headers)
+        return await self._send_file(request, job.file, headers)
+
+    def _send_json(self, request: web.Request, job: Job, headers: dict[str, str]) -> web.StreamResponse:
+        result = job.result or b"null"
+        if len(result) <= WHOLE_BYTES_MAX:
+            return whole_answer(request, result, headers)
+        pieces = result_pieces(self._queue, job.id, len(result))
+        return LongAnswer(request, pieces, headers, size_bytes=len(result))
+
+    async def _send_file(self, request: web.Request, file: StoredFile, headers: dict[str, str]) -> web.StreamResponse:
+        with self._descriptors.file():
+            return await self._send_open_file(request, file, headers)
+
+    async def _send_open_file(
+        self, request: web.Request, file: StoredFile, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        in_thread = self._queue.spool.in_thread
+        try:
+            fd, size_bytes = await in_thread(partial(_open_file, file.path))
+        except FileNotFoundError:
+            raise JobGone("evicted") from None
+        except OSError as error:
+            raise Refused(f"the file can't be opened now: {error.strerror}", retry_after_s=1.0) from error
+        try:
+            headers |= {
+                "Content-Type": media_type_or_default(file.media_type),
+                "Content-Length": str(size_bytes),
+                # What a handler or a client wrote must never run as a page of this server.
+                "Content-Security-Policy": "sandbox",
+                "X-Content-Type-Options": "nosniff",
+                # Nor be part of another origin's page, where a browser sends no header that tells.
+                "Cross-Origin-Resource-Policy": "same-origin",
+            }
+            response = web.StreamResponse(headers=headers)
+            await response.prepare(request)
+            if request.method != hdrs.METH_HEAD:
+                at = 0
+                # pread, because a read that nobody waits for any more must not move another's file.
+                while chunk := await in_thread(partial(os.pread, fd, CHUNK_BYTES, at)):
+                    await response.write(chunk)
+                    at += len(chunk)
+            await response.write_eof()
+            return response
+        finally:
+            os.close(fd)
+
+
+async def answer_at_end(
+    request: web.Request, job: Job, queue: JobQueue, waiting: Waiting, more: dict[str, str] | None = None
+) -> web.StreamResponse:
+    """Answer with a job: at its end, if the request prefers to wait for that and it comes in time, or else as it is.
+
+    Args:
+        more: Headers beside those of every answer with a job.
+    """
+    ended: Job | None = None
+
+    async def end() -> None:
+        nonlocal ended
+        ended = await queue.backend.wait(job.id)
+
+    applied = await waiting.wait(request, end if job.live else None)
+    if applied and job.live:
+        job = ended or await queue.backend.get(job.id)
+    return job_answer(request, job, queue, {**(more or {}), **applied})
+
+
+def _open_file(path: str) -> tuple[int, int]:
+    # Neither a link to elsewhere nor a pipe that nobody fills, should something have put one there.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return fd, os.fstat(fd).st_size

@@ -1,0 +1,98 @@
+"""Queues as resources: what they hold and how fast they drain, and their settings while they are in use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from jobqueue.config import QueueSettings
+from jobqueue.errors import shown
+from jobqueue.http.errors import QueueNotFound
+from jobqueue.http.request.body import check_head
+from jobqueue.http.request.json_body import decode
+from jobqueue.http.response.documents import gate_document, queue_document
+from jobqueue.http.response.long_response import whole_answer
+from jobqueue.http.response.responses import JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from jobqueue.app import JobQueue
+    from jobqueue.http.request.body import Bodies
+    from jobqueue.http.transport.fast_path import FastLane
+
+CHANGEABLE = ("workers", "capacity", "discipline", "weight")
+
+# With the bounds that these settings have in a file.
+QueueChange = msgspec.defstruct(
+    "QueueChange",
+    [
+        (field.name, field.type | UnsetType, UNSET)
+        for field in msgspec.structs.fields(QueueSettings)
+        if field.name in CHANGEABLE
+    ],
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+)
+
+
+class Queues:
+    """The handlers of `/v1/queues`."""
+
+    def __init__(self, queue: JobQueue, bodies: Bodies, lane: FastLane, lag: Callable[[], float] | None) -> None:
+        self._queue = queue
+        self._bodies = bodies
+        self._lane = lane
+        self._lag = lag
+
+    async def all(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/queues: all queues, the gates at which jobs may wait, the loop's lag, and if the fast lane is on."""
+        queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
+        gates = b",".join(gate_document(stats, self._queue) for stats in self._queue.backend.gates())
+        fast_lane = b"true" if self._lane.in_use else b"false"
+        loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
+        body = b'{"queues":[%b],"gates":[%b],"loop_lag_s":%b,"fast_lane":%b}' % (queues, gates, loop_lag_s, fast_lane)
+        return whole_answer(request, body, JSON)
+
+    async def one(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/queues/{name}"""
+        return self._answer(request, self._name(request))
+
+    async def change(self, request: web.Request) -> web.StreamResponse:
+        """PATCH /v1/queues/{name}: what is given changes at once, and no job is lost; the rest stays."""
+        name = self._name(request)
+        check_head(request, self._queue.settings.limits)
+        given = decode(await self._bodies.read(request), QueueChange)
+        changes: dict[str, Any] = {
+            setting: value for setting in CHANGEABLE if (value := getattr(given, setting)) is not UNSET
+        }
+        await self._queue.change(name, **changes)
+        return self._answer(request, name)
+
+    async def pause(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/queues/{name}:pause: no more of its jobs start."""
+        name = self._name(request)
+        await self._queue.pause(name)
+        return self._answer(request, name)
+
+    async def resume(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/queues/{name}:resume"""
+        name = self._name(request)
+        await self._queue.resume(name)
+        return self._answer(request, name)
+
+    def _name(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        known = self._queue.settings.queues
+        if name not in known:
+            raise QueueNotFound(f"there is no queue {shown(name)!r}; there are: {', '.join(known)}")
+        return name
+
+    def _answer(self, request: web.Request, name: str) -> web.StreamResponse:
+        (stats,) = (stats for stats in self._queue.backend.stats()[1] if stats.name == name)
+        return whole_answer(request, queue_document(stats, self._queue), JSON)

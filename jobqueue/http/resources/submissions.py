@@ -1,0 +1,280 @@
+"""Submissions: one job by JSON or by a form with files, or a batch of them.
+
+It owns the order in which a submission is judged, the cheapest first: what every submission would be refused
+for now, the request's head, the caller's quota, and only then the body. What the JSON must be is `json_body`'s,
+whether there is a seat is the backend's.
+
+Rules:
+
+1. A refusal that needs nothing of the body comes before it is read. A request whose Idempotency-Key stands for a job
+   that is held must be answered, so it is let further; not while the loop is overloaded: to repeat it later is as good.
+   So is one that may have the unique value of a live job, up to `UNIQUE_BYTES_MAX`.
+2. Every answer to a submission tells the caller's quota, if there is one.
+3. Each item of a batch is accepted or refused on its own, as if it had come alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jobqueue.core.scheduling.retry_after import Returns
+from jobqueue.core.uniqueness import Claims, IdempotencyKey
+from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
+from jobqueue.handlers import claims_of, plain_claims
+from jobqueue.http.errors import MalformedRequest, Overloaded
+from jobqueue.http.request import uploads
+from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
+from jobqueue.http.request.caller import caller_of
+from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
+from jobqueue.http.request.json_body import decode_batch, decode_submission
+from jobqueue.http.request.rate_limit import Quotas
+from jobqueue.http.resources.jobs import answer_at_end
+from jobqueue.http.response.long_response import whole_answer
+from jobqueue.http.response.problems import INTERNAL, count, problem_of, report, without_errors
+from jobqueue.http.response.responses import DEDUPLICATED, JSON, error_answer
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
+    from jobqueue.app import JobQueue
+    from jobqueue.core.submit import Admission
+    from jobqueue.handlers import Submission
+    from jobqueue.http.request.body import Bodies
+    from jobqueue.http.request.json_body import BatchItem
+    from jobqueue.http.streams.waiters import Waiting
+
+BATCH_TURN_S = 0.001
+"""How long items of a batch are judged before other requests go on, in seconds; not a number of items, since one of
+them may take as long as fifty others."""
+
+PROBLEMS_BYTES_MAX = 128 * 1024
+"""Bytes of a batch's answer after which its problems are told without their faults: some 300 bytes each."""
+
+UNIQUE_BYTES_MAX = 16 * 1024
+"""While every queue is full, a larger JSON body is refused unread, even if it has the unique value of a live job."""
+
+RETURNS_PER_S = 100.0
+"""How many of those who were shed by an overloaded loop are told the same second: what a slow machine takes."""
+
+log = event_logger(__name__)
+
+
+class Submissions:
+    """The handlers of `POST /v1/jobs` and `POST /v1/jobs:batch`.
+
+    Args:
+        lag: Returns how many seconds late the event loop runs; None: nobody measures it.
+    """
+
+    def __init__(self, queue: JobQueue, waiting: Waiting, bodies: Bodies, lag: Callable[[], float] | None) -> None:
+        self._queue = queue
+        self._waiting = waiting
+        self._bodies = bodies
+        self._lag = lag
+        self._overload = Returns(random.Random())
+        self._batch_turn = asyncio.Lock()
+        self._quotas = Quotas(lambda: queue.settings.limits, lambda: queue.backend.now())
+
+    async def submit(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
+        return await self._telling_quota(request, self._submit(request))
+
+    async def submit_batch(self, request: web.Request) -> web.StreamResponse:
+        """POST /v1/jobs:batch: 207 with one verdict for each, in order."""
+        return await self._telling_quota(request, self._submit_batch(request))
+
+    async def expect(self, request: web.Request) -> web.StreamResponse | None:
+        """Answer a client that asks before it sends its body."""
+        refusal = await answer_expectation(request, self._check_unread)
+        if refusal is not None:
+            refusal.headers.update(self._quotas.fields(caller_of(request)))
+        return refusal
+
+    async def _telling_quota(self, request: web.Request, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+        try:
+            response = await answer
+        except Exception as error:
+            response = error_answer(request, error)
+        response.headers.update(self._quotas.fields(caller_of(request)))
+        return response
+
+    # -- before the body is read
+
+    def _check_unread(self, request: web.Request) -> None:
+        if request.path.endswith(":batch"):
+            self._check_batch_head(request)
+        else:
+            self._check_head(request, key_of(request))
+        self._quotas.check(caller_of(request))
+
+    def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
+        """Refuse what can be refused before the body is read."""
+        caller = caller_of(request)
+        claims = plain_claims(caller) if key is None else Claims(caller, key=IdempotencyKey(key, b""))
+        self.refuse_unread(claims, may_be_unique=_may_be_unique(request))
+        kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
+        if kind is BodyKind.MULTIPART:
+            self._queue.spool.check_room(request.content_length or 0)
+        return kind
+
+    def _check_batch_head(self, request: web.Request) -> None:
+        if IDEMPOTENCY_KEY in request.headers:
+            raise MalformedRequest(
+                f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
+                "or submit them one by one, each under its own key"
+            )
+        self.refuse_unread(plain_claims(caller_of(request)), may_be_unique=_may_be_unique(request))
+        check_head(request, self._queue.settings.limits)
+
+    def refuse_unread(self, claims: Claims, *, may_be_unique: bool) -> None:
+        """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
+        self.refuse_late(claims)
+        refusal = self._queue.backend.refuse_unseen(claims=claims, may_be_unique=may_be_unique)
+        if refusal is not None:
+            raise refusal
+
+    def refuse_late(self, claims: Claims) -> None:
+        """Raise Overloaded while the loop is late."""
+        if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
+            detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
+            now = self._queue.backend.now()
+            key = None if claims.key is None else claims.key.key
+            place_s = self._overload.place_s(now, seats_per_s=RETURNS_PER_S, caller=claims.caller, key=key)
+            raise Overloaded(detail, retry_after_s=max(1.0, place_s))
+
+    # -- one job
+
+    async def _submit(self, request: web.Request) -> web.StreamResponse:
+        key = key_of(request)
+        kind = self._check_head(request, key)
+        caller = caller_of(request)
+        self._quotas.take(caller)
+        fingerprint = Fingerprint(kind) if key is not None else None
+        if kind is BodyKind.MULTIPART:
+            admission = await self._accept_form(request, caller, key, fingerprint)
+        else:
+            admission = await self._accept_json(request, caller, key, fingerprint)
+        resource = request.match_info.route.resource
+        assert resource is not None
+        # The resource's own path, because it has the prefix under which the API is mounted.
+        headers = {"Location": f"{resource.canonical}/{admission.job.id}"}
+        if admission.duplicate:
+            headers |= DEDUPLICATED
+        return await answer_at_end(request, admission.job, self._queue, self._waiting, headers)
+
+    async def _accept_json(
+        self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
+    ) -> Admission:
+        # A function of its own, because a request that waits for its job must not hold its body meanwhile.
+        body = await self._bodies.read(request)
+        submission = decode_submission(body)
+        if key is None or fingerprint is None:
+            return await self._queue.accept(submission, caller=caller)
+        fingerprint.add(body)
+        return await self._queue.accept(submission, caller=caller, key=fingerprint.under(key))
+
+    async def _accept_form(
+        self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
+    ) -> Admission:
+        async with self._queue.spool.new_upload() as upload:
+            submission = await uploads.receive(
+                request,
+                self._queue.settings.limits,
+                self._bodies,
+                upload,
+                lambda submission: self._check_job(submission, caller, key),
+                fingerprint,
+            )
+            named = fingerprint.under(key) if key is not None and fingerprint is not None else None
+            received = upload.received()
+            if received is None:
+                return await self._queue.accept(submission, caller=caller, key=named)
+            admission = await self._queue.accept(
+                submission, folder=received.folder, files=received.files, caller=caller, key=named
+            )
+            if not admission.duplicate:
+                upload.keep()
+            return admission
+
+    def _check_job(self, submission: Submission, caller: str, key: str | None) -> None:
+        """Refuse what can be refused before the files are received."""
+        spec = self._queue.check(submission)
+        if key is None:
+            claims = claims_of(submission, caller, None, with_files=True, counted=False)
+            refusal = self._queue.backend.refuse_unseen(spec.queue, claims, job_type=spec.type)
+            if refusal is not None:
+                raise refusal
+
+    # -- a batch
+
+    async def _submit_batch(self, request: web.Request) -> web.StreamResponse:
+        self._check_batch_head(request)
+        caller = caller_of(request)
+        self._quotas.check(caller)
+        with self._bodies.of(request) as body:
+            document = await self._bodies.read_in(body)
+            # One after the other, because a batch that is parsed is many times as large as its body, which counts.
+            async with self._batch_turn:
+                if request.transport is None:  # it hung up meanwhile
+                    raise ConnectionResetError
+                verdicts = await self._verdicts(decode_batch(document), caller)
+        return whole_answer(request, b'{"jobs":[%b]}' % b",".join(verdicts), JSON, status=207)
+
+    async def _verdicts(self, items: list[BatchItem], caller: str) -> list[bytes]:
+        verdicts: list[bytes] = []
+        room_bytes = PROBLEMS_BYTES_MAX
+        turn_ends_at = time.monotonic() + BATCH_TURN_S
+        for number, item in enumerate(items):
+            if time.monotonic() >= turn_ends_at:
+                await asyncio.sleep(0)
+                turn_ends_at = time.monotonic() + BATCH_TURN_S
+            verdict = await self._verdict(number, item, caller, room_bytes)
+            room_bytes -= len(verdict)
+            verdicts.append(verdict)
+        return verdicts
+
+    async def _verdict(self, number: int, item: BatchItem, caller: str, room_bytes: int) -> bytes:
+        """Judge one item of a batch; return what its answer says of it, with its faults if there is room for them."""
+        try:
+            self._quotas.take(caller)
+            admission = await self._queue.accept(item.submission(), caller=caller)
+        except Exception as error:
+            problem = problem_of(_below(f"/jobs/{number}", error))
+            if problem.row is INTERNAL:
+                report(error, item=number)
+            count(problem)
+            told = problem.json
+            if len(told) > room_bytes:
+                told = without_errors(problem)
+            return b'{"status":%d,"problem":%b}' % (problem.row.status, told)
+        verdict: dict[str, object] = {"status": 202 if admission.job.live else 200, "id": admission.job.id}
+        if admission.duplicate:
+            verdict["deduplicated"] = True
+        return orjson.dumps(verdict)
+
+
+def _may_be_unique(request: web.Request) -> bool:
+    """Tell whether a body is worth reading for the live job that it may be the same as, while nothing new is let in.
+
+    A form says it in its first part, before any file.
+    """
+    length = request.content_length
+    # Not `request.content_type`, which raises where a parameter of the header can't be decoded.
+    is_form = request.headers.get("Content-Type", "").lower().startswith(BodyKind.MULTIPART.value)
+    return is_form or (length is not None and length <= UNIQUE_BYTES_MAX)
+
+
+def _below(base: str, error: Exception) -> Exception:
+    """Point the faults of a submission from the root of the batch that it came in."""
+    if not isinstance(error, InvalidSubmission):
+        return error
+    faults = [InvalidField(pointer=base + fault.pointer, detail=fault.detail) for fault in error.errors]
+    return (UnknownType if isinstance(error, UnknownType) else InvalidSubmission)(*faults, more=error.more)

@@ -1,0 +1,1 @@
+"""Responses: documents, problems, and bodies written piece by piece."""

@@ -1,0 +1,252 @@
+"""The documents of the API: a job, a queue, a batch's verdict or a time as JSON.
+
+It owns the form of every answer that is no problem. It must not know requests and responses.
+
+A job's result passes through as the bytes that it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+import msgspec
+import orjson
+from msgspec.structs import replace
+
+from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Progress
+from jobqueue.core.scheduling.eta import PAUSED, WaitReason
+from jobqueue.errors import shown
+from jobqueue.http.response.problems import problem_of
+
+if TYPE_CHECKING:
+    from jobqueue.app import JobQueue
+    from jobqueue.backend.base import QueueStats
+    from jobqueue.core.job import FailedAttempt, Job
+    from jobqueue.core.limits.limiters import GateStats
+    from jobqueue.core.scheduling.eta import Outlook, WaitingFor
+    from jobqueue.errors import JobQueueError
+
+FAR_S = 30 * 24 * 3600
+"""An estimate beyond that is none."""
+
+
+class JobDocument(msgspec.Struct, gc=False):
+    """A job as clients see it; absent values are null.
+
+    Its fields stand in the order in which they are sent: a struct is encoded in half the time that a dict takes.
+
+    Attributes:
+        position: How many starts of its queue until its own, 1 for the next.
+        eta_s: Seconds until it may be over, as far as that can be told.
+        waiting_for: What holds a queued job back beside those before it.
+        result: The JSON that the handler's result was encoded as, passed through.
+    """
+
+    id: JobId
+    type: str
+    queue: str
+    state: JobState
+    attempt: int
+    attempts_max: int
+    priority: int
+    group: str | None
+    created_at: str
+    run_at: str
+    started_at: str | None
+    finished_at: str | None
+    progress: Progress | None
+    position: int | None
+    eta_s: float | None
+    poll_after_ms: int | None
+    waiting_for: WaitingDocument | None
+    result: msgspec.Raw | None
+    error: JobError | None
+    history: list[AttemptDocument] | None
+
+
+class WaitingDocument(msgspec.Struct, gc=False):
+    """Why a queued job waits, and when it may be tried, at the earliest, if that is known."""
+
+    reason: WaitReason
+    retry_at: str | None
+
+
+class AttemptDocument(msgspec.Struct, gc=False):
+    """One attempt of a job that failed, as its history tells it."""
+
+    attempt: int
+    started_at: str
+    ended_at: str
+    code: ErrorCode
+    message: str
+    traceback: str | None
+
+
+_NO_EXTRAS = Extras()
+_PAUSED = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
+_encode = msgspec.json.Encoder().encode
+
+
+def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
+    """Return a job's document; its result stands in it as the bytes that it is.
+
+    Args:
+        outlook: What a live job may expect; None for one that is over.
+    """
+    spec, extras = job.spec, job.extras or _NO_EXTRAS
+    wall = queue.wall(0.0)  # asked once: the clocks stand as far apart at all instants
+    created, started, finished = job.created_at, job.started_at, job.finished_at
+    created_at = timestamp(wall + created)
+    position = eta_s = poll_after_ms = waiting_for = None
+    if outlook is not None:
+        position, eta_s = outlook.position, outlook.eta_s
+        if eta_s is not None:
+            eta_s = floor(eta_s * 1000) / 1000
+        poll_after_ms = ceil(outlook.poll_after_s * 1000)
+        if outlook.waiting_for is not None:
+            waiting_for = _PAUSED if outlook.waiting_for is PAUSED else _waiting(outlook.waiting_for, wall)
+    return _encode(
+        JobDocument(
+            job.id,
+            spec.type,
+            spec.queue,
+            job.state,
+            job.attempt,
+            extras.attempts_before + spec.attempts_max,
+            spec.priority,
+            spec.group,
+            created_at,
+            created_at if job.run_at == created else _run_at(job, wall),
+            None if started is None else timestamp(wall + started),
+            None if finished is None else timestamp(wall + finished),
+            extras.progress,
+            position,
+            eta_s,
+            poll_after_ms,
+            waiting_for,
+            None if job.result is None else msgspec.Raw(job.result),
+            extras.error,
+            [_attempt(failed, queue) for failed in extras.history] if extras.history else None,
+        )
+    )
+
+
+def _waiting(waiting_for: WaitingFor, wall: float) -> WaitingDocument:
+    at = waiting_for.retry_at
+    return WaitingDocument(waiting_for.reason, None if at is None else timestamp(wall + at))
+
+
+def _run_at(job: Job, wall: float) -> str:
+    """Return when a job may run: exactly what its submission said, if it named an instant."""
+    return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
+
+
+def list_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
+    """Return a job's document as it stands in a list: its history is short, without tracebacks."""
+    if job.extras is not None and job.extras.history:
+        history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)
+        job = replace(job, extras=replace(job.extras, history=history))
+    return job_document(job, queue, outlook)
+
+
+def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
+    return AttemptDocument(
+        failed.attempt,
+        timestamp(queue.wall(failed.started_at)),
+        timestamp(queue.wall(failed.ended_at)),
+        failed.code,
+        failed.message,
+        failed.traceback if queue.tells_tracebacks else None,
+    )
+
+
+def missing_document(job_id: str, error: JobQueueError) -> bytes:
+    """Return what stands in a list in the place of a job that can't be told."""
+    problem = problem_of(error)
+    head = orjson.dumps({"id": shown(job_id), "status": problem.row.status})
+    return head[:-1] + b',"problem":' + problem.json + b"}"
+
+
+def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
+    """Return a queue's document: its settings, what it holds now, how fast it drains, its counters since start."""
+    now, oldest_at, policy = queue.backend.now(), stats.oldest_queued_at, stats.policy
+    return orjson.dumps(
+        {
+            "name": stats.name,
+            "discipline": policy.discipline,
+            "weight": policy.weight,
+            "workers": policy.workers,
+            "capacity": policy.capacity,
+            "paused": stats.paused,
+            "delayed": stats.delayed,
+            "queued": stats.queued,
+            "running": stats.running,
+            "oldest_queued_at": None if oldest_at is None else timestamp(queue.wall(oldest_at)),
+            "oldest_queued_s": None if oldest_at is None else round(now - oldest_at, 3),
+            "drain_rate": round(stats.drain_rate, 3),
+            "drain_s": None if stats.drain_s is None or stats.drain_s > FAR_S else round(stats.drain_s, 3),
+            "quarantined": [
+                {
+                    "type": quarantined.type,
+                    "since": timestamp(queue.wall(quarantined.since)),
+                    "until": timestamp(queue.wall(quarantined.until)),
+                    "reason": quarantined.reason,
+                }
+                for quarantined in stats.quarantined
+            ],
+            "submitted_total": stats.submitted_total,
+            "refused_total": stats.refused_total,
+            "redriven_total": stats.redriven_total,
+            "succeeded_total": stats.succeeded_total,
+            "failed_total": stats.failed_total,
+            "cancelled_total": stats.cancelled_total,
+            "expired_total": stats.expired_total,
+        }
+    )
+
+
+def gate_document(stats: GateStats, queue: JobQueue) -> bytes:
+    """Return a gate's document: its bounds, how many hold it and wait; `shut_until` is a quarantined type's probe."""
+    return orjson.dumps(
+        {
+            "kind": stats.kind,
+            "name": stats.name,
+            "held": stats.held,
+            "waiting": stats.waiting,
+            "permits": stats.permits,
+            "rate": None if stats.rate is None else str(stats.rate),
+            "shut_until": None if stats.shut_until is None else timestamp(queue.wall(stats.shut_until)),
+        }
+    )
+
+
+def etag(job: Job) -> str:
+    """Return the entity tag of a job's document: weak, because hints in it change without the job."""
+    return f'W/"{job.version}"'
+
+
+def timestamp(seconds: float) -> str:
+    """Write Unix seconds as RFC 3339, in UTC, with milliseconds."""
+    whole = floor(seconds)  # a third of what `int` costs
+    # The microsecond makes up for sums that were rounded: what was 0.123 must not become 0.122.
+    return _second(whole) + _MILLISECONDS[floor((seconds - whole) * 1000 + 0.001)]
+
+
+def exact_timestamp(seconds: float) -> str:
+    """As `timestamp`, but with microseconds where there are any."""
+    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
+    if microseconds % 1000:
+        return f"{_second(whole)}.{microseconds:06d}Z"
+    return _second(whole) + _MILLISECONDS[microseconds // 1000]
+
+
+_MILLISECONDS = (*(f".{milliseconds:03d}Z" for milliseconds in range(1000)), ".999Z")
+
+
+@functools.lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    # Kept, because the times of a job, and of jobs that are asked for together, share their seconds.
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

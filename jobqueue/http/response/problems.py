@@ -1,0 +1,284 @@
+"""Refusals as answers: the one table from exception types to problem+json (RFC 9457).
+
+It owns the form of every 4xx and 5xx.
+It must not decide what is refused: whoever raises does.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from jobqueue import errors
+from jobqueue.http.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    CrossOrigin,
+    HeadTooLarge,
+    InvalidRequest,
+    MalformedJson,
+    MalformedRequest,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    Overloaded,
+    PathNotFound,
+    QueueNotFound,
+    TooManyConnections,
+    TooManyWaiters,
+    UnknownExpectation,
+    UnknownTransferCoding,
+    UnsupportedMediaType,
+)
+from jobqueue.log import EventLogger, event_logger
+
+MEDIA_TYPE = "application/problem+json"
+SERVER = "jobqueue"
+CACHE_CONTROL = "private, no-cache"
+
+GONE_REASON = "Job-Gone-Reason"
+"""The header of a 410 with its `reason`: `evicted` or `earlier-run`. A HEAD has no body that could tell."""
+
+DETAIL_LENGTH_MAX = 1000
+"""Characters of a problem's detail, whatever it repeats of the request."""
+
+FAILURES_MAX = 100
+"""How many kinds of failures are counted each by itself; further ones are counted as one."""
+
+OUT_OF_MEMORY_RETRY_AFTER_S = 2.0
+
+_FAILED_EVERY_S = 10.0
+
+_REFUSED_EVERY_S = 10.0
+_GONE = {
+    "earlier-run": "an earlier run of this server issued the id; its jobs ended with it",
+    "evicted": "the record was evicted: its TTL was over, a bound of the status map needed its place, "
+    "or it was deleted",
+}
+
+
+class Row(NamedTuple):
+    slug: str
+    title: str
+    status: int
+
+
+TABLE: dict[type[BaseException], Row] = {
+    MalformedRequest: Row("malformed-request", "The request is malformed", 400),
+    # What aiohttp says of a body that breaks, in a host application that runs without its C parser.
+    HttpProcessingError: Row("malformed-request", "The request is malformed", 400),
+    MalformedJson: Row("malformed-json", "The body is not acceptable JSON", 400),
+    CrossOrigin: Row("cross-origin", "Cross-origin request refused", 403),
+    PathNotFound: Row("not-found", "There is nothing here", 404),
+    errors.JobNotFound: Row("job-not-found", "There is no such job", 404),
+    QueueNotFound: Row("queue-not-found", "There is no such queue", 404),
+    MethodNotAllowed: Row("method-not-allowed", "The method is not allowed here", 405),
+    BodyTooSlow: Row("body-too-slow", "The body came too slowly", 408),
+    errors.WrongState: Row("wrong-state", "The job's state forbids it", 409),
+    errors.Duplicate: Row("duplicate", "A live job has this unique value", 409),
+    errors.JobGone: Row("job-gone", "The job's record is gone", 410),
+    BodyTooLarge: Row("too-large", "The request is too large", 413),
+    UnsupportedMediaType: Row("unsupported-media-type", "The body's type or coding is not supported", 415),
+    UnknownExpectation: Row("unknown-expectation", "The expectation can't be met", 417),
+    MisdirectedRequest: Row("misdirected-request", "Misdirected request", 421),
+    errors.UnknownType: Row("unknown-type", "No handler has this type", 422),
+    errors.InvalidSubmission: Row("invalid-submission", "The submission is not valid", 422),
+    InvalidRequest: Row("invalid-request", "The request is not valid", 422),
+    errors.KeyReused: Row("idempotency-key-reused", "The key stands for another submission", 422),
+    errors.RateLimited: Row("quota-exceeded", "The caller's quota is used up", 429),
+    HeadTooLarge: Row("head-too-large", "The request's head is too large", 431),
+    UnknownTransferCoding: Row("unknown-transfer-coding", "The transfer coding is not supported", 501),
+    errors.QueueFull: Row("queue-full", "The queue is full", 503),
+    errors.TypeQuarantined: Row("type-quarantined", "The type is in quarantine", 503),
+    errors.StatusesFull: Row("statuses-full", "The status map is full", 503),
+    errors.SpoolFull: Row("spool-full", "The spool is full", 503),
+    Overloaded: Row("overloaded", "The server is overloaded", 503),
+    TooManyWaiters: Row("too-many-waiters", "Too many requests wait already", 503),
+    errors.Draining: Row("draining", "The server is about to stop", 503),
+    errors.Refused: Row("refused", "Not now", 503),
+    TooManyConnections: Row("too-many-connections", "Too many connections are open", 503),
+}
+
+
+TABLE[MemoryError] = TABLE[Overloaded]
+
+
+class _FailureKind:
+    """What fails in one way, at one place: it has a logger of its own, and so counts of its own."""
+
+    __slots__ = ("due_at", "log")
+
+    def __init__(self, log: EventLogger) -> None:
+        self.log = log
+        self.due_at = 0.0
+
+
+INTERNAL = Row("internal", "The server failed", 500)
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An answer that says what went wrong: the document's members, and headers beside it."""
+
+    row: Row
+    members: dict[str, Any]
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> bytes:
+        """The document, as it stands inside of another."""
+        return orjson.dumps(self.members)
+
+    @property
+    def body(self) -> bytes:
+        """The document as an answer: with a line break at its end, since people read it in terminals."""
+        return orjson.dumps(self.members, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def row_of(error: BaseException) -> Row:
+    """Look up an exception in the table; INTERNAL if neither it nor what it derives from is there."""
+    row = TABLE.get(type(error))
+    return row if row is not None else next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Make the answer to an exception; one that the table doesn't know is a 500 that tells nothing."""
+    row = row_of(error)
+    detail = "an unexpected error; the server's log has it" if row is INTERNAL else str(error)
+    members: dict[str, Any] = {
+        "type": f"/problems/{row.slug}",
+        "title": row.title,
+        "status": row.status,
+        "detail": detail if len(detail) <= DETAIL_LENGTH_MAX else errors.shown(detail, DETAIL_LENGTH_MAX),
+    }
+    headers: dict[str, str] = {}
+    match error:  # the most frequent first
+        case errors.JobNotFound():
+            pass
+        case errors.Refused():
+            # To milliseconds, as `round` would, which goes through the number's digits.
+            members["retry_after_s"] = math.floor(error.retry_after_s * 1000 + 0.5) / 1000
+            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+        case errors.InvalidSubmission():
+            if error.errors:
+                members["detail"] = _first_fault(error)
+            members["errors"] = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.errors]
+            if error.more:
+                members["errors"].append({"pointer": "", "detail": f"and {error.more:,} more"})
+        case errors.JobGone():
+            members["detail"] = _GONE.get(error.reason, error.reason)
+            members["reason"] = headers[GONE_REASON] = error.reason
+        case errors.WrongState():
+            members["state"] = headers["Job-State"] = error.state
+        case errors.Duplicate():
+            members["id"] = error.job_id
+        case MethodNotAllowed():
+            headers["Allow"] = error.allowed
+        case UnsupportedMediaType():
+            headers |= error.headers
+        case MemoryError():
+            members["detail"] = "the server is out of memory at the moment"
+            members["retry_after_s"] = OUT_OF_MEMORY_RETRY_AFTER_S
+            headers["Retry-After"] = str(math.ceil(OUT_OF_MEMORY_RETRY_AFTER_S))
+    return Problem(row, members, headers)
+
+
+def _first_fault(error: errors.InvalidSubmission) -> str:
+    """Return the first fault, and how many others there are: all of them stand in the member `errors`."""
+    others = len(error.errors) - 1 + error.more
+    return f"{error.errors[0]}; and {others:,} more" if others else str(error.errors[0])
+
+
+def without_errors(problem: Problem) -> bytes:
+    """Return the body of a problem whose answer has no room for a list of faults."""
+    members = {name: value for name, value in problem.members.items() if name != "errors"}
+    members["detail"] = errors.shown(members["detail"])
+    return orjson.dumps(members)
+
+
+def count(problem: Problem) -> None:
+    """Count a refusal, and now and then tell the count: there is no line of log for each."""
+    slug = problem.row.slug
+    _loggers[slug].sampled("http.refused", every_s=_REFUSED_EVERY_S, problem=slug, status=problem.row.status)
+
+
+def report(error: BaseException, **fields: object) -> None:
+    """Log what became a 500: the first of a kind with its traceback, others of it soon after by their count."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    where = "" if at is None else f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
+    kind = f"{type(error).__name__} {where}"
+    sample = _failures.get(kind)
+    if sample is None:
+        if len(_failures) >= FAILURES_MAX:
+            kind = ""
+        sample = _failures.setdefault(kind, _FailureKind(event_logger(__name__)))
+    now = time.monotonic()
+    if now >= sample.due_at:
+        sample.due_at = now + _FAILED_EVERY_S
+        sample.log.error("http.failed", exc=error, **fields)
+    else:  # without the exception, which would keep its frames, and so its request, until the count is told
+        sample.log.sampled("http.failed", every_s=_FAILED_EVERY_S, error=type(error).__name__, at=where, **fields)
+
+
+def header_text(value: str) -> str:
+    """Quote what a header says, for a message: in ASCII, and of bounded length."""
+    return ascii(value if len(value) <= errors.SHOWN_MAX else f"{value[: errors.SHOWN_MAX - 3]}...")
+
+
+def response_to(error: BaseException) -> web.Response:
+    """Answer an exception, and count it."""
+    problem = problem_of(error)
+    count(problem)
+    return web.Response(status=problem.row.status, body=problem.body, headers=headers_of(problem))
+
+
+def headers_of(problem: Problem) -> dict[str, str]:
+    """Return the headers of a problem's answer, without those that its length and its time make."""
+    return {"Content-Type": MEDIA_TYPE, "Cache-Control": CACHE_CONTROL, "Server": SERVER, **problem.headers}
+
+
+def raw_head(problem: Problem) -> bytes:
+    """Return the head of a problem's answer as it goes over the wire, without the lines of its length and its time."""
+    head = _HEADS[problem.row]
+    for name, value in problem.headers.items():
+        head += f"{name}: {value}\r\n".encode()
+    return head
+
+
+def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQueueError:
+    """Turn what aiohttp itself raises (routing, Expect) into one of ours."""
+    match raised:
+        case web.HTTPMethodNotAllowed():
+            return MethodNotAllowed(errors.shown(raised.method), ", ".join(sorted(raised.allowed_methods)))
+        case web.HTTPExpectationFailed():
+            return UnknownExpectation("this server knows the expectation 100-continue only")
+        case web.HTTPNotFound():
+            return PathNotFound(f"no resource has the path {errors.shown(request.path)}")
+        case _:
+            return MalformedRequest(raised.text or raised.reason)
+
+
+def raw_answer(error: BaseException) -> bytes:
+    """Return a whole answer as it goes over the wire, for a connection that has no request (yet) and is closed."""
+    problem = problem_of(error)
+    body = problem.body
+    return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (raw_head(problem), len(body), body)
+
+
+def _head_of(row: Row) -> bytes:
+    """Make the part of a head that is the same for all problems of this kind."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(Problem(row, {}, {})).items())
+    return f"HTTP/1.1 {row.status} {HTTPStatus(row.status).phrase}\r\n{lines}".encode()
+
+
+_HEADS: dict[Row, bytes] = {row: _head_of(row) for row in (*TABLE.values(), INTERNAL)}
+# One for each kind, because a sample is of a logger and an event: so each kind has a count of its own.
+_failures: dict[str, _FailureKind] = {}
+_loggers: dict[str, EventLogger] = {row.slug: event_logger(__name__) for row in (*TABLE.values(), INTERNAL)}

@@ -1,0 +1,130 @@
+"""The requests that wait for something to happen: how many may, and what ends each of them.
+
+It owns their places, which waits (`Prefer: wait`) and event streams share. It must not know what is
+waited for: a wait is given the coroutine, a stream is told to end.
+
+Rules:
+
+1. Never more than `limits.waiters` requests wait. A wait beyond that is answered at once; a stream is refused.
+2. A client that hangs up gives its place back at once, not when its time is over. So does one that shuts its sending
+   side: it is answered as things stand.
+3. When the server goes away, every wait is answered, and every stream is ended, before connections are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.http.request.prefer import APPLIED, preferred_wait_s
+from jobqueue.http.transport.last_request import LEAVE, is_half_closed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterator
+
+    from aiohttp import web
+
+    from jobqueue.config import LimitsSettings
+
+
+class Waiting:
+    """The requests that wait: long polls and event streams, under one bound.
+
+    Args:
+        limits: Returns the limits of now; they may change while the server runs.
+    """
+
+    def __init__(self, limits: Callable[[], LimitsSettings]) -> None:
+        self._limits = limits
+        self._leaving: set[Callable[[], None]] = set()
+        self._ended = False
+
+    @property
+    def count(self) -> int:
+        """How many requests wait."""
+        return len(self._leaving)
+
+    def end(self) -> None:
+        """End all waits and streams, and let no more begin: the server goes away."""
+        self._ended = True
+        for leave in tuple(self._leaving):
+            leave()
+
+    @contextmanager
+    def place(self, request: web.BaseRequest, leave: Callable[[], None]) -> Iterator[bool]:
+        """Take a place for the time of the block; False if there is none, or nobody to wait for it.
+
+        `leave` is called, at most once, when the client hangs up or the server goes away. It is told no reason:
+        what the request answers then is either read by the client, or by nobody.
+        """
+        if self._ended or len(self._leaving) >= self._limits().waiters or _is_lost(request):
+            yield False
+            return
+
+        def leave_once() -> None:
+            if leave_once in self._leaving:
+                self._leaving.discard(leave_once)
+                leave()
+
+        self._leaving.add(leave_once)
+        try:
+            with _told_when_lost(request, leave_once):
+                yield True
+        finally:
+            self._leaving.discard(leave_once)
+
+    async def wait(
+        self, request: web.BaseRequest, until: Callable[[], Coroutine[Any, Any, object]] | None
+    ) -> dict[str, str]:
+        """Run `until` for as long as the request prefers to wait; return the headers that tell what was applied.
+
+        Args:
+            until: Returns once there is something to tell; None: there is already.
+        """
+        preferred_s = preferred_wait_s(request)
+        if preferred_s is None:
+            return {}
+        wait_s = min(float(preferred_s), self._limits().wait_s)
+        if until is not None and wait_s > 0:
+            timeout = asyncio.timeout(wait_s)
+
+            def leave() -> None:
+                if not timeout.expired():  # it may be about to end by itself
+                    timeout.reschedule(asyncio.get_running_loop().time())
+
+            with self.place(request, leave) as granted:
+                if not granted:
+                    return {}
+                try:
+                    async with timeout:
+                        await until()
+                except TimeoutError:
+                    if not timeout.expired():
+                        raise
+        return {APPLIED: f"wait={int(wait_s)}"}
+
+
+@contextmanager
+def _told_when_lost(request: web.BaseRequest, leave: Callable[[], None]) -> Iterator[None]:
+    """Call `leave` if the connection is lost, or half-closed, before the block ends."""
+    # aiohttp: its protocol calls this method of the request that it answers when the connection is lost. Set on
+    # the request itself, because a host application's connections are not ours; past `__setattr__`, which may warn.
+    tell = request._cancel
+
+    def cancel(reason: BaseException) -> None:
+        tell(reason)
+        leave()
+
+    vars(request)["_cancel"] = cancel
+    request[LEAVE] = leave
+    if is_half_closed(request):
+        asyncio.get_running_loop().call_soon(leave)
+    try:
+        yield
+    finally:
+        del vars(request)["_cancel"], request[LEAVE]
+
+
+def _is_lost(request: web.BaseRequest) -> bool:
+    return request.transport is None or request.transport.is_closing()

@@ -1,0 +1,1 @@
+"""Connections: accepting, reading, sending and cutting them, and the fast path."""

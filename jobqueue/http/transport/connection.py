@@ -1,0 +1,438 @@
+"""Connections: how many there may be, how long each may keep us waiting, and what breaks them off.
+
+It owns what aiohttp leaves open below the level of a request, by deriving from its protocol.
+It must not know jobs. Every private field of aiohttp that is touched here is marked `aiohttp:`
+with what we rely on, and stands in `aiohttp_compat`; the tests of this file fail when a new release changes it.
+
+Rules:
+
+1. Never more than `connections_max` connections; one more gets a 503 and is closed.
+2. A request's head must be complete `silent_s` after its connection was opened or answered.
+   (aiohttp's keep-alive timer, which no byte that comes in resets.)
+3. A client that leaves answers unread, and takes less than `RATE_BYTES_S_MIN`, is cut after `reader_s`.
+4. What the parser refuses is answered with a problem, and in a way that lets it arrive.
+5. Plain requests are answered at once, by the fast lane (`fast_path`), while nobody before them on their connection
+   waits for an answer. So answers keep the order of their requests.
+6. aiohttp's task, which answers all others, is made for the first of them: most connections never need it, and what
+   it keeps of the last request is more than all else that a connection takes.
+7. Those who ask again as soon as they are answered don't keep the loop from turning (`read_budget`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp import HttpVersion11, hdrs, http_exceptions, web, web_protocol
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.tcp_helpers import tcp_keepalive
+
+from jobqueue.errors import JobQueueError
+from jobqueue.http.cut import bound_system
+from jobqueue.http.errors import HeadTooLarge, MalformedRequest
+from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
+from jobqueue.http.request.body import refuse_expectation
+from jobqueue.http.request.caller import claims_at
+from jobqueue.http.request.receiving import forget_frames
+from jobqueue.http.response.problems import error_of, report, response_to
+from jobqueue.http.transport.aiohttp_compat import lane_fits, require_c_parser
+from jobqueue.http.transport.buffers import Buffers
+from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
+from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
+from jobqueue.http.transport.malformed import detail_of
+from jobqueue.http.transport.read_budget import Turns
+from jobqueue.http.transport.rejected import LINGER_S, Farewell
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from aiohttp.http_parser import RawRequestMessage
+    from aiohttp.streams import StreamReader
+    from aiohttp.web_protocol import _ErrInfo
+
+    from jobqueue.config import LimitsSettings
+    from jobqueue.core.uniqueness import Claims
+    from jobqueue.http.transport.fast_path import FastLane
+
+HEADERS_MAX = 64
+HEAD_LINES_MAX = 4
+"""A whole head may be as large as so many of the largest lines."""
+
+READ_BYTES = 32 * 1024
+"""A body of which twice as much waits to be read is not received further: a connection can't hold much unread."""
+
+ANSWERS_BYTES_MAX = 64 * 1024
+"""Once the answers to what came in one piece are that large, the others wait until the client has taken them."""
+
+log = event_logger(__name__)
+
+
+class JobServer(web.Server):
+    """Serves an application on any number of listening sockets: a factory of protocols.
+
+    Args:
+        lane: Answers plain requests without the application; None: nobody does.
+
+    Raises:
+        ConfigError: aiohttp's C parser is missing.
+    """
+
+    def __init__(
+        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, lane: FastLane | None = None
+    ) -> None:
+        require_c_parser()
+        loop = asyncio.get_running_loop()
+        # aiohttp: what its own runner does with an application before it serves it.
+        app._set_loop(loop)
+        app.freeze()
+        super().__init__(
+            self._answer,
+            request_factory=app._make_request,
+            loop=loop,
+            access_log=None,
+            keepalive_timeout=limits.silent_s,
+            lingering_time=LINGER_S,
+            max_line_size=limits.header_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,
+            read_bufsize=READ_BYTES,
+        )
+        self.limits = limits
+        self.connections_max = connections_max
+        self.open = 0
+        self.lane = lane if lane is not None and lane_fits() else None
+        if self.lane is not None:
+            self.lane.in_use = True
+        self.turns = Turns(loop)
+        self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
+        self.farewells: set[Farewell] = set()
+        self._app = app
+        self._all_closed: asyncio.Future[None] | None = None
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def prepare(self, listening: socket.socket) -> None:
+        """Set what all connections of a listening socket need."""
+        bound_system(listening, reader_s=self.limits.reader_s)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        # For paths that are no resource, too: aiohttp's own refusal can't be made of what is not UTF-8.
+        if hdrs.EXPECT in request.headers and (refusal := refuse_expectation(request)) is not None:
+            return refusal
+        try:
+            return await self._app._handle(cast("web.Request", request))
+        except web.HTTPException as raised:  # raised before the application's middleware had its turn
+            forget_frames(raised)
+            return response_to(error_of(raised, request))
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        self.open += 1
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self.open -= 1
+        if self._all_closed is not None and self.open == 0 and not self._all_closed.done():
+            self._all_closed.set_result(None)
+
+    async def close(self, within_s: float) -> None:
+        """Close idle connections now, busy ones once their answer is out, and cut the rest after `within_s`.
+
+        Those who wait for a job are answered first, and event streams ended: `Application.shutdown` tells them.
+        """
+        self._all_closed = self._loop.create_future()
+        await self._app.shutdown()
+        for connection in self.connections:
+            connection.close()
+        # aiohttp: the task that answers this connection's requests, one after the other.
+        tasks = [task for connection in self.connections if (task := connection._task_handler) is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=within_s / 2)
+        for connection in self.connections:
+            connection.force_close()
+        if self.open:
+            await asyncio.wait([self._all_closed], timeout=within_s / 2)
+        for connection in self.connections:
+            cast("Connection", connection).abort()
+        for farewell in self.farewells:
+            farewell.abort()
+
+
+class Connection(Buffers):
+    """One client's connection: aiohttp's protocol, with the limits that it lacks."""
+
+    __slots__ = ("_between_requests", "claims", "half_closed")
+
+    def __init__(self, server: JobServer, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self.claims: Claims | None = None
+        self.half_closed = False
+        # Nothing of a request was fed to the parser: it has answered to all that came before.
+        self._between_requests = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        wire = cast("asyncio.Transport", transport)
+        if self._server.open >= self._server.connections_max:
+            self._parser = None  # aiohttp: the parser and its protocol hold each other
+            Farewell(self._server).connection_made(wire)
+            return
+        self._wire = wire
+        # So that `pause_writing` is called as soon as the system takes no more, not only from 64 KiB on.
+        wire.set_write_buffer_limits(high=0)
+        if self._server.lane is None:
+            super().connection_made(wire)
+        else:
+            self._begin(wire)
+
+    def _begin(self, wire: asyncio.Transport) -> None:
+        """Do as aiohttp's own `connection_made`, but leave its task for when it is needed."""
+        BaseProtocol.connection_made(self, wire)
+        tcp_keepalive(wire)
+        self._server.connection_made(self, wire)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def make_claims(self) -> Claims:
+        """Find out, once, which caller is at the other end."""
+        assert self._wire is not None, "a request came over it"
+        self.claims = claims_at(self._wire)
+        return self.claims
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing, so all is closed
+        """Keep the connection for what was asked before the client shut its sending side."""
+        self.half_closed = True
+        lingers = self._wire_lost is not None
+        return not lingers and answer_rest(self)
+
+    def close(self) -> None:
+        """Close the connection as soon as nobody is being answered."""
+        super().close()
+        if self._task_handler is None:
+            self.force_close()
+
+    def _process_keepalive(self) -> None:
+        super()._process_keepalive()
+        # aiohttp: its timer, which is set again if it came too early, closes only what a task waits for.
+        if self._task_handler is None and self._keepalive_handle is None:
+            self.force_close()
+
+    # -- what comes in
+
+    def data_received(self, data: bytes) -> None:
+        lane = self._server.lane
+        # aiohttp: whether the system takes no more of what we send; whether the connection is about to be closed; and
+        # whether nothing is parsed for now, because too much waits, or another protocol may follow.
+        if (
+            lane is None
+            or (self._task_handler is not None and not self._at_rest())
+            or self._paused
+            or self._close
+            or self._force_close
+            or self._buffer_paused
+            or self._upgraded
+        ):
+            if self._receive_in_pieces(data) or self.deaf:
+                return
+            # aiohttp: it calls this with nothing, to have the parser go on.
+            self._between_requests = self._between_requests and not data
+            super().data_received(data)
+            self._check_what_came(data)
+            return
+        now = self._loop.time()
+        if self._between_requests and (answer := lane.recall(data, self, now)) is not None:
+            self._send(answer, 1, now)
+        elif not self._receive_in_pieces(data):
+            self._parse(data, lane, now)
+
+    def _receive_in_pieces(self, data: bytes) -> bool:
+        """Receive chunks a piece at a time, as fast as they are read; False, with nothing done: these are none."""
+        if len(data) <= PIECE_BYTES and not self._rest:
+            return False
+        if self.deaf or not (self._rest or self._framing is not None or may_be_chunked(data)):
+            return False
+        data, self._rest = self._rest + data, b""
+        at = 0
+        while at < len(data):
+            # aiohttp: as many requests wait as may, or more of a body than is to wait; it calls this when that is over.
+            if len(self._messages) >= self._max_msg_queue_size or self._reading_paused:
+                self._rest = data[at:]
+                break
+            self.data_received(data[at : at + PIECE_BYTES])
+            at += PIECE_BYTES
+        return True
+
+    def _parse(self, data: bytes, lane: FastLane, now: float) -> None:
+        """Do as aiohttp's own `data_received`, but answer at once what the lane takes; the rest wakes its task."""
+        parser, between_requests = self._parser, self._between_requests
+        assert parser is not None
+        self._between_requests = False
+        messages: Sequence[tuple[Any, StreamReader]]
+        answers: list[bytes] = []
+        try:
+            messages, upgraded, tail = parser.feed_data(data)
+        except http_exceptions.HttpProcessingError as error:
+            forget_frames(error)
+            refusal = web_protocol._ErrInfo(status=400, exc=error, message=error.message)
+            messages, upgraded, tail = [(refusal, EMPTY_PAYLOAD)], False, b""
+        else:
+            if not upgraded and len(messages) < self._max_msg_queue_size:
+                room_bytes = ANSWERS_BYTES_MAX
+                for message, payload in messages:  # up to the first that the lane doesn't take: all keep their order
+                    if room_bytes < 0 or (answer := lane.answer(message, payload, self, now)) is None:
+                        break
+                    parser.message_consumed()  # aiohttp: the parser counts those that wait
+                    answers.append(answer)
+                    room_bytes -= len(answer)
+        if answers:
+            self._head_bytes = 0
+            self._send(b"".join(answers), len(answers), now)
+            if len(answers) == len(messages):
+                if len(messages) == 1:
+                    self._learn(data, *messages[0], lane, between_requests)
+                return
+        # aiohttp: the requests that were parsed and not begun, how many may be, and what follows one that asks for
+        # another protocol.
+        self._messages.extend(messages[len(answers) :])
+        if len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
+        self._upgraded = upgraded
+        if upgraded:
+            self._message_tail = tail
+        self._check_what_came(data, answered=bool(answers))
+
+    def _send(self, answers: bytes, count: int, now: float) -> None:
+        server, wire = self._server, self._wire
+        if wire is None:
+            return
+        server.requests_count += count  # aiohttp: what its server counts
+        wire.write(answers)
+        turns = server.turns
+        turns.left -= count
+        if turns.left < 0:
+            turns.use_up(self)
+        # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
+        self._next_keepalive_close_time = now + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    def hold(self) -> None:
+        """Don't read what comes until `release`."""
+        self._pause_transport_reading()
+
+    def release(self) -> None:
+        # aiohttp: its own reasons not to read, which it takes back itself.
+        if not self._reading_paused and not self._buffer_paused:
+            self._resume_transport_reading()
+
+    def _learn(
+        self, data: bytes, message: RawRequestMessage, payload: StreamReader, lane: FastLane, was_between: bool
+    ) -> None:
+        """Find out whether what came was exactly one request, which was answered: the parser is at rest then.
+
+        A request without a body, whose head ends with all that came, leaves the parser at rest whatever came before it.
+        """
+        head_bytes = data.find(b"\r\n\r\n") + 4
+        if head_bytes + payload.total_bytes == len(data):
+            self._between_requests = was_between or payload is EMPTY_PAYLOAD
+            if was_between:
+                lane.learn(data, message, head_bytes)
+
+    def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
+        # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
+        if self._messages and isinstance(last := self._messages[-1][0], web_protocol._ErrInfo):
+            forget_frames(last.exc)
+            # aiohttp would let whatever reads the body that the parser has refused wait for its rest.
+            broken = self._messages[-2][1] if len(self._messages) > 1 else self._body
+            self.break_body(broken, MalformedRequest("the body's framing is broken"))
+        self._judge_framing(data)
+        if self._messages:
+            self._head_bytes = 0
+            close_after_upgrade(self, data)
+            self._wake()
+        elif self._at_rest():
+            self._head_bytes += 0 if answered else len(data)
+            self._check_head()
+        self._count(len(data))
+
+    def _check_head(self) -> None:
+        """Refuse a head that grows without an end: the parser knows no bound for all of it."""
+        bytes_max = HEAD_LINES_MAX * self._server.limits.header_bytes
+        if self._head_bytes > bytes_max:
+            error = http_exceptions.LineTooLong(b"head", bytes_max)
+            self._messages.append((web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
+            self._wake()
+
+    def _judge_framing(self, data: bytes) -> None:
+        """Count the work that chunks make, and refuse a body that is little more than framing."""
+        framing = self._framing
+        if framing is not None:
+            framing.add(len(data))
+            if self._body.is_eof():  # what follows it can't be told from it
+                self._framing = framing = None
+        if self._messages and self._messages[-1][1] is not self._body:
+            last, self._body = self._messages[-1]
+            self._answered = False
+            chunked = not isinstance(last, web_protocol._ErrInfo) and last.chunked
+            self._framing = framing = Framing(self._body, data) if chunked else None
+        if framing is None or self._reading_paused:  # aiohttp: what the parser keeps meanwhile can't be told
+            return
+        turns = self._server.turns
+        turns.left -= framing.work()
+        if turns.left < 0:
+            turns.use_up(self)
+        if framing.excessive:
+            error = MalformedRequest("the body's framing is much larger than the body: send larger chunks")
+            if self._messages:
+                self._messages[-1] = (web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD)
+            else:
+                self.break_body(self._body, error)
+            self._go_deaf()
+
+    # -- what is refused below the level of a request
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp would answer with a text, or a page."""
+        if request.writer.output_size > 0 or self.transport is None:
+            raise ConnectionError("the connection can't take another answer")
+        response = response_to(self._refusal_of(exc, message))
+        response.force_close()
+        return response
+
+    def _refusal_of(self, exc: BaseException | None, message: str | None) -> BaseException:
+        if isinstance(exc, http_exceptions.LineTooLong) or message == "Too many headers received":
+            line, head = self._server.limits.header_bytes, HEAD_LINES_MAX * self._server.limits.header_bytes
+            return HeadTooLarge(
+                f"the request line or a header has more than {line} bytes, "
+                f"or there are more than {HEADERS_MAX} headers or {head} bytes of them"
+            )
+        if isinstance(exc, JobQueueError):
+            return exc
+        if isinstance(exc, http_exceptions.HttpProcessingError):
+            return MalformedRequest(detail_of(exc))
+        error = exc if exc is not None else RuntimeError("the request handler timed out")
+        report(error)
+        return error
+
+    def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        # aiohttp: makes the handler of what its parser refused; the connection is closed after it.
+        async def handler(request: web.BaseRequest) -> web.StreamResponse:
+            # aiohttp: it stands in for the request that could not be parsed, and claims to be HTTP/1.0.
+            request._version = HttpVersion11
+            response = self.handle_error(request, err_info.status, err_info.exc, err_info.message)
+            await response.prepare(request)
+            await response.write_eof()
+            await self._linger()
+            return response
+
+        return handler

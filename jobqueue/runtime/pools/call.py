@@ -1,0 +1,118 @@
+"""Call: one attempt of a handler, what its context is made of, and how a blocking one is carried out where it was sent.
+
+The same code runs in a thread of the server and in a process of its own, so it
+knows neither: no loop, no socket, no pool. For blocking handlers encoding the result
+and checking its size happen here, off the loop.
+"""
+
+from __future__ import annotations
+
+import builtins
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue.context import JobContext
+from jobqueue.core.job import StoredFile, Success
+from jobqueue.files.uploaded import UploadedFile
+from jobqueue.handlers.result import BadResult, encode_result, failure_of
+
+if TYPE_CHECKING:
+    from jobqueue.context import ProgressSink
+    from jobqueue.core.job import Failure
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """What a handler is to do, and what its context is made of.
+
+    `context_name` is the parameter that takes the context; empty if it goes by position only; None: it takes none.
+    `files` are those of each part name, in order; `folder` is where a result file goes, made when it is first
+    asked for; `result_bytes_max` bounds the JSON of the result; `retry_on` are the exceptions that are worth
+    another attempt (None: all), `reject_on` those that mean what `Reject` does; `log_level` is that of the
+    server's log, for a process.
+    """
+
+    func: Callable[..., Any]
+    kwargs: dict[str, Any]
+    context_name: str | None
+    job_id: str
+    type: str
+    attempt: int
+    group: str | None
+    files: dict[str, tuple[StoredFile, ...]]
+    folder: str
+    result_bytes_max: int
+    retry_on: tuple[builtins.type[BaseException], ...] | None = None
+    reject_on: tuple[builtins.type[BaseException], ...] = ()
+    log_level: int = logging.WARNING
+
+    def context(
+        self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None, *, state: Any = None
+    ) -> JobContext:
+        """Make what the handler sees of its job.
+
+        Args:
+            folder: Names the folder where none was given with the call.
+            state: What the queue's lifespan, or the process's initializer, has made for handlers.
+        """
+
+        def made() -> Path:
+            path = Path(self.folder) if folder is None else folder()
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return path
+
+        return JobContext(
+            job_id=self.job_id,
+            type=self.type,
+            attempt=self.attempt,
+            group=self.group,
+            files=_uploaded(self.files),
+            folder=made,
+            on_progress=on_progress,
+            state=state,
+        )
+
+    def begin(self, context: JobContext) -> Any:
+        """Call the handler, with its context where its signature wants it."""
+        match self.context_name:
+            case None:
+                return self.func(**self.kwargs)
+            case "":
+                return self.func(context, **self.kwargs)
+        return self.func(**self.kwargs, **{self.context_name: context})
+
+    def carry_out(self, context: JobContext) -> Success | Failure:
+        """Run the handler and judge what it did. Raises nothing, whatever the handler raises."""
+        try:
+            return success_of(self.begin(context), context, bytes_max=self.result_bytes_max)
+        except BaseException as error:
+            return failure_of(error, self.retry_on, self.reject_on)
+
+
+def _uploaded(files: dict[str, tuple[StoredFile, ...]]) -> dict[str, UploadedFile | list[UploadedFile]]:
+    """Return what a handler gets of its files."""
+    uploaded: dict[str, UploadedFile | list[UploadedFile]] = {}
+    for name, stored in files.items():
+        paths = [
+            UploadedFile.of(file.path, filename=file.filename, media_type=file.media_type, size_bytes=file.size_bytes)
+            for file in stored
+        ]
+        uploaded[name] = paths if len(paths) > 1 else paths[0]
+    return uploaded
+
+
+def success_of(value: Any, context: JobContext, *, bytes_max: int) -> Success:
+    """Turn what a handler returned, and wrote, into its verdict.
+
+    Raises:
+        BadResult, ResultTooLarge: It can't be kept.
+    """
+    result = encode_result(value, bytes_max=bytes_max)
+    try:
+        written = context.written_result()
+    except ValueError as error:
+        raise BadResult(str(error)) from None
+    return Success(result, None if written is None else StoredFile(*written))

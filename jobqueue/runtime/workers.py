@@ -1,0 +1,260 @@
+"""The workers, which serve all queues, and the supervisor that sees to their places.
+
+Rules:
+
+1. A worker is one task; it leases one job, runs it, delivers the verdict and ends; another
+   job is another task's. So nothing that a handler leaves behind in its task (context
+   variables, a cancellation, a broken cancel scope) reaches the next job.
+2. A few workers wait for jobs, not all that there may be: a task that has waited long, and
+   a thousand of them take turns, is cold when its job comes. Whoever takes a job sees to
+   those few, and a job that nobody waits for gets a new worker, as long as there is a place.
+3. However a task ends, its place can be filled again: at once, and with a growing pause only
+   while one crash follows the other.
+4. A task that was told to stop and doesn't is abandoned: it keeps running, watched and
+   counted, but its place, its job and its verdict are no longer its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue.core.events import LeaseLost, StopRequested
+from jobqueue.core.job import ErrorCode, Failure, Lease
+from jobqueue.errors import StaleLease
+from jobqueue.handlers.result import described
+from jobqueue.log import current_attempt, event_logger
+from jobqueue.runtime.isolation import Isolation
+
+if TYPE_CHECKING:
+    from jobqueue.backend.base import Backend
+    from jobqueue.core.job import JobId
+    from jobqueue.runtime.executor import Executor
+
+log = event_logger(__name__)
+
+CRASH_PAUSE_S_BASE = 0.05
+CRASH_PAUSE_S_MAX = 5.0
+WAITING_MIN = 4
+"""So many wait for jobs: enough for the next ones of a turn, few enough to be warm."""
+
+ABANDONED_MIN = 100
+"""So many tasks that don't end may be abandoned before each one takes a place."""
+
+CLOSE_S = 0.5
+
+
+class _Worker(msgspec.Struct, eq=False):
+    """One task of the pool, and what it holds."""
+
+    task: asyncio.Task[None] | None = None
+    lease: Lease | None = None
+    stopping: bool = False
+
+
+class WorkerPool:
+    """The tasks that serve jobs, and the places that bound how many there are.
+
+    Attributes:
+        size: How many places, so how many jobs at once, whichever queues they are of.
+    """
+
+    def __init__(self, size: int, *, backend: Backend, executor: Executor) -> None:
+        self.size = self._places = size
+        self._backend = backend
+        self._executor = executor
+        # Who has a place, and who lost it; a task that is in neither is over, or as good as.
+        self._workers: dict[asyncio.Task[None], _Worker] = {}
+        self._abandoned: set[asyncio.Task[None]] = set()
+        self._by_job: dict[JobId, _Worker] = {}
+        self._pauses: set[asyncio.TimerHandle] = set()
+        self._crash_reports: set[asyncio.Task[None]] = set()
+        self._crashes = 0
+        self._open = False
+        self._context = contextvars.copy_context()
+        self._isolation = Isolation()
+
+    def start(self) -> None:
+        self._open = True
+        self.resize(self.size)
+
+    def reinforce(self) -> None:
+        """Hire one more worker, if there is a place."""
+        if self._open and self._strength < self._places:
+            self._hire()
+
+    def resize(self, size: int) -> None:
+        """Have more places at once, or fewer: idle workers go now, busy ones when their job is over."""
+        self.size = size
+        self._count_places()
+        surplus = self._strength - size
+        for task in [task for task, worker in self._workers.items() if worker.lease is None][: max(0, surplus)]:
+            del self._workers[task]
+            task.cancel()
+        for _ in range(WAITING_MIN):
+            self._see_to_waiting()
+
+    async def close(self) -> None:
+        """Cancel every worker and wait until those that obey have ended."""
+        self._open = False
+        for pause in self._pauses:
+            pause.cancel()
+        for task in (*self._workers, *self._abandoned):
+            task.cancel()
+        # Not for those who have shown already that they don't obey; and for the others not without end.
+        if self._workers:
+            await asyncio.wait(tuple(self._workers), timeout=CLOSE_S)
+
+    def on_fact(self, fact: StopRequested | LeaseLost) -> None:
+        """Do what the engine's facts demand of the workers."""
+        worker = self._holder(fact.job.id, fact.attempt)
+        if worker is None:
+            return
+        if isinstance(fact, LeaseLost):
+            self._abandon(worker, fact.job.id)
+        elif worker.task is not None:
+            worker.stopping = True
+            worker.task.cancel()
+
+    # -- one worker
+
+    async def _serve(self, worker: _Worker) -> None:
+        lease = worker.lease = await self._backend.lease()
+        job_id, attempt = lease.job.id, lease.attempt
+        self._by_job[job_id] = worker
+        current_attempt.set(lease)  # in this task's own context, which ends with it
+        self._see_to_waiting()
+        try:
+            verdict = await self._executor.run(lease)
+        except asyncio.CancelledError:
+            if not worker.stopping:
+                raise
+            # The engine knows why it asked for the stop, and concludes accordingly.
+            verdict = Failure(ErrorCode.TIMED_OUT, "the attempt was stopped")
+        self._release(worker)
+        try:
+            if isinstance(verdict, Failure):
+                await self._backend.nack(job_id, attempt, verdict)
+            else:
+                await self._backend.ack(job_id, attempt, verdict)
+        except StaleLease:
+            late = {"code": verdict.code, "message": verdict.message} if isinstance(verdict, Failure) else {}
+            log.warning("attempt.late", job_id=job_id, attempt=attempt, **late)
+        # Not by its task's end, which is told a turn of the loop later: somebody may wait for the place.
+        if worker.task in self._workers:
+            del self._workers[worker.task]
+            self._crashes = 0
+            self._see_to_waiting()
+
+    # -- the supervisor
+
+    def _see_to_waiting(self) -> None:
+        """Hire one more worker if too few wait for jobs, or will after a pause."""
+        if self._strength - len(self._by_job) < WAITING_MIN:
+            self.reinforce()
+
+    def _hire(self) -> None:
+        worker = _Worker()
+        worker.task = task = asyncio.get_running_loop().create_task(
+            self._serve(worker),
+            name="worker",
+            context=self._isolation.fresh(),  # not the current one: it may be a handler's
+        )
+        self._workers[task] = worker
+        task.add_done_callback(self._on_end, context=self._context)
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        worker = self._workers.pop(task, None)
+        if worker is not None:
+            if self._open:
+                self._replace_crashed(worker, task)
+            return
+        if not task.cancelled():
+            task.exception()  # retrieved: it was its own affair
+        if task in self._abandoned:
+            self._abandoned.discard(task)
+            self._count_places()
+            self._see_to_waiting()
+
+    def _replace_crashed(self, worker: _Worker, task: asyncio.Task[None]) -> None:
+        self._crashes += 1
+        error = None if task.cancelled() else task.exception()
+        detail = "its task was cancelled" if error is None else described(error)
+        lease = worker.lease
+        log.error("worker.crashed", job_id=lease.job.id if lease else None, error=detail)
+        if lease is not None:
+            self._release(worker)
+            report = asyncio.get_running_loop().create_task(self._report_crash(lease, detail))
+            self._crash_reports.add(report)
+            report.add_done_callback(self._crash_reports.discard)
+        if self._crashes == 1:
+            self._see_to_waiting()
+            return
+        pause_s = min(CRASH_PAUSE_S_MAX, CRASH_PAUSE_S_BASE * 2.0 ** min(self._crashes - 2, 10))
+        handle: asyncio.TimerHandle | None = None
+
+        def resume() -> None:
+            assert handle is not None
+            self._pauses.discard(handle)
+            self._see_to_waiting()
+
+        handle = asyncio.get_running_loop().call_later(pause_s, resume)
+        self._pauses.add(handle)
+
+    async def _report_crash(self, lease: Lease, detail: str) -> None:
+        failure = Failure(ErrorCode.WORKER_CRASHED, f"the worker died while it ran the job: {detail}")
+        try:
+            await self._backend.nack(lease.job.id, lease.attempt, failure)
+        except StaleLease:
+            log.warning("attempt.late", job_id=lease.job.id, attempt=lease.attempt)
+
+    def _abandon(self, worker: _Worker, job_id: JobId) -> None:
+        """Give a stuck task's place to a new one."""
+        log.error(
+            "worker.stuck",
+            job_id=job_id,
+            abandoned=len(self._abandoned) + 1,
+            stack=_stack_of(worker.task),
+        )
+        self._release(worker)
+        assert worker.task is not None
+        del self._workers[worker.task]
+        self._abandoned.add(worker.task)
+        self._count_places()
+        if self._places < self.size:
+            log.error("worker.not_replaced", abandoned=len(self._abandoned))
+        self._see_to_waiting()
+
+    def _count_places(self) -> None:
+        """Each abandoned task holds memory for good; past a bound a smaller pool is the lesser evil."""
+        too_many = len(self._abandoned) - max(ABANDONED_MIN, self.size)
+        self._places = self.size - max(0, too_many)
+
+    @property
+    def _strength(self) -> int:
+        """Count the workers that are there, or come back after a pause."""
+        return len(self._workers) + len(self._pauses)
+
+    def _holder(self, job_id: JobId, attempt: int) -> _Worker | None:
+        worker = self._by_job.get(job_id)
+        return worker if worker is not None and worker.lease is not None and worker.lease.attempt == attempt else None
+
+    def _release(self, worker: _Worker) -> None:
+        """Take the job off a worker: its lease is over, whatever the task does next."""
+        if worker.lease is not None:
+            if self._by_job.get(worker.lease.job.id) is worker:
+                del self._by_job[worker.lease.job.id]
+            worker.lease = None
+
+
+def _stack_of(task: asyncio.Task[None] | None) -> str:
+    """Return where a suspended task stands, down to what it awaits: `Task.get_stack` ends at the first coroutine."""
+    lines: list[str] = []
+    step: Any = task.get_coro() if task is not None else None
+    while (frame := getattr(step, "cr_frame", None)) is not None and len(lines) < 20:
+        lines.append(f"{frame.f_code.co_qualname} at {frame.f_code.co_filename}:{frame.f_lineno}")
+        step = step.cr_await
+    return "\n".join(lines)

@@ -1,0 +1,189 @@
+"""What a JobQueue is made of while it runs: backend, spool, timer, workers, put together, started and stopped.
+
+The one place beside the server that names concrete classes. It must not know submissions, nor HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from typing import TYPE_CHECKING, Any
+
+from jobqueue.backend.memory import MemoryBackend
+from jobqueue.core.engine import Engine
+from jobqueue.core.events import Ended, Evicted, LeaseLost, StopRequested
+from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.core.job_store import StatusBounds
+from jobqueue.log import event_logger
+from jobqueue.runtime import cgroup
+from jobqueue.runtime.executor import Executor
+from jobqueue.runtime.job_log import LOGGED, JobLog
+from jobqueue.runtime.lifespan import Lifespan
+from jobqueue.runtime.pools.processes import ProcessPool
+from jobqueue.runtime.pools.sendable import check_sendable
+from jobqueue.runtime.pools.threads import ThreadPool
+from jobqueue.runtime.spool import Spool
+from jobqueue.runtime.timer import Timer
+from jobqueue.runtime.wall_clock import WallClock
+from jobqueue.runtime.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from jobqueue.config import Settings
+    from jobqueue.core.policy import QueuePolicy
+    from jobqueue.handlers import Registry
+
+log = event_logger(__name__)
+
+LIVE_STATES = ("delayed", "queued", "running")
+
+
+INIT_UNUSED = (
+    "no handler runs in a process (run_in='process'), so @queue.process_init is never called; "
+    "for handlers on the loop and in threads there is @queue.lifespan"
+)
+
+
+class Parts:
+    """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        *,
+        lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
+        process_init: Callable[[], Any] | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.policies = {name: queue.policy for name, queue in settings.queues.items()}
+        self._workers_fixed = settings.runtime.workers
+        secret = os.urandom(32)
+        self._process_count = settings.runtime.processes or cgroup.cpu_count()
+        lanes = {"thread": settings.runtime.threads, "process": self._process_count}
+        engine = Engine(
+            queues=self.policies,
+            ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),
+            rng=random.Random(),
+            bounds=StatusBounds(
+                jobs_max=settings.statuses.jobs_max,
+                bytes_max=settings.statuses.bytes_max,
+                ttl_s=settings.statuses.ttl_s,
+                failed_ttl_s=settings.statuses.failed_ttl_s,
+                failed_max=settings.statuses.failed_max,
+            ),
+            lanes=lanes,
+            shares=settings.runtime.shares,
+            caller_queued=settings.limits.caller_queued,
+        )
+        self.wall_clock = WallClock(loop.time)
+        self.backend = MemoryBackend(engine, now=loop.time)
+        self.spool = Spool(settings.spool)
+        self._timer = Timer(self.backend)
+        self._in_process = [handler for handler in registry if handler.run_in == "process"]
+        self._threads = ThreadPool(size=lanes["thread"])
+        self._processes = ProcessPool(
+            size=lanes["process"], on_strength=lambda strength: self.backend.set_permits("process", strength)
+        )
+        self._lifespan = Lifespan(lifespan)
+        self._process_init = process_init
+        self._executor = Executor(
+            registry=registry,
+            backend=self.backend,
+            pools={"thread": self._threads, "process": self._processes},
+            folder_of=self.spool.folder_of,
+            check_room=self.spool.check_room,
+            result_bytes_max=settings.limits.result_bytes,
+        )
+        self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=self._executor)
+        self._job_log = JobLog(loop.time)
+        self._lost: dict[str, int] | None = None
+
+    async def start(self) -> None:
+        for handler in self._in_process:
+            check_sendable(handler)
+        if self._process_init is not None and not self._in_process:
+            log.warning("process.init_unused", hint=INIT_UNUSED)
+        self._executor.state = self._threads.state = await self._lifespan.enter()
+        if self._in_process:
+            self._processes.start([handler.func for handler in self._in_process], self._process_init)
+            self._tell_processes()
+        await self.spool.open()
+        self.backend.subscribe(self.spool.on_fact, Ended, Evicted)
+        self.backend.subscribe(self._workers.on_fact, StopRequested, LeaseLost)
+        self.backend.subscribe(self._job_log.on_fact, *LOGGED)
+        self.backend.on_deadlines_moved(self._timer.look)
+        self.backend.on_unserved(self._workers.reinforce)
+        self._timer.start()
+        self._workers.start()
+
+    def _tell_processes(self) -> None:
+        cpus, quota = cgroup.cpus_allowed(), cgroup.cpu_quota()
+        if quota is not None:
+            log.info("processes.planned", processes=self._process_count, cpus=cpus, cpu_quota=quota)
+        if self._process_count > cgroup.cpu_count():
+            hint = (
+                "runtime.processes is more than the CPUs that this process may use: handlers will wait for each other"
+            )
+            log.warning("processes.over_quota", processes=self._process_count, cpus=cpus, cpu_quota=quota, hint=hint)
+
+    @property
+    def degraded(self) -> list[str]:
+        """What can't be done now, with the reason."""
+        reason = self._processes.degraded if self._in_process else None
+        return [] if reason is None else [f"handlers in processes can't run: {reason}"]
+
+    async def stop(self) -> None:
+        self._timer.stop()
+        try:
+            await self._workers.close()
+            await self._threads.close()
+            await self._processes.close()
+            await self.spool.close()
+        finally:
+            await self._lifespan.leave()
+
+    async def change(self, queue: str, policy: QueuePolicy) -> None:
+        self.policies[queue] = policy
+        # In this order: where there are more places now, the change of the queue has them filled.
+        self._workers.resize(self._worker_count())
+        await self.backend.change_queue(queue, policy)
+
+    def _worker_count(self) -> int:
+        """Return how many workers the queues share: the number set for all, or the sum of their own."""
+        return self._workers_fixed or sum(policy.workers for policy in self.policies.values())
+
+    def live_counts(self) -> dict[str, int]:
+        """Return how many jobs are in each live state."""
+        queues = self.backend.stats()[1]
+        return {state: sum(getattr(queue, state) for queue in queues) for state in LIVE_STATES}
+
+    def count_lost(self) -> None:
+        """Count what is live now as lost. For the last step of a drain."""
+        if self._lost is None:
+            self._lost = self.live_counts()
+
+    def tell_lost(self) -> dict[str, int]:
+        """Log what is lost (`drain.lost`), if anything is, and once; return its count by state.
+
+        What is live now is counted, if `count_lost` was not called before.
+        """
+        self.count_lost()
+        lost, self._lost = self._lost or {}, dict.fromkeys(LIVE_STATES, 0)
+        if any(lost.values()):
+            log.warning("drain.lost", **lost)
+        return lost
+
+    async def idle(self) -> None:
+        """Wait until no job is live."""
+        ended = asyncio.Event()
+        leave = self.backend.subscribe(lambda fact: ended.set(), Ended)
+        try:
+            while self.backend.live:
+                ended.clear()
+                await ended.wait()
+        finally:
+            leave()

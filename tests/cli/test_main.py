@@ -1,0 +1,419 @@
+"""The command line: flags, exit codes, and what a person is told who mistypes one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobqueue import __version__, demo, server
+from jobqueue.app import JobQueue
+from jobqueue.cli.main import main
+from jobqueue.config import json_schema
+from jobqueue.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jobqueue.config import Settings
+
+ROOT = Path(__file__).parents[2]
+
+TASKS = """
+from jobqueue import JobQueue
+from neighbour import NAME
+
+queue = JobQueue()
+other = JobQueue()
+text = "a text"
+
+@queue.handler(name=NAME)
+async def hello() -> str:
+    return "hello"
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, the current one; what is imported from it is forgotten after the test."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def reloads() -> list[Callable[[], Settings]]:
+    """The way to read the settings again, that the server was given."""
+    return []
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, reloads: list[Callable[[], Settings]]) -> list[tuple[JobQueue, Settings]]:
+    """What the server was given, instead of serving it."""
+    served: list[tuple[JobQueue, Settings]] = []
+
+    def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], sources: str) -> int:
+        served.append((queue, settings))
+        reloads.append(load)
+        return 0
+
+    monkeypatch.setattr(server, "serve", serve)
+    return served
+
+
+@pytest.fixture
+def tasks(folder: Path) -> Path:
+    (folder / "app").mkdir()
+    (folder / "app" / "neighbour.py").write_text("NAME = 'greet'")
+    path = folder / "app" / "tasks_of_test.py"
+    path.write_text(TASKS)
+    return path
+
+
+# What is served
+
+
+def test_without_a_target_the_demo_is_served_with_the_defaults(served: list[tuple[JobQueue, Settings]]) -> None:
+    assert main(["serve"]) == 0
+    ((queue, settings),) = served
+    assert queue is demo.queue
+    assert settings.server.port == 8080
+
+
+@pytest.mark.parametrize("attribute", ["", ":", ":queue"])
+def test_a_file_is_imported_under_its_stem_with_its_neighbours(
+    tasks: Path, served: list[tuple[JobQueue, Settings]], attribute: str
+) -> None:
+    assert main(["serve", f"app/tasks_of_test.py{attribute}"]) == 0
+    ((queue, _),) = served
+    assert queue is sys.modules["tasks_of_test"].queue
+    (handler,) = queue.registry
+    assert (handler.name, handler.func.__module__) == ("greet", "tasks_of_test")
+
+
+def test_a_module_is_looked_for_in_the_current_folder(
+    tasks: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tasks.parent)
+    assert main(["serve", "tasks_of_test:other"]) == 0
+    ((queue, _),) = served
+    assert queue is sys.modules["tasks_of_test"].other
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("app/missing.py", "app/missing.py: no such file"),
+        ("app/missing.py:queue", "app/missing.py: no such file"),
+        ("missing_module", "no module named 'missing_module', neither here nor installed"),
+        ("jobqueue.missing:queue", "no module named 'jobqueue.missing', neither here nor installed"),
+        ("app/tasks_of_test.py:missing", "has no 'missing'; it has app/tasks_of_test.py:queue, app/tasks_of_"),
+        ("app/tasks_of_test.py:text", "'text' in app/tasks_of_test.py is of type str, not a JobQueue; it has"),
+        ("app/turtle.py", "would have to be imported as 'turtle', which can't be: rename the file"),
+        ("app/broken.py", "app/broken.py can't be imported:\n"),
+        ("app/lacking.py", "No module named 'not_installed_anywhere'"),
+        ("app/tasks", "'app/tasks' is neither a module's name nor a .py file"),
+        ("app/broken", "'app/broken' is no module's name; did you mean app/broken.py?"),
+        ("app/", "'app/' is a folder: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("app/notes.md", "'app/notes.md' is no .py file: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("notes", "'notes' is no .py file"),
+        ("app/leaving.py", "app/leaving.py can't be imported:\n"),
+        ("app/leaving.py", "SystemExit: 3"),
+        ("app/classy.py", "'queue' in app/classy.py is the class itself: make one, queue = JobQueue()"),
+        ("app/factory.py", "is of type function, not a JobQueue: give it what the call returns"),
+        (":queue", "':queue' is no target: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("jobqueue.demo:a:b", "'jobqueue.demo:a:b' is no target"),
+    ],
+)  # fmt: skip
+def test_a_target_that_is_none_is_told_and_ends_with_2(
+    tasks: Path,
+    served: list[tuple[JobQueue, Settings]],
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    told: str,
+) -> None:
+    for name, text in {
+        "turtle": "",
+        "broken": "def f():\n    1 / 0\n\nf()",
+        "lacking": "import not_installed_anywhere",
+        "leaving": "import sys\nsys.exit(3)",
+        "classy": "from jobqueue import JobQueue\nqueue = JobQueue",
+        "factory": "def queue(): ...",
+    }.items():
+        (tasks.parent / f"{name}.py").write_text(text)
+    (tasks.parent / "notes.md").touch()
+    (tasks.parent.parent / "notes").touch()
+    assert main(["serve", target]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("jobqueue serve: ")
+    assert told in err
+    assert "jobqueue/cli/target.py" not in err
+    assert not served
+
+
+def test_the_traceback_of_a_broken_module_begins_in_it(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tasks.parent / "broken.py").write_text("def f():\n    1 / 0\n\nf()")
+    main(["serve", "app/broken.py"])
+    _, first, *_, last = capsys.readouterr().err.strip().splitlines()
+    assert first.endswith('app/broken.py", line 4, in <module>')
+    assert last == "ZeroDivisionError: division by zero"
+
+
+def test_what_a_registration_refuses_ends_with_the_modules_own_line(
+    tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "from jobqueue import JobQueue\nqueue = JobQueue()\n@queue.handler(timeout=3)\ndef f(): ..."
+    (tasks.parent / "refused.py").write_text(text)
+    main(["serve", "app/refused.py"])
+    err = capsys.readouterr().err
+    assert err.count('  File "') == 1
+    assert err.endswith("TypeError: handler() has no option 'timeout'; did you mean 'timeout_s'?\n")
+
+
+# Settings
+
+
+def test_flags_win_over_the_environment_and_the_file(
+    folder: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "config.yaml").write_text("server: {port: 1, host: file.example, drain_s: 5}")
+    monkeypatch.setenv("JOBQUEUE_SERVER__PORT", "2")
+    monkeypatch.setenv("JOBQUEUE_SERVER__HOST", "environment.example")
+    main(
+        [
+            "serve",
+            "--port",
+            "3",
+            "--workers",
+            "4",
+            "--capacity",
+            "5",
+            "--discipline",
+            "lifo",
+            "--set",
+            "queues.mail.workers=6",
+        ]
+    )
+    ((_, settings),) = served
+    assert (settings.server.port, settings.server.host, settings.server.drain_s) == (3, "environment.example", 5.0)
+    default = settings.queues["default"]
+    assert (default.workers, default.capacity, default.discipline) == (4, 5, "lifo")
+    assert settings.queues["mail"].workers == 6
+
+
+def test_a_file_may_be_named_and_must_then_be_there(
+    folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    (folder / "other.yaml").write_text("server: {port: 2}")
+    assert main(["serve", "--config", "other.yaml"]) == 0
+    assert [settings.server.port for _, settings in served] == [2]
+    assert main(["serve", "--config", "missing.yaml"]) == 2
+    assert capsys.readouterr().err == "missing.yaml: can't be read: No such file or directory\n"
+
+
+def test_the_server_can_read_the_same_sources_again(
+    folder: Path,
+    served: list[tuple[JobQueue, Settings]],
+    reloads: list[Callable[[], Settings]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (folder / "config.yaml").write_text("queues: {default: {workers: 1, capacity: 1, weight: 1}}")
+    monkeypatch.setenv("JOBQUEUE_QUEUES__DEFAULT__WORKERS", "2")
+    main(["serve", "--capacity", "3"])
+    (load,) = reloads
+    assert load() == served[0][1]
+    (folder / "config.yaml").write_text("queues: {default: {workers: 9, capacity: 9, weight: 9}}")
+    default = load().queues["default"]
+    assert (default.workers, default.capacity, default.weight) == (2, 3, 9)
+
+
+def test_a_file_that_has_gone_by_the_second_reading_is_a_fault_and_not_the_defaults(
+    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+) -> None:
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    main(["serve"])
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match=r"^config\.yaml: can't be read: No such file or directory$"):
+        reloads[0]()
+
+
+def test_a_file_that_was_not_there_at_the_start_may_come_later(
+    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+) -> None:
+    main(["serve"])
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    assert reloads[0]().server.port == 1
+
+
+def test_a_pipe_can_be_read_at_the_start_but_not_again(
+    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+) -> None:
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"server: {port: 7}")
+        os.close(writing)
+        main(["serve", "--config", f"/dev/fd/{reading}"])
+        assert served[0][1].server.port == 7
+        with pytest.raises(ConfigError, match="is no ordinary file, so it can't be read a second time"):
+            reloads[0]()
+    finally:
+        os.close(reading)
+
+
+@pytest.mark.parametrize("command", [["serve"], ["config", "check"], ["config", "show"]])
+def test_every_fault_of_the_settings_is_a_line_and_ends_with_2(
+    folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    (folder / "config.yaml").write_text("queues:\n  default:\n    capacityy: 1\n")
+    assert main([*command, "--port", "x", "--set", "a.b=1"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "config.yaml:3:5: queues.default.capacityy: unknown setting, did you mean 'queues.default.capacity'?",
+        "--set a.b: unknown setting; here may stand: server, queues, statuses, limits, spool, runtime, log",
+        "--port: must be a whole number from 0 to 65535, not 'x'",
+    ]
+    assert not served
+
+
+def test_check_tells_that_there_is_no_fault_and_what_was_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().out == "configuration OK: no file\n"
+    (folder / "config.yaml").write_text("server: {port: 1}")
+    monkeypatch.setenv("JOBQUEUE_SERVER__PORT", "2")
+    monkeypatch.setenv("JOBQUEUE_SERVER__HOST", "::1")
+    assert main(["config", "check"]) == 0
+    assert capsys.readouterr().out == "configuration OK: config.yaml, 2 environment variables\n"
+
+
+def test_a_variable_with_one_underscore_is_a_fault_of_every_command(
+    served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBQUEUE_SERVER_PORT", "1")
+    for command in (["config", "check"], ["config", "show"], ["serve"]):
+        assert main(command) == 2
+        told = "JOBQUEUE_SERVER_PORT: unknown setting, did you mean 'JOBQUEUE_SERVER__PORT'?\n"
+        assert capsys.readouterr().err == told
+    assert not served
+
+
+def test_a_mistyped_setting_is_suggested_with_its_full_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", "--set", "server.prot=1"]) == 2
+    assert capsys.readouterr().err == "--set server.prot: unknown setting, did you mean 'server.port'?\n"
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(
+    folder: Path,
+    tasks: Path,
+    served: list[tuple[JobQueue, Settings]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "settings.yaml").write_text("server: {port: 7}")
+    assert main(["serve", "~/app/tasks_of_test.py", "--config=~/settings.yaml"]) == 0
+    assert [settings.server.port for _, settings in served] == [7]
+    assert main(["serve", "--config=~nobody-of-that-name/x.yaml"]) == 2
+    assert main(["serve", "~nobody-of-that-name/tasks.py"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--config: ~nobody-of-that-name is no home folder",
+        "jobqueue serve: ~nobody-of-that-name/tasks.py: ~nobody-of-that-name is no home folder",
+    ]
+    assert not (folder / "~").exists()
+
+
+@pytest.mark.parametrize("target", [[], ["tasks_of_test"], ["tasks_of_test.py"]])
+def test_a_deleted_folder_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["serve", *target]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("jobqueue serve: ")
+    assert "deleted" in line or "no such file" in line
+
+
+def test_show_tells_where_values_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", "--port", "9"]) == 0
+    assert "  port: 9                                 # --port\n" in capsys.readouterr().out
+
+
+def test_schema_prints_the_file_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "schema"]) == 0
+    assert capsys.readouterr().out == json_schema.render()
+
+
+# The command line itself
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["config"], ["serve", "a", "b"], ["--nonsense"], ["--vers"], ["serve", "--set", "port"]]
+)
+def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (["serv"], "jobqueue: error: argument COMMAND: invalid choice: 'serv', did you mean 'serve'?"),
+        (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
+        (["serve", "--prot", "1"], "jobqueue: error: unrecognized arguments: --prot, did you mean '--port'?"),
+        ([], "jobqueue: error: a command is missing; there are: serve, config"),
+        (["config"], "jobqueue config: error: a command is missing; there are: check, show, schema, reference"),
+        (["serve", "a", "b"], "jobqueue: error: unrecognized arguments: b; see jobqueue --help"),
+        (["config", "show", "--sett=a"], "jobqueue: error: unrecognized arguments: --sett=a, did you mean '--set'?"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_command_or_flag_is_one_line_with_what_was_meant(
+    argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"{told}\n"
+
+
+def test_an_abbreviated_flag_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--work", "3"])
+    assert "unrecognized arguments: --work" in capsys.readouterr().err
+
+
+def test_python_m_jobqueue_is_the_same_command_line() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "jobqueue", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == f"jobqueue {__version__}\n"
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, jobqueue
+for module in pkgutil.walk_packages(jobqueue.__path__, "jobqueue."):
+    if module.name != "jobqueue.__main__":
+        importlib.import_module(module.name)
+assert False, "optimised"
+"""
+
+
+def test_every_module_and_help_works_without_docstrings_and_assertions() -> None:
+    python = [sys.executable, "-OO"]
+    subprocess.run([*python, "-c", IMPORT_ALL], cwd=ROOT, check=True)
+    for arguments in (["--version"], ["--help"], ["serve", "--help"], ["config", "--help"], ["config", "check"]):
+        subprocess.run([*python, "-m", "jobqueue", *arguments], cwd=ROOT, check=True, capture_output=True)

@@ -1,0 +1,98 @@
+"""Steering jobs and queues by the Python client, against the real server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobqueue import errors
+from jobqueue.client import ErrorAnswer
+from jobqueue.core.job import JobState
+
+if TYPE_CHECKING:
+    from tests.client.calling import Call
+    from tests.http.serving import Serving
+
+
+async def test_a_failed_job_is_sent_round_again_and_tells_its_history(call: Call) -> None:
+    job = await call("submit", "fail", wait_s=10)
+    assert [attempt.code for attempt in job.history] == ["handler_error"]
+    assert "it can't be done" in job.history[0].message
+
+    again = await call("retry", job.id)
+    assert again.id == job.id
+    job = await call("wait", job.id, timeout_s=10)
+
+    assert (job.state, job.attempt, len(job.history)) == (JobState.FAILED, 2, 2)
+
+
+async def test_only_a_failed_job_can_be_sent_round_again(call: Call) -> None:
+    job = await call("submit", "echo", wait_s=10)
+    with pytest.raises(errors.WrongState) as raised:
+        await call("retry", job.id)
+    assert raised.value.state == "succeeded"
+
+
+async def test_a_delayed_job_is_run_now(call: Call) -> None:
+    job = await call("submit", "echo", {"value": 3}, delay_s=3600)
+    assert job.state is JobState.DELAYED
+
+    await call("run_now", job.id)
+
+    assert (await call("wait", job.id, timeout_s=10)).result == 3
+    with pytest.raises(errors.WrongState):
+        await call("run_now", job.id)
+
+
+async def test_many_jobs_are_acted_on_by_what_they_have_in_common(call: Call) -> None:
+    for group in ("a", "a", "b"):
+        await call("submit", "fail", group=group, wait_s=10)
+    held = [(await call("submit", "hold", group="h")).id for _ in range(2)]
+
+    assert (await call("retry_all", type="fail", group="a")).count == 2
+    assert (await call("cancel_all", group="h", state="running")).count == 2
+    for id in held:
+        assert (await call("wait", id, timeout_s=10)).state is JobState.CANCELLED
+    assert (await call("delete_all", state="cancelled", older_than_s=0)).count == 2
+    with pytest.raises(errors.JobGone):
+        await call("get", held[0])
+
+
+async def test_a_filter_that_would_match_all_is_turned_away(call: Call) -> None:
+    with pytest.raises(errors.InvalidSubmission, match="an empty filter"):
+        await call("delete_all")
+
+
+async def test_a_queue_is_paused_and_goes_on(call: Call) -> None:
+    assert (await call("pause", "default"))["paused"] is True
+    job = await call("submit", "echo", {"value": 1}, wait_s=0.3)
+    assert job.state is JobState.QUEUED
+
+    assert (await call("resume", "default"))["paused"] is False
+    assert (await call("wait", job.id, timeout_s=10)).result == 1
+
+
+async def test_a_queue_is_changed_while_it_works(call: Call, serving: Serving) -> None:
+    job = await call("submit", "hold")
+
+    queue = await call("change_queue", "default", workers=2, capacity=7, discipline="lifo")
+
+    assert (queue["workers"], queue["capacity"], queue["discipline"]) == (2, 7, "lifo")
+    assert (await call("queues"))[0]["capacity"] == 7
+    asyncio.get_running_loop().call_later(0.1, serving.gate.set)
+    assert (await call("wait", job.id, timeout_s=10)).result == "held"
+
+
+async def test_a_change_out_of_bounds_is_told(call: Call) -> None:
+    with pytest.raises(errors.InvalidSubmission) as raised:
+        await call("change_queue", "default", capacity=0)
+    assert [fault.pointer for fault in raised.value.errors] == ["/capacity"]
+
+
+async def test_a_queue_that_is_not_there_can_not_be_steered(call: Call) -> None:
+    for method in ("pause", "resume", "change_queue"):
+        with pytest.raises(ErrorAnswer, match="there is no queue 'a/b'") as raised:
+            await call(method, "a/b")
+        assert raised.value.status == 404

@@ -1,0 +1,212 @@
+"""One reload: taken over and told, or told and left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from jobqueue.config import LogSettings, QueueSettings, ServerSettings, Settings
+from jobqueue.config.reload import Reload
+from jobqueue.errors import ConfigError
+from jobqueue.log import EventMessage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+
+class Events(logging.Handler):
+    """What is logged, one after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: asyncio.Queue[EventMessage] = asyncio.Queue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message: object = record.msg
+        assert isinstance(message, EventMessage)
+        self._events.put_nowait(message)
+
+    async def next(self) -> tuple[str, dict[str, object]]:
+        message = await self._events.get()
+        return message.event, dict(message.fields)
+
+    @property
+    def none_left(self) -> bool:
+        return self._events.empty()
+
+
+class Taker:
+    """In a JobQueue's place: takes over queues, and says that the rest needs a restart."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.needs_restart: list[str] = []
+        self.fault: Exception | None = None
+
+    async def reload(self, settings: Settings) -> list[str]:
+        await asyncio.sleep(0)
+        if self.fault is not None:
+            raise self.fault
+        self.settings = msgspec.structs.replace(self.settings, queues=settings.queues)
+        return self.needs_restart
+
+
+class Sources:
+    """What is read, and a door that a test may hold shut while it is."""
+
+    def __init__(self) -> None:
+        self.settings: Settings | Exception = Settings()
+        self.readings = 0
+        self.begun = asyncio.Event()
+        self.door = threading.Event()
+        self.door.set()
+        self._loop = asyncio.get_running_loop()
+
+    def load(self) -> Settings:
+        self.readings += 1
+        self._loop.call_soon_threadsafe(self.begun.set)
+        assert self.door.wait(10)
+        if isinstance(self.settings, Exception):
+            raise self.settings
+        return self.settings
+
+
+@pytest.fixture
+def events() -> Iterator[Events]:
+    events = Events()
+    logger = logging.getLogger("jobqueue.config.reload")
+    logger.addHandler(events)
+    logger.setLevel(logging.INFO)
+    yield events
+    logger.removeHandler(events)
+    logger.setLevel(logging.NOTSET)
+
+
+@asynccontextmanager
+async def reloading(
+    queue: Taker, load: Callable[[], Settings], set_level: Callable[[str], None] = lambda level: None
+) -> AsyncIterator[Reload]:
+    reload = Reload(queue, load, set_level=set_level)
+    task = asyncio.create_task(reload.run())
+    yield reload
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def workers(count: int) -> Settings:
+    return Settings(queues={"default": QueueSettings(workers=count)})
+
+
+async def test_what_is_read_is_taken_over_and_told(events: Events) -> None:
+    queue, levels = Taker(), list[str]()
+    queue.needs_restart = ["server.port"]
+    settings = Settings(
+        queues={"default": QueueSettings(workers=7)}, server=ServerSettings(port=1), log=LogSettings(level="error")
+    )
+    async with reloading(queue, lambda: settings, levels.append) as reload:
+        reload.ask()
+        changed = {"queues.default.workers": "1000 -> 7", "log.level": "info -> error"}
+        assert await events.next() == ("config.reloaded", {"changed": changed})
+        assert await events.next() == ("config.needs_restart", {"settings": ["server.port"]})
+    assert queue.settings.queues["default"].workers == 7
+    assert levels == ["error"]
+
+
+async def test_nothing_is_said_of_a_restart_when_none_is_needed(events: Events) -> None:
+    async with reloading(Taker(), Settings) as reload:
+        reload.ask()
+        assert await events.next() == ("config.reloaded", {"changed": {}})
+    assert events.none_left
+
+
+async def test_every_fault_is_told_and_the_old_settings_stay(events: Events) -> None:
+    queue, levels = Taker(), list[str]()
+    sources = Sources()
+    sources.settings = ConfigError("config.yaml:1:1: this", "config.yaml:2:2: that")
+    async with reloading(queue, sources.load, levels.append) as reload:
+        reload.ask()
+        assert await events.next() == ("config.faulty", {"fault": "config.yaml:1:1: this"})
+        assert await events.next() == ("config.faulty", {"fault": "config.yaml:2:2: that"})
+        assert (queue.settings, levels) == (Settings(), [])
+        sources.settings = workers(7)
+        reload.ask()
+        assert (await events.next())[0] == "config.reloaded"
+    assert queue.settings == workers(7)
+
+
+async def test_what_the_queue_can_not_take_is_a_fault_too(events: Events) -> None:
+    queue, levels = Taker(), list[str]()
+    queue.fault = ConfigError("queues.mail: a handler's jobs go there")
+    async with reloading(queue, lambda: workers(7), levels.append) as reload:
+        reload.ask()
+        assert await events.next() == ("config.faulty", {"fault": "queues.mail: a handler's jobs go there"})
+    assert levels == []
+
+
+async def test_a_reload_that_breaks_does_not_keep_the_next_one_from_working(events: Events) -> None:
+    queue = Taker()
+    queue.fault = RuntimeError("broken")
+    async with reloading(queue, lambda: workers(7)) as reload:
+        reload.ask()
+        assert (await events.next())[0] == "config.reload_failed"
+        queue.fault = None
+        reload.ask()
+        assert (await events.next())[0] == "config.reloaded"
+    assert queue.settings == workers(7)
+
+
+async def test_asked_again_while_it_reads_it_reads_once_more_and_not_oftener(events: Events) -> None:
+    queue, sources = Taker(), Sources()
+    sources.settings = workers(7)
+    sources.door.clear()
+    async with reloading(queue, sources.load) as reload:
+        reload.ask()
+        await sources.begun.wait()  # the loop goes on meanwhile
+        for _ in range(3):
+            reload.ask()
+        sources.door.set()
+        assert (await events.next())[1] == {"changed": {"queues.default.workers": "1000 -> 7"}}
+        assert await events.next() == ("config.reloaded", {"changed": {}})
+        assert (sources.readings, events.none_left) == (2, True)
+
+
+async def test_while_the_server_stops_it_is_ignored_and_that_is_told(events: Events) -> None:
+    sources = Sources()
+    async with reloading(Taker(), sources.load) as reload:
+        reload.stop()
+        reload.ask()
+        assert await events.next() == ("config.reload_ignored", {"reason": "the server is stopping"})
+    assert sources.readings == 0
+
+
+async def test_what_is_being_read_when_the_server_stops_is_not_taken_over(events: Events) -> None:
+    queue, sources = Taker(), Sources()
+    sources.settings = workers(7)
+    sources.door.clear()
+    async with reloading(queue, sources.load) as reload:
+        reload.ask()
+        await sources.begun.wait()
+        reload.stop()
+        sources.door.set()
+        assert (await events.next())[0] == "config.reload_ignored"
+    assert queue.settings == Settings()
+
+
+async def test_a_reading_that_hangs_does_not_hold_up_the_end() -> None:
+    sources = Sources()
+    sources.door.clear()
+    async with reloading(Taker(), sources.load) as reload:
+        reload.ask()
+        await sources.begun.wait()
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "jobqueue-reload"]
+    assert thread.daemon
+    sources.door.set()
+    thread.join(10)  # what it reads too late goes nowhere, without a word

@@ -1,0 +1,247 @@
+"""Gates as the engine uses them, beside a naive model that counts everything anew each time it is asked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from jobqueue.core.job import Job, JobId, JobSpec, JobState
+from jobqueue.core.limits.limiters import Gates
+from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.rate import Rate
+from jobqueue.core.scheduling.order import Order, make_order
+from tests.core.limits.exact_bucket import ExactBucket
+
+
+@dataclass
+class Shut:
+    until: float
+    probe: Job | None = None
+
+
+@dataclass
+class World:
+    """The part of the engine that has to do with gates: ready orders, runs, a clock; and the model's view of it.
+
+    After each step it is checked that no gate was passed that had no room, and that every job is where it should be.
+    """
+
+    lanes: dict[str, int]
+    disciplines: dict[str, Discipline]
+    now: float = 1000.0
+    waiting: dict[JobId, Job] = field(default_factory=dict)
+    running: dict[JobId, Job] = field(default_factory=dict)
+    started: list[Job] = field(default_factory=list)
+    shut: dict[str, Shut] = field(default_factory=dict)
+    calls: int = 0
+
+    def __post_init__(self) -> None:
+        self.gates = Gates(lanes=self.lanes, order_of=self.order_of)
+        self.ready: dict[str, Order] = {queue: self.order_of(queue) for queue in self.disciplines}
+        self.buckets: dict[tuple[str, str | None], ExactBucket] = {}
+        self.count = 0
+
+    def order_of(self, queue: str) -> Order:
+        return make_order(QueuePolicy(discipline=self.disciplines[queue], aging_s=5.0, patience_s=3.0))
+
+    # -- what the engine does
+
+    def add(self, type_: str = "t", queue: str = "default", **spec: object) -> Job:
+        """Make a job ready."""
+        self.count += 1
+        return self.add_again(
+            Job(
+                id=JobId(f"j{self.count}"),
+                spec=JobSpec(type=type_, queue=queue, **spec),  # type: ignore[arg-type]
+                args=b"{}",
+                upload=None,
+                state=JobState.QUEUED,
+                created_at=self.now,
+                run_at=self.now,
+            )
+        )
+
+    def add_again(self, job: Job) -> Job:
+        job.run_at = self.now
+        self.waiting[job.id] = job
+        self.ready[job.spec.queue].push(job, now=self.now)
+        return job
+
+    def try_next(self, queue: str = "default") -> Job | None:
+        """Let a worker try the next ready job of a queue; return it if it was let in."""
+        job = self.ready[queue].pop(self.now)
+        return job if self.enter(job) else None
+
+    def enter(self, job: Job) -> bool:
+        """Let a worker try a ready job, whether or not it is its turn."""
+        self.ready[job.spec.queue].remove(job)
+        full = self.full_gates(job)
+        entered = self.gates.enter(job, self.now)
+        if entered:
+            assert not full, f"{job.id} was let in where {full} had no room"
+            self.start(job)
+        else:
+            assert full or self.others_wait(job), f"{job.id} was turned away though all had room"
+        self.settle()
+        return entered
+
+    def start(self, job: Job) -> None:
+        del self.waiting[job.id]
+        self.running[job.id] = job
+        self.started.append(job)
+        for key, rate in self.rates(job):
+            assert self.buckets.setdefault((job.spec.type, key), ExactBucket(rate, self.now)).take(self.now)
+        if job.spec.type in self.shut:
+            self.shut[job.spec.type].probe = job
+
+    def end(self, job: Job) -> None:
+        del self.running[job.id]
+        shut = self.shut.get(job.spec.type)
+        if shut is not None and shut.probe is job:
+            shut.probe = None
+        self.gates.leave(job, self.now)
+        self.settle()
+
+    def withdraw(self, job: Job) -> None:
+        del self.waiting[job.id]
+        self.ready[job.spec.queue].remove(job)
+        self.gates.withdraw(job, self.now)
+        self.settle()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, with a tick at each instant at which one is due."""
+        end = self.now + seconds
+        while (at := self.gates.next_at()) is not None and at <= end:
+            self.now = max(self.now, at)
+            self.tick()
+        self.now = end
+
+    def tick(self) -> None:
+        self.gates.tick(self.now)
+        self.settle()
+
+    def shut_type(self, type_: str, until: float) -> None:
+        if type_ in self.shut:
+            self.shut[type_].until = until
+        else:
+            self.shut[type_] = Shut(until)
+        self.gates.shut(type_, until, self.now)
+        self.settle()
+
+    def open_type(self, type_: str) -> None:
+        self.shut.pop(type_, None)
+        self.gates.open(type_, self.now)
+        self.settle()
+
+    def resize(self, lane: str, permits: int) -> None:
+        self.lanes[lane] = permits
+        self.gates.resize(lane, permits, self.now)
+        self.settle()
+
+    def reorder(self, queue: str, discipline: Discipline) -> None:
+        self.disciplines[queue] = discipline
+        before, self.ready[queue] = self.ready[queue], self.order_of(queue)
+        for job in before:
+            self.ready[queue].push(job, now=job.run_at)
+        self.gates.reorder(queue, self.now)
+        self.settle()
+
+    def settle(self) -> None:
+        """Take over whom the gates called, and called back."""
+        for job in self.gates.take_recalled():
+            assert self.ready[job.spec.queue].remove(job), f"{job.id} was called back but not ready"
+        for job in self.gates.take_called():
+            self.calls += 1
+            self.ready[job.spec.queue].push(job, now=self.now, front=True)
+
+    def try_all(self, queues: list[str]) -> None:
+        """Let workers try until nothing is ready, and do what is due now."""
+        while True:
+            while (at := self.gates.next_at()) is not None and at <= self.now:
+                self.tick()
+            queue = next((queue for queue in queues if self.ready[queue]), None)
+            if queue is None:
+                return
+            self.try_next(queue)
+
+    # -- what the model knows
+
+    @staticmethod
+    def rates(job: Job) -> list[tuple[str | None, Rate]]:
+        limits = job.spec.limits or Limits()
+        keyed: list[tuple[str | None, Rate | None]] = [(None, limits.rate)]
+        if job.spec.group is not None:
+            keyed.append((job.spec.group, limits.group_rate))
+        return [(key, rate) for key, rate in keyed if rate is not None]
+
+    def full_gates(self, job: Job) -> list[str]:
+        """Name the gates of a job that have no room."""
+        spec, limits = job.spec, job.spec.limits or Limits()
+        runs = [other.spec for other in self.running.values()]
+        full = []
+        if spec.lane in self.lanes and sum(run.lane == spec.lane for run in runs) >= self.lanes[spec.lane]:
+            full.append("lane")
+        same_type = [run for run in runs if run.type == spec.type]
+        if limits.concurrency is not None and len(same_type) >= limits.concurrency:
+            full.append("type")
+        if spec.group is not None and limits.group_concurrency is not None:
+            in_group = sum(run.group == spec.group for run in same_type)
+            full += ["group"] if in_group >= limits.group_concurrency else []
+        for key, _ in self.rates(job):
+            bucket = self.buckets.get((spec.type, key))
+            if bucket is not None and bucket.fill(self.now) < 1:
+                full.append(f"rate of {key}")
+        shut = self.shut.get(spec.type)
+        if shut is not None and (shut.probe is not None or self.now < shut.until):
+            full.append("shut")
+        return full
+
+    def others_wait(self, job: Job) -> bool:
+        """Whether others of its queue stand in line: those come first."""
+        queue = job.spec.queue
+        return any(self.gates.waits(other) for other in self.waiting.values() if other.spec.queue == queue)
+
+    # -- what must hold
+
+    def check_places(self) -> None:
+        """Every queued job is ready, or waits in a line; never both, never neither."""
+        ready: dict[str, set[JobId]] = {queue: {job.id for job in order} for queue, order in self.ready.items()}
+        for job in self.waiting.values():
+            assert self.gates.waits(job) != (job.id in ready[job.spec.queue]), job.id
+        assert sum(map(len, ready.values())) + sum(map(self.gates.waits, self.waiting.values())) == len(self.waiting)
+
+        for gate in self.gates._all():
+            assert all(len(line.order) or line.called for line in gate.lines.values()), "a line of nobody"
+
+    def check_stats(self) -> None:
+        """What the gates tell of themselves is what the model counts."""
+        stats = self.gates.stats()
+        assert sum(gate.waiting for gate in stats) == sum(map(self.gates.waits, self.waiting.values()))
+        held = {gate.name: gate.held for gate in stats if gate.kind == "lane"}
+        for lane, permits in self.lanes.items():
+            assert held[lane] == sum(job.spec.lane == lane for job in self.running.values())
+            assert next(gate.permits for gate in stats if gate.kind == "lane" and gate.name == lane) == permits
+
+    def check_nobody_forgotten(self, queues: list[str]) -> None:
+        """Once all that was called has tried, whoever still waits needs a gate that has no room."""
+        for job in self.waiting.values():
+            if job.spec.queue in queues:
+                assert self.gates.waits(job)
+                assert self.full_gates(job), f"{job.id} waits for nothing"
+
+    def check_nothing_left(self) -> None:
+        """Nothing is remembered of groups and jobs that are gone."""
+        gates = self.gates
+        assert not gates._groups
+        assert not gates._waiters
+        assert not gates._held
+        assert not any(gate.lines or gate.held for gate in gates._all())
+        assert gates.next_at() is None
+
+
+def orders_of_start(jobs: list[Job]) -> dict[tuple[str, str, str | None], list[int]]:
+    """Return the numbers of started jobs in the order of their starts, by queue, type and group."""
+    numbers = defaultdict(list)
+    for job in jobs:
+        numbers[job.spec.queue, job.spec.type, job.spec.group].append(int(job.id[1:]))
+    return numbers

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+from jobqueue.core.job import Job, JobId
+from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.scheduling.adaptive import Adaptive
+from jobqueue.core.scheduling.order import make_order
+from tests.core.scheduling.order_models import named, popped, ready_job
+
+TARGET_S = 3.0
+INTERVAL_S = 30.0
+PATIENCE_S = 30.0
+
+
+class Desk:
+    """An adaptive order where one job a second is served, and each expires when its client's patience is over."""
+
+    def __init__(self) -> None:
+        self.order = Adaptive(target_s=TARGET_S, interval_s=INTERVAL_S)
+        self.now = 0.0
+        self.owed = 0.0
+        self.numbers = count()
+        self.came: dict[JobId, tuple[float, Job]] = {}
+        self.expired = 0
+
+    def serve(self, seconds: int, *, load: float) -> Iterator[tuple[float, int]]:
+        """Let so many seconds pass, with so many arrivals each; yield how long each one has waited that is served, and
+        its number."""
+        for _ in range(seconds):
+            self.now += 1.0
+            self.owed += load
+            while self.owed >= 1.0:
+                self.owed -= 1.0
+                self.arrive()
+            self.expire()
+            if self.order:
+                job = self.order.pop(self.now)
+                yield self.now - self.came.pop(job.id)[0], int(job.id)
+
+    def arrive(self) -> None:
+        job = ready_job(f"{next(self.numbers)}")
+        self.came[job.id] = (self.now, job)
+        self.order.push(job, now=self.now)
+
+    def expire(self) -> None:
+        for came_at, job in [*self.came.values()]:
+            if came_at + PATIENCE_S > self.now:
+                break
+            self.order.remove(job)
+            del self.came[job.id]
+            self.expired += 1
+
+
+def run(desk: Desk, seconds: int, *, load: float) -> list[tuple[float, int]]:
+    return list(desk.serve(seconds, load=load))
+
+
+def in_order(served: list[tuple[float, int]]) -> bool:
+    numbers = [number for _, number in served]
+    return numbers == sorted(numbers)
+
+
+def test_while_all_can_be_served_it_is_first_come_first_served() -> None:
+    desk = Desk()
+    served = run(desk, 300, load=0.9)
+    assert in_order(served)
+    assert not desk.order.newest_first
+
+
+def test_a_burst_that_is_gone_within_the_interval_is_served_in_the_order_it_came() -> None:
+    desk = Desk()
+    for _ in range(20):
+        desk.arrive()
+    assert in_order(run(desk, 60, load=0.2))
+    assert desk.expired == 0
+
+
+def test_under_twice_what_can_be_served_the_newest_go_first_and_have_hardly_waited() -> None:
+    desk = Desk()
+    run(desk, 120, load=2.0)
+    assert desk.order.newest_first
+    served = run(desk, 300, load=2.0)
+    assert max(waited_s for waited_s, _ in served) <= 1.0
+    assert desk.order.newest_first, "the oldest that wait must count, not the newest that are taken"
+    assert desk.expired > 200
+
+
+def test_first_come_first_served_would_have_made_all_of_them_wait_to_the_end_of_their_patience() -> None:
+    desk = Desk()
+    desk.order = make_order(QueuePolicy())  # type: ignore[assignment]
+    run(desk, 120, load=2.0)
+    served = run(desk, 300, load=2.0)
+    assert min(waited_s for waited_s, _ in served) >= PATIENCE_S - 2.0
+
+
+def test_when_the_standing_queue_is_gone_it_is_first_come_first_served_again() -> None:
+    desk = Desk()
+    run(desk, 200, load=2.0)
+    assert not in_order(run(desk, 20, load=0.5)), "the old ones are served between the new ones, newest first"
+    run(desk, 80, load=0.5)
+    assert in_order(run(desk, 100, load=0.9))
+    assert len(desk.came) <= 2
+
+
+def test_positions_are_by_the_mode_of_the_moment() -> None:
+    order = Adaptive(target_s=1.0, interval_s=10.0)
+    jobs = named(order, "abcdef")
+    assert [order.position(job) for job in jobs.values()] == [1, 2, 3, 4, 5, 6]
+    assert order.pop(5.0) is jobs["a"]
+    assert order.pop(14.9) is jobs["b"]
+    assert order.pop(15.0) is jobs["f"]
+    assert [order.position(jobs[name]) for name in "cde"] == [3, 2, 1]
+    assert order.pop(15.0) is jobs["e"]
+    assert order.pop(15.0) is jobs["c"], "two that wait are no standing queue"
+
+
+def test_jobs_that_were_given_back_go_first_in_both_modes() -> None:
+    order = Adaptive(target_s=1.0, interval_s=10.0)
+    jobs = named(order, "abcdefgh")
+    a = order.pop(5.0)
+    order.push(a, now=5.0, front=True)
+    assert order.position(jobs["b"]) == 2
+    assert order.pop(5.0) is a
+    newest = order.pop(15.0)
+    assert newest is jobs["h"]
+    order.push(newest, now=16.0, front=True)
+    order.push(ready_job("newer"), now=17.0)
+    assert order.pop(18.0) is newest
+    assert order.pop(18.0).id == "newer"
+
+
+def test_a_queue_that_was_emptied_by_removal_stands_no_longer() -> None:
+    order = Adaptive(target_s=1.0, interval_s=10.0)
+    jobs = named(order, "abcdef")
+    order.pop(5.0)
+    order.pop(15.0)
+    for job in jobs.values():
+        order.remove(job)
+    named(order, "klmnop", now=20.0)
+    assert popped(order, now=30.0) == [*"klmnop"], "above the target, but not yet for an interval"
+
+
+def test_a_policy_sets_the_target_and_the_interval_by_the_clients_patience() -> None:
+    def newest_first_after(policy: QueuePolicy, waited_s: float, later_s: float) -> bool:
+        order = make_order(policy)
+        assert isinstance(order, Adaptive)
+        named(order, "abcdef")
+        order.pop(waited_s)
+        order.pop(waited_s + later_s)
+        return order.newest_first
+
+    policy = QueuePolicy(discipline=Discipline.ADAPTIVE, patience_s=20.0)
+    assert newest_first_after(policy, 2.0, 20.0)
+    assert not newest_first_after(policy, 1.9, 20.0)
+    assert not newest_first_after(policy, 2.0, 19.9)
+    policy = QueuePolicy(discipline=Discipline.ADAPTIVE, codel_target_s=0.5, codel_interval_s=5.0)
+    assert newest_first_after(policy, 0.5, 5.0)
+    assert not newest_first_after(policy, 0.4, 5.0)
+    assert not newest_first_after(policy, 0.5, 4.9)

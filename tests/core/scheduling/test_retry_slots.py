@@ -1,0 +1,403 @@
+"""Retry slots of one caller: what a key tells of early returns, and what unused slots tell of the crowd."""
+
+from __future__ import annotations
+
+import heapq
+from math import ceil, floor
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.overload.desk import Desk
+from jobqueue.core.job import JobSpec
+from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, Returns
+from jobqueue.core.scheduling.retry_slots import KEYS_MAX, Slots
+from jobqueue.core.scheduling.seconds import Seconds
+from jobqueue.core.uniqueness import Claims
+from jobqueue.errors import Refused
+from tests.core.scheduling.test_retry_after import NoChance, refuse
+
+
+def refuse_key(returns: Returns, key: str, *, now: float, caller: str = "crowd", seats_per_s: float = 20.0) -> float:
+    return returns.place_s(now, seats_per_s=seats_per_s, caller=caller, key=key)
+
+
+def crowd_of(count: int, *, seats_per_s: float = 20.0) -> Returns:
+    """A crowd behind one address, refused at instant 0, each under a key of its own."""
+    returns = Returns(NoChance())
+    for n in range(count):
+        refuse_key(returns, f"k{n}", now=0.0, seats_per_s=seats_per_s)
+    return returns
+
+
+# -- early returns under a key
+
+
+def test_a_client_behind_a_shared_address_keeps_its_slot_however_often_it_asks_under_its_key() -> None:
+    returns = crowd_of(100)
+    told = [refuse_key(returns, "k80", now=now) + now for now in (0.001, 0.5, 1.0, 2.5)]
+
+    assert told == pytest.approx([81 / 20.0] * 4)
+    assert returns.place_s(0.0, seats_per_s=20.0, caller="crowd", key="new") == pytest.approx(101 / 20.0)
+
+
+def test_early_returns_under_keys_are_no_newcomers() -> None:
+    returns, patient = crowd_of(10, seats_per_s=1.0), crowd_of(10, seats_per_s=1.0)
+    for step in range(50):
+        returns.arrivals.add(0.0)
+        refuse_key(returns, f"k{step % 10}", now=0.0, seats_per_s=1.0)
+
+    assert returns.arrivals.per_s(0.5) == pytest.approx(patient.arrivals.per_s(0.5))
+    assert refuse_key(returns, "new", now=0.5, seats_per_s=1.0) == refuse_key(patient, "new", now=0.5, seats_per_s=1.0)
+
+
+def test_a_slot_that_its_client_did_not_need_goes_to_the_next_refusal_of_its_address() -> None:
+    returns = crowd_of(100)
+    returns.accepted("crowd", 1.0, "k60")
+
+    assert returns.waiting == 99
+    assert 3.0 <= 1.0 + refuse_key(returns, "new", now=1.0) < 4.0, "the second of the slot that was given up"
+    assert 1.0 + refuse_key(returns, "newer", now=1.0) == pytest.approx(101 / 20.0)
+
+
+def test_an_early_return_under_a_key_gets_a_sooner_slot_that_was_given_up() -> None:
+    returns = crowd_of(200)
+    returns.accepted("crowd", 1.0, "k60")
+
+    assert 3.0 <= 1.0 + refuse_key(returns, "k190", now=1.0) < 4.0
+    assert 9.0 <= 1.0 + refuse_key(returns, "new", now=1.0) < 10.0, "the slot that was swapped"
+    assert returns.waiting == 200 - 19, "one was let in, one came new; those of the first second are over"
+
+
+def test_a_crowd_whose_clients_were_all_let_in_early_leaves_nothing_behind() -> None:
+    returns = crowd_of(50)
+    for n in range(50):
+        returns.accepted("crowd", 0.01, f"k{n}")
+
+    assert returns.waiting == 0
+    assert not returns.callers
+    assert refuse_key(returns, "new", now=0.01) == pytest.approx(0.05)
+
+
+def test_the_figure_of_a_crowd_that_ignores_its_slots_falls_as_its_clients_are_let_in() -> None:
+    """A hundred clients behind one address ask every second and a half, each under its key."""
+    returns = Returns(NoChance())
+    waiting = [f"k{n}" for n in range(100)]
+    now, figures = 0.0, []
+    while waiting:
+        for _ in range(20):
+            returns.accepted("crowd", now, waiting.pop(0))
+        for key in waiting:
+            refuse_key(returns, key, now=now, seats_per_s=1.0)
+        figures.append(returns.place_s(now, seats_per_s=1.0, caller="crowd", key=f"new at {now}"))
+        returns.accepted("crowd", now, f"new at {now}")
+        now += 1.5
+
+    assert figures[0] > 75.0
+    assert figures[-1] <= 5.0
+
+
+def test_a_key_that_comes_at_its_slot_and_is_refused_again_gets_a_new_one() -> None:
+    returns = crowd_of(100)
+
+    assert refuse_key(returns, "k0", now=0.06) + 0.06 == pytest.approx(101 / 20.0)
+    assert refuse_key(returns, "k0", now=0.5) + 0.5 == pytest.approx(101 / 20.0)
+
+
+def test_two_clients_with_keys_at_one_address_are_two() -> None:
+    returns = crowd_of(1, seats_per_s=0.1)
+
+    assert refuse_key(returns, "other", now=1.5, seats_per_s=0.1) + 1.5 == pytest.approx(20.0, abs=1.0)
+    assert refuse_key(returns, "k0", now=1.6, seats_per_s=0.1) + 1.6 == pytest.approx(10.0)
+
+
+def test_a_client_without_a_key_is_not_taken_for_one_with_a_key_nor_the_reverse() -> None:
+    keyed, anonymous = crowd_of(2, seats_per_s=0.1), Returns(NoChance())
+    keyed.accepted("crowd", 0.5, "k0")
+    refuse(anonymous, "crowd", 1, now=0.0, seats_per_s=0.1)
+
+    assert 8.0 <= refuse(keyed, "crowd", 1, now=2.0, seats_per_s=1.0)[0] < 9.0, "the slot that was given up"
+    assert keyed.waiting == 2
+    assert refuse_key(keyed, "k1", now=2.0, seats_per_s=0.1) + 2.0 == pytest.approx(20.0), "it kept its own"
+    assert refuse_key(anonymous, "k0", now=2.0, seats_per_s=0.1) + 2.0 == pytest.approx(20.0)
+
+
+def test_the_same_key_from_two_addresses_is_two_clients() -> None:
+    returns = crowd_of(40)
+    elsewhere = refuse_key(returns, "k39", now=0.1, caller="elsewhere")
+    returns.accepted("elsewhere", 0.2, "k39")
+
+    assert elsewhere == pytest.approx(0.05)
+    assert refuse_key(returns, "k39", now=0.2) + 0.2 == pytest.approx(40 / 20.0)
+
+
+def test_random_keys_cost_the_caller_that_sends_them_and_no_other() -> None:
+    returns = crowd_of(40)
+    for step in range(3 * KEYS_MAX):
+        refuse_key(returns, f"random {step}", now=0.5, caller="hog", seats_per_s=10_000.0)
+
+    assert len(returns.callers["hog"].keys or ()) <= KEYS_MAX // 2
+    assert refuse_key(returns, "k39", now=0.9) + 0.9 == pytest.approx(40 / 20.0)
+    assert refuse_key(returns, "first", now=0.9, caller="modest") < 0.2
+    assert refuse_key(returns, "random", now=0.9, caller="hog") > 1.0
+
+
+def test_keys_of_any_number_of_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 100)
+    monkeypatch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 200)
+    returns = Returns(Random(1))
+    for caller in range(150):
+        for n in range(250):
+            refuse_key(returns, f"k{n}", now=n / 1000, caller=f"c{caller}", seats_per_s=1000.0)
+
+    assert len(returns.callers) == 101
+    assert sum(len(slots.keys or ()) for slots in returns.callers.values()) < 200 * 6  # 1 + 1/2 + ... + 1/101
+
+
+def test_a_key_is_forgotten_when_its_slot_is_over() -> None:
+    returns = Returns(NoChance())
+    for step in range(100):
+        refuse_key(returns, f"k{step}", now=float(step), seats_per_s=1.5)
+
+    slots = returns.callers["crowd"]
+    assert slots.keys is not None
+    slots.forget_keys(1000.0)
+    assert not slots.keys
+
+
+# -- no-shows
+
+
+class Verdicts:
+    """Notes how often slots were found to be unused."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.windows = self.silences = self.found = 0
+        abandoned, lacking = Slots.is_abandoned, Slots.lacking_share
+
+        def is_abandoned(slots: Slots, now: float) -> bool:
+            self.silences += 1
+            self.found += (verdict := abandoned(slots, now))
+            return verdict
+
+        def lacking_share(slots: Slots, now: float) -> float:
+            self.windows += 1
+            self.found += (share := lacking(slots, now)) > 0.0
+            return share
+
+        monkeypatch.setattr(Slots, "is_abandoned", is_abandoned)
+        monkeypatch.setattr(Slots, "lacking_share", lacking_share)
+
+
+def let_return(
+    returns: Returns,
+    *,
+    clients: int,
+    seats_per_s: float,
+    whole: bool,
+    seed: int,
+    obey: float = 1.0,
+    until: float = 900.0,
+) -> None:
+    """Let a crowd behind one address be refused as one, and come back as told, on their way for up to a second."""
+    rng = Random(seed)
+    due = [(rng.uniform(0.0, 0.2), n) for n in range(clients)]
+    heapq.heapify(due)
+    while due and due[0][0] < until:
+        now, client = heapq.heappop(due)
+        returns.arrivals.add(now)
+        if now > 1.0 and rng.random() < 0.7:  # it gets in, and, in half of the runs, wants another result later
+            returns.accepted("crowd", now)
+            if seed % 2:
+                heapq.heappush(due, (now + rng.expovariate(1 / 60), client))
+            continue
+        told_s = max(1.0, returns.place_s(now, seats_per_s=seats_per_s, caller="crowd"))
+        if rng.random() < obey:
+            heapq.heappush(due, (now + (ceil(told_s) if whole else told_s) + rng.uniform(0.0, 0.9), client))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("seats_per_s", [0.2, 1.0, 5.0, 100.0])
+@pytest.mark.parametrize("clients", [1, 5, 1000])
+def test_the_slots_of_a_crowd_that_obeys_are_never_taken_from_it(
+    clients: int, seats_per_s: float, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = Verdicts(monkeypatch)
+    for seed in range(6):
+        let_return(Returns(Random(seed)), clients=clients, seats_per_s=seats_per_s, whole=whole, seed=seed)
+
+    assert verdicts.found == 0
+    if clients == 5 and seats_per_s < 5.0:
+        assert verdicts.silences > 0, "it was asked"
+    if clients == 1000:
+        assert verdicts.windows > 0, "it was asked"
+
+
+def test_the_next_client_of_a_caller_that_stormed_and_fell_silent_is_told_about_the_true_wait() -> None:
+    desk = Desk(QueuePolicy(capacity=40, workers=2), seed="1", on_end=lambda job: None)
+    told: dict[str, list[float]] = {"hog": [], "other": []}
+
+    def submit(caller: str) -> None:
+        try:
+            desk.submit(JobSpec(type="work"), 0.1, Claims(caller, plain=True))
+        except Refused as refusal:
+            told[caller].append(refusal.retry_after_s or 0.0)
+
+    for step in range(400):
+        desk.at(step / 100, submit, "hog")
+    desk.run(12.0)
+    assert told["hog"][-1] > 100.0
+    for _ in range(41):  # the queue is full again, by another address
+        submit("other")
+    submit("hog")
+
+    assert len(told["other"]) == 1
+    assert told["hog"][-1] <= 3.0
+
+
+def test_a_caller_that_is_let_in_after_its_silence_starts_anew_too() -> None:
+    returns = Returns(NoChance())
+    refuse(returns, "crowd", 400, now=0.0, seats_per_s=4.0)
+    returns.accepted("crowd", 20.0)
+
+    assert not returns.callers
+    assert refuse(returns, "crowd", 1, now=20.0, seats_per_s=4.0) == [pytest.approx(0.25)]
+    assert returns.waiting == 1
+
+
+def test_a_caller_that_is_refused_for_its_quota_is_not_silent() -> None:
+    returns = Returns(NoChance())
+    refuse(returns, "crowd", 400, now=0.0, seats_per_s=4.0)
+    for second in range(1, 21):
+        returns.came("crowd", float(second))
+
+    assert refuse(returns, "crowd", 1, now=20.0, seats_per_s=4.0)[0] > 75.0
+
+
+def test_two_unused_slots_are_no_silence() -> None:
+    returns = Returns(NoChance())
+    refuse(returns, "crowd", 5, now=0.0, seats_per_s=0.1)
+
+    assert refuse(returns, "crowd", 1, now=29.0, seats_per_s=0.1)[0] > 20.0
+
+
+def half_of_a_crowd_comes(returns: Returns, *, until: float) -> None:
+    """Refuse 1,000 clients, with a slot every quarter of a second each; every second one comes, and is let in."""
+    refuse(returns, "crowd", 1000, now=0.0, seats_per_s=4.0)
+    for n in range(1, int(until * 4), 2):
+        returns.accepted("crowd", n / 4)
+
+
+def test_where_half_of_a_crowd_goes_away_slots_of_those_that_went_are_given_again() -> None:
+    early, later = Returns(NoChance()), Returns(NoChance())
+    half_of_a_crowd_comes(early, until=50.0)
+    half_of_a_crowd_comes(later, until=70.0)
+    masked = refuse(early, "crowd", 1, now=50.0, seats_per_s=4.0)
+    again = refuse(later, "crowd", 50, now=70.0, seats_per_s=4.0)
+
+    assert masked[0] > 200.0, "those that were refused at the start count as submissions, too"
+    assert again[0] < 3.0
+    assert again[-1] == pytest.approx(50.0, rel=0.25), "a quarter of the slots is sure to be unused: one a second"
+
+
+def test_early_returns_under_a_key_do_not_hide_that_others_stay_away() -> None:
+    returns = Returns(NoChance())
+    returns.place_s(0.0, seats_per_s=4.0, caller="crowd")
+    refuse(returns, "crowd", 998, now=0.0, seats_per_s=4.0)
+    refuse_key(returns, "k", now=0.0, seats_per_s=4.0)
+    for n in range(1, 280):
+        returns.accepted("crowd", n / 4) if n % 2 else None
+        refuse_key(returns, "k", now=n / 4, seats_per_s=4.0)
+
+    slots = returns.callers["crowd"]
+    assert slots.freed is not None
+    assert slots.freed.total > 0
+
+
+def test_no_more_slots_are_given_again_than_there_are_clients_that_stay_away() -> None:
+    returns = Returns(NoChance())
+    half_of_a_crowd_comes(returns, until=240.0)
+
+    slots = returns.callers["crowd"]
+    assert slots.freed is not None
+    to_come = slots.due.from_second(240.0)
+    assert to_come / (to_come + slots.freed.from_second(240.0)) > 0.5
+    assert slots.freed.from_second(240.0) > 0
+
+
+# -- whatever comes
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["refuse", "refuse", "refuse", "accept", "came"]),
+        st.integers(0, 5),
+        st.one_of(st.none(), st.integers(0, 12)),
+        st.sampled_from([0.0, 0.001, 0.01, 0.3, 1.0, 2.5, 7.0, 20.0, 61.0, 400.0, 86_400.0]),
+        st.sampled_from([0.1, 1.0, 20.0]),
+    ),
+    max_size=120,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=STEPS)
+def test_tables_are_bounded_and_agree_whatever_comes(steps: list[tuple[str, int, int | None, float, float]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 4)
+        patch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 12)
+        patch.setattr("jobqueue.core.scheduling.retry_slots.WINDOW_SLOTS", 3)
+        returns, now = Returns(Random(1)), 1000.0
+        for act, number, key_number, passed_s, seats_per_s in steps:
+            now += passed_s
+            caller, key = f"c{number}", None if key_number is None else f"k{key_number}"
+            if act == "refuse":
+                returns.arrivals.add(now)
+                wait_s = returns.place_s(now, seats_per_s=seats_per_s, caller=caller, key=key)
+                assert 0.0 < wait_s <= RETRY_AFTER_S_MAX
+            elif act == "accept":
+                returns.accepted(caller, now, key)
+            else:
+                returns.came(caller, now)
+            agree(returns, now)
+        for later in range(8):
+            returns.place_s(now + 1000.0, seats_per_s=1000.0, caller=f"later {later}")
+        assert all(name.startswith("later") or not name for name in map(str, returns.callers))
+        assert returns.waiting == sum(slots.due.total for slots in returns.callers.values())
+
+
+def agree(returns: Returns, now: float) -> None:
+    """Check the tables against one another, from the next second on."""
+    callers = returns.callers.values()
+    assert len(returns.callers) <= 5
+    assert all(slots.count >= 1 for slots in callers)
+    assert all(slots.came >= 0 for slots in callers)
+    assert sum(len(slots.keys or ()) for slots in callers) <= 12 * 3
+    assert all(len(slots.due) <= 2 * RETRY_AFTER_S_MAX for slots in callers)
+    assert returns._due.from_second(now + 1.0) == sum(slots.due.from_second(now + 1.0) for slots in callers)
+    assert returns._lasts.from_second(now + 1.0) == sum(floor(slots.last_at) > floor(now) for slots in callers)
+
+
+# -- counters by second
+
+
+def test_no_more_is_taken_from_a_second_than_there_is() -> None:
+    seconds = Seconds(10)
+    seconds.add(12.5, 3)
+
+    assert [seconds.take(at, 2) for at in (12.0, 12.9, 12.0, 9.0, 99.0)] == [2, 1, 0, 0, 0]
+    assert seconds.total == 0
+
+
+def test_only_seconds_that_lie_wholly_between_two_instants_are_counted() -> None:
+    seconds = Seconds(10)
+    for at in (10.5, 11.5, 12.5, 13.5):
+        seconds.add(at)
+
+    assert seconds.between(10.2, 13.9) == 2
+    assert seconds.between(3.0, 99.0) == 4
+    assert seconds.between(12.0, 11.0) == 0
+    assert seconds.first_from(11.9) == 11
+    assert seconds.first_from(14.0) is None

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import gc
+from itertools import islice
+
+from jobqueue.core.ids import SHELF_SIZE
+from jobqueue.core.job_store import StatusBounds
+from tests.core.making import Driver
+
+
+def driver_of(jobs: int, **bounds: float) -> Driver:
+    driver = Driver(capacity=10 * jobs, bounds=StatusBounds(**bounds))  # type: ignore[arg-type]
+    return driver
+
+
+def test_records_are_listed_newest_first_across_shelves() -> None:
+    driver = driver_of(3 * SHELF_SIZE)
+    ids = [driver.submit().id for _ in range(2 * SHELF_SIZE + 10)]
+    assert [job.id for job in driver.engine.newest_first(None)] == ids[::-1]
+
+
+def test_a_listing_goes_on_below_any_id_even_one_that_is_gone() -> None:
+    driver = driver_of(3 * SHELF_SIZE)
+    jobs = [driver.done() for _ in range(SHELF_SIZE + 100)]
+    for place in (50, SHELF_SIZE, SHELF_SIZE + 50):
+        driver.engine.delete(jobs[place].id)
+        below = [job.id for job in islice(driver.engine.newest_first(jobs[place].id), 20)]
+        assert below == [job.id for job in jobs[place - 20 : place][::-1]]
+
+
+def test_pages_show_no_record_twice_and_miss_none_that_was_there_throughout() -> None:
+    driver = driver_of(1000)
+    there = {driver.done().id for _ in range(300)}
+    seen: list[str] = []
+    cursor = None
+    while page := list(islice(driver.engine.newest_first(cursor), 7)):
+        seen += [job.id for job in page]
+        cursor = page[-1].id
+        driver.done()  # newer than the whole listing
+        if len(seen) % 3 == 0:
+            driver.engine.delete(page[0].id)  # already shown
+    assert len(seen) == len(set(seen))
+    assert there <= set(seen)
+
+
+def test_a_shelf_with_few_records_left_gives_its_room_back() -> None:
+    driver = driver_of(2 * SHELF_SIZE)
+    jobs = [driver.done() for _ in range(SHELF_SIZE)]
+    shelf = driver.engine.statuses._shelves[jobs[0].id[:8]]
+    for job in jobs[1:]:
+        driver.engine.delete(job.id)
+    left = driver.engine.statuses._shelves[jobs[0].id[:8]]
+    assert list(left) == [jobs[0].id]
+    assert left.__sizeof__() < shelf.__sizeof__() / 4
+
+
+def test_a_shelf_is_copied_once_on_its_way_to_empty() -> None:
+    driver = driver_of(2 * SHELF_SIZE)
+    jobs = [driver.done() for _ in range(1000)]
+    copies = {id(driver.engine.statuses._shelves[jobs[0].id[:8]])}
+    held = [driver.engine.statuses._shelves[jobs[0].id[:8]]]  # kept, so that no id is used again
+    for job in jobs[:-1]:
+        driver.engine.delete(job.id)
+        held.append(driver.engine.statuses._shelves[jobs[0].id[:8]])
+        copies.add(id(held[-1]))
+    assert len(copies) == 2
+
+
+def test_shelves_that_become_sparse_together_give_their_room_back() -> None:
+    driver = driver_of(2 * SHELF_SIZE, ttl_s=10)
+    jobs = [driver.submit() for _ in range(2 * SHELF_SIZE)]
+    kept = (jobs.pop(SHELF_SIZE), jobs.pop(0))
+    shelves = [driver.engine.statuses._shelves[job.id[:8]] for job in kept]
+    for pair in zip(jobs[:SHELF_SIZE], jobs[SHELF_SIZE - 1 :], strict=False):
+        for job in pair:
+            if job.live:
+                driver.engine.cancel(job.id, now=driver.now)
+    driver.advance(11)
+    for job, full in zip(kept, shelves, strict=True):
+        left = driver.engine.statuses._shelves[job.id[:8]]
+        assert list(left) == [job.id]
+        assert left.__sizeof__() < full.__sizeof__() / 4
+
+
+def test_records_of_many_shelves_that_end_together_go_together() -> None:
+    driver = driver_of(3 * SHELF_SIZE, ttl_s=10)
+    waiting = [driver.submit() for _ in range(2 * SHELF_SIZE + 10)]
+    for place in (0, SHELF_SIZE, 1, 2 * SHELF_SIZE, SHELF_SIZE + 1, 2):
+        driver.engine.cancel(waiting[place].id, now=driver.now)
+    driver.advance(11)
+    statuses = driver.engine.statuses
+    assert (statuses.live, statuses.terminal) == (2 * SHELF_SIZE + 4, 0)
+    assert statuses.get(waiting[SHELF_SIZE + 1].id) is None
+    assert statuses.get(waiting[SHELF_SIZE + 2].id) is waiting[SHELF_SIZE + 2]
+
+
+def test_a_drawer_that_was_emptied_by_hand_is_opened_anew() -> None:
+    driver = driver_of(10, ttl_s=10)
+    old = driver.done()
+    driver.advance(1)
+    driver.engine.delete(driver.done().id)
+    new = driver.done()
+    driver.advance(9.5)
+    assert driver.engine.statuses.get(old.id) is None
+    assert driver.engine.statuses.get(new.id) is new
+    driver.advance(1)
+    assert driver.engine.statuses.get(new.id) is None
+
+
+def test_an_old_drawer_goes_while_none_of_its_ttl_is_being_filled() -> None:
+    driver = driver_of(10, ttl_s=10)
+    driver.done()
+    driver.advance(1)
+    driver.engine.delete(driver.done().id)
+    driver.advance(10)
+    assert len(driver.engine.statuses) == 0
+
+
+def test_equal_instants_of_ended_records_are_one_object() -> None:
+    driver = driver_of(10)
+    first, second = driver.submit(), driver.submit()
+    for job in (first, second):
+        for step in (driver.lease, driver.ack):
+            driver.now = float(str(driver.now))  # as a clock does: each look makes a new number
+            step(job)
+    assert len({id(at) for job in (first, second) for at in (job.created_at, job.run_at, job.started_at)}) == 1
+    assert first.finished_at is second.finished_at is first.created_at
+
+
+def test_the_instants_that_are_remembered_are_bounded() -> None:
+    driver = driver_of(10, ttl_s=1)
+    for _ in range(10_000):
+        driver.done()
+        driver.advance(0.001)
+    assert len(driver.engine.statuses._instants) < 6000
+
+
+def test_the_collector_looks_at_no_record() -> None:
+    driver = driver_of(1000)
+    jobs = [driver.done() for _ in range(100)]
+    statuses = driver.engine.statuses
+    assert not any(gc.is_tracked(job) for job in jobs)
+    assert not any(gc.is_tracked(held) for held in (*statuses._shelves.values(), *statuses._drawers.values()))
+
+
+def test_empty_shelves_and_drawers_are_taken_away() -> None:
+    driver = driver_of(100, ttl_s=1)
+    for _ in range(50):
+        driver.done()
+        driver.advance(0.1)
+    driver.advance(2)
+    statuses = driver.engine.statuses
+    assert len(statuses) == 0
+    assert not statuses._shelves
+    assert not statuses._drawers
+    assert statuses.next_eviction_at() is None
+
+
+def test_the_bytes_held_are_those_of_live_arguments_and_of_results() -> None:
+    driver = driver_of(10)
+    statuses = driver.engine.statuses
+    job = driver.submit(args=b"x" * 100)
+    assert (statuses.bytes_used, statuses.live_bytes) == (100, 100)
+    driver.ack(job, driver.lease(job))
+    assert (statuses.bytes_used, statuses.live_bytes) == (1, 0)
+    driver.engine.delete(job.id)
+    assert statuses.bytes_used == 0
+
+
+def test_early_eviction_takes_those_that_ended_first_whatever_their_ttl() -> None:
+    driver = driver_of(10, jobs_max=3)
+    first = driver.done(ttl_s=1000)
+    driver.advance(1)
+    second = driver.done(ttl_s=10)
+    driver.advance(1)
+    driver.done(ttl_s=500)
+    driver.submit()
+    assert driver.engine.statuses.get(first.id) is None
+    assert driver.engine.statuses.get(second.id) is second

@@ -1,0 +1,496 @@
+"""Dead letters: what is kept of failed jobs, how many of them, and how they are sent round again."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from jobqueue.core.attempts import HISTORY_MAX, TRACEBACK_LENGTH_MAX
+from jobqueue.core.events import BackedOff, Evicted, Ready, Submitted
+from jobqueue.core.job import (
+    ATTEMPT_BYTES,
+    MESSAGE_LENGTH_MAX,
+    ErrorCode,
+    FailedAttempt,
+    Failure,
+    JobState,
+    Progress,
+    StoredFile,
+    Success,
+    Upload,
+)
+from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.transitions import LEASE_GRACE_S
+from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, RateLimited, StaleLease, StatusesFull, WrongState
+from tests.core.making import CRASHED, FAILED, FINAL, Driver
+
+# -- redrive
+
+
+def test_a_redriven_job_is_the_same_job_with_its_arguments_and_files() -> None:
+    driver = Driver()
+    upload = Upload("folder", {"part": (StoredFile("path", "text/plain", 3),)})
+    job = driver.failed(args=b'{"n":7}', upload=upload)
+    version = job.version
+    driver.advance(5)
+    driver.facts.clear()
+    driver.redrive(job)
+    assert driver.engine.get(job.id) is job
+    assert (job.state, job.args, job.upload, job.version) == (JobState.QUEUED, b'{"n":7}', upload, version + 1)
+    assert (job.created_at, job.run_at) == (1000.0, 1005.0)
+    assert (job.started_at, job.finished_at, job.error, job.progress, job.stopping) == (None,) * 5
+    assert driver.facts == [Ready(job)], "it was submitted once"
+    driver.lease(job)
+    driver.ack(job, success=Success(b"7"))
+    assert (job.state, job.result, job.attempt) == (JobState.SUCCEEDED, b"7", 2)
+
+
+def test_a_redrive_begins_a_new_series_of_as_many_attempts() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    for series in (1, 2, 3):
+        for attempt in (2 * series - 1, 2 * series):
+            assert driver.lease(job) == attempt
+            assert job.attempts_max == 2 * series
+            driver.nack(job, attempt)
+            driver.advance(60)
+        assert job.state is JobState.FAILED
+        driver.redrive(job)
+    assert job.attempts_before == 6
+
+
+def test_a_verdict_of_an_earlier_series_bounces() -> None:
+    driver = Driver()
+    job = driver.submit(timeout_s=1)
+    late = driver.lease(job)
+    driver.advance(1 + LEASE_GRACE_S)
+    assert job.state is JobState.FAILED
+    driver.redrive(job)
+    with pytest.raises(StaleLease):
+        driver.ack(job, late)
+    new = driver.lease(job)
+    assert new == 2
+    for verdict in (driver.ack, driver.nack):
+        with pytest.raises(StaleLease):
+            verdict(job, late)
+    with pytest.raises(StaleLease):
+        driver.engine.report(job.id, attempt=late, progress=Progress(0.5))
+    driver.ack(job, new)
+    assert job.state is JobState.SUCCEEDED
+
+
+def test_the_backoffs_of_a_new_series_begin_small_again() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=8)
+    for _ in range(8):
+        driver.lease(job)
+        driver.nack(job)
+        driver.advance(60)
+    for _ in range(15):
+        driver.redrive(job)
+        driver.lease(job)
+        driver.nack(job)
+        assert job.run_at - driver.now <= 1.0, "as after a first attempt"
+        driver.promote(job)
+        driver.lease(job)
+        driver.nack(job, failure=FINAL)
+
+
+def test_a_redriven_job_needs_a_seat() -> None:
+    driver = Driver(capacity=1)
+    job = driver.failed()
+    other = driver.submit()
+    with pytest.raises(QueueFull) as refusal:
+        driver.redrive(job)
+    assert refusal.value.retry_after_s > 0
+    ledger = driver.engine.ledgers["default"]
+    assert (job.state, job.error.code) == (JobState.FAILED, ErrorCode.HANDLER_ERROR)  # type: ignore[union-attr]
+    assert (ledger.live, ledger.redriven_total) == (1, 0)
+    driver.cancel(other)
+    driver.redrive(job)
+    with pytest.raises(QueueFull):
+        driver.submit()
+    assert (ledger.live, ledger.redriven_total, ledger.submitted_total) == (1, 1, 2)
+
+
+def test_those_that_an_operator_redrives_in_vain_take_no_places_from_those_who_come_back() -> None:
+    waits = []
+    for redrives in (0, 500):
+        driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=2))
+        dead = driver.failed()
+        driver.submit()
+        for _ in range(redrives):
+            with pytest.raises(QueueFull) as refusal:
+                driver.redrive(dead)
+            assert refusal.value.retry_after_s >= 1.0
+        assert driver.engine.ledgers["default"].refused_total == redrives
+        with pytest.raises(QueueFull) as refusal:
+            driver.submit()
+        waits.append(refusal.value.retry_after_s)
+    assert waits[0] == pytest.approx(waits[1], rel=0.2), "but for the jitter"
+
+
+def test_the_map_always_has_room_for_a_redrive_since_it_holds_the_record_already() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2, bytes_max=1000))
+    dead = driver.failed(args=b"x" * 300)
+    driver.submit(b"x" * (1000 - dead.size_bytes))
+    driver.redrive(dead)
+    assert driver.engine.statuses.live_bytes == 1000
+    with pytest.raises(StatusesFull):
+        driver.submit(b"")
+
+
+def test_a_redriven_job_is_accepted_once_and_adds_up() -> None:
+    driver = Driver()
+    job = driver.failed(args=b"x" * 20)
+    statuses, totals = driver.engine.statuses, driver.engine.totals()
+    used = statuses.bytes_used
+    assert (totals.accepted, statuses.live, statuses.terminal, statuses.live_bytes) == (1, 0, 1, 0)
+    driver.redrive(job)
+    assert driver.engine.totals() == totals
+    assert (statuses.live, statuses.terminal, statuses.live_bytes, statuses.bytes_used) == (1, 0, used, used)
+    driver.cancel(job)
+    assert (statuses.live, statuses.terminal, statuses.live_bytes) == (0, 1, 0)
+    assert statuses.bytes_used == used - 20, "its history stays, its arguments go"
+    assert driver.engine.ledgers["default"].ended_total[JobState.CANCELLED] == 1
+
+
+def test_a_redriven_job_starts_however_late_it_is() -> None:
+    driver = Driver()
+    job = driver.failed(start_by_s=5.0)
+    driver.advance(100)
+    driver.redrive(job)
+    driver.advance(100)
+    assert job.state is JobState.QUEUED
+    assert driver.start_next() is job
+
+
+def test_a_redriven_job_has_a_ttl_anew() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=100.0, failed_ttl_s=10.0))
+    job = driver.failed()
+    driver.advance(9)
+    driver.redrive(job)
+    driver.advance(50)
+    driver.lease(job)
+    driver.nack(job)
+    driver.advance(9)
+    assert driver.engine.get(job.id) is job
+    driver.advance(2)
+    with pytest.raises(JobGone):
+        driver.engine.get(job.id)
+
+
+@pytest.mark.parametrize("state", ["delayed", "queued", "running", "succeeded", "cancelled", "expired"])
+def test_only_a_failed_job_can_be_redriven(state: str) -> None:
+    driver = Driver()
+    job = driver.submit(delay_s=60.0 if state == "delayed" else 0.0, start_by_s=70.0)
+    if state in ("running", "succeeded"):
+        driver.lease(job)
+    if state == "succeeded":
+        driver.ack(job)
+    elif state == "cancelled":
+        driver.cancel(job)
+    elif state == "expired":
+        driver.advance(70)
+    with pytest.raises(WrongState, match=f"the job is {state}: only a failed one") as error:
+        driver.redrive(job)
+    assert error.value.state == state
+    assert job.state == state
+
+
+def test_what_is_not_there_can_not_be_redriven() -> None:
+    driver = Driver()
+    job = driver.failed()
+    driver.engine.delete(job.id)
+    with pytest.raises(JobGone):
+        driver.redrive(job)
+    with pytest.raises(JobNotFound):
+        driver.engine.redrive("nope", now=driver.now)
+
+
+def test_a_redrive_waits_until_the_live_job_with_its_unique_value_is_over() -> None:
+    driver = Driver()
+    job = driver.failed(unique="u")
+    holder = driver.submit(unique="u")
+    with pytest.raises(WrongState, match=f"job {holder.id} is live") as error:
+        driver.redrive(job)
+    assert error.value.state == "failed"
+    assert driver.submit(unique="u") is holder
+    driver.cancel(holder)
+    driver.redrive(job)
+    assert driver.submit(unique="u") is job
+
+
+def test_a_drain_redrives_nothing() -> None:
+    driver = Driver()
+    job = driver.failed()
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.redrive(job)
+    assert job.state is JobState.FAILED
+
+
+def test_a_redriven_job_that_its_caller_has_no_place_for_is_refused() -> None:
+    driver = Driver(caller_queued=1)
+    job = driver.failed(caller="ann")
+    driver.submit(caller="ann")
+    with pytest.raises(RateLimited):
+        driver.redrive(job)
+    assert driver.engine.ledgers["default"].redriven_total == 0
+
+
+# -- run now
+
+
+def test_a_delayed_job_can_be_run_now() -> None:
+    driver = Driver()
+    job = driver.submit(delay_s=3600.0)
+    driver.advance(10)
+    driver.facts.clear()
+    driver.promote(job)
+    assert (job.state, job.run_at, job.version) == (JobState.QUEUED, 1010.0, 1)
+    assert driver.facts == [Ready(job)]
+    assert driver.start_next() is job
+    driver.advance(3600)
+    assert job.state is JobState.RUNNING, "its old time has nothing to say any more"
+
+
+def test_a_job_that_backs_off_can_be_run_now() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    driver.lease(job)
+    driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, "later", retry_after_s=3600))
+    assert driver.of(BackedOff)
+    driver.promote(job)
+    assert driver.start_next() is job
+    assert job.attempt == 2
+
+
+def test_a_job_that_was_run_early_must_still_start_by_its_time() -> None:
+    driver = Driver()
+    job = driver.submit(delay_s=5.0, start_by_s=9.0)
+    driver.promote(job)
+    driver.advance(8.9)
+    assert job.state is JobState.QUEUED
+    driver.advance(0.1)
+    assert job.state is JobState.EXPIRED
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "succeeded", "failed", "cancelled"])
+def test_only_a_delayed_job_can_be_run_now(state: str) -> None:
+    driver = Driver()
+    job = driver.submit()
+    if state == "cancelled":
+        driver.cancel(job)
+    elif state != "queued":
+        driver.lease(job)
+    if state in ("succeeded", "failed"):
+        (driver.ack if state == "succeeded" else driver.nack)(job)
+    with pytest.raises(WrongState, match=f"the job is {state}: only a delayed one") as error:
+        driver.promote(job)
+    assert error.value.state == state
+
+
+def test_what_is_not_there_can_not_be_run_now() -> None:
+    with pytest.raises(JobNotFound):
+        Driver().engine.promote("nope", now=1.0)
+
+
+# -- the bound on dead letters
+
+
+def test_of_too_many_dead_letters_those_that_failed_first_go_early() -> None:
+    driver = Driver(bounds=StatusBounds(failed_max=2))
+    jobs = []
+    for _ in range(4):
+        jobs.append(driver.failed())
+        driver.done()
+        driver.advance(1)
+    held = [driver.engine.statuses.get(job.id) is not None for job in jobs]
+    assert held == [False, False, True, True]
+    assert [(fact.jobs, fact.early) for fact in driver.of(Evicted)] == [((jobs[0],), True), ((jobs[1],), True)]  # type: ignore[attr-defined]
+    assert driver.engine.totals().evicted_early == 2
+    assert driver.engine.statuses.terminal == 2 + 4, "the others have places of their own"
+
+
+def test_the_bound_on_dead_letters_may_leave_none() -> None:
+    driver = Driver(bounds=StatusBounds(failed_max=0))
+    job = driver.submit()
+    driver.lease(job)
+    driver.nack(job)
+    with pytest.raises(JobGone):
+        driver.engine.get(job.id)
+    assert driver.engine.statuses.bytes_used == 0
+
+
+def test_a_dead_letter_that_was_redriven_or_deleted_or_is_over_its_ttl_leaves_its_place() -> None:
+    driver = Driver(bounds=StatusBounds(failed_max=3, failed_ttl_s=10.0))
+    redriven, deleted, old = driver.failed(), driver.failed(), driver.failed()
+    driver.redrive(redriven)
+    driver.engine.delete(deleted.id)
+    driver.advance(11)
+    assert driver.engine.statuses.get(old.id) is None
+    kept = [driver.failed() for _ in range(3)]
+    assert all(driver.engine.statuses.get(job.id) for job in kept)
+    assert driver.engine.totals().evicted_early == 0
+
+
+def test_a_dead_letter_that_failed_again_is_the_youngest() -> None:
+    driver = Driver(bounds=StatusBounds(failed_max=2))
+    first, second = driver.failed(), driver.failed()
+    driver.redrive(first)
+    driver.lease(first)
+    driver.nack(first)
+    third = driver.failed()
+    assert driver.engine.statuses.get(second.id) is None
+    assert driver.engine.get(first.id) is first
+    assert driver.engine.get(third.id) is third
+
+
+def test_those_that_ended_first_go_first_even_after_a_redrive() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=4))
+    gone, again = driver.failed(), driver.failed()
+    driver.advance(1)
+    later = driver.done()
+    driver.done()
+    driver.submit()  # the first that ended has to go
+    assert driver.engine.statuses.get(gone.id) is None
+    driver.advance(1)
+    driver.redrive(again)
+    driver.lease(again)
+    driver.nack(again)
+    driver.submit()
+    assert driver.engine.statuses.get(later.id) is None
+    assert driver.engine.get(again.id) is again, "it ended last"
+
+
+# -- the history of attempts
+
+
+def test_each_failed_attempt_is_remembered() -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=3, timeout_s=2.0)
+    driver.advance(1)
+    driver.lease(job)
+    driver.advance(1)
+    driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=8, traceback="Traceback: boom"))
+    driver.advance(8)
+    driver.lease(job)
+    driver.advance(2 + LEASE_GRACE_S)
+    assert job.history == (
+        FailedAttempt(1, 1001.0, 1002.0, ErrorCode.HANDLER_ERROR, "boom", "Traceback: boom"),
+        FailedAttempt(2, 1010.0, 1013.0, ErrorCode.TIMED_OUT, "the attempt ran longer than its timeout of 2.0 s", None),
+    )
+    driver.promote(job)
+    driver.lease(job)
+    driver.ack(job)
+    assert len(job.history) == 2, "what became of a job doesn't change what it went through"
+
+
+def test_a_crash_and_a_result_without_room_are_remembered_too() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=1000))
+    job = driver.submit(attempts_max=2)
+    driver.lease(job)
+    driver.nack(job, failure=CRASHED)
+    driver.lease(job)
+    driver.ack(job, success=Success(b"x" * 2000))
+    assert [failed.code for failed in job.history or ()] == [ErrorCode.WORKER_CRASHED, ErrorCode.RESULT_TOO_LARGE]
+
+
+def test_an_attempt_that_was_cancelled_has_not_failed() -> None:
+    driver = Driver()
+    job = driver.submit()
+    driver.lease(job)
+    driver.cancel(job)
+    driver.nack(job)
+    assert job.history is None
+
+
+def test_a_history_spans_all_series_and_ends_with_the_latest_attempts() -> None:
+    driver = Driver()
+    job = driver.failed()
+    for _ in range(2 * HISTORY_MAX):
+        driver.redrive(job)
+        driver.lease(job)
+        driver.nack(job)
+    assert [failed.attempt for failed in job.history or ()] == list(range(HISTORY_MAX + 2, 2 * HISTORY_MAX + 2))
+
+
+def test_a_history_keeps_the_end_of_a_long_traceback_and_the_start_of_a_long_message() -> None:
+    driver = Driver()
+    job = driver.failed(Failure(ErrorCode.HANDLER_ERROR, "m" * 999 + "Mx" * 500, traceback="x" * 5000 + "the end"))
+    (failed,) = job.history or ()
+    assert failed.message == "m" * 999 + "M"
+    assert len(failed.message) == MESSAGE_LENGTH_MAX
+    assert failed.traceback is not None
+    assert len(failed.traceback) == TRACEBACK_LENGTH_MAX
+    assert failed.traceback.endswith("xthe end")
+
+
+def test_the_bytes_of_a_history_count_exactly() -> None:
+    driver = Driver()
+    job = driver.submit(b"x" * 20, attempts_max=100)
+    statuses, sizes = driver.engine.statuses, []
+    for n in range(HISTORY_MAX + 3):
+        driver.lease(job)
+        driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, "m" * n, traceback="t" * n, retry_after_s=0))
+        driver.promote(job)
+        sizes.append(ATTEMPT_BYTES + 2 * n)
+        assert statuses.bytes_used == statuses.live_bytes == 20 + sum(sizes[-HISTORY_MAX:]) == job.size_bytes
+    driver.lease(job)
+    driver.ack(job, success=Success(b"12345"))
+    assert (statuses.live_bytes, statuses.bytes_used) == (0, 5 + sum(sizes[-HISTORY_MAX:]))
+    driver.engine.delete(job.id)
+    assert statuses.bytes_used == 0
+
+
+@pytest.mark.parametrize("letter", ["ä", "→", "😀"])
+def test_a_history_in_other_letters_than_ascii_counts_no_less_than_the_memory_that_it_takes(letter: str) -> None:
+    driver = Driver()
+    job = driver.submit(attempts_max=2)
+    driver.lease(job)
+    driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, letter * 1000, traceback=letter * 500))
+    (failed,) = job.history or ()
+    assert failed.traceback is not None
+    letters_bytes = sum(sys.getsizeof(text) - sys.getsizeof(letter) for text in (failed.message, failed.traceback))
+    assert failed.size_bytes >= ATTEMPT_BYTES + letters_bytes
+
+
+def test_a_longer_history_costs_no_other_record_while_there_is_room() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    over, job = driver.done(), driver.submit(attempts_max=2)
+    driver.lease(job)
+    driver.nack(job)
+    assert driver.engine.get(over.id) is over
+
+
+def test_a_history_drives_terminal_records_out_but_is_not_kept_at_the_cost_of_live_ones() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=1000))
+    old = driver.submit()
+    driver.lease(old)
+    driver.ack(old, success=Success(b"r" * 900))
+    job = driver.submit(b"x" * 100, attempts_max=3)
+    driver.lease(job)
+    driver.nack(job)
+    assert driver.engine.statuses.get(old.id) is None
+    assert len(job.history or ()) == 1
+    driver.advance(1)
+    driver.submit(b"x" * (900 - ATTEMPT_BYTES - len("boom")))
+    driver.lease(job)
+    driver.nack(job)
+    assert len(job.history or ()) == 1, "there was no room for another"
+    assert driver.engine.statuses.bytes_used == 1000
+    assert driver.of(Submitted)
+
+
+def test_a_failed_job_that_is_too_large_beside_the_live_ones_is_not_redriven() -> None:
+    driver = Driver(bounds=StatusBounds(bytes_max=1000))
+    job = driver.failed(FAILED, args=b"x" * 400)
+    live = driver.submit(b"x" * (600 - ATTEMPT_BYTES - len("boom")))
+    driver.redrive(job)
+    driver.lease(job)
+    driver.nack(job, failure=FINAL)
+    assert job.state is JobState.FAILED
+    assert live.state is JobState.QUEUED
+    assert driver.engine.statuses.bytes_used <= 1000

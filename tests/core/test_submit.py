@@ -1,0 +1,256 @@
+"""What becomes of a submission: its defaults, the refusals in their order, and those of which nothing was read."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobqueue.core.job import JobSpec, JobState
+from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique
+from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
+from tests.core.making import Driver
+
+ADAPTIVE = QueuePolicy(capacity=10, discipline=Discipline.ADAPTIVE, patience_s=30.0)
+
+# -- how long an adaptive queue's jobs wait
+
+
+def test_an_adaptive_queues_jobs_wait_as_long_as_its_clients_are_thought_to() -> None:
+    driver = Driver(queues={"default": ADAPTIVE, "other": QueuePolicy()})
+    job, other = driver.submit(), driver.submit(queue="other")
+    assert (job.start_by_at, other.start_by_at) == (1030.0, None)
+    driver.advance(29.9)
+    assert job.state is JobState.QUEUED
+    driver.advance(0.1)
+    assert job.state is JobState.EXPIRED
+    assert other.state is JobState.QUEUED
+
+
+def test_patience_begins_when_a_delay_is_over() -> None:
+    driver = Driver(queues={"default": ADAPTIVE})
+    job = driver.submit(delay_s=100.0)
+    driver.advance(129.9)
+    assert job.state is JobState.QUEUED
+    driver.advance(0.1)
+    assert job.state is JobState.EXPIRED
+
+
+@pytest.mark.parametrize("start_by_s", [5.0, 500.0])
+def test_a_submissions_own_start_by_wins(start_by_s: float) -> None:
+    driver = Driver(queues={"default": ADAPTIVE})
+    job = driver.submit(start_by_s=start_by_s)
+    assert job.start_by_at == 1000.0 + start_by_s
+
+
+def test_no_other_discipline_limits_how_long_a_job_waits() -> None:
+    for discipline in set(Discipline) - {Discipline.ADAPTIVE}:
+        driver = Driver(queues={"default": QueuePolicy(discipline=discipline)})
+        assert driver.submit().start_by_at is None
+
+
+def test_a_job_keeps_the_patience_under_which_it_was_accepted() -> None:
+    driver = Driver(queues={"default": ADAPTIVE})
+    before = driver.submit()
+    driver.engine.set_policy("default", QueuePolicy(), now=driver.now)
+    after = driver.submit()
+    assert (before.start_by_at, after.start_by_at) == (1030.0, None)
+
+
+# -- which refusal
+
+
+def test_of_several_reasons_a_refusal_names_the_widest() -> None:
+    driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=1), caller_queued=1)
+    job = driver.submit(caller="ann")
+    engine = driver.engine
+    engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.submit(caller="ann")
+    engine.door.open = True
+    with pytest.raises(QueueFull):
+        driver.submit(caller="ann")
+    with pytest.raises(StatusesFull):
+        driver.submit(caller="ann", queue="other")
+    driver.cancel(job)
+    driver.submit(caller="ann")
+    roomy = Driver(caller_queued=1)
+    roomy.submit(caller="ann")
+    with pytest.raises(RateLimited):
+        roomy.submit(caller="ann")
+
+
+def test_every_refusal_is_counted_once_at_its_queue() -> None:
+    driver = Driver(capacity=1, caller_queued=1)
+    driver.submit(caller="ann")
+    for refused in (QueueFull, QueueFull):
+        with pytest.raises(refused):
+            driver.submit(caller="bob")
+    with pytest.raises(RateLimited):
+        driver.submit(caller="ann", queue="other")
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.submit(queue="other")
+    totals = {name: ledger.refused_total for name, ledger in driver.engine.ledgers.items()}
+    assert totals == {"default": 2, "other": 2}
+    assert driver.engine.totals().accepted == 1
+
+
+def test_a_caller_over_its_quota_comes_back_when_one_of_its_jobs_may_be_over() -> None:
+    driver = Driver(capacity=100, caller_queued=4)
+    for _ in range(100):
+        job = driver.submit()
+        driver.lease(job)
+        driver.now += 0.5
+        driver.ack(job)
+    for n in range(40):
+        driver.submit(caller=f"caller {n // 4}")
+    driver.start_next()
+    with pytest.raises(RateLimited) as refusal:
+        driver.submit(caller="caller 0")
+    assert refusal.value.retry_after_s == pytest.approx(40 / 4 / 2.0, rel=0.1), "one job in ten is its own"
+
+
+# -- those of which nothing was read
+
+
+def test_a_submission_of_which_nothing_was_read_is_refused_only_if_every_one_would_be() -> None:
+    driver = Driver(capacity=1)
+    engine = driver.engine
+    assert engine.refuse_unseen(now=driver.now) is None
+    driver.submit()
+    assert engine.refuse_unseen(now=driver.now) is None, "it may be for the other queue"
+    job = driver.submit(queue="other")
+    refusal = engine.refuse_unseen(now=driver.now)
+    assert isinstance(refusal, QueueFull)
+    assert refusal.retry_after_s >= 1.0
+    driver.cancel(job)
+    assert engine.refuse_unseen(now=driver.now) is None
+
+
+def test_one_whose_queue_is_not_known_is_told_of_none_and_counts_where_a_seat_comes_free_first() -> None:
+    driver = Driver(queues={name: QueuePolicy(capacity=1) for name in ("slow", "fast", "last")})
+    for name, run_s in (("slow", 60.0), ("fast", 2.0), ("last", 20.0)):
+        job = driver.submit(queue=name)
+        driver.lease(job)
+        driver.advance(run_s)
+        driver.ack(job)
+        driver.lease(driver.submit(queue=name))
+    refusal = driver.engine.refuse_unseen(now=driver.now)
+    assert isinstance(refusal, QueueFull)
+    assert not any(name in str(refusal) for name in ("slow", "fast", "last"))
+    assert {name: ledger.refused_total for name, ledger in driver.engine.ledgers.items()} == {
+        "slow": 0,
+        "fast": 1,
+        "last": 0,
+    }
+
+
+def test_a_live_unique_value_may_make_any_submission_welcome() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(queue="other")
+    job = driver.submit(unique="u")
+    assert driver.engine.refuse_unseen(now=driver.now) is None
+    assert driver.submit(unique="u") is job
+    driver.cancel(job)
+    driver.submit()
+    assert isinstance(driver.engine.refuse_unseen(now=driver.now), QueueFull)
+
+
+def test_a_live_unique_value_keeps_only_those_from_an_early_refusal_that_may_have_it() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(queue="other")
+    job = driver.submit(unique="u")
+    engine, now = driver.engine, driver.now
+    assert isinstance(engine.refuse_unseen(may_be_unique=False, now=now), QueueFull)
+    assert engine.refuse_unseen(may_be_unique=True, now=now) is None
+    for job_type, value, refused in (("t", "u", False), ("t", "v", True), ("other", "u", True)):
+        claims = Claims("ann", unique=Unique(value))
+        refusal = engine.refuse_unseen("default", claims, job_type=job_type, now=now)
+        assert isinstance(refusal, QueueFull) == refused
+    engine.stop_admitting()
+    assert isinstance(engine.refuse_unseen("default", Claims(unique=Unique("v")), job_type="t", now=now), Draining)
+    assert driver.submit(unique="u") is job
+
+
+def test_a_submission_whose_queue_is_known_is_refused_by_that_queue_whatever_the_others_hold() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(unique="u")
+    engine = driver.engine
+    assert isinstance(engine.refuse_unseen("default", now=driver.now), QueueFull)
+    assert engine.refuse_unseen("other", now=driver.now) is None
+    assert (engine.ledgers["default"].refused_total, engine.ledgers["other"].refused_total) == (1, 0)
+    engine.stop_admitting()
+    assert isinstance(engine.refuse_unseen("other", now=driver.now), Draining)
+
+
+def test_a_key_that_may_stand_for_a_job_is_let_through_and_an_unknown_one_is_not() -> None:
+    driver = Driver(capacity=1)
+    driver.submit(key="k", caller="ann")
+    driver.submit(queue="other")
+    engine = driver.engine
+    known, new = IdempotencyKey("k", b"not looked at"), IdempotencyKey("l", b"")
+    for stop in (lambda: None, engine.stop_admitting):
+        stop()
+        assert engine.refuse_unseen(claims=Claims("ann", key=known), now=driver.now) is None
+        assert engine.refuse_unseen("default", Claims("ann", key=known), now=driver.now) is None
+        for claims in (Claims("ann", key=new), Claims("bob", key=known), Claims("ann")):
+            assert engine.refuse_unseen(claims=claims, now=driver.now) is not None
+
+
+def test_a_drain_refuses_without_looking() -> None:
+    driver = Driver()
+    driver.engine.stop_admitting()
+    assert isinstance(driver.engine.refuse_unseen(now=driver.now), Draining)
+
+
+def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> None:
+    driver = Driver(queues={"default": QueuePolicy(capacity=1)})
+    driver.submit()
+    ledger = driver.engine.ledgers["default"]
+    places = []
+    for n in range(1, 6):
+        refusal = driver.engine.refuse_unseen(now=driver.now)
+        assert refusal is not None
+        places.append(refusal.retry_after_s)
+        assert ledger.refused_total == n
+    assert places[-1] > places[0]
+    driver.engine.stop_admitting()
+    driver.engine.refuse_unseen(now=driver.now)
+    assert sum(ledger.refused_total for ledger in driver.engine.ledgers.values()) == 6, "a drain's refusals count too"
+
+
+def test_a_key_keeps_its_slot_whether_the_submission_was_read_or_not_and_gives_it_up_once_accepted() -> None:
+    driver = Driver(capacity=1)
+    ledger, holder = driver.engine.ledgers["default"], driver.submit()
+    claims = [Claims("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    for each in claims:
+        assert driver.engine.refuse_unseen("default", each, now=driver.now) is not None
+    given = ledger.returns.waiting
+
+    assert driver.engine.refuse_unseen("default", claims[2], now=driver.now) is not None
+    with pytest.raises(QueueFull):
+        driver.engine.submit(JobSpec(type="t"), b"{}", None, claims=claims[3], now=driver.now)
+    assert ledger.returns.waiting == given == 6
+
+    driver.lease(holder)
+    driver.ack(holder)
+    driver.engine.submit(JobSpec(type="t"), b"{}", None, claims=claims[4], now=driver.now)
+    assert ledger.returns.waiting == 5
+
+
+def test_a_slot_given_unread_is_given_up_whichever_queue_takes_the_submission() -> None:
+    driver = Driver(capacity=1)
+    holders = [driver.submit(), driver.submit(queue="other")]
+    claims = [Claims("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    for each in claims:
+        assert driver.engine.refuse_unseen(claims=each, now=driver.now) is not None
+    waiting = sum(each.returns.waiting for each in driver.engine.ledgers.values())
+
+    for holder in holders:
+        driver.lease(holder)
+        driver.ack(holder)
+    driver.engine.submit(JobSpec(type="t"), b"{}", None, claims[3], now=driver.now)
+    driver.engine.submit(JobSpec(type="t", queue="other"), b"{}", None, claims[4], now=driver.now)
+
+    assert sum(each.returns.waiting for each in driver.engine.ledgers.values()) == waiting - 2

@@ -1,0 +1,656 @@
+"""Same job once: idempotency keys, unique values, and how many live jobs a caller may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted
+from jobqueue.core.job import JobSpec, JobState, StopReason
+from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.record_size import held_bytes, key_bytes
+from jobqueue.core.submit import Admission
+from jobqueue.core.uniqueness import SHARED_MAX, Claimed, Claims, IdempotencyKey, Unique, UniqueMode
+from jobqueue.errors import (
+    Draining,
+    Duplicate,
+    JobGone,
+    KeyReused,
+    QueueFull,
+    RateLimited,
+    StatusesFull,
+)
+from tests.core.making import CRASHED, FINAL, Driver
+
+
+def snapshot(driver: Driver) -> object:
+    """What a submission that came to nothing must leave as it was."""
+    engine = driver.engine
+    statuses, claimed = engine.statuses, engine._life.claimed
+    return (
+        engine.totals(),
+        {job.id: (job.state, job.version, job.args, job.run_at, job.stopping) for job in engine.newest_first(None)},
+        (statuses.live, statuses.terminal, statuses.live_bytes, statuses.bytes_used),
+        (dict(claimed._by_key), dict(claimed._by_value), dict(claimed._live)),
+        {name: (dict(ledger.counts), ledger.submitted_total) for name, ledger in engine.ledgers.items()},
+        [(type(fact), fact) for fact in driver.facts],
+    )
+
+
+def no_claims_are_left(driver: Driver) -> bool:
+    claimed = driver.engine._life.claimed
+    return not (claimed._by_key or claimed._by_value or claimed._live)
+
+
+# -- idempotency keys
+
+
+STATES = ["delayed", "queued", "running", "backing off", "succeeded", "failed", "cancelled", "expired"]
+
+
+def bring_to(driver: Driver, state: str, **options: object) -> object:
+    """Submit a job and bring it as far as `state`."""
+    job = driver.submit(
+        delay_s=60.0 if state == "delayed" else 0.0,
+        start_by_s=5.0 if state == "expired" else None,
+        attempts_max=2,
+        **options,
+    )
+    if state in ("running", "backing off", "succeeded", "failed"):
+        driver.lease(job)
+    if state == "backing off":
+        driver.nack(job)
+    elif state == "succeeded":
+        driver.ack(job)
+    elif state == "failed":
+        driver.nack(job, failure=FINAL)
+    elif state == "cancelled":
+        driver.cancel(job)
+    elif state == "expired":
+        driver.advance(5)
+    assert job.state == {"backing off": "delayed"}.get(state, state)
+    return job
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_same_key_and_body_lead_to_the_same_job_live_or_over(state: str) -> None:
+    driver = Driver()
+    job = bring_to(driver, state, args=b'{"a":1}', key="k")
+    before = snapshot(driver)
+    again = driver.admit(b'{"a":1}', key="k", delay_s=1.0)
+    assert again.job is job
+    assert again.duplicate
+    assert snapshot(driver) == before
+    assert driver.engine.ledgers["default"].refused_total == 0
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_same_key_with_another_body_is_refused_live_or_over(state: str) -> None:
+    driver = Driver()
+    bring_to(driver, state, args=b'{"a":1}', key="k")
+    before = snapshot(driver)
+    with pytest.raises(KeyReused, match="another submission"):
+        driver.admit(b'{"a":2}', key="k")
+    assert snapshot(driver) == before
+
+
+def test_a_new_submission_is_no_duplicate() -> None:
+    driver = Driver()
+    first, second = driver.admit(key="a"), driver.admit(key="b")
+    assert not first.duplicate
+    assert not second.duplicate
+    assert first.job is not second.job
+
+
+def test_each_caller_has_keys_of_its_own_and_so_have_those_without_a_name() -> None:
+    driver = Driver()
+    jobs = {caller: driver.submit(b"%d" % n, key="k", caller=caller) for n, caller in enumerate(["ann", "bob", None])}
+    assert len({job.id for job in jobs.values()}) == 3
+    for n, (caller, job) in enumerate(jobs.items()):
+        assert driver.submit(b"%d" % n, key="k", caller=caller) is job
+        with pytest.raises(KeyReused):
+            driver.submit(b"9", key="k", caller=caller)
+
+
+def evict_by_ttl(driver: Driver) -> None:
+    driver.advance(8)
+
+
+def evict_by_deleting(driver: Driver) -> None:
+    for job in list(driver.engine.newest_first(None)):
+        driver.engine.delete(job.id)
+    driver.note_facts()
+
+
+def evict_by_the_bound_of_records(driver: Driver) -> None:
+    for _ in range(3):
+        driver.submit()
+
+
+def evict_by_the_bound_of_bytes(driver: Driver) -> None:
+    driver.submit(b"x" * 1000)
+
+
+def evict_by_the_bound_of_failed_ones(driver: Driver) -> None:
+    driver.failed()
+
+
+@pytest.mark.parametrize(
+    "evict",
+    [
+        evict_by_ttl,
+        evict_by_deleting,
+        evict_by_the_bound_of_records,
+        evict_by_the_bound_of_bytes,
+        evict_by_the_bound_of_failed_ones,
+    ],
+)
+def test_a_key_is_kept_for_its_records_life_however_that_ends(evict: Callable[[Driver], None]) -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=3, bytes_max=1000, failed_max=1, ttl_s=5.0, failed_ttl_s=7.0))
+    job = driver.failed(key="k", caller="ann", unique="u")
+    driver.advance(5)
+    assert driver.submit(key="k", caller="ann") is job
+    evict(driver)
+    with pytest.raises(JobGone):
+        driver.engine.get(job.id)
+    assert no_claims_are_left(driver)
+    for live in [job for job in driver.engine.newest_first(None) if job.live]:
+        driver.cancel(live)
+    assert not driver.admit(b"something else", key="k", caller="ann").duplicate
+
+
+def test_a_key_is_answered_by_a_server_that_would_refuse_anything_new() -> None:
+    driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=1), caller_queued=1)
+    job = driver.submit(key="k", caller="ann")
+    with pytest.raises(QueueFull):
+        driver.submit(caller="bob")
+    with pytest.raises(StatusesFull):
+        driver.submit(caller="bob", queue="other")
+    assert driver.submit(key="k", caller="ann") is job
+    driver.engine.stop_admitting()
+    with pytest.raises(Draining):
+        driver.submit(caller="bob")
+    assert driver.submit(key="k", caller="ann") is job
+    assert driver.engine.ledgers["default"].refused_total == 2, "those of the others"
+
+
+def test_a_refused_submission_leaves_its_key_free() -> None:
+    driver = Driver(capacity=1)
+    first = driver.submit()
+    with pytest.raises(QueueFull):
+        driver.submit(b"1", key="k", caller="ann", unique="u")
+    assert no_claims_are_left(driver)
+    driver.cancel(first)
+    assert not driver.admit(b"2", key="k", caller="ann", unique="u").duplicate
+
+
+def test_a_key_outlives_a_redrive() -> None:
+    driver = Driver()
+    job = driver.failed(key="k", caller="ann")
+    driver.redrive(job)
+    assert driver.submit(key="k", caller="ann") is job
+    driver.lease(job)
+    driver.ack(job)
+    assert driver.submit(key="k", caller="ann") is job
+    driver.engine.delete(job.id)
+    assert no_claims_are_left(driver)
+
+
+def test_a_known_key_is_answered_before_the_unique_value_is_looked_at() -> None:
+    driver = Driver()
+    keyed = driver.done(key="k", unique="u")
+    holder = driver.submit(unique="u")
+    again = driver.admit(key="k", unique="u", mode="replace")
+    assert again.job is keyed
+    assert holder.state is JobState.QUEUED
+
+
+# -- unique values
+
+
+HOLDERS = ["delayed", "queued", "running"]
+OUTCOMES = {
+    # mode and holder: in the same queue, in another one
+    ("return", "delayed"): ("the holder", "the holder"),
+    ("return", "queued"): ("the holder", "the holder"),
+    ("return", "running"): ("the holder", "the holder"),
+    ("reject", "delayed"): ("refused", "refused"),
+    ("reject", "queued"): ("refused", "refused"),
+    ("reject", "running"): ("refused", "refused"),
+    ("replace", "delayed"): ("new, the holder is cancelled", "new, the holder is cancelled"),
+    ("replace", "queued"): ("new, the holder is cancelled", "new, the holder is cancelled"),
+    ("replace", "running"): ("new, the holder is told to stop", "new, the holder is told to stop"),
+    ("debounce", "delayed"): ("the holder, put off", "new, the holder is cancelled"),
+    ("debounce", "queued"): ("the holder, put off", "new, the holder is cancelled"),
+    ("debounce", "running"): ("new, the holder goes on", "new, the holder goes on"),
+}
+
+
+@pytest.mark.parametrize("queue", ["default", "other"])
+@pytest.mark.parametrize(("mode", "state"), OUTCOMES)
+def test_a_second_submission_of_a_unique_value(mode: str, state: str, queue: str) -> None:
+    driver = Driver()
+    holder = driver.submit(b"old", unique="u", delay_s=9.0 if state == "delayed" else 0.0)
+    if state == "running":
+        driver.lease(holder)
+    driver.facts.clear()
+    outcome = OUTCOMES[mode, state][queue == "other"]  # type: ignore[index]
+
+    if outcome == "refused":
+        before = snapshot(driver)
+        with pytest.raises(Duplicate) as duplicate:
+            driver.admit(b"new", unique="u", mode=mode, queue=queue)
+        assert duplicate.value.job_id == holder.id
+        assert snapshot(driver) == before
+        return
+    admission = driver.admit(b"new", unique="u", mode=mode, queue=queue)
+    if outcome == "the holder":
+        assert admission.job is holder
+        assert admission.duplicate
+        assert (holder.args, holder.version, driver.facts) == (b"old", int(state == "running"), [])
+    elif outcome == "the holder, put off":
+        assert admission.job is holder
+        assert admission.duplicate
+        assert (holder.args, holder.version) == (b"new", 1)
+        assert driver.facts == [Progressed(holder)]
+    else:
+        assert admission.job is not holder
+        assert not admission.duplicate
+        assert (admission.job.args, admission.job.spec.queue) == (b"new", queue)
+        assert holder.state == ("cancelled" if outcome == "new, the holder is cancelled" else state)
+        assert holder.stopping is (StopReason.CANCELLED if outcome == "new, the holder is told to stop" else None)
+        told = {"new, the holder is cancelled": Ended, "new, the holder is told to stop": StopRequested}.get(outcome)
+        assert [type(fact) for fact in driver.facts if fact.job is holder] == (  # type: ignore[union-attr]
+            [told] if told else []
+        )
+        assert driver.of(Submitted) == [Submitted(admission.job)]
+    assert driver.submit(unique="u") is admission.job, "whoever it led to has the value now"
+
+
+@pytest.mark.parametrize("mode", ["return", "reject", "replace", "debounce"])
+def test_a_value_is_free_once_its_job_is_over(mode: str) -> None:
+    for state in ("succeeded", "failed", "cancelled", "expired"):
+        driver = Driver()
+        job = bring_to(driver, state, unique="u")
+        again = driver.admit(unique="u", mode=mode)
+        assert again.job is not job
+        assert not again.duplicate
+
+
+def test_a_value_is_held_through_backoffs_and_crashes() -> None:
+    driver = Driver()
+    job = driver.submit(unique="u", attempts_max=3)
+    driver.lease(job)
+    driver.nack(job, failure=CRASHED)
+    assert driver.submit(unique="u") is job
+    driver.lease(job)
+    driver.nack(job)
+    assert driver.submit(unique="u") is job
+
+
+def test_each_type_has_values_of_its_own() -> None:
+    driver = Driver()
+    mail, call = driver.submit(type="mail", unique="u"), driver.submit(type="call", unique="u")
+    assert mail is not call
+    assert driver.submit(type="call", unique="u") is call
+
+
+def test_values_are_shared_by_all_callers() -> None:
+    driver = Driver()
+    job = driver.submit(unique="u", caller="ann")
+    assert driver.submit(unique="u", caller="bob") is job
+    assert driver.engine._life.claimed.live_of("bob") == 0
+
+
+def test_a_replaced_job_that_ends_late_leaves_the_value_to_its_heir() -> None:
+    driver = Driver()
+    old = driver.submit(unique="u")
+    driver.lease(old)
+    heir = driver.submit(unique="u", mode="replace")
+    driver.nack(old)
+    assert old.state is JobState.CANCELLED
+    assert driver.submit(unique="u") is heir
+    driver.cancel(heir)
+    driver.engine.delete(old.id)
+    driver.engine.delete(heir.id)
+    assert no_claims_are_left(driver)
+
+
+def test_a_replacement_takes_the_seat_of_the_one_that_it_replaces() -> None:
+    driver = Driver(capacity=1)
+    old = driver.submit(unique="u")
+    new = driver.submit(unique="u", mode="replace")
+    assert (old.state, new.state) == (JobState.CANCELLED, JobState.QUEUED)
+    with pytest.raises(QueueFull):
+        driver.submit()
+
+
+def test_a_replacement_takes_its_callers_place_over_too() -> None:
+    driver = Driver(caller_queued=1)
+    old = driver.submit(unique="u", caller="ann")
+    new = driver.submit(unique="u", mode="replace", caller="ann")
+    assert (old.state, new.state) == (JobState.CANCELLED, JobState.QUEUED)
+    assert driver.engine._life.claimed.live_of("ann") == 1
+    driver.submit(caller="bob")
+    with pytest.raises(RateLimited):
+        driver.submit(unique="u", mode="replace", caller="bob")
+    assert new.state is JobState.QUEUED, "the place that would come free is another's"
+
+
+def test_a_replacement_may_be_as_large_as_what_is_free_once_the_old_one_has_gone() -> None:
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(jobs_max=2, bytes_max=100 + held))
+    driver.submit(b"x" * 40)
+    old = driver.submit(b"x" * 60, unique="u")
+    new = driver.submit(b"y" * 60, unique="u", mode="replace")
+    assert old.state is JobState.CANCELLED
+    assert (len(driver.engine.statuses), driver.engine.statuses.bytes_used) == (2, 100 + held), (
+        "and the old record went"
+    )
+    with pytest.raises(StatusesFull):
+        driver.submit(b"z" * 61, unique="u", mode="replace")
+    assert new.state is JobState.QUEUED
+
+
+REFUSALS = {
+    "the queue is full": QueueFull,
+    "the map is full": StatusesFull,
+    "the caller has its share": RateLimited,
+    "the server drains": Draining,
+}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+@pytest.mark.parametrize("state", HOLDERS)
+@pytest.mark.parametrize("mode", ["replace", "debounce"])
+def test_nothing_is_half_done_when_the_new_one_is_refused(mode: str, state: str, why: str) -> None:
+    driver = Driver(
+        queues={"default": QueuePolicy(), "other": QueuePolicy(capacity=1)},
+        bounds=StatusBounds(bytes_max=1000),
+        caller_queued=1,
+    )
+    holder = driver.submit(b"old", unique="u", caller="ann", delay_s=9.0 if state == "delayed" else 0.0)
+    if state == "running":
+        driver.lease(holder)
+    args = b"x" * 2000 if why == "the map is full" else b"new"
+    if why == "the queue is full":
+        driver.submit(queue="other")
+    elif why == "the caller has its share":
+        driver.submit(caller="bob")
+    elif why == "the server drains":
+        driver.engine.stop_admitting()
+    before = snapshot(driver)
+    with pytest.raises(REFUSALS[why]):
+        driver.submit(args, unique="u", mode=mode, queue="other", caller="bob")
+    assert snapshot(driver) == before
+    assert driver.engine.ledgers["other"].refused_total == 1
+    assert driver.submit(unique="u") is holder
+
+
+# -- debounce
+
+
+def test_a_debounced_delay_begins_anew() -> None:
+    driver = Driver()
+    job = driver.submit(b"1", unique="u", mode="debounce", delay_s=10.0, start_by_s=15.0)
+    for n in range(2, 6):
+        driver.advance(6)
+        assert driver.submit(b"%d" % n, unique="u", mode="debounce", delay_s=10.0, start_by_s=15.0) is job
+    assert (job.run_at, job.start_by_at) == (1034.0, 1039.0)
+    driver.advance(9.9)
+    assert job.state is JobState.DELAYED
+    driver.advance(0.1)
+    assert (job.state, job.args) == (JobState.QUEUED, b"5")
+    driver.advance(4.9)
+    assert job.state is JobState.QUEUED
+    driver.advance(0.1)
+    assert job.state is JobState.EXPIRED
+
+
+def test_a_debounced_job_becomes_what_was_asked_for_last() -> None:
+    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    over = driver.done()
+    job = driver.submit(unique="u", delay_s=5.0, priority=1, attempts_max=1)
+    driver.submit(unique="u", mode="debounce", delay_s=5.0, priority=7, attempts_max=3)
+    assert (job.spec.priority, job.attempts_max) == (7, 3)
+    assert driver.engine.get(over.id) is over, "no record had to go for it"
+
+
+def test_a_debounced_submission_without_a_delay_lets_the_job_run_now() -> None:
+    driver = Driver()
+    job = driver.submit(unique="u", delay_s=60.0)
+    driver.submit(b"now", unique="u", mode="debounce")
+    driver.advance(0)
+    assert (job.state, job.args) == (JobState.QUEUED, b"now")
+
+
+def test_a_debounced_job_that_is_queued_already_keeps_its_turn_and_its_time() -> None:
+    driver = Driver()
+    first, _ = driver.submit(b"old", unique="u", start_by_s=5.0), driver.submit()
+    driver.advance(3)
+    assert driver.submit(b"new", unique="u", mode="debounce", delay_s=10.0, start_by_s=20.0) is first
+    assert (first.state, first.start_by_at) == (JobState.QUEUED, 1005.0)
+    assert driver.start_next() is first
+
+
+def test_a_debounced_job_that_backs_off_tries_the_new_arguments_at_the_time_that_was_set() -> None:
+    driver = Driver()
+    job = driver.submit(b"old", unique="u", attempts_max=2)
+    driver.lease(job)
+    driver.nack(job)
+    run_at = job.run_at
+    assert driver.submit(b"new", unique="u", mode="debounce", delay_s=500.0) is job
+    assert (job.run_at, job.args) == (run_at, b"new")
+    driver.advance(1)
+    assert job.state is JobState.QUEUED
+
+
+def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(bytes_max=100 + held))
+    job = driver.submit(b"x" * 30, unique="u", delay_s=1.0)
+    statuses = driver.engine.statuses
+    for size in (10, 100, 0, 55):
+        driver.submit(b"y" * size, unique="u", mode="debounce", delay_s=1.0)
+        assert statuses.live_bytes == statuses.bytes_used == held + size
+    driver.cancel(job)
+    assert (statuses.live_bytes, statuses.bytes_used) == (0, held)
+
+
+def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() -> None:
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
+    job = driver.submit(unique="u")
+    statuses, claimed = driver.engine.statuses, driver.engine._life.claimed
+    for n in range(2):
+        assert driver.submit(unique="u", key=f"k{n}") is job
+    for mode in ("return", "debounce"):
+        with pytest.raises(StatusesFull):
+            driver.submit(unique="u", key="k2", mode=mode)
+    assert driver.submit(unique="u", key="k1") is job
+    assert set(claimed._by_key) == {(None, "k0"), (None, "k1")}
+    assert statuses.bytes_used == job.size_bytes == held + 2 + 2 * key_bytes("k0")
+    driver.cancel(job)
+    driver.advance(1000)
+    assert statuses.bytes_used == 0
+    many = Driver()
+    job = many.submit(unique="u")
+    for n in range(3 * SHARED_MAX):
+        many.submit(unique="u", key=f"{n:04}")
+    assert job.held_bytes == held + SHARED_MAX * key_bytes("0000"), "those that were forgotten don't count"
+
+
+def test_debounced_arguments_drive_terminal_records_out_but_no_live_ones() -> None:
+    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
+    driver = Driver(bounds=StatusBounds(bytes_max=100 + held))
+    over = driver.done()
+    driver.submit(b"x" * 49)
+    job = driver.submit(b"x" * 20, unique="u", delay_s=1.0)
+    driver.submit(b"y" * 51, unique="u", mode="debounce")
+    assert driver.engine.statuses.get(over.id) is None
+    assert driver.engine.statuses.bytes_used == 100 + held
+    before = snapshot(driver)
+    with pytest.raises(StatusesFull):
+        driver.submit(b"z" * 52, unique="u", mode="debounce")
+    assert snapshot(driver) == before
+    assert job.args == b"y" * 51
+    assert driver.engine.ledgers["default"].refused_total == 1
+
+
+# -- a caller's live jobs
+
+
+def test_a_caller_may_have_so_many_live_jobs_and_is_told_so() -> None:
+    driver = Driver(caller_queued=2)
+    for delay_s in (0.0, 60.0):
+        driver.submit(caller="ann", delay_s=delay_s, queue="other")
+    with pytest.raises(RateLimited, match="has 2 live jobs, and may have 2") as refusal:
+        driver.submit(caller="ann")
+    assert refusal.value.retry_after_s >= 1.0
+    assert driver.engine.ledgers["default"].refused_total == 1
+    assert driver.submit(caller="bob")
+    assert driver.submit()
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled", "expired"])
+def test_a_callers_job_counts_from_acceptance_to_its_end(state: str) -> None:
+    driver = Driver(caller_queued=1)
+    bring_to(driver, state, caller="ann")
+    assert driver.submit(caller="ann")
+    assert driver.engine._life.claimed.live_of("ann") == 1
+
+
+def test_a_callers_job_counts_while_it_runs_and_while_it_backs_off() -> None:
+    for state in ("running", "backing off"):
+        driver = Driver(caller_queued=1)
+        bring_to(driver, state, caller="ann")
+        with pytest.raises(RateLimited):
+            driver.submit(caller="ann")
+
+
+def test_a_redriven_job_counts_for_its_caller_again_and_may_be_one_too_many() -> None:
+    driver = Driver(caller_queued=1)
+    job = driver.failed(caller="ann")
+    other = driver.submit(caller="ann")
+    with pytest.raises(RateLimited):
+        driver.redrive(job)
+    assert job.state is JobState.FAILED
+    driver.cancel(other)
+    driver.redrive(job)
+    with pytest.raises(RateLimited):
+        driver.submit(caller="ann")
+    driver.lease(job)
+    driver.ack(job)
+    assert driver.engine._life.claimed.live_of("ann") == 0
+
+
+def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
+    driver = Driver(caller_queued=3)
+    jobs = [driver.submit(caller="ann") for _ in range(3)]
+    for left in (2, 1, 0):
+        driver.cancel(jobs.pop())
+        assert driver.engine._life.claimed.live_of("ann") == left
+
+
+def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
+    driver = Driver(capacity=3, caller_queued=3)
+    old = driver.submit(unique="u", caller="ann")
+    for _ in range(2):
+        driver.submit(caller="ann")
+    driver.engine.set_policy("default", QueuePolicy(capacity=2), now=driver.now)
+    with pytest.raises(QueueFull):
+        driver.submit(unique="u", mode="replace", caller="ann")
+    driver.engine.set_caller_queued(2)
+    with pytest.raises(RateLimited):
+        driver.submit(unique="u", mode="replace", caller="ann", queue="other")
+    assert old.state is JobState.QUEUED
+
+
+def test_the_quota_may_change_while_jobs_are_live() -> None:
+    driver = Driver(caller_queued=1)
+    driver.submit(caller="ann")
+    driver.engine.set_caller_queued(2)
+    driver.submit(caller="ann")
+    driver.engine.set_caller_queued(1)
+    with pytest.raises(RateLimited, match="has 2 live jobs, and may have 1"):
+        driver.submit(caller="ann")
+    driver.engine.set_caller_queued(None)
+    driver.submit(caller="ann")
+
+
+def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    for state in ("delayed", "queued", "backing off", "running"):
+        bring_to(driver, state, caller=state, unique=state, key=state)
+    driver.shut_down()
+    driver.advance(1)
+    claimed = driver.engine._life.claimed
+    assert (claimed._by_value, claimed._live, len(claimed._by_key)) == ({}, {}, 4)
+    driver.advance(2)
+    assert no_claims_are_left(driver)
+
+
+# -- the book of claims, by itself
+
+
+def test_what_nobody_claims_nobody_holds() -> None:
+    claimed = Claimed()
+    assert claimed.under_key(Claims(key=IdempotencyKey("k", b""))) is None
+    assert claimed.under_key(Claims()) is None
+    assert claimed.holder("t", Unique("u")) is None
+    assert claimed.holder("t", None) is None
+    assert claimed.live_of("ann") == 0
+    assert not claimed.any_unique
+
+
+def test_a_job_without_claims_enters_nothing() -> None:
+    driver = Driver()
+    driver.done()
+    driver.submit()
+    assert no_claims_are_left(driver)
+    assert driver.of(Ready)
+
+
+@pytest.mark.parametrize("claim", [{"caller": "ann"}, {"unique": "u"}, {"key": "k"}])
+def test_each_claim_may_stand_alone(claim: dict[str, str]) -> None:
+    driver = Driver()
+    job = driver.submit(**claim)
+    assert not no_claims_are_left(driver)
+    driver.cancel(job)
+    driver.engine.delete(job.id)
+    assert no_claims_are_left(driver)
+
+
+# -- keys of submissions that led to a job by its unique value
+
+
+@pytest.mark.parametrize("mode", ["return", "debounce"])
+def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mode: UniqueMode) -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    holder = driver.submit(b"1", unique="u", delay_s=5.0)
+    assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0).job is holder
+    assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0) == Admission(holder, True)
+    with pytest.raises(KeyReused):
+        driver.admit(b"3", caller="ann", key="k", delay_s=5.0)
+    driver.cancel(holder)
+    again = driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0)
+    assert again.job is holder, "though it is over"
+    driver.advance(2)
+    assert driver.admit(b"3", caller="ann", key="k").duplicate is False
+    driver.shut_down()
+    driver.advance(2)
+    assert no_claims_are_left(driver)
+    assert not driver.engine._life.claimed._shared
+
+
+def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
+    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    holder = driver.submit(unique="u")
+    for number in range(SHARED_MAX + 5):
+        assert driver.admit(caller="ann", key=str(number), unique="u").job is holder
+    assert len(driver.engine._life.claimed._by_key) == SHARED_MAX
+    driver.cancel(holder)
+    driver.advance(2)
+    assert no_claims_are_left(driver)

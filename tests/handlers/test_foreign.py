@@ -1,0 +1,256 @@
+"""Types that msgspec doesn't know, and types whose own code fails: pydantic's models, paths, hostile constructors."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import annotated_types
+import msgspec
+import pydantic
+import pydantic.dataclasses
+import pytest
+
+from jobqueue import JobContext, JobQueue
+from jobqueue.encoder import encode
+from jobqueue.errors import InvalidSubmission, JobFailed
+from jobqueue.handlers.foreign import ModelFaults
+from jobqueue.runtime.pools.sendable import check_sendable
+from jobqueue.testing import virtual_time
+from tests.handlers.test_registry import faults_of, handler_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Line(pydantic.BaseModel):
+    sku: str = pydantic.Field(min_length=2)
+    count: int = pydantic.Field(ge=1, alias="n")
+
+
+class Order(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+
+    lines: list[Line]
+    due: dt.date
+    note: str | None = None
+    share: float = 0.5
+
+
+class Numbers(pydantic.RootModel[list[int]]):
+    pass
+
+
+@dataclass
+class Holder:
+    order: Order
+    where: Path | None = None
+
+
+@pydantic.dataclasses.dataclass
+class Checked:
+    a: Annotated[int, pydantic.Field(ge=1)]
+
+
+async def take(ctx: JobContext, order: Order, more: dict[str, list[Line]] | None = None) -> None: ...
+
+
+ORDER = Order(lines=[Line(sku="ab", n=2)], due=dt.date(2026, 1, 1))
+
+
+def test_a_model_is_made_out_of_json_and_goes_back() -> None:
+    async def many(order: Order, other: Order | None, lines: list[Line], holder: Holder, numbers: Numbers) -> None: ...
+
+    handler = handler_of(many)
+    given = {
+        "order": ORDER,
+        "other": None,
+        "lines": [Line(sku="cd", n=1)],
+        "holder": Holder(ORDER, Path("/a")),
+        "numbers": Numbers([1, 2]),
+    }
+    assert handler.kwargs(handler.check(encode(given))) == given
+
+
+def test_each_fault_of_a_model_has_its_pointer() -> None:
+    faults = faults_of(
+        handler_of(take),
+        b'{"order":{"lines":[{"sku":"a","n":1},{"sku":"ab","n":0}],"due":"soon","share":"x"},"more":{"a":[{"sku":1}]}}',
+    )
+    assert set(faults) == {
+        "/args/order/lines/0/sku",
+        "/args/order/lines/1/n",
+        "/args/order/due",
+        "/args/order/share",
+        "/args/more/*/0/sku",
+        "/args/more/*/0/n",
+    }
+    assert faults["/args/order/lines/1/n"] == "Input should be greater than or equal to 1"
+
+
+def test_a_models_faults_are_counted_where_there_are_many() -> None:
+    lines = b",".join(b'{"sku":"ab","n":0}' for _ in range(400))
+    faults = faults_of(handler_of(take), b'{"order":{"due":"2026-01-01","lines":[%b]}}' % lines)
+    assert len(faults) == 33
+    assert "368 more" in " ".join(faults.values())
+    lines = b",".join(b"1" for _ in range(5000))
+    faults = faults_of(handler_of(take), b'{"order":{"due":"2026-01-01","lines":[%b]}}' % lines)
+    assert faults == {"/args/order": "5,000 faults"}
+
+
+def test_a_refused_model_leaves_nothing_to_the_collector() -> None:
+    handler = handler_of(take)
+
+    def chained(error: BaseException | None) -> Iterator[BaseException]:
+        while error is not None:
+            yield error
+            error = error.__cause__ or error.__context__
+
+    gc.collect()
+    gc.disable()
+    try:
+        held: list[BaseException] = []
+        with suppress(InvalidSubmission):
+            try:
+                handler.check(b'{"order":{"lines":[{"sku":"a","n":0}]}}')
+            except InvalidSubmission as refusal:
+                held = [each for each in chained(refusal) if isinstance(each, pydantic.ValidationError)]
+                raise
+        # It would hold far more than what came: each of its faults holds the value.
+        assert not held
+        assert not [each for each in gc.get_objects() if isinstance(each, ModelFaults)]
+    finally:
+        gc.enable()
+
+
+def test_a_missing_and_a_wrong_model_are_told() -> None:
+    assert set(faults_of(handler_of(take), b"{}")) == {"/args/order"}
+    assert set(faults_of(handler_of(take), b'{"order":[]}')) == {"/args/order"}
+
+
+@virtual_time
+async def test_a_model_may_be_a_result() -> None:
+    queue = JobQueue()
+
+    @queue.handler
+    async def turn(order: Order, share: float) -> Order:
+        assert order == ORDER
+        return order.model_copy(update={"share": share if share < 1 else float("nan")})
+
+    async with queue:
+        result = await (await queue.submit("turn", {"order": ORDER, "share": 0.25})).result()
+        assert result == {"lines": [{"sku": "ab", "n": 2}], "due": "2026-01-01", "note": None, "share": 0.25}
+        with pytest.raises(JobFailed, match="Out of range float"):
+            await (await queue.submit("turn", {"order": ORDER, "share": 1})).result()
+
+
+def test_a_model_can_be_sent_to_a_process_if_its_class_can() -> None:
+    def plainly(order: Order, lines: list[Line]) -> None: ...
+
+    class Local(pydantic.BaseModel):
+        a: int
+
+    def locally(value: Any) -> None: ...
+
+    locally.__annotations__["value"] = list[Local]
+    plainly.__qualname__, plainly.__module__ = "take", take.__module__
+    with pytest.raises(ValueError, match="another object"):
+        check_sendable(handler_of(plainly, run_in="process"))
+    handler = handler_of(locally, run_in="process")
+    handler.func = handler_of
+    with pytest.raises(ValueError, match=r"with its argument type '.*Local': it is defined inside another function"):
+        check_sendable(handler)
+
+
+def field_beside(a: Annotated[int, pydantic.Field(ge=1)]) -> None: ...
+
+
+def field_inside(a: list[Annotated[int, annotated_types.Ge(1)]]) -> None: ...
+
+
+def field_as_default(a: int = pydantic.Field(ge=1)) -> None: ...
+
+
+def checked(a: dict[str, Checked | None]) -> None: ...
+
+
+def in_a_union(a: Order | int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("func", "reason"),
+    [
+        (field_beside, "FieldInfo is not checked beside a parameter: use msgspec.Meta, or a model"),
+        (field_inside, "Ge is not checked beside a parameter"),
+        (field_as_default, "FieldInfo is not checked beside a parameter"),
+        (checked, "Checked is a dataclass of pydantic's, whose checks would not run: use a model"),
+        (in_a_union, "custom type may not contain any additional types"),
+    ],
+)
+def test_what_would_not_be_checked_is_refused(func: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        handler_of(func)
+
+
+def test_a_path_is_a_text() -> None:
+    async def paths(path: Path, many: list[PurePosixPath] | None = None) -> None: ...
+
+    handler = handler_of(paths)
+    given = {"path": Path("/a/b"), "many": [PurePosixPath("c")]}
+    assert handler.kwargs(handler.check(encode(given))) == given
+    assert faults_of(handler, b'{"path":5}') == {"/args/path": "Expected `str`, got `int`"}
+
+
+# -- types whose own code fails
+
+
+@dataclass
+class Failing:
+    how: str
+
+    def __post_init__(self) -> None:
+        if self.how:
+            raise {"key": KeyError, "exit": SystemExit, "value": ValueError, "runtime": RuntimeError}[self.how](
+                self.how
+            )
+
+
+class FailingStruct(msgspec.Struct):
+    how: str
+
+    def __post_init__(self) -> None:
+        Failing(self.how)
+
+
+class FailingModel(pydantic.BaseModel):
+    how: str
+
+    @pydantic.field_validator("how")
+    @classmethod
+    def _check(cls, how: str) -> str:
+        Failing(how)
+        return how
+
+
+@pytest.mark.parametrize("how", ["key", "exit", "value", "runtime"])
+@pytest.mark.parametrize("kind", [Failing, FailingStruct, FailingModel])
+def test_whatever_a_types_own_code_raises_refuses_the_submission(kind: type, how: str) -> None:
+    async def func(value: Any, other: int) -> None: ...
+
+    func.__annotations__["value"] = kind
+    handler = handler_of(func)
+    assert handler.check(b'{"value":{"how":""},"other":1}')
+    faults = faults_of(handler, b'{"value":{"how":"%b"},"other":"x"}' % how.encode())
+    assert "/args/other" in faults
+    (fault,) = (fault for pointer, fault in faults.items() if pointer.startswith("/args/value"))
+    assert how in fault.lower()
+
+
+def test_a_fault_beside_keys_that_are_numbers_is_told_alone() -> None:
+    async def func(table: dict[int, int], other: int) -> None: ...
+
+    assert set(faults_of(handler_of(func), b'{"table":{"1":2},"other":"x"}')) == {"/args/other"}

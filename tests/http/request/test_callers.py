@@ -1,0 +1,166 @@
+"""Callers over HTTP, told apart by their addresses: what one does is not the others' loss. On both lanes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from jobqueue.core.uniqueness import Claims
+from jobqueue.errors import InvalidSubmission
+from jobqueue.http.request.caller import claims_at, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from tests.http.serving import Serving
+
+BAD, GOOD = {"type": "fail"}, {"type": "echo"}
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "stock"])
+def lane(request: pytest.FixtureRequest) -> dict[str, object]:
+    return {"fast_lane": request.param}
+
+
+class Callers:
+    """Clients of one server, each at an address of its own."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    async def post(self, address: str, submission: dict[str, Any], path: str = "/v1/jobs") -> tuple[int, Any]:
+        session = self._sessions.get(address)
+        if session is None:
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            session = self._sessions[address] = aiohttp.ClientSession(self._serving.url, connector=connector)
+        async with session.post(path, json=submission) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def close(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+
+@pytest.fixture
+async def callers_of() -> AsyncIterator[Callable[[Serving], Callers]]:
+    made: list[Callers] = []
+
+    def callers_of(serving: Serving) -> Callers:
+        made.append(Callers(serving))
+        return made[-1]
+
+    yield callers_of
+    for callers in made:
+        await callers.close()
+
+
+HOSTILE, HONEST = "127.0.0.2", "127.0.0.3"
+
+
+async def test_one_caller_s_failures_pause_no_type_that_another_caller_uses(
+    start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
+) -> None:
+    serving = await start(server=lane, queues={"default": {"retry_budget": 5}})
+    callers = callers_of(serving)
+    _, held = await callers.post(HONEST, {"type": "fail", "delay_s": 1000})
+    for _ in range(20):
+        _, job = await callers.post(HOSTILE, BAD)
+        await serving.queue.job(job["id"]).wait()
+    assert serving.queue.backend.stats()[1][0].quarantined == []
+    await callers.post(HONEST, {"type": "fail"})
+    while not serving.queue.backend.stats()[1][0].quarantined:
+        await asyncio.sleep(0.01)
+    assert held["state"] == "delayed"
+
+
+async def test_a_batch_of_jobs_with_timeouts_of_their_own_pauses_no_type(
+    start: Callable[..., Awaitable[Serving]], callers_of: Callable[[Serving], Callers]
+) -> None:
+    serving = await start(queues={"default": {"retry_budget": 5}})
+    callers = callers_of(serving)
+    poisoned = {"jobs": [{"type": "hold", "timeout_s": 0.001}] * 100}
+    status, verdicts = await callers.post(HOSTILE, poisoned, "/v1/jobs:batch")
+    assert status == 207
+    for verdict in verdicts["jobs"]:
+        job = await serving.queue.job(verdict["id"]).wait()
+        assert job.error is not None
+        assert job.error.code == "timed_out"
+    serving.gate.set()
+    _, job = await callers.post(HONEST, {"type": "hold"})
+    assert (await serving.queue.job(job["id"]).wait()).state == "succeeded"
+
+
+async def test_one_caller_s_refusals_put_no_other_caller_s_return_off(
+    start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
+) -> None:
+    serving = await start(server=lane, queues={"default": {"capacity": 1, "workers": 1}})
+    callers = callers_of(serving)
+    await callers.post(HOSTILE, {"type": "hold"})
+    for _ in range(300):
+        status, problem = await callers.post(HOSTILE, GOOD)
+        assert status == 503
+    hostile_s = problem["retry_after_s"]
+    status, problem = await callers.post(HONEST, GOOD)
+    assert status == 503
+    assert problem["retry_after_s"] < hostile_s / 3
+
+
+async def test_a_job_that_waits_in_quarantine_says_so_and_when_it_is_tried(
+    start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
+) -> None:
+    serving = await start(server=lane, queues={"default": {"retry_budget": 1}})
+    callers = callers_of(serving)
+    _, failed = await callers.post(HOSTILE, BAD)
+    await serving.queue.job(failed["id"]).wait()
+    _, waiting = await callers.post(HOSTILE, BAD)
+    assert waiting["state"] == "queued"
+    assert waiting["waiting_for"]["reason"] == "type-quarantined"
+    assert waiting["waiting_for"]["retry_at"] > waiting["created_at"]
+    _, other = await callers.post(HOSTILE, GOOD)
+    assert other["waiting_for"] is None
+
+
+@pytest.mark.parametrize(("field", "value"), [("ttl_s", 3601), ("delay_s", 61), ("run_at", "2999-01-01T00:00:00Z")])
+async def test_one_caller_cannot_ask_for_a_seat_or_a_record_for_longer_than_the_server_allows(
+    start: Callable[..., Awaitable[Serving]], callers_of: Callable[[Serving], Callers], field: str, value: object
+) -> None:
+    serving = await start(statuses={"ttl_s_max": 3600.0}, limits={"delay_s_max": 60.0})
+    callers = callers_of(serving)
+    status, problem = await callers.post(HOSTILE, {"type": "echo", field: value})
+    assert (status, problem["errors"][0]["pointer"]) == (422, f"/{field}")
+    _, verdicts = await callers.post(HOSTILE, {"jobs": [{"type": "echo", field: value}]}, "/v1/jobs:batch")
+    assert verdicts["jobs"][0]["problem"]["errors"][0]["pointer"] == f"/jobs/0/{field}"
+    within = datetime.fromisoformat(value) if isinstance(value, str) else value
+    with pytest.raises(InvalidSubmission, match=f"/{field}: at most"):
+        await serving.queue.submit("echo", **{field: within})  # type: ignore[arg-type]
+
+
+class Transport(asyncio.Transport):
+    def __init__(self, peer: object) -> None:
+        super().__init__({"peername": peer})
+
+
+@pytest.mark.parametrize(
+    ("peer", "name"),
+    [
+        (("10.0.0.7", 4711), "10.0.0.7"),
+        (("2001:db8:1:2:3:4:5:6", 4711, 0, 0), "2001:db8:1:2::/64"),
+        (("::ffff:10.0.0.7", 4711, 0, 0), "10.0.0.7"),
+        (("fe80::1%eth0", 4711, 0, 2), "fe80::/64"),
+        ("", "local"),
+        (None, "local"),
+        ((), "local"),
+        ("/run/client.sock", "/run/client.sock"),
+    ],
+)
+def test_a_caller_is_the_address_of_its_connection(peer: object, name: str) -> None:
+    assert claims_at(Transport(peer)) == Claims(name, plain=True)
+
+
+def test_addresses_of_one_network_are_one_caller() -> None:
+    assert {name_of(f"2001:db8:0:1::{n:x}") for n in range(1000)} == {"2001:db8:0:1::/64"}

@@ -1,0 +1,224 @@
+"""One submission, sent again under its Idempotency-Key, is one job."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from multidict import CIMultiDict
+
+from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.request.body import BodyKind
+from jobqueue.http.request.idempotency import Fingerprint, content_digest, key_of
+from tests.http.request.test_uploads import form, posted, removed
+from tests.http.serving import CLOSE, Answer, post
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp import web
+
+    from tests.http.serving import Serving
+
+
+def key(*lines: str) -> str | None:
+    headers = CIMultiDict([("Idempotency-Key", line) for line in lines])
+    return key_of(cast("web.Request", SimpleNamespace(headers=headers)))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('"abc"', "abc"),
+        ("abc", "abc"),
+        ('  "abc"  ', "abc"),
+        ('"a b"', "a b"),
+        ("a b", "a b"),
+        (r'"a\"b\\c"', r'a"b\c'),
+        ('a"b', 'a"b'),
+        ("8e03978e-40d5-43e8-bc93-6894a57f9324", "8e03978e-40d5-43e8-bc93-6894a57f9324"),
+        ('"' + "k" * 255 + '"', "k" * 255),
+        ("k" * 255, "k" * 255),
+    ],
+)
+def test_a_key_may_be_quoted_or_bare(text: str, value: str) -> None:
+    assert key(text) == value
+
+
+def test_no_header_is_no_key() -> None:
+    assert key() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", '""', '"', '"abc', '"a"b"', '"a\\b"', '"a"; p=1', "a\x01b", '"a\x7f"', "é", '"é"', "k" * 256,
+     '"' + "k" * 256 + '"', "\udcff"],
+)  # fmt: skip
+def test_what_is_no_key_is_refused(text: str) -> None:
+    with pytest.raises(MalformedRequest, match="Idempotency-Key"):
+        key(text)
+
+
+def test_two_keys_are_refused() -> None:
+    with pytest.raises(MalformedRequest, match="twice"):
+        key("a", "a")
+
+
+def digest(kind: BodyKind, job: bytes, *files: tuple[str, str, bytes], filename: str = "f") -> bytes:
+    fingerprint = Fingerprint(kind)
+    fingerprint.add(job)
+    for name, media_type, content in files:
+        hashed = content_digest()
+        hashed.update(content)
+        fingerprint.add_file(name, filename, media_type, hashed.digest())
+    return fingerprint.under("k").fingerprint
+
+
+def test_any_difference_makes_another_fingerprint() -> None:
+    submissions = [
+        digest(BodyKind.JSON, b"{}"),
+        digest(BodyKind.JSON, b"{} "),
+        digest(BodyKind.MULTIPART, b"{}"),
+        digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"1")),
+        digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"1"), filename="g"),
+        digest(BodyKind.MULTIPART, b"{}", ("b", "text/plain", b"1")),
+        digest(BodyKind.MULTIPART, b"{}", ("a", "text/html", b"1")),
+        digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"2")),
+        digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"")),
+        digest(BodyKind.MULTIPART, b"{}", ("at", "ext/plain", b"1")),
+        digest(BodyKind.MULTIPART, b"{}", ("a", "text/plain", b"1"), ("b", "text/plain", b"2")),
+        digest(BodyKind.MULTIPART, b"{}", ("b", "text/plain", b"2"), ("a", "text/plain", b"1")),
+    ]
+    assert len(set(submissions)) == len(submissions)
+    assert all(len(fingerprint) == 16 for fingerprint in submissions)
+    assert submissions[0] == digest(BodyKind.JSON, b"{}")
+
+
+# -- over HTTP
+
+ECHO = b'{"type":"echo","args":{"value":1}}'
+KEY = "Idempotency-Key: k"
+
+
+async def test_the_same_submission_under_the_same_key_is_the_same_job(serving: Serving) -> None:
+    first = Answer(await serving.talk(post(b'{"type":"hold"}', KEY, CLOSE)))
+    assert first.status == 202
+    assert "job-deduplicated" not in first.headers
+    again = Answer(await serving.talk(post(b'{"type":"hold"}', 'Idempotency-Key: "k"', CLOSE)))
+    assert (again.status, again.headers["job-deduplicated"]) == (202, "true")
+    assert again.headers["location"] == first.headers["location"]
+    serving.gate.set()
+    await serving.queue.backend.wait(first.headers["location"][-22:])
+    over = Answer(await serving.talk(post(b'{"type":"hold"}', KEY, CLOSE)))
+    assert (over.status, over.headers["job-deduplicated"]) == (200, "true")
+    assert json.loads(over.rest)["result"] == "held"
+    assert serving.queue.backend.stats()[0].accepted_total == 1
+
+
+async def test_another_submission_under_the_same_key_is_refused(serving: Serving) -> None:
+    assert Answer(await serving.talk(post(ECHO, KEY, CLOSE))).status == 202
+    for body in (b'{"type":"echo","args":{"value":2}}', ECHO + b" ", b'{"type":"hold"}'):
+        reused = Answer(await serving.talk(post(body, KEY, CLOSE)))
+        assert (reused.status, reused.kind) == (422, "idempotency-key-reused")
+    assert serving.queue.backend.stats()[0].accepted_total == 1
+    assert Answer(await serving.talk(post(ECHO, "Idempotency-Key: other", CLOSE))).status == 202
+
+
+async def test_a_submission_that_was_refused_may_be_sent_again_under_its_key(start: Any) -> None:
+    serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
+    held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
+    assert Answer(await serving.talk(post(ECHO, KEY, CLOSE))).status == 503
+    serving.gate.set()
+    await serving.queue.backend.wait(held.headers["location"][-22:])
+    accepted = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
+    assert accepted.status == 202
+    assert "job-deduplicated" not in accepted.headers
+
+
+async def test_a_key_keeps_the_slot_of_its_client_among_others_of_its_address(start: Any) -> None:
+    serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
+    await serving.talk(post(b'{"type":"hold"}', CLOSE))
+
+    async def told(key: str) -> float:
+        refused = Answer(await serving.talk(post(ECHO, f"Idempotency-Key: {key}", CLOSE)))
+        assert refused.status == 503
+        return float(refused.problem["retry_after_s"])
+
+    keys = [f"k{number}" for number in range(6)]
+    first = [await told(key) for key in keys]
+    again = [await told(key) for key in keys[1:]]
+
+    assert first == sorted(first)
+    assert all(later <= 1.1 * earlier for later, earlier in zip(again, first[1:], strict=True)), "the jitter is new"
+    assert await told("new") > first[-1]
+
+
+async def test_a_key_is_kept_for_the_records_life(serving: Serving) -> None:
+    first = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
+    await serving.queue.backend.wait(first.headers["location"][-22:])
+    await serving.queue.backend.delete(first.headers["location"][-22:])
+    later = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
+    assert later.status == 202
+    assert later.headers["location"] != first.headers["location"]
+
+
+@pytest.mark.parametrize("text", ["", '""', "k" * 256, '"open', "é", "a\x7f"])
+async def test_a_key_that_is_none_is_a_400(serving: Serving, text: str) -> None:
+    answer = Answer(await serving.talk(post(ECHO, f"Idempotency-Key: {text}", CLOSE)))
+    assert (answer.status, answer.kind) == (400, "malformed-request")
+    assert serving.queue.backend.stats()[0].accepted_total == 0
+
+
+async def test_an_upload_under_a_key_is_one_job_with_one_set_of_files(serving: Serving) -> None:
+    parts = (("job", b'{"type":"hold"}'), ("a", b"x" * 100_000), ("b", b"2"))
+    first = Answer(await serving.talk(posted(form(*parts), KEY, CLOSE)))
+    assert first.status == 202
+    again = Answer(await serving.talk(posted(form(*parts), KEY, CLOSE)))
+    assert (again.status, again.headers["location"]) == (202, first.headers["location"])
+    assert again.headers["job-deduplicated"] == "true"
+    await removed(serving, left=2)
+    assert serving.queue.spool.bytes_used == 100_001
+    for others in (
+        (parts[0], ("a", b"y" * 100_000), parts[2]),
+        (parts[0], ("c", b"x" * 100_000), parts[2]),
+        parts[:2],
+        (("job", b'{"type":"hold" }'), *parts[1:]),
+    ):
+        reused = Answer(await serving.talk(posted(form(*others), KEY, CLOSE)))
+        assert (reused.status, reused.kind) == (422, "idempotency-key-reused")
+    as_json = Answer(await serving.talk(post(b'{"type":"hold"}', KEY, CLOSE)))
+    assert as_json.status == 422
+    await removed(serving, left=2)
+    assert serving.queue.spool.bytes_used == 100_001
+
+
+async def test_a_repeated_post_may_wait_for_the_outcome(serving: Serving) -> None:
+    await serving.talk(post(ECHO, KEY, CLOSE))
+    again = Answer(await serving.talk(post(ECHO, KEY, "Prefer: wait=10", CLOSE)))
+    assert (again.status, again.headers["preference-applied"]) == (200, "wait=10")
+    assert json.loads(again.rest)["result"] == 1
+
+
+# -- unique values
+
+
+async def test_a_live_unique_value_is_one_job(serving: Serving, http: aiohttp.ClientSession) -> None:
+    async def send(**more: Any) -> tuple[int, str | None, dict[str, Any]]:
+        async with http.post("/v1/jobs", json={"type": "hold", **more}) as response:
+            return response.status, response.headers.get("Job-Deduplicated"), await response.json()
+
+    status, told, first = await send(unique="u")
+    assert (status, told) == (202, None)
+    status, told, same = await send(unique="u")
+    assert (status, told, same["id"]) == (202, "true", first["id"])
+    status, told, problem = await send(unique={"value": "u", "mode": "reject"})
+    assert (status, problem["type"], problem["id"]) == (409, "/problems/duplicate", first["id"])
+    status, told, other = await send(unique={"value": "other"})
+    assert (status, told, other["id"] != first["id"]) == (202, None, True)
+    status, told, replaced = await send(unique={"value": "u", "mode": "replace"})
+    assert (status, told, replaced["id"] != first["id"]) == (202, None, True)
+    serving.gate.set()
+    await serving.queue.backend.wait(replaced["id"])
+    status, told, later = await send(unique="u")
+    assert (status, told, later["id"] != replaced["id"]) == (202, None, True)

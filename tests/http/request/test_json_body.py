@@ -1,0 +1,273 @@
+"""What counts as acceptable JSON, and what a submission must be. No socket, no loop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobqueue.errors import InvalidSubmission
+from jobqueue.http.errors import InvalidRequest, MalformedJson
+from jobqueue.http.request.json_body import BATCH_MAX, DEPTH_MAX, decode_batch, decode_submission
+from jobqueue.http.response.documents import timestamp
+
+
+def submission(args: str) -> bytes:
+    return b'{"type":"t","args":' + args.encode() + b"}"
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+def pointers(body: bytes) -> dict[str, str]:
+    with pytest.raises(InvalidSubmission) as refused:
+        decode_submission(body)
+    return {fault.pointer: fault.detail for fault in refused.value.errors}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"nonsense",
+        b'{"type":"t"',
+        b'{"type":"t"}}',
+        b'{"type":"t"} x',
+        b"{'type':'t'}",
+        b'{"type":"t",}',
+        b'\xef\xbb\xbf{"type":"t"}',
+        b'\xff\xfe{\x00"\x00',
+        b'{"type":"\xff"}',
+        b'{"type":"t","args":{"a":"\xed\xa0\x80"}}',
+        b'{"type":"t","args":{"a":"\\ud800"}}',
+        b'{"type":"t","args":{"\\udfff":1}}',
+        b'{"type":"t","args":{"a":"\n"}}',
+        submission('{"a":NaN}'),
+        submission('{"a":-Infinity}'),
+        submission('{"a":1e400}'),
+        submission('{"a":01}'),
+        submission('{"a":+1}'),
+        submission('{"a":.5}'),
+        submission('{"a":18446744073709551616}'),
+        submission('{"a":-9223372036854775809}'),
+        submission('{"a":' + "9" * 5000 + "}"),
+        submission('{"a":"x\\"","b":18446744073709551616}'),
+        submission(nested(DEPTH_MAX)),
+        submission(nested(2000)),
+        submission('{"a":"' + '\\"[' * 3 + '","b":' + nested(DEPTH_MAX) + "}"),
+    ],
+)
+def test_what_is_not_strictly_json_or_would_not_survive_it_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedJson) as refused:
+        decode_submission(body)
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        '{"a":18446744073709551615,"b":-9223372036854775808}',
+        '{"a":12345678901234567890.0,"b":1e308,"c":18446744073709551616e0,"d":-1E-400}',
+        '{"a":0.12345678901234567890123,"b":1e-12345678901234567890,"c":-99999999999999999999.5}',
+        '{"a":"18446744073709551616","18446744073709551616":1}',
+        '{"a":"\\\\","b":"\\"99999999999999999999999","c":"\\u005b"}',
+        '{"a":"' + "[{" * 100 + '"}',
+        '{"a":' + nested(DEPTH_MAX - 2) + "}",
+        '{"a":[' + ",".join(["{}", "[]"] * 100) + "]}",
+        '{ "b" : 1.50 , "a" : "\\u00e9\\ud83d\\ude00" }',
+        '{"a":1,"a":2}',
+        "{}",
+    ],
+)
+def test_arguments_keep_the_bytes_that_they_came_as(args: str) -> None:
+    assert bytes(decode_submission(submission(args)).args) == args.encode()
+
+
+def test_of_duplicate_keys_the_last_wins() -> None:
+    assert decode_submission(b'{"type":"a","type":"b"}').type == "b"
+
+
+def test_every_fault_is_told_at_once_with_its_pointer() -> None:
+    faults = pointers(b'{"priority":99,"delay_s":"soon","a/b~c":1,"group":7,"run_at":"yesterday"}')
+    assert set(faults) == {"/priority", "/delay_s", "/a~1b~0c", "/group", "/run_at", "/type"}
+    assert "required" in faults["/type"]
+    assert "unknown" in faults["/a~1b~0c"]
+    assert "priority" in faults["/a~1b~0c"], "says which fields there are"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"type"', b"true"])
+def test_a_document_that_is_no_object_is_invalid_as_a_whole(body: bytes) -> None:
+    assert list(pointers(body)) == [""]
+
+
+def test_the_list_of_faults_is_bounded_and_the_rest_is_counted() -> None:
+    body = json.dumps({"type": 1, **{f"x{number}": 1 for number in range(1000)}}).encode()
+    with pytest.raises(InvalidSubmission) as refused:
+        decode_submission(body)
+    assert len(refused.value.errors) == 32
+    assert refused.value.more == 1001 - 32
+    assert refused.value.errors[0].pointer == "/type", "the fields that there are come before unknown names"
+    assert str(refused.value).endswith("; and 969 more")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "echo", "n" * 900_000: 1},
+        {"type": "echo", "unique": {"value": "v", "n" * 900_000: 1}},
+        {"type": "echo", "unique": {"value": "v", "a - at `$." + "n" * 900_000: 1}},
+        {"type": "echo", "unique": {"value": "v", "mode": "n" * 900_000}},
+        {"type": "echo", "unique": {"value": "v", "mode": "x", "/" * 900_000: 1}},
+    ],
+)
+def test_no_fault_repeats_a_long_text(document: dict[str, object]) -> None:
+    with pytest.raises(InvalidSubmission) as refused:
+        decode_submission(json.dumps(document).encode())
+    assert all(len(fault.pointer) <= 300 and len(fault.detail) <= 500 for fault in refused.value.errors)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("type", 1),
+        ("type", None),
+        ("type", ""),
+        ("priority", 10),
+        ("priority", -1),
+        ("priority", 1.5),
+        ("priority", True),
+        ("priority", "1"),
+        ("delay_s", -1),
+        ("delay_s", "1"),
+        ("start_by_s", 0),
+        ("timeout_s", 0),
+        ("attempts_max", 0),
+        ("group", ""),
+        ("ttl_s", -1),
+        ("run_at", "2030-01-01T00:00:00"),
+        ("run_at", 0),
+        ("queue", "no such name!"),
+        ("unique", ""),
+        ("unique", 1),
+        ("unique", "x" * 201),
+    ],
+)
+def test_a_field_of_the_wrong_kind_is_pointed_at(field: str, value: Any) -> None:
+    assert list(pointers(json.dumps({"type": "t", field: value}).encode())) == [f"/{field}"]
+
+
+def test_a_faulty_unique_value_is_pointed_at_within_it() -> None:
+    assert list(pointers(b'{"type":"t","unique":{"value":"x","mode":"sometimes"}}')) == ["/unique/mode"]
+    assert list(pointers(b'{"type":"t","unique":{"value":""}}')) == ["/unique/value"]
+
+
+def batch(*jobs: str) -> bytes:
+    return b'{"jobs":[' + ",".join(jobs).encode() + b"]}"
+
+
+def test_a_batch_is_read_as_submissions_that_keep_their_bytes() -> None:
+    first, second = decode_batch(batch('{"type":"a","args":{"x": 1.50}}', '{ "type" : "b" }'))
+    assert (first.submission().type, bytes(first.submission().args)) == ("a", b'{"x": 1.50}')
+    assert second.submission().type == "b"
+    assert decode_batch(batch()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b"[]", ""),
+        (b"{}", "/jobs"),
+        (b'{"jobs":{}}', "/jobs"),
+        (b'{"jobs":null}', "/jobs"),
+        (b'{"jobs":[],"more":1}', "/more"),
+        (batch(*["1"] * (BATCH_MAX + 1)), "/jobs"),
+    ],
+)
+def test_a_batch_that_is_none_is_refused_as_a_whole(body: bytes, pointer: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        decode_batch(body)
+    assert [fault.pointer for fault in refused.value.errors] == [pointer]
+
+
+@pytest.mark.parametrize(
+    "job", ['{"type":"a","args":{"x":1e400}}', '{"type":"a","args":' + nested(DEPTH_MAX - 1) + "}"]
+)
+def test_what_is_no_acceptable_json_spoils_the_whole_batch(job: str) -> None:
+    with pytest.raises(MalformedJson):
+        decode_batch(batch('{"type":"a"}', job))
+
+
+def test_an_item_that_is_not_valid_is_refused_for_itself() -> None:
+    items = decode_batch(batch('{"type":"a","priority":10}', "1", '{"type":"a"}'))
+    for item, pointer in zip(items[:2], ("/priority", ""), strict=True):
+        with pytest.raises(InvalidSubmission) as refused:
+            item.submission()
+        assert [fault.pointer for fault in refused.value.errors] == [pointer]
+    assert items[2].submission().type == "a"
+
+
+def test_of_duplicate_lists_of_jobs_the_last_counts() -> None:
+    (item,) = decode_batch(b'{"jobs":1,"jobs":[{"type":"a"},{"type":"b"}],"jobs":[{"type":"c"}]}')
+    assert item.submission().type == "c"
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_end_in_anything_but_a_submission_or_a_refusal(body: bytes) -> None:
+    with contextlib.suppress(MalformedJson, InvalidSubmission):
+        decode_submission(body)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "args", "priority", "delay_s", "run_at", "x"]), ANYTHING))
+def test_no_json_ends_in_anything_but_a_submission_or_a_refusal(document: dict[str, Any]) -> None:
+    body = json.dumps(document).encode("utf-8", "surrogatepass")
+    try:
+        accepted = decode_submission(body)
+    except (MalformedJson, InvalidSubmission):
+        return
+    assert accepted.type == document["type"]
+    assert json.loads(bytes(accepted.args)) == document.get("args", {})
+
+
+@given(st.integers(-(2**66), 2**66))
+def test_exactly_the_integers_of_64_bits_are_accepted(number: int) -> None:
+    body = submission(json.dumps({"a": number}))
+    if -(2**63) <= number < 2**64:
+        decode_submission(body)
+    else:
+        with pytest.raises(MalformedJson):
+            decode_submission(body)
+
+
+@given(st.integers(1, 60), st.text(alphabet='[]{}"\\a', max_size=20))
+def test_exactly_the_depths_up_to_the_limit_are_accepted(levels: int, text: str) -> None:
+    body = submission(json.dumps({text: 0})[:-1] + ',"deep":' + nested(levels) + "}")
+    if levels + 2 <= DEPTH_MAX:
+        decode_submission(body)
+    else:
+        with pytest.raises(MalformedJson):
+            decode_submission(body)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1.9996, "1970-01-01T00:00:01.999Z"),
+        (1_767_225_600.25, "2026-01-01T00:00:00.250Z"),
+    ],
+)
+def test_a_time_is_rfc_3339_with_milliseconds(seconds: float, text: str) -> None:
+    assert timestamp(seconds) == text

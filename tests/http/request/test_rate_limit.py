@@ -1,0 +1,158 @@
+"""Quotas per caller: counted, told, and bounded. The clock is the test's."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from jobqueue.config import LimitsSettings
+from jobqueue.core.rate import Rate
+from jobqueue.errors import RateLimited
+from jobqueue.http.request import rate_limit
+from jobqueue.http.request.caller import caller_of
+from jobqueue.http.request.rate_limit import Quotas
+
+POLICY = '"submissions";q=2;w=60'
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def quotas(clock: Clock, rate: str | None = "2/m", **limits: Any) -> Quotas:
+    settings = LimitsSettings(caller_rate=None if rate is None else Rate.parse(rate), **limits)
+    return Quotas(lambda: settings, clock)
+
+
+def left(fields: dict[str, str]) -> tuple[int, int]:
+    match = re.fullmatch(r'"submissions";r=(\d+);t=(\d+)', fields["RateLimit"])
+    assert match
+    return int(match[1]), int(match[2])
+
+
+def test_a_caller_may_submit_as_often_as_the_rate_says_and_then_again_when_it_is_told(clock: Clock) -> None:
+    several = quotas(clock)
+    several.take("a")
+    several.take("a")
+    with pytest.raises(RateLimited) as refused:
+        several.take("a")
+    assert refused.value.retry_after_s == pytest.approx(30)
+    several.take("b")
+    clock.now += refused.value.retry_after_s
+    several.take("a")
+
+
+def test_what_is_left_is_told_and_never_more_per_second_than_the_rate(clock: Clock) -> None:
+    one = quotas(clock)
+    assert one.fields("a") == {"RateLimit-Policy": POLICY, "RateLimit": '"submissions";r=2;t=60'}
+    one.take("a")
+    assert left(one.fields("a")) == (1, 30)
+    one.take("a")
+    assert left(one.fields("a")) == (0, 30)
+    clock.now += 29.5
+    assert left(one.fields("a")) == (0, 1)
+    clock.now += 0.5
+    assert left(one.fields("a")) == (1, 30)
+
+
+def test_looking_takes_nothing(clock: Clock) -> None:
+    one = quotas(clock)
+    for _ in range(10):
+        one.check("a")
+        one.fields("a")
+    one.take("a")
+    one.take("a")
+    with pytest.raises(RateLimited):
+        one.check("a")
+
+
+def test_without_a_quota_nothing_is_refused_told_or_remembered(clock: Clock) -> None:
+    none = quotas(clock, rate=None)
+    for _ in range(100):
+        none.take("a")
+    assert none.fields("a") == {}
+    assert len(none) == 0
+
+
+def test_the_bound_on_live_jobs_is_a_policy_too(clock: Clock) -> None:
+    assert quotas(clock, rate=None, caller_queued=5).fields("a") == {
+        "RateLimit-Policy": '"live-jobs";q=5;qu="concurrent-requests"'
+    }
+    assert quotas(clock, caller_queued=5).fields("a")["RateLimit-Policy"] == (
+        f'{POLICY}, "live-jobs";q=5;qu="concurrent-requests"'
+    )
+
+
+def test_a_changed_rate_counts_from_now_on(clock: Clock) -> None:
+    settings = [LimitsSettings(caller_rate=Rate.parse("1/h"))]
+    one = Quotas(lambda: settings[0], clock)
+    one.take("a")
+    with pytest.raises(RateLimited):
+        one.take("a")
+    settings[0] = msgspec.structs.replace(settings[0], caller_rate=Rate.parse("5/s"))
+    one.take("a")
+    assert left(one.fields("a"))[0] == 4
+    settings[0] = msgspec.structs.replace(settings[0], caller_rate=None)
+    one.take("a")
+    assert len(one) == 0
+
+
+def test_callers_whose_bucket_is_full_again_are_forgotten(clock: Clock) -> None:
+    several = quotas(clock)
+    for number in range(100):
+        several.take(f"early {number}")
+    clock.now += 61
+    for number in range(60):
+        several.take(f"late {number}")
+    assert len(several) == 60
+
+
+def test_callers_are_bounded_and_the_longest_silent_one_goes_first(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "CALLERS_MAX", 10)
+    several = quotas(clock)
+    several.take("first")
+    several.take("first")
+    for number in range(9):
+        several.take(f"other {number}")
+    with pytest.raises(RateLimited):
+        several.take("first")  # remembered, and now the latest
+    for number in range(100):
+        several.take(f"flood {number}")
+        assert len(several) <= 10
+    several.take("first")  # forgotten, so forgiven
+    several.take("first")
+    for number in range(100):
+        several.take(f"again {number}")
+        with pytest.raises(RateLimited):
+            several.take("first")  # never silent for long, so never forgotten
+
+
+@pytest.mark.parametrize(
+    ("remote", "caller"),
+    [
+        (None, "local"),
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_a_network_of_64_bits_is_one_caller(remote: str | None, caller: str) -> None:
+    request = make_mocked_request("POST", "/v1/jobs")
+    assert caller_of(request.clone(remote=remote)) == caller

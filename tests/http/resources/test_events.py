@@ -1,0 +1,240 @@
+"""Event streams over HTTP: how they begin, go on after a break, and end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from tests.http.resources.test_jobs import ended, submit
+from tests.http.serving import CLOSE, Answer, read_answer
+
+if TYPE_CHECKING:
+    from tests.http.serving import Serving
+
+
+class Event(dict[str, str]):
+    @property
+    def data(self) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads(self["data"])
+        return data
+
+
+async def block(response: aiohttp.ClientResponse) -> list[str] | None:
+    """The lines up to the next empty one; None at the stream's end."""
+    lines: list[str] = []
+    while True:
+        line = await asyncio.wait_for(response.content.readline(), 5)
+        if not line:
+            assert not lines, "the stream ends between two events"
+            return None
+        if line == b"\n":
+            return lines
+        lines.append(line.decode().removesuffix("\n"))
+
+
+async def next_event(response: aiohttp.ClientResponse) -> Event | None:
+    """The next event that has data, as an EventSource would dispatch it."""
+    while (lines := await block(response)) is not None:
+        event = Event(line.split(": ", 1) for line in lines if not line.startswith(":"))
+        if "data" in event:
+            return event
+    return None
+
+
+async def all_events(response: aiohttp.ClientResponse) -> list[Event]:
+    events = []
+    while (event := await next_event(response)) is not None:
+        events.append(event)
+    return events
+
+
+async def names(http: aiohttp.ClientSession, path: str, last_id: str | None = None) -> list[str]:
+    headers = {} if last_id is None else {"Last-Event-ID": last_id}
+    async with http.get(path, headers=headers) as response:
+        assert response.status == 200, await response.text()
+        return [event["event"] for event in await all_events(response)]
+
+
+async def test_a_stream_has_the_headers_that_keep_it_flowing(http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/events") as response:
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.headers["X-Accel-Buffering"] == "no"
+        (retry,) = await block(response) or [""]
+        assert 1000 <= int(retry.removeprefix("retry: ")) <= 4000
+        (first_id,) = await block(response) or [""]
+        assert first_id.startswith("id: ")
+
+
+async def test_a_job_is_told_from_its_state_of_now_to_its_end(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="hold", args={"note": "half"})
+    await asyncio.sleep(0.05)
+    async with http.get(f"/v1/jobs/{job['id']}/events") as response:
+        first = await next_event(response)
+        assert first is not None
+        assert (first["event"], first.data["state"], first.data["progress"]["note"]) == ("started", "running", "half")
+        serving.gate.set()
+        (last,) = await all_events(response)
+    assert (last["event"], last.data["state"], last.data["id"]) == ("succeeded", "succeeded", job["id"])
+    assert last["id"] > first["id"]
+
+
+async def test_a_whole_life_is_told(serving: Serving, http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/events") as response:
+        await block(response)
+        await submit(http, type="fail", attempts_max=2, delay_s=0.01)
+        events = []
+        while (event := await next_event(response)) is not None:
+            events.append(event)
+            if event["event"] == "failed":
+                break
+    assert [event["event"] for event in events] == [
+        *("submitted", "queued", "started", "retrying", "queued", "started", "failed"),
+    ]
+    assert [event.data["attempt"] for event in events] == [0, 0, 1, 1, 1, 2, 2]
+    assert events[-1].data["error"] == {"code": "handler_error"}
+    assert len({event["id"] for event in events}) == len(events)
+
+
+async def test_a_job_that_is_over_is_told_and_the_stream_ends(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="echo")
+    await ended(serving, job)
+    assert await names(http, f"/v1/jobs/{job['id']}/events") == ["succeeded"]
+
+
+async def test_who_comes_back_after_the_end_is_told_to_stop(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="hold")
+    path = f"/v1/jobs/{job['id']}/events"
+    async with http.get(path) as response:
+        await next_event(response)
+        serving.gate.set()
+        (last,) = await all_events(response)
+    async with http.get(path, headers={"Last-Event-ID": last["id"]}) as response:
+        assert (response.status, await response.read()) == (204, b"")
+    assert serving.waiting.count == 0
+
+
+async def test_a_broken_stream_goes_on_where_it_broke(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="hold")
+    path = f"/v1/jobs/{job['id']}/events"
+    async with http.get(path) as response:
+        first = await next_event(response)
+        assert first is not None
+    serving.gate.set()
+    await ended(serving, job)
+    await submit(http, type="echo")
+    assert await names(http, path, first["id"]) == ["succeeded"]
+
+
+async def test_a_stream_that_broke_before_its_first_event_goes_on_too(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
+    async with http.get("/v1/events") as response:
+        await block(response)
+        (line,) = await block(response) or [""]
+    job = await submit(http, type="echo")
+    await ended(serving, job)
+    async with http.get("/v1/events", headers={"Last-Event-ID": line.removeprefix("id: ")}) as response:
+        events = [await next_event(response) for _ in range(3)]
+    assert [event["event"] for event in events if event is not None] == ["submitted", "started", "succeeded"]
+
+
+@pytest.mark.parametrize("last_id", ["nonsense", "0123456789ab-7", "", "é"])
+async def test_what_can_not_be_followed_on_from_is_said(
+    serving: Serving, http: aiohttp.ClientSession, last_id: str
+) -> None:
+    async with http.get("/v1/events", headers={"Last-Event-ID": last_id}) as response:
+        event = await next_event(response)
+        assert event is not None
+        assert event["event"] == "reset"
+        assert "read" in event.data["reason"]
+    job = await submit(http, type="echo")
+    await ended(serving, job)
+    # One job's state is all that there is to be read anew.
+    assert await names(http, f"/v1/jobs/{job['id']}/events", last_id) == ["succeeded"]
+
+
+async def test_a_silent_stream_sends_comments(start: Any, http_to: Any) -> None:
+    serving = await start(limits={"heartbeat_s": 0.1})
+    http = await http_to(serving)
+    async with http.get("/v1/events") as response:
+        await block(response)
+        await block(response)
+        assert [await block(response) for _ in range(3)] == [[":"]] * 3
+
+
+async def test_streams_end_properly_when_the_server_goes_away(start: Any, http_to: Any) -> None:
+    serving = await start()
+    http = await http_to(serving)
+    job = await submit(http, type="hold")
+    async with http.get("/v1/events") as every, http.get(f"/v1/jobs/{job['id']}/events") as one:
+        await next_event(one)
+        await serving.queue.drain(0.05)
+        assert [event["event"] for event in await all_events(one)] == ["stopping", "cancelled"]
+        closing = asyncio.create_task(serving.server.close(0.5))
+        told = [event["event"] for event in await all_events(every)]
+        assert told[-1] == "cancelled"
+        await closing
+    assert serving.server.open == 0
+
+
+async def test_streams_are_opened_while_the_server_drains(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="hold")
+    serving.queue.stop_admitting()
+    async with http.get(f"/v1/jobs/{job['id']}/events") as response:
+        assert response.status == 200
+
+
+async def test_who_does_not_read_its_stream_is_cut_and_delays_nobody(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.http.streams.event_log.BACKLOG_BYTES_MAX", 10_000)
+    async with serving.connect() as (_, deaf), serving.connect() as (reader, writer):
+        deaf.transport.pause_reading()
+        deaf.write(b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
+        async with asyncio.timeout(10):
+            while serving.waiting.count != 1:
+                await asyncio.sleep(0.005)
+            while serving.waiting.count:  # the system's buffers take some megabytes first
+                for _ in range(500):
+                    await serving.queue.submit("echo", {"value": 1})
+                await asyncio.sleep(0)
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await read_answer(reader)).status == 200
+    async with asyncio.timeout(5):
+        while serving.server.open:
+            await asyncio.sleep(0.01)
+
+
+async def test_streams_of_all_jobs_are_bounded_by_themselves(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.http.resources.events.ALL_MAX", 1)
+    job = await submit(http, type="hold")
+    async with http.get("/v1/events") as first:
+        assert first.status == 200
+        async with http.get("/v1/events") as second:
+            assert (second.status, (await second.json())["type"]) == (503, "/problems/too-many-waiters")
+        async with http.get(f"/v1/jobs/{job['id']}/events") as one:
+            assert one.status == 200
+
+
+async def test_an_unknown_job_has_no_stream(serving: Serving) -> None:
+    for path, status in (("/v1/jobs/nope/events", 404), ("/v1/jobs/a:b/events", 404)):
+        answer = Answer(await serving.talk(f"GET {path} HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
+        assert answer.status == status
+    assert serving.waiting.count == 0
+
+
+async def test_a_stream_over_http_1_0_ends_with_its_connection(serving: Serving, http: aiohttp.ClientSession) -> None:
+    job = await submit(http, type="echo")
+    await ended(serving, job)
+    raw = await serving.talk(f"GET /v1/jobs/{job['id']}/events HTTP/1.0\r\n\r\n".encode())
+    assert b"transfer-encoding" not in raw.lower()
+    assert raw.endswith(b"\n\n")
+    assert b"event: succeeded\n" in raw

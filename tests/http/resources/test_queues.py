@@ -1,0 +1,187 @@
+"""Queues in use: told, paused, resumed and changed, without losing a job."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.http.resources.test_jobs import ended, submit
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from tests.http.serving import Serving
+
+FIELDS = [
+    *("name", "discipline", "weight", "workers", "capacity", "paused", "delayed", "queued", "running"),
+    *("oldest_queued_at", "oldest_queued_s", "drain_rate", "drain_s", "quarantined"),
+    *("submitted_total", "refused_total", "redriven_total"),
+    *("succeeded_total", "failed_total", "cancelled_total", "expired_total"),
+]
+
+
+async def queue_of(http: aiohttp.ClientSession, name: str = "default") -> dict[str, Any]:
+    async with http.get(f"/v1/queues/{name}") as response:
+        assert response.status == 200
+        document: dict[str, Any] = await response.json()
+        return document
+
+
+async def change(http: aiohttp.ClientSession, body: Any, name: str = "default") -> tuple[int, dict[str, Any]]:
+    async with http.patch(f"/v1/queues/{name}", json=body) as response:
+        return response.status, await response.json()
+
+
+async def test_a_queue_tells_its_settings_what_it_holds_and_how_fast_it_drains(start: Any, http_to: Any) -> None:
+    serving = await start(queues={"default": {"workers": 2, "capacity": 7, "weight": 3, "discipline": "lifo"}})
+    http = await http_to(serving)
+    document = await queue_of(http)
+    assert list(document) == FIELDS
+    told = {name: document[name] for name in ("workers", "capacity", "weight", "discipline", "paused", "quarantined")}
+    assert told == {
+        "workers": 2,
+        "capacity": 7,
+        "weight": 3,
+        "discipline": "lifo",
+        "paused": False,
+        "quarantined": [],
+    }
+    assert (document["drain_rate"], document["drain_s"]) == (0, None)
+    for _ in range(3):
+        await ended(serving, await submit(http, type="echo"))
+    await submit(http, type="hold")
+    document = await queue_of(http)
+    assert document["drain_rate"] > 0
+    assert document["drain_s"] > 0
+
+
+async def test_the_gates_at_which_jobs_wait_are_told(start: Any, http_to: Any) -> None:
+    serving = await start()
+
+    @serving.queue.handler(concurrency=2, rate="600/m", group_concurrency=1)
+    async def narrow() -> None:
+        await serving.gate.wait()
+
+    http = await http_to(serving)
+    for group in ("a", "a", "b", "c"):
+        await serving.queue.submit("narrow", group=group)
+    await asyncio.sleep(0.05)
+    async with http.get("/v1/queues") as response:
+        gates = {(gate["kind"], gate["name"]): gate for gate in (await response.json())["gates"]}
+    assert {kind for kind, _ in gates} == {"lane", "type", "groups"}
+    narrow_gate = gates["type", "narrow"]
+    assert narrow_gate == {
+        "kind": "type",
+        "name": "narrow",
+        "held": 2,
+        "waiting": 1,
+        "permits": 2,
+        "rate": "600/m",
+        "shut_until": None,
+    }
+    assert (gates["groups", "narrow"]["held"], gates["groups", "narrow"]["waiting"]) == (2, 1)
+
+
+async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
+    async with http.post("/v1/queues/default:pause") as response:
+        assert (response.status, (await response.json())["paused"]) == (200, True)
+    job = await submit(http, type="echo")
+    await asyncio.sleep(0.05)
+    document = await queue_of(http)
+    assert (document["paused"], document["queued"], document["running"]) == (True, 1, 0)
+    async with http.post("/v1/queues/default:resume") as response:
+        assert (response.status, (await response.json())["paused"]) == (200, False)
+    await asyncio.wait_for(ended(serving, job), 5)
+
+
+async def test_a_queue_in_use_is_changed_and_loses_no_job(start: Any, http_to: Any) -> None:
+    serving = await start(queues={"default": {"workers": 1, "capacity": 3}})
+    http = await http_to(serving)
+    jobs = [await submit(http, type="hold") for _ in range(3)]
+    async with http.post("/v1/jobs", json={"type": "hold"}) as response:
+        assert response.status == 503
+    status, document = await change(http, {"workers": 3, "capacity": 4, "discipline": "lifo", "weight": 2})
+    assert status == 200
+    assert [document[name] for name in ("workers", "capacity", "discipline", "weight")] == [3, 4, "lifo", 2]
+    jobs.append(await submit(http, type="hold"))
+    async with asyncio.timeout(5):
+        while (await queue_of(http))["running"] != 3:
+            await asyncio.sleep(0.01)
+    status, document = await change(http, {"capacity": 1})
+    assert (status, document["capacity"], document["running"], document["queued"]) == (200, 1, 3, 1)
+    serving.gate.set()
+    for job in jobs:
+        await asyncio.wait_for(ended(serving, job), 5)
+    assert (await queue_of(http))["succeeded_total"] == 4
+
+
+async def test_nothing_asked_is_nothing_changed(http: aiohttp.ClientSession) -> None:
+    before = await queue_of(http)
+    assert await change(http, {}) == (200, before)
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"discipline": "random"}, "/discipline"),
+        ({"discipline": None}, "/discipline"),
+        ({"workers": 0}, "/workers"),
+        ({"workers": None}, "/workers"),
+        ({"workers": 1.5}, "/workers"),
+        ({"workers": 100_001}, "/workers"),
+        ({"capacity": -1}, "/capacity"),
+        ({"capacity": "10"}, "/capacity"),
+        ({"weight": 0}, "/weight"),
+        ({"patience_s": 5}, "/patience_s"),
+        ({"weight": 2, "nope": 1}, "/nope"),
+        ([], ""),
+        (7, ""),
+    ],
+)
+async def test_a_change_that_can_not_be_is_pointed_at_and_nothing_changes(
+    http: aiohttp.ClientSession, body: Any, pointer: str
+) -> None:
+    before = await queue_of(http)
+    status, problem = await change(http, body)
+    assert (status, problem["type"]) == (422, "/problems/invalid-request")
+    assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
+    assert await queue_of(http) == before
+
+
+async def test_a_change_is_json(http: aiohttp.ClientSession) -> None:
+    async with http.patch("/v1/queues/default", data=b"workers: 1") as response:
+        assert (response.status, response.headers["Accept-Patch"]) == (415, "application/json")
+    async with http.patch(
+        "/v1/queues/default", data=b"nonsense", headers={"Content-Type": "application/json"}
+    ) as response:
+        assert response.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nope"),
+        ("PATCH", "/nope"),
+        ("POST", "/nope:pause"),
+        ("POST", "/nope:resume"),
+        ("PATCH", "/nope%3Apause"),
+    ],
+)
+async def test_a_queue_that_is_not_there_is_a_404(http: aiohttp.ClientSession, method: str, path: str) -> None:
+    async with http.request(method, f"/v1/queues{path}", json={}) as response:
+        assert response.status in (404, 405)
+        if response.status == 404:
+            assert (await response.json())["type"] == "/problems/queue-not-found"
+
+
+async def test_each_queue_is_changed_for_itself(start: Any, http_to: Any) -> None:
+    serving = await start(queues={"default": {}, "mail": {"workers": 5}})
+    http = await http_to(serving)
+    assert (await change(http, {"workers": 9}, "mail"))[0] == 200
+    async with http.get("/v1/queues") as response:
+        queues = {queue["name"]: queue["workers"] for queue in (await response.json())["queues"]}
+    assert queues == {"default": 1000, "mail": 9}

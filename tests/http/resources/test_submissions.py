@@ -1,0 +1,267 @@
+"""Which bodies are taken, and what the others are told: before they are read, where the head tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jobqueue.http.response.documents import timestamp
+from tests.http.serving import CLOSE, Answer, Serving, post, read_answer
+
+ECHO = b'{"type":"echo"}'
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()
+
+
+def head(*headers: str) -> bytes:
+    return "\r\n".join(["POST /v1/jobs HTTP/1.1", "Host: h", *headers, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/json", "Application/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'],
+)
+async def test_json_in_utf_8_is_taken(serving: Serving, media_type: str) -> None:
+    assert Answer(await serving.talk(post(ECHO, CLOSE, media_type=media_type))).status == 202
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        ["Content-Type:"],
+        ["Content-Type: text/plain"],
+        ["Content-Type: application/x-www-form-urlencoded"],
+        ["Content-Type: application/json; charset=latin-1"],
+        ["Content-Type: application/json; charset*=utf-16''x"],
+        ["Content-Type: application/json", "Content-Encoding: gzip"],
+        ["Content-Type: application/json", "Content-Encoding: identity"],
+        ["Content-Type: application/json", "Content-Encoding:"],
+        ["Content-Type: multipart/mixed; boundary=x"],
+        ["Content-Type: nonsense"],
+    ],
+)
+async def test_any_other_type_or_coding_is_refused(serving: Serving, headers: list[str]) -> None:
+    answer = Answer(await serving.talk(head(*headers, "Content-Length: 15", CLOSE) + ECHO))
+    assert (answer.status, answer.kind) == (415, "unsupported-media-type")
+    assert answer.headers["accept-post"] == "application/json, multipart/form-data"
+
+
+async def test_a_refusal_of_a_body_that_came_whole_keeps_the_connection(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        for body, status in ((b"nonsense", 400), (b'{"type":"nope"}', 422), (ECHO, 202)):
+            writer.write(post(body))
+            assert (await read_answer(reader)).status == status
+
+
+async def test_a_faulty_submission_gets_all_its_faults_with_pointers(serving: Serving) -> None:
+    answer = Answer(await serving.talk(post(b'{"type":"big","priority":99,"nope":1}', CLOSE)))
+    assert (answer.status, answer.kind) == (422, "invalid-submission")
+    assert {fault["pointer"] for fault in answer.problem["errors"]} == {"/priority", "/nope"}
+    answer = Answer(await serving.talk(post(b'{"type":"big","args":{"size":"x","nope":1}}', CLOSE)))
+    assert {fault["pointer"] for fault in answer.problem["errors"]} == {"/args/size", "/args/nope"}
+
+
+async def test_of_many_faults_the_first_are_named_once_and_the_rest_is_counted(start: Any) -> None:
+    serving = await start(limits={"body_bytes": 2_000_000})
+    args = {str(number): 0 for number in range(110_000)}
+    body = json.dumps({"type": "big", "args": args}).encode()
+    answer = Answer(await serving.talk(post(body, CLOSE)))
+    assert (answer.status, answer.kind) == (422, "invalid-submission")
+    assert len(answer.rest) < 4096
+    missing, first, *_, rest = answer.problem["errors"]
+    assert (missing["pointer"], first["pointer"]) == ("/args/size", "/args/0")
+    assert "'big' takes: size" in first["detail"]
+    assert rest == {"pointer": "", "detail": "and 109,969 more"}
+    assert answer.problem["detail"] == "/args/size: missing; this argument is required; and 110,000 more"
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda text: post(json.dumps({"type": "big", "args": {text: 1}}).encode(), CLOSE),
+        lambda text: post(json.dumps({"type": text}).encode(), CLOSE),
+        lambda text: post(ECHO, CLOSE, media_type=text),
+        lambda text: post(ECHO, CLOSE, media_type=f"application/json; charset={text}"),
+        lambda text: get(f"/v1/jobs?{text}=1"),
+        lambda text: get(f"/v1/jobs?state={text}"),
+        lambda text: get(f"/v1/jobs?cursor={text}"),
+        lambda text: get(f"/v1/jobs?limit={text}"),
+        lambda text: get(f"/v1/jobs?ids={text}"),
+        lambda text: get(f"/v1/jobs/{text}"),
+        lambda text: get(f"/v1/queues/{text}"),
+        lambda text: get(f"/{text}"),
+    ],
+)
+@pytest.mark.parametrize("fast_lane", [True, False])
+async def test_no_refusal_repeats_more_than_the_beginning_of_what_was_sent(
+    start: Any, request_of: Any, fast_lane: bool
+) -> None:
+    serving = await start(server={"fast_lane": fast_lane})
+    answer = Answer(await serving.talk(request_of("n" * 3000)))
+    assert b"/problems/" in answer.rest
+    assert b"n" * 120 not in answer.rest
+
+
+async def test_an_unknown_type_is_a_problem_of_its_own(serving: Serving) -> None:
+    answer = Answer(await serving.talk(post(b'{"type":"nope"}', CLOSE)))
+    assert (answer.status, answer.kind) == (422, "unknown-type")
+    (fault,) = answer.problem["errors"]
+    assert fault["pointer"] == "/type"
+    assert "echo" in fault["detail"], "says which types there are"
+
+
+async def test_an_unknown_queue_is_pointed_at(serving: Serving) -> None:
+    answer = Answer(await serving.talk(post(b'{"type":"echo","queue":"nope"}', CLOSE)))
+    assert (answer.status, [fault["pointer"] for fault in answer.problem["errors"]]) == (422, ["/queue"])
+
+
+async def test_a_length_over_the_limit_is_refused_before_the_body_comes(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(head("Content-Type: application/json", "Content-Length: 65537"))
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (413, "too-large")
+        assert answer.headers["connection"] == "close"
+
+
+async def test_a_client_that_asks_first_is_not_told_to_send_what_would_be_refused(serving: Serving) -> None:
+    for headers, status in (
+        (["Content-Type: application/json", "Content-Length: 65537"], 413),
+        (["Content-Type: text/plain", "Content-Length: 10"], 415),
+        (["Content-Type: multipart/form-data; boundary=x", "Content-Length: 99999999"], 413),
+    ):
+        async with serving.connect() as (reader, writer):
+            writer.write(head(*headers, "Expect: 100-continue"))
+            answer = await read_answer(reader)
+            assert answer.status == status
+            assert answer.headers["connection"] == "close"
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_client_that_asks_first_is_told_to_send_what_is_fine(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-Continue"))
+        assert (await read_answer(reader)).status == 100
+        writer.write(ECHO)
+        assert (await read_answer(reader)).status == 202
+
+
+async def test_a_client_that_was_told_to_send_is_told_what_is_wrong_with_it(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-continue"))
+        assert (await read_answer(reader)).status == 100
+        writer.write(b'{"type":"nope"}')
+        assert (await read_answer(reader)).status == 422
+        writer.write(post(ECHO))
+        assert (await read_answer(reader)).status == 202
+
+
+async def test_a_draining_server_does_not_ask_for_the_body(serving: Serving) -> None:
+    serving.queue.stop_admitting()
+    answer = Answer(
+        await serving.talk(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-continue"))
+    )
+    assert (answer.status, answer.kind) == (503, "draining")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/x", "/nope", "/readyz"])
+async def test_another_expectation_is_refused_everywhere(serving: Serving, path: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: h\r\nExpect: the-unexpected\r\n{CLOSE}\r\n\r\n"
+    answer = Answer(await serving.talk(request.encode()))
+    assert (answer.status, answer.kind) == (417, "unknown-expectation")
+
+
+async def test_a_chunked_body_is_taken_up_to_the_limit(serving: Serving) -> None:
+    start = head("Content-Type: application/json", "Transfer-Encoding: chunked")
+    async with serving.connect() as (reader, writer):
+        for piece in (start, b"5\r\n" + ECHO[:5] + b"\r\n", b"a;ext=1\r\n" + ECHO[5:] + b"\r\n", b"0\r\n\r\n"):
+            writer.write(piece)
+            await writer.drain()
+        assert (await read_answer(reader)).status == 202
+        writer.write(start + b"10001\r\n" + b" " * 65537 + b"\r\n")
+        assert (await read_answer(reader)).status == 413
+
+
+async def test_another_transfer_coding_is_refused(serving: Serving) -> None:
+    answer = Answer(
+        await serving.talk(
+            head("Content-Type: application/json", "Transfer-Encoding: gzip, chunked", CLOSE) + b"0\r\n\r\n"
+        )
+    )
+    assert (answer.status, answer.kind) == (501, "unknown-transfer-coding")
+
+
+async def test_a_body_exactly_at_the_limit_is_taken(serving: Serving) -> None:
+    body = ECHO.ljust(65536)
+    async with serving.connect() as (reader, writer):
+        writer.write(post(body))
+        assert (await read_answer(reader)).status == 202
+        writer.write(post(body + b" "))
+        assert (await read_answer(reader)).status == 413
+
+
+async def test_a_body_that_drips_is_cut_off_and_hurts_nobody_else(start: Any) -> None:
+    serving = await start(limits={"body_s": 0.3})
+    async with serving.connect() as (reader, writer):
+        writer.write(head("Content-Type: application/json", "Content-Length: 15") + ECHO[:5])
+        assert Answer(await serving.talk(post(ECHO, CLOSE))).status == 202
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (408, "body-too-slow")
+        assert answer.headers["connection"] == "close"
+
+
+async def test_a_body_whose_framing_breaks_is_refused_at_once(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(head("Content-Type: application/json", "Transfer-Encoding: chunked"))
+        await writer.drain()
+        await asyncio.sleep(0.05)  # so that its handler waits for the body
+        writer.write(b"nonsense\r\n")
+        answer = await read_answer(reader)
+        assert (answer.status, answer.kind) == (400, "malformed-request")
+        assert await asyncio.wait_for(reader.read(), 5) == b"", "one answer, and no more"
+
+
+async def test_a_client_that_hangs_up_within_a_body_leaves_nothing_behind(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving.connect() as (_, writer):
+        writer.write(head("Content-Type: application/json", "Content-Length: 15") + ECHO[:5])
+        await writer.drain()
+        await asyncio.sleep(0.02)
+    while serving.server.open:
+        await asyncio.sleep(0.01)
+    assert serving.queue.backend.stats()[0].accepted_total == 0
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_arguments_reach_the_handler_as_they_were_sent(serving: Serving) -> None:
+    args = '{"value":{"big":18446744073709551615,"float":1.0,"text":"\\u00e9é"}}'
+    answer = Answer(await serving.talk(post(b'{"type":"echo","args":' + args.encode() + b"}", CLOSE)))
+    job = await serving.queue.backend.wait(json.loads(answer.rest)["id"])
+    assert job.result is not None
+    assert json.loads(job.result) == json.loads(args)["value"]
+
+
+async def test_the_instant_that_a_job_may_run_at_comes_back_as_it_was_sent(serving: Serving) -> None:
+    fractions = [f"{milliseconds:03d}" for milliseconds in range(1, 1000, 7)]
+    fractions += [f"{microseconds:06d}" for microseconds in range(1, 1_000_000, 17_321)]
+    day = (datetime.now(UTC) + timedelta(days=2)).date()
+    async with serving.connect() as (reader, writer):
+        for fraction in fractions:
+            run_at = f"{day}T12:34:56.{fraction}Z"
+            writer.write(post(json.dumps({"type": "echo", "run_at": run_at}).encode()))
+            answer = await read_answer(reader)
+            assert (answer.status, json.loads(answer.rest)["run_at"]) == (202, run_at)
+
+
+def test_a_time_is_told_in_milliseconds_that_have_passed() -> None:
+    for milliseconds in range(1000):
+        assert timestamp(1.7e9 + milliseconds / 1000) == f"2023-11-14T22:13:20.{milliseconds:03d}Z"
+    assert timestamp(1.7e9 + 0.9994) == "2023-11-14T22:13:20.999Z"
+    assert timestamp(1.7e9 + 0.9999996) == "2023-11-14T22:13:20.999Z"

@@ -1,0 +1,286 @@
+"""The feed's ring and its subscribers: what is recorded, replayed, and cut off. No socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+
+from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted
+from jobqueue.core.job import Job, JobId, JobSpec, JobState, Progress
+from jobqueue.http.streams import event_log as feed_room
+from jobqueue.http.streams.event_log import HEARTBEAT, Feed, Subscriber
+
+
+class Facts:
+    """Stands in for a queue and its backend: the test tells the facts."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Any] = []
+        self.backend = self
+        self.clock = 100.0
+
+    def subscribe(self, listener: Any) -> Any:
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def now(self) -> float:
+        return self.clock
+
+    def wall(self, instant: float) -> float:
+        return instant
+
+    def tell(self, *facts: Any) -> None:
+        for fact in facts:
+            for listener in self.listeners:
+                listener(fact)
+
+
+def job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
+    spec = JobSpec(type="t", group="g")
+    return Job(id=JobId(f"job-{number}"), spec=spec, args=b"{}", upload=None, state=state, created_at=0, run_at=0)
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts()
+
+
+@pytest.fixture
+def feed(facts: Facts) -> Feed:
+    return Feed(cast("Any", facts))
+
+
+def listen(feed: Feed, job_id: str | None = None) -> Subscriber:
+    def cut() -> None:
+        raise AssertionError("cut off")
+
+    subscriber = Subscriber(job_id, cut)
+    feed.join(subscriber)
+    return subscriber
+
+
+async def heard(subscriber: Subscriber) -> list[dict[str, str]]:
+    """What waits for it, as fields."""
+    frames = await subscriber.take(0)
+    if frames is None or frames == HEARTBEAT:
+        return []
+    return [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in frames.decode().split("\n\n") if frame]
+
+
+async def test_an_event_has_an_id_a_name_and_one_line_of_json(feed: Feed, facts: Facts) -> None:
+    subscriber = listen(feed)
+    running = job(state=JobState.RUNNING)
+    running.attempt = 2
+    running.progress = Progress(0.5, "half\nway")
+    facts.tell(Progressed(running))
+    (event,) = await heard(subscriber)
+    assert (event["event"], event["id"]) == ("progress", feed.last_id)
+    assert json.loads(event["data"]) == {
+        "id": "job-1",
+        "type": "t",
+        "queue": "default",
+        "group": "g",
+        "state": "running",
+        "attempt": 2,
+        "progress": {"fraction": 0.5, "note": "half\nway"},
+        "error": None,
+        "at": "1970-01-01T00:01:40.000Z",
+    }
+
+
+async def test_each_fact_that_a_client_can_see_is_named(feed: Feed, facts: Facts) -> None:
+    subscriber = listen(feed)
+    fresh, put_off, done = job(1), job(2), job(3, JobState.SUCCEEDED)
+    put_off.version = 1
+    facts.tell(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh))
+    facts.tell(Ended(done), Quarantined("t", 160.0, "failed too often"), Released("t"))
+    events = await heard(subscriber)
+    names = ["submitted", "queued", "changed", "started", "succeeded", "quarantined", "released"]
+    assert [event["event"] for event in events] == names
+    assert json.loads(events[5]["data"]) == {
+        "type": "t",
+        "at": "1970-01-01T00:01:40.000Z",
+        "until": "1970-01-01T00:02:40.000Z",
+        "reason": "failed too often",
+    }
+
+
+async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(feed: Feed, facts: Facts) -> None:
+    subscriber = listen(feed, "job-1")
+    facts.tell(Started(job(1)), Started(job(2)), Ended(job(1, JobState.FAILED)), Released("t"))
+    assert [event["event"] for event in await heard(subscriber)] == ["started", "failed"]
+    assert await subscriber.take(10) is None
+
+
+async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
+    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_room, "RECORD_S", 0.01)
+    assert facts.listeners == []
+    one, other = listen(feed), listen(feed, "job-1")
+    assert len(facts.listeners) == 1
+    feed.leave(one)
+    feed.leave(other)
+    assert feed.recording
+    again = listen(feed)  # before the time is over: it goes on
+    await asyncio.sleep(0.03)
+    assert feed.recording
+    feed.leave(again)
+    await asyncio.sleep(0.03)
+    assert not feed.recording
+    assert facts.listeners == []
+
+
+def since(feed: Feed, event_id: str, job_id: str | None) -> list[bytes] | None:
+    """Replay all after an event, piece by piece; None: that can't be done."""
+    subscriber = Subscriber(job_id, lambda: None)
+    subscriber.replayed_to = feed.serial_of(event_id)
+    if subscriber.replayed_to is None:
+        return None
+    pieces = []
+    while piece := feed.replay(subscriber):
+        pieces.append(piece)
+    assert subscriber.replayed_to is None
+    return [frame for frame in b"".join(pieces).split(b"\n\n") if frame]
+
+
+async def test_what_was_missed_is_replayed(feed: Feed, facts: Facts) -> None:
+    listen(feed)
+    facts.tell(Started(job(1)))
+    seen = feed.last_id
+    assert since(feed, seen, None) == []
+    facts.tell(Started(job(2)), Started(job(1)), Started(job(2)))
+    assert [b"job-2" in frame for frame in since(feed, seen, None) or ()] == [True, False, True]
+    assert len(since(feed, seen, "job-1") or ()) == 1
+    assert since(feed, seen, "job-3") == []
+
+
+async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_once_and_in_order(
+    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
+    listen(feed)
+    start = feed.last_id
+    facts.tell(*(Started(job(number)) for number in range(50)))
+    late = listen(feed)
+    late.replayed_to = feed.serial_of(start)
+    numbers, pieces = [], 0
+    while piece := feed.replay(late):
+        pieces += 1
+        assert len(piece) < 2000
+        numbers += [json.loads(line[6:])["id"] for line in piece.splitlines() if line.startswith(b"data: ")]
+        if pieces < 5:
+            facts.tell(Started(job(100 + pieces)))
+    assert pieces > 5
+    facts.tell(Started(job(200)))
+    numbers += [json.loads(event["data"])["id"] for event in await heard(late)]
+    assert numbers == [f"job-{number}" for number in (*range(50), *range(101, 105), 200)]
+
+
+async def test_a_replay_that_the_ring_overtakes_ends_its_stream(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_room, "RING_MAX", 3)
+    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1)
+    feed = Feed(cast("Any", facts))
+    late = listen(feed)
+    late.replayed_to = feed.serial_of(feed.last_id)
+    facts.tell(*(Started(job()) for _ in range(3)))
+    assert feed.replay(late)
+    facts.tell(*(Started(job()) for _ in range(3)))
+    assert feed.replay(late) is None
+
+
+async def test_what_waits_for_a_reader_is_taken_in_pieces(
+    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
+    subscriber = listen(feed)
+    facts.tell(*(Started(job(number)) for number in range(50)))
+    pieces = []
+    while (piece := await subscriber.take(0.0)) != HEARTBEAT:
+        assert piece is not None
+        assert len(piece) < 2000
+        pieces.append(piece)
+    assert b"".join(pieces).count(b"event: started") == 50
+
+
+async def test_what_the_ring_has_lost_can_not_be_replayed(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_room, "RING_MAX", 3)
+    feed = Feed(cast("Any", facts))
+    listen(feed)
+    start = feed.last_id
+    facts.tell(Started(job()))
+    first = feed.last_id
+    facts.tell(Started(job()), Started(job()))
+    assert len(since(feed, start, None) or ()) == 3
+    facts.tell(Started(job()))
+    assert since(feed, start, None) is None
+    assert len(since(feed, first, None) or ()) == 3
+
+
+@pytest.mark.parametrize("event_id", ["", "x", "-1", "0123456789ab-1", "{tag}-2", "{tag}--1", "{tag}-1 ", "{tag}-٣"])
+async def test_an_id_of_no_event_of_this_recording_can_not_be_followed(feed: Feed, facts: Facts, event_id: str) -> None:
+    listen(feed)
+    facts.tell(Started(job()))
+    assert since(feed, event_id.format(tag=feed.last_id.split("-")[0]), None) is None
+
+
+async def test_ids_of_an_earlier_recording_can_not_be_followed(feed: Feed, facts: Facts) -> None:
+    subscriber = listen(feed)
+    facts.tell(Started(job()))
+    before = feed.last_id
+    feed.leave(subscriber)
+    feed.stop()
+    facts.tell(Started(job()))  # nobody records it
+    listen(feed)
+    facts.tell(Started(job()))
+    assert since(feed, before, None) is None
+
+
+async def test_a_queue_that_was_started_anew_is_listened_to_anew(feed: Feed, facts: Facts) -> None:
+    listen(feed)
+    before, anew = feed.last_id, Facts()
+    facts.backend = anew
+    subscriber = listen(feed)
+    assert (facts.listeners, len(anew.listeners)) == ([], 1)
+    anew.tell(Started(job()))
+    assert len(await heard(subscriber)) == 1
+    assert since(feed, before, None) is None
+
+
+async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(feed: Feed, facts: Facts) -> None:
+    cuts: list[None] = []
+    slow, quick = Subscriber(None, lambda: cuts.append(None)), listen(feed)
+    feed.join(slow)
+    count = 0
+    while not cuts:
+        facts.tell(Started(job()))
+        count += len(await heard(quick))
+        assert count < 10_000
+    facts.tell(Started(job()))
+    assert len(cuts) == 1
+    assert await slow.take(10) is None
+    assert len(await heard(quick)) == 1
+
+
+async def test_a_silent_stream_gets_a_comment_now_and_then(feed: Feed) -> None:
+    assert await listen(feed).take(0.01) == b":\n\n"
+
+
+async def test_what_waits_is_written_before_a_stream_ends(feed: Feed, facts: Facts) -> None:
+    subscriber = listen(feed)
+    facts.tell(Started(job()))
+    subscriber.end()
+    facts.tell(Started(job()))
+    assert len(await heard(subscriber)) == 1
+    assert await subscriber.take(10) is None
+
+
+async def test_a_stream_that_waits_hears_at_once(feed: Feed, facts: Facts) -> None:
+    subscriber = listen(feed)
+    taking = asyncio.create_task(subscriber.take(10))
+    await asyncio.sleep(0)
+    facts.tell(Started(job()), Started(job()))
+    assert (await taking or b"").count(b"data: ") == 2

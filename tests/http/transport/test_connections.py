@@ -1,0 +1,414 @@
+"""What a connection may do: how many, how silent, how slow. Each fault hurts only its own connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from aiohttp import web, web_protocol
+
+from jobqueue.errors import ConfigError
+from jobqueue.http.transport.aiohttp_compat import require_c_parser
+from jobqueue.http.transport.connection import Connection
+from jobqueue.http.transport.rejected import FAREWELLS_MAX, LINGER_S
+from tests.http.serving import Answer, post, read_answer
+
+if TYPE_CHECKING:
+    from tests.http.serving import Serving
+
+GET = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
+PLAIN = post(b'{"type":"echo"}')
+"""Takes the fast lane; GET doesn't."""
+
+
+async def closed_after_s(reader: asyncio.StreamReader) -> float:
+    """Wait until the server closes the connection; return how long it took."""
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(reader.read(), 5)
+    return time.monotonic() - began
+
+
+async def test_a_silent_connection_is_closed(start: Any) -> None:
+    serving = await start(limits={"silent_s": 0.2})
+    async with serving.connect() as (reader, _):
+        assert 0.15 < await closed_after_s(reader) < 1
+
+
+@pytest.mark.parametrize("fast_lane", [True, False])
+@pytest.mark.parametrize("requests", [[GET], [PLAIN], [PLAIN, GET], [GET, PLAIN]])
+async def test_a_connection_that_is_silent_after_an_answer_is_closed(
+    start: Any, requests: list[bytes], fast_lane: bool
+) -> None:
+    serving = await start(limits={"silent_s": 0.2}, server={"fast_lane": fast_lane})
+    async with serving.connect() as (reader, writer):
+        for request in requests:
+            writer.write(request)
+            assert (await read_answer(reader)).status in (200, 202)
+        assert 0.15 < await closed_after_s(reader) < 1
+
+
+async def test_the_time_for_a_head_is_counted_from_the_answer_before_it(start: Any) -> None:
+    serving = await start(limits={"silent_s": 0.3})
+    async with serving.connect() as (reader, writer):
+        await asyncio.sleep(0.2)
+        writer.write(PLAIN)
+        assert (await read_answer(reader)).status == 202
+        writer.write(PLAIN[:20])
+        assert 0.25 < await closed_after_s(reader) < 1
+
+
+async def test_a_head_that_drips_is_not_waited_for_any_longer(start: Any) -> None:
+    serving = await start(limits={"silent_s": 0.3})
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            for byte in GET * 10:
+                writer.write(bytes([byte]))
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with serving.connect() as (reader, writer):
+        writer.write(GET[:-4])
+        dripping = asyncio.create_task(drip(writer))
+        async with serving.connect() as (other, other_writer):
+            other_writer.write(GET)
+            assert (await read_answer(other)).status == 200
+        assert await closed_after_s(reader) < 1
+        await dripping
+
+
+async def test_a_connection_in_use_stays_open(start: Any) -> None:
+    serving = await start(limits={"silent_s": 0.3})
+    async with serving.connect() as (reader, writer):
+        for _ in range(6):
+            writer.write(GET)
+            assert (await read_answer(reader)).status == 200
+            await asyncio.sleep(0.1)
+
+
+async def test_plain_requests_make_no_task_even_the_first_of_a_connection(start: Any) -> None:
+    serving = await start()
+    async with serving.connect() as (reader, writer):
+        tasks = asyncio.all_tasks()
+        for request in (PLAIN, PLAIN, b"HEAD /v1/jobs/%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"0" * 22)):
+            writer.write(request)
+            assert b"HTTP/1.1" in await reader.readuntil(b"\r\n\r\n")
+        [connection] = serving.server.connections
+        assert connection._task_handler is None
+        assert not {task for task in asyncio.all_tasks() - tasks if "RequestHandler" in repr(task)}
+
+
+async def test_a_request_that_comes_with_its_connection_is_recalled_by_its_head(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = await start()
+    async with serving.connect() as (reader, writer):
+        writer.write(PLAIN)
+        assert (await read_answer(reader)).status == 202
+    monkeypatch.delattr(Connection, "_parse")
+    monkeypatch.delattr(web.RequestHandler, "data_received")
+    with socket.create_connection(("127.0.0.1", serving.port)) as client:
+        client.sendall(PLAIN)  # before the loop turns, and lets it in
+        client.setblocking(False)
+        raw = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 4096), 5)
+        assert Answer(raw).status == 202
+
+
+async def test_a_stop_closes_at_once_what_nobody_waits_for(start: Any) -> None:
+    serving = await start()
+    async with serving.connect() as (silent, _), serving.connect() as (plain, to_plain), serving.connect() as (_, to):
+        to_plain.write(PLAIN)
+        assert (await read_answer(plain)).status == 202
+        to.write(PLAIN[:-5])
+        while not any(connection._task_handler for connection in serving.server.connections):
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(serving.server.close(2.0))
+        assert await closed_after_s(silent) < 0.5
+        assert await closed_after_s(plain) < 0.5
+        assert not closing.done()
+        await closing
+        assert serving.server.open == 0
+
+
+async def test_of_a_crowd_that_asks_without_a_pause_each_is_held_and_answered(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.http.transport.read_budget.PORTION", 2)
+    held: list[Connection] = []
+    hold = Connection.hold
+
+    def noted(connection: Connection) -> None:
+        held.append(connection)
+        hold(connection)
+
+    monkeypatch.setattr(Connection, "hold", noted)
+    serving = await start()
+    rounds = 20
+    look = b"GET /v1/jobs/%b HTTP/1.1\r\nHost: h\r\n\r\n" % (b"0" * 22)
+
+    async def ask(request: bytes) -> None:
+        async with serving.connect() as (reader, writer):
+            for _ in range(rounds):
+                writer.write(request * 3)  # so many at once that even one client makes a turn long
+                for _ in range(3):
+                    await read_answer(reader)
+
+    await asyncio.wait_for(asyncio.gather(*(ask(request) for request in (look, GET) * 10)), 20)
+    assert held
+
+
+async def test_who_is_held_is_not_read_until_let_go_on(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        while not serving.server.connections:
+            await asyncio.sleep(0)
+        [connection] = cast("list[Connection]", serving.server.connections)
+        connection.hold()
+        writer.write(GET)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(1), 0.1)
+        connection.release()
+        assert (await read_answer(reader)).status == 200
+
+
+async def test_letting_go_on_reads_nothing_that_may_not_be_read_for_another_reason(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        while not serving.server.connections:
+            await asyncio.sleep(0)
+        [connection] = cast("list[Connection]", serving.server.connections)
+        connection._pause_reading_for_buffer()
+        connection.hold()
+        connection.release()
+        writer.write(GET)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readexactly(1), 0.1)
+        connection._resume_reading_for_buffer()
+        assert (await read_answer(reader)).status == 200
+
+
+async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(start: Any) -> None:
+    serving = await start(server={"connections_max": 2})
+    async with serving.connect() as (one, to_one), serving.connect() as (_, to_two):
+        to_one.write(GET)
+        assert (await read_answer(one)).status == 200
+        to_two.write(GET)
+        async with serving.connect() as (third, to_third):
+            to_third.write(GET)
+            raw = await asyncio.wait_for(third.read(), 5)
+            answer = Answer(raw)
+            assert (answer.status, answer.kind) == (503, "too-many-connections")
+            assert answer.headers["connection"] == "close"
+            assert int(answer.headers["retry-after"]) >= 1
+            assert serving.server.open == 2
+        to_one.write(GET)
+        assert (await read_answer(one)).status == 200
+    while serving.server.open or serving.server.farewells:
+        await asyncio.sleep(0.01)
+    async with serving.connect() as (again, to_again):
+        to_again.write(GET)
+        assert (await read_answer(again)).status == 200
+
+
+async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobqueue.http.transport.rejected.LINGER_S", 5.0)
+    serving = await start(server={"connections_max": 20})
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as closing:
+        flood = [closing.enter_context(socket.socket()) for _ in range(FAREWELLS_MAX + 100)]
+        for each in flood:
+            each.setblocking(False)
+        await asyncio.gather(*(loop.sock_connect(each, ("127.0.0.1", serving.port)) for each in flood))
+        await asyncio.sleep(0.2)
+        assert serving.server.open == 20
+        assert len(serving.server.farewells) == FAREWELLS_MAX
+        refused = 0
+        for each in flood:
+            with contextlib.suppress(BlockingIOError):
+                refused += each.recv(100).startswith(b"HTTP/1.1 503 ")
+        assert refused == len(flood) - 20, "each is told, however many there are"
+    while serving.server.open or serving.server.farewells:
+        await asyncio.sleep(0.01)
+
+
+async def test_who_does_not_read_is_cut_and_hurts_nobody_else(start: Any) -> None:
+    serving = await start(limits={"reader_s": 0.3, "result_bytes": 32 * 2**20})
+    handle = await serving.queue.submit("big", {"size": 32 * 2**20 - 100})
+    await handle.wait()
+    async with serving.connect() as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        began = time.monotonic()
+        async with serving.connect() as (other, to_other):
+            while serving.server.open > 1:
+                to_other.write(GET)
+                assert (await read_answer(other)).status == 200
+                await asyncio.sleep(0.02)
+                assert time.monotonic() - began < 3
+
+
+async def test_who_does_not_read_a_file_is_cut_and_the_file_is_let_go(start: Any) -> None:
+    serving = await start(limits={"reader_s": 0.3})
+    handle = await serving.queue.submit("report", {"size": 64 * 2**20})
+    await handle.wait()
+    async with serving.connect() as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(f"GET /v1/jobs/{handle.id}/result HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        await asyncio.sleep(0.05)
+        while serving.server.open:
+            await asyncio.sleep(0.02)
+
+
+async def test_who_pipelines_and_never_reads_is_cut(start: Any) -> None:
+    serving = await start(limits={"reader_s": 0.3, "silent_s": 0.3, "result_bytes": 4 * 2**20})
+    handle = await serving.queue.submit("big", {"size": 4 * 2**20 - 100})
+    await handle.wait()
+    async with serving.connect() as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 30)
+        await asyncio.sleep(0.05)
+        while serving.server.open:
+            await asyncio.sleep(0.02)
+
+
+async def test_no_more_answers_are_made_than_a_client_takes(start: Any) -> None:
+    serving = await start()
+    handle = await serving.queue.submit("big", {"size": 900_000})
+    await handle.wait()
+    async with serving.connect() as (_, writer):
+        writer.transport.pause_reading()
+        writer.write(f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 30)
+        await asyncio.sleep(0.1)
+        (connection,) = serving.server.connections
+        assert 0 < connection.transport.get_write_buffer_size() < 2_000_000
+
+
+async def test_who_leaves_even_a_little_unread_is_cut(start: Any) -> None:
+    serving = await start(limits={"reader_s": 0.3})
+    handle = await serving.queue.submit("big", {"size": 8000})
+    await handle.wait()
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    with client:
+        await loop.sock_connect(client, ("127.0.0.1", serving.port))
+        request = f"GET /v1/jobs/{handle.id}/result HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+        while not serving.server.connections:
+            await asyncio.sleep(0.01)
+        (connection,) = serving.server.connections
+        # Until the system's buffers are full, and the first bytes wait in ours.
+        while connection.transport is not None and not connection.transport.get_write_buffer_size():
+            await loop.sock_sendall(client, request)
+            await asyncio.sleep(0.001)
+        while serving.server.open:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_slow_reader_who_keeps_to_the_rate_gets_it_all(start: Any) -> None:
+    serving = await start(limits={"reader_s": 0.5, "result_bytes": 16 * 2**20})
+    handle = await serving.queue.submit("big", {"size": 16 * 2**20 - 100})
+    await handle.wait()
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    with client:
+        await loop.sock_connect(client, ("127.0.0.1", serving.port))
+        await loop.sock_sendall(client, f"GET /v1/jobs/{handle.id}/result HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        got = 0
+        for _ in range(60):  # 25 times the lowest rate, for much longer than reader_s
+            got += len(await loop.sock_recv(client, 8192))
+            await asyncio.sleep(0.02)
+        while got < 16 * 2**20 - 100:
+            data = await asyncio.wait_for(loop.sock_recv(client, 2**20), 5)
+            assert data, "cut off although it kept to the rate"
+            got += len(data)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "kind"),
+    [
+        (b"GET /" + b"x" * 3000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", "head-too-large"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 3000 + b"\r\n\r\n", "head-too-large"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"x" * 3000 + b": x\r\n\r\n", "head-too-large"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 65 + b"\r\n", "head-too-large"),
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\n" + b"".join(b"X%d: %b\r\n" % (n, b"x" * 900) for n in range(20)),
+            "head-too-large",
+        ),
+        (b"GARBAGE\r\n\r\n", "malformed-request"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "malformed-request"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "malformed-request"),
+        (b"GET / HTTP/1.1\r\n\r\n", "malformed-request"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "malformed-request"),
+        (b"GET / HTTP/1.1\nHost: h\n\n", "malformed-request"),
+        (b"GET / HTTP/9.9\r\nHost: h\r\n\r\n", "malformed-request"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\n", "malformed-request"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\n\r\n", "malformed-request"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\n folded\r\n\r\n", "malformed-request"),
+        (b"GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n", "malformed-request"),
+        (post(b"", "Content-Length: 5"), "malformed-request"),
+        (post(b"", "Transfer-Encoding: chunked"), "malformed-request"),
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", "malformed-request"),
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Length: 1_0\r\n\r\n", "malformed-request"),
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999999\r\n\r\n", "malformed-request"),
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", "malformed-request"),
+    ],
+)
+async def test_what_the_parser_refuses_is_a_problem_too(start: Any, request_bytes: bytes, kind: str) -> None:
+    serving = await start(limits={"header_bytes": 2048})
+    answer = Answer(await serving.talk(request_bytes))
+    assert answer.version == "HTTP/1.1"
+    assert (answer.status, answer.kind) == (431 if kind == "head-too-large" else 400, kind)
+    assert answer.headers["connection"] == "close"
+    assert answer.headers["server"] == "jobqueue"
+    assert len(answer.problem["detail"]) < 400
+
+
+async def test_a_refusal_arrives_even_while_the_client_still_sends(start: Any) -> None:
+    serving = await start(limits={"header_bytes": 2048})
+    async with serving.connect() as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 8 * 2**20)
+        await writer.drain()
+        assert (await read_answer(reader)).status == 431
+        assert await closed_after_s(reader) < LINGER_S + 1
+
+
+async def test_requests_before_a_broken_one_are_answered_first(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(GET + GET)
+        await writer.drain()
+        await asyncio.sleep(0.02)  # in one piece with them, aiohttp's parser forgets them, and closes unanswered
+        writer.write(b"GARBAGE\r\n\r\n")
+        assert [(await read_answer(reader)).status for _ in range(3)] == [200, 200, 400]
+        await closed_after_s(reader)
+
+
+async def test_pipelined_requests_are_answered_in_order(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(GET + b"GET /nope HTTP/1.1\r\nHost: h\r\n\r\n" + post(b'{"type":"echo"}') + GET)
+        assert [(await read_answer(reader)).status for _ in range(4)] == [200, 404, 202, 200]
+
+
+async def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(serving: Serving) -> None:
+    async with serving.connect() as (reader, writer):
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + GET)
+        assert [(await read_answer(reader)).status for _ in range(2)] == [200, 200]
+
+
+async def test_http_1_0_is_served_and_closed(serving: Serving) -> None:
+    answer = Answer(await serving.talk(b"GET /livez HTTP/1.0\r\n\r\n"))
+    assert answer.status == 200
+
+
+def test_a_server_without_the_c_parser_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_c_parser()
+    from aiohttp.http_parser import HttpRequestParserPy
+
+    monkeypatch.setattr(web_protocol, "HttpRequestParser", HttpRequestParserPy)
+    with pytest.raises(ConfigError, match="C parser"):
+        require_c_parser()

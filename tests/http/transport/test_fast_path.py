@@ -1,0 +1,562 @@
+"""The fast lane is only faster: the same streams, through it and past it, give the same bytes and the same state.
+
+Two servers stand side by side, one with the lane, one without. A stream names jobs by placeholders, which stand
+for the same jobs on both, since both issue the same ids. Dates, ports, and what is measured (estimates, and the times
+made from them), are taken out before the bytes are compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from jobqueue import wiring
+from jobqueue.http.request.origins import OriginPolicy
+from jobqueue.http.transport import aiohttp_compat
+from jobqueue.http.transport import fast_path as lane_module
+from jobqueue.http.transport.fast_path import FastLane
+from jobqueue.http.transport.head_cache import LearnedHeads
+from tests.http.serving import Answer, post, read_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.http.serving import Serving
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "limits": {"body_bytes": 2048, "header_bytes": 1024, "silent_s": 0.3, "body_s": 0.3},
+    "queues": {"default": {"capacity": 100_000, "workers": 4}},
+}
+LATER = b'{"type":"echo","delay_s":1000}'
+CUT = b"{CUT}"
+END = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+
+_MEASURED = re.compile(
+    rb'(?m)^(?:Date|Retry-After|Content-Length): [^\r]*\r\n|^ETag: (?:W/)?"[^"\r]{6,}"\r\n'
+    rb'|"(?:position|eta_s|poll_after_ms|retry_after_s)":[^,}]*|"\w+_at":"[^"]*"'
+    rb"|(?<=127\.0\.0\.1):\d+|(?<=localhost):\d+"
+)
+
+
+class Pair:
+    """Both servers, and their jobs by the placeholders that stand for them: the same ids on both."""
+
+    def __init__(self, fast: Serving, stock: Serving) -> None:
+        self.both = (fast, stock)
+        self.jobs: dict[bytes, bytes] = {}
+
+    async def prepare(self) -> None:
+        for serving in self.both:
+            done = await serving.queue.submit("echo", {"value": "x"})
+            await done.wait()
+            failed = await serving.queue.submit("fail")
+            await failed.wait()
+            deleted = await serving.queue.submit("echo")
+            await deleted.wait()
+            await serving.queue.backend.delete(deleted.id)
+            live = await serving.queue.submit("echo", delay_s=1000)
+            held = await serving.queue.submit("hold", {"note": "n"})
+            named = {b"{DONE}": done, b"{FAILED}": failed, b"{GONE}": deleted, b"{LIVE}": live, b"{HELD}": held}
+            jobs = {name: handle.id.encode() for name, handle in named.items()}
+            assert self.jobs in ({}, jobs), "both issue the same ids"
+            self.jobs = jobs
+
+    def forget(self) -> None:
+        """Let the lane's server forget which heads it has learned."""
+        lane = self.both[0].server.lane
+        assert lane is not None
+        lane._learned = LearnedHeads()
+
+    async def same(self, stream: bytes, splits: tuple[int, ...] = (), *, turns: int = 3) -> bytes:
+        """Send a stream to both, cut at the same places; return what both answered.
+
+        Args:
+            splits: Where to cut it, beside where it has a CUT.
+            turns: Of the loop, for each piece: from about thirty on, all is answered that came before the next one.
+        """
+        before = [self.counts(serving) for serving in self.both]
+        for name, job_id in self.jobs.items():
+            stream = stream.replace(name, job_id)
+        *pieces, _ = stream.split(CUT)
+        splits = (*splits, *accumulate(len(piece) for piece in pieces))
+        stream = stream.replace(CUT, b"")
+        fast, stock = await asyncio.gather(*(talk(serving, stream, splits, turns) for serving in self.both))
+        assert _MEASURED.sub(b"", fast) == _MEASURED.sub(b"", stock), f"sent {stream!r} cut at {splits}"
+        changed = [
+            {name: count - earlier[name] for name, count in self.counts(serving).items()}
+            for serving, earlier in zip(self.both, before, strict=True)
+        ]
+        assert changed[0] == changed[1], f"sent {stream!r} cut at {splits}"
+        return fast
+
+    def counts(self, serving: Serving) -> dict[str, int]:
+        statuses, (queue,) = serving.queue.backend.stats()
+        counts = ("submitted_total", "refused_total", "cancelled_total", "redriven_total", "delayed")
+        return {name: getattr(queue, name) for name in counts} | {
+            "accepted": statuses.accepted_total,
+            "evicted": statuses.evicted_total,
+        }
+
+
+class Listener(asyncio.Protocol):
+    """Keeps all that comes until the connection is gone, in whichever way."""
+
+    def __init__(self) -> None:
+        self.came = bytearray()
+        self.gone = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        self.came += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gone.set()
+
+
+async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...], turns: int) -> bytes:
+    """Send a stream in pieces, each of which arrives by itself; return all that comes until the end."""
+    loop = asyncio.get_running_loop()
+    transport, listener = await loop.create_connection(Listener, "127.0.0.1", serving.port)
+    start = 0
+    for end in (*sorted(set(splits)), len(stream)):
+        if not transport.is_closing():
+            transport.write(stream[start:end])
+        start = end
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    try:
+        await asyncio.wait_for(listener.gone.wait(), 5)
+    finally:
+        transport.abort()
+    return bytes(listener.came)
+
+
+@pytest.fixture(autouse=True)
+def _same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring.os, "urandom", lambda size: b"x" * size)
+    monkeypatch.setattr(wiring.random, "SystemRandom", lambda: random.Random(1))
+
+
+@pytest.fixture
+async def pair(start: Callable[..., Awaitable[Serving]]) -> Pair:
+    origins = ["http://listed"]
+    pair = Pair(
+        await start(**SETTINGS, server={"origins": origins}),
+        await start(**SETTINGS, server={"origins": origins, "fast_lane": False}, spool={"dir": None}),
+    )
+    await pair.prepare()
+    return pair
+
+
+def head(method: str, target: str, *lines: str, version: str = "1.1") -> bytes:
+    more = "".join(f"{line}\r\n" for line in lines)
+    return f"{method} {target} HTTP/{version}\r\nHost: h\r\n{more}\r\n".encode("utf-8", "surrogateescape")
+
+
+def under(host: str, request: bytes) -> bytes:
+    return request.replace(b"Host: h\r\n", f"Host: {host}\r\n".encode())
+
+
+FOREIGN = (
+    *("Origin: http://evil", "Origin: null", "Origin: http://h", "Origin: http://listed", "Origin:", "Origin: \udcff"),
+    *(f"Sec-Fetch-Site: {site}" for site in ("cross-site", "same-site", "same-origin", "none", "nonsense")),
+)
+FOLLOWED_LINK = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+HOSTS = (
+    "evil",
+    "H",
+    "h.",
+    "h:1",
+    "localhost",
+    "LOCALHOST",
+    "127.0.0.1",
+    "127.0.0.2",
+    "[::1]",
+    "",
+    "h@evil",
+    "[",
+    "h,h",
+)
+
+JOBS = ("{DONE}", "{FAILED}", "{GONE}", "{LIVE}", "{HELD}", "0" * 22, "nope")
+LOOKS = [head(method, f"/v1/jobs/{job}") for method in ("HEAD", "GET") for job in JOBS]
+BODIES = [
+    LATER,
+    b'{"type":"nope"}',
+    b'{"type":"echo","priority":10}',
+    b'{"type":"echo","delay_s":1000,"unique":"u"}',
+    b'{"type":"echo","delay_s":1000,"unique":{"value":"u","mode":"reject"}}',
+    b'{"type":"echo","delay_s":-1}',
+    b'{"type":"echo","delay_s":5,"run_at":"2030-01-01T00:00:00Z"}',
+    b'{"type":"echo","queue":"nowhere"}',
+    b"{",
+    b"",
+    b"[]",
+    b'{"type":"echo","args":{"value":"\xff"}}',
+    b'{"type":"echo","type":"echo","delay_s":1000}',
+    b" " * 3000,
+    b'{"type":"echo","delay_s":1000,"args":{"value":"' + b"x" * 1900 + b'"}}',
+]
+CORPUS = [
+    *LOOKS,
+    *(post(body) for body in BODIES),
+    *(post(LATER, line) for line in ("Prefer: wait=0", "Idempotency-Key: k", "Expect: 100-continue")),
+    *(post(LATER, line) for line in ("Content-Encoding: gzip", "Transfer-Encoding: identity", "Expect: nonsense")),
+    *(post(LATER, line) for line in ("Content-Type: text/plain", "Upgrade: h2c")),
+    post(LATER, media_type="application/json; charset=utf-8"),
+    post(LATER, media_type="text/plain"),
+    b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"%x\r\n%b\r\n0\r\n\r\n" % (len(LATER), LATER),
+    b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n\r\n",
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "nope"'),
+    head("HEAD", "/v1/jobs/{DONE}", 'If-None-Match: W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "2"', "User-Agent: x"),
+    head("GET", "/v1/jobs/{LIVE}", 'If-None-Match: W/"0"'),
+    head("HEAD", "/v1/jobs/{LIVE}", 'If-None-Match: W/"00"'),
+    head("GET", "/v1/jobs/{GONE}", 'If-None-Match: W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", "If-None-Match: *"),
+    head("GET", "/v1/jobs/{DONE}", "If-None-Match:"),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: ""'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: w/"2"'),
+    head("GET", "/v1/jobs/{DONE}", "If-None-Match: 2"),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "x", W/"2"'),
+    head("GET", "/v1/jobs/{DONE}", 'If-None-Match: "x"', 'If-None-Match: "2"'),
+    head("GET", "/v1/jobs/{DONE}", "Authorization: Bearer x"),
+    head("GET", "/v1/jobs/{LIVE}", "Prefer: wait=0"),
+    head("GET", "/v1/jobs/{DONE}", "Expect: 100-continue"),
+    head("GET", "/v1/jobs/{DONE}", "Content-Length: 2") + b"{}",
+    head("GET", "/v1/jobs/{DONE}", "Content-Length: 0"),
+    head("GET", "/v1/jobs/{DONE}", "Upgrade: websocket", "Connection: Upgrade"),
+    head("GET", "/v1/jobs/{DONE}?x=1"),
+    head("GET", "/v1/jobs/{DONE}#x"),
+    head("GET", "http://h/v1/jobs/{DONE}"),
+    head("GET", "//v1/jobs/{DONE}"),
+    head("GET", "/v1/jobs/{DONE}/"),
+    head("GET", "/v1/jobs/%30%30%30%30%30%30%300"),
+    head("GET", "/v1/jobs/" + "\u00e4" * 11),
+    head("GET", "/v1/jobs/" + "." * 22),
+    head("GET", "/v1/jobs/{DONE}", version="1.0"),
+    head("GET", "/v1/jobs/{DONE}", "Connection: keep-alive", version="1.0"),
+    head("GET", "/v1/jobs/{DONE}", "Connection: close"),
+    head("DELETE", "/v1/jobs/{GONE}"),
+    head("POST", "/v1/jobs/{DONE}:cancel"),
+    head("OPTIONS", "/v1/jobs"),
+    head("PUT", "/v1/jobs/{DONE}"),
+    head("GET", "/v1/jobs/{DONE}", "X: " + "x" * 2000),
+    head("GET", "/v1/jobs/{DONE}", "Bad Header: x"),
+    *(head("GET", "/v1/jobs/{DONE}", line) for line in FOREIGN),
+    *(head("HEAD", "/v1/jobs/{LIVE}", line) for line in FOREIGN),
+    *(post(LATER, line) for line in FOREIGN),
+    *(under(host, request) for host in HOSTS for request in (head("GET", "/v1/jobs/{DONE}"), post(LATER))),
+    head("GET", "/v1/jobs/{DONE}", *FOLLOWED_LINK),
+    head("OPTIONS", "/v1/jobs", "Origin: http://listed", "Access-Control-Request-Method: POST"),
+    head("OPTIONS", "/v1/jobs", "Origin: http://evil", "Access-Control-Request-Method: POST"),
+    head("GET", "http://evil/v1/jobs/{DONE}"),
+    b"GET /v1/jobs/{DONE} HTTP/1.1\r\n\r\n",
+    b"nonsense\r\n\r\n",
+    b"\r\n\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(CORPUS)))
+async def test_a_request_is_answered_alike_in_both_lanes_and_again_once_its_head_is_learned(
+    pair: Pair, number: int
+) -> None:
+    for _ in range(3):
+        raw = await pair.same(CORPUS[number] + CUT + END, turns=30)
+        assert raw.startswith(b"HTTP/1.")
+
+
+async def test_requests_are_answered_alike_where_no_origin_is_listed(start: Callable[..., Awaitable[Serving]]) -> None:
+    pair = Pair(await start(**SETTINGS), await start(**SETTINGS, server={"fast_lane": False}, spool={"dir": None}))
+    await pair.prepare()
+    for request in (*LOOKS, post(LATER), post(b"{"), *(post(LATER, line) for line in FOREIGN)):
+        for _ in range(2):
+            raw = await pair.same(request + CUT + END, turns=30)
+            assert b"Vary" not in raw
+
+
+async def test_a_stream_is_answered_alike_wherever_it_is_cut(pair: Pair) -> None:
+    stream = head("HEAD", "/v1/jobs/{DONE}") + post(LATER) + head("GET", "/v1/jobs/{FAILED}") + END
+    for cut in range(1, len(stream), 3):
+        await pair.same(stream, (cut,))
+
+
+async def test_a_learned_request_is_answered_alike_whatever_came_before_it(pair: Pair) -> None:
+    learned = (head("HEAD", "/v1/jobs/{DONE}"), head("GET", "/v1/jobs/{LIVE}", 'If-None-Match: W/"0"'), post(LATER))
+    for request in learned:
+        await pair.same(request + CUT + END)
+    for before in (
+        b"",
+        b"\r\n",
+        b"\r",
+        b"GET /x HTTP/1.1\r\nHost: h\r\nX-Y: ",
+        b"GET /v1/jobs/{DONE} HTTP/1.1\r\nHost: h\r\n",
+        b"GET /v1/jobs/{DONE} HTTP/1.1\r\nHost: h\r\n\r",
+        head("GET", "/v1/jobs/{DONE}", "Content-Length: 60"),
+        head("GET", "/v1/queues/nope"),
+        head("GET", "/v1/jobs/{HELD}", "Prefer: wait=1"),
+        head("HEAD", "/v1/jobs/{FAILED}") + b"HEAD /v1",
+        post(b"x" * 10)[:-1],
+        # The head's end is cut, and the body has what looks like one: what follows is no beginning of a request.
+        post(b"\r\n\r\n{}").replace(b"\r\n\r\n\r\n\r\n{}", b"\r\n\r" + CUT + b"\n\r\n\r\n{}") + b"GET ",
+    ):
+        for request in learned:
+            await pair.same(before + CUT + request + CUT + END, turns=30)
+            await pair.same(before + CUT + request + END, turns=30)
+
+
+async def test_pipelined_answers_keep_the_order_of_their_requests(pair: Pair) -> None:
+    slow = head("GET", "/v1/jobs/{HELD}", "Prefer: wait=1")
+    stream = head("GET", "/v1/jobs/{DONE}") + slow + head("HEAD", "/v1/jobs/{FAILED}") + post(LATER) + END
+    raw = await pair.same(stream)
+    codes = re.findall(rb"HTTP/1.1 (\d{3})", raw)
+    assert codes == [b"200", b"202", b"200", b"202", b"200"]
+
+
+async def test_more_requests_at_once_than_the_parser_takes_are_all_answered_in_order(pair: Pair) -> None:
+    stream = b"".join(head("HEAD", f"/v1/jobs/{job}") for job in ("{DONE}", "{LIVE}", "{GONE}")) * 200 + END
+    raw = await pair.same(stream)
+    codes = re.findall(rb"HTTP/1.1 (\d{3})", raw)
+    assert codes == [b"200", b"202", b"410"] * 200 + [b"200"]
+
+
+@pytest.mark.parametrize("cut", [0, 30])
+async def test_a_connection_may_carry_any_number_of_plain_requests(serving: Serving, cut: int) -> None:
+    request = head("HEAD", "/v1/jobs/" + "0" * 22)
+    async with serving.connect() as (reader, writer):
+        for _ in range(5 * 16 * 1024 * 4 // len(request)):  # five times what one head may have
+            writer.write(request[:cut])
+            if cut:
+                await asyncio.sleep(0)  # so that each piece comes by itself
+            writer.write(request[cut:])
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+
+
+PIECES = st.one_of(
+    st.sampled_from(CORPUS),
+    st.builds(
+        head,
+        st.sampled_from(["GET", "HEAD", "POST", "get", "DELETE"]),
+        st.sampled_from([f"/v1/jobs/{job}" for job in JOBS] + ["/v1/jobs", "/v1/queues/nope", "/", "*"]),
+        st.sampled_from(["Accept: */*", "Prefer: wait=0", "Connection: close", "Content-Length: 0"]),
+        st.sampled_from(
+            ["User-Agent: x", "Expect: 100-continue", "If-None-Match: *", 'If-None-Match: W/"2"', *FOREIGN[:4]]
+        ),
+        version=st.sampled_from(["1.1", "1.1", "1.1", "1.0", "2.0"]),
+    ),
+    st.builds(post, st.sampled_from(BODIES), st.sampled_from(["A: b", "Idempotency-Key: q", "Prefer: wait=0, x"])),
+    st.binary(max_size=30),
+)  # fmt: skip
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
+    # Cut between requests or not: only what comes by itself is recalled.
+    stream = draw(st.sampled_from([b"", CUT])).join(draw(st.lists(PIECES, min_size=1, max_size=4)))
+    if draw(st.integers(0, 4)) == 0 and stream:  # break it
+        at = draw(st.integers(0, len(stream) - 1))
+        stream = stream[:at] + draw(st.binary(max_size=3)) + stream[at + draw(st.integers(0, 2)) :]
+    stream += draw(st.sampled_from([b"", CUT])) + END
+    return stream, tuple(draw(st.lists(st.integers(1, len(stream)), max_size=3)))
+
+
+async def agree_on(pair: Pair, examples: int) -> None:
+    """Send generated streams to both, twice, through hypothesis, which wants a plain function."""
+    loop = asyncio.get_running_loop()
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(streams())
+    @example((post(LATER) + END, ()))
+    def run(drawn: tuple[bytes, tuple[int, ...]]) -> None:
+        asyncio.run_coroutine_threadsafe(cold_and_warm(*drawn), loop).result(30)
+
+    async def cold_and_warm(stream: bytes, splits: tuple[int, ...]) -> None:
+        pair.forget()
+        await pair.same(stream, splits, turns=30)
+        await pair.same(stream, splits, turns=30)
+
+    with ThreadPoolExecutor(1) as executor:
+        await loop.run_in_executor(executor, run)
+
+
+async def test_generated_streams_are_answered_alike(pair: Pair) -> None:
+    await agree_on(pair, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_ten_thousand_generated_streams_are_answered_alike(pair: Pair) -> None:
+    await agree_on(pair, 10_000)
+
+
+# -- what the lane takes, and when it is off
+
+
+async def test_the_lane_takes_what_it_is_for_and_recalls_it(
+    start: Callable[..., Awaitable[Serving]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    recall, answer = FastLane.recall, FastLane.answer
+
+    def recalling(self: FastLane, data: bytes, client: Any, now: float) -> bytes | None:
+        raw = recall(self, data, client, now)
+        if raw is not None:
+            asked.append("recalled")
+        return raw
+
+    def answering(self: FastLane, message: Any, payload: Any, client: Any, now: float) -> bytes | None:
+        raw = answer(self, message, payload, client, now)
+        asked.append("stock" if raw is None else "parsed")
+        return raw
+
+    monkeypatch.setattr(FastLane, "recall", recalling)
+    monkeypatch.setattr(FastLane, "answer", answering)
+    serving = await start()
+    first, second = [(await serving.queue.submit("echo")).id for _ in range(2)]
+    async with serving.connect() as (reader, writer):
+        for request in (
+            head("HEAD", f"/v1/jobs/{first}"),
+            head("HEAD", f"/v1/jobs/{second}"),
+            head("GET", f"/v1/jobs/{first}"),
+            head("GET", f"/v1/jobs/{first}", "X: y"),
+            head("GET", "/v1/jobs/" + "0" * 22),
+            head("GET", "/v1/jobs/" + "%30" * 7 + "0"),
+            head("GET", f"/v1/jobs/{first}"),
+            head("GET", f"/v1/jobs/{second}"),
+            post(LATER),
+            post(LATER),
+            post(b" " + LATER),
+        ):
+            writer.write(request)
+            if request.startswith(b"HEAD"):
+                await reader.readuntil(b"\r\n\r\n")
+            else:
+                await read_answer(reader)
+    assert asked == [
+        *("parsed", "recalled", "recalled", "parsed", "recalled"),
+        *("stock", "parsed", "recalled"),  # what comes after the stock path's is parsed once
+        *("parsed", "recalled", "parsed"),
+    ]
+
+
+async def test_a_connection_is_closed_when_it_was_silent_for_long_enough_after_a_learned_request(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start(limits={"silent_s": 0.3})
+    request = head("HEAD", "/v1/jobs/" + "0" * 22)
+    async with serving.connect() as (reader, writer):
+        for _ in range(6):  # in use, it stays open
+            writer.write(request)
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.1)
+        writer.write(request[:10])  # which isn't enough to keep it open
+        began = asyncio.get_running_loop().time()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert 0.1 < asyncio.get_running_loop().time() - began < 1
+
+
+async def test_limits_and_quotas_that_change_hold_for_learned_submissions(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start()
+    queue = serving.queue
+    async with serving.connect() as (reader, writer):
+
+        async def submit() -> Answer:
+            writer.write(post(LATER))
+            return await read_answer(reader)
+
+        for _ in range(2):
+            assert (await submit()).status == 202
+        limits = msgspec.structs.replace(queue.settings.limits, caller_queued=100)
+        await queue.reload(msgspec.structs.replace(queue.settings, limits=limits))
+        assert "ratelimit-policy" in (await submit()).headers
+        limits = msgspec.structs.replace(limits, caller_queued=None, body_bytes=len(LATER) - 1)
+        await queue.reload(msgspec.structs.replace(queue.settings, limits=limits))
+        assert (await submit()).status == 413
+
+
+@pytest.mark.parametrize("began_at", [0.0, 0.25, 0.999])
+def test_the_date_of_an_answer_is_never_a_second_old(
+    monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
+) -> None:
+    assert serving.server.lane is not None
+    lane = FastLane(serving.queue, serving.server.lane._submissions, OriginPolicy())
+    elapsed = 0.0
+    monkeypatch.setattr(lane_module.time, "time", lambda: began_at + elapsed)
+    monkeypatch.setattr(lane_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
+    for step in range(1, 400):
+        elapsed = step * 0.013
+        assert lane._date(100.0 + elapsed) == b"Date: %d\r\n\r\n" % int(began_at + elapsed)
+
+
+async def test_an_idle_connection_is_closed_as_in_the_stock_lane(pair: Pair) -> None:
+    raw = await pair.same(head("HEAD", "/v1/jobs/{DONE}"))
+    assert raw.startswith(b"HTTP/1.1 200")
+
+
+async def test_a_full_queue_and_a_drain_are_refused_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+    full = {"queues": {"default": {"capacity": 1, "workers": 1}}}
+    pair = Pair(await start(**full), await start(**full, server={"fast_lane": False}, spool={"dir": None}))
+    for serving in pair.both:
+        await serving.queue.submit("hold")
+    for kind in ("queue-full", "draining"):
+        raw = await pair.same(post(LATER) + END)
+        assert Answer(raw).kind == kind
+        for serving in pair.both:
+            serving.queue.stop_admitting()
+
+
+async def test_quotas_are_told_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+    settings: dict[str, dict[str, object]] = {"limits": {"caller_rate": {"count": 2, "period_s": 3600.0}}}
+    pair = Pair(await start(**settings), await start(**settings, server={"fast_lane": False}, spool={"dir": None}))
+    raw = await pair.same(post(LATER) * 3 + END)
+    assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"202", b"202", b"429", b"200"]
+
+
+@pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive", "_pause_transport_reading"])
+async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warning(
+    start: Callable[..., Awaitable[Serving]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    missing: str,
+) -> None:
+    class Older:
+        pass
+
+    fields = {name: None for name in aiohttp_compat.LANE_FIELDS if name != missing}
+    monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", type("RequestHandler", (Older,), fields))
+    serving = await start()
+    monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", web.RequestHandler)
+    assert serving.server.lane is None
+    assert any("http.fast_lane_off" in record.getMessage() for record in caplog.records)
+    queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
+    assert json.loads(queues.rest)["fast_lane"] is False
+
+
+async def test_however_often_jobs_change_few_heads_are_kept(start: Callable[..., Awaitable[Serving]]) -> None:
+    serving = await start()
+    handle = await serving.queue.submit("echo", delay_s=1000)
+    job, lane = serving.queue.local.look(handle.id), serving.server.lane
+    assert lane is not None
+    for version in range(lane_module.JOB_HEADS_MAX + 10):
+        job.version = version
+        lane._make_heads(job)
+    assert len(lane._heads) == lane_module.JOB_HEADS_MAX

@@ -1,0 +1,383 @@
+"""A head is learned only if the parser reads it, with any id or body, as the lane does when it recalls it.
+
+Connections are fed by hand here, so that each piece of what a client sends arrives as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from aiohttp import web_protocol
+from aiohttp.streams import EMPTY_PAYLOAD
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from jobqueue.core.ids import ALPHABET, ID_LENGTH
+from jobqueue.http.transport import head_cache as learned_module
+from jobqueue.http.transport.connection import Connection
+from jobqueue.http.transport.head_cache import HEAD_BYTES_MAX, NO_TAG, LearnedHeads, known_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from tests.http.serving import Serving
+
+ID = "0" * ID_LENGTH
+BODY = b'{"type":"echo","delay_s":1000}'
+HOST = "Host: h"
+WELL_FORMED = re.compile(rf"[{ALPHABET}]{{{ID_LENGTH}}}")
+
+
+class Sink(asyncio.Transport):
+    """A client that takes whatever it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+def look(method: str, job_id: str, *lines: str, version: str = "1.1") -> bytes:
+    head = "".join(f"{line}\r\n" for line in lines)
+    return f"{method} /v1/jobs/{job_id} HTTP/{version}\r\n{head}\r\n".encode("utf-8", "surrogateescape")
+
+
+def submission(body: bytes, *lines: str) -> bytes:
+    head = "".join(f"{line}\r\n" for line in lines)
+    return f"POST /v1/jobs HTTP/1.1\r\n{head}\r\n".encode("utf-8", "surrogateescape") + body
+
+
+JSON_LINES = ("Content-Type: application/json", f"Content-Length: {len(BODY)}")
+
+
+class Learner:
+    """A server whose table of learned heads is looked at."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        lane = serving.server.lane
+        assert lane is not None
+        self._lane = lane
+
+    @property
+    def heads(self) -> LearnedHeads:
+        return self._lane._learned
+
+    def connection(self) -> Connection:
+        return cast("Connection", self._serving.server())
+
+    async def offer(self, *pieces: bytes) -> None:
+        """Send pieces over a connection of their own."""
+        connection = self.connection()
+        connection.connection_made(Sink())
+        await asyncio.sleep(0)
+        for piece in pieces:
+            connection.data_received(piece)
+        connection.connection_lost(None)
+        await asyncio.sleep(0)
+
+    async def learns(self, *pieces: bytes) -> LearnedHeads:
+        """Return what a server that has learned nothing yet learns from a connection."""
+        self._lane._learned = LearnedHeads()
+        await self.offer(*pieces)
+        return self.heads
+
+
+@pytest.fixture
+async def learner(start: Callable[..., Awaitable[Serving]]) -> Learner:
+    return Learner(await start(limits={"body_bytes": 2048, "header_bytes": 1024}))
+
+
+class Protocol:
+    """All that a parser asks of its connection."""
+
+    connected = True
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+
+def parsed(data: bytes) -> list[tuple[Any, Any]]:
+    """Return what a parser makes of a piece, which must leave it at rest, ready for a next request."""
+    parser = cast("Any", web_protocol).HttpRequestParser(
+        Protocol(),
+        object(),  # the loop, on which nobody waits here
+        2**16,
+        max_line_size=1024,
+        max_field_size=1024,
+        max_headers=64,
+        auto_decompress=False,
+        max_msg_queue_size=32,
+    )
+    messages, upgraded, _ = parser.feed_data(data)
+    assert not upgraded
+    (probe, _), *more = parser.feed_data(b"GET /probe HTTP/1.1\r\nHost: h\r\n\r\n")[0]
+    assert (probe.method, probe.path, more) == ("GET", "/probe", [])
+    return list(messages)
+
+
+def check_recalled(heads: LearnedHeads, data: bytes) -> bool:
+    """Check that a request that is recalled is one that the parser reads so; return whether it is recalled."""
+    found, body = heads.look(data), heads.submission(data)
+    if found is None and body is None:
+        return False
+    assert found is None or body is None
+    if found is not None and not WELL_FORMED.fullmatch(found[0]):
+        return False  # the lane leaves it to the parser, as another test shows
+    ((message, payload),) = parsed(data)
+    assert message.version == (1, 1)
+    assert not message.should_close
+    assert not message.upgrade
+    assert not message.chunked
+    for name in ("Prefer", "Expect", "Authorization", "Idempotency-Key", "Content-Encoding"):
+        assert name not in message.headers
+    if found is not None:
+        job_id, whole, tag = found
+        assert (message.method, message.path) == ("GET" if whole else "HEAD", f"/v1/jobs/{job_id}")
+        assert tag == known_tag(message)
+        assert payload is EMPTY_PAYLOAD
+    else:
+        assert (message.method, message.path) == ("POST", "/v1/jobs")
+        assert message.headers["Content-Type"] == "application/json"
+        assert payload.is_eof()
+        assert b"".join(payload._buffer) == body
+    return True
+
+
+# -- what is learned
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (HOST,),
+        (HOST, "User-Agent: curl/8", "Accept: */*"),
+        ("host: h:80", "ACCEPT-ENCODING: gzip, deflate", "Accept-Language:  de", "Connection: keep-alive"),
+        (HOST, 'If-None-Match: W/"2"'),
+        (HOST, "Cache-Control: no-cache"),
+    ],
+)
+async def test_the_looks_of_clients_are_learned_for_every_id_and_both_methods(
+    learner: Learner, lines: tuple[str, ...]
+) -> None:
+    for learned_from in ("HEAD", "GET"):
+        heads = await learner.learns(look(learned_from, ID, *lines))
+        for method in ("HEAD", "GET"):
+            assert check_recalled(heads, look(method, ALPHABET[-ID_LENGTH:], *lines))
+
+
+async def test_a_submission_is_learned_for_every_body_of_its_length(learner: Learner) -> None:
+    heads = await learner.learns(submission(BODY, HOST, *JSON_LINES))
+    for body in (BODY, b"\r\n\r\n" * 7 + b"{}", b"\0" * len(BODY)):
+        assert check_recalled(heads, submission(body, HOST, *JSON_LINES))
+        assert heads.submission(submission(body, HOST, *JSON_LINES)) == body
+    for body in (BODY + b" ", BODY[:-1], b""):
+        assert not check_recalled(heads, submission(body, HOST, *JSON_LINES))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [look("GET", ID, HOST, "Authorization: Bearer x")],
+        [look("GET", ID, HOST, "Cookie: a=b")],
+        [look("GET", ID, HOST, "X-Request-Id: 1")],
+        [look("GET", ID, HOST, "Prefer: wait=0")],
+        [look("GET", ID, HOST, "Expect: 100-continue")],
+        [look("GET", ID, HOST, "Connection: close")],
+        [look("GET", ID, HOST, "Content-Length: 0")],
+        [look("GET", ID, HOST, "Content-Length: 2") + b"{}"],
+        [look("GET", ID, HOST, "Transfer-Encoding: chunked") + b"0\r\n\r\n"],
+        [look("GET", ID, HOST, "Upgrade: websocket", "Connection: upgrade")],
+        [look("GET", ID, HOST, 'If-None-Match: "1", "2"')],
+        [look("GET", ID, HOST, "If-None-Match: *")],
+        [look("GET", ID, HOST, 'If-None-Match: "1"', 'If-None-Match: "2"')],
+        [look("GET", ID, HOST, version="1.0")],
+        [look("GET", ID)],
+        [look("GET", ID + "?x", HOST)],
+        [look("GET", "." * ID_LENGTH, HOST)],
+        [look("GET", ID[:-3] + "%30", HOST)],
+        [look("GET", f"{ID}/result", HOST)],
+        [look("DELETE", ID, HOST)],
+        [look("GET", ID, HOST, "User-Agent: " + "x" * HEAD_BYTES_MAX)],
+        [b"\r\n" + look("GET", ID, HOST)],
+        [look("GET", ID, HOST) * 2],
+        [look("GET", ID, HOST)[:20], look("GET", ID, HOST)[20:]],
+        [b"GET /x HTTP/1.1\r\nHost: h\r\nX-Y: ", look("GET", ID, HOST)],
+        [look("GET", ID, HOST) + b"GET", look("GET", ID, HOST)],
+        [submission(BODY, HOST, *JSON_LINES, "Prefer: wait=0")],
+        [submission(BODY, HOST, *JSON_LINES, "Idempotency-Key: k")],
+        [submission(BODY, HOST, *JSON_LINES, 'If-None-Match: "1"')],
+        [submission(BODY, HOST, "Content-Type: text/json", JSON_LINES[1])],
+        [submission(BODY, HOST, *JSON_LINES)[:-1], BODY[-1:]],
+        [submission(BODY, HOST, *JSON_LINES) + b"GET"],
+        [submission(b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY), HOST, JSON_LINES[0], "Transfer-Encoding: chunked")],
+    ],
+)
+async def test_what_may_mean_anything_else_is_not_learned(learner: Learner, pieces: list[bytes]) -> None:
+    assert len(await learner.learns(*pieces)) == 0
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_a_request_is_not_recalled_while_the_parser_is_within_another(learner: Learner, turns: int) -> None:
+    """Not even if the other began before aiohttp's task did, so that the stock path took what came of it."""
+    request = look("GET", ID, HOST)
+    await learner.learns(request)
+    connection = cast("Connection", learner._serving.server())
+    client = Sink()
+    connection.connection_made(client)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    connection.data_received(b"GET /livez HTTP/1.1\r\nX-Y: ")
+    await asyncio.sleep(0)
+    connection.data_received(request)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert re.findall(rb"HTTP/1.1 (\d{3})", client.sent) == [b"200"]
+    connection.connection_lost(None)
+
+
+# -- the table
+
+
+async def test_the_table_is_bounded_and_whoever_fills_it_stops_nobody_from_being_learned(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learned_module, "HEADS_MAX", 8)
+    await learner.learns()
+    for number in range(100):
+        await learner.offer(look("GET", ID, HOST, f"User-Agent: {number}"))
+        await learner.offer(submission(BODY, HOST, *JSON_LINES, f"User-Agent: {number}"))
+        assert len(learner.heads) <= 8
+    client = look("GET", ID, HOST)
+    await learner.offer(client)
+    assert learner.heads.look(client) == (ID, True, NO_TAG)
+
+
+def test_the_table_takes_little_memory() -> None:
+    assert learned_module.HEADS_MAX * learned_module.HEAD_BYTES_MAX <= 2**20
+
+
+# -- any head at all
+
+NAMES = st.sampled_from(
+    ["User-Agent", "Accept", "accept-encoding", "Connection", "Host", "If-None-Match", "Content-Length", "Prefer", "X"]
+)
+VALUES = st.sampled_from(
+    ["", "x", "*/*", "keep-alive", "close", 'W/"2"', '"a", "b"', "0", "30", "h\t", "\x7f", "\udcff"]
+)
+LINES = st.lists(
+    st.one_of(
+        st.builds("{}: {}".format, NAMES, VALUES),
+        st.sampled_from(["Content-Type: application/json", "Content-Length: 30", " folded", "No-Colon", "A : b", ":"]),
+    ),
+    max_size=4,
+)
+IDS = st.text(ALPHABET, min_size=ID_LENGTH, max_size=ID_LENGTH)
+WHOLE = st.one_of(
+    st.builds(lambda method, id, lines: look(method, id, HOST, *lines), st.sampled_from(["HEAD", "GET"]), IDS, LINES),
+    st.builds(lambda lines: submission(BODY, HOST, *JSON_LINES, *lines), LINES),
+)  # fmt: skip
+PIECES = st.sampled_from(
+    [b"", b" ", b"\r", b"\n", b"\r\n", b":", b"%", b"?", b"\0", b"X", b"0", b"\r\n\r\n", b"HTTP/1.1"]
+)
+
+
+@st.composite
+def near_misses(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """Draw a request, and one that is nearly the same."""
+    first = draw(WHOLE)
+    second = draw(st.sampled_from([first, first.replace(b"GET", b"HEAD", 1), first.replace(b"HEAD", b"GET", 1)]))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(second)))
+        second = second[:at] + draw(PIECES) + second[at + draw(st.integers(0, 2)) :]
+    return first, second
+
+
+async def in_examples(run: Callable[[], None]) -> None:
+    """Run what hypothesis has made of a test: it wants a plain function, and the loop goes on meanwhile."""
+    with ThreadPoolExecutor(1) as executor:
+        await asyncio.get_running_loop().run_in_executor(executor, run)
+
+
+async def test_whatever_is_recalled_is_read_by_the_parser_in_the_same_way(learner: Learner) -> None:
+    loop = asyncio.get_running_loop()
+    recalled = 0
+
+    def wait_for(act: Coroutine[Any, Any, LearnedHeads]) -> LearnedHeads:
+        return asyncio.run_coroutine_threadsafe(act, loop).result(30)
+
+    @settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(near_misses())
+    def run(drawn: tuple[bytes, bytes]) -> None:
+        nonlocal recalled
+        first, second = drawn
+        recalled += check_recalled(wait_for(learner.learns(first)), second)
+
+    await in_examples(run)
+    assert recalled > 50, "so few of them say nothing"
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [look("HEAD", ID, HOST, 'If-None-Match: "2"'), look("GET", ID, HOST, "Accept: */*")]
+)
+async def test_a_look_with_any_one_byte_changed_is_not_recalled_but_in_its_id(
+    learner: Learner, request_bytes: bytes
+) -> None:
+    heads = await learner.learns(request_bytes)
+    ids = range(request_bytes.index(b"0"), request_bytes.index(b"0") + ID_LENGTH)
+    for at in range(len(request_bytes)):
+        for byte in range(256):
+            changed = request_bytes[:at] + bytes([byte]) + request_bytes[at + 1 :]
+            found = heads.look(changed)
+            assert (found is not None) == (changed == request_bytes or at in ids)
+            assert found is None or found[0] == changed[ids.start : ids.stop].decode("latin-1")
+        assert heads.look(request_bytes[:at]) is None
+        assert heads.look(request_bytes[:at] + request_bytes[at + 1 :]) is None
+
+
+async def test_an_id_with_anything_else_in_it_is_left_to_the_parser(learner: Learner) -> None:
+    request = look("GET", ID, HOST)
+    await learner.learns(request)
+    for byte in set(range(256)) - set(ALPHABET.encode()):
+        smuggled = request.replace(b"0" * ID_LENGTH, b"0" * (ID_LENGTH - 1) + bytes([byte]))
+        assert learner.heads.look(smuggled) is not None
+        assert learner._lane.recall(smuggled, learner.connection(), 0.0) is None
+
+
+@given(st.data())
+def test_a_submission_with_any_one_byte_of_its_head_changed_is_not_recalled(data: st.DataObject) -> None:
+    request = submission(BODY, HOST, *JSON_LINES)
+    heads = LearnedHeads()
+    heads.learn(request, parsed(request)[0][0], request.index(b"\r\n\r\n") + 4)
+    assert heads.submission(request) == BODY
+    at = data.draw(st.integers(0, len(request) - len(BODY) - 1))
+    changed = request[:at] + bytes([data.draw(st.integers(0, 255))]) + request[at + 1 :]
+    assume(changed != request)
+    assert heads.submission(changed) is None

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import asyncio
+
+from jobqueue.http.transport.read_budget import PORTION, Turns
+
+
+class Client:
+    """One of those who ask again as soon as they are answered, as long as they are read."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self.answers = 0
+
+    def hold(self) -> None:
+        self.held = True
+
+    def release(self) -> None:
+        self.held = False
+
+
+async def turn(turns: Turns, clients: list[Client], *, looks: int = 48) -> int:
+    """Answer whoever is read, again and again, as libuv has it done in a turn; return how many answers these were."""
+    answers = 0
+    for _ in range(looks):
+        for client in clients:
+            if not client.held:
+                client.answers += 1
+                answers += 1
+                turns.left -= 1
+                if turns.left < 0:
+                    turns.use_up(client)
+    await asyncio.sleep(0)
+    return answers
+
+
+def crowd(size: int) -> list[Client]:
+    return [Client() for _ in range(size)]
+
+
+async def test_in_short_turns_nobody_is_held() -> None:
+    turns, clients = Turns(asyncio.get_running_loop()), crowd(100)
+    for _ in range(5 * PORTION // len(clients)):
+        await turn(turns, clients, looks=1)
+        assert not any(client.held for client in clients)
+
+
+async def test_however_many_ask_again_and_again_a_turn_is_a_portion_once_it_was_long() -> None:
+    turns, clients = Turns(asyncio.get_running_loop()), crowd(8 * PORTION)
+    assert await turn(turns, clients) <= 2 * PORTION + 1 + len(clients)
+    assert [await turn(turns, clients) for _ in range(20)] == [PORTION] * 20
+
+
+async def test_of_a_crowd_each_is_answered_as_often_as_the_others() -> None:
+    turns, clients = Turns(asyncio.get_running_loop()), crowd(8 * PORTION)
+    await turn(turns, clients)
+    before = [client.answers for client in clients]
+    for _ in range(16):
+        await turn(turns, clients)
+    assert {client.answers - earlier for client, earlier in zip(clients, before, strict=True)} == {2}
+
+
+async def test_a_newcomer_is_answered_at_once_beside_a_crowd() -> None:
+    turns, clients, newcomer = Turns(asyncio.get_running_loop()), crowd(8 * PORTION), Client()
+    await turn(turns, clients)
+    await turn(turns, [*clients, newcomer])
+    assert newcomer.answers == 1
+
+
+async def test_when_the_crowd_has_gone_quiet_everybody_is_read_again() -> None:
+    turns, clients = Turns(asyncio.get_running_loop()), crowd(8 * PORTION)
+    await turn(turns, clients)
+    for _ in range(8):
+        await turn(turns, [])
+    assert not any(client.held for client in clients)
+    await test_in_short_turns_nobody_is_held()

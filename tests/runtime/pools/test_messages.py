@@ -1,0 +1,120 @@
+"""What a process says is checked like any other input."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.runtime.pools import messages
+from jobqueue.runtime.pools.messages import FAILURE, HEAD, PROGRESS, SUCCESS, Inbox, InvalidMessage
+from tests.runtime.pools.blocking import echo
+from tests.runtime.pools.calling import call_of
+
+TOKEN = b"a-token!"
+CALL = call_of(echo)
+
+
+def packed(kind: bytes, body: bytes, token: bytes = TOKEN) -> bytes:
+    return HEAD.pack(token, len(body), kind) + body
+
+
+def encoded(value: object) -> bytes:
+    return msgspec.msgpack.encode(value)
+
+
+def test_messages_come_out_whole_however_they_are_cut() -> None:
+    sent = [(TOKEN, PROGRESS, b"p" * 10), (TOKEN, SUCCESS, b""), (TOKEN, FAILURE, b"f" * 300)]
+    stream = b"".join(packed(kind, body) for _, kind, body in sent)
+    for size in (1, 7, 13, len(stream)):
+        inbox = Inbox()
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert [message for piece in pieces for message in inbox.feed(piece, {TOKEN: 1000})] == sent
+
+
+@pytest.mark.parametrize(
+    ("data", "detail"),
+    [
+        (b"nonsense", "no call under way"),
+        (packed(PROGRESS, b"", b"another!"), "no call under way"),
+        (b"\0" + packed(SUCCESS, b"1"), "no call under way"),
+        (packed(PROGRESS, b"") + b"\0" + packed(PROGRESS, b""), "no call under way"),
+        (HEAD.pack(TOKEN, 2**32 - 1, SUCCESS), "a message of 4294967295 bytes"),
+        (HEAD.pack(TOKEN, messages.SMALL_BYTES_MAX + 1, FAILURE), "bytes"),
+    ],
+)
+def test_bytes_that_are_no_message_are_refused_at_once(data: bytes, detail: str) -> None:
+    with pytest.raises(InvalidMessage, match=detail):
+        list(Inbox().feed(data, {TOKEN: 2**20}))
+
+
+def test_a_token_that_is_no_longer_valid_is_refused() -> None:
+    bounds = {TOKEN: 100}
+    heard = Inbox().feed(packed(SUCCESS, b"1") + packed(SUCCESS, b"2"), bounds)
+    assert next(heard) == (TOKEN, SUCCESS, b"1")
+    del bounds[TOKEN]
+    with pytest.raises(InvalidMessage):
+        next(heard)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "detail"),
+    [
+        (SUCCESS, encoded(Success(b"nonsense")), "no JSON"),
+        (SUCCESS, encoded(Success(b'"\xff"')), "no JSON"),
+        (SUCCESS, encoded(Success(b"NaN")), "no JSON"),
+        (SUCCESS, encoded(Success(b"1 2")), "no JSON"),
+        (SUCCESS, encoded(Success(b"[" * 100_000)), "no JSON"),
+        (SUCCESS, encoded(Success(b'"%b"' % (b"x" * 1_000_000))), "a result of 1000002 bytes, where 1000000"),
+        (SUCCESS, encoded(Success(b"1", StoredFile("/etc/passwd", "text/plain", 1))), "not its own"),
+        (SUCCESS, encoded(Success(b"1", StoredFile("unused/results/result-3", "x" * 1001, 1))), "not its own"),
+        (SUCCESS, encoded(Success(b"1", StoredFile("unused/results/result-3", "text/plain", 1))), "not there"),
+        (SUCCESS, encoded([1, 2, 3]), "an answer that is none"),
+        (SUCCESS, b"\xc1", "an answer that is none"),
+        (FAILURE, encoded(Failure(ErrorCode.SHUTDOWN, "no")), "the code shutdown"),
+        (FAILURE, encoded(Failure(ErrorCode.TIMED_OUT, "no")), "the code timed_out"),
+        (FAILURE, encoded({"code": "new", "message": ""}), "an answer that is none"),
+        (FAILURE, encoded({"code": "rejected", "message": b"\xff"}), "an answer that is none"),
+        (FAILURE, encoded(Failure(ErrorCode.REJECTED, "x" * 2001)), "too long"),
+        (FAILURE, encoded(Failure(ErrorCode.REJECTED, "", traceback="x" * 10_001)), "too long"),
+        (FAILURE, encoded(Failure(ErrorCode.HANDLER_ERROR, "", retry_after_s=math.nan)), "after nan s"),
+        (FAILURE, encoded(Failure(ErrorCode.HANDLER_ERROR, "", retry_after_s=-1)), "after -1.0 s"),
+        (FAILURE, encoded(Failure(ErrorCode.HANDLER_ERROR, "", retry_after_s=math.inf)), "after inf s"),
+        (b"?", b"", "an unknown kind"),
+    ],
+)
+def test_an_answer_that_no_process_gives_is_refused(kind: bytes, body: bytes, detail: str) -> None:
+    with pytest.raises(InvalidMessage, match=detail):
+        messages.outcome_of(kind, body, CALL)
+
+
+@pytest.mark.parametrize("said", [(math.nan, None), (1.5, None), (-0.1, None), (0.5, "x" * 201), ("a", None), (1.0, 2)])
+def test_a_progress_that_no_context_reports_is_refused(said: object) -> None:
+    with pytest.raises(InvalidMessage, match="a progress"):
+        messages.progress_of(encoded(said))
+
+
+def test_a_result_file_is_looked_at_where_it_stands(tmp_path: Path) -> None:
+    call = call_of(echo, folder=tmp_path)
+    path = tmp_path / "results" / "result-3"
+    path.parent.mkdir()
+    path.write_text("four")
+    said = encoded(Success(b"1", StoredFile(str(path), "text/plain", 9)))
+    assert messages.outcome_of(SUCCESS, said, call) == Success(b"1", StoredFile(str(path), "text/plain", 4))
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    with pytest.raises(InvalidMessage, match="no regular file"):
+        messages.outcome_of(SUCCESS, said, call)
+
+
+def test_the_longest_failure_passes_in_the_widest_characters() -> None:
+    wide = "\N{PILE OF POO}"
+    failure = Failure(ErrorCode.HANDLER_ERROR, wide * 9000, traceback=wide * 90_000)
+    kind, body = messages.encode_outcome(failure)
+    (message,) = Inbox().feed(packed(kind, body), {TOKEN: 0})
+    outcome = messages.outcome_of(message[1], message[2], CALL)
+    assert isinstance(outcome, Failure)
+    assert outcome.message == wide * messages.TEXT_LENGTH_MAX

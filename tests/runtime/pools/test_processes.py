@@ -1,0 +1,623 @@
+"""Real processes, killed for real. Nothing here sleeps: ends are awaited through pidfds, the rest through reports."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from jobqueue.core.backoff import Backoff
+from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.runtime.pools import child as forked
+from jobqueue.runtime.pools import fork_server as forkserver
+from jobqueue.runtime.pools import processes
+from jobqueue.runtime.pools.processes import ProcessPool
+from tests.runtime.pools import blocking
+from tests.runtime.pools.calling import LogEvents, Run, block_until_the_end_of, call_of, end_of, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+ROOT = Path(__file__).parents[3]
+GONE = "the process that ran the job is gone: "
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+on_one_loop = pytest.mark.asyncio(loop_scope="module", loop_factories=["asyncio"])
+"""For what starts programs of its own, and has nothing to do with the loop."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pool() -> AsyncIterator[ProcessPool]:
+    """One for most tests: each must leave it whole, and some kill it thoroughly."""
+    pool = ProcessPool(size=2)
+    yield pool
+    await pool.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fresh_pool() -> AsyncIterator[ProcessPool]:
+    pool = ProcessPool(size=2)
+    yield pool
+    await pool.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def logged() -> AsyncIterator[LogEvents]:
+    events = LogEvents()
+    logger = logging.getLogger("jobqueue.runtime.pools.processes")
+    logger.addHandler(events)
+    logger.setLevel(logging.INFO)
+    yield events
+    logger.removeHandler(events)
+    logger.setLevel(logging.NOTSET)
+
+
+def fork_server_of(pool: ProcessPool) -> psutil.Process:
+    server = psutil.Process(pool.pids[0]).parent()
+    assert server is not None
+    return server
+
+
+# What a call gives back
+
+
+async def test_a_call_returns_its_result_as_json(pool: ProcessPool) -> None:
+    assert await run(pool, blocking.echo, value={"a": [1, None]}) == Success(b'{"a":[1,null]}')
+
+
+async def test_a_handler_sees_its_job_in_a_process_of_its_own(pool: ProcessPool, tmp_path: Path) -> None:
+    (tmp_path / "upload").write_text("hello")
+    outcome = await run(pool, blocking.describe, folder=tmp_path)
+    assert isinstance(outcome, Success)
+    assert outcome.result.startswith(
+        b'{"job_id":"some-job","attempt":3,"group":"some-group","text":"hello","file":["greeting.txt","text/plain",5],"pid":'
+    )
+    assert int(outcome.result.rpartition(b":")[2][:-1]) in pool.pids
+
+
+async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ProcessPool, tmp_path: Path) -> None:
+    outcome = await run(pool, blocking.write_result, folder=tmp_path)
+    path = str(tmp_path / "results" / "result-3")
+    assert outcome == Success(b"null", StoredFile(path, "text/plain", 12))
+
+
+async def test_large_arguments_and_results_pass(pool: ProcessPool) -> None:
+    text = "x" * 999_000
+    assert await run(pool, blocking.echo, value=text) == Success(f'"{text}"'.encode())
+    too_large = await run(pool, blocking.echo, value=text * 5)
+    assert isinstance(too_large, Failure)
+    assert too_large.code is ErrorCode.RESULT_TOO_LARGE
+
+
+async def test_a_bad_result_fails_the_attempt(pool: ProcessPool) -> None:
+    outcome = await run(pool, blocking.numbers_of, size=1)
+    assert isinstance(outcome, Failure)
+    assert outcome.code is ErrorCode.BAD_RESULT
+
+
+@pytest.mark.parametrize(
+    ("handler", "code", "message"),
+    [
+        (blocking.fail, ErrorCode.HANDLER_ERROR, "LookupError: no such colour"),
+        (blocking.reject, ErrorCode.REJECTED, "no good"),
+        (blocking.leave, ErrorCode.WORKER_CRASHED, "SystemExit: 4"),
+        (blocking.interrupt, ErrorCode.WORKER_CRASHED, "KeyboardInterrupt"),
+    ],
+)
+async def test_what_a_handler_raises_becomes_a_verdict_and_its_process_lives_on(
+    pool: ProcessPool, handler: Callable[..., Any], code: ErrorCode, message: str
+) -> None:
+    await run(pool, blocking.echo)
+    before = set(pool.pids)
+    outcome = await run(pool, handler)
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.message) == (code, message)
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+    assert before <= set(pool.pids)
+
+
+async def test_a_failure_keeps_its_traceback_and_its_wish_for_a_retry(pool: ProcessPool) -> None:
+    failed, busy = await run(pool, blocking.fail), await run(pool, blocking.ask_for_a_retry)
+    assert isinstance(failed, Failure)
+    assert isinstance(busy, Failure)
+    assert "in fail\n" in (failed.traceback or "")
+    assert busy.retry_after_s == 7.5
+
+
+@on_one_loop
+async def test_what_a_handler_prints_is_not_lost(
+    fresh_pool: ProcessPool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    await run(fresh_pool, print_twice)
+    assert capfd.readouterr().out == "to be, or\nnot to be"
+
+
+def print_twice() -> None:
+    print("to be, or\nnot to be", end="")
+
+
+# Progress
+
+
+async def test_progress_is_thinned_out_and_the_last_report_comes_before_the_result(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.report, times=10_000))
+    await running.task
+    assert running.reports[0] == (0.0001, "step 1")
+    assert running.reports[-1] == (1.0, "step 10000")
+    assert len(running.reports) < 200
+
+
+async def test_a_report_that_came_too_soon_is_told_while_the_handler_goes_on(pool: ProcessPool, tmp_path: Path) -> None:
+    block = tmp_path / "block"
+    block.touch()
+    running = Run(pool, call_of(blocking.report_and_wait, path=str(block)))
+    while not running.reports or running.reports[-1] != (0.2, "second"):
+        await running.told()
+    assert not running.task.done()
+    block.unlink()
+    await running.task
+
+
+# Deaths
+
+
+async def test_a_killed_process_fails_its_job_and_is_replaced_each_time(
+    fresh_pool: ProcessPool, logged: LogEvents
+) -> None:
+    replaced_after_ms = []
+    await run(fresh_pool, blocking.echo)
+    for turn in range(20):
+        running = Run(fresh_pool, call_of(blocking.hang))
+        pid = int(await running.told())
+        started = len(logged.of("process.started"))
+        killed_at = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        assert await running.task == Failure(ErrorCode.WORKER_CRASHED, GONE + "it was killed by SIGKILL")
+        await logged.wait("process.started", started + 1)
+        replaced_after_ms.append((time.perf_counter() - killed_at) * 1000)
+        assert len(fresh_pool.pids) == 2
+        assert pid not in fresh_pool.pids
+        assert await run(fresh_pool, blocking.echo, value=turn) == Success(str(turn).encode())
+    assert statistics.median(replaced_after_ms) < 100
+    assert logged.of("process.failed") == []
+
+
+@pytest.mark.parametrize(
+    ("handler", "kwargs", "how"),
+    [
+        (blocking.exit_at_once, {"code": 3}, "it exited with code 3"),
+        (blocking.exit_at_once, {"code": 0}, "it exited with code 0"),
+        (blocking.kill_itself, {}, "it was killed by SIGKILL"),
+        (blocking.read_no_mans_memory, {}, "it was killed by SIGSEGV: Fatal Python error: Segmentation fault"),
+        (blocking.complain_and_exit, {}, "it exited with code 5: no more colours"),
+        (blocking.close_everything, {}, "it was killed by SIGKILL"),
+    ],
+)
+async def test_a_process_that_dies_under_its_job_says_how(
+    pool: ProcessPool, handler: Callable[..., Any], kwargs: dict[str, Any], how: str
+) -> None:
+    outcome = await run(pool, handler, **kwargs)
+    assert outcome == Failure(ErrorCode.WORKER_CRASHED, GONE + how)
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_dead_fork_server_is_replaced_with_its_processes(fresh_pool: ProcessPool) -> None:
+    running = Run(fresh_pool, call_of(blocking.hang_with_a_child))
+    grandchild = int(await running.told())
+    before = set(fresh_pool.pids)
+    fork_server_of(fresh_pool).kill()
+    outcome = await running.task
+    assert isinstance(outcome, Failure)
+    assert outcome.message.endswith("its fork server died: it was killed by SIGKILL")
+    await asyncio.gather(*(end_of(pid) for pid in [grandchild, *before]))
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+    assert not before & set(fresh_pool.pids)
+
+
+async def test_a_process_that_writes_to_its_own_connection_is_killed_and_its_job_fails(pool: ProcessPool) -> None:
+    for data in (b"x" * 80, b"\0" * 80, b"HTTP/1.1 200 OK\r\n"):
+        outcome = await run(pool, blocking.write_to_own_sockets, data=data)
+        assert isinstance(outcome, Failure)
+        assert outcome.code is ErrorCode.WORKER_CRASHED
+        assert outcome.message.startswith("the process that ran the job sent an invalid message (")
+        assert await run(pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_no_job_gets_the_answer_of_the_one_before_it() -> None:
+    pool = ProcessPool(size=1)
+    for turn in range(10):
+        assert await run(pool, blocking.answer_itself) == Success(b'"forged"')
+        outcome = await run(pool, blocking.echo, value=turn)
+        assert outcome == Success(str(turn).encode()) or outcome.code is ErrorCode.WORKER_CRASHED  # type: ignore[union-attr]
+    await pool.close()
+
+
+async def test_a_result_that_is_no_json_never_gets_out_of_the_pool(pool: ProcessPool) -> None:
+    outcome = await run(pool, blocking.answer_itself, result=b"nonsense")
+    assert isinstance(outcome, Failure)
+    assert "a result that is no JSON" in outcome.message
+
+
+async def test_signals_to_everyone_do_not_end_a_process_but_end_what_its_handlers_start(pool: ProcessPool) -> None:
+    assert await run(pool, blocking.be_signalled) == Success(b'"still here"')
+    assert await run(pool, blocking.terminate_a_child) == Success(str(-signal.SIGTERM).encode())
+    running = Run(pool, call_of(blocking.report, times=1))
+    fork_server = fork_server_of(pool)
+    fork_server.terminate()
+    fork_server.send_signal(signal.SIGINT)
+    assert await running.task == Success(b'"reported"')
+    assert fork_server_of(pool) == fork_server
+
+
+# Cancelling
+
+
+@on_one_loop
+async def test_cancelling_kills_the_process_and_the_pool_is_whole_again(
+    fresh_pool: ProcessPool, logged: LogEvents
+) -> None:
+    running = Run(fresh_pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    await running.cancel()
+    await end_of(pid)
+    started = 3
+    await logged.wait("process.started", started)
+    while len(fresh_pool.pids) < 2:  # what was told may have been of the pool before this one
+        started += 1
+        await logged.wait("process.started", started)
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_cancelling_kills_a_process_that_is_stopped(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    os.kill(pid, signal.SIGSTOP)
+    await running.cancel()
+    await end_of(pid)
+
+
+async def test_cancelling_kills_what_the_handler_has_started(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.hang_with_a_child))
+    pid = int(await running.told())
+    await running.cancel()
+    await end_of(pid)
+
+
+async def test_a_death_takes_what_the_handler_has_started_with_it(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.fork_a_child_and_die))
+    await end_of(int(await running.told()))
+    assert await running.task == Failure(ErrorCode.WORKER_CRASHED, GONE + "it exited with code 1")
+
+
+@pytest.mark.parametrize("how", ["ends", "fails", "is cancelled", "is killed"])
+async def test_a_descendant_in_a_session_of_its_own_ends_with_its_job(pool: ProcessPool, how: str) -> None:
+    running = Run(pool, call_of(blocking.leave_descendants, then=how))
+    pids = [int(pid) for pid in (await running.told()).split()]
+    if how == "is cancelled":
+        await running.cancel()
+    elif how == "is killed":
+        os.kill(pids[0], signal.SIGKILL)
+    await asyncio.gather(*(end_of(pid) for pid in pids[1:]))
+    await asyncio.wait([running.task])
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+    async with asyncio.timeout(5):  # they are waited for after their end is seen here
+        while {process.pid for process in fork_server_of(pool).children(recursive=True)} - set(pool.pids):
+            await asyncio.sleep(0)
+
+
+async def test_what_a_module_has_started_before_the_first_job_stays(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "helped.py").write_text(
+        "import os, subprocess\n"
+        f"HELPER = subprocess.Popen(['sleep', '3600']) if os.getpid() != {os.getpid()} else None\n"
+        "def handler(): return [HELPER.pid, HELPER.poll()]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh_pool.start([importlib.import_module("helped").handler])
+    seen = {await result_of(run(fresh_pool, importlib.import_module("helped").handler)) for _ in range(4)}
+    assert len(seen) <= 2  # one a process, and alive
+    assert all(one.endswith(b",null]") for one in seen)
+
+
+async def test_timers_folder_umask_and_signals_are_as_before_when_the_next_job_comes() -> None:
+    pool = ProcessPool(size=1)
+    before = await run(pool, blocking.see_surroundings)
+    await run(pool, blocking.change_surroundings)
+    assert await run(pool, blocking.see_surroundings) == before
+    assert isinstance(before, Success)
+    await pool.close()
+
+
+async def result_of(outcome: Awaitable[Success | Failure]) -> bytes:
+    success = await outcome
+    assert isinstance(success, Success)
+    return success.result
+
+
+async def test_a_result_counts_even_if_its_process_has_died_since(pool: ProcessPool) -> None:
+    running = Run(pool, call_of(blocking.answer_and_die))
+    pid = int(await running.told())
+    block_until_the_end_of(pid)
+    pool.on_exited(pid, "heard of before its answer was read")
+    assert await running.task == Success(b'"answered"')
+
+
+async def test_a_run_that_is_cancelled_while_it_waits_takes_no_process(pool: ProcessPool) -> None:
+    hanging = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
+    for one in hanging:
+        await one.told()
+    waiting = [Run(pool, call_of(blocking.report, times=1)) for _ in range(2)]
+    await asyncio.wait([one.task for one in waiting], timeout=0)
+    await waiting[0].cancel()
+    await hanging[0].cancel()
+    assert await waiting[1].task == Success(b'"reported"')
+    await hanging[1].cancel()
+    assert waiting[0].reports == []
+
+
+# Crash loops
+
+
+@on_one_loop
+async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_runs_fail_rather_than_hang(
+    fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01, backoff_s_max=0.06))
+    with monkeypatch.context() as patch:
+        patch.setattr(forked, "command", lambda fd: ["/bin/sh", "-c", "exit 7"])
+        outcome = await run(fresh_pool, blocking.echo)
+        assert outcome == Failure(
+            ErrorCode.WORKER_CRASHED,
+            "no process can be started, in 5 tries: the fork server died: it exited with code 7",
+        )
+        assert [event["retry_after_s"] for event in logged.of("process.failed")] == [0.0, 0.01, 0.02, 0.04, 0.06]
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_fork_server_that_says_nothing_is_replaced(
+    fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
+) -> None:
+    await run(fresh_pool, blocking.echo)
+    server = fork_server_of(fresh_pool)
+    server.suspend()
+    monkeypatch.setattr(forkserver, "SILENT_S", 0.05)
+    for pid in fresh_pool.pids:
+        os.kill(pid, signal.SIGKILL)
+    while fresh_pool.degraded is None:
+        await asyncio.sleep(0)
+    running = Run(fresh_pool, call_of(blocking.echo, value=1))
+    await logged.wait("process.failed")
+    monkeypatch.setattr(forkserver, "SILENT_S", 5.0)  # the new one may take its time
+    assert await running.task == Success(b"1")
+    assert fork_server_of(fresh_pool) != server
+    assert not server.is_running()
+    assert "it answered nothing for 0.1 s, so it was killed" in logged.of("process.failed")[0]["how"]
+
+
+async def test_a_job_under_way_fails_when_its_process_is_dead_and_the_fork_server_silent(
+    fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = Run(fresh_pool, call_of(blocking.hang))
+    pid = int(await running.told())
+    fork_server_of(fresh_pool).suspend()
+    monkeypatch.setattr(forkserver, "SILENT_S", 0.05)
+    os.kill(pid, signal.SIGKILL)
+    outcome = await running.task
+    assert isinstance(outcome, Failure)
+    assert "its fork server died: it answered nothing" in outcome.message
+
+
+@on_one_loop
+async def test_the_last_line_of_a_dead_fork_server_is_told(
+    fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
+    script = "import random, nowhere"
+    monkeypatch.setattr(forked, "command", lambda fd: [sys.executable, "-c", script])
+    outcome = await run(fresh_pool, blocking.echo)
+    assert isinstance(outcome, Failure)
+    assert outcome.message.endswith("it exited with code 1: ModuleNotFoundError: No module named 'nowhere'")
+    assert fresh_pool.degraded == (
+        "no process runs: the fork server died: it exited with code 1: ModuleNotFoundError: No module named 'nowhere'"
+    )
+
+
+@on_one_loop
+async def test_a_program_that_is_not_there_is_told(fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
+    monkeypatch.setattr(forked, "command", lambda fd: ["/nowhere/python"])
+    outcome = await run(fresh_pool, blocking.echo)
+    assert isinstance(outcome, Failure)
+    assert "No such file or directory: '/nowhere/python'" in outcome.message
+
+
+@on_one_loop
+async def test_processes_that_die_young_and_unused_are_replaced_ever_later(
+    fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
+    hanging = Run(fresh_pool, call_of(blocking.hang))
+    busy = int(await hanging.told())
+    for deaths in range(1, 5):
+        pids = [event["pid"] for event in await logged.wait("process.started", deaths + 1)]
+        os.kill(next(pid for pid in reversed(pids) if pid != busy), signal.SIGKILL)
+        await logged.wait("process.failed", deaths)
+    assert [event["retry_after_s"] for event in logged.of("process.failed")] == [0.0, 0.01, 0.02, 0.04]
+    await logged.wait("process.started", 6)
+    assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+    await hanging.cancel()
+
+
+@on_one_loop
+async def test_a_module_that_fails_to_import_in_the_process_fails_its_own_jobs_only(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, statement, code, message in [
+        ("ends", "os._exit(9)", ErrorCode.WORKER_CRASHED, GONE + "it exited with code 9"),
+        ("raises", "raise RuntimeError('not here')", ErrorCode.HANDLER_ERROR, "RuntimeError: not here"),
+        ("lacks", "import nowhere", ErrorCode.HANDLER_ERROR, "ModuleNotFoundError: No module named 'nowhere'"),
+        ("leaves", "raise SystemExit(2)", ErrorCode.WORKER_CRASHED, "SystemExit: 2"),
+    ]:
+        source = f"import os\nif os.getpid() != {os.getpid()}:\n    {statement}\ndef handler(): pass\n"
+        (tmp_path / f"fragile_{name}.py").write_text(source)
+        module = importlib.import_module(f"fragile_{name}")
+        outcome = await run(fresh_pool, module.handler)
+        assert isinstance(outcome, Failure)
+        assert (outcome.code, outcome.message) == (code, message)
+        assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
+    assert logged.of("process.failed") == []
+
+
+@on_one_loop
+async def test_a_replacement_imports_what_is_in_use_before_it_is_asked_to(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
+) -> None:
+    (tmp_path / "noted.py").write_text(
+        "import os\n"
+        f"with open({str(tmp_path / 'imports')!r}, 'a') as notes:\n"
+        "    print(os.getpid(), file=notes)\n"
+        "def handler(): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "noted", raising=False)
+    await run(fresh_pool, importlib.import_module("noted").handler)
+    await run(fresh_pool, blocking.exit_at_once, code=1)
+    replacement = (await logged.wait("process.started", 3))[-1]["pid"]
+    hanging = [Run(fresh_pool, call_of(blocking.hang)) for _ in range(2)]
+    assert str(replacement) in [await one.told() for one in hanging]
+    assert str(replacement) in (tmp_path / "imports").read_text().split()
+    for one in hanging:
+        await one.cancel()
+
+
+@on_one_loop
+async def test_a_pool_that_is_started_has_loaded_its_handlers_before_the_first_call(
+    fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
+) -> None:
+    imported = tmp_path / "imported"
+    os.mkfifo(imported)
+    fd, heard = os.open(imported, os.O_RDONLY | os.O_NONBLOCK), asyncio.Event()
+    asyncio.get_running_loop().add_reader(fd, heard.set)
+    (tmp_path / "early.py").write_text(
+        f"import os\nif os.getpid() != {os.getpid()}: open({str(imported)!r}, 'w').close()\ndef handler(): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh_pool.start([importlib.import_module("early").handler, blocking.echo])
+    await logged.wait("process.started", 2)
+    async with asyncio.timeout(10):
+        await heard.wait()
+    asyncio.get_running_loop().remove_reader(fd)
+    os.close(fd)
+    with pytest.raises(ValueError, match="it is a lambda"):
+        fresh_pool.start([lambda: None])
+
+
+@on_one_loop
+async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: ProcessPool) -> None:
+    class Unsendable:
+        def __reduce__(self) -> str:
+            raise SystemExit(3)
+
+    for func, kwargs in [
+        (lambda: None, {}),
+        (blocking.echo, {"value": lambda: None}),
+        (blocking.echo, {"value": Unsendable()}),
+    ]:
+        outcome = await run(fresh_pool, func, **kwargs)
+        assert isinstance(outcome, Failure)
+        assert outcome.final
+        assert "can't be sent to a process: " in outcome.message
+    assert fresh_pool.pids == []
+
+
+# Ends
+
+
+async def test_close_ends_a_run_under_way_and_leaves_no_process() -> None:
+    pool = ProcessPool(size=2)
+    running = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
+    for one in running:
+        await one.told()
+    waiting = Run(pool, call_of(blocking.hang))
+    server = fork_server_of(pool)
+    family = [server, *server.children()]
+    await asyncio.wait([waiting.task], timeout=0)
+    await pool.close()
+    await pool.close()
+    assert [process for process in family if process.is_running()] == []
+    for one in [*running, waiting]:
+        outcome = await one.task
+        assert isinstance(outcome, Failure)
+        assert outcome.code is ErrorCode.SHUTDOWN
+    with pytest.raises(RuntimeError, match="closed"):
+        await run(pool, blocking.echo)
+
+
+async def test_close_before_the_first_process_runs_leaves_nothing() -> None:
+    before = set(psutil.Process().children())
+    pool = ProcessPool(size=2)
+    running = Run(pool, call_of(blocking.echo))
+    await asyncio.wait([running.task], timeout=0)
+    (server,) = set(psutil.Process().children()) - before
+    await pool.close()
+    assert not server.is_running()
+    assert await running.task == Failure(ErrorCode.SHUTDOWN, "the process pool was closed")
+
+
+async def test_close_does_not_wait_long_for_a_fork_server_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forkserver, "CLOSE_S_MAX", 0.05)
+    pool = ProcessPool(size=1)
+    await run(pool, blocking.echo)
+    server = fork_server_of(pool)
+    server.suspend()
+    await pool.close()
+    assert not server.is_running()
+
+
+SERVER = """
+import asyncio, os, signal, sys
+sys.path[:0] = [{root!r}]
+from jobqueue.runtime.pools.processes import ProcessPool
+from tests.runtime.pools import blocking
+from tests.runtime.pools.calling import call_of
+
+def tell(fraction, note):
+    bystander = os.fork()  # holds all of this program's sockets, so that none of them tells that it has ended
+    if bystander == 0:
+        signal.pause()
+    print(note, bystander, flush=True)
+
+asyncio.run(ProcessPool(size=1).run(call_of(blocking.{handler}), on_progress=tell))
+"""
+
+
+@on_one_loop
+@pytest.mark.parametrize("handler", ["hold_the_interpreter", "hang_with_a_child"])
+async def test_no_process_outlives_a_killed_server_however_busy_it_is(handler: str) -> None:
+    script = SERVER.format(root=str(ROOT), handler=handler)
+    server = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    assert server.stdout is not None
+    busy, bystander = map(int, (await server.stdout.readline()).split())
+    fork_server = next(child for child in psutil.Process(server.pid).children() if child.pid != bystander)
+    killed_at = time.perf_counter()
+    server.kill()
+    try:
+        await asyncio.gather(end_of(busy), end_of(fork_server.pid))
+        assert time.perf_counter() - killed_at < 1.0
+    finally:
+        os.kill(bystander, signal.SIGKILL)
+        await server.wait()

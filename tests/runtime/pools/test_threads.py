@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.runtime.pools.threads import ThreadPool
+from tests.runtime.pools import blocking
+from tests.runtime.pools.calling import LogEvents, Run, call_of, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ThreadPool]:
+    pool = ThreadPool(size=2)
+    yield pool
+    await pool.close()
+
+
+@pytest.fixture
+async def logged() -> AsyncIterator[LogEvents]:
+    events = LogEvents()
+    logger = logging.getLogger("jobqueue.runtime.pools.threads")
+    logger.addHandler(events)
+    logger.setLevel(logging.INFO)
+    yield events
+    logger.removeHandler(events)
+    logger.setLevel(logging.NOTSET)
+
+
+def pool_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("jobqueue-thread-")}
+
+
+async def test_a_call_returns_its_result_as_json(pool: ThreadPool) -> None:
+    assert await run(pool, blocking.echo, value={"a": [1, None]}) == Success(b'{"a":[1,null]}')
+
+
+async def test_a_handler_sees_its_job(pool: ThreadPool, tmp_path: Path) -> None:
+    (tmp_path / "upload").write_text("hello")
+    outcome = await run(pool, blocking.describe, folder=tmp_path)
+    assert isinstance(outcome, Success)
+    assert outcome.result.startswith(
+        b'{"job_id":"some-job","attempt":3,"group":"some-group","text":"hello","file":["greeting.txt","text/plain",5],'
+    )
+
+
+async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ThreadPool, tmp_path: Path) -> None:
+    outcome = await run(pool, blocking.write_result, folder=tmp_path)
+    path = str(tmp_path / "results" / "result-3")
+    assert outcome == Success(b"null", StoredFile(path, "text/plain", 12))
+
+
+@pytest.mark.parametrize(
+    ("handler", "code", "message"),
+    [
+        (blocking.fail, ErrorCode.HANDLER_ERROR, "LookupError: no such colour"),
+        (blocking.reject, ErrorCode.REJECTED, "no good"),
+        (blocking.leave, ErrorCode.WORKER_CRASHED, "SystemExit: 4"),
+        (blocking.interrupt, ErrorCode.WORKER_CRASHED, "KeyboardInterrupt"),
+    ],
+)
+async def test_what_a_handler_raises_becomes_a_verdict(
+    pool: ThreadPool, handler: object, code: ErrorCode, message: str
+) -> None:
+    outcome = await run(pool, handler)  # type: ignore[arg-type]
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.message) == (code, message)
+    assert await run(pool, blocking.echo, value=1) == Success(b"1")
+
+
+async def test_a_bad_or_too_large_result_fails_the_attempt(pool: ThreadPool) -> None:
+    bad = await run(pool, blocking.numbers_of, size=1)
+    large = await run(pool, blocking.echo, value="x" * 1_000_000)
+    assert isinstance(bad, Failure)
+    assert isinstance(large, Failure)
+    assert (bad.code, large.code) == (ErrorCode.BAD_RESULT, ErrorCode.RESULT_TOO_LARGE)
+
+
+async def test_progress_is_thinned_out_and_the_last_report_comes_before_the_result(pool: ThreadPool) -> None:
+    running = Run(pool, call_of(blocking.report, times=10_000))
+    await running.task
+    assert running.reports[0] == (0.0001, "step 1")
+    assert running.reports[-1] == (1.0, "step 10000")
+    assert len(running.reports) < 200
+
+
+async def test_a_report_that_came_too_soon_is_told_while_the_handler_goes_on(pool: ThreadPool, tmp_path: Path) -> None:
+    block = tmp_path / "block"
+    block.touch()
+    running = Run(pool, call_of(blocking.report_and_wait, path=str(block)))
+    while not running.reports or running.reports[-1] != (0.2, "second"):
+        await running.told()
+    assert not running.task.done()
+    block.unlink()
+    await running.task
+
+
+async def test_no_more_than_size_calls_run_at_once(pool: ThreadPool, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    runs = [Run(pool, call_of(blocking.wait_for, path=str(go))) for _ in range(3)]
+    await asyncio.gather(runs[0].told(), runs[1].told())
+    assert runs[2].reports == []
+    assert len(pool_threads()) == 2
+    go.touch()
+    assert [await r.task for r in runs] == [Success(b'"returned"')] * 3
+
+
+async def test_threads_are_used_again(pool: ThreadPool) -> None:
+    for _ in range(5):
+        await run(pool, blocking.echo)
+    assert len(pool_threads()) == 1
+
+
+async def test_a_cancelled_run_ends_at_once_and_its_handler_can_tell(pool: ThreadPool, logged: LogEvents) -> None:
+    running = Run(pool, call_of(blocking.wait_until_cancelled))
+    await running.told()
+    await running.cancel()
+    (abandoned,) = logged.of("thread.abandoned")
+    assert abandoned["job_id"] == "some-job"
+    assert "in wait_until_cancelled" in abandoned["stack"]
+    assert (await logged.wait("thread.returned"))[0]["total"] == 0
+
+
+async def test_an_abandoned_thread_gives_up_its_seat_and_is_not_heard_again(
+    pool: ThreadPool, tmp_path: Path, logged: LogEvents
+) -> None:
+    go = tmp_path / "go"
+    hanging = [Run(pool, call_of(blocking.wait_for, path=str(go))) for _ in range(2)]
+    for one in hanging:
+        await one.told()
+        await one.cancel()
+    assert await asyncio.gather(run(pool, blocking.echo), run(pool, blocking.echo)) == [Success(b"null")] * 2
+    go.touch()
+    await logged.wait("thread.returned", 2)
+    assert [len(one.reports) for one in hanging] == [1, 1]
+
+
+async def test_abandoned_threads_are_bounded_and_further_runs_wait(
+    pool: ThreadPool, tmp_path: Path, logged: LogEvents
+) -> None:
+    go = tmp_path / "go"
+    for _ in range(4):
+        hanging = Run(pool, call_of(blocking.wait_for, path=str(go)))
+        await hanging.told()
+        await hanging.cancel()
+    assert [event["total"] for event in logged.of("thread.abandoned")] == [1, 2, 3, 4]
+    late = Run(pool, call_of(blocking.report, times=1))
+    impatient = Run(pool, call_of(blocking.report, times=1))
+    await asyncio.wait([late.task, impatient.task], timeout=0)
+    await impatient.cancel()
+    assert len(pool_threads()) == 4
+    assert not late.task.done()
+    go.touch()
+    assert await late.task == Success(b'"reported"')
+    await logged.wait("thread.returned", 4)
+    assert await asyncio.gather(*(run(pool, blocking.echo) for _ in range(3))) == [Success(b"null")] * 3
+
+
+async def test_close_ends_every_thread_that_is_idle_and_the_others_when_they_return(tmp_path: Path) -> None:
+    pool, go = ThreadPool(size=2), tmp_path / "go"
+    running = Run(pool, call_of(blocking.wait_for, path=str(go)))
+    await running.told()
+    await run(pool, blocking.echo)
+    before = pool_threads()
+    await pool.close()
+    left = pool_threads()
+    assert (len(before), len(left)) == (2, 1)
+    go.touch()
+    assert await running.task == Success(b'"returned"')
+    for thread in left:
+        thread.join(5)
+    assert not pool_threads()
+    with pytest.raises(RuntimeError, match="closed"):
+        await run(pool, blocking.echo)
+
+
+async def test_a_system_without_threads_to_give_fails_the_attempt_and_keeps_the_seat(
+    pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(3):
+            outcome = await run(pool, blocking.echo)
+            assert outcome == Failure(ErrorCode.WORKER_CRASHED, "no thread could be started: can't start new thread")
+    assert await run(pool, blocking.echo) == Success(b"null")
+
+
+def test_an_abandoned_thread_that_outlives_its_loop_ends_when_its_handler_returns(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+
+    async def leave_one_behind() -> None:
+        pool = ThreadPool(size=1)
+        hanging = Run(pool, call_of(blocking.wait_for, path=str(go)))
+        await hanging.told()
+        await hanging.cancel()
+        await pool.close()
+
+    asyncio.run(leave_one_behind())
+    (thread,) = pool_threads()
+    assert thread.daemon  # so it can't hold up the program's exit either
+    go.touch()
+    thread.join(5)
+    assert not thread.is_alive()
