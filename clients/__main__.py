@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"jobqueue-clients: {error}", file=sys.stderr)
         return 2
-    with display.Screen(wanted.clients) as shown:
+    with display.Display(wanted.clients) as shown:
         figures = processes.run(wanted, shown)
     if wanted.report is not None:
         wanted.report.write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")

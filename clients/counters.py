@@ -1,7 +1,7 @@
 """The tally: what a fleet has seen, in numbers that add up across its processes.
 
 Pure counting: it opens nothing and knows no clock. Two sums always hold, once the
-fleet has stopped (`Tally.check` says so):
+fleet has stopped (`Counters.check` says so):
 
 1. created = accepted + given_up + unknown_fate + invalid
 2. accepted = ended + the sum of `unseen`
@@ -68,7 +68,7 @@ class Counts(msgspec.Struct, kw_only=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class Tally:
+class Counters:
     """Counts, and what needs more than a number: latencies, and counts by name.
 
     Attributes:

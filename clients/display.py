@@ -14,7 +14,7 @@ from rich.table import Table
 from clients.counters import Counts
 
 
-class Screen:
+class Display:
     """Shows counts as they come; writes to stderr, so that stdout holds the report alone."""
 
     def __init__(self, clients: int, file: IO[str] | None = None) -> None:
@@ -26,7 +26,7 @@ class Screen:
         if self._file.isatty():
             self._live = Live(console=Console(file=self._file), auto_refresh=False, transient=True)
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Display:
         if self._live is not None:
             self._live.start()
         return self

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from clients.behaviours.batching import BatchingClient
-from clients.behaviours.long_polling import WaitingClient
-from clients.behaviours.open_loop import Offering
+from clients.behaviours.long_polling import LongPollingClient
+from clients.behaviours.open_loop import OpenLoop
 from clients.behaviours.polling import PollingClient
-from clients.behaviours.streaming import ListeningClient
+from clients.behaviours.streaming import StreamingClient
 from clients.wire.connection import Connection
 from clients.wire.requests import Requests
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clients.behaviours.base import SimulatedClient
-    from clients.counters import Tally
+    from clients.counters import Counters
     from clients.options import Options
 
 LAST_LOOK_S = 2.0  # before the end of the grace, for the last polls to be answered
@@ -44,7 +44,7 @@ class Fleet:
         starts_at: When the whole fleet begins, on the clock of `time.monotonic`.
     """
 
-    def __init__(self, options: Options, tally: Tally, *, part: int, starts_at: float) -> None:
+    def __init__(self, options: Options, tally: Counters, *, part: int, starts_at: float) -> None:
         self._options = options
         self._tally = tally
         self._starts_at = starts_at
@@ -120,7 +120,7 @@ class Fleet:
         indices = range(part, options.clients, options.processes)
         if options.rate is not None:
             common |= {"rate": options.rate / options.processes, "connections": max(1, len(indices))}
-            yield Offering(**common, starts_at=self._starts_at, rng=random_of(part, options))
+            yield OpenLoop(**common, starts_at=self._starts_at, rng=random_of(part, options))
             return
         for index in indices:
             own: dict[str, Any] = {
@@ -131,9 +131,9 @@ class Fleet:
                 case "head" | "get":
                     yield PollingClient(**common, **own)
                 case "wait":
-                    yield WaitingClient(**common, **own)
+                    yield LongPollingClient(**common, **own)
                 case "events":
-                    yield ListeningClient(**common, **own, address=address)
+                    yield StreamingClient(**common, **own, address=address)
                 case "batch":
                     yield BatchingClient(**common, **own)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 
-from clients.counters import Counts, Tally
+from clients.counters import Counters, Counts
 from clients.fleet import Fleet
 from clients.report import Report, report_of
 from clients.timeline import Timeline
@@ -29,7 +29,7 @@ from clients.timeline import Timeline
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from clients.display import Screen
+    from clients.display import Display
     from clients.options import Options
 
 NEWS_S = 0.2  # between two messages of a child to the parent
@@ -37,7 +37,7 @@ SAME_STOP_S = 1.0  # what follows a signal within this is the same stop, passed 
 FILES_SPARE = 64  # open files that a process needs beside its clients' connections
 
 
-def run(options: Options, screen: Screen) -> Report:
+def run(options: Options, screen: Display) -> Report:
     """Run the whole fleet and return its figures. For the main thread: it takes SIGINT and SIGTERM."""
     spawn = multiprocessing.get_context("spawn")  # a fork would share the parent's state
     pipes: list[Pipe] = []
@@ -62,13 +62,13 @@ def run(options: Options, screen: Screen) -> Report:
 
 
 class _Parent:
-    def __init__(self, options: Options, screen: Screen, pipes: list[Pipe]) -> None:
+    def __init__(self, options: Options, screen: Display, pipes: list[Pipe]) -> None:
         self._options = options
         self._screen = screen
         self._pipes = pipes
         self._open = list(pipes)
         self._last: dict[Pipe, Counts] = {pipe: Counts() for pipe in pipes}
-        self._tally = Tally()
+        self._tally = Counters()
         self._cpu_s = 0.0
         self._died = 0
         self._phase = "creating"
@@ -187,7 +187,7 @@ def _child(pipe: Pipe, options: Options, part: int) -> None:
 
 
 async def _sail(pipe: Pipe, options: Options, part: int, starts_at: float) -> None:
-    tally = Tally()
+    tally = Counters()
     fleet = Fleet(options, tally, part=part, starts_at=starts_at)
     course = asyncio.create_task(fleet.run())
 
@@ -211,7 +211,7 @@ async def _sail(pipe: Pipe, options: Options, part: int, starts_at: float) -> No
     pipe.send(("end", tally.dump(), time.process_time()))
 
 
-async def _tell_counts(pipe: Pipe, tally: Tally) -> None:
+async def _tell_counts(pipe: Pipe, tally: Counters) -> None:
     while True:
         pipe.send(("counts", msgspec.structs.replace(tally.counts)))
         await asyncio.sleep(NEWS_S)

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clients.behaviours.base import REFUSALS
-from clients.counters import Counts, Latency, Tally
+from clients.counters import Counters, Counts, Latency
 from clients.requirements import Checked, checked
 from jobqueue.client import address_of
 
@@ -154,7 +154,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def report_of(
     options: Options,
-    tally: Tally,
+    tally: Counters,
     *,
     elapsed_s: float,
     cpu_s: float,

@@ -23,7 +23,7 @@ from jobqueue.handlers import Submission, claims_of, refuse_unknown, submission_
 from jobqueue.handlers.submission import Bounds
 from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
-from jobqueue.wiring import Parts
+from jobqueue.wiring import Wiring
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import Backend, LocalBackend
     from jobqueue.core.job import JobSpec
     from jobqueue.core.policy import Discipline
-    from jobqueue.core.submit import Admission
-    from jobqueue.core.uniqueness import Claims, IdempotencyKey, UniqueMode
+    from jobqueue.core.submit import SubmitResult
+    from jobqueue.core.uniqueness import IdempotencyKey, UniqueMode, Uniqueness
     from jobqueue.duration import Duration
     from jobqueue.files.source import Files
     from jobqueue.runtime.spool import Spool
@@ -55,7 +55,7 @@ class JobQueue(Registration):
         super().__init__()
         self.settings = settings if settings is not None else Settings()
         self.tells_tracebacks = self.settings.server.tracebacks is True
-        self._parts: Parts | None = None
+        self._parts: Wiring | None = None
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self._draining = False
@@ -94,7 +94,7 @@ class JobQueue(Registration):
                     f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
                 )
         lifespan = None if self._lifespan is None else partial(self._lifespan, self)
-        parts = Parts(self.settings, self.registry, lifespan=lifespan, process_init=self._process_init)
+        parts = Wiring(self.settings, self.registry, lifespan=lifespan, process_init=self._process_init)
         self._starting = True
         try:
             await parts.start()
@@ -119,7 +119,7 @@ class JobQueue(Registration):
             await stopping
             raise
 
-    async def _end(self, parts: Parts) -> None:
+    async def _end(self, parts: Wiring) -> None:
         try:
             if parts.backend.stats()[0].live:
                 await self.drain(0.0)
@@ -287,7 +287,7 @@ class JobQueue(Registration):
         admission = await (self._accept_with(files, submission) if files else self.accept(submission))
         return JobHandle(admission.job.id, self.backend)
 
-    async def _accept_with(self, files: Files, submission: Submission) -> Admission:
+    async def _accept_with(self, files: Files, submission: Submission) -> SubmitResult:
         spec, _, _, claims = self._asked(submission, "", None, None, None)  # nothing is copied in vain
         if (refusal := self.backend.refuse_unseen(spec.queue, claims, job_type=spec.type)) is not None:
             raise refusal
@@ -309,7 +309,7 @@ class JobQueue(Registration):
         files: dict[str, tuple[StoredFile, ...]] | None = None,
         caller: str | None = None,
         key: IdempotencyKey | None = None,
-    ) -> Admission:
+    ) -> SubmitResult:
         """Check a submission and hand it to the backend, with the files that came with it.
 
         Args:
@@ -322,7 +322,7 @@ class JobQueue(Registration):
         asked = self._asked(submission, folder, files, caller, key)
         return await self.backend.submit(*asked)
 
-    def accept_now(self, submission: Submission, caller: Claims) -> Admission:
+    def accept_now(self, submission: Submission, caller: Uniqueness) -> SubmitResult:
         """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
         if submission.unique is not None:  # most have none, and so no claims of their own
             return self.local.submit_now(*self._asked(submission, None, None, caller.caller, None))
@@ -336,7 +336,7 @@ class JobQueue(Registration):
         files: dict[str, tuple[StoredFile, ...]] | None,
         caller: str | None,
         key: IdempotencyKey | None,
-    ) -> tuple[JobSpec, bytes, Upload | None, Claims | None]:
+    ) -> tuple[JobSpec, bytes, Upload | None, Uniqueness | None]:
         """Check a submission, and return what the backend is to be asked for."""
         spec, args = self._check(submission)
         counted = self.settings.limits.caller_queued is not None
@@ -437,7 +437,7 @@ class JobQueue(Registration):
         return self.wall(self.backend.now())
 
     @property
-    def _running(self) -> Parts:
+    def _running(self) -> Wiring:
         if self._parts is None:
             raise RuntimeError("this queue doesn't run: use `async with queue:`, or await queue.start()")
         return self._parts

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
-from jobqueue.http.transport.rejected import FAREWELLS_MAX
+from jobqueue.http.transport.rejected import REJECTED_MAX
 from jobqueue.log import event_logger
 from jobqueue.runtime.cgroup import cpu_count, memory_limit
 
 if TYPE_CHECKING:
     from jobqueue.config import Settings
 
-FILES_RESERVED = FAREWELLS_MAX + 512
+FILES_RESERVED = REJECTED_MAX + 512
 """Open files that are neither connections nor sent: the spool's, processes' pipes, libraries', handlers'."""
 
 PROCESS_FILES = 4

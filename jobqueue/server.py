@@ -39,15 +39,15 @@ import uvloop
 from jobqueue import terminal
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
-from jobqueue.http import API, LANE, api
+from jobqueue.http import API, FAST_PATH, api
 from jobqueue.http.response.descriptors import DESCRIPTORS
-from jobqueue.http.transport.accept import Listener
+from jobqueue.http.transport.accept import Acceptor
 from jobqueue.http.transport.connection import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.process.signals import signals
 from jobqueue.resources import fit_files, return_freed_memory, warn_of_memory
 from jobqueue.runtime.exits import run_to_end
-from jobqueue.runtime.loop_monitor import Watch
+from jobqueue.runtime.loop_monitor import LoopMonitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,7 +127,7 @@ class _Process:
         self._settings = queue.settings.server
         self._writer = writer
         # Looked up late: the backend is made when the queue starts.
-        self._watch = Watch(on_suspended=lambda gap_s: queue.backend.excuse(gap_s))
+        self._watch = LoopMonitor(on_suspended=lambda gap_s: queue.backend.excuse(gap_s))
         self._reload = Reload(queue, load, set_level=writer.set_level)
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
@@ -186,11 +186,11 @@ class _Process:
     def _make_server(self, app: web.Application) -> JobServer:
         files = fit_files(self._queue.settings)
         app[DESCRIPTORS].files_max = files.sent
-        lane = app[LANE] if self._settings.fast_lane else None
+        lane = app[FAST_PATH] if self._settings.fast_lane else None
         return JobServer(app, self._queue.settings.limits, connections_max=files.connections, lane=lane)
 
-    async def _listen(self, server: JobServer, api_served: Api) -> Listener:
-        listener = await Listener(server, server.prepare).listen(self._settings.host, self._settings.port)
+    async def _listen(self, server: JobServer, api_served: Api) -> Acceptor:
+        listener = await Acceptor(server, server.prepare).listen(self._settings.host, self._settings.port)
         # Nothing was awaited since it listens, so no request was answered before this.
         self._tell_of_start(listener, is_open=api_served.listens_on(listener.addresses))
         self._watch.start()
@@ -200,7 +200,7 @@ class _Process:
         gc.set_threshold(*COLLECTIONS)
         return listener
 
-    def _tell_of_start(self, listener: Listener, *, is_open: bool) -> None:
+    def _tell_of_start(self, listener: Acceptor, *, is_open: bool) -> None:
         """Say where the server listens, and then what a person may want to change."""
         if self._writer.on_terminal:
             self._writer.say(
@@ -239,7 +239,7 @@ class _Process:
             self._queue.stop_admitting()
         self._told_to_stop.set()
 
-    async def _drain(self, server: JobServer, listener: Listener) -> None:
+    async def _drain(self, server: JobServer, listener: Acceptor) -> None:
         live, drain_s = sum(self._queue.live_counts().values()), self._settings.drain_s
         self._tell("server.draining", terminal.draining(live, drain_s), live=live, drain_s=drain_s)
         lost = await self._queue.drain(drain_s)

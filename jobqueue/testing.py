@@ -18,7 +18,7 @@ import selectors
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from jobqueue.core.submit import Admission
+from jobqueue.core.submit import SubmitResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -148,11 +148,11 @@ async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
     asserted on the next line. Jobs run as they do in service, offloads and timeouts included.
     """
 
-    async def accept(submission: Submission, **options: Any) -> Admission:
+    async def accept(submission: Submission, **options: Any) -> SubmitResult:
         admission = await accept_only(submission, **options)
-        return Admission(await queue.backend.wait(admission.job.id), admission.duplicate)
+        return SubmitResult(await queue.backend.wait(admission.job.id), admission.duplicate)
 
-    accept_only: Callable[..., Awaitable[Admission]] = queue.accept
+    accept_only: Callable[..., Awaitable[SubmitResult]] = queue.accept
     queue.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below
     try:
         async with queue:

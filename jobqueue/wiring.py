@@ -14,7 +14,7 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Evicted, LeaseLost, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.log import event_logger
 from jobqueue.runtime import cgroup
 from jobqueue.runtime.executor import Executor
@@ -47,7 +47,7 @@ INIT_UNUSED = (
 )
 
 
-class Parts:
+class Wiring:
     """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Parts:
             queues=self.policies,
             ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),
             rng=random.Random(),
-            bounds=StatusBounds(
+            bounds=StoreBounds(
                 jobs_max=settings.statuses.jobs_max,
                 bytes_max=settings.statuses.bytes_max,
                 ttl_s=settings.statuses.ttl_s,

@@ -29,7 +29,7 @@ from bench.peers.contenders import STATUS, SUBMISSION, Kind, request
 from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
 from jobqueue.config import LimitsSettings, Settings
 from jobqueue.demo import queue
-from jobqueue.http import LANE, api
+from jobqueue.http import FAST_PATH, api
 from jobqueue.http.transport.connection import JobServer
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Served:
         queue.configure(Settings(limits=LimitsSettings(silent_s=SILENT_S)))
         await queue.start()
         app = api(queue, lag=lambda: 0.0)
-        server = JobServer(app, queue.settings.limits, connections_max=8, lane=app[LANE])
+        server = JobServer(app, queue.settings.limits, connections_max=8, lane=app[FAST_PATH])
         self._connection = server()
         self._connection.connection_made(self._transport)
         await self.ask(Kind.RUN, HELD)

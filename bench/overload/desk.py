@@ -16,14 +16,14 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobState, Success
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.core.job import Job, JobId, JobSpec, Lease
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.uniqueness import Uniqueness
 
 QUEUE = "default"
 TTL_S = 5.0  # nobody reads a record here after its job's end, so few are kept
@@ -52,7 +52,7 @@ class Desk:
             queues={QUEUE: policy},
             ids=IdIssuer(secret=seed.encode().ljust(16, b"."), run=RUNS[0]),
             rng=Random(f"{seed}/engine"),
-            bounds=StatusBounds(ttl_s=TTL_S),
+            bounds=StoreBounds(ttl_s=TTL_S),
             caller_queued=caller_queued,
         )
         self.ledger = self.engine.ledgers[QUEUE]
@@ -75,7 +75,7 @@ class Desk:
         self._serial += 1
         heapq.heappush(self._agenda, (when, self._serial, act, what))
 
-    def submit(self, spec: JobSpec, work_s: float, claims: Claims | None = None) -> Job:
+    def submit(self, spec: JobSpec, work_s: float, claims: Uniqueness | None = None) -> Job:
         """Submit a job whose work takes so long. Raises Refused."""
         job = self.engine.submit(spec, b"{}", None, claims, now=self.now).job
         self._work_s[job.id] = work_s
@@ -100,7 +100,7 @@ class Desk:
     def _settle(self) -> None:
         """Tell of the jobs that ended, and give idle workers what is ready. Without a fact nothing has changed."""
         ready = self.engine.ready
-        while facts := self.engine.take_facts():
+        while facts := self.engine.take_events():
             for fact in facts:
                 if isinstance(fact, Ended):
                     self._on_end(fact.job)

@@ -12,7 +12,7 @@ from bench.overload.crowd import PAUSE_S, Client, Manners, Service, crowd, whole
 from bench.overload.desk import Desk
 from bench.overload.figures import Figures, Seen, Visit
 from jobqueue.core.job import JobSpec, JobState
-from jobqueue.core.uniqueness import Claims
+from jobqueue.core.uniqueness import Uniqueness
 from jobqueue.errors import Refused
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def _spec(priority: int, group: str) -> JobSpec:
 
 
 @cache
-def _claims(caller: str) -> Claims:
-    return Claims(caller=caller)
+def _claims(caller: str) -> Uniqueness:
+    return Uniqueness(caller=caller)
 
 
 class _Run:

@@ -39,7 +39,7 @@ from jobqueue.cli.parser import Parser, end_with
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import Job, JobId, JobSpec, Lease, Success
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class _Life:
             queues={"default": QueuePolicy()},
             ids=IdIssuer(secret=bytes(32), run=RUNS[1]),
             rng=Random(1),
-            bounds=StatusBounds(jobs_max=statuses, ttl_s=TTL_S, bytes_max=2**40),
+            bounds=StoreBounds(jobs_max=statuses, ttl_s=TTL_S, bytes_max=2**40),
         )
         self._spec = JobSpec(type="echo")
 
@@ -185,14 +185,14 @@ class _Life:
             self._start()
         if len(self._running) > RUNNING:
             self._end()
-        self.engine.take_facts()
+        self.engine.take_events()
 
     def settle(self) -> None:
         while self.engine.ready:
             self._start()
         while self._running:
             self._end()
-        self.engine.take_facts()
+        self.engine.take_events()
 
     def newest(self) -> Job:
         """Return the newest record of one that succeeded."""
@@ -217,7 +217,7 @@ class _Life:
         assert at is not None
         self._now = max(self._now, at)
         self.engine.tick(self._now)
-        self.engine.take_facts()
+        self.engine.take_events()
 
 
 def measure_engine(statuses: int) -> EngineFigures:

@@ -16,7 +16,7 @@ from bench.measure.spread import Spread, spread
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobId, JobSpec, JobState, Success
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.scheduling.order import make_order
 
@@ -108,12 +108,12 @@ class EngineBench:
             queues={"default": QueuePolicy(capacity=2 * size + 2 * BATCH, workers=size + 2 * BATCH, retry_budget=0)},
             ids=IdIssuer(secret=bytes(32), run=RUNS[1]),
             rng=Random(1),
-            bounds=StatusBounds(jobs_max=3 * size + 4 * BATCH, failed_max=size + BATCH, ttl_s=TTL_S),
+            bounds=StoreBounds(jobs_max=3 * size + 4 * BATCH, failed_max=size + BATCH, ttl_s=TTL_S),
         )
         self.spec = JobSpec(type="echo")
         self.delayed = JobSpec(type="echo", delay_s=3600.0)
         self.jobs = [self.submit() for _ in range(size)]
-        self.engine.take_facts()
+        self.engine.take_events()
 
     def submit(self, spec: JobSpec | None = None) -> Job:
         return self.engine.submit(spec or self.spec, b'{"value":1}', None, now=self.now).job
@@ -133,7 +133,7 @@ class EngineBench:
         timings = Timings("engine", self.size)
         for _ in range(rounds):
             self._round(timings)
-            self.engine.take_facts()
+            self.engine.take_events()
         self._evict(timings)
         return timings.figures()
 
@@ -168,12 +168,12 @@ class EngineBench:
         for number in range(self.size):
             self.now = 1000.0 + number / 10_000
             self.ack(self.start())
-        self.engine.take_facts()
+        self.engine.take_events()
         before = time.thread_time_ns()
         while (at := self.engine.next_at()) is not None:
             self.now = max(self.now, at)
             self.engine.tick(self.now)
-            self.engine.take_facts()
+            self.engine.take_events()
         timings.note("evict", (time.thread_time_ns() - before) / self.size)
         assert not len(self.engine.statuses)
 

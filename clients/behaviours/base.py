@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-    from clients.counters import Tally
+    from clients.counters import Counters
     from clients.options import Options
     from clients.wire.connection import Answer, Connection
     from clients.wire.requests import Requests
@@ -83,7 +83,7 @@ class SimulatedClient(ABC):
         requests: Requests,
         options: Options,
         starts_at: float,
-        tally: Tally,
+        tally: Counters,
         rng: Random,
     ) -> None:
         self._connect = connect

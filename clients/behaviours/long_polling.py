@@ -93,7 +93,7 @@ class FollowingClient(SimulatedClient):
             self._idle.append(connection)
 
 
-class WaitingClient(FollowingClient):
+class LongPollingClient(FollowingClient):
     """See the module."""
 
     async def _hear_of(self, slot: Slot) -> None:

@@ -27,7 +27,7 @@ TICK_S = 0.001  # of the loop's timers
 IDLE_S = 60.0  # a sleep that ends sooner, as something cuts it
 
 
-class Offering(PollingClient):
+class OpenLoop(PollingClient):
     """One process's share of the load, over many connections.
 
     Args:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clients.behaviours.base import Slot
 
 
-class ListeningClient(FollowingClient):
+class StreamingClient(FollowingClient):
     """See the module."""
 
     def __init__(self, *, address: tuple[str, int], **common: Any) -> None:

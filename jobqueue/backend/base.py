@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from jobqueue.core.events import Event
     from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Upload
-    from jobqueue.core.limits.limiters import GateStats
-    from jobqueue.core.scheduling.eta import Outlook
-    from jobqueue.core.submit import Admission
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.limits.limiters import LimiterStats
+    from jobqueue.core.scheduling.eta import Estimate
+    from jobqueue.core.submit import SubmitResult
+    from jobqueue.core.uniqueness import Uniqueness
     from jobqueue.errors import Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]
@@ -100,7 +100,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
         return self.live / self.drain_rate if self.drain_rate > 0 else None
 
 
-class StatusStats(msgspec.Struct, frozen=True, kw_only=True):
+class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
     """The status map at this instant; counters run since start.
 
     At every step accepted_total = live + terminal + evicted_total.
@@ -122,8 +122,8 @@ class Backend(Protocol):
         ...
 
     async def submit(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
-    ) -> Admission:
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+    ) -> SubmitResult:
         """Accept a job, whole, or find the one that it is the same as, or refuse it.
 
         Once this returns, the job's status is readable.
@@ -137,7 +137,7 @@ class Backend(Protocol):
     def refuse_unseen(
         self,
         queue: str | None = None,
-        claims: Claims | None = None,
+        claims: Uniqueness | None = None,
         *,
         job_type: str = "",
         may_be_unique: bool = True,
@@ -234,7 +234,7 @@ class Backend(Protocol):
         """Return once any of these records has changed, or is gone."""
         ...
 
-    def outlook(self, job: Job) -> Outlook:
+    def outlook(self, job: Job) -> Estimate:
         """Estimate when a live job starts and ends, and when to look again."""
         ...
 
@@ -257,11 +257,11 @@ class Backend(Protocol):
         """
         ...
 
-    def stats(self) -> tuple[StatusStats, Sequence[QueueStats]]:
+    def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
         """Count: the status map, and each queue by name."""
         ...
 
-    def gates(self) -> Sequence[GateStats]:
+    def gates(self) -> Sequence[LimiterStats]:
         """Tell of each gate that jobs pass who holds it, and who waits."""
         ...
 
@@ -282,7 +282,7 @@ class LocalBackend(Backend, Protocol):
         ...
 
     def submit_now(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
-    ) -> Admission:
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+    ) -> SubmitResult:
         """As `submit`, at once."""
         ...

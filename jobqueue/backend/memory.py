@@ -11,16 +11,16 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StatusStats
+from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StoreStats
 from jobqueue.core.events import (
     AttemptFailed,
     BackedOff,
-    Called,
     Ended,
     Event,
     Evicted,
     Expired,
     LeaseLost,
+    Offered,
     Quarantined,
     Ready,
     Released,
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.engine import Engine
     from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Upload
-    from jobqueue.core.limits.limiters import GateStats
+    from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.core.scheduling.eta import Outlook
-    from jobqueue.core.scheduling.queue_state import QueueLedger
-    from jobqueue.core.scheduling.scheduler import ReadyJobs
-    from jobqueue.core.submit import Admission
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.scheduling.eta import Estimate
+    from jobqueue.core.scheduling.queue_state import QueueState
+    from jobqueue.core.scheduling.scheduler import Scheduler
+    from jobqueue.core.submit import SubmitResult
+    from jobqueue.core.uniqueness import Uniqueness
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ LEASE_TRIES = 100
 TOLD_AT_ONCE = 100
 """So many of those who wait for one job are told before others may go on: each has an answer to write."""
 
-UNSEEN_FACTS = (Called, AttemptFailed, Expired, Quarantined, Released)
+UNSEEN_FACTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
 """Those that change nothing of a job that its clients see."""
 
 
@@ -66,7 +66,7 @@ class ReadyQueue(asyncio.Queue[Any]):
 
     _getters: deque[asyncio.Future[None]]  # the base class's: those who wait
 
-    def __init__(self, ready: ReadyJobs, now: Callable[[], float]) -> None:
+    def __init__(self, ready: Scheduler, now: Callable[[], float]) -> None:
         self._ready = ready
         self._now = now
         super().__init__()
@@ -115,7 +115,7 @@ class MemoryBackend:
         self._look: Callable[[], None] = lambda: None
         self._call_for_worker: Callable[[], None] = lambda: None
         # A lost lease as well: where one tick takes several, all places are free before the first end is told.
-        self.subscribe(self._on_ready, Ready, Called, LeaseLost)
+        self.subscribe(self._on_ready, Ready, Offered, LeaseLost)
         self.subscribe(self._on_freed, BackedOff)
         self.subscribe(self._on_ended, Ended)
 
@@ -123,13 +123,13 @@ class MemoryBackend:
         return self._now()
 
     async def submit(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
-    ) -> Admission:
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+    ) -> SubmitResult:
         return self.submit_now(spec, args, upload, claims)
 
     def submit_now(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Claims | None = None
-    ) -> Admission:
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+    ) -> SubmitResult:
         try:
             return self._engine.submit(spec, args, upload, claims, now=self._now())
         finally:
@@ -138,7 +138,7 @@ class MemoryBackend:
     def refuse_unseen(
         self,
         queue: str | None = None,
-        claims: Claims | None = None,
+        claims: Uniqueness | None = None,
         *,
         job_type: str = "",
         may_be_unique: bool = True,
@@ -264,7 +264,7 @@ class MemoryBackend:
                     if not watchers:
                         del self._watchers[job_id]
 
-    def outlook(self, job: Job) -> Outlook:
+    def outlook(self, job: Job) -> Estimate:
         return self._engine.outlook(job, now=self._now())
 
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
@@ -350,9 +350,9 @@ class MemoryBackend:
         """How many jobs are live."""
         return self._engine.statuses.live
 
-    def stats(self) -> tuple[StatusStats, Sequence[QueueStats]]:
+    def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
         statuses, totals = self._engine.statuses, self._engine.totals()
-        return StatusStats(
+        return StoreStats(
             live=statuses.live,
             terminal=statuses.terminal,
             bytes_used=statuses.bytes_used,
@@ -361,10 +361,10 @@ class MemoryBackend:
             evicted_early_total=totals.evicted_early,
         ), [self._queue_stats(ledger) for ledger in self._engine.ledgers.values()]
 
-    def gates(self) -> Sequence[GateStats]:
+    def gates(self) -> Sequence[LimiterStats]:
         return self._engine.gates.stats()
 
-    def _queue_stats(self, ledger: QueueLedger) -> QueueStats:
+    def _queue_stats(self, ledger: QueueState) -> QueueStats:
         return QueueStats(
             name=ledger.name,
             policy=ledger.policy,
@@ -386,14 +386,14 @@ class MemoryBackend:
 
     def _publish(self) -> None:
         """Pass on, in order, what the engine reported: to the workers, the waiters, the listeners."""
-        for fact in self._engine.take_facts():
+        for fact in self._engine.take_events():
             for listener in self._listeners[type(fact)]:
                 listener(fact)
             if self._watchers:
                 self._tell_watchers(fact)
         self._look()
 
-    def _on_ready(self, fact: Ready | Called | LeaseLost) -> None:
+    def _on_ready(self, fact: Ready | Offered | LeaseLost) -> None:
         # Where it may not be taken, the end of what holds it back wakes somebody: a run's, a pause's, another policy.
         if self._engine.ledgers[fact.job.spec.queue].has_worker:
             self._wake()

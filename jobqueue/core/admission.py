@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jobqueue.core.job import Job, JobSpec
-    from jobqueue.core.job_store import StatusMap
-    from jobqueue.core.limits.circuit_breaker import Quarantine, QuarantinedType
-    from jobqueue.core.limits.limiters import Gates
-    from jobqueue.core.scheduling.queue_state import QueueLedger
-    from jobqueue.core.uniqueness import Claimed, Claims
+    from jobqueue.core.job_store import JobStore
+    from jobqueue.core.limits.circuit_breaker import CircuitBreaker, QuarantinedType
+    from jobqueue.core.limits.limiters import Limiters
+    from jobqueue.core.scheduling.queue_state import QueueState
+    from jobqueue.core.uniqueness import Uniqueness, UniquenessIndex
 
 
 QUARANTINED_PART = 10
@@ -30,7 +30,7 @@ Beyond that a caller that has none there may have one, so that one caller's jobs
 being the probe; twice as many seats is the bound of all."""
 
 
-class Door:
+class AdmissionControl:
     """Admission control: refuses what there is no room for.
 
     Args:
@@ -39,11 +39,11 @@ class Door:
 
     def __init__(
         self,
-        ledgers: Mapping[str, QueueLedger],
-        statuses: StatusMap,
-        claimed: Claimed,
-        gates: Gates,
-        quarantine: Quarantine,
+        ledgers: Mapping[str, QueueState],
+        statuses: JobStore,
+        claimed: UniquenessIndex,
+        gates: Limiters,
+        quarantine: CircuitBreaker,
         caller_queued: int | None,
     ) -> None:
         self._ledgers = ledgers
@@ -56,10 +56,10 @@ class Door:
 
     def admit(
         self,
-        ledger: QueueLedger,
+        ledger: QueueState,
         spec: JobSpec,
         size_bytes: int,
-        claims: Claims | None,
+        claims: Uniqueness | None,
         *,
         now: float,
         replaced: Job | None = None,
@@ -105,7 +105,7 @@ class Door:
             elif ledger.returns.callers:
                 ledger.returns.accepted(caller, now)
 
-    def admit_growth(self, ledger: QueueLedger, more_bytes: int, claims: Claims | None, *, now: float) -> None:
+    def admit_growth(self, ledger: QueueState, more_bytes: int, claims: Uniqueness | None, *, now: float) -> None:
         """Let a live job become larger, or count it and refuse. Raises StatusesFull."""
         if not self._statuses.has_room_to_grow(more_bytes):
             raise _counted(self._statuses_full(ledger, claims, now=now), ledger)
@@ -118,11 +118,11 @@ class Door:
                     return False
         return True
 
-    def closed_to(self, ledger: QueueLedger) -> bool:
+    def closed_to(self, ledger: QueueState) -> bool:
         """Tell whether this queue refuses every new job now."""
         return not self.open or ledger.live >= ledger.policy.capacity
 
-    def refuse_unseen(self, queue: str | None, claims: Claims | None, *, now: float) -> Refused:
+    def refuse_unseen(self, queue: str | None, claims: Uniqueness | None, *, now: float) -> Refused:
         """Count a submission that was refused unread, since every such one is; return what it is told.
 
         Where its queue isn't known, it counts for the one whose next seat should come free first.
@@ -136,22 +136,22 @@ class Door:
             refusal = QueueFull("every queue holds as many live jobs as it may", retry_after_s=refusal.retry_after_s)
         return _counted(refusal, ledger)
 
-    def _soonest(self, now: float) -> QueueLedger:
+    def _soonest(self, now: float) -> QueueState:
         """Return the queue whose next seat should come free first."""
         ledgers = tuple(self._ledgers.values())
         return ledgers[0] if len(ledgers) == 1 else min(ledgers, key=lambda each: each.seat_s(now))
 
-    def _queue_full(self, ledger: QueueLedger, claims: Claims | None, *, now: float, crowd: bool) -> QueueFull:
+    def _queue_full(self, ledger: QueueState, claims: Uniqueness | None, *, now: float, crowd: bool) -> QueueFull:
         detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"
         return QueueFull(detail, retry_after_s=_place_s(ledger, claims, now) if crowd else ledger.seat_s(now))
 
-    def _statuses_full(self, ledger: QueueLedger, claims: Claims | None, *, now: float) -> StatusesFull:
+    def _statuses_full(self, ledger: QueueState, claims: Uniqueness | None, *, now: float) -> StatusesFull:
         # Always one of a crowd: a record that is redriven is held already, and has room.
         detail = "the status map is full of live jobs, and their records can't be evicted"
         return StatusesFull(detail, retry_after_s=_place_s(ledger, claims, now))
 
     def _quarantined(
-        self, ledger: QueueLedger, quarantined: QuarantinedType, caller: str | None, now: float
+        self, ledger: QueueState, quarantined: QuarantinedType, caller: str | None, now: float
     ) -> TypeQuarantined | None:
         job_type = quarantined.type
         waiting = self._gates.waiting_at(job_type)
@@ -163,7 +163,7 @@ class Door:
         return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
 
     def _over_quota(
-        self, ledger: QueueLedger, claims: Claims, caller_queued: int, replaced: Job | None, now: float
+        self, ledger: QueueState, claims: Uniqueness, caller_queued: int, replaced: Job | None, now: float
     ) -> RateLimited | None:
         if claims.caller is None:
             return None
@@ -177,12 +177,12 @@ class Door:
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
 
 
-def _counted(refusal: Refused, ledger: QueueLedger) -> Refused:
+def _counted(refusal: Refused, ledger: QueueState) -> Refused:
     ledger.refused_total += 1
     return refusal
 
 
-def _place_s(ledger: QueueLedger, claims: Claims | None, now: float) -> float:
+def _place_s(ledger: QueueState, claims: Uniqueness | None, now: float) -> float:
     if claims is None:
         return ledger.place_s(now)
     key = claims.key

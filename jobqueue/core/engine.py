@@ -8,10 +8,10 @@ Rules:
 3. The attempt number is a fencing token: a verdict with an old one bounces (`StaleLease`).
 4. An attempt that is told to stop (`StopRequested`) owes its verdict within `LEASE_GRACE_S`.
    After that its lease is lost (`LeaseLost`), and the job goes on without it.
-5. A queued job is in one place: ready (`ReadyJobs`), or in the line of a gate that it waits for (`Gates`).
+5. A queued job is in one place: ready (`Scheduler`), or in the line of a gate that it waits for (`Limiters`).
 6. At every step: accepted = live + terminal + evicted.
 
-What happened is reported as facts, in order, through `take_facts`: operations return what their
+What happened is reported as facts, in order, through `take_events`: operations return what their
 caller asked for, and the backend passes the facts on. `now` is seconds on one clock that never steps back.
 """
 
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from jobqueue.core import attempts
-from jobqueue.core.admission import Door
+from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import (
     AttemptFailed,
@@ -54,12 +54,12 @@ from jobqueue.core.job import (
     Lease,
     StopReason,
 )
-from jobqueue.core.job_store import StatusBounds
-from jobqueue.core.limits.circuit_breaker import Quarantine
-from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Outlook, WaitingFor, WaitReason, outlook_of
+from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.limits.circuit_breaker import CircuitBreaker
+from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
 from jobqueue.core.shutdown import ShutDown
-from jobqueue.core.submit import Admission, Intake
-from jobqueue.core.transitions import Lifecycle
+from jobqueue.core.submit import SubmitResult, Submitter
+from jobqueue.core.transitions import Transitions
 from jobqueue.errors import JobGone, JobNotFound, StaleLease, WrongState, shown
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobSpec, Progress, Success, Upload
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.scheduler import Shares
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.uniqueness import Uniqueness
 
 TICK_WORK_MAX = 1000
 
@@ -106,33 +106,35 @@ class Engine:
         queues: Mapping[str, QueuePolicy],
         ids: IdIssuer,
         rng: Random,
-        bounds: StatusBounds | None = None,
+        bounds: StoreBounds | None = None,
         lanes: Mapping[str, int] | None = None,
         shares: Shares = "weighted",
         caller_queued: int | None = None,
     ) -> None:
-        self._life = life = Lifecycle(
-            queues=queues, bounds=bounds or StatusBounds(), lanes=lanes or {}, shares=shares, rng=rng
+        self._life = life = Transitions(
+            queues=queues, bounds=bounds or StoreBounds(), lanes=lanes or {}, shares=shares, rng=rng
         )
         self.ledgers, self.statuses, self.ready, self.gates = life.ledgers, life.statuses, life.ready, life.gates
-        self.quarantine = Quarantine()
-        self.door = Door(life.ledgers, life.statuses, life.claimed, life.gates, self.quarantine, caller_queued)
+        self.quarantine = CircuitBreaker()
+        self.door = AdmissionControl(
+            life.ledgers, life.statuses, life.claimed, life.gates, self.quarantine, caller_queued
+        )
         self._ids = ids
         self._rng = rng
         self._shut_down: ShutDown | None = None
-        self._intake = Intake(life, self.door, ids)
+        self._intake = Submitter(life, self.door, ids)
         # Not a method around it: where most are refused, that would be what most of them cost more.
         self.refuse_unseen = self._intake.refuse_unseen
 
     # -- what a client asks for
 
     def submit(
-        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None = None, *, now: float
-    ) -> Admission:
+        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None = None, *, now: float
+    ) -> SubmitResult:
         """Accept a job, or find the one that it is the same as, or refuse it and keep nothing.
 
         Raises:
-            Draining, QueueFull, StatusesFull, RateLimited, KeyReused, Duplicate: As `Intake.submit`.
+            Draining, QueueFull, StatusesFull, RateLimited, KeyReused, Duplicate: As `Submitter.submit`.
         """
         return self._intake.submit(spec, args, upload, claims, now=now)
 
@@ -181,7 +183,7 @@ class Engine:
 
         Raises:
             JobNotFound, JobGone: As `get`.
-            WrongState, Draining, QueueFull, StatusesFull, RateLimited: As `Intake.redrive`.
+            WrongState, Draining, QueueFull, StatusesFull, RateLimited: As `Submitter.redrive`.
         """
         job = self.get(job_id)
         self._intake.redrive(job, now=now)
@@ -202,16 +204,16 @@ class Engine:
         self._life.make_ready(job, now)
         return job
 
-    def outlook(self, job: Job, *, now: float) -> Outlook:
+    def outlook(self, job: Job, *, now: float) -> Estimate:
         """Estimate when a live job starts and ends, and when to look again."""
         ledger = self.ledgers[job.spec.queue]
         if job.state is not QUEUED:
-            return outlook_of(job, ledger, None, now)
+            return estimate_of(job, ledger, None, now)
         position = self.ready.position(job)
         if ledger.paused:
-            return Outlook(position, None, POLL_AFTER_S_UNKNOWN, PAUSED)
+            return Estimate(position, None, POLL_AFTER_S_UNKNOWN, PAUSED)
         waiting_for = self._waiting_for(job) if position is None or self.quarantine.count else None
-        return outlook_of(job, ledger, position, now, waiting_for)
+        return estimate_of(job, ledger, position, now, waiting_for)
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
         """Go through all records, newest first. Holds only until the next operation."""
@@ -372,7 +374,7 @@ class Engine:
         assert self._shut_down is not None, "it was not begun"
         return self._shut_down.go_on(now)
 
-    def take_facts(self) -> list[Event]:
+    def take_events(self) -> list[Event]:
         """Return the facts since the last call, in order."""
         facts, self._life.facts = self._life.facts, []
         return facts

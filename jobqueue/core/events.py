@@ -23,7 +23,7 @@ class Ready(msgspec.Struct, frozen=True, gc=False):
     job: Job
 
 
-class Called(msgspec.Struct, frozen=True, gc=False):
+class Offered(msgspec.Struct, frozen=True, gc=False):
     """A queued job that waited for a permit may be leased now; nothing that a client sees has changed."""
 
     job: Job
@@ -109,7 +109,7 @@ class Released(msgspec.Struct, frozen=True, gc=False):
 JobEvent = (
     Submitted
     | Ready
-    | Called
+    | Offered
     | Started
     | Progressed
     | StopRequested

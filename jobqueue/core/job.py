@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A job moves only along an edge of `MOVES`; `Job.move` is the only writer of `state`.
+1. A job moves only along an edge of `TRANSITIONS`; `Job.move` is the only writer of `state`.
 2. A terminal state is never left, but for failed → queued: the redrive that somebody asked for.
 3. `version` grows with every change that a client can see, so it serves as an ETag.
 
@@ -20,7 +20,7 @@ import msgspec
 
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.policy import Limits
-from jobqueue.core.uniqueness import Claims
+from jobqueue.core.uniqueness import Uniqueness
 
 JobId = NewType("JobId", str)
 
@@ -54,7 +54,7 @@ EXPIRED: Final = JobState.EXPIRED
 LIVE = frozenset({DELAYED, QUEUED, RUNNING})
 TERMINAL = frozenset(JobState) - LIVE
 
-MOVES: dict[JobState, frozenset[JobState]] = {
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     DELAYED: frozenset({QUEUED, CANCELLED, EXPIRED}),
     QUEUED: frozenset({RUNNING, CANCELLED, EXPIRED}),
     RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, DELAYED, QUEUED}),
@@ -244,7 +244,7 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     finished_at: float | None = None
     result: bytes | None = None
     file: StoredFile | None = None
-    claims: Claims | None = None
+    claims: Uniqueness | None = None
     extras: Extras | None = None
 
     @property
@@ -292,7 +292,7 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
         Raises:
             ValueError: The table has no such move; a bug of the caller's.
         """
-        if state not in MOVES[self.state]:
+        if state not in TRANSITIONS[self.state]:
             raise ValueError(f"job {self.id} can't move from {self.state} to {state}")
         self.state = state
         self.version += 1

@@ -42,7 +42,7 @@ Label = tuple[int, float]
 """Of a drawer: the number of the quarter second in which its jobs ended, and their TTL in seconds."""
 
 
-class StatusBounds(msgspec.Struct, frozen=True, kw_only=True):
+class StoreBounds(msgspec.Struct, frozen=True, kw_only=True):
     """How many records, and how many bytes of arguments, results and histories, may be held; how long ended ones are.
 
     `failed_max` bounds the dead letters, which keep their arguments so that they can be redriven.
@@ -55,8 +55,8 @@ class StatusBounds(msgspec.Struct, frozen=True, kw_only=True):
     failed_ttl_s: float = 3600.0
 
 
-class StatusMap:
-    def __init__(self, bounds: StatusBounds) -> None:
+class JobStore:
+    def __init__(self, bounds: StoreBounds) -> None:
         self._bounds = bounds
         self._shelves: dict[str, dict[JobId, Job]] = {}
         self._drawers: OrderedDict[Label, dict[JobId, Job]] = OrderedDict()

@@ -10,7 +10,7 @@ HALF_LIFE_S = 10.0
 SLICES = 1000
 
 
-class EventRate:
+class RateMeter:
     """Events per second of late: an average in which an event counts half as much after each half-life.
 
     It is exact from the start: what was seen is related to how long was looked, not to an
@@ -37,7 +37,7 @@ class EventRate:
         if self._since is None:
             self._since = now
 
-    def begin_with(self, other: EventRate) -> None:
+    def begin_with(self, other: RateMeter) -> None:
         """Look since the same instant as another one, so that the sum of both is exact."""
         if self._since is None:
             self._since = other._since

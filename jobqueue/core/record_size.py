@@ -12,7 +12,7 @@ from jobqueue.core.job import text_bytes
 
 if TYPE_CHECKING:
     from jobqueue.core.job import JobSpec, Upload
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.uniqueness import Uniqueness
 
 EXTRAS_BYTES = 80
 """Where it is kept that a record holds more than others."""
@@ -30,7 +30,7 @@ FILE_BYTES = 400
 """A file of an upload, with its entry: the objects, and the path in the spool."""
 
 
-def held_bytes(spec: JobSpec, upload: Upload | None, claims: Claims | None) -> int:
+def held_bytes(spec: JobSpec, upload: Upload | None, claims: Uniqueness | None) -> int:
     """Return what a record of this submission holds beside its arguments."""
     if upload is None and not spec.own and (claims is None or claims.plain):
         return 0  # as most

@@ -16,7 +16,7 @@ from jobqueue.core.job import CANCELLED, RUNNING, StopReason
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId
-    from jobqueue.core.transitions import Lifecycle
+    from jobqueue.core.transitions import Transitions
 
 LOOKS_MAX = 5000
 """How many records one portion looks at."""
@@ -32,7 +32,7 @@ class ShutDown:
         life: All jobs, none of which may start any more.
     """
 
-    def __init__(self, life: Lifecycle) -> None:
+    def __init__(self, life: Transitions) -> None:
         self._life = life
         self._after: JobId | None = None
         self._looked_at_all = False

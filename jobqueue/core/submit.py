@@ -1,6 +1,6 @@
 """The intake: what a submission leads to: a new job, one that is there already, or a refusal.
 
-It knows idempotency keys and unique values, and whom to ask (`Door`) before anything is kept. Every
+It knows idempotency keys and unique values, and whom to ask (`AdmissionControl`) before anything is kept. Every
 check comes before the first change.
 """
 
@@ -17,61 +17,61 @@ from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.errors import Duplicate, KeyReused, WrongState
 
 if TYPE_CHECKING:
-    from jobqueue.core.admission import Door
+    from jobqueue.core.admission import AdmissionControl
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import JobSpec, Upload
-    from jobqueue.core.transitions import Lifecycle
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.transitions import Transitions
+    from jobqueue.core.uniqueness import Uniqueness
     from jobqueue.errors import Refused
 
 
 ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
 
 
-class Admission(msgspec.Struct, frozen=True, gc=False):
+class SubmitResult(msgspec.Struct, frozen=True, gc=False):
     """The job that a submission led to; `duplicate` if an earlier one's, by its key or unique value."""
 
     job: Job
     duplicate: bool
 
 
-class Intake:
+class Submitter:
     """Turns submissions into jobs, or finds the job that is there already.
 
     Args:
         life: Where accepted jobs go.
     """
 
-    def __init__(self, life: Lifecycle, door: Door, ids: IdIssuer) -> None:
+    def __init__(self, life: Transitions, door: AdmissionControl, ids: IdIssuer) -> None:
         self._life = life
         self._door = door
         self._ids = ids
         self.accepted = 0
 
     def submit(
-        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None = None, *, now: float
-    ) -> Admission:
+        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None = None, *, now: float
+    ) -> SubmitResult:
         """Accept a job, or find the one that it is the same as, or refuse it and keep nothing.
 
         Raises:
-            Draining, QueueFull, StatusesFull, TypeQuarantined, RateLimited: As `Door.admit`.
+            Draining, QueueFull, StatusesFull, TypeQuarantined, RateLimited: As `AdmissionControl.admit`.
             KeyReused: The caller submitted something else under this key.
             Duplicate: A live job has the unique value, and the mode is `reject`.
         """
         if claims is not None and not claims.plain:
             if (job := self._same_key(claims)) is not None:
-                return Admission(job, duplicate=True)
+                return SubmitResult(job, duplicate=True)
             holder = self._life.claimed.holder(spec.type, claims.unique)
             if holder is not None:
                 return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
         held = held_bytes(spec, upload, claims)
         self._door.admit(self._life.ledgers[spec.queue], spec, len(args) + held, claims, now=now)
-        return Admission(self._accept(spec, args, upload, claims, held, now), duplicate=False)
+        return SubmitResult(self._accept(spec, args, upload, claims, held, now), duplicate=False)
 
     def refuse_unseen(
         self,
         queue: str | None = None,
-        claims: Claims | None = None,
+        claims: Uniqueness | None = None,
         *,
         job_type: str = "",
         may_be_unique: bool = True,
@@ -124,7 +124,7 @@ class Intake:
         self._life.begin(job, now)
         self._life.make_ready(job, now)
 
-    def _same_key(self, claims: Claims) -> Job | None:
+    def _same_key(self, claims: Uniqueness) -> Job | None:
         """Return the job that the caller submitted under this key. Raises KeyReused if that was something else."""
         job_id = self._life.claimed.under_key(claims)
         if job_id is None:
@@ -134,8 +134,8 @@ class Intake:
         return self._life.held(job_id)
 
     def _submit_beside(
-        self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims, now: float
-    ) -> Admission:
+        self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness, now: float
+    ) -> SubmitResult:
         """Do what the mode says about a submission whose unique value a live job has."""
         assert claims.unique is not None
         mode = claims.unique.mode
@@ -144,22 +144,22 @@ class Intake:
                 more_bytes = key_bytes(claims.key.key)
                 self._door.admit_growth(self._life.ledgers[holder.spec.queue], more_bytes, claims, now=now)
             self._share(claims, holder)
-            return Admission(holder, duplicate=True)
+            return SubmitResult(holder, duplicate=True)
         if mode == "reject":
             raise Duplicate(holder.id)
         waits = holder.state is not RUNNING
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
             self._put_off(holder, spec, args, claims, now)
             self._share(claims, holder)
-            return Admission(holder, duplicate=True)
+            return SubmitResult(holder, duplicate=True)
         ledger = self._life.ledgers[spec.queue]
         held = held_bytes(spec, upload, claims)
         self._door.admit(ledger, spec, len(args) + held, claims, now=now, replaced=holder if waits else None)
         if mode == "replace" or waits:
             self._life.cancel(holder, now=now)
-        return Admission(self._accept(spec, args, upload, claims, held, now), duplicate=False)
+        return SubmitResult(self._accept(spec, args, upload, claims, held, now), duplicate=False)
 
-    def _put_off(self, job: Job, spec: JobSpec, args: bytes, claims: Claims, now: float) -> None:
+    def _put_off(self, job: Job, spec: JobSpec, args: bytes, claims: Uniqueness, now: float) -> None:
         """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
         anew = job.state is DELAYED and job.attempt == 0
         # The keys that lead to it, and its files, stay.
@@ -179,7 +179,7 @@ class Intake:
             self._life.set_deadline(job, now)
         self._life.facts.append(Progressed(job))
 
-    def _share(self, claims: Claims, job: Job) -> None:
+    def _share(self, claims: Uniqueness, job: Job) -> None:
         """Let a key lead to a live job as well; that there is room for it was made sure of."""
         if claims.key is None:
             return
@@ -192,7 +192,7 @@ class Intake:
         job.held_bytes += more_bytes
 
     def _accept(
-        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Claims | None, held: int, now: float
+        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None, held: int, now: float
     ) -> Job:
         life = self._life
         life.make_room(more_jobs=1, more_bytes=len(args) + held)

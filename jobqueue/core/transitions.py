@@ -1,7 +1,7 @@
 """What each move of a job entails: its seat, its permits, its deadline, its record, its claims, the fact of it.
 
 The engine decides that a job moves; here it moves, with all that belongs to it, so that no move can
-forget a part. A queued job is in one place: ready (`ReadyJobs`), or in the line of a gate (`Gates`).
+forget a part. A queued job is in one place: ready (`Scheduler`), or in the line of a gate (`Limiters`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.events import Called, Ended, Evicted, Ready, StopRequested
+from jobqueue.core.events import Ended, Evicted, Offered, Ready, StopRequested
 from jobqueue.core.job import CANCELLED, DELAYED, LIVE, QUEUED, RUNNING, StopReason
-from jobqueue.core.job_store import StatusMap
-from jobqueue.core.limits.limiters import Gates
-from jobqueue.core.scheduling.queue_state import QueueLedger
-from jobqueue.core.scheduling.scheduler import ReadyJobs
-from jobqueue.core.uniqueness import Claimed
+from jobqueue.core.job_store import JobStore
+from jobqueue.core.limits.limiters import Limiters
+from jobqueue.core.scheduling.queue_state import QueueState
+from jobqueue.core.scheduling.scheduler import Scheduler
+from jobqueue.core.uniqueness import UniquenessIndex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job, JobId, JobState
-    from jobqueue.core.job_store import StatusBounds
+    from jobqueue.core.job_store import StoreBounds
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.scheduler import Shares
 
 LEASE_GRACE_S = 1.0
 
 
-class Lifecycle:
+class Transitions:
     """All jobs that are held, wherever they are. Args: as the engine's."""
 
     def __init__(
         self,
         *,
         queues: Mapping[str, QueuePolicy],
-        bounds: StatusBounds,
+        bounds: StoreBounds,
         lanes: Mapping[str, int],
         shares: Shares,
         rng: Random,
     ) -> None:
-        self.ledgers = {name: QueueLedger(name, policy, rng) for name, policy in queues.items()}
-        self.statuses = StatusMap(bounds)
-        self.ready = ReadyJobs(self.ledgers, shares=shares)
-        self.gates = Gates(lanes=lanes, order_of=self.ready.order_of)
-        self.claimed = Claimed()
+        self.ledgers = {name: QueueState(name, policy, rng) for name, policy in queues.items()}
+        self.statuses = JobStore(bounds)
+        self.ready = Scheduler(self.ledgers, shares=shares)
+        self.gates = Limiters(lanes=lanes, order_of=self.ready.order_of)
+        self.claimed = UniquenessIndex()
         self.deadlines: Deadlines[JobId] = Deadlines()
         self.facts: list[Event] = []
         self.evicted = self.evicted_early = 0
@@ -129,13 +129,13 @@ class Lifecycle:
         gates = self.gates
         if not (gates.called or gates.recalled):
             return
-        for job in gates.take_recalled():
+        for job in gates.take_revoked():
             self.ready.remove(job)
-        for job in gates.take_called():
+        for job in gates.take_offered():
             # As of when it became ready: how long it has waited still counts.
             since = self.ledgers[job.spec.queue].waiting.get(job.id, now)
             self.ready.push(job, now=since, front=True)
-            self.facts.append(Called(job))
+            self.facts.append(Offered(job))
 
     def request_stop(self, job: Job, reason: StopReason, now: float) -> None:
         if job.stopping is not None:
@@ -160,7 +160,7 @@ class Lifecycle:
         return job
 
     def make_room(self, *, more_jobs: int, more_bytes: int) -> None:
-        """Evict terminal records until so much more fits. `Door` has made sure that there are enough of them."""
+        """Evict terminal records until so much more fits. `AdmissionControl` has seen that there are enough."""
         job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
         if job is None:
             return

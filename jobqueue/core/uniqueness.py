@@ -1,4 +1,4 @@
-"""Claims: what makes two submissions the same job, and how many live jobs a caller has.
+"""Uniqueness: what makes two submissions the same job, and how many live jobs a caller has.
 
 Rules:
 
@@ -7,7 +7,7 @@ Rules:
 2. A unique value belongs to one live job of its type at a time.
 3. A caller's live jobs are counted from acceptance to end.
 
-`Claimed` answers who holds what. What follows from a hit is the intake's to decide.
+`UniquenessIndex` answers who holds what. What follows from a hit is the intake's to decide.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
     fingerprint: bytes
 
 
-class Claims(msgspec.Struct, frozen=True, gc=False):
+class Uniqueness(msgspec.Struct, frozen=True, gc=False):
     """What a submission says of itself beside the work: its sender, and which others it is the same as.
 
     `plain`: it says nothing but its caller, and live jobs need not be counted, so nothing is to be entered anywhere.
@@ -59,7 +59,7 @@ Name = tuple[str | None, str]
 SHARED_MAX = 100
 
 
-class Claimed:
+class UniquenessIndex:
     """The claims of all jobs that are held."""
 
     def __init__(self) -> None:
@@ -69,17 +69,17 @@ class Claimed:
         self._by_value: dict[tuple[str, str], JobId] = {}
         self._live: dict[str, int] = {}
 
-    def under_key(self, claims: Claims) -> JobId | None:
+    def under_key(self, claims: Uniqueness) -> JobId | None:
         """Return the job that this caller submitted under this key."""
         found = None if claims.key is None else self._by_key.get((claims.caller, claims.key.key))
         return None if found is None else found[0]
 
-    def is_same(self, claims: Claims) -> bool:
+    def is_same(self, claims: Uniqueness) -> bool:
         """Tell whether what was submitted under this key, which is known, is what is submitted now."""
         assert claims.key is not None
         return self._by_key[claims.caller, claims.key.key][1] == claims.key.fingerprint
 
-    def share(self, claims: Claims, job: Job) -> str | None:
+    def share(self, claims: Uniqueness, job: Job) -> str | None:
         """Let a key lead to a job that was there already; return an earlier one that leads there no longer, if any."""
         if claims.key is None:
             return None

@@ -12,7 +12,7 @@ from jobqueue.context import printable
 from jobqueue.core.job import JobSpec
 from jobqueue.core.policy import DURATION_S_MAX
 from jobqueue.core.scheduling.order import PRIORITY_MAX
-from jobqueue.core.uniqueness import Claims, Unique, UniqueMode
+from jobqueue.core.uniqueness import Unique, UniqueMode, Uniqueness
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers.validation import field_of
 
@@ -78,14 +78,14 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
 
 
 @functools.lru_cache(maxsize=4096)
-def plain_claims(caller: str) -> Claims:
+def plain_claims(caller: str) -> Uniqueness:
     """Return the claims of a submission that says nothing but its caller: one object for all of a caller's jobs."""
-    return Claims(caller, plain=True)
+    return Uniqueness(caller, plain=True)
 
 
 def claims_of(
     submission: Submission, caller: str | None, key: IdempotencyKey | None, *, with_files: bool, counted: bool
-) -> Claims | None:
+) -> Uniqueness | None:
     """Return what a submission says of itself beside the work; None: nothing.
 
     Args:
@@ -98,10 +98,10 @@ def claims_of(
     if given is None:
         if key is None and not (counted and caller is not None):
             return None if caller is None else plain_claims(caller)
-        return Claims(caller, None, key)
+        return Uniqueness(caller, None, key)
     if with_files and _debounces(submission):
         raise InvalidSubmission(InvalidField(pointer="/unique", detail="a job with files can't be debounced"))
-    return Claims(caller, Unique(given) if isinstance(given, str) else Unique(given.value, given.mode), key)
+    return Uniqueness(caller, Unique(given) if isinstance(given, str) else Unique(given.value, given.mode), key)
 
 
 def submission_of(fields: dict[str, Any]) -> Submission:

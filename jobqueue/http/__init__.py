@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from jobqueue.http.routes import API, LANE, Api
+from jobqueue.http.routes import API, FAST_PATH, Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from jobqueue.app import JobQueue
 
-__all__ = ["API", "LANE", "api", "application"]
+__all__ = ["API", "FAST_PATH", "api", "application"]
 
 
 def application(queue: JobQueue) -> web.Application:

@@ -20,7 +20,7 @@ from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.resources.bulk import Bulk
 from jobqueue.http.resources.events import Streams
-from jobqueue.http.resources.job_list import Lists
+from jobqueue.http.resources.job_list import JobList
 from jobqueue.http.resources.jobs import Jobs
 from jobqueue.http.resources.queues import Queues
 from jobqueue.http.resources.submissions import Submissions
@@ -28,8 +28,8 @@ from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import error_of
 from jobqueue.http.response.responses import JSON, error_answer
-from jobqueue.http.streams.waiters import Waiting
-from jobqueue.http.transport.fast_path import FastLane
+from jobqueue.http.streams.waiters import Waiters
+from jobqueue.http.transport.fast_path import FastPath
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-LANE = web.AppKey("lane", FastLane)
+FAST_PATH = web.AppKey("lane", FastPath)
 """Under which an application holds the fast lane to itself, for a server that can use it."""
 
 JOB = "/v1/jobs/{id:[^/:]+}"
@@ -62,13 +62,13 @@ class Api:
         self.in_flight = InFlightBudget(self._in_flight_bytes)
         bodies = Bodies(lambda: queue.settings.limits, self.in_flight)
         self.policy = OriginPolicy(queue.settings.server.origins, queue.settings.server.hosts)
-        self.waiting = Waiting(lambda: queue.settings.limits)
+        self.waiting = Waiters(lambda: queue.settings.limits)
         self._submissions = Submissions(queue, self.waiting, bodies, lag)
         self._descriptors = Descriptors()
         self._jobs = Jobs(queue, self.waiting, self._descriptors)
-        self._lists = Lists(queue, self.waiting)
+        self._lists = JobList(queue, self.waiting)
         self._bulk = Bulk(queue, bodies)
-        self._lane = FastLane(queue, self._submissions, self.policy)
+        self._lane = FastPath(queue, self._submissions, self.policy)
         self._queues = Queues(queue, bodies, self._lane, lag)
         self._streams = Streams(queue, self.waiting)
 
@@ -113,7 +113,7 @@ class Api:
             (f"{QUEUE}:resume", self._queues.resume),
         ):
             router.add_post(path, act, expect_handler=expect)
-        app[LANE] = self._lane
+        app[FAST_PATH] = self._lane
         app[API] = self
         app[IN_FLIGHT] = self.in_flight
         app[DESCRIPTORS] = self._descriptors

@@ -95,7 +95,7 @@ class Lag:
         return late_s + (self._mean_s - late_s) * kept
 
 
-class Watch:
+class LoopMonitor:
     """Reports a blocked loop once a block: `loop.blocked` with the stack while it lasts, `loop.unblocked` after it.
 
     A block that keeps the GIL as well (one long call into C) keeps the thread out, too: then

@@ -6,7 +6,7 @@ import gc
 import time
 from typing import TYPE_CHECKING, Any
 
-from clients.counters import Tally
+from clients.counters import Counters
 from clients.fleet import Fleet
 from clients.options import Options
 from clients.report import Report, report_of
@@ -24,7 +24,7 @@ def options(stub: Stub, **changes: Any) -> Options:
 async def sail(stub: Stub, **changes: Any) -> Report:
     """Go the whole course; the figures add up."""
     wanted = options(stub, **changes)
-    tally = Tally()
+    tally = Counters()
     before = time.monotonic()
     gc.collect()  # as the fleet does when it starts: after many tests that takes as long as a small fleet's course
     started = time.monotonic() + 1.5 * (time.monotonic() - before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from clients.counters import Counts
-from clients.display import Screen
+from clients.display import Display
 
 
 class Terminal(io.StringIO):
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 
 def test_elsewhere_than_on_a_terminal_each_second_is_a_line() -> None:
     file = io.StringIO()
-    with Screen(10, file) as screen:
+    with Display(10, file) as screen:
         counts = Counts(clients=4, answers=100, ended=20, accepted=30)
         screen.show(1.0, counts, "creating")
         counts.answers, counts.ended = 350, 25
@@ -28,7 +28,7 @@ def test_elsewhere_than_on_a_terminal_each_second_is_a_line() -> None:
 
 def test_on_a_terminal_it_is_one_picture_that_goes_away() -> None:
     file = Terminal()
-    with Screen(10, file) as screen:
+    with Display(10, file) as screen:
         screen.show(1.0, Counts(clients=4), "creating")
         screen.say("stopping")
 
@@ -39,7 +39,7 @@ def test_on_a_terminal_it_is_one_picture_that_goes_away() -> None:
 
 def test_a_server_that_has_gone_is_told_while_it_is_gone() -> None:
     file = io.StringIO()
-    with Screen(10, file) as screen:
+    with Display(10, file) as screen:
         screen.show(1.0, Counts(answers=1), "creating")
         screen.show(2.0, Counts(answers=1, unreachable=3), "creating")
         screen.show(3.0, Counts(answers=1, unreachable=3, unreadable_gone=5), "finishing")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.counters import Tally
+from clients.counters import Counters
 from clients.fleet import LAST_LOOK_S, Fleet, random_of, start_offset_s
 from clients.options import Options
 from clients.wire.requests import Requests
@@ -387,7 +387,7 @@ async def test_a_request_that_stays_unanswered_is_broken_off(stub: Stub, monkeyp
 
 async def test_finish_creates_no_more_and_waits_for_what_was_accepted(stub: Stub) -> None:
     stub.polls_to_end = 10
-    tally = Tally()
+    tally = Counters()
     fleet = Fleet(options(stub, duration_s=60.0), tally, part=0, starts_at=time.monotonic())
     course = asyncio.create_task(fleet.run())
     await stub.submitted(3)
@@ -401,7 +401,7 @@ async def test_finish_creates_no_more_and_waits_for_what_was_accepted(stub: Stub
 async def test_cancelling_ends_a_fleet_at_once_with_its_figures_whole(stub: Stub) -> None:
     stub.ends_as = None
     stub.submissions.extend(["accept", "accept", "hang"])
-    tally = Tally()
+    tally = Counters()
     course = asyncio.create_task(Fleet(options(stub, duration_s=60.0), tally, part=0, starts_at=time.monotonic()).run())
     await stub.submitted(3)
 

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
-from clients.counters import Counts, Tally
+from clients.counters import Counters, Counts
 from clients.options import Options
 from clients.page import page_of
 from clients.plots import rates_of
@@ -48,13 +48,13 @@ def moments(*ended: int) -> tuple[Moment, ...]:
     )
 
 
-def report(seen: Tally, **changes: Any) -> Report:
+def report(seen: Counters, **changes: Any) -> Report:
     options = Options(require=(requirement("p95<1ms"), requirement("refused<1%")))
     return report_of(options, seen, elapsed_s=3.0, cpu_s=0.1, timeline=moments(10, 30, 60), **changes)
 
 
-def some() -> Tally:
-    seen = Tally()
+def some() -> Counters:
+    seen = Counters()
     seen.counts.created = seen.counts.accepted = seen.counts.ended = seen.counts.answers = 60
     for millis in range(1, 60):
         seen.time("submit 202", millis / 1000)
@@ -90,7 +90,7 @@ def test_what_a_server_says_is_no_markup() -> None:
 
 
 def test_a_run_without_answers_has_a_page_too() -> None:
-    nothing = report_of(Options(), Tally(), elapsed_s=1.0, cpu_s=0.0)
+    nothing = report_of(Options(), Counters(), elapsed_s=1.0, cpu_s=0.0)
     assert "No answer from" in outline(page_of(nothing)).text
 
 

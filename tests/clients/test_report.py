@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from clients.counters import Tally
+from clients.counters import Counters
 from clients.options import Options
 from clients.report import Report, render, report_of
 
 
-def tally() -> Tally:
-    seen = Tally()
+def tally() -> Counters:
+    seen = Counters()
     counts = seen.counts
     counts.clients, counts.created, counts.accepted, counts.ended, counts.answers = 2, 7, 5, 4, 20
     counts.given_up, counts.unknown_fate, counts.refused = 1, 1, 3
@@ -32,7 +32,7 @@ def tally() -> Tally:
     return seen
 
 
-def report(seen: Tally, **changes: Any) -> Report:
+def report(seen: Counters, **changes: Any) -> Report:
     return report_of(Options(), seen, elapsed_s=2.0, cpu_s=0.5, **changes)
 
 
@@ -59,7 +59,7 @@ def test_latencies_are_in_milliseconds_to_three_digits() -> None:
 
 
 def test_tallies_of_several_processes_add_up() -> None:
-    total = Tally()
+    total = Counters()
     for _ in range(3):
         total.add(pickle.loads(pickle.dumps(tally().dump())))
 
@@ -80,13 +80,13 @@ def test_figures_that_do_not_add_up_are_noticed(name: str) -> None:
 
 
 def test_the_exit_code_is_0_only_if_every_accepted_job_was_seen_to_end() -> None:
-    good = Tally()
+    good = Counters()
     good.counts.answers = 1
 
     assert report(good).exit_code == 0
     assert report(good, processes_died=1).exit_code == 1
     assert report(tally()).exit_code == 1
-    assert report(Tally()).exit_code == 1  # nobody ever answered
+    assert report(Counters()).exit_code == 1  # nobody ever answered
 
 
 def test_the_table_holds_what_a_reader_looks_for() -> None:

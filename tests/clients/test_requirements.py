@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clients.counters import Tally
+from clients.counters import Counters
 from clients.options import Options
 from clients.report import Report, report_of
 from clients.requirements import requirement
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def figures(*texts: str) -> Report:
-    seen = Tally()
+    seen = Counters()
     counts = seen.counts
     counts.created, counts.accepted, counts.ended, counts.answers, counts.errors = 100, 90, 90, 400, 4
     counts.refused, counts.invalid, counts.given_up, counts.good = 10, 0, 10, 80
@@ -70,7 +70,7 @@ def test_a_figure_is_told_with_its_unit() -> None:
 
 
 def test_a_fleet_that_failed_is_exit_code_1_whatever_was_required() -> None:
-    nothing = report_of(Options(require=(requirement("p95<1s"),)), Tally(), elapsed_s=1.0, cpu_s=0.0)
+    nothing = report_of(Options(require=(requirement("p95<1s"),)), Counters(), elapsed_s=1.0, cpu_s=0.0)
     assert nothing.exit_code == 1
     assert not nothing.requirements[0].met
 

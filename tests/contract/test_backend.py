@@ -13,11 +13,11 @@ import pytest
 from jobqueue.backend.base import Backend, BulkCount, JobFilter, QueueStats
 from jobqueue.backend.memory import PAGE_SCAN_MAX, MemoryBackend
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Called, Ended, Event, Ready, Started, Submitted
+from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobId, JobSpec, JobState, Progress, Success
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
-from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique
+from jobqueue.core.uniqueness import IdempotencyKey, Unique, Uniqueness
 from jobqueue.errors import (
     Duplicate,
     JobGone,
@@ -310,16 +310,16 @@ async def test_a_listener_hears_only_of_what_it_asked_for(make: Make) -> None:
 @virtual_time
 async def test_a_submission_that_is_the_same_job_leads_to_it_and_says_so(make: Make) -> None:
     backend = make()
-    claims = Claims("ann", Unique("u"), IdempotencyKey("k", b"1"))
+    claims = Uniqueness("ann", Unique("u"), IdempotencyKey("k", b"1"))
     first = await backend.submit(SPEC, b"{}", None, claims)
     again = await backend.submit(SPEC, b"{}", None, claims)
-    other = await backend.submit(SPEC, b"{}", None, Claims("bob", Unique("u")))
+    other = await backend.submit(SPEC, b"{}", None, Uniqueness("bob", Unique("u")))
     assert [admission.duplicate for admission in (first, again, other)] == [False, True, True]
     assert first.job.id == again.job.id == other.job.id
     with pytest.raises(KeyReused):
-        await backend.submit(SPEC, b"{}", None, Claims("ann", None, IdempotencyKey("k", b"2")))
+        await backend.submit(SPEC, b"{}", None, Uniqueness("ann", None, IdempotencyKey("k", b"2")))
     with pytest.raises(Duplicate) as duplicate:
-        await backend.submit(SPEC, b"{}", None, Claims("bob", Unique("u", "reject")))
+        await backend.submit(SPEC, b"{}", None, Uniqueness("bob", Unique("u", "reject")))
     assert duplicate.value.job_id == first.job.id
     assert backend.stats()[0].accepted_total == 1
 
@@ -328,10 +328,10 @@ async def test_a_submission_that_is_the_same_job_leads_to_it_and_says_so(make: M
 @virtual_time
 async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> None:
     backend = make()
-    old = await submit(backend, claims=Claims(unique=Unique("u")))
+    old = await submit(backend, claims=Uniqueness(unique=Unique("u")))
     waiter = asyncio.create_task(backend.wait(old.id))
     await settle()
-    new = await submit(backend, claims=Claims(unique=Unique("u", "replace")))
+    new = await submit(backend, claims=Uniqueness(unique=Unique("u", "replace")))
     assert (await waiter).state is JobState.CANCELLED
     assert (await backend.lease()).job.id == new.id
 
@@ -340,10 +340,10 @@ async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> No
 @virtual_time
 async def test_a_caller_has_a_quota_of_live_jobs(make: Make) -> None:
     backend = make(caller_queued=1)
-    await backend.submit(SPEC, claims=Claims("ann"))
+    await backend.submit(SPEC, claims=Uniqueness("ann"))
     with pytest.raises(RateLimited):
-        await backend.submit(SPEC, claims=Claims("ann"))
-    await backend.submit(SPEC, claims=Claims("bob"))
+        await backend.submit(SPEC, claims=Uniqueness("ann"))
+    await backend.submit(SPEC, claims=Uniqueness("bob"))
 
 
 @every_backend
@@ -476,7 +476,7 @@ async def test_listeners_hear_at_once_what_a_changed_queue_leads_to(make: Make) 
     heard: list[Event] = []
     backend.subscribe(heard.append)
     await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
-    assert heard == [Called(third)]
+    assert heard == [Offered(third)]
 
 
 @every_backend
@@ -638,8 +638,8 @@ async def test_each_bulk_action_counts_only_jobs_in_a_state_that_it_is_for(make:
 async def test_a_bulk_retry_skips_those_that_it_can_not_take_and_they_stay_failed(make: Make) -> None:
     backend = make(default=QueuePolicy(capacity=3))
     jobs = [await submit_failed(backend) for _ in range(5)]
-    unique = await submit_failed(backend, claims=Claims(unique=Unique("u")))
-    holder = await submit(backend, claims=Claims(unique=Unique("u")))
+    unique = await submit_failed(backend, claims=Uniqueness(unique=Unique("u")))
+    holder = await submit(backend, claims=Uniqueness(unique=Unique("u")))
     assert await backend.bulk("retry", JobFilter()) == BulkCount(count=2, skipped=4)
     assert [job.state for job in jobs] == ["failed"] * 3 + ["queued"] * 2, "the newest first"
     assert (unique.state, holder.state) == ("failed", "queued")
@@ -830,10 +830,10 @@ async def test_an_outlook_where_runs_are_known_but_nothing_has_ever_ended(make: 
 @virtual_time
 async def test_whoever_watches_a_job_is_told_of_every_change_of_it(make: Make) -> None:
     backend = make()
-    job = await submit(backend, JobSpec(type="t", attempts_max=2), claims=Claims(unique=Unique("u", "debounce")))
+    job = await submit(backend, JobSpec(type="t", attempts_max=2), claims=Uniqueness(unique=Unique("u", "debounce")))
     boom = Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=60.0)
     steps: list[Callable[[], Any]] = [
-        lambda: backend.submit(SPEC, b"new", None, Claims(unique=Unique("u", "debounce"))),
+        lambda: backend.submit(SPEC, b"new", None, Uniqueness(unique=Unique("u", "debounce"))),
         lambda: backend.lease(),
         lambda: backend.report(job.id, 1, Progress(0.5)),
         lambda: backend.nack(job.id, 1, boom),

@@ -8,11 +8,11 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, JobState, Success, Upload
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.scheduling.scheduler import Shares
-from jobqueue.core.submit import Admission
-from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique, UniqueMode
+from jobqueue.core.submit import SubmitResult
+from jobqueue.core.uniqueness import IdempotencyKey, Unique, UniqueMode, Uniqueness
 
 OK = Success(b"1")
 FAILED = Failure(ErrorCode.HANDLER_ERROR, "boom")
@@ -24,7 +24,7 @@ def make_engine(
     *,
     capacity: int = 10,
     queues: dict[str, QueuePolicy] | None = None,
-    bounds: StatusBounds | None = None,
+    bounds: StoreBounds | None = None,
     lanes: dict[str, int] | None = None,
     shares: Shares = "weighted",
     caller_queued: int | None = None,
@@ -62,11 +62,11 @@ class Driver:
         mode: UniqueMode = "return",
         upload: Upload | None = None,
         **spec: object,
-    ) -> Admission:
+    ) -> SubmitResult:
         """Submit a job of type "t", if nothing else is said; what a key stands for is the arguments alone."""
         claims = None
         if caller is not None or key is not None or unique is not None:
-            claims = Claims(
+            claims = Uniqueness(
                 caller=caller,
                 unique=None if unique is None else Unique(unique, mode),
                 key=None if key is None else IdempotencyKey(key, fingerprint=args),
@@ -167,7 +167,7 @@ class Driver:
 
     def note_facts(self) -> None:
         """Keep what the engine reports, each fact whole."""
-        for fact in self.engine.take_facts():
+        for fact in self.engine.take_events():
             if isinstance(fact, (StopRequested, LeaseLost)):
                 assert fact.attempt == fact.job.attempt
             if not isinstance(fact, (Quarantined, Released)):

@@ -5,10 +5,10 @@ import pytest
 from jobqueue.core.engine import TICK_WORK_MAX
 from jobqueue.core.events import (
     BackedOff,
-    Called,
     Ended,
     Evicted,
     LeaseLost,
+    Offered,
     Progressed,
     Ready,
     Started,
@@ -16,8 +16,8 @@ from jobqueue.core.events import (
 )
 from jobqueue.core.job import (
     MESSAGE_LENGTH_MAX,
-    MOVES,
     TERMINAL,
+    TRANSITIONS,
     ErrorCode,
     Failure,
     JobError,
@@ -29,7 +29,7 @@ from jobqueue.core.job import (
     Success,
     Upload,
 )
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, Driver, make_engine
@@ -77,8 +77,8 @@ def test_an_error_message_is_cut_to_its_bound() -> None:
 def test_no_state_moves_where_the_table_has_no_edge() -> None:
     job = Driver().submit()
     for state in TERMINAL - {JobState.FAILED}:
-        assert not MOVES[state]
-    assert MOVES[JobState.FAILED] == {JobState.QUEUED}, "a redrive, and nothing else"
+        assert not TRANSITIONS[state]
+    assert TRANSITIONS[JobState.FAILED] == {JobState.QUEUED}, "a redrive, and nothing else"
     with pytest.raises(ValueError, match="can't move from queued to succeeded"):
         job.move(JobState.SUCCEEDED)
     assert job.state is JobState.QUEUED
@@ -472,7 +472,7 @@ def test_an_id_of_an_earlier_run_is_gone_with_that_reason() -> None:
 
 
 def test_a_terminal_record_is_readable_for_its_ttl_and_gone_within_a_second_after() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=60))
+    driver = Driver(bounds=StoreBounds(ttl_s=60))
     driver.now += 0.123
     job = driver.done()
     driver.advance(60)
@@ -485,7 +485,7 @@ def test_a_terminal_record_is_readable_for_its_ttl_and_gone_within_a_second_afte
 
 
 def test_failed_records_have_a_ttl_of_their_own_and_a_job_may_bring_one() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=10, failed_ttl_s=100))
+    driver = Driver(bounds=StoreBounds(ttl_s=10, failed_ttl_s=100))
     good, bad, own = driver.done(), driver.submit(), driver.done(ttl_s=50)
     driver.nack(bad, driver.lease(bad))
     held = {}
@@ -496,14 +496,14 @@ def test_failed_records_have_a_ttl_of_their_own_and_a_job_may_bring_one() -> Non
 
 
 def test_a_live_record_is_never_evicted() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=1))
+    driver = Driver(bounds=StoreBounds(ttl_s=1))
     job = driver.submit(delay_s=1e6)
     driver.advance(1e5)
     assert driver.engine.get(job.id) is job
 
 
 def test_at_the_bound_of_records_the_oldest_terminal_ones_go_early_and_are_counted() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=3))
+    driver = Driver(bounds=StoreBounds(jobs_max=3))
     jobs = []
     for _ in range(3):
         jobs.append(driver.done())
@@ -517,7 +517,7 @@ def test_at_the_bound_of_records_the_oldest_terminal_ones_go_early_and_are_count
 
 
 def test_a_status_map_full_of_live_jobs_refuses() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    driver = Driver(bounds=StoreBounds(jobs_max=2))
     driver.submit()
     driver.submit()
     with pytest.raises(StatusesFull) as refusal:
@@ -527,7 +527,7 @@ def test_a_status_map_full_of_live_jobs_refuses() -> None:
 
 
 def test_at_the_bound_of_bytes_terminal_records_go_and_live_ones_refuse() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    driver = Driver(bounds=StoreBounds(bytes_max=100))
     done = driver.submit(args=b"x" * 10)
     driver.ack(done, driver.lease(done), Success(b"r" * 60))
     assert driver.engine.statuses.bytes_used == 60
@@ -539,7 +539,7 @@ def test_at_the_bound_of_bytes_terminal_records_go_and_live_ones_refuse() -> Non
 
 
 def test_a_submission_that_can_not_fit_evicts_nothing_in_vain() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    driver = Driver(bounds=StoreBounds(bytes_max=100))
     done = driver.submit()
     driver.ack(done, driver.lease(done), Success(b"r" * 60))
     with pytest.raises(StatusesFull):
@@ -548,7 +548,7 @@ def test_a_submission_that_can_not_fit_evicts_nothing_in_vain() -> None:
 
 
 def test_a_result_makes_room_for_itself_among_the_terminal_records() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    driver = Driver(bounds=StoreBounds(bytes_max=100))
     old, new = driver.submit(), driver.submit()
     driver.ack(old, driver.lease(old), Success(b"r" * 60))
     driver.ack(new, driver.lease(new), Success(b"r" * 70))
@@ -557,7 +557,7 @@ def test_a_result_makes_room_for_itself_among_the_terminal_records() -> None:
 
 
 def test_a_result_for_which_live_jobs_leave_no_room_fails_its_job() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    driver = Driver(bounds=StoreBounds(bytes_max=100))
     job = driver.submit(args=b"x" * 30, attempts_max=3)
     driver.submit(args=b"x" * 60)
     driver.ack(job, driver.lease(job), Success(b"r" * 41))
@@ -578,9 +578,9 @@ def test_a_lane_runs_no_more_attempts_than_it_has_permits() -> None:
     assert not driver.try_lease(second)
     assert not driver.try_lease(third)
     assert driver.try_lease(free), "a job outside the lane is not held up"
-    assert not driver.of(Called)
+    assert not driver.of(Offered)
     driver.ack(first)
-    assert driver.of(Called) == [Called(second)]
+    assert driver.of(Offered) == [Offered(second)]
     assert driver.try_lease(second)
     assert not driver.try_lease(third)
 
@@ -612,7 +612,7 @@ def test_a_permit_given_to_a_job_that_is_then_cancelled_passes_on() -> None:
 
 
 def test_a_tick_says_when_it_wants_to_be_called_next() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=60))
+    driver = Driver(bounds=StoreBounds(ttl_s=60))
     assert driver.tick() is None
     driver.submit(delay_s=30)
     driver.submit(delay_s=20)
@@ -636,7 +636,7 @@ def test_a_tick_does_a_bounded_portion_and_asks_to_be_called_again() -> None:
 
 
 def test_eviction_is_done_in_bounded_portions_too() -> None:
-    driver = Driver(capacity=5000, bounds=StatusBounds(ttl_s=1))
+    driver = Driver(capacity=5000, bounds=StoreBounds(ttl_s=1))
     for _ in range(TICK_WORK_MAX + 10):
         driver.done()
     driver.now += 2
@@ -719,7 +719,7 @@ def test_after_a_shutdown_nothing_is_tried_again() -> None:
 
 
 def test_accepted_jobs_are_live_terminal_or_evicted_at_every_step() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=4, ttl_s=5))
+    driver = Driver(bounds=StoreBounds(jobs_max=4, ttl_s=5))
     for step in range(40):
         if step % 3:
             driver.done()
@@ -759,7 +759,7 @@ def test_a_queues_counters_count_each_thing_once() -> None:
 
 
 def test_early_evictions_add_up() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    driver = Driver(bounds=StoreBounds(jobs_max=2))
     for _ in range(6):
         driver.done()
         driver.advance(1)
@@ -787,7 +787,7 @@ def test_an_upload_and_a_result_file_stay_with_their_record() -> None:
 
 
 def test_arguments_and_results_may_fill_the_map_to_the_last_byte() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    driver = Driver(bounds=StoreBounds(bytes_max=100))
     job = driver.submit(args=b"x" * 100)
     with pytest.raises(StatusesFull):
         driver.submit(args=b"x")
@@ -798,7 +798,7 @@ def test_arguments_and_results_may_fill_the_map_to_the_last_byte() -> None:
 
 
 def test_a_result_takes_the_place_of_its_arguments_before_it_drives_others_out() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100, jobs_max=2))
+    driver = Driver(bounds=StoreBounds(bytes_max=100, jobs_max=2))
     old, new = driver.submit(), driver.submit(args=b"x" * 60)
     driver.ack(old, driver.lease(old), Success(b"r" * 40))
     driver.ack(new, driver.lease(new), Success(b"r" * 60))
@@ -807,7 +807,7 @@ def test_a_result_takes_the_place_of_its_arguments_before_it_drives_others_out()
 
 
 def test_a_result_one_byte_larger_than_its_arguments_drives_out_another_when_the_map_is_full() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=100))
+    driver = Driver(bounds=StoreBounds(bytes_max=100))
     old, new = driver.submit(), driver.submit(args=b"x" * 60)
     driver.ack(old, driver.lease(old), Success(b"r" * 40))
     driver.ack(new, driver.lease(new), Success(b"r" * 61))
@@ -831,7 +831,7 @@ def test_every_refusal_says_what_and_where() -> None:
     with pytest.raises(JobNotFound, match="'nope'"):
         driver.engine.get("nope")
     with pytest.raises(StatusesFull, match="status map is full of live jobs"):
-        Driver(bounds=StatusBounds(bytes_max=1)).submit(args=b"xx")
+        Driver(bounds=StoreBounds(bytes_max=1)).submit(args=b"xx")
     driver.engine.stop_admitting()
     with pytest.raises(Draining, match="admits no more jobs"):
         driver.submit()

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from jobqueue.core.events import Called, Ended, Expired, LeaseLost, Quarantined, Released
+from jobqueue.core.events import Ended, Expired, LeaseLost, Offered, Quarantined, Released
 from jobqueue.core.job import ErrorCode, Failure, Job, JobError, JobState
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.rate import Rate
@@ -282,7 +282,7 @@ def test_one_that_waits_or_was_called_and_then_ends_leaves_its_turn_to_the_next(
     assert second.state == ("cancelled" if how == "cancel" else "expired")
     end = [Ended] if how == "cancel" else [Expired, Ended]
     assert [type(fact) for fact in driver.facts if fact.job is second] == (  # type: ignore[union-attr]
-        [Called, *end] if called else end
+        [Offered, *end] if called else end
     )
     if not called:
         driver.ack(first)

@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from jobqueue.core.attempts import HISTORY_MAX
 from jobqueue.core.events import Ended, Evicted, Ready
 from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success
-from jobqueue.core.job_store import DRAWER_S, StatusBounds
+from jobqueue.core.job_store import DRAWER_S, StoreBounds
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.record_size import EXTRAS_BYTES, key_bytes
-from jobqueue.core.submit import Admission
+from jobqueue.core.submit import SubmitResult
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.uniqueness import UniqueMode
 from jobqueue.errors import (
@@ -37,7 +37,7 @@ QUEUES = {
     "default": QueuePolicy(capacity=5, workers=3, retry_budget=0),
     "other": QueuePolicy(capacity=3, workers=2, retry_budget=0, weight=2),
 }
-BOUNDS = StatusBounds(jobs_max=8, failed_max=2, bytes_max=4500, ttl_s=7.0, failed_ttl_s=13.0)
+BOUNDS = StoreBounds(jobs_max=8, failed_max=2, bytes_max=4500, ttl_s=7.0, failed_ttl_s=13.0)
 LANES = {"process": 2}
 CALLER_QUEUED = 3
 KINDS: dict[str, dict[str, object]] = {
@@ -247,7 +247,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.forget_evicted()
         return True
 
-    def admit(self, new: Modelled, mode: UniqueMode) -> Admission:
+    def admit(self, new: Modelled, mode: UniqueMode) -> SubmitResult:
         claims = {"caller": new.caller, "key": new.key, "unique": new.unique, "mode": mode}
         spec = {"type": new.kind, "queue": new.queue, **KINDS[new.kind], **new.spec}
         return self.driver.admit(new.fingerprint, **claims, **spec)  # type: ignore[arg-type]

@@ -4,12 +4,12 @@ import gc
 from itertools import islice
 
 from jobqueue.core.ids import SHELF_SIZE
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from tests.core.making import Driver
 
 
 def driver_of(jobs: int, **bounds: float) -> Driver:
-    driver = Driver(capacity=10 * jobs, bounds=StatusBounds(**bounds))  # type: ignore[arg-type]
+    driver = Driver(capacity=10 * jobs, bounds=StoreBounds(**bounds))  # type: ignore[arg-type]
     return driver
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from jobqueue.core.job import JobSpec, StoredFile, Upload
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.record_size import held_bytes
-from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique
+from jobqueue.core.uniqueness import IdempotencyKey, Unique, Uniqueness
 from jobqueue.errors import StatusesFull
 from tests.core.making import Driver
 
@@ -22,7 +22,7 @@ def upload_of(count: int, *, name: str = "file", media_type: str = "text/plain",
 
 def test_a_submission_that_asks_for_nothing_special_holds_nothing_beside_its_arguments() -> None:
     assert held_bytes(PLAIN, None, None) == 0
-    assert held_bytes(PLAIN, None, Claims("10.0.0.7", plain=True)) == 0
+    assert held_bytes(PLAIN, None, Uniqueness("10.0.0.7", plain=True)) == 0
     assert Driver().submit().extras is None
 
 
@@ -32,8 +32,8 @@ def test_a_submission_that_asks_for_nothing_special_holds_nothing_beside_its_arg
         ({"spec": JobSpec(type="t", group="g" * 200, own=True)}, 200),
         ({"spec": JobSpec(type="t", group="ö" * 200, own=True)}, 800),
         ({"spec": JobSpec(type="t", ttl_s=0.123, own=True)}, 500),
-        ({"claims": Claims(unique=Unique("u" * 200))}, 200),
-        ({"claims": Claims(key=IdempotencyKey("k" * 255, b""))}, 255),
+        ({"claims": Uniqueness(unique=Unique("u" * 200))}, 200),
+        ({"claims": Uniqueness(key=IdempotencyKey("k" * 255, b""))}, 255),
         ({"upload": upload_of(16, name="n" * 56_000)}, 16 * 56_000),
         ({"upload": upload_of(16, media_type="m" * 10_000)}, 16 * 10_000),
         ({"upload": upload_of(16, filename="f" * 255)}, 16 * 255),
@@ -46,7 +46,7 @@ def test_what_a_client_makes_large_counts(more: dict[str, Any], bytes_: int) -> 
 
 
 def test_names_of_parts_can_not_take_more_than_the_bound() -> None:
-    driver = Driver(capacity=1000, bounds=StatusBounds(bytes_max=10_000_000))
+    driver = Driver(capacity=1000, bounds=StoreBounds(bytes_max=10_000_000))
     upload = upload_of(16, name="n" * 56_000)
     for _ in range(11):
         driver.submit(upload=upload)

@@ -20,7 +20,7 @@ from jobqueue.core.job import (
     Success,
     Upload,
 )
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, RateLimited, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, FINAL, Driver
@@ -117,7 +117,7 @@ def test_a_redriven_job_needs_a_seat() -> None:
 def test_those_that_an_operator_redrives_in_vain_take_no_places_from_those_who_come_back() -> None:
     waits = []
     for redrives in (0, 500):
-        driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=2))
+        driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=2))
         dead = driver.failed()
         driver.submit()
         for _ in range(redrives):
@@ -132,7 +132,7 @@ def test_those_that_an_operator_redrives_in_vain_take_no_places_from_those_who_c
 
 
 def test_the_map_always_has_room_for_a_redrive_since_it_holds_the_record_already() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=2, bytes_max=1000))
+    driver = Driver(bounds=StoreBounds(jobs_max=2, bytes_max=1000))
     dead = driver.failed(args=b"x" * 300)
     driver.submit(b"x" * (1000 - dead.size_bytes))
     driver.redrive(dead)
@@ -167,7 +167,7 @@ def test_a_redriven_job_starts_however_late_it_is() -> None:
 
 
 def test_a_redriven_job_has_a_ttl_anew() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=100.0, failed_ttl_s=10.0))
+    driver = Driver(bounds=StoreBounds(ttl_s=100.0, failed_ttl_s=10.0))
     job = driver.failed()
     driver.advance(9)
     driver.redrive(job)
@@ -301,7 +301,7 @@ def test_what_is_not_there_can_not_be_run_now() -> None:
 
 
 def test_of_too_many_dead_letters_those_that_failed_first_go_early() -> None:
-    driver = Driver(bounds=StatusBounds(failed_max=2))
+    driver = Driver(bounds=StoreBounds(failed_max=2))
     jobs = []
     for _ in range(4):
         jobs.append(driver.failed())
@@ -315,7 +315,7 @@ def test_of_too_many_dead_letters_those_that_failed_first_go_early() -> None:
 
 
 def test_the_bound_on_dead_letters_may_leave_none() -> None:
-    driver = Driver(bounds=StatusBounds(failed_max=0))
+    driver = Driver(bounds=StoreBounds(failed_max=0))
     job = driver.submit()
     driver.lease(job)
     driver.nack(job)
@@ -325,7 +325,7 @@ def test_the_bound_on_dead_letters_may_leave_none() -> None:
 
 
 def test_a_dead_letter_that_was_redriven_or_deleted_or_is_over_its_ttl_leaves_its_place() -> None:
-    driver = Driver(bounds=StatusBounds(failed_max=3, failed_ttl_s=10.0))
+    driver = Driver(bounds=StoreBounds(failed_max=3, failed_ttl_s=10.0))
     redriven, deleted, old = driver.failed(), driver.failed(), driver.failed()
     driver.redrive(redriven)
     driver.engine.delete(deleted.id)
@@ -337,7 +337,7 @@ def test_a_dead_letter_that_was_redriven_or_deleted_or_is_over_its_ttl_leaves_it
 
 
 def test_a_dead_letter_that_failed_again_is_the_youngest() -> None:
-    driver = Driver(bounds=StatusBounds(failed_max=2))
+    driver = Driver(bounds=StoreBounds(failed_max=2))
     first, second = driver.failed(), driver.failed()
     driver.redrive(first)
     driver.lease(first)
@@ -349,7 +349,7 @@ def test_a_dead_letter_that_failed_again_is_the_youngest() -> None:
 
 
 def test_those_that_ended_first_go_first_even_after_a_redrive() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=4))
+    driver = Driver(bounds=StoreBounds(jobs_max=4))
     gone, again = driver.failed(), driver.failed()
     driver.advance(1)
     later = driver.done()
@@ -389,7 +389,7 @@ def test_each_failed_attempt_is_remembered() -> None:
 
 
 def test_a_crash_and_a_result_without_room_are_remembered_too() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=1000))
+    driver = Driver(bounds=StoreBounds(bytes_max=1000))
     job = driver.submit(attempts_max=2)
     driver.lease(job)
     driver.nack(job, failure=CRASHED)
@@ -458,7 +458,7 @@ def test_a_history_in_other_letters_than_ascii_counts_no_less_than_the_memory_th
 
 
 def test_a_longer_history_costs_no_other_record_while_there_is_room() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    driver = Driver(bounds=StoreBounds(jobs_max=2))
     over, job = driver.done(), driver.submit(attempts_max=2)
     driver.lease(job)
     driver.nack(job)
@@ -466,7 +466,7 @@ def test_a_longer_history_costs_no_other_record_while_there_is_room() -> None:
 
 
 def test_a_history_drives_terminal_records_out_but_is_not_kept_at_the_cost_of_live_ones() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=1000))
+    driver = Driver(bounds=StoreBounds(bytes_max=1000))
     old = driver.submit()
     driver.lease(old)
     driver.ack(old, success=Success(b"r" * 900))
@@ -485,7 +485,7 @@ def test_a_history_drives_terminal_records_out_but_is_not_kept_at_the_cost_of_li
 
 
 def test_a_failed_job_that_is_too_large_beside_the_live_ones_is_not_redriven() -> None:
-    driver = Driver(bounds=StatusBounds(bytes_max=1000))
+    driver = Driver(bounds=StoreBounds(bytes_max=1000))
     job = driver.failed(FAILED, args=b"x" * 400)
     live = driver.submit(b"x" * (600 - ATTEMPT_BYTES - len("boom")))
     driver.redrive(job)

@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue.core.events import Ended, LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Job, JobError, JobState
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX
 from jobqueue.core.transitions import LEASE_GRACE_S
@@ -120,7 +120,7 @@ def test_a_delayed_job_whose_time_comes_meanwhile_ends_with_the_others() -> None
 
 
 def test_a_record_that_was_evicted_meanwhile_is_nobodys() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     job = driver.submit()
     driver.engine.begin_shut_down()
     go_on(driver)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.job import JobSpec, JobState
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import Discipline, QueuePolicy
-from jobqueue.core.uniqueness import Claims, IdempotencyKey, Unique
+from jobqueue.core.uniqueness import IdempotencyKey, Unique, Uniqueness
 from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
 from tests.core.making import Driver
 
@@ -61,7 +61,7 @@ def test_a_job_keeps_the_patience_under_which_it_was_accepted() -> None:
 
 
 def test_of_several_reasons_a_refusal_names_the_widest() -> None:
-    driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=1), caller_queued=1)
+    driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_queued=1)
     job = driver.submit(caller="ann")
     engine = driver.engine
     engine.stop_admitting()
@@ -165,11 +165,11 @@ def test_a_live_unique_value_keeps_only_those_from_an_early_refusal_that_may_hav
     assert isinstance(engine.refuse_unseen(may_be_unique=False, now=now), QueueFull)
     assert engine.refuse_unseen(may_be_unique=True, now=now) is None
     for job_type, value, refused in (("t", "u", False), ("t", "v", True), ("other", "u", True)):
-        claims = Claims("ann", unique=Unique(value))
+        claims = Uniqueness("ann", unique=Unique(value))
         refusal = engine.refuse_unseen("default", claims, job_type=job_type, now=now)
         assert isinstance(refusal, QueueFull) == refused
     engine.stop_admitting()
-    assert isinstance(engine.refuse_unseen("default", Claims(unique=Unique("v")), job_type="t", now=now), Draining)
+    assert isinstance(engine.refuse_unseen("default", Uniqueness(unique=Unique("v")), job_type="t", now=now), Draining)
     assert driver.submit(unique="u") is job
 
 
@@ -192,9 +192,9 @@ def test_a_key_that_may_stand_for_a_job_is_let_through_and_an_unknown_one_is_not
     known, new = IdempotencyKey("k", b"not looked at"), IdempotencyKey("l", b"")
     for stop in (lambda: None, engine.stop_admitting):
         stop()
-        assert engine.refuse_unseen(claims=Claims("ann", key=known), now=driver.now) is None
-        assert engine.refuse_unseen("default", Claims("ann", key=known), now=driver.now) is None
-        for claims in (Claims("ann", key=new), Claims("bob", key=known), Claims("ann")):
+        assert engine.refuse_unseen(claims=Uniqueness("ann", key=known), now=driver.now) is None
+        assert engine.refuse_unseen("default", Uniqueness("ann", key=known), now=driver.now) is None
+        for claims in (Uniqueness("ann", key=new), Uniqueness("bob", key=known), Uniqueness("ann")):
             assert engine.refuse_unseen(claims=claims, now=driver.now) is not None
 
 
@@ -223,7 +223,7 @@ def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> Non
 def test_a_key_keeps_its_slot_whether_the_submission_was_read_or_not_and_gives_it_up_once_accepted() -> None:
     driver = Driver(capacity=1)
     ledger, holder = driver.engine.ledgers["default"], driver.submit()
-    claims = [Claims("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    claims = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
     for each in claims:
         assert driver.engine.refuse_unseen("default", each, now=driver.now) is not None
     given = ledger.returns.waiting
@@ -242,7 +242,7 @@ def test_a_key_keeps_its_slot_whether_the_submission_was_read_or_not_and_gives_i
 def test_a_slot_given_unread_is_given_up_whichever_queue_takes_the_submission() -> None:
     driver = Driver(capacity=1)
     holders = [driver.submit(), driver.submit(queue="other")]
-    claims = [Claims("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    claims = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
     for each in claims:
         assert driver.engine.refuse_unseen(claims=each, now=driver.now) is not None
     waiting = sum(each.returns.waiting for each in driver.engine.ledgers.values())

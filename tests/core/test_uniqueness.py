@@ -8,11 +8,11 @@ import pytest
 
 from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted
 from jobqueue.core.job import JobSpec, JobState, StopReason
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.record_size import held_bytes, key_bytes
-from jobqueue.core.submit import Admission
-from jobqueue.core.uniqueness import SHARED_MAX, Claimed, Claims, IdempotencyKey, Unique, UniqueMode
+from jobqueue.core.submit import SubmitResult
+from jobqueue.core.uniqueness import SHARED_MAX, IdempotencyKey, Unique, UniqueMode, Uniqueness, UniquenessIndex
 from jobqueue.errors import (
     Draining,
     Duplicate,
@@ -148,7 +148,7 @@ def evict_by_the_bound_of_failed_ones(driver: Driver) -> None:
     ],
 )
 def test_a_key_is_kept_for_its_records_life_however_that_ends(evict: Callable[[Driver], None]) -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=3, bytes_max=1000, failed_max=1, ttl_s=5.0, failed_ttl_s=7.0))
+    driver = Driver(bounds=StoreBounds(jobs_max=3, bytes_max=1000, failed_max=1, ttl_s=5.0, failed_ttl_s=7.0))
     job = driver.failed(key="k", caller="ann", unique="u")
     driver.advance(5)
     assert driver.submit(key="k", caller="ann") is job
@@ -162,7 +162,7 @@ def test_a_key_is_kept_for_its_records_life_however_that_ends(evict: Callable[[D
 
 
 def test_a_key_is_answered_by_a_server_that_would_refuse_anything_new() -> None:
-    driver = Driver(capacity=1, bounds=StatusBounds(jobs_max=1), caller_queued=1)
+    driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_queued=1)
     job = driver.submit(key="k", caller="ann")
     with pytest.raises(QueueFull):
         driver.submit(caller="bob")
@@ -340,8 +340,8 @@ def test_a_replacement_takes_its_callers_place_over_too() -> None:
 
 
 def test_a_replacement_may_be_as_large_as_what_is_free_once_the_old_one_has_gone() -> None:
-    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
-    driver = Driver(bounds=StatusBounds(jobs_max=2, bytes_max=100 + held))
+    held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
+    driver = Driver(bounds=StoreBounds(jobs_max=2, bytes_max=100 + held))
     driver.submit(b"x" * 40)
     old = driver.submit(b"x" * 60, unique="u")
     new = driver.submit(b"y" * 60, unique="u", mode="replace")
@@ -368,7 +368,7 @@ REFUSALS = {
 def test_nothing_is_half_done_when_the_new_one_is_refused(mode: str, state: str, why: str) -> None:
     driver = Driver(
         queues={"default": QueuePolicy(), "other": QueuePolicy(capacity=1)},
-        bounds=StatusBounds(bytes_max=1000),
+        bounds=StoreBounds(bytes_max=1000),
         caller_queued=1,
     )
     holder = driver.submit(b"old", unique="u", caller="ann", delay_s=9.0 if state == "delayed" else 0.0)
@@ -410,7 +410,7 @@ def test_a_debounced_delay_begins_anew() -> None:
 
 
 def test_a_debounced_job_becomes_what_was_asked_for_last() -> None:
-    driver = Driver(bounds=StatusBounds(jobs_max=2))
+    driver = Driver(bounds=StoreBounds(jobs_max=2))
     over = driver.done()
     job = driver.submit(unique="u", delay_s=5.0, priority=1, attempts_max=1)
     driver.submit(unique="u", mode="debounce", delay_s=5.0, priority=7, attempts_max=3)
@@ -448,8 +448,8 @@ def test_a_debounced_job_that_backs_off_tries_the_new_arguments_at_the_time_that
 
 
 def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
-    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
-    driver = Driver(bounds=StatusBounds(bytes_max=100 + held))
+    held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
+    driver = Driver(bounds=StoreBounds(bytes_max=100 + held))
     job = driver.submit(b"x" * 30, unique="u", delay_s=1.0)
     statuses = driver.engine.statuses
     for size in (10, 100, 0, 55):
@@ -460,8 +460,8 @@ def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
 
 
 def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() -> None:
-    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
-    driver = Driver(bounds=StatusBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
+    held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
+    driver = Driver(bounds=StoreBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
     job = driver.submit(unique="u")
     statuses, claimed = driver.engine.statuses, driver.engine._life.claimed
     for n in range(2):
@@ -483,8 +483,8 @@ def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() 
 
 
 def test_debounced_arguments_drive_terminal_records_out_but_no_live_ones() -> None:
-    held = held_bytes(JobSpec(type="t"), None, Claims(unique=Unique("u")))
-    driver = Driver(bounds=StatusBounds(bytes_max=100 + held))
+    held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
+    driver = Driver(bounds=StoreBounds(bytes_max=100 + held))
     over = driver.done()
     driver.submit(b"x" * 49)
     job = driver.submit(b"x" * 20, unique="u", delay_s=1.0)
@@ -581,7 +581,7 @@ def test_the_quota_may_change_while_jobs_are_live() -> None:
 
 
 def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     for state in ("delayed", "queued", "backing off", "running"):
         bring_to(driver, state, caller=state, unique=state, key=state)
     driver.shut_down()
@@ -596,9 +596,9 @@ def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
 
 
 def test_what_nobody_claims_nobody_holds() -> None:
-    claimed = Claimed()
-    assert claimed.under_key(Claims(key=IdempotencyKey("k", b""))) is None
-    assert claimed.under_key(Claims()) is None
+    claimed = UniquenessIndex()
+    assert claimed.under_key(Uniqueness(key=IdempotencyKey("k", b""))) is None
+    assert claimed.under_key(Uniqueness()) is None
     assert claimed.holder("t", Unique("u")) is None
     assert claimed.holder("t", None) is None
     assert claimed.live_of("ann") == 0
@@ -628,10 +628,10 @@ def test_each_claim_may_stand_alone(claim: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("mode", ["return", "debounce"])
 def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mode: UniqueMode) -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     holder = driver.submit(b"1", unique="u", delay_s=5.0)
     assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0).job is holder
-    assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0) == Admission(holder, True)
+    assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0) == SubmitResult(holder, True)
     with pytest.raises(KeyReused):
         driver.admit(b"3", caller="ann", key="k", delay_s=5.0)
     driver.cancel(holder)
@@ -646,7 +646,7 @@ def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mod
 
 
 def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
-    driver = Driver(bounds=StatusBounds(ttl_s=1.0))
+    driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     holder = driver.submit(unique="u")
     for number in range(SHARED_MAX + 5):
         assert driver.admit(caller="ann", key=str(number), unique="u").job is holder

@@ -111,8 +111,8 @@ def test_the_data_of_events_has_the_members_of_the_code() -> None:
         dicts = (node for node in ast.walk(ast.parse(source.lstrip())) if isinstance(node, ast.Dict))
         return {str(key.value) for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
 
-    assert told["job"] == keys(event_log.Feed._job_data) - {"fraction", "note", "code"}
-    assert told["type"] == keys(event_log.Feed._type_data)
+    assert told["job"] == keys(event_log.EventLog._job_data) - {"fraction", "note", "code"}
+    assert told["type"] == keys(event_log.EventLog._type_data)
     assert told["reset"] == set(events._RESET)
 
 

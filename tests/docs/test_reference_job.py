@@ -13,7 +13,7 @@ import orjson
 from jobqueue import JobQueue
 from jobqueue.core.job import LIVE, TERMINAL, ErrorCode, Progress
 from jobqueue.core.limits.circuit_breaker import QuarantinedType
-from jobqueue.core.limits.limiters import GateStats
+from jobqueue.core.limits.limiters import LimiterStats
 from jobqueue.core.scheduling.eta import WaitReason
 from jobqueue.errors import JobGone
 from jobqueue.http.response.documents import (
@@ -66,7 +66,7 @@ def test_every_value_of_a_closed_set_stands_on_the_page() -> None:
     reasons = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("### Waiting for"))}["reason"]
     assert set(codes(reasons)) == set(WaitReason)
     kinds = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("### Gate"))}["kind"]
-    assert set(codes(kinds)) == set(typing.get_args(typing.get_type_hints(GateStats)["kind"]))
+    assert set(codes(kinds)) == set(typing.get_args(typing.get_type_hints(LimiterStats)["kind"]))
 
 
 async def test_a_queue_and_a_gate_have_the_members_of_their_documents() -> None:
@@ -76,7 +76,7 @@ async def test_a_queue_and_a_gate_have_the_members_of_their_documents() -> None:
         document: dict[str, Any] = orjson.loads(
             queue_document(msgspec.structs.replace(stats, quarantined=[quarantined]), queue)
         )
-        gate = orjson.loads(gate_document(GateStats(kind="type", name="t", held=0, waiting=0), queue))
+        gate = orjson.loads(gate_document(LimiterStats(kind="type", name="t", held=0, waiting=0), queue))
     assert members(own_section("## Queue")) == list(document)
     assert members(own_section("### Quarantined type")) == list(document["quarantined"][0])
     assert {name for name, value in document.items() if value is None} == nullable("## Queue")

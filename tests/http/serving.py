@@ -14,14 +14,14 @@ from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.context import JobContext
 from jobqueue.http.response.descriptors import DESCRIPTORS
-from jobqueue.http.routes import LANE, Api
+from jobqueue.http.routes import FAST_PATH, Api
 from jobqueue.http.transport.connection import JobServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from jobqueue.http.streams.waiters import Waiting
+    from jobqueue.http.streams.waiters import Waiters
 
 DEFAULTS: dict[str, dict[str, object]] = {
     "server": {"drain_s": 0.0, "hosts": ["h", "a", "b"]},
@@ -83,9 +83,9 @@ class Serving:
         app = web.Application()
         api = Api(self.queue, lambda: self.lag_s)
         api.add_to(app)
-        self.waiting: Waiting = api.waiting
+        self.waiting: Waiters = api.waiting
         self.descriptors = app[DESCRIPTORS]
-        lane = app[LANE] if settings.server.fast_lane else None
+        lane = app[FAST_PATH] if settings.server.fast_lane else None
         self.server = JobServer(app, settings.limits, connections_max=settings.server.connections_max, lane=lane)
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)

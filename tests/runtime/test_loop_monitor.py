@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue.log import EventMessage
-from jobqueue.runtime.loop_monitor import Lag, Watch
+from jobqueue.runtime.loop_monitor import Lag, LoopMonitor
 from jobqueue.testing import ManualClock
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def reports() -> Iterator[Reports]:
 
 
 @pytest.fixture
-async def watch(reports: Reports) -> AsyncIterator[Watch]:
-    watch = Watch(blocked_s=0.05, beat_s=0.01)
+async def watch(reports: Reports) -> AsyncIterator[LoopMonitor]:
+    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01)
     watch.start()
     yield watch
     watch.stop()
@@ -66,7 +66,7 @@ def a_handler_that_blocks(reports: Reports, count: int = 1) -> None:
 
 
 async def test_a_blocked_loop_is_reported_while_it_is_blocked_with_the_stack_that_blocks_it(
-    watch: Watch, reports: Reports
+    watch: LoopMonitor, reports: Reports
 ) -> None:
     a_handler_that_blocks(reports)
     report = reports.events[-1]
@@ -74,7 +74,9 @@ async def test_a_blocked_loop_is_reported_while_it_is_blocked_with_the_stack_tha
     assert float(str(report.fields["seconds"])) >= 0.05
 
 
-async def test_a_block_is_reported_once_however_long_and_its_end_tells_how_long(watch: Watch, reports: Reports) -> None:
+async def test_a_block_is_reported_once_however_long_and_its_end_tells_how_long(
+    watch: LoopMonitor, reports: Reports
+) -> None:
     a_handler_that_blocks(reports)
     threading.Event().wait(0.3)  # blocks on, for six times what is reported
     await reports.unblocked.get()
@@ -82,14 +84,14 @@ async def test_a_block_is_reported_once_however_long_and_its_end_tells_how_long(
     assert float(str(reports.events[-1].fields["seconds"])) >= 0.3
 
 
-async def test_each_block_is_reported(watch: Watch, reports: Reports) -> None:
+async def test_each_block_is_reported(watch: LoopMonitor, reports: Reports) -> None:
     for _ in range(3):
         a_handler_that_blocks(reports, reports.names().count("loop.blocked") + 1)
         await reports.unblocked.get()
     assert reports.names().count("loop.blocked") >= 3
 
 
-async def test_the_lag_tells_of_a_block(watch: Watch, reports: Reports) -> None:
+async def test_the_lag_tells_of_a_block(watch: LoopMonitor, reports: Reports) -> None:
     a_handler_that_blocks(reports)
     await reports.unblocked.get()
     health = watch.health()
@@ -98,7 +100,7 @@ async def test_the_lag_tells_of_a_block(watch: Watch, reports: Reports) -> None:
 
 
 async def test_the_lag_of_now_rises_during_a_block_and_is_zero_before_the_start(reports: Reports) -> None:
-    watch = Watch(blocked_s=0.05, beat_s=0.01)
+    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01)
     assert watch.lag() == 0.0
     watch.start()
     a_handler_that_blocks(reports)
@@ -109,7 +111,7 @@ async def test_the_lag_of_now_rises_during_a_block_and_is_zero_before_the_start(
 
 
 async def test_health_counts_memory_and_open_files() -> None:
-    watch = Watch()
+    watch = LoopMonitor()
     before = watch.health()
     with open(__file__):  # noqa: ASYNC230
         assert watch.health().open_files == before.open_files + 1
@@ -118,7 +120,7 @@ async def test_health_counts_memory_and_open_files() -> None:
 
 
 async def test_a_stopped_watch_leaves_no_thread_even_in_the_middle_of_a_block(reports: Reports) -> None:
-    watch = Watch(blocked_s=0.05, beat_s=0.01)
+    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01)
     watch.start()
     a_handler_that_blocks(reports)
     watch.stop()
@@ -127,7 +129,7 @@ async def test_a_stopped_watch_leaves_no_thread_even_in_the_middle_of_a_block(re
 
 
 async def test_a_watch_that_never_started_can_be_stopped() -> None:
-    Watch().stop()
+    LoopMonitor().stop()
 
 
 # The lag of now, on a clock by hand
@@ -217,7 +219,7 @@ def test_after_a_long_pause_the_lag_is_soon_under_the_bound_again(pause_s: float
 
 async def test_a_loop_that_is_blocked_for_long_is_no_suspended_process(reports: Reports) -> None:
     gaps: list[float] = []
-    watch = Watch(blocked_s=0.05, beat_s=0.01, on_suspended=gaps.append)
+    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01, on_suspended=gaps.append)
     watch.start()
 
     threading.Event().wait(1.3)  # on the loop

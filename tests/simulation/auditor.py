@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 from jobqueue.core.engine import BLAMELESS
 from jobqueue.core.events import (
     BackedOff,
-    Called,
     Ended,
     Evicted,
     LeaseLost,
+    Offered,
     Progressed,
     Quarantined,
     Ready,
@@ -159,7 +159,7 @@ class Auditor:
                 self._started(known)
             case Ready():
                 self._ready(known)
-            case Called():
+            case Offered():
                 self.check(known.waiting, f"{known} was called, and did not wait")
             case BackedOff():
                 self._stopped_running(known, "backed off")

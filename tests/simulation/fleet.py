@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Job
-    from jobqueue.core.submit import Admission
+    from jobqueue.core.submit import SubmitResult
     from jobqueue.core.uniqueness import UniqueMode
     from tests.simulation.auditor import Auditor
     from tests.simulation.scenario import Scenario
@@ -262,7 +262,7 @@ class Client:
             return None
         return known[0] == key.fingerprint, known[1]
 
-    def _check_admission(self, number: int, admission: Admission, before: int, due: tuple[bool, str] | None) -> None:
+    def _check_admission(self, number: int, admission: SubmitResult, before: int, due: tuple[bool, str] | None) -> None:
         auditor, job = self._auditor, admission.job
         known = auditor.known.get(job.id)
         how = "a duplicate" if admission.duplicate else "new"

@@ -37,7 +37,7 @@ class Tokens:
 
 
 @dataclass(slots=True)
-class Quarantine:
+class CircuitBreaker:
     """A type that must wait until then, for so long, and those of its jobs that were started since."""
 
     until: float
@@ -56,7 +56,7 @@ class Limits:
         self._lanes = lanes
         self._tokens: dict[tuple[str, ...], Tokens] = {}
         self.running: dict[str, Known] = {}
-        self.quarantines: dict[str, Quarantine] = {}
+        self.quarantines: dict[str, CircuitBreaker] = {}
 
     def start(self, known: Known, now: float) -> Iterator[str]:
         """Count a job that has started; yield each limit that this breaks."""
@@ -84,7 +84,7 @@ class Limits:
             yield f"{job_type} is quarantined for {until - now} s, not {wait_s}"
         if before is not None and not self._probes(before):
             yield f"{job_type} is quarantined anew, and none of its probes has failed"
-        self.quarantines[job_type] = Quarantine(until, wait_s)
+        self.quarantines[job_type] = CircuitBreaker(until, wait_s)
 
     def release(self, job_type: str) -> Iterator[str]:
         """End a quarantine; yield what is wrong with that."""
@@ -137,7 +137,7 @@ class Limits:
             tokens = self._tokens[of] = Tokens(rate, float(rate.count), now)
         return tokens
 
-    def _probes(self, quarantine: Quarantine) -> set[str]:
+    def _probes(self, quarantine: CircuitBreaker) -> set[str]:
         """Return the probes that still run."""
         quarantine.probes = {job_id for job_id in quarantine.probes if job_id in self.running}
         return quarantine.probes

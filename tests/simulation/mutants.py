@@ -12,19 +12,19 @@ from unittest.mock import patch
 
 from jobqueue.backend import memory
 from jobqueue.backend.memory import MemoryBackend
-from jobqueue.core.admission import Door
+from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Called, Ready
+from jobqueue.core.events import Offered, Ready
 from jobqueue.core.job import ErrorCode, JobState, StopReason, Success
-from jobqueue.core.job_store import StatusMap
-from jobqueue.core.limits.circuit_breaker import Quarantine
-from jobqueue.core.limits.limiter import Gate
-from jobqueue.core.limits.limiters import Gates
-from jobqueue.core.scheduling.queue_state import QueueLedger
-from jobqueue.core.scheduling.scheduler import ReadyJobs
-from jobqueue.core.submit import Intake
-from jobqueue.core.transitions import Lifecycle
-from jobqueue.core.uniqueness import Claimed
+from jobqueue.core.job_store import JobStore
+from jobqueue.core.limits.circuit_breaker import CircuitBreaker
+from jobqueue.core.limits.limiter import Limiter
+from jobqueue.core.limits.limiters import Limiters
+from jobqueue.core.scheduling.queue_state import QueueState
+from jobqueue.core.scheduling.scheduler import Scheduler
+from jobqueue.core.submit import Submitter
+from jobqueue.core.transitions import Transitions
+from jobqueue.core.uniqueness import UniquenessIndex
 from jobqueue.errors import QueueFull
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.timer import Timer
@@ -53,33 +53,33 @@ def broken(name: str) -> Iterator[None]:
 # -- permits
 
 
-@mutant(Gates, "leave")
+@mutant(Limiters, "leave")
 def permits_of_a_failed_attempt_are_not_given_back(leave: Any) -> Any:
-    def left(self: Gates, job: Any, now: float) -> None:
+    def left(self: Limiters, job: Any, now: float) -> None:
         if job.state is not JobState.DELAYED:
             leave(self, job, now)
 
     return left
 
 
-@mutant(Gates, "take_called")
-def a_called_job_is_forgotten(take_called: Any) -> Any:
-    return lambda self: take_called(self)[1:]
+@mutant(Limiters, "take_called")
+def a_called_job_is_forgotten(take_offered: Any) -> Any:
+    return lambda self: take_offered(self)[1:]
 
 
-@mutant(Gates, "take_recalled")
-def a_recalled_job_stays_ready(take_recalled: Any) -> Any:
-    return lambda self: take_recalled(self)[:0]
+@mutant(Limiters, "take_recalled")
+def a_recalled_job_stays_ready(take_revoked: Any) -> Any:
+    return lambda self: take_revoked(self)[:0]
 
 
-@mutant(Gate, "room")
+@mutant(Limiter, "room")
 def a_gate_passes_one_too_many(room: Any) -> Any:
     return lambda self, now: room(self, now) + (self.permits is not None and self.held == self.permits)
 
 
-@mutant(Gate, "take")
+@mutant(Limiter, "take")
 def a_rate_is_not_counted(take: Any) -> Any:
-    def taken(self: Gate, job_id: Any, now: float) -> None:
+    def taken(self: Limiter, job_id: Any, now: float) -> None:
         bucket, self.bucket = self.bucket, None
         take(self, job_id, now)
         self.bucket = bucket
@@ -87,9 +87,9 @@ def a_rate_is_not_counted(take: Any) -> Any:
     return taken
 
 
-@mutant(Gate, "give_back")
+@mutant(Limiter, "give_back")
 def a_probe_without_a_verdict_blocks_its_type(give_back: Any) -> Any:
-    def given(self: Gate, job_id: Any) -> None:
+    def given(self: Limiter, job_id: Any) -> None:
         probe = self.probe
         give_back(self, job_id)
         self.probe = probe
@@ -97,27 +97,27 @@ def a_probe_without_a_verdict_blocks_its_type(give_back: Any) -> Any:
     return given
 
 
-@mutant(Gates, "withdraw")
+@mutant(Limiters, "withdraw")
 def who_is_cancelled_in_line_stays_there(withdraw: Any) -> Any:
     return lambda self, job, now: None
 
 
-@mutant(Gates, "next_at")
+@mutant(Limiters, "next_at")
 def nobody_looks_at_a_gate_when_time_makes_room(next_at: Any) -> Any:
     return lambda self: None
 
 
-@mutant(Gates, "open")
+@mutant(Limiters, "open")
 def a_released_type_stays_shut(open_: Any) -> Any:
     return lambda self, job_type, now: None
 
 
-@mutant(Gates, "shut")
+@mutant(Limiters, "shut")
 def a_quarantine_shuts_nothing(shut: Any) -> Any:
     return lambda self, job_type, until, now: None
 
 
-@mutant(Quarantine, "succeeded")
+@mutant(CircuitBreaker, "succeeded")
 def a_probe_that_succeeds_releases_nothing(succeeded: Any) -> Any:
     return lambda self, job_type, **given: False
 
@@ -159,27 +159,27 @@ def a_job_gets_one_attempt_too_many(fail: Any) -> Any:
     return failed
 
 
-@mutant(Intake, "redrive")
+@mutant(Submitter, "redrive")
 def a_redrive_counts_attempts_anew(redrive: Any) -> Any:
-    def redriven(self: Intake, job: Any, *, now: float) -> None:
+    def redriven(self: Submitter, job: Any, *, now: float) -> None:
         redrive(self, job, now=now)
         job.attempt = job.attempts_before = 0
 
     return redriven
 
 
-@mutant(Lifecycle, "set_deadline")
+@mutant(Transitions, "set_deadline")
 def a_retry_is_never_due(set_deadline: Any) -> Any:
-    def set_but(self: Lifecycle, job: Any, now: float) -> None:
+    def set_but(self: Transitions, job: Any, now: float) -> None:
         if not (job.state is JobState.DELAYED and job.attempt):
             set_deadline(self, job, now)
 
     return set_but
 
 
-@mutant(Lifecycle, "set_deadline")
+@mutant(Transitions, "set_deadline")
 def a_queued_job_never_expires(set_deadline: Any) -> Any:
-    def set_but(self: Lifecycle, job: Any, now: float) -> None:
+    def set_but(self: Transitions, job: Any, now: float) -> None:
         if job.state is JobState.QUEUED:
             self.deadlines.discard(job.id)
         else:
@@ -188,9 +188,9 @@ def a_queued_job_never_expires(set_deadline: Any) -> Any:
     return set_but
 
 
-@mutant(Lifecycle, "make_ready")
+@mutant(Transitions, "make_ready")
 def nobody_is_told_of_a_job_whose_worker_died(make_ready: Any) -> Any:
-    def made(self: Lifecycle, job: Any, now: float, *, front: bool = False) -> None:
+    def made(self: Transitions, job: Any, now: float, *, front: bool = False) -> None:
         make_ready(self, job, now, front=front)
         if front:
             self.facts.pop()
@@ -198,9 +198,9 @@ def nobody_is_told_of_a_job_whose_worker_died(make_ready: Any) -> Any:
     return made
 
 
-@mutant(Lifecycle, "request_stop")
+@mutant(Transitions, "request_stop")
 def a_stop_has_no_deadline(request_stop: Any) -> Any:
-    def requested(self: Lifecycle, job: Any, reason: Any, now: float) -> None:
+    def requested(self: Transitions, job: Any, reason: Any, now: float) -> None:
         request_stop(self, job, reason, now)
         self.deadlines.discard(job.id)
 
@@ -210,9 +210,9 @@ def a_stop_has_no_deadline(request_stop: Any) -> Any:
 # -- seats, counts and queues
 
 
-@mutant(Lifecycle, "change_state")
+@mutant(Transitions, "change_state")
 def a_retry_frees_its_seat(change_state: Any) -> Any:
-    def changed(self: Lifecycle, job: Any, state: Any, now: float) -> None:
+    def changed(self: Transitions, job: Any, state: Any, now: float) -> None:
         change_state(self, job, state, now)
         if job.state is JobState.DELAYED and job.attempt:
             self.ledgers[job.spec.queue].counts[JobState.DELAYED] -= 1
@@ -220,28 +220,28 @@ def a_retry_frees_its_seat(change_state: Any) -> Any:
     return changed
 
 
-@mutant(Door, "admit")
+@mutant(AdmissionControl, "admit")
 def a_full_queue_lets_in(admit: Any) -> Any:
-    def admitted(self: Door, *args: Any, **given: Any) -> None:
+    def admitted(self: AdmissionControl, *args: Any, **given: Any) -> None:
         with suppress(QueueFull):
             admit(self, *args, **given)
 
     return admitted
 
 
-@mutant(QueueLedger, "has_worker")
+@mutant(QueueState, "has_worker")
 def a_queue_runs_more_jobs_than_its_workers(has_worker: Any) -> Any:
     return property(lambda self: not self.paused)
 
 
-@mutant(QueueLedger, "has_worker")
+@mutant(QueueState, "has_worker")
 def a_paused_queue_goes_on(has_worker: Any) -> Any:
     return property(lambda self: self.counts[JobState.RUNNING] < self.policy.workers)
 
 
-@mutant(ReadyJobs, "reorder")
+@mutant(Scheduler, "reorder")
 def a_change_of_discipline_loses_a_job(reorder: Any) -> Any:
-    def reordered(self: ReadyJobs, queue: str, *, now: float) -> None:
+    def reordered(self: Scheduler, queue: str, *, now: float) -> None:
         reorder(self, queue, now=now)
         if len(self._orders[queue]) > 1:
             self._orders[queue].pop(now)
@@ -249,7 +249,7 @@ def a_change_of_discipline_loses_a_job(reorder: Any) -> Any:
     return reordered
 
 
-@mutant(ReadyJobs, "remove")
+@mutant(Scheduler, "remove")
 def a_cancelled_job_stays_ready(remove: Any) -> Any:
     return lambda self, job: None
 
@@ -257,9 +257,9 @@ def a_cancelled_job_stays_ready(remove: Any) -> Any:
 # -- records and claims
 
 
-@mutant(StatusMap, "revive")
+@mutant(JobStore, "revive")
 def a_redriven_record_is_evicted_all_the_same(revive: Any) -> Any:
-    def revived(self: StatusMap, job: Any) -> None:
+    def revived(self: JobStore, job: Any) -> None:
         self._take_out = lambda job: None  # the fault: it stays filed
         revive(self, job)
         del self._take_out
@@ -267,9 +267,9 @@ def a_redriven_record_is_evicted_all_the_same(revive: Any) -> Any:
     return revived
 
 
-@mutant(StatusMap, "finish")
+@mutant(JobStore, "finish")
 def a_failed_jobs_bytes_are_counted_twice(finish: Any) -> Any:
-    def finished(self: StatusMap, job: Any, **given: Any) -> None:
+    def finished(self: JobStore, job: Any, **given: Any) -> None:
         finish(self, job, **given)
         if job.state is JobState.FAILED:
             self.bytes_used += 1
@@ -277,9 +277,9 @@ def a_failed_jobs_bytes_are_counted_twice(finish: Any) -> Any:
     return finished
 
 
-@mutant(StatusMap, "finish")
+@mutant(JobStore, "finish")
 def a_dead_letter_loses_its_arguments(finish: Any) -> Any:
-    def finished(self: StatusMap, job: Any, **given: Any) -> None:
+    def finished(self: JobStore, job: Any, **given: Any) -> None:
         finish(self, job, **given)
         self.bytes_used -= len(job.args)
         job.args = b""
@@ -287,23 +287,23 @@ def a_dead_letter_loses_its_arguments(finish: Any) -> Any:
     return finished
 
 
-@mutant(StatusMap, "next_failed_out")
+@mutant(JobStore, "next_failed_out")
 def dead_letters_are_not_bounded(next_failed_out: Any) -> Any:
     return lambda self: None
 
 
-@mutant(Lifecycle, "note_evicted")
+@mutant(Transitions, "note_evicted")
 def what_a_bound_drove_out_is_not_counted(note_evicted: Any) -> Any:
-    def noted(self: Lifecycle, jobs: Any, *, early: bool) -> None:
+    def noted(self: Transitions, jobs: Any, *, early: bool) -> None:
         note_evicted(self, jobs, early=early)
         self.evicted -= len(jobs) if early else 0
 
     return noted
 
 
-@mutant(Claimed, "end")
+@mutant(UniquenessIndex, "end")
 def a_unique_value_is_kept_after_the_end(end: Any) -> Any:
-    def ended(self: Claimed, job: Any) -> None:
+    def ended(self: UniquenessIndex, job: Any) -> None:
         kept = dict(self._by_value)
         end(self, job)
         self._by_value = kept
@@ -311,20 +311,20 @@ def a_unique_value_is_kept_after_the_end(end: Any) -> Any:
     return ended
 
 
-@mutant(Claimed, "holder")
+@mutant(UniquenessIndex, "holder")
 def a_unique_value_holds_only_for_who_waits(holder: Any) -> Any:
-    def held(self: Claimed, job_type: str, unique: Any) -> Any:
+    def held(self: UniquenessIndex, job_type: str, unique: Any) -> Any:
         return None if unique is not None and unique.value == "y" else holder(self, job_type, unique)
 
     return held
 
 
-@mutant(Claimed, "under_key")
+@mutant(UniquenessIndex, "under_key")
 def a_key_is_forgotten(under_key: Any) -> Any:
     return lambda self, claims: None
 
 
-@mutant(Claimed, "share")
+@mutant(UniquenessIndex, "share")
 def a_duplicates_key_is_forgotten(share: Any) -> Any:
     return lambda self, claims, job: None
 
@@ -357,13 +357,13 @@ def who_waits_for_an_expired_job_waits_on(tell: Any) -> Any:
 
 @mutant(MemoryBackend, "_tell_watchers")
 def a_watcher_is_told_of_a_call(tell: Any) -> Any:
-    return lambda self, fact: tell(self, Ready(fact.job) if isinstance(fact, Called) else fact)
+    return lambda self, fact: tell(self, Ready(fact.job) if isinstance(fact, Offered) else fact)
 
 
 @mutant(MemoryBackend, "_publish")
 def a_freed_place_wakes_nobody(publish: Any) -> Any:
     def published(self: MemoryBackend) -> None:
-        if any(isinstance(fact, Ready | Called) for fact in self._engine._life.facts):
+        if any(isinstance(fact, Ready | Offered) for fact in self._engine._life.facts):
             publish(self)
         else:
             with patch.object(self, "_wake", lambda: None):

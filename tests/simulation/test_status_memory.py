@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.core.events import Event
 from jobqueue.core.job import JobSpec, Success
-from jobqueue.core.job_store import StatusBounds
+from jobqueue.core.job_store import StoreBounds
 from tests.core.making import make_engine
 
 JOBS = 1_000_000
@@ -21,7 +21,7 @@ SAMPLES = 10
 
 def test_a_million_finished_jobs_leave_the_memory_flat(capsys: pytest.CaptureFixture[str]) -> None:
     """1,000,000 jobs at 20,000 a second, each record readable for 2 s."""
-    engine = make_engine(capacity=10, bounds=StatusBounds(ttl_s=TTL_S))
+    engine = make_engine(capacity=10, bounds=StoreBounds(ttl_s=TTL_S))
     spec = JobSpec(type="t")
     process = psutil.Process()
     now = 1000.0
@@ -32,7 +32,7 @@ def test_a_million_finished_jobs_leave_the_memory_flat(capsys: pytest.CaptureFix
         job = engine.submit(spec, b'{"n":1}', None, now=now).job
         engine.lease(engine.ready.pop(now), now=now)
         engine.ack(job.id, attempt=1, success=Success(b'{"n":%d}' % n), now=now)
-        facts = engine.take_facts()
+        facts = engine.take_events()
         if n % 100 == 0:
             now += 100 / JOBS_PER_S
             engine.tick(now)

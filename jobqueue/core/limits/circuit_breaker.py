@@ -1,7 +1,7 @@
 """Quarantine: pauses the types that failed too often in a row, and decides which failures count.
 
 A circuit breaker (Nygard, "Release It!"): shut after a number of failures in a row, tried with one attempt, the
-probe, after a while, opened again when that succeeds. It keeps counts and instants; `Gates` holds the jobs back.
+probe, after a while, opened again when that succeeds. It keeps counts and instants; `Limiters` holds the jobs back.
 
 What counts against a type, that is, against its handler:
 
@@ -112,7 +112,7 @@ class _Record:
         self.groups.failures.clear()
 
 
-class Quarantine:
+class CircuitBreaker:
     """All types of which jobs were submitted: one small record each. `count`: how many are in quarantine."""
 
     __slots__ = ("_records", "count")

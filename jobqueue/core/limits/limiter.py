@@ -1,6 +1,6 @@
 """One gate: its permits, its rate, whether it is shut, and who stands before it.
 
-A gate says how many may pass, never who: whom to call is for `Gates` to say.
+A gate says how many may pass, never who: whom to call is for `Limiters` to say.
 
 Rules:
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.core.limits.probing import ProbeTurns, Waiting
-from jobqueue.core.limits.token_bucket import Bucket
+from jobqueue.core.limits.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId
@@ -37,7 +37,7 @@ class Tally:
         self.held = self.waiting = 0
 
 
-class Gate:
+class Limiter:
     """The permits of one lane, type or group, and the jobs that wait for one.
 
     Args:
@@ -78,13 +78,13 @@ class Gate:
         self.name = name
         self.group = group
         self.permits: int | None = None
-        self.bucket: Bucket | None = None
+        self.bucket: TokenBucket | None = None
         self.tally = tally or Tally()
         self.held = 0
         self.shut_until: float | None = None
         self.probe: JobId | None = None
         self.turns: ProbeTurns | None = None
-        self.lines: dict[str, GateLine] = {}
+        self.lines: dict[str, LimiterQueue] = {}
         self.bound(permits, rate)
 
     def bound(self, permits: int | None, rate: Rate | None) -> None:
@@ -92,7 +92,7 @@ class Gate:
         if permits is not None and permits < 1:
             raise ValueError(f"a gate needs at least one permit, got {permits}")
         self.permits = permits
-        self.bucket = None if rate is None else Bucket(rate)
+        self.bucket = None if rate is None else TokenBucket(rate)
 
     def shut(self, until: float, last: Job | None) -> None:
         """Let nothing pass before that instant, and then one probe at a time; `last` has had its turn."""
@@ -165,7 +165,7 @@ class Gate:
             self.probe = None
 
 
-class GateLine:
+class LimiterQueue:
     """The jobs of one queue that wait at one gate, and those called from here that neither went in nor came back.
 
     Attributes:
@@ -174,7 +174,7 @@ class GateLine:
 
     __slots__ = ("called", "gate", "order", "waiting")
 
-    def __init__(self, gate: Gate, order: Order) -> None:
+    def __init__(self, gate: Limiter, order: Order) -> None:
         self.gate = gate
         self.order = order
         self.called: dict[JobId, Waiter] = {}
@@ -235,8 +235,8 @@ class Waiter:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.at: GateLine | None = None
-        self.callers: list[GateLine] = []
+        self.at: LimiterQueue | None = None
+        self.callers: list[LimiterQueue] = []
         self.ready = False
 
     @property

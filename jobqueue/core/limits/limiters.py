@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.limits.limiter import GROUP, LANE, TYPE, Gate, GateLine, Tally, Waiter
+from jobqueue.core.limits.limiter import GROUP, LANE, TYPE, Limiter, LimiterQueue, Tally, Waiter
 from jobqueue.core.rate import Rate
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ MOVES_MAX = 256
 """How many are called, or move on, in one operation."""
 
 
-class GateStats(msgspec.Struct, frozen=True, kw_only=True):
+class LimiterStats(msgspec.Struct, frozen=True, kw_only=True):
     """What one gate holds; those of a type's groups are told as one, with the bounds of each.
 
     `name` is that of the lane or the type. `shut_until`: the instant of the probe, while it is shut.
@@ -68,12 +68,12 @@ class GateStats(msgspec.Struct, frozen=True, kw_only=True):
     shut_until: float | None = None
 
 
-class Gates:
+class Limiters:
     """All gates.
 
     Attributes:
-        called: Those who may try again; see `take_called`.
-        recalled: Those whose call was taken back; see `take_recalled`.
+        called: Those who may try again; see `take_offered`.
+        recalled: Those whose call was taken back; see `take_revoked`.
 
     Args:
         lanes: Permits by lane name.
@@ -84,19 +84,19 @@ class Gates:
     """
 
     def __init__(self, *, lanes: Mapping[str, int], order_of: Callable[[str], Order]) -> None:
-        self._lanes = {name: Gate(LANE, name, permits=permits) for name, permits in lanes.items()}
-        self._types: dict[str, Gate] = {}
-        self._groups: dict[tuple[str, str], Gate] = {}
+        self._lanes = {name: Limiter(LANE, name, permits=permits) for name, permits in lanes.items()}
+        self._types: dict[str, Limiter] = {}
+        self._groups: dict[tuple[str, str], Limiter] = {}
         self._group_bounds: dict[str, tuple[Tally, Limits]] = {}
         self._order_of = order_of
-        self._held: dict[JobId, tuple[Gate, ...]] = {}
+        self._held: dict[JobId, tuple[Limiter, ...]] = {}
         self._waiters: dict[JobId, Waiter] = {}
         self.called: dict[JobId, Job] = {}
         self.recalled: dict[JobId, Job] = {}
         # When to look at a gate again: time makes room there, or it may be dropped.
-        self._deadlines: Deadlines[Gate] = Deadlines()
+        self._deadlines: Deadlines[Limiter] = Deadlines()
         # Gates at which something has changed, by depth.
-        self._unsettled: tuple[dict[Gate, None], ...] = ({}, {}, {})
+        self._unsettled: tuple[dict[Limiter, None], ...] = ({}, {}, {})
         self._moves_left = MOVES_MAX
 
     # -- what the engine asks for
@@ -119,7 +119,7 @@ class Gates:
             waiter = self._waiters[job.id] = Waiter(job)
         stop = _first_stop(path, waiter.depth, spec.queue, now)
         assert stop is not None, "a gate that can't be passed is one to wait at"
-        self._turn_away(waiter, stop)
+        self._requeue(waiter, stop)
         self._settle(now)
         return False
 
@@ -144,7 +144,7 @@ class Gates:
         if waiter.at is not None:
             self._unsettle(waiter.at.gate)
             waiter.at.leave(waiter)
-        self._hang_up(waiter)
+        self._release(waiter)
         self._settle(now)
 
     def waits(self, job: Job) -> bool:
@@ -152,16 +152,16 @@ class Gates:
         waiter = self._waiters.get(job.id)
         return waiter is not None and waiter.at is not None
 
-    def take_recalled(self) -> list[Job]:
+    def take_revoked(self) -> list[Job]:
         """Return those that were called and stand in line again: they are to be taken out of the ready order.
 
-        Ask before `take_called`: one may have been called again since.
+        Ask before `take_offered`: one may have been called again since.
         """
         recalled = list(self.recalled.values())
         self.recalled.clear()
         return recalled
 
-    def take_called(self) -> list[Job]:
+    def take_offered(self) -> list[Job]:
         """Return those that may try again, to be put before all that are ready, one after the other.
 
         So the last of them is the next of all.
@@ -218,7 +218,7 @@ class Gates:
         """
         gate = self._types.get(job_type)
         if gate is None:
-            gate = self._types[job_type] = Gate(TYPE, job_type)
+            gate = self._types[job_type] = Limiter(TYPE, job_type)
         if gate.turns is None:
             for line in list(gate.lines.values()):
                 self._recall(line)  # one that was called before could be the probe out of its turn
@@ -244,9 +244,9 @@ class Gates:
         gate = self._types.get(job_type)
         return gate is not None and any(line.has_job_of(caller) for line in gate.lines.values())
 
-    def stats(self) -> list[GateStats]:
+    def stats(self) -> list[LimiterStats]:
         stats = [
-            GateStats(
+            LimiterStats(
                 kind="lane" if gate.depth == LANE else "type",
                 name=gate.name,
                 held=gate.tally.held,
@@ -260,18 +260,20 @@ class Gates:
         for name, (tally, limits) in self._group_bounds.items():
             permits, rate = limits.group_concurrency, limits.group_rate
             stats.append(
-                GateStats(kind="groups", name=name, held=tally.held, waiting=tally.waiting, permits=permits, rate=rate)
+                LimiterStats(
+                    kind="groups", name=name, held=tally.held, waiting=tally.waiting, permits=permits, rate=rate
+                )
             )
         return stats
 
     # -- which gates there are
 
-    def _all(self) -> Iterator[Gate]:
+    def _all(self) -> Iterator[Limiter]:
         yield from self._lanes.values()
         yield from self._types.values()
         yield from self._groups.values()
 
-    def _path(self, spec: JobSpec) -> list[Gate]:
+    def _path(self, spec: JobSpec) -> list[Limiter]:
         """Return the gates that a job has to pass, the widest first; its group's only if there is one yet."""
         path = []
         if spec.lane is not None and spec.lane in self._lanes:
@@ -279,7 +281,7 @@ class Gates:
         limits, gate = spec.limits, self._types.get(spec.type)
         if limits is not None and (limits.concurrency is not None or limits.rate is not None):
             if gate is None:
-                gate = self._types[spec.type] = Gate(TYPE, spec.type)
+                gate = self._types[spec.type] = Limiter(TYPE, spec.type)
             if not gate.bounded:
                 gate.bound(limits.concurrency, limits.rate)
         if gate is not None:
@@ -288,11 +290,11 @@ class Gates:
             path.append(gate)
         return path
 
-    def _make_group(self, spec: JobSpec) -> Gate:
+    def _make_group(self, spec: JobSpec) -> Limiter:
         assert spec.limits is not None
         assert spec.group is not None
         tally, limits = self._group_bounds.setdefault(spec.type, (Tally(), spec.limits))
-        gate = Gate(
+        gate = Limiter(
             GROUP,
             spec.type,
             group=spec.group,
@@ -303,7 +305,7 @@ class Gates:
         self._groups[spec.type, spec.group] = gate
         return gate
 
-    def _drop(self, gate: Gate, now: float) -> float | None:
+    def _drop(self, gate: Limiter, now: float) -> float | None:
         """Drop an idle gate that would be made again as it is; return when to try again if its bucket isn't full."""
         if gate.lasting:
             return None
@@ -319,7 +321,7 @@ class Gates:
 
     # -- going in, and being turned away
 
-    def _may_pass(self, path: list[Gate], waiter: Waiter | None, queue: str, now: float) -> bool:
+    def _may_pass(self, path: list[Limiter], waiter: Waiter | None, queue: str, now: float) -> bool:
         depth = -1 if waiter is None else waiter.depth
         for gate in path:
             if not gate.room(now):
@@ -330,7 +332,7 @@ class Gates:
                 return False
         return True
 
-    def _admit(self, job: Job, path: list[Gate], now: float) -> None:
+    def _admit(self, job: Job, path: list[Limiter], now: float) -> None:
         spec = job.spec
         if _has_group_gate(spec) and (not path or path[-1].depth != GROUP):
             path.append(self._make_group(spec))
@@ -339,28 +341,28 @@ class Gates:
         self._held[job.id] = tuple(path)
         waiter = self._waiters.pop(job.id, None)
         if waiter is not None:
-            self._hang_up(waiter)
+            self._release(waiter)
             self._settle(now)
 
-    def _turn_away(self, waiter: Waiter, stop: Gate) -> None:
+    def _requeue(self, waiter: Waiter, stop: Limiter) -> None:
         """Put one that tried back in line: where it was called from, or, if a narrower gate stops it, there."""
         narrower = [line for line in waiter.callers if line.gate.depth >= stop.depth]
         if not narrower:
-            self._hang_up(waiter)
+            self._release(waiter)
             self._join(waiter, stop, front=False)
         for line in narrower:
             # What stops this one stops all that were called with it.
             self._recall(line)
 
-    def _join(self, waiter: Waiter, gate: Gate, *, front: bool) -> None:
+    def _join(self, waiter: Waiter, gate: Limiter, *, front: bool) -> None:
         queue = waiter.job.spec.queue
         line = gate.lines.get(queue)
         if line is None:
-            line = gate.lines[queue] = GateLine(gate, self._order_of(queue))
+            line = gate.lines[queue] = LimiterQueue(gate, self._order_of(queue))
         self._recall(line)
         line.join(waiter, front=front)
 
-    def _recall(self, line: GateLine) -> None:
+    def _recall(self, line: LimiterQueue) -> None:
         """Put all that a line has called back to its front, in the order in which they were called."""
         called = list(line.called.values())
         for waiter in reversed(called):
@@ -373,12 +375,12 @@ class Gates:
                     self.recalled[waiter.job.id] = waiter.job
             narrower = [caller for caller in waiter.callers if caller.gate.depth > line.gate.depth]
             waiter.callers = waiter.callers[len(narrower) :]
-            self._hang_up(waiter)
+            self._release(waiter)
             waiter.callers = narrower
             line.join(waiter, front=True)
         self._unsettle(line.gate)
 
-    def _hang_up(self, waiter: Waiter) -> None:
+    def _release(self, waiter: Waiter) -> None:
         """Let a job stand for nobody any more."""
         for line in waiter.callers:
             del line.called[waiter.job.id]
@@ -387,7 +389,7 @@ class Gates:
 
     # -- calling
 
-    def _unsettle(self, gate: Gate) -> None:
+    def _unsettle(self, gate: Limiter) -> None:
         self._unsettled[gate.depth][gate] = None
 
     def _settle(self, now: float) -> None:
@@ -419,7 +421,7 @@ class Gates:
             else:
                 self._deadlines.set(gate, at)
 
-    def _call(self, line: GateLine, now: float) -> None:
+    def _call(self, line: LimiterQueue, now: float) -> None:
         """Call the next batch of a line whose gate has room."""
         gate, batch = line.gate, CALLS_MAX
         while len(line.called) < batch and len(line.order) and self._moves_left:
@@ -430,7 +432,7 @@ class Gates:
             path = self._path(job.spec)
             stop = _first_stop(path, max(gate.depth, waiter.depth), job.spec.queue, now)
             if stop is not None and stop.depth > gate.depth:
-                self._turn_away(waiter, stop)
+                self._requeue(waiter, stop)
                 continue
             line.called[job.id] = waiter
             waiter.callers.append(line)
@@ -449,7 +451,7 @@ def _has_group_gate(spec: JobSpec) -> bool:
     return limits.group_concurrency is not None or limits.group_rate is not None
 
 
-def _first_stop(path: list[Gate], depth: int, queue: str, now: float) -> Gate | None:
+def _first_stop(path: list[Limiter], depth: int, queue: str, now: float) -> Limiter | None:
     """Return the gate at which a job has to wait, if any.
 
     Args:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TICKS_PER_S = 1 << 30
 
 
-class Bucket:
+class TokenBucket:
     """Tokens for one rate, full at first. `now` is seconds on a clock that starts at 0 or later and never steps back.
 
     A full bucket is like a new one: it may be dropped, and made again when it is needed.

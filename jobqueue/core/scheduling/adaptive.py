@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.core.scheduling.codel import CoDel
-from jobqueue.core.scheduling.linked_list import Line
+from jobqueue.core.scheduling.linked_list import LinkedList
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,8 @@ class Adaptive:
 
     def __init__(self, *, target_s: float, interval_s: float) -> None:
         self._codel = CoDel(target_s=target_s, interval_s=interval_s)
-        self._returned = Line()
-        self._fresh = Line()
+        self._returned = LinkedList()
+        self._fresh = LinkedList()
 
     @property
     def newest_first(self) -> bool:

@@ -14,7 +14,7 @@ from jobqueue.core.job import RUNNING
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job
-    from jobqueue.core.scheduling.queue_state import QueueLedger
+    from jobqueue.core.scheduling.queue_state import QueueState
 
 POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 3.0
 """The most is the linger of a server that stops: whoever obeys gets to see the end of its job."""
@@ -44,7 +44,7 @@ class WaitingFor(msgspec.Struct, frozen=True, gc=False):
 PAUSED = WaitingFor(WaitReason.QUEUE_PAUSED)
 
 
-class Outlook(msgspec.Struct, frozen=True, gc=False):
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """What a live job may expect.
 
     Attributes:
@@ -60,9 +60,9 @@ class Outlook(msgspec.Struct, frozen=True, gc=False):
     waiting_for: WaitingFor | None = None
 
 
-def outlook_of(
-    job: Job, ledger: QueueLedger, position: int | None, now: float, waiting_for: WaitingFor | None = None
-) -> Outlook:
+def estimate_of(
+    job: Job, ledger: QueueState, position: int | None, now: float, waiting_for: WaitingFor | None = None
+) -> Estimate:
     """Estimate when a live job starts and ends.
 
     Args:
@@ -72,25 +72,25 @@ def outlook_of(
     """
     if waiting_for is not None and waiting_for.retry_at is not None:
         left_s = waiting_for.retry_at - now
-        return Outlook(position, None, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_UNKNOWN, left_s)), waiting_for)
+        return Estimate(position, None, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_UNKNOWN, left_s)), waiting_for)
     run_s = ledger.run_s_by_type.get(job.spec.type)
     eta_s: float | None
     if job.state is RUNNING:
         assert job.started_at is not None
         elapsed_s = now - job.started_at
         if run_s is None:
-            return Outlook(None, None, POLL_AFTER_S_UNKNOWN)
+            return Estimate(None, None, POLL_AFTER_S_UNKNOWN)
         if elapsed_s > run_s:
             # It takes longer than its like, and the longer it does, the later it may end.
-            return Outlook(None, None, _within(elapsed_s / 2))
+            return Estimate(None, None, _within(elapsed_s / 2))
         eta_s = run_s - elapsed_s
     elif run_s is None or ledger.paused or (wait_s := _wait_s(ledger, position, run_s, now)) is None:
-        return Outlook(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
+        return Estimate(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
     else:
         eta_s = wait_s + run_s
         if job.run_at > now:
             eta_s += job.run_at - now
-    return Outlook(position, eta_s, _within(eta_s), waiting_for)
+    return Estimate(position, eta_s, _within(eta_s), waiting_for)
 
 
 def _within(wait_s: float) -> float:
@@ -100,7 +100,7 @@ def _within(wait_s: float) -> float:
     return POLL_AFTER_S_MIN if wait_s < POLL_AFTER_S_MIN else wait_s
 
 
-def _wait_s(ledger: QueueLedger, position: int | None, run_s: float, now: float) -> float | None:
+def _wait_s(ledger: QueueState, position: int | None, run_s: float, now: float) -> float | None:
     """Estimate how long a job waits for its start; without a position it comes after all that wait."""
     waiting = len(ledger.waiting) if position is None else position
     if not waiting:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from jobqueue.core.scheduling.linked_list import Line, Stamps, by_stamp
+from jobqueue.core.scheduling.linked_list import LinkedList, Stamps, by_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class Group:
     __slots__ = ("in_turn", "left", "line")
 
     def __init__(self) -> None:
-        self.line = Line()
+        self.line = LinkedList()
         self.left = 0.0
         self.in_turn = False
 

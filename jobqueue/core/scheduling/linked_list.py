@@ -23,7 +23,7 @@ Entry: TypeAlias = "tuple[Job, int, float, int]"
 """A job, its place, since when it waits, its stamp. A plain tuple, since one is made for each job."""
 
 
-class Line:
+class LinkedList:
     __slots__ = ("_entries", "_first_place", "_place")
 
     def __init__(self) -> None:
@@ -128,6 +128,6 @@ class Stamps:
         return self._last
 
 
-def by_stamp(lines: Iterable[Line]) -> Iterator[Job]:
+def by_stamp(lines: Iterable[LinkedList]) -> Iterator[Job]:
     """Go through the jobs of several lines in the order of their stamps."""
     return (entry[0] for entry in merge(*(line.stamped() for line in lines), key=lambda entry: entry[3]))

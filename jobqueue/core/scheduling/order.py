@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, assert_never
 from jobqueue.core.policy import Discipline
 from jobqueue.core.scheduling.adaptive import Adaptive
 from jobqueue.core.scheduling.fair import Fair, one
-from jobqueue.core.scheduling.linked_list import Line, Stamps, by_stamp
+from jobqueue.core.scheduling.linked_list import LinkedList, Stamps, by_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ class Order(Protocol):
         ...
 
 
-class Fifo(Line):
+class Fifo(LinkedList):
     """First in, first out. Positions are exact, unless jobs ahead were removed: then they may be too high."""
 
     __slots__ = ()
@@ -66,8 +66,8 @@ class Lifo:
     __slots__ = ("_fresh", "_returned")
 
     def __init__(self) -> None:
-        self._returned = Line()
-        self._fresh = Line()
+        self._returned = LinkedList()
+        self._fresh = LinkedList()
 
     def __len__(self) -> int:
         return len(self._returned) + len(self._fresh)
@@ -107,7 +107,7 @@ class Priority:
 
     def __init__(self, aging_s: float | None = None) -> None:
         self._aging_s = aging_s
-        self._levels = tuple(Line() for _ in range(PRIORITY_MAX + 1))
+        self._levels = tuple(LinkedList() for _ in range(PRIORITY_MAX + 1))
         self._size = 0
         self._stamps = Stamps()
 
@@ -138,7 +138,7 @@ class Priority:
         own = self._levels[job.spec.priority].position(job)
         return None if own is None else own + sum(len(line) for line in self._levels[job.spec.priority + 1 :])
 
-    def _risen_highest(self, aging_s: float) -> Line:
+    def _risen_highest(self, aging_s: float) -> LinkedList:
         """Return the line whose first job has risen the highest: only firsts compete, the others wait behind theirs."""
         best, best_since = self._levels[0], float("inf")
         for level in range(PRIORITY_MAX, -1, -1):

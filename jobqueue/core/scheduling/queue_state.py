@@ -7,8 +7,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from jobqueue.core.job import DELAYED, QUEUED, RUNNING, TERMINAL
-from jobqueue.core.rate_meter import EventRate
-from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, Returns
+from jobqueue.core.rate_meter import RateMeter
+from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, RetryAfter
 
 if TYPE_CHECKING:
     from random import Random
@@ -31,7 +31,7 @@ DRAIN_PER_S_MIN = 1.0 / RETRY_AFTER_S_MAX
 """Slower than that is as good as standing still: nobody is told to come back later than after one seat's time."""
 
 
-class QueueLedger:
+class QueueState:
     """The counts and rates of one queue.
 
     Attributes:
@@ -82,8 +82,8 @@ class QueueLedger:
         self.waiting_by_type: dict[str, int] = defaultdict(int)
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
-        self._ends = EventRate()
-        self.returns = Returns(rng)
+        self._ends = RateMeter()
+        self.returns = RetryAfter(rng)
         self.arrivals = self.returns.arrivals
         self._started_at: float | None = None
         self._pace_per_s: float | None = None

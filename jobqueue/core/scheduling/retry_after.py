@@ -41,7 +41,7 @@ from __future__ import annotations
 from math import floor, inf
 from typing import TYPE_CHECKING
 
-from jobqueue.core.rate_meter import EventRate
+from jobqueue.core.rate_meter import RateMeter
 from jobqueue.core.scheduling.retry_slots import JITTER, SILENT_S, WINDOW_S, Slots
 from jobqueue.core.scheduling.seconds import Seconds
 
@@ -67,7 +67,7 @@ OTHERS = ""
 """The caller that stands for all that are not remembered by themselves."""
 
 
-class Returns:
+class RetryAfter:
     """Args:
     rng: Draws the jitter, which grows with the crowd: a tenth of the wait.
 
@@ -78,9 +78,9 @@ class Returns:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self.arrivals = EventRate()
-        self._returned = EventRate()
-        self._pressing = EventRate()
+        self.arrivals = RateMeter()
+        self._returned = RateMeter()
+        self._pressing = RateMeter()
         # Newcomers per second, with the refusals of callers that have several slots, and without.
         self._newcomers_per_s = self._modest_per_s = 0.0
         self._measured_until = -inf

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
     from jobqueue.core.job import Job
     from jobqueue.core.scheduling.order import Order
-    from jobqueue.core.scheduling.queue_state import QueueLedger
+    from jobqueue.core.scheduling.queue_state import QueueState
 
 Shares = Literal["weighted", "strict"]
 
 
-class ReadyJobs:
+class Scheduler:
     """The jobs that may start, of all queues.
 
     Args:
         ledgers: By queue name; its policies and counts are looked at, never changed.
     """
 
-    def __init__(self, ledgers: Mapping[str, QueueLedger], *, shares: Shares = "weighted") -> None:
+    def __init__(self, ledgers: Mapping[str, QueueState], *, shares: Shares = "weighted") -> None:
         self._ledgers = ledgers
         self._strict = shares == "strict"
         self._orders = {name: self.order_of(name) for name in ledgers}

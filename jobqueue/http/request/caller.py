@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.uniqueness import Uniqueness
 
 
 def caller_of(request: web.BaseRequest) -> str:
@@ -24,7 +24,7 @@ def caller_of(request: web.BaseRequest) -> str:
     return name_of(request.remote)
 
 
-def claims_at(transport: asyncio.BaseTransport) -> Claims:
+def claims_at(transport: asyncio.BaseTransport) -> Uniqueness:
     """Return the claims of whatever comes over a connection, and says nothing but its caller."""
     peer = transport.get_extra_info("peername")
     if isinstance(peer, (tuple, list)):

@@ -18,7 +18,7 @@ import functools
 import math
 from typing import TYPE_CHECKING
 
-from jobqueue.core.limits.token_bucket import Bucket
+from jobqueue.core.limits.token_bucket import TokenBucket
 from jobqueue.http.errors import CallerRateExceeded
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ SWEEP = 2
 _SUBMISSIONS, _LIVE_JOBS = "submissions", "live-jobs"
 
 
-class Quotas:
+class RateLimits:
     """The callers' rates: a token bucket for each.
 
     Args:
@@ -47,7 +47,7 @@ class Quotas:
         self._now = now
         self._rate: Rate | None = None
         # In the order of their last submissions.
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, TokenBucket] = {}
 
     def __len__(self) -> int:
         """How many callers are remembered."""
@@ -78,7 +78,7 @@ class Quotas:
         window_s = left * rate.period_s / rate.count if left else bucket.wait_s(now)
         return {**policies, "RateLimit": f'"{_SUBMISSIONS}";r={left};t={max(1, math.ceil(window_s))}'}
 
-    def _bucket(self, caller: str) -> Bucket | None:
+    def _bucket(self, caller: str) -> TokenBucket | None:
         """Return the caller's bucket, as the latest one used; None if there is no rate to keep to."""
         rate = self._limits().caller_rate
         if rate != self._rate:
@@ -89,7 +89,7 @@ class Quotas:
         bucket = self._buckets.pop(caller, None)
         if bucket is None:
             self._sweep()
-            bucket = Bucket(rate)
+            bucket = TokenBucket(rate)
         self._buckets[caller] = bucket
         return bucket
 
@@ -103,7 +103,7 @@ class Quotas:
                 return
             del self._buckets[longest_silent]
 
-    def _exceeded(self, bucket: Bucket) -> CallerRateExceeded:
+    def _exceeded(self, bucket: TokenBucket) -> CallerRateExceeded:
         detail = f"this caller submits more often than {bucket.rate}, which is what one caller may"
         return CallerRateExceeded(detail, retry_after_s=bucket.wait_s(self._now()))
 

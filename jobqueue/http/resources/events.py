@@ -23,13 +23,13 @@ from aiohttp import web
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import TooManyWaiters
 from jobqueue.http.response.problems import SERVER
-from jobqueue.http.streams.event_log import Feed, Subscriber, frame
+from jobqueue.http.streams.event_log import EventLog, Subscriber, frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.app import JobQueue
-    from jobqueue.http.streams.waiters import Waiting
+    from jobqueue.http.streams.waiters import Waiters
 
 RETRY_MS = (1000, 4000)
 """When a client should come back after a break: drawn for each, so that a crowd does not come back as one."""
@@ -52,10 +52,10 @@ _RESET = {"reason": "the events after the given Last-Event-ID are not held: read
 class Streams:
     """The handlers of event streams."""
 
-    def __init__(self, queue: JobQueue, waiting: Waiting) -> None:
+    def __init__(self, queue: JobQueue, waiting: Waiters) -> None:
         self._queue = queue
         self._waiting = waiting
-        self._feed = Feed(queue)
+        self._feed = EventLog(queue)
 
     def stop(self) -> None:
         """Stop recording; to be called when no more streams will come."""

@@ -16,7 +16,13 @@ from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.response.documents import list_document, missing_document
-from jobqueue.http.response.long_response import PIECE_BYTES, WHOLE_BYTES_MAX, LongAnswer, document_pieces, whole_answer
+from jobqueue.http.response.long_response import (
+    PIECE_BYTES,
+    WHOLE_BYTES_MAX,
+    LongResponse,
+    document_pieces,
+    whole_answer,
+)
 from jobqueue.http.response.responses import JSON, matches, not_modified
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Job
-    from jobqueue.http.streams.waiters import Waiting
+    from jobqueue.http.streams.waiters import Waiters
 
     Listed = Job | tuple[str, JobQueueError]
 
@@ -35,10 +41,10 @@ _PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
 _CURSOR = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
 
 
-class Lists:
+class JobList:
     """The handlers of `GET /v1/jobs`."""
 
-    def __init__(self, queue: JobQueue, waiting: Waiting) -> None:
+    def __init__(self, queue: JobQueue, waiting: Waiters) -> None:
         self._queue = queue
         self._waiting = waiting
         self._turn = asyncio.Lock()
@@ -102,7 +108,7 @@ class Lists:
         if documents is not None:
             return whole_answer(request, b'{"jobs":[%b%b' % (b",".join(documents), end), headers)
         ids = [job[0] if isinstance(job, tuple) else job.id for job in listed]
-        return LongAnswer(request, self._pieces(ids, end), headers)
+        return LongResponse(request, self._pieces(ids, end), headers)
 
     def _fitting(self, listed: Sequence[Listed]) -> tuple[int, list[bytes]]:
         """Return how many of the first ones fit into one answer, and their documents."""

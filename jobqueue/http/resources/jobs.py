@@ -11,14 +11,14 @@ from aiohttp import hdrs, web
 from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, Refused, WrongState
 from jobqueue.files.media import media_type_or_default
-from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongAnswer, result_pieces, whole_answer
+from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, result_pieces, whole_answer
 from jobqueue.http.response.responses import COMMON, JSON, job_answer
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Job, StoredFile
     from jobqueue.http.response.descriptors import Descriptors
-    from jobqueue.http.streams.waiters import Waiting
+    from jobqueue.http.streams.waiters import Waiters
 
 CHUNK_BYTES = 256 * 1024
 
@@ -26,7 +26,7 @@ CHUNK_BYTES = 256 * 1024
 class Jobs:
     """The handlers of `/v1/jobs/{id}` and what is below it."""
 
-    def __init__(self, queue: JobQueue, waiting: Waiting, descriptors: Descriptors) -> None:
+    def __init__(self, queue: JobQueue, waiting: Waiters, descriptors: Descriptors) -> None:
         self._descriptors = descriptors
         self._queue = queue
         self._waiting = waiting
@@ -68,7 +68,7 @@ class Jobs:
         if len(result) <= WHOLE_BYTES_MAX:
             return whole_answer(request, result, headers)
         pieces = result_pieces(self._queue, job.id, len(result))
-        return LongAnswer(request, pieces, headers, size_bytes=len(result))
+        return LongResponse(request, pieces, headers, size_bytes=len(result))
 
     async def _send_file(self, request: web.Request, file: StoredFile, headers: dict[str, str]) -> web.StreamResponse:
         with self._descriptors.file():
@@ -109,7 +109,7 @@ class Jobs:
 
 
 async def answer_at_end(
-    request: web.Request, job: Job, queue: JobQueue, waiting: Waiting, more: dict[str, str] | None = None
+    request: web.Request, job: Job, queue: JobQueue, waiting: Waiters, more: dict[str, str] | None = None
 ) -> web.StreamResponse:
     """Answer with a job: at its end, if the request prefers to wait for that and it comes in time, or else as it is.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.http.request.body import Bodies
-    from jobqueue.http.transport.fast_path import FastLane
+    from jobqueue.http.transport.fast_path import FastPath
 
 CHANGEABLE = ("workers", "capacity", "discipline", "weight")
 
@@ -44,7 +44,7 @@ QueueChange = msgspec.defstruct(
 class Queues:
     """The handlers of `/v1/queues`."""
 
-    def __init__(self, queue: JobQueue, bodies: Bodies, lane: FastLane, lag: Callable[[], float] | None) -> None:
+    def __init__(self, queue: JobQueue, bodies: Bodies, lane: FastPath, lag: Callable[[], float] | None) -> None:
         self._queue = queue
         self._bodies = bodies
         self._lane = lane

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from jobqueue.core.scheduling.retry_after import Returns
-from jobqueue.core.uniqueness import Claims, IdempotencyKey
+from jobqueue.core.scheduling.retry_after import RetryAfter
+from jobqueue.core.uniqueness import IdempotencyKey, Uniqueness
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers import claims_of, plain_claims
 from jobqueue.http.errors import MalformedRequest, Overloaded
@@ -32,7 +32,7 @@ from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.caller import caller_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
 from jobqueue.http.request.json_body import decode_batch, decode_submission
-from jobqueue.http.request.rate_limit import Quotas
+from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import INTERNAL, count, problem_of, report, without_errors
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.submit import Admission
+    from jobqueue.core.submit import SubmitResult
     from jobqueue.handlers import Submission
     from jobqueue.http.request.body import Bodies
     from jobqueue.http.request.json_body import BatchItem
-    from jobqueue.http.streams.waiters import Waiting
+    from jobqueue.http.streams.waiters import Waiters
 
 BATCH_TURN_S = 0.001
 """How long items of a batch are judged before other requests go on, in seconds; not a number of items, since one of
@@ -74,14 +74,14 @@ class Submissions:
         lag: Returns how many seconds late the event loop runs; None: nobody measures it.
     """
 
-    def __init__(self, queue: JobQueue, waiting: Waiting, bodies: Bodies, lag: Callable[[], float] | None) -> None:
+    def __init__(self, queue: JobQueue, waiting: Waiters, bodies: Bodies, lag: Callable[[], float] | None) -> None:
         self._queue = queue
         self._waiting = waiting
         self._bodies = bodies
         self._lag = lag
-        self._overload = Returns(random.Random())
+        self._overload = RetryAfter(random.Random())
         self._batch_turn = asyncio.Lock()
-        self._quotas = Quotas(lambda: queue.settings.limits, lambda: queue.backend.now())
+        self._quotas = RateLimits(lambda: queue.settings.limits, lambda: queue.backend.now())
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
@@ -118,7 +118,7 @@ class Submissions:
     def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
         """Refuse what can be refused before the body is read."""
         caller = caller_of(request)
-        claims = plain_claims(caller) if key is None else Claims(caller, key=IdempotencyKey(key, b""))
+        claims = plain_claims(caller) if key is None else Uniqueness(caller, key=IdempotencyKey(key, b""))
         self.refuse_unread(claims, may_be_unique=_may_be_unique(request))
         kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if kind is BodyKind.MULTIPART:
@@ -134,14 +134,14 @@ class Submissions:
         self.refuse_unread(plain_claims(caller_of(request)), may_be_unique=_may_be_unique(request))
         check_head(request, self._queue.settings.limits)
 
-    def refuse_unread(self, claims: Claims, *, may_be_unique: bool) -> None:
+    def refuse_unread(self, claims: Uniqueness, *, may_be_unique: bool) -> None:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
         self.refuse_late(claims)
         refusal = self._queue.backend.refuse_unseen(claims=claims, may_be_unique=may_be_unique)
         if refusal is not None:
             raise refusal
 
-    def refuse_late(self, claims: Claims) -> None:
+    def refuse_late(self, claims: Uniqueness) -> None:
         """Raise Overloaded while the loop is late."""
         if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
@@ -172,7 +172,7 @@ class Submissions:
 
     async def _accept_json(
         self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
-    ) -> Admission:
+    ) -> SubmitResult:
         # A function of its own, because a request that waits for its job must not hold its body meanwhile.
         body = await self._bodies.read(request)
         submission = decode_submission(body)
@@ -183,7 +183,7 @@ class Submissions:
 
     async def _accept_form(
         self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
-    ) -> Admission:
+    ) -> SubmitResult:
         async with self._queue.spool.new_upload() as upload:
             submission = await uploads.receive(
                 request,

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from jobqueue.app import JobQueue
     from jobqueue.backend.base import QueueStats
     from jobqueue.core.job import FailedAttempt, Job
-    from jobqueue.core.limits.limiters import GateStats
-    from jobqueue.core.scheduling.eta import Outlook, WaitingFor
+    from jobqueue.core.limits.limiters import LimiterStats
+    from jobqueue.core.scheduling.eta import Estimate, WaitingFor
     from jobqueue.errors import JobQueueError
 
 FAR_S = 30 * 24 * 3600
@@ -90,7 +90,7 @@ _PAUSED = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
 _encode = msgspec.json.Encoder().encode
 
 
-def job_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
+def job_document(job: Job, queue: JobQueue, outlook: Estimate | None) -> bytes:
     """Return a job's document; its result stands in it as the bytes that it is.
 
     Args:
@@ -144,7 +144,7 @@ def _run_at(job: Job, wall: float) -> str:
     return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
 
 
-def list_document(job: Job, queue: JobQueue, outlook: Outlook | None) -> bytes:
+def list_document(job: Job, queue: JobQueue, outlook: Estimate | None) -> bytes:
     """Return a job's document as it stands in a list: its history is short, without tracebacks."""
     if job.extras is not None and job.extras.history:
         history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)
@@ -208,7 +208,7 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
     )
 
 
-def gate_document(stats: GateStats, queue: JobQueue) -> bytes:
+def gate_document(stats: LimiterStats, queue: JobQueue) -> bytes:
     """Return a gate's document: its bounds, how many hold it and wait; `shut_until` is a quarantined type's probe."""
     return orjson.dumps(
         {

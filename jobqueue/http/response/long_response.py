@@ -52,10 +52,10 @@ def whole_answer(
     if size_bytes <= SMALL_BYTES:
         return web.Response(status=status, body=b"%b\n" % body, headers=headers)
     pieces = _slices(body)
-    return LongAnswer(request, pieces, headers, status=status, size_bytes=size_bytes, held_bytes=size_bytes)
+    return LongResponse(request, pieces, headers, status=status, size_bytes=size_bytes, held_bytes=size_bytes)
 
 
-class LongAnswer(web.StreamResponse):
+class LongResponse(web.StreamResponse):
     """An answer in pieces, that aiohttp sends once the request's handler has returned.
 
     Args:

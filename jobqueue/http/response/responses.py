@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from jobqueue.errors import Refused
 from jobqueue.http.cut import cut
 from jobqueue.http.response.documents import etag, job_document
-from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongAnswer, document_pieces, whole_answer
+from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, document_pieces, whole_answer
 from jobqueue.http.response.problems import CACHE_CONTROL, INTERNAL, SERVER, report, response_to, row_of
 from jobqueue.log import event_logger
 
@@ -65,7 +65,7 @@ def job_answer(
     document = job_document(replace(job, result=None), queue, outlook)
     size_bytes = len(document) - len(b"null") + result_bytes
     pieces = document_pieces(queue, document, job.id, result_bytes)
-    return LongAnswer(request, pieces, headers, status=status, size_bytes=size_bytes)
+    return LongResponse(request, pieces, headers, status=status, size_bytes=size_bytes)
 
 
 def matches(request: web.Request, tag: str) -> bool:

@@ -141,7 +141,7 @@ class Subscriber:
             self._news.set_result(None)
 
 
-class Feed:
+class EventLog:
     """The one recording of a queue's facts, and its subscribers."""
 
     def __init__(self, queue: JobQueue) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobqueue.config import LimitsSettings
 
 
-class Waiting:
+class Waiters:
     """The requests that wait: long polls and event streams, under one bound.
 
     Args:

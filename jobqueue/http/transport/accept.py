@@ -27,7 +27,7 @@ Whom it has no place for asks again after a second, and then ever later.
 """
 
 
-class Listener:
+class Acceptor:
     """The listening sockets of one server, and the acceptance of their connections.
 
     Args:

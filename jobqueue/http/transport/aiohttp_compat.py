@@ -30,7 +30,7 @@ def _parser_type() -> type:
     return found
 
 
-LANE_FIELDS = (
+FAST_PATH_FIELDS = (
     "start",
     "_task_handler",
     "_waiter",
@@ -57,9 +57,9 @@ LANE_FIELDS = (
 )
 
 
-def lane_fits() -> bool:
+def fast_path_fits() -> bool:
     """Tell whether this aiohttp has what the lane touches of it; if not, say so and do without."""
-    missing = [name for name in LANE_FIELDS if not hasattr(web.RequestHandler, name)]
+    missing = [name for name in FAST_PATH_FIELDS if not hasattr(web.RequestHandler, name)]
     if not hasattr(_parser_type(), "message_consumed"):
         missing.append("message_consumed")
     missing += [f"StreamReader.{name}" for name in ("_buffer", "_size", "_waiter") if not hasattr(StreamReader, name)]

@@ -36,13 +36,13 @@ from jobqueue.http.request.body import refuse_expectation
 from jobqueue.http.request.caller import claims_at
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.response.problems import error_of, report, response_to
-from jobqueue.http.transport.aiohttp_compat import lane_fits, require_c_parser
+from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import Buffers
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
 from jobqueue.http.transport.malformed import detail_of
-from jobqueue.http.transport.read_budget import Turns
-from jobqueue.http.transport.rejected import LINGER_S, Farewell
+from jobqueue.http.transport.read_budget import ReadBudget
+from jobqueue.http.transport.rejected import LINGER_S, Rejected
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from aiohttp.web_protocol import _ErrInfo
 
     from jobqueue.config import LimitsSettings
-    from jobqueue.core.uniqueness import Claims
-    from jobqueue.http.transport.fast_path import FastLane
+    from jobqueue.core.uniqueness import Uniqueness
+    from jobqueue.http.transport.fast_path import FastPath
 
 HEADERS_MAX = 64
 HEAD_LINES_MAX = 4
@@ -81,7 +81,7 @@ class JobServer(web.Server):
     """
 
     def __init__(
-        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, lane: FastLane | None = None
+        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, lane: FastPath | None = None
     ) -> None:
         require_c_parser()
         loop = asyncio.get_running_loop()
@@ -104,12 +104,12 @@ class JobServer(web.Server):
         self.limits = limits
         self.connections_max = connections_max
         self.open = 0
-        self.lane = lane if lane is not None and lane_fits() else None
+        self.lane = lane if lane is not None and fast_path_fits() else None
         if self.lane is not None:
             self.lane.in_use = True
-        self.turns = Turns(loop)
+        self.turns = ReadBudget(loop)
         self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
-        self.farewells: set[Farewell] = set()
+        self.farewells: set[Rejected] = set()
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None
 
@@ -170,7 +170,7 @@ class Connection(Buffers):
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
-        self.claims: Claims | None = None
+        self.claims: Uniqueness | None = None
         self.half_closed = False
         # Nothing of a request was fed to the parser: it has answered to all that came before.
         self._between_requests = True
@@ -179,7 +179,7 @@ class Connection(Buffers):
         wire = cast("asyncio.Transport", transport)
         if self._server.open >= self._server.connections_max:
             self._parser = None  # aiohttp: the parser and its protocol hold each other
-            Farewell(self._server).connection_made(wire)
+            Rejected(self._server).connection_made(wire)
             return
         self._wire = wire
         # So that `pause_writing` is called as soon as the system takes no more, not only from 64 KiB on.
@@ -197,7 +197,7 @@ class Connection(Buffers):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
-    def make_claims(self) -> Claims:
+    def make_claims(self) -> Uniqueness:
         """Find out, once, which caller is at the other end."""
         assert self._wire is not None, "a request came over it"
         self.claims = claims_at(self._wire)
@@ -266,7 +266,7 @@ class Connection(Buffers):
             at += PIECE_BYTES
         return True
 
-    def _parse(self, data: bytes, lane: FastLane, now: float) -> None:
+    def _parse(self, data: bytes, lane: FastPath, now: float) -> None:
         """Do as aiohttp's own `data_received`, but answer at once what the lane takes; the rest wakes its task."""
         parser, between_requests = self._parser, self._between_requests
         assert parser is not None
@@ -330,7 +330,7 @@ class Connection(Buffers):
             self._resume_transport_reading()
 
     def _learn(
-        self, data: bytes, message: RawRequestMessage, payload: StreamReader, lane: FastLane, was_between: bool
+        self, data: bytes, message: RawRequestMessage, payload: StreamReader, lane: FastPath, was_between: bool
     ) -> None:
         """Find out whether what came was exactly one request, which was answered: the parser is at rest then.
 

@@ -30,7 +30,7 @@ from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.response.documents import etag, job_document
 from jobqueue.http.response.problems import INTERNAL, count, problem_of, raw_head, report
 from jobqueue.http.response.responses import COMMON, DEDUPLICATED, JSON
-from jobqueue.http.transport.head_cache import NO_TAG, LearnedHeads, known_tag
+from jobqueue.http.transport.head_cache import NO_TAG, HeadCache, known_tag
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Job, JobState
-    from jobqueue.core.uniqueness import Claims
+    from jobqueue.core.uniqueness import Uniqueness
     from jobqueue.http.request.origins import OriginPolicy
     from jobqueue.http.resources.submissions import Submissions
 
@@ -59,9 +59,9 @@ _DEDUPLICATED = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.i
 class Client(Protocol):
     """A connection, as far as the lane needs to know it. `claims`: those of its caller, plain; None: not made yet."""
 
-    claims: Claims | None
+    claims: Uniqueness | None
 
-    def make_claims(self) -> Claims: ...
+    def make_claims(self) -> Uniqueness: ...
 
 
 Heads = tuple[bool, str, bytes, bytes]
@@ -70,7 +70,7 @@ Heads = tuple[bool, str, bytes, bytes]
 log = event_logger(__name__)
 
 
-class FastLane:
+class FastPath:
     """Answers plain requests straight from what the parser made of them.
 
     Args:
@@ -88,7 +88,7 @@ class FastLane:
         self._submissions = submissions
         self._policy = policy
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
-        self._learned = LearnedHeads()
+        self._learned = HeadCache()
         self._heads: dict[tuple[JobState, int], Heads] = {}
         self._dated = b""
         self._dated_until = 0.0
@@ -111,7 +111,7 @@ class FastLane:
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
         """Recall such a request from now on, if its head is one to be learned; `answer` has answered it.
 
-        Args: As `LearnedHeads.learn`.
+        Args: As `HeadCache.learn`.
         """
         self._learned.learn(data, message, head_bytes)
 
@@ -221,7 +221,7 @@ class FastLane:
         except Exception as error:
             return self._refuse(error, True, now)
 
-    def _refuse_unread(self, body: bytes, claims: Claims) -> None:
+    def _refuse_unread(self, body: bytes, claims: Uniqueness) -> None:
         # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
         may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
         refusal = self._queue.local.refuse_unseen(None, claims, may_be_unique=may_be_unique)

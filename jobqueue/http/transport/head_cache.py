@@ -50,7 +50,7 @@ NO_TAG = ""
 _TAG = re.compile(r'(?:W/)?"([^"]+)"')
 
 
-class LearnedHeads:
+class HeadCache:
     """The heads that a server has learned, for all of its connections."""
 
     def __init__(self) -> None:

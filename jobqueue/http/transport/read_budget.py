@@ -28,7 +28,7 @@ class Reader(Protocol):
     def release(self) -> None: ...
 
 
-class Turns:
+class ReadBudget:
     """The answers that one turn of the loop may still give.
 
     Attributes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LINGER_S = 1.0
 """How long a connection that we break off is still read, so that the client gets to read why."""
 
-FAREWELLS_MAX = 256
+REJECTED_MAX = 256
 """How many connections over the limit may linger at once; further ones get no time to read the answer."""
 
 _REFUSED = raw_answer(TooManyConnections("as many connections are open as may be", retry_after_s=1.0))
@@ -27,7 +27,7 @@ _REFUSED = raw_answer(TooManyConnections("as many connections are open as may be
 log = event_logger(__name__)
 
 
-class Farewell(asyncio.Protocol):
+class Rejected(asyncio.Protocol):
     """A connection over the limit: gets its 503, and the time to read it."""
 
     def __init__(self, server: JobServer) -> None:
@@ -39,7 +39,7 @@ class Farewell(asyncio.Protocol):
         wire.set_protocol(self)
         log.sampled("http.too_many_connections", every_s=10.0, open=self._server.open)
         wire.write(_REFUSED)
-        if len(self._server.farewells) >= FAREWELLS_MAX:
+        if len(self._server.farewells) >= REJECTED_MAX:
             wire.close()
             return
         self._server.farewells.add(self)

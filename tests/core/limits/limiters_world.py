@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from jobqueue.core.job import Job, JobId, JobSpec, JobState
-from jobqueue.core.limits.limiters import Gates
+from jobqueue.core.limits.limiters import Limiters
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.rate import Rate
 from jobqueue.core.scheduling.order import Order, make_order
@@ -36,7 +36,7 @@ class World:
     calls: int = 0
 
     def __post_init__(self) -> None:
-        self.gates = Gates(lanes=self.lanes, order_of=self.order_of)
+        self.gates = Limiters(lanes=self.lanes, order_of=self.order_of)
         self.ready: dict[str, Order] = {queue: self.order_of(queue) for queue in self.disciplines}
         self.buckets: dict[tuple[str, str | None], ExactBucket] = {}
         self.count = 0
@@ -148,9 +148,9 @@ class World:
 
     def settle(self) -> None:
         """Take over whom the gates called, and called back."""
-        for job in self.gates.take_recalled():
+        for job in self.gates.take_revoked():
             assert self.ready[job.spec.queue].remove(job), f"{job.id} was called back but not ready"
-        for job in self.gates.take_called():
+        for job in self.gates.take_offered():
             self.calls += 1
             self.ready[job.spec.queue].push(job, now=self.now, front=True)
 

@@ -4,14 +4,14 @@ from random import Random
 
 import pytest
 
-from jobqueue.core.limits.circuit_breaker import NAMES_MAX, PROBE_S_MAX, PROBE_S_MIN, SEEN_S, Quarantine
+from jobqueue.core.limits.circuit_breaker import NAMES_MAX, PROBE_S_MAX, PROBE_S_MIN, SEEN_S, CircuitBreaker
 
 
 class Ward:
     """A quarantine and its clock, spoken to in a test's words."""
 
     def __init__(self, budget: int = 3) -> None:
-        self.quarantine = Quarantine()
+        self.quarantine = CircuitBreaker()
         self.budget = budget
         self.now = 100.0
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.job import Job
-from jobqueue.core.limits.limiters import CALLS_MAX, MOVES_MAX, Gates
+from jobqueue.core.limits.limiters import CALLS_MAX, MOVES_MAX, Limiters
 from jobqueue.core.policy import Discipline, Limits
 from jobqueue.core.rate import Rate
 from tests.core.limits.limiters_world import World
@@ -147,7 +147,7 @@ def test_a_group_of_one_permit_runs_its_jobs_one_by_one_in_order() -> None:
 @pytest.mark.parametrize("permits", [0, -1])
 def test_a_gate_without_permits_is_refused(permits: int) -> None:
     with pytest.raises(ValueError, match="at least one permit"):
-        Gates(lanes={"thread": permits}, order_of=world_of().order_of)
+        Limiters(lanes={"thread": permits}, order_of=world_of().order_of)
 
 
 def test_a_lane_may_have_no_permit_for_a_while_and_never_fewer_than_none() -> None:
@@ -244,7 +244,7 @@ def test_one_that_is_withdrawn_before_its_call_was_heard_is_not_called() -> None
     world.try_all(["default"])
     world.gates.leave(holder, world.now)
     world.gates.withdraw(first, world.now)
-    assert world.gates.take_called() == [second]
+    assert world.gates.take_offered() == [second]
 
 
 def test_one_that_is_withdrawn_before_it_heard_that_it_must_wait_again_is_not_told() -> None:
@@ -256,7 +256,7 @@ def test_one_that_is_withdrawn_before_it_heard_that_it_must_wait_again_is_not_to
     assert not world.gates.enter(world.add(lane="thread"), world.now)
     assert world.gates.waits(first), "called back, as one has joined its line"
     world.gates.withdraw(first, world.now)
-    assert world.gates.take_recalled() == []
+    assert world.gates.take_revoked() == []
 
 
 def test_one_that_must_wait_at_another_gate_passes_its_call_on() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.limits.token_bucket import TICKS_PER_S, Bucket
+from jobqueue.core.limits.token_bucket import TICKS_PER_S, TokenBucket
 from jobqueue.core.rate import Rate
 from tests.core.limits.exact_bucket import ExactBucket
 
@@ -33,7 +33,7 @@ small_rates = st.sampled_from([rate for rate in RATES if rate.count <= 1000])
 nows = st.floats(0, 1e9, allow_nan=False)
 
 
-def taken_at(bucket: Bucket, now: float, most: int = 1000) -> int:
+def taken_at(bucket: TokenBucket, now: float, most: int = 1000) -> int:
     """Take all that there is, or so many."""
     taken = 0
     while taken < most and bucket.take(now):
@@ -44,7 +44,7 @@ def taken_at(bucket: Bucket, now: float, most: int = 1000) -> int:
 @given(rate=rates, start=nows, seed=st.integers(0, 1 << 32))
 def test_a_bucket_gives_the_same_verdicts_as_an_exact_one(rate: Rate, start: float, seed: int) -> None:
     rng = Random(seed)
-    bucket, exact, now = Bucket(rate), ExactBucket(rate, start), start
+    bucket, exact, now = TokenBucket(rate), ExactBucket(rate, start), start
     token_s = rate.period_s / rate.count
     for _ in range(150):
         # Just at the instants when tokens come is where a rounded bucket would err.
@@ -60,7 +60,7 @@ def test_a_bucket_gives_the_same_verdicts_as_an_exact_one(rate: Rate, start: flo
 def test_a_hundred_thousand_takes_later_the_verdicts_are_still_exact() -> None:
     rng = Random(5)
     rate = Rate(7, 1.0)
-    bucket, exact, now = Bucket(rate), ExactBucket(rate, 1000.0), 1000.0
+    bucket, exact, now = TokenBucket(rate), ExactBucket(rate, 1000.0), 1000.0
     for _ in range(100_000):
         now += rng.choice([0.0, 1 / 7, rng.random() * 0.3])
         assert bucket.take(now) == exact.take(now)
@@ -70,7 +70,7 @@ def test_a_hundred_thousand_takes_later_the_verdicts_are_still_exact() -> None:
 def test_whoever_waits_as_long_as_told_is_served_and_a_moment_earlier_is_not(
     rate: Rate, start: float, takes: list[int]
 ) -> None:
-    bucket = Bucket(rate)
+    bucket = TokenBucket(rate)
     for taken in takes:
         taken_at(bucket, start, taken)
         start = max(start, bucket.free_at())
@@ -86,7 +86,7 @@ def test_whoever_waits_as_long_as_told_is_served_and_a_moment_earlier_is_not(
 @given(rate=small_rates, start=nows, seed=st.integers(0, 1 << 32))
 def test_no_window_of_a_period_passes_more_than_the_burst_and_the_count(rate: Rate, start: float, seed: int) -> None:
     rng = Random(seed)
-    bucket = Bucket(rate)
+    bucket = TokenBucket(rate)
     passed: list[tuple[float, int]] = []
     now = start
     for _ in range(60):
@@ -99,7 +99,7 @@ def test_no_window_of_a_period_passes_more_than_the_burst_and_the_count(rate: Ra
 
 @pytest.mark.parametrize("rate", [Rate(3, 1.0), Rate(7, 60.0), Rate(10, 1.0), Rate(10, 1.0, burst=2)], ids=str)
 def test_the_long_run_passes_exactly_the_rate(rate: Rate) -> None:
-    bucket = Bucket(rate)
+    bucket = TokenBucket(rate)
     start = now = 12345.678
     passed = taken_at(bucket, now)
     assert passed == rate.burst_max, "a full bucket lets its whole burst pass at once"
@@ -112,7 +112,7 @@ def test_the_long_run_passes_exactly_the_rate(rate: Rate) -> None:
 
 
 def test_a_burst_of_one_spaces_takes_evenly() -> None:
-    bucket, now, taken = Bucket(Rate.parse("10/s burst 1")), 5.0, []
+    bucket, now, taken = TokenBucket(Rate.parse("10/s burst 1")), 5.0, []
     for _ in range(50):
         now += bucket.wait_s(now)
         assert bucket.take(now)
@@ -122,7 +122,7 @@ def test_a_burst_of_one_spaces_takes_evenly() -> None:
 
 
 def test_a_take_that_is_refused_changes_nothing() -> None:
-    bucket = Bucket(Rate(10, 1.0))
+    bucket = TokenBucket(Rate(10, 1.0))
     assert taken_at(bucket, 5.0) == 10
     assert not bucket.take(5.0)
     assert bucket.remaining(5.0) == 0
@@ -132,14 +132,14 @@ def test_a_take_that_is_refused_changes_nothing() -> None:
 
 @given(rate=rates, start=nows, count=st.integers(1, 10))
 def test_a_bucket_that_was_left_alone_is_full_and_like_a_new_one(rate: Rate, start: float, count: int) -> None:
-    bucket = Bucket(rate)
+    bucket = TokenBucket(rate)
     assert bucket.is_full(start)
     taken_at(bucket, start, count)
     assert not bucket.is_full(start)
     later = bucket.full_at
     assert bucket.is_full(later)
     assert bucket.remaining(later) == rate.burst_max
-    assert taken_at(bucket, later) == taken_at(Bucket(rate), later) if rate.count <= 1000 else True
+    assert taken_at(bucket, later) == taken_at(TokenBucket(rate), later) if rate.count <= 1000 else True
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_bucket_that_was_left_alone_is_full_and_like_a_new_one(rate: Rate, sta
 )
 def test_a_bucket_for_a_rate_of_nothing_is_refused(rate: Rate) -> None:
     with pytest.raises(ValueError, match="of at least 1 in a time over 0 s"):
-        Bucket(rate)
+        TokenBucket(rate)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobqueue.core.rate_meter import EventRate
+from jobqueue.core.rate_meter import RateMeter
 from jobqueue.core.scheduling.codel import CoDel
 
 # The standing queue
@@ -209,7 +209,7 @@ def test_no_few_packets_tell_it_from_the_rfcs_pseudo_code(steps: list[tuple[floa
 
 
 def test_it_comes_to_the_true_rate_and_stays_there() -> None:
-    rate = EventRate()
+    rate = RateMeter()
     for n in range(5000):
         rate.add(n / 50)
         if n > 2500:
@@ -217,7 +217,7 @@ def test_it_comes_to_the_true_rate_and_stays_there() -> None:
 
 
 def test_it_follows_a_new_rate_by_half_of_the_difference_in_each_half_life() -> None:
-    rate = EventRate(10.0)
+    rate = RateMeter(10.0)
     for n in range(20_000):
         rate.add(n / 100)
     for n in range(10_000):
@@ -228,7 +228,7 @@ def test_it_follows_a_new_rate_by_half_of_the_difference_in_each_half_life() -> 
 
 @pytest.mark.parametrize("half_life_s", [1.0, 10.0, 60.0])
 def test_it_halves_in_each_half_life_in_which_nothing_happens(half_life_s: float) -> None:
-    rate = EventRate(half_life_s)
+    rate = RateMeter(half_life_s)
     start = 100 * half_life_s
     rate.begin(0.0)
     for n in range(100):
@@ -240,14 +240,14 @@ def test_it_halves_in_each_half_life_in_which_nothing_happens(half_life_s: float
 
 
 def test_the_half_life_is_ten_seconds_unless_said_otherwise() -> None:
-    rate = EventRate()
+    rate = RateMeter()
     rate.begin(-1000.0)
     rate.add(0.0)
     assert rate.per_s(10.0) == pytest.approx(rate.per_s(0.0) / 2, rel=1e-9)
 
 
 def test_it_is_right_from_the_start_and_does_not_climb_from_nothing() -> None:
-    rate = EventRate()
+    rate = RateMeter()
     rate.begin(500.0)
     for n in range(2000):
         rate.add(500.0 + (n + 0.5) / 20)
@@ -257,14 +257,14 @@ def test_it_is_right_from_the_start_and_does_not_climb_from_nothing() -> None:
 
 
 def test_one_event_in_the_first_moment_is_not_a_thousand_per_second() -> None:
-    rate = EventRate()
+    rate = RateMeter()
     rate.begin(0.0)
     rate.add(0.001)
     assert rate.per_s(0.001) == pytest.approx(1.0, rel=0.05)
 
 
 def test_without_a_beginning_looking_begins_with_the_first_event() -> None:
-    rate = EventRate()
+    rate = RateMeter()
     rate.add(100.0)
     assert rate.per_s(100.0) == pytest.approx(1.0, rel=0.05)
     rate.begin(0.0)  # it has begun already
@@ -272,7 +272,7 @@ def test_without_a_beginning_looking_begins_with_the_first_event() -> None:
 
 
 def test_before_the_first_event_the_rate_is_nothing() -> None:
-    rate = EventRate()
+    rate = RateMeter()
     assert rate.per_s(5.0) == 0.0
     rate.begin(5.0)
     assert rate.per_s(5.0) == 0.0
@@ -280,7 +280,7 @@ def test_before_the_first_event_the_rate_is_nothing() -> None:
 
 
 def test_several_events_at_once_count_as_so_many() -> None:
-    several, each = EventRate(), EventRate()
+    several, each = RateMeter(), RateMeter()
     for now in (1.0, 2.0, 7.0):
         several.add(now, 5)
         for _ in range(5):
@@ -290,7 +290,7 @@ def test_several_events_at_once_count_as_so_many() -> None:
 
 @pytest.mark.parametrize("per_s", [300, 5_000, 50_000])
 def test_a_crowd_of_events_is_measured_to_a_thousandth_and_never_too_high(per_s: int) -> None:
-    rate = EventRate(1.0)
+    rate = RateMeter(1.0)
     rate.begin(0.0)
     for n in range(4 * per_s):
         rate.add((n + 0.5) / per_s)
@@ -298,7 +298,7 @@ def test_a_crowd_of_events_is_measured_to_a_thousandth_and_never_too_high(per_s:
 
 
 def test_a_long_silence_is_no_arithmetic_fault() -> None:
-    rate = EventRate()
+    rate = RateMeter()
     rate.add(0.0, 1_000_000)
     assert rate.per_s(1e9) == 0.0
     rate.add(1e9)
@@ -309,7 +309,7 @@ def test_a_long_silence_is_no_arithmetic_fault() -> None:
 def test_it_is_the_sum_of_halved_events_over_what_a_steady_one_would_weigh(
     waits_s: list[float], later_s: float
 ) -> None:
-    rate = EventRate(10.0)
+    rate = RateMeter(10.0)
     rate.begin(0.0)
     now = 0.0
     times = []

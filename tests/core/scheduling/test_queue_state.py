@@ -13,14 +13,14 @@ from jobqueue.core.scheduling.queue_state import (
     PACE_S,
     RETRY_AFTER_S_MIN,
     RUN_WEIGHT,
-    QueueLedger,
+    QueueState,
 )
 from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX
 from jobqueue.errors import QueueFull
 from tests.core.making import CRASHED, Driver
 
 
-def ledger_of(driver: Driver, name: str = "default") -> QueueLedger:
+def ledger_of(driver: Driver, name: str = "default") -> QueueState:
     return driver.engine.ledgers[name]
 
 

@@ -13,7 +13,7 @@ from jobqueue.core.scheduling.retry_after import (
     OTHERS,
     RETRY_AFTER_S_MAX,
     RETURNS_SHARE_MIN,
-    Returns,
+    RetryAfter,
 )
 
 
@@ -24,28 +24,28 @@ class NoChance(Random):
         return a
 
 
-def places(returns: Returns, count: int, *, now: float, seats_per_s: float) -> list[float]:
+def places(returns: RetryAfter, count: int, *, now: float, seats_per_s: float) -> list[float]:
     return [returns.place_s(now, seats_per_s=seats_per_s) for _ in range(count)]
 
 
-def stream(returns: Returns, *, per_s: float, since: float, until: float) -> None:
+def stream(returns: RetryAfter, *, per_s: float, since: float, until: float) -> None:
     """Let newcomers arrive at a steady rate."""
     for number in range(int((until - since) * per_s)):
         returns.arrivals.add(since + number / per_s)
 
 
 def test_the_first_refused_is_told_when_the_next_seat_comes_free() -> None:
-    assert Returns(NoChance()).place_s(100.0, seats_per_s=0.5) == pytest.approx(2.0)
+    assert RetryAfter(NoChance()).place_s(100.0, seats_per_s=0.5) == pytest.approx(2.0)
 
 
 def test_a_herd_is_spread_as_far_apart_as_seats_come_free() -> None:
-    waits = places(Returns(NoChance()), 100, now=100.0, seats_per_s=4.0)
+    waits = places(RetryAfter(NoChance()), 100, now=100.0, seats_per_s=4.0)
 
     assert waits == pytest.approx([number / 4.0 for number in range(1, 101)])
 
 
 def test_places_go_on_behind_those_that_were_given_before() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     places(returns, 40, now=100.0, seats_per_s=4.0)  # the last one at 110
 
     assert returns.place_s(101.0, seats_per_s=4.0) == pytest.approx(9.25)
@@ -53,7 +53,7 @@ def test_places_go_on_behind_those_that_were_given_before() -> None:
 
 
 def test_newcomers_take_their_seats_first() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     stream(returns, per_s=3.0, since=0.0, until=120.0)
 
     waits = places(returns, 10, now=120.0, seats_per_s=4.0)
@@ -62,7 +62,7 @@ def test_newcomers_take_their_seats_first() -> None:
 
 
 def test_where_newcomers_outrun_the_seats_a_twentieth_is_for_those_who_return() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     stream(returns, per_s=30.0, since=0.0, until=60.0)
 
     waits = places(returns, 10, now=60.0, seats_per_s=10.0)
@@ -72,7 +72,7 @@ def test_where_newcomers_outrun_the_seats_a_twentieth_is_for_those_who_return() 
 
 
 def test_those_who_return_are_not_taken_for_newcomers() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     places(returns, 200, now=0.0, seats_per_s=4.0)
     for number in range(1, 161):  # 40 s: all that come are those who were told to
         returns.arrivals.add(number / 4.0)
@@ -85,8 +85,8 @@ def test_those_who_return_are_not_taken_for_newcomers() -> None:
 
 
 def test_jitter_adds_at_most_a_tenth_and_grows_with_the_wait() -> None:
-    without = places(Returns(NoChance()), 200, now=0.0, seats_per_s=2.0)
-    jittered = places(Returns(Random(1)), 200, now=0.0, seats_per_s=2.0)
+    without = places(RetryAfter(NoChance()), 200, now=0.0, seats_per_s=2.0)
+    jittered = places(RetryAfter(Random(1)), 200, now=0.0, seats_per_s=2.0)
     added = [late - early for early, late in zip(without, jittered, strict=True)]
 
     assert all(0.0 <= more <= JITTER * wait for more, wait in zip(added, without, strict=True))
@@ -94,7 +94,7 @@ def test_jitter_adds_at_most_a_tenth_and_grows_with_the_wait() -> None:
 
 
 def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
-    waits = places(Returns(Random(1)), 10_000, now=0.0, seats_per_s=10.0)
+    waits = places(RetryAfter(Random(1)), 10_000, now=0.0, seats_per_s=10.0)
     beyond = waits[3000:]
 
     assert max(waits) <= RETRY_AFTER_S_MAX
@@ -105,12 +105,12 @@ def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
 
 def test_the_longest_wait_is_never_exceeded_by_jitter() -> None:
     for seed in range(20):
-        returns = Returns(Random(seed))
+        returns = RetryAfter(Random(seed))
         assert max(places(returns, 400, now=0.0, seats_per_s=1.0)) <= RETRY_AFTER_S_MAX
 
 
 def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
-    returns = Returns(Random(1))
+    returns = RetryAfter(Random(1))
     places(returns, 100_000, now=0.0, seats_per_s=10_000.0)
 
     assert len(returns._due._counts) <= 11
@@ -118,7 +118,7 @@ def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
 
 
 def test_places_that_are_over_are_forgotten() -> None:
-    returns = Returns(Random(1))
+    returns = RetryAfter(Random(1))
     places(returns, 50, now=0.0, seats_per_s=10.0)
 
     returns.place_s(100.0, seats_per_s=10.0)
@@ -129,12 +129,12 @@ def test_places_that_are_over_are_forgotten() -> None:
 # -- among callers
 
 
-def refuse(returns: Returns, caller: str, count: int, *, now: float, seats_per_s: float = 20.0) -> list[float]:
+def refuse(returns: RetryAfter, caller: str, count: int, *, now: float, seats_per_s: float = 20.0) -> list[float]:
     return [returns.place_s(now, seats_per_s=seats_per_s, caller=caller) for _ in range(count)]
 
 
 def test_one_caller_s_refusals_push_its_own_later_ones_back_and_not_those_of_others() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     for step in range(400):  # it ignores what it is told, and submits every 10 ms
         now = step / 100
         returns.arrivals.add(now)
@@ -149,7 +149,7 @@ def test_one_caller_s_refusals_push_its_own_later_ones_back_and_not_those_of_oth
 
 
 def test_a_slow_queue_s_hog_does_not_count_as_newcomers_to_the_others() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     for step in range(6000):
         now = 1000.0 + step / 100
         returns.arrivals.add(now)
@@ -159,7 +159,7 @@ def test_a_slow_queue_s_hog_does_not_count_as_newcomers_to_the_others() -> None:
 
 
 def test_callers_with_one_refusal_each_stand_in_one_line() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
 
     waits = [refuse(returns, f"c{n}", 1, now=0.0)[0] for n in range(100)]
 
@@ -167,7 +167,7 @@ def test_callers_with_one_refusal_each_stand_in_one_line() -> None:
 
 
 def test_two_callers_with_a_crowd_each_share_the_seats() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     waits: dict[str, list[float]] = {"a": [], "b": []}
     for _ in range(500):
         for caller in waits:
@@ -179,7 +179,7 @@ def test_two_callers_with_a_crowd_each_share_the_seats() -> None:
 
 
 def test_a_caller_s_slots_beyond_those_of_the_others_are_as_dense_as_if_it_were_alone() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     refuse(returns, "short", 20, now=0.0)
     waits = refuse(returns, "long", 1000, now=0.0)
 
@@ -187,7 +187,7 @@ def test_a_caller_s_slots_beyond_those_of_the_others_are_as_dense_as_if_it_were_
 
 
 def test_a_single_client_that_comes_early_keeps_its_slot_however_often_it_asks() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     for n in range(100):
         refuse(returns, f"c{n}", 1, now=0.0)
     told = [refuse(returns, "c99", 1, now=float(second))[0] + second for second in (1, 2, 3)]
@@ -198,7 +198,7 @@ def test_a_single_client_that_comes_early_keeps_its_slot_however_often_it_asks()
 
 def test_when_nobody_obeys_the_line_is_as_short_as_those_who_still_wait() -> None:
     """A hundred clients, each at an address of its own, ask every second and a half until they are let in."""
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     waiting = [f"c{n}" for n in range(100)]
     now = 0.0
     figures = []
@@ -217,7 +217,7 @@ def test_when_nobody_obeys_the_line_is_as_short_as_those_who_still_wait() -> Non
 
 
 def test_who_is_refused_and_let_in_by_turns_lengthens_no_line() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     for step in range(1000):
         refuse(returns, "hog", 1, now=step / 1000, seats_per_s=1.0)
         returns.accepted("hog", step / 1000)
@@ -227,7 +227,7 @@ def test_who_is_refused_and_let_in_by_turns_lengthens_no_line() -> None:
 
 
 def test_any_number_of_callers_takes_a_bounded_table() -> None:
-    returns = Returns(Random(1))
+    returns = RetryAfter(Random(1))
     for n in range(100_000):
         wait_s = returns.place_s(n / 1000, seats_per_s=1.0, caller=f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::/64")
         assert 0.0 < wait_s <= RETRY_AFTER_S_MAX
@@ -243,7 +243,7 @@ def test_any_number_of_callers_takes_a_bounded_table() -> None:
 
 def test_callers_beyond_the_table_share_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 3)
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     waits = [refuse(returns, f"c{n}", 1, now=0.0)[0] for n in range(6)]
 
     assert waits == sorted(set(waits))

@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from bench.overload.desk import Desk
 from jobqueue.core.job import JobSpec
 from jobqueue.core.policy import QueuePolicy
-from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, Returns
+from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, RetryAfter
 from jobqueue.core.scheduling.retry_slots import KEYS_MAX, Slots
 from jobqueue.core.scheduling.seconds import Seconds
-from jobqueue.core.uniqueness import Claims
+from jobqueue.core.uniqueness import Uniqueness
 from jobqueue.errors import Refused
 from tests.core.scheduling.test_retry_after import NoChance, refuse
 
 
-def refuse_key(returns: Returns, key: str, *, now: float, caller: str = "crowd", seats_per_s: float = 20.0) -> float:
+def refuse_key(returns: RetryAfter, key: str, *, now: float, caller: str = "crowd", seats_per_s: float = 20.0) -> float:
     return returns.place_s(now, seats_per_s=seats_per_s, caller=caller, key=key)
 
 
-def crowd_of(count: int, *, seats_per_s: float = 20.0) -> Returns:
+def crowd_of(count: int, *, seats_per_s: float = 20.0) -> RetryAfter:
     """A crowd behind one address, refused at instant 0, each under a key of its own."""
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     for n in range(count):
         refuse_key(returns, f"k{n}", now=0.0, seats_per_s=seats_per_s)
     return returns
@@ -84,7 +84,7 @@ def test_a_crowd_whose_clients_were_all_let_in_early_leaves_nothing_behind() -> 
 
 def test_the_figure_of_a_crowd_that_ignores_its_slots_falls_as_its_clients_are_let_in() -> None:
     """A hundred clients behind one address ask every second and a half, each under its key."""
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     waiting = [f"k{n}" for n in range(100)]
     now, figures = 0.0, []
     while waiting:
@@ -115,7 +115,7 @@ def test_two_clients_with_keys_at_one_address_are_two() -> None:
 
 
 def test_a_client_without_a_key_is_not_taken_for_one_with_a_key_nor_the_reverse() -> None:
-    keyed, anonymous = crowd_of(2, seats_per_s=0.1), Returns(NoChance())
+    keyed, anonymous = crowd_of(2, seats_per_s=0.1), RetryAfter(NoChance())
     keyed.accepted("crowd", 0.5, "k0")
     refuse(anonymous, "crowd", 1, now=0.0, seats_per_s=0.1)
 
@@ -148,7 +148,7 @@ def test_random_keys_cost_the_caller_that_sends_them_and_no_other() -> None:
 def test_keys_of_any_number_of_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 100)
     monkeypatch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 200)
-    returns = Returns(Random(1))
+    returns = RetryAfter(Random(1))
     for caller in range(150):
         for n in range(250):
             refuse_key(returns, f"k{n}", now=n / 1000, caller=f"c{caller}", seats_per_s=1000.0)
@@ -158,7 +158,7 @@ def test_keys_of_any_number_of_callers_are_bounded(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_key_is_forgotten_when_its_slot_is_over() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     for step in range(100):
         refuse_key(returns, f"k{step}", now=float(step), seats_per_s=1.5)
 
@@ -193,7 +193,7 @@ class Verdicts:
 
 
 def let_return(
-    returns: Returns,
+    returns: RetryAfter,
     *,
     clients: int,
     seats_per_s: float,
@@ -227,7 +227,7 @@ def test_the_slots_of_a_crowd_that_obeys_are_never_taken_from_it(
 ) -> None:
     verdicts = Verdicts(monkeypatch)
     for seed in range(6):
-        let_return(Returns(Random(seed)), clients=clients, seats_per_s=seats_per_s, whole=whole, seed=seed)
+        let_return(RetryAfter(Random(seed)), clients=clients, seats_per_s=seats_per_s, whole=whole, seed=seed)
 
     assert verdicts.found == 0
     if clients == 5 and seats_per_s < 5.0:
@@ -242,7 +242,7 @@ def test_the_next_client_of_a_caller_that_stormed_and_fell_silent_is_told_about_
 
     def submit(caller: str) -> None:
         try:
-            desk.submit(JobSpec(type="work"), 0.1, Claims(caller, plain=True))
+            desk.submit(JobSpec(type="work"), 0.1, Uniqueness(caller, plain=True))
         except Refused as refusal:
             told[caller].append(refusal.retry_after_s or 0.0)
 
@@ -259,7 +259,7 @@ def test_the_next_client_of_a_caller_that_stormed_and_fell_silent_is_told_about_
 
 
 def test_a_caller_that_is_let_in_after_its_silence_starts_anew_too() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     refuse(returns, "crowd", 400, now=0.0, seats_per_s=4.0)
     returns.accepted("crowd", 20.0)
 
@@ -269,7 +269,7 @@ def test_a_caller_that_is_let_in_after_its_silence_starts_anew_too() -> None:
 
 
 def test_a_caller_that_is_refused_for_its_quota_is_not_silent() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     refuse(returns, "crowd", 400, now=0.0, seats_per_s=4.0)
     for second in range(1, 21):
         returns.came("crowd", float(second))
@@ -278,13 +278,13 @@ def test_a_caller_that_is_refused_for_its_quota_is_not_silent() -> None:
 
 
 def test_two_unused_slots_are_no_silence() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     refuse(returns, "crowd", 5, now=0.0, seats_per_s=0.1)
 
     assert refuse(returns, "crowd", 1, now=29.0, seats_per_s=0.1)[0] > 20.0
 
 
-def half_of_a_crowd_comes(returns: Returns, *, until: float) -> None:
+def half_of_a_crowd_comes(returns: RetryAfter, *, until: float) -> None:
     """Refuse 1,000 clients, with a slot every quarter of a second each; every second one comes, and is let in."""
     refuse(returns, "crowd", 1000, now=0.0, seats_per_s=4.0)
     for n in range(1, int(until * 4), 2):
@@ -292,7 +292,7 @@ def half_of_a_crowd_comes(returns: Returns, *, until: float) -> None:
 
 
 def test_where_half_of_a_crowd_goes_away_slots_of_those_that_went_are_given_again() -> None:
-    early, later = Returns(NoChance()), Returns(NoChance())
+    early, later = RetryAfter(NoChance()), RetryAfter(NoChance())
     half_of_a_crowd_comes(early, until=50.0)
     half_of_a_crowd_comes(later, until=70.0)
     masked = refuse(early, "crowd", 1, now=50.0, seats_per_s=4.0)
@@ -304,7 +304,7 @@ def test_where_half_of_a_crowd_goes_away_slots_of_those_that_went_are_given_agai
 
 
 def test_early_returns_under_a_key_do_not_hide_that_others_stay_away() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     returns.place_s(0.0, seats_per_s=4.0, caller="crowd")
     refuse(returns, "crowd", 998, now=0.0, seats_per_s=4.0)
     refuse_key(returns, "k", now=0.0, seats_per_s=4.0)
@@ -318,7 +318,7 @@ def test_early_returns_under_a_key_do_not_hide_that_others_stay_away() -> None:
 
 
 def test_no_more_slots_are_given_again_than_there_are_clients_that_stay_away() -> None:
-    returns = Returns(NoChance())
+    returns = RetryAfter(NoChance())
     half_of_a_crowd_comes(returns, until=240.0)
 
     slots = returns.callers["crowd"]
@@ -349,7 +349,7 @@ def test_tables_are_bounded_and_agree_whatever_comes(steps: list[tuple[str, int,
         patch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 4)
         patch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 12)
         patch.setattr("jobqueue.core.scheduling.retry_slots.WINDOW_SLOTS", 3)
-        returns, now = Returns(Random(1)), 1000.0
+        returns, now = RetryAfter(Random(1)), 1000.0
         for act, number, key_number, passed_s, seats_per_s in steps:
             now += passed_s
             caller, key = f"c{number}", None if key_number is None else f"k{key_number}"
@@ -368,7 +368,7 @@ def test_tables_are_bounded_and_agree_whatever_comes(steps: list[tuple[str, int,
         assert returns.waiting == sum(slots.due.total for slots in returns.callers.values())
 
 
-def agree(returns: Returns, now: float) -> None:
+def agree(returns: RetryAfter, now: float) -> None:
     """Check the tables against one another, from the next second on."""
     callers = returns.callers.values()
     assert len(returns.callers) <= 5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from jobqueue.core.uniqueness import Claims
+from jobqueue.core.uniqueness import Uniqueness
 from jobqueue.errors import InvalidSubmission
 from jobqueue.http.request.caller import claims_at, name_of
 
@@ -159,7 +159,7 @@ class Transport(asyncio.Transport):
     ],
 )
 def test_a_caller_is_the_address_of_its_connection(peer: object, name: str) -> None:
-    assert claims_at(Transport(peer)) == Claims(name, plain=True)
+    assert claims_at(Transport(peer)) == Uniqueness(name, plain=True)
 
 
 def test_addresses_of_one_network_are_one_caller() -> None:

@@ -14,7 +14,7 @@ from jobqueue.core.rate import Rate
 from jobqueue.errors import RateLimited
 from jobqueue.http.request import rate_limit
 from jobqueue.http.request.caller import caller_of
-from jobqueue.http.request.rate_limit import Quotas
+from jobqueue.http.request.rate_limit import RateLimits
 
 POLICY = '"submissions";q=2;w=60'
 
@@ -32,9 +32,9 @@ def clock() -> Clock:
     return Clock()
 
 
-def quotas(clock: Clock, rate: str | None = "2/m", **limits: Any) -> Quotas:
+def quotas(clock: Clock, rate: str | None = "2/m", **limits: Any) -> RateLimits:
     settings = LimitsSettings(caller_rate=None if rate is None else Rate.parse(rate), **limits)
-    return Quotas(lambda: settings, clock)
+    return RateLimits(lambda: settings, clock)
 
 
 def left(fields: dict[str, str]) -> tuple[int, int]:
@@ -98,7 +98,7 @@ def test_the_bound_on_live_jobs_is_a_policy_too(clock: Clock) -> None:
 
 def test_a_changed_rate_counts_from_now_on(clock: Clock) -> None:
     settings = [LimitsSettings(caller_rate=Rate.parse("1/h"))]
-    one = Quotas(lambda: settings[0], clock)
+    one = RateLimits(lambda: settings[0], clock)
     one.take("a")
     with pytest.raises(RateLimited):
         one.take("a")

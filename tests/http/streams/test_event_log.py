@@ -11,7 +11,7 @@ import pytest
 from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted
 from jobqueue.core.job import Job, JobId, JobSpec, JobState, Progress
 from jobqueue.http.streams import event_log as feed_room
-from jobqueue.http.streams.event_log import HEARTBEAT, Feed, Subscriber
+from jobqueue.http.streams.event_log import HEARTBEAT, EventLog, Subscriber
 
 
 class Facts:
@@ -49,11 +49,11 @@ def facts() -> Facts:
 
 
 @pytest.fixture
-def feed(facts: Facts) -> Feed:
-    return Feed(cast("Any", facts))
+def feed(facts: Facts) -> EventLog:
+    return EventLog(cast("Any", facts))
 
 
-def listen(feed: Feed, job_id: str | None = None) -> Subscriber:
+def listen(feed: EventLog, job_id: str | None = None) -> Subscriber:
     def cut() -> None:
         raise AssertionError("cut off")
 
@@ -70,7 +70,7 @@ async def heard(subscriber: Subscriber) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in frames.decode().split("\n\n") if frame]
 
 
-async def test_an_event_has_an_id_a_name_and_one_line_of_json(feed: Feed, facts: Facts) -> None:
+async def test_an_event_has_an_id_a_name_and_one_line_of_json(feed: EventLog, facts: Facts) -> None:
     subscriber = listen(feed)
     running = job(state=JobState.RUNNING)
     running.attempt = 2
@@ -91,7 +91,7 @@ async def test_an_event_has_an_id_a_name_and_one_line_of_json(feed: Feed, facts:
     }
 
 
-async def test_each_fact_that_a_client_can_see_is_named(feed: Feed, facts: Facts) -> None:
+async def test_each_fact_that_a_client_can_see_is_named(feed: EventLog, facts: Facts) -> None:
     subscriber = listen(feed)
     fresh, put_off, done = job(1), job(2), job(3, JobState.SUCCEEDED)
     put_off.version = 1
@@ -108,7 +108,7 @@ async def test_each_fact_that_a_client_can_see_is_named(feed: Feed, facts: Facts
     }
 
 
-async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(feed: Feed, facts: Facts) -> None:
+async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(feed: EventLog, facts: Facts) -> None:
     subscriber = listen(feed, "job-1")
     facts.tell(Started(job(1)), Started(job(2)), Ended(job(1, JobState.FAILED)), Released("t"))
     assert [event["event"] for event in await heard(subscriber)] == ["started", "failed"]
@@ -116,7 +116,7 @@ async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(
 
 
 async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
-    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    feed: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_room, "RECORD_S", 0.01)
     assert facts.listeners == []
@@ -134,7 +134,7 @@ async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
     assert facts.listeners == []
 
 
-def since(feed: Feed, event_id: str, job_id: str | None) -> list[bytes] | None:
+def since(feed: EventLog, event_id: str, job_id: str | None) -> list[bytes] | None:
     """Replay all after an event, piece by piece; None: that can't be done."""
     subscriber = Subscriber(job_id, lambda: None)
     subscriber.replayed_to = feed.serial_of(event_id)
@@ -147,7 +147,7 @@ def since(feed: Feed, event_id: str, job_id: str | None) -> list[bytes] | None:
     return [frame for frame in b"".join(pieces).split(b"\n\n") if frame]
 
 
-async def test_what_was_missed_is_replayed(feed: Feed, facts: Facts) -> None:
+async def test_what_was_missed_is_replayed(feed: EventLog, facts: Facts) -> None:
     listen(feed)
     facts.tell(Started(job(1)))
     seen = feed.last_id
@@ -159,7 +159,7 @@ async def test_what_was_missed_is_replayed(feed: Feed, facts: Facts) -> None:
 
 
 async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_once_and_in_order(
-    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    feed: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
     listen(feed)
@@ -183,7 +183,7 @@ async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_on
 async def test_a_replay_that_the_ring_overtakes_ends_its_stream(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_room, "RING_MAX", 3)
     monkeypatch.setattr(feed_room, "PIECE_BYTES", 1)
-    feed = Feed(cast("Any", facts))
+    feed = EventLog(cast("Any", facts))
     late = listen(feed)
     late.replayed_to = feed.serial_of(feed.last_id)
     facts.tell(*(Started(job()) for _ in range(3)))
@@ -193,7 +193,7 @@ async def test_a_replay_that_the_ring_overtakes_ends_its_stream(facts: Facts, mo
 
 
 async def test_what_waits_for_a_reader_is_taken_in_pieces(
-    feed: Feed, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    feed: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
     subscriber = listen(feed)
@@ -208,7 +208,7 @@ async def test_what_waits_for_a_reader_is_taken_in_pieces(
 
 async def test_what_the_ring_has_lost_can_not_be_replayed(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_room, "RING_MAX", 3)
-    feed = Feed(cast("Any", facts))
+    feed = EventLog(cast("Any", facts))
     listen(feed)
     start = feed.last_id
     facts.tell(Started(job()))
@@ -221,13 +221,15 @@ async def test_what_the_ring_has_lost_can_not_be_replayed(facts: Facts, monkeypa
 
 
 @pytest.mark.parametrize("event_id", ["", "x", "-1", "0123456789ab-1", "{tag}-2", "{tag}--1", "{tag}-1 ", "{tag}-٣"])
-async def test_an_id_of_no_event_of_this_recording_can_not_be_followed(feed: Feed, facts: Facts, event_id: str) -> None:
+async def test_an_id_of_no_event_of_this_recording_can_not_be_followed(
+    feed: EventLog, facts: Facts, event_id: str
+) -> None:
     listen(feed)
     facts.tell(Started(job()))
     assert since(feed, event_id.format(tag=feed.last_id.split("-")[0]), None) is None
 
 
-async def test_ids_of_an_earlier_recording_can_not_be_followed(feed: Feed, facts: Facts) -> None:
+async def test_ids_of_an_earlier_recording_can_not_be_followed(feed: EventLog, facts: Facts) -> None:
     subscriber = listen(feed)
     facts.tell(Started(job()))
     before = feed.last_id
@@ -239,7 +241,7 @@ async def test_ids_of_an_earlier_recording_can_not_be_followed(feed: Feed, facts
     assert since(feed, before, None) is None
 
 
-async def test_a_queue_that_was_started_anew_is_listened_to_anew(feed: Feed, facts: Facts) -> None:
+async def test_a_queue_that_was_started_anew_is_listened_to_anew(feed: EventLog, facts: Facts) -> None:
     listen(feed)
     before, anew = feed.last_id, Facts()
     facts.backend = anew
@@ -250,7 +252,7 @@ async def test_a_queue_that_was_started_anew_is_listened_to_anew(feed: Feed, fac
     assert since(feed, before, None) is None
 
 
-async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(feed: Feed, facts: Facts) -> None:
+async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(feed: EventLog, facts: Facts) -> None:
     cuts: list[None] = []
     slow, quick = Subscriber(None, lambda: cuts.append(None)), listen(feed)
     feed.join(slow)
@@ -265,11 +267,11 @@ async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(feed: 
     assert len(await heard(quick)) == 1
 
 
-async def test_a_silent_stream_gets_a_comment_now_and_then(feed: Feed) -> None:
+async def test_a_silent_stream_gets_a_comment_now_and_then(feed: EventLog) -> None:
     assert await listen(feed).take(0.01) == b":\n\n"
 
 
-async def test_what_waits_is_written_before_a_stream_ends(feed: Feed, facts: Facts) -> None:
+async def test_what_waits_is_written_before_a_stream_ends(feed: EventLog, facts: Facts) -> None:
     subscriber = listen(feed)
     facts.tell(Started(job()))
     subscriber.end()
@@ -278,7 +280,7 @@ async def test_what_waits_is_written_before_a_stream_ends(feed: Feed, facts: Fac
     assert await subscriber.take(10) is None
 
 
-async def test_a_stream_that_waits_hears_at_once(feed: Feed, facts: Facts) -> None:
+async def test_a_stream_that_waits_hears_at_once(feed: EventLog, facts: Facts) -> None:
     subscriber = listen(feed)
     taking = asyncio.create_task(subscriber.take(10))
     await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.http.transport.accept import CROWD_MAX, Listener
+from jobqueue.http.transport.accept import CROWD_MAX, Acceptor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ class Hall:
     """A door, those who came in through it, and how to bring a crowd before it."""
 
     def __init__(self) -> None:
-        self.listener = Listener(lambda: Guest(self))
+        self.listener = Acceptor(lambda: Guest(self))
         self.inside: list[Guest] = []
         self._clients = contextlib.ExitStack()
 
@@ -96,4 +96,4 @@ async def test_once_closed_the_door_lets_nobody_in(hall: Hall) -> None:
 async def test_a_port_that_is_taken_is_not_shared(hall: Hall) -> None:
     [(host, port)] = hall.listener.addresses
     with pytest.raises(OSError, match="in use"):
-        await Listener(lambda: Guest(hall)).listen(host, port)
+        await Acceptor(lambda: Guest(hall)).listen(host, port)

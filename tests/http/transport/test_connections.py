@@ -14,7 +14,7 @@ from aiohttp import web, web_protocol
 from jobqueue.errors import ConfigError
 from jobqueue.http.transport.aiohttp_compat import require_c_parser
 from jobqueue.http.transport.connection import Connection
-from jobqueue.http.transport.rejected import FAREWELLS_MAX, LINGER_S
+from jobqueue.http.transport.rejected import LINGER_S, REJECTED_MAX
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
@@ -218,13 +218,13 @@ async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypa
     serving = await start(server={"connections_max": 20})
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as closing:
-        flood = [closing.enter_context(socket.socket()) for _ in range(FAREWELLS_MAX + 100)]
+        flood = [closing.enter_context(socket.socket()) for _ in range(REJECTED_MAX + 100)]
         for each in flood:
             each.setblocking(False)
         await asyncio.gather(*(loop.sock_connect(each, ("127.0.0.1", serving.port)) for each in flood))
         await asyncio.sleep(0.2)
         assert serving.server.open == 20
-        assert len(serving.server.farewells) == FAREWELLS_MAX
+        assert len(serving.server.farewells) == REJECTED_MAX
         refused = 0
         for each in flood:
             with contextlib.suppress(BlockingIOError):

@@ -25,8 +25,8 @@ from jobqueue import wiring
 from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.transport import aiohttp_compat
 from jobqueue.http.transport import fast_path as lane_module
-from jobqueue.http.transport.fast_path import FastLane
-from jobqueue.http.transport.head_cache import LearnedHeads
+from jobqueue.http.transport.fast_path import FastPath
+from jobqueue.http.transport.head_cache import HeadCache
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Pair:
         """Let the lane's server forget which heads it has learned."""
         lane = self.both[0].server.lane
         assert lane is not None
-        lane._learned = LearnedHeads()
+        lane._learned = HeadCache()
 
     async def same(self, stream: bytes, splits: tuple[int, ...] = (), *, turns: int = 3) -> bytes:
         """Send a stream to both, cut at the same places; return what both answered.
@@ -109,7 +109,7 @@ class Pair:
         }
 
 
-class Listener(asyncio.Protocol):
+class Acceptor(asyncio.Protocol):
     """Keeps all that comes until the connection is gone, in whichever way."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Listener(asyncio.Protocol):
 async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...], turns: int) -> bytes:
     """Send a stream in pieces, each of which arrives by itself; return all that comes until the end."""
     loop = asyncio.get_running_loop()
-    transport, listener = await loop.create_connection(Listener, "127.0.0.1", serving.port)
+    transport, listener = await loop.create_connection(Acceptor, "127.0.0.1", serving.port)
     start = 0
     for end in (*sorted(set(splits)), len(stream)):
         if not transport.is_closing():
@@ -413,21 +413,21 @@ async def test_the_lane_takes_what_it_is_for_and_recalls_it(
     start: Callable[..., Awaitable[Serving]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    recall, answer = FastLane.recall, FastLane.answer
+    recall, answer = FastPath.recall, FastPath.answer
 
-    def recalling(self: FastLane, data: bytes, client: Any, now: float) -> bytes | None:
+    def recalling(self: FastPath, data: bytes, client: Any, now: float) -> bytes | None:
         raw = recall(self, data, client, now)
         if raw is not None:
             asked.append("recalled")
         return raw
 
-    def answering(self: FastLane, message: Any, payload: Any, client: Any, now: float) -> bytes | None:
+    def answering(self: FastPath, message: Any, payload: Any, client: Any, now: float) -> bytes | None:
         raw = answer(self, message, payload, client, now)
         asked.append("stock" if raw is None else "parsed")
         return raw
 
-    monkeypatch.setattr(FastLane, "recall", recalling)
-    monkeypatch.setattr(FastLane, "answer", answering)
+    monkeypatch.setattr(FastPath, "recall", recalling)
+    monkeypatch.setattr(FastPath, "answer", answering)
     serving = await start()
     first, second = [(await serving.queue.submit("echo")).id for _ in range(2)]
     async with serving.connect() as (reader, writer):
@@ -498,7 +498,7 @@ def test_the_date_of_an_answer_is_never_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
     assert serving.server.lane is not None
-    lane = FastLane(serving.queue, serving.server.lane._submissions, OriginPolicy())
+    lane = FastPath(serving.queue, serving.server.lane._submissions, OriginPolicy())
     elapsed = 0.0
     monkeypatch.setattr(lane_module.time, "time", lambda: began_at + elapsed)
     monkeypatch.setattr(lane_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
@@ -541,7 +541,7 @@ async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warn
     class Older:
         pass
 
-    fields = {name: None for name in aiohttp_compat.LANE_FIELDS if name != missing}
+    fields = {name: None for name in aiohttp_compat.FAST_PATH_FIELDS if name != missing}
     monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", type("RequestHandler", (Older,), fields))
     serving = await start()
     monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", web.RequestHandler)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from jobqueue.core.ids import ALPHABET, ID_LENGTH
 from jobqueue.http.transport import head_cache as learned_module
 from jobqueue.http.transport.connection import Connection
-from jobqueue.http.transport.head_cache import HEAD_BYTES_MAX, NO_TAG, LearnedHeads, known_tag
+from jobqueue.http.transport.head_cache import HEAD_BYTES_MAX, NO_TAG, HeadCache, known_tag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -84,7 +84,7 @@ class Learner:
         self._lane = lane
 
     @property
-    def heads(self) -> LearnedHeads:
+    def heads(self) -> HeadCache:
         return self._lane._learned
 
     def connection(self) -> Connection:
@@ -100,9 +100,9 @@ class Learner:
         connection.connection_lost(None)
         await asyncio.sleep(0)
 
-    async def learns(self, *pieces: bytes) -> LearnedHeads:
+    async def learns(self, *pieces: bytes) -> HeadCache:
         """Return what a server that has learned nothing yet learns from a connection."""
-        self._lane._learned = LearnedHeads()
+        self._lane._learned = HeadCache()
         await self.offer(*pieces)
         return self.heads
 
@@ -143,7 +143,7 @@ def parsed(data: bytes) -> list[tuple[Any, Any]]:
     return list(messages)
 
 
-def check_recalled(heads: LearnedHeads, data: bytes) -> bool:
+def check_recalled(heads: HeadCache, data: bytes) -> bool:
     """Check that a request that is recalled is one that the parser reads so; return whether it is recalled."""
     found, body = heads.look(data), heads.submission(data)
     if found is None and body is None:
@@ -330,7 +330,7 @@ async def test_whatever_is_recalled_is_read_by_the_parser_in_the_same_way(learne
     loop = asyncio.get_running_loop()
     recalled = 0
 
-    def wait_for(act: Coroutine[Any, Any, LearnedHeads]) -> LearnedHeads:
+    def wait_for(act: Coroutine[Any, Any, HeadCache]) -> HeadCache:
         return asyncio.run_coroutine_threadsafe(act, loop).result(30)
 
     @settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -374,7 +374,7 @@ async def test_an_id_with_anything_else_in_it_is_left_to_the_parser(learner: Lea
 @given(st.data())
 def test_a_submission_with_any_one_byte_of_its_head_changed_is_not_recalled(data: st.DataObject) -> None:
     request = submission(BODY, HOST, *JSON_LINES)
-    heads = LearnedHeads()
+    heads = HeadCache()
     heads.learn(request, parsed(request)[0][0], request.index(b"\r\n\r\n") + 4)
     assert heads.submission(request) == BODY
     at = data.draw(st.integers(0, len(request) - len(BODY) - 1))
