@@ -54,3 +54,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             if not re.match(r"[a-z]+:", target) and path.is_relative_to(ROOT) and path.is_file():
                 left.append(str(path.relative_to(ROOT)))
     assert {name for name in documents() if name.startswith("docs/")} <= reached
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 130
