@@ -1,4 +1,4 @@
-"""A reader, who follows one page from top to bottom: a folder, a shell, servers on free ports."""
+"""A reader that follows one page from top to bottom: a folder, a shell, servers on free ports."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,10 @@ def test_a_block_that_does_not_say_how_it_is_checked_is_an_error_with_page_and_l
         "```nginx\nlisten 80\n```\n",
         "```caddy\nexample.com {\n```\n",
         "```ini\n[Unit\n```\n",
+        pytest.param(
+            "```ini\n[Unit]\n[Service]\nExecStart=/bin/x\nKillMod=mixed\n```\n",
+            marks=pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"),
+        ),
         "```dockerfile\nFORM python\n```\n",
         '```dockerfile\nCMD ["jobqueue", serve]\n```\n',
         "```sh make\nmake no-such-target\n```\n",
