@@ -70,4 +70,4 @@ def missing_targets(document: Page) -> Iterator[str]:
 
 def mentioned_documents(text: str) -> Iterator[str]:
     """Yield each document below docs/ that a source names."""
-    yield from re.findall(r"\bdocs/[\w/-]+\.md\b", text)
+    yield from re.findall(r"(?<![\w/])docs/[\w/-]+\.md\b", text)
