@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from jobqueue.config import QueueSettings, Settings
 from tests.docs.page import ROOT, Page, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LOGGERS = {"jobqueue.jobs"}
+"""Loggers that are called otherwise than a module."""
+
 MADE = ("tmp/", "mutants/")
 """Folders that only running something makes."""
 
 SUFFIXES = (".py", ".md", ".yaml", ".json", ".toml", ".lock", ".sh", ".png")
+SECTIONS = r"(?:server|statuses|limits|spool|runtime|log|queues\.(?:<name>|default))"
+SETTING = re.compile(SECTIONS + r"\.(?!py\b)[a-z_]+(?=$|[:=\s])")
 PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+/?(?=$|[\s:])|[\w.-]+/(?=$)")
 
 
@@ -71,3 +80,37 @@ def missing_targets(document: Page) -> Iterator[str]:
 def mentioned_documents(text: str) -> Iterator[str]:
     """Yield each document below docs/ that a source names."""
     yield from re.findall(r"(?<![\w/])docs/[\w/-]+\.md\b", text)
+
+
+@cache
+def known_names() -> set[str]:
+    """Return the full names of all settings, and of the log events that the reference lists."""
+    sections = {field.name: field.type for field in msgspec.structs.fields(Settings) if field.name != "queues"}
+    sections["queues.<name>"] = sections["queues.default"] = QueueSettings
+    settings = {f"{section}.{key}" for section, struct in sections.items() for key in struct.__struct_fields__}
+    return settings | {word for _, word in page("docs/reference/events.md").words}
+
+
+def unknown_settings(document: Page) -> Iterator[str]:
+    """Yield each `section.key` in backticks that is neither a setting nor a log event."""
+    for line, word in document.words:
+        found = SETTING.match(word)
+        if found and found[0] not in known_names():
+            yield f"{document.name}:{line}: neither a setting nor a log event: {found[0]}"
+
+
+def unknown_names(document: Page) -> Iterator[str]:
+    """Yield each dotted name of the package in backticks that can't be imported."""
+    for line, word in document.words:
+        found = re.match(r"jobqueue(?:\.[A-Za-z_]\w*)+(?=$|[(\s:])", word)
+        if found and found[0] not in LOGGERS and not is_importable(found[0]):
+            yield f"{document.name}:{line}: no such name: {found[0]}"
+
+
+def is_importable(dotted: str) -> bool:
+    """Tell whether a dotted name is a module, or a name in one."""
+    try:
+        pkgutil.resolve_name(dotted)
+    except (ImportError, AttributeError):
+        return False
+    return True

@@ -10,7 +10,7 @@ import pytest
 from tests.docs.expected import are_among, is_shown, statuses_of, wrong_statuses
 from tests.docs.page import ROOT, BadPage, Page, slug_of
 from tests.docs.reader import Ports, Reader
-from tests.docs.references import broken_links, missing_paths, missing_targets
+from tests.docs.references import broken_links, missing_paths, missing_targets, unknown_names, unknown_settings
 
 
 def written(text: str) -> Page:
@@ -190,6 +190,15 @@ def test_what_a_page_refers_to_and_is_not_there_is_told_with_its_line() -> None:
     assert list(missing_paths(document)) == [
         "docs/how-to/example.md:7: no such path: docs/none.md",
         "docs/how-to/example.md:7: no such path: core/none.py",
+    ]
+    settings = written(
+        "`server.port` `server.porrt` `queues.default.workers: 4` `queues.<name>.worker` `server.listening`"
+    )
+    assert [fault.rsplit(" ", 1)[1] for fault in unknown_settings(settings)] == ["server.porrt", "queues.<name>.worker"]
+    names = written("`jobqueue.testing` `jobqueue.testing.inline(queue)` `jobqueue.nothing` `jobqueue.testing.nothing`")
+    assert [fault.rsplit(" ", 1)[1] for fault in unknown_names(names)] == [
+        "jobqueue.nothing",
+        "jobqueue.testing.nothing",
     ]
     assert list(missing_targets(document)) == ["docs/how-to/example.md:7: no such target: make nothing"]
 

@@ -7,7 +7,14 @@ import re
 import pytest
 
 from tests.docs.page import ROOT, documents, page
-from tests.docs.references import broken_links, mentioned_documents, missing_paths, missing_targets
+from tests.docs.references import (
+    broken_links,
+    mentioned_documents,
+    missing_paths,
+    missing_targets,
+    unknown_names,
+    unknown_settings,
+)
 
 SOURCES = sorted(
     path
@@ -29,6 +36,16 @@ def test_every_path_that_a_document_names_is_there(name: str) -> None:
 @pytest.mark.parametrize("name", documents())
 def test_every_make_target_that_a_document_names_is_there(name: str) -> None:
     assert not list(missing_targets(page(name)))
+
+
+@pytest.mark.parametrize("name", documents())
+def test_every_setting_that_a_document_names_is_one(name: str) -> None:
+    assert not list(unknown_settings(page(name)))
+
+
+@pytest.mark.parametrize("name", documents())
+def test_every_dotted_name_that_a_document_gives_can_be_imported(name: str) -> None:
+    assert not list(unknown_names(page(name)))
 
 
 def test_every_document_that_a_source_names_is_there() -> None:
