@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jobqueue
+from jobqueue import log
 from jobqueue.core import events
 from jobqueue.http import problems
 from jobqueue.log import ATTEMPT_FIELDS
@@ -186,6 +187,11 @@ def test_the_intervals_of_sampled_events_are_those_of_the_code() -> None:
     assert (problems._REFUSED_EVERY_S, problems._FAILED_EVERY_S) == (10.0, 10.0)
     intro = page("events.md").partition("*Sampled*")[2].partition(" 1 s)")[0]
     assert set(codes(intro)) == {name for name, every_s in intervals.items() if every_s == "1.0"}
+
+
+def test_the_members_of_every_line_are_those_of_the_code() -> None:
+    head = page("events.md").partition("\n## ")[0]
+    assert {name for cells in rows(head, columns=2) for name in codes(cells[0])} == log._RESERVED
 
 
 def test_the_table_of_facts_has_every_fact_with_its_fields() -> None:

@@ -229,6 +229,8 @@ async def refused_for_room(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
+    done = await seen.ask(http, "POST", "/v1/jobs:retry", json={"state": "failed"})
+    assert list(done) == members(section(page("job.md"), "## Bulk action"))
     await seen.ask(http, "GET", f"{JOB}/events", held)
     await seen.ask(http, "GET", "/v1/events")
 
