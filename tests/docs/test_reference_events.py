@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import jobqueue
 from jobqueue import log
 from jobqueue.core import events
-from jobqueue.http import problems
+from jobqueue.http.response import problems
 from jobqueue.log import ATTEMPT_FIELDS
 from jobqueue.runtime.loop_monitor import Health
 from jobqueue.wiring import LIVE_STATES

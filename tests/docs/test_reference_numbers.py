@@ -5,24 +5,18 @@ from __future__ import annotations
 import pytest
 
 from jobqueue import context
-from jobqueue.client import answers as client_answers
 from jobqueue.client import jobs as client_jobs
-from jobqueue.core import attempts, ids, job, outlook, policy, returns
+from jobqueue.client import protocol
+from jobqueue.core import attempts, ids, job, policy
+from jobqueue.core.scheduling import eta, retry_after
 from jobqueue.errors import FAULTS_MAX
 from jobqueue.handlers import submission
-from jobqueue.http import (
-    answers,
-    farewell,
-    idempotency,
-    lists,
-    long_answer,
-    multipart,
-    problems,
-    protocol,
-    sse,
-    wire,
-)
-from jobqueue.runtime import log_relay, spool, stderr, throttle
+from jobqueue.http.request import idempotency, json_body, multipart
+from jobqueue.http.resources import events, job_list
+from jobqueue.http.response import long_response, problems, responses
+from jobqueue.http.transport import connection, rejected
+from jobqueue.runtime import progress, spool
+from jobqueue.runtime.pools import log_relay, stderr
 from tests.docs.tables import page
 
 KIB = 1024
@@ -31,31 +25,31 @@ KIB = 1024
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("http.md", f"at most {wire.BATCH_MAX:,} submissions"),
-        ("http.md", f"Depth at most {wire.DEPTH_MAX}"),
-        ("http.md", f"1 to {lists.IDS_MAX} ids"),
-        ("http.md", f"1 to {lists.PAGE_MAX}, default {lists.PAGE_DEFAULT}"),
-        ("http.md", f"ends after {long_answer.WHOLE_BYTES_MAX // KIB} KiB"),
+        ("http.md", f"at most {json_body.BATCH_MAX:,} submissions"),
+        ("http.md", f"Depth at most {json_body.DEPTH_MAX}"),
+        ("http.md", f"1 to {job_list.IDS_MAX} ids"),
+        ("http.md", f"1 to {job_list.PAGE_MAX}, default {job_list.PAGE_DEFAULT}"),
+        ("http.md", f"ends after {long_response.WHOLE_BYTES_MAX // KIB} KiB"),
         ("http.md", f"1 to {idempotency.KEY_LENGTH_MAX} printable ASCII characters"),
-        ("http.md", f"more than {answers.SMALL_BODY_BYTES // KIB} KiB of a body unread"),
+        ("http.md", f"more than {responses.SMALL_BODY_BYTES // KIB} KiB of a body unread"),
         ("http.md", f"{multipart.HEADERS_BYTES_MAX // KIB} KiB of headers"),
-        ("http.md", f"at most {1 / throttle.INTERVAL_S:.0f} a second"),
+        ("http.md", f"at most {1 / progress.INTERVAL_S:.0f} a second"),
         ("http.md", f"integer, 1 to {submission.ATTEMPTS_MAX}"),
         ("http.md", f"at most {policy.DURATION_S_MAX // 86400} days"),
-        ("http.md", f"{sse.ALL_MAX} such streams"),
+        ("http.md", f"{events.ALL_MAX} such streams"),
         ("job.md", f"{ids.ID_LENGTH} characters"),
-        ("job.md", f"{outlook.POLL_AFTER_S_MIN * 1000:.0f} to {outlook.POLL_AFTER_S_MAX * 1000:.0f}"),
+        ("job.md", f"{eta.POLL_AFTER_S_MIN * 1000:.0f} to {eta.POLL_AFTER_S_MAX * 1000:.0f}"),
         ("job.md", f"at most {context.NOTE_LENGTH_MAX} characters"),
         ("job.md", f"at most {job.MESSAGE_LENGTH_MAX:,} characters"),
         ("job.md", f"the latest {attempts.HISTORY_MAX} failed attempts"),
         ("job.md", f"the last {attempts.TRACEBACK_LENGTH_MAX:,} characters"),
         ("problems.md", f"at most {problems.DETAIL_LENGTH_MAX:,} characters"),
         ("problems.md", f"at most {FAULTS_MAX + 1}"),
-        ("problems.md", f"more than {wire.DEPTH_MAX} levels"),
-        ("problems.md", f"more than {protocol.HEADERS_MAX} headers"),
-        ("problems.md", f"(1 s to {returns.RETRY_AFTER_S_MAX / 60:.0f} min)"),
+        ("problems.md", f"more than {json_body.DEPTH_MAX} levels"),
+        ("problems.md", f"more than {connection.HEADERS_MAX} headers"),
+        ("problems.md", f"(1 s to {retry_after.RETRY_AFTER_S_MAX / 60:.0f} min)"),
         ("problems.md", f"`retry_after_s` ({spool.RETRY_AFTER_S:.0f} s); make room"),
-        ("problems.md", f"`retry_after_s` ({sse.NO_PLACE_RETRY_AFTER_S:.0f} s)"),
+        ("problems.md", f"`retry_after_s` ({events.NO_PLACE_RETRY_AFTER_S:.0f} s)"),
         ("events.md", f"more than {stderr.LINES_MAX} lines in a second"),
         (
             "events.md",
@@ -65,7 +59,7 @@ KIB = 1024
         ("handlers.md", f"cut after {context.NOTE_LENGTH_MAX} characters"),
         ("handlers.md", f"integer, 1 to {submission.ATTEMPTS_MAX}"),
         ("client.md", f"at most {client_jobs.WAIT_S_MAX} s in one request"),
-        ("client.md", {0.2: "up to a fifth more"}[client_answers.JITTER]),
+        ("client.md", {0.2: "up to a fifth more"}[protocol.JITTER]),
     ],
 )
 def test_a_number_on_a_page_is_that_of_the_code(name: str, told: str) -> None:
@@ -73,5 +67,5 @@ def test_a_number_on_a_page_is_that_of_the_code(name: str, told: str) -> None:
 
 
 def test_the_wait_of_a_connection_over_the_limit_is_that_of_the_page() -> None:
-    assert b"Retry-After: 1\r\n" in farewell._REFUSED
+    assert b"Retry-After: 1\r\n" in rejected._REFUSED
     assert "keep fewer connections; repeat after `retry_after_s` (1 s)" in page("problems.md")
