@@ -195,7 +195,7 @@ def report_of(
         requirements=(),
         timeline=timeline,
     )
-    return msgspec.structs.replace(report, requirements=checked(options.require, report))
+    return msgspec.structs.replace(report, requirements=checked(options.require, msgspec.structs.asdict(report)))
 
 
 _SAME_OPTIONS = ("via", "rate", "clients", "jobs", "poll_s", "disobedient", "processes", "seed")

@@ -16,14 +16,12 @@ import argparse
 import operator
 import re
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from clients.report import Report
+    from collections.abc import Callable, Mapping
 
 LATENCIES = (
     "request",
@@ -125,13 +123,17 @@ def requirement(text: str) -> Requirement:
     raise argparse.ArgumentTypeError(f"{text!r}: {metric} is {right}, and has no unit {unit!r}")
 
 
-def checked(requirements: tuple[Requirement, ...], report: Report) -> tuple[Checked, ...]:
-    """Hold a run's figures against its requirements."""
-    return tuple(_checked(each, report) for each in requirements)
+def checked(requirements: tuple[Requirement, ...], figures: Mapping[str, Any]) -> tuple[Checked, ...]:
+    """Compare a run's figures with its requirements.
+
+    Args:
+        figures: The fields of the run's report, by name.
+    """
+    return tuple(_checked(each, figures) for each in requirements)
 
 
-def _checked(required: Requirement, report: Report) -> Checked:
-    figure = _figure(required, report)
+def _checked(required: Requirement, figures: Mapping[str, Any]) -> Checked:
+    figure = _figure(required, figures)
     met = figure is not None and _COMPARISONS[required.comparison](figure, required.bound)
     return Checked(required.text, None if figure is None else round(figure, 9), required.unit, met)
 
@@ -150,31 +152,25 @@ def _kind_of(metric: str, text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r}: there is no metric {metric!r}{meant}")
 
 
-def _figure(required: Requirement, report: Report) -> float | None:
+def _figure(required: Requirement, figures: Mapping[str, Any]) -> float | None:
     name, _, point = required.metric.rpartition(".")
     if required.unit == "s":
-        latency = report.latency_ms.get(name or "request")
+        latency = figures["latency_ms"].get(name or "request")
         return None if latency is None else float(getattr(latency, point)) / 1e3
     if required.unit == "/s":
-        return float(getattr(report, required.metric))
-    count = _count(required.metric, report)
+        return float(figures[required.metric])
+    count = _count(required.metric, figures)
     if required.unit == "":
         return float(count)
-    whole = _whole(SHARES[required.metric], report)
+    whole = _whole(SHARES[required.metric], figures)
     return 100.0 * count / whole if whole else None
 
 
-def _count(metric: str, report: Report) -> int:
-    if SHARES[metric] == "ended":
-        return report.ended_by_state.get(metric, 0)
-    count: int = getattr(report, metric)
+def _count(metric: str, figures: Mapping[str, Any]) -> int:
+    count: int = figures["ended_by_state"].get(metric, 0) if SHARES[metric] == "ended" else figures[metric]
     return count
 
 
-def _whole(name: str, report: Report) -> int:
-    if name == "submissions":
-        return report.accepted + report.refused + report.invalid
-    if name == "requests":
-        return report.answers + report.errors
-    count: int = getattr(report, name)
-    return count
+def _whole(name: str, figures: Mapping[str, Any]) -> int:
+    parts = {"submissions": ("accepted", "refused", "invalid"), "requests": ("answers", "errors")}.get(name, (name,))
+    return sum(figures[part] for part in parts)

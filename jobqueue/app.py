@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jobqueue.backend.base import Backend, LocalBackend
-    from jobqueue.core.job import JobSpec
+    from jobqueue.core.job import IdempotencyKey, JobSpec, UniqueMode, Uniqueness
     from jobqueue.core.policy import Discipline
     from jobqueue.core.submit import SubmitResult
-    from jobqueue.core.uniqueness import IdempotencyKey, UniqueMode, Uniqueness
     from jobqueue.duration import Duration
     from jobqueue.files.source import Files
     from jobqueue.runtime.spool import Spool

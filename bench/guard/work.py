@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import uvloop
 
+from bench.load.answer import header
 from bench.load.driving import end_with_parent
-from bench.load.wire import header
 from bench.peers.contenders import STATUS, SUBMISSION, Kind, request
 from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
 from jobqueue.config import LimitsSettings, Settings

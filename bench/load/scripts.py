@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from bench.load.wire import body_of, header
+from bench.load.answer import body_of, header
 
 ID = b"{id}"
 ETAG = b"{etag}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from bench.load.answer import content_length
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -72,34 +74,3 @@ class Wire(asyncio.Protocol):
         if size is None:  # an event stream: it is over once its last chunk is there
             return data.endswith(b"\r\n0\r\n\r\n")
         return len(data) >= end + 4 + size
-
-
-def content_length(data: bytes, end: int) -> int | None:
-    """Return the Content-Length in the head that ends at `end`; None if the answer comes in chunks.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    at = data.find(b"ontent-Length: ", 0, end)
-    if at < 0:
-        at = data.find(b"ontent-length: ", 0, end)
-        if at < 0:
-            if b"ransfer-encoding: chunked" in data[:end].replace(b"E", b"e"):
-                return None
-            raise ValueError(f"neither a Content-Length nor chunks: {data[:end]!r}")
-    stop = data.find(b"\r", at, end + 1)
-    return int(data[at + 15 : stop])
-
-
-def body_of(data: bytes) -> bytes:
-    """Return what comes after the head."""
-    return data[data.find(b"\r\n\r\n") + 4 :]
-
-
-def header(data: bytes, name: bytes) -> bytes | None:
-    """Return a header's value; its name in any case."""
-    end = data.find(b"\r\n\r\n")
-    at = data[: end + 2].lower().find(b"\r\n" + name.lower() + b": ")
-    if at < 0:
-        return None
-    return data[at + len(name) + 4 : data.find(b"\r\n", at + 2)]

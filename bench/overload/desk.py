@@ -21,9 +21,8 @@ from jobqueue.core.job_store import StoreBounds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.core.job import Job, JobId, JobSpec, Lease
+    from jobqueue.core.job import Job, JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.core.uniqueness import Uniqueness
 
 QUEUE = "default"
 TTL_S = 5.0  # nobody reads a record here after its job's end, so few are kept

@@ -11,8 +11,7 @@ import msgspec
 from bench.overload.crowd import PAUSE_S, Client, Manners, Service, crowd, whole_seconds
 from bench.overload.desk import Desk
 from bench.overload.figures import Figures, Seen, Visit
-from jobqueue.core.job import JobSpec, JobState
-from jobqueue.core.uniqueness import Uniqueness
+from jobqueue.core.job import JobSpec, JobState, Uniqueness
 from jobqueue.errors import Refused
 
 if TYPE_CHECKING:

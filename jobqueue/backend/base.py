@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Upload
+    from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.submit import SubmitResult
-    from jobqueue.core.uniqueness import Uniqueness
     from jobqueue.errors import Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]

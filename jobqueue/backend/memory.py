@@ -34,14 +34,13 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.engine import Engine
-    from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Upload
+    from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.scheduling.queue_state import QueueState
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.submit import SubmitResult
-    from jobqueue.core.uniqueness import Uniqueness
 
 T = TypeVar("T")
 

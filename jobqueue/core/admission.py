@@ -15,12 +15,12 @@ from jobqueue.errors import Draining, QueueFull, RateLimited, Refused, StatusesF
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jobqueue.core.job import Job, JobSpec
+    from jobqueue.core.job import Job, JobSpec, Uniqueness
     from jobqueue.core.job_store import JobStore
     from jobqueue.core.limits.circuit_breaker import CircuitBreaker, QuarantinedType
     from jobqueue.core.limits.limiters import Limiters
     from jobqueue.core.scheduling.queue_state import QueueState
-    from jobqueue.core.uniqueness import Uniqueness, UniquenessIndex
+    from jobqueue.core.uniqueness import UniquenessIndex
 
 
 QUARANTINED_PART = 10

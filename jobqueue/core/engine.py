@@ -66,10 +66,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from random import Random
 
-    from jobqueue.core.job import JobSpec, Progress, Success, Upload
+    from jobqueue.core.job import JobSpec, Progress, Success, Uniqueness, Upload
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.scheduler import Shares
-    from jobqueue.core.uniqueness import Uniqueness
 
 TICK_WORK_MAX = 1000
 

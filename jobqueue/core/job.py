@@ -14,13 +14,12 @@ is what the handler gets, and their size is known.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Final, Literal, NewType
 
 import msgspec
 
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.policy import Limits
-from jobqueue.core.uniqueness import Uniqueness
 
 JobId = NewType("JobId", str)
 
@@ -163,6 +162,39 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     lane: str | None = None
     limits: Limits | None = None
     backoff: Backoff | None = None
+
+
+UniqueMode = Literal["return", "reject", "replace", "debounce"]
+
+
+class Unique(msgspec.Struct, frozen=True, gc=False):
+    """A value that one live job of a type may have, and what a second submission does.
+
+    `return` answers with the live job, `reject` refuses, `replace` cancels the live job in favour of the new one,
+    `debounce` gives a job that still waits the new arguments, and its delay anew.
+    """
+
+    value: str
+    mode: UniqueMode = "return"
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
+    """A caller's name for one submission, and the digest of what was submitted under it."""
+
+    key: str
+    fingerprint: bytes
+
+
+class Uniqueness(msgspec.Struct, frozen=True, gc=False):
+    """What a submission says of itself beside the work: its sender, and which others it is the same as.
+
+    `plain`: it says nothing but its caller, and live jobs need not be counted, so nothing is to be entered anywhere.
+    """
+
+    caller: str | None = None
+    unique: Unique | None = None
+    key: IdempotencyKey | None = None
+    plain: bool = False
 
 
 class Success(msgspec.Struct, frozen=True, gc=False):

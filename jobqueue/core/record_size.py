@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from jobqueue.core.job import text_bytes
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import JobSpec, Upload
-    from jobqueue.core.uniqueness import Uniqueness
+    from jobqueue.core.job import JobSpec, Uniqueness, Upload
 
 EXTRAS_BYTES = 80
 """Where it is kept that a record holds more than others."""

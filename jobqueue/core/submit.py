@@ -19,9 +19,8 @@ from jobqueue.errors import Duplicate, KeyReused, WrongState
 if TYPE_CHECKING:
     from jobqueue.core.admission import AdmissionControl
     from jobqueue.core.ids import IdIssuer
-    from jobqueue.core.job import JobSpec, Upload
+    from jobqueue.core.job import JobSpec, Uniqueness, Upload
     from jobqueue.core.transitions import Transitions
-    from jobqueue.core.uniqueness import Uniqueness
     from jobqueue.errors import Refused
 
 

@@ -13,45 +13,10 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import Job, JobId
-
-UniqueMode = Literal["return", "reject", "replace", "debounce"]
-
-
-class Unique(msgspec.Struct, frozen=True, gc=False):
-    """A value that one live job of a type may have, and what a second submission does.
-
-    `return` answers with the live job, `reject` refuses, `replace` cancels the live job in favour of the new one,
-    `debounce` gives a job that still waits the new arguments, and its delay anew.
-    """
-
-    value: str
-    mode: UniqueMode = "return"
-
-
-class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
-    """A caller's name for one submission, and the digest of what was submitted under it."""
-
-    key: str
-    fingerprint: bytes
-
-
-class Uniqueness(msgspec.Struct, frozen=True, gc=False):
-    """What a submission says of itself beside the work: its sender, and which others it is the same as.
-
-    `plain`: it says nothing but its caller, and live jobs need not be counted, so nothing is to be entered anywhere.
-    """
-
-    caller: str | None = None
-    unique: Unique | None = None
-    key: IdempotencyKey | None = None
-    plain: bool = False
-
+    from jobqueue.core.job import Job, JobId, Unique, Uniqueness
 
 Name = tuple[str | None, str]
 """A caller, and its key."""

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from jobqueue.context import printable
-from jobqueue.core.job import JobSpec
+from jobqueue.core.job import JobSpec, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import DURATION_S_MAX
 from jobqueue.core.scheduling.order import PRIORITY_MAX
-from jobqueue.core.uniqueness import Unique, UniqueMode, Uniqueness
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers.validation import field_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from jobqueue.core.uniqueness import IdempotencyKey
+    from jobqueue.core.job import IdempotencyKey
 
 ATTEMPTS_MAX = 100
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"

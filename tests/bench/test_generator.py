@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.load.answer import header
 from bench.load.driving import ROOT, Generator, Process
 from bench.load.generator import Driver, Order, Unmeasured
 from bench.load.scripts import Batch, Cycle, Later, Life, Visit, id_in
-from bench.load.wire import Wire, header
+from bench.load.wire import Wire
 from bench.measure.meter import cpu_s, rss_bytes, rss_bytes_max
 
 GET = b"GET /v1/jobs/{id} HTTP/1.1\r\nHost: h\r\n\r\n"

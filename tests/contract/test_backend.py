@@ -15,9 +15,20 @@ from jobqueue.backend.memory import PAGE_SCAN_MAX, MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, Job, JobId, JobSpec, JobState, Progress, Success
+from jobqueue.core.job import (
+    ErrorCode,
+    Failure,
+    IdempotencyKey,
+    Job,
+    JobId,
+    JobSpec,
+    JobState,
+    Progress,
+    Success,
+    Unique,
+    Uniqueness,
+)
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
-from jobqueue.core.uniqueness import IdempotencyKey, Unique, Uniqueness
 from jobqueue.errors import (
     Duplicate,
     JobGone,

@@ -7,12 +7,23 @@ from random import Random
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, Job, JobSpec, JobState, Success, Upload
+from jobqueue.core.job import (
+    ErrorCode,
+    Failure,
+    IdempotencyKey,
+    Job,
+    JobSpec,
+    JobState,
+    Success,
+    Unique,
+    UniqueMode,
+    Uniqueness,
+    Upload,
+)
 from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.scheduling.scheduler import Shares
 from jobqueue.core.submit import SubmitResult
-from jobqueue.core.uniqueness import IdempotencyKey, Unique, UniqueMode, Uniqueness
 
 OK = Success(b"1")
 FAILED = Failure(ErrorCode.HANDLER_ERROR, "boom")

@@ -12,13 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobqueue.core.attempts import HISTORY_MAX
 from jobqueue.core.events import Ended, Evicted, Ready
-from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success
+from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success, UniqueMode
 from jobqueue.core.job_store import DRAWER_S, StoreBounds
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.record_size import EXTRAS_BYTES, key_bytes
 from jobqueue.core.submit import SubmitResult
 from jobqueue.core.transitions import LEASE_GRACE_S
-from jobqueue.core.uniqueness import UniqueMode
 from jobqueue.errors import (
     Duplicate,
     JobGone,

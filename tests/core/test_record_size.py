@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobqueue.core.job import JobSpec, StoredFile, Upload
+from jobqueue.core.job import IdempotencyKey, JobSpec, StoredFile, Unique, Uniqueness, Upload
 from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.record_size import held_bytes
-from jobqueue.core.uniqueness import IdempotencyKey, Unique, Uniqueness
 from jobqueue.errors import StatusesFull
 from tests.core.making import Driver
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted
-from jobqueue.core.job import JobSpec, JobState, StopReason
+from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, UniqueMode, Uniqueness
 from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.core.submit import SubmitResult
-from jobqueue.core.uniqueness import SHARED_MAX, IdempotencyKey, Unique, UniqueMode, Uniqueness, UniquenessIndex
+from jobqueue.core.uniqueness import SHARED_MAX, UniquenessIndex
 from jobqueue.errors import (
     Draining,
     Duplicate,

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from jobqueue import JobQueue
-from jobqueue.core.job import LIVE, TERMINAL, JobState
-from jobqueue.core.uniqueness import UniqueMode
+from jobqueue.core.job import LIVE, TERMINAL, JobState, UniqueMode
 from jobqueue.handlers import Submission
 from jobqueue.http import api
 from jobqueue.http.request import origins

@@ -15,9 +15,8 @@ import msgspec
 
 from jobqueue.backend.base import BulkAction, JobFilter
 from jobqueue.core.admission import QUARANTINED_PART
-from jobqueue.core.job import JobId, JobState
+from jobqueue.core.job import IdempotencyKey, JobId, JobState
 from jobqueue.core.record_size import held_bytes
-from jobqueue.core.uniqueness import IdempotencyKey
 from jobqueue.errors import (
     Draining,
     Duplicate,
@@ -41,9 +40,8 @@ if TYPE_CHECKING:
     from random import Random
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import Job, UniqueMode
     from jobqueue.core.submit import SubmitResult
-    from jobqueue.core.uniqueness import UniqueMode
     from tests.simulation.auditor import Auditor
     from tests.simulation.scenario import Scenario
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.core.uniqueness import Uniqueness
+    from jobqueue.core.job import Uniqueness
 
 
 def caller_of(request: web.BaseRequest) -> str:

@@ -10,7 +10,7 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from jobqueue.core.uniqueness import IdempotencyKey
+from jobqueue.core.job import IdempotencyKey
 from jobqueue.http.errors import MalformedRequest
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from jobqueue.core.job import IdempotencyKey, Uniqueness
 from jobqueue.core.scheduling.retry_after import RetryAfter
-from jobqueue.core.uniqueness import IdempotencyKey, Uniqueness
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers import claims_of, plain_claims
 from jobqueue.http.errors import MalformedRequest, Overloaded

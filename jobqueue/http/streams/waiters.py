@@ -14,18 +14,21 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from aiohttp import web
+
 from jobqueue.http.request.prefer import APPLIED, preferred_wait_s
-from jobqueue.http.transport.last_request import LEAVE, is_half_closed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
-
-    from aiohttp import web
+    from collections.abc import Coroutine, Iterator
 
     from jobqueue.config import LimitsSettings
+
+LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # an ABC
+"""The key under which a waiting request holds the callback that ends its wait, for its connection to call."""
 
 
 class Waiters:
@@ -118,12 +121,17 @@ def _told_when_lost(request: web.BaseRequest, leave: Callable[[], None]) -> Iter
 
     vars(request)["_cancel"] = cancel
     request[LEAVE] = leave
-    if is_half_closed(request):
+    if _is_half_closed(request):
         asyncio.get_running_loop().call_soon(leave)
     try:
         yield
     finally:
         del vars(request)["_cancel"], request[LEAVE]
+
+
+def _is_half_closed(request: web.BaseRequest) -> bool:
+    """Tell whether the client has shut its sending side; False on a host application's connections."""
+    return getattr(request.protocol, "half_closed", False)
 
 
 def _is_lost(request: web.BaseRequest) -> bool:

@@ -29,8 +29,16 @@ if TYPE_CHECKING:
 
     from aiohttp.streams import StreamReader
 
-    from jobqueue.http.transport.connection import JobServer
+    from jobqueue.config import LimitsSettings
+    from jobqueue.http.in_flight import InFlightBudget
     from jobqueue.http.transport.framing import Framing
+
+
+class CountingServer(web.Server):
+    """The server of such connections: the limits and the budget that all of them share."""
+
+    limits: LimitsSettings
+    in_flight: InFlightBudget
 
 
 class Buffers(web.RequestHandler):
@@ -45,7 +53,7 @@ class Buffers(web.RequestHandler):
         *("_wire_lost", "deaf"),
     )
 
-    def __init__(self, server: JobServer, **kwargs: Any) -> None:
+    def __init__(self, server: CountingServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self._server = server
         self._wire: asyncio.Transport | None = None

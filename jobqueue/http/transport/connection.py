@@ -37,7 +37,7 @@ from jobqueue.http.request.caller import claims_at
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.response.problems import error_of, report, response_to
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
-from jobqueue.http.transport.buffers import Buffers
+from jobqueue.http.transport.buffers import Buffers, CountingServer
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
 from jobqueue.http.transport.malformed import detail_of
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from aiohttp.web_protocol import _ErrInfo
 
     from jobqueue.config import LimitsSettings
-    from jobqueue.core.uniqueness import Uniqueness
+    from jobqueue.core.job import Uniqueness
     from jobqueue.http.transport.fast_path import FastPath
 
 HEADERS_MAX = 64
@@ -70,7 +70,7 @@ ANSWERS_BYTES_MAX = 64 * 1024
 log = event_logger(__name__)
 
 
-class JobServer(web.Server):
+class JobServer(CountingServer):
     """Serves an application on any number of listening sockets: a factory of protocols.
 
     Args:
@@ -109,7 +109,7 @@ class JobServer(web.Server):
             self.lane.in_use = True
         self.turns = ReadBudget(loop)
         self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
-        self.farewells: set[Rejected] = set()
+        self.rejected: set[Rejected] = set()
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None
 
@@ -159,14 +159,16 @@ class JobServer(web.Server):
             await asyncio.wait([self._all_closed], timeout=within_s / 2)
         for connection in self.connections:
             cast("Connection", connection).abort()
-        for farewell in self.farewells:
-            farewell.abort()
+        for rejected in self.rejected:
+            rejected.abort()
 
 
 class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
     __slots__ = ("_between_requests", "claims", "half_closed")
+
+    _server: JobServer
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
@@ -179,7 +181,7 @@ class Connection(Buffers):
         wire = cast("asyncio.Transport", transport)
         if self._server.open >= self._server.connections_max:
             self._parser = None  # aiohttp: the parser and its protocol hold each other
-            Rejected(self._server).connection_made(wire)
+            Rejected(self._server.rejected, self._server.open).connection_made(wire)
             return
         self._wire = wire
         # So that `pause_writing` is called as soon as the system takes no more, not only from 64 KiB on.

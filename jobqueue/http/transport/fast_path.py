@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawRequestMessage
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job, JobState
-    from jobqueue.core.uniqueness import Uniqueness
+    from jobqueue.core.job import Job, JobState, Uniqueness
     from jobqueue.http.request.origins import OriginPolicy
     from jobqueue.http.resources.submissions import Submissions
 

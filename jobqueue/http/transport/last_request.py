@@ -11,26 +11,18 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from aiohttp import web, web_protocol
+from aiohttp import web_protocol
 
 from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.streams.waiters import LEAVE
 
 if TYPE_CHECKING:
-    from jobqueue.http.transport.connection import Connection
-
-LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # an ABC
-"""Under which a request that waits for something holds what ends its wait."""
+    from jobqueue.http.transport.buffers import Buffers
 
 
-def is_half_closed(request: web.BaseRequest) -> bool:
-    """Tell whether the client has shut its sending side; False on a host application's connections."""
-    return getattr(request.protocol, "half_closed", False)
-
-
-def answer_rest(connection: Connection) -> bool:
+def answer_rest(connection: Buffers) -> bool:
     """Have the connection closed after the last answer that it owes; False: it owes none.
 
     A body that is not whole by now is broken, and answered so.
@@ -50,7 +42,7 @@ def answer_rest(connection: Connection) -> bool:
     return True
 
 
-def close_after_upgrade(connection: Connection, data: bytes) -> None:
+def close_after_upgrade(connection: Buffers, data: bytes) -> None:
     """Make the newest request the last if it asks for an upgrade that is not taken, and something came with it.
 
     Args:
@@ -64,7 +56,7 @@ def close_after_upgrade(connection: Connection, data: bytes) -> None:
         _make_last(connection)
 
 
-def _make_last(connection: Connection) -> None:
+def _make_last(connection: Buffers) -> None:
     message, payload = connection._messages[-1]
     if not isinstance(message, web_protocol._ErrInfo):  # after which it is closed anyway
         connection._messages[-1] = (message._replace(should_close=True), payload)

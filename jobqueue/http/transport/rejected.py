@@ -1,20 +1,20 @@
-"""Farewells: what becomes of connections over the limit. Each gets a 503, and a moment to read it.
+"""Rejected connections: those over the limit. Each gets a 503, and up to `LINGER_S` to read it.
 
-It owns the bound on them. It must not know requests: nothing that comes over such a connection is read.
+Rules:
+
+1. At most `REJECTED_MAX` of them linger at a time; further ones are closed as soon as the 503 is written.
+2. Nothing that arrives over such a connection is parsed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import TooManyConnections
 from jobqueue.http.response.problems import raw_answer
 from jobqueue.log import event_logger
-
-if TYPE_CHECKING:
-    from jobqueue.http.transport.connection import JobServer
 
 LINGER_S = 1.0
 """How long a connection that we break off is still read, so that the client gets to read why."""
@@ -28,21 +28,27 @@ log = event_logger(__name__)
 
 
 class Rejected(asyncio.Protocol):
-    """A connection over the limit: gets its 503, and the time to read it."""
+    """A connection over the limit.
 
-    def __init__(self, server: JobServer) -> None:
-        self._server = server
+    Args:
+        lingering: The server's rejected connections that linger; this one enters and leaves it.
+        open_count: Connections that the server has accepted and not closed.
+    """
+
+    def __init__(self, lingering: set[Rejected], open_count: int) -> None:
+        self._lingering = lingering
+        self._open_count = open_count
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = wire = cast("asyncio.Transport", transport)
         wire.set_protocol(self)
-        log.sampled("http.too_many_connections", every_s=10.0, open=self._server.open)
+        log.sampled("http.too_many_connections", every_s=10.0, open=self._open_count)
         wire.write(_REFUSED)
-        if len(self._server.farewells) >= REJECTED_MAX:
+        if len(self._lingering) >= REJECTED_MAX:
             wire.close()
             return
-        self._server.farewells.add(self)
+        self._lingering.add(self)
         wire.write_eof()
         self._timer = asyncio.get_running_loop().call_later(LINGER_S, cut, wire)
 
@@ -50,6 +56,6 @@ class Rejected(asyncio.Protocol):
         cut(self._wire)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._server.farewells.discard(self)
+        self._lingering.discard(self)
         if self._timer is not None:
             self._timer.cancel()

@@ -43,7 +43,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-import jobqueue
 from jobqueue.handlers.result import failure_of
 from jobqueue.log import current_attempt
 from jobqueue.runtime.isolation import Isolation
@@ -60,6 +59,16 @@ if TYPE_CHECKING:
     from jobqueue.runtime.pools.call import Call
 
 FLAG = "--jobqueue-fork-server"
+
+PRELOADED = (
+    "jobqueue.app",
+    "jobqueue.context",
+    "jobqueue.core.backoff",
+    "jobqueue.core.job",
+    "jobqueue.errors",
+    "jobqueue.handle",
+)
+"""The modules behind the names of the package. They load on first use, and the module of every handler uses some."""
 
 # From the pool to the fork server: FORK, with a process's end of its connection, and of the pipe that is to be its
 # standard error. Back: a kind, a pid, and an exit code or errno.
@@ -129,8 +138,8 @@ def main(control_fd: int, server_pid: int) -> NoReturn:
     descendants.adopt_orphans()
     if sys.stderr is not None:
         faulthandler.enable()  # a segmentation fault tells on standard error where it was
-    for name in jobqueue.__all__:
-        getattr(jobqueue, name)  # loaded when first asked for, and the module of every handler asks for some
+    for name in PRELOADED:
+        importlib.import_module(name)
     gc.freeze()  # else the first collection in each process would copy every page
     _ForkServer(socket.socket(fileno=control_fd), server_pid).run()
 

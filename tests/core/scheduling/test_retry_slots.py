@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.overload.desk import Desk
-from jobqueue.core.job import JobSpec
+from jobqueue.core.job import JobSpec, Uniqueness
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, RetryAfter
 from jobqueue.core.scheduling.retry_slots import KEYS_MAX, Slots
 from jobqueue.core.scheduling.seconds import Seconds
-from jobqueue.core.uniqueness import Uniqueness
 from jobqueue.errors import Refused
 from tests.core.scheduling.test_retry_after import NoChance, refuse
 

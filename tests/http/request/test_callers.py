@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from jobqueue.core.uniqueness import Uniqueness
+from jobqueue.core.job import Uniqueness
 from jobqueue.errors import InvalidSubmission
 from jobqueue.http.request.caller import claims_at, name_of
 

@@ -206,7 +206,7 @@ async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(star
             assert serving.server.open == 2
         to_one.write(GET)
         assert (await read_answer(one)).status == 200
-    while serving.server.open or serving.server.farewells:
+    while serving.server.open or serving.server.rejected:
         await asyncio.sleep(0.01)
     async with serving.connect() as (again, to_again):
         to_again.write(GET)
@@ -224,13 +224,13 @@ async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypa
         await asyncio.gather(*(loop.sock_connect(each, ("127.0.0.1", serving.port)) for each in flood))
         await asyncio.sleep(0.2)
         assert serving.server.open == 20
-        assert len(serving.server.farewells) == REJECTED_MAX
+        assert len(serving.server.rejected) == REJECTED_MAX
         refused = 0
         for each in flood:
             with contextlib.suppress(BlockingIOError):
                 refused += each.recv(100).startswith(b"HTTP/1.1 503 ")
         assert refused == len(flood) - 20, "each is told, however many there are"
-    while serving.server.open or serving.server.farewells:
+    while serving.server.open or serving.server.rejected:
         await asyncio.sleep(0.01)
 
 
