@@ -1,4 +1,4 @@
-"""The fleet: simulated clients that submit jobs over HTTP and follow each one until it is over.
+"""The fleet: simulated clients that submit jobs over HTTP and follow each one until it is terminal.
 
-It imports nothing of jobqueue but `jobqueue.client`: what it sees is what any client sees.
+It imports nothing of jobqueue but `jobqueue.client`.
 """

@@ -1,4 +1,4 @@
-"""The tally: what a fleet has seen, in numbers that add up across its processes.
+"""Counters: the observations of a fleet, as numbers that add up across its processes.
 
 Pure counting: it opens nothing and knows no clock. Two sums always hold, once the
 fleet has stopped (`Counters.check` says so):
@@ -28,14 +28,14 @@ class Counts(msgspec.Struct, kw_only=True):
         created: Jobs that a client has submitted, or tried to.
         accepted: Of these, the ones that the server answered with a 202.
         refused: Answers of 503 or 429 to a submission; the client comes back with the same job.
-        given_up: Jobs that were refused, or found nobody listening, until the fleet stopped creating.
+        given_up: Jobs that were rejected, or found no server, until the fleet stopped creating.
         unknown_fate: Jobs whose POST was sent, but not answered, or by a proxy (5xx); they may have been accepted.
-        invalid: Jobs that the server turned away for good (4xx).
+        invalid: Jobs that the server rejected for good (4xx).
         ended: Accepted jobs that were seen in a terminal state.
         errors: Requests that were not answered while the server was up, or answered outside the contract.
         unreadable_up: Reads of a status that failed, or were put off (503), while the server was up.
-        unreadable_gone: Reads of a status that failed because nobody listened any more.
-        unreachable: Submissions that failed because nobody listened.
+        unreadable_gone: Reads of a status that failed because the server had exited.
+        unreachable: Submissions that failed because there was no server.
         gone: Statuses that the server said it had dropped (410) before the job was seen to end.
         good: Of the ended jobs, those that were seen to succeed while jobs were still created.
         unsent: Submissions of an open loop that were due, but found no free connection until its end; not in `created`.

@@ -40,7 +40,7 @@ class Fleet:
     """The clients of one process, and their course.
 
     Args:
-        part: This process's number: it has the clients whose index leaves this remainder.
+        part: This process's number: the remainder of its clients' indices.
         starts_at: When the whole fleet begins, on the clock of `time.monotonic`.
     """
 

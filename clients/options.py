@@ -22,7 +22,7 @@ JOBS_AT_ONCE = 6
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the fleet is to do; every field is an option of the same name."""
+    """Options of the fleet; every field is a command-line option of the same name."""
 
     url: str = "http://127.0.0.1:8080"
     clients: int = 500

@@ -1,8 +1,8 @@
-"""The processes that a fleet is split over, and the parent that starts, hears and stops them.
+"""The processes of a fleet, and the parent that starts, reads and stops them.
 
 Each child runs one `Fleet` on its own loop; the parent only shows, adds up and passes
 signals on, so the fleet's own display costs no client anything. Children ignore SIGINT
-and obey the pipe: `finish`, `now`. A child whose parent died ends at once.
+and obey the pipe: `finish`, `now`. A child ends at once when its parent dies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from clients.options import Options
 
 NEWS_S = 0.2  # between two messages of a child to the parent
-SAME_STOP_S = 1.0  # what follows a signal within this is the same stop, passed on twice
+SAME_STOP_S = 1.0  # a second signal within this is the same stop, forwarded twice
 FILES_SPARE = 64  # open files that a process needs beside its clients' connections
 
 
@@ -183,7 +183,7 @@ def _child(pipe: Pipe, options: Options, part: int) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_sail(pipe, options, part, starts_at))
     except (EOFError, BrokenPipeError):
-        return  # nobody is left to tell
+        return  # the parent has exited
 
 
 async def _sail(pipe: Pipe, options: Options, part: int, starts_at: float) -> None:

@@ -1,4 +1,4 @@
-"""The report: a fleet's figures, as a struct for programs and as tables for people."""
+"""The report: a fleet's figures, as a struct for programs and as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a fleet has to say; `tally.Counts` explains the plain counts.
+    """All figures of a fleet; `counters.Counts` explains the plain counts.
 
     Attributes:
         unseen: Jobs that were accepted, but never seen to end.
@@ -65,12 +65,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         lost: Both by the last live state, to be compared with the server's `drain.lost`.
         ended_by_error: Error code to the jobs that ended, but not in success.
         unreadable: Reads of a status that failed: `up`, while the server was there; `gone`, after it.
-        processes_died: Processes of the fleet that ended without their figures; those are what they last told.
-        cpu_share: What the fleet took of one core.
+        processes_died: Processes of the fleet that ended without their figures; their last message counts.
+        cpu_share: The fleet's share of one core.
         latency_ms: By name, and by name and status code.
-        turned_away: Reason to submissions that were turned away for good.
-        requirements: What was required, and whether it was kept to.
-        timeline: How the counts grew, once a second or more seldom.
+        turned_away: Reason to submissions that were rejected for good.
+        requirements: Each requirement, and whether it was met.
+        timeline: Growth of the counts, once a second or less often.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Requirements: what a run must keep to, such as `p95<50ms` or `refused<1%`, and whether it did.
+"""Requirements of a run, such as `p95<50ms` or `refused<1%`, and whether they were met.
 
 Rules:
 
@@ -7,7 +7,7 @@ Rules:
    row of the report. Their bounds are times: `us`, `ms`, `s` or `min`.
 3. Counts, such as `refused` or `errors`, have a bound without a unit, or a share: `refused<1%` of the submissions.
 4. Rates are per second: `jobs_per_s>100`.
-5. A metric without a figure, such as the latency of what never happened, doesn't keep to anything.
+5. A metric without a figure, such as the latency of requests that were never sent, meets no requirement.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Requirement(msgspec.Struct, frozen=True):
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A requirement, the figure that stands against it (None: there is none), and whether it was kept to."""
+    """A requirement, its measured figure (None: there is none), and whether it was met."""
 
     text: str
     figure: float | None
@@ -103,7 +103,7 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def requirement(text: str) -> Requirement:
-    """Read a requirement, for argparse. Raises ArgumentTypeError, which says what would be right."""
+    """Parse a requirement, for argparse. Raises ArgumentTypeError with the valid forms."""
     parts = _FORM.fullmatch(text)
     if parts is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no requirement; they look like {EXAMPLES}, without spaces")

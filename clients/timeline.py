@@ -1,4 +1,4 @@
-"""The timeline: how a fleet's counts grew, in a bounded number of moments."""
+"""The timeline: growth of a fleet's counts, in a bounded number of moments."""
 
 from __future__ import annotations
 

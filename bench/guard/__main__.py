@@ -1,15 +1,15 @@
-"""A guard against getting slower: compares with what was measured before, in figures that a machine's speed is not in.
+"""Performance guard: compares instruction counts with bench/baseline.json, independent of the machine's speed.
 
-    make bench-guard                         # exit code 1, and which, if something costs more than before
-    make bench-guard ARGS=--update           # what is measured now is what counts from now on
+    make bench-guard                         # exit code 1, and a list, if something costs more than before
+    make bench-guard ARGS=--update           # the present measurements become the baseline
 
-Three ways to measure, of which the first is taken that is possible here and that the baseline has: instructions
+Three ways to measure; the first one that is possible here and in the baseline is used: instructions
 counted by `perf stat`; instructions counted by valgrind; ratios of CPU time within one run, a request's to aiohttp's
 empty answer, an operation's to a fixed piece of Python. Never seconds. Instructions vary by half a hundredth from run
 to run, and are compared only for the same build of Python and the same packages. Ratios vary by a fifth on a busy
-machine, so the least of all rounds counts. What seems slower is measured again, twice at most.
+machine, so the least of all rounds counts. An apparent regression is measured again, twice at most.
 
-The baseline is bench/baseline.json; it holds what each way that was possible where it was made has measured.
+The baseline, bench/baseline.json, holds the measurements of each way that was possible where it was made.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """Costs by way and name.
 
     Attributes:
-        build: Which Python counted instructions are of.
+        build: The build of Python that the instructions are counted for.
     """
 
     machine: Machine
@@ -105,7 +105,7 @@ def least(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
 
 
 def compare(before: dict[str, float], now: dict[str, float], tolerance: float) -> list[Change]:
-    """Pair what was measured before with what is measured now, by name."""
+    """Pair earlier with present measurements, by name."""
     return [Change(name, before.get(name), now.get(name), tolerance) for name in {**before, **now}]
 
 
@@ -143,7 +143,7 @@ def operation_ratios(rounds: int) -> dict[str, float]:
 
 
 def _fixed_ns() -> float:
-    """Do what an engine's operation is made of: attributes, calls, dicts, small objects; return what one round took."""
+    """Time the elements of an engine operation: attributes, calls, dicts, small objects. Nanoseconds of one round."""
     held: dict[str, Change] = {}
     before = time.thread_time_ns()
     for number in range(2000):
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def update(path: Path, rounds: int) -> None:
-    """Measure in every way that is possible here, and write that down."""
+    """Measure in every way that is possible here, and write the baseline."""
     machine, by_way = describe(), {}
     for way in possible():
         print(f"measuring {way}", file=sys.stderr, flush=True)
@@ -200,7 +200,7 @@ def update(path: Path, rounds: int) -> None:
 
 
 def check(before: Costs, rounds: int, tolerance: float | None) -> int:
-    """Measure in the best way that can be compared; say what has become slower, and return the exit code."""
+    """Measure in the best comparable way, print the regressions, and return the exit code."""
     here = Costs(machine=describe(), by_way={})
     comparable = [way for way in before.by_way if way is Way.RATIOS or before.counts_for(here)]
     way = next((way for way in possible() if way in comparable), None)

@@ -46,7 +46,7 @@ def by_perf(wanted: Sequence[str] | None = None) -> dict[str, float]:
 
 
 def by_valgrind(wanted: Sequence[str] | None = None) -> dict[str, float]:
-    """Return the instructions of a unit of each part. One run does all: it tells of each child by itself."""
+    """Return the instructions of a unit of each part. One run counts each child separately."""
     chosen = parts() if wanted is None else wanted
     pairs = [(part, count) for part in chosen for count in (units_of(part), 2 * units_of(part))]
     done = _work(VALGRIND, [word for part, count in pairs for word in (part, str(count))])
@@ -68,7 +68,7 @@ def perf_said(text: str) -> int | None:
 
 
 def valgrind_said(text: str) -> dict[int, int]:
-    """Return what cachegrind has counted, by process."""
+    """Return cachegrind's counts, by process."""
     return {int(pid): int(number.replace(",", "")) for pid, number in _REFS.findall(text)}
 
 

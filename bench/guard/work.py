@@ -1,9 +1,9 @@
-"""What the guard counts the instructions of: requests to the server, and operations of the core, without sockets.
+"""The guard's workload: requests to the server, and operations of the core, without sockets.
 
     python -m bench.guard.work PART UNITS ...    # such as HEAD 1000 HEAD 2000
 
-Each pair is done by a child, forked from one process that is warm, so that two children of a part differ in nothing
-but the number of units: what the second one takes more is what these cost. A line on stdout tells of each child.
+Each pair runs in a child, forked from one warm process, so that two children of a part differ only
+in the number of units: the difference is their cost. Each child is one line on stdout.
 
 A connection of the server is fed bytes, and its answers go nowhere: no socket, no other process and no clock has a part
 in it, so the same code takes the same instructions each time, but for half a hundredth (addresses differ).
@@ -41,15 +41,15 @@ REQUESTS = 1000
 ROUNDS = 2
 JOBS = 1000
 HELD = 300
-BATCH = 50  # after so many requests the loop turns, as it does among those of many connections
+BATCH = 50  # requests per loop iteration, as with many connections
 TURNS = 20
-"""Where jobs are run, so many of them wait at once, and the loop has so many turns until the next: that is plenty."""
+"""Jobs that wait at once where jobs are run, and loop iterations until the next: more than enough."""
 
 SILENT_S = 3600.0
 
 
 class Child(msgspec.Struct, frozen=True):
-    """Who did so many units of a part."""
+    """A child process, and the units of a part that it did."""
 
     pid: int
     part: str
@@ -66,7 +66,7 @@ def units_of(part: str) -> int:
 
 
 class Deaf(asyncio.Transport):
-    """The other end of a connection: it remembers the last that was sent."""
+    """The other end of a connection: keeps the last bytes that were sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Deaf(asyncio.Transport):
 
 
 class Served:
-    """The server as its users have it but for sockets, with some finished jobs."""
+    """The server without sockets, with some finished jobs."""
 
     def __init__(self) -> None:
         self._transport = Deaf()
@@ -109,7 +109,7 @@ class Served:
                 await self.ask(kind, BATCH)
 
     async def ask(self, kind: Kind, count: int) -> None:
-        """Have so many requests answered, as they are meant to be."""
+        """Send `count` requests, and check their answers."""
         expected = f"HTTP/1.1 {STATUS[kind]} ".encode()
         if kind in (Kind.POST, Kind.REFUSED):
             await queue.pause("default")
@@ -144,13 +144,13 @@ class Served:
         method = "HEAD" if kind is Kind.HEAD else "GET"
         if kind is Kind.MISSING:
             return [request(method, f"/v1/jobs/{'x' * 22}")]
-        # All have the same tag, which says how often a job has changed.
+        # All have the same tag: the number of a job's changes.
         headers = {"If-None-Match": self._tag} if kind is Kind.NOT_MODIFIED else None
         return [request(method, f"/v1/jobs/{job_id}", headers) for job_id in self._ids[:HELD]]
 
 
 def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) -> None:
-    """Do so many units of a part."""
+    """Do the units of a part."""
     if part in set(Kind):
         loop.run_until_complete(served.ask(Kind(part), units))
     elif part == ENGINE:
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _fork(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) -> int:
-    """Have a child do so many units of a part; return its pid once it is over."""
+    """Do the units of a part in a child; return its pid once it has exited."""
     child = os.fork()
     if child == 0:
         code = 1

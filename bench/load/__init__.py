@@ -1,1 +1,1 @@
-"""The load generator, and a bench's hand on the processes that it measures."""
+"""The load generator, and control of the measured processes."""

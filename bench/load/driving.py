@@ -1,7 +1,7 @@
-"""A bench's hand on what it measures with: processes pinned to cores, and ended by it; the generator and its orders.
+"""Control of the measured processes: started on a core each, and stopped; the generator and its orders.
 
 Two cores, two sides: everything that is measured runs on one, the generator on the other, and the bench itself sleeps
-meanwhile. On a machine with a single core, or one that doesn't let us choose, both share what there is.
+meanwhile. On a machine with a single core, or without the right to choose, both share the cores there are.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GENERATOR_CORE = _CORES[0] if len(_CORES) > 1 else None
 
 
 class Process:
-    """A child process on a core of its own, whose output goes to a log file, and which ends with the block.
+    """A child process on a core of its own, with its output in a log file; it ends with the block.
 
     Args:
         name: Of its log, in tmp/bench/log.
@@ -96,13 +96,13 @@ class Process:
                 self._child.wait()
 
     def interrupt(self) -> str:
-        """Send it a SIGINT, and return all that it has said by its end."""
+        """Send it a SIGINT, and return all of its output once it has exited."""
         self._child.send_signal(signal.SIGINT)
         self._child.wait(STOP_S)
         return self.log.read_text()
 
     def port(self) -> int:
-        """Wait until it tells in its output which port it listens on.
+        """Wait until its output has the port that it listens on.
 
         Raises:
             RuntimeError: It ended, or took too long.
@@ -178,7 +178,7 @@ class Generator:
 
 
 def end_with_parent() -> None:
-    """In a child that is being started: have it killed when the thread that starts it ends, however that comes."""
+    """In a child that is being started: request its kill when the starting thread ends, in any way."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -196,7 +196,7 @@ def _readable(file: IO[bytes], within_s: float) -> bool:
 
 @contextmanager
 def _pinned(core: int | None) -> Iterator[None]:
-    """Be on a core for as long as it takes to start a child there, which inherits it with all its threads."""
+    """Run on a core while a child is started, which inherits the affinity with all its threads."""
     if core is None:
         yield
         return

@@ -45,9 +45,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         warm_s: How long it runs before what happens counts.
-        units: Ends after so many units instead of after `seconds`; all of them count.
+        units: Ends after this number of units instead of after `seconds`; all of them count.
         rate: Units to begin a second; None: a closed loop.
-        pids: The processes whose CPU is measured.
+        pids: Processes to measure the CPU of.
         collect: Report the ids in the answers' Locations.
     """
 
@@ -61,7 +61,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in `seconds`.
+    """Measurements over `seconds`.
 
     Attributes:
         done: Requests, or jobs; a unit of work may be of many jobs.
@@ -87,7 +87,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unmeasured(Exception):
-    """What was to be measured can't be."""
+    """The order can't be measured."""
 
 
 class Driver:
@@ -164,7 +164,7 @@ class Driver:
         self._forget()
 
     async def _run_for(self, seconds: float) -> None:
-        """Let it run, for no longer than so; raise what made it fail."""
+        """Run for at most `seconds`; raise the error of a failed exchange."""
         await asyncio.wait([self._ended], timeout=seconds)
         if self._ended.done():
             self._ended.result()
@@ -188,7 +188,7 @@ class Driver:
             self.begin(wire, now)
 
     def begin(self, wire: Wire, at: float) -> None:
-        """Begin a unit, which was to begin at this instant."""
+        """Begin a unit with this intended start."""
         if self._left > 0:
             self._left -= 1
             wire.at = at
@@ -247,7 +247,7 @@ class Driver:
     # -- the end of an order
 
     def note_unanswered(self, waits_s: Iterable[float]) -> None:
-        """Count what was due but is not answered; and what is under way, too."""
+        """Count units that were due but are not answered, those under way included."""
         now = time.perf_counter()
         for wait_s in (*waits_s, *(now - wire.at for wire in self._wires if wire.busy)):
             self._note(UNANSWERED, wait_s)
@@ -291,7 +291,7 @@ class Driver:
 class Pace:
     """Begins units at their instants: `rate` a second, evenly.
 
-    It spins, because a timer of the loop is up to a millisecond late, and that would be told as latency.
+    It spins, because a timer of the loop is up to a millisecond late, which would count as latency.
     """
 
     def __init__(self, driver: Driver, rate: float) -> None:

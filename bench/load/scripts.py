@@ -1,7 +1,7 @@
-"""What a connection of the load generator asks, and what it asks next: one request, or a job's whole life.
+"""Scripts of the load generator's connections: one request again and again, or a job's whole life.
 
-It owns the meaning of answers. It must not know sockets, clocks and rates: an answer goes in, the next request, a
-pause before it, or nothing comes out. A unit of work begins with `first` and is over when `next` returns None.
+No sockets, clocks or rates: an answer goes in, and the next request, a pause before it, or nothing comes out. A unit
+of work begins with `first` and is over when `next` returns None.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.load.answer import body_of, header
 ID = b"{id}"
 ETAG = b"{etag}"
 PAUSE_S_MIN, PAUSE_S_MAX = 0.001, 0.064
-"""How long a client waits before it looks again at a job that was not over: twice as long each time."""
+"""Pause of a client before it reads a live job again; doubled each time."""
 
 LIVE_STATES = (b'"state":"queued"', b'"state":"running"', b'"state":"delayed"')
 
@@ -53,12 +53,12 @@ class Cycle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Life(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Submit a job, and look at it until it is over.
+    """Submit a job, and read its status until it is terminal.
 
     Attributes:
-        look: The request that looks, with an `{id}`.
-        via: What tells that a job is over: the status code of a look; or that the answer is there, because the
-            submission, or the look, waits or is an event stream.
+        look: The request that reads the status, with an `{id}`.
+        via: The sign of a job's end: the status code of a read; or the answer itself, where the submission or the
+            read waits or is an event stream.
     """
 
     submit: bytes
@@ -70,7 +70,7 @@ class Life(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Submit many jobs in one request, and look at all of them in one, until all are over."""
+    """Submit many jobs in one request, and read all of them in one, until all are terminal."""
 
     submit: bytes
     look: bytes
@@ -81,10 +81,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Visit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A client that submits a job and looks at it from time to time until it is over, and then submits another.
+    """A client that submits a job, reads its status from time to time until it is terminal, then submits another.
 
-    Each exchange is a unit, so a rate says how often clients look; they take turns. Every fourth look asks whether
-    anything has changed.
+    Each exchange is a unit, so a rate is the number of reads; clients take turns. Every fourth read is conditional.
 
     Attributes:
         look: With an `{id}`.

@@ -1,7 +1,7 @@
 """One keep-alive connection of the load generator: HTTP/1.1, one exchange at a time, cut from the bytes as they come.
 
-It owns the framing of an answer and nothing else: what is asked, and what an answer means, is the driver's. No task,
-future, timer or parser for a request: what an exchange costs here is taken from the load that can be made.
+Framing of answers only; the driver knows their meaning. No task, future, timer or parser per request: the cost of
+an exchange here reduces the load that can be generated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""On what a bench ran: the machine, the versions, the commit. Without these a figure means nothing."""
+"""The machine, versions and commit of a bench run. Without these a figure means nothing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The machine that a bench ran on.
 
     Attributes:
-        pinned: Which cores a bench has its two sides on.
-        load: Of the minute before, in processes that want a core: a figure of a busy machine is a worse one.
+        pinned: The cores of a bench's two sides.
+        load: Load average of the minute before: figures of a busy machine are less reliable.
     """
 
     at: str

@@ -1,4 +1,4 @@
-"""What a process has used: CPU time to the nanosecond, and memory. Linux only.
+"""Resource use of a process: CPU time to the nanosecond, and memory. Linux only.
 
 `/proc/<pid>/stat` counts CPU time in hundredths of a second, too coarse for runs of half a second; the process's own
 CPU clock, which any process may read, is exact.

@@ -1,4 +1,4 @@
-"""Figures of several rounds as one: their median, and from where to where they go. And tables of them."""
+"""Figures of several rounds as one: median and range. And tables of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def short(value: float) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write a Markdown table that is one to the eye, too: columns aligned, figures to the right; None is a dash."""
+    """Write a Markdown table that also reads well as text: aligned columns, figures to the right; None is a dash."""
     cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (list(head), *cells)) for column in range(len(head))]
 

@@ -1,9 +1,9 @@
-"""Compare what can run blocking handlers in killable processes: our pool, anyio.to_process, Pebble.
+"""Compare pools that run blocking handlers in killable processes: ours, anyio.to_process, Pebble.
 
     python -m bench.offload.compare [--size 2] [--json]
 
-Each candidate runs in a fresh interpreter. One that isn't installed is skipped, and said so (neither
-is a dependency: `pip install anyio pebble`). What is not compared: frozen programs, other systems than Linux.
+Each candidate runs in a fresh interpreter. One that isn't installed is skipped with a message (neither
+is a dependency: `pip install anyio pebble`). Not compared: frozen programs, other systems than Linux.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def echo(value: int) -> int:
 
 
 def hang(path: str) -> None:
-    """Say who we are, then keep a core busy."""
+    """Write the pid, then keep a core busy."""
     Path(path).write_text(str(os.getpid()))
     while True:
         pass
@@ -52,7 +52,7 @@ def nap(path: str) -> str:
 
 
 def meet(folder: str) -> None:
-    """Wait until as many processes are here at once as the folder's name says."""
+    """Wait until the number of processes in the folder's name have arrived."""
     place = Path(folder)
     (place / str(os.getpid())).touch()
     while len(list(place.iterdir())) < int(place.suffix[1:]):
@@ -265,7 +265,7 @@ async def be_killed(name: str, path: Path) -> None:
 
 
 def orphans(name: str, folder: Path) -> str:
-    """Kill a server whose process is busy, and see whether that outlives it."""
+    """Kill a server while its process is busy, and see whether the process outlives it."""
     path = folder / "orphan"
     with subprocess.Popen([*_command(name), "--be-killed", str(path)]) as server:
         child = psutil.Process(_wait_for_pid(path))

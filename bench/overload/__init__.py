@@ -1,1 +1,1 @@
-"""The overload lab: what each discipline does when more work comes than can be done."""
+"""The overload lab: each discipline under more load than the capacity."""

@@ -1,4 +1,4 @@
-"""The overload lab: what each discipline does to clients when more work comes than the workers can do.
+"""The overload lab: the effect of each discipline on clients under more load than the workers' capacity.
 
     make overload                                          # everything, in about a minute
     make overload RATE=40 RUN=0.5 WORKERS=10 PATIENCE=20   # your own service: one load, in a minute or so
@@ -127,7 +127,7 @@ def chosen(names: str | None, service: Service) -> Sequence[LabPolicy]:
 def simulate(
     seed: int, service: Service, loads: Sequence[Load], policies: Sequence[LabPolicy], *, scenes: Sequence[Scene]
 ) -> Results:
-    """Run every policy under every load with clients of both manners, and every scene of returns."""
+    """Run every policy under every load with obedient and disobedient clients, and every scene of returns."""
     began = time.perf_counter()
     runs, returns = [], []
     for manners in Manners:

@@ -1,7 +1,7 @@
-"""The crowd: clients who come whether or not there is room, each with a patience and manners.
+"""The crowd: clients that arrive in an open loop, each with a patience, obedient or not.
 
-Arrivals are open-loop: nobody stays away because the desk is slow, as nobody knows it. A crowd is
-drawn from a seed, so every policy meets the same clients, who bring the same work.
+Arrivals don't depend on the desk's speed. A crowd is drawn from a seed, so every policy meets the same clients with
+the same work.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAUSE_S = 1.0
-"""The pause of a client that was told no time, or ignores it."""
+"""Pause of a client that got no Retry-After, or ignores it."""
 
 PRIORITIES = {0: 0.5, 5: 0.3, 9: 0.2}
-"""How many of the clients have which priority."""
+"""Share of the clients by priority."""
 
 ELEPHANT = "elephant"
 MICE = tuple(f"mouse-{number:02}" for number in range(50))
 MICE_LOAD = 0.4
-"""What the mice bring together, at any load, in shares of the capacity: the rest is the elephant's."""
+"""Work of all mice, at any load, as a share of the capacity: the rest is the elephant's."""
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +64,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manners(StrEnum):
-    """What a client makes of Retry-After: it returns when it was told, or after its own short pause."""
+    """How a client treats Retry-After: it obeys, or returns after its own short pause."""
 
     OBEDIENT = "obedient"
     DISOBEDIENT = "disobedient"
 
 
 class Client(msgspec.Struct, frozen=True, gc=False):
-    """One who wants one result: when it comes first, how long it waits for it, and what its job takes."""
+    """A client of one job: its first arrival, its patience, and the work of its job."""
 
     at: float
     patience_s: float
@@ -85,7 +85,7 @@ class Client(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def half_at(self) -> float:
-        """When half of its patience is over: what has not begun by then is unlikely to be in time."""
+        """The time at which half of its patience is over: a job that starts later is unlikely to end in time."""
         return self.at + self.patience_s / 2
 
 
@@ -94,7 +94,7 @@ def crowd(load: float, *, until: float, seed: str, service: Service) -> tuple[Cl
     """Draw the clients that come before `until`, in the order of their coming: a Poisson stream.
 
     Args:
-        load: The work that they bring, in multiples of the service's capacity.
+        load: Their work, in multiples of the service's capacity.
     """
     return tuple(_stream(load, until, seed, service))
 
@@ -114,5 +114,5 @@ def _stream(load: float, until: float, seed: str, service: Service) -> Iterator[
 
 
 def whole_seconds(retry_after_s: float) -> float:
-    """Return what is left of a time in an HTTP header: seconds, rounded up, at least one."""
+    """Return a time as in an HTTP header: whole seconds, rounded up, at least one."""
     return float(max(1, math.ceil(retry_after_s)))

@@ -1,8 +1,7 @@
 """The desk: the real engine, simulated workers, and the virtual clock that both live on.
 
-A discrete-event simulation: the clock jumps from one happening to the next, so hours pass in moments, and
-the same happenings come in the same order every time. The desk knows jobs and how long each one's
-work takes. Who submits them, and what its answer is worth, is the crowd's side (`run`, `returns`).
+A discrete-event simulation: the clock jumps from one event to the next, so hours pass in moments, and the events come
+in the same order every time. The desk knows jobs and the length of their work; clients are in `run` and `returns`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
 
 QUEUE = "default"
-TTL_S = 5.0  # nobody reads a record here after its job's end, so few are kept
+TTL_S = 5.0  # records are not read after a job's end here, so few are kept
 DONE = Success(b"null")
 
 
@@ -59,14 +58,14 @@ class Desk:
         self._on_end = on_end
         self._shedder = shedder or Shedder()
         self._work_s: dict[JobId, float] = {}
-        self._due: float | None = None  # when the engine wants to be ticked
-        # The serial keeps happenings of one instant in the order in which they were set.
+        self._due: float | None = None  # the engine's next tick
+        # The serial keeps events of one instant in the order in which they were scheduled.
         self._agenda: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._serial = 0
 
     @property
     def queued(self) -> int:
-        """How many jobs wait for their start."""
+        """Number of jobs that wait for their start."""
         return self.ledger.counts[JobState.QUEUED]
 
     def at(self, when: float, act: Callable[[Any], None], what: Any) -> None:
@@ -75,13 +74,13 @@ class Desk:
         heapq.heappush(self._agenda, (when, self._serial, act, what))
 
     def submit(self, spec: JobSpec, work_s: float, claims: Uniqueness | None = None) -> Job:
-        """Submit a job whose work takes so long. Raises Refused."""
+        """Submit a job that takes `work_s`. Raises Refused."""
         job = self.engine.submit(spec, b"{}", None, claims, now=self.now).job
         self._work_s[job.id] = work_s
         return job
 
     def run(self, until: float) -> None:
-        """Let everything happen that is due before `until`."""
+        """Run all events that are due before `until`."""
         agenda = self._agenda
         while True:
             at = agenda[0][0] if agenda else until
@@ -97,7 +96,7 @@ class Desk:
         self.now = until
 
     def _settle(self) -> None:
-        """Tell of the jobs that ended, and give idle workers what is ready. Without a fact nothing has changed."""
+        """Report ended jobs, and start ready ones on idle workers. Without an event nothing has changed."""
         ready = self.engine.ready
         while facts := self.engine.take_events():
             for fact in facts:

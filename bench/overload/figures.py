@@ -1,4 +1,4 @@
-"""The figures: what was seen in one run, and what it comes to."""
+"""The figures of one run."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Visit(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """One run in figures. Shares are from 0 to 1; None: nobody was there to count.
+    """One run in figures. Shares are from 0 to 1; None: no clients to count.
 
     Attributes:
-        goodput: The workers' time that went into results that came in time, in shares of all of it.
-        dead: The share of the workers' time that went into results for nobody.
-        busy: The workers' time that went into any result, in shares of all of it.
-        served: The share of the clients who got their result in time.
-        waited_in_vain: Of those who were accepted at least once, and did not.
-        turned_away: Of those who never were.
+        goodput: The share of the workers' time that went into results in time.
+        dead: The share of the workers' time that went into results after their client had left.
+        busy: The share of the workers' time that went into any result.
+        served: The share of the clients that got their result in time.
+        waited_in_vain: Of those that were accepted at least once, and did not.
+        turned_away: Of those that never were.
         tries: Submissions per client.
-        wait_s: How long the jobs that started had waited for that: the quantiles by name.
-        answer_s: From a client's first try to its result, of those who got it.
+        wait_s: Queueing delay of the jobs that started: quantiles by name.
+        answer_s: From a client's first try to its result, of those that got it.
         served_by_priority: As `served`.
-        refused, shed: The shares of the submissions that were turned away at the door, or let go of later.
+        refused, shed: The shares of the submissions that were rejected, or dropped later.
         refused_by_priority: Both together.
         served_elephant, served_mice: As `served`.
         goodput_elephant, goodput_mice: Their parts of `goodput`.
@@ -67,7 +67,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen:
-    """What is seen in the measured time: those who came first in it, and the work that ended in it."""
+    """The measured time: the clients that arrived in it, and the work that ended in it."""
 
     def __init__(self, *, policy: str, load: float, manners: Manners, measured_s: float, workers: int) -> None:
         self._policy = policy
@@ -80,7 +80,7 @@ class Seen:
         self._elephant_s = self._mice_s = self._dead_s = 0.0
 
     def note_work(self, client: Client, *, in_time: bool, waited_s: float) -> None:
-        """Count a job's work, which has just ended, and whether its client is still there."""
+        """Count the work of a job that has ended, and whether its client still waits."""
         self._waits_s.append(waited_s)
         if not in_time:
             self._dead_s += client.work_s
@@ -121,7 +121,7 @@ class Seen:
 
 
 def times(load: float) -> str:
-    """Return a load as it is written: a multiple of the capacity."""
+    """Return a load as text: a multiple of the capacity."""
     return f"{load:g}\N{MULTIPLICATION SIGN}"
 
 

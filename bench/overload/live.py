@@ -1,16 +1,16 @@
-"""Overload the real server, and see whether it keeps what it promises: work done, cheap refusals, readable statuses.
+"""Overload the real server, and check its promises: goodput, cheap rejections, readable statuses.
 
     make overload-live
     python -m bench.overload.live --workers 64 --seconds 10    # a load that the processor feels, too
 
 A server of few workers and jobs that only sleep has a known capacity: workers / seconds a job. It is offered a little
 more than that first, which gives its peak, and then ten times as much. Submissions come in an open loop (`clients`
-with --rate): at times of their own, whatever the answers are, each refusal final. Latencies count from those times.
-Goodput is what the server's own counters say of the time while all of the load was there.
+with --rate), each rejection final. Latencies count from the intended times. Goodput is by the server's own counters,
+over the time of full load.
 
 The bounds: goodput at 10x is at least 80 % of the peak; refusals answer within 50 ms and HEADs within 200 ms (both
 p99, as the clients see them); every accepted job is seen to end, and no request fails. A generator that was itself
-the limit proves nothing, which counts as missed. Exit code 1 when a bound is missed; the figures go to
+the limit counts as missed. Exit code 1 when a bound is missed; the figures go to
 tmp/overload_live.json.
 """
 
@@ -62,13 +62,13 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):
-    """What one phase offered, and what came of it.
+    """One phase: the load, and its results.
 
     Attributes:
         wanted_per_s: Submissions a second that were to be offered.
         goodput_per_s: Jobs that succeeded in a second, by the server's counters.
-        server_share: What the server took of one core.
-        machine_share: What all processes together took, in cores.
+        server_share: The server's share of one core.
+        machine_share: The CPU of all processes together, in cores.
     """
 
     wanted_per_s: float
@@ -89,7 +89,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """One promise, and what was seen of it."""
+    """One promise, and its measurement."""
 
     what: str
     wanted: str
@@ -219,7 +219,7 @@ def under_load(looks: Sequence[Look], seconds: float) -> tuple[Look, Look]:
 
 
 def judge(peak: Load, over: Load) -> list[Bound]:
-    """Hold what was seen against the promises."""
+    """Compare the measurements with the promises."""
     share = over.goodput_per_s / peak.goodput_per_s if peak.goodput_per_s else 0.0
     fleet = over.fleet
     late_ms = over.ms("late") or 0.0

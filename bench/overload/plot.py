@@ -1,4 +1,4 @@
-"""The plots of the overload lab: what each policy makes of each load, to be seen at a glance.
+"""The plots of the overload lab: each policy under each load.
 
 1. A plot shows the policies to choose from (`CHOICES`), each with its name at its line's end. `…-all` shows every
    policy in a panel of its own, over the others in grey.

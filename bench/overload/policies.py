@@ -1,6 +1,6 @@
-"""What is compared: the product's disciplines, and two classic policies that the lab puts around its engine.
+"""The compared policies: the server's disciplines, and two classic ones that the lab puts around the engine.
 
-RED refuses at the door, CoDel sheds at the start. Both are here to be compared with; the product has neither.
+RED rejects on submission, CoDel drops at the start. Both are here for comparison; the server has neither.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from jobqueue.core.scheduling.codel import CoDel
 
 
 class Shedder:
-    """Turns away on arrival, or sheds on start; this one does neither."""
+    """Rejects on submission, or drops on start; this one does neither."""
 
     def refuses(self, now: float, *, priority: int, queued: int) -> bool:
-        """Say whether a submission is to be turned away, although there is a seat."""
+        """Whether a submission is to be rejected although a slot is free."""
         return False
 
     def sheds(self, now: float, *, waited_s: float, backlog: int) -> bool:
-        """Say whether the job that is about to start is to be dropped instead."""
+        """Whether the job that is about to start is to be dropped instead."""
         return False
 
 
@@ -36,8 +36,8 @@ RED_THRESHOLDS = {0: (0.1, 0.3), 5: (0.3, 0.5), 9: (0.5, 0.7)}
 class Red(Shedder):
     """Random early detection, with thresholds by priority.
 
-    The chance to be refused grows with the average length of the queue, from 0 at the lower threshold to
-    `RED_CHANCE_MAX` at the upper, beyond which everyone is refused; refusals are spaced evenly rather than by luck
+    The probability of a rejection grows with the average length of the queue, from 0 at the lower threshold to
+    `RED_CHANCE_MAX` at the upper, and is 1 beyond it; rejections are spaced evenly rather than by luck
     (Floyd & Jacobson, "Random early detection gateways for congestion avoidance", 1993, figure 2). Each
     priority has thresholds of its own, so that the lowest goes first.
 
@@ -57,7 +57,7 @@ class Red(Shedder):
         if queued:
             self._average += RED_WEIGHT * (queued - self._average)
         else:
-            # As if so many had come meanwhile as could have been served, each finding the queue empty.
+            # An idle period counts as that many arrivals at an empty queue as could have been served in it.
             self._average *= (1 - RED_WEIGHT) ** ((now - self._at) * self._per_s)
         self._at = now
         lower, upper = (share * self._unit for share in RED_THRESHOLDS[priority])
@@ -75,7 +75,7 @@ class Red(Shedder):
 
 
 class DropByCoDel(Shedder):
-    """Drops at the queue's head while the queue stands, ever more often: `core.sojourn.CoDel` as the RFC has it."""
+    """Drops at the queue's head while the queue stands, ever more often: CoDel as in RFC 8289."""
 
     def __init__(self, rng: Random, service: Service) -> None:
         self._codel = CoDel(target_s=service.patience_s / 10, interval_s=service.patience_s)
@@ -91,7 +91,7 @@ class LabPolicy(msgspec.Struct, frozen=True, kw_only=True):
         title: Its name; `{few}` stands for the slots of a short queue.
         few_slots: The queue is short: `Service.slots_few` instead of `Service.slots`.
         start_by: Clients send `start_by_s`, half of their patience: a job that has not started by then expires.
-        patience_factor: The queue's `patience_s`, in multiples of the clients' patience; only `adaptive` heeds it.
+        patience_factor: The queue's `patience_s`, in multiples of the clients' patience; for `adaptive` only.
         bounded: Each caller may have `Service.caller_queued` live jobs.
     """
 

@@ -1,8 +1,8 @@
-"""The returns: a thousand clients who obey Retry-After, and whether what they are told is true.
+"""Returns: a thousand clients that obey Retry-After, and whether it is accurate.
 
-A closed loop: each client wants one result after another, and rests between them. Without a queue they would ask
-for twice what the workers can do; those who are refused wait as long as they are told, and nobody gives up. What
-is asked: does who comes back as told find a seat, and does a herd that was refused as one come back as one?
+A closed loop: each client wants one result after another, and pauses between them. Without a queue they would submit
+twice the capacity; rejected clients wait for their Retry-After, and none gives up. Measured: does a returning client
+find a free slot, and does a herd that was rejected at once come back at once?
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ SPEC = JobSpec(type="work")
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
-    """How it begins, and how precisely the clients are told their time.
+    """The arrivals, and the precision of Retry-After.
 
     Attributes:
         herd_at: When all come at once; None: each comes at a time of its own within the first rest.
-        busy: How many of them come at times of their own before the herd, so that the desk knows its speed.
-        whole_seconds: Told by HTTP's header, in whole seconds; else by the problem's `retry_after_s`.
-        constant_s: What everyone is told instead, whatever the engine says: to compare with.
+        busy: Number of clients that arrive before the herd, at random, so that the engine has measured its drain rate.
+        whole_seconds: Retry-After as in HTTP's header, in whole seconds; else the problem's `retry_after_s`.
+        constant_s: A Retry-After for all, instead of the engine's: for comparison.
         counted_from: When the figures begin; they end with the scene.
     """
 
@@ -68,18 +68,18 @@ SCENES = (
 
 
 class ReturnFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """One scene in figures; None: nobody returned.
+    """One scene in figures; None: no returns.
 
     Attributes:
-        refused: How many tries for a new job were refused, of all such.
-        first_return: The share of first returns that found a seat.
-        returns_max: The most returns that it took to get in.
+        refused: The share of submissions of a new job that were rejected.
+        first_return: The share of first returns that found a slot.
+        returns_max: The most returns of one job until it was accepted.
         peak_to_mean: The most returns in one second, against the mean of a second.
-        peak_to_mean_poisson: The same of a Poisson stream of as many returns: what pure chance makes of them.
+        peak_to_mean_poisson: The same of a Poisson stream of as many returns: pure chance.
         peak_to_mean_tenth: As `peak_to_mean`, by tenths of a second.
-        told_s: How long the refused were told to wait: quantiles by name.
-        busy: The workers' time that went into work, in shares of all of it.
-        returns_by_second: How many returned in each second, from `returns_from_s` on.
+        told_s: Retry-After of the rejected: quantiles by name.
+        busy: The share of the workers' time that went into work.
+        returns_by_second: Number of returns in each second, from `returns_from_s` on.
     """
 
     scene: str

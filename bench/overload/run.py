@@ -1,4 +1,4 @@
-"""One run: a crowd at the desk under one policy, and what became of each client and of the workers' time."""
+"""One run: a crowd at the desk under one policy; the outcome of each client and of the workers' time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What comes, in multiples of the capacity; how long until that shows, and how long it is then measured."""
+    """A load in multiples of the capacity, with its warm-up and measured time."""
 
     factor: float
     warm_s: float
@@ -122,7 +122,7 @@ class _Run:
         self._come_again(visit, whole_seconds(retry_after_s) if self._obedient else PAUSE_S)
 
     def _come_again(self, visit: Visit, pause_s: float) -> None:
-        """Let a client return, unless it would have lost its patience by then: then it leaves."""
+        """Schedule a client's return, unless its patience ends before."""
         at = self._desk.now + pause_s
         if at < visit.client.leaves_at:
             self._desk.at(at, self._submit, visit)
@@ -139,7 +139,7 @@ class _Run:
             if self._measuring:
                 self._seen.note_work(visit.client, in_time=in_time, waited_s=job.started_at - job.created_at)
         else:
-            # Shed or expired. Nobody was told a time, so nobody can obey.
+            # Shed or expired: there was no Retry-After to obey.
             visit.shed += 1
             self._come_again(visit, PAUSE_S)
 

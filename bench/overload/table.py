@@ -85,7 +85,7 @@ def clients_table(runs: Sequence[Figures]) -> str:
 
 
 def groups_table(runs: Sequence[Figures]) -> str:
-    """Return a line for each policy: who is served, by priority and group, and who is refused, by priority."""
+    """Return a line for each policy: clients served by priority and group, and refused by priority."""
     levels = sorted(PRIORITIES, reverse=True)
     head = ["policy", *(f"served: {level}" for level in levels), "mice", "elephant"]
     head += [f"refused: {level}" for level in levels]

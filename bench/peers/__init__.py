@@ -1,1 +1,1 @@
-"""What the server is measured beside: the same job done by others. Each tells `port N` once it listens."""
+"""Other servers that do the same job, to be measured beside. Each prints `port N` once it listens."""

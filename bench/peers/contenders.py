@@ -34,14 +34,14 @@ CAPACITY = 4_000_000
 FILL_CONNECTIONS = 64
 SETTLE_S = 60.0
 ASKED = 10_000
-"""How many of the jobs that are held are asked for, so that a record is rarely still in a cache."""
+"""Number of held jobs that are read in turn, so that a record is rarely still in a cache."""
 
 KEPT = b'{"type":"sleep","args":{"min_s":0}}'
 SUBMISSION = b'{"type":"echo","args":{"value":1}}'
 
 
 class Kind(StrEnum):
-    """What is asked. The figures of RUN hold the jobs' runs, too."""
+    """Kinds of requests. The figures of RUN include the jobs' runs."""
 
     HEAD = "HEAD"
     GET = "GET"
@@ -67,8 +67,8 @@ class Contender(ABC):
     """A running server; it ends with the block.
 
     Attributes:
-        name: As tables say it.
-        kinds: What it can be asked.
+        name: As in tables.
+        kinds: The requests that it supports.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Contender(ABC):
         return tuple(family([self.process.pid]))
 
     def fill(self, records: int) -> None:
-        """Have it hold so many finished jobs, some of whose ids are asked for from then on."""
+        """Submit and finish this number of jobs; some of their ids are read from then on."""
         with Generator(self.port, FILL_CONNECTIONS) as generator:
             script = Cycle(request=self._post(KEPT))
             report = generator.run(Order(script=script, units=records, collect=True))
@@ -111,7 +111,7 @@ class Contender(ABC):
 
     @contextmanager
     def scene(self, kind: Kind) -> Iterator[None]:
-        """Be in the scene that this kind of request needs, and forget afterwards what it left."""
+        """Set the scene that this kind of request needs, and remove its jobs afterwards."""
         if kind in (Kind.POST, Kind.REFUSED):
             self.hold(full=kind is Kind.REFUSED)
         try:
@@ -128,14 +128,14 @@ class Contender(ABC):
 
     @abstractmethod
     def release(self) -> None:
-        """Undo `hold`; what waits is not run, but dropped."""
+        """Undo `hold`; waiting jobs are dropped, not run."""
 
     @abstractmethod
     def clear(self) -> None:
         """Forget the jobs that did not come from `fill`."""
 
     def script(self, kind: Kind) -> Cycle:
-        """Return what a connection asks."""
+        """Return a connection's script."""
         match kind:
             case Kind.HEAD:
                 return Cycle(request=request("HEAD", f"{self.jobs}/{{id}}"), ids=self.ids)
@@ -175,9 +175,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Ours(Contender):
-    """This server with its default features; `fast_lane=False` turns the fast lane off.
+    """This server with its default features; `fast_lane=False` turns the fast path off.
 
-    Bounds are wide, because a refusal is not what a submission costs: 8,000 connections that ask again as soon as they
+    Bounds are wide, to measure submissions and not rejections: 8,000 connections that ask again as soon as they
     are answered make every loop late, and over `limits.lag_s` submissions are refused. How late it runs is measured
     and compared as ever.
     """
@@ -220,7 +220,7 @@ class Ours(Contender):
             self.call("PATCH", "/v1/queues/default", b'{"capacity":1}')
 
     def _submit_one(self) -> None:
-        """Submit a job, even if the server has to catch up first."""
+        """Submit a job, and repeat it while the server is overloaded."""
         give_up_at = time.monotonic() + SETTLE_S
         while True:
             try:
@@ -241,7 +241,7 @@ class Ours(Contender):
 
 
 class Peer(Contender):
-    """A queue of somebody else's, with the handles of bench/peers."""
+    """A queue of another project, with the handles of bench/peers."""
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self.name = name
@@ -291,7 +291,7 @@ class Bare(Contender):
 
 
 def contenders() -> tuple[list[Contender], list[str]]:
-    """Return who can be measured here, and who can't and why."""
+    """Return the contenders that can be measured here, and the reasons for those that can't."""
     found: list[Contender] = [Ours()]
     skipped = []
     if "fast_lane" in ServerSettings.__struct_fields__:

@@ -2,7 +2,7 @@
 
     python -m bench.peers.naive
 
-No bounds on what is remembered, no timeouts, no retries, no drain: what that costs less is what the comparison shows.
+No bounds on memory, no timeouts, no retries, no drain: the comparison shows the price of these.
 The same resources, and the same handles for the bench, as go/main.go.
 """
 

@@ -1,7 +1,7 @@
 """Job queues of several processes: a web server, a worker and Redis, installed and put together for a bench.
 
-Python and npm packages are installed into tmp/bench, at the versions that bench/peers names. What needs more than
-that (redis-server, node) is asked for by name, and without it the stack is skipped, and why is said.
+Python and npm packages are installed into tmp/bench, at the versions that bench/peers names. Other programs
+(redis-server, node) must be installed; without them the stack is skipped with a message.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Stack(Contender):
 
 
 def stacks() -> tuple[list[Stack], list[str]]:
-    """Install what can be installed; return the stacks that can run here, and which can't and why."""
+    """Install the stacks; return those that can run here, and the reasons for those that can't."""
     if shutil.which("redis-server") is None:
         reason = "there is no `redis-server`; install it (Debian: apt-get install redis-server)"
         return [], [f"FastAPI + arq, aiohttp + SAQ and Fastify + BullMQ: {reason}"]

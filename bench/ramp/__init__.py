@@ -1,1 +1,1 @@
-"""The locust ramp: up to 15,000 users, and what both sides saw."""
+"""The locust ramp: up to 15,000 users, measured on both sides."""

@@ -1,4 +1,4 @@
-"""Run a ramp of locust users against a running server, and draw what both sides saw.
+"""Run a ramp of locust users against a running server, and plot both sides.
 
     make locust                                        # the known ramp: 15,000 users in 13 minutes
     make locust RAMP=linear USERS=2000 SECONDS=120     # another shape, see shape.py; HOLD=30 at the top
@@ -107,7 +107,7 @@ def _conclude(folder: Path, samples: Sequence[Sample], processes: int) -> None:
 
 
 def judge(samples: Sequence[Sample], processes: int) -> str:
-    """Say which side was at its limit at the busiest time, by the CPU of each; or that the run is not valid.
+    """Return which side was at its limit at the busiest time, by the CPU of each; or that the run is not valid.
 
     Locust runs on one core a process, the server's loop on one. Other programs that took half a core or more make the
     run invalid: its latencies are theirs as well.
@@ -219,7 +219,7 @@ def _goes_on(locust: subprocess.Popen[bytes]) -> bool:
 
 
 class _Meter:
-    """The CPU that a process takes (with its children, if told so), in shares of a core, from one look to the next."""
+    """CPU of a process, optionally with its children, in shares of a core between two readings."""
 
     def __init__(self, process: psutil.Process, *, with_children: bool) -> None:
         self._process = process
@@ -227,7 +227,7 @@ class _Meter:
         self._cpu_s, self._at = self._used_s(), time.monotonic()
 
     def share(self) -> float | None:
-        """Return the share since the last look; None once the process has ended."""
+        """Return the share since the last reading; None once the process has ended."""
         if not self._process.is_running():
             return None
         cpu_s, at = self._used_s(), time.monotonic()

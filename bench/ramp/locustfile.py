@@ -1,8 +1,8 @@
-"""What a locust user does: submit three jobs, follow each until all are over, start over.
+"""The locust user: submits three jobs, follows each until all are terminal, starts over.
 
-By default each is polled once a second by HEAD; with VIA=wait it is waited for (`Prefer: wait`), with VIA=batch
-all three are submitted, and their statuses read, in one request. 503 and 429 are answers, not failures: the user
-comes back when the server says so. Requests are named by what they are and how they were answered (`submit 202`,
+By default each is polled once a second by HEAD; VIA=wait uses `Prefer: wait`, VIA=batch
+submits all three, and reads their statuses, in one request. 503 and 429 are answers, not failures: the user
+obeys Retry-After. Requests are named by kind and status code (`submit 202`,
 `status 200`). Settings come from the environment: URL, RAMP, USERS, SECONDS, HOLD (see `__main__.py`), VIA.
 """
 
@@ -37,7 +37,7 @@ class JobUser(FastHttpUser):
     host = os.environ.get("URL") or "http://127.0.0.1:8080"
 
     def submit(self) -> str | None:
-        """Submit a job, until it is accepted; return where its status is, or None if it is turned away for good."""
+        """Submit a job until it is accepted; return the URL of its status, or None if it is rejected for good."""
         while True:
             with self.client.post(
                 "/v1/jobs", name="submit", data=SUBMISSION, headers=JSON, catch_response=True
@@ -53,7 +53,7 @@ class JobUser(FastHttpUser):
 
 
 class PollingUser(JobUser):
-    """One who polls."""
+    """A user that polls."""
 
     abstract = VIA != "head"
 
@@ -65,13 +65,13 @@ class PollingUser(JobUser):
             live = [target for target in live if target and not self.is_over(target)]
 
     def is_over(self, target: str) -> bool:
-        """Read a status by HEAD. One that can't be read counts as over, and as a failure."""
+        """Read a status by HEAD. An unreadable one counts as terminal, and as a failure."""
         with self.client.head(target, name="status", catch_response=True) as answer:
             return _tells_the_end(answer, "status")
 
 
 class WaitingUser(JobUser):
-    """One who waits for each job in turn: its life is seen by the `wait 200`s, and by nothing between."""
+    """A user that waits for each job in turn: only the `wait 200`s show its life."""
 
     abstract = VIA != "wait"
 
@@ -80,7 +80,7 @@ class WaitingUser(JobUser):
         live = [self.submit() for _ in range(JOBS)]
         for target in filter(None, live):
             while not self.is_over(target):
-                gevent.sleep(POLL_S)  # the server would not wait for so long
+                gevent.sleep(POLL_S)  # the server's own bound on a wait was shorter
 
     def is_over(self, target: str) -> bool:
         prefer = {"Prefer": f"wait={WAIT_S}"}
@@ -89,7 +89,7 @@ class WaitingUser(JobUser):
 
 
 class BatchingUser(JobUser):
-    """One who submits and reads many in one request."""
+    """A user that submits and reads many jobs in one request."""
 
     abstract = VIA != "batch"
 
@@ -114,7 +114,7 @@ class BatchingUser(JobUser):
         return [each["id"] for each in verdicts if "id" in each], max(pauses_s, default=_retry_after_s(answer))
 
     def live_of(self, ids: list[str]) -> list[str]:
-        """Return those that still live. One that can't be read counts as over, and as a failure."""
+        """Return the live ones. An unreadable one counts as terminal, and as a failure."""
         if not ids:
             return []
         with self.client.get(f"/v1/jobs?ids={','.join(ids)}", name="status", catch_response=True) as answer:
@@ -142,7 +142,7 @@ def _name(answer: Any, kind: str) -> None:
 
 
 def _tells_the_end(answer: Any, kind: str) -> bool:
-    """Name a look by its answer. A refused one is no failure, and tells nothing."""
+    """Name a read by its answer. A rejected one is no failure, and says nothing about the job."""
     _name(answer, kind)
     if answer.status_code in REFUSALS:
         answer.success()

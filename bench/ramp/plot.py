@@ -36,9 +36,9 @@ COLOURS = {
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """Who took the CPU in the second before `at`, in shares of one core.
+    """CPU by consumer in the second before `at`, in shares of one core.
 
-    `others` is everything else on the machine, and what its host took away; `server` is None
+    `others` is everything else on the machine, steal time included; `server` is None
     where the server is on another.
     """
 

@@ -2,7 +2,7 @@
 
     make bench                               # the quick versions, in four minutes
     make bench ARGS=--full                   # the whole ones, in an hour
-    make bench ARGS=--render                 # none: the report of what lies in tmp/bench
+    make bench ARGS=--render                 # none: the report of the files in tmp/bench
 
 Each bench is a process of its own, and its figures are its JSON file's. One that fails is told in the report, and by
 the exit code 1; the others go on.
@@ -91,7 +91,7 @@ def render(folder: Path, path: Path) -> None:
 
 
 def _name(bench: ModuleType) -> str:
-    """Return what a bench's files are called."""
+    """Return the name of a bench's files."""
     return bench.__name__.rpartition(".")[2]
 
 

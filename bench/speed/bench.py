@@ -1,8 +1,8 @@
-"""What every speed bench is: a command with its options, a table on stdout, and two files in a folder.
+"""The frame of every speed bench: a command with its options, a table on stdout, and two files in a folder.
 
     python -m bench.speed.<name> [--quick] [--out FOLDER] [its own options]
 
-It owns the command line, the files, and whose turn it is; what is measured, and how that is told, is each bench's own.
+Command line, files and the order of contenders; measurements and reports are each bench's own.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class SpeedBench(msgspec.Struct, Generic[Options, Results], frozen=True, kw_only
     """One bench; its files are called as it is.
 
     Attributes:
-        about: What it measures, for `--help`.
-        whole, quick: What is measured by default, and with `--quick`.
+        about: Its description, for `--help`.
+        whole, quick: The options by default, and with `--quick`.
         flags: Options of the command that replace fields of these, with what `add_argument` takes.
         draw: Draws its plot into a file.
     """
@@ -46,7 +46,7 @@ class SpeedBench(msgspec.Struct, Generic[Options, Results], frozen=True, kw_only
     draw: Callable[[Results, Path], None]
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Measure what the command line says; print the table, and write the files."""
+        """Measure as the command line says; print the table, and write the files."""
         parser = Parser(prog=f"python -m bench.speed.{self.name}", description=self.about)
         parser.add_argument("--quick", action="store_true", help="less of it, in a minute or so")
         parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
@@ -68,7 +68,7 @@ class SpeedBench(msgspec.Struct, Generic[Options, Results], frozen=True, kw_only
 
 
 class Progress:
-    """Tells on stderr what is done, and after how long."""
+    """Prints progress on stderr, with the time elapsed."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -78,13 +78,13 @@ class Progress:
 
 
 def in_turn(everyone: Sequence[Each], number: int) -> list[Each]:
-    """Let another one begin each round: who comes first finds another machine than who comes last."""
+    """Rotate the order in each round: the first of a round finds another machine than the last."""
     first = number % len(everyone)
     return [*everyone[first:], *everyone[:first]]
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Read what stands between commas."""
+    """Split at commas."""
     return tuple(part.strip() for part in text.split(","))
 
 

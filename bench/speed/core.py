@@ -1,10 +1,10 @@
-"""What an operation costs, of the engine and of each Order, among a hundred jobs and among a million.
+"""Cost of each operation of the engine and of each Order, with a hundred jobs and with a million.
 
     make bench-core                          # everything, in two minutes
     python -m bench.speed.core --quick       # to a hundred thousand
 
-One process, no loop, no HTTP. An operation whose cost grows with the number of jobs shows in the last column; caches
-alone make it two to five. The folder gets core.json and core.png.
+One process, no loop, no HTTP. The last column is the growth of a cost with the number of jobs; caches alone make it
+two to five. The folder gets core.json and core.png.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ QUICK = Options(sizes=(100, 10_000, 100_000), rounds=5)
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What core.json holds."""
+    """The content of core.json."""
 
     machine: Machine
     figures: list[Figure]

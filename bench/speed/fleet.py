@@ -1,11 +1,11 @@
-"""The known load: 500, 8,000 and 15,000 clients that submit jobs and look at them; what they wait, and what it takes.
+"""The known load: latency and CPU of 500, 8,000 and 15,000 clients that submit jobs and read their statuses.
 
     make bench-fleet                         # two minutes
     python -m bench.speed.fleet --quick
 
 Each client has a connection of its own and one job at a time, which takes one to three seconds, and looks at it by
 HEAD, every fourth time by GET with If-None-Match. The server has its default settings: 500 clients' jobs all run at
-once, of 8,000 most wait, and of 15,000 not all are held: the rest are refused, and come back undeterred.
+once, of 8,000 most wait, and of 15,000 not all are held: the rest are rejected, and return at once.
 
 Requests have an intended start, at an even rate over all clients, and latency counts from there (no coordinated
 omission). A lost connection, a job that can not be found and a generator that was late are told.
@@ -45,7 +45,7 @@ SUBMISSION = b'{"type":"sleep","args":{"min_s":1,"max_s":3}}'
 
 
 class Load(msgspec.Struct, frozen=True):
-    """So many clients, and so many requests a second of all of them together."""
+    """Number of clients, and of requests per second of all of them together."""
 
     clients: int
     per_s: float
@@ -73,13 +73,13 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """What one load led to.
+    """Measurements of one load.
 
     Attributes:
         connected: Clients that had a connection; `lost` of these lost it.
         answers: Per status code; 404 and 410 would be lost jobs.
         latency: Per status code, and "all"; "none" is what was due but not answered by the end.
-        server: The share of its core that it took.
+        server: Its share of its core.
         late_ms: How late the generator was, in the worst hundredth: beyond a millisecond it was the limit.
     """
 
@@ -99,13 +99,13 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limit(self) -> str:
-        """Say who was at the limit."""
+        """Return the side that was at its limit."""
         reached = [name for name, at in (("server", self.server >= BUSY), ("generator", self.late_ms > LATE_MS)) if at]
         return " and ".join(reached) or "nobody"
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What fleet.json holds."""
+    """The content of fleet.json."""
 
     machine: Machine
     skipped: list[str]
@@ -141,7 +141,7 @@ class DefaultServer(Ours):
         return [sys.executable, "-m", "jobqueue", "serve", "--port", "0", *quick]
 
     def clear(self) -> None:
-        """Drop the jobs of clients that have gone: those who come now are to find the queue as empty as they did."""
+        """Drop the jobs of earlier clients, so that each load begins with an empty queue."""
         self.call("POST", "/v1/jobs:cancel", b'{"type":"sleep"}')
         self.settle()
         self.call("POST", "/v1/jobs:delete", b'{"type":"sleep"}')

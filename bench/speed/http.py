@@ -1,4 +1,4 @@
-"""What a request costs: CPU of the server's own process, and requests per second, beside aiohttp, a naive queue and Go.
+"""Cost of a request: CPU of the server's own process, and requests per second, beside aiohttp, a naive queue and Go.
 
     make bench-http                                               # everything, in half an hour
     python -m bench.speed.http --connections 64 --rounds 3        # a part of it
@@ -34,7 +34,7 @@ CONNECTIONS = (1, 64, 1000, 8000)
 RECORDS = 100_000
 FILES_SPARE = 600
 TURN_S = 200e-6
-"""How long a measurement takes for each connection at least, so that each gets its turn more than once."""
+"""Minimum duration of a measurement per connection, so that each has several turns."""
 
 UNEXPECTED_MAX = 0.05
 
@@ -44,7 +44,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         seconds: Of each measurement, `warm_s` coming before it; longer for very many connections.
-        records: How many finished jobs each queue holds meanwhile.
+        records: Number of finished jobs that each queue holds meanwhile.
         only: Contenders' names; None: everyone, but `without` these.
     """
 
@@ -70,7 +70,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         server, generator: The share of its core that each side took.
         unexpected: The share of answers with another status code than the one that was meant to be measured. Beyond
             a twentieth the reading stands in no table: it is of something else.
-        p50_ms, p99_ms: From sending to the answer; in a closed loop, so they say how long the line was.
+        p50_ms, p99_ms: From sending to the answer; in a closed loop, so they measure the length of the line.
     """
 
     contender: str
@@ -87,7 +87,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What http.json holds."""
+    """The content of http.json."""
 
     machine: Machine
     options: Options
@@ -103,7 +103,7 @@ RATIOS = (
     ("GET, CPU / Go's", Kind.GET, "go", Kind.GET, 0.7, 0.45),
     ("HEAD, CPU / Go's", Kind.HEAD, "go", Kind.HEAD, 0.7, 0.40),
 )
-"""What is divided by whose what, what that must be at most, and what is hoped for."""
+"""Numerator, denominator, upper bound and goal of each ratio."""
 
 
 def run(options: Options) -> Results:

@@ -1,10 +1,10 @@
-"""What a job's whole life costs: submit it, have it run, ask until it is over; by every way to ask, and beside others.
+"""Cost of a job's whole life: submit, run, read until terminal; by every way to read, and beside other queues.
 
     make bench-life                          # everything, in a quarter of an hour
     python -m bench.speed.life --quick
     python -m bench.speed.life --only jobqueue,go --rounds 3
 
-64 connections, each with one job at a time: an echo, so that what is measured is the queue. Who has to poll asks at
+64 connections, each with one job at a time: an echo, to measure the queue alone. Polling clients ask at
 once and then after 1, 2, 4 ... 64 ms. All processes of a contender share one core, the generator has the other, and
 contenders take turns within every round. The folder gets life.json and life.png.
 """
@@ -94,7 +94,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What life.json holds."""
+    """The content of life.json."""
 
     machine: Machine
     options: Options
@@ -111,7 +111,7 @@ RATIOS = (
     ("FastAPI + arq", False, 30, 40),
     ("aiohttp + SAQ", False, 25, 30),
 )
-"""Who, whether it is about jobs a second or CPU a job, and how many times better we must be, and hope to be."""
+"""Contender; jobs a second or CPU a job; the factor that is required, and the goal."""
 
 
 def run(options: Options) -> Results:

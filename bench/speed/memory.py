@@ -1,4 +1,4 @@
-"""What keeping costs: bytes a stored status, the loop's longest pauses, memory of a server with a million of them.
+"""Cost of records: bytes each, the loop's longest pauses, memory of a server with a million of them.
 
     make bench-memory                        # a million statuses, in some minutes
     python -m bench.speed.memory --quick     # a tenth of them, once
@@ -51,10 +51,10 @@ CONNECTIONS = 5000
 ROUNDS = 3
 TTL_S = 600.0
 PER_S = 2000.0
-"""How many jobs a second there are, on the engine's clock: so they lie in many drawers, as a server's do."""
+"""Jobs per second on the engine's clock: so they lie in many expiry buckets, as a server's do."""
 
 WAITING, RUNNING = 4, 20
-"""How many jobs wait, and how many run: so each is submitted, started and finished at three different instants."""
+"""Jobs that wait, and that run: so each is submitted, started and finished at three different instants."""
 
 LONGEST_US = 1_000_000
 BATCH = 100
@@ -74,14 +74,14 @@ class EngineFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Of one process that held `statuses` records.
 
     Attributes:
-        status_bytes: What one of them took, of the process's memory.
-        parts_bytes: What each part of one takes by its size. Records that share an instant share its number.
+        status_bytes: Memory of the process per record.
+        parts_bytes: Size of each part of a record. Records that share an instant share its number.
         growing: A job is submitted, leased and acknowledged.
         at_bound: The same, while each new record makes the oldest one go.
         evicting: A tick, which evicts up to about a thousand.
-        evict_us: Of evicting one record whose TTL is over.
+        evict_us: Of evicting one expired record.
         collecting_ms: A full collection by hand with all records there; the automatic ones are in the pauses above.
-        left_bytes: What the process still took, of each record's place, once all had gone.
+        left_bytes: Memory per record that the process still held, once all had been evicted.
     """
 
     statuses: int
@@ -108,7 +108,7 @@ class ServerFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """What memory.json holds."""
+    """The content of memory.json."""
 
     machine: Machine
     engine: list[EngineFigures]
@@ -122,7 +122,7 @@ class _Steps:
     """Times steps one by one, and keeps no object of its own: one in each arena would keep that arena's memory."""
 
     def __init__(self) -> None:
-        # Made in place: what a temporary one leaves behind would be filled with records, unseen.
+        # Made in place: the memory of a temporary one would be filled with records, unseen.
         self._by_us = array("q", [0]) * LONGEST_US
         self._longest_ns = array("q", [0])
         self._longest_wall_ns = array("q", [0])
@@ -209,7 +209,7 @@ class _Life:
         self.engine.ack(lease.job.id, attempt=lease.attempt, success=success, now=self._instant())
 
     def _instant(self) -> float:
-        """Look at the clock: each look makes a new number, of whole milliseconds, as uvloop's does."""
+        """Read the clock: each reading is a new number, of whole milliseconds, as uvloop's."""
         return round(self._now, 3)
 
     def tick(self) -> None:
@@ -273,7 +273,7 @@ def _parts_bytes(life: _Life) -> dict[str, float]:
 
 
 def _taken(thing: object) -> int:
-    """Return what an object takes of memory, which Python hands out in sixteens."""
+    """Return the memory of an object, which Python allocates in sixteens."""
     return -(-sys.getsizeof(thing) // 16) * 16
 
 

@@ -1,7 +1,7 @@
 """Operations of the engine and of each Order, done to many jobs and timed: the part of the bench that does the work.
 
-What is measured is CPU time, so that others on the machine disturb less. Each operation is done to so many jobs that
-the clock costs nothing, and what it did is undone before the next round, so that there are always as many jobs.
+CPU time is measured, so that other programs disturb less. Each operation is done to enough jobs to make the clock's
+cost negligible, and undone before the next round, so that the number of jobs stays the same.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Timings:
         self._ns: dict[str, list[float]] = {}
 
     def time(self, operation: str, act: Callable[[Job], object], jobs: Iterable[Job]) -> None:
-        """Do something to each job, and note what one took."""
+        """Do something to each job, and note the time per job."""
         jobs = list(jobs)
         before = time.thread_time_ns()
         for job in jobs:

@@ -1,4 +1,4 @@
-"""What the server is to reach, beside what it was measured to reach, and the verdict."""
+"""Targets beside measurements, and the result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure that must be reached, and one that is hoped for; at least so much, or at most.
+    """A required figure and a goal; as a lower or an upper bound.
 
     Attributes:
         measured: None: it could not be measured here.
-        short_of: What the measurement lacks of what the target is about, such as "with 20,000 records".
+        short_of: The conditions that the measurement lacks, such as "with 20,000 records".
     """
 
     what: str

@@ -1,1 +1,1 @@
-"""What simulated clients do: one module for each way to follow a job."""
+"""Behaviours of simulated clients: one module for each way to follow a job."""

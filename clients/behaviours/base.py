@@ -1,16 +1,14 @@
-"""One simulated client: creates its jobs, follows each of them until all are over, starts over.
+"""One simulated client: submits its jobs, follows each until all are terminal, starts over.
 
-It never forgets a job: a refused one is sent again when the server says so, an accepted
-one is followed until it has ended. What it sees goes into the tally, nowhere else. How it
-follows a job is its kind's: `polling`, `long_polling`, `streaming`, `batching`.
+A rejected job is sent again after Retry-After, an accepted one is followed until it has ended. Observations go into the
+counters. Subclasses follow a job: `polling`, `long_polling`, `streaming`, `batching`.
 
-From when a latency counts: a submission follows whatever came before it, so it counts
-from its sending. A poll has a due time, so `status` counts from there, and holds what
-the poll waited behind this client's other requests and behind a late timer; only below
-the timers' grain it counts from the sending, as `status-sent` always does. `late` is
-the timers' own lateness: where it is as long as `status`, the fleet was the limit.
+Latencies: a submission counts from its sending, since it follows the request before it. A poll has a due time, so
+`status` counts from there, and includes the wait behind this client's other requests and behind a late timer; only
+below the timers' resolution it counts from the sending, as `status-sent` always does. `late` is the timers' own
+lateness: where it is as long as `status`, the fleet was the limit.
 
-A disobedient client comes back when it likes to, whatever the server says.
+A disobedient client ignores Retry-After.
 """
 
 from __future__ import annotations
@@ -36,9 +34,9 @@ if TYPE_CHECKING:
     from clients.wire.requests import Requests
 
 PAUSE_S = 1.0  # before the next try, where the server says nothing
-SPREAD = 0.1  # of a pause that many clients may share: up to so much longer
-KNOCK_S = 0.1  # a server that is going away has closed its door after this long
-GRAIN_S = 0.002  # of the loop's timers
+SPREAD = 0.1  # random extra share of a pause that many clients may have in common
+KNOCK_S = 0.1  # a server that exits has closed its listener after this long
+GRAIN_S = 0.002  # resolution of the loop's timers
 REFUSALS = (429, 503)
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
@@ -51,7 +49,7 @@ class Slot:
         in_flight: Its submission was sent and is not answered.
         target: The path of its status.
         state: The last one seen.
-        last_event: The id of the last event heard of it.
+        last_event: The id of its last event received.
         alarm: Wakes the task that follows it, where it has one of its own.
     """
 
@@ -112,10 +110,10 @@ class SimulatedClient(ABC):
         self.close()
 
     def finish(self, last_look: float) -> None:
-        """Create no more: give up what is still refused, and follow the rest until it has ended.
+        """Create no more jobs: give up those that are still rejected, and follow the rest until they have ended.
 
         Args:
-            last_look: Every job is looked at once more at this time, even where the server
+            last_look: Every job is read once more at this time, even where the server
                 asked to wait for longer: the fleet's patience is about to end.
         """
         self._creating = False
@@ -129,7 +127,7 @@ class SimulatedClient(ABC):
         self._alarm.cut()
 
     def abandon(self) -> None:
-        """Account for what is still open, once `run` is over or cancelled."""
+        """Count the open jobs, once `run` is over or cancelled."""
         for slot in self._slots:
             if slot.target:
                 self._tally.unseen[slot.state] += 1
@@ -142,7 +140,7 @@ class SimulatedClient(ABC):
 
     @abstractmethod
     def expire(self, now: float) -> None:
-        """Break off what nothing has moved for too long. For the fleet to call, about once a second."""
+        """Abort exchanges without progress for too long. The fleet calls it about once a second."""
 
     @abstractmethod
     def close(self) -> None:
@@ -202,7 +200,7 @@ class SimulatedClient(ABC):
             self._drop(slot)
 
     def _judged(self, slot: Slot, status: int, target: str, state: str, pause_s: float | None, why: str = "") -> None:
-        """Take the server's verdict on one submission; `why` is the reason that it gives for turning it away."""
+        """Take the server's answer to one submission; `why` is the reason of a rejection."""
         slot.in_flight = False
         now = time.monotonic()
         self._tally.time(f"submit {status}", now - self._submitted_at(slot))
@@ -291,11 +289,11 @@ class SimulatedClient(ABC):
             return
         self._tally.ended_by_error[document.why] += 1
         if document.why == "shutdown":
-            # A job may have been started since it was last looked at.
+            # A job may have been started since it was last read.
             self._tally.shutdown["running" if document.started_at is not None else slot.state] += 1
 
     async def _gone(self, connection: Connection) -> bool:
-        """Tell a server that has gone away from one that broke a connection: knock once more."""
+        """Whether the server has exited, rather than broken one connection: connect once more."""
         await asyncio.sleep(KNOCK_S)
         try:
             await connection.connect()
@@ -336,7 +334,7 @@ class SimulatedClient(ABC):
 
 
 def pause_of(answer: Answer) -> float | None:
-    """Return the pause that an answer asks for: a refusal's document knows it better than its header."""
+    """Return the pause that an answer asks for: a problem document is more precise than the header."""
     if answer.status in REFUSALS:
         problem = problem_of(answer.body)
         if problem is not None and (pause_s := pause_s_of(problem.retry_after_s)) is not None:

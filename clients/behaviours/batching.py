@@ -1,6 +1,6 @@
-"""The client that deals in batches: all its jobs in one submission, all their statuses in one request.
+"""The batching client: all its jobs in one submission, all their statuses in one request.
 
-Each job is still accepted or refused by itself, and comes back by itself: a batch of those that are due.
+Each job is still accepted or rejected, and retried, by itself: a batch has those that are due.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class BatchingClient(PollingClient):
 
     async def _step(self) -> None:
         first = min(self._slots, key=lambda slot: slot.due)
-        # Those that came back together are due together, to within the time that reading their verdicts took.
+        # Jobs rejected together are due together, to within the time that reading their answers took.
         due_at = max(slot.due for slot in self._alike(first, first.due + GRAIN_S))
         if not await self._reached(due_at):
             return

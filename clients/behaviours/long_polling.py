@@ -1,4 +1,4 @@
-"""The client that waits instead of polling: for each job one GET with `Prefer: wait` (RFC 7240), answered when it ends.
+"""The long-polling client: for each job one GET with `Prefer: wait` (RFC 7240), answered when it ends.
 
 One request a job and not one `?ids=` for all of them: the latter is answered at any change, so that k jobs
 are up to 2k answers (each starts, each ends) of k documents each, while here a job is one answer of one
@@ -79,11 +79,11 @@ class FollowingClient(SimulatedClient):
 
     @abstractmethod
     async def _hear_of(self, slot: Slot) -> None:
-        """Learn more of a job, at once or after a while; set when to ask again unless it has ended."""
+        """Ask about a job, at once or after a pause; schedule the next request unless it has ended."""
 
     @contextmanager
     def _line(self) -> Iterator[Connection]:
-        """Take a connection that nobody uses, or a new one."""
+        """Take a free connection, or a new one."""
         connection = self._idle.pop() if self._idle else self._connect()
         self._busy.add(connection)
         try:
@@ -114,10 +114,10 @@ class LongPollingClient(FollowingClient):
 
 
 def waited_out(answer: Answer, waited_s: float) -> bool:
-    """Tell whether a live job's answer took the time that the server says it would wait.
+    """Whether a live job's answer took the wait that the server applied.
 
-    One that came earlier was cut short (the server is about to exit), or was no wait at all (it
-    waits for too many already): to ask again at once would be a storm.
+    An earlier answer was cut short (the server is about to exit), or the server didn't wait (too many long polls): to
+    ask again at once would be a storm.
     """
     applied = _APPLIED.search(answer.header(b"preference-applied") or "")
     return applied is not None and 1 <= int(applied[1]) <= waited_s + GRAIN_S

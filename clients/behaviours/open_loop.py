@@ -1,9 +1,9 @@
-"""The open loop: submissions at a given rate, whatever the answers are, as a crowd of strangers would send them.
+"""The open loop: submissions at a given rate, whatever the answers are.
 
 A fleet of clients that wait for their answers slows down with the server, and so never overloads it for
 long. Here each submission has a time of its own, drawn beforehand (a Poisson process); it is sent then, or as
-soon as a connection is free, and its latency counts from that time. One that is refused does not
-come back: the next stranger does. Accepted jobs are polled until they have ended.
+soon as a connection is free, and its latency counts from that time. A rejected one is not sent
+again. Accepted jobs are polled until they have ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OpenLoop(PollingClient):
 
     Args:
         rate: Submissions a second.
-        connections: How many are used, in turn.
+        connections: Number of connections, used in turn.
     """
 
     def __init__(self, *, options: Options, rate: float, connections: int, **common: Any) -> None:
@@ -41,7 +41,7 @@ class OpenLoop(PollingClient):
         self._connections = [self._connection, *(self._connect() for _ in range(connections - 1))]
         self._idle = deque(self._connections)
         self._backlog: deque[Slot] = deque()
-        self._served: set[Slot] = set()  # talked about, or in the backlog
+        self._served: set[Slot] = set()  # in an exchange, or in the backlog
         self._agenda: list[tuple[float, int, Slot]] = []
         self._number = itertools.count()
         self._group = asyncio.TaskGroup()
@@ -73,7 +73,7 @@ class OpenLoop(PollingClient):
             planned_at = self._agenda[0][0] if self._agenda else math.inf
             now = time.monotonic()
             due = min(next_at if self._creating else math.inf, planned_at, now + IDLE_S)
-            # A sleep shorter than the loop's timers can tell would be none, again and again.
+            # A sleep below the resolution of the loop's timers would return at once, again and again.
             if due > now and not await self._alarm.until(max(due, now + TICK_S)):
                 continue
             now = time.monotonic()

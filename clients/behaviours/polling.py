@@ -1,4 +1,4 @@
-"""The client that polls: one connection, one request at a time, each job asked for by HEAD or GET when it is due."""
+"""The polling client: one connection, one request at a time, each job read by HEAD or GET when it is due."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PollingClient(SimulatedClient):
         await self._told(connection, slot, answer)
 
     def _read(self, status: int, due: float, sent_at: float) -> None:
-        """Count an answer to a look."""
+        """Count the answer to a read."""
         now = time.monotonic()
         self._counts.answers += 1
         self._tally.time(f"status {status}", now - (due if sent_at - due > GRAIN_S else sent_at))

@@ -1,8 +1,8 @@
-"""The client that listens: for each job its stream of server-sent events, until the one that says it is over.
+"""The streaming client: for each job its stream of server-sent events, until the terminal one.
 
 A stream for each job, as a browser's EventSource would open it, and not one for all jobs of the
-server: who has three jobs has no use for everybody's events. A broken stream is opened again
-after the time that the server asked for, with the id of the last event heard.
+server: a client of three jobs has no use for all events. A broken stream is opened again
+after the server's `retry`, with the id of the last event received.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class StreamingClient(FollowingClient):
         since = f"Last-Event-ID: {slot.last_event}\r\n" if slot.last_event else ""
         request = self._requests.read("GET", f"{slot.target}/events", f"Accept: text/event-stream\r\n{since}")
         sent_at = time.monotonic()
-        with self._line() as connection:  # for what has to be asked beside the stream
+        with self._line() as connection:  # for requests beside the stream
             try:
                 answer = await stream.open(request)
             except NoAnswer as failure:

@@ -1,1 +1,1 @@
-"""What simulated clients send and read: lean HTTP/1.1, event streams, documents."""
+"""The wire of simulated clients: lean HTTP/1.1, event streams, documents."""

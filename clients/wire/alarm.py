@@ -1,4 +1,4 @@
-"""A sleep until a given time that someone else can cut short."""
+"""A sleep until a given time that another task can cut short."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Alarm:
     def cut(self) -> None:
         """Wake the sleeper now, if there is one."""
         if self._sleep is not None:
-            self._cut = True  # also for one whose time has come, but not its turn
+            self._cut = True  # also for a sleeper that is due but has not run yet
             _end(self._sleep)
 
 

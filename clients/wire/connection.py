@@ -1,9 +1,8 @@
 """One simulated client's connection: HTTP/1.1, kept alive, one exchange at a time.
 
 Lean, because a fleet must cost less than the server it drives: answers are cut from
-the bytes as they come, with no parser, stream or timer per request. It reads what a
-job server says to a client, not all of HTTP: bodies need a Content-Length.
-It knows nothing of jobs.
+the bytes as they come, with no parser, stream or timer per request. It reads the subset of HTTP that a
+job server sends: bodies need a Content-Length.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Connection:
         Args:
             safe: It may be sent twice (GET, HEAD).
             bodiless: Its answer has no body, whatever the head says (HEAD).
-            quiet_s: The server was asked to wait for so long.
+            quiet_s: The wait that the server was asked for.
 
         Raises:
             Unreachable: It was not sent.
@@ -110,7 +109,7 @@ class Connection:
             self._wire = None
 
     def expire(self, now: float) -> None:
-        """Break a request off that nothing has moved for too long. For the fleet to call, about once a second."""
+        """Abort a request without progress for too long. The fleet calls it about once a second."""
         if self._wire is not None:
             self._wire.expire(now)
 

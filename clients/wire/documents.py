@@ -1,4 +1,4 @@
-"""What the fleet reads of the server's JSON: of each document the few members that a client acts on."""
+"""The server's JSON as the fleet reads it: of each document the few members that a client acts on."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A job's document, or an event's data; in a list also what stands in the place of a job that can't be told,
-    with `status` and `problem`."""
+    """A job's document, or an event's data; in a list also the entry of an unavailable job, with `status` and
+    `problem`."""
 
     id: str = ""
     state: str | None = None
@@ -57,7 +57,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What became of one job of a batch: it has an id, or a problem."""
+    """The result of one job of a batch: an id, or a problem."""
 
     status: int
     id: str = ""

@@ -27,7 +27,7 @@ class EventStream:
 
     @property
     def retry_s(self) -> float | None:
-        """How long the server would have a client wait before it comes back."""
+        """The reconnection time that the server asked for, in seconds."""
         return None if self._wire is None else self._wire.parser.retry_s
 
     async def open(self, request: bytes) -> Answer:

@@ -38,7 +38,7 @@ class Requests:
         self.submission = self._post(self._path, media_type, body)
 
     def batch(self, jobs: int) -> bytes:
-        """Submit so many jobs at once."""
+        """Submit a batch of `jobs` jobs."""
         body = b'{"jobs":[' + b",".join([self._job] * jobs) + b"]}"
         return self._post(f"{self._path}:batch", "application/json", body)
 
