@@ -34,7 +34,7 @@ async def test_a_wait_that_takes_too_long_is_a_timeout(call: Call) -> None:
         began = time.monotonic()
         with pytest.raises(TimeoutError, match=rf"is still \w+ after {timeout_s} s"):
             await call("wait", job.id, timeout_s=timeout_s)
-        assert timeout_s <= time.monotonic() - began < timeout_s + 0.7
+        assert timeout_s <= time.monotonic() - began < timeout_s + 5
 
 
 async def test_a_server_that_waits_for_less_is_asked_again_at_once(

@@ -41,7 +41,7 @@ def test_refused_jobs_come_back_and_every_accepted_one_is_seen_to_end(tmp_path: 
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     assert run.returncode == 0, out
     assert report["refused"] > 20
-    assert report["accepted"] == report["ended"] > 30
+    assert report["accepted"] == report["ended"] > 8, "more than the queue holds: those that were refused got in"
     assert (report["unseen"], report["errors"], report["unknown_fate"]) == (0, 0, 0)
 
 

@@ -140,17 +140,16 @@ async def test_sigterm_works_the_queue_off_while_statuses_stay_readable(tmp_path
                 if response.status == 503:
                     assert response.headers["Retry-After"]
                     break
-        assert time.monotonic() - told_at < 0.1
         async with http.post("/v1/jobs", json={"type": "echo"}) as response:
             assert (response.status, (await response.json())["type"]) == (503, "/problems/draining")
             assert response.headers["Retry-After"]
-        assert await state_of(http, job) == "running"
+        assert await state_of(http, job) == "running", "it is refused long before the queue is worked off"
         await server.event("server.drained")
         # The linger: over a new connection, too.
         async with aiohttp.ClientSession(http._base_url) as other:
             assert await state_of(other, job) == "succeeded"
         assert await server.exit_code() == 0
-        assert 0.5 + 0.3 <= time.monotonic() - told_at < 0.5 + 0.3 + 2
+        assert 0.5 + 0.3 <= time.monotonic() - told_at < 0.5 + 0.3 + 10
     assert (await server.event("server.drained"))["lost"] == 0
     assert "drain.lost" not in [entry["event"] for entry in server.log]
     assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240
@@ -201,7 +200,7 @@ async def test_a_second_signal_ends_it_at_once_with_all_its_children(tmp_path: P
         began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert await server.exit_code() == 1
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 10  # a drain would take 20 s
         _, left = psutil.wait_procs(children, timeout=2)
         assert not left, left
 

@@ -102,8 +102,8 @@ async def test_a_job_is_seen_to_end_when_it_ends_and_not_at_a_poll_s_time(stub: 
     report = await sail(stub, via=via, jobs=2, duration_s=0.05, poll_s=30.0)
 
     life = report.latency_ms["life"]
-    assert 150 <= life.p50 <= life.max <= 400
-    assert report.elapsed_s < 1.0
+    assert 150 <= life.p50 <= life.max < 10_000  # a poll would come after 30 s
+    assert report.elapsed_s < 10
 
 
 @NOT_BY_POLLS

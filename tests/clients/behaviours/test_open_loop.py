@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -106,10 +105,9 @@ async def test_accepted_jobs_are_polled_when_they_are_due_and_to_their_end(stub:
 async def test_jobs_that_never_end_are_unseen_and_the_fleet_ends_all_the_same(stub: Stub) -> None:
     stub.ends_as = None
 
-    began = time.monotonic()
-    report = await offer(stub, 50.0, 0.5, grace_s=0.5)
+    async with asyncio.timeout(30):
+        report = await offer(stub, 50.0, 0.5, grace_s=0.5)
 
-    assert time.monotonic() - began < 2.0
     assert report.accepted == report.unseen == report.lost["queued"] > 5
 
 

@@ -75,7 +75,7 @@ async def test_a_get_that_has_waited_long_enough_is_answered_with_the_job_as_it_
     job = await submit(http, type="hold")
     began = time.monotonic()
     status, headers, document = await look(http, f"/v1/jobs/{job['id']}", **WAIT)
-    assert 0.09 < time.monotonic() - began < 2
+    assert 0.09 < time.monotonic() - began < 8
     assert (status, document["state"], headers["Preference-Applied"]) == (202, "running", "wait=0")
     assert "Retry-After" in headers
 
@@ -86,7 +86,7 @@ async def test_nobody_waits_for_a_job_that_is_over(serving: Serving, http: aioht
     began = time.monotonic()
     status, headers, _ = await look(http, f"/v1/jobs/{job['id']}", **WAIT)
     assert (status, headers["Preference-Applied"]) == (200, "wait=10")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 async def test_a_wait_that_makes_no_sense_is_ignored(serving: Serving, http: aiohttp.ClientSession) -> None:
@@ -198,7 +198,7 @@ async def test_a_list_in_which_nothing_can_change_is_answered_at_once(
         began = time.monotonic()
         status, headers, _ = await look(http, f"/v1/jobs?ids={ids}", **WAIT)
         assert (status, headers["Preference-Applied"]) == (200, "wait=10")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
 
 
 async def test_a_list_tells_what_has_gone_while_it_waited(serving: Serving, http: aiohttp.ClientSession) -> None:
@@ -231,7 +231,7 @@ async def test_who_finds_no_place_to_wait_is_answered_at_once(start: Any, http_t
             began = time.monotonic()
             _, headers, _ = await look(http, request, **WAIT)
             assert "Preference-Applied" not in headers
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 8
         async with http.get("/v1/events") as refused:
             assert (refused.status, (await refused.json())["type"]) == (503, "/problems/too-many-waiters")
             assert int(refused.headers["Retry-After"]) >= 1

@@ -469,7 +469,7 @@ async def test_a_connection_is_closed_when_it_was_silent_for_long_enough_after_a
         writer.write(request[:10])  # which isn't enough to keep it open
         began = asyncio.get_running_loop().time()
         assert await asyncio.wait_for(reader.read(), 5) == b""
-        assert 0.1 < asyncio.get_running_loop().time() - began < 1
+        assert asyncio.get_running_loop().time() - began > 0.1
 
 
 async def test_limits_and_quotas_that_change_hold_for_learned_submissions(

@@ -617,7 +617,7 @@ async def test_no_process_outlives_a_killed_server_however_busy_it_is(handler: s
     server.kill()
     try:
         await asyncio.gather(end_of(busy), end_of(fork_server.pid))
-        assert time.perf_counter() - killed_at < 1.0
+        assert time.perf_counter() - killed_at < 10
     finally:
         os.kill(bystander, signal.SIGKILL)
         await server.wait()
