@@ -1,1 +1,1 @@
-"""The pure ground: no event loop, no clock, no chance, no I/O. Time and chance come in as arguments."""
+"""The pure core: no event loop, clock, randomness or I/O. Time and the random generator are arguments."""

@@ -1,7 +1,7 @@
-"""The door: whether a submission gets in, and what one that doesn't is told.
+"""Admission control: decides whether a submission is accepted, and with what Retry-After it is rejected.
 
-It looks at seats, records, quotas and the drain, and changes nothing but the counts of those who came and of those
-whom it turned away, with the places that it told them.
+It reads slots, records, quotas and the drain; it changes only the counts of submissions and rejections, and the retry
+slots given out.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 QUARANTINED_PART = 10
-"""The jobs of a type in quarantine may hold one in this many seats of a queue while they wait.
+"""The jobs of a type in quarantine may hold one in this many slots of a queue while they wait.
 
-Beyond that a caller that has none there may have one, so that one caller's jobs don't keep the others from
-being the probe; twice as many seats is the bound of all."""
+Beyond that a caller without such a job may have one, so that one caller's jobs don't keep the others from
+being the probe; twice as many slots is the bound of all."""
 
 
 class AdmissionControl:
-    """Admission control: refuses what there is no room for.
+    """Accepts a submission, or raises the reason of its rejection.
 
     Args:
-        caller_queued: How many live jobs one caller may have; None: no bound.
+        caller_queued: Maximum number of live jobs of a caller; None: no bound.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class AdmissionControl:
         replaced: Job | None = None,
         crowd: bool = True,
     ) -> None:
-        """Let a job in, or count it and refuse.
+        """Accept a job, or count it and reject.
 
         Args:
-            replaced: A job that ends when this one gets in: its seat, its record and its caller's place come free.
-            crowd: Whether it is one of those who come, and, refused, come back; what an operator sends isn't.
+            replaced: A job that ends when this one is accepted: its slot, its record and its caller's count come free.
+            crowd: Whether a client submits it, and returns after a rejection; an operator's retry doesn't.
 
         Raises:
             Draining: No more jobs are admitted.
-            QueueFull: The queue's seats are taken.
-            StatusesFull: The status map is full of live jobs.
-            TypeQuarantined: The type is in quarantine, and its waiting jobs have seats enough.
-            RateLimited: The caller has as many live jobs as one may have.
+            QueueFull: All slots of the queue are taken.
+            StatusesFull: The job store is full of live jobs.
+            TypeQuarantined: The type is in quarantine, and its waiting jobs have all the slots that they may have.
+            RateLimited: The caller has its maximum of live jobs.
         """
         if crowd:
             ledger.arrivals.add(now)
@@ -99,33 +99,33 @@ class AdmissionControl:
             raise _counted(refusal, ledger)
         if crowd:
             if claims is not None and claims.key is not None:
-                # A slot that was given unread may be in another queue's line.
+                # A retry slot given before the body was read may be another queue's.
                 for each in self._ledgers.values():
                     each.returns.accepted(caller, now, claims.key.key)
             elif ledger.returns.callers:
                 ledger.returns.accepted(caller, now)
 
     def admit_growth(self, ledger: QueueState, more_bytes: int, claims: Uniqueness | None, *, now: float) -> None:
-        """Let a live job become larger, or count it and refuse. Raises StatusesFull."""
+        """Let a live job's record grow, or count and reject. Raises StatusesFull."""
         if not self._statuses.has_room_to_grow(more_bytes):
             raise _counted(self._statuses_full(ledger, claims, now=now), ledger)
 
     def closed_to_all(self) -> bool:
-        """Tell whether every new job is refused now, whatever it may be."""
+        """Whether every new job is rejected now."""
         if self.open:
-            for ledger in self._ledgers.values():  # in line, because it is asked for each submission
+            for ledger in self._ledgers.values():  # inlined: runs for each submission
                 if ledger.live < ledger.policy.capacity:
                     return False
         return True
 
     def closed_to(self, ledger: QueueState) -> bool:
-        """Tell whether this queue refuses every new job now."""
+        """Whether this queue rejects every new job now."""
         return not self.open or ledger.live >= ledger.policy.capacity
 
     def refuse_unseen(self, queue: str | None, claims: Uniqueness | None, *, now: float) -> Refused:
-        """Count a submission that was refused unread, since every such one is; return what it is told.
+        """Count a submission that was rejected before its body was read; return the rejection.
 
-        Where its queue isn't known, it counts for the one whose next seat should come free first.
+        Where its queue isn't known, it counts for the one with the earliest free slot expected.
         """
         ledger = self._soonest(now) if queue is None else self._ledgers[queue]
         ledger.arrivals.add(now)
@@ -137,7 +137,7 @@ class AdmissionControl:
         return _counted(refusal, ledger)
 
     def _soonest(self, now: float) -> QueueState:
-        """Return the queue whose next seat should come free first."""
+        """Return the queue that should have a free slot first."""
         ledgers = tuple(self._ledgers.values())
         return ledgers[0] if len(ledgers) == 1 else min(ledgers, key=lambda each: each.seat_s(now))
 
@@ -146,7 +146,7 @@ class AdmissionControl:
         return QueueFull(detail, retry_after_s=_place_s(ledger, claims, now) if crowd else ledger.seat_s(now))
 
     def _statuses_full(self, ledger: QueueState, claims: Uniqueness | None, *, now: float) -> StatusesFull:
-        # Always one of a crowd: a record that is redriven is held already, and has room.
+        # Never a retry: its record is held already, and has room.
         detail = "the status map is full of live jobs, and their records can't be evicted"
         return StatusesFull(detail, retry_after_s=_place_s(ledger, claims, now))
 
@@ -155,7 +155,7 @@ class AdmissionControl:
     ) -> TypeQuarantined | None:
         job_type = quarantined.type
         waiting = self._gates.waiting_at(job_type)
-        # Or else the jobs of a type that can't run would in time take every seat.
+        # Otherwise the jobs of a type that can't run would in time take every slot.
         seats = max(1, ledger.policy.capacity // QUARANTINED_PART)
         if waiting < seats or (waiting < 2 * seats and not self._gates.may_probe(job_type, caller)):
             return None
@@ -172,7 +172,7 @@ class AdmissionControl:
         if held - own_freed < caller_queued:
             return None
         detail = f"this caller has {held} live jobs, and may have {caller_queued}"
-        # No crowd to be spread: it is told when one of its own jobs may be over.
+        # Nothing to spread: the time at which one of its own jobs should end.
         wait_s = ledger.live / held / ledger.drain_per_s(now)
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
 

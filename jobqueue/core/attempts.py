@@ -1,4 +1,4 @@
-"""The words for attempts that did not succeed, and the history that a job keeps of them."""
+"""Failed attempts: their errors, and the history that a job keeps of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 HISTORY_MAX = 10
 TRACEBACK_LENGTH_MAX = 1500
-"""How much of a traceback's end a job's history keeps; the log has more of it."""
+"""Characters of a traceback's end that a job's history keeps; the log has more."""
 
 
 def failed_attempt(job: Job, failure: Failure, now: float) -> FailedAttempt:
@@ -33,15 +33,15 @@ def longer_history(job: Job, failed: FailedAttempt) -> tuple[FailedAttempt, ...]
 
 
 def timed_out(job: Job, own: Failure | None = None) -> Failure:
-    """Return the verdict on an attempt that took too long.
+    """Return the outcome of an attempt that exceeded its timeout.
 
     Args:
-        own: The attempt's own verdict, if it raised an error when it was stopped: its traceback is kept.
+        own: The attempt's own outcome, if it raised an error when it was stopped: its traceback is kept.
     """
     message = f"the attempt ran longer than its timeout of {job.spec.timeout_s} s"
     return Failure(ErrorCode.TIMED_OUT, message, traceback=own.traceback if own is not None else None)
 
 
 def shut_down(job: Job) -> JobError:
-    """Return the error of a job that the server's end cut off."""
+    """Return the error of a job that was ended by the shutdown."""
     return JobError(ErrorCode.SHUTDOWN, f"the server stopped while the job was {job.state}")

@@ -1,4 +1,4 @@
-"""How long to wait before the next try, so that many who failed at once don't return at once."""
+"""Backoff: the wait before the next attempt, spread by jitter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     """Exponential backoff with full jitter.
 
     Before try n + 1 the wait is drawn evenly from 0 to min(max, base * 2**(n - 1)).
-    Full jitter spreads a crowd best for a given mean wait (Brooker, "Exponential
+    Full jitter spreads simultaneous retries best for a given mean wait (Brooker, "Exponential
     Backoff and Jitter", AWS Architecture Blog, 2015). Both take seconds or a timedelta.
     """
 

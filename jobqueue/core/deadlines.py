@@ -5,7 +5,7 @@ Rules:
 1. A key has one due time; setting it again replaces it.
 2. Keys come out in the order of their due times, equal ones in the order they were set.
 3. Discarding is O(1): the heap's entry stays behind, and dead entries are swept out
-   before they outnumber the living, so memory follows the number of keys.
+   before they outnumber the live ones, so memory follows the number of keys.
 """
 
 from __future__ import annotations

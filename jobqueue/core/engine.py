@@ -1,18 +1,18 @@
-"""The engine: a job's whole life, its seat, its lease and its record. Synchronous and pure.
+"""The engine: a job's whole life, its slot, its lease and its record. Synchronous and pure.
 
 Rules:
 
-1. A job that was accepted holds a seat of its queue until it is terminal: delayed, queued
-   and running ones all count, so a retry keeps its seat and can't overflow the queue.
-2. A submission is kept whole or refused whole; every check comes before the first change.
-3. The attempt number is a fencing token: a verdict with an old one bounces (`StaleLease`).
-4. An attempt that is told to stop (`StopRequested`) owes its verdict within `LEASE_GRACE_S`.
+1. An accepted job holds a slot of its queue until it is terminal: delayed, queued
+   and running ones all count, so a retry keeps its slot and can't overflow the queue.
+2. A submission is kept whole or rejected whole; every check comes before the first change.
+3. The attempt number is a fencing token: an outcome with an old one is rejected (`StaleLease`).
+4. An attempt that is asked to stop (`StopRequested`) must report its outcome within `LEASE_GRACE_S`.
    After that its lease is lost (`LeaseLost`), and the job goes on without it.
-5. A queued job is in one place: ready (`Scheduler`), or in the line of a gate that it waits for (`Limiters`).
+5. A queued job is either ready (`Scheduler`), or waits for a permit of a limiter (`Limiters`).
 6. At every step: accepted = live + terminal + evicted.
 
-What happened is reported as facts, in order, through `take_events`: operations return what their
-caller asked for, and the backend passes the facts on. `now` is seconds on one clock that never steps back.
+Operations return their results, and record what happened as events, in order, for `take_events`; the backend passes
+them on. `now` is seconds on one clock that never steps back.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ TICK_WORK_MAX = 1000
 TIMED_OUT: Final = StopReason.TIMED_OUT  # by a name, as the states in `job`
 
 BACKOFF = Backoff()
-"""Of jobs whose handler has none of its own."""
+"""Of jobs of handlers without a backoff."""
 
 BLAMELESS = frozenset({ErrorCode.REJECTED, ErrorCode.RESULT_TOO_LARGE, ErrorCode.SHUTDOWN})
-"""Errors that say nothing against the handler, so they don't count towards its pause (`circuit_breaker`, rule 1)."""
+"""Errors without fault of the handler: they don't count towards quarantine (`circuit_breaker`, rule 1)."""
 
 
 class Totals(msgspec.Struct, frozen=True):
@@ -94,9 +94,9 @@ class Engine:
 
     Args:
         queues: Policy by queue name.
-        lanes: How many attempts may run at once in each bounded executor, by lane name.
-        rng: Draws the jitter of backoffs and of times to come back.
-        caller_queued: How many live jobs one caller may have.
+        lanes: Maximum number of attempts at once in each pool, by pool name.
+        rng: Draws the jitter of backoffs and of Retry-After.
+        caller_queued: Maximum number of live jobs of a caller.
     """
 
     def __init__(
@@ -122,15 +122,15 @@ class Engine:
         self._rng = rng
         self._shut_down: ShutDown | None = None
         self._intake = Submitter(life, self.door, ids)
-        # Not a method around it: where most are refused, that would be what most of them cost more.
+        # Bound directly: a method around it would be a call more for each rejection.
         self.refuse_unseen = self._intake.refuse_unseen
 
-    # -- what a client asks for
+    # -- operations of clients
 
     def submit(
         self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None = None, *, now: float
     ) -> SubmitResult:
-        """Accept a job, or find the one that it is the same as, or refuse it and keep nothing.
+        """Accept a job, or return the existing one that it equals, or reject it and keep nothing.
 
         Raises:
             Draining, QueueFull, StatusesFull, RateLimited, KeyReused, Duplicate: As `Submitter.submit`.
@@ -138,11 +138,11 @@ class Engine:
         return self._intake.submit(spec, args, upload, claims, now=now)
 
     def get(self, job_id: str) -> Job:
-        """Return the record that is held under this id.
+        """Return the record with this id.
 
         Raises:
             JobNotFound: The id was never issued.
-            JobGone: It was, but its record is no longer held.
+            JobGone: It was issued, but its record is no longer held.
         """
         job = self.statuses.get(job_id)
         if job is not None:
@@ -157,7 +157,7 @@ class Engine:
 
         Raises:
             JobNotFound, JobGone: As `get`.
-            WrongState: The job is over.
+            WrongState: The job is terminal.
         """
         job = self.get(job_id)
         if not job.live:
@@ -166,7 +166,7 @@ class Engine:
         return job
 
     def delete(self, job_id: str) -> None:
-        """Forget a terminal record.
+        """Remove a terminal record.
 
         Raises:
             JobNotFound, JobGone: As `get`.
@@ -178,7 +178,7 @@ class Engine:
         self._life.evict([job], early=False)
 
     def redrive(self, job_id: str, *, now: float) -> Job:
-        """Send a dead letter round again: a new series of attempts, under the same id.
+        """Retry a failed job: a new series of attempts, under the same id.
 
         Raises:
             JobNotFound, JobGone: As `get`.
@@ -189,7 +189,7 @@ class Engine:
         return job
 
     def promote(self, job_id: str, *, now: float) -> Job:
-        """Let a delayed job, or one that waits for its next attempt, run now.
+        """Queue a delayed job, or one that waits for its next attempt, now.
 
         Raises:
             JobNotFound, JobGone: As `get`.
@@ -204,7 +204,7 @@ class Engine:
         return job
 
     def outlook(self, job: Job, *, now: float) -> Estimate:
-        """Estimate when a live job starts and ends, and when to look again."""
+        """Estimate when a live job starts and ends, and when to poll again."""
         ledger = self.ledgers[job.spec.queue]
         if job.state is not QUEUED:
             return estimate_of(job, ledger, None, now)
@@ -215,16 +215,16 @@ class Engine:
         return estimate_of(job, ledger, position, now, waiting_for)
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
-        """Go through all records, newest first. Holds only until the next operation."""
+        """Iterate over all records, newest first. Valid only until the next operation."""
         return self.statuses.newest_first(after)
 
-    # -- what a worker asks for
+    # -- operations of workers
 
     def lease(self, job: Job, *, now: float) -> Lease | None:
-        """Take the right to run the next attempt of a job that was taken from `ready`.
+        """Lease the next attempt of a job that was taken from `ready`.
 
-        Returns None if it must not start now: it was cancelled, its start-by is over, all is being shut down,
-        or a gate is full (then it becomes ready again when there is a permit).
+        Returns None if it must not start now: it was cancelled, its start-by is over, the engine is being shut down,
+        or a limiter has no permit (then it becomes ready again when there is one).
         """
         if job.state is not QUEUED or self._shut_down is not None:
             return None
@@ -247,10 +247,9 @@ class Engine:
         return Lease(job, job.attempt)
 
     def ack(self, job_id: JobId, *, attempt: int, success: Success, now: float) -> None:
-        """Record that an attempt succeeded and free its seat.
+        """Record that an attempt succeeded and free its slot.
 
-        A success counts even if the job was being cancelled: the work is done, and saying so
-        is the truth. It doesn't once the timeout was over.
+        A success counts even if the job was being cancelled, since the work is done, but not after its timeout.
 
         Raises:
             StaleLease: The lease was lost, or a newer attempt owns the job.
@@ -274,7 +273,7 @@ class Engine:
         self._life.end(job, SUCCEEDED, now)
 
     def nack(self, job_id: JobId, *, attempt: int, failure: Failure, now: float) -> None:
-        """Record that an attempt failed: its job waits for the next one, or is over.
+        """Record that an attempt failed: its job waits for the next one, or is terminal.
 
         Raises:
             StaleLease: The lease was lost, or a newer attempt owns the job.
@@ -286,7 +285,7 @@ class Engine:
             self._end_stopped(job, job.stopping, failure, now)
 
     def report(self, job_id: JobId, *, attempt: int, progress: Progress) -> None:
-        """Record how far an attempt has come.
+        """Record the progress of an attempt.
 
         Raises:
             StaleLease: The lease was lost, or a newer attempt owns the job.
@@ -296,7 +295,7 @@ class Engine:
         job.version += 1
         self._life.facts.append(Progressed(job))
 
-    # -- what an operator asks for
+    # -- operations of operators
 
     def set_policy(self, queue: str, policy: QueuePolicy, *, now: float) -> None:
         """Change a queue's settings while it is in use. Keeps every job, even those over a smaller capacity."""
@@ -308,24 +307,24 @@ class Engine:
             self._life.call(now)
 
     def set_paused(self, queue: str, paused: bool) -> None:
-        """Let no job of a queue start, or let them start again. Submissions are accepted all the while."""
+        """Pause or resume the start of a queue's jobs. Submissions are accepted meanwhile."""
         self.ledgers[queue].paused = paused
 
     def set_caller_queued(self, caller_queued: int | None) -> None:
-        """Change how many live jobs one caller may have. Those who have more keep them."""
+        """Change the maximum of live jobs of a caller. Jobs beyond it are kept."""
         self.door.caller_queued = caller_queued
 
-    # -- what the shell asks for
+    # -- operations of the backend
 
     def set_permits(self, lane: str, permits: int, *, now: float) -> None:
-        """Change how many attempts may run at once in a bounded executor; 0: none for now. It stops none."""
+        """Change the maximum number of attempts at once in a pool; 0: none for now. It stops none."""
         self.gates.resize(lane, permits, now)
         self._life.call(now)
 
     def tick(self, now: float) -> float | None:
-        """Do all that is due, in bounded portions; return when to be called next (None: no deadline is set).
+        """Do the work that is due, in bounded portions; return when to be called next (None: no deadline is set).
 
-        A return value that is not after `now` means that more is due: call again soon, but let others run first.
+        A return value that is not after `now` means that more is due: call again soon, but let other tasks run first.
         """
         for _ in range(TICK_WORK_MAX):
             job_id = self._life.deadlines.pop_due(now)
@@ -340,7 +339,7 @@ class Engine:
         return self.next_at()
 
     def excuse(self, gap_s: float) -> None:
-        """Charge no running attempt with a gap in which the process was suspended; all else keeps real time."""
+        """Extend the deadlines of running attempts by a gap of suspension; all else keeps real time."""
         self._life.excuse(gap_s)
 
     def next_at(self) -> float | None:
@@ -352,29 +351,29 @@ class Engine:
         return first
 
     def stop_admitting(self) -> None:
-        """Refuse every submission from now on."""
+        """Reject every submission from now on."""
         self.door.open = False
 
     def begin_shut_down(self) -> dict[JobState, int]:
-        """Admit nothing and start nothing any more; return how many jobs are lost, those in each live state now.
+        """Accept and start nothing any more; return the number of jobs lost, by live state.
 
-        They end by `go_on_shutting_down`, which is to be called until it has no more to do: running ones are told
+        `go_on_shutting_down` ends them, and is to be called until nothing is left: running ones are asked
         to stop, waiting ones end without a run. All end as cancelled, with the error `shutdown`.
         """
         self.stop_admitting()
         self._shut_down = ShutDown(self._life)
         for ledger in self.ledgers.values():
-            ledger.closed = True  # so that nobody comes out to be turned away
+            ledger.closed = True  # so that no job is popped only to be refused its lease
         ledgers = self.ledgers.values()
         return {state: sum(ledger.counts[state] for ledger in ledgers) for state in (DELAYED, QUEUED, RUNNING)}
 
     def go_on_shutting_down(self, *, now: float) -> bool:
-        """End some more jobs of a shut-down that has begun; return whether there are more. Let others run first."""
+        """End a portion of the jobs of a shutdown; return whether more are left. Let other tasks run in between."""
         assert self._shut_down is not None, "it was not begun"
         return self._shut_down.go_on(now)
 
     def take_events(self) -> list[Event]:
-        """Return the facts since the last call, in order."""
+        """Return the events since the last call, in order."""
         facts, self._life.facts = self._life.facts, []
         return facts
 
@@ -384,7 +383,7 @@ class Engine:
     # -- the parts
 
     def _waiting_for(self, job: Job) -> WaitingFor | None:
-        """Tell what holds a queued job of a running queue back."""
+        """Return what a queued job of a running queue waits for."""
         quarantined = self.quarantine.of(job.spec.type)
         if quarantined is not None:
             return WaitingFor(WaitReason.TYPE_QUARANTINED, quarantined.until)
@@ -413,7 +412,7 @@ class Engine:
         self._life.end(job, EXPIRED, now)
 
     def _end_stopped(self, job: Job, reason: StopReason, failure: Failure | None, now: float) -> None:
-        """Conclude a stopped attempt. Args: failure: Its own verdict; None if it gave none."""
+        """Conclude a stopped attempt. Args: failure: Its own outcome; None if it reported none."""
         if reason is TIMED_OUT:
             self._fail(job, attempts.timed_out(job, failure), now)
             return
@@ -433,7 +432,7 @@ class Engine:
             while (out := self.statuses.next_failed_out()) is not None:
                 self._life.evict([out], early=True)
         elif failure.code is ErrorCode.WORKER_CRASHED:
-            # Its worker died, not its handler: no backoff, and it keeps its turn.
+            # The fault is the worker's, not the handler's: no backoff, and it keeps its position.
             self._life.change_state(job, QUEUED, now)
             self._life.make_ready(job, now, front=True)
         else:
@@ -445,7 +444,7 @@ class Engine:
             self._life.facts.append(BackedOff(job))
 
     def _remember(self, job: Job, failure: Failure, now: float) -> None:
-        """Add the failed attempt to the job's history, if there is room for it."""
+        """Add the failed attempt to the job's history, if the store has room."""
         history = attempts.longer_history(job, attempts.failed_attempt(job, failure, now))
         more_bytes = sum(failed.size_bytes for failed in history) - job.history_bytes
         if self.statuses.has_room_to_grow(more_bytes):
@@ -454,7 +453,7 @@ class Engine:
             self.statuses.grow(more_bytes)
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
-        """Count a failure against the job's type, and quarantine the type when it is one too many."""
+        """Count a failure against the job's type, and quarantine the type above its retry budget."""
         own_fault = failure.code is ErrorCode.TIMED_OUT and job.spec.own_timeout
         if own_fault or failure.code in BLAMELESS or self._shut_down is not None:
             return

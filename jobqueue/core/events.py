@@ -1,7 +1,7 @@
-"""The facts that the engine reports: what happened, never what to do about it.
+"""The events of the engine: what happened, never what to do about it.
 
-The backend hands each one, in order, to whoever listens. A fact carries the live
-record, not a copy: a listener reads what it needs at once.
+The backend passes each one, in order, to its listeners. An event carries the live
+record, not a copy: a listener must read it at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Started(msgspec.Struct, frozen=True, gc=False):
 
 
 class Progressed(msgspec.Struct, frozen=True, gc=False):
-    """A running job has come further, or a waiting one was changed by a later submission of its unique value."""
+    """A running job reported progress, or a later submission of its unique value changed a waiting one."""
 
     job: Job
 
@@ -44,7 +44,7 @@ class Progressed(msgspec.Struct, frozen=True, gc=False):
 class StopRequested(msgspec.Struct, frozen=True, gc=False):
     """An attempt must end now: its timeout is over, or its job is to be cancelled.
 
-    The worker that runs it owes a verdict before the lease's grace is over.
+    The worker that runs it must report an outcome within the lease's grace.
     """
 
     job: Job
@@ -52,7 +52,7 @@ class StopRequested(msgspec.Struct, frozen=True, gc=False):
 
 
 class LeaseLost(msgspec.Struct, frozen=True, gc=False):
-    """An attempt's verdict did not come in time; its worker is stuck or gone."""
+    """An attempt did not report an outcome in time; its worker is stuck or gone."""
 
     job: Job
     attempt: int
@@ -74,7 +74,7 @@ class BackedOff(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expired(msgspec.Struct, frozen=True, gc=False):
-    """A job was not started in time. For the log; `Ended` tells of its end."""
+    """A job was not started in time. For the log; `Ended` follows."""
 
     job: Job
 
@@ -86,14 +86,14 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
 
 class Evicted(msgspec.Struct, frozen=True, gc=False):
-    """Terminal records were dropped; `early` tells that a bound, not their TTL or a DELETE, drove them out."""
+    """Terminal records were removed; `early`: by a bound, not by their TTL or a DELETE."""
 
     jobs: tuple[Job, ...]
     early: bool = False
 
 
 class Quarantined(msgspec.Struct, frozen=True, gc=False):
-    """A type failed too often in a row: its jobs wait, and at `until` one of them is tried."""
+    """A type failed too often in a row: its jobs wait, and at `until` one of them runs as the probe."""
 
     type: str
     until: float
@@ -101,7 +101,7 @@ class Quarantined(msgspec.Struct, frozen=True, gc=False):
 
 
 class Released(msgspec.Struct, frozen=True, gc=False):
-    """A type is out of quarantine: the one that was tried succeeded."""
+    """A type is out of quarantine: its probe succeeded."""
 
     type: str
 

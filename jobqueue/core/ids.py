@@ -1,4 +1,4 @@
-"""Job ids: short, unguessable, in the order of issue, and able to say what became of them.
+"""Job ids: short, unguessable, in the order of issue, verifiable without memory.
 
 An id is 22 characters of an alphabet that sorts as it counts:
 
@@ -8,8 +8,8 @@ An id is 22 characters of an alphabet that sorts as it counts:
     |   `--------------------- sequence: 42 bits, counted on from 000000-
     `------------------------- run: 18 bits, drawn anew at each start
 
-Nothing about an issued id is remembered. The tag tells whether this run issued
-it, the check tells an id of an earlier run from noise (one piece of noise in
+Nothing about an issued id is kept. The tag proves that this run issued
+it, the check tells an id of an earlier run from noise (one random text in
 4,096 passes for one). The tags of 64 neighbours come from one hash, and their ids
 are made in one go, so an id costs well under half a microsecond.
 """
@@ -49,11 +49,11 @@ _CHECKS = tuple(a + b for a in _DIGITS for b in _DIGITS)
 
 
 RUNS = range(64**2, 64**_RUN_LENGTH)
-"""The run numbers to draw from: those whose ids don't begin with a dash, as a command's flag does."""
+"""The run numbers to draw from: ids must not begin with a dash, as a command's flag does."""
 
 
 class Origin(Enum):
-    """What an id that names no held record once was."""
+    """Origin of an id without a record."""
 
     THIS_RUN = "this-run"
     EARLIER_RUN = "earlier-run"
@@ -61,10 +61,10 @@ class Origin(Enum):
 
 
 class IdIssuer:
-    """Issues the ids of one run, and recognises its own and those of earlier runs.
+    """Issues the ids of one run, and verifies its own and those of earlier runs.
 
     Args:
-        secret: At least 16 random bytes, drawn for this run and never told.
+        secret: At least 16 random bytes, drawn for this run and never disclosed.
         run: Drawn from `RUNS`. Two successive runs that draw the same one
             (about 1 in 258,000) can't recognise each other's ids.
     """
@@ -92,7 +92,7 @@ class IdIssuer:
         return self._to_come.pop()
 
     def origin(self, text: str) -> Origin:
-        """Tell where an id comes from, without having remembered it."""
+        """Return where an id comes from, by its tag and check alone."""
         if not _WELL_FORMED.match(text) or _check(text[:_CHECKED_LENGTH]) != text[_CHECKED_LENGTH:]:
             return Origin.NEVER
         if not text.startswith(self._run):
@@ -101,11 +101,11 @@ class IdIssuer:
         if block < _FIRST_BLOCK or (block, place) >= (self._block, _BLOCK_SIZE - len(self._to_come)):
             return Origin.NEVER
         (expected,) = _assemble(self._head_of(block), self._tags_of(block), (_PLACES[place],))
-        # Compared in constant time, so that a tag can't be felt out character by character.
+        # Compared in constant time, against timing attacks on the tag.
         return Origin.THIS_RUN if hmac.compare_digest(expected, text) else Origin.NEVER
 
     def _head_of(self, block: int) -> bytes:
-        """Return what the ids of a block begin with."""
+        """Return the common prefix of a block's ids."""
         return (self._run + _digits(block, _SEQUENCE_LENGTH - 1)).encode("ascii")
 
     def _tags_of(self, block: int) -> bytes:

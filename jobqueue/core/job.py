@@ -1,14 +1,13 @@
-"""The job record, its states, and the one table of moves between them.
+"""The job record, its states, and the table of transitions between them.
 
 Rules:
 
 1. A job moves only along an edge of `TRANSITIONS`; `Job.move` is the only writer of `state`.
-2. A terminal state is never left, but for failed → queued: the redrive that somebody asked for.
+2. A terminal state is never left, but for failed → queued: a retry on request.
 3. `version` grows with every change that a client can see, so it serves as an ETag.
 
-Instants (`…_at`) are seconds on the engine's clock; this module never asks what time it is.
-Arguments and results are kept as the JSON bytes they came as: what a client sent
-is what the handler gets, and their size is known.
+Instants (`…_at`) are seconds on the engine's clock. Arguments and results are kept as the JSON bytes that were sent:
+the handler decodes exactly these, and their size is known.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from jobqueue.core.policy import Limits
 JobId = NewType("JobId", str)
 
 MESSAGE_LENGTH_MAX = 1000
-"""How long an error's message may be."""
+"""Maximum length of an error's message, in characters."""
 
 ATTEMPT_BYTES = 150
-"""What the record of one failed attempt takes beside its texts."""
+"""Bytes of the record of one failed attempt, beside its texts."""
 
 
 class JobState(StrEnum):
@@ -48,7 +47,7 @@ FAILED: Final = JobState.FAILED
 CANCELLED: Final = JobState.CANCELLED
 EXPIRED: Final = JobState.EXPIRED
 """The states by names of their own: in Python 3.11 `JobState.QUEUED` takes 70 ns, since an enum's own class has a
-`__getattr__`. A name takes 5, and one operation of the engine looks at up to ten states."""
+`__getattr__`. A name takes 5, and one operation of the engine reads up to ten states."""
 
 LIVE = frozenset({DELAYED, QUEUED, RUNNING})
 TERMINAL = frozenset(JobState) - LIVE
@@ -58,7 +57,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     QUEUED: frozenset({RUNNING, CANCELLED, EXPIRED}),
     RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, DELAYED, QUEUED}),
     SUCCEEDED: frozenset(),
-    FAILED: frozenset({QUEUED}),  # redrive: a new series of attempts
+    FAILED: frozenset({QUEUED}),  # retry: a new series of attempts
     CANCELLED: frozenset(),
     EXPIRED: frozenset(),
 }
@@ -75,7 +74,7 @@ class ErrorCode(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a running attempt was told to end."""
+    """Why a running attempt was asked to stop."""
 
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
@@ -83,7 +82,7 @@ class StopReason(StrEnum):
 
 
 class JobError(msgspec.Struct, frozen=True, gc=False):
-    """Why a job failed: a code for programs, a message for people."""
+    """Why a job failed: a code for programs, a message for readers."""
 
     code: ErrorCode
     message: str
@@ -106,12 +105,12 @@ class FailedAttempt(msgspec.Struct, frozen=True, gc=False):
 
 
 def text_bytes(text: str) -> int:
-    """Return what a text may take in memory: Python keeps up to four bytes for each character unless all are ASCII."""
+    """Return the memory of a text at most: Python keeps up to four bytes for each character unless all are ASCII."""
     return len(text) if text.isascii() else 4 * len(text)
 
 
 class Progress(msgspec.Struct, frozen=True, gc=False):
-    """How far a running job has come: a fraction from 0 to 1, and a note."""
+    """Progress of a running job: a fraction from 0 to 1, and a note."""
 
     fraction: float
     note: str | None = None
@@ -120,7 +119,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 class StoredFile(msgspec.Struct, frozen=True, gc=False):
     """A file in the spool: an input that a client uploaded, or the result that a handler wrote.
 
-    `filename` is the client's name for it, made harmless; it is no part of `path`.
+    `filename` is the client's name for it, sanitised; it is no part of `path`.
     """
 
     path: str
@@ -137,12 +136,12 @@ class Upload(msgspec.Struct, frozen=True, gc=False):
 
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job asks for beside its arguments, checked, with every default filled in.
+    """The options of a job, checked, with every default filled in.
 
-    Jobs that ask for the same share one spec. `delay_s` and `start_by_s` count from
+    Jobs of the same options share one spec. `delay_s` and `start_by_s` count from
     acceptance, `ttl_s` from the end. `own_timeout`: the submission set a timeout shorter than its handler's;
-    `own`: it asks for what its handler's default does not, so no other job shares the spec.
-    `lane` names the bounded executor that the handler needs (`thread`, `process`), if any; `limits` and
+    `own`: it differs from its handler's defaults, so no other job shares the spec.
+    `lane` names the pool that the handler needs (`thread`, `process`), if any; `limits` and
     `backoff` are its handler's (None: none; the engine's). `run_at` is the instant that `delay_s` comes from, if the
     submission named one.
     """
@@ -168,7 +167,7 @@ UniqueMode = Literal["return", "reject", "replace", "debounce"]
 
 
 class Unique(msgspec.Struct, frozen=True, gc=False):
-    """A value that one live job of a type may have, and what a second submission does.
+    """A value that one live job of a type may have, and the effect of a second submission.
 
     `return` answers with the live job, `reject` refuses, `replace` cancels the live job in favour of the new one,
     `debounce` gives a job that still waits the new arguments, and its delay anew.
@@ -179,16 +178,16 @@ class Unique(msgspec.Struct, frozen=True, gc=False):
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
-    """A caller's name for one submission, and the digest of what was submitted under it."""
+    """A caller's key for one submission, and the digest of the submission."""
 
     key: str
     fingerprint: bytes
 
 
 class Uniqueness(msgspec.Struct, frozen=True, gc=False):
-    """What a submission says of itself beside the work: its sender, and which others it is the same as.
+    """The identity of a submission: its caller, idempotency key and unique value.
 
-    `plain`: it says nothing but its caller, and live jobs need not be counted, so nothing is to be entered anywhere.
+    `plain`: it has neither key nor value, and live jobs need not be counted, so there is nothing to index.
     """
 
     caller: str | None = None
@@ -198,14 +197,14 @@ class Uniqueness(msgspec.Struct, frozen=True, gc=False):
 
 
 class Success(msgspec.Struct, frozen=True, gc=False):
-    """The verdict on an attempt that worked: the result's JSON bytes, and the result file, if one was written."""
+    """The outcome of an attempt that succeeded: the result's JSON bytes, and the result file, if one was written."""
 
     result: bytes
     file: StoredFile | None = None
 
 
 class Failure(msgspec.Struct, frozen=True, gc=False):
-    """The verdict on an attempt that did not.
+    """The outcome of an attempt that failed.
 
     `retry_after_s` overrides the backoff; `final` forbids another attempt; `traceback` is for the log, and
     its end for the attempts' history.
@@ -234,15 +233,15 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
 
 class Extras(msgspec.Struct, kw_only=True, gc=False):
-    """What few jobs have: kept beside the record, so that the others don't pay for its room.
+    """Rare fields of a job: kept beside the record, so that most records stay small.
 
     Attributes:
-        attempts_before: How many attempts earlier series had; a redrive begins a new one.
-        progress: How far the latest attempt has come.
-        stopping: Why the latest attempt was told to end.
-        error: Why it failed, or what cut it off.
+        attempts_before: Number of attempts of earlier series; a retry begins a new one.
+        progress: Progress of the latest attempt.
+        stopping: Why the latest attempt was asked to stop.
+        error: Why it failed, or was cut off.
         history: The latest failed attempts, oldest first.
-        held_bytes: What the record holds beside arguments, result and history (`record_size`).
+        held_bytes: Size of the record beside arguments, result and history (`record_size`).
     """
 
     attempts_before: int = 0
@@ -259,7 +258,7 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     Attributes:
         attempt: The number of the latest attempt, counted from 1 over all series: it is the fencing token.
         start_by_at: When it expires unless its first attempt has started; None: never.
-        extras: None for most: who asks for more than one of them, asks for this first.
+        extras: None for most jobs; read it first if several of its fields are needed.
     """
 
     id: JobId
@@ -286,7 +285,7 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
 
     @property
     def size_bytes(self) -> int:
-        """What it counts against the status map's bound: arguments, result, history, and what else it holds."""
+        """Bytes that count towards the job store's bound: arguments, result, history, and the rest of the record."""
         size = len(self.args) + (len(self.result) if self.result is not None else 0)
         extras = self.extras
         if extras is None:
@@ -319,10 +318,10 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
         return None if self.claims is None else self.claims.caller
 
     def move(self, state: JobState) -> None:
-        """Go to `state`; the only place where a job's state changes.
+        """Change the state; the only place that does.
 
         Raises:
-            ValueError: The table has no such move; a bug of the caller's.
+            ValueError: The table has no such transition; a bug of the caller.
         """
         if state not in TRANSITIONS[self.state]:
             raise ValueError(f"job {self.id} can't move from {self.state} to {state}")

@@ -1,20 +1,19 @@
-"""The status map: every record that is held, live or terminal, and the bounds on them.
+"""The job store: all records, live or terminal, and the bounds on them.
 
 Rules:
 
-1. Never more than `jobs_max` records, nor `bytes_max` bytes of what they hold (`Job.size_bytes`), nor
-   `failed_max` failed ones.
-2. A live record is never evicted. A terminal one goes when its TTL is over, or earlier
-   when a bound needs its place: then those that ended first go first.
+1. At most `jobs_max` records, `bytes_max` bytes of their content (`Job.size_bytes`), and `failed_max` failed ones.
+2. A live record is never evicted. A terminal one is evicted when its TTL is over, or earlier
+   at a bound: then in the order of their ends.
 3. No operation takes time in proportion to the number of records held.
 
-Records stand on shelves in the order of their ids, so that no single table ever
-grows (and pauses) with their number, and a listing can go on from any id. Ended
-ones are also filed in drawers, one for each quarter second and TTL, so that most
-of them leave by the drawer. "Who ended first" is exact to that quarter second.
+Records lie on pages in the order of their ids, so that no single table
+grows (and pauses) with their number, and a listing can resume at any id. Terminal
+ones are also in expiry buckets, one for each quarter second and TTL, so that most
+are evicted by the bucket. Their order of eviction is exact to that quarter second.
 
-The garbage collector must find nothing to do here, or it would stop the loop for a million records at a time. It passes
-over records (they are structs without it) and over dicts of them; lists of them it would go through again and again.
+The garbage collector must have nothing to traverse here, or it would stop the loop for a million records at a time. It
+skips records (structs without gc) and dicts of them; lists of them it would traverse again and again.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ _SPARSE = SHELF_SIZE // 8
 _INSTANTS_MAX = 4096
 
 Label = tuple[int, float]
-"""Of a drawer: the number of the quarter second in which its jobs ended, and their TTL in seconds."""
+"""Of an expiry bucket: the number of the quarter second in which its jobs ended, and their TTL in seconds."""
 
 
 class StoreBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How many records, and how many bytes of arguments, results and histories, may be held; how long ended ones are.
+    """Maximum number of records, and of bytes of arguments, results and histories; the TTL of terminal records.
 
-    `failed_max` bounds the dead letters, which keep their arguments so that they can be redriven.
+    `failed_max` bounds the failed jobs, which keep their arguments for a retry.
     """
 
     jobs_max: int = 1_000_000
@@ -60,13 +59,13 @@ class JobStore:
         self._bounds = bounds
         self._shelves: dict[str, dict[JobId, Job]] = {}
         self._drawers: OrderedDict[Label, dict[JobId, Job]] = OrderedDict()
-        # By TTL: the drawer that is being filled, and when its quarter second is over.
+        # By TTL: the bucket that is being filled, and when its quarter second is over.
         self._filling: dict[float, tuple[float, dict[JobId, Job]]] = {}
         self._due: Deadlines[Label] = Deadlines()
-        # Those of one drawer that may have to go early, the first one last.
+        # Jobs of one bucket that may have to be evicted early, the first one last.
         self._leaving: list[Job] = []
         self._leaving_from: Label | None = None
-        # The floats of the latest instants, each by its value.
+        # The float objects of the latest instants, each by its value.
         self._instants: dict[float, float] = {}
         self._failed: OrderedDict[JobId, Job] = OrderedDict()
         self.live = 0
@@ -82,7 +81,7 @@ class JobStore:
         return None if shelf is None else shelf.get(job_id)  # type: ignore[call-overload] # asking by any text is the point
 
     def add(self, job: Job) -> None:
-        """Hold a new, live record. `has_room_for` and `next_out` have made sure that it fits."""
+        """Add a new, live record. The caller has ensured by `has_room_for` and `next_out` that it fits."""
         prefix = job.id[:SHELF_PREFIX_LENGTH]
         shelf = self._shelves.get(prefix)
         if shelf is None:
@@ -94,10 +93,10 @@ class JobStore:
         self.bytes_used += size_bytes
 
     def has_room_for(self, size_bytes: int, replaced: Job | None = None) -> bool:
-        """Tell whether a live record of that size fits, if need be once terminal ones have gone.
+        """Whether a live record of that size fits, after evicting terminal ones if necessary.
 
         Args:
-            replaced: A live one that would be terminal by then.
+            replaced: A live job that would be terminal by then.
         """
         live, live_bytes = self.live, self.live_bytes + size_bytes
         if replaced is not None:
@@ -106,15 +105,15 @@ class JobStore:
         return live < self._bounds.jobs_max and live_bytes <= self._bounds.bytes_max
 
     def has_room_to_grow(self, more_bytes: int) -> bool:
-        """Tell whether a live record may become larger by so much, if need be once terminal ones have gone."""
+        """Whether a live record may grow by `more_bytes`, after evicting terminal ones if necessary."""
         return self.live_bytes + more_bytes <= self._bounds.bytes_max
 
     def has_room_for_result(self, job: Job, size_bytes: int) -> bool:
-        """Tell whether a live job's result fits in the place of its arguments, if need be once terminal ones go."""
+        """Whether a live job's result fits in place of its arguments, after evicting terminal ones if necessary."""
         return self.live_bytes - len(job.args) + size_bytes <= self._bounds.bytes_max
 
     def next_out(self, *, more_jobs: int, more_bytes: int) -> Job | None:
-        """Return the terminal record that must go before so much more fits; None once it does."""
+        """Return the next terminal record to evict to make this room; None once there is room."""
         fits_jobs = self.live + self.terminal + more_jobs <= self._bounds.jobs_max
         fits_bytes = self.bytes_used + more_bytes <= self._bounds.bytes_max
         if fits_jobs and fits_bytes:
@@ -122,18 +121,18 @@ class JobStore:
         return self._first_ended()
 
     def next_failed_out(self) -> Job | None:
-        """Return the failed record that must go, because there are too many of them; None once there are not."""
+        """Return the next failed record to evict while there are more than `failed_max`; None once there are not."""
         return next(iter(self._failed.values())) if len(self._failed) > self._bounds.failed_max else None
 
     def grow(self, more_bytes: int) -> None:
-        """Count that a live record has become larger by so much, or smaller."""
+        """Count the growth of a live record; negative if it shrank."""
         self.live_bytes += more_bytes
         self.bytes_used += more_bytes
 
     def finish(self, job: Job) -> None:
         """File a record that has just become terminal; its result counts from here on.
 
-        Its arguments go, but a failed job's stay: it may be redriven.
+        Its arguments are dropped, but a failed job keeps them for a retry.
         """
         now, ttl_s = job.finished_at, self.ttl_s(job)
         assert now is not None, "a record is filed under the instant at which it ended"
@@ -148,7 +147,7 @@ class JobStore:
         else:
             self.bytes_used -= args_bytes
             job.args = b""
-        # What is at one instant shares its float: a server's clock goes in milliseconds, so that saves most of them.
+        # Records of one instant share its float object: uvloop's clock has milliseconds, so that saves most of them.
         share = self._instants.setdefault
         job.finished_at = share(now, now)
         if job.started_at is not None:
@@ -161,18 +160,18 @@ class JobStore:
         jobs[job.id] = job
 
     def ttl_s(self, job: Job) -> float:
-        """Return how long the record of a terminal job is to be held."""
+        """Return how long the record of a terminal job is kept."""
         if job.spec.ttl_s is not None:
             return job.spec.ttl_s
         return self._bounds.failed_ttl_s if job.state is FAILED else self._bounds.ttl_s
 
     def drop(self, job: Job) -> None:
-        """Forget a terminal record."""
+        """Remove a terminal record."""
         self._take_out(job)
         self._forget((job,))
 
     def revive(self, job: Job) -> None:
-        """Hold a failed record as a live one again; `has_room_for` has made sure that it fits."""
+        """Make a failed record a live one again; the caller has ensured by `has_room_for` that it fits."""
         self._take_out(job)
         self._failed.pop(job.id, None)
         self.terminal -= 1
@@ -184,7 +183,7 @@ class JobStore:
         return self._due.next_at()
 
     def evict_due(self, now: float, *, limit: int) -> list[Job]:
-        """Forget and return up to about `limit` records whose TTL is over."""
+        """Remove and return up to about `limit` expired records."""
         gone: list[Job] = []
         while (more := limit - len(gone)) > 0:
             at = self._due.next_at()
@@ -202,7 +201,7 @@ class JobStore:
         return gone
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
-        """Go through the records by falling id, from the one below `after`. Holds only until the map changes."""
+        """Iterate over the records by falling id, from the one below `after`. Valid only until the store changes."""
         prefix_max = after[:SHELF_PREFIX_LENGTH] if after is not None else None
         for prefix, shelf in reversed(self._shelves.items()):
             if prefix_max is not None and prefix > prefix_max:
@@ -219,7 +218,7 @@ class JobStore:
         self._drawers[label] = jobs
         over_at = (label[0] + 1) * DRAWER_S
         self._filling[ttl_s] = over_at, jobs
-        # Counted from the drawer's last instant, so that none of its jobs goes early.
+        # Counted from the bucket's last instant, so that none of its jobs is evicted early.
         self._due.set(label, over_at + ttl_s)
         return jobs
 
@@ -236,9 +235,9 @@ class JobStore:
             assert self._leaving_from is not None
             if job.id in self._drawers.get(self._leaving_from, ()):
                 return job
-            self._leaving.pop()  # it has gone since, or been redriven
+            self._leaving.pop()  # removed since, or retried
         for label, jobs in self._drawers.items():
-            # In one go, because a dict that loses its first entries is searched past all of them each time.
+            # All at once, because a dict that loses its first entries is searched past all of them each time.
             self._leaving, self._leaving_from = list(reversed(jobs.values())), label
             return self._leaving[-1]
         return None
@@ -252,17 +251,17 @@ class JobStore:
             self._take_away(label)
 
     def _forget(self, jobs: Sequence[Job]) -> None:
-        """Take records off their shelves and out of the counts; they are in no drawer any more."""
+        """Remove records from their pages and the counts; they are in no bucket any more."""
         shelf: dict[JobId, Job] = {}
-        before: dict[str, int] = {}  # how many stood on each shelf that is touched
+        before: dict[str, int] = {}  # the length of each page that is touched
         size_bytes = 0
         for job in jobs:
             if job.extras is None and job.result is not None:
-                size_bytes += len(job.result)  # it succeeded, so there are no arguments any more
+                size_bytes += len(job.result)  # it succeeded, so its arguments were dropped
             else:
                 size_bytes += job.size_bytes
                 self._failed.pop(job.id, None)
-            # Those that ended together mostly stand on one shelf: a look there is cheaper than finding it anew.
+            # Jobs that ended together are mostly on one page: trying that first is cheaper than a lookup.
             if shelf.pop(job.id, None) is None:
                 prefix = job.id[:SHELF_PREFIX_LENGTH]
                 shelf = self._shelves[prefix]
@@ -275,6 +274,6 @@ class JobStore:
             if not shelf:
                 del self._shelves[prefix]
             elif count > _SPARSE >= len(shelf):
-                # A dict keeps the room it once needed: without this, one long-lived
+                # A dict keeps its size: without this, one long-lived
                 # record in 4,096 would keep the whole table.
                 self._shelves[prefix] = dict(shelf)

@@ -1,7 +1,7 @@
-"""What an operator may set for a queue, and what a handler may bound for its jobs.
+"""Policies: the settings of a queue, and the limits of a handler's jobs.
 
-Values only: the rooms that keep to them are `scheduler` and `order` (who is next), `queue_state` (how many),
-`limiters` (who must wait for a permit) and `circuit_breaker` (which type is paused).
+Values only. They are applied by `scheduler` and `order` (the next job), `queue_state` (counts),
+`limiters` (permits) and `circuit_breaker` (quarantine).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from jobqueue.core.rate import Rate
 
 DURATION_S_MAX = 30 * 24 * 3600
-"""No duration that anybody may ask for is longer."""
+"""Maximum of all durations."""
 
 
 class Discipline(StrEnum):
@@ -30,18 +30,19 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """One queue's settings, all of which may change while it is in use.
 
     Attributes:
-        capacity: How many live jobs it holds.
-        workers: How many of its jobs may run at once.
-        weight: Its share of the workers, against those of the other queues.
-        patience_s: How long a client is thought to wait for a job's start; used by `adaptive`, whose
-            jobs expire after it unless they say how long they may wait.
-        aging_s: After so many seconds of waiting a job counts as one priority higher; None: never.
-        codel_target_s: How long a job may wait before the wait counts as too long; None: patience_s / 10.
-        codel_interval_s: How long the wait must be too long before the queue counts as standing; None: patience_s.
-        retry_budget: After so many failures in a row a type is quarantined; 0: never.
+        capacity: Maximum number of live jobs.
+        workers: Maximum number of running jobs.
+        weight: Its share of the workers, relative to the weights of the other queues.
+        patience_s: How long a client is expected to wait for a job's start; jobs of an `adaptive` queue
+            expire after it unless they have a `start_by_s`.
+        aging_s: Seconds of waiting after which a job counts as one priority higher; None: never.
+        codel_target_s: Acceptable queueing delay; None: patience_s / 10.
+        codel_interval_s: How long the delay must exceed the target before the queue counts as standing;
+            None: patience_s.
+        retry_budget: Number of consecutive failures after which a type is quarantined; 0: never.
 
     Raises:
-        ValueError: No order has this discipline, or with such numbers nothing would be accepted, or ever start.
+        ValueError: No order has this discipline, or with these numbers no job would be accepted, or ever start.
     """
 
     capacity: int = 10_000
@@ -70,7 +71,7 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
         return self.patience_s if self.codel_interval_s is None else self.codel_interval_s
 
     def orders_as(self, other: QueuePolicy) -> bool:
-        """Tell whether jobs are taken in the same order under both: then what an Order has learned still holds."""
+        """Whether both order jobs in the same way: then the state of an Order remains valid."""
         return _order_of(self) == _order_of(other)
 
 
@@ -85,7 +86,7 @@ def _order_of(policy: QueuePolicy) -> tuple[object, ...]:
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler bounds for the jobs of its type: all of them together, and those of one group. None: no bound."""
+    """Limits of a handler: for all jobs of its type together, and for those of one group. None: no bound."""
 
     concurrency: int | None = None
     rate: Rate | None = None

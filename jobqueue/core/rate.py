@@ -1,4 +1,4 @@
-"""Rates: how often something may happen, as text and as numbers."""
+"""Rates, as text and as numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE_EXPECTED = (
 
 
 class Rate(msgspec.Struct, frozen=True, gc=False):
-    """So many in so long: `count` starts in `period_s` seconds, and at most `burst` of them at once.
+    """A rate: `count` starts in `period_s` seconds, and at most `burst` of them at once.
 
     Attributes:
         burst: None: as many as `count`.
@@ -31,7 +31,7 @@ class Rate(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def parse(cls, text: str) -> Rate:
-        """Read `10/s`, `600/m` or `5/h burst 1`. Raises ValueError, saying what would be right."""
+        """Parse `10/s`, `600/m` or `5/h burst 1`. Raises ValueError with the valid forms."""
         match = re.fullmatch(RATE_PATTERN, text)
         if match is None:
             raise ValueError(f"must be {RATE_EXPECTED}, got {text!r}")
@@ -39,7 +39,7 @@ class Rate(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def burst_max(self) -> int:
-        """How many may come at once."""
+        """Maximum number at once."""
         return self.count if self.burst is None else self.burst
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The rate meter: how many events a second there were of late."""
+"""The rate meter: events per second, as an exponentially weighted average."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SLICES = 1000
 
 
 class RateMeter:
-    """Events per second of late: an average in which an event counts half as much after each half-life.
+    """An average of events per second, in which an event counts half as much after each half-life.
 
-    It is exact from the start: what was seen is related to how long was looked, not to an
-    infinite past without events. Looking for less than a tenth of a half-life counts as that tenth, since one event
-    in the first millisecond is not a thousand per second. Nothing ticks; time passes when it is asked.
+    It is exact from the start: events are divided by the time since the start, not by an
+    infinite past without events. Less than a tenth of a half-life counts as that tenth, since one event
+    in the first millisecond is not a thousand per second. Nothing ticks; the decay is computed on reading.
 
-    Events within a thousandth of a half-life after one count as of that one: so a crowd of them costs an addition each,
-    and what is told is too low by 0.07 % at most.
+    Events within a thousandth of a half-life count as simultaneous: so each of a burst costs an addition,
+    and the rate is too low by 0.07 % at most.
     """
 
     __slots__ = ("_at", "_decay_per_s", "_half_life_s", "_since", "_slice_ends_at", "_slice_s", "_weight")
@@ -30,15 +30,15 @@ class RateMeter:
         self._since: float | None = None
         self._at = 0.0
         self._slice_ends_at = -inf
-        self._weight = 0.0  # the events, each with what it still counted at `_at`
+        self._weight = 0.0  # sum of the events' weights at `_at`
 
     def begin(self, now: float) -> None:
-        """Look from now on, if not yet; otherwise the first event begins it, and counts as if it took no time."""
+        """Start measuring now, if not started; otherwise the first event starts it, and counts as if it took no time."""
         if self._since is None:
             self._since = now
 
     def begin_with(self, other: RateMeter) -> None:
-        """Look since the same instant as another one, so that the sum of both is exact."""
+        """Start at the same instant as another meter, so that the sum of both is exact."""
         if self._since is None:
             self._since = other._since
 
@@ -59,6 +59,6 @@ class RateMeter:
         if looked_s < self._half_life_s / 10:
             looked_s = self._half_life_s / 10
         decay_per_s = self._decay_per_s
-        # An event every second since then would weigh this much.
+        # The weight of one event a second since the start.
         full = -expm1(-decay_per_s * looked_s) / decay_per_s
         return self._weight * exp(-decay_per_s * (now - self._at)) / full

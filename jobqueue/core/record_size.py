@@ -1,7 +1,7 @@
-"""Record sizes: the bytes that a record holds beside its arguments, result and history.
+"""Record sizes: the bytes of a record beside its arguments, result and history.
 
-Estimates, rather too high than too low: what a client can make large is counted as it is, what surrounds it as measured
-in CPython 3.11. A record that asks for nothing special holds 0: `jobs_max` bounds how many of these there are.
+Estimates, rather too high than too low: content of a client's choice is counted exactly, objects around it as measured
+in CPython 3.11. A plain record counts 0: `jobs_max` bounds the number of these.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobSpec, Uniqueness, Upload
 
 EXTRAS_BYTES = 80
-"""Where it is kept that a record holds more than others."""
+"""The `Extras` that keep the size."""
 
 SPEC_BYTES = 350
 """A spec that no other record shares, with its numbers."""
 
 TTL_BYTES = 700
-"""A drawer for records of a TTL that no other record has, and its place in the calendar."""
+"""An expiry bucket for records of a TTL that no other record has, and its deadline."""
 
 NAME_BYTES = 300
-"""A key or a unique value: its text object, the claims, and the entry by which it is found."""
+"""A key or a unique value: its text object, its `Uniqueness`, and the index entry."""
 
 FILE_BYTES = 400
 """A file of an upload, with its entry: the objects, and the path in the spool."""
 
 
 def held_bytes(spec: JobSpec, upload: Upload | None, claims: Uniqueness | None) -> int:
-    """Return what a record of this submission holds beside its arguments."""
+    """Return the size of a record of this submission beside its arguments."""
     if upload is None and not spec.own and (claims is None or claims.plain):
         return 0  # as most
     size = _spec_bytes(spec) + _upload_bytes(upload)
@@ -43,7 +43,7 @@ def held_bytes(spec: JobSpec, upload: Upload | None, claims: Uniqueness | None) 
 
 
 def key_bytes(key: str) -> int:
-    """Return what an idempotency key takes."""
+    """Return the size of an idempotency key."""
     return NAME_BYTES + text_bytes(key)
 
 

@@ -1,10 +1,10 @@
-"""The end of all live jobs when nothing will run any more, in portions, so that others go on while thousands end.
+"""Shutdown: ends all live jobs, in portions, so that the loop goes on while thousands end.
 
 Rules:
 
-1. Nothing starts once it has begun, and nothing is admitted: that is the engine's to see to.
-2. Running attempts are told to stop first, since they need time for it; then those that wait end, as cancelled.
-3. All get the error `shutdown`. Who ends otherwise meanwhile, by a verdict, a cancel or a deadline, is left as it is.
+1. The engine accepts and starts nothing once it has begun.
+2. Running attempts are asked to stop first, since they need time for it; then waiting jobs end, as cancelled.
+3. All get the error `shutdown`. A job that ends meanwhile by an outcome, a cancel or a deadline is left as it is.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from jobqueue.core.transitions import Transitions
 
 LOOKS_MAX = 5000
-"""How many records one portion looks at."""
+"""Maximum number of records that a portion reads."""
 
 ENDS_MAX = 200
-"""How many jobs end in one portion: some milliseconds, with all who are told of it."""
+"""Maximum number of jobs that end in a portion: some milliseconds, listeners included."""
 
 
 class ShutDown:
@@ -47,7 +47,7 @@ class ShutDown:
         return not self._looked_at_all or bool(self._waiting)
 
     def _look(self, now: float) -> None:
-        """Find out who is live, among so many more records, and tell those that run."""
+        """Find the live jobs among the next records, and ask running ones to stop."""
         for looks, job in enumerate(self._life.statuses.newest_first(self._after)):
             if looks == LOOKS_MAX:
                 return

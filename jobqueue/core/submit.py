@@ -1,6 +1,6 @@
-"""The intake: what a submission leads to: a new job, one that is there already, or a refusal.
+"""Submit: turns a submission into a new job, an existing one, or a rejection.
 
-It knows idempotency keys and unique values, and whom to ask (`AdmissionControl`) before anything is kept. Every
+It resolves idempotency keys and unique values, and asks `AdmissionControl` before anything is kept. Every
 check comes before the first change.
 """
 
@@ -28,14 +28,14 @@ ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
 
 
 class SubmitResult(msgspec.Struct, frozen=True, gc=False):
-    """The job that a submission led to; `duplicate` if an earlier one's, by its key or unique value."""
+    """The job of a submission; `duplicate` if it existed already, by its key or unique value."""
 
     job: Job
     duplicate: bool
 
 
 class Submitter:
-    """Turns submissions into jobs, or finds the job that is there already.
+    """Turns submissions into jobs, or finds the existing job.
 
     Args:
         life: Where accepted jobs go.
@@ -50,7 +50,7 @@ class Submitter:
     def submit(
         self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None = None, *, now: float
     ) -> SubmitResult:
-        """Accept a job, or find the one that it is the same as, or refuse it and keep nothing.
+        """Accept a job, or return the existing one that it equals, or reject it and keep nothing.
 
         Raises:
             Draining, QueueFull, StatusesFull, TypeQuarantined, RateLimited: As `AdmissionControl.admit`.
@@ -76,11 +76,11 @@ class Submitter:
         may_be_unique: bool = True,
         now: float,
     ) -> Refused | None:
-        """Refuse a submission of which little is known yet, if every such one would be refused now; count it if so.
+        """Reject a submission before its body is read, if every such one would be rejected now; count it if so.
 
         Args:
-            queue: Where it is to go, if that is known: then its type and its unique value are known, too.
-            claims: Its caller; its key, whose fingerprint is not looked at: it may stand for a job that is held; its
+            queue: Its queue, if known: then its type and its unique value are known, too.
+            claims: Its caller; its key, which may belong to a job that is held (the fingerprint is not read); its
                 unique value, if its queue is known.
             may_be_unique: Whether it may have a unique value, if its queue is not known: that of a live job, then.
         """
@@ -99,7 +99,7 @@ class Submitter:
         return self._door.refuse_unseen(queue, claims, now=now)
 
     def redrive(self, job: Job, *, now: float) -> None:
-        """Send a dead letter round again: a new series of attempts, under the same id.
+        """Retry a failed job: a new series of attempts, under the same id.
 
         Raises:
             WrongState: The job has not failed, or another live job has its unique value.
@@ -135,7 +135,7 @@ class Submitter:
     def _submit_beside(
         self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness, now: float
     ) -> SubmitResult:
-        """Do what the mode says about a submission whose unique value a live job has."""
+        """Apply the mode to a submission with the unique value of a live job."""
         assert claims.unique is not None
         mode = claims.unique.mode
         if mode == "return":
@@ -159,7 +159,7 @@ class Submitter:
         return SubmitResult(self._accept(spec, args, upload, claims, held, now), duplicate=False)
 
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, claims: Uniqueness, now: float) -> None:
-        """Give a job that waits the newest arguments and, unless its time has come already, its delay anew."""
+        """Debounce: give a waiting job the newest arguments and, unless it is due already, its delay anew."""
         anew = job.state is DELAYED and job.attempt == 0
         # The keys that lead to it, and its files, stay.
         more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
@@ -179,7 +179,7 @@ class Submitter:
         self._life.facts.append(Progressed(job))
 
     def _share(self, claims: Uniqueness, job: Job) -> None:
-        """Let a key lead to a live job as well; that there is room for it was made sure of."""
+        """Add a key to a live job; the caller has ensured that there is room for it."""
         if claims.key is None:
             return
         life, more_bytes = self._life, key_bytes(claims.key.key)
@@ -221,7 +221,7 @@ class Submitter:
         if spec.start_by_s is not None:
             return now + spec.start_by_s
         policy = self._life.ledgers[spec.queue].policy
-        # Newest first alone would leave the oldest waiting without end, for clients that have long gone.
+        # Newest first alone would keep the oldest for ever, although their clients have left.
         return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None
 
 

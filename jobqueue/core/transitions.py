@@ -1,7 +1,7 @@
-"""What each move of a job entails: its seat, its permits, its deadline, its record, its claims, the fact of it.
+"""Transitions: the side effects of each state change: slot, permits, deadline, record, uniqueness, event.
 
-The engine decides that a job moves; here it moves, with all that belongs to it, so that no move can
-forget a part. A queued job is in one place: ready (`Scheduler`), or in the line of a gate (`Limiters`).
+The engine decides on a change; this module makes it with all side effects, so that none can be
+forgotten. A queued job is either ready (`Scheduler`), or waits for a permit of a limiter (`Limiters`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEASE_GRACE_S = 1.0
 
 
 class Transitions:
-    """All jobs that are held, wherever they are. Args: as the engine's."""
+    """All jobs, with every structure that refers to them. Args: as the engine's."""
 
     def __init__(
         self,
@@ -51,10 +51,10 @@ class Transitions:
         self.facts: list[Event] = []
         self.evicted = self.evicted_early = 0
 
-    # -- moves
+    # -- transitions
 
     def begin(self, job: Job, now: float) -> None:
-        """Let a job that was accepted, or redriven, take its seat and go where its state says."""
+        """Give an accepted or retried job its slot, and its place by its state."""
         ledger = self.ledgers[job.spec.queue]
         ledger.live += 1
         if job.claims is not None and not job.claims.plain:
@@ -65,7 +65,7 @@ class Transitions:
             self.set_deadline(job, now)
 
     def end(self, job: Job, state: JobState, now: float) -> None:
-        """Make a job terminal: its seat and permits are free, its record lives on for its TTL."""
+        """Make a job terminal: free its slot and permits, keep its record for its TTL."""
         job.finished_at = now
         self.change_state(job, state, now)
         self.ledgers[job.spec.queue].note_end(state, now)
@@ -75,7 +75,7 @@ class Transitions:
         self.facts.append(Ended(job))
 
     def change_state(self, job: Job, state: JobState, now: float) -> None:
-        """Move a job, and take along its counts, permits, place and deadline."""
+        """Change a job's state, with its counts, permits, place and deadline."""
         before = job.state
         job.move(state)
         ledger = self.ledgers[job.spec.queue]
@@ -115,7 +115,7 @@ class Transitions:
             self.deadlines.set(job.id, at)
 
     def excuse(self, gap_s: float) -> None:
-        """Put the deadlines of running attempts, and of those that are being stopped, off by a gap."""
+        """Extend the deadlines of running attempts, and of those being stopped, by a gap."""
         for job_id, at in self.deadlines.items():
             if self.held(job_id).state is RUNNING:
                 self.deadlines.set(job_id, at + gap_s)
@@ -125,14 +125,14 @@ class Transitions:
         self.facts.append(Ready(job))
 
     def call(self, now: float) -> None:
-        """Make ready again those for whom a gate has room now, and let wait those whose call was taken back."""
+        """Make jobs ready that were offered a permit, and let those wait again that had their offer revoked."""
         gates = self.gates
         if not (gates.called or gates.recalled):
             return
         for job in gates.take_revoked():
             self.ready.remove(job)
         for job in gates.take_offered():
-            # As of when it became ready: how long it has waited still counts.
+            # As of when it became ready: its waiting time still counts.
             since = self.ledgers[job.spec.queue].waiting.get(job.id, now)
             self.ready.push(job, now=since, front=True)
             self.facts.append(Offered(job))
@@ -160,7 +160,7 @@ class Transitions:
         return job
 
     def make_room(self, *, more_jobs: int, more_bytes: int) -> None:
-        """Evict terminal records until so much more fits. `AdmissionControl` has seen that there are enough."""
+        """Evict terminal records until this much more fits. `AdmissionControl` has checked that there are enough."""
         job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
         if job is None:
             return

@@ -7,7 +7,7 @@ Rules:
 2. A unique value belongs to one live job of its type at a time.
 3. A caller's live jobs are counted from acceptance to end.
 
-`UniquenessIndex` answers who holds what. What follows from a hit is the intake's to decide.
+`UniquenessIndex` finds the holder. `Submitter` decides on a hit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHARED_MAX = 100
 
 
 class UniquenessIndex:
-    """The claims of all jobs that are held."""
+    """Index of the keys and values of all records."""
 
     def __init__(self) -> None:
         self._by_key: dict[Name, tuple[JobId, bytes]] = {}
@@ -40,12 +40,12 @@ class UniquenessIndex:
         return None if found is None else found[0]
 
     def is_same(self, claims: Uniqueness) -> bool:
-        """Tell whether what was submitted under this key, which is known, is what is submitted now."""
+        """Whether this submission equals the earlier one under its key, which is known."""
         assert claims.key is not None
         return self._by_key[claims.caller, claims.key.key][1] == claims.key.fingerprint
 
     def share(self, claims: Uniqueness, job: Job) -> str | None:
-        """Let a key lead to a job that was there already; return an earlier one that leads there no longer, if any."""
+        """Add a key to an existing job; return an earlier key that was dropped for it, if any."""
         if claims.key is None:
             return None
         names = self._shared.setdefault(job.id, deque())
@@ -70,7 +70,7 @@ class UniquenessIndex:
         return bool(self._by_value)
 
     def stake(self, job: Job) -> None:
-        """Enter a job that becomes live; a unique value goes over to it."""
+        """Enter a job that becomes live; a unique value passes to it."""
         claims = job.claims
         if claims is None or claims.plain:
             return
@@ -82,13 +82,13 @@ class UniquenessIndex:
             self._live[claims.caller] = self._live.get(claims.caller, 0) + 1
 
     def end(self, job: Job) -> None:
-        """Take back what only a live job may claim."""
+        """Remove the entries that only a live job may have."""
         claims = job.claims
         if claims is None or claims.plain:
             return
         if claims.unique is not None:
             name = (job.spec.type, claims.unique.value)
-            if self._by_value.get(name) == job.id:  # it may have gone over to another job
+            if self._by_value.get(name) == job.id:  # it may have passed to another job
                 del self._by_value[name]
         if claims.caller is not None:
             left = self._live[claims.caller] - 1
@@ -98,7 +98,7 @@ class UniquenessIndex:
                 del self._live[claims.caller]
 
     def forget(self, job: Job) -> None:
-        """Take back the rest, with the job's record."""
+        """Remove the remaining entries, with the job's record."""
         for name in self._shared.pop(job.id, ()):
             self._forget_name(name, job)
         claims = job.claims
