@@ -33,7 +33,7 @@ class RateMeter:
         self._weight = 0.0  # sum of the events' weights at `_at`
 
     def begin(self, now: float) -> None:
-        """Start measuring now, if not started; otherwise the first event starts it, and counts as if it took no time."""
+        """Start measuring now, if not started; else the first event starts it, and counts as if it took no time."""
         if self._since is None:
             self._since = now
 

@@ -1,1 +1,1 @@
-"""What bounds running jobs: limiters of rate and concurrency, and the circuit breaker."""
+"""Limits on running jobs: limiters of rate and concurrency, and the circuit breaker."""

@@ -1,32 +1,31 @@
-"""Quarantine: pauses the types that failed too often in a row, and decides which failures count.
+"""Circuit breaker: quarantines types after too many consecutive failures, and decides which failures count.
 
-A circuit breaker (Nygard, "Release It!"): shut after a number of failures in a row, tried with one attempt, the
-probe, after a while, opened again when that succeeds. It keeps counts and instants; `Limiters` holds the jobs back.
+(Nygard, "Release It!"): a type is quarantined after a number of consecutive failures, tried with one attempt, the
+probe, after a while, and released when that succeeds. It keeps counts and instants; `Limiters` holds the jobs back.
 
-What counts against a type, that is, against its handler:
+Failures that count against a type, that is, against its handler:
 
-1. A failure that the submission caused never counts: `rejected` (`Reject`, and the exceptions that the handler's
+1. A failure caused by the submission never counts: `rejected` (`Reject`, and the exceptions that the handler's
    `reject_on` names), `result_too_large`, and a timeout that the submission itself set shorter than its handler's.
    Nor does a shutdown or a cancellation. All other failures count, each attempt as one.
 2. One caller can't pause a type alone while others use it. Where several callers submitted jobs of the type
-   within `SEEN_S`, at least a fifth of the budget (one, at least) must be failures of others than the caller that
+   within `SEEN_S`, at least a fifth of the budget (one, at least) must be failures of callers other than the one that
    failed most. Where all jobs come from one caller, the same holds for its groups. Where there is one caller and
    one group, the number of failures is enough.
 3. A success of any caller begins the count anew.
 
 While a type is in quarantine:
 
-4. Only the verdict on a probe counts. Nothing of the type starts before the probe's instant, so a probe is an
-   attempt that started at that instant or later. Verdicts on those that started before neither release the type
-   nor put the probe off.
-5. A failed probe puts the next one off for twice as long, up to `PROBE_S_MAX`. A probe without a verdict that counts
+4. Only the outcome of a probe counts. No job of the type starts before the probe's instant, so a probe is an
+   attempt that started at that instant or later. Outcomes of earlier attempts neither release the type
+   nor delay the probe.
+5. A failed probe doubles the wait for the next one, up to `PROBE_S_MAX`. A probe without an outcome that counts
    (cancelled, or a failure by rule 1) changes nothing: the next attempt to start is the probe.
-6. Callers take turns at the probe, and the groups of each (`probing`): one that fails doesn't keep the others waiting.
-7. After a release the count begins anew, with attempts that started after the quarantine: stragglers from
-   before it have had their say.
+6. Callers take turns at the probe, and the groups of each (`probing`): a failing one doesn't block the others.
+7. After a release the count begins anew, with attempts that started after the quarantine; older ones are ignored.
 8. `budget` decides when a quarantine begins. It ends with a probe that succeeds, whatever the budget is then.
 
-A caller is what claims say, or None: the application that the queue is part of.
+A caller is that of the job's `Uniqueness`, or None: the application that embeds the queue.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ PROBE_S_MIN = 1.0
 PROBE_S_MAX = 60.0
 
 SEEN_S = 60.0
-"""How long a caller, or a group, counts as one that uses a type after its latest submission."""
+"""Time after its latest submission in which a caller, or a group, counts as a user of a type."""
 
 OTHERS_PART = 5
-"""One in this many failures of the budget must be those of others."""
+"""One in this many failures of the budget must be of other callers, or groups."""
 
 NAMES_MAX = 64
-"""Callers, and groups, whose failures are counted one by one; those of any more count together, as of others."""
+"""Callers, and groups, that are counted one by one; the failures of any more count together."""
 
 
 class QuarantinedType(msgspec.Struct, frozen=True, kw_only=True):
-    """A type that is in quarantine since one instant until, at the earliest, another: that of its probe.
+    """A quarantined type: since one instant until, at the earliest, the instant of its probe.
 
     `reason` is the message of its last failure that counted.
     """
@@ -61,7 +60,7 @@ class QuarantinedType(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Users:
-    """The callers of a type, or its groups: the latest to submit, when another one did, and the failures of each."""
+    """The callers of a type, or its groups: the latest, the time of the one before, the failures of each."""
 
     __slots__ = ("failures", "latest", "other_at")
 
@@ -80,12 +79,12 @@ class _Users:
         return now - self.other_at < SEEN_S
 
     def share_blame(self, total: int, budget: int) -> bool:
-        """Tell whether enough of all failures are of others than the one that failed most."""
+        """Whether enough of all failures are of callers, or groups, other than the one that failed most."""
         return total - max(self.failures.values(), default=0) >= max(1, budget // OTHERS_PART)
 
 
 class _Record:
-    """What is known of one type: failures in a row, of attempts that started at `counts_from` or later."""
+    """The state of one type: consecutive failures, of attempts that started at `counts_from` or later."""
 
     __slots__ = ("callers", "counts_from", "failures", "groups", "quarantined", "submitted_at", "wait_s")
 
@@ -98,7 +97,7 @@ class _Record:
         self.callers, self.groups = _Users(), _Users()
 
     def is_over(self, budget: int, now: float) -> bool:
-        """Tell whether the failures so far are enough, by rule 2."""
+        """Whether the failures so far are enough, by rule 2."""
         if budget == 0 or self.failures < budget:
             return False
         for users in (self.callers, self.groups):
@@ -113,7 +112,7 @@ class _Record:
 
 
 class CircuitBreaker:
-    """All types of which jobs were submitted: one small record each. `count`: how many are in quarantine."""
+    """All types with submissions: one small record each. `count`: the number in quarantine."""
 
     __slots__ = ("_records", "count")
 
@@ -122,9 +121,9 @@ class CircuitBreaker:
         self.count = 0
 
     def submitted(self, job_type: str, caller: str | None, group: str | None, now: float) -> QuarantinedType | None:
-        """Note the caller that uses a type; return what is known of its quarantine, None if it isn't in one."""
+        """Record a caller as a user of a type; return the type's quarantine, None if it isn't in one."""
         record = self._records.get(job_type) or self._new_record(job_type)
-        # In line, because each submission comes here.
+        # Inlined: runs for each submission.
         callers, groups = record.callers, record.groups
         if caller != callers.latest:
             callers.other_at, callers.latest = record.submitted_at, caller
@@ -149,7 +148,7 @@ class CircuitBreaker:
         Args:
             budget: After this many failures in a row the type is quarantined; 0: never.
             started_at: When the attempt started, on the clock of `now`.
-            reason: What to tell people who ask why.
+            reason: The message shown for the quarantine.
             caller, group: Those of its job.
         """
         record = self._records.get(job_type) or self._new_record(job_type)
@@ -167,7 +166,7 @@ class CircuitBreaker:
         return self._shut(record, job_type, now, reason, now) if record.is_over(budget, now) else None
 
     def succeeded(self, job_type: str, *, started_at: float) -> bool:
-        """Count an attempt that succeeded; return whether it releases the type, which was quarantined until now."""
+        """Count a success; return whether it releases the type from quarantine."""
         record = self._records.get(job_type)
         if record is None:
             return False
@@ -186,7 +185,7 @@ class CircuitBreaker:
         return True
 
     def of(self, job_type: str) -> QuarantinedType | None:
-        """Return what is known of a type's quarantine; None if it isn't in one."""
+        """Return a type's quarantine; None if it isn't in one."""
         record = self._records.get(job_type)
         return None if record is None else record.quarantined
 

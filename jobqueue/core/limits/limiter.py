@@ -1,13 +1,13 @@
-"""One gate: its permits, its rate, whether it is shut, and who stands before it.
+"""One limiter: its permits, its rate, whether it is shut, and the jobs that wait for it.
 
-A gate says how many may pass, never who: whom to call is for `Limiters` to say.
+A limiter decides how many may pass; `Limiters` decides which.
 
 Rules:
 
 1. Never more holders than permits, never more passes than the rate, none while it is shut, but for one probe
    at a time once that is due.
-2. A line is of one gate and one queue, in the order of that queue's discipline; while the gate is shut, whose turn
-   it is to be the probe is for `probing` to say.
+2. A line belongs to one limiter and one queue, in the order of that queue's discipline; while the limiter is shut,
+   `probing` chooses the next probe.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 UNLIMITED = 1 << 62
 
 LANE, TYPE, GROUP = range(3)
-"""How narrow a gate is."""
+"""The scope of a limiter, from wide to narrow."""
 
 
 class Tally:
-    """How many hold, and how many wait at, one gate, or those of all groups of a type."""
+    """Number of permits held and of jobs waiting at one limiter, or at those of all groups of a type."""
 
     __slots__ = ("held", "waiting")
 
@@ -38,13 +38,13 @@ class Tally:
 
 
 class Limiter:
-    """The permits of one lane, type or group, and the jobs that wait for one.
+    """The permits of one pool, type or group, and the jobs that wait for one.
 
     Args:
-        name: The lane's or the type's.
+        name: The pool's or the type's.
         group: The group's, within the type.
         permits, rate: None: no bound.
-        tally: Where else to count permits held and jobs waiting.
+        tally: Counts permits held and jobs waiting, too.
 
     Raises:
         ValueError: No permit at all.
@@ -88,14 +88,14 @@ class Limiter:
         self.bound(permits, rate)
 
     def bound(self, permits: int | None, rate: Rate | None) -> None:
-        """Set what it lets pass. A new rate starts with a full bucket."""
+        """Set permits and rate. A new rate starts with a full bucket."""
         if permits is not None and permits < 1:
             raise ValueError(f"a gate needs at least one permit, got {permits}")
         self.permits = permits
         self.bucket = None if rate is None else TokenBucket(rate)
 
     def shut(self, until: float, last: Job | None) -> None:
-        """Let nothing pass before that instant, and then one probe at a time; `last` has had its turn."""
+        """Let no job pass before that instant, and then one probe at a time; `last` has had its turn."""
         self.shut_until = until
         if self.turns is None:
             self.turns = ProbeTurns()
@@ -115,12 +115,12 @@ class Limiter:
 
     @property
     def lasting(self) -> bool:
-        """Whether it is kept while nobody needs it: there are few of these."""
+        """Whether it is kept while unused: there are few of these."""
         return self.depth == LANE or (self.depth == TYPE and self.bounded)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing would be lost with it, but what its bucket lacks."""
+        """Whether it has no state but its bucket's."""
         return not self.lines and self.shut_until is None and not (self.held and self.bounded)
 
     def room(self, now: float) -> int:
@@ -137,7 +137,7 @@ class Limiter:
         return room if self.bucket is None else min(room, self.bucket.remaining(now))
 
     def room_at(self, now: float) -> float | None:
-        """Return when time alone makes room, while there is none; None if somebody must leave first."""
+        """Return when time alone makes room, while there is none; None if a permit must be released first."""
         if self.permits is not None and self.held >= self.permits:
             return None
         if self.shut_until is not None:
@@ -158,7 +158,7 @@ class Limiter:
             self.turns.note(job)
 
     def give_back(self, job_id: JobId) -> None:
-        """Count out one that passed. Its token is spent."""
+        """Release a job's permit. Its token is spent."""
         self.held -= 1
         self.tally.held -= 1
         if self.probe == job_id:
@@ -166,10 +166,10 @@ class Limiter:
 
 
 class LimiterQueue:
-    """The jobs of one queue that wait at one gate, and those called from here that neither went in nor came back.
+    """The jobs of one queue that wait at one limiter, and those offered from here that neither started nor returned.
 
     Attributes:
-        waiting: The jobs of `order` by caller and group, while the gate is shut.
+        waiting: The jobs of `order` by caller and group, while the limiter is shut.
     """
 
     __slots__ = ("called", "gate", "order", "waiting")
@@ -182,11 +182,11 @@ class LimiterQueue:
 
     @property
     def uncalled(self) -> bool:
-        """Whether some wait and none is called."""
+        """Whether jobs wait and none is offered."""
         return not self.called and len(self.order) > 0
 
     def join(self, waiter: Waiter, *, front: bool) -> None:
-        # As of when it became ready: how long it has waited still counts.
+        # As of when it became ready: its waiting time still counts.
         self.order.push(waiter.job, now=waiter.job.run_at, front=front)
         if self.waiting is not None:
             self.waiting.add(waiter.job, front=front)
@@ -218,16 +218,16 @@ class LimiterQueue:
             self.waiting.add(job)
 
     def has_job_of(self, caller: str | None) -> bool:
-        """Tell whether a job of this caller waits for its turn at being the probe."""
+        """Whether a job of this caller waits to be the probe."""
         return self.waiting is not None and caller in self.waiting.by_caller
 
 
 class Waiter:
-    """A job that waits, or was called.
+    """A job that waits, or was offered a permit.
 
     Attributes:
-        at: The line in which it stands; None: it was called.
-        callers: The lines that called it, the narrowest first: it stands, or tries, for them.
+        at: The line in which it waits; None: it was offered.
+        callers: The lines that offered it, the narrowest first: it waits, or tries, on their behalf.
         ready: Whether it is in the ready order, or about to be.
     """
 
@@ -241,5 +241,5 @@ class Waiter:
 
     @property
     def depth(self) -> int:
-        """How narrow the narrowest gate is that called it; -1: none did."""
+        """Depth of the narrowest limiter that offered it; -1: none did."""
         return self.callers[0].gate.depth if self.callers else -1

@@ -1,30 +1,30 @@
-"""Gates: the permits that a job needs before it may run, and the lines of those that wait for one.
+"""Limiters: the permits that a job needs before it may run, and the lines of jobs that wait for them.
 
-A job may have to pass three gates, the widest first: that of its lane, that of its type (all jobs of a handler), that
-of its group within the type. All jobs of a type have the same lane and limits, so those who wait at a narrow gate need
-the same of the wider ones.
+A job may need permits of three limiters, the broadest first: of its pool, of its type (all jobs of a handler), and of
+its group within the type. All jobs of a type have the same pool and limits, so jobs that wait at a narrow limiter need
+the same of the broader ones.
 
 Rules:
 
-1. A job holds permits of all its gates, or of none. No gate is passed that has no room (`limiter.py`).
-2. A job that must wait stands in one line, and isn't ready. A line is of one gate and one queue: so no queue waits
+1. A job holds permits of all its limiters, or of none. A limiter without room grants none (`limiter.py`).
+2. A job that must wait is in one line, and isn't ready. A line belongs to one limiter and one queue: so no queue waits
    for the worker of another.
-3. Nobody is forgotten: where a gate has room and a line isn't empty, some of that line are called. A call is no
-   permit: it makes its job ready again, before all others, and whoever tries first goes in. Who then finds no room
-   is back in line. Who is withdrawn leaves its call to the next.
-4. Of each line one batch is called at a time, as many as there is room for, and the next when all of these went in or
-   are back. So they keep their order.
-5. Those who are called are the best of their line: when one joins it, the batch is called back and called anew.
-   The line of a shut type calls its next probe, by the turns of callers and groups (`probing`).
-6. Called while a wider gate has no room, one stands at the front of the line there, for all that wait behind it.
-   Called while a narrower gate has none, a job moves on to the line there, and the next is called in its place.
-7. So through a gate of one permit, the jobs of a queue that is first in, first out go strictly in order, but for
+3. While a limiter has room and a line isn't empty, jobs of that line are offered. An offer is no permit: it makes
+   the job ready again, before all others, and the first job to lease gets the permit. A job that then finds no room
+   is requeued. The offer of a withdrawn job passes to the next.
+4. Each line has one batch of offers at a time, as many as there is room for, and the next batch when all of these have
+   started or are back. So jobs keep their order.
+5. Offers go to the front of a line: when a job joins it, the batch is revoked and offered anew.
+   The line of a shut type offers its next probe, by the turns of callers and groups (`probing`).
+6. If an offered job is blocked by a broader limiter, that one job waits at the head of the broader line on behalf of
+   its whole batch. If a narrower limiter blocks it, it moves to the line there, and the next is offered in its place.
+7. So through a limiter of one permit, the jobs of a first-in, first-out queue start strictly in order, but for
    probes.
-8. The gate of a group, or of a type without limits, is made when it is needed, and dropped when it says nothing any
-   more: nobody holds it, nobody waits, its bucket is full, it is open.
+8. The limiter of a group, or of a type without limits, is created on demand, and dropped when it has no state: no
+   permit held, no job waiting, its bucket full, not shut.
 
-No operation goes through all that wait, but `reorder`, and the first `shut` of a type. Those that move on (rule 6)
-move in portions of `MOVES_MAX`: what is left over is done by the next `tick`, which is due at once. `now` is
+No operation visits all waiting jobs, but `reorder`, and the first `shut` of a type. Jobs that move on (rule 6)
+move in portions of `MOVES_MAX`: the next `tick`, due at once, does the rest. `now` is
 seconds on the engine's clock.
 """
 
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
     from jobqueue.core.scheduling.order import Order
 
 CALLS_MAX = 32
-"""How many of a line are called at once."""
+"""Maximum number of offers of a line at once."""
 
 MOVES_MAX = 256
-"""How many are called, or move on, in one operation."""
+"""Maximum number of offers and moves in one operation."""
 
 
 class LimiterStats(msgspec.Struct, frozen=True, kw_only=True):
-    """What one gate holds; those of a type's groups are told as one, with the bounds of each.
+    """Counts of one limiter; those of a type's groups are one entry together, with the bounds of each.
 
-    `name` is that of the lane or the type. `shut_until`: the instant of the probe, while it is shut.
+    `name` is that of the pool or the type. `shut_until`: the instant of the probe, while it is shut.
     """
 
     kind: Literal["lane", "type", "groups"]
@@ -69,18 +69,18 @@ class LimiterStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limiters:
-    """All gates.
+    """All limiters.
 
     Attributes:
-        called: Those who may try again; see `take_offered`.
-        recalled: Those whose call was taken back; see `take_revoked`.
+        called: Jobs with an offer; see `take_offered`.
+        recalled: Jobs with a revoked offer; see `take_revoked`.
 
     Args:
-        lanes: Permits by lane name.
+        lanes: Permits by pool name.
         order_of: Makes an empty Order of a queue's discipline, by the queue's name.
 
     Raises:
-        ValueError: A lane without a permit.
+        ValueError: A pool without a permit.
     """
 
     def __init__(self, *, lanes: Mapping[str, int], order_of: Callable[[str], Order]) -> None:
@@ -93,16 +93,16 @@ class Limiters:
         self._waiters: dict[JobId, Waiter] = {}
         self.called: dict[JobId, Job] = {}
         self.recalled: dict[JobId, Job] = {}
-        # When to look at a gate again: time makes room there, or it may be dropped.
+        # When to check a limiter again: time makes room there, or it may be dropped.
         self._deadlines: Deadlines[Limiter] = Deadlines()
-        # Gates at which something has changed, by depth.
+        # Limiters at which something has changed, by depth.
         self._unsettled: tuple[dict[Limiter, None], ...] = ({}, {}, {})
         self._moves_left = MOVES_MAX
 
-    # -- what the engine asks for
+    # -- operations of the engine
 
     def enter(self, job: Job, now: float) -> bool:
-        """Take all permits that a job needs, or none; then it stands in the line of the first gate that refuses it."""
+        """Take all permits that a job needs, or none; then it joins the line of the first limiter without room."""
         spec = job.spec
         if spec.limits is None and spec.lane is None and spec.type not in self._types:
             return True
@@ -124,7 +124,7 @@ class Limiters:
         return False
 
     def leave(self, job: Job, now: float) -> None:
-        """Give back the permits that a job holds, if any: its attempt is over."""
+        """Release the permits that a job holds, if any: its attempt is over."""
         held = self._held.pop(job.id, None)
         if held is None:
             return
@@ -135,7 +135,7 @@ class Limiters:
         self._settle(now)
 
     def withdraw(self, job: Job, now: float) -> None:
-        """Forget a job that waits, or was called, and won't try again, if it does. Its call goes to the next."""
+        """Remove a job that waits, or was offered, if it does. Its offer passes to the next."""
         waiter = self._waiters.pop(job.id, None)
         if waiter is None:
             return
@@ -148,30 +148,28 @@ class Limiters:
         self._settle(now)
 
     def waits(self, job: Job) -> bool:
-        """Return whether a job stands in a line."""
+        """Whether a job is in a line."""
         waiter = self._waiters.get(job.id)
         return waiter is not None and waiter.at is not None
 
     def take_revoked(self) -> list[Job]:
-        """Return those that were called and stand in line again: they are to be taken out of the ready order.
+        """Return the jobs with a revoked offer: the caller removes them from the ready order.
 
-        Ask before `take_offered`: one may have been called again since.
+        Call it before `take_offered`: a job may have been offered again since.
         """
         recalled = list(self.recalled.values())
         self.recalled.clear()
         return recalled
 
     def take_offered(self) -> list[Job]:
-        """Return those that may try again, to be put before all that are ready, one after the other.
-
-        So the last of them is the next of all.
+        """Return the offered jobs; the caller pushes each to the front of the ready order, so the last one is next.
         """
         called = list(reversed(self.called.values()))
         self.called.clear()
         return called
 
     def tick(self, now: float) -> None:
-        """See to the gates at which time has made room, or that nobody needs any more."""
+        """Offer where time has made room, and drop limiters without state."""
         for _ in range(MOVES_MAX):
             gate = self._deadlines.pop_due(now)
             if gate is None:
@@ -180,13 +178,13 @@ class Limiters:
         self._settle(now)
 
     def next_at(self) -> float | None:
-        """Return when `tick` has something to do; None: not before others have done something."""
+        """Return when `tick` has something to do; None: not by time alone."""
         return self._deadlines.next_at()
 
-    # -- what operators and quarantines ask for
+    # -- operations of operators and the circuit breaker
 
     def reorder(self, queue: str, now: float) -> None:
-        """Make a queue's lines anew, by the discipline that it has now; nobody is lost."""
+        """Sort a queue's lines anew, by its present discipline; no job is lost."""
         lines = [gate.lines[queue] for gate in self._all() if queue in gate.lines]
         for line in lines:
             self._recall(line)
@@ -197,10 +195,10 @@ class Limiters:
         self._settle(now)
 
     def resize(self, lane: str, permits: int, now: float) -> None:
-        """Change a lane's permits; 0 lets no job pass for now. Jobs that hold one keep it until they leave.
+        """Change a pool's permits; 0 lets no job pass for now. Jobs that hold one keep it until they end.
 
         Raises:
-            KeyError: There is no such lane.
+            KeyError: There is no such pool.
             ValueError: A negative number.
         """
         if permits < 0:
@@ -211,7 +209,7 @@ class Limiters:
         self._settle(now)
 
     def shut(self, job_type: str, until: float, now: float, *, last: Job | None = None) -> None:
-        """Let no job of a type in; but from `until` on one as a probe, and another if it left without a verdict.
+        """Block all jobs of a type; from `until` on one passes as a probe, and another if that had no outcome.
 
         Args:
             last: The job whose failure is the reason; other callers and groups have their turn before its own.
@@ -221,13 +219,13 @@ class Limiters:
             gate = self._types[job_type] = Limiter(TYPE, job_type)
         if gate.turns is None:
             for line in list(gate.lines.values()):
-                self._recall(line)  # one that was called before could be the probe out of its turn
+                self._recall(line)  # a job offered before could become the probe out of turn
         gate.shut(until, last)
         self._unsettle(gate)
         self._settle(now)
 
     def open(self, job_type: str, now: float) -> None:
-        """Let the jobs of a type in again."""
+        """Unblock the jobs of a type."""
         gate = self._types.get(job_type)
         if gate is not None:
             gate.open()
@@ -235,12 +233,12 @@ class Limiters:
             self._settle(now)
 
     def waiting_at(self, job_type: str) -> int:
-        """Count the jobs that wait at the gate of a type."""
+        """Count the jobs that wait at the limiter of a type."""
         gate = self._types.get(job_type)
         return 0 if gate is None else gate.tally.waiting
 
     def may_probe(self, job_type: str, caller: str | None) -> bool:
-        """Tell whether a job of this caller waits to be the probe of a shut type."""
+        """Whether a job of this caller waits to be the probe of a shut type."""
         gate = self._types.get(job_type)
         return gate is not None and any(line.has_job_of(caller) for line in gate.lines.values())
 
@@ -266,7 +264,7 @@ class Limiters:
             )
         return stats
 
-    # -- which gates there are
+    # -- creating and dropping limiters
 
     def _all(self) -> Iterator[Limiter]:
         yield from self._lanes.values()
@@ -274,7 +272,7 @@ class Limiters:
         yield from self._groups.values()
 
     def _path(self, spec: JobSpec) -> list[Limiter]:
-        """Return the gates that a job has to pass, the widest first; its group's only if there is one yet."""
+        """Return a job's limiters, the broadest first; its group's only if it exists."""
         path = []
         if spec.lane is not None and spec.lane in self._lanes:
             path.append(self._lanes[spec.lane])
@@ -306,7 +304,7 @@ class Limiters:
         return gate
 
     def _drop(self, gate: Limiter, now: float) -> float | None:
-        """Drop an idle gate that would be made again as it is; return when to try again if its bucket isn't full."""
+        """Drop an idle limiter if its bucket is full; else return when to try again."""
         if gate.lasting:
             return None
         if gate.bucket is not None and not gate.bucket.is_full(now):
@@ -315,11 +313,11 @@ class Limiters:
         if gate.depth == GROUP:
             del self._groups[gate.name, gate.group]
         elif self._types.get(gate.name) is gate:
-            # Else it was dropped while some that went in before were inside, and is made anew.
+            # Otherwise it was dropped while jobs still held permits, and has been created anew.
             del self._types[gate.name]
         return None
 
-    # -- going in, and being turned away
+    # -- granting and requeueing
 
     def _may_pass(self, path: list[Limiter], waiter: Waiter | None, queue: str, now: float) -> bool:
         depth = -1 if waiter is None else waiter.depth
@@ -328,7 +326,7 @@ class Limiters:
                 return False
             line = gate.lines.get(queue)
             if gate.depth > depth and line is not None and line.uncalled:
-                # Time has made room, and `tick` not yet called those who wait for it.
+                # Time has made room, and `tick` has not offered it yet.
                 return False
         return True
 
@@ -345,13 +343,13 @@ class Limiters:
             self._settle(now)
 
     def _requeue(self, waiter: Waiter, stop: Limiter) -> None:
-        """Put one that tried back in line: where it was called from, or, if a narrower gate stops it, there."""
+        """Requeue an offered job: at the line that offered it, or at the narrower limiter that blocks it."""
         narrower = [line for line in waiter.callers if line.gate.depth >= stop.depth]
         if not narrower:
             self._release(waiter)
             self._join(waiter, stop, front=False)
         for line in narrower:
-            # What stops this one stops all that were called with it.
+            # The same limiter blocks all jobs of the batch.
             self._recall(line)
 
     def _join(self, waiter: Waiter, gate: Limiter, *, front: bool) -> None:
@@ -363,7 +361,7 @@ class Limiters:
         line.join(waiter, front=front)
 
     def _recall(self, line: LimiterQueue) -> None:
-        """Put all that a line has called back to its front, in the order in which they were called."""
+        """Revoke a line's offers: its jobs return to the front, in their order."""
         called = list(line.called.values())
         for waiter in reversed(called):
             if waiter.at is not None:
@@ -381,21 +379,21 @@ class Limiters:
         self._unsettle(line.gate)
 
     def _release(self, waiter: Waiter) -> None:
-        """Let a job stand for nobody any more."""
+        """Detach a job from the lines that offered it."""
         for line in waiter.callers:
             del line.called[waiter.job.id]
             self._unsettle(line.gate)
         waiter.callers = []
 
-    # -- calling
+    # -- offering
 
     def _unsettle(self, gate: Limiter) -> None:
         self._unsettled[gate.depth][gate] = None
 
     def _settle(self, now: float) -> None:
-        """Call whoever is to be called, wherever something has changed.
+        """Make the offers that are due, wherever something has changed.
 
-        The narrowest gates come first: who waits there came before those who wait farther out.
+        The narrowest limiters come first: jobs that wait there are older than those at broader ones.
         """
         lanes, types, groups = self._unsettled
         self._moves_left = MOVES_MAX
@@ -412,7 +410,7 @@ class Limiters:
                     del gate.lines[queue]
             at = None
             if uncalled:
-                # Room that nobody is called for is for those who are left over, when no more moves are.
+                # Room without an offer stays for the jobs that are left over when the moves are used up.
                 at = now if room else gate.room_at(now)
             elif gate.idle:
                 at = self._drop(gate, now)
@@ -422,7 +420,7 @@ class Limiters:
                 self._deadlines.set(gate, at)
 
     def _call(self, line: LimiterQueue, now: float) -> None:
-        """Call the next batch of a line whose gate has room."""
+        """Offer the next batch of a line while its limiter has room."""
         gate, batch = line.gate, CALLS_MAX
         while len(line.called) < batch and len(line.order) and self._moves_left:
             self._moves_left -= 1
@@ -452,10 +450,10 @@ def _has_group_gate(spec: JobSpec) -> bool:
 
 
 def _first_stop(path: list[Limiter], depth: int, queue: str, now: float) -> Limiter | None:
-    """Return the gate at which a job has to wait, if any.
+    """Return the limiter at which a job has to wait, if any.
 
     Args:
-        depth: How far in it has had its turn. Farther in, it comes after those who wait there already.
+        depth: The limiter down to which it has had its turn. At narrower ones it comes after the jobs that wait there.
     """
     for gate in path:
         if not gate.room(now) or (gate.depth > depth and queue in gate.lines):

@@ -3,10 +3,10 @@
 Rules:
 
 1. Callers take turns, and the groups of each. The next turn is that of a caller that had none, the longest waiting
-   first; then that of the caller with the earliest last turn. A turn is had by a probe that started, and by the
+   first; then that of the caller with the earliest last turn. A turn is a probe that started, or the
    failure that began the quarantine.
-2. Where all jobs that wait are of one caller and one group, the queue's own discipline decides.
-3. The latest `TURNS_MAX` turns are remembered. Each choice looks at no more names than that.
+2. Where all waiting jobs are of one caller and one group, the queue's own discipline decides.
+3. The latest `TURNS_MAX` turns are kept. Each choice reads at most that many names.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Group = tuple[str | None, str | None]
 
 
 class ProbeTurns:
-    """The turns that callers and groups had, since the type is in quarantine."""
+    """The turns of callers and groups during a quarantine."""
 
     __slots__ = ("_callers", "_groups")
 
@@ -42,7 +42,7 @@ class ProbeTurns:
         _have_turn(self._groups, (caller, job.spec.group))
 
     def next_of(self, waiting: Waiting) -> Job | None:
-        """Return the job that is the next probe of those that wait; None: rule 2."""
+        """Return the waiting job that is the next probe; None: rule 2."""
         callers = waiting.by_caller
         groups = callers[_next_name(self._callers, callers)]
         if len(callers) == 1 and len(groups) == 1:

@@ -1,4 +1,4 @@
-"""The token bucket that keeps a rate.
+"""The token bucket: a rate limiter.
 
 The bucket is GCRA, the generic cell rate algorithm (ITU-T I.371, annex A): one instant
 instead of a count of tokens and a refill. `now` is an argument; nothing here waits.
@@ -8,9 +8,9 @@ Rules:
 1. A bucket holds `burst` tokens at most, and gets one every `period_s / count` seconds. So no window of
    `period_s` passes more than `burst + count`, and the long run passes exactly the rate. The burst is `count` unless
    the rate says otherwise: `10/s` lets ten start at once after a pause, `10/s burst 1` spaces them 100 ms apart.
-2. Verdicts are exact: time is counted in whole ticks of 2**-30 s, about a nanosecond, and multiplied rather than
+2. Decisions are exact: time is counted in whole ticks of 2**-30 s, about a nanosecond, and multiplied rather than
    divided by `count`. No sum is ever rounded, so no rounding adds up. `now` counts from the tick it falls into.
-3. What is told as seconds is rounded up, by a tick and a float's last place at most: who waits that long isn't early.
+3. Waits in seconds are rounded up, by at most a tick and a float's last place: a take after that wait isn't early.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TICKS_PER_S = 1 << 30
 class TokenBucket:
     """Tokens for one rate, full at first. `now` is seconds on a clock that starts at 0 or later and never steps back.
 
-    A full bucket is like a new one: it may be dropped, and made again when it is needed.
+    A full bucket equals a new one: it may be dropped, and created again.
 
     Raises:
         ValueError: The rate allows nothing, or is over no time.
@@ -50,7 +50,7 @@ class TokenBucket:
         self._full_at = 0
 
     def take(self, now: float) -> bool:
-        """Take a token; or, if there is none, return False."""
+        """Take a token; return False if there is none."""
         at = self._at(now)
         full_at = (at if at > self._full_at else self._full_at) + self._period
         if full_at - at > self._burst * self._period:
@@ -59,7 +59,7 @@ class TokenBucket:
         return True
 
     def remaining(self, now: float) -> int:
-        """Return how many tokens there are."""
+        """Return the number of tokens."""
         at = self._at(now)
         if at >= self._full_at:
             return self._burst

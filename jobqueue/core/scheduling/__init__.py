@@ -1,1 +1,1 @@
-"""Which job is next: the queues' turns, the disciplines, and what a queue's state tells."""
+"""Scheduling: the order among queues and among jobs, queue state, ETA and Retry-After."""

@@ -1,10 +1,10 @@
-"""The adaptive order: first come, first served, until a standing queue shows that not all can be served in time.
+"""The adaptive order: first in, first out, until a standing queue shows that not all can be served in time.
 
-While there is one, the newest job is taken first: its client still waits for it. The oldest ones are served when there
-is time again, or expire (Maurer, "Fail at scale", ACM Queue 2015). To serve them first would make every job
-as late as its client's patience just allows, or later.
+During a standing queue the newest job is taken first: its client still waits for it. The oldest ones are served when
+there is time again, or expire (Maurer, "Fail at scale", ACM Queue 2015). Serving them first would make every job
+as late as its client's patience, or later.
 
-What is measured is how long the oldest job has waited, in both modes: newest first, those that are taken have
+The queueing delay of the oldest job is measured, in both modes: newest first, the jobs that are taken have
 hardly waited, which says nothing of the others.
 """
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Adaptive:
-    """First in, first out; last in, first out while there is a standing queue. Positions are by the mode of the moment.
+    """First in, first out; last in, first out while there is a standing queue. Positions are by the present mode.
 
-    Jobs that were given back go first in both: it was their turn already.
+    Requeued jobs go first in both modes.
 
     Args:
         target_s, interval_s: See `CoDel`.

@@ -1,26 +1,26 @@
-"""CoDel: tells a standing queue from a burst by how long its jobs have waited."""
+"""CoDel: tells a standing queue from a burst by its queueing delay."""
 
 from __future__ import annotations
 
 from math import sqrt
 
 BACKLOG_MIN = 1
-"""So many jobs left behind the one that is taken are no queue yet: RFC 8289's one packet of the largest size."""
+"""Up to this many jobs left behind are no queue yet: RFC 8289's one packet of the largest size."""
 
 CYCLE_INTERVALS = 16
-"""Who has to shed again within so many intervals goes on at the rate that was enough the last time."""
+"""If shedding resumes within this many intervals, it starts at the last sufficient rate."""
 
 
 class CoDel:
-    """Tells a standing queue from a burst by how long jobs have waited: controlled delay.
+    """Controlled delay: detects a standing queue.
 
-    A burst makes jobs wait too, but its queue empties soon. Only a wait that stayed above the target for a
-    whole interval, never once below, shows that more comes than can be served (Nichols & Jacobson,
+    A burst makes jobs wait too, but its queue empties soon. Only a delay that stays above the target for a
+    whole interval, never once below, shows load above capacity (Nichols & Jacobson,
     "Controlling queue delay", ACM Queue 2012; RFC 8289, whose pseudo-code `drops` follows job by job).
 
     Args:
-        target_s: So long a wait is fine for good.
-        interval_s: So long a wait above the target is still a burst.
+        target_s: Acceptable standing queueing delay.
+        interval_s: How long the delay may exceed the target in a burst.
     """
 
     __slots__ = (
@@ -39,7 +39,7 @@ class CoDel:
         self._target_s = target_s
         self._interval_s = interval_s
         self.standing = False
-        # When the wait will have been above the target for an interval; None: it is below.
+        # When the delay will have been above the target for an interval; None: it is below.
         self._above_until: float | None = None
         self._dropping = False
         self._dropped = False  # the job before this one
@@ -47,7 +47,7 @@ class CoDel:
         self._count = self._count_at_entry = 0
 
     def observe(self, now: float, *, sojourn_s: float, backlog: int) -> bool:
-        """Note how long a job had waited when it was taken, and how many it left; return whether the queue stands."""
+        """Record the delay of a job that was taken, and the number left; return whether the queue stands."""
         if sojourn_s < self._target_s or backlog <= BACKLOG_MIN:
             self.ran_empty()
         elif self._above_until is None:
@@ -57,12 +57,12 @@ class CoDel:
         return self.standing
 
     def ran_empty(self) -> None:
-        """Note that nobody waits."""
+        """Record that the queue is empty."""
         self._above_until = None
         self.standing = False
 
     def drops(self, now: float, *, sojourn_s: float, backlog: int) -> bool:
-        """Say whether the classic algorithm would drop the job that was just taken. Call it instead of `observe`.
+        """Whether the classic algorithm would drop the job that was just taken. Call it instead of `observe`.
 
         While the queue stands, drops come at intervals that shrink with the square root of their count.
         """

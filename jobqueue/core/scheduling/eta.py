@@ -1,6 +1,6 @@
-"""The outlook of a live job: when it may be over, and when to look again, by the typical runs of each type.
+"""ETA: estimates when a live job ends, and when to poll again, from the typical run time of each type.
 
-Estimates, and nothing that anybody is held to. It looks, and changes nothing.
+Estimates, not promises.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from jobqueue.core.scheduling.queue_state import QueueState
 
 POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 3.0
-"""The most is the linger of a server that stops: whoever obeys gets to see the end of its job."""
+"""The maximum is the linger of a stopping server: an obedient client sees the end of its job."""
 
 POLL_AFTER_S_UNKNOWN = 1.0
 
 
 class WaitReason(StrEnum):
-    """What holds a queued job back, beside the jobs before it."""
+    """Reasons other than the jobs before it for which a queued job waits."""
 
     QUEUE_PAUSED = "queue-paused"
     TYPE_QUARANTINED = "type-quarantined"
@@ -34,7 +34,7 @@ class WaitingFor(msgspec.Struct, frozen=True, gc=False):
     """Why a queued job doesn't start, though a worker may be idle.
 
     Attributes:
-        retry_at: When it may be tried, at the earliest, on the engine's clock; None: that isn't known.
+        retry_at: Earliest start, on the engine's clock; None: unknown.
     """
 
     reason: WaitReason
@@ -45,13 +45,13 @@ PAUSED = WaitingFor(WaitReason.QUEUE_PAUSED)
 
 
 class Estimate(msgspec.Struct, frozen=True, gc=False):
-    """What a live job may expect.
+    """Expectations of a live job.
 
     Attributes:
-        position: How many starts of its queue until its own, 1 for the next; None if it isn't ready.
-        eta_s: Seconds until it may be over; None: too little is known.
-        poll_after_s: In how many seconds looking again is worth it.
-        waiting_for: What holds it back; None: nothing but the jobs before it, if it is queued at all.
+        position: Number of starts of its queue until its own, 1 for the next; None if it isn't ready.
+        eta_s: Seconds until it should end; None: unknown.
+        poll_after_s: Seconds after which to poll again.
+        waiting_for: Why it waits; None: only for the jobs before it, if it is queued at all.
     """
 
     position: int | None
@@ -67,8 +67,8 @@ def estimate_of(
 
     Args:
         ledger: That of its queue.
-        position: Its place among its queue's ready jobs; None if it isn't ready.
-        waiting_for: What holds it back.
+        position: Its position among its queue's ready jobs; None if it isn't ready.
+        waiting_for: Why it waits.
     """
     if waiting_for is not None and waiting_for.retry_at is not None:
         left_s = waiting_for.retry_at - now
@@ -81,7 +81,7 @@ def estimate_of(
         if run_s is None:
             return Estimate(None, None, POLL_AFTER_S_UNKNOWN)
         if elapsed_s > run_s:
-            # It takes longer than its like, and the longer it does, the later it may end.
+            # It exceeds the typical run: the longer it has taken, the later it is expected to end.
             return Estimate(None, None, _within(elapsed_s / 2))
         eta_s = run_s - elapsed_s
     elif run_s is None or ledger.paused or (wait_s := _wait_s(ledger, position, run_s, now)) is None:
@@ -94,19 +94,19 @@ def estimate_of(
 
 
 def _within(wait_s: float) -> float:
-    # Not by min and max: clients ask for it more often than for anything else, and these would be half of it.
+    # Not by min and max: this runs for most requests, and they would be half of its cost.
     if wait_s > POLL_AFTER_S_MAX:
         return POLL_AFTER_S_MAX
     return POLL_AFTER_S_MIN if wait_s < POLL_AFTER_S_MIN else wait_s
 
 
 def _wait_s(ledger: QueueState, position: int | None, run_s: float, now: float) -> float | None:
-    """Estimate how long a job waits for its start; without a position it comes after all that wait."""
+    """Estimate a job's wait for its start; without a position it comes after all waiting jobs."""
     waiting = len(ledger.waiting) if position is None else position
     if not waiting:
         return 0.0
     if position is not None and ledger.has_worker:
-        # A worker may be idle, and the first one start now.
+        # A worker may be idle, so the first job may start now.
         waiting -= 1
         if not waiting:
             return 0.0

@@ -1,4 +1,4 @@
-"""The fair order: groups take turns, so that nobody's thousand jobs stand before another's one.
+"""The fair order: groups take turns, so that a group of a thousand jobs doesn't delay a group of one.
 
 Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit round-robin", 1996):
 
@@ -7,7 +7,7 @@ Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit
 2. What is left is saved for the group's next turn. A group without jobs saves nothing: it leaves, and takes no memory.
 3. The quantum is the highest cost met since there were last no jobs. So each turn pays for one job at least, a pop
    looks at two groups at most, and where all jobs cost the same a turn is one job.
-4. A job is paid for whenever it is taken, so also again when it was given back.
+4. A job is paid for whenever it is taken, so again after it was requeued.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ COST_MAX = 10.0
 
 
 def one(job: Job) -> float:
-    """The cost of a job where all cost the same."""
+    """A cost function under which all jobs cost the same."""
     return 1.0
 
 
 class Group:
-    """A group that has jobs: its line, what it has left to spend, and whether it is having its turn."""
+    """A group with jobs: its line, its deficit, and whether it has its turn."""
 
     __slots__ = ("in_turn", "left", "line")
 
@@ -46,8 +46,8 @@ class Fair:
     """Groups take turns. A position assumes that all groups have as many jobs ahead as the job's own one has.
 
     Args:
-        cost: What a job takes of a worker's time, against a typical one's 1. It is asked when the job's turn
-            comes; anything below a tenth counts as a tenth, above ten as ten.
+        cost: A job's run time relative to the typical one's, 1. Called when the job's turn
+            comes; clamped to between 0.1 and 10.
     """
 
     __slots__ = ("_cost", "_quantum", "_ring", "_size", "_stamps")

@@ -1,9 +1,9 @@
-"""A line of jobs: what every ready order is made of.
+"""The linked list of jobs: the building block of every Order.
 
 Rules:
 
-1. Whoever is taken, from either end, or leaves from the middle, does so in O(1); so does who joins at either end.
-2. A job stands in a line once. To push one that is there already is a bug of the caller's.
+1. Pushing and popping at either end, and removing from the middle, are O(1).
+2. A job is in a list once. Pushing it again is a bug of the caller.
 3. Each job has a place number, one more than the one before it when it joined. So its position is a
    subtraction. A job that left from the middle leaves a hole, so positions may be too high, never too low.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId
 
 Entry: TypeAlias = "tuple[Job, int, float, int]"
-"""A job, its place, since when it waits, its stamp. A plain tuple, since one is made for each job."""
+"""A job, its place, since when it waits, its stamp. A plain tuple, because one is made for each job."""
 
 
 class LinkedList:
@@ -30,7 +30,7 @@ class LinkedList:
         # Not a dict: to find the first key of one walks over all that were removed before it.
         self._entries: OrderedDict[JobId, Entry] = OrderedDict()
         self._place = 0
-        # That of the first; None: to be looked up. Positions are asked for more often than jobs leave.
+        # The place of the first; None: to be looked up. Positions are read more often than jobs leave.
         self._first_place: int | None = None
 
     def __len__(self) -> int:
@@ -40,11 +40,11 @@ class LinkedList:
         return (entry[0] for entry in self._entries.values())
 
     def push(self, job: Job, *, now: float, front: bool = False, stamp: int = 0) -> None:
-        """Let a job join, at the end or at the front.
+        """Add a job at the end or at the front.
 
         Args:
-            now: Since when it waits. Who joins at the front counts as waiting for as long as who was first.
-            stamp: The number by which an order that has several lines finds the order of all.
+            now: Since when it waits. A job pushed to the front counts as waiting as long as the one that was first.
+            stamp: Orders the jobs of several lists.
         """
         entries = self._entries
         assert job.id not in entries, f"job {job.id} stands in this line already"
@@ -69,16 +69,16 @@ class LinkedList:
         if not self._entries:
             raise IndexError("no job is ready")
         job, place, _, _ = self._entries.popitem()[1]
-        self._place = place - 1  # the next one stands there: no hole, and the first stays where it is
+        self._place = place - 1  # the next one gets this place: no hole, and the first is unchanged
         return job
 
     def remove(self, job: Job) -> bool:
-        """Take out a job, wherever it stands; return whether it was here."""
+        """Remove a job from anywhere; return whether it was here."""
         self._first_place = None
         return self._entries.pop(job.id, None) is not None
 
     def position(self, job: Job) -> int | None:
-        """Count from the first, which is 1; None: not here. See rule 3; never more than the line is long."""
+        """Count from the first, which is 1; None: not here. See rule 3; at most the length of the list."""
         entry = self._entries.get(job.id)
         if entry is None:
             return None
@@ -96,15 +96,15 @@ class LinkedList:
         return min(last[1] - entry[1] + 1, len(self._entries))
 
     def first(self) -> Job:
-        """Look at the first, who must be there."""
+        """Return the first job. The list must not be empty."""
         return self._first()[0]
 
     def first_since(self) -> float:
-        """Return since when the first, who must be there, waits."""
+        """Return since when the first job waits. The list must not be empty."""
         return self._first()[2]
 
     def stamped(self) -> Iterator[Entry]:
-        """Go through all, each with its stamp as the last of four."""
+        """Iterate over all entries; the stamp is the last of four fields."""
         return iter(self._entries.values())
 
     def _first(self) -> Entry:
@@ -112,7 +112,7 @@ class LinkedList:
 
 
 class Stamps:
-    """The numbers by which an order of several lines knows in which order its jobs were pushed."""
+    """Numbers that record the order in which jobs were pushed to several lists."""
 
     __slots__ = ("_first", "_last")
 
@@ -120,7 +120,7 @@ class Stamps:
         self._first = self._last = 0
 
     def next(self, *, front: bool) -> int:
-        """Return one above all that were given, or one below them for a job at the front."""
+        """Return a stamp above all given ones, or below them for a job at the front."""
         if front:
             self._first -= 1
             return self._first
@@ -129,5 +129,5 @@ class Stamps:
 
 
 def by_stamp(lines: Iterable[LinkedList]) -> Iterator[Job]:
-    """Go through the jobs of several lines in the order of their stamps."""
+    """Iterate over the jobs of several lists in the order of their stamps."""
     return (entry[0] for entry in merge(*(line.stamped() for line in lines), key=lambda entry: entry[3]))

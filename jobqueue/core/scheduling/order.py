@@ -1,7 +1,7 @@
-"""Ready orders: which of the ready jobs is taken next.
+"""Orders: which of the ready jobs is taken next.
 
-An Order holds jobs, and decides nothing but their turn: whether one that comes out may still run is the
-engine's to say. Each operation takes the same time however many jobs wait. `now` is seconds on the engine's clock.
+An Order holds jobs and decides their turn; the engine decides whether a popped job may still run.
+Each operation takes constant time in the number of jobs. `now` is seconds on the engine's clock.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ PRIORITY_MAX = 9
 
 
 class Order(Protocol):
-    """The seam that a discipline fills. A job is pushed only while it is not in."""
+    """The interface of a discipline. A job is pushed only while it is not in."""
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Job]:
-        """Go through all jobs, oldest first by when they were pushed; those that were given back come before."""
+        """Iterate over all jobs, in the order of their pushes; requeued ones come first."""
         ...
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
-        """Add a ready job; `front` gives back one that was taken before and keeps its turn.
+        """Add a ready job; `front` requeues one that was taken before and keeps its turn.
 
         A job that moves here from another Order is pushed as of when it became ready there.
         """
         ...
 
     def pop(self, now: float) -> Job:
-        """Take the job whose turn it is. Raises IndexError if there is none."""
+        """Take the next job. Raises IndexError if there is none."""
         ...
 
     def remove(self, job: Job) -> bool:
-        """Take out a job that is ready no longer, if it is here; return whether it was."""
+        """Remove a job that is ready no longer, if it is here; return whether it was."""
         ...
 
     def position(self, job: Job) -> int | None:
-        """Estimate after how many pops it will be out, from 1 to the length; None: it isn't here."""
+        """Estimate the number of pops until it is taken, from 1 to the length; None: it isn't here."""
         ...
 
 
@@ -58,9 +58,9 @@ class Fifo(LinkedList):
 
 
 class Lifo:
-    """Last in, first out. A position counts the newer jobs of this moment; each one to come adds to it.
+    """Last in, first out. A position counts the newer jobs now; each later one adds to it.
 
-    Jobs that were given back stand in a line of their own: it was their turn already.
+    Requeued jobs are in a list of their own, which goes first.
     """
 
     __slots__ = ("_fresh", "_returned")
@@ -97,7 +97,7 @@ class Priority:
     before each of level 9 that became ready more than `9 * aging_s` later, however many those are. No clock drives
     that: of two jobs, the same one is ahead at all times.
 
-    Positions count those in higher levels, and those ahead in the job's own one. They ignore aging, and jobs to come.
+    Positions count jobs in higher levels, and those ahead in the job's own one. They ignore aging, and later jobs.
 
     Args:
         aging_s: None: jobs don't rise.
@@ -139,12 +139,12 @@ class Priority:
         return None if own is None else own + sum(len(line) for line in self._levels[job.spec.priority + 1 :])
 
     def _risen_highest(self, aging_s: float) -> LinkedList:
-        """Return the line whose first job has risen the highest: only firsts compete, the others wait behind theirs."""
+        """Return the list with the first job that has risen highest: others are behind the first of their list."""
         best, best_since = self._levels[0], float("inf")
         for level in range(PRIORITY_MAX, -1, -1):
             line = self._levels[level]
             if line:
-                # As if it had come that much earlier, with priority 0.
+                # Equivalent to an earlier arrival with priority 0.
                 since = line.first_since() - level * aging_s
                 if since < best_since:
                     best, best_since = line, since

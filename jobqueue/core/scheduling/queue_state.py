@@ -1,4 +1,4 @@
-"""One queue's ledger: what it may hold, what it holds, what it has seen, and how fast its seats come free."""
+"""Queue state: one queue's policy, counts, rates, and the rate at which its slots come free."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
 
 RUN_WEIGHT = 0.1
-"""How much the latest run counts in the typical one."""
+"""Weight of the latest run in the typical one."""
 
 RUN_S_MIN = 1e-6
-"""Shorter runs than that count as that long where something is divided by it."""
+"""Lower bound of a run's length in divisions."""
 
 PACE_S = 0.01
 
@@ -28,21 +28,21 @@ COST_MIN, COST_MAX = 0.25, 4.0
 RETRY_AFTER_S_MIN = 1.0
 
 DRAIN_PER_S_MIN = 1.0 / RETRY_AFTER_S_MAX
-"""Slower than that is as good as standing still: nobody is told to come back later than after one seat's time."""
+"""Lower bound of the drain rate: one slot per longest Retry-After."""
 
 
 class QueueState:
     """The counts and rates of one queue.
 
     Attributes:
-        live: The seats that are taken: by delayed, queued and running jobs.
+        live: The slots that are taken: by delayed, queued and running jobs.
         counts: The same by state.
         waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
-        waiting_by_type: How many of them there are, by type.
-        closed: Whether none of its jobs starts any more, since all are being shut down.
-        returns: The retry slots that the refused were given.
-        arrivals: Where each submission is counted as it comes, accepted or not.
-        run_s: How long a run takes, typically, and by type; None and empty before the first one ended.
+        waiting_by_type: Number of queued jobs by type.
+        closed: Whether none of its jobs starts any more, because of the shutdown.
+        returns: The retry slots of rejected submissions.
+        arrivals: The rate of submissions, accepted or not.
+        run_s: Typical run time, and by type; None and empty before the first one ended.
     """
 
     __slots__ = (
@@ -95,7 +95,7 @@ class QueueState:
         return not self.paused and not self.closed and self.counts[RUNNING] < self.policy.workers
 
     def count_in(self, job: Job, now: float) -> None:
-        """Count a live job into the state that it has come to."""
+        """Count a live job in its state."""
         self.counts[job.state] += 1
         if job.state is QUEUED:
             self.waiting[job.id] = now
@@ -107,7 +107,7 @@ class QueueState:
             self._ends.begin(now)
 
     def note_run(self, job: Job, now: float) -> None:
-        """Count an attempt that ended into what runs take."""
+        """Include an ended attempt in the typical run times."""
         assert job.started_at is not None
         run_s, job_type = now - job.started_at, job.spec.type
         known = self.run_s
@@ -116,23 +116,23 @@ class QueueState:
         self.run_s_by_type[job_type] = run_s if known is None else known + RUN_WEIGHT * (run_s - known)
 
     def note_end(self, state: JobState, now: float) -> None:
-        """Count a job that ended: its seat is free."""
+        """Count a job that ended, and free its slot."""
         self.live -= 1
         self.ended_total[state] += 1
         self._ends.add(now)
 
     def cost(self, job: Job) -> float:
-        """Return what a run of this job takes against the queue's typical one, from a quarter to four times."""
+        """Return this job's run time relative to the queue's typical one, from a quarter to four times."""
         run_s = self.run_s_by_type.get(job.spec.type)
         if not run_s or not self.run_s:
             return 1.0
         return min(COST_MAX, max(COST_MIN, run_s / self.run_s))
 
     def drain_per_s(self, now: float) -> float:
-        """Estimate how many seats come free in a second while the queue is full.
+        """Estimate the slots freed per second while the queue is full.
 
-        The measured rate of ends; or, where little has come in so far, what the workers that run now
-        will manage at the typical length of a run. Before the first end: one run each in the time that passed.
+        The measured rate of ends; or, after few submissions, the rate of the present workers
+        at the typical length of a run. Before the first end: one run each in the time that passed.
         Never less than `DRAIN_PER_S_MIN`.
         """
         running = self.counts[RUNNING]
@@ -145,9 +145,9 @@ class QueueState:
         return per_s if per_s > DRAIN_PER_S_MIN else DRAIN_PER_S_MIN
 
     def pace_per_s(self, now: float) -> float | None:
-        """Estimate how many of the jobs that wait start in a second, as of `PACE_S` ago at most.
+        """Estimate the starts of waiting jobs per second, as of `PACE_S` ago at most.
 
-        What ended of late says nothing of them, so it is by the typical runs of their types, and by how many run
+        Recent ends say nothing of them, so it is by the typical runs of their types, and by the number running
         now; None: none of these types is known.
         """
         if now >= self._pace_until:
@@ -162,16 +162,16 @@ class QueueState:
         return self._pace_per_s
 
     def measured_drain_per_s(self, now: float) -> float:
-        """Return how many jobs ended per second, of late."""
+        """Return the measured rate of ends, per second."""
         return self._ends.per_s(now)
 
     def seat_s(self, now: float) -> float:
-        """Return in how many seconds the next seat may come free."""
+        """Return the expected seconds until the next free slot."""
         seat_s = (1 + self._lacking) / self.drain_per_s(now)
         return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, seat_s))
 
     def place_s(self, now: float, caller: str | None = None, key: str | None = None) -> float:
-        """Return in how many seconds a submission that is refused now should come back."""
+        """Return the Retry-After of a submission that is rejected now, in seconds."""
         place_s = self.returns.place_s(
             now, seats_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller, key=key
         )
@@ -179,6 +179,6 @@ class QueueState:
 
     @property
     def _lacking(self) -> int:
-        """How many more jobs are live than may be, since the capacity was lowered."""
+        """Number of live jobs over a lowered capacity."""
         lacking = self.live - self.policy.capacity
         return lacking if lacking > 0 else 0

@@ -1,39 +1,38 @@
-"""Retry slots: computes when a refused submission should come back, and spaces the refused evenly.
+"""Retry slots: computes Retry-After from the measured drain rate and spaces rejected clients evenly.
 
-A herd that is told one time comes back as a herd. So each refusal gets a slot of its own, and the slots are as far
-apart as seats come free: the rate at which seats come free, less the rate at which newcomers take them. At least a
-twentieth of the seats is counted for those that come back, or else a crowd that newcomers outrun would never be told a
-time.
+One time for all would make a herd return as a herd. So each rejection gets a retry slot of its own (here just slot),
+and slots are spaced at the rate at which capacity comes free: the drain rate, less the rate of new arrivals. At least a
+twentieth of the drain rate is reserved for returns, or else arrivals above the drain rate would leave none.
 
-Slots are given out among callers as fair queueing would (Demers, Keshav & Shenker, 1989: the next turn of a flow
-depends on its own backlog, and on how many flows have one):
+Slots are shared among callers as in fair queueing (Demers, Keshav & Shenker, 1989: the next turn of a flow
+depends on its own backlog, and on the number of flows with one):
 
-1. The first slot of each caller stands in one line, behind the first slots of the callers before it. Refusals of a
+1. The first slot of each caller is in one line, behind the first slots of the callers before it. Rejections of a
    caller that has slots already don't lengthen that line.
-2. A caller's further slots follow its own last one, as far apart as seats come free, times the callers that have slots
-   at least as late. So a caller's refusals push its own later ones back, not those of others; the refused behind one
+2. A caller's further slots follow its own last one, at the spacing times the number of callers with slots at least as
+   late. So a caller's rejections delay its own later ones, not those of others; clients behind one
    address (a fleet, a proxy) are spread as if they were alone.
-3. A caller with one slot that is refused again, after a second or more, came early: it keeps its slot, or gets the one
-   that it would get now, if that is sooner. Accepted early, it gives its slot up, and the line is shorter by it.
-4. Of a caller with several slots, an idempotency key tells the same. A submission that comes early under its key keeps
-   its slot, or gets a sooner one that is free, and is no newcomer. Accepted early, it gives its slot up, which the
-   caller's next refusal gets. Without a key, and while a stream of submissions goes on, an early return can't be told
-   from a new client: both are one more submission from that address, so the address pays for it with a slot.
-5. No-shows: a caller that submitted nothing while its slots came due has no crowd that waits; its slots are forgotten.
-   Where clearly fewer submissions came than slots were due, that share of its slots to come is free
+3. A caller with one slot that is rejected again, after a second or more, came early: it keeps its slot, or gets the one
+   that it would get now, if that is sooner. If it is accepted early, its slot is removed, and the line is shorter.
+4. With several slots, an idempotency key identifies the client. A submission that comes early under its key keeps
+   its slot, or gets a sooner one that is free, and is no new arrival. If it is accepted early, its slot goes to the
+   caller's next rejection. Without a key, and during a stream of submissions, an early return can't be told
+   from a new client: both are one more submission from that address, which pays for it with a slot.
+5. No-shows: the slots of a caller that submitted nothing while they came due are removed.
+   Where clearly fewer submissions came than slots were due, that share of its later slots is freed
    (`core/scheduling/retry_slots.py`).
-6. Refusals of callers with several slots are no newcomers to the line of rule 1.
-7. `CALLERS_MAX` callers are remembered, each until its last slot is over. Any more share one entry.
+6. Rejections of callers with several slots are no new arrivals to the line of rule 1.
+7. `CALLERS_MAX` callers are kept, each until its last slot is over. Any more share one entry.
 
-Why a twentieth: admission can't tell which submission has waited from which is new. Where newcomers alone take all
-seats, and returns come on top at a share s of that rate, all find a seat with the same chance, 1 / (1 + s): 95 % with a
-twentieth. With a tenth it was measured as low as 87 %. The crowd as a whole is let in no sooner either way: the seats
-are the same, so with a larger share each is told half the time, and twice as often.
+Why a twentieth: admission control can't tell returns from new arrivals. Where new arrivals alone take all capacity, and
+returns come on top at a share s of the drain rate, each is accepted with the same probability, 1 / (1 + s): 95 % with a
+twentieth. With a tenth it was measured as low as 87 %. A larger share lets clients in no sooner: they would return
+after half the time, and twice as often.
 
-What bounds the truth: no seat is held for any slot, so newcomers may be faster; slots that were told can't be told
-anew when another caller comes; and beyond `RETRY_AFTER_S_MAX` a slot is no more than a wide, even spread. A server that
-stood still for longer than `LATE_S`, or whose loop was so late that submissions were shed before they came here, can't
-tell that from clients that stayed away: the slots that are given again then overlap those of the crowd.
+Limits of accuracy: no capacity is reserved for a slot, so new arrivals may be faster; slots that were given can't be
+changed when another caller comes; and beyond `RETRY_AFTER_S_MAX` a slot is only a wide, even spread. A server that
+stood still for longer than `LATE_S`, or was so late that submissions were shed before they were counted here, takes
+that for no-shows: the slots that are given again then overlap those of the clients.
 """
 
 from __future__ import annotations
@@ -54,26 +53,28 @@ RETURNS_SHARE_MIN = 0.05
 _REACH_S = RETRY_AFTER_S_MAX / (1 + JITTER)
 
 EARLY_S = 1.0
-"""No refused submission is told to come back sooner, so one that does is not the same that was just refused."""
+"""Least Retry-After: a submission that comes sooner is not the one that was just rejected."""
 
 CALLERS_MAX = 10_000
 SWEEP = 2
-"""How many callers are looked at for slots that are over when a new one comes: more than come, so the rest shrink."""
+"""Callers that are checked for expired slots with each new one: more than come, so their number shrinks."""
 
 MEASURED_S = 0.01
-"""How long a measurement of the newcomers is good."""
+"""How long a measurement of the new arrivals is valid."""
 
 OTHERS = ""
-"""The caller that stands for all that are not remembered by themselves."""
+"""The entry of all callers beyond `CALLERS_MAX`."""
 
 
 class RetryAfter:
-    """Args:
-    rng: Draws the jitter, which grows with the crowd: a tenth of the wait.
+    """Retry slots of one queue, by caller.
+
+    Args:
+        rng: Draws the jitter, a tenth of the wait.
 
     Attributes:
-        arrivals: Where each submission is counted as it comes; refusals of rules 4 and 6 are taken back.
-        callers: Those that have slots, by name; None: the application itself.
+        arrivals: The rate of submissions; rejections of rules 4 and 6 are subtracted.
+        callers: The callers with slots, by name; None: the application itself.
     """
 
     def __init__(self, rng: Random) -> None:
@@ -81,18 +82,18 @@ class RetryAfter:
         self.arrivals = RateMeter()
         self._returned = RateMeter()
         self._pressing = RateMeter()
-        # Newcomers per second, with the refusals of callers that have several slots, and without.
+        # New arrivals per second, with the rejections of callers that have several slots, and without.
         self._newcomers_per_s = self._modest_per_s = 0.0
         self._measured_until = -inf
         self.callers: dict[str | None, Slots] = {}
         self._line_at = 0.0
-        # Slots by second, and callers by the second of their last one: small tables, however large the crowd is.
+        # Slots by second, and callers by the second of their last one: small tables at any number of clients.
         self._due = Seconds()
         self._lasts = Seconds()
 
     @property
     def waiting(self) -> int:
-        """How many slots are to come."""
+        """Number of slots that are to come."""
         return self._due.total
 
     def place_s(
@@ -104,12 +105,12 @@ class RetryAfter:
         caller: str | None = None,
         key: str | None = None,
     ) -> float:
-        """Give a refused submission a slot; return in how many seconds it should come back.
+        """Give a rejected submission a slot; return its Retry-After in seconds.
 
         Args:
-            seats_per_s: How many seats come free in a second, as measured.
-            lacking: Seats that come free for no one, because more are taken than there are by now.
-            caller: The name of the caller that was refused.
+            seats_per_s: The measured drain rate.
+            lacking: Jobs over a lowered capacity: that many ends free no capacity.
+            caller: The name of the rejected caller.
             key: The idempotency key under which it submitted.
         """
         if now >= self._measured_until:
@@ -118,7 +119,7 @@ class RetryAfter:
         if slots is None or slots.last_at <= now or now - slots.seen_at >= SILENT_S:
             slots = self._slots_of(caller, now)
         name = None if key is None else hash((caller, key))
-        # The first in line is told when the next seat may be free; distances are what a crowd needs.
+        # The first in line gets the expected time of the next free capacity; spacing begins with the second.
         soonest_s = (lacking + 1.0) / seats_per_s
         if slots is None:
             return self._first_s(caller, name, now, soonest_s, seats_per_s)
@@ -149,7 +150,7 @@ class RetryAfter:
         return self._jittered(at - now)
 
     def accepted(self, caller: str | None, now: float, key: str | None = None) -> None:
-        """Take back the slot of a submission that was let in before it was due, where it can be told (rules 3, 4)."""
+        """Remove the slot of a submission that was accepted early, where it is known (rules 3, 4)."""
         slots = self.callers.get(caller)
         found, slots = (caller, slots) if slots is not None else (OTHERS, self.callers.get(OTHERS))
         if slots is None or slots.last_at <= now:
@@ -175,7 +176,7 @@ class RetryAfter:
         self._forget(found, slots, now)
 
     def came(self, caller: str | None, now: float) -> None:
-        """Note a submission that was refused for another reason than a seat: its caller isn't silent."""
+        """Note a submission that was rejected for another reason than capacity: its caller isn't silent."""
         slots = self.callers.get(caller) or self.callers.get(OTHERS)
         if slots is not None:
             slots.seen_at = now
@@ -195,7 +196,7 @@ class RetryAfter:
         return wait_s
 
     def _kept_s(self, slots: Slots, name: int, at: float, now: float, soonest_s: float) -> float:
-        """Tell a submission that came early under its key its slot again, or a sooner one."""
+        """Return the slot of a submission that came early under its key, or a sooner one."""
         assert slots.keys is not None
         self.arrivals.add(now, -1)
         slots.came -= 1
@@ -210,7 +211,7 @@ class RetryAfter:
         return self._jittered(at - now)
 
     def _sooner(self, slots: Slots, now: float, soonest_s: float) -> float:
-        """Move a caller's only slot to where it would be now, if that is sooner; return it."""
+        """Move a caller's only slot to the one that it would get now, if that is sooner; return it."""
         at = min(slots.last_at, max(self._line_at, now + soonest_s))
         for seconds in (self._due, self._lasts):
             seconds.take(slots.last_at)
@@ -232,7 +233,7 @@ class RetryAfter:
         self._due.take(at, slots.free(at, count, now))
 
     def _close_window(self, slots: Slots, now: float) -> None:
-        """Free the share of the slots to come for which nothing will come (rule 5), evenly."""
+        """Free the share of the later slots that will not be used (rule 5), evenly."""
         share = slots.lacking_share(now)
         owed = 0.0
         for second, count in tuple(slots.due.each_from(now + 1.0)) if share else ():
@@ -246,10 +247,10 @@ class RetryAfter:
     def _far_off_s(self) -> float:
         return self._rng.uniform(RETRY_AFTER_S_MAX / 2, RETRY_AFTER_S_MAX)
 
-    # -- what is remembered
+    # -- state of the callers
 
     def _slots_of(self, caller: str | None, now: float) -> Slots | None:
-        """Return the slots of a caller, or those that it shares; None: there are none, or none any more."""
+        """Return the slots of a caller, or the shared entry; None: there are none, or none any more."""
         slots = self.callers.get(caller)
         if slots is None and len(self.callers) >= CALLERS_MAX:
             caller, slots = OTHERS, self.callers.get(OTHERS)
@@ -282,7 +283,7 @@ class RetryAfter:
         del self.callers[caller]
 
     def _measure(self, now: float) -> None:
-        """Pass the seconds that are over, and measure the newcomers."""
+        """Drop the seconds that are over, and measure the new arrivals."""
         self._measured_until = now + MEASURED_S
         self._pressing.begin_with(self.arrivals)
         self._lasts.pass_until(now)
@@ -293,6 +294,6 @@ class RetryAfter:
 
 
 def _gap_s(seats_per_s: float, newcomers_per_s: float) -> float:
-    """Return how far apart slots are."""
+    """Return the spacing of slots, in seconds."""
     free_per_s = seats_per_s - newcomers_per_s if newcomers_per_s > 0.0 else seats_per_s
     return 1.0 / max(free_per_s, seats_per_s * RETURNS_SHARE_MIN, 1e-9)

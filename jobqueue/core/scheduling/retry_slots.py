@@ -1,14 +1,14 @@
-"""Slots: the retry slots of one caller, and what tells whether its clients come at them.
+"""The retry slots of one caller, and the detection of no-shows.
 
 Rules:
 
-1. A key is remembered as a 64-bit hash of the caller and the key, so its length costs nothing. A caller's keys are
-   bounded by its share of `KEYS_MAX`; over the bound those whose slots are over are forgotten, then the oldest eighth.
-   So one caller's keys push out its own only.
-2. A slot given up, or taken for one that will not be used, is free: the caller's next refusal gets the soonest such.
+1. A key is kept as a 64-bit hash of the caller and the key, so its length costs nothing. A caller's keys are
+   bounded by its share of `KEYS_MAX`; over the bound those of past slots are dropped, then the oldest eighth.
+   So one caller's keys displace only its own.
+2. A slot that was given back, or is expected to stay unused, is free: the caller's next rejection gets the soonest one.
 3. An obedient client comes no sooner than its slot, and no later than the jitter, the rounding to whole seconds and a
-   second on the way add. So a caller whose clients all obey submits at least as often as its slots came due, and what
-   lacks in a span of time didn't come.
+   second of latency add. So a caller with only obedient clients submits at least as often as its slots came due; any
+   difference over a span of time is no-shows.
 """
 
 from __future__ import annotations
@@ -18,26 +18,25 @@ from math import floor
 from jobqueue.core.scheduling.seconds import Seconds
 
 JITTER = 0.1
-"""How much of a wait is added to it by chance, at most."""
+"""Maximum jitter, as a share of the wait."""
 
 LATE_S = 2.0
-"""How much later than told an obedient client may come: Retry-After is rounded up to whole seconds, and a second for
-the way."""
+"""Maximum lateness of an obedient client: Retry-After is rounded up to whole seconds, plus a second of latency."""
 
 SILENT_S = 2.0
 SILENT_SLOTS = 3
-"""A caller that submitted nothing for that long, while so many of its slots came due, has no crowd that waits."""
+"""Number of due slots without any submission in `SILENT_S` after which a caller counts as gone."""
 
 WINDOW_S = 30.0
-"""How long a caller's submissions are counted before they are held against the slots that came due meanwhile."""
+"""How long a caller's submissions are counted before they are compared with the slots that came due meanwhile."""
 
 WINDOW_SLOTS = 10
 SHOWS_MIN = 0.8
-"""Where at least so many slots came due in a window, and fewer submissions than this share of them came, the share of
-those that lack is freed of the slots to come."""
+"""If at least `WINDOW_SLOTS` slots came due in a window, and fewer submissions than this share of them came, the missing
+share of the later slots is freed."""
 
 KEYS_MAX = 10_000
-"""How many keys are remembered: each caller's share is this, divided by the callers that have slots. About 90 bytes
+"""Maximum number of keys: each caller's share is this, divided by the number of callers with slots. About 90 bytes
 each. Callers that had a larger share before others came keep it until their slots are over: less than ten times as many
 for 10,000 callers in all."""
 
@@ -47,17 +46,17 @@ class Slots:
 
     Args:
         at: The first slot.
-        gap_s: What that slot added to the line of first slots.
-        name: The hash of the key under which it was given, if any.
+        gap_s: Length that this slot added to the line of first slots.
+        name: The hash of its key, if any.
 
     Attributes:
         last_at: The latest slot, behind which further ones follow.
-        count: How many slots were given, less those given up.
-        told_at: When the only one was last told.
+        count: Number of slots given, less those given back.
+        told_at: When the only one was last given.
         seen_at: When the caller last submitted anything.
         came: The submissions since `window_at`, without those that came early under a key.
-        due: Slots that are to be used, by second.
-        freed: Slots that are free again, by second; None: there were none yet.
+        due: Slots in use, by second.
+        freed: Free slots, by second; None: there were none yet.
         keys: Slots by the hash of their key; None: no key was sent yet.
     """
 
@@ -90,7 +89,7 @@ class Slots:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether no slot was given under a key, or given up."""
+        """Whether no slot was given under a key, or given back."""
         return self.keys is None and self.freed is None
 
     def give(self, at: float, now: float) -> None:
@@ -107,7 +106,7 @@ class Slots:
         self.due.add(at)
 
     def free(self, at: float, count: int, now: float) -> int:
-        """Free up to `count` slots of a second; return how many there were."""
+        """Free up to `count` slots of a second; return the number freed."""
         freed = self.due.take(at, count)
         if freed:
             if self.freed is None:
@@ -118,7 +117,7 @@ class Slots:
     # -- keys
 
     def remember(self, name: int, at: float, now: float, callers: int) -> None:
-        """Note under which key a slot was given, while there are so many callers."""
+        """Keep the key of a slot, within the caller's share among `callers`."""
         keys = self.keys or {}
         bound = max(1, KEYS_MAX // callers)
         if len(keys) >= bound and name not in keys:
@@ -130,7 +129,7 @@ class Slots:
         self.keys = keys
 
     def held(self, name: int, now: float) -> float | None:
-        """Return the slot that was given under a key, if it is to come; one that came is forgotten."""
+        """Return the slot of a key, if it is to come; a past one is dropped."""
         at = self.keys.get(name) if self.keys else None
         if at is not None and at <= now:
             assert self.keys is not None
@@ -139,18 +138,18 @@ class Slots:
         return at
 
     def forget_keys(self, now: float) -> None:
-        """Forget the keys whose slots are over."""
+        """Drop the keys of past slots."""
         if self.keys is not None:
             self.keys = _to_come(self.keys, now)
 
     # -- no-shows (rule 3)
 
     def is_abandoned(self, now: float) -> bool:
-        """Tell whether slots came due since the last submission, and none was used."""
+        """Whether slots came due since the last submission, and none was used."""
         return self.due.between(self.seen_at, self._settled_until(now)) >= SILENT_SLOTS
 
     def lacking_share(self, now: float) -> float:
-        """Close a window; return the share of the slots due in it for which nothing came, 0 if it isn't clear."""
+        """Close a window; return the share of its due slots that were not used, 0 if it isn't clear."""
         due = self.due.between(self.window_at, self._settled_until(now))
         came, self.came = self.came, 0
         self.window_at = now
@@ -161,8 +160,8 @@ class Slots:
         return 1.0 - came / due if due >= WINDOW_SLOTS and came < SHOWS_MIN * due else 0.0
 
     def _settled_until(self, now: float) -> float:
-        """Return an instant: the clients whose slots were before it would have come by now."""
-        # A slot that is due by now was told no longer ago than the first one.
+        """Return the instant up to which slots are settled: obedient clients would have come by now."""
+        # A slot that is due by now was given no longer ago than the first one.
         return now - LATE_S - JITTER * min(self._longest_s, now - self._since)
 
 

@@ -1,16 +1,16 @@
-"""The ready jobs of all queues: whose turn it is among the queues, and, by each one's Order, among its jobs.
+"""The scheduler: the ready jobs of all queues; chooses the next queue, and by its Order the next job.
 
 Rules:
 
-1. A job comes out only while its queue is neither paused nor closed, and runs fewer jobs than its `workers`.
+1. A job is popped only while its queue is neither paused nor closed, and runs fewer jobs than its `workers`.
 2. Weighted: queues that have jobs share the workers' time by their weights. Strict: a queue of a higher weight
    goes first, always.
-3. A queue that had nothing to start, or might not (idle, paused, at its cap), has saved nothing up: it joins at the
-   level of those that are served.
-4. Only a start costs its queue something: a job that came out and had to wait at a gate took nobody's time.
+3. A queue that had no job to start, or could not start it (idle, paused, at its cap), saves nothing: it rejoins at the
+   level of the served queues.
+4. Only a start is charged to a queue: a popped job that then waits at a limiter has used no worker.
 
 Weighted shares are stride scheduling (Waldspurger & Weihl, 1995) with a job's typical run as its stride, so
-that it is time, not the number of jobs, that is shared.
+that time is shared, not the number of jobs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Scheduler:
     """The jobs that may start, of all queues.
 
     Args:
-        ledgers: By queue name; its policies and counts are looked at, never changed.
+        ledgers: By queue name; read, never changed.
     """
 
     def __init__(self, ledgers: Mapping[str, QueueState], *, shares: Shares = "weighted") -> None:
@@ -44,11 +44,11 @@ class Scheduler:
         self._passes = dict.fromkeys(ledgers, 0.0)
 
     def __len__(self) -> int:
-        """Count the jobs that may be taken now."""
+        """Number of jobs that may be taken now."""
         return sum(self._takeable(name) for name in self._orders)
 
     def __bool__(self) -> bool:
-        for name, order in self._orders.items():  # noqa: SIM110  # it is asked for each job: `any` costs as much again
+        for name, order in self._orders.items():  # noqa: SIM110  # runs for each job: `any` costs as much again
             if order and self._ledgers[name].has_worker:
                 return True
         return False
@@ -59,11 +59,11 @@ class Scheduler:
         return make_order(ledger.policy, cost=ledger.cost)
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
-        """Add a ready job; `front` gives back one that was taken before and keeps its turn."""
+        """Add a ready job; `front` requeues one that was taken before and keeps its turn."""
         self._orders[job.spec.queue].push(job, now=now, front=front)
 
     def pop(self, now: float) -> Job:
-        """Take the job whose turn it is. Raises IndexError if none may be taken."""
+        """Take the next job. Raises IndexError if none may be taken."""
         first: str | None = None
         for name, order in self._orders.items():
             if order and self._ledgers[name].has_worker and (first is None or self._goes_before(name, first)):
@@ -73,9 +73,9 @@ class Scheduler:
         return self._orders[first].pop(now)
 
     def note_start(self, job: Job) -> None:
-        """Charge a queue for one of its jobs, which came out and starts now."""
+        """Charge a queue for the start of one of its jobs."""
         if len(self._passes) == 1:
-            return  # it shares with nobody
+            return  # a single queue: no shares
         queue = job.spec.queue
         ledger, level = self._ledgers[queue], self._passes[queue]
         self._passes[queue] += (ledger.run_s or 1.0) / ledger.policy.weight
@@ -84,23 +84,23 @@ class Scheduler:
                 self._passes[name] = level
 
     def remove(self, job: Job) -> None:
-        """Take out a job that is ready no longer, if it is here."""
+        """Remove a job that is ready no longer, if it is here."""
         self._orders[job.spec.queue].remove(job)
 
     def position(self, job: Job) -> int | None:
-        """Estimate how many starts of its queue it will take until this job's, 1 for the next; None: it isn't here."""
+        """Estimate the number of starts of its queue until this job's, 1 for the next; None: it isn't here."""
         return self._orders[job.spec.queue].position(job)
 
     def waiting(self, queue: str) -> int:
-        """Count a queue's ready jobs, whether or not they may be taken now."""
+        """Number of a queue's ready jobs, whether or not they may be taken now."""
         return len(self._orders[queue])
 
     def reorder(self, queue: str, *, now: float) -> None:
-        """Sort a queue's jobs anew, by the discipline that its policy has now; nothing is lost."""
+        """Sort a queue's jobs anew, by the present discipline of its policy; no job is lost."""
         before, after = self._orders[queue], self.order_of(queue)
         since = self._ledgers[queue].waiting
         for job in before:
-            # As of when it became ready: how long it has waited still counts.
+            # As of when it became ready: its waiting time still counts.
             after.push(job, now=since.get(job.id, now))
         self._orders[queue] = after
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Seconds:
-    """Counts of what lies in each second; memory is four bytes for each second up to the last one with a count.
+    """Counts by second; memory is four bytes for each second up to the last one with a count.
 
     1. No count is ever negative: more is never taken than there is.
     2. Seconds before the first one are over, and not counted.
@@ -34,7 +34,7 @@ class Seconds:
         """Count something in the second of that instant."""
         index = floor(at) - self._begin
         if index < 0:
-            return  # it is over, and was counted then
+            return  # that second is over, and was counted
         counts = self._counts
         if len(counts) <= index:
             counts.frombytes(bytes(counts.itemsize * (index + 1 - len(counts))))
