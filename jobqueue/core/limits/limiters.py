@@ -162,8 +162,7 @@ class Limiters:
         return recalled
 
     def take_offered(self) -> list[Job]:
-        """Return the offered jobs; the caller pushes each to the front of the ready order, so the last one is next.
-        """
+        """Return the offered jobs; the caller pushes each to the front of the ready order, so the last one is next."""
         called = list(reversed(self.called.values()))
         self.called.clear()
         return called

@@ -32,8 +32,8 @@ WINDOW_S = 30.0
 
 WINDOW_SLOTS = 10
 SHOWS_MIN = 0.8
-"""If at least `WINDOW_SLOTS` slots came due in a window, and fewer submissions than this share of them came, the missing
-share of the later slots is freed."""
+"""If at least `WINDOW_SLOTS` slots came due in a window, and fewer submissions than this share of them came, the
+missing share of the later slots is freed."""
 
 KEYS_MAX = 10_000
 """Maximum number of keys: each caller's share is this, divided by the number of callers with slots. About 90 bytes
