@@ -93,7 +93,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 FLOORS = (
-    {"duration", "encoder", "errors"},
+    {"api_limits", "duration", "encoder", "errors"},
     {"core"},
     {"cli.parser", "client", "config", "context", "files", "handlers", "log", "paths", "process", "sampling"},
     {"backend"},
@@ -237,7 +237,7 @@ def imports_up_a_folder(module: Module) -> Iterator[str]:
 
 CORE_MAY_IMPORT = {
     *("__future__", "array", "binascii", "collections", "enum", "hashlib", "heapq", "hmac"),
-    *("math", "msgspec", "random", "re", "typing"),
+    *("math", "msgspec", "operator", "random", "re", "typing"),
 }
 
 
@@ -260,6 +260,7 @@ def impure_core(module: Module) -> Iterator[str]:
 
 STDLIB_ONLY = set[str]()
 LEAVES = {
+    "jobqueue.api_limits": STDLIB_ONLY,
     "jobqueue.cli.parser": STDLIB_ONLY,
     "jobqueue.errors": STDLIB_ONLY,
     "jobqueue.log": {"orjson", "jobqueue.sampling"},
@@ -328,14 +329,17 @@ def imported_test_kit(module: Module) -> Iterator[str]:
             yield f"{module.name}:{it.line} imports the test kit"
 
 
-CLIENT_MAY_IMPORT = {f"jobqueue.{room}" for room in ("errors", "duration", "encoder", "core.job", "files.source")}
+CLIENT_MAY_IMPORT = {
+    f"jobqueue.{room}" for room in ("api_limits", "errors", "duration", "encoder", "core.job", "files.source")
+}
 
 
 FLEET_MAY_IMPORT = {
     "jobqueue.client",
+    "jobqueue.api_limits",
     *(f"jobqueue.{room}" for room in ("cli.parser", "paths", "process.standard_files")),
 }
-"""The fleet sees what any client sees; its process starts, and its command line is read, as the server's."""
+"""The fleet sees what any client sees; its process starts, and its command line is parsed, as the server's."""
 
 
 def is_client(name: str) -> bool:

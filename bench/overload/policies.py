@@ -11,8 +11,8 @@ from random import Random
 import msgspec
 
 from bench.overload.crowd import Service
+from bench.overload.dropping import DroppingCoDel
 from jobqueue.core.policy import Discipline, QueuePolicy
-from jobqueue.core.scheduling.codel import CoDel
 
 
 class Shedder:
@@ -78,7 +78,7 @@ class DropByCoDel(Shedder):
     """Drops at the queue's head while the queue stands, ever more often: CoDel as in RFC 8289."""
 
     def __init__(self, rng: Random, service: Service) -> None:
-        self._codel = CoDel(target_s=service.patience_s / 10, interval_s=service.patience_s)
+        self._codel = DroppingCoDel(target_s=service.patience_s / 10, interval_s=service.patience_s)
 
     def sheds(self, now: float, *, waited_s: float, backlog: int) -> bool:
         return self._codel.drops(now, sojourn_s=waited_s, backlog=backlog)

@@ -12,14 +12,13 @@ from clients.behaviours.base import GRAIN_S, REFUSALS, TERMINAL, pause_of, why_o
 from clients.behaviours.polling import PollingClient
 from clients.wire.connection import NoAnswer
 from clients.wire.documents import Document, Problem, document_of, listed_in, verdicts_in
+from jobqueue.api_limits import BATCH_MAX, IDS_MAX
 from jobqueue.client import pause_s_of
 
 if TYPE_CHECKING:
     from clients.behaviours.base import Slot
     from clients.wire.connection import Answer
 
-JOBS_MAX = 1000  # in one submission
-IDS_MAX = 100  # in one request for statuses
 NOTHING = Document()
 NO_PROBLEM = Problem()
 
@@ -37,7 +36,7 @@ class BatchingClient(PollingClient):
         if first.target:
             await self._look_at(slots[:IDS_MAX])
         else:
-            await self._submit_all(slots[:JOBS_MAX])
+            await self._submit_all(slots[:BATCH_MAX])
 
     def _alike(self, first: Slot, by: float) -> list[Slot]:
         """Return the slots that can go in one request with this one, of those due by then."""

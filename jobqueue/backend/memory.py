@@ -57,13 +57,16 @@ UNSEEN_FACTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
 
 
 class ReadyQueue(asyncio.Queue[Any]):
-    """An asyncio.Queue that only wakes: its storage is the engine's ready jobs, which the engine itself fills.
+    """The asyncio.Queue that workers get jobs from. It stores nothing: its storage is the engine's scheduler.
 
-    Overrides the hooks that asyncio.Queue documents for subclasses, and wakes by its private list of those who wait.
-    Its bound is the engine's capacity, so the queue itself is unbounded.
+    The engine puts ready jobs into the scheduler, which orders them by queue and discipline; a FIFO beside it would be
+    a second order to keep in step. `get` waits as in any asyncio.Queue, and takes the job whose turn it is. `wake`
+    replaces `put_nowait`. Unbounded: the engine bounds the jobs (`capacity`).
+
+    Overrides the hooks that asyncio.Queue documents for subclasses, and wakes by its private list of waiting getters.
     """
 
-    _getters: deque[asyncio.Future[None]]  # the base class's: those who wait
+    _getters: deque[asyncio.Future[None]]  # the base class's: one for each waiting `get`
 
     def __init__(self, ready: Scheduler, now: Callable[[], float]) -> None:
         self._ready = ready
@@ -80,9 +83,9 @@ class ReadyQueue(asyncio.Queue[Any]):
         return self._ready.pop(self._now())
 
     def wake(self) -> bool:
-        """Let one who waits look again; return whether there was one.
+        """Wake one waiting `get`; return whether there was one.
 
-        As `put_nowait`, which doesn't say whom it woke, and takes three times as long to count what isn't kept here.
+        As `put_nowait`, but that doesn't tell whether it woke one, and takes three times as long (unfinished items).
         """
         getters = self._getters
         while getters:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from jobqueue import errors
+from jobqueue.api_limits import IDS_MAX
 from jobqueue.client.models import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
 from jobqueue.client.protocol import (
     PAUSE_S,
@@ -35,7 +36,6 @@ from jobqueue.encoder import encode
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-IDS_MAX = 100  # ids in one `?ids=`
 WAIT_S_MAX = 25  # asked for in one request: well under the 30 to 60 s after which proxies and balancers give up
 GRAIN_S = 0.1  # a wait that is so much shorter or longer is as long
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from jobqueue import errors
+from jobqueue.api_limits import BATCH_MAX, KEY_LENGTH_MAX
 from jobqueue.client import jobs
 from jobqueue.client.jobs import WAIT_S_MAX
 from jobqueue.client.models import JobDocument, Submission
@@ -45,10 +46,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEY_LENGTH_MAX = 255
 RETRY_FOR_S = 30.0  # a wait goes on so long while the server does not answer
-BATCH_JOBS = 1000  # in one request
-BATCH_BYTES = 1 << 19  # of it; half of what a server takes by default
+BATCH_BYTES = 1 << 19  # in one request; half of what a server takes by default
 
 
 def submit(
@@ -178,7 +177,7 @@ def _portions(left: list[int], jobs: list[bytes]) -> Iterator[list[int]]:
     portion: list[int] = []
     size_bytes = 0
     for n in left:
-        if portion and (len(portion) == BATCH_JOBS or size_bytes + len(jobs[n]) > BATCH_BYTES):
+        if portion and (len(portion) == BATCH_MAX or size_bytes + len(jobs[n]) > BATCH_BYTES):
             yield portion
             portion, size_bytes = [], 0
         portion.append(n)

@@ -40,13 +40,15 @@ _BLOCK_SIZE = 64
 _TAG_BYTES = _BLOCK_SIZE * _TAG_LENGTH * 6 // 8
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _TO_ALPHABET = bytes.maketrans(_BASE64, ALPHABET.encode())
-_WELL_FORMED = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}\Z")
 _VALUE = {character: value for value, character in enumerate(ALPHABET)}
 _DIGITS = tuple(bytes([character]) for character in ALPHABET.encode())
 # Of each id of a block: its last digit of the sequence, and where its tag begins among theirs.
 _PLACES = tuple((digit, place * _TAG_LENGTH) for place, digit in enumerate(_DIGITS))
 _CHECKS = tuple(a + b for a in _DIGITS for b in _DIGITS)
 
+
+is_well_formed = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}").fullmatch
+"""Return a match (true) if a text has the length and the alphabet of an id, and None otherwise."""
 
 RUNS = range(64**2, 64**_RUN_LENGTH)
 """The run numbers to draw from: ids must not begin with a dash, as a command's flag does."""
@@ -93,7 +95,7 @@ class IdIssuer:
 
     def origin(self, text: str) -> Origin:
         """Return where an id comes from, by its tag and check alone."""
-        if not _WELL_FORMED.match(text) or _check(text[:_CHECKED_LENGTH]) != text[_CHECKED_LENGTH:]:
+        if not is_well_formed(text) or _check(text[:_CHECKED_LENGTH]) != text[_CHECKED_LENGTH:]:
             return Origin.NEVER
         if not text.startswith(self._run):
             return Origin.EARLIER_RUN

@@ -13,7 +13,8 @@ the handler decodes exactly these, and their size is known.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final, Literal, NewType
+from operator import attrgetter
+from typing import Final, Literal, NewType, Protocol, Self, TypeVar, cast, overload
 
 import msgspec
 
@@ -21,6 +22,8 @@ from jobqueue.core.backoff import Backoff
 from jobqueue.core.policy import Limits
 
 JobId = NewType("JobId", str)
+
+T = TypeVar("T")
 
 MESSAGE_LENGTH_MAX = 1000
 """Maximum length of an error's message, in characters."""
@@ -252,6 +255,35 @@ class Extras(msgspec.Struct, kw_only=True, gc=False):
     held_bytes: int = 0
 
 
+class Extra(Protocol[T]):
+    """An attribute of a job that `Extras` holds."""
+
+    @overload
+    def __get__(self, job: None, owner: type[Job]) -> Self: ...
+    @overload
+    def __get__(self, job: Job, owner: type[Job]) -> T: ...
+    def __set__(self, job: Job, value: T) -> None: ...
+
+
+def extra(name: str, default: T) -> Extra[T]:
+    """Return the property of a job that stands for a field of its extras, and is `default` while it has none."""
+    read, write = attrgetter(name), vars(Extras)[name].__set__
+
+    def get(job: Job) -> T:
+        extras = job.extras
+        return default if extras is None else read(extras)
+
+    def put(job: Job, value: T) -> None:
+        extras = job.extras
+        if extras is None:
+            if value is default:
+                return
+            extras = job.extras = Extras()
+        write(extras, value)
+
+    return cast("Extra[T]", property(get, put))
+
+
 class Job(msgspec.Struct, kw_only=True, gc=False):
     """One submitted call of a handler, as the engine holds it.
 
@@ -278,6 +310,13 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     claims: Uniqueness | None = None
     extras: Extras | None = None
 
+    attempts_before = extra("attempts_before", 0)
+    progress = extra("progress", cast("Progress | None", None))
+    stopping = extra("stopping", cast("StopReason | None", None))
+    error = extra("error", cast("JobError | None", None))
+    history = extra("history", cast("tuple[FailedAttempt, ...] | None", None))
+    held_bytes = extra("held_bytes", 0)
+
     @property
     def attempts_max(self) -> int:
         """The number that `attempt` may reach in this series."""
@@ -300,15 +339,6 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
         return size
 
     @property
-    def held_bytes(self) -> int:
-        return 0 if self.extras is None else self.extras.held_bytes
-
-    @held_bytes.setter
-    def held_bytes(self, held_bytes: int) -> None:
-        if self.extras is not None or held_bytes:
-            self._own_extras().held_bytes = held_bytes
-
-    @property
     def live(self) -> bool:
         return self.state in LIVE
 
@@ -327,53 +357,3 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
             raise ValueError(f"job {self.id} can't move from {self.state} to {state}")
         self.state = state
         self.version += 1
-
-    @property
-    def attempts_before(self) -> int:
-        return 0 if self.extras is None else self.extras.attempts_before
-
-    @attempts_before.setter
-    def attempts_before(self, attempts_before: int) -> None:
-        if self.extras is not None or attempts_before:
-            self._own_extras().attempts_before = attempts_before
-
-    @property
-    def progress(self) -> Progress | None:
-        return None if self.extras is None else self.extras.progress
-
-    @progress.setter
-    def progress(self, progress: Progress | None) -> None:
-        if self.extras is not None or progress is not None:
-            self._own_extras().progress = progress
-
-    @property
-    def stopping(self) -> StopReason | None:
-        return None if self.extras is None else self.extras.stopping
-
-    @stopping.setter
-    def stopping(self, stopping: StopReason | None) -> None:
-        if self.extras is not None or stopping is not None:
-            self._own_extras().stopping = stopping
-
-    @property
-    def error(self) -> JobError | None:
-        return None if self.extras is None else self.extras.error
-
-    @error.setter
-    def error(self, error: JobError | None) -> None:
-        if self.extras is not None or error is not None:
-            self._own_extras().error = error
-
-    @property
-    def history(self) -> tuple[FailedAttempt, ...] | None:
-        return None if self.extras is None else self.extras.history
-
-    @history.setter
-    def history(self, history: tuple[FailedAttempt, ...] | None) -> None:
-        if self.extras is not None or history is not None:
-            self._own_extras().history = history
-
-    def _own_extras(self) -> Extras:
-        if self.extras is None:
-            self.extras = Extras()
-        return self.extras

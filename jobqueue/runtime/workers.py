@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Failure, Lease
 from jobqueue.errors import StaleLease
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 
 log = event_logger(__name__)
 
-CRASH_PAUSE_S_BASE = 0.05
-CRASH_PAUSE_S_MAX = 5.0
+CRASH_PAUSE = Backoff(backoff_s_base=0.05, backoff_s_max=5.0)
+"""The pause before a crashed worker is replaced, from the second crash in a row on; without jitter."""
+
 WAITING_MIN = 4
 """So many wait for jobs: enough for the next ones of a turn, few enough to be warm."""
 
@@ -193,7 +195,7 @@ class WorkerPool:
         if self._crashes == 1:
             self._see_to_waiting()
             return
-        pause_s = min(CRASH_PAUSE_S_MAX, CRASH_PAUSE_S_BASE * 2.0 ** min(self._crashes - 2, 10))
+        pause_s = CRASH_PAUSE.ceiling_s(self._crashes - 1)
         handle: asyncio.TimerHandle | None = None
 
         def resume() -> None:

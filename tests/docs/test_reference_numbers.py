@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue import context
+from jobqueue import api_limits, context
 from jobqueue.client import jobs as client_jobs
 from jobqueue.client import protocol
 from jobqueue.core import attempts, ids, job, policy
 from jobqueue.core.scheduling import eta, retry_after
 from jobqueue.errors import FAULTS_MAX
 from jobqueue.handlers import submission
-from jobqueue.http.request import idempotency, json_body, multipart
+from jobqueue.http.request import json_body, multipart
 from jobqueue.http.resources import events, job_list
 from jobqueue.http.response import long_response, problems, responses
 from jobqueue.http.transport import connection, rejected
@@ -25,12 +25,12 @@ KIB = 1024
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("http.md", f"at most {json_body.BATCH_MAX:,} submissions"),
+        ("http.md", f"at most {api_limits.BATCH_MAX:,} submissions"),
         ("http.md", f"Depth at most {json_body.DEPTH_MAX}"),
-        ("http.md", f"1 to {job_list.IDS_MAX} ids"),
+        ("http.md", f"1 to {api_limits.IDS_MAX} ids"),
         ("http.md", f"1 to {job_list.PAGE_MAX}, default {job_list.PAGE_DEFAULT}"),
         ("http.md", f"ends after {long_response.WHOLE_BYTES_MAX // KIB} KiB"),
-        ("http.md", f"1 to {idempotency.KEY_LENGTH_MAX} printable ASCII characters"),
+        ("http.md", f"1 to {api_limits.KEY_LENGTH_MAX} printable ASCII characters"),
         ("http.md", f"more than {responses.SMALL_BODY_BYTES // KIB} KiB of a body unread"),
         ("http.md", f"{multipart.HEADERS_BYTES_MAX // KIB} KiB of headers"),
         ("http.md", f"at most {1 / progress.INTERVAL_S:.0f} a second"),

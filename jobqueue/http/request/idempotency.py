@@ -10,6 +10,7 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from jobqueue.api_limits import KEY_LENGTH_MAX
 from jobqueue.core.job import IdempotencyKey
 from jobqueue.http.errors import MalformedRequest
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from jobqueue.http.request.body import BodyKind
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
-KEY_LENGTH_MAX = 255
 FINGERPRINT_BYTES = 16
 
 # RFC 9651, section 3.3.3: printable ASCII, in which a quote and a backslash are escaped.

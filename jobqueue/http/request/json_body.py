@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import orjson
 
+from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers import Submission, field_of, object_faults
 from jobqueue.http.errors import InvalidRequest, MalformedJson
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 DEPTH_MAX = 32
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 MANY_BRACKETS = 1000
-BATCH_MAX = 1000
 
 _LONG_DIGITS = re.compile(rb"\d{19,}+")
 _FEW_MARKS = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX

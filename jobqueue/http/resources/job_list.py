@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from msgspec.structs import replace
 
+from jobqueue.api_limits import IDS_MAX
 from jobqueue.backend.base import JobFilter
-from jobqueue.core.ids import ID_LENGTH
+from jobqueue.core.ids import is_well_formed
 from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
@@ -34,11 +34,9 @@ if TYPE_CHECKING:
 
     Listed = Job | tuple[str, JobQueueError]
 
-IDS_MAX = 100
 IDS_END = b"]}"
 PAGE_DEFAULT, PAGE_MAX = 50, 100
 _PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
-_CURSOR = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
 
 
 class JobList:
@@ -186,7 +184,7 @@ def _limit(text: str | None) -> int:
 
 
 def _cursor(text: str | None) -> JobId | None:
-    if text is not None and not _CURSOR.fullmatch(text):
+    if text is not None and not is_well_formed(text):
         raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(text)!r}")
     return None if text is None else JobId(text)
 

@@ -11,7 +11,6 @@ request that came as one it has answered before (`head_cache`) needs no parser a
 from __future__ import annotations
 
 import functools
-import re
 import time
 from http import HTTPStatus
 from math import ceil
@@ -22,7 +21,7 @@ from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import istr
 
-from jobqueue.core.ids import ID_LENGTH
+from jobqueue.core.ids import ID_LENGTH, is_well_formed
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.request.json_body import decode_submission
@@ -48,7 +47,6 @@ PATH_LENGTH = PREFIX_LENGTH + ID_LENGTH
 JOB_HEADS_MAX = 1024
 
 
-_ID = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}")
 _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
 # What a plain submission has none of: each of these changes what the answer is, or how the body is framed.
 _NOT_TO_SUBMIT = (_PREFER, _KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
@@ -142,7 +140,7 @@ class FastPath:
         job = self._queue.local.find(job_id)
         if job is not None:
             return self._job_answer(job, whole, tag, self._date(now)) or None
-        if not _ID.fullmatch(job_id):  # an escaped one, perhaps, or another resource's path
+        if not is_well_formed(job_id):  # an escaped one, perhaps, or another resource's path
             return None
         try:
             return self._job_answer(self._queue.local.look(job_id), whole, tag, self._date(now))

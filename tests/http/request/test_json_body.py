@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidSubmission
 from jobqueue.http.errors import InvalidRequest, MalformedJson
-from jobqueue.http.request.json_body import BATCH_MAX, DEPTH_MAX, decode_batch, decode_submission
+from jobqueue.http.request.json_body import DEPTH_MAX, decode_batch, decode_submission
 from jobqueue.http.response.documents import timestamp
 
 

@@ -1,0 +1,12 @@
+"""Bounds of the HTTP API that no setting changes: the server refuses beyond them, its clients stay within."""
+
+from __future__ import annotations
+
+BATCH_MAX = 1000
+"""Submissions in one `POST /v1/jobs:batch`."""
+
+IDS_MAX = 100
+"""Job ids in one `GET /v1/jobs?ids=`."""
+
+KEY_LENGTH_MAX = 255
+"""Characters of an idempotency key."""
