@@ -23,10 +23,10 @@ from jobqueue.handlers import Submission, claims_of, refuse_unknown, submission_
 from jobqueue.handlers.submission import Bounds
 from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
-from jobqueue.wiring import Wiring
+from jobqueue.wiring import Wiring, system
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from types import TracebackType
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from jobqueue.duration import Duration
     from jobqueue.files.source import Files
     from jobqueue.runtime.spool import Spool
+    from jobqueue.wiring import Surroundings
 
 
 class JobQueue(Registration):
@@ -48,12 +49,15 @@ class JobQueue(Registration):
     Attributes:
         tells_tracebacks: Whether documents have the tracebacks of failed attempts. Where `server.tracebacks` is null,
             a server decides when it knows its addresses.
+        surroundings: Makes what each run gets from outside: clocks, chance, executors, the disk. A test may set its
+            own.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
         super().__init__()
         self.settings = settings if settings is not None else Settings()
         self.tells_tracebacks = self.settings.server.tracebacks is True
+        self.surroundings: Callable[[Settings], Surroundings] = system
         self._parts: Wiring | None = None
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
@@ -93,7 +97,8 @@ class JobQueue(Registration):
                     f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
                 )
         lifespan = None if self._lifespan is None else partial(self._lifespan, self)
-        parts = Wiring(self.settings, self.registry, lifespan=lifespan, process_init=self._process_init)
+        given = self.surroundings(self.settings)
+        parts = Wiring(self.settings, self.registry, given, lifespan=lifespan, process_init=self._process_init)
         self._starting = True
         try:
             await parts.start()

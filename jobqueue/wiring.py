@@ -1,6 +1,8 @@
 """What a JobQueue is made of while it runs: backend, spool, timer, workers, put together, started and stopped.
 
-The one place beside the server that names concrete classes. It must not know submissions, nor HTTP.
+The one place beside the server that names concrete classes. Everything that they get from outside (clocks, chance, the
+secret of the ids, executors, the disk) comes in as `Surroundings`: `system` has the machine's own, a test passes
+others.
 """
 
 from __future__ import annotations
@@ -8,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Evicted, LeaseLost, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.tuning import TUNING, Tuning
+from jobqueue.handlers.result import trace_of
 from jobqueue.log import event_logger
 from jobqueue.runtime import cgroup
-from jobqueue.runtime.executor import Executor
+from jobqueue.runtime.executor import Executor, Offload
 from jobqueue.runtime.job_log import LOGGED, JobLog
 from jobqueue.runtime.lifespan import Lifespan
 from jobqueue.runtime.pools.processes import ProcessPool
-from jobqueue.runtime.pools.sendable import check_sendable
 from jobqueue.runtime.pools.threads import ThreadPool
 from jobqueue.runtime.spool import Spool
 from jobqueue.runtime.timer import Timer
@@ -29,12 +33,13 @@ from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.runtime.workers import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from jobqueue.config import Settings
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.handlers import Registry
+    from jobqueue.handlers import Handler, Registry
+    from jobqueue.handlers.result import Trace
 
 log = event_logger(__name__)
 
@@ -47,6 +52,70 @@ INIT_UNUSED = (
 )
 
 
+class Threads(Offload, Protocol):
+    """A pool of threads. `state` is what handlers find at `ctx.state`."""
+
+    size: int
+    state: Any
+
+    async def close(self) -> None: ...
+
+
+class Processes(Offload, Protocol):
+    """A pool of processes. `on_strength` is called with the number of calls that can be carried out at once."""
+
+    size: int
+    on_strength: Callable[[int], None]
+
+    @property
+    def degraded(self) -> str | None: ...
+
+    def check(self, handler: Handler) -> None: ...
+
+    def start(self, handlers: Iterable[Callable[..., Any]], init: Callable[[], Any] | None = None) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What one run of a queue gets from outside. Made anew for each start, within the running loop.
+
+    Attributes:
+        clock: The clock of every instant and deadline, in seconds: the loop's.
+        wall_clock: Turns its instants into Unix seconds.
+        ids: Issues the ids of this run.
+        rng: Draws the jitter of backoffs and of times to come back.
+        threads, processes: The pools of the two offloads; their sizes are the permits of jobs there.
+        spool: Keeps files.
+        trace: Gives the traceback, as text, of an exception that a handler raised.
+        tuning: Bounds of the work that one step does.
+    """
+
+    clock: Callable[[], float]
+    wall_clock: WallClock
+    ids: IdIssuer
+    threads: Threads
+    processes: Processes
+    spool: Spool
+    rng: random.Random = field(default_factory=random.Random)
+    trace: Trace = trace_of
+    tuning: Tuning = TUNING
+
+
+def system(settings: Settings) -> Surroundings:
+    """Return the surroundings that this machine offers. To be called within the running loop."""
+    clock = asyncio.get_running_loop().time
+    return Surroundings(
+        clock=clock,
+        wall_clock=WallClock(clock),
+        ids=IdIssuer(secret=os.urandom(32), run=random.SystemRandom().choice(RUNS)),
+        threads=ThreadPool(size=settings.runtime.threads),
+        processes=ProcessPool(size=settings.runtime.processes or cgroup.cpu_count()),
+        spool=Spool(settings.spool),
+    )
+
+
 class Wiring:
     """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
 
@@ -54,20 +123,17 @@ class Wiring:
         self,
         settings: Settings,
         registry: Registry,
+        given: Surroundings,
         *,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None,
         process_init: Callable[[], Any] | None = None,
     ) -> None:
-        loop = asyncio.get_running_loop()
         self.policies = {name: queue.policy for name, queue in settings.queues.items()}
         self._workers_fixed = settings.runtime.workers
-        secret = os.urandom(32)
-        self._process_count = settings.runtime.processes or cgroup.cpu_count()
-        lanes = {"thread": settings.runtime.threads, "process": self._process_count}
         engine = Engine(
             queues=self.policies,
-            ids=IdIssuer(secret=secret, run=random.SystemRandom().choice(RUNS)),
-            rng=random.Random(),
+            ids=given.ids,
+            rng=given.rng,
             bounds=StoreBounds(
                 jobs_max=settings.statuses.jobs_max,
                 bytes_max=settings.statuses.bytes_max,
@@ -75,19 +141,17 @@ class Wiring:
                 failed_ttl_s=settings.statuses.failed_ttl_s,
                 failed_max=settings.statuses.failed_max,
             ),
-            lanes=lanes,
+            lanes={"thread": given.threads.size, "process": given.processes.size},
             shares=settings.runtime.shares,
             caller_queued=settings.limits.caller_queued,
+            tuning=given.tuning,
         )
-        self.wall_clock = WallClock(loop.time)
-        self.backend = MemoryBackend(engine, now=loop.time)
-        self.spool = Spool(settings.spool)
+        self.wall_clock, self.spool = given.wall_clock, given.spool
+        self.backend = MemoryBackend(engine, now=given.clock, tuning=given.tuning)
         self._timer = Timer(self.backend)
         self._in_process = [handler for handler in registry if handler.run_in == "process"]
-        self._threads = ThreadPool(size=lanes["thread"])
-        self._processes = ProcessPool(
-            size=lanes["process"], on_strength=lambda strength: self.backend.set_permits("process", strength)
-        )
+        self._threads, self._processes = given.threads, given.processes
+        self._processes.on_strength = lambda strength: self.backend.set_permits("process", strength)
         self._lifespan = Lifespan(lifespan)
         self._process_init = process_init
         self._executor = Executor(
@@ -97,14 +161,20 @@ class Wiring:
             folder_of=self.spool.folder_of,
             check_room=self.spool.check_room,
             result_bytes_max=settings.limits.result_bytes,
+            trace=given.trace,
         )
-        self._workers = WorkerPool(self._worker_count(), backend=self.backend, executor=self._executor)
-        self._job_log = JobLog(loop.time)
+        self._workers = WorkerPool(
+            self._worker_count(),
+            backend=self.backend,
+            executor=self._executor,
+            abandoned_min=given.tuning.abandoned_min,
+        )
+        self._job_log = JobLog(given.clock)
         self._lost: dict[str, int] | None = None
 
     async def start(self) -> None:
         for handler in self._in_process:
-            check_sendable(handler)
+            self._processes.check(handler)
         if self._process_init is not None and not self._in_process:
             log.warning("process.init_unused", hint=INIT_UNUSED)
         self._executor.state = self._threads.state = await self._lifespan.enter()
@@ -121,14 +191,14 @@ class Wiring:
         self._workers.start()
 
     def _tell_processes(self) -> None:
-        cpus, quota = cgroup.cpus_allowed(), cgroup.cpu_quota()
+        count, cpus, quota = self._processes.size, cgroup.cpus_allowed(), cgroup.cpu_quota()
         if quota is not None:
-            log.info("processes.planned", processes=self._process_count, cpus=cpus, cpu_quota=quota)
-        if self._process_count > cgroup.cpu_count():
+            log.info("processes.planned", processes=count, cpus=cpus, cpu_quota=quota)
+        if count > cgroup.cpu_count():
             hint = (
                 "runtime.processes is more than the CPUs that this process may use: handlers will wait for each other"
             )
-            log.warning("processes.over_quota", processes=self._process_count, cpus=cpus, cpu_quota=quota, hint=hint)
+            log.warning("processes.over_quota", processes=count, cpus=cpus, cpu_quota=quota, hint=hint)
 
     @property
     def degraded(self) -> list[str]:

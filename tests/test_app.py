@@ -8,7 +8,9 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +29,9 @@ from jobqueue.errors import (
     UnknownType,
     WrongState,
 )
+from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.testing import EventRecorder, ManualClock, inline, virtual_time
+from jobqueue.wiring import Surroundings, system
 
 
 def make_queue(**settings: object) -> JobQueue:
@@ -46,6 +50,19 @@ def make_queue(**settings: object) -> JobQueue:
         return "rested"
 
     return queue
+
+
+class WallClockThatSteps:
+    """The system's wall clock, each time off by the next of `steps`, in seconds."""
+
+    def __init__(self) -> None:
+        self.steps: Iterator[float] = itertools.repeat(0.0)
+
+    def __call__(self) -> float:
+        return time.time() + next(self.steps)
+
+    def surroundings(self, settings: Settings) -> Surroundings:
+        return replace(system(settings), wall_clock=WallClock(now, wall=self))
 
 
 def now() -> float:
@@ -108,14 +125,15 @@ async def test_a_record_is_gone_after_its_ttl() -> None:
 @virtual_time
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0, 0.5, 365 * 86400.0])
 async def test_a_step_of_the_wall_clock_changes_nothing_for_live_jobs_and_all_that_is_told(
-    monkeypatch: pytest.MonkeyPatch, step_s: float
+    step_s: float,
 ) -> None:
-    real = time.time
-    async with make_queue() as queue:
+    queue, clock = make_queue(), WallClockThatSteps()
+    queue.surroundings = clock.surroundings
+    async with queue:
         start, before = now(), queue.wall(now())
         timed_out = await queue.submit("nap", {"seconds": 100}, timeout_s=50)
         dated = await queue.submit("double", {"n": 1}, run_at=dt.datetime.fromtimestamp(before + 60, tz=dt.UTC))
-        monkeypatch.setattr(time, "time", lambda: real() + step_s)
+        clock.steps = itertools.repeat(step_s)
         assert queue.wall(start) == pytest.approx(before + step_s, abs=0.01)
         at = dt.datetime.fromtimestamp(queue.wall(now()) + 0.5, tz=dt.UTC)
         new = await queue.submit("double", {"n": 1}, run_at=at)
@@ -125,13 +143,12 @@ async def test_a_step_of_the_wall_clock_changes_nothing_for_live_jobs_and_all_th
 
 
 @virtual_time
-async def test_times_that_are_told_stay_the_same_while_the_wall_clock_only_jitters(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real, jitter = time.time, itertools.cycle([0.0, 0.004, -0.004])
-    async with make_queue() as queue:
+async def test_times_that_are_told_stay_the_same_while_the_wall_clock_only_jitters() -> None:
+    queue, clock = make_queue(), WallClockThatSteps()
+    queue.surroundings = clock.surroundings
+    async with queue:
         before = queue.wall(now())
-        monkeypatch.setattr(time, "time", lambda: real() + next(jitter))
+        clock.steps = itertools.cycle([0.0, 0.004, -0.004])
         assert {queue.wall(now()) for _ in range(100)} == {before}
         assert round(before - now(), 3) == pytest.approx(before - now(), abs=1e-6)  # in whole milliseconds
 

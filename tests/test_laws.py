@@ -196,7 +196,7 @@ LEVELS = {
         {"scheduling"},
         {
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
-            *("record_size", "uniqueness"),
+            *("record_size", "tuning", "uniqueness"),
         },
     ),
     "jobqueue.runtime": (

@@ -26,6 +26,7 @@ from jobqueue.core.events import (
     Released,
 )
 from jobqueue.core.job import RUNNING, JobState
+from jobqueue.core.tuning import TUNING
 from jobqueue.errors import Refused, WrongState
 
 if TYPE_CHECKING:
@@ -41,13 +42,9 @@ if TYPE_CHECKING:
     from jobqueue.core.scheduling.queue_state import QueueState
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.submit import SubmitResult
+    from jobqueue.core.tuning import Tuning
 
 T = TypeVar("T")
-
-PAGE_SCAN_MAX = 5000
-BULK_PORTION = 500
-LEASE_TRIES = 100
-"""So many jobs that must wait at a gate are looked at before others may go on."""
 
 TOLD_AT_ONCE = 100
 """So many of those who wait for one job are told before others may go on: each has an answer to write."""
@@ -102,17 +99,19 @@ class MemoryBackend:
     Args:
         engine: Owned by this backend from now on.
         now: The clock of every instant, in seconds.
+        tuning: Bounds of the work that one step does.
     """
 
-    def __init__(self, engine: Engine, *, now: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, *, now: Callable[[], float], tuning: Tuning = TUNING) -> None:
         self._engine = engine
         self._now = now
+        self._tuning = tuning
         # Not methods around them, which would cost as much again: each look asks the one, each submission the other.
         self.find = engine.statuses.get
         self.is_closed = engine.door.closed_to_all
         self._ready = ReadyQueue(engine.ready, now)
         self._waiters: dict[JobId, dict[asyncio.Future[Job], None]] = {}
-        self._watchers: dict[JobId, set[asyncio.Future[None]]] = {}
+        self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._look: Callable[[], None] = lambda: None
         self._call_for_worker: Callable[[], None] = lambda: None
@@ -157,7 +156,7 @@ class MemoryBackend:
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: JobId | None) -> Page:
         jobs: list[Job] = []
         last = None
-        for job in islice(self._engine.newest_first(cursor), PAGE_SCAN_MAX):
+        for job in islice(self._engine.newest_first(cursor), self._tuning.page_scan_max):
             last = job.id
             if job_filter.matches(job):
                 jobs.append(job)
@@ -176,7 +175,7 @@ class MemoryBackend:
             if lease is not None:
                 return lease
             tries += 1
-            if tries % LEASE_TRIES == 0:
+            if tries % self._tuning.lease_tries == 0:
                 await self._pause_search()
 
     async def _pause_search(self) -> None:
@@ -234,7 +233,7 @@ class MemoryBackend:
     def _portions(self) -> Iterator[list[Job]]:
         """Go through all records, newest first; jobs that come meanwhile are not met, and none is met twice."""
         cursor: JobId | None = None
-        while portion := list(islice(self._engine.newest_first(cursor), BULK_PORTION)):
+        while portion := list(islice(self._engine.newest_first(cursor), self._tuning.bulk_portion)):
             yield portion
             cursor = portion[-1].id
 
@@ -255,14 +254,14 @@ class MemoryBackend:
     async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for job_id in job_ids:
-            self._watchers.setdefault(job_id, set()).add(future)
+            self._watchers.setdefault(job_id, {})[future] = None
         try:
             await future
         finally:
             for job_id in job_ids:
                 watchers = self._watchers.get(job_id)
                 if watchers is not None:
-                    watchers.discard(future)
+                    watchers.pop(future, None)
                     if not watchers:
                         del self._watchers[job_id]
 

@@ -60,6 +60,7 @@ from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate,
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.submit import SubmitResult, Submitter
 from jobqueue.core.transitions import Transitions
+from jobqueue.core.tuning import TUNING
 from jobqueue.errors import JobGone, JobNotFound, StaleLease, WrongState, shown
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobSpec, Progress, Success, Uniqueness, Upload
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.scheduler import Shares
-
-TICK_WORK_MAX = 1000
+    from jobqueue.core.tuning import Tuning
 
 TIMED_OUT: Final = StopReason.TIMED_OUT  # by a name, as the states in `job`
 
@@ -97,6 +97,7 @@ class Engine:
         lanes: Maximum number of attempts at once in each pool, by pool name.
         rng: Draws the jitter of backoffs and of Retry-After.
         caller_queued: Maximum number of live jobs of a caller.
+        tuning: Bounds of the work that one step does.
     """
 
     def __init__(
@@ -109,9 +110,10 @@ class Engine:
         lanes: Mapping[str, int] | None = None,
         shares: Shares = "weighted",
         caller_queued: int | None = None,
+        tuning: Tuning = TUNING,
     ) -> None:
         self._life = life = Transitions(
-            queues=queues, bounds=bounds or StoreBounds(), lanes=lanes or {}, shares=shares, rng=rng
+            queues=queues, bounds=bounds or StoreBounds(), lanes=lanes or {}, shares=shares, rng=rng, tuning=tuning
         )
         self.ledgers, self.statuses, self.ready, self.gates = life.ledgers, life.statuses, life.ready, life.gates
         self.quarantine = CircuitBreaker()
@@ -120,6 +122,7 @@ class Engine:
         )
         self._ids = ids
         self._rng = rng
+        self._tick_work_max = tuning.tick_work_max
         self._shut_down: ShutDown | None = None
         self._intake = Submitter(life, self.door, ids)
         # Bound directly: a method around it would be a call more for each rejection.
@@ -326,14 +329,14 @@ class Engine:
 
         A return value that is not after `now` means that more is due: call again soon, but let other tasks run first.
         """
-        for _ in range(TICK_WORK_MAX):
+        for _ in range(self._tick_work_max):
             job_id = self._life.deadlines.pop_due(now)
             if job_id is None:
                 break
             self._meet_deadline(self._life.held(job_id), now)
         self.gates.tick(now)
         self._life.call(now)
-        gone = self.statuses.evict_due(now, limit=TICK_WORK_MAX)
+        gone = self.statuses.evict_due(now, limit=self._tick_work_max)
         if gone:
             self._life.note_evicted(gone, early=False)
         return self.next_at()

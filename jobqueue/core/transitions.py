@@ -15,6 +15,7 @@ from jobqueue.core.job_store import JobStore
 from jobqueue.core.limits.limiters import Limiters
 from jobqueue.core.scheduling.queue_state import QueueState
 from jobqueue.core.scheduling.scheduler import Scheduler
+from jobqueue.core.tuning import TUNING
 from jobqueue.core.uniqueness import UniquenessIndex
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job_store import StoreBounds
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.scheduler import Shares
+    from jobqueue.core.tuning import Tuning
 
 LEASE_GRACE_S = 1.0
 
@@ -41,11 +43,12 @@ class Transitions:
         lanes: Mapping[str, int],
         shares: Shares,
         rng: Random,
+        tuning: Tuning = TUNING,
     ) -> None:
         self.ledgers = {name: QueueState(name, policy, rng) for name, policy in queues.items()}
         self.statuses = JobStore(bounds)
         self.ready = Scheduler(self.ledgers, shares=shares)
-        self.gates = Limiters(lanes=lanes, order_of=self.ready.order_of)
+        self.gates = Limiters(lanes=lanes, order_of=self.ready.order_of, tuning=tuning)
         self.claimed = UniquenessIndex()
         self.deadlines: Deadlines[JobId] = Deadlines()
         self.facts: list[Event] = []

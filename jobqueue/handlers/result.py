@@ -31,6 +31,8 @@ from jobqueue.errors import Reject, Retry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    Trace = Callable[[BaseException], str]
+
 T = TypeVar("T")
 
 TRACE_LENGTH_MAX = 10_000
@@ -82,13 +84,17 @@ def failure_of(
     error: BaseException,
     retry_on: Sequence[type[BaseException]] | None = None,
     reject_on: tuple[type[BaseException], ...] = (),
+    *,
+    trace: Trace | None = None,
 ) -> Failure:
     """Turn what a handler raised into a verdict. Raises nothing, whatever the exception does.
 
     Args:
         retry_on: The exceptions after which another attempt makes sense; None: all.
         reject_on: The exceptions that mean what `Reject` does, alone or in a group. They go before `retry_on`.
+        trace: Gives an exception's traceback as text. Defaults to `trace_of`.
     """
+    trace = trace or trace_of
     if isinstance_of(error, (BadResult, ResultTooLarge)):
         code = ErrorCode.BAD_RESULT if isinstance_of(error, BadResult) else ErrorCode.RESULT_TOO_LARGE
         return Failure(code, _text(error), final=True)
@@ -96,17 +102,17 @@ def failure_of(
     for one in asked:
         if isinstance_of(one, Reject):
             message = _message(one, "the handler rejected the job")
-            return Failure(ErrorCode.REJECTED, message, final=True, traceback=_trace_around(one, error))
+            return Failure(ErrorCode.REJECTED, message, final=True, traceback=None if one is error else trace(error))
     if asked:
-        return _retry_of(asked, error)
+        return _retry_of(asked, error, trace)
     rejects = _tried(lambda: any([isinstance_of(one, reject_on) for one in (error, *_leaves(error))]), False)
     if rejects:
-        return Failure(ErrorCode.REJECTED, described(error), final=True, traceback=_trace(error))
+        return Failure(ErrorCode.REJECTED, described(error), final=True, traceback=trace(error))
     # A cancellation that gets here is that of something which the handler awaited: an error like any other.
     ordinary = isinstance_of(error, (Exception, CancelledError))
     code = ErrorCode.HANDLER_ERROR if ordinary else ErrorCode.WORKER_CRASHED
     final = retry_on is not None and not _tried(lambda: _matches(error, tuple(retry_on), {}), False)
-    return Failure(code, described(error), final=final, traceback=_trace(error))
+    return Failure(code, described(error), final=final, traceback=trace(error))
 
 
 def isinstance_of(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
@@ -138,7 +144,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield one
 
 
-def _retry_of(retries: list[BaseException], error: BaseException) -> Failure:
+def _retry_of(retries: list[BaseException], error: BaseException, trace: Trace) -> Failure:
     """Judge one or more `Retry`: the longest wait, or the fault of the first with a wait that is none."""
     longest, wait_s = retries[0], None
     for retry in retries:
@@ -151,11 +157,12 @@ def _retry_of(retries: list[BaseException], error: BaseException) -> Failure:
                 raise ValueError(f"a wait is from 0 to {DURATION_S_MAX} seconds (30 days)")
         except BaseException as fault:
             message = f"the handler asked for a retry after {_shown(after_s)}: {_text(fault)}"
-            return Failure(ErrorCode.HANDLER_ERROR, message, final=True, traceback=_trace(error))
+            return Failure(ErrorCode.HANDLER_ERROR, message, final=True, traceback=trace(error))
         if wait_s is None or asked_s > wait_s:
             longest, wait_s = retry, asked_s
     message = _message(longest, "the handler asked for a retry")
-    return Failure(ErrorCode.HANDLER_ERROR, message, retry_after_s=wait_s, traceback=_trace_around(longest, error))
+    around = None if longest is error else trace(error)  # alone it needs none
+    return Failure(ErrorCode.HANDLER_ERROR, message, retry_after_s=wait_s, traceback=around)
 
 
 def _asked(error: BaseException) -> Iterator[BaseException]:
@@ -222,7 +229,9 @@ def _text(message: object) -> str:
     return "(its text can't be made)" if cut is None else printable(cut)
 
 
-def _trace(error: BaseException) -> str:
+def trace_of(error: BaseException) -> str:
+    """Return the end of an exception's traceback as text."""
+
     def made() -> str:
         if _size(error) <= TRACE_EXCEPTIONS_MAX:
             lines = traceback.format_exception(error, limit=-20)
@@ -242,11 +251,6 @@ def _size(error: BaseException) -> int:
         source = _source(one)
         stack += _members(one) if source is None else (source, *_members(one))
     return count
-
-
-def _trace_around(found: BaseException, error: BaseException) -> str | None:
-    """Return the traceback of what a `Reject` or `Retry` was found inside of; alone it needs none."""
-    return None if found is error else _trace(error)
 
 
 def _tried(read: Callable[[], T], otherwise: T) -> T:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.core.job import ErrorCode, Failure, Progress, Success
 from jobqueue.errors import Refused, StaleLease
-from jobqueue.handlers.result import encode_result, failure_of, isinstance_of
+from jobqueue.handlers.result import encode_result, failure_of, isinstance_of, trace_of
 from jobqueue.runtime.pools.call import Call, success_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jobqueue.context import JobContext
     from jobqueue.core.job import Job, Lease
     from jobqueue.handlers import Handler, Registry
+    from jobqueue.handlers.result import Trace
 
 
 class Offload(Protocol):
@@ -40,6 +41,7 @@ class Executor:
         pools: The offload of each lane, by name (`thread`, `process`).
         folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
         check_room: Raises Refused when there is no room for a file of so many bytes.
+        trace: Gives the traceback, as text, of an exception that a handler on the loop raised.
 
     Attributes:
         state: What handlers on the loop find at `ctx.state`.
@@ -54,6 +56,7 @@ class Executor:
         folder_of: Callable[[Job], Path],
         check_room: Callable[[int], None],
         result_bytes_max: int,
+        trace: Trace = trace_of,
     ) -> None:
         self._registry = registry
         self._backend = backend
@@ -61,6 +64,7 @@ class Executor:
         self._folder_of = folder_of
         self._check_room = check_room
         self._result_bytes_max = result_bytes_max
+        self._trace = trace
         self.state: Any = None
 
     def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
@@ -77,13 +81,13 @@ class Executor:
             value = await handler.func(**handler.kwargs(args))
             return Success(encode_result(value, bytes_max=self._result_bytes_max))
         except BaseException as error:
-            return _failure_here(error, handler)
+            return self._failure(error, handler)
 
     async def _run(self, handler: Handler, lease: Lease) -> Success | Failure:
         try:
             call = self._call(handler, handler.kwargs(lease.job.args), lease)
         except BaseException as error:  # a type in the signature has code of its own
-            return failure_of(error, handler.retry_on, handler.reject_on)
+            return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
             # Few jobs write a file: only one that asks has a folder to be cleared away.
@@ -100,7 +104,18 @@ class Executor:
             return success_of(value, context, bytes_max=self._result_bytes_max)
         except BaseException as error:
             context.cancel()  # for threads that the handler has started
-            return _failure_here(error, handler)
+            return self._failure(error, handler)
+
+    def _failure(self, error: BaseException, handler: Handler) -> Failure:
+        """Turn what a handler raised in this task into a verdict; raises it again if it is the task's own cancellation.
+
+        SystemExit and KeyboardInterrupt are the handler's, too: from a task they would end the whole loop.
+        """
+        if isinstance_of(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise error
+        return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
 
     def _judged(self, verdict: Success | Failure) -> Success | Failure:
         """Refuse a result file for which there is no room."""
@@ -129,18 +144,6 @@ class Executor:
             reject_on=handler.reject_on,
             log_level=logging.getLogger().getEffectiveLevel() if handler.run_in == "process" else logging.WARNING,
         )
-
-
-def _failure_here(error: BaseException, handler: Handler) -> Failure:
-    """Turn what a handler raised in this task into a verdict; raises it again if it is the task's own cancellation.
-
-    SystemExit and KeyboardInterrupt are the handler's, too: from a task they would end the whole loop.
-    """
-    if isinstance_of(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise error
-    return failure_of(error, handler.retry_on, handler.reject_on)
 
 
 class _Reporter:

@@ -28,25 +28,32 @@ class WallClock:
 
     Args:
         now: The engine's clock, in seconds.
+        wall: The wall clock, in Unix seconds. Defaults to the system's.
+        steady: A clock of the same machine that never steps, in seconds. Defaults to the system's.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        # The engine's clock may be a virtual one; steps are seen by the difference to the system's own.
-        self._follow_from(time.time() - time.monotonic())
-        self._offset_s = round(time.time() - now(), 3)
+    def __init__(
+        self,
+        now: Callable[[], float],
+        *,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall, self._steady = wall, steady
+        # Not by the engine's clock, which may be a virtual one: steps are seen by the difference to the steady one.
+        self._follow_from(wall() - steady())
+        self._offset_s = round(wall() - now(), 3)
 
     def offset_s(self) -> float:
         """Return what an instant of the engine's clock needs to become Unix seconds."""
-        if self._ahead_s_min < time.time() - time.monotonic() < self._ahead_s_max:
+        if self._ahead_s_min < self._wall() - self._steady() < self._ahead_s_max:
             return self._offset_s
         return self._follow()
 
     def _follow(self) -> float:
-        before = time.monotonic()
-        ahead_s = time.time() - before
-        if (
-            time.monotonic() - before < READ_S_MAX
-        ):  # else it was interrupted in between, and the next caller looks again
+        before = self._steady()
+        ahead_s = self._wall() - before
+        if self._steady() - before < READ_S_MAX:  # else it was interrupted in between, and the next caller looks again
             self._offset_s = round(self._offset_s + ahead_s - self._ahead_s, 3)
             self._follow_from(ahead_s)
         return self._offset_s

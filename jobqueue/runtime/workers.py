@@ -43,9 +43,6 @@ CRASH_PAUSE = Backoff(backoff_s_base=0.05, backoff_s_max=5.0)
 WAITING_MIN = 4
 """So many wait for jobs: enough for the next ones of a turn, few enough to be warm."""
 
-ABANDONED_MIN = 100
-"""So many tasks that don't end may be abandoned before each one takes a place."""
-
 CLOSE_S = 0.5
 
 
@@ -62,18 +59,24 @@ class WorkerPool:
 
     Attributes:
         size: How many places, so how many jobs at once, whichever queues they are of.
+
+    Args:
+        abandoned_min: Number of tasks that don't end, or `size` if that is more, that may be abandoned before each
+            further one takes a place.
     """
 
-    def __init__(self, size: int, *, backend: Backend, executor: Executor) -> None:
+    def __init__(self, size: int, *, backend: Backend, executor: Executor, abandoned_min: int) -> None:
         self.size = self._places = size
         self._backend = backend
         self._executor = executor
-        # Who has a place, and who lost it; a task that is in neither is over, or as good as.
+        self._abandoned_min = abandoned_min
+        # With a place, and without one any more; a task that is in neither is over, or as good as. Dicts in place of
+        # sets: these are gone through in the order in which their members came, so a run can be replayed.
         self._workers: dict[asyncio.Task[None], _Worker] = {}
-        self._abandoned: set[asyncio.Task[None]] = set()
+        self._abandoned: dict[asyncio.Task[None], None] = {}
         self._by_job: dict[JobId, _Worker] = {}
-        self._pauses: set[asyncio.TimerHandle] = set()
-        self._crash_reports: set[asyncio.Task[None]] = set()
+        self._pauses: dict[asyncio.TimerHandle, None] = {}
+        self._crash_reports: dict[asyncio.Task[None], None] = {}
         self._crashes = 0
         self._open = False
         self._context = contextvars.copy_context()
@@ -177,7 +180,7 @@ class WorkerPool:
         if not task.cancelled():
             task.exception()  # retrieved: it was its own affair
         if task in self._abandoned:
-            self._abandoned.discard(task)
+            del self._abandoned[task]
             self._count_places()
             self._see_to_waiting()
 
@@ -190,8 +193,8 @@ class WorkerPool:
         if lease is not None:
             self._release(worker)
             report = asyncio.get_running_loop().create_task(self._report_crash(lease, detail))
-            self._crash_reports.add(report)
-            report.add_done_callback(self._crash_reports.discard)
+            self._crash_reports[report] = None
+            report.add_done_callback(self._crash_reports.pop)
         if self._crashes == 1:
             self._see_to_waiting()
             return
@@ -200,11 +203,11 @@ class WorkerPool:
 
         def resume() -> None:
             assert handle is not None
-            self._pauses.discard(handle)
+            del self._pauses[handle]
             self._see_to_waiting()
 
         handle = asyncio.get_running_loop().call_later(pause_s, resume)
-        self._pauses.add(handle)
+        self._pauses[handle] = None
 
     async def _report_crash(self, lease: Lease, detail: str) -> None:
         failure = Failure(ErrorCode.WORKER_CRASHED, f"the worker died while it ran the job: {detail}")
@@ -224,7 +227,7 @@ class WorkerPool:
         self._release(worker)
         assert worker.task is not None
         del self._workers[worker.task]
-        self._abandoned.add(worker.task)
+        self._abandoned[worker.task] = None
         self._count_places()
         if self._places < self.size:
             log.error("worker.not_replaced", abandoned=len(self._abandoned))
@@ -232,7 +235,7 @@ class WorkerPool:
 
     def _count_places(self) -> None:
         """Each abandoned task holds memory for good; past a bound a smaller pool is the lesser evil."""
-        too_many = len(self._abandoned) - max(ABANDONED_MIN, self.size)
+        too_many = len(self._abandoned) - max(self._abandoned_min, self.size)
         self._places = self.size - max(0, too_many)
 
     @property

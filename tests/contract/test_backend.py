@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobqueue.backend.base import Backend, BulkCount, JobFilter, QueueStats
-from jobqueue.backend.memory import PAGE_SCAN_MAX, MemoryBackend
+from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
@@ -29,6 +29,7 @@ from jobqueue.core.job import (
     Uniqueness,
 )
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.tuning import TUNING
 from jobqueue.errors import (
     Duplicate,
     JobGone,
@@ -265,7 +266,7 @@ async def test_pages_go_through_all_that_match_newest_first(make: Make) -> None:
 async def test_a_search_stops_after_a_bounded_number_of_records_and_can_go_on(make: Make) -> None:
     backend = make()
     wanted = await submit(backend, JobSpec(type="wanted"))
-    for _ in range(PAGE_SCAN_MAX):
+    for _ in range(TUNING.page_scan_max):
         await backend.submit(SPEC)
     page = await backend.page(JobFilter(type="wanted"), limit=5, cursor=None)
     assert page.jobs == []

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue.core.engine import TICK_WORK_MAX
 from jobqueue.core.events import (
     BackedOff,
     Ended,
@@ -31,6 +30,7 @@ from jobqueue.core.job import (
 )
 from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
+from jobqueue.core.tuning import TUNING
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, Driver, make_engine
 
@@ -624,20 +624,20 @@ def test_a_tick_says_when_it_wants_to_be_called_next() -> None:
 
 def test_a_tick_does_a_bounded_portion_and_asks_to_be_called_again() -> None:
     driver = Driver(capacity=5000)
-    for _ in range(TICK_WORK_MAX + 10):
+    for _ in range(TUNING.tick_work_max + 10):
         driver.submit(delay_s=1)
     driver.now += 1
     next_at = driver.tick()
     assert next_at is not None
     assert next_at <= driver.now
-    assert driver.engine.ledgers["default"].counts[JobState.QUEUED] == TICK_WORK_MAX
+    assert driver.engine.ledgers["default"].counts[JobState.QUEUED] == TUNING.tick_work_max
     driver.tick()
     assert driver.engine.ledgers["default"].counts[JobState.DELAYED] == 0
 
 
 def test_eviction_is_done_in_bounded_portions_too() -> None:
     driver = Driver(capacity=5000, bounds=StoreBounds(ttl_s=1))
-    for _ in range(TICK_WORK_MAX + 10):
+    for _ in range(TUNING.tick_work_max + 10):
         driver.done()
     driver.now += 2
     driver.tick()

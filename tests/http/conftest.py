@@ -10,6 +10,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from jobqueue.wiring import system
 from tests.http.documented import Answers
 from tests.http.serving import Serving
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from jobqueue.config import Settings
+    from jobqueue.wiring import Surroundings
 
 
 # How long an example takes says more about the machine than about the code.
@@ -33,8 +37,11 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving
     """Start a server with the given settings; it is stopped after the test."""
     started: list[Serving] = []
 
-    async def start(**settings: dict[str, object]) -> Serving:
+    async def start(
+        surroundings: Callable[[Settings], Surroundings] = system, /, **settings: dict[str, object]
+    ) -> Serving:
         serving = Serving(tmp_path / "spool", settings)
+        serving.queue.surroundings = surroundings
         started.append(serving)
         await serving.start()
         return serving

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +16,10 @@ from jobqueue.config import QueueSettings, Settings
 from jobqueue.core.events import Ended, LeaseLost, Progressed, Started
 from jobqueue.core.job import ErrorCode, Progress, StopReason
 from jobqueue.core.transitions import LEASE_GRACE_S
-from jobqueue.runtime import workers as worker
+from jobqueue.core.tuning import Tuning
+from jobqueue.runtime.workers import WAITING_MIN
 from jobqueue.testing import EventRecorder, virtual_time
+from jobqueue.wiring import system
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job
@@ -187,10 +190,10 @@ async def test_a_handler_that_swallows_its_cancellation_loses_its_job_and_its_pl
 
 @virtual_time
 async def test_places_left_empty_by_too_many_stuck_handlers_are_filled_once_these_return(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(worker, "ABANDONED_MIN", 2)
     queue = make_queue(workers=1)
+    queue.surroundings = lambda settings: replace(system(settings), tuning=Tuning(abandoned_min=2))
     release = add_stubborn(queue, timeout_s=1)
 
     queue.handler(name="fine")(noop)
@@ -342,11 +345,11 @@ async def test_only_a_few_of_many_workers_wait_for_jobs_before_and_after_a_burst
     queue = make_queue(workers=1000)
     queue.handler(name="fine")(noop)
     async with queue:
-        assert len(worker_tasks()) == worker.WAITING_MIN
+        assert len(worker_tasks()) == WAITING_MIN
         jobs = [await queue.submit("fine") for _ in range(100)]
         await asyncio.gather(*(job.wait() for job in jobs))
         await asyncio.sleep(0)
-        assert len(worker_tasks()) == worker.WAITING_MIN
+        assert len(worker_tasks()) == WAITING_MIN
 
 
 @virtual_time
@@ -383,7 +386,7 @@ async def test_workers_that_wait_in_a_pool_made_smaller_go_and_one_made_larger_a
         await asyncio.sleep(0)
         assert len(worker_tasks()) == 1
         await queue.change("default", workers=1000)
-        assert len(worker_tasks()) == worker.WAITING_MIN
+        assert len(worker_tasks()) == WAITING_MIN
 
 
 @virtual_time

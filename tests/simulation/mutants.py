@@ -62,12 +62,12 @@ def permits_of_a_failed_attempt_are_not_given_back(leave: Any) -> Any:
     return left
 
 
-@mutant(Limiters, "take_called")
+@mutant(Limiters, "take_offered")
 def a_called_job_is_forgotten(take_offered: Any) -> Any:
     return lambda self: take_offered(self)[1:]
 
 
-@mutant(Limiters, "take_recalled")
+@mutant(Limiters, "take_revoked")
 def a_recalled_job_stays_ready(take_revoked: Any) -> Any:
     return lambda self: take_revoked(self)[:0]
 

@@ -117,19 +117,18 @@ class Simulation:
 
     def run(self) -> Outcome:
         auditor, loop = self._auditor, self._loop
-        with self._stage.set_up():
-            try:
-                loop.run_until_complete(self._main())
-            except Violation:
-                pass
-            except (Deadlock, Livelock) as stuck:
-                auditor.check(False, f"{type(stuck).__name__}: {stuck}; there are {', '.join(names(loop))}")
-            except Exception as error:
-                auditor.check(False, f"the run ended with {error!r}")
-            # As it is now: what cleaning up adds is no part of the run.
-            trace, counts = list(auditor.trace), auditor.counts.copy()
-            outcome = Outcome(self._scenario.seed, auditor.violation, trace, loop.turns, loop.time(), counts)
-            self._clean_up()
+        try:
+            loop.run_until_complete(self._main())
+        except Violation:
+            pass
+        except (Deadlock, Livelock) as stuck:
+            auditor.check(False, f"{type(stuck).__name__}: {stuck}; there are {', '.join(names(loop))}")
+        except Exception as error:
+            auditor.check(False, f"the run ended with {error!r}")
+        # As it is now: what cleaning up adds is no part of the run.
+        trace, counts = list(auditor.trace), auditor.counts.copy()
+        outcome = Outcome(self._scenario.seed, auditor.violation, trace, loop.turns, loop.time(), counts)
+        self._clean_up()
         return outcome
 
     async def _main(self) -> None:

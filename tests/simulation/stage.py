@@ -9,30 +9,25 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
-import jobqueue.handlers.result
-import jobqueue.wiring
-from jobqueue.backend import memory
 from jobqueue.context import JobContext
-from jobqueue.core import engine
+from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
-from jobqueue.core.limits import limiters
+from jobqueue.core.tuning import Tuning
 from jobqueue.errors import JobQueueError, Reject, Retry
 from jobqueue.handlers.result import encode_result, failure_of
-from jobqueue.runtime import spool, wall_clock, workers
-from tests.simulation.kept import KeptSet
+from jobqueue.runtime import spool
+from jobqueue.runtime.wall_clock import WallClock
+from jobqueue.wiring import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from jobqueue.app import JobQueue
-    from jobqueue.config import SpoolSettings
+    from jobqueue.config import Settings, SpoolSettings
+    from jobqueue.handlers import Handler
     from jobqueue.runtime.pools.call import Call
     from tests.simulation.auditor import Auditor
     from tests.simulation.scenario import Scenario
@@ -54,6 +49,9 @@ class Stage:
         self._released = asyncio.Event()
         self.disk: dict[str, dict[str, int]] = {}
         self.submit_child: Callable[[], Awaitable[str | None]] = _no_child
+        # One of each for all runs of a life: what a later run draws follows what an earlier one drew.
+        self._rng, self._disk_rng = scenario.rng("parts"), scenario.rng("disk")
+        queue.surroundings = self.surroundings
         for plan in scenario.types:
             offloaded = plan.options["run_in"] != "loop"
             handler = self._offloaded_handler() if offloaded else self._handler()
@@ -63,43 +61,30 @@ class Stage:
         """Let those go who neither end by themselves nor by being cancelled."""
         self._released.set()
 
-    @contextmanager
-    def set_up(self) -> Iterator[None]:
-        """Put the stand-ins, and the seed's chance, into the places of what they stand for."""
-        rng = self._scenario.rng("parts")
-        portion = self._scenario.portion
-        with ExitStack() as stack:
-
-            def replace(home: Any, name: str, stand_in: Any) -> None:
-                stack.enter_context(patch.object(home, name, stand_in, create=name == "set"))
-
-            parts = jobqueue.wiring
-            replace(parts, "os", SimpleNamespace(urandom=rng.randbytes))
-            clocks = SimpleNamespace(
-                time=lambda: WALL_OFFSET_S + asyncio.get_running_loop().time(),
-                monotonic=lambda: asyncio.get_running_loop().time(),
-            )
-            replace(wall_clock, "time", clocks)
-            seeded_random = SimpleNamespace(
-                Random=lambda: random.Random(rng.random()), SystemRandom=lambda: random.Random(rng.random())
-            )
-            replace(parts, "random", seeded_random)
-            replace(parts, "Spool", partial(SeededSpool, self.disk, self._scenario.rng("disk")))
-            replace(parts, "ThreadPool", partial(SeededPool, self, "thread"))
-            replace(parts, "ProcessPool", partial(SeededPool, self, "process"))
-            replace(parts, "check_sendable", lambda handler: None)  # they are functions of this object
-            # How long a traceback is depends on where this checkout lies.
-            replace(jobqueue.handlers.result, "_trace", lambda error: f"Traceback of {type(error).__name__}")
-            replace(engine, "TICK_WORK_MAX", portion)
-            replace(memory, "BULK_PORTION", portion)
-            replace(memory, "PAGE_SCAN_MAX", 4 * portion)
-            replace(memory, "LEASE_TRIES", portion)
-            replace(limiters, "CALLS_MAX", portion)
-            replace(limiters, "MOVES_MAX", portion)
-            replace(workers, "ABANDONED_MIN", self._scenario.abandoned)
-            for module in (parts, memory, workers):
-                replace(module, "set", KeptSet)
-            yield
+    def surroundings(self, settings: Settings) -> Surroundings:
+        """Return the surroundings of one run of the queue: stand-ins, and the seed's chance."""
+        clock = asyncio.get_running_loop().time
+        rng, portion, runtime = self._rng, self._scenario.portion, settings.runtime
+        assert runtime.processes is not None, "a life is the same on every machine"
+        return Surroundings(
+            clock=clock,
+            wall_clock=WallClock(clock, wall=lambda: WALL_OFFSET_S + clock(), steady=clock),
+            ids=IdIssuer(secret=rng.randbytes(32), run=random.Random(rng.random()).choice(RUNS)),
+            rng=random.Random(rng.random()),
+            threads=SeededPool(self, "thread", runtime.threads),
+            processes=SeededPool(self, "process", runtime.processes),
+            spool=SeededSpool(self.disk, self._disk_rng, settings.spool),
+            trace=trace_of,
+            tuning=Tuning(
+                tick_work_max=portion,
+                calls_max=portion,
+                moves_max=portion,
+                lease_tries=portion,
+                page_scan_max=4 * portion,
+                bulk_portion=portion,
+                abandoned_min=self._scenario.abandoned,
+            ),
+        )
 
     # -- handlers on the loop
 
@@ -192,7 +177,7 @@ class Stage:
                     return Failure(ErrorCode(attempt.how), "ended by signal 9")
                 return await self._play_there(call, verb, float(number or 0), on_progress)
         except Exception as error:
-            return failure_of(error, call.retry_on, call.reject_on)
+            return failure_of(error, call.retry_on, call.reject_on, trace=trace_of)
 
     async def _play_there(self, call: Call, verb: str, amount: float, on_progress: Callable[..., None]) -> Success:
         file = None
@@ -249,6 +234,11 @@ def _error(verb: str, amount: float) -> BaseException:
     raise AssertionError(f"no such act: {verb}")
 
 
+def trace_of(error: BaseException) -> str:
+    """Stand for a traceback: how long a real one is depends on where this checkout lies."""
+    return f"Traceback of {type(error).__name__}"
+
+
 async def _no_child() -> str | None:
     raise JobQueueError("nobody to submit it")
 
@@ -256,20 +246,25 @@ async def _no_child() -> str | None:
 class SeededPool:
     """Stands for the pool of threads or of processes. It has so many seats, and the gates must keep to them."""
 
-    def __init__(self, stage: Stage, lane: str, *, size: int, on_strength: Callable[[int], None] | None = None) -> None:
+    degraded = None
+
+    def __init__(self, stage: Stage, lane: str, size: int) -> None:
         self._stage = stage
         self._lane = lane
-        self._size = size
+        self.size = size
+        self.state: Any = None
+        self.on_strength: Callable[[int], None] = lambda strength: None
         self._taken = 0
+
+    def check(self, handler: Handler) -> None:
+        """Pass: the handlers are functions of the stage."""
 
     def start(self, handlers: object, init: object = None) -> None:
         pass
 
     async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure:
         self._taken += 1
-        self._stage.auditor.check(
-            self._taken <= self._size, f"{self._taken} calls at once in {self._size} {self._lane}s"
-        )
+        self._stage.auditor.check(self._taken <= self.size, f"{self._taken} calls at once in {self.size} {self._lane}s")
         try:
             return await self._stage.play_offloaded(self._lane, call, on_progress)
         finally:

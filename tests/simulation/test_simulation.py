@@ -18,7 +18,7 @@ REPLAYED = range(900, 908)
 SEEDS_FOR_A_MUTANT = 80
 
 HAPPENINGS = (
-    *("Submitted", "Ready", "Called", "Started", "Progressed", "StopRequested", "LeaseLost", "BackedOff"),
+    *("Submitted", "Ready", "Offered", "Started", "Progressed", "StopRequested", "LeaseLost", "BackedOff"),
     *("Ended", "succeeded", "failed", "cancelled", "expired", "redriven", "evicted", "evicted early"),
     *(
         "Quarantined",

@@ -24,7 +24,7 @@ Rules:
    permit held, no job waiting, its bucket full, not shut.
 
 No operation visits all waiting jobs, but `reorder`, and the first `shut` of a type. Jobs that move on (rule 6)
-move in portions of `MOVES_MAX`: the next `tick`, due at once, does the rest. `now` is
+move in portions of `Tuning.moves_max`: the next `tick`, due at once, does the rest. `now` is
 seconds on the engine's clock.
 """
 
@@ -38,6 +38,7 @@ import msgspec
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.limits.limiter import GROUP, LANE, TYPE, Limiter, LimiterQueue, Tally, Waiter
 from jobqueue.core.rate import Rate
+from jobqueue.core.tuning import TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,12 +46,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId, JobSpec
     from jobqueue.core.policy import Limits
     from jobqueue.core.scheduling.order import Order
-
-CALLS_MAX = 32
-"""Maximum number of offers of a line at once."""
-
-MOVES_MAX = 256
-"""Maximum number of offers and moves in one operation."""
+    from jobqueue.core.tuning import Tuning
 
 
 class LimiterStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,12 +74,13 @@ class Limiters:
     Args:
         lanes: Permits by pool name.
         order_of: Makes an empty Order of a queue's discipline, by the queue's name.
+        tuning: Its `calls_max` and `moves_max` count here.
 
     Raises:
         ValueError: A pool without a permit.
     """
 
-    def __init__(self, *, lanes: Mapping[str, int], order_of: Callable[[str], Order]) -> None:
+    def __init__(self, *, lanes: Mapping[str, int], order_of: Callable[[str], Order], tuning: Tuning = TUNING) -> None:
         self._lanes = {name: Limiter(LANE, name, permits=permits) for name, permits in lanes.items()}
         self._types: dict[str, Limiter] = {}
         self._groups: dict[tuple[str, str], Limiter] = {}
@@ -97,7 +94,8 @@ class Limiters:
         self._deadlines: Deadlines[Limiter] = Deadlines()
         # Limiters at which something has changed, by depth.
         self._unsettled: tuple[dict[Limiter, None], ...] = ({}, {}, {})
-        self._moves_left = MOVES_MAX
+        self._calls_max, self._moves_max = tuning.calls_max, tuning.moves_max
+        self._moves_left = tuning.moves_max
 
     # -- operations of the engine
 
@@ -169,7 +167,7 @@ class Limiters:
 
     def tick(self, now: float) -> None:
         """Offer where time has made room, and drop limiters without state."""
-        for _ in range(MOVES_MAX):
+        for _ in range(self._moves_max):
             gate = self._deadlines.pop_due(now)
             if gate is None:
                 break
@@ -395,7 +393,7 @@ class Limiters:
         The narrowest limiters come first: jobs that wait there are older than those at broader ones.
         """
         lanes, types, groups = self._unsettled
-        self._moves_left = MOVES_MAX
+        self._moves_left = self._moves_max
         while lanes or types or groups:
             gate, _ = (groups or types or lanes).popitem()
             room = gate.room(now)
@@ -420,7 +418,7 @@ class Limiters:
 
     def _call(self, line: LimiterQueue, now: float) -> None:
         """Offer the next batch of a line while its limiter has room."""
-        gate, batch = line.gate, CALLS_MAX
+        gate, batch = line.gate, self._calls_max
         while len(line.called) < batch and len(line.order) and self._moves_left:
             self._moves_left -= 1
             job = line.take_next(now)

@@ -31,7 +31,7 @@ from jobqueue.core.job import ErrorCode, Failure, Success
 from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
 from jobqueue.runtime.pools.fork_server import ForkServer
-from jobqueue.runtime.pools.sendable import check_importable
+from jobqueue.runtime.pools.sendable import check_importable, check_sendable
 from jobqueue.runtime.pools.worker_process import WorkerProcess
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jobqueue.context import ProgressSink
+    from jobqueue.handlers import Handler
     from jobqueue.runtime.pools.call import Call
     from jobqueue.runtime.pools.stderr import ErrorPipe
 
@@ -52,13 +53,14 @@ YOUNG_S = 1.0
 class ProcessPool:
     """Runs calls in `size` processes.
 
-    Args:
+    Attributes:
+        size: Number of processes.
         on_strength: Called on the loop with the number of calls that can be carried out at once, when it changes.
     """
 
     def __init__(self, *, size: int, on_strength: Callable[[int], None] = lambda strength: None) -> None:
-        self._size = size
-        self._on_strength = on_strength
+        self.size = size
+        self.on_strength = on_strength
         self._strength = -1
         self._trouble = "they are being started"
         self._server: ForkServer | None = None
@@ -80,6 +82,14 @@ class ProcessPool:
     def degraded(self) -> str | None:
         """Why no call can be carried out now; None while some can."""
         return None if self._ready else f"no process runs: {self._trouble}"
+
+    def check(self, handler: Handler) -> None:
+        """Check that a handler, the types of its arguments and its `retry_on` can be sent to a process.
+
+        Raises:
+            ValueError: One of them can't; the message says why, and what to do.
+        """
+        check_sendable(handler)
 
     def start(self, handlers: Iterable[Callable[..., Any]], init: Callable[[], Any] | None = None) -> None:
         """Start the processes, and have them load what these handlers need, before the first call does.
@@ -200,7 +210,7 @@ class ProcessPool:
         strength = 1 if self._broken else self._ready
         if strength != self._strength and not self._closed:
             self._strength = strength
-            self._on_strength(strength)
+            self.on_strength(strength)
 
     def _refill(self) -> None:
         """Ask for as many processes as are missing, unless a restart is to wait."""
@@ -209,7 +219,7 @@ class ProcessPool:
         try:
             if self._server is None:
                 self._server = ForkServer(asyncio.get_running_loop(), self)
-            for _ in range(self._size - len(self._processes) - self._server.asked):
+            for _ in range(self.size - len(self._processes) - self._server.asked):
                 self._server.fork()
         except OSError as error:  # no more processes, files or memory
             self._failed(f"no process could be started: {error}")

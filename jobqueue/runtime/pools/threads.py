@@ -44,11 +44,12 @@ class ThreadPool:
     """Runs calls in at most `size` threads at a time, which start when they are first needed.
 
     Attributes:
+        size: Number of threads.
         state: What handlers in threads find at `ctx.state`.
     """
 
     def __init__(self, *, size: int) -> None:
-        self._size = size
+        self.size = size
         self.state: Any = None
         self._seats = asyncio.Semaphore(size)
         self._idle: list[_Thread] = []
@@ -132,14 +133,14 @@ class ThreadPool:
 
     def _abandon(self, thread: _Thread, call: Call) -> None:
         self._abandoned += 1
-        if self._abandoned <= self._size:
+        if self._abandoned <= self.size:
             self._seats.release()
         log.warning(
             "thread.abandoned", job_id=call.job_id, attempt=call.attempt, total=self._abandoned, stack=thread.stack()
         )
 
     def _take_back_abandoned(self, thread: _Thread, call: Call) -> None:
-        held_a_seat = self._abandoned > self._size
+        held_a_seat = self._abandoned > self.size
         self._abandoned -= 1
         if held_a_seat:
             self._seats.release()
@@ -147,7 +148,7 @@ class ThreadPool:
         log.info("thread.returned", job_id=call.job_id, attempt=call.attempt, total=self._abandoned)
 
     def _put_idle(self, thread: _Thread) -> None:
-        if self._closed or len(self._idle) >= self._size:
+        if self._closed or len(self._idle) >= self.size:
             thread.give(None)
         else:
             self._idle.append(thread)

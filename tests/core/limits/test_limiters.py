@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.job import Job
-from jobqueue.core.limits.limiters import CALLS_MAX, MOVES_MAX, Limiters
+from jobqueue.core.limits.limiters import Limiters
 from jobqueue.core.policy import Discipline, Limits
 from jobqueue.core.rate import Rate
+from jobqueue.core.tuning import TUNING
 from tests.core.limits.limiters_world import World
 
 
@@ -313,7 +314,7 @@ def test_calls_for_a_queue_that_takes_none_stay_few() -> None:
     world.try_all(["other"])
     for job in list(world.running.values()):
         world.end(job)
-    assert len(world.ready["other"]) <= CALLS_MAX
+    assert len(world.ready["other"]) <= TUNING.calls_max
     world.try_all(["other"])
     assert list(world.running.values()) == waits[:500]
 
@@ -616,7 +617,7 @@ def test_a_long_line_that_must_move_on_does_so_in_portions() -> None:
     holders = [world.add("b", lane="thread") for _ in range(2)]
     world.try_all(["default"])
     limits = Limits(concurrency=1)
-    jobs = [world.add("a", lane="thread", limits=limits) for _ in range(4 * MOVES_MAX)]
+    jobs = [world.add("a", lane="thread", limits=limits) for _ in range(4 * TUNING.moves_max)]
     last = world.add("b", lane="thread")
     world.try_all(["default"])
     world.end(holders[0])
@@ -628,7 +629,7 @@ def test_a_long_line_that_must_move_on_does_so_in_portions() -> None:
         before = next(gate.waiting for gate in world.gates.stats() if gate.kind == "type")
         world.tick()
         after = next(gate.waiting for gate in world.gates.stats() if gate.kind == "type")
-        assert after - before <= MOVES_MAX
+        assert after - before <= TUNING.moves_max
         ticks += 1
     assert ticks >= 3
     assert world.try_next() is last, "behind all that moved on"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,19 @@ from aiohttp import web
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from jobqueue import wiring
+from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.transport import aiohttp_compat
 from jobqueue.http.transport import fast_path as lane_module
 from jobqueue.http.transport.fast_path import FastPath
 from jobqueue.http.transport.head_cache import HeadCache
+from jobqueue.wiring import Surroundings, system
 from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from jobqueue.config import Settings
     from tests.http.serving import Serving
 
 SETTINGS: dict[str, dict[str, object]] = {
@@ -141,18 +143,16 @@ async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...], turns: 
     return bytes(listener.came)
 
 
-@pytest.fixture(autouse=True)
-def _same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring.os, "urandom", lambda size: b"x" * size)
-    monkeypatch.setattr(wiring.random, "SystemRandom", lambda: random.Random(1))
+def same_ids(settings: Settings) -> Surroundings:
+    return replace(system(settings), ids=IdIssuer(secret=b"x" * 32, run=RUNS[1]))
 
 
 @pytest.fixture
 async def pair(start: Callable[..., Awaitable[Serving]]) -> Pair:
     origins = ["http://listed"]
     pair = Pair(
-        await start(**SETTINGS, server={"origins": origins}),
-        await start(**SETTINGS, server={"origins": origins, "fast_lane": False}, spool={"dir": None}),
+        await start(same_ids, **SETTINGS, server={"origins": origins}),
+        await start(same_ids, **SETTINGS, server={"origins": origins, "fast_lane": False}, spool={"dir": None}),
     )
     await pair.prepare()
     return pair
@@ -279,7 +279,10 @@ async def test_a_request_is_answered_alike_in_both_lanes_and_again_once_its_head
 
 
 async def test_requests_are_answered_alike_where_no_origin_is_listed(start: Callable[..., Awaitable[Serving]]) -> None:
-    pair = Pair(await start(**SETTINGS), await start(**SETTINGS, server={"fast_lane": False}, spool={"dir": None}))
+    pair = Pair(
+        await start(same_ids, **SETTINGS),
+        await start(same_ids, **SETTINGS, server={"fast_lane": False}, spool={"dir": None}),
+    )
     await pair.prepare()
     for request in (*LOOKS, post(LATER), post(b"{"), *(post(LATER, line) for line in FOREIGN)):
         for _ in range(2):
@@ -514,7 +517,9 @@ async def test_an_idle_connection_is_closed_as_in_the_stock_lane(pair: Pair) -> 
 
 async def test_a_full_queue_and_a_drain_are_refused_alike(start: Callable[..., Awaitable[Serving]]) -> None:
     full = {"queues": {"default": {"capacity": 1, "workers": 1}}}
-    pair = Pair(await start(**full), await start(**full, server={"fast_lane": False}, spool={"dir": None}))
+    pair = Pair(
+        await start(same_ids, **full), await start(same_ids, **full, server={"fast_lane": False}, spool={"dir": None})
+    )
     for serving in pair.both:
         await serving.queue.submit("hold")
     for kind in ("queue-full", "draining"):
@@ -526,7 +531,10 @@ async def test_a_full_queue_and_a_drain_are_refused_alike(start: Callable[..., A
 
 async def test_quotas_are_told_alike(start: Callable[..., Awaitable[Serving]]) -> None:
     settings: dict[str, dict[str, object]] = {"limits": {"caller_rate": {"count": 2, "period_s": 3600.0}}}
-    pair = Pair(await start(**settings), await start(**settings, server={"fast_lane": False}, spool={"dir": None}))
+    pair = Pair(
+        await start(same_ids, **settings),
+        await start(same_ids, **settings, server={"fast_lane": False}, spool={"dir": None}),
+    )
     raw = await pair.same(post(LATER) * 3 + END)
     assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"202", b"202", b"429", b"200"]
 

@@ -1,0 +1,36 @@
+"""Tuning: how much one step does before other work has its turn, and other bounds that no setting names.
+
+The defaults serve every deployment; a test passes smaller ones, so that each bound is met.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the work that one step does.
+
+    Attributes:
+        tick_work_max: Maximum number of deadlines met, and of records evicted, in one tick. Defaults to 1000.
+        calls_max: Maximum number of jobs of one line that are offered a permit at once. Defaults to 32.
+        moves_max: Maximum number of jobs that are offered a permit, or move on to another line, in one operation.
+            Defaults to 256.
+        lease_tries: Number of ready jobs that a lease finds held back by a limiter before it yields to the loop.
+            Defaults to 100.
+        page_scan_max: Maximum number of records that the search for one page looks at. Defaults to 5000.
+        bulk_portion: Number of records that a bulk action looks at before it yields to the loop. Defaults to 500.
+        abandoned_min: Number of stuck workers that are replaced, even if the pool has fewer places. Defaults to 100.
+    """
+
+    tick_work_max: int = 1000
+    calls_max: int = 32
+    moves_max: int = 256
+    lease_tries: int = 100
+    page_scan_max: int = 5000
+    bulk_portion: int = 500
+    abandoned_min: int = 100
+
+
+TUNING = Tuning()
+"""The defaults."""
