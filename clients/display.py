@@ -1,4 +1,4 @@
-"""The screen: how a fleet is doing, live. A picture on a terminal, a line a second elsewhere."""
+"""The display: how a fleet is doing, live. A picture on a terminal, a line a second elsewhere."""
 
 from __future__ import annotations
 

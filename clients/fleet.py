@@ -44,15 +44,15 @@ class Fleet:
         starts_at: When the whole fleet begins, on the clock of `time.monotonic`.
     """
 
-    def __init__(self, options: Options, tally: Counters, *, part: int, starts_at: float) -> None:
+    def __init__(self, options: Options, counters: Counters, *, part: int, starts_at: float) -> None:
         self._options = options
-        self._tally = tally
+        self._counters = counters
         self._starts_at = starts_at
         self._finish = asyncio.Event()
         self._clients = list(self._make_clients(part))
 
     async def run(self) -> None:
-        """Go the whole course. Cancelling it ends the fleet at once; the tally is whole either way."""
+        """Go the whole course. Cancelling it ends the fleet at once; the counters are whole either way."""
         tasks = [asyncio.create_task(client.run()) for client in self._clients]
         # Thousands of clients are no garbage: a collector that walks them would pause the fleet.
         gc.collect()
@@ -87,7 +87,7 @@ class Fleet:
 
     async def _watch(self) -> None:
         """Break silent requests off; return once the server has been gone for too long, or all is in vain."""
-        counts = self._tally.counts
+        counts = self._counters.counts
         answers, answered_at = counts.answers, time.monotonic()
         while True:
             await asyncio.sleep(WATCH_S)
@@ -103,7 +103,7 @@ class Fleet:
 
     def _in_vain(self) -> bool:
         """Tell whether it can only go on as it began: without a server, or with every submission turned away."""
-        counts = self._tally.counts
+        counts = self._counters.counts
         if not counts.answers:
             return counts.unreachable > 0 and not counts.errors
         return counts.invalid > 0 and not counts.accepted + counts.refused + counts.unknown_fate
@@ -115,7 +115,7 @@ class Fleet:
             "connect": partial(Connection, address, self._count_reopened),
             "requests": Requests(options),
             "options": options,
-            "tally": self._tally,
+            "counters": self._counters,
         }
         indices = range(part, options.clients, options.processes)
         if options.rate is not None:
@@ -138,7 +138,7 @@ class Fleet:
                     yield BatchingClient(**common, **own)
 
     def _count_reopened(self) -> None:
-        self._tally.counts.reopened += 1
+        self._counters.counts.reopened += 1
 
 
 def address_of(options: Options) -> tuple[str, int]:

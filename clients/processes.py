@@ -37,7 +37,7 @@ SAME_STOP_S = 1.0  # a second signal within this is the same stop, forwarded twi
 FILES_SPARE = 64  # open files that a process needs beside its clients' connections
 
 
-def run(options: Options, screen: Display) -> Report:
+def run(options: Options, display: Display) -> Report:
     """Run the whole fleet and return its figures. For the main thread: it takes SIGINT and SIGTERM."""
     spawn = multiprocessing.get_context("spawn")  # a fork would share the parent's state
     pipes: list[Pipe] = []
@@ -53,7 +53,7 @@ def run(options: Options, screen: Display) -> Report:
         children.append(child)
     signal.signal(signal.SIGINT, before)
     try:
-        return _Parent(options, screen, pipes).run()
+        return _Parent(options, display, pipes).run()
     finally:
         for pipe in pipes:
             pipe.close()
@@ -62,13 +62,13 @@ def run(options: Options, screen: Display) -> Report:
 
 
 class _Parent:
-    def __init__(self, options: Options, screen: Display, pipes: list[Pipe]) -> None:
+    def __init__(self, options: Options, display: Display, pipes: list[Pipe]) -> None:
         self._options = options
-        self._screen = screen
+        self._display = display
         self._pipes = pipes
         self._open = list(pipes)
         self._last: dict[Pipe, Counts] = {pipe: Counts() for pipe in pipes}
-        self._tally = Counters()
+        self._counters = Counters()
         self._cpu_s = 0.0
         self._died = 0
         self._phase = "creating"
@@ -88,10 +88,10 @@ class _Parent:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         elapsed_s = time.monotonic() - starts_at
-        self._timeline.add(elapsed_s, self._tally.counts)
+        self._timeline.add(elapsed_s, self._counters.counts)
         return report_of(
             self._options,
-            self._tally,
+            self._counters,
             elapsed_s=elapsed_s,
             cpu_s=self._cpu_s,
             processes_died=self._died,
@@ -111,7 +111,7 @@ class _Parent:
                     self._phase = "finishing"
                 counts = self._sum()
                 self._timeline.add(now - starts_at, counts)
-                self._screen.show(now - starts_at, counts, self._phase)
+                self._display.show(now - starts_at, counts, self._phase)
 
     def _hear(self, pipe: Pipe) -> None:
         try:
@@ -120,14 +120,14 @@ class _Parent:
             self._died += 1
             self._open.remove(pipe)
             counts = self._last[pipe]
-            self._tally.counts.add(counts)
-            self._tally.unseen["unknown"] += counts.accepted - counts.ended
+            self._counters.counts.add(counts)
+            self._counters.unseen["unknown"] += counts.accepted - counts.ended
             return
         if kind == "counts":
             self._last[pipe] = told[0]
         else:
             dump, cpu_s = told
-            self._tally.add(dump)
+            self._counters.add(dump)
             self._cpu_s += cpu_s
             self._last[pipe] = Counts(**dump["counts"])
             self._open.remove(pipe)
@@ -148,7 +148,7 @@ class _Parent:
             self._tell(("now",))
         elif self._phase != "now":
             self._phase = "stopping"
-            self._screen.say("No new jobs; waiting until those accepted have ended. Once more to stop now.")
+            self._display.say("No new jobs; waiting until those accepted have ended. Once more to stop now.")
             self._tell(("finish",))
 
     def _tell(self, message: tuple[Any, ...]) -> None:
@@ -187,8 +187,8 @@ def _child(pipe: Pipe, options: Options, part: int) -> None:
 
 
 async def _sail(pipe: Pipe, options: Options, part: int, starts_at: float) -> None:
-    tally = Counters()
-    fleet = Fleet(options, tally, part=part, starts_at=starts_at)
+    counters = Counters()
+    fleet = Fleet(options, counters, part=part, starts_at=starts_at)
     course = asyncio.create_task(fleet.run())
 
     def obey() -> None:
@@ -203,15 +203,15 @@ async def _sail(pipe: Pipe, options: Options, part: int, starts_at: float) -> No
             course.cancel()
 
     asyncio.get_running_loop().add_reader(pipe.fileno(), obey)
-    news = asyncio.create_task(_tell_counts(pipe, tally))
+    news = asyncio.create_task(_tell_counts(pipe, counters))
     with contextlib.suppress(asyncio.CancelledError):
         await course
     news.cancel()
-    tally.check()
-    pipe.send(("end", tally.dump(), time.process_time()))
+    counters.check()
+    pipe.send(("end", counters.dump(), time.process_time()))
 
 
-async def _tell_counts(pipe: Pipe, tally: Counters) -> None:
+async def _tell_counts(pipe: Pipe, counters: Counters) -> None:
     while True:
-        pipe.send(("counts", msgspec.structs.replace(tally.counts)))
+        pipe.send(("counts", msgspec.structs.replace(counters.counts)))
         await asyncio.sleep(NEWS_S)

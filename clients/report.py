@@ -154,17 +154,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def report_of(
     options: Options,
-    tally: Counters,
+    counters: Counters,
     *,
     elapsed_s: float,
     cpu_s: float,
     processes_died: int = 0,
     timeline: tuple[Moment, ...] = (),
 ) -> Report:
-    counts = tally.counts
-    names = dict.fromkeys((*ROWS, *tally.latency_names()))
+    counts = counters.counts
+    names = dict.fromkeys((*ROWS, *counters.latency_names()))
     sums = {"refusal": [f"submit {code}" for code in REFUSALS], "request": ["submit", "batch", "status"]}
-    latency_ms = {name: latency for name in names if (latency := tally.latency(*sums.get(name, [name]))) is not None}
+    latency_ms = {name: latency for name in names if (latency := counters.latency(*sums.get(name, [name]))) is not None}
     same: dict[str, Any] = {
         **{name: getattr(options, name) for name in _SAME_OPTIONS},
         **{name: getattr(counts, name) for name in _SAME_COUNTS},
@@ -176,12 +176,12 @@ def report_of(
         elapsed_s=round(elapsed_s, 3),
         offered=counts.created + counts.unsent,
         unseen=counts.accepted - counts.ended,
-        shutdown=tally.shutdown.total(),
+        shutdown=counters.shutdown.total(),
         unreadable={"up": counts.unreadable_up, "gone": counts.unreadable_gone},
-        lost={"delayed": 0, "queued": 0, "running": 0, **(tally.unseen + tally.shutdown)},
-        ended_by_state=dict(tally.ended_by_state),
-        ended_by_error=dict(tally.ended_by_error),
-        errors_by_kind=dict(tally.errors_by_kind),
+        lost={"delayed": 0, "queued": 0, "running": 0, **(counters.unseen + counters.shutdown)},
+        ended_by_state=dict(counters.ended_by_state),
+        ended_by_error=dict(counters.ended_by_error),
+        errors_by_kind=dict(counters.errors_by_kind),
         submissions_by_status=_by_status("submit", latency_ms),
         statuses_by_status=_by_status("status", latency_ms),
         goodput_per_s=round(counts.good / min(elapsed_s, options.duration_s), 1),
@@ -191,7 +191,7 @@ def report_of(
         processes_died=processes_died,
         cpu_share=round(cpu_s / elapsed_s, 3),
         latency_ms=latency_ms,
-        turned_away=dict(tally.turned_away),
+        turned_away=dict(counters.turned_away),
         requirements=(),
         timeline=timeline,
     )

@@ -19,7 +19,7 @@ from jobqueue.duration import as_seconds
 from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
-from jobqueue.handlers import Submission, claims_of, refuse_unknown, submission_of
+from jobqueue.handlers import Submission, refuse_unknown, submission_of, uniqueness_of
 from jobqueue.handlers.submission import Bounds
 from jobqueue.registration import Registration
 from jobqueue.runtime.copying import copy_into
@@ -58,7 +58,7 @@ class JobQueue(Registration):
         self.settings = settings if settings is not None else Settings()
         self.tells_tracebacks = self.settings.server.tracebacks is True
         self.surroundings: Callable[[Settings], Surroundings] = system
-        self._parts: Wiring | None = None
+        self._wiring: Wiring | None = None
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self._draining = False
@@ -71,7 +71,7 @@ class JobQueue(Registration):
         Raises:
             RuntimeError: The queue runs already.
         """
-        if self._parts is not None:
+        if self._wiring is not None:
             raise RuntimeError("the settings of a running queue can't be replaced")
         self.settings = settings
         self.tells_tracebacks = settings.server.tracebacks is True
@@ -85,7 +85,7 @@ class JobQueue(Registration):
             ConfigError: The spool's folder can't be used.
             LifespanFailed: The lifespan has raised; the cause is chained.
         """
-        if self._parts is not None or self._starting:
+        if self._wiring is not None or self._starting:
             raise RuntimeError("this queue runs already")
         if self._stopping is not None:
             raise RuntimeError("this queue is being stopped: await that before it is started again")
@@ -98,23 +98,23 @@ class JobQueue(Registration):
                 )
         lifespan = None if self._lifespan is None else partial(self._lifespan, self)
         given = self.surroundings(self.settings)
-        parts = Wiring(self.settings, self.registry, given, lifespan=lifespan, process_init=self._process_init)
+        wiring = Wiring(self.settings, self.registry, given, lifespan=lifespan, process_init=self._process_init)
         self._starting = True
         try:
-            await parts.start()
+            await wiring.start()
         except BaseException:
-            await parts.stop()
+            await wiring.stop()
             raise
         finally:
             self._starting = False
-        self._parts, self._draining = parts, False
+        self._wiring, self._draining = wiring, False
 
     async def stop(self) -> None:
         """End everything now: live jobs are lost, and their count is logged. Does nothing if it doesn't run."""
         if self._stopping is None:
-            if self._parts is None:
+            if self._wiring is None:
                 return
-            self._stopping = asyncio.ensure_future(self._end(self._parts))
+            self._stopping = asyncio.ensure_future(self._end(self._wiring))
         stopping = self._stopping
         try:
             await asyncio.shield(stopping)
@@ -123,14 +123,14 @@ class JobQueue(Registration):
             await stopping
             raise
 
-    async def _end(self, parts: Wiring) -> None:
+    async def _end(self, wiring: Wiring) -> None:
         try:
-            if parts.backend.stats()[0].live:
+            if wiring.backend.stats()[0].live:
                 await self.drain(0.0)
         finally:
-            self._parts = None
+            self._wiring = None
             try:
-                await parts.stop()
+                await wiring.stop()
             finally:
                 self._stopping = None
 
@@ -158,29 +158,29 @@ class JobQueue(Registration):
         Statuses stay readable throughout. What was live at the deadline ends as cancelled with
         the error `shutdown`; its count by state is returned, and logged as `drain.lost` if there is any.
         """
-        parts = self._running
+        wiring = self._running
         self.stop_admitting()
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
-                await parts.idle()
-        parts.count_lost()
-        await parts.backend.shut_down()
-        lost = parts.tell_lost()
+                await wiring.idle()
+        wiring.count_lost()
+        await wiring.backend.shut_down()
+        lost = wiring.tell_lost()
         # Told to stop, the running ones end within the lease's grace.
-        await parts.idle()
+        await wiring.idle()
         return lost
 
     def live_counts(self) -> dict[str, int]:
         """Return how many jobs are in each live state; empty if the queue doesn't run."""
-        return self._parts.live_counts() if self._parts is not None else {}
+        return self._wiring.live_counts() if self._wiring is not None else {}
 
     def tell_lost(self) -> dict[str, int]:
         """Log what is live as lost, once (`drain.lost`); return its count by state. For an end by force."""
-        return self._parts.tell_lost() if self._parts is not None else {}
+        return self._wiring.tell_lost() if self._wiring is not None else {}
 
     @property
     def running(self) -> bool:
-        return self._parts is not None
+        return self._wiring is not None
 
     @property
     def draining(self) -> bool:
@@ -189,7 +189,7 @@ class JobQueue(Registration):
     @property
     def degraded(self) -> list[str]:
         """What can't be done now although the queue runs, with the reason; empty if nothing is wrong."""
-        return [] if self._parts is None else self._parts.degraded
+        return [] if self._wiring is None else self._wiring.degraded
 
     @property
     def backend(self) -> Backend:
@@ -199,7 +199,7 @@ class JobQueue(Registration):
     @property
     def local(self) -> LocalBackend:
         """The backend's calls without an await, for the fast path. Raises RuntimeError if the queue doesn't run."""
-        return (self._parts or self._running).backend  # for each request: a property's property would double its cost
+        return (self._wiring or self._running).backend  # for each request: a property's property would double its cost
 
     @property
     def spool(self) -> Spool:
@@ -288,22 +288,22 @@ class JobQueue(Registration):
             submission.args = msgspec.Raw(encode(args if args is not None else {}))
         except ValueError as error:
             raise InvalidSubmission(InvalidField(pointer="/args", detail=str(error))) from None
-        admission = await (self._accept_with(files, submission) if files else self.accept(submission))
-        return JobHandle(admission.job.id, self.backend)
+        submitted = await (self._accept_with(files, submission) if files else self.accept(submission))
+        return JobHandle(submitted.job.id, self.backend)
 
     async def _accept_with(self, files: Files, submission: Submission) -> SubmitResult:
-        spec, _, _, claims = self._asked(submission, "", None, None, None)  # nothing is copied in vain
-        if (refusal := self.backend.refuse_unseen(spec.queue, claims, job_type=spec.type)) is not None:
+        spec, _, _, uniqueness = self._asked(submission, "", None, None, None)  # nothing is copied in vain
+        if (refusal := self.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type)) is not None:
             raise refusal
         limits = self.settings.limits
         async with self.spool.new_upload() as upload:
             await copy_into(upload, files, files_max=limits.files, bytes_max=limits.files_bytes)
             if not upload.files:
                 return await self.accept(submission)
-            admission = await self.accept(submission, folder=upload.folder, files=upload.files)
-            if not admission.duplicate:
+            submitted = await self.accept(submission, folder=upload.folder, files=upload.files)
+            if not submitted.duplicate:
                 upload.keep()
-        return admission
+        return submitted
 
     async def accept(
         self,
@@ -344,9 +344,9 @@ class JobQueue(Registration):
         """Check a submission, and return what the backend is to be asked for."""
         spec, args = self._check(submission)
         counted = self.settings.limits.caller_queued is not None
-        claims = claims_of(submission, caller, key, with_files=folder is not None, counted=counted)
+        uniqueness = uniqueness_of(submission, caller, key, with_files=folder is not None, counted=counted)
         upload = Upload(folder, files or {}) if folder is not None else None
-        return spec, args, upload, claims
+        return spec, args, upload, uniqueness
 
     def check(self, submission: Submission) -> JobSpec:
         """Check a submission and return what its job asks for, every default filled in.
@@ -435,13 +435,13 @@ class JobQueue(Registration):
 
     def wall(self, instant: float) -> float:
         """Turn an instant of the engine's clock into Unix seconds, by the wall clock as it is now."""
-        return (self._parts or self._running).wall_clock.offset_s() + instant
+        return (self._wiring or self._running).wall_clock.offset_s() + instant
 
     def _wall_now(self) -> float:
         return self.wall(self.backend.now())
 
     @property
     def _running(self) -> Wiring:
-        if self._parts is None:
+        if self._wiring is None:
             raise RuntimeError("this queue doesn't run: use `async with queue:`, or await queue.start()")
-        return self._parts
+        return self._wiring

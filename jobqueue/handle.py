@@ -74,10 +74,10 @@ class JobHandle:
 
         Raises:
             WrongState: The job has not failed.
-            Refused: There is no seat for it now.
+            Refused: There is no slot for it now.
         """
         return await self._backend.retry(self.id)
 
     async def run_now(self) -> Job:
         """Let a delayed job run now. Raises WrongState if it isn't delayed."""
-        return await self._backend.promote(self.id)
+        return await self._backend.run_now(self.id)

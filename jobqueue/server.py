@@ -1,6 +1,6 @@
 """The composition root: one queue behind one listening socket, from the first signal to the last.
 
-It owns the process: signals, the limit on open files, the log, the watch, and the order in which
+It owns the process: signals, the limit on open files, the log, the loop monitor, and the order in which
 everything starts and stops. It must not know how a request is answered or a job is run.
 
 How it stops (aiohttp's own cleanup closes the listener first, so that no client can ask what
@@ -66,7 +66,7 @@ A connection is some fourteen objects that live long, and more than twice as man
 thresholds thousands of connections that come make it look at all objects again and again, and all are a pause of 3 to
 20 ms a thousand connections. With these a look at the young is at 15,000 objects at the most, and one at all comes
 after some 750,000 new ones, which is more than 15,000 connections are; so much cyclic garbage may lie about. Records,
-and requests on the fast lane, are no work for the collector.
+and requests on the fast path, are no work for the collector.
 """
 
 OPEN = (
@@ -127,7 +127,7 @@ class _Process:
         self._settings = queue.settings.server
         self._writer = writer
         # Looked up late: the backend is made when the queue starts.
-        self._watch = LoopMonitor(on_suspended=lambda gap_s: queue.backend.excuse(gap_s))
+        self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: queue.backend.excuse(gap_s))
         self._reload = Reload(queue, load, set_level=writer.set_level)
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
@@ -145,7 +145,7 @@ class _Process:
 
     async def _serve(self) -> int:
         try:
-            app = api(self._queue, lag=self._watch.lag)
+            app = api(self._queue, lag=self._loop_monitor.lag)
             server = self._make_server(app)
             if not await self._start_queue():
                 return 0
@@ -160,7 +160,7 @@ class _Process:
             await self._told_to_stop.wait()
             await self._drain(server, listener)
         finally:
-            self._watch.stop()
+            self._loop_monitor.stop()
             reloading.cancel()
             with suppress(asyncio.CancelledError):
                 await reloading
@@ -186,14 +186,14 @@ class _Process:
     def _make_server(self, app: web.Application) -> JobServer:
         files = fit_files(self._queue.settings)
         app[DESCRIPTORS].files_max = files.sent
-        lane = app[FAST_PATH] if self._settings.fast_lane else None
-        return JobServer(app, self._queue.settings.limits, connections_max=files.connections, lane=lane)
+        fast_path = app[FAST_PATH] if self._settings.fast_lane else None
+        return JobServer(app, self._queue.settings.limits, connections_max=files.connections, fast_path=fast_path)
 
     async def _listen(self, server: JobServer, api_served: Api) -> Acceptor:
         listener = await Acceptor(server, server.prepare).listen(self._settings.host, self._settings.port)
         # Nothing was awaited since it listens, so no request was answered before this.
         self._tell_of_start(listener, is_open=api_served.listens_on(listener.addresses))
-        self._watch.start()
+        self._loop_monitor.start()
         # What lives now lives to the end: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
@@ -250,7 +250,7 @@ class _Process:
         listener.close()
         await server.close(CLOSE_S)
         await self._queue.stop()
-        self._tell("server.stopped", "stopped", **msgspec.structs.asdict(self._watch.health()))
+        self._tell("server.stopped", "stopped", **msgspec.structs.asdict(self._loop_monitor.health()))
 
     def _tell(self, event: str, sentence: str, **fields: object) -> None:
         """Log an event; on a terminal, say a sentence instead, if there is one."""

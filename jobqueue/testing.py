@@ -1,4 +1,4 @@
-"""For tests, jobqueue's own and its users': a virtual clock, an inline mode, a recorder of facts.
+"""For tests, jobqueue's own and its users': a virtual clock, an inline mode, a recorder of events.
 
 Nothing in the package imports this.
 
@@ -110,22 +110,22 @@ def virtual_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
 
 class EventRecorder:
-    """Keeps every fact that a backend reports, and lets a test wait for one.
+    """Keeps every event that a backend reports, and lets a test wait for one.
 
-    A fact carries the live record, so look at a job's state at once, or by `queue.job(id).status()`.
+    An event carries the live record, so look at a job's state at once, or by `queue.job(id).status()`.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self.facts: list[Event] = []
+        self.events: list[Event] = []
         self._changed = asyncio.Event()
-        self._stop = backend.subscribe(self._on_fact)
+        self._stop = backend.subscribe(self._on_event)
 
     def of(self, kind: type[E]) -> list[E]:
-        """Return the facts of one kind, in order."""
-        return [fact for fact in self.facts if isinstance(fact, kind)]
+        """Return the events of one kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
 
     async def wait_for(self, kind: type[E], *, count: int = 1) -> list[E]:
-        """Wait until there are `count` facts of one kind; return them all."""
+        """Wait until there are `count` events of one kind; return them all."""
         while len(found := self.of(kind)) < count:
             self._changed.clear()
             await self._changed.wait()
@@ -135,8 +135,8 @@ class EventRecorder:
         """Record no more."""
         self._stop()
 
-    def _on_fact(self, fact: Event) -> None:
-        self.facts.append(fact)
+    def _on_event(self, event: Event) -> None:
+        self.events.append(event)
         self._changed.set()
 
 
@@ -149,8 +149,8 @@ async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
     """
 
     async def accept(submission: Submission, **options: Any) -> SubmitResult:
-        admission = await accept_only(submission, **options)
-        return SubmitResult(await queue.backend.wait(admission.job.id), admission.duplicate)
+        submitted = await accept_only(submission, **options)
+        return SubmitResult(await queue.backend.wait(submitted.job.id), submitted.duplicate)
 
     accept_only: Callable[..., Awaitable[SubmitResult]] = queue.accept
     queue.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below

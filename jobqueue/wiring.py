@@ -141,7 +141,7 @@ class Wiring:
                 failed_ttl_s=settings.statuses.failed_ttl_s,
                 failed_max=settings.statuses.failed_max,
             ),
-            lanes={"thread": given.threads.size, "process": given.processes.size},
+            pools={"thread": given.threads.size, "process": given.processes.size},
             shares=settings.runtime.shares,
             caller_queued=settings.limits.caller_queued,
             tuning=given.tuning,
@@ -182,9 +182,9 @@ class Wiring:
             self._processes.start([handler.func for handler in self._in_process], self._process_init)
             self._tell_processes()
         await self.spool.open()
-        self.backend.subscribe(self.spool.on_fact, Ended, Evicted)
-        self.backend.subscribe(self._workers.on_fact, StopRequested, LeaseLost)
-        self.backend.subscribe(self._job_log.on_fact, *LOGGED)
+        self.backend.subscribe(self.spool.on_event, Ended, Evicted)
+        self.backend.subscribe(self._workers.on_event, StopRequested, LeaseLost)
+        self.backend.subscribe(self._job_log.on_event, *LOGGED)
         self.backend.on_deadlines_moved(self._timer.look)
         self.backend.on_unserved(self._workers.reinforce)
         self._timer.start()
@@ -250,7 +250,7 @@ class Wiring:
     async def idle(self) -> None:
         """Wait until no job is live."""
         ended = asyncio.Event()
-        leave = self.backend.subscribe(lambda fact: ended.set(), Ended)
+        leave = self.backend.subscribe(lambda event: ended.set(), Ended)
         try:
             while self.backend.live:
                 ended.clear()

@@ -204,7 +204,7 @@ async def test_leaving_the_block_works_the_queue_off() -> None:
     queue = make_queue(queues={"default": QueueSettings(workers=1)})
     ended = []
     async with queue:
-        queue.backend.subscribe(lambda fact: ended.append(fact.job.state) if isinstance(fact, Ended) else None)
+        queue.backend.subscribe(lambda event: ended.append(event.job.state) if isinstance(event, Ended) else None)
         for _ in range(3):
             await queue.submit("nap", {"seconds": 5})
     assert ended == [JobState.SUCCEEDED] * 3
@@ -410,7 +410,7 @@ async def test_inline_a_submission_returns_when_its_job_is_over() -> None:
 
 
 @virtual_time
-async def test_a_recorder_keeps_the_facts_and_waits_for_them() -> None:
+async def test_a_recorder_keeps_the_events_and_waits_for_them() -> None:
     async with make_queue(statuses=StatusesSettings(ttl_s=5.0)) as queue:
         recorder = EventRecorder(queue.backend)
         job = await queue.submit("nap", {"seconds": 1})

@@ -98,7 +98,7 @@ class Served:
         queue.configure(Settings(limits=LimitsSettings(silent_s=SILENT_S)))
         await queue.start()
         app = api(queue, lag=lambda: 0.0)
-        server = JobServer(app, queue.settings.limits, connections_max=8, lane=app[FAST_PATH])
+        server = JobServer(app, queue.settings.limits, connections_max=8, fast_path=app[FAST_PATH])
         self._connection = server()
         self._connection.connection_made(self._transport)
         await self.ask(Kind.RUN, HELD)

@@ -53,7 +53,7 @@ class Desk:
             bounds=StoreBounds(ttl_s=TTL_S),
             caller_queued=caller_queued,
         )
-        self.ledger = self.engine.ledgers[QUEUE]
+        self.queue_state = self.engine.queue_states[QUEUE]
         self.now = 0.0
         self._on_end = on_end
         self._shedder = shedder or Shedder()
@@ -66,16 +66,16 @@ class Desk:
     @property
     def queued(self) -> int:
         """Number of jobs that wait for their start."""
-        return self.ledger.counts[JobState.QUEUED]
+        return self.queue_state.counts[JobState.QUEUED]
 
     def at(self, when: float, act: Callable[[Any], None], what: Any) -> None:
         """Let `act(what)` happen at an instant."""
         self._serial += 1
         heapq.heappush(self._agenda, (when, self._serial, act, what))
 
-    def submit(self, spec: JobSpec, work_s: float, claims: Uniqueness | None = None) -> Job:
+    def submit(self, spec: JobSpec, work_s: float, uniqueness: Uniqueness | None = None) -> Job:
         """Submit a job that takes `work_s`. Raises Refused."""
-        job = self.engine.submit(spec, b"{}", None, claims, now=self.now).job
+        job = self.engine.submit(spec, b"{}", None, uniqueness, now=self.now).job
         self._work_s[job.id] = work_s
         return job
 
@@ -97,12 +97,12 @@ class Desk:
 
     def _settle(self) -> None:
         """Report ended jobs, and start ready ones on idle workers. Without an event nothing has changed."""
-        ready = self.engine.ready
-        while facts := self.engine.take_events():
-            for fact in facts:
-                if isinstance(fact, Ended):
-                    self._on_end(fact.job)
-                    del self._work_s[fact.job.id]
+        ready = self.engine.scheduler
+        while events := self.engine.take_events():
+            for event in events:
+                if isinstance(event, Ended):
+                    self._on_end(event.job)
+                    del self._work_s[event.job.id]
             while ready:
                 self._take(ready.pop(self.now))
             self._due = self.engine.next_at()

@@ -25,12 +25,12 @@ class DroppingCoDel(CoDel):
         self._drop_next_at = 0.0
         self._count = self._count_at_entry = 0
 
-    def drops(self, now: float, *, sojourn_s: float, backlog: int) -> bool:
+    def drops(self, now: float, *, waited_s: float, backlog: int) -> bool:
         """Return whether to drop the job that was just taken. Called instead of `observe`.
 
         While the queue stands, drops come at intervals that shrink with the square root of their count.
         """
-        if not self.observe(now, sojourn_s=sojourn_s, backlog=backlog):
+        if not self.observe(now, waited_s=waited_s, backlog=backlog):
             self._dropping = self._dropped = False
             return False
         if not self._dropping:

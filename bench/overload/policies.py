@@ -81,7 +81,7 @@ class DropByCoDel(Shedder):
         self._codel = DroppingCoDel(target_s=service.patience_s / 10, interval_s=service.patience_s)
 
     def sheds(self, now: float, *, waited_s: float, backlog: int) -> bool:
-        return self._codel.drops(now, sojourn_s=waited_s, backlog=backlog)
+        return self._codel.drops(now, waited_s=waited_s, backlog=backlog)
 
 
 class LabPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ def _spec(priority: int, group: str) -> JobSpec:
 
 
 @cache
-def _claims(caller: str) -> Uniqueness:
+def _uniqueness(caller: str) -> Uniqueness:
     return Uniqueness(caller=caller)
 
 
@@ -103,14 +103,14 @@ class _Run:
         client, now = visit.client, self._desk.now
         visit.tries += 1
         if self._shedder.refuses(now, priority=client.priority, queued=self._desk.queued):
-            self._desk.ledger.arrivals.add(now)
-            self._turn_away(visit, self._desk.ledger.place_s(now, client.group))
+            self._desk.queue_state.arrivals.add(now)
+            self._turn_away(visit, self._desk.queue_state.retry_slot_s(now, client.group))
             return
         spec = _spec(client.priority, client.group)
         if self._policy.start_by:
             spec = msgspec.structs.replace(spec, start_by_s=max(0.0, client.half_at - now))
         try:
-            job = self._desk.submit(spec, client.work_s, _claims(client.group))
+            job = self._desk.submit(spec, client.work_s, _uniqueness(client.group))
         except Refused as refusal:
             self._turn_away(visit, refusal.retry_after_s)
         else:

@@ -181,14 +181,14 @@ class _Life:
         self._count += 1
         # A text of its own for each, as it comes from a body and from a handler.
         self.engine.submit(self._spec, b'{"value":%d}' % (self._count % 100), None, now=self._instant())
-        if len(self.engine.ready) > WAITING:
+        if len(self.engine.scheduler) > WAITING:
             self._start()
         if len(self._running) > RUNNING:
             self._end()
         self.engine.take_events()
 
     def settle(self) -> None:
-        while self.engine.ready:
+        while self.engine.scheduler:
             self._start()
         while self._running:
             self._end()
@@ -199,7 +199,7 @@ class _Life:
         return next(job for job in self.engine.newest_first(None) if not job.live)
 
     def _start(self) -> None:
-        lease = self.engine.lease(self.engine.ready.pop(self._now), now=self._instant())
+        lease = self.engine.lease(self.engine.scheduler.pop(self._now), now=self._instant())
         assert lease is not None
         self._running.append(lease)
 
@@ -237,7 +237,7 @@ def measure_engine(statuses: int) -> EngineFigures:
         at_bound.do(life.one)
     life.settle()
     parts_bytes = _parts_bytes(life)
-    while len(life.engine.statuses):
+    while len(life.engine.store):
         evicting.do(life.tick)
     gc.collect()
     left = rss_bytes(os.getpid())
@@ -256,7 +256,7 @@ def measure_engine(statuses: int) -> EngineFigures:
 
 
 def _parts_bytes(life: _Life) -> dict[str, float]:
-    statuses, job = life.engine.statuses, life.newest()
+    statuses, job = life.engine.store, life.newest()
     times = (job.created_at, job.started_at, job.finished_at)
 
     def each(tables: Collection[dict[JobId, Job]]) -> float:
@@ -267,8 +267,8 @@ def _parts_bytes(life: _Life) -> dict[str, float]:
         "id": _taken(job.id),
         "result": _taken(job.result),
         "three times, were they its own": sum(_taken(at) for at in times),
-        "place on its shelf": each(statuses._shelves.values()),
-        "place in its drawer": each(statuses._drawers.values()),
+        "place on its shelf": each(statuses._id_pages.values()),
+        "place in its drawer": each(statuses._expiry_buckets.values()),
     }
 
 

@@ -119,7 +119,7 @@ class EngineBench:
         return self.engine.submit(spec or self.spec, b'{"value":1}', None, now=self.now).job
 
     def start(self) -> Job:
-        lease = self.engine.lease(self.engine.ready.pop(self.now), now=self.now)
+        lease = self.engine.lease(self.engine.scheduler.pop(self.now), now=self.now)
         assert lease is not None
         return lease.job
 
@@ -151,11 +151,11 @@ class EngineBench:
         timings.time("delete", lambda job: engine.delete(job.id), running)
         failed = [self.start() for _ in batch]
         timings.time("nack, for good", self.nack, failed)
-        timings.time("redrive", lambda job: engine.redrive(job.id, now=now), failed)
+        timings.time("redrive", lambda job: engine.retry(job.id, now=now), failed)
         timings.time("cancel", lambda job: engine.cancel(job.id, now=now), failed)
         later = []
         timings.time("submit, delayed", lambda _: later.append(self.submit(self.delayed)), some)
-        timings.time("promote", lambda job: engine.promote(job.id, now=now), later)
+        timings.time("promote", lambda job: engine.run_now(job.id, now=now), later)
         timings.time("tick, with nothing due", lambda _: engine.tick(now), some)
         for job in failed:
             engine.delete(job.id)
@@ -175,7 +175,7 @@ class EngineBench:
             self.engine.tick(self.now)
             self.engine.take_events()
         timings.note("evict", (time.thread_time_ns() - before) / self.size)
-        assert not len(self.engine.statuses)
+        assert not len(self.engine.store)
 
 
 def make_jobs(size: int) -> list[Job]:

@@ -81,7 +81,7 @@ class SimulatedClient(ABC):
         requests: Requests,
         options: Options,
         starts_at: float,
-        tally: Counters,
+        counters: Counters,
         rng: Random,
     ) -> None:
         self._connect = connect
@@ -90,8 +90,8 @@ class SimulatedClient(ABC):
         self._poll_s = options.poll_s
         self._impatience_s = options.impatience_s if rng.random() < options.disobedient else None
         self._due = starts_at  # of the next round
-        self._tally = tally
-        self._counts = tally.counts
+        self._counters = counters
+        self._counts = counters.counts
         self._rng = rng
         self._slots: dict[Slot, None] = {}
         self._alarm = Alarm()
@@ -130,7 +130,7 @@ class SimulatedClient(ABC):
         """Count the open jobs, once `run` is over or cancelled."""
         for slot in self._slots:
             if slot.target:
-                self._tally.unseen[slot.state] += 1
+                self._counters.unseen[slot.state] += 1
             elif slot.in_flight:
                 self._counts.unknown_fate += 1
             elif slot.sent_at:
@@ -160,7 +160,7 @@ class SimulatedClient(ABC):
             return True
         rung = await self._alarm.until(due)
         if rung:
-            self._tally.time("late", time.monotonic() - due)
+            self._counters.time("late", time.monotonic() - due)
         return rung
 
     # -- submitting
@@ -194,7 +194,7 @@ class SimulatedClient(ABC):
                 self._put_off(slot, PAUSE_S)
             return
         if not await self._gone(connection):
-            self._tally.error(f"submission: {failure}")
+            self._counters.error(f"submission: {failure}")
         self._counts.unknown_fate += len(slots)
         for slot in slots:
             self._drop(slot)
@@ -203,26 +203,26 @@ class SimulatedClient(ABC):
         """Take the server's answer to one submission; `why` is the reason of a rejection."""
         slot.in_flight = False
         now = time.monotonic()
-        self._tally.time(f"submit {status}", now - self._submitted_at(slot))
+        self._counters.time(f"submit {status}", now - self._submitted_at(slot))
         if status == 202:
             self._counts.accepted += 1
-            self._tally.time("until-accepted", now - slot.born_at)
+            self._counters.time("until-accepted", now - slot.born_at)
             slot.state = state
             if target:
                 slot.target = target
                 self._follow(slot, pause_s)
             else:
-                self._tally.error("submission: 202 without Location")
+                self._counters.error("submission: 202 without Location")
                 self._lose(slot)
         elif status in REFUSALS:
             self._counts.refused += 1
             self._put_off(slot, pause_s or PAUSE_S)
         elif status >= 500:  # a proxy's, perhaps, that got no answer from the server
-            self._tally.error(f"submission: {status}")
+            self._counters.error(f"submission: {status}")
             self._counts.unknown_fate += 1
             self._drop(slot)
         else:
-            self._tally.turned_away_for(status, why)
+            self._counters.turned_away_for(status, why)
             self._counts.invalid += 1
             self._drop(slot)
 
@@ -245,12 +245,12 @@ class SimulatedClient(ABC):
             if status == 410:
                 self._counts.gone += 1
             else:
-                self._tally.error("status: 404")
+                self._counters.error("status: 404")
             self._lose(slot)
             return
         self._counts.unreadable_up += 1
         if status not in REFUSALS:
-            self._tally.error(f"status: {status}")
+            self._counters.error(f"status: {status}")
         self._next_look(slot, pause_s)
 
     async def _unread(self, connection: Connection, slots: list[Slot], failure: NoAnswer) -> None:
@@ -258,20 +258,20 @@ class SimulatedClient(ABC):
             self._counts.unreadable_gone += 1
         else:
             self._counts.unreadable_up += 1
-            self._tally.error(f"status: {failure}")
+            self._counters.error(f"status: {failure}")
         for slot in slots:
             self._next_look(slot, None)
 
     async def _ended(self, connection: Connection, slot: Slot, state: str, body: bytes | str) -> None:
         if state not in TERMINAL:
-            self._tally.error(f"status: 200 with Job-State {state}")
+            self._counters.error(f"status: 200 with Job-State {state}")
             self._lose(slot)
             return
         self._counts.ended += 1
         if state == "succeeded" and self._creating:
             self._counts.good += 1
-        self._tally.ended_by_state[state] += 1
-        self._tally.time("life", time.monotonic() - slot.sent_at)
+        self._counters.ended_by_state[state] += 1
+        self._counters.time("life", time.monotonic() - slot.sent_at)
         del self._slots[slot]
         if state != "succeeded":
             await self._ask_why(connection, slot, body)
@@ -285,12 +285,12 @@ class SimulatedClient(ABC):
         except NoAnswer:
             document = None
         if document is None:
-            self._tally.ended_by_error["unread"] += 1
+            self._counters.ended_by_error["unread"] += 1
             return
-        self._tally.ended_by_error[document.why] += 1
+        self._counters.ended_by_error[document.why] += 1
         if document.why == "shutdown":
             # A job may have been started since it was last read.
-            self._tally.shutdown["running" if document.started_at is not None else slot.state] += 1
+            self._counters.shutdown["running" if document.started_at is not None else slot.state] += 1
 
     async def _gone(self, connection: Connection) -> bool:
         """Whether the server has exited, rather than broken one connection: connect once more."""
@@ -329,7 +329,7 @@ class SimulatedClient(ABC):
         del self._slots[slot]
 
     def _lose(self, slot: Slot) -> None:
-        self._tally.unseen[slot.state] += 1
+        self._counters.unseen[slot.state] += 1
         self._drop(slot)
 
 

@@ -51,14 +51,14 @@ class BatchingClient(PollingClient):
             await self._unanswered(self._connection, slots, failure)
             return
         self._counts.answers += 1
-        self._tally.time(f"batch {answer.status}", time.monotonic() - sent_at)
+        self._counters.time(f"batch {answer.status}", time.monotonic() - sent_at)
         if answer.status != 207:
             for slot in slots:
                 self._judged(slot, answer.status, "", "", pause_of(answer), why_of(answer))
             return
         verdicts = verdicts_in(answer.body)
         if verdicts is None or len(verdicts) != len(slots):
-            self._tally.error("batch: not one verdict for each job")
+            self._counters.error("batch: not one verdict for each job")
             self._counts.unknown_fate += len(slots)
             for slot in slots:
                 self._drop(slot)
@@ -94,6 +94,6 @@ class BatchingClient(PollingClient):
     def _not_listed(self, slots: list[Slot], answer: Answer) -> None:
         self._counts.unreadable_up += 1
         if answer.status not in REFUSALS:
-            self._tally.error(f"status: {answer.status} without one document for each job")
+            self._counters.error(f"status: {answer.status} without one document for each job")
         for slot in slots:
             self._next_look(slot, pause_of(answer))

@@ -107,7 +107,7 @@ class LongPollingClient(FollowingClient):
                 return
             waited_s = time.monotonic() - sent_at
             self._counts.answers += 1
-            self._tally.time(f"wait {answer.status}", waited_s)
+            self._counters.time(f"wait {answer.status}", waited_s)
             await self._told(connection, slot, answer)
             if waited_out(answer, waited_s):
                 slot.due = time.monotonic()

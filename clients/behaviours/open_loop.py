@@ -98,7 +98,7 @@ class OpenLoop(PollingClient):
         """Make the exchange that is due for a job, and those that meanwhile waited for a connection."""
         while True:
             if slot in self._slots:  # not given up meanwhile
-                self._tally.time("late", max(0.0, time.monotonic() - slot.due))
+                self._counters.time("late", max(0.0, time.monotonic() - slot.due))
                 await (self._look if slot.target else self._submit)(connection, slot)
             self._served.discard(slot)
             if slot in self._slots:

@@ -51,5 +51,5 @@ class PollingClient(SimulatedClient):
         """Count the answer to a read."""
         now = time.monotonic()
         self._counts.answers += 1
-        self._tally.time(f"status {status}", now - (due if sent_at - due > GRAIN_S else sent_at))
-        self._tally.time("status-sent", now - sent_at)
+        self._counters.time(f"status {status}", now - (due if sent_at - due > GRAIN_S else sent_at))
+        self._counters.time("status-sent", now - sent_at)

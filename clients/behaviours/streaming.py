@@ -58,7 +58,7 @@ class StreamingClient(FollowingClient):
                 await self._unread(connection, [slot], failure)
                 return
             self._counts.answers += 1
-            self._tally.time(f"events {answer.status}", time.monotonic() - sent_at)
+            self._counters.time(f"events {answer.status}", time.monotonic() - sent_at)
             if answer.status != 200:
                 self._not_told(slot, answer.status, pause_of(answer))
                 return
@@ -66,7 +66,7 @@ class StreamingClient(FollowingClient):
                 slot.last_event = event.id or slot.last_event
                 document = document_of(event.data)
                 if document is None or document.state is None:
-                    self._tally.error(f"event: {event.name} without a state")
+                    self._counters.error(f"event: {event.name} without a state")
                 elif document.state in TERMINAL:
                     await self._ended(connection, slot, document.state, event.data)
                     return

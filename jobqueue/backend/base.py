@@ -100,7 +100,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The status map at this instant; counters run since start.
+    """The job store at this instant; counters run since start.
 
     At every step accepted_total = live + terminal + evicted_total.
     """
@@ -121,7 +121,7 @@ class Backend(Protocol):
         ...
 
     async def submit(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult:
         """Accept a job, whole, or find the one that it is the same as, or refuse it.
 
@@ -136,7 +136,7 @@ class Backend(Protocol):
     def refuse_unseen(
         self,
         queue: str | None = None,
-        claims: Uniqueness | None = None,
+        uniqueness: Uniqueness | None = None,
         *,
         job_type: str = "",
         may_be_unique: bool = True,
@@ -145,8 +145,8 @@ class Backend(Protocol):
 
         Args:
             queue: Where it is to go, if that is known: then its type and its unique value are known, too.
-            claims: Its caller; its key, whose fingerprint is not looked at: it may stand for a job that is held; its
-                unique value, if its queue is known.
+            uniqueness: Its caller; its key, whose fingerprint is not looked at: it may stand for a job that is held;
+                its unique value, if its queue is known.
             may_be_unique: Whether it may have a unique value, if its queue is not known.
         """
         ...
@@ -208,11 +208,11 @@ class Backend(Protocol):
         Raises:
             JobNotFound, JobGone: As in `get`.
             WrongState: The job has not failed, or another live one has its unique value.
-            Refused: There is no seat for it now.
+            Refused: There is no slot for it now.
         """
         ...
 
-    async def promote(self, job_id: str) -> Job:
+    async def run_now(self, job_id: str) -> Job:
         """Let a delayed job run now.
 
         Raises:
@@ -233,7 +233,7 @@ class Backend(Protocol):
         """Return once any of these records has changed, or is gone."""
         ...
 
-    def outlook(self, job: Job) -> Estimate:
+    def estimate(self, job: Job) -> Estimate:
         """Estimate when a live job starts and ends, and when to look again."""
         ...
 
@@ -250,23 +250,23 @@ class Backend(Protocol):
         ...
 
     def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
-        """Call `listener` with every fact of these kinds, of all kinds if none is named, in order, as it happens.
+        """Call `listener` with every event of these kinds, of all kinds if none is named, in order, as it happens.
 
         Return what ends that.
         """
         ...
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
-        """Count: the status map, and each queue by name."""
+        """Count: the job store, and each queue by name."""
         ...
 
-    def gates(self) -> Sequence[LimiterStats]:
-        """Tell of each gate that jobs pass who holds it, and who waits."""
+    def limiters(self) -> Sequence[LimiterStats]:
+        """Tell of each limiter that jobs pass who holds it, and who waits."""
         ...
 
 
 class LocalBackend(Backend, Protocol):
-    """What a backend in this very process offers beside: answers without an await, for the fast lane."""
+    """What a backend in this very process offers beside: answers without an await, for the fast path."""
 
     def find(self, job_id: str) -> Job | None:
         """Return the record that is held under this id, if there is one."""
@@ -281,7 +281,7 @@ class LocalBackend(Backend, Protocol):
         ...
 
     def submit_now(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult:
         """As `submit`, at once."""
         ...

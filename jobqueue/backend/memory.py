@@ -1,6 +1,6 @@
 """The backend that keeps the jobs in this process: an Engine behind the Backend port.
 
-It owns what wakes workers, those who wait for a job, and the fan-out of facts. Every operation runs
+It owns what wakes workers, those who wait for a job, and the fan-out of events. Every operation runs
 the engine synchronously, then passes on what the engine reported; nothing awaits in
 between, so a caller never sees half an operation. It knows nothing of handlers and HTTP.
 """
@@ -49,7 +49,7 @@ T = TypeVar("T")
 TOLD_AT_ONCE = 100
 """So many of those who wait for one job are told before others may go on: each has an answer to write."""
 
-UNSEEN_FACTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
+UNSEEN_EVENTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
 """Those that change nothing of a job that its clients see."""
 
 
@@ -94,7 +94,7 @@ class ReadyQueue(asyncio.Queue[Any]):
 
 
 class MemoryBackend:
-    """The backend in this process: the engine, its clock, and the listeners of its facts.
+    """The backend in this process: the engine, its clock, and the listeners of its events.
 
     Args:
         engine: Owned by this backend from now on.
@@ -107,9 +107,9 @@ class MemoryBackend:
         self._now = now
         self._tuning = tuning
         # Not methods around them, which would cost as much again: each look asks the one, each submission the other.
-        self.find = engine.statuses.get
-        self.is_closed = engine.door.closed_to_all
-        self._ready = ReadyQueue(engine.ready, now)
+        self.find = engine.store.get
+        self.is_closed = engine.admission.closed_to_all
+        self._ready = ReadyQueue(engine.scheduler, now)
         self._waiters: dict[JobId, dict[asyncio.Future[Job], None]] = {}
         self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
@@ -124,28 +124,28 @@ class MemoryBackend:
         return self._now()
 
     async def submit(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult:
-        return self.submit_now(spec, args, upload, claims)
+        return self.submit_now(spec, args, upload, uniqueness)
 
     def submit_now(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, claims: Uniqueness | None = None
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult:
         try:
-            return self._engine.submit(spec, args, upload, claims, now=self._now())
+            return self._engine.submit(spec, args, upload, uniqueness, now=self._now())
         finally:
             self._publish()
 
     def refuse_unseen(
         self,
         queue: str | None = None,
-        claims: Uniqueness | None = None,
+        uniqueness: Uniqueness | None = None,
         *,
         job_type: str = "",
         may_be_unique: bool = True,
     ) -> Refused | None:
         engine, now = self._engine, self._now()
-        return engine.refuse_unseen(queue, claims, job_type=job_type, may_be_unique=may_be_unique, now=now)
+        return engine.refuse_unseen(queue, uniqueness, job_type=job_type, may_be_unique=may_be_unique, now=now)
 
     async def get(self, job_id: str) -> Job:
         return self._engine.get(job_id)
@@ -166,7 +166,7 @@ class MemoryBackend:
         return Page(jobs, last if more else None)
 
     async def lease(self) -> Lease:
-        tries, ready = 0, self._engine.ready
+        tries, ready = 0, self._engine.scheduler
         while True:
             # The queue is for those who have to wait: it looks three times before it gives away what is there.
             job = ready.pop(self._now()) if ready else await self._ready.get()
@@ -207,12 +207,12 @@ class MemoryBackend:
         self._publish()
 
     async def retry(self, job_id: str) -> Job:
-        job = self._engine.redrive(job_id, now=self._now())
+        job = self._engine.retry(job_id, now=self._now())
         self._publish()
         return job
 
-    async def promote(self, job_id: str) -> Job:
-        job = self._engine.promote(job_id, now=self._now())
+    async def run_now(self, job_id: str) -> Job:
+        job = self._engine.run_now(job_id, now=self._now())
         self._publish()
         return job
 
@@ -265,8 +265,8 @@ class MemoryBackend:
                     if not watchers:
                         del self._watchers[job_id]
 
-    def outlook(self, job: Job) -> Estimate:
-        return self._engine.outlook(job, now=self._now())
+    def estimate(self, job: Job) -> Estimate:
+        return self._engine.estimate(job, now=self._now())
 
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
         self._engine.set_policy(queue, policy, now=self._now())
@@ -303,9 +303,9 @@ class MemoryBackend:
         """Change how many live jobs one caller may have."""
         self._engine.set_caller_queued(caller_queued)
 
-    def set_permits(self, lane: str, permits: int) -> None:
-        """Change how many jobs may run at once in a lane."""
-        self._engine.set_permits(lane, permits, now=self._now())
+    def set_permits(self, pool: str, permits: int) -> None:
+        """Change how many jobs may run at once in a pool."""
+        self._engine.set_permits(pool, permits, now=self._now())
         self._publish()
 
     def tick(self) -> float | None:
@@ -349,76 +349,76 @@ class MemoryBackend:
     @property
     def live(self) -> int:
         """How many jobs are live."""
-        return self._engine.statuses.live
+        return self._engine.store.live
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
-        statuses, totals = self._engine.statuses, self._engine.totals()
+        store, totals = self._engine.store, self._engine.totals()
         return StoreStats(
-            live=statuses.live,
-            terminal=statuses.terminal,
-            bytes_used=statuses.bytes_used,
+            live=store.live,
+            terminal=store.terminal,
+            bytes_used=store.bytes_used,
             accepted_total=totals.accepted,
             evicted_total=totals.evicted,
             evicted_early_total=totals.evicted_early,
-        ), [self._queue_stats(ledger) for ledger in self._engine.ledgers.values()]
+        ), [self._queue_stats(queue_state) for queue_state in self._engine.queue_states.values()]
 
-    def gates(self) -> Sequence[LimiterStats]:
-        return self._engine.gates.stats()
+    def limiters(self) -> Sequence[LimiterStats]:
+        return self._engine.limiters.stats()
 
-    def _queue_stats(self, ledger: QueueState) -> QueueStats:
+    def _queue_stats(self, queue_state: QueueState) -> QueueStats:
         return QueueStats(
-            name=ledger.name,
-            policy=ledger.policy,
-            paused=ledger.paused,
-            delayed=ledger.counts[JobState.DELAYED],
-            queued=ledger.counts[JobState.QUEUED],
-            running=ledger.counts[JobState.RUNNING],
-            submitted_total=ledger.submitted_total,
-            refused_total=ledger.refused_total,
-            redriven_total=ledger.redriven_total,
-            succeeded_total=ledger.ended_total[JobState.SUCCEEDED],
-            failed_total=ledger.ended_total[JobState.FAILED],
-            cancelled_total=ledger.ended_total[JobState.CANCELLED],
-            expired_total=ledger.ended_total[JobState.EXPIRED],
-            oldest_queued_at=next(iter(ledger.waiting.values()), None),
-            drain_rate=ledger.measured_drain_per_s(self._now()),
+            name=queue_state.name,
+            policy=queue_state.policy,
+            paused=queue_state.paused,
+            delayed=queue_state.counts[JobState.DELAYED],
+            queued=queue_state.counts[JobState.QUEUED],
+            running=queue_state.counts[JobState.RUNNING],
+            submitted_total=queue_state.submitted_total,
+            refused_total=queue_state.refused_total,
+            redriven_total=queue_state.redriven_total,
+            succeeded_total=queue_state.ended_total[JobState.SUCCEEDED],
+            failed_total=queue_state.ended_total[JobState.FAILED],
+            cancelled_total=queue_state.ended_total[JobState.CANCELLED],
+            expired_total=queue_state.ended_total[JobState.EXPIRED],
+            oldest_queued_at=next(iter(queue_state.waiting.values()), None),
+            drain_rate=queue_state.measured_drain_per_s(self._now()),
             quarantined=self._engine.quarantine.all(),
         )
 
     def _publish(self) -> None:
         """Pass on, in order, what the engine reported: to the workers, the waiters, the listeners."""
-        for fact in self._engine.take_events():
-            for listener in self._listeners[type(fact)]:
-                listener(fact)
+        for event in self._engine.take_events():
+            for listener in self._listeners[type(event)]:
+                listener(event)
             if self._watchers:
-                self._tell_watchers(fact)
+                self._tell_watchers(event)
         self._look()
 
-    def _on_ready(self, fact: Ready | Offered | LeaseLost) -> None:
+    def _on_ready(self, event: Ready | Offered | LeaseLost) -> None:
         # Where it may not be taken, the end of what holds it back wakes somebody: a run's, a pause's, another policy.
-        if self._engine.ledgers[fact.job.spec.queue].has_worker:
+        if self._engine.queue_states[event.job.spec.queue].has_worker:
             self._wake()
 
-    def _on_freed(self, fact: Ended | BackedOff) -> None:
+    def _on_freed(self, event: Ended | BackedOff) -> None:
         """Wake a worker if the place that came free lets one more job be taken: one that its queue's cap held back."""
-        queue = fact.job.spec.queue
-        ledger = self._engine.ledgers[queue]
-        if not ledger.waiting or not ledger.has_worker:
+        queue = event.job.spec.queue
+        queue_state = self._engine.queue_states[queue]
+        if not queue_state.waiting or not queue_state.has_worker:
             return
         # Where there were places for all that are ready, each has woken a worker when it became so.
-        if self._engine.ready.waiting(queue) >= ledger.policy.workers - ledger.counts[RUNNING]:
+        if self._engine.scheduler.waiting(queue) >= queue_state.policy.workers - queue_state.counts[RUNNING]:
             self._wake()
 
-    def _on_ended(self, fact: Ended) -> None:
-        self._on_freed(fact)
+    def _on_ended(self, event: Ended) -> None:
+        self._on_freed(event)
         if self._waiters:
-            self._tell_waiters(fact.job)
+            self._tell_waiters(event.job)
 
     def _tell_waiters(self, job: Job) -> None:
         self._tell(self._waiters.get(job.id, ()), job)
 
-    def _tell_watchers(self, fact: Event) -> None:
-        jobs = fact.jobs if isinstance(fact, Evicted) else () if isinstance(fact, UNSEEN_FACTS) else (fact.job,)
+    def _tell_watchers(self, event: Event) -> None:
+        jobs = event.jobs if isinstance(event, Evicted) else () if isinstance(event, UNSEEN_EVENTS) else (event.job,)
         for job in jobs:
             self._tell(self._watchers.get(job.id, ()), None)
 
@@ -441,7 +441,7 @@ class MemoryBackend:
 
     def _wake_all(self) -> None:
         """Let as many workers look again as there are jobs to be taken."""
-        for _ in range(len(self._engine.ready)):
+        for _ in range(len(self._engine.scheduler)):
             self._wake()
         self._look()
 

@@ -39,27 +39,27 @@ class AdmissionControl:
 
     def __init__(
         self,
-        ledgers: Mapping[str, QueueState],
-        statuses: JobStore,
-        claimed: UniquenessIndex,
-        gates: Limiters,
+        queue_states: Mapping[str, QueueState],
+        store: JobStore,
+        uniqueness_index: UniquenessIndex,
+        limiters: Limiters,
         quarantine: CircuitBreaker,
         caller_queued: int | None,
     ) -> None:
-        self._ledgers = ledgers
-        self._statuses = statuses
-        self._claimed = claimed
-        self._gates = gates
+        self._queue_states = queue_states
+        self._store = store
+        self._uniqueness_index = uniqueness_index
+        self._limiters = limiters
         self._quarantine = quarantine
         self.caller_queued = caller_queued
         self.open = True
 
     def admit(
         self,
-        ledger: QueueState,
+        queue_state: QueueState,
         spec: JobSpec,
         size_bytes: int,
-        claims: Uniqueness | None,
+        uniqueness: Uniqueness | None,
         *,
         now: float,
         replaced: Job | None = None,
@@ -79,111 +79,122 @@ class AdmissionControl:
             RateLimited: The caller has its maximum of live jobs.
         """
         if crowd:
-            ledger.arrivals.add(now)
-        caller = None if claims is None else claims.caller
+            queue_state.arrivals.add(now)
+        caller = None if uniqueness is None else uniqueness.caller
         refusal: Refused | None
         if not self.open:
             refusal = Draining()
-        elif ledger.live - (replaced is not None and replaced.spec.queue == ledger.name) >= ledger.policy.capacity:
-            refusal = self._queue_full(ledger, claims, now=now, crowd=crowd)
-        elif not self._statuses.has_room_for(size_bytes, replaced):
-            refusal = self._statuses_full(ledger, claims, now=now)
+        elif (
+            queue_state.live - (replaced is not None and replaced.spec.queue == queue_state.name)
+            >= queue_state.policy.capacity
+        ):
+            refusal = self._queue_full(queue_state, uniqueness, now=now, crowd=crowd)
+        elif not self._store.has_room_for(size_bytes, replaced):
+            refusal = self._statuses_full(queue_state, uniqueness, now=now)
         else:
             quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)
-            refusal = None if quarantined is None else self._quarantined(ledger, quarantined, caller, now)
-            if refusal is None and self.caller_queued is not None and claims is not None:
-                refusal = self._over_quota(ledger, claims, self.caller_queued, replaced, now)
+            refusal = None if quarantined is None else self._quarantined(queue_state, quarantined, caller, now)
+            if refusal is None and self.caller_queued is not None and uniqueness is not None:
+                refusal = self._over_quota(queue_state, uniqueness, self.caller_queued, replaced, now)
             if refusal is not None and crowd:
-                ledger.returns.came(caller, now)
+                queue_state.retry_after.came(caller, now)
         if refusal is not None:
-            raise _counted(refusal, ledger)
+            raise _counted(refusal, queue_state)
         if crowd:
-            if claims is not None and claims.key is not None:
+            if uniqueness is not None and uniqueness.key is not None:
                 # A retry slot given before the body was read may be another queue's.
-                for each in self._ledgers.values():
-                    each.returns.accepted(caller, now, claims.key.key)
-            elif ledger.returns.callers:
-                ledger.returns.accepted(caller, now)
+                for each in self._queue_states.values():
+                    each.retry_after.accepted(caller, now, uniqueness.key.key)
+            elif queue_state.retry_after.callers:
+                queue_state.retry_after.accepted(caller, now)
 
-    def admit_growth(self, ledger: QueueState, more_bytes: int, claims: Uniqueness | None, *, now: float) -> None:
+    def admit_growth(
+        self, queue_state: QueueState, more_bytes: int, uniqueness: Uniqueness | None, *, now: float
+    ) -> None:
         """Let a live job's record grow, or count and reject. Raises StatusesFull."""
-        if not self._statuses.has_room_to_grow(more_bytes):
-            raise _counted(self._statuses_full(ledger, claims, now=now), ledger)
+        if not self._store.has_room_to_grow(more_bytes):
+            raise _counted(self._statuses_full(queue_state, uniqueness, now=now), queue_state)
 
     def closed_to_all(self) -> bool:
         """Whether every new job is rejected now."""
         if self.open:
-            for ledger in self._ledgers.values():  # inlined: runs for each submission
-                if ledger.live < ledger.policy.capacity:
+            for queue_state in self._queue_states.values():  # inlined: runs for each submission
+                if queue_state.live < queue_state.policy.capacity:
                     return False
         return True
 
-    def closed_to(self, ledger: QueueState) -> bool:
+    def closed_to(self, queue_state: QueueState) -> bool:
         """Whether this queue rejects every new job now."""
-        return not self.open or ledger.live >= ledger.policy.capacity
+        return not self.open or queue_state.live >= queue_state.policy.capacity
 
-    def refuse_unseen(self, queue: str | None, claims: Uniqueness | None, *, now: float) -> Refused:
+    def refuse_unseen(self, queue: str | None, uniqueness: Uniqueness | None, *, now: float) -> Refused:
         """Count a submission that was rejected before its body was read; return the rejection.
 
         Where its queue isn't known, it counts for the one with the earliest free slot expected.
         """
-        ledger = self._soonest(now) if queue is None else self._ledgers[queue]
-        ledger.arrivals.add(now)
+        queue_state = self._soonest(now) if queue is None else self._queue_states[queue]
+        queue_state.arrivals.add(now)
         if not self.open:
-            return _counted(Draining(), ledger)
-        refusal = self._queue_full(ledger, claims, now=now, crowd=True)
-        if queue is None and len(self._ledgers) > 1:
+            return _counted(Draining(), queue_state)
+        refusal = self._queue_full(queue_state, uniqueness, now=now, crowd=True)
+        if queue is None and len(self._queue_states) > 1:
             refusal = QueueFull("every queue holds as many live jobs as it may", retry_after_s=refusal.retry_after_s)
-        return _counted(refusal, ledger)
+        return _counted(refusal, queue_state)
 
     def _soonest(self, now: float) -> QueueState:
         """Return the queue that should have a free slot first."""
-        ledgers = tuple(self._ledgers.values())
-        return ledgers[0] if len(ledgers) == 1 else min(ledgers, key=lambda each: each.seat_s(now))
+        queue_states = tuple(self._queue_states.values())
+        return queue_states[0] if len(queue_states) == 1 else min(queue_states, key=lambda each: each.slot_s(now))
 
-    def _queue_full(self, ledger: QueueState, claims: Uniqueness | None, *, now: float, crowd: bool) -> QueueFull:
-        detail = f"queue {ledger.name!r} holds {ledger.live} live jobs, and may hold {ledger.policy.capacity}"
-        return QueueFull(detail, retry_after_s=_place_s(ledger, claims, now) if crowd else ledger.seat_s(now))
+    def _queue_full(
+        self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float, crowd: bool
+    ) -> QueueFull:
+        detail = (
+            f"queue {queue_state.name!r} holds {queue_state.live} live jobs, and may hold {queue_state.policy.capacity}"
+        )
+        return QueueFull(
+            detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now) if crowd else queue_state.slot_s(now)
+        )
 
-    def _statuses_full(self, ledger: QueueState, claims: Uniqueness | None, *, now: float) -> StatusesFull:
+    def _statuses_full(self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float) -> StatusesFull:
         # Never a retry: its record is held already, and has room.
         detail = "the status map is full of live jobs, and their records can't be evicted"
-        return StatusesFull(detail, retry_after_s=_place_s(ledger, claims, now))
+        return StatusesFull(detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now))
 
     def _quarantined(
-        self, ledger: QueueState, quarantined: QuarantinedType, caller: str | None, now: float
+        self, queue_state: QueueState, quarantined: QuarantinedType, caller: str | None, now: float
     ) -> TypeQuarantined | None:
         job_type = quarantined.type
-        waiting = self._gates.waiting_at(job_type)
+        waiting = self._limiters.waiting_at(job_type)
         # Otherwise the jobs of a type that can't run would in time take every slot.
-        seats = max(1, ledger.policy.capacity // QUARANTINED_PART)
-        if waiting < seats or (waiting < 2 * seats and not self._gates.may_probe(job_type, caller)):
+        slots = max(1, queue_state.policy.capacity // QUARANTINED_PART)
+        if waiting < slots or (waiting < 2 * slots and not self._limiters.may_probe(job_type, caller)):
             return None
         detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs wait"
         return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
 
     def _over_quota(
-        self, ledger: QueueState, claims: Uniqueness, caller_queued: int, replaced: Job | None, now: float
+        self, queue_state: QueueState, uniqueness: Uniqueness, caller_queued: int, replaced: Job | None, now: float
     ) -> RateLimited | None:
-        if claims.caller is None:
+        if uniqueness.caller is None:
             return None
-        held = self._claimed.live_of(claims.caller)
-        own_freed = 1 if replaced is not None and claims.caller == replaced.caller else 0
+        held = self._uniqueness_index.live_of(uniqueness.caller)
+        own_freed = 1 if replaced is not None and uniqueness.caller == replaced.caller else 0
         if held - own_freed < caller_queued:
             return None
         detail = f"this caller has {held} live jobs, and may have {caller_queued}"
         # Nothing to spread: the time at which one of its own jobs should end.
-        wait_s = ledger.live / held / ledger.drain_per_s(now)
+        wait_s = queue_state.live / held / queue_state.drain_per_s(now)
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
 
 
-def _counted(refusal: Refused, ledger: QueueState) -> Refused:
-    ledger.refused_total += 1
+def _counted(refusal: Refused, queue_state: QueueState) -> Refused:
+    queue_state.refused_total += 1
     return refusal
 
 
-def _place_s(ledger: QueueState, claims: Uniqueness | None, now: float) -> float:
-    if claims is None:
-        return ledger.place_s(now)
-    key = claims.key
-    return ledger.place_s(now, claims.caller, None if key is None else key.key)
+def _retry_slot_s(queue_state: QueueState, uniqueness: Uniqueness | None, now: float) -> float:
+    if uniqueness is None:
+        return queue_state.retry_slot_s(now)
+    key = uniqueness.key
+    return queue_state.retry_slot_s(now, uniqueness.caller, None if key is None else key.key)

@@ -94,7 +94,7 @@ class Engine:
 
     Args:
         queues: Policy by queue name.
-        lanes: Maximum number of attempts at once in each pool, by pool name.
+        pools: Maximum number of attempts at once in each pool, by pool name.
         rng: Draws the jitter of backoffs and of Retry-After.
         caller_queued: Maximum number of live jobs of a caller.
         tuning: Bounds of the work that one step does.
@@ -107,38 +107,43 @@ class Engine:
         ids: IdIssuer,
         rng: Random,
         bounds: StoreBounds | None = None,
-        lanes: Mapping[str, int] | None = None,
+        pools: Mapping[str, int] | None = None,
         shares: Shares = "weighted",
         caller_queued: int | None = None,
         tuning: Tuning = TUNING,
     ) -> None:
         self._life = life = Transitions(
-            queues=queues, bounds=bounds or StoreBounds(), lanes=lanes or {}, shares=shares, rng=rng, tuning=tuning
+            queues=queues, bounds=bounds or StoreBounds(), pools=pools or {}, shares=shares, rng=rng, tuning=tuning
         )
-        self.ledgers, self.statuses, self.ready, self.gates = life.ledgers, life.statuses, life.ready, life.gates
+        self.queue_states, self.store, self.scheduler, self.limiters = (
+            life.queue_states,
+            life.store,
+            life.scheduler,
+            life.limiters,
+        )
         self.quarantine = CircuitBreaker()
-        self.door = AdmissionControl(
-            life.ledgers, life.statuses, life.claimed, life.gates, self.quarantine, caller_queued
+        self.admission = AdmissionControl(
+            life.queue_states, life.store, life.uniqueness_index, life.limiters, self.quarantine, caller_queued
         )
         self._ids = ids
         self._rng = rng
         self._tick_work_max = tuning.tick_work_max
         self._shut_down: ShutDown | None = None
-        self._intake = Submitter(life, self.door, ids)
+        self._submitter = Submitter(life, self.admission, ids)
         # Bound directly: a method around it would be a call more for each rejection.
-        self.refuse_unseen = self._intake.refuse_unseen
+        self.refuse_unseen = self._submitter.refuse_unseen
 
     # -- operations of clients
 
     def submit(
-        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None = None, *, now: float
+        self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None = None, *, now: float
     ) -> SubmitResult:
         """Accept a job, or return the existing one that it equals, or reject it and keep nothing.
 
         Raises:
             Draining, QueueFull, StatusesFull, RateLimited, KeyReused, Duplicate: As `Submitter.submit`.
         """
-        return self._intake.submit(spec, args, upload, claims, now=now)
+        return self._submitter.submit(spec, args, upload, uniqueness, now=now)
 
     def get(self, job_id: str) -> Job:
         """Return the record with this id.
@@ -147,7 +152,7 @@ class Engine:
             JobNotFound: The id was never issued.
             JobGone: It was issued, but its record is no longer held.
         """
-        job = self.statuses.get(job_id)
+        job = self.store.get(job_id)
         if job is not None:
             return job
         origin = self._ids.origin(job_id)
@@ -180,18 +185,18 @@ class Engine:
             raise WrongState(f"the job is {job.state}: cancel it first, or wait for its end", state=job.state)
         self._life.evict([job], early=False)
 
-    def redrive(self, job_id: str, *, now: float) -> Job:
+    def retry(self, job_id: str, *, now: float) -> Job:
         """Retry a failed job: a new series of attempts, under the same id.
 
         Raises:
             JobNotFound, JobGone: As `get`.
-            WrongState, Draining, QueueFull, StatusesFull, RateLimited: As `Submitter.redrive`.
+            WrongState, Draining, QueueFull, StatusesFull, RateLimited: As `Submitter.retry`.
         """
         job = self.get(job_id)
-        self._intake.redrive(job, now=now)
+        self._submitter.retry(job, now=now)
         return job
 
-    def promote(self, job_id: str, *, now: float) -> Job:
+    def run_now(self, job_id: str, *, now: float) -> Job:
         """Queue a delayed job, or one that waits for its next attempt, now.
 
         Raises:
@@ -206,25 +211,25 @@ class Engine:
         self._life.make_ready(job, now)
         return job
 
-    def outlook(self, job: Job, *, now: float) -> Estimate:
+    def estimate(self, job: Job, *, now: float) -> Estimate:
         """Estimate when a live job starts and ends, and when to poll again."""
-        ledger = self.ledgers[job.spec.queue]
+        queue_state = self.queue_states[job.spec.queue]
         if job.state is not QUEUED:
-            return estimate_of(job, ledger, None, now)
-        position = self.ready.position(job)
-        if ledger.paused:
+            return estimate_of(job, queue_state, None, now)
+        position = self.scheduler.position(job)
+        if queue_state.paused:
             return Estimate(position, None, POLL_AFTER_S_UNKNOWN, PAUSED)
         waiting_for = self._waiting_for(job) if position is None or self.quarantine.count else None
-        return estimate_of(job, ledger, position, now, waiting_for)
+        return estimate_of(job, queue_state, position, now, waiting_for)
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
         """Iterate over all records, newest first. Valid only until the next operation."""
-        return self.statuses.newest_first(after)
+        return self.store.newest_first(after)
 
     # -- operations of workers
 
     def lease(self, job: Job, *, now: float) -> Lease | None:
-        """Lease the next attempt of a job that was taken from `ready`.
+        """Lease the next attempt of a job that was taken from `scheduler`.
 
         Returns None if it must not start now: it was cancelled, its start-by is over, the engine is being shut down,
         or a limiter has no permit (then it becomes ready again when there is one).
@@ -235,7 +240,7 @@ class Engine:
             self._expire(job, now)
             return None
         life = self._life
-        entered = self.gates.enter(job, now)
+        entered = self.limiters.enter(job, now)
         life.call(now)
         if not entered:
             return None
@@ -244,9 +249,9 @@ class Engine:
         job.started_at = now
         if job.extras is not None:
             job.extras.progress = job.extras.stopping = None
-        self.ledgers[job.spec.queue].note_start(now)
-        self.ready.note_start(job)
-        life.facts.append(Started(job))
+        self.queue_states[job.spec.queue].note_start(now)
+        self.scheduler.note_start(job)
+        life.events.append(Started(job))
         return Lease(job, job.attempt)
 
     def ack(self, job_id: JobId, *, attempt: int, success: Success, now: float) -> None:
@@ -261,7 +266,7 @@ class Engine:
         if job.stopping is TIMED_OUT:
             self._fail(job, attempts.timed_out(job), now)
             return
-        if not self.statuses.has_room_for_result(job, len(success.result)):
+        if not self.store.has_room_for_result(job, len(success.result)):
             detail = f"the status map has no room for a result of {len(success.result)} bytes"
             self._fail(job, Failure(ErrorCode.RESULT_TOO_LARGE, detail, final=True), now)
             return
@@ -269,8 +274,8 @@ class Engine:
         if more_bytes > 0:
             self._life.make_room(more_jobs=0, more_bytes=more_bytes)
         if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
-            self.gates.open(job.spec.type, now)
-            self._life.facts.append(Released(job.spec.type))
+            self.limiters.open(job.spec.type, now)
+            self._life.events.append(Released(job.spec.type))
         job.result = success.result
         job.file = success.file
         self._life.end(job, SUCCEEDED, now)
@@ -296,32 +301,32 @@ class Engine:
         job = self._leased(job_id, attempt)
         job.progress = progress
         job.version += 1
-        self._life.facts.append(Progressed(job))
+        self._life.events.append(Progressed(job))
 
     # -- operations of operators
 
     def set_policy(self, queue: str, policy: QueuePolicy, *, now: float) -> None:
         """Change a queue's settings while it is in use. Keeps every job, even those over a smaller capacity."""
-        ledger = self.ledgers[queue]
-        before, ledger.policy = ledger.policy, policy
+        queue_state = self.queue_states[queue]
+        before, queue_state.policy = queue_state.policy, policy
         if not policy.orders_as(before):
-            self.ready.reorder(queue, now=now)
-            self.gates.reorder(queue, now)
+            self.scheduler.reorder(queue, now=now)
+            self.limiters.reorder(queue, now)
             self._life.call(now)
 
     def set_paused(self, queue: str, paused: bool) -> None:
         """Pause or resume the start of a queue's jobs. Submissions are accepted meanwhile."""
-        self.ledgers[queue].paused = paused
+        self.queue_states[queue].paused = paused
 
     def set_caller_queued(self, caller_queued: int | None) -> None:
         """Change the maximum of live jobs of a caller. Jobs beyond it are kept."""
-        self.door.caller_queued = caller_queued
+        self.admission.caller_queued = caller_queued
 
     # -- operations of the backend
 
-    def set_permits(self, lane: str, permits: int, *, now: float) -> None:
+    def set_permits(self, pool: str, permits: int, *, now: float) -> None:
         """Change the maximum number of attempts at once in a pool; 0: none for now. It stops none."""
-        self.gates.resize(lane, permits, now)
+        self.limiters.resize(pool, permits, now)
         self._life.call(now)
 
     def tick(self, now: float) -> float | None:
@@ -334,9 +339,9 @@ class Engine:
             if job_id is None:
                 break
             self._meet_deadline(self._life.held(job_id), now)
-        self.gates.tick(now)
+        self.limiters.tick(now)
         self._life.call(now)
-        gone = self.statuses.evict_due(now, limit=self._tick_work_max)
+        gone = self.store.evict_due(now, limit=self._tick_work_max)
         if gone:
             self._life.note_evicted(gone, early=False)
         return self.next_at()
@@ -348,14 +353,14 @@ class Engine:
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
         first = self._life.deadlines.next_at()
-        for at in (self.statuses.next_eviction_at(), self.gates.next_at()):
+        for at in (self.store.next_eviction_at(), self.limiters.next_at()):
             if at is not None and (first is None or at < first):
                 first = at
         return first
 
     def stop_admitting(self) -> None:
         """Reject every submission from now on."""
-        self.door.open = False
+        self.admission.open = False
 
     def begin_shut_down(self) -> dict[JobState, int]:
         """Accept and start nothing any more; return the number of jobs lost, by live state.
@@ -365,10 +370,13 @@ class Engine:
         """
         self.stop_admitting()
         self._shut_down = ShutDown(self._life)
-        for ledger in self.ledgers.values():
-            ledger.closed = True  # so that no job is popped only to be refused its lease
-        ledgers = self.ledgers.values()
-        return {state: sum(ledger.counts[state] for ledger in ledgers) for state in (DELAYED, QUEUED, RUNNING)}
+        for queue_state in self.queue_states.values():
+            queue_state.closed = True  # so that no job is popped only to be refused its lease
+        queue_states = self.queue_states.values()
+        return {
+            state: sum(queue_state.counts[state] for queue_state in queue_states)
+            for state in (DELAYED, QUEUED, RUNNING)
+        }
 
     def go_on_shutting_down(self, *, now: float) -> bool:
         """End a portion of the jobs of a shutdown; return whether more are left. Let other tasks run in between."""
@@ -377,11 +385,11 @@ class Engine:
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call, in order."""
-        facts, self._life.facts = self._life.facts, []
-        return facts
+        events, self._life.events = self._life.events, []
+        return events
 
     def totals(self) -> Totals:
-        return Totals(self._intake.accepted, self._life.evicted, self._life.evicted_early)
+        return Totals(self._submitter.accepted, self._life.evicted, self._life.evicted_early)
 
     # -- the parts
 
@@ -390,10 +398,10 @@ class Engine:
         quarantined = self.quarantine.of(job.spec.type)
         if quarantined is not None:
             return WaitingFor(WaitReason.TYPE_QUARANTINED, quarantined.until)
-        return WaitingFor(WaitReason.LIMIT) if self.gates.waits(job) else None
+        return WaitingFor(WaitReason.LIMIT) if self.limiters.waits(job) else None
 
     def _leased(self, job_id: JobId, attempt: int) -> Job:
-        job = self.statuses.get(job_id)
+        job = self.store.get(job_id)
         if job is None or job.state is not RUNNING or job.attempt != attempt:
             raise StaleLease(f"attempt {attempt} of job {job_id} holds its lease no longer")
         return job
@@ -407,11 +415,11 @@ class Engine:
         elif job.stopping is None:
             self._life.request_stop(job, StopReason.TIMED_OUT, now)
         else:
-            self._life.facts.append(LeaseLost(job, job.attempt))
+            self._life.events.append(LeaseLost(job, job.attempt))
             self._end_stopped(job, job.stopping, None, now)
 
     def _expire(self, job: Job, now: float) -> None:
-        self._life.facts.append(Expired(job))
+        self._life.events.append(Expired(job))
         self._life.end(job, EXPIRED, now)
 
     def _end_stopped(self, job: Job, reason: StopReason, failure: Failure | None, now: float) -> None:
@@ -420,7 +428,7 @@ class Engine:
             self._fail(job, attempts.timed_out(job, failure), now)
             return
         if failure is not None and failure.traceback is not None:  # an error of the handler's clean-up
-            self._life.facts.append(AttemptFailed(job, job.attempt, failure, now))
+            self._life.events.append(AttemptFailed(job, job.attempt, failure, now))
         if reason is StopReason.SHUTDOWN:
             job.error = attempts.shut_down(job)
         self._life.end(job, CANCELLED, now)
@@ -428,11 +436,11 @@ class Engine:
     def _fail(self, job: Job, failure: Failure, now: float) -> None:
         self._remember(job, failure, now)
         self._blame(job, failure, now)
-        self._life.facts.append(AttemptFailed(job, job.attempt, failure, now))
+        self._life.events.append(AttemptFailed(job, job.attempt, failure, now))
         if failure.final or job.attempt >= job.attempts_max or self._shut_down is not None:
             job.error = JobError(failure.code, failure.message[:MESSAGE_LENGTH_MAX])
             self._life.end(job, FAILED, now)
-            while (out := self.statuses.next_failed_out()) is not None:
+            while (out := self.store.next_failed_out()) is not None:
                 self._life.evict([out], early=True)
         elif failure.code is ErrorCode.WORKER_CRASHED:
             # The fault is the worker's, not the handler's: no backoff, and it keeps its position.
@@ -444,23 +452,23 @@ class Engine:
             attempt = job.attempt - job.attempts_before
             job.run_at = now + (backoff.wait_s(attempt, self._rng) if wait_s is None else wait_s)
             self._life.change_state(job, DELAYED, now)
-            self._life.facts.append(BackedOff(job))
+            self._life.events.append(BackedOff(job))
 
     def _remember(self, job: Job, failure: Failure, now: float) -> None:
         """Add the failed attempt to the job's history, if the store has room."""
         history = attempts.longer_history(job, attempts.failed_attempt(job, failure, now))
         more_bytes = sum(failed.size_bytes for failed in history) - job.history_bytes
-        if self.statuses.has_room_to_grow(more_bytes):
+        if self.store.has_room_to_grow(more_bytes):
             self._life.make_room(more_jobs=0, more_bytes=more_bytes)
             job.history = history
-            self.statuses.grow(more_bytes)
+            self.store.grow(more_bytes)
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
         """Count a failure against the job's type, and quarantine the type above its retry budget."""
         own_fault = failure.code is ErrorCode.TIMED_OUT and job.spec.own_timeout
         if own_fault or failure.code in BLAMELESS or self._shut_down is not None:
             return
-        job_type, budget = job.spec.type, self.ledgers[job.spec.queue].policy.retry_budget
+        job_type, budget = job.spec.type, self.queue_states[job.spec.queue].policy.retry_budget
         reason = f"{failure.code}: {failure.message[:MESSAGE_LENGTH_MAX]}"
         until = self.quarantine.failed(
             job_type,
@@ -472,8 +480,8 @@ class Engine:
             group=job.spec.group,
         )
         if until is not None:
-            self.gates.shut(job_type, until, now, last=job)
-            self._life.facts.append(Quarantined(job_type, until, reason))
+            self.limiters.shut(job_type, until, now, last=job)
+            self._life.events.append(Quarantined(job_type, until, reason))
 
 
 def _started_at(job: Job) -> float:

@@ -144,7 +144,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     Jobs of the same options share one spec. `delay_s` and `start_by_s` count from
     acceptance, `ttl_s` from the end. `own_timeout`: the submission set a timeout shorter than its handler's;
     `own`: it differs from its handler's defaults, so no other job shares the spec.
-    `lane` names the pool that the handler needs (`thread`, `process`), if any; `limits` and
+    `pool` names the pool that the handler needs (`thread`, `process`), if any; `limits` and
     `backoff` are its handler's (None: none; the engine's). `run_at` is the instant that `delay_s` comes from, if the
     submission named one.
     """
@@ -161,7 +161,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     own: bool = False
     attempts_max: int = 1
     ttl_s: float | None = None
-    lane: str | None = None
+    pool: str | None = None
     limits: Limits | None = None
     backoff: Backoff | None = None
 
@@ -307,7 +307,7 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     finished_at: float | None = None
     result: bytes | None = None
     file: StoredFile | None = None
-    claims: Uniqueness | None = None
+    uniqueness: Uniqueness | None = None
     extras: Extras | None = None
 
     attempts_before = extra("attempts_before", 0)
@@ -345,7 +345,7 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     @property
     def caller(self) -> str | None:
         """The name of the caller that submitted it; None: the application itself."""
-        return None if self.claims is None else self.claims.caller
+        return None if self.uniqueness is None else self.uniqueness.caller
 
     def move(self, state: JobState) -> None:
         """Change the state; the only place that does.

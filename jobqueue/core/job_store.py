@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.ids import SHELF_PREFIX_LENGTH, SHELF_SIZE
+from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
 from jobqueue.core.job import FAILED
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from jobqueue.core.job import Job, JobId
 
-DRAWER_S = 0.25
-_SPARSE = SHELF_SIZE // 8
+EXPIRY_BUCKET_S = 0.25
+_SPARSE = ID_PAGE_SIZE // 8
 _INSTANTS_MAX = 4096
 
 Label = tuple[int, float]
@@ -57,8 +57,8 @@ class StoreBounds(msgspec.Struct, frozen=True, kw_only=True):
 class JobStore:
     def __init__(self, bounds: StoreBounds) -> None:
         self._bounds = bounds
-        self._shelves: dict[str, dict[JobId, Job]] = {}
-        self._drawers: OrderedDict[Label, dict[JobId, Job]] = OrderedDict()
+        self._id_pages: dict[str, dict[JobId, Job]] = {}
+        self._expiry_buckets: OrderedDict[Label, dict[JobId, Job]] = OrderedDict()
         # By TTL: the bucket that is being filled, and when its quarter second is over.
         self._filling: dict[float, tuple[float, dict[JobId, Job]]] = {}
         self._due: Deadlines[Label] = Deadlines()
@@ -77,16 +77,16 @@ class JobStore:
         return self.live + self.terminal
 
     def get(self, job_id: str) -> Job | None:
-        shelf = self._shelves.get(job_id[:SHELF_PREFIX_LENGTH])
-        return None if shelf is None else shelf.get(job_id)  # type: ignore[call-overload] # asking by any text is the point
+        id_page = self._id_pages.get(job_id[:ID_PAGE_PREFIX_LENGTH])
+        return None if id_page is None else id_page.get(job_id)  # type: ignore[call-overload] # asking by any text is the point
 
     def add(self, job: Job) -> None:
         """Add a new, live record. The caller has ensured by `has_room_for` and `next_out` that it fits."""
-        prefix = job.id[:SHELF_PREFIX_LENGTH]
-        shelf = self._shelves.get(prefix)
-        if shelf is None:
-            shelf = self._shelves[prefix] = {}
-        shelf[job.id] = job
+        prefix = job.id[:ID_PAGE_PREFIX_LENGTH]
+        id_page = self._id_pages.get(prefix)
+        if id_page is None:
+            id_page = self._id_pages[prefix] = {}
+        id_page[job.id] = job
         size_bytes = len(job.args) if job.extras is None else job.size_bytes
         self.live += 1
         self.live_bytes += size_bytes
@@ -156,7 +156,7 @@ class JobStore:
         if job.run_at == created_at:
             job.run_at = created_at
         filling = self._filling.get(ttl_s)
-        jobs = filling[1] if filling is not None and now < filling[0] else self._next_drawer(now, ttl_s)
+        jobs = filling[1] if filling is not None and now < filling[0] else self._next_expiry_bucket(now, ttl_s)
         jobs[job.id] = job
 
     def ttl_s(self, job: Job) -> float:
@@ -190,7 +190,7 @@ class JobStore:
             if at is None or at > now:
                 break
             label = self._due.first()
-            jobs = self._drawers[label]
+            jobs = self._expiry_buckets[label]
             if len(jobs) <= more:
                 gone += jobs.values()
                 self._take_away(label)
@@ -202,28 +202,28 @@ class JobStore:
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
         """Iterate over the records by falling id, from the one below `after`. Valid only until the store changes."""
-        prefix_max = after[:SHELF_PREFIX_LENGTH] if after is not None else None
-        for prefix, shelf in reversed(self._shelves.items()):
+        prefix_max = after[:ID_PAGE_PREFIX_LENGTH] if after is not None else None
+        for prefix, id_page in reversed(self._id_pages.items()):
             if prefix_max is not None and prefix > prefix_max:
                 continue
-            for job_id, job in reversed(shelf.items()):
+            for job_id, job in reversed(id_page.items()):
                 if after is None or job_id < after:
                     yield job
 
-    def _next_drawer(self, now: float, ttl_s: float) -> dict[JobId, Job]:
+    def _next_expiry_bucket(self, now: float, ttl_s: float) -> dict[JobId, Job]:
         if len(self._instants) > _INSTANTS_MAX:
             self._instants.clear()
-        label = math.floor(now / DRAWER_S), ttl_s
+        label = math.floor(now / EXPIRY_BUCKET_S), ttl_s
         jobs: dict[JobId, Job] = {}
-        self._drawers[label] = jobs
-        over_at = (label[0] + 1) * DRAWER_S
+        self._expiry_buckets[label] = jobs
+        over_at = (label[0] + 1) * EXPIRY_BUCKET_S
         self._filling[ttl_s] = over_at, jobs
         # Counted from the bucket's last instant, so that none of its jobs is evicted early.
         self._due.set(label, over_at + ttl_s)
         return jobs
 
     def _take_away(self, label: Label) -> None:
-        jobs = self._drawers.pop(label)
+        jobs = self._expiry_buckets.pop(label)
         self._due.discard(label)
         filling = self._filling.get(label[1])
         if filling is not None and filling[1] is jobs:
@@ -233,10 +233,10 @@ class JobStore:
         while self._leaving:
             job = self._leaving[-1]
             assert self._leaving_from is not None
-            if job.id in self._drawers.get(self._leaving_from, ()):
+            if job.id in self._expiry_buckets.get(self._leaving_from, ()):
                 return job
             self._leaving.pop()  # removed since, or retried
-        for label, jobs in self._drawers.items():
+        for label, jobs in self._expiry_buckets.items():
             # All at once, because a dict that loses its first entries is searched past all of them each time.
             self._leaving, self._leaving_from = list(reversed(jobs.values())), label
             return self._leaving[-1]
@@ -244,15 +244,15 @@ class JobStore:
 
     def _take_out(self, job: Job) -> None:
         assert job.finished_at is not None
-        label = math.floor(job.finished_at / DRAWER_S), self.ttl_s(job)
-        jobs = self._drawers[label]
+        label = math.floor(job.finished_at / EXPIRY_BUCKET_S), self.ttl_s(job)
+        jobs = self._expiry_buckets[label]
         del jobs[job.id]
         if not jobs:
             self._take_away(label)
 
     def _forget(self, jobs: Sequence[Job]) -> None:
         """Remove records from their pages and the counts; they are in no bucket any more."""
-        shelf: dict[JobId, Job] = {}
+        id_page: dict[JobId, Job] = {}
         before: dict[str, int] = {}  # the length of each page that is touched
         size_bytes = 0
         for job in jobs:
@@ -262,18 +262,18 @@ class JobStore:
                 size_bytes += job.size_bytes
                 self._failed.pop(job.id, None)
             # Jobs that ended together are mostly on one page: trying that first is cheaper than a lookup.
-            if shelf.pop(job.id, None) is None:
-                prefix = job.id[:SHELF_PREFIX_LENGTH]
-                shelf = self._shelves[prefix]
-                before.setdefault(prefix, len(shelf))
-                del shelf[job.id]
+            if id_page.pop(job.id, None) is None:
+                prefix = job.id[:ID_PAGE_PREFIX_LENGTH]
+                id_page = self._id_pages[prefix]
+                before.setdefault(prefix, len(id_page))
+                del id_page[job.id]
         self.terminal -= len(jobs)
         self.bytes_used -= size_bytes
         for prefix, count in before.items():
-            shelf = self._shelves[prefix]
-            if not shelf:
-                del self._shelves[prefix]
-            elif count > _SPARSE >= len(shelf):
+            id_page = self._id_pages[prefix]
+            if not id_page:
+                del self._id_pages[prefix]
+            elif count > _SPARSE >= len(id_page):
                 # A dict keeps its size: without this, one long-lived
                 # record in 4,096 would keep the whole table.
-                self._shelves[prefix] = dict(shelf)
+                self._id_pages[prefix] = dict(id_page)

@@ -29,16 +29,16 @@ FILE_BYTES = 400
 """A file of an upload, with its entry: the objects, and the path in the spool."""
 
 
-def held_bytes(spec: JobSpec, upload: Upload | None, claims: Uniqueness | None) -> int:
+def held_bytes(spec: JobSpec, upload: Upload | None, uniqueness: Uniqueness | None) -> int:
     """Return the size of a record of this submission beside its arguments."""
-    if upload is None and not spec.own and (claims is None or claims.plain):
+    if upload is None and not spec.own and (uniqueness is None or uniqueness.plain):
         return 0  # as most
     size = _spec_bytes(spec) + _upload_bytes(upload)
-    if claims is not None and not claims.plain:
-        if claims.unique is not None:
-            size += NAME_BYTES + text_bytes(claims.unique.value)
-        if claims.key is not None:
-            size += key_bytes(claims.key.key)
+    if uniqueness is not None and not uniqueness.plain:
+        if uniqueness.unique is not None:
+            size += NAME_BYTES + text_bytes(uniqueness.unique.value)
+        if uniqueness.key is not None:
+            size += key_bytes(uniqueness.key.key)
     return size + EXTRAS_BYTES if size else 0
 
 

@@ -48,7 +48,7 @@ class ShutDown:
 
     def _look(self, now: float) -> None:
         """Find the live jobs among the next records, and ask running ones to stop."""
-        for looks, job in enumerate(self._life.statuses.newest_first(self._after)):
+        for looks, job in enumerate(self._life.store.newest_first(self._after)):
             if looks == LOOKS_MAX:
                 return
             self._after = job.id

@@ -41,14 +41,14 @@ class Submitter:
         life: Where accepted jobs go.
     """
 
-    def __init__(self, life: Transitions, door: AdmissionControl, ids: IdIssuer) -> None:
+    def __init__(self, life: Transitions, admission: AdmissionControl, ids: IdIssuer) -> None:
         self._life = life
-        self._door = door
+        self._admission = admission
         self._ids = ids
         self.accepted = 0
 
     def submit(
-        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None = None, *, now: float
+        self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None = None, *, now: float
     ) -> SubmitResult:
         """Accept a job, or return the existing one that it equals, or reject it and keep nothing.
 
@@ -57,20 +57,20 @@ class Submitter:
             KeyReused: The caller submitted something else under this key.
             Duplicate: A live job has the unique value, and the mode is `reject`.
         """
-        if claims is not None and not claims.plain:
-            if (job := self._same_key(claims)) is not None:
+        if uniqueness is not None and not uniqueness.plain:
+            if (job := self._same_key(uniqueness)) is not None:
                 return SubmitResult(job, duplicate=True)
-            holder = self._life.claimed.holder(spec.type, claims.unique)
+            holder = self._life.uniqueness_index.holder(spec.type, uniqueness.unique)
             if holder is not None:
-                return self._submit_beside(self._life.held(holder), spec, args, upload, claims, now)
-        held = held_bytes(spec, upload, claims)
-        self._door.admit(self._life.ledgers[spec.queue], spec, len(args) + held, claims, now=now)
-        return SubmitResult(self._accept(spec, args, upload, claims, held, now), duplicate=False)
+                return self._submit_beside(self._life.held(holder), spec, args, upload, uniqueness, now)
+        held = held_bytes(spec, upload, uniqueness)
+        self._admission.admit(self._life.queue_states[spec.queue], spec, len(args) + held, uniqueness, now=now)
+        return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
 
     def refuse_unseen(
         self,
         queue: str | None = None,
-        claims: Uniqueness | None = None,
+        uniqueness: Uniqueness | None = None,
         *,
         job_type: str = "",
         may_be_unique: bool = True,
@@ -80,25 +80,25 @@ class Submitter:
 
         Args:
             queue: Its queue, if known: then its type and its unique value are known, too.
-            claims: Its caller; its key, which may belong to a job that is held (the fingerprint is not read); its
+            uniqueness: Its caller; its key, which may belong to a job that is held (the fingerprint is not read); its
                 unique value, if its queue is known.
             may_be_unique: Whether it may have a unique value, if its queue is not known: that of a live job, then.
         """
-        claimed = self._life.claimed
-        if claims is not None and not claims.plain:
-            if claims.key is not None and claimed.under_key(claims) is not None:
+        uniqueness_index = self._life.uniqueness_index
+        if uniqueness is not None and not uniqueness.plain:
+            if uniqueness.key is not None and uniqueness_index.under_key(uniqueness) is not None:
                 return None
-            if claimed.holder(job_type, claims.unique) is not None:
+            if uniqueness_index.holder(job_type, uniqueness.unique) is not None:
                 return None
         if queue is not None:
-            closed = self._door.closed_to(self._life.ledgers[queue])
+            closed = self._admission.closed_to(self._life.queue_states[queue])
         else:
-            closed = self._door.closed_to_all() and not (may_be_unique and claimed.any_unique)
+            closed = self._admission.closed_to_all() and not (may_be_unique and uniqueness_index.any_unique)
         if not closed:
             return None
-        return self._door.refuse_unseen(queue, claims, now=now)
+        return self._admission.refuse_unseen(queue, uniqueness, now=now)
 
-    def redrive(self, job: Job, *, now: float) -> None:
+    def retry(self, job: Job, *, now: float) -> None:
         """Retry a failed job: a new series of attempts, under the same id.
 
         Raises:
@@ -107,15 +107,15 @@ class Submitter:
         """
         if job.state is not FAILED:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
-        claims = job.claims
-        if claims is not None and claims.unique is not None:
-            holder = self._life.claimed.holder(job.spec.type, claims.unique)
+        uniqueness = job.uniqueness
+        if uniqueness is not None and uniqueness.unique is not None:
+            holder = self._life.uniqueness_index.holder(job.spec.type, uniqueness.unique)
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
-        ledger = self._life.ledgers[job.spec.queue]
-        self._door.admit(ledger, job.spec, job.size_bytes, claims, now=now, crowd=False)
-        self._life.statuses.revive(job)
-        ledger.redriven_total += 1
+        queue_state = self._life.queue_states[job.spec.queue]
+        self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, crowd=False)
+        self._life.store.revive(job)
+        queue_state.redriven_total += 1
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
@@ -123,51 +123,55 @@ class Submitter:
         self._life.begin(job, now)
         self._life.make_ready(job, now)
 
-    def _same_key(self, claims: Uniqueness) -> Job | None:
+    def _same_key(self, uniqueness: Uniqueness) -> Job | None:
         """Return the job that the caller submitted under this key. Raises KeyReused if that was something else."""
-        job_id = self._life.claimed.under_key(claims)
+        job_id = self._life.uniqueness_index.under_key(uniqueness)
         if job_id is None:
             return None
-        if not self._life.claimed.is_same(claims):
+        if not self._life.uniqueness_index.is_same(uniqueness):
             raise KeyReused("this Idempotency-Key was used for another submission: send a new key with a new one")
         return self._life.held(job_id)
 
     def _submit_beside(
-        self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness, now: float
+        self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness, now: float
     ) -> SubmitResult:
         """Apply the mode to a submission with the unique value of a live job."""
-        assert claims.unique is not None
-        mode = claims.unique.mode
+        assert uniqueness.unique is not None
+        mode = uniqueness.unique.mode
         if mode == "return":
-            if claims.key is not None:
-                more_bytes = key_bytes(claims.key.key)
-                self._door.admit_growth(self._life.ledgers[holder.spec.queue], more_bytes, claims, now=now)
-            self._share(claims, holder)
+            if uniqueness.key is not None:
+                more_bytes = key_bytes(uniqueness.key.key)
+                self._admission.admit_growth(
+                    self._life.queue_states[holder.spec.queue], more_bytes, uniqueness, now=now
+                )
+            self._share(uniqueness, holder)
             return SubmitResult(holder, duplicate=True)
         if mode == "reject":
             raise Duplicate(holder.id)
         waits = holder.state is not RUNNING
         if mode == "debounce" and waits and holder.spec.queue == spec.queue:
-            self._put_off(holder, spec, args, claims, now)
-            self._share(claims, holder)
+            self._put_off(holder, spec, args, uniqueness, now)
+            self._share(uniqueness, holder)
             return SubmitResult(holder, duplicate=True)
-        ledger = self._life.ledgers[spec.queue]
-        held = held_bytes(spec, upload, claims)
-        self._door.admit(ledger, spec, len(args) + held, claims, now=now, replaced=holder if waits else None)
+        queue_state = self._life.queue_states[spec.queue]
+        held = held_bytes(spec, upload, uniqueness)
+        self._admission.admit(
+            queue_state, spec, len(args) + held, uniqueness, now=now, replaced=holder if waits else None
+        )
         if mode == "replace" or waits:
             self._life.cancel(holder, now=now)
-        return SubmitResult(self._accept(spec, args, upload, claims, held, now), duplicate=False)
+        return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
 
-    def _put_off(self, job: Job, spec: JobSpec, args: bytes, claims: Uniqueness, now: float) -> None:
+    def _put_off(self, job: Job, spec: JobSpec, args: bytes, uniqueness: Uniqueness, now: float) -> None:
         """Debounce: give a waiting job the newest arguments and, unless it is due already, its delay anew."""
         anew = job.state is DELAYED and job.attempt == 0
         # The keys that lead to it, and its files, stay.
         more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
         more_bytes = len(args) - len(job.args) + more_held
-        more_with_key = more_bytes + (0 if claims.key is None else key_bytes(claims.key.key))
-        self._door.admit_growth(self._life.ledgers[job.spec.queue], more_with_key, claims, now=now)
+        more_with_key = more_bytes + (0 if uniqueness.key is None else key_bytes(uniqueness.key.key))
+        self._admission.admit_growth(self._life.queue_states[job.spec.queue], more_with_key, uniqueness, now=now)
         self._life.make_room(more_jobs=0, more_bytes=more_bytes)
-        self._life.statuses.grow(more_bytes)
+        self._life.store.grow(more_bytes)
         job.args = args
         job.held_bytes += more_held
         job.version += 1
@@ -176,22 +180,22 @@ class Submitter:
             job.run_at = _run_at(spec, now)
             job.start_by_at = self._start_by_at(spec, now)
             self._life.set_deadline(job, now)
-        self._life.facts.append(Progressed(job))
+        self._life.events.append(Progressed(job))
 
-    def _share(self, claims: Uniqueness, job: Job) -> None:
+    def _share(self, uniqueness: Uniqueness, job: Job) -> None:
         """Add a key to a live job; the caller has ensured that there is room for it."""
-        if claims.key is None:
+        if uniqueness.key is None:
             return
-        life, more_bytes = self._life, key_bytes(claims.key.key)
-        forgotten = life.claimed.share(claims, job)
+        life, more_bytes = self._life, key_bytes(uniqueness.key.key)
+        forgotten = life.uniqueness_index.share(uniqueness, job)
         if forgotten is not None:
             more_bytes -= key_bytes(forgotten)
         life.make_room(more_jobs=0, more_bytes=more_bytes)
-        life.statuses.grow(more_bytes)
+        life.store.grow(more_bytes)
         job.held_bytes += more_bytes
 
     def _accept(
-        self, spec: JobSpec, args: bytes, upload: Upload | None, claims: Uniqueness | None, held: int, now: float
+        self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None, held: int, now: float
     ) -> Job:
         life = self._life
         life.make_room(more_jobs=1, more_bytes=len(args) + held)
@@ -205,14 +209,14 @@ class Submitter:
             created_at=now,
             run_at=_run_at(spec, now) if delay_s else now,
             start_by_at=self._start_by_at(spec, now),
-            claims=claims,
+            uniqueness=uniqueness,
             extras=Extras(held_bytes=held) if held else None,
         )
-        life.statuses.add(job)
+        life.store.add(job)
         self.accepted += 1
-        life.ledgers[spec.queue].submitted_total += 1
+        life.queue_states[spec.queue].submitted_total += 1
         life.begin(job, now)
-        life.facts.append(Submitted(job))
+        life.events.append(Submitted(job))
         if job.state is QUEUED:
             life.make_ready(job, now)
         return job
@@ -220,7 +224,7 @@ class Submitter:
     def _start_by_at(self, spec: JobSpec, now: float) -> float | None:
         if spec.start_by_s is not None:
             return now + spec.start_by_s
-        policy = self._life.ledgers[spec.queue].policy
+        policy = self._life.queue_states[spec.queue].policy
         # Newest first alone would keep the oldest for ever, although their clients have left.
         return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None
 

@@ -40,29 +40,29 @@ class Transitions:
         *,
         queues: Mapping[str, QueuePolicy],
         bounds: StoreBounds,
-        lanes: Mapping[str, int],
+        pools: Mapping[str, int],
         shares: Shares,
         rng: Random,
         tuning: Tuning = TUNING,
     ) -> None:
-        self.ledgers = {name: QueueState(name, policy, rng) for name, policy in queues.items()}
-        self.statuses = JobStore(bounds)
-        self.ready = Scheduler(self.ledgers, shares=shares)
-        self.gates = Limiters(lanes=lanes, order_of=self.ready.order_of, tuning=tuning)
-        self.claimed = UniquenessIndex()
+        self.queue_states = {name: QueueState(name, policy, rng) for name, policy in queues.items()}
+        self.store = JobStore(bounds)
+        self.scheduler = Scheduler(self.queue_states, shares=shares)
+        self.limiters = Limiters(pools=pools, order_of=self.scheduler.order_of, tuning=tuning)
+        self.uniqueness_index = UniquenessIndex()
         self.deadlines: Deadlines[JobId] = Deadlines()
-        self.facts: list[Event] = []
+        self.events: list[Event] = []
         self.evicted = self.evicted_early = 0
 
     # -- transitions
 
     def begin(self, job: Job, now: float) -> None:
         """Give an accepted or retried job its slot, and its place by its state."""
-        ledger = self.ledgers[job.spec.queue]
-        ledger.live += 1
-        if job.claims is not None and not job.claims.plain:
-            self.claimed.stake(job)
-        ledger.count_in(job, now)
+        queue_state = self.queue_states[job.spec.queue]
+        queue_state.live += 1
+        if job.uniqueness is not None and not job.uniqueness.plain:
+            self.uniqueness_index.stake(job)
+        queue_state.count_in(job, now)
         # No other new job has a deadline, nor an earlier one to take back.
         if job.state is DELAYED or job.start_by_at is not None:
             self.set_deadline(job, now)
@@ -71,31 +71,31 @@ class Transitions:
         """Make a job terminal: free its slot and permits, keep its record for its TTL."""
         job.finished_at = now
         self.change_state(job, state, now)
-        self.ledgers[job.spec.queue].note_end(state, now)
-        if job.claims is not None and not job.claims.plain:
-            self.claimed.end(job)
-        self.statuses.finish(job)
-        self.facts.append(Ended(job))
+        self.queue_states[job.spec.queue].note_end(state, now)
+        if job.uniqueness is not None and not job.uniqueness.plain:
+            self.uniqueness_index.end(job)
+        self.store.finish(job)
+        self.events.append(Ended(job))
 
     def change_state(self, job: Job, state: JobState, now: float) -> None:
         """Change a job's state, with its counts, permits, place and deadline."""
         before = job.state
         job.move(state)
-        ledger = self.ledgers[job.spec.queue]
-        ledger.counts[before] -= 1
+        queue_state = self.queue_states[job.spec.queue]
+        queue_state.counts[before] -= 1
         if before is RUNNING:
-            ledger.note_run(job, now)
-            self.gates.leave(job, now)
+            queue_state.note_run(job, now)
+            self.limiters.leave(job, now)
             self.call(now)
         elif before is QUEUED:
-            del ledger.waiting[job.id]
-            ledger.waiting_by_type[job.spec.type] -= 1
+            del queue_state.waiting[job.id]
+            queue_state.waiting_by_type[job.spec.type] -= 1
             if state is not RUNNING:
-                self.ready.remove(job)
-                self.gates.withdraw(job, now)
+                self.scheduler.remove(job)
+                self.limiters.withdraw(job, now)
                 self.call(now)
         if state in LIVE:
-            ledger.count_in(job, now)
+            queue_state.count_in(job, now)
             self.set_deadline(job, now)
         else:
             self.deadlines.discard(job.id)
@@ -124,21 +124,21 @@ class Transitions:
                 self.deadlines.set(job_id, at + gap_s)
 
     def make_ready(self, job: Job, now: float, *, front: bool = False) -> None:
-        self.ready.push(job, now=now, front=front)
-        self.facts.append(Ready(job))
+        self.scheduler.push(job, now=now, front=front)
+        self.events.append(Ready(job))
 
     def call(self, now: float) -> None:
         """Make jobs ready that were offered a permit, and let those wait again that had their offer revoked."""
-        gates = self.gates
-        if not (gates.called or gates.recalled):
+        limiters = self.limiters
+        if not (limiters.offered or limiters.revoked):
             return
-        for job in gates.take_revoked():
-            self.ready.remove(job)
-        for job in gates.take_offered():
+        for job in limiters.take_revoked():
+            self.scheduler.remove(job)
+        for job in limiters.take_offered():
             # As of when it became ready: its waiting time still counts.
-            since = self.ledgers[job.spec.queue].waiting.get(job.id, now)
-            self.ready.push(job, now=since, front=True)
-            self.facts.append(Offered(job))
+            since = self.queue_states[job.spec.queue].waiting.get(job.id, now)
+            self.scheduler.push(job, now=since, front=True)
+            self.events.append(Offered(job))
 
     def request_stop(self, job: Job, reason: StopReason, now: float) -> None:
         if job.stopping is not None:
@@ -146,7 +146,7 @@ class Transitions:
         job.stopping = reason
         job.version += 1
         self.deadlines.set(job.id, now + LEASE_GRACE_S)
-        self.facts.append(StopRequested(job, job.attempt))
+        self.events.append(StopRequested(job, job.attempt))
 
     def cancel(self, job: Job, *, now: float) -> None:
         """Cancel a live job: a waiting one at once, a running one as soon as its attempt has stopped."""
@@ -158,31 +158,31 @@ class Transitions:
     # -- records
 
     def held(self, job_id: JobId) -> Job:
-        job = self.statuses.get(job_id)
+        job = self.store.get(job_id)
         assert job is not None, "a job with a deadline or a claim is held"
         return job
 
     def make_room(self, *, more_jobs: int, more_bytes: int) -> None:
         """Evict terminal records until this much more fits. `AdmissionControl` has checked that there are enough."""
-        job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+        job = self.store.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
         if job is None:
             return
         out = []
         while job is not None:
-            self.statuses.drop(job)
+            self.store.drop(job)
             out.append(job)
-            job = self.statuses.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+            job = self.store.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
         self.note_evicted(out, early=True)
 
     def evict(self, jobs: list[Job], *, early: bool) -> None:
         for job in jobs:
-            self.statuses.drop(job)
+            self.store.drop(job)
         self.note_evicted(jobs, early=early)
 
     def note_evicted(self, jobs: list[Job], *, early: bool) -> None:
         self.evicted += len(jobs)
         self.evicted_early += len(jobs) if early else 0
         for job in jobs:
-            if job.claims is not None and not job.claims.plain:
-                self.claimed.forget(job)
-        self.facts.append(Evicted(tuple(jobs), early=early))
+            if job.uniqueness is not None and not job.uniqueness.plain:
+                self.uniqueness_index.drop(job)
+        self.events.append(Evicted(tuple(jobs), early=early))

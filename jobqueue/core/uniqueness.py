@@ -34,27 +34,27 @@ class UniquenessIndex:
         self._by_value: dict[tuple[str, str], JobId] = {}
         self._live: dict[str, int] = {}
 
-    def under_key(self, claims: Uniqueness) -> JobId | None:
+    def under_key(self, uniqueness: Uniqueness) -> JobId | None:
         """Return the job that this caller submitted under this key."""
-        found = None if claims.key is None else self._by_key.get((claims.caller, claims.key.key))
+        found = None if uniqueness.key is None else self._by_key.get((uniqueness.caller, uniqueness.key.key))
         return None if found is None else found[0]
 
-    def is_same(self, claims: Uniqueness) -> bool:
+    def is_same(self, uniqueness: Uniqueness) -> bool:
         """Whether this submission equals the earlier one under its key, which is known."""
-        assert claims.key is not None
-        return self._by_key[claims.caller, claims.key.key][1] == claims.key.fingerprint
+        assert uniqueness.key is not None
+        return self._by_key[uniqueness.caller, uniqueness.key.key][1] == uniqueness.key.fingerprint
 
-    def share(self, claims: Uniqueness, job: Job) -> str | None:
+    def share(self, uniqueness: Uniqueness, job: Job) -> str | None:
         """Add a key to an existing job; return an earlier key that was dropped for it, if any."""
-        if claims.key is None:
+        if uniqueness.key is None:
             return None
         names = self._shared.setdefault(job.id, deque())
-        names.append((claims.caller, claims.key.key))
-        self._by_key[names[-1]] = (job.id, claims.key.fingerprint)
+        names.append((uniqueness.caller, uniqueness.key.key))
+        self._by_key[names[-1]] = (job.id, uniqueness.key.fingerprint)
         if len(names) <= SHARED_MAX:
             return None
         name = names.popleft()
-        self._forget_name(name, job)
+        self._drop_name(name, job)
         return name[1]
 
     def holder(self, job_type: str, unique: Unique | None) -> JobId | None:
@@ -71,41 +71,41 @@ class UniquenessIndex:
 
     def stake(self, job: Job) -> None:
         """Enter a job that becomes live; a unique value passes to it."""
-        claims = job.claims
-        if claims is None or claims.plain:
+        uniqueness = job.uniqueness
+        if uniqueness is None or uniqueness.plain:
             return
-        if claims.key is not None:
-            self._by_key[claims.caller, claims.key.key] = (job.id, claims.key.fingerprint)
-        if claims.unique is not None:
-            self._by_value[job.spec.type, claims.unique.value] = job.id
-        if claims.caller is not None:
-            self._live[claims.caller] = self._live.get(claims.caller, 0) + 1
+        if uniqueness.key is not None:
+            self._by_key[uniqueness.caller, uniqueness.key.key] = (job.id, uniqueness.key.fingerprint)
+        if uniqueness.unique is not None:
+            self._by_value[job.spec.type, uniqueness.unique.value] = job.id
+        if uniqueness.caller is not None:
+            self._live[uniqueness.caller] = self._live.get(uniqueness.caller, 0) + 1
 
     def end(self, job: Job) -> None:
         """Remove the entries that only a live job may have."""
-        claims = job.claims
-        if claims is None or claims.plain:
+        uniqueness = job.uniqueness
+        if uniqueness is None or uniqueness.plain:
             return
-        if claims.unique is not None:
-            name = (job.spec.type, claims.unique.value)
+        if uniqueness.unique is not None:
+            name = (job.spec.type, uniqueness.unique.value)
             if self._by_value.get(name) == job.id:  # it may have passed to another job
                 del self._by_value[name]
-        if claims.caller is not None:
-            left = self._live[claims.caller] - 1
+        if uniqueness.caller is not None:
+            left = self._live[uniqueness.caller] - 1
             if left:
-                self._live[claims.caller] = left
+                self._live[uniqueness.caller] = left
             else:
-                del self._live[claims.caller]
+                del self._live[uniqueness.caller]
 
-    def forget(self, job: Job) -> None:
+    def drop(self, job: Job) -> None:
         """Remove the remaining entries, with the job's record."""
         for name in self._shared.pop(job.id, ()):
-            self._forget_name(name, job)
-        claims = job.claims
-        if claims is not None and claims.key is not None:
-            self._forget_name((claims.caller, claims.key.key), job)
+            self._drop_name(name, job)
+        uniqueness = job.uniqueness
+        if uniqueness is not None and uniqueness.key is not None:
+            self._drop_name((uniqueness.caller, uniqueness.key.key), job)
 
-    def _forget_name(self, name: Name, job: Job) -> None:
+    def _drop_name(self, name: Name, job: Job) -> None:
         found = self._by_key.get(name)
         if found is not None and found[0] == job.id:
             del self._by_key[name]

@@ -2,7 +2,14 @@
 
 from jobqueue.handlers.options import HANDLER_TIMEOUT_S, HandlerOptions, refuse_unknown, register
 from jobqueue.handlers.registry import Handler, Registry, RunIn
-from jobqueue.handlers.submission import Seconds, Submission, UniqueSubmission, claims_of, plain_claims, submission_of
+from jobqueue.handlers.submission import (
+    Seconds,
+    Submission,
+    UniqueSubmission,
+    plain_uniqueness,
+    submission_of,
+    uniqueness_of,
+)
 from jobqueue.handlers.validation import field_of, object_faults
 
 __all__ = [
@@ -14,11 +21,11 @@ __all__ = [
     "Seconds",
     "Submission",
     "UniqueSubmission",
-    "claims_of",
     "field_of",
     "object_faults",
-    "plain_claims",
+    "plain_uniqueness",
     "refuse_unknown",
     "register",
     "submission_of",
+    "uniqueness_of",
 ]

@@ -71,7 +71,7 @@ class Handler:
             queue=queue,
             timeout_s=timeout_s,
             attempts_max=attempts_max,
-            lane=None if run_in == "loop" else run_in,
+            pool=None if run_in == "loop" else run_in,
             limits=limits,
             backoff=backoff,
         )

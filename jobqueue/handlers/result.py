@@ -87,7 +87,7 @@ def failure_of(
     *,
     trace: Trace | None = None,
 ) -> Failure:
-    """Turn what a handler raised into a verdict. Raises nothing, whatever the exception does.
+    """Turn what a handler raised into an outcome. Raises nothing, whatever the exception does.
 
     Args:
         retry_on: The exceptions after which another attempt makes sense; None: all.

@@ -77,12 +77,12 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
 
 
 @functools.lru_cache(maxsize=4096)
-def plain_claims(caller: str) -> Uniqueness:
+def plain_uniqueness(caller: str) -> Uniqueness:
     """Return the claims of a submission that says nothing but its caller: one object for all of a caller's jobs."""
     return Uniqueness(caller, plain=True)
 
 
-def claims_of(
+def uniqueness_of(
     submission: Submission, caller: str | None, key: IdempotencyKey | None, *, with_files: bool, counted: bool
 ) -> Uniqueness | None:
     """Return what a submission says of itself beside the work; None: nothing.
@@ -96,7 +96,7 @@ def claims_of(
     given = submission.unique
     if given is None:
         if key is None and not (counted and caller is not None):
-            return None if caller is None else plain_claims(caller)
+            return None if caller is None else plain_uniqueness(caller)
         return Uniqueness(caller, None, key)
     if with_files and _debounces(submission):
         raise InvalidSubmission(InvalidField(pointer="/unique", detail="a job with files can't be debounced"))
@@ -153,7 +153,7 @@ def spec_of(submission: Submission, default: JobSpec, bounds: Bounds, wall_now: 
         own_timeout=submission.timeout_s not in (None, default.timeout_s),
         attempts_max=default.attempts_max if submission.attempts_max is None else submission.attempts_max,
         ttl_s=submission.ttl_s,
-        lane=default.lane,
+        pool=default.pool,
         limits=default.limits,
         backoff=default.backoff,
     )

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-FAST_PATH = web.AppKey("lane", FastPath)
-"""Under which an application holds the fast lane to itself, for a server that can use it."""
+FAST_PATH = web.AppKey("fast_path", FastPath)
+"""Under which an application holds the fast path to itself, for a server that can use it."""
 
 JOB = "/v1/jobs/{id:[^/:]+}"
 QUEUE = "/v1/queues/{name:[^/:]+}"
@@ -54,7 +54,7 @@ class Api:
     Attributes:
         in_flight: Counts bytes being received and sent, over all resources.
         policy: Which web pages may use them.
-        waiting: Those who wait, over all resources.
+        waiters: Those who wait, over all resources.
     """
 
     def __init__(self, queue: JobQueue, lag: Callable[[], float] | None = None) -> None:
@@ -62,15 +62,15 @@ class Api:
         self.in_flight = InFlightBudget(self._in_flight_bytes)
         bodies = Bodies(lambda: queue.settings.limits, self.in_flight)
         self.policy = OriginPolicy(queue.settings.server.origins, queue.settings.server.hosts)
-        self.waiting = Waiters(lambda: queue.settings.limits)
-        self._submissions = Submissions(queue, self.waiting, bodies, lag)
+        self.waiters = Waiters(lambda: queue.settings.limits)
+        self._submissions = Submissions(queue, self.waiters, bodies, lag)
         self._descriptors = Descriptors()
-        self._jobs = Jobs(queue, self.waiting, self._descriptors)
-        self._lists = JobList(queue, self.waiting)
+        self._jobs = Jobs(queue, self.waiters, self._descriptors)
+        self._lists = JobList(queue, self.waiters)
         self._bulk = Bulk(queue, bodies)
-        self._lane = FastPath(queue, self._submissions, self.policy)
-        self._queues = Queues(queue, bodies, self._lane, lag)
-        self._streams = Streams(queue, self.waiting)
+        self._fast_path = FastPath(queue, self._submissions, self.policy)
+        self._queues = Queues(queue, bodies, self._fast_path, lag)
+        self._streams = Streams(queue, self.waiters)
 
     def add_to(self, app: web.Application) -> None:
         """Register every resource, what comes before and after all of them, and the end of waits and streams."""
@@ -113,7 +113,7 @@ class Api:
             (f"{QUEUE}:resume", self._queues.resume),
         ):
             router.add_post(path, act, expect_handler=expect)
-        app[FAST_PATH] = self._lane
+        app[FAST_PATH] = self._fast_path
         app[API] = self
         app[IN_FLIGHT] = self.in_flight
         app[DESCRIPTORS] = self._descriptors
@@ -134,7 +134,7 @@ class Api:
         return max(limits.in_flight_bytes, 2 * limits.body_bytes)
 
     async def _end(self, app: web.Application) -> None:
-        self.waiting.end()
+        self.waiters.end()
         self._streams.stop()
 
     async def _livez(self, request: web.Request) -> web.StreamResponse:

@@ -1,1 +1,1 @@
-"""The asyncio side: workers and their supervisor, offloads, the timer, the spool, the watch."""
+"""The asyncio side: workers and their supervisor, offloads, the timer, the spool, the loop monitor."""

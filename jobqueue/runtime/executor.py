@@ -1,6 +1,6 @@
 """Runs one attempt of a job, wherever its handler belongs: on the loop, in a thread, in a process.
 
-Whatever the handler does comes back as a verdict; nothing that it raises gets past here,
+Whatever the handler does comes back as an outcome; nothing that it raises gets past here,
 except a cancellation, which belongs to the worker. Leases and queues are not its business.
 """
 
@@ -68,7 +68,7 @@ class Executor:
         self.state: Any = None
 
     def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
-        """Run the handler and return its verdict. Raises CancelledError if the calling task is cancelled."""
+        """Run the handler and return its outcome. Raises CancelledError if the calling task is cancelled."""
         handler = self._registry.get(lease.job.spec.type)
         # The coroutine itself is returned: one more around it would be a step of each job.
         if handler.run_in == "loop" and not handler.wants_context:
@@ -92,11 +92,11 @@ class Executor:
         if handler.run_in == "loop":
             # Few jobs write a file: only one that asks has a folder to be cleared away.
             context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job), state=self.state)
-            verdict = await self._run_here(call, context, handler)
+            outcome = await self._run_here(call, context, handler)
         else:
-            verdict = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
+            outcome = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
         await reporter.flush()
-        return self._judged(verdict)
+        return self._judged(outcome)
 
     async def _run_here(self, call: Call, context: JobContext, handler: Handler) -> Success | Failure:
         try:
@@ -107,7 +107,8 @@ class Executor:
             return self._failure(error, handler)
 
     def _failure(self, error: BaseException, handler: Handler) -> Failure:
-        """Turn what a handler raised in this task into a verdict; raises it again if it is the task's own cancellation.
+        """Turn what a handler raised in this task into an outcome; raises it again if it is the task's own
+        cancellation.
 
         SystemExit and KeyboardInterrupt are the handler's, too: from a task they would end the whole loop.
         """
@@ -117,14 +118,14 @@ class Executor:
                 raise error
         return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
 
-    def _judged(self, verdict: Success | Failure) -> Success | Failure:
+    def _judged(self, outcome: Success | Failure) -> Success | Failure:
         """Refuse a result file for which there is no room."""
-        if isinstance(verdict, Success) and verdict.file is not None:
+        if isinstance(outcome, Success) and outcome.file is not None:
             try:
-                self._check_room(verdict.file.size_bytes)
+                self._check_room(outcome.file.size_bytes)
             except Refused as refusal:
                 return Failure(ErrorCode.RESULT_TOO_LARGE, f"no room for the result file: {refusal}", final=True)
-        return verdict
+        return outcome
 
     def _call(self, handler: Handler, kwargs: dict[str, Any], lease: Lease) -> Call:
         job = lease.job
@@ -176,7 +177,7 @@ class _Reporter:
             self._sending = self._loop.create_task(self.flush())
 
     async def flush(self) -> None:
-        """Send the latest progress, so that it stands before the verdict."""
+        """Send the latest progress, so that it stands before the outcome."""
         while self._latest:
             try:
                 await self._backend.report(self._lease.job.id, self._lease.attempt, self._latest.pop())

@@ -1,4 +1,4 @@
-"""The log's lines on jobs, made from the engine's facts: failures, early evictions, quarantines.
+"""The log's lines on jobs, made from the engine's events: failures, early evictions, quarantines.
 
 Rules:
 
@@ -22,54 +22,54 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOGGED = (AttemptFailed, Expired, Evicted, Quarantined, Released)
-"""The facts that `JobLog.on_fact` is to be subscribed to."""
+"""The events that `JobLog.on_event` is to be subscribed to."""
 
 log = event_logger("jobqueue.jobs")
 
 
 class JobLog:
-    """A listener of facts that writes log lines.
+    """A listener of events that writes log lines.
 
     Args:
-        now: The clock of the facts' instants, in seconds.
+        now: The clock of the events' instants, in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._evicted_early = 0
 
-    def on_fact(self, fact: AttemptFailed | Expired | Evicted | Quarantined | Released) -> None:
-        """Write the line of a fact, if it has one."""
-        match fact:
+    def on_event(self, event: AttemptFailed | Expired | Evicted | Quarantined | Released) -> None:
+        """Write the line of an event, if it has one."""
+        match event:
             case AttemptFailed():
-                _log_failure(fact)
+                _log_failure(event)
             case Expired(job):
                 log.sampled("job.expired", job_id=job.id, type=job.spec.type, queue=job.spec.queue)
             case Evicted():
-                if fact.early:
-                    self._evicted_early += len(fact.jobs)
+                if event.early:
+                    self._evicted_early += len(event.jobs)
                     log.sampled("statuses.evicted_early", every_s=10.0, evicted_early_total=self._evicted_early)
             case Quarantined():
-                probe_s = round(fact.until - self._now(), 3)
-                log.warning("type.quarantined", type=fact.type, reason=fact.reason, probe_s=probe_s)
+                probe_s = round(event.until - self._now(), 3)
+                log.warning("type.quarantined", type=event.type, reason=event.reason, probe_s=probe_s)
             case Released():
-                log.info("type.released", type=fact.type)
+                log.info("type.released", type=event.type)
 
 
-def _log_failure(fact: AttemptFailed) -> None:
-    job, failure = fact.job, fact.failure
+def _log_failure(event: AttemptFailed) -> None:
+    job, failure = event.job, event.failure
     fields: dict[str, Any] = {
         "job_id": job.id,
         "type": job.spec.type,
         "queue": job.spec.queue,
-        "attempt": fact.attempt,
+        "attempt": event.attempt,
         "code": failure.code,
         "message": failure.message,
     }
     if job.started_at is not None:
-        fields["run_s"] = round(fact.at - job.started_at, 3)
+        fields["run_s"] = round(event.at - job.started_at, 3)
     if job.state is DELAYED:
-        fields["retry_in_s"] = round(job.run_at - fact.at, 3)
+        fields["retry_in_s"] = round(job.run_at - event.at, 3)
     if failure.traceback is not None:
         fields["traceback"] = failure.traceback
     if job.state is FAILED:

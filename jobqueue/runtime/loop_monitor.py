@@ -1,4 +1,4 @@
-"""The watch over this process: who blocks the event loop, how late it runs, what memory and files it holds.
+"""The loop monitor over this process: who blocks the event loop, how late it runs, what memory and files it holds.
 
 Owns a heartbeat on the loop and one daemon thread that notices when it stays away. The thread
 sleeps until a beat is overdue, so an idle server wakes about twelve times a second. It

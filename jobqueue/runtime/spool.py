@@ -8,7 +8,7 @@ It must not know HTTP, nor what a handler does with a file. Rules:
    job keeps them: it may be redriven), its result file goes with its record, everything with the run.
 3. A run holds a lock on its folder, so that another can tell the folders of dead runs, and remove
    them. (`systemd-tmpfiles` leaves locked folders alone, too.)
-4. The disk is never waited for on the loop; `folder_of` and `on_fact` touch no disk.
+4. The disk is never waited for on the loop; `folder_of` and `on_event` touch no disk.
 """
 
 from __future__ import annotations
@@ -182,12 +182,12 @@ class Spool:
         self._handed[job.id] = folder
         return Path(folder)
 
-    def on_fact(self, fact: Event) -> None:
-        """Remove what a fact has made useless; to be subscribed to the backend."""
-        if isinstance(fact, Ended):
-            self._end(fact.job)
-        elif isinstance(fact, Evicted):
-            for job in fact.jobs:
+    def on_event(self, event: Event) -> None:
+        """Remove what an event has made useless; to be subscribed to the backend."""
+        if isinstance(event, Ended):
+            self._end(event.job)
+        elif isinstance(event, Evicted):
+            for job in event.jobs:
                 folder = self._folder_if_any(job)
                 if folder is not None:
                     self._handed.pop(job.id, None)

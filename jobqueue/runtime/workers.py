@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A worker is one task; it leases one job, runs it, delivers the verdict and ends; another
+1. A worker is one task; it leases one job, runs it, delivers the outcome and ends; another
    job is another task's. So nothing that a handler leaves behind in its task (context
    variables, a cancellation, a broken cancel scope) reaches the next job.
 2. A few workers wait for jobs, not all that there may be: a task that has waited long, and
@@ -11,7 +11,7 @@ Rules:
 3. However a task ends, its place can be filled again: at once, and with a growing pause only
    while one crash follows the other.
 4. A task that was told to stop and doesn't is abandoned: it keeps running, watched and
-   counted, but its place, its job and its verdict are no longer its own.
+   counted, but its place, its job and its outcome are no longer its own.
 """
 
 from __future__ import annotations
@@ -113,13 +113,13 @@ class WorkerPool:
         if self._workers:
             await asyncio.wait(tuple(self._workers), timeout=CLOSE_S)
 
-    def on_fact(self, fact: StopRequested | LeaseLost) -> None:
-        """Do what the engine's facts demand of the workers."""
-        worker = self._holder(fact.job.id, fact.attempt)
+    def on_event(self, event: StopRequested | LeaseLost) -> None:
+        """Do what the engine's events demand of the workers."""
+        worker = self._holder(event.job.id, event.attempt)
         if worker is None:
             return
-        if isinstance(fact, LeaseLost):
-            self._abandon(worker, fact.job.id)
+        if isinstance(event, LeaseLost):
+            self._abandon(worker, event.job.id)
         elif worker.task is not None:
             worker.stopping = True
             worker.task.cancel()
@@ -133,20 +133,20 @@ class WorkerPool:
         current_attempt.set(lease)  # in this task's own context, which ends with it
         self._see_to_waiting()
         try:
-            verdict = await self._executor.run(lease)
+            outcome = await self._executor.run(lease)
         except asyncio.CancelledError:
             if not worker.stopping:
                 raise
             # The engine knows why it asked for the stop, and concludes accordingly.
-            verdict = Failure(ErrorCode.TIMED_OUT, "the attempt was stopped")
+            outcome = Failure(ErrorCode.TIMED_OUT, "the attempt was stopped")
         self._release(worker)
         try:
-            if isinstance(verdict, Failure):
-                await self._backend.nack(job_id, attempt, verdict)
+            if isinstance(outcome, Failure):
+                await self._backend.nack(job_id, attempt, outcome)
             else:
-                await self._backend.ack(job_id, attempt, verdict)
+                await self._backend.ack(job_id, attempt, outcome)
         except StaleLease:
-            late = {"code": verdict.code, "message": verdict.message} if isinstance(verdict, Failure) else {}
+            late = {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
             log.warning("attempt.late", job_id=job_id, attempt=attempt, **late)
         # Not by its task's end, which is told a turn of the loop later: somebody may wait for the place.
         if worker.task in self._workers:

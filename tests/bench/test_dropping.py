@@ -25,7 +25,7 @@ def test_drops_come_at_intervals_that_shrink_with_the_root_of_their_count() -> N
     drops = []
     for tenth in range(20_000):
         now = tenth / 10
-        while measure.drops(now, sojourn_s=9.0, backlog=1000):
+        while measure.drops(now, waited_s=9.0, backlog=1000):
             drops.append(now)
     expected = [100.0]
     for n in range(1, 15):
@@ -37,10 +37,10 @@ def test_drops_come_at_intervals_that_shrink_with_the_root_of_their_count() -> N
 
 def test_a_short_wait_ends_the_dropping_at_once() -> None:
     measure = codel()
-    measure.drops(0.0, sojourn_s=9.0, backlog=1000)
-    assert measure.drops(100.0, sojourn_s=9.0, backlog=1000)
-    assert not measure.drops(200.0, sojourn_s=1.0, backlog=1000)
-    assert not measure.drops(201.0, sojourn_s=9.0, backlog=1000)
+    measure.drops(0.0, waited_s=9.0, backlog=1000)
+    assert measure.drops(100.0, waited_s=9.0, backlog=1000)
+    assert not measure.drops(200.0, waited_s=1.0, backlog=1000)
+    assert not measure.drops(201.0, waited_s=9.0, backlog=1000)
 
 
 class ReferenceCoDel:
@@ -116,7 +116,7 @@ class CodelQueue:
     def dequeue(self, now: float) -> float | None:
         while self.packets:
             packet = self.packets.popleft()
-            if not self.codel.drops(now, sojourn_s=now - packet, backlog=len(self.packets)):
+            if not self.codel.drops(now, waited_s=now - packet, backlog=len(self.packets)):
                 return packet
             self.dropped.append(packet)
         self.codel.ran_empty()

@@ -87,7 +87,7 @@ def test_a_short_queue_is_enough_for_the_obedient_but_not_for_those_who_try_agai
     assert disobedient.dead > 0.2
 
 
-def test_fair_keeps_the_mice_from_the_elephant_only_if_it_cannot_take_all_seats() -> None:
+def test_fair_keeps_the_mice_from_the_elephant_only_if_it_cannot_take_all_slots() -> None:
     fair, bounded = run_twice("fair"), run_twice("fair caller_queued")
 
     assert (fair.served_mice or 0.0) < 0.7
@@ -103,7 +103,7 @@ def test_the_obedient_ask_less_often_than_the_disobedient() -> None:
 
 
 @pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.constant_s is None], ids=lambda scene: scene.name)
-def test_nine_in_ten_find_a_seat_when_they_first_return_as_told_and_the_herd_has_dissolved(scene: Scene) -> None:
+def test_nine_in_ten_find_a_slot_when_they_first_return_as_told_and_the_herd_has_dissolved(scene: Scene) -> None:
     figures = run_scene(scene, seed="1")
 
     assert figures.first_return is not None
@@ -223,21 +223,21 @@ def test_waits_at_the_desk_are_those_of_queueing_theory() -> None:
     assert sum(waits) / len(waits) == pytest.approx(chance / (workers - offered), rel=0.2)
 
 
-def test_no_more_jobs_run_or_wait_than_there_are_workers_and_seats() -> None:
+def test_no_more_jobs_run_or_wait_than_there_are_workers_and_slots() -> None:
     desk = Desk(POLICY["fifo"].queue_policy(SERVICE), seed="1", on_end=lambda job: None)
     live: list[int] = []
 
     def arrive(client: object) -> None:
-        if desk.ledger.live < SERVICE.slots:
+        if desk.queue_state.live < SERVICE.slots:
             desk.submit(JobSpec(type="work"), 1.0)
-        live.append(desk.ledger.live)
+        live.append(desk.queue_state.live)
 
     for client in crowd(10.0, until=20.0, seed="1", service=SERVICE):
         desk.at(client.at, arrive, client)
     desk.run(20.0)
 
     assert max(live) == SERVICE.slots
-    assert desk.ledger.live - desk.queued == SERVICE.workers
+    assert desk.queue_state.live - desk.queued == SERVICE.workers
 
 
 # -- RED and CoDel
@@ -297,7 +297,7 @@ def test_a_shed_job_is_over_and_its_work_is_not_done() -> None:
     assert figures.shed > 0.0
 
 
-def test_a_caller_has_at_most_its_own_seats() -> None:
+def test_a_caller_has_at_most_its_own_slots() -> None:
     figures = run_twice("fair caller_queued")
     assert figures.wait_s["p99"] is not None
     # All live jobs of the elephant wait for at most their own number of runs, at its share of the workers.

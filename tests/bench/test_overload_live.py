@@ -31,14 +31,14 @@ def load(
     errors: int = 0,
 ) -> Load:
     """Ten seconds at 3,200 a second."""
-    tally = Tally()
-    counts = tally.counts
+    counters = Tally()
+    counts = counters.counts
     counts.created, counts.accepted, counts.ended, counts.errors, counts.answers = offered, accepted, ended, errors, 1
     for _ in range(100):
-        tally.time("submit 503", refusal_ms / 1e3)
-        tally.time("status 202", head_ms / 1e3)
-        tally.time("late", late_ms / 1e3)
-    fleet = report_of(Options(duration_s=10.0, rate=3200.0), tally, elapsed_s=11.0, cpu_s=1.0)
+        counters.time("submit 503", refusal_ms / 1e3)
+        counters.time("status 202", head_ms / 1e3)
+        counters.time("late", late_ms / 1e3)
+    fleet = report_of(Options(duration_s=10.0, rate=3200.0), counters, elapsed_s=11.0, cpu_s=1.0)
     return Load(wanted_per_s=3200.0, goodput_per_s=goodput_per_s, server_share=0.5, machine_share=1.0, fleet=fleet)
 
 

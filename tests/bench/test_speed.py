@@ -348,7 +348,7 @@ def test_an_engine_is_as_it_was_after_each_round_and_empty_at_the_end() -> None:
     bench = EngineBench(20)
     figures = bench.run(rounds=2)
     assert {"get", "submit", "lease", "ack", "cancel", "redrive", "evict"} <= {figure.operation for figure in figures}
-    assert len(bench.engine.statuses) == 0
+    assert len(bench.engine.store) == 0
 
 
 def test_the_table_of_the_core_tells_how_much_each_grew(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ def options(stub: Stub, **changes: Any) -> Options:
 async def sail(stub: Stub, **changes: Any) -> Report:
     """Go the whole course; the figures add up."""
     wanted = options(stub, **changes)
-    tally = Counters()
+    counters = Counters()
     before = time.monotonic()
     gc.collect()  # as the fleet does when it starts: after many tests that takes as long as a small fleet's course
     started = time.monotonic() + 1.5 * (time.monotonic() - before)
-    await Fleet(wanted, tally, part=0, starts_at=started).run()
-    tally.check()
-    return report_of(wanted, tally, elapsed_s=time.monotonic() - started, cpu_s=0.0)
+    await Fleet(wanted, counters, part=0, starts_at=started).run()
+    counters.check()
+    return report_of(wanted, counters, elapsed_s=time.monotonic() - started, cpu_s=0.0)

@@ -387,30 +387,32 @@ async def test_a_request_that_stays_unanswered_is_broken_off(stub: Stub, monkeyp
 
 async def test_finish_creates_no_more_and_waits_for_what_was_accepted(stub: Stub) -> None:
     stub.polls_to_end = 10
-    tally = Counters()
-    fleet = Fleet(options(stub, duration_s=60.0), tally, part=0, starts_at=time.monotonic())
+    counters = Counters()
+    fleet = Fleet(options(stub, duration_s=60.0), counters, part=0, starts_at=time.monotonic())
     course = asyncio.create_task(fleet.run())
     await stub.submitted(3)
 
     fleet.finish()
     await asyncio.wait_for(course, 5)
 
-    assert tally.counts.accepted == tally.counts.ended == 3
+    assert counters.counts.accepted == counters.counts.ended == 3
 
 
 async def test_cancelling_ends_a_fleet_at_once_with_its_figures_whole(stub: Stub) -> None:
     stub.ends_as = None
     stub.submissions.extend(["accept", "accept", "hang"])
-    tally = Counters()
-    course = asyncio.create_task(Fleet(options(stub, duration_s=60.0), tally, part=0, starts_at=time.monotonic()).run())
+    counters = Counters()
+    course = asyncio.create_task(
+        Fleet(options(stub, duration_s=60.0), counters, part=0, starts_at=time.monotonic()).run()
+    )
     await stub.submitted(3)
 
     course.cancel()
     with pytest.raises(asyncio.CancelledError):
         await course
 
-    tally.check()
-    assert (tally.unseen["queued"], tally.counts.unknown_fate) == (2, 1)
+    counters.check()
+    assert (counters.unseen["queued"], counters.counts.unknown_fate) == (2, 1)
 
 
 async def test_a_submission_under_way_at_the_end_is_of_unknown_fate(stub: Stub) -> None:

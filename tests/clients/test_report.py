@@ -14,7 +14,7 @@ from clients.options import Options
 from clients.report import Report, render, report_of
 
 
-def tally() -> Counters:
+def counters() -> Counters:
     seen = Counters()
     counts = seen.counts
     counts.clients, counts.created, counts.accepted, counts.ended, counts.answers = 2, 7, 5, 4, 20
@@ -37,7 +37,7 @@ def report(seen: Counters, **changes: Any) -> Report:
 
 
 def test_a_report_has_the_sums_and_the_split() -> None:
-    figures = report(tally())
+    figures = report(counters())
 
     assert figures.created == figures.accepted + figures.given_up + figures.unknown_fate + figures.invalid
     assert figures.accepted == figures.ended + figures.unseen
@@ -49,7 +49,7 @@ def test_a_report_has_the_sums_and_the_split() -> None:
 
 
 def test_latencies_are_in_milliseconds_to_three_digits() -> None:
-    latency_ms = report(tally()).latency_ms
+    latency_ms = report(counters()).latency_ms
 
     over = latency_ms["status 200"]
     assert [over.p50, over.p95, over.p99, over.max] == pytest.approx([50, 95, 99, 100], rel=1e-3)
@@ -61,7 +61,7 @@ def test_latencies_are_in_milliseconds_to_three_digits() -> None:
 def test_tallies_of_several_processes_add_up() -> None:
     total = Counters()
     for _ in range(3):
-        total.add(pickle.loads(pickle.dumps(tally().dump())))
+        total.add(pickle.loads(pickle.dumps(counters().dump())))
 
     figures = report(total)
 
@@ -72,7 +72,7 @@ def test_tallies_of_several_processes_add_up() -> None:
 
 @pytest.mark.parametrize("name", ["created", "accepted"])
 def test_figures_that_do_not_add_up_are_noticed(name: str) -> None:
-    seen = tally()
+    seen = counters()
     seen.check()
     setattr(seen.counts, name, getattr(seen.counts, name) + 1)
     with pytest.raises(AssertionError, match="accounted for"):
@@ -85,13 +85,13 @@ def test_the_exit_code_is_0_only_if_every_accepted_job_was_seen_to_end() -> None
 
     assert report(good).exit_code == 0
     assert report(good, processes_died=1).exit_code == 1
-    assert report(tally()).exit_code == 1
+    assert report(counters()).exit_code == 1
     assert report(Counters()).exit_code == 1  # nobody ever answered
 
 
 def test_the_table_holds_what_a_reader_looks_for() -> None:
     file = io.StringIO()
-    Console(width=120, file=file).print(render(report(tally())))
+    Console(width=120, file=file).print(render(report(counters())))
     text = " ".join(file.getvalue().split())
 
     for part in (
@@ -109,7 +109,7 @@ def test_the_table_holds_what_a_reader_looks_for() -> None:
 
 
 def test_every_figure_is_whole_in_80_columns() -> None:
-    seen = tally()
+    seen = counters()
     seen.counts.refused = 123_456_789
     seen.error("submission: " + "[/not markup] " * 10)
     for _ in range(3):

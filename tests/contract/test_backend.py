@@ -136,7 +136,7 @@ async def test_a_worker_that_is_cancelled_while_it_waits_takes_no_job_with_it(ma
 
 @every_backend
 @virtual_time
-async def test_verdicts_end_a_job_once(make: Make) -> None:
+async def test_outcomes_end_a_job_once(make: Make) -> None:
     backend = make()
     job = await submit(backend)
     lease = await backend.lease()
@@ -289,14 +289,14 @@ async def test_the_last_page_knows_that_it_is_the_last(make: Make) -> None:
 
 @every_backend
 @virtual_time
-async def test_listeners_hear_every_fact_in_order_until_they_leave(make: Make) -> None:
+async def test_listeners_hear_every_event_in_order_until_they_leave(make: Make) -> None:
     backend = make()
     heard: list[Event] = []
     leave = backend.subscribe(heard.append)
     job = await submit(backend)
     lease = await backend.lease()
     await backend.ack(job.id, lease.attempt, Success(b"1"))
-    assert [type(fact) for fact in heard] == [Submitted, Ready, Started, Ended]
+    assert [type(event) for event in heard] == [Submitted, Ready, Started, Ended]
     leave()
     await backend.submit(SPEC)
     assert len(heard) == 4
@@ -322,11 +322,11 @@ async def test_a_listener_hears_only_of_what_it_asked_for(make: Make) -> None:
 @virtual_time
 async def test_a_submission_that_is_the_same_job_leads_to_it_and_says_so(make: Make) -> None:
     backend = make()
-    claims = Uniqueness("ann", Unique("u"), IdempotencyKey("k", b"1"))
-    first = await backend.submit(SPEC, b"{}", None, claims)
-    again = await backend.submit(SPEC, b"{}", None, claims)
+    uniqueness = Uniqueness("ann", Unique("u"), IdempotencyKey("k", b"1"))
+    first = await backend.submit(SPEC, b"{}", None, uniqueness)
+    again = await backend.submit(SPEC, b"{}", None, uniqueness)
     other = await backend.submit(SPEC, b"{}", None, Uniqueness("bob", Unique("u")))
-    assert [admission.duplicate for admission in (first, again, other)] == [False, True, True]
+    assert [submitted.duplicate for submitted in (first, again, other)] == [False, True, True]
     assert first.job.id == again.job.id == other.job.id
     with pytest.raises(KeyReused):
         await backend.submit(SPEC, b"{}", None, Uniqueness("ann", None, IdempotencyKey("k", b"2")))
@@ -340,10 +340,10 @@ async def test_a_submission_that_is_the_same_job_leads_to_it_and_says_so(make: M
 @virtual_time
 async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> None:
     backend = make()
-    old = await submit(backend, claims=Uniqueness(unique=Unique("u")))
+    old = await submit(backend, uniqueness=Uniqueness(unique=Unique("u")))
     waiter = asyncio.create_task(backend.wait(old.id))
     await settle()
-    new = await submit(backend, claims=Uniqueness(unique=Unique("u", "replace")))
+    new = await submit(backend, uniqueness=Uniqueness(unique=Unique("u", "replace")))
     assert (await waiter).state is JobState.CANCELLED
     assert (await backend.lease()).job.id == new.id
 
@@ -352,10 +352,10 @@ async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> No
 @virtual_time
 async def test_a_caller_has_a_quota_of_live_jobs(make: Make) -> None:
     backend = make(caller_queued=1)
-    await backend.submit(SPEC, claims=Uniqueness("ann"))
+    await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
     with pytest.raises(RateLimited):
-        await backend.submit(SPEC, claims=Uniqueness("ann"))
-    await backend.submit(SPEC, claims=Uniqueness("bob"))
+        await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
+    await backend.submit(SPEC, uniqueness=Uniqueness("bob"))
 
 
 @every_backend
@@ -458,7 +458,7 @@ async def test_a_queue_can_be_changed_while_workers_wait_for_it(make: Make) -> N
 
 @every_backend
 @virtual_time
-async def test_a_queue_that_changes_while_jobs_wait_at_a_gate_calls_the_best_of_them_anew(make: Make) -> None:
+async def test_a_queue_that_changes_while_jobs_wait_at_a_limiter_calls_the_best_of_them_anew(make: Make) -> None:
     backend = make()
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
     first, second, third = [await submit(backend, spec) for _ in range(3)]
@@ -558,7 +558,7 @@ async def test_a_failed_job_can_be_retried_and_those_who_wait_learn_its_new_end(
 
 @every_backend
 @virtual_time
-async def test_a_retry_for_which_there_is_no_seat_is_refused(make: Make) -> None:
+async def test_a_retry_for_which_there_is_no_slot_is_refused(make: Make) -> None:
     backend = make()
     job = await submit_failed(backend, SMALL)
     await backend.submit(SMALL)
@@ -575,10 +575,10 @@ async def test_a_delayed_job_can_be_run_now_and_wakes_a_worker(make: Make) -> No
     job = await submit(backend, JobSpec(type="t", delay_s=3600.0))
     await settle()
     assert not worker.done()
-    assert (await backend.promote(job.id)).state is JobState.QUEUED
+    assert (await backend.run_now(job.id)).state is JobState.QUEUED
     assert (await worker).job.id == job.id
     with pytest.raises(WrongState):
-        await backend.promote(job.id)
+        await backend.run_now(job.id)
 
 
 @every_backend
@@ -587,7 +587,7 @@ async def test_what_is_not_there_can_neither_be_retried_nor_run(make: Make) -> N
     backend = make()
     job = await submit_failed(backend)
     await backend.delete(job.id)
-    for act in (backend.retry, backend.promote):
+    for act in (backend.retry, backend.run_now):
         with pytest.raises(JobNotFound):
             await act("x")
         with pytest.raises(JobGone):
@@ -650,8 +650,8 @@ async def test_each_bulk_action_counts_only_jobs_in_a_state_that_it_is_for(make:
 async def test_a_bulk_retry_skips_those_that_it_can_not_take_and_they_stay_failed(make: Make) -> None:
     backend = make(default=QueuePolicy(capacity=3))
     jobs = [await submit_failed(backend) for _ in range(5)]
-    unique = await submit_failed(backend, claims=Uniqueness(unique=Unique("u")))
-    holder = await submit(backend, claims=Uniqueness(unique=Unique("u")))
+    unique = await submit_failed(backend, uniqueness=Uniqueness(unique=Unique("u")))
+    holder = await submit(backend, uniqueness=Uniqueness(unique=Unique("u")))
     assert await backend.bulk("retry", JobFilter()) == BulkCount(count=2, skipped=4)
     assert [job.state for job in jobs] == ["failed"] * 3 + ["queued"] * 2, "the newest first"
     assert (unique.state, holder.state) == ("failed", "queued")
@@ -716,13 +716,13 @@ async def test_a_bulk_retry_meets_a_job_once_though_it_fails_again_meanwhile(mak
 
 @every_backend
 @virtual_time
-async def test_an_outlook_without_any_experience_only_knows_the_position(make: Make) -> None:
+async def test_an_estimate_without_any_experience_only_knows_the_position(make: Make) -> None:
     backend = make()
     first, second = await submit(backend), await submit(backend)
     for job, position in ((first, 1), (second, 2)):
-        outlook = backend.outlook(job)
-        assert (outlook.position, outlook.eta_s) == (position, None)
-        assert 0.1 <= outlook.poll_after_s <= 3.0
+        estimate = backend.estimate(job)
+        assert (estimate.position, estimate.eta_s) == (position, None)
+        assert 0.1 <= estimate.poll_after_s <= 3.0
 
 
 async def run_some(backend: Backend, count: int, run_s: float) -> None:
@@ -735,7 +735,7 @@ async def run_some(backend: Backend, count: int, run_s: float) -> None:
 
 @every_backend
 @virtual_time
-async def test_an_outlook_is_made_from_how_fast_jobs_have_ended(make: Make) -> None:
+async def test_an_estimate_is_made_from_how_fast_jobs_have_ended(make: Make) -> None:
     backend = make()
     await run_some(backend, 100, 0.5)
     running = await submit(backend)
@@ -743,25 +743,25 @@ async def test_an_outlook_is_made_from_how_fast_jobs_have_ended(make: Make) -> N
     queued = [await submit(backend) for _ in range(20)]
     delayed = await submit(backend, JobSpec(type="t", delay_s=60.0))
 
-    outlook = backend.outlook(running)
-    assert outlook.position is None
-    assert outlook.eta_s == pytest.approx(0.5)
-    outlook = backend.outlook(queued[9])
-    assert outlook.position == 10
-    assert outlook.eta_s == pytest.approx(9 / 2.0 + 0.5, rel=0.05)
-    outlook = backend.outlook(queued[2])
-    assert outlook.poll_after_s == outlook.eta_s == pytest.approx(2 / 2.0 + 0.5, rel=0.05)
-    outlook = backend.outlook(delayed)
-    assert outlook.position is None
-    assert outlook.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
-    assert outlook.poll_after_s == 3.0, "nobody is told to look away for longer"
+    estimate = backend.estimate(running)
+    assert estimate.position is None
+    assert estimate.eta_s == pytest.approx(0.5)
+    estimate = backend.estimate(queued[9])
+    assert estimate.position == 10
+    assert estimate.eta_s == pytest.approx(9 / 2.0 + 0.5, rel=0.05)
+    estimate = backend.estimate(queued[2])
+    assert estimate.poll_after_s == estimate.eta_s == pytest.approx(2 / 2.0 + 0.5, rel=0.05)
+    estimate = backend.estimate(delayed)
+    assert estimate.position is None
+    assert estimate.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
+    assert estimate.poll_after_s == 3.0, "nobody is told to look away for longer"
     await asyncio.sleep(0.3)
-    assert backend.outlook(running).eta_s == pytest.approx(0.2)
+    assert backend.estimate(running).eta_s == pytest.approx(0.2)
     await asyncio.sleep(0.3)
-    assert backend.outlook(running).eta_s is None, "it takes longer than its like"
-    assert backend.outlook(running).poll_after_s == pytest.approx(0.3)
+    assert backend.estimate(running).eta_s is None, "it takes longer than its like"
+    assert backend.estimate(running).poll_after_s == pytest.approx(0.3)
     await asyncio.sleep(60)
-    assert backend.outlook(running).poll_after_s == 3.0
+    assert backend.estimate(running).poll_after_s == 3.0
 
 
 @every_backend
@@ -772,17 +772,17 @@ async def test_what_a_job_may_expect_is_by_the_runs_of_its_own_type(make: Make) 
     slow = [await submit(backend, JobSpec(type="slow")) for _ in range(5)]
     leases = [await backend.lease() for _ in range(2)]
     for job in slow:
-        assert backend.outlook(job).eta_s is None, "none of its type has ended so far"
-        assert backend.outlook(job).poll_after_s == 1.0
+        assert backend.estimate(job).eta_s is None, "none of its type has ended so far"
+        assert backend.estimate(job).poll_after_s == 1.0
     await asyncio.sleep(3.0)
     await backend.ack(slow[0].id, leases[0].attempt, Success(b"1"))
     await backend.lease()
-    assert backend.outlook(slow[1]).eta_s == pytest.approx(0.0, abs=1e-6)
-    assert backend.outlook(slow[2]).eta_s == pytest.approx(3.0)
-    assert backend.outlook(slow[3]).eta_s == pytest.approx(3.0 / 2 + 3.0)
-    assert backend.outlook(slow[4]).eta_s == pytest.approx(2 * 3.0 / 2 + 3.0)
+    assert backend.estimate(slow[1]).eta_s == pytest.approx(0.0, abs=1e-6)
+    assert backend.estimate(slow[2]).eta_s == pytest.approx(3.0)
+    assert backend.estimate(slow[3]).eta_s == pytest.approx(3.0 / 2 + 3.0)
+    assert backend.estimate(slow[4]).eta_s == pytest.approx(2 * 3.0 / 2 + 3.0)
     quick = await submit(backend)
-    assert (backend.outlook(quick).eta_s or 0.0) > 3.0, "it comes after those"
+    assert (backend.estimate(quick).eta_s or 0.0) > 3.0, "it comes after those"
 
 
 @every_backend
@@ -792,11 +792,11 @@ async def test_a_lone_job_of_an_idle_queue_is_expected_at_once(make: Make) -> No
     await run_some(backend, 10, 0.5)
     await asyncio.sleep(3600)
     job = await submit(backend)
-    assert backend.outlook(job).eta_s == pytest.approx(0.5)
-    assert backend.outlook(job).poll_after_s == pytest.approx(0.5)
+    assert backend.estimate(job).eta_s == pytest.approx(0.5)
+    assert backend.estimate(job).poll_after_s == pytest.approx(0.5)
     await submit(backend)
     third = await submit(backend)
-    assert backend.outlook(third).eta_s == pytest.approx(3 * 0.5), "one worker is there, for all that is known"
+    assert backend.estimate(third).eta_s == pytest.approx(3 * 0.5), "one worker is there, for all that is known"
 
 
 @every_backend
@@ -808,7 +808,7 @@ async def test_where_all_workers_are_busy_one_of_them_must_end_first(make: Make)
         await submit(backend)
         await backend.lease()
     job = await submit(backend)
-    assert backend.outlook(job).eta_s == pytest.approx(3.0 / 2 + 3.0), "two workers of 3 s each"
+    assert backend.estimate(job).eta_s == pytest.approx(3.0 / 2 + 3.0), "two workers of 3 s each"
 
 
 @every_backend
@@ -818,21 +818,21 @@ async def test_a_paused_queues_jobs_may_expect_nothing(make: Make) -> None:
     await run_some(backend, 10, 0.5)
     job = await submit(backend)
     await backend.pause("default")
-    outlook = backend.outlook(job)
-    assert (outlook.position, outlook.eta_s) == (1, None)
+    estimate = backend.estimate(job)
+    assert (estimate.position, estimate.eta_s) == (1, None)
 
 
 @every_backend
 @virtual_time
-async def test_an_outlook_where_runs_are_known_but_nothing_has_ever_ended(make: Make) -> None:
+async def test_an_estimate_where_runs_are_known_but_nothing_has_ever_ended(make: Make) -> None:
     backend = make()
     job = await submit(backend, JobSpec(type="t", attempts_max=2))
     lease = await backend.lease()
     await asyncio.sleep(2)
     await backend.nack(job.id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=10.0))
-    assert backend.outlook(job).eta_s == pytest.approx(10 + 2)
+    assert backend.estimate(job).eta_s == pytest.approx(10 + 2)
     waiting = await submit(backend)
-    assert backend.outlook(waiting).eta_s == pytest.approx(2), "nobody works, so it may start now"
+    assert backend.estimate(waiting).eta_s == pytest.approx(2), "nobody works, so it may start now"
 
 
 # -- waiting for any change
@@ -842,14 +842,16 @@ async def test_an_outlook_where_runs_are_known_but_nothing_has_ever_ended(make: 
 @virtual_time
 async def test_whoever_watches_a_job_is_told_of_every_change_of_it(make: Make) -> None:
     backend = make()
-    job = await submit(backend, JobSpec(type="t", attempts_max=2), claims=Uniqueness(unique=Unique("u", "debounce")))
+    job = await submit(
+        backend, JobSpec(type="t", attempts_max=2), uniqueness=Uniqueness(unique=Unique("u", "debounce"))
+    )
     boom = Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=60.0)
     steps: list[Callable[[], Any]] = [
         lambda: backend.submit(SPEC, b"new", None, Uniqueness(unique=Unique("u", "debounce"))),
         lambda: backend.lease(),
         lambda: backend.report(job.id, 1, Progress(0.5)),
         lambda: backend.nack(job.id, 1, boom),
-        lambda: backend.promote(job.id),
+        lambda: backend.run_now(job.id),
         lambda: backend.lease(),
         lambda: backend.nack(job.id, 2, boom),
         lambda: backend.retry(job.id),

@@ -122,13 +122,13 @@ async def test_a_job_whose_worker_died_wakes_somebody_in_the_place_that_it_left(
 
 
 @virtual_time
-async def test_a_job_that_is_called_from_a_gate_wakes_somebody_only_if_its_queue_goes_on() -> None:
+async def test_a_job_that_is_called_from_a_limiter_wakes_somebody_only_if_its_queue_goes_on() -> None:
     backend = make_backend()
     await backend.change_queue("default", QueuePolicy(workers=3))
     for _ in range(2):
         backend.submit_now(JobSpec(type="t", limits=Limits(concurrency=1)))
     lease = leased(backend)
-    with waiting(backend) as woken:  # it finds the second job, which must wait at the gate
+    with waiting(backend) as woken:  # it finds the second job, which must wait at the limiter
         await backend.pause("default")
         await backend.ack(lease.job.id, 1, DONE)
         assert not woken.done()

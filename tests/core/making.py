@@ -36,7 +36,7 @@ def make_engine(
     capacity: int = 10,
     queues: dict[str, QueuePolicy] | None = None,
     bounds: StoreBounds | None = None,
-    lanes: dict[str, int] | None = None,
+    pools: dict[str, int] | None = None,
     shares: Shares = "weighted",
     caller_queued: int | None = None,
     run: int = 1,
@@ -47,7 +47,7 @@ def make_engine(
         ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[run]),
         rng=Random(1),
         bounds=bounds,
-        lanes=lanes,
+        pools=pools,
         shares=shares,
         caller_queued=caller_queued,
     )
@@ -59,7 +59,7 @@ class Driver:
     def __init__(self, engine: Engine | None = None, **options: object) -> None:
         self.engine = engine if engine is not None else make_engine(**options)  # type: ignore[arg-type]
         self.now = 1000.0
-        self.facts: list[Event] = []
+        self.events: list[Event] = []
 
     # -- clients
 
@@ -75,43 +75,43 @@ class Driver:
         **spec: object,
     ) -> SubmitResult:
         """Submit a job of type "t", if nothing else is said; what a key stands for is the arguments alone."""
-        claims = None
+        uniqueness = None
         if caller is not None or key is not None or unique is not None:
-            claims = Uniqueness(
+            uniqueness = Uniqueness(
                 caller=caller,
                 unique=None if unique is None else Unique(unique, mode),
                 key=None if key is None else IdempotencyKey(key, fingerprint=args),
             )
         try:
-            return self.engine.submit(JobSpec(**{"type": "t"} | spec), args, upload, claims, now=self.now)  # type: ignore[arg-type]
+            return self.engine.submit(JobSpec(**{"type": "t"} | spec), args, upload, uniqueness, now=self.now)  # type: ignore[arg-type]
         finally:
-            self.note_facts()
+            self.note_events()
 
     def submit(self, args: bytes = b"{}", **options: object) -> Job:
         return self.admit(args, **options).job  # type: ignore[arg-type]
 
     def cancel(self, job: Job) -> None:
         self.engine.cancel(job.id, now=self.now)
-        self.note_facts()
+        self.note_events()
 
-    def redrive(self, job: Job) -> None:
+    def retry(self, job: Job) -> None:
         try:
-            self.engine.redrive(job.id, now=self.now)
+            self.engine.retry(job.id, now=self.now)
         finally:
-            self.note_facts()
+            self.note_events()
 
-    def promote(self, job: Job) -> None:
-        self.engine.promote(job.id, now=self.now)
-        self.note_facts()
+    def run_now(self, job: Job) -> None:
+        self.engine.run_now(job.id, now=self.now)
+        self.note_events()
 
     # -- workers
 
     def start_next(self) -> Job | None:
         """Start the job whose turn it is, as an idle worker does; None: there is none that may start."""
-        while self.engine.ready:
-            job = self.engine.ready.pop(self.now)
+        while self.engine.scheduler:
+            job = self.engine.scheduler.pop(self.now)
             leased = self.engine.lease(job, now=self.now)
-            self.note_facts()
+            self.note_events()
             if leased is not None:
                 assert leased.job is job
                 return job
@@ -121,9 +121,9 @@ class Driver:
         """Let it be this job's turn; return whether it runs now."""
         if job.live and not self.is_ready(job):
             return False
-        self.engine.ready.remove(job)
+        self.engine.scheduler.remove(job)
         leased = self.engine.lease(job, now=self.now) is not None
-        self.note_facts()
+        self.note_events()
         return leased
 
     def lease(self, job: Job) -> int:
@@ -131,17 +131,17 @@ class Driver:
         return job.attempt
 
     def is_ready(self, job: Job) -> bool:
-        return self.engine.ready.position(job) is not None
+        return self.engine.scheduler.position(job) is not None
 
     def ack(self, job: Job, attempt: int | None = None, success: Success = OK) -> None:
         attempt = job.attempt if attempt is None else attempt
         self.engine.ack(job.id, attempt=attempt, success=success, now=self.now)
-        self.note_facts()
+        self.note_events()
 
     def nack(self, job: Job, attempt: int | None = None, failure: Failure = FAILED) -> None:
         attempt = job.attempt if attempt is None else attempt
         self.engine.nack(job.id, attempt=attempt, failure=failure, now=self.now)
-        self.note_facts()
+        self.note_events()
 
     def done(self, **options: object) -> Job:
         """Submit a job and let it succeed at once."""
@@ -171,28 +171,28 @@ class Driver:
 
     def tick(self) -> float | None:
         next_at = self.engine.tick(self.now)
-        self.note_facts()
+        self.note_events()
         return next_at
 
-    # -- facts
+    # -- events
 
-    def note_facts(self) -> None:
-        """Keep what the engine reports, each fact whole."""
-        for fact in self.engine.take_events():
-            if isinstance(fact, (StopRequested, LeaseLost)):
-                assert fact.attempt == fact.job.attempt
-            if not isinstance(fact, (Quarantined, Released)):
-                for job in fact.jobs if isinstance(fact, Evicted) else (fact.job,):
+    def note_events(self) -> None:
+        """Keep what the engine reports, each event whole."""
+        for event in self.engine.take_events():
+            if isinstance(event, (StopRequested, LeaseLost)):
+                assert event.attempt == event.job.attempt
+            if not isinstance(event, (Quarantined, Released)):
+                for job in event.jobs if isinstance(event, Evicted) else (event.job,):
                     assert isinstance(job, Job)
-            self.facts.append(fact)
+            self.events.append(event)
 
     def shut_down(self) -> dict[JobState, int]:
         """End everything, as the backend does; return what was lost."""
         lost = self.engine.begin_shut_down()
         while self.engine.go_on_shutting_down(now=self.now):
-            self.note_facts()
-        self.note_facts()
+            self.note_events()
+        self.note_events()
         return lost
 
     def of(self, kind: type) -> list[Event]:
-        return [fact for fact in self.facts if isinstance(fact, kind)]
+        return [event for event in self.events if isinstance(event, kind)]

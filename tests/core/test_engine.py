@@ -104,7 +104,7 @@ def test_progress_is_kept_and_starts_over_with_each_attempt() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     driver.engine.report(job.id, attempt=driver.lease(job), progress=Progress(0.5, "half"))
-    driver.note_facts()
+    driver.note_events()
     assert job.progress == Progress(0.5, "half")
     assert driver.of(Progressed) == [Progressed(job)]
     driver.nack(job, 1, CRASHED)
@@ -128,7 +128,7 @@ def test_a_late_ack_cannot_overwrite_the_newer_attempt() -> None:
     assert job.result == b'"new"'
 
 
-def test_a_second_verdict_bounces() -> None:
+def test_a_second_outcome_bounces() -> None:
     driver = Driver()
     job = driver.done()
     with pytest.raises(StaleLease):
@@ -138,7 +138,7 @@ def test_a_second_verdict_bounces() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
-def test_a_verdict_on_an_unknown_job_bounces() -> None:
+def test_an_outcome_on_an_unknown_job_bounces() -> None:
     driver = Driver()
     job = driver.done()
     driver.engine.delete(job.id)
@@ -151,11 +151,11 @@ def test_a_running_job_is_not_leased_twice() -> None:
     job = driver.submit()
     assert driver.try_lease(job)
     assert driver.engine.lease(job, now=driver.now) is None
-    driver.note_facts()
+    driver.note_events()
     assert (job.attempt, len(driver.of(Started))) == (1, 1)
 
 
-def test_a_timeout_asks_for_a_stop_and_the_verdict_that_follows_is_timed_out() -> None:
+def test_a_timeout_asks_for_a_stop_and_the_outcome_that_follows_is_timed_out() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=5)
     attempt = driver.lease(job)
@@ -292,12 +292,12 @@ def test_a_full_queue_refuses_and_keeps_nothing() -> None:
     with pytest.raises(QueueFull) as refusal:
         driver.submit()
     assert refusal.value.retry_after_s > 0
-    assert len(driver.engine.statuses) == 2
-    assert driver.engine.ledgers["default"].refused_total == 1
+    assert len(driver.engine.store) == 2
+    assert driver.engine.queue_states["default"].refused_total == 1
     assert driver.submit(queue="other")
 
 
-def test_delayed_queued_and_running_jobs_all_hold_a_seat() -> None:
+def test_delayed_queued_and_running_jobs_all_hold_a_slot() -> None:
     driver = Driver(capacity=3)
     driver.submit(delay_s=60)
     driver.submit()
@@ -306,7 +306,7 @@ def test_delayed_queued_and_running_jobs_all_hold_a_seat() -> None:
         driver.submit()
 
 
-def test_a_retry_keeps_its_seat() -> None:
+def test_a_retry_keeps_its_slot() -> None:
     driver = Driver(capacity=1)
     job = driver.submit(attempts_max=2)
     driver.nack(job, driver.lease(job))
@@ -318,7 +318,7 @@ def test_a_retry_keeps_its_seat() -> None:
 
 
 @pytest.mark.parametrize("ending", ["ack", "cancel", "expire"])
-def test_every_end_frees_the_seat(ending: str) -> None:
+def test_every_end_frees_the_slot(ending: str) -> None:
     driver = Driver(capacity=1)
     job = driver.submit(start_by_s=5)
     if ending == "ack":
@@ -491,7 +491,7 @@ def test_failed_records_have_a_ttl_of_their_own_and_a_job_may_bring_one() -> Non
     held = {}
     for at in (11, 51, 101):
         driver.advance(1000 + at - driver.now)
-        held[at] = [driver.engine.statuses.get(job.id) is not None for job in (good, bad, own)]
+        held[at] = [driver.engine.store.get(job.id) is not None for job in (good, bad, own)]
     assert held == {11: [False, True, True], 51: [False, True, False], 101: [False, False, False]}
 
 
@@ -513,7 +513,7 @@ def test_at_the_bound_of_records_the_oldest_terminal_ones_go_early_and_are_count
         driver.engine.get(jobs[0].id)
     assert driver.engine.get(jobs[1].id)
     assert driver.engine.totals().evicted_early == 1
-    assert [fact.early for fact in driver.of(Evicted)] == [True]  # type: ignore[attr-defined]
+    assert [event.early for event in driver.of(Evicted)] == [True]  # type: ignore[attr-defined]
 
 
 def test_a_status_map_full_of_live_jobs_refuses() -> None:
@@ -523,19 +523,19 @@ def test_a_status_map_full_of_live_jobs_refuses() -> None:
     with pytest.raises(StatusesFull) as refusal:
         driver.submit()
     assert refusal.value.retry_after_s > 0
-    assert len(driver.engine.statuses) == 2
+    assert len(driver.engine.store) == 2
 
 
 def test_at_the_bound_of_bytes_terminal_records_go_and_live_ones_refuse() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100))
     done = driver.submit(args=b"x" * 10)
     driver.ack(done, driver.lease(done), Success(b"r" * 60))
-    assert driver.engine.statuses.bytes_used == 60
+    assert driver.engine.store.bytes_used == 60
     driver.submit(args=b"x" * 80)
-    assert driver.engine.statuses.get(done.id) is None
+    assert driver.engine.store.get(done.id) is None
     with pytest.raises(StatusesFull):
         driver.submit(args=b"x" * 21)
-    assert driver.engine.statuses.bytes_used == 80
+    assert driver.engine.store.bytes_used == 80
 
 
 def test_a_submission_that_can_not_fit_evicts_nothing_in_vain() -> None:
@@ -552,8 +552,8 @@ def test_a_result_makes_room_for_itself_among_the_terminal_records() -> None:
     old, new = driver.submit(), driver.submit()
     driver.ack(old, driver.lease(old), Success(b"r" * 60))
     driver.ack(new, driver.lease(new), Success(b"r" * 70))
-    assert driver.engine.statuses.get(old.id) is None
-    assert driver.engine.statuses.bytes_used == 70
+    assert driver.engine.store.get(old.id) is None
+    assert driver.engine.store.bytes_used == 70
 
 
 def test_a_result_for_which_live_jobs_leave_no_room_fails_its_job() -> None:
@@ -564,15 +564,15 @@ def test_a_result_for_which_live_jobs_leave_no_room_fails_its_job() -> None:
     assert job.error is not None
     assert job.error.code is ErrorCode.RESULT_TOO_LARGE
     assert job.state is JobState.FAILED, "another attempt would have no more room"
-    assert driver.engine.statuses.bytes_used == 90, "its arguments stay, for a redrive"
+    assert driver.engine.store.bytes_used == 90, "its arguments stay, for a redrive"
 
 
-# -- lanes
+# -- pools
 
 
-def test_a_lane_runs_no_more_attempts_than_it_has_permits() -> None:
-    driver = Driver(lanes={"process": 1})
-    first, second, third = (driver.submit(lane="process") for _ in range(3))
+def test_a_pool_runs_no_more_attempts_than_it_has_permits() -> None:
+    driver = Driver(pools={"process": 1})
+    first, second, third = (driver.submit(pool="process") for _ in range(3))
     free = driver.submit()
     assert driver.try_lease(first)
     assert not driver.try_lease(second)
@@ -586,8 +586,8 @@ def test_a_lane_runs_no_more_attempts_than_it_has_permits() -> None:
 
 
 def test_a_permit_passes_over_a_job_that_was_cancelled_in_line() -> None:
-    driver = Driver(lanes={"process": 1})
-    first, second, third = (driver.submit(lane="process") for _ in range(3))
+    driver = Driver(pools={"process": 1})
+    first, second, third = (driver.submit(pool="process") for _ in range(3))
     driver.lease(first)
     for job in (second, third):
         assert not driver.try_lease(job)
@@ -597,8 +597,8 @@ def test_a_permit_passes_over_a_job_that_was_cancelled_in_line() -> None:
 
 
 def test_a_permit_given_to_a_job_that_is_then_cancelled_passes_on() -> None:
-    driver = Driver(lanes={"process": 1})
-    first, second, third = (driver.submit(lane="process") for _ in range(3))
+    driver = Driver(pools={"process": 1})
+    first, second, third = (driver.submit(pool="process") for _ in range(3))
     driver.lease(first)
     for job in (second, third):
         assert not driver.try_lease(job)
@@ -630,9 +630,9 @@ def test_a_tick_does_a_bounded_portion_and_asks_to_be_called_again() -> None:
     next_at = driver.tick()
     assert next_at is not None
     assert next_at <= driver.now
-    assert driver.engine.ledgers["default"].counts[JobState.QUEUED] == TUNING.tick_work_max
+    assert driver.engine.queue_states["default"].counts[JobState.QUEUED] == TUNING.tick_work_max
     driver.tick()
-    assert driver.engine.ledgers["default"].counts[JobState.DELAYED] == 0
+    assert driver.engine.queue_states["default"].counts[JobState.DELAYED] == 0
 
 
 def test_eviction_is_done_in_bounded_portions_too() -> None:
@@ -641,9 +641,9 @@ def test_eviction_is_done_in_bounded_portions_too() -> None:
         driver.done()
     driver.now += 2
     driver.tick()
-    assert driver.engine.statuses.terminal == 10
+    assert driver.engine.store.terminal == 10
     driver.tick()
-    assert driver.engine.statuses.terminal == 0
+    assert driver.engine.store.terminal == 0
 
 
 # -- the end
@@ -673,12 +673,12 @@ def test_a_shutdown_is_a_stop_that_a_stubborn_handler_can_not_outlive() -> None:
 
 def test_a_job_that_waits_again_holds_its_place_among_the_waiting() -> None:
     driver = Driver()
-    ledger = driver.engine.ledgers["default"]
+    queue_state = driver.engine.queue_states["default"]
     delayed, crashed = driver.submit(delay_s=2), driver.submit(attempts_max=2)
     driver.nack(crashed, driver.lease(crashed), CRASHED)
-    assert ledger.waiting == {crashed.id: driver.now}
+    assert queue_state.waiting == {crashed.id: driver.now}
     driver.advance(2)
-    assert ledger.waiting == {crashed.id: driver.now - 2, delayed.id: driver.now}
+    assert queue_state.waiting == {crashed.id: driver.now - 2, delayed.id: driver.now}
 
 
 def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
@@ -695,7 +695,7 @@ def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
         assert job.state is JobState.CANCELLED
         assert job.error == JobError(ErrorCode.SHUTDOWN, f"the server stopped while the job was {was}")
     assert done.state is JobState.SUCCEEDED
-    assert driver.engine.statuses.live == 0
+    assert driver.engine.store.live == 0
 
 
 def test_after_a_shutdown_nothing_is_admitted() -> None:
@@ -726,9 +726,9 @@ def test_accepted_jobs_are_live_terminal_or_evicted_at_every_step() -> None:
         else:
             driver.submit(start_by_s=2)
         driver.advance(0.7)
-        totals, statuses = driver.engine.totals(), driver.engine.statuses
-        assert totals.accepted == statuses.live + statuses.terminal + totals.evicted
-        assert len(statuses) <= 4
+        totals, store = driver.engine.totals(), driver.engine.store
+        assert totals.accepted == store.live + store.terminal + totals.evicted
+        assert len(store) <= 4
     assert driver.engine.totals().evicted > 10
 
 
@@ -747,10 +747,10 @@ def test_a_queues_counters_count_each_thing_once() -> None:
     for _ in range(2):
         with pytest.raises(QueueFull):
             driver.submit()
-    ledger = driver.engine.ledgers["default"]
+    queue_state = driver.engine.queue_states["default"]
     assert expiring.state is JobState.EXPIRED
-    assert (ledger.name, ledger.submitted_total, ledger.refused_total) == ("default", 9, 2)
-    assert ledger.ended_total == {
+    assert (queue_state.name, queue_state.submitted_total, queue_state.refused_total) == ("default", 9, 2)
+    assert queue_state.ended_total == {
         JobState.SUCCEEDED: 2,
         JobState.FAILED: 1,
         JobState.CANCELLED: 2,
@@ -775,7 +775,7 @@ def test_an_upload_and_a_result_file_stay_with_their_record() -> None:
     upload = Upload("folder", {"part": (StoredFile("path", "text/plain", 3),)})
     job = engine.submit(JobSpec(type="t"), b"{}", upload, now=1.0).job
     assert job.upload is upload
-    lease = engine.lease(engine.ready.pop(1.0), now=1.0)
+    lease = engine.lease(engine.scheduler.pop(1.0), now=1.0)
     assert lease is not None
     assert (lease.job, lease.attempt) == (job, 1)
     written = StoredFile("result", "audio/flac", 5)
@@ -803,7 +803,7 @@ def test_a_result_takes_the_place_of_its_arguments_before_it_drives_others_out()
     driver.ack(old, driver.lease(old), Success(b"r" * 40))
     driver.ack(new, driver.lease(new), Success(b"r" * 60))
     assert driver.engine.get(old.id) is old
-    assert driver.engine.statuses.bytes_used == 100
+    assert driver.engine.store.bytes_used == 100
 
 
 def test_a_result_one_byte_larger_than_its_arguments_drives_out_another_when_the_map_is_full() -> None:
@@ -811,8 +811,8 @@ def test_a_result_one_byte_larger_than_its_arguments_drives_out_another_when_the
     old, new = driver.submit(), driver.submit(args=b"x" * 60)
     driver.ack(old, driver.lease(old), Success(b"r" * 40))
     driver.ack(new, driver.lease(new), Success(b"r" * 61))
-    assert driver.engine.statuses.get(old.id) is None
-    assert driver.engine.statuses.bytes_used == 61
+    assert driver.engine.store.get(old.id) is None
+    assert driver.engine.store.bytes_used == 61
 
 
 # -- what refusals say

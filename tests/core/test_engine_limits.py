@@ -28,8 +28,8 @@ def start_all(driver: Driver) -> list[Job]:
     return started
 
 
-def no_gate_knows_of(driver: Driver) -> bool:
-    return all((gate.held, gate.waiting) == (0, 0) for gate in driver.engine.gates.stats())
+def no_limiter_knows_of(driver: Driver) -> bool:
+    return all((limiter.held, limiter.waiting) == (0, 0) for limiter in driver.engine.limiters.stats())
 
 
 # -- concurrency
@@ -43,7 +43,7 @@ def test_no_more_jobs_of_a_type_run_at_once_than_its_concurrency_and_nobody_behi
     for n in range(5):
         driver.ack(few[n])
         assert start_all(driver) == few[n + 2 : n + 3]
-    assert no_gate_knows_of(driver)
+    assert no_limiter_knows_of(driver)
 
 
 def test_a_group_whose_concurrency_is_one_runs_its_jobs_one_after_the_other_in_order() -> None:
@@ -88,8 +88,8 @@ def test_each_type_has_groups_of_its_own() -> None:
 
 @pytest.mark.parametrize("end", ["ack", "nack", "crash", "back off", "cancel", "time out", "lose its lease"])
 def test_a_permit_comes_free_however_its_attempt_ends(end: str) -> None:
-    driver = Driver(lanes={"thread": 1})
-    spec = {"lane": "thread", "limits": Limits(concurrency=1, group_concurrency=1), "group": "g"}
+    driver = Driver(pools={"thread": 1})
+    spec = {"pool": "thread", "limits": Limits(concurrency=1, group_concurrency=1), "group": "g"}
     first = driver.submit(timeout_s=5.0, attempts_max=2 if end in ("crash", "back off") else 1, **spec)
     second = driver.submit(**spec)
     assert start_all(driver) == [first]
@@ -172,13 +172,13 @@ def test_a_token_is_spent_by_a_start_alone() -> None:
 
 
 def test_jobs_need_all_their_permits_and_hold_none_while_they_wait_for_one() -> None:
-    driver = Driver(lanes={"process": 1}, capacity=100)
+    driver = Driver(pools={"process": 1}, capacity=100)
     both = Limits(concurrency=1)
-    first = driver.submit(type="a", lane="process", limits=both)
-    second = driver.submit(type="a", lane="process", limits=both)
-    other = driver.submit(type="b", lane="process")
+    first = driver.submit(type="a", pool="process", limits=both)
+    second = driver.submit(type="a", pool="process", limits=both)
+    other = driver.submit(type="b", pool="process")
     assert start_all(driver) == [first]
-    assert {gate.name: (gate.held, gate.waiting) for gate in driver.engine.gates.stats()} == {
+    assert {limiter.name: (limiter.held, limiter.waiting) for limiter in driver.engine.limiters.stats()} == {
         "process": (1, 2),
         "a": (1, 0),
     }
@@ -194,14 +194,14 @@ def test_no_bound_is_ever_exceeded_and_nobody_is_forgotten(seed: int) -> None:
     rng = Random(seed)
     driver = Driver(
         queues={name: QueuePolicy(capacity=1000, workers=6) for name in ("default", "other")},
-        lanes={"thread": 3, "process": 2},
+        pools={"thread": 3, "process": 2},
     )
     kinds = [
         {"type": "plain"},
-        {"type": "threads", "lane": "thread"},
-        {"type": "few", "lane": "thread", "limits": Limits(concurrency=2)},
+        {"type": "threads", "pool": "thread"},
+        {"type": "few", "pool": "thread", "limits": Limits(concurrency=2)},
         {"type": "ordered", "limits": Limits(concurrency=4, group_concurrency=1)},
-        {"type": "all", "lane": "process", "limits": Limits(concurrency=3, group_concurrency=1, rate=Rate(5, 1.0))},
+        {"type": "all", "pool": "process", "limits": Limits(concurrency=3, group_concurrency=1, rate=Rate(5, 1.0))},
     ]
     jobs: list[Job] = []
     for _ in range(1500):
@@ -227,7 +227,7 @@ def test_no_bound_is_ever_exceeded_and_nobody_is_forgotten(seed: int) -> None:
         elif roll < 0.93:
             policy = QueuePolicy(capacity=1000, workers=rng.randint(1, 6), discipline=rng.choice(list(Discipline)))
             driver.engine.set_policy(rng.choice(["default", "other"]), policy, now=driver.now)
-            driver.note_facts()
+            driver.note_events()
         elif roll < 0.96:
             driver.engine.set_paused(rng.choice(["default", "other"]), rng.random() < 0.5)
         else:
@@ -236,7 +236,7 @@ def test_no_bound_is_ever_exceeded_and_nobody_is_forgotten(seed: int) -> None:
     for name in ("default", "other"):
         driver.engine.set_paused(name, False)
         driver.engine.set_policy(name, QueuePolicy(capacity=1000), now=driver.now)
-        driver.note_facts()
+        driver.note_events()
     for _ in range(2000):
         for job in [*start_all(driver), *(job for job in jobs if job.state is JobState.RUNNING)]:
             if job.state is JobState.RUNNING:
@@ -245,15 +245,15 @@ def test_no_bound_is_ever_exceeded_and_nobody_is_forgotten(seed: int) -> None:
         if not any(job.live for job in jobs):
             break
     assert not [job for job in jobs if job.live]
-    assert no_gate_knows_of(driver)
-    assert not driver.engine.ready.waiting("default")
+    assert no_limiter_knows_of(driver)
+    assert not driver.engine.scheduler.waiting("default")
 
 
 def bounds_hold(jobs: list[Job]) -> None:
     running = [job.spec for job in jobs if job.state is JobState.RUNNING]
-    lanes = Counter(spec.lane for spec in running if spec.lane)
-    assert lanes["thread"] <= 3
-    assert lanes["process"] <= 2
+    pools = Counter(spec.pool for spec in running if spec.pool)
+    assert pools["thread"] <= 3
+    assert pools["process"] <= 2
     types = Counter(spec.type for spec in running)
     groups = Counter((spec.type, spec.group) for spec in running if spec.group)
     for spec in running:
@@ -262,17 +262,17 @@ def bounds_hold(jobs: list[Job]) -> None:
             assert spec.group is None or groups[spec.type, spec.group] <= (spec.limits.group_concurrency or 1000)
 
 
-# -- who waits at a gate and leaves, and who was called and doesn't come
+# -- who waits at a limiter and leaves, and who was called and doesn't come
 
 
-@pytest.mark.parametrize("called", [False, True])
+@pytest.mark.parametrize("offered", [False, True])
 @pytest.mark.parametrize("how", ["cancel", "expire"])
-def test_one_that_waits_or_was_called_and_then_ends_leaves_its_turn_to_the_next(how: str, called: bool) -> None:
+def test_one_that_waits_or_was_called_and_then_ends_leaves_its_turn_to_the_next(how: str, offered: bool) -> None:
     driver = Driver()
     first, second, third = (driver.submit(limits=ONE, start_by_s=s) for s in (None, 5.0, None))
     assert start_all(driver) == [first]
-    driver.facts.clear()
-    if called:
+    driver.events.clear()
+    if offered:
         driver.ack(first)
         assert driver.is_ready(second)
     if how == "cancel":
@@ -281,15 +281,15 @@ def test_one_that_waits_or_was_called_and_then_ends_leaves_its_turn_to_the_next(
         driver.advance(5)
     assert second.state == ("cancelled" if how == "cancel" else "expired")
     end = [Ended] if how == "cancel" else [Expired, Ended]
-    assert [type(fact) for fact in driver.facts if fact.job is second] == (  # type: ignore[union-attr]
-        [Offered, *end] if called else end
+    assert [type(event) for event in driver.events if event.job is second] == (  # type: ignore[union-attr]
+        [Offered, *end] if offered else end
     )
-    if not called:
+    if not offered:
         driver.ack(first)
     assert start_all(driver) == [third]
     driver.ack(third)
-    assert no_gate_knows_of(driver)
-    assert not driver.engine.ready.waiting("default")
+    assert no_limiter_knows_of(driver)
+    assert not driver.engine.scheduler.waiting("default")
 
 
 def test_one_that_was_called_too_late_expires_when_its_turn_comes_and_the_next_one_starts() -> None:
@@ -317,23 +317,23 @@ def test_a_permit_does_not_wait_for_a_queue_that_can_not_use_it() -> None:
     assert start_all(driver) == [here]
 
 
-def test_redriven_and_promoted_jobs_wait_for_their_permits_too() -> None:
+def test_retried_and_promoted_jobs_wait_for_their_permits_too() -> None:
     driver = Driver()
     dead = driver.failed(FINAL, limits=ONE)
     delayed = driver.submit(limits=ONE, delay_s=60.0)
     first = driver.submit(limits=ONE)
     assert start_all(driver) == [first]
-    driver.redrive(dead)
-    driver.promote(delayed)
+    driver.retry(dead)
+    driver.run_now(delayed)
     assert start_all(driver) == []
     for job, after in ((first, dead), (dead, delayed)):
         driver.ack(job)
         assert start_all(driver) == [after]
 
 
-def test_a_shutdown_ends_those_who_wait_at_gates_and_leaves_nothing_behind() -> None:
-    driver = Driver(lanes={"thread": 1})
-    jobs = [driver.submit(lane="thread", limits=Limits(concurrency=1, rate=Rate(1, 60.0))) for _ in range(5)]
+def test_a_shutdown_ends_those_who_wait_at_limiters_and_leaves_nothing_behind() -> None:
+    driver = Driver(pools={"thread": 1})
+    jobs = [driver.submit(pool="thread", limits=Limits(concurrency=1, rate=Rate(1, 60.0))) for _ in range(5)]
     (running,) = start_all(driver)
     lost = driver.shut_down()
     assert lost == {JobState.DELAYED: 0, JobState.QUEUED: 4, JobState.RUNNING: 1}
@@ -341,8 +341,8 @@ def test_a_shutdown_ends_those_who_wait_at_gates_and_leaves_nothing_behind() -> 
     for job in jobs[1:]:
         assert job.state is JobState.CANCELLED
         assert job.error == JobError(ErrorCode.SHUTDOWN, "the server stopped while the job was queued")
-    assert no_gate_knows_of(driver)
-    assert len(driver.engine.ready) == 0
+    assert no_limiter_knows_of(driver)
+    assert len(driver.engine.scheduler) == 0
     assert len(driver.of(Ended)) == 5
 
 
@@ -363,11 +363,11 @@ def poison(driver: Driver, **options: object) -> None:
 def test_a_type_that_fails_too_often_in_a_row_is_quarantined_and_others_go_on() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
-    (fact,) = driver.of(Quarantined)
-    assert (fact.type, fact.reason) == ("bad", "handler_error: boom 2")  # type: ignore[union-attr]
-    assert fact.until > driver.now  # type: ignore[union-attr]
+    (event,) = driver.of(Quarantined)
+    assert (event.type, event.reason) == ("bad", "handler_error: boom 2")  # type: ignore[union-attr]
+    assert event.until > driver.now  # type: ignore[union-attr]
     (known,) = driver.engine.quarantine.all()
-    assert (known.type, known.since, known.until) == ("bad", driver.now, fact.until)  # type: ignore[union-attr]
+    assert (known.type, known.since, known.until) == ("bad", driver.now, event.until)  # type: ignore[union-attr]
     bad, elsewhere, good = driver.submit(type="bad"), driver.submit(type="bad", queue="other"), driver.submit()
     assert start_all(driver) == [good]
     assert (bad.state, elsewhere.state) == (JobState.QUEUED, JobState.QUEUED)
@@ -481,9 +481,9 @@ def test_a_probe_that_fails_puts_the_next_one_off_for_twice_as_long() -> None:
         probe = driver.submit(type="bad")
         assert start_all(driver) == [probe]
         driver.nack(probe, failure=Failure(ErrorCode.HANDLER_ERROR, f"still {n}", final=True))
-        fact = driver.of(Quarantined)[-1]
-        assert fact.reason == f"handler_error: still {n}"  # type: ignore[union-attr]
-        waits.append(fact.until - driver.now)  # type: ignore[union-attr]
+        event = driver.of(Quarantined)[-1]
+        assert event.reason == f"handler_error: still {n}"  # type: ignore[union-attr]
+        waits.append(event.until - driver.now)  # type: ignore[union-attr]
     assert waits == pytest.approx([waits[0], 2 * waits[0], 4 * waits[0], 8 * waits[0]])
     assert not driver.of(Released)
 
@@ -566,7 +566,7 @@ def test_a_queued_job_is_told_what_it_waits_for() -> None:
     engine = driver.engine
 
     def told(job: Job) -> WaitingFor | None:
-        return engine.outlook(job, now=driver.now).waiting_for
+        return engine.estimate(job, now=driver.now).waiting_for
 
     limited = [driver.submit(limits=ONE) for _ in range(2)]
     assert told(limited[1]) is None, "it is its turn next, for all that is known"
@@ -578,8 +578,8 @@ def test_a_queued_job_is_told_what_it_waits_for() -> None:
     assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until), "before a worker has tried it, too"
     start_all(driver)
     assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until)
-    assert engine.outlook(bad, now=driver.now).eta_s is None
-    assert engine.outlook(bad, now=driver.now).poll_after_s == until - driver.now
+    assert engine.estimate(bad, now=driver.now).eta_s is None
+    assert engine.estimate(bad, now=driver.now).poll_after_s == until - driver.now
     assert told(driver.submit(type="bad", delay_s=5.0)) is None, "its time hasn't come"
     engine.set_paused("default", True)
     assert told(bad) == WaitingFor(WaitReason.QUEUE_PAUSED)
@@ -627,7 +627,7 @@ def test_those_who_ran_already_neither_release_their_type_nor_make_it_worse() ->
     assert start_all(driver) == [waiting]
 
 
-def test_a_type_in_quarantine_may_wait_on_one_seat_in_ten_and_the_others_stay_free() -> None:
+def test_a_type_in_quarantine_may_wait_on_one_slot_in_ten_and_the_others_stay_free() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=20, retry_budget=BUDGET)})
     poison(driver)
     waiting = [driver.submit(type="bad") for _ in range(2)]
@@ -635,9 +635,9 @@ def test_a_type_in_quarantine_may_wait_on_one_seat_in_ten_and_the_others_stay_fr
     with pytest.raises(TypeQuarantined, match=r"'bad' is in quarantine .*boom 2.*, and 2 of its jobs wait") as refusal:
         driver.submit(type="bad")
     assert refusal.value.retry_after_s == pytest.approx(driver.of(Quarantined)[0].until - driver.now)  # type: ignore[union-attr]  # of one kind
-    assert driver.engine.ledgers["default"].refused_total == 1
+    assert driver.engine.queue_states["default"].refused_total == 1
     with pytest.raises(TypeQuarantined):
-        driver.redrive(next(job for job in driver.engine.newest_first(None) if job.state is JobState.FAILED))
+        driver.retry(next(job for job in driver.engine.newest_first(None) if job.state is JobState.FAILED))
     good = [driver.submit() for _ in range(18)]
     assert start_all(driver) == good
     driver.ack(good[0])
@@ -671,11 +671,11 @@ def test_time_goes_on_for_those_who_wait_in_quarantine() -> None:
     assert start_all(driver) == [late]
 
 
-def test_dead_letters_of_a_quarantined_type_wait_when_they_are_redriven() -> None:
+def test_dead_letters_of_a_quarantined_type_wait_when_they_are_retried() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
     dead = next(driver.engine.newest_first(None))
-    driver.redrive(dead)
+    driver.retry(dead)
     assert start_all(driver) == []
     driver.advance(60)
     assert start_all(driver) == [dead]
@@ -691,4 +691,4 @@ def test_a_quarantined_type_keeps_its_other_limits_once_it_is_released() -> None
     for n in range(3):
         assert start_all(driver) == waiting[n : n + 1]
         driver.ack(waiting[n])
-    assert no_gate_knows_of(driver)
+    assert no_limiter_knows_of(driver)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from jobqueue.core.attempts import HISTORY_MAX
 from jobqueue.core.events import Ended, Evicted, Ready
 from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success, UniqueMode
-from jobqueue.core.job_store import DRAWER_S, StoreBounds
+from jobqueue.core.job_store import EXPIRY_BUCKET_S, StoreBounds
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.record_size import EXTRAS_BYTES, key_bytes
 from jobqueue.core.submit import SubmitResult
@@ -37,20 +37,20 @@ QUEUES = {
     "other": QueuePolicy(capacity=3, workers=2, retry_budget=0, weight=2),
 }
 BOUNDS = StoreBounds(jobs_max=8, failed_max=2, bytes_max=4500, ttl_s=7.0, failed_ttl_s=13.0)
-LANES = {"process": 2}
+POOLS = {"process": 2}
 CALLER_QUEUED = 3
 KINDS: dict[str, dict[str, object]] = {
     "plain": {},
-    "laned": {"lane": "process"},
+    "laned": {"pool": "process"},
     "single": {"limits": Limits(concurrency=1)},
-    "grouped": {"lane": "process", "limits": Limits(concurrency=2, group_concurrency=1)},
+    "grouped": {"pool": "process", "limits": Limits(concurrency=2, group_concurrency=1)},
 }
 WAITING = ("delayed", "queued")
 FOR_ACTION = {
     "cancel": (*WAITING, "running"),
     "delete": ("succeeded", "failed", "cancelled", "expired"),
-    "redrive": ("failed",),
-    "promote": ("delayed",),
+    "retry": ("failed",),
+    "run_now": ("delayed",),
 }
 
 
@@ -105,7 +105,7 @@ PICK = st.integers(0, 999)
 class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.driver = Driver(queues=QUEUES, bounds=BOUNDS, lanes=LANES, caller_queued=CALLER_QUEUED)
+        self.driver = Driver(queues=QUEUES, bounds=BOUNDS, pools=POOLS, caller_queued=CALLER_QUEUED)
         self.policies = dict(QUEUES)
         self.paused: set[str] = set()
         self.model: dict[str, Modelled] = {}
@@ -247,23 +247,23 @@ class EngineMachine(RuleBasedStateMachine):
         return True
 
     def admit(self, new: Modelled, mode: UniqueMode) -> SubmitResult:
-        claims = {"caller": new.caller, "key": new.key, "unique": new.unique, "mode": mode}
+        uniqueness = {"caller": new.caller, "key": new.key, "unique": new.unique, "mode": mode}
         spec = {"type": new.kind, "queue": new.queue, **KINDS[new.kind], **new.spec}
-        return self.driver.admit(new.fingerprint, **claims, **spec)  # type: ignore[arg-type]
+        return self.driver.admit(new.fingerprint, **uniqueness, **spec)  # type: ignore[arg-type]
 
     def admitted(self, new: Modelled, mode: UniqueMode, same: str | None) -> str:
         """Submit a job that is to be led to the one that is there; None: to be a new one."""
-        admission = self.admit(new, mode)
-        assert admission.duplicate == (same is not None)
-        assert admission.job.id == same or admission.job.id not in self.model
-        return admission.job.id
+        submitted = self.admit(new, mode)
+        assert submitted.duplicate == (same is not None)
+        assert submitted.job.id == same or submitted.job.id not in self.model
+        return submitted.job.id
 
     def refused(self, new: Modelled, mode: UniqueMode, error: type[Exception]) -> None:
         with pytest.raises(error):
             self.admit(new, mode)
 
     @precondition(lambda self: self.model)
-    @rule(number=PICK, action=st.sampled_from(["redrive", "cancel", "promote", "delete", "redrive"]))
+    @rule(number=PICK, action=st.sampled_from(["retry", "cancel", "run_now", "delete", "retry"]))
     def act(self, number: int, action: str) -> None:
         job_id = self.pick(number, *FOR_ACTION[action])
         getattr(self, action)(job_id, self.model[job_id])
@@ -288,10 +288,10 @@ class EngineMachine(RuleBasedStateMachine):
                 self.driver.engine.delete(job_id)
         else:
             self.driver.engine.delete(job_id)
-            self.driver.note_facts()
+            self.driver.note_events()
             self.forget(job_id)
 
-    def redrive(self, job_id: str, known: Modelled) -> None:
+    def retry(self, job_id: str, known: Modelled) -> None:
         job, value = self.driver.engine.get(job_id), (known.kind, known.unique or "")
         expect: type[Exception] | None = None
         if known.state != "failed" or (known.unique is not None and value in self.values):
@@ -300,9 +300,9 @@ class EngineMachine(RuleBasedStateMachine):
             expect = self.refusal(known.queue, known.size_bytes, known.caller, None)
         if expect is not None:
             with pytest.raises(expect):
-                self.driver.redrive(job)
+                self.driver.retry(job)
             return
-        self.driver.redrive(job)
+        self.driver.retry(job)
         known.state, known.attempts_before = "queued", known.attempt
         known.run_at = known.queued_at = self.driver.now
         known.in_front = False
@@ -310,13 +310,13 @@ class EngineMachine(RuleBasedStateMachine):
         if known.unique is not None:
             self.values[value] = job_id
 
-    def promote(self, job_id: str, known: Modelled) -> None:
+    def run_now(self, job_id: str, known: Modelled) -> None:
         job = self.driver.engine.get(job_id)
         if known.state != "delayed":
             with pytest.raises(WrongState):
-                self.driver.promote(job)
+                self.driver.run_now(job)
             return
-        self.driver.promote(job)
+        self.driver.run_now(job)
         known.state, known.run_at, known.queued_at, known.in_front = "queued", job.run_at, self.driver.now, False
         assert job.run_at == self.driver.now
 
@@ -411,7 +411,7 @@ class EngineMachine(RuleBasedStateMachine):
             discipline=discipline, capacity=capacity, workers=workers, patience_s=PATIENCE_S, retry_budget=0
         )
         self.driver.engine.set_policy("other", self.policies["other"], now=self.driver.now)
-        self.driver.note_facts()
+        self.driver.note_events()
 
     @precondition(lambda self: self.model)
     @rule(seconds=st.sampled_from([0.25, 0.5, 1.0, 3.0, 10.0]))
@@ -455,8 +455,8 @@ class EngineMachine(RuleBasedStateMachine):
         if sum(other.queue == known.queue for other in running) >= self.policies[known.queue].workers:
             return False
         of_kind = [other for other in running if other.kind == known.kind]
-        in_lane = sum("lane" in KINDS[other.kind] for other in running)
-        if "lane" in KINDS[known.kind] and in_lane >= LANES["process"]:
+        in_pool = sum("pool" in KINDS[other.kind] for other in running)
+        if "pool" in KINDS[known.kind] and in_pool >= POOLS["process"]:
             return False
         if known.kind == "single":
             return not of_kind
@@ -489,7 +489,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Take over what time did, once it is seen to be allowed at this instant."""
         now = self.driver.now
         for job_id, known in self.model.items():
-            job = self.driver.engine.statuses.get(job_id)
+            job = self.driver.engine.store.get(job_id)
             if job is None or job.state == known.state:
                 if job is not None:
                     self.check_not_overdue(known)
@@ -535,22 +535,22 @@ class EngineMachine(RuleBasedStateMachine):
         self.look_at_evictions()
         now = self.driver.now
         for job_id, known in list(self.model.items()):
-            if self.driver.engine.statuses.get(job_id) is None:
+            if self.driver.engine.store.get(job_id) is None:
                 assert not known.live or job_id in self.ended, "it may have ended since, and gone for want of room"
                 self.forget(job_id)
             elif known.finished_at is not None:
-                assert now < known.finished_at + self.ttl_s(known) + 2 * DRAWER_S
+                assert now < known.finished_at + self.ttl_s(known) + 2 * EXPIRY_BUCKET_S
 
     def look_at_evictions(self) -> None:
-        for fact in self.driver.facts:
-            match fact:
+        for event in self.driver.events:
+            match event:
                 case Ended(job):
                     self.ended.add(job.id)
                 case Ready(job):
                     self.ended.discard(job.id)
                 case Evicted(jobs):
                     assert {job.id for job in jobs} <= self.ended, "a live record is never evicted"
-        self.driver.facts.clear()
+        self.driver.events.clear()
 
     def forget(self, job_id: str) -> None:
         self.lose_value(self.model[job_id])
@@ -563,7 +563,7 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def every_record_is_as_the_model_says(self) -> None:
         for job_id, known in self.model.items():
-            job = self.driver.engine.statuses.get(job_id)
+            job = self.driver.engine.store.get(job_id)
             assert job is not None
             assert job.state == known.state
             assert job.attempt == known.attempt <= known.attempts_before + job.spec.attempts_max
@@ -580,15 +580,15 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_and_no_bound_is_broken(self) -> None:
         engine = self.driver.engine
-        statuses, totals = engine.statuses, engine.totals()
-        assert totals.accepted == statuses.live + statuses.terminal + totals.evicted
-        assert len(statuses) <= BOUNDS.jobs_max
-        assert statuses.bytes_used <= BOUNDS.bytes_max
+        store, totals = engine.store, engine.totals()
+        assert totals.accepted == store.live + store.terminal + totals.evicted
+        assert len(store) <= BOUNDS.jobs_max
+        assert store.bytes_used <= BOUNDS.bytes_max
         held = list(engine.newest_first(None))
-        assert len(held) == len(statuses) == len(self.model)
-        assert statuses.live == sum(job.live for job in held) == sum(q.live for q in engine.ledgers.values())
-        assert statuses.live_bytes == sum(job.size_bytes for job in held if job.live)
-        assert statuses.bytes_used == sum(job.size_bytes for job in held)
+        assert len(held) == len(store) == len(self.model)
+        assert store.live == sum(job.live for job in held) == sum(q.live for q in engine.queue_states.values())
+        assert store.live_bytes == sum(job.size_bytes for job in held if job.live)
+        assert store.bytes_used == sum(job.size_bytes for job in held)
         assert sum(job.state is JobState.FAILED for job in held) <= BOUNDS.failed_max
 
     @invariant()
@@ -596,34 +596,36 @@ class EngineMachine(RuleBasedStateMachine):
         engine = self.driver.engine
         ready: Counter[str] = Counter()
         for job in engine.newest_first(None):
-            is_ready, waits = self.driver.is_ready(job), engine.gates.waits(job)
+            is_ready, waits = self.driver.is_ready(job), engine.limiters.waits(job)
             assert is_ready + waits == (job.state is JobState.QUEUED), f"ready: {is_ready}, at a gate: {waits}"
             ready[job.spec.queue] += is_ready
-        for name, ledger in engine.ledgers.items():
-            assert engine.ready.waiting(name) == ready[name]
-            assert set(ledger.waiting) == {
+        for name, queue_state in engine.queue_states.items():
+            assert engine.scheduler.waiting(name) == ready[name]
+            assert set(queue_state.waiting) == {
                 job_id for job_id, known in self.model.items() if (known.queue, known.state) == (name, "queued")
             }
-            assert ledger.counts[JobState.RUNNING] == sum(
+            assert queue_state.counts[JobState.RUNNING] == sum(
                 (known.queue, known.state) == (name, "running") for known in self.model.values()
             )
 
     @invariant()
-    def gates_count_those_who_run_and_those_who_wait(self) -> None:
+    def limiters_count_running_and_waiting_jobs(self) -> None:
         running = [known for known in self.model.values() if known.state == "running"]
-        for gate in self.driver.engine.gates.stats():
-            if gate.kind == "lane":
-                assert gate.held == sum("lane" in KINDS[known.kind] for known in running)
-            elif gate.kind == "type":
-                assert gate.held == sum(known.kind == gate.name for known in running)
-            assert gate.held <= (gate.permits or len(running)) or gate.kind == "groups"
+        for limiter in self.driver.engine.limiters.stats():
+            if limiter.kind == "lane":
+                assert limiter.held == sum("pool" in KINDS[known.kind] for known in running)
+            elif limiter.kind == "type":
+                assert limiter.held == sum(known.kind == limiter.name for known in running)
+            assert limiter.held <= (limiter.permits or len(running)) or limiter.kind == "groups"
 
     @invariant()
     def claims_are_exactly_those_of_the_jobs_that_are_held(self) -> None:
-        claimed = self.driver.engine._life.claimed
-        assert claimed._by_key == self.keys
-        assert claimed._by_value == self.values
-        assert claimed._live == Counter(k.caller for k in self.model.values() if k.live and k.caller is not None)
+        uniqueness_index = self.driver.engine._life.uniqueness_index
+        assert uniqueness_index._by_key == self.keys
+        assert uniqueness_index._by_value == self.values
+        assert uniqueness_index._live == Counter(
+            k.caller for k in self.model.values() if k.live and k.caller is not None
+        )
 
     @invariant()
     def every_live_job_that_time_can_move_has_a_deadline(self) -> None:
@@ -644,18 +646,18 @@ class EngineMachine(RuleBasedStateMachine):
             for job in list(engine.newest_first(None)):
                 if job.state is JobState.RUNNING:
                     driver.ack(job)
-            if not engine.statuses.live:
+            if not engine.store.live:
                 break
             driver.advance(0.5)
-        assert not engine.statuses.live, "somebody is forgotten"
+        assert not engine.store.live, "somebody is forgotten"
         driver.advance(BOUNDS.failed_ttl_s + 1)
-        totals, statuses, claimed = engine.totals(), engine.statuses, engine._life.claimed
+        totals, store, uniqueness_index = engine.totals(), engine.store, engine._life.uniqueness_index
         assert totals.accepted == totals.evicted
-        assert (len(statuses), statuses.bytes_used, statuses.live_bytes) == (0, 0, 0)
-        assert (claimed._by_key, claimed._by_value, claimed._live) == ({}, {}, {})
-        assert all((gate.held, gate.waiting) == (0, 0) for gate in engine.gates.stats())
-        assert not any(engine.ready.waiting(name) for name in engine.ledgers)
-        assert not any(ledger.waiting or ledger.live for ledger in engine.ledgers.values())
+        assert (len(store), store.bytes_used, store.live_bytes) == (0, 0, 0)
+        assert (uniqueness_index._by_key, uniqueness_index._by_value, uniqueness_index._live) == ({}, {}, {})
+        assert all((limiter.held, limiter.waiting) == (0, 0) for limiter in engine.limiters.stats())
+        assert not any(engine.scheduler.waiting(name) for name in engine.queue_states)
+        assert not any(queue_state.waiting or queue_state.live for queue_state in engine.queue_states.values())
         assert len(engine._life.deadlines) == 0
         assert engine.next_at() is None
 

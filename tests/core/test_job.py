@@ -51,12 +51,12 @@ def test_what_few_jobs_have_is_read_as_it_was_set(name: str, value: object) -> N
     assert other.extras is None, "nothing was set, so nothing is kept"
 
 
-def test_a_redriven_job_counts_its_attempts_on() -> None:
+def test_a_retried_job_counts_its_attempts_on() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     assert job.attempts_max == 2
     for _ in range(2):
         driver.nack(job, driver.lease(job), FAILED)
         driver.advance(100)
-    driver.engine.redrive(job.id, now=driver.now)
+    driver.engine.retry(job.id, now=driver.now)
     assert (job.attempts_before, job.attempts_max) == (2, 4)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import gc
 from itertools import islice
 
-from jobqueue.core.ids import SHELF_SIZE
+from jobqueue.core.ids import ID_PAGE_SIZE
 from jobqueue.core.job_store import StoreBounds
 from tests.core.making import Driver
 
@@ -13,16 +13,16 @@ def driver_of(jobs: int, **bounds: float) -> Driver:
     return driver
 
 
-def test_records_are_listed_newest_first_across_shelves() -> None:
-    driver = driver_of(3 * SHELF_SIZE)
-    ids = [driver.submit().id for _ in range(2 * SHELF_SIZE + 10)]
+def test_records_are_listed_newest_first_across_id_pages() -> None:
+    driver = driver_of(3 * ID_PAGE_SIZE)
+    ids = [driver.submit().id for _ in range(2 * ID_PAGE_SIZE + 10)]
     assert [job.id for job in driver.engine.newest_first(None)] == ids[::-1]
 
 
 def test_a_listing_goes_on_below_any_id_even_one_that_is_gone() -> None:
-    driver = driver_of(3 * SHELF_SIZE)
-    jobs = [driver.done() for _ in range(SHELF_SIZE + 100)]
-    for place in (50, SHELF_SIZE, SHELF_SIZE + 50):
+    driver = driver_of(3 * ID_PAGE_SIZE)
+    jobs = [driver.done() for _ in range(ID_PAGE_SIZE + 100)]
+    for place in (50, ID_PAGE_SIZE, ID_PAGE_SIZE + 50):
         driver.engine.delete(jobs[place].id)
         below = [job.id for job in islice(driver.engine.newest_first(jobs[place].id), 20)]
         assert below == [job.id for job in jobs[place - 20 : place][::-1]]
@@ -43,77 +43,77 @@ def test_pages_show_no_record_twice_and_miss_none_that_was_there_throughout() ->
     assert there <= set(seen)
 
 
-def test_a_shelf_with_few_records_left_gives_its_room_back() -> None:
-    driver = driver_of(2 * SHELF_SIZE)
-    jobs = [driver.done() for _ in range(SHELF_SIZE)]
-    shelf = driver.engine.statuses._shelves[jobs[0].id[:8]]
+def test_a_id_page_with_few_records_left_gives_its_room_back() -> None:
+    driver = driver_of(2 * ID_PAGE_SIZE)
+    jobs = [driver.done() for _ in range(ID_PAGE_SIZE)]
+    id_page = driver.engine.store._id_pages[jobs[0].id[:8]]
     for job in jobs[1:]:
         driver.engine.delete(job.id)
-    left = driver.engine.statuses._shelves[jobs[0].id[:8]]
+    left = driver.engine.store._id_pages[jobs[0].id[:8]]
     assert list(left) == [jobs[0].id]
-    assert left.__sizeof__() < shelf.__sizeof__() / 4
+    assert left.__sizeof__() < id_page.__sizeof__() / 4
 
 
-def test_a_shelf_is_copied_once_on_its_way_to_empty() -> None:
-    driver = driver_of(2 * SHELF_SIZE)
+def test_a_id_page_is_copied_once_on_its_way_to_empty() -> None:
+    driver = driver_of(2 * ID_PAGE_SIZE)
     jobs = [driver.done() for _ in range(1000)]
-    copies = {id(driver.engine.statuses._shelves[jobs[0].id[:8]])}
-    held = [driver.engine.statuses._shelves[jobs[0].id[:8]]]  # kept, so that no id is used again
+    copies = {id(driver.engine.store._id_pages[jobs[0].id[:8]])}
+    held = [driver.engine.store._id_pages[jobs[0].id[:8]]]  # kept, so that no id is used again
     for job in jobs[:-1]:
         driver.engine.delete(job.id)
-        held.append(driver.engine.statuses._shelves[jobs[0].id[:8]])
+        held.append(driver.engine.store._id_pages[jobs[0].id[:8]])
         copies.add(id(held[-1]))
     assert len(copies) == 2
 
 
-def test_shelves_that_become_sparse_together_give_their_room_back() -> None:
-    driver = driver_of(2 * SHELF_SIZE, ttl_s=10)
-    jobs = [driver.submit() for _ in range(2 * SHELF_SIZE)]
-    kept = (jobs.pop(SHELF_SIZE), jobs.pop(0))
-    shelves = [driver.engine.statuses._shelves[job.id[:8]] for job in kept]
-    for pair in zip(jobs[:SHELF_SIZE], jobs[SHELF_SIZE - 1 :], strict=False):
+def test_id_pages_that_become_sparse_together_give_their_room_back() -> None:
+    driver = driver_of(2 * ID_PAGE_SIZE, ttl_s=10)
+    jobs = [driver.submit() for _ in range(2 * ID_PAGE_SIZE)]
+    kept = (jobs.pop(ID_PAGE_SIZE), jobs.pop(0))
+    id_pages = [driver.engine.store._id_pages[job.id[:8]] for job in kept]
+    for pair in zip(jobs[:ID_PAGE_SIZE], jobs[ID_PAGE_SIZE - 1 :], strict=False):
         for job in pair:
             if job.live:
                 driver.engine.cancel(job.id, now=driver.now)
     driver.advance(11)
-    for job, full in zip(kept, shelves, strict=True):
-        left = driver.engine.statuses._shelves[job.id[:8]]
+    for job, full in zip(kept, id_pages, strict=True):
+        left = driver.engine.store._id_pages[job.id[:8]]
         assert list(left) == [job.id]
         assert left.__sizeof__() < full.__sizeof__() / 4
 
 
-def test_records_of_many_shelves_that_end_together_go_together() -> None:
-    driver = driver_of(3 * SHELF_SIZE, ttl_s=10)
-    waiting = [driver.submit() for _ in range(2 * SHELF_SIZE + 10)]
-    for place in (0, SHELF_SIZE, 1, 2 * SHELF_SIZE, SHELF_SIZE + 1, 2):
+def test_records_of_many_id_pages_that_end_together_go_together() -> None:
+    driver = driver_of(3 * ID_PAGE_SIZE, ttl_s=10)
+    waiting = [driver.submit() for _ in range(2 * ID_PAGE_SIZE + 10)]
+    for place in (0, ID_PAGE_SIZE, 1, 2 * ID_PAGE_SIZE, ID_PAGE_SIZE + 1, 2):
         driver.engine.cancel(waiting[place].id, now=driver.now)
     driver.advance(11)
-    statuses = driver.engine.statuses
-    assert (statuses.live, statuses.terminal) == (2 * SHELF_SIZE + 4, 0)
-    assert statuses.get(waiting[SHELF_SIZE + 1].id) is None
-    assert statuses.get(waiting[SHELF_SIZE + 2].id) is waiting[SHELF_SIZE + 2]
+    store = driver.engine.store
+    assert (store.live, store.terminal) == (2 * ID_PAGE_SIZE + 4, 0)
+    assert store.get(waiting[ID_PAGE_SIZE + 1].id) is None
+    assert store.get(waiting[ID_PAGE_SIZE + 2].id) is waiting[ID_PAGE_SIZE + 2]
 
 
-def test_a_drawer_that_was_emptied_by_hand_is_opened_anew() -> None:
+def test_an_expiry_bucket_that_was_emptied_by_hand_is_opened_anew() -> None:
     driver = driver_of(10, ttl_s=10)
     old = driver.done()
     driver.advance(1)
     driver.engine.delete(driver.done().id)
     new = driver.done()
     driver.advance(9.5)
-    assert driver.engine.statuses.get(old.id) is None
-    assert driver.engine.statuses.get(new.id) is new
+    assert driver.engine.store.get(old.id) is None
+    assert driver.engine.store.get(new.id) is new
     driver.advance(1)
-    assert driver.engine.statuses.get(new.id) is None
+    assert driver.engine.store.get(new.id) is None
 
 
-def test_an_old_drawer_goes_while_none_of_its_ttl_is_being_filled() -> None:
+def test_an_old_expiry_bucket_goes_while_none_of_its_ttl_is_being_filled() -> None:
     driver = driver_of(10, ttl_s=10)
     driver.done()
     driver.advance(1)
     driver.engine.delete(driver.done().id)
     driver.advance(10)
-    assert len(driver.engine.statuses) == 0
+    assert len(driver.engine.store) == 0
 
 
 def test_equal_instants_of_ended_records_are_one_object() -> None:
@@ -132,39 +132,39 @@ def test_the_instants_that_are_remembered_are_bounded() -> None:
     for _ in range(10_000):
         driver.done()
         driver.advance(0.001)
-    assert len(driver.engine.statuses._instants) < 6000
+    assert len(driver.engine.store._instants) < 6000
 
 
 def test_the_collector_looks_at_no_record() -> None:
     driver = driver_of(1000)
     jobs = [driver.done() for _ in range(100)]
-    statuses = driver.engine.statuses
+    store = driver.engine.store
     assert not any(gc.is_tracked(job) for job in jobs)
-    assert not any(gc.is_tracked(held) for held in (*statuses._shelves.values(), *statuses._drawers.values()))
+    assert not any(gc.is_tracked(held) for held in (*store._id_pages.values(), *store._expiry_buckets.values()))
 
 
-def test_empty_shelves_and_drawers_are_taken_away() -> None:
+def test_empty_id_pages_and_expiry_buckets_are_taken_away() -> None:
     driver = driver_of(100, ttl_s=1)
     for _ in range(50):
         driver.done()
         driver.advance(0.1)
     driver.advance(2)
-    statuses = driver.engine.statuses
-    assert len(statuses) == 0
-    assert not statuses._shelves
-    assert not statuses._drawers
-    assert statuses.next_eviction_at() is None
+    store = driver.engine.store
+    assert len(store) == 0
+    assert not store._id_pages
+    assert not store._expiry_buckets
+    assert store.next_eviction_at() is None
 
 
 def test_the_bytes_held_are_those_of_live_arguments_and_of_results() -> None:
     driver = driver_of(10)
-    statuses = driver.engine.statuses
+    store = driver.engine.store
     job = driver.submit(args=b"x" * 100)
-    assert (statuses.bytes_used, statuses.live_bytes) == (100, 100)
+    assert (store.bytes_used, store.live_bytes) == (100, 100)
     driver.ack(job, driver.lease(job))
-    assert (statuses.bytes_used, statuses.live_bytes) == (1, 0)
+    assert (store.bytes_used, store.live_bytes) == (1, 0)
     driver.engine.delete(job.id)
-    assert statuses.bytes_used == 0
+    assert store.bytes_used == 0
 
 
 def test_early_eviction_takes_those_that_ended_first_whatever_their_ttl() -> None:
@@ -175,5 +175,5 @@ def test_early_eviction_takes_those_that_ended_first_whatever_their_ttl() -> Non
     driver.advance(1)
     driver.done(ttl_s=500)
     driver.submit()
-    assert driver.engine.statuses.get(first.id) is None
-    assert driver.engine.statuses.get(second.id) is second
+    assert driver.engine.store.get(first.id) is None
+    assert driver.engine.store.get(second.id) is second

@@ -10,7 +10,7 @@ from jobqueue.core.policy import QueuePolicy
 
 @pytest.mark.parametrize("name", ["capacity", "workers", "weight"])
 @pytest.mark.parametrize("number", [0, -1])
-def test_a_queue_has_a_seat_a_worker_and_a_share(name: str, number: int) -> None:
+def test_a_queue_has_a_slot_a_worker_and_a_share(name: str, number: int) -> None:
     with pytest.raises(ValueError, match=f"{name} is a number from 1, got {number}"):
         msgspec.structs.replace(QueuePolicy(), **{name: number})
 

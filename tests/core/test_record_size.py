@@ -1,4 +1,4 @@
-"""What a record holds counts in the status map's bound, whichever of its fields a client makes large."""
+"""What a record holds counts in the job store's bound, whichever of its fields a client makes large."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_a_submission_that_asks_for_nothing_special_holds_nothing_beside_its_arg
         ({"spec": JobSpec(type="t", group="g" * 200, own=True)}, 200),
         ({"spec": JobSpec(type="t", group="ö" * 200, own=True)}, 800),
         ({"spec": JobSpec(type="t", ttl_s=0.123, own=True)}, 500),
-        ({"claims": Uniqueness(unique=Unique("u" * 200))}, 200),
-        ({"claims": Uniqueness(key=IdempotencyKey("k" * 255, b""))}, 255),
+        ({"uniqueness": Uniqueness(unique=Unique("u" * 200))}, 200),
+        ({"uniqueness": Uniqueness(key=IdempotencyKey("k" * 255, b""))}, 255),
         ({"upload": upload_of(16, name="n" * 56_000)}, 16 * 56_000),
         ({"upload": upload_of(16, media_type="m" * 10_000)}, 16 * 10_000),
         ({"upload": upload_of(16, filename="f" * 255)}, 16 * 255),
@@ -40,7 +40,7 @@ def test_a_submission_that_asks_for_nothing_special_holds_nothing_beside_its_arg
     ],
 )
 def test_what_a_client_makes_large_counts(more: dict[str, Any], bytes_: int) -> None:
-    asked: dict[str, Any] = {"spec": PLAIN, "upload": None, "claims": None} | more
+    asked: dict[str, Any] = {"spec": PLAIN, "upload": None, "uniqueness": None} | more
     assert held_bytes(**asked) >= bytes_
 
 
@@ -51,31 +51,31 @@ def test_names_of_parts_can_not_take_more_than_the_bound() -> None:
         driver.submit(upload=upload)
     with pytest.raises(StatusesFull):
         driver.submit(upload=upload)
-    statuses = driver.engine.statuses
-    assert 0.9 * 10_000_000 < statuses.bytes_used == statuses.live_bytes <= 10_000_000
+    store = driver.engine.store
+    assert 0.9 * 10_000_000 < store.bytes_used == store.live_bytes <= 10_000_000
 
 
-def test_it_counts_from_acceptance_until_the_record_is_gone_through_failure_and_redrive() -> None:
+def test_it_counts_from_acceptance_until_the_record_is_gone_through_failure_and_retry() -> None:
     driver = Driver()
-    statuses = driver.engine.statuses
+    store = driver.engine.store
     job = driver.failed(args=b"12345", unique="u", key="k", group="g", own=True, ttl_s=5.0)
     held = job.held_bytes
     assert held > 1000
-    assert statuses.bytes_used == job.size_bytes == 5 + held + job.history_bytes
-    driver.redrive(job)
+    assert store.bytes_used == job.size_bytes == 5 + held + job.history_bytes
+    driver.retry(job)
     driver.lease(job)
     driver.ack(job)
-    assert statuses.bytes_used == job.size_bytes == 1 + held + job.history_bytes
+    assert store.bytes_used == job.size_bytes == 1 + held + job.history_bytes
     driver.advance(10)
-    assert (statuses.bytes_used, statuses.live_bytes) == (0, 0)
+    assert (store.bytes_used, store.live_bytes) == (0, 0)
 
 
 def test_a_debounced_job_counts_what_its_newest_submission_asks_for() -> None:
     driver = Driver()
-    statuses = driver.engine.statuses
+    store = driver.engine.store
     job = driver.submit(unique="u", delay_s=1.0, own=True)
     before = job.held_bytes
     driver.submit(unique="u", mode="debounce", delay_s=1.0, own=True, group="g" * 200)
     assert job.held_bytes == before + 200
     driver.submit(unique="u", mode="debounce", delay_s=1.0, own=True)
-    assert statuses.bytes_used == statuses.live_bytes == job.size_bytes == 2 + before
+    assert store.bytes_used == store.live_bytes == job.size_bytes == 2 + before

@@ -25,28 +25,28 @@ from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, RateLimited, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, FINAL, Driver
 
-# -- redrive
+# -- retry
 
 
-def test_a_redriven_job_is_the_same_job_with_its_arguments_and_files() -> None:
+def test_a_retried_job_is_the_same_job_with_its_arguments_and_files() -> None:
     driver = Driver()
     upload = Upload("folder", {"part": (StoredFile("path", "text/plain", 3),)})
     job = driver.failed(args=b'{"n":7}', upload=upload)
     version = job.version
     driver.advance(5)
-    driver.facts.clear()
-    driver.redrive(job)
+    driver.events.clear()
+    driver.retry(job)
     assert driver.engine.get(job.id) is job
     assert (job.state, job.args, job.upload, job.version) == (JobState.QUEUED, b'{"n":7}', upload, version + 1)
     assert (job.created_at, job.run_at) == (1000.0, 1005.0)
     assert (job.started_at, job.finished_at, job.error, job.progress, job.stopping) == (None,) * 5
-    assert driver.facts == [Ready(job)], "it was submitted once"
+    assert driver.events == [Ready(job)], "it was submitted once"
     driver.lease(job)
     driver.ack(job, success=Success(b"7"))
     assert (job.state, job.result, job.attempt) == (JobState.SUCCEEDED, b"7", 2)
 
 
-def test_a_redrive_begins_a_new_series_of_as_many_attempts() -> None:
+def test_a_retry_begins_a_new_series_of_as_many_attempts() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     for series in (1, 2, 3):
@@ -56,17 +56,17 @@ def test_a_redrive_begins_a_new_series_of_as_many_attempts() -> None:
             driver.nack(job, attempt)
             driver.advance(60)
         assert job.state is JobState.FAILED
-        driver.redrive(job)
+        driver.retry(job)
     assert job.attempts_before == 6
 
 
-def test_a_verdict_of_an_earlier_series_bounces() -> None:
+def test_an_outcome_of_an_earlier_series_bounces() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=1)
     late = driver.lease(job)
     driver.advance(1 + LEASE_GRACE_S)
     assert job.state is JobState.FAILED
-    driver.redrive(job)
+    driver.retry(job)
     with pytest.raises(StaleLease):
         driver.ack(job, late)
     new = driver.lease(job)
@@ -88,33 +88,33 @@ def test_the_backoffs_of_a_new_series_begin_small_again() -> None:
         driver.nack(job)
         driver.advance(60)
     for _ in range(15):
-        driver.redrive(job)
+        driver.retry(job)
         driver.lease(job)
         driver.nack(job)
         assert job.run_at - driver.now <= 1.0, "as after a first attempt"
-        driver.promote(job)
+        driver.run_now(job)
         driver.lease(job)
         driver.nack(job, failure=FINAL)
 
 
-def test_a_redriven_job_needs_a_seat() -> None:
+def test_a_retried_job_needs_a_slot() -> None:
     driver = Driver(capacity=1)
     job = driver.failed()
     other = driver.submit()
     with pytest.raises(QueueFull) as refusal:
-        driver.redrive(job)
+        driver.retry(job)
     assert refusal.value.retry_after_s > 0
-    ledger = driver.engine.ledgers["default"]
+    queue_state = driver.engine.queue_states["default"]
     assert (job.state, job.error.code) == (JobState.FAILED, ErrorCode.HANDLER_ERROR)  # type: ignore[union-attr]
-    assert (ledger.live, ledger.redriven_total) == (1, 0)
+    assert (queue_state.live, queue_state.redriven_total) == (1, 0)
     driver.cancel(other)
-    driver.redrive(job)
+    driver.retry(job)
     with pytest.raises(QueueFull):
         driver.submit()
-    assert (ledger.live, ledger.redriven_total, ledger.submitted_total) == (1, 1, 2)
+    assert (queue_state.live, queue_state.redriven_total, queue_state.submitted_total) == (1, 1, 2)
 
 
-def test_those_that_an_operator_redrives_in_vain_take_no_places_from_those_who_come_back() -> None:
+def test_those_that_an_operator_retry_in_vain_take_no_places_from_those_who_come_back() -> None:
     waits = []
     for redrives in (0, 500):
         driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=2))
@@ -122,55 +122,55 @@ def test_those_that_an_operator_redrives_in_vain_take_no_places_from_those_who_c
         driver.submit()
         for _ in range(redrives):
             with pytest.raises(QueueFull) as refusal:
-                driver.redrive(dead)
+                driver.retry(dead)
             assert refusal.value.retry_after_s >= 1.0
-        assert driver.engine.ledgers["default"].refused_total == redrives
+        assert driver.engine.queue_states["default"].refused_total == redrives
         with pytest.raises(QueueFull) as refusal:
             driver.submit()
         waits.append(refusal.value.retry_after_s)
     assert waits[0] == pytest.approx(waits[1], rel=0.2), "but for the jitter"
 
 
-def test_the_map_always_has_room_for_a_redrive_since_it_holds_the_record_already() -> None:
+def test_the_map_always_has_room_for_a_retry_since_it_holds_the_record_already() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=2, bytes_max=1000))
     dead = driver.failed(args=b"x" * 300)
     driver.submit(b"x" * (1000 - dead.size_bytes))
-    driver.redrive(dead)
-    assert driver.engine.statuses.live_bytes == 1000
+    driver.retry(dead)
+    assert driver.engine.store.live_bytes == 1000
     with pytest.raises(StatusesFull):
         driver.submit(b"")
 
 
-def test_a_redriven_job_is_accepted_once_and_adds_up() -> None:
+def test_a_retried_job_is_accepted_once_and_adds_up() -> None:
     driver = Driver()
     job = driver.failed(args=b"x" * 20)
-    statuses, totals = driver.engine.statuses, driver.engine.totals()
-    used = statuses.bytes_used
-    assert (totals.accepted, statuses.live, statuses.terminal, statuses.live_bytes) == (1, 0, 1, 0)
-    driver.redrive(job)
+    store, totals = driver.engine.store, driver.engine.totals()
+    used = store.bytes_used
+    assert (totals.accepted, store.live, store.terminal, store.live_bytes) == (1, 0, 1, 0)
+    driver.retry(job)
     assert driver.engine.totals() == totals
-    assert (statuses.live, statuses.terminal, statuses.live_bytes, statuses.bytes_used) == (1, 0, used, used)
+    assert (store.live, store.terminal, store.live_bytes, store.bytes_used) == (1, 0, used, used)
     driver.cancel(job)
-    assert (statuses.live, statuses.terminal, statuses.live_bytes) == (0, 1, 0)
-    assert statuses.bytes_used == used - 20, "its history stays, its arguments go"
-    assert driver.engine.ledgers["default"].ended_total[JobState.CANCELLED] == 1
+    assert (store.live, store.terminal, store.live_bytes) == (0, 1, 0)
+    assert store.bytes_used == used - 20, "its history stays, its arguments go"
+    assert driver.engine.queue_states["default"].ended_total[JobState.CANCELLED] == 1
 
 
-def test_a_redriven_job_starts_however_late_it_is() -> None:
+def test_a_retried_job_starts_however_late_it_is() -> None:
     driver = Driver()
     job = driver.failed(start_by_s=5.0)
     driver.advance(100)
-    driver.redrive(job)
+    driver.retry(job)
     driver.advance(100)
     assert job.state is JobState.QUEUED
     assert driver.start_next() is job
 
 
-def test_a_redriven_job_has_a_ttl_anew() -> None:
+def test_a_retried_job_has_a_ttl_anew() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=100.0, failed_ttl_s=10.0))
     job = driver.failed()
     driver.advance(9)
-    driver.redrive(job)
+    driver.retry(job)
     driver.advance(50)
     driver.lease(job)
     driver.nack(job)
@@ -182,7 +182,7 @@ def test_a_redriven_job_has_a_ttl_anew() -> None:
 
 
 @pytest.mark.parametrize("state", ["delayed", "queued", "running", "succeeded", "cancelled", "expired"])
-def test_only_a_failed_job_can_be_redriven(state: str) -> None:
+def test_only_a_failed_job_can_be_retried(state: str) -> None:
     driver = Driver()
     job = driver.submit(delay_s=60.0 if state == "delayed" else 0.0, start_by_s=70.0)
     if state in ("running", "succeeded"):
@@ -194,50 +194,50 @@ def test_only_a_failed_job_can_be_redriven(state: str) -> None:
     elif state == "expired":
         driver.advance(70)
     with pytest.raises(WrongState, match=f"the job is {state}: only a failed one") as error:
-        driver.redrive(job)
+        driver.retry(job)
     assert error.value.state == state
     assert job.state == state
 
 
-def test_what_is_not_there_can_not_be_redriven() -> None:
+def test_what_is_not_there_can_not_be_retried() -> None:
     driver = Driver()
     job = driver.failed()
     driver.engine.delete(job.id)
     with pytest.raises(JobGone):
-        driver.redrive(job)
+        driver.retry(job)
     with pytest.raises(JobNotFound):
-        driver.engine.redrive("nope", now=driver.now)
+        driver.engine.retry("nope", now=driver.now)
 
 
-def test_a_redrive_waits_until_the_live_job_with_its_unique_value_is_over() -> None:
+def test_a_retry_waits_until_the_live_job_with_its_unique_value_is_over() -> None:
     driver = Driver()
     job = driver.failed(unique="u")
     holder = driver.submit(unique="u")
     with pytest.raises(WrongState, match=f"job {holder.id} is live") as error:
-        driver.redrive(job)
+        driver.retry(job)
     assert error.value.state == "failed"
     assert driver.submit(unique="u") is holder
     driver.cancel(holder)
-    driver.redrive(job)
+    driver.retry(job)
     assert driver.submit(unique="u") is job
 
 
-def test_a_drain_redrives_nothing() -> None:
+def test_a_drain_retry_nothing() -> None:
     driver = Driver()
     job = driver.failed()
     driver.engine.stop_admitting()
     with pytest.raises(Draining):
-        driver.redrive(job)
+        driver.retry(job)
     assert job.state is JobState.FAILED
 
 
-def test_a_redriven_job_that_its_caller_has_no_place_for_is_refused() -> None:
+def test_a_retried_job_that_its_caller_has_no_place_for_is_refused() -> None:
     driver = Driver(caller_queued=1)
     job = driver.failed(caller="ann")
     driver.submit(caller="ann")
     with pytest.raises(RateLimited):
-        driver.redrive(job)
-    assert driver.engine.ledgers["default"].redriven_total == 0
+        driver.retry(job)
+    assert driver.engine.queue_states["default"].redriven_total == 0
 
 
 # -- run now
@@ -247,10 +247,10 @@ def test_a_delayed_job_can_be_run_now() -> None:
     driver = Driver()
     job = driver.submit(delay_s=3600.0)
     driver.advance(10)
-    driver.facts.clear()
-    driver.promote(job)
+    driver.events.clear()
+    driver.run_now(job)
     assert (job.state, job.run_at, job.version) == (JobState.QUEUED, 1010.0, 1)
-    assert driver.facts == [Ready(job)]
+    assert driver.events == [Ready(job)]
     assert driver.start_next() is job
     driver.advance(3600)
     assert job.state is JobState.RUNNING, "its old time has nothing to say any more"
@@ -262,7 +262,7 @@ def test_a_job_that_backs_off_can_be_run_now() -> None:
     driver.lease(job)
     driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, "later", retry_after_s=3600))
     assert driver.of(BackedOff)
-    driver.promote(job)
+    driver.run_now(job)
     assert driver.start_next() is job
     assert job.attempt == 2
 
@@ -270,7 +270,7 @@ def test_a_job_that_backs_off_can_be_run_now() -> None:
 def test_a_job_that_was_run_early_must_still_start_by_its_time() -> None:
     driver = Driver()
     job = driver.submit(delay_s=5.0, start_by_s=9.0)
-    driver.promote(job)
+    driver.run_now(job)
     driver.advance(8.9)
     assert job.state is JobState.QUEUED
     driver.advance(0.1)
@@ -288,13 +288,13 @@ def test_only_a_delayed_job_can_be_run_now(state: str) -> None:
     if state in ("succeeded", "failed"):
         (driver.ack if state == "succeeded" else driver.nack)(job)
     with pytest.raises(WrongState, match=f"the job is {state}: only a delayed one") as error:
-        driver.promote(job)
+        driver.run_now(job)
     assert error.value.state == state
 
 
 def test_what_is_not_there_can_not_be_run_now() -> None:
     with pytest.raises(JobNotFound):
-        Driver().engine.promote("nope", now=1.0)
+        Driver().engine.run_now("nope", now=1.0)
 
 
 # -- the bound on dead letters
@@ -307,11 +307,11 @@ def test_of_too_many_dead_letters_those_that_failed_first_go_early() -> None:
         jobs.append(driver.failed())
         driver.done()
         driver.advance(1)
-    held = [driver.engine.statuses.get(job.id) is not None for job in jobs]
+    held = [driver.engine.store.get(job.id) is not None for job in jobs]
     assert held == [False, False, True, True]
-    assert [(fact.jobs, fact.early) for fact in driver.of(Evicted)] == [((jobs[0],), True), ((jobs[1],), True)]  # type: ignore[attr-defined]
+    assert [(event.jobs, event.early) for event in driver.of(Evicted)] == [((jobs[0],), True), ((jobs[1],), True)]  # type: ignore[attr-defined]
     assert driver.engine.totals().evicted_early == 2
-    assert driver.engine.statuses.terminal == 2 + 4, "the others have places of their own"
+    assert driver.engine.store.terminal == 2 + 4, "the others have places of their own"
 
 
 def test_the_bound_on_dead_letters_may_leave_none() -> None:
@@ -321,47 +321,47 @@ def test_the_bound_on_dead_letters_may_leave_none() -> None:
     driver.nack(job)
     with pytest.raises(JobGone):
         driver.engine.get(job.id)
-    assert driver.engine.statuses.bytes_used == 0
+    assert driver.engine.store.bytes_used == 0
 
 
-def test_a_dead_letter_that_was_redriven_or_deleted_or_is_over_its_ttl_leaves_its_place() -> None:
+def test_a_dead_letter_that_was_retried_or_deleted_or_is_over_its_ttl_leaves_its_place() -> None:
     driver = Driver(bounds=StoreBounds(failed_max=3, failed_ttl_s=10.0))
     redriven, deleted, old = driver.failed(), driver.failed(), driver.failed()
-    driver.redrive(redriven)
+    driver.retry(redriven)
     driver.engine.delete(deleted.id)
     driver.advance(11)
-    assert driver.engine.statuses.get(old.id) is None
+    assert driver.engine.store.get(old.id) is None
     kept = [driver.failed() for _ in range(3)]
-    assert all(driver.engine.statuses.get(job.id) for job in kept)
+    assert all(driver.engine.store.get(job.id) for job in kept)
     assert driver.engine.totals().evicted_early == 0
 
 
 def test_a_dead_letter_that_failed_again_is_the_youngest() -> None:
     driver = Driver(bounds=StoreBounds(failed_max=2))
     first, second = driver.failed(), driver.failed()
-    driver.redrive(first)
+    driver.retry(first)
     driver.lease(first)
     driver.nack(first)
     third = driver.failed()
-    assert driver.engine.statuses.get(second.id) is None
+    assert driver.engine.store.get(second.id) is None
     assert driver.engine.get(first.id) is first
     assert driver.engine.get(third.id) is third
 
 
-def test_those_that_ended_first_go_first_even_after_a_redrive() -> None:
+def test_those_that_ended_first_go_first_even_after_a_retry() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=4))
     gone, again = driver.failed(), driver.failed()
     driver.advance(1)
     later = driver.done()
     driver.done()
     driver.submit()  # the first that ended has to go
-    assert driver.engine.statuses.get(gone.id) is None
+    assert driver.engine.store.get(gone.id) is None
     driver.advance(1)
-    driver.redrive(again)
+    driver.retry(again)
     driver.lease(again)
     driver.nack(again)
     driver.submit()
-    assert driver.engine.statuses.get(later.id) is None
+    assert driver.engine.store.get(later.id) is None
     assert driver.engine.get(again.id) is again, "it ended last"
 
 
@@ -382,7 +382,7 @@ def test_each_failed_attempt_is_remembered() -> None:
         FailedAttempt(1, 1001.0, 1002.0, ErrorCode.HANDLER_ERROR, "boom", "Traceback: boom"),
         FailedAttempt(2, 1010.0, 1013.0, ErrorCode.TIMED_OUT, "the attempt ran longer than its timeout of 2.0 s", None),
     )
-    driver.promote(job)
+    driver.run_now(job)
     driver.lease(job)
     driver.ack(job)
     assert len(job.history) == 2, "what became of a job doesn't change what it went through"
@@ -411,7 +411,7 @@ def test_a_history_spans_all_series_and_ends_with_the_latest_attempts() -> None:
     driver = Driver()
     job = driver.failed()
     for _ in range(2 * HISTORY_MAX):
-        driver.redrive(job)
+        driver.retry(job)
         driver.lease(job)
         driver.nack(job)
     assert [failed.attempt for failed in job.history or ()] == list(range(HISTORY_MAX + 2, 2 * HISTORY_MAX + 2))
@@ -431,18 +431,18 @@ def test_a_history_keeps_the_end_of_a_long_traceback_and_the_start_of_a_long_mes
 def test_the_bytes_of_a_history_count_exactly() -> None:
     driver = Driver()
     job = driver.submit(b"x" * 20, attempts_max=100)
-    statuses, sizes = driver.engine.statuses, []
+    store, sizes = driver.engine.store, []
     for n in range(HISTORY_MAX + 3):
         driver.lease(job)
         driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, "m" * n, traceback="t" * n, retry_after_s=0))
-        driver.promote(job)
+        driver.run_now(job)
         sizes.append(ATTEMPT_BYTES + 2 * n)
-        assert statuses.bytes_used == statuses.live_bytes == 20 + sum(sizes[-HISTORY_MAX:]) == job.size_bytes
+        assert store.bytes_used == store.live_bytes == 20 + sum(sizes[-HISTORY_MAX:]) == job.size_bytes
     driver.lease(job)
     driver.ack(job, success=Success(b"12345"))
-    assert (statuses.live_bytes, statuses.bytes_used) == (0, 5 + sum(sizes[-HISTORY_MAX:]))
+    assert (store.live_bytes, store.bytes_used) == (0, 5 + sum(sizes[-HISTORY_MAX:]))
     driver.engine.delete(job.id)
-    assert statuses.bytes_used == 0
+    assert store.bytes_used == 0
 
 
 @pytest.mark.parametrize("letter", ["ä", "→", "😀"])
@@ -473,24 +473,24 @@ def test_a_history_drives_terminal_records_out_but_is_not_kept_at_the_cost_of_li
     job = driver.submit(b"x" * 100, attempts_max=3)
     driver.lease(job)
     driver.nack(job)
-    assert driver.engine.statuses.get(old.id) is None
+    assert driver.engine.store.get(old.id) is None
     assert len(job.history or ()) == 1
     driver.advance(1)
     driver.submit(b"x" * (900 - ATTEMPT_BYTES - len("boom")))
     driver.lease(job)
     driver.nack(job)
     assert len(job.history or ()) == 1, "there was no room for another"
-    assert driver.engine.statuses.bytes_used == 1000
+    assert driver.engine.store.bytes_used == 1000
     assert driver.of(Submitted)
 
 
-def test_a_failed_job_that_is_too_large_beside_the_live_ones_is_not_redriven() -> None:
+def test_a_failed_job_that_is_too_large_beside_the_live_ones_is_not_retried() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=1000))
     job = driver.failed(FAILED, args=b"x" * 400)
     live = driver.submit(b"x" * (600 - ATTEMPT_BYTES - len("boom")))
-    driver.redrive(job)
+    driver.retry(job)
     driver.lease(job)
     driver.nack(job, failure=FINAL)
     assert job.state is JobState.FAILED
     assert live.state is JobState.QUEUED
-    assert driver.engine.statuses.bytes_used <= 1000
+    assert driver.engine.store.bytes_used <= 1000

@@ -20,7 +20,7 @@ LOST_IN_QUEUE = JobError(ErrorCode.SHUTDOWN, "the server stopped while the job w
 
 def go_on(driver: Driver) -> bool:
     more = driver.engine.go_on_shutting_down(now=driver.now)
-    driver.note_facts()
+    driver.note_events()
     return more
 
 
@@ -37,7 +37,7 @@ def test_a_portion_ends_a_bounded_number_of_jobs_and_says_whether_more_are_left(
         ended.append(len(driver.of(Ended)))
     assert ended == [0, ENDS_MAX, 2 * ENDS_MAX]
     assert all(job.state is JobState.CANCELLED and job.error == LOST_IN_QUEUE for job in jobs)
-    assert not driver.engine.statuses.live
+    assert not driver.engine.store.live
 
 
 @pytest.mark.parametrize("records", [LOOKS_MAX - 1, LOOKS_MAX, 2 * LOOKS_MAX])
@@ -58,10 +58,10 @@ def test_who_runs_is_told_to_stop_before_those_who_wait_end() -> None:
     driver, jobs = driver_with(3)
     driver.lease(jobs[0])
     driver.engine.begin_shut_down()
-    driver.facts.clear()
+    driver.events.clear()
     while go_on(driver):
         pass
-    assert [type(fact) for fact in driver.facts if isinstance(fact, StopRequested | Ended)] == [
+    assert [type(event) for event in driver.events if isinstance(event, StopRequested | Ended)] == [
         StopRequested,
         Ended,
         Ended,
@@ -70,12 +70,12 @@ def test_who_runs_is_told_to_stop_before_those_who_wait_end() -> None:
 
 def test_nothing_starts_once_it_has_begun_not_even_a_job_that_was_taken_already() -> None:
     driver, jobs = driver_with(3)
-    taken = driver.engine.ready.pop(driver.now)
+    taken = driver.engine.scheduler.pop(driver.now)
     driver.engine.begin_shut_down()
     assert driver.engine.lease(taken, now=driver.now) is None
-    assert not driver.engine.ready
+    assert not driver.engine.scheduler
     with pytest.raises(IndexError):
-        driver.engine.ready.pop(driver.now)
+        driver.engine.scheduler.pop(driver.now)
     while go_on(driver):
         assert driver.start_next() is None
     assert [job.attempt for job in jobs] == [0, 0, 0]
@@ -86,7 +86,7 @@ def test_a_queue_that_an_operator_resumes_meanwhile_stays_closed() -> None:
     driver, _ = driver_with(1)
     driver.engine.begin_shut_down()
     driver.engine.set_paused("default", False)
-    assert not driver.engine.ready
+    assert not driver.engine.scheduler
     assert driver.start_next() is None
 
 
@@ -140,4 +140,4 @@ def test_a_second_shutdown_counts_and_ends_what_the_first_has_left() -> None:
     assert driver.shut_down() == {JobState.DELAYED: 0, JobState.QUEUED: 1, JobState.RUNNING: 1}
     driver.advance(LEASE_GRACE_S)
     assert (len(driver.of(StopRequested)), len(driver.of(LeaseLost))) == (1, 1)
-    assert not driver.engine.statuses.live
+    assert not driver.engine.store.live

@@ -66,7 +66,7 @@ def test_of_several_reasons_a_refusal_names_the_widest() -> None:
     engine.stop_admitting()
     with pytest.raises(Draining):
         driver.submit(caller="ann")
-    engine.door.open = True
+    engine.admission.open = True
     with pytest.raises(QueueFull):
         driver.submit(caller="ann")
     with pytest.raises(StatusesFull):
@@ -90,7 +90,7 @@ def test_every_refusal_is_counted_once_at_its_queue() -> None:
     driver.engine.stop_admitting()
     with pytest.raises(Draining):
         driver.submit(queue="other")
-    totals = {name: ledger.refused_total for name, ledger in driver.engine.ledgers.items()}
+    totals = {name: queue_state.refused_total for name, queue_state in driver.engine.queue_states.items()}
     assert totals == {"default": 2, "other": 2}
     assert driver.engine.totals().accepted == 1
 
@@ -127,7 +127,7 @@ def test_a_submission_of_which_nothing_was_read_is_refused_only_if_every_one_wou
     assert engine.refuse_unseen(now=driver.now) is None
 
 
-def test_one_whose_queue_is_not_known_is_told_of_none_and_counts_where_a_seat_comes_free_first() -> None:
+def test_one_whose_queue_is_not_known_is_told_of_none_and_counts_where_a_slot_comes_free_first() -> None:
     driver = Driver(queues={name: QueuePolicy(capacity=1) for name in ("slow", "fast", "last")})
     for name, run_s in (("slow", 60.0), ("fast", 2.0), ("last", 20.0)):
         job = driver.submit(queue=name)
@@ -138,7 +138,7 @@ def test_one_whose_queue_is_not_known_is_told_of_none_and_counts_where_a_seat_co
     refusal = driver.engine.refuse_unseen(now=driver.now)
     assert isinstance(refusal, QueueFull)
     assert not any(name in str(refusal) for name in ("slow", "fast", "last"))
-    assert {name: ledger.refused_total for name, ledger in driver.engine.ledgers.items()} == {
+    assert {name: queue_state.refused_total for name, queue_state in driver.engine.queue_states.items()} == {
         "slow": 0,
         "fast": 1,
         "last": 0,
@@ -164,8 +164,8 @@ def test_a_live_unique_value_keeps_only_those_from_an_early_refusal_that_may_hav
     assert isinstance(engine.refuse_unseen(may_be_unique=False, now=now), QueueFull)
     assert engine.refuse_unseen(may_be_unique=True, now=now) is None
     for job_type, value, refused in (("t", "u", False), ("t", "v", True), ("other", "u", True)):
-        claims = Uniqueness("ann", unique=Unique(value))
-        refusal = engine.refuse_unseen("default", claims, job_type=job_type, now=now)
+        uniqueness = Uniqueness("ann", unique=Unique(value))
+        refusal = engine.refuse_unseen("default", uniqueness, job_type=job_type, now=now)
         assert isinstance(refusal, QueueFull) == refused
     engine.stop_admitting()
     assert isinstance(engine.refuse_unseen("default", Uniqueness(unique=Unique("v")), job_type="t", now=now), Draining)
@@ -178,7 +178,7 @@ def test_a_submission_whose_queue_is_known_is_refused_by_that_queue_whatever_the
     engine = driver.engine
     assert isinstance(engine.refuse_unseen("default", now=driver.now), QueueFull)
     assert engine.refuse_unseen("other", now=driver.now) is None
-    assert (engine.ledgers["default"].refused_total, engine.ledgers["other"].refused_total) == (1, 0)
+    assert (engine.queue_states["default"].refused_total, engine.queue_states["other"].refused_total) == (1, 0)
     engine.stop_admitting()
     assert isinstance(engine.refuse_unseen("other", now=driver.now), Draining)
 
@@ -191,10 +191,10 @@ def test_a_key_that_may_stand_for_a_job_is_let_through_and_an_unknown_one_is_not
     known, new = IdempotencyKey("k", b"not looked at"), IdempotencyKey("l", b"")
     for stop in (lambda: None, engine.stop_admitting):
         stop()
-        assert engine.refuse_unseen(claims=Uniqueness("ann", key=known), now=driver.now) is None
+        assert engine.refuse_unseen(uniqueness=Uniqueness("ann", key=known), now=driver.now) is None
         assert engine.refuse_unseen("default", Uniqueness("ann", key=known), now=driver.now) is None
-        for claims in (Uniqueness("ann", key=new), Uniqueness("bob", key=known), Uniqueness("ann")):
-            assert engine.refuse_unseen(claims=claims, now=driver.now) is not None
+        for uniqueness in (Uniqueness("ann", key=new), Uniqueness("bob", key=known), Uniqueness("ann")):
+            assert engine.refuse_unseen(uniqueness=uniqueness, now=driver.now) is not None
 
 
 def test_a_drain_refuses_without_looking() -> None:
@@ -206,50 +206,52 @@ def test_a_drain_refuses_without_looking() -> None:
 def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=1)})
     driver.submit()
-    ledger = driver.engine.ledgers["default"]
+    queue_state = driver.engine.queue_states["default"]
     places = []
     for n in range(1, 6):
         refusal = driver.engine.refuse_unseen(now=driver.now)
         assert refusal is not None
         places.append(refusal.retry_after_s)
-        assert ledger.refused_total == n
+        assert queue_state.refused_total == n
     assert places[-1] > places[0]
     driver.engine.stop_admitting()
     driver.engine.refuse_unseen(now=driver.now)
-    assert sum(ledger.refused_total for ledger in driver.engine.ledgers.values()) == 6, "a drain's refusals count too"
+    assert sum(queue_state.refused_total for queue_state in driver.engine.queue_states.values()) == 6, (
+        "a drain's refusals count too"
+    )
 
 
 def test_a_key_keeps_its_slot_whether_the_submission_was_read_or_not_and_gives_it_up_once_accepted() -> None:
     driver = Driver(capacity=1)
-    ledger, holder = driver.engine.ledgers["default"], driver.submit()
-    claims = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
-    for each in claims:
+    queue_state, holder = driver.engine.queue_states["default"], driver.submit()
+    uniqueness = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    for each in uniqueness:
         assert driver.engine.refuse_unseen("default", each, now=driver.now) is not None
-    given = ledger.returns.waiting
+    given = queue_state.retry_after.waiting
 
-    assert driver.engine.refuse_unseen("default", claims[2], now=driver.now) is not None
+    assert driver.engine.refuse_unseen("default", uniqueness[2], now=driver.now) is not None
     with pytest.raises(QueueFull):
-        driver.engine.submit(JobSpec(type="t"), b"{}", None, claims=claims[3], now=driver.now)
-    assert ledger.returns.waiting == given == 6
+        driver.engine.submit(JobSpec(type="t"), b"{}", None, uniqueness=uniqueness[3], now=driver.now)
+    assert queue_state.retry_after.waiting == given == 6
 
     driver.lease(holder)
     driver.ack(holder)
-    driver.engine.submit(JobSpec(type="t"), b"{}", None, claims=claims[4], now=driver.now)
-    assert ledger.returns.waiting == 5
+    driver.engine.submit(JobSpec(type="t"), b"{}", None, uniqueness=uniqueness[4], now=driver.now)
+    assert queue_state.retry_after.waiting == 5
 
 
 def test_a_slot_given_unread_is_given_up_whichever_queue_takes_the_submission() -> None:
     driver = Driver(capacity=1)
     holders = [driver.submit(), driver.submit(queue="other")]
-    claims = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
-    for each in claims:
-        assert driver.engine.refuse_unseen(claims=each, now=driver.now) is not None
-    waiting = sum(each.returns.waiting for each in driver.engine.ledgers.values())
+    uniqueness = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
+    for each in uniqueness:
+        assert driver.engine.refuse_unseen(uniqueness=each, now=driver.now) is not None
+    waiting = sum(each.retry_after.waiting for each in driver.engine.queue_states.values())
 
     for holder in holders:
         driver.lease(holder)
         driver.ack(holder)
-    driver.engine.submit(JobSpec(type="t"), b"{}", None, claims[3], now=driver.now)
-    driver.engine.submit(JobSpec(type="t", queue="other"), b"{}", None, claims[4], now=driver.now)
+    driver.engine.submit(JobSpec(type="t"), b"{}", None, uniqueness[3], now=driver.now)
+    driver.engine.submit(JobSpec(type="t", queue="other"), b"{}", None, uniqueness[4], now=driver.now)
 
-    assert sum(each.returns.waiting for each in driver.engine.ledgers.values()) == waiting - 2
+    assert sum(each.retry_after.waiting for each in driver.engine.queue_states.values()) == waiting - 2

@@ -28,20 +28,23 @@ from tests.core.making import CRASHED, FINAL, Driver
 def snapshot(driver: Driver) -> object:
     """What a submission that came to nothing must leave as it was."""
     engine = driver.engine
-    statuses, claimed = engine.statuses, engine._life.claimed
+    store, uniqueness_index = engine.store, engine._life.uniqueness_index
     return (
         engine.totals(),
         {job.id: (job.state, job.version, job.args, job.run_at, job.stopping) for job in engine.newest_first(None)},
-        (statuses.live, statuses.terminal, statuses.live_bytes, statuses.bytes_used),
-        (dict(claimed._by_key), dict(claimed._by_value), dict(claimed._live)),
-        {name: (dict(ledger.counts), ledger.submitted_total) for name, ledger in engine.ledgers.items()},
-        [(type(fact), fact) for fact in driver.facts],
+        (store.live, store.terminal, store.live_bytes, store.bytes_used),
+        (dict(uniqueness_index._by_key), dict(uniqueness_index._by_value), dict(uniqueness_index._live)),
+        {
+            name: (dict(queue_state.counts), queue_state.submitted_total)
+            for name, queue_state in engine.queue_states.items()
+        },
+        [(type(event), event) for event in driver.events],
     )
 
 
 def no_claims_are_left(driver: Driver) -> bool:
-    claimed = driver.engine._life.claimed
-    return not (claimed._by_key or claimed._by_value or claimed._live)
+    uniqueness_index = driver.engine._life.uniqueness_index
+    return not (uniqueness_index._by_key or uniqueness_index._by_value or uniqueness_index._live)
 
 
 # -- idempotency keys
@@ -83,7 +86,7 @@ def test_the_same_key_and_body_lead_to_the_same_job_live_or_over(state: str) -> 
     assert again.job is job
     assert again.duplicate
     assert snapshot(driver) == before
-    assert driver.engine.ledgers["default"].refused_total == 0
+    assert driver.engine.queue_states["default"].refused_total == 0
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -121,7 +124,7 @@ def evict_by_ttl(driver: Driver) -> None:
 def evict_by_deleting(driver: Driver) -> None:
     for job in list(driver.engine.newest_first(None)):
         driver.engine.delete(job.id)
-    driver.note_facts()
+    driver.note_events()
 
 
 def evict_by_the_bound_of_records(driver: Driver) -> None:
@@ -173,7 +176,7 @@ def test_a_key_is_answered_by_a_server_that_would_refuse_anything_new() -> None:
     with pytest.raises(Draining):
         driver.submit(caller="bob")
     assert driver.submit(key="k", caller="ann") is job
-    assert driver.engine.ledgers["default"].refused_total == 2, "those of the others"
+    assert driver.engine.queue_states["default"].refused_total == 2, "those of the others"
 
 
 def test_a_refused_submission_leaves_its_key_free() -> None:
@@ -186,10 +189,10 @@ def test_a_refused_submission_leaves_its_key_free() -> None:
     assert not driver.admit(b"2", key="k", caller="ann", unique="u").duplicate
 
 
-def test_a_key_outlives_a_redrive() -> None:
+def test_a_key_outlives_a_retry() -> None:
     driver = Driver()
     job = driver.failed(key="k", caller="ann")
-    driver.redrive(job)
+    driver.retry(job)
     assert driver.submit(key="k", caller="ann") is job
     driver.lease(job)
     driver.ack(job)
@@ -235,7 +238,7 @@ def test_a_second_submission_of_a_unique_value(mode: str, state: str, queue: str
     holder = driver.submit(b"old", unique="u", delay_s=9.0 if state == "delayed" else 0.0)
     if state == "running":
         driver.lease(holder)
-    driver.facts.clear()
+    driver.events.clear()
     outcome = OUTCOMES[mode, state][queue == "other"]  # type: ignore[index]
 
     if outcome == "refused":
@@ -245,28 +248,28 @@ def test_a_second_submission_of_a_unique_value(mode: str, state: str, queue: str
         assert duplicate.value.job_id == holder.id
         assert snapshot(driver) == before
         return
-    admission = driver.admit(b"new", unique="u", mode=mode, queue=queue)
+    submitted = driver.admit(b"new", unique="u", mode=mode, queue=queue)
     if outcome == "the holder":
-        assert admission.job is holder
-        assert admission.duplicate
-        assert (holder.args, holder.version, driver.facts) == (b"old", int(state == "running"), [])
+        assert submitted.job is holder
+        assert submitted.duplicate
+        assert (holder.args, holder.version, driver.events) == (b"old", int(state == "running"), [])
     elif outcome == "the holder, put off":
-        assert admission.job is holder
-        assert admission.duplicate
+        assert submitted.job is holder
+        assert submitted.duplicate
         assert (holder.args, holder.version) == (b"new", 1)
-        assert driver.facts == [Progressed(holder)]
+        assert driver.events == [Progressed(holder)]
     else:
-        assert admission.job is not holder
-        assert not admission.duplicate
-        assert (admission.job.args, admission.job.spec.queue) == (b"new", queue)
+        assert submitted.job is not holder
+        assert not submitted.duplicate
+        assert (submitted.job.args, submitted.job.spec.queue) == (b"new", queue)
         assert holder.state == ("cancelled" if outcome == "new, the holder is cancelled" else state)
         assert holder.stopping is (StopReason.CANCELLED if outcome == "new, the holder is told to stop" else None)
         told = {"new, the holder is cancelled": Ended, "new, the holder is told to stop": StopRequested}.get(outcome)
-        assert [type(fact) for fact in driver.facts if fact.job is holder] == (  # type: ignore[union-attr]
+        assert [type(event) for event in driver.events if event.job is holder] == (  # type: ignore[union-attr]
             [told] if told else []
         )
-        assert driver.of(Submitted) == [Submitted(admission.job)]
-    assert driver.submit(unique="u") is admission.job, "whoever it led to has the value now"
+        assert driver.of(Submitted) == [Submitted(submitted.job)]
+    assert driver.submit(unique="u") is submitted.job, "whoever it led to has the value now"
 
 
 @pytest.mark.parametrize("mode", ["return", "reject", "replace", "debounce"])
@@ -301,7 +304,7 @@ def test_values_are_shared_by_all_callers() -> None:
     driver = Driver()
     job = driver.submit(unique="u", caller="ann")
     assert driver.submit(unique="u", caller="bob") is job
-    assert driver.engine._life.claimed.live_of("bob") == 0
+    assert driver.engine._life.uniqueness_index.live_of("bob") == 0
 
 
 def test_a_replaced_job_that_ends_late_leaves_the_value_to_its_heir() -> None:
@@ -318,7 +321,7 @@ def test_a_replaced_job_that_ends_late_leaves_the_value_to_its_heir() -> None:
     assert no_claims_are_left(driver)
 
 
-def test_a_replacement_takes_the_seat_of_the_one_that_it_replaces() -> None:
+def test_a_replacement_takes_the_slot_of_the_one_that_it_replaces() -> None:
     driver = Driver(capacity=1)
     old = driver.submit(unique="u")
     new = driver.submit(unique="u", mode="replace")
@@ -332,7 +335,7 @@ def test_a_replacement_takes_its_callers_place_over_too() -> None:
     old = driver.submit(unique="u", caller="ann")
     new = driver.submit(unique="u", mode="replace", caller="ann")
     assert (old.state, new.state) == (JobState.CANCELLED, JobState.QUEUED)
-    assert driver.engine._life.claimed.live_of("ann") == 1
+    assert driver.engine._life.uniqueness_index.live_of("ann") == 1
     driver.submit(caller="bob")
     with pytest.raises(RateLimited):
         driver.submit(unique="u", mode="replace", caller="bob")
@@ -346,9 +349,7 @@ def test_a_replacement_may_be_as_large_as_what_is_free_once_the_old_one_has_gone
     old = driver.submit(b"x" * 60, unique="u")
     new = driver.submit(b"y" * 60, unique="u", mode="replace")
     assert old.state is JobState.CANCELLED
-    assert (len(driver.engine.statuses), driver.engine.statuses.bytes_used) == (2, 100 + held), (
-        "and the old record went"
-    )
+    assert (len(driver.engine.store), driver.engine.store.bytes_used) == (2, 100 + held), "and the old record went"
     with pytest.raises(StatusesFull):
         driver.submit(b"z" * 61, unique="u", mode="replace")
     assert new.state is JobState.QUEUED
@@ -385,7 +386,7 @@ def test_nothing_is_half_done_when_the_new_one_is_refused(mode: str, state: str,
     with pytest.raises(REFUSALS[why]):
         driver.submit(args, unique="u", mode=mode, queue="other", caller="bob")
     assert snapshot(driver) == before
-    assert driver.engine.ledgers["other"].refused_total == 1
+    assert driver.engine.queue_states["other"].refused_total == 1
     assert driver.submit(unique="u") is holder
 
 
@@ -451,30 +452,30 @@ def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
     held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
     driver = Driver(bounds=StoreBounds(bytes_max=100 + held))
     job = driver.submit(b"x" * 30, unique="u", delay_s=1.0)
-    statuses = driver.engine.statuses
+    store = driver.engine.store
     for size in (10, 100, 0, 55):
         driver.submit(b"y" * size, unique="u", mode="debounce", delay_s=1.0)
-        assert statuses.live_bytes == statuses.bytes_used == held + size
+        assert store.live_bytes == store.bytes_used == held + size
     driver.cancel(job)
-    assert (statuses.live_bytes, statuses.bytes_used) == (0, held)
+    assert (store.live_bytes, store.bytes_used) == (0, held)
 
 
 def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() -> None:
     held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
     driver = Driver(bounds=StoreBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
     job = driver.submit(unique="u")
-    statuses, claimed = driver.engine.statuses, driver.engine._life.claimed
+    store, uniqueness_index = driver.engine.store, driver.engine._life.uniqueness_index
     for n in range(2):
         assert driver.submit(unique="u", key=f"k{n}") is job
     for mode in ("return", "debounce"):
         with pytest.raises(StatusesFull):
             driver.submit(unique="u", key="k2", mode=mode)
     assert driver.submit(unique="u", key="k1") is job
-    assert set(claimed._by_key) == {(None, "k0"), (None, "k1")}
-    assert statuses.bytes_used == job.size_bytes == held + 2 + 2 * key_bytes("k0")
+    assert set(uniqueness_index._by_key) == {(None, "k0"), (None, "k1")}
+    assert store.bytes_used == job.size_bytes == held + 2 + 2 * key_bytes("k0")
     driver.cancel(job)
     driver.advance(1000)
-    assert statuses.bytes_used == 0
+    assert store.bytes_used == 0
     many = Driver()
     job = many.submit(unique="u")
     for n in range(3 * SHARED_MAX):
@@ -489,14 +490,14 @@ def test_debounced_arguments_drive_terminal_records_out_but_no_live_ones() -> No
     driver.submit(b"x" * 49)
     job = driver.submit(b"x" * 20, unique="u", delay_s=1.0)
     driver.submit(b"y" * 51, unique="u", mode="debounce")
-    assert driver.engine.statuses.get(over.id) is None
-    assert driver.engine.statuses.bytes_used == 100 + held
+    assert driver.engine.store.get(over.id) is None
+    assert driver.engine.store.bytes_used == 100 + held
     before = snapshot(driver)
     with pytest.raises(StatusesFull):
         driver.submit(b"z" * 52, unique="u", mode="debounce")
     assert snapshot(driver) == before
     assert job.args == b"y" * 51
-    assert driver.engine.ledgers["default"].refused_total == 1
+    assert driver.engine.queue_states["default"].refused_total == 1
 
 
 # -- a caller's live jobs
@@ -509,7 +510,7 @@ def test_a_caller_may_have_so_many_live_jobs_and_is_told_so() -> None:
     with pytest.raises(RateLimited, match="has 2 live jobs, and may have 2") as refusal:
         driver.submit(caller="ann")
     assert refusal.value.retry_after_s >= 1.0
-    assert driver.engine.ledgers["default"].refused_total == 1
+    assert driver.engine.queue_states["default"].refused_total == 1
     assert driver.submit(caller="bob")
     assert driver.submit()
 
@@ -519,7 +520,7 @@ def test_a_callers_job_counts_from_acceptance_to_its_end(state: str) -> None:
     driver = Driver(caller_queued=1)
     bring_to(driver, state, caller="ann")
     assert driver.submit(caller="ann")
-    assert driver.engine._life.claimed.live_of("ann") == 1
+    assert driver.engine._life.uniqueness_index.live_of("ann") == 1
 
 
 def test_a_callers_job_counts_while_it_runs_and_while_it_backs_off() -> None:
@@ -530,20 +531,20 @@ def test_a_callers_job_counts_while_it_runs_and_while_it_backs_off() -> None:
             driver.submit(caller="ann")
 
 
-def test_a_redriven_job_counts_for_its_caller_again_and_may_be_one_too_many() -> None:
+def test_a_retried_job_counts_for_its_caller_again_and_may_be_one_too_many() -> None:
     driver = Driver(caller_queued=1)
     job = driver.failed(caller="ann")
     other = driver.submit(caller="ann")
     with pytest.raises(RateLimited):
-        driver.redrive(job)
+        driver.retry(job)
     assert job.state is JobState.FAILED
     driver.cancel(other)
-    driver.redrive(job)
+    driver.retry(job)
     with pytest.raises(RateLimited):
         driver.submit(caller="ann")
     driver.lease(job)
     driver.ack(job)
-    assert driver.engine._life.claimed.live_of("ann") == 0
+    assert driver.engine._life.uniqueness_index.live_of("ann") == 0
 
 
 def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
@@ -551,7 +552,7 @@ def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
     jobs = [driver.submit(caller="ann") for _ in range(3)]
     for left in (2, 1, 0):
         driver.cancel(jobs.pop())
-        assert driver.engine._life.claimed.live_of("ann") == left
+        assert driver.engine._life.uniqueness_index.live_of("ann") == left
 
 
 def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
@@ -586,8 +587,8 @@ def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
         bring_to(driver, state, caller=state, unique=state, key=state)
     driver.shut_down()
     driver.advance(1)
-    claimed = driver.engine._life.claimed
-    assert (claimed._by_value, claimed._live, len(claimed._by_key)) == ({}, {}, 4)
+    uniqueness_index = driver.engine._life.uniqueness_index
+    assert (uniqueness_index._by_value, uniqueness_index._live, len(uniqueness_index._by_key)) == ({}, {}, 4)
     driver.advance(2)
     assert no_claims_are_left(driver)
 
@@ -596,13 +597,13 @@ def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
 
 
 def test_what_nobody_claims_nobody_holds() -> None:
-    claimed = UniquenessIndex()
-    assert claimed.under_key(Uniqueness(key=IdempotencyKey("k", b""))) is None
-    assert claimed.under_key(Uniqueness()) is None
-    assert claimed.holder("t", Unique("u")) is None
-    assert claimed.holder("t", None) is None
-    assert claimed.live_of("ann") == 0
-    assert not claimed.any_unique
+    uniqueness_index = UniquenessIndex()
+    assert uniqueness_index.under_key(Uniqueness(key=IdempotencyKey("k", b""))) is None
+    assert uniqueness_index.under_key(Uniqueness()) is None
+    assert uniqueness_index.holder("t", Unique("u")) is None
+    assert uniqueness_index.holder("t", None) is None
+    assert uniqueness_index.live_of("ann") == 0
+    assert not uniqueness_index.any_unique
 
 
 def test_a_job_without_claims_enters_nothing() -> None:
@@ -642,7 +643,7 @@ def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mod
     driver.shut_down()
     driver.advance(2)
     assert no_claims_are_left(driver)
-    assert not driver.engine._life.claimed._shared
+    assert not driver.engine._life.uniqueness_index._shared
 
 
 def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
@@ -650,7 +651,7 @@ def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
     holder = driver.submit(unique="u")
     for number in range(SHARED_MAX + 5):
         assert driver.admit(caller="ann", key=str(number), unique="u").job is holder
-    assert len(driver.engine._life.claimed._by_key) == SHARED_MAX
+    assert len(driver.engine._life.uniqueness_index._by_key) == SHARED_MAX
     driver.cancel(holder)
     driver.advance(2)
     assert no_claims_are_left(driver)

@@ -37,7 +37,7 @@ SPREAD = {
     "lost": set(LIVE_STATES),
     "self.about()": {"pid", *ATTEMPT_FIELDS},
     "self._about()": {"pid", *ATTEMPT_FIELDS},
-    "msgspec.structs.asdict(self._watch.health())": set(Health.__struct_fields__),
+    "msgspec.structs.asdict(self._loop_monitor.health())": set(Health.__struct_fields__),
 }
 """The fields in a `**expression` that aren't literals in the same function."""
 
@@ -194,7 +194,7 @@ def test_the_members_of_every_line_are_those_of_the_code() -> None:
     assert {name for cells in rows(head, columns=2) for name in codes(cells[0])} == log._RESERVED
 
 
-def test_the_table_of_facts_has_every_fact_with_its_fields() -> None:
+def test_the_table_of_events_has_every_event_with_its_fields() -> None:
     told = {codes(cells[0])[0]: codes(cells[1]) for cells in rows(page("events.md").partition("\n# Facts\n")[2])}
     facts = typing.get_args(events.Event)
     assert told == {fact.__name__: list(fact.__struct_fields__) for fact in facts}

@@ -84,7 +84,7 @@ def test_the_parameters_filters_and_changes_are_those_of_the_code() -> None:
     assert first_names(changes) == list(QueueChange.__struct_fields__)
 
 
-def test_the_events_are_those_that_the_feed_names() -> None:
+def test_the_events_are_those_that_the_event_log_names() -> None:
     named = {
         str(word.value)
         for function in (event_log._name_of, event_log._name_of_state)

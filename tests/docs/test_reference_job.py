@@ -20,7 +20,7 @@ from jobqueue.http.response.documents import (
     AttemptDocument,
     JobDocument,
     WaitingDocument,
-    gate_document,
+    limiter_document,
     missing_document,
     queue_document,
 )
@@ -76,12 +76,12 @@ async def test_a_queue_and_a_gate_have_the_members_of_their_documents() -> None:
         document: dict[str, Any] = orjson.loads(
             queue_document(msgspec.structs.replace(stats, quarantined=[quarantined]), queue)
         )
-        gate = orjson.loads(gate_document(LimiterStats(kind="type", name="t", held=0, waiting=0), queue))
+        limiter = orjson.loads(limiter_document(LimiterStats(kind="type", name="t", held=0, waiting=0), queue))
     assert members(own_section("## Queue")) == list(document)
     assert members(own_section("### Quarantined type")) == list(document["quarantined"][0])
     assert {name for name, value in document.items() if value is None} == nullable("## Queue")
-    assert members(own_section("### Gate")) == list(gate)
-    assert {name for name, value in gate.items() if value is None} == nullable("### Gate")
+    assert members(own_section("### Gate")) == list(limiter)
+    assert {name for name, value in limiter.items() if value is None} == nullable("### Gate")
 
 
 def test_an_unknown_job_in_a_list_has_the_members_of_its_document() -> None:

@@ -307,7 +307,7 @@ def test_the_count_of_faults_includes_those_of_the_options() -> None:
     assert len(error.value.errors) + error.value.more == 1001
 
 
-# -- verdicts
+# -- outcomes
 
 
 def test_results_keep_what_json_can_say() -> None:
@@ -363,7 +363,7 @@ class Unprintable(Exception):
         (ResultTooLarge("l"), ErrorCode.RESULT_TOO_LARGE, "l", True),
     ],
 )
-def test_whatever_a_handler_raises_becomes_a_verdict(
+def test_whatever_a_handler_raises_becomes_an_outcome(
     error: BaseException, code: ErrorCode, message: str, final: bool
 ) -> None:
     failure = failure_of(error)

@@ -83,10 +83,12 @@ class Serving:
         app = web.Application()
         api = Api(self.queue, lambda: self.lag_s)
         api.add_to(app)
-        self.waiting: Waiters = api.waiting
+        self.waiting: Waiters = api.waiters
         self.descriptors = app[DESCRIPTORS]
-        lane = app[FAST_PATH] if settings.server.fast_lane else None
-        self.server = JobServer(app, settings.limits, connections_max=settings.server.connections_max, lane=lane)
+        fast_path = app[FAST_PATH] if settings.server.fast_lane else None
+        self.server = JobServer(
+            app, settings.limits, connections_max=settings.server.connections_max, fast_path=fast_path
+        )
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)
         for listening in self.listener.sockets:

@@ -125,10 +125,10 @@ async def test_a_client_of_a_host_that_hangs_up_gives_its_place_back(tmp_path: P
         _, writer = await asyncio.open_connection("127.0.0.1", site.port)
         writer.write(b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
         async with asyncio.timeout(5):
-            while api.waiting.count != 1:
+            while api.waiters.count != 1:
                 await asyncio.sleep(0.005)
             writer.close()
-            while api.waiting.count:
+            while api.waiters.count:
                 await asyncio.sleep(0.005)
         await writer.wait_closed()
         await runner.cleanup()

@@ -175,7 +175,7 @@ async def test_one_live_unique_value_leaves_the_early_refusal_to_all_that_cannot
 
 
 async def asked(serving: Serving, body: bytes, *headers: str) -> Answer:
-    """Send a submission over a connection that stays open: the fast lane's, unless a header forbids it."""
+    """Send a submission over a connection that stays open: the fast path's, unless a header forbids it."""
     async with serving.connect() as (reader, writer):
         writer.write(post(body, *headers))
         return await read_answer(reader)

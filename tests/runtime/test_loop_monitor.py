@@ -1,4 +1,4 @@
-"""The watch names who blocks the loop, once a block."""
+"""The loop monitor names who blocks the loop, once a block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Reports(logging.Handler):
-    """Collects the watch's events, and lets any thread wait for one."""
+    """Collects the loop monitor's events, and lets any thread wait for one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,11 +54,11 @@ def reports() -> Iterator[Reports]:
 
 
 @pytest.fixture
-async def watch(reports: Reports) -> AsyncIterator[LoopMonitor]:
-    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01)
-    watch.start()
-    yield watch
-    watch.stop()
+async def monitor(reports: Reports) -> AsyncIterator[LoopMonitor]:
+    monitor = LoopMonitor(blocked_s=0.05, beat_s=0.01)
+    monitor.start()
+    yield monitor
+    monitor.stop()
 
 
 def a_handler_that_blocks(reports: Reports, count: int = 1) -> None:
@@ -66,7 +66,7 @@ def a_handler_that_blocks(reports: Reports, count: int = 1) -> None:
 
 
 async def test_a_blocked_loop_is_reported_while_it_is_blocked_with_the_stack_that_blocks_it(
-    watch: LoopMonitor, reports: Reports
+    monitor: LoopMonitor, reports: Reports
 ) -> None:
     a_handler_that_blocks(reports)
     report = reports.events[-1]
@@ -75,7 +75,7 @@ async def test_a_blocked_loop_is_reported_while_it_is_blocked_with_the_stack_tha
 
 
 async def test_a_block_is_reported_once_however_long_and_its_end_tells_how_long(
-    watch: LoopMonitor, reports: Reports
+    monitor: LoopMonitor, reports: Reports
 ) -> None:
     a_handler_that_blocks(reports)
     threading.Event().wait(0.3)  # blocks on, for six times what is reported
@@ -84,51 +84,51 @@ async def test_a_block_is_reported_once_however_long_and_its_end_tells_how_long(
     assert float(str(reports.events[-1].fields["seconds"])) >= 0.3
 
 
-async def test_each_block_is_reported(watch: LoopMonitor, reports: Reports) -> None:
+async def test_each_block_is_reported(monitor: LoopMonitor, reports: Reports) -> None:
     for _ in range(3):
         a_handler_that_blocks(reports, reports.names().count("loop.blocked") + 1)
         await reports.unblocked.get()
     assert reports.names().count("loop.blocked") >= 3
 
 
-async def test_the_lag_tells_of_a_block(watch: LoopMonitor, reports: Reports) -> None:
+async def test_the_lag_tells_of_a_block(monitor: LoopMonitor, reports: Reports) -> None:
     a_handler_that_blocks(reports)
     await reports.unblocked.get()
-    health = watch.health()
+    health = monitor.health()
     assert health.lag_s_max >= 0.05
     assert 0.0 <= health.lag_s_p50 <= health.lag_s_max
 
 
 async def test_the_lag_of_now_rises_during_a_block_and_is_zero_before_the_start(reports: Reports) -> None:
-    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01)
-    assert watch.lag() == 0.0
-    watch.start()
+    monitor = LoopMonitor(blocked_s=0.05, beat_s=0.01)
+    assert monitor.lag() == 0.0
+    monitor.start()
     a_handler_that_blocks(reports)
-    early = watch.lag()
+    early = monitor.lag()
     threading.Event().wait(0.1)
-    assert 0.0 < early < watch.lag() < 10.0
-    watch.stop()
+    assert 0.0 < early < monitor.lag() < 10.0
+    monitor.stop()
 
 
 async def test_health_counts_memory_and_open_files() -> None:
-    watch = LoopMonitor()
-    before = watch.health()
+    monitor = LoopMonitor()
+    before = monitor.health()
     with open(__file__):  # noqa: ASYNC230
-        assert watch.health().open_files == before.open_files + 1
+        assert monitor.health().open_files == before.open_files + 1
     assert before.rss_bytes > 2**20
     assert before.lag_s_max == 0.0
 
 
-async def test_a_stopped_watch_leaves_no_thread_even_in_the_middle_of_a_block(reports: Reports) -> None:
-    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01)
-    watch.start()
+async def test_a_stopped_loop_monitor_leaves_no_thread_even_in_the_middle_of_a_block(reports: Reports) -> None:
+    monitor = LoopMonitor(blocked_s=0.05, beat_s=0.01)
+    monitor.start()
     a_handler_that_blocks(reports)
-    watch.stop()
-    watch.stop()
+    monitor.stop()
+    monitor.stop()
     assert "jobqueue-watch" not in [thread.name for thread in threading.enumerate()]
 
 
-async def test_a_watch_that_never_started_can_be_stopped() -> None:
+async def test_a_loop_monitor_that_never_started_can_be_stopped() -> None:
     LoopMonitor().stop()
 
 
@@ -219,12 +219,12 @@ def test_after_a_long_pause_the_lag_is_soon_under_the_bound_again(pause_s: float
 
 async def test_a_loop_that_is_blocked_for_long_is_no_suspended_process(reports: Reports) -> None:
     gaps: list[float] = []
-    watch = LoopMonitor(blocked_s=0.05, beat_s=0.01, on_suspended=gaps.append)
-    watch.start()
+    monitor = LoopMonitor(blocked_s=0.05, beat_s=0.01, on_suspended=gaps.append)
+    monitor.start()
 
     threading.Event().wait(1.3)  # on the loop
 
     await asyncio.wait_for(reports.unblocked.get(), 10)
-    watch.stop()
+    monitor.stop()
     assert gaps == []
     assert reports.names() == ["loop.blocked", "loop.unblocked"]

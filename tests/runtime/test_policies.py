@@ -111,7 +111,7 @@ async def test_a_handlers_own_backoff_bounds_the_wait_before_each_attempt() -> N
 
 
 @virtual_time
-async def test_a_redriven_job_runs_again_with_its_arguments() -> None:
+async def test_a_retried_job_runs_again_with_its_arguments() -> None:
     queue = queue_of()
     broken = True
     seen: list[int] = []
@@ -213,7 +213,7 @@ async def test_a_type_in_quarantine_is_tried_again_and_released_when_it_works() 
         broken = False
         for handle in waiting[1:]:
             assert (await handle.wait()).state is JobState.SUCCEEDED
-        assert [fact.type for fact in events.of(Released)] == ["call"]
+        assert [event.type for event in events.of(Released)] == ["call"]
         assert queue.backend.stats()[1][0].quarantined == []
 
 

@@ -1,4 +1,4 @@
-"""The spool by itself: folders, locks, counting, and what each fact removes."""
+"""The spool by itself: folders, locks, counting, and what each event removes."""
 # ruff: noqa: ASYNC240 - a test may look at the disk
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ async def test_bytes_over_the_bound_are_refused_and_those_of_ended_jobs_free_aga
         await uploaded(spool, a=b"1" * 101)
     assert refused.value.retry_after_s > 0
     assert spool.bytes_used == 900
-    spool.on_fact(Ended(job_of(upload)))
+    spool.on_event(Ended(job_of(upload)))
     assert spool.bytes_used == 0
     await uploaded(spool, a=b"1" * 1000)
 
@@ -124,7 +124,7 @@ async def test_bytes_over_the_bound_are_refused_and_those_of_ended_jobs_free_aga
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.CANCELLED, JobState.EXPIRED])
 async def test_inputs_go_when_the_job_ends(spool: Spool, state: JobState) -> None:
     upload = await uploaded(spool, a=b"1")
-    spool.on_fact(Ended(job_of(upload, state)))
+    spool.on_event(Ended(job_of(upload, state)))
     await settled(spool)
     assert list(spool.folder.iterdir()) == []
 
@@ -134,11 +134,11 @@ async def test_a_failed_job_keeps_its_inputs_and_nothing_else_until_it_is_evicte
     job = job_of(upload, JobState.FAILED)
     job.attempt = 1
     written(spool.folder_of(job) / "result-1", b"half")
-    spool.on_fact(Ended(job))
+    spool.on_event(Ended(job))
     await settled(spool)
     assert [path.name for path in Path(upload.folder).iterdir()] == ["file-0"]
     assert spool.bytes_used == 1
-    spool.on_fact(Evicted((job,)))
+    spool.on_event(Evicted((job,)))
     await settled(spool)
     assert list(spool.folder.iterdir()) == []
     assert spool.bytes_used == 0
@@ -154,18 +154,18 @@ async def test_a_removal_that_comes_late_takes_nothing_of_a_job_that_was_sent_ro
     job.attempt = 9
     written(folder / "result-8", b"half")
     written(folder / "result-9", b"half")
-    spool.on_fact(Ended(job))
+    spool.on_event(Ended(job))
     # Its next attempt begins before a thread gets to its folder.
     job.attempt = 10
     job.file = written(folder / "result-10", b"whole")
     await settled(spool)
     assert sorted(path.name for path in folder.iterdir()) == ["file-0", "result-10"][not with_upload :]
     job.state = JobState.SUCCEEDED
-    spool.on_fact(Ended(job))
+    spool.on_event(Ended(job))
     await settled(spool)
     assert [path.name for path in folder.iterdir()] == ["result-10"]
     assert spool.bytes_used == 5
-    spool.on_fact(Evicted((job,)))
+    spool.on_event(Evicted((job,)))
     await settled(spool)
     assert list(spool.folder.iterdir()) == []
     assert spool.bytes_used == 0
@@ -178,19 +178,19 @@ async def test_a_result_file_is_counted_from_the_end_and_goes_with_the_record(sp
     folder = spool.folder_of(job)
     written(folder / "result-1", b"of an attempt that failed")
     job.file = written(folder / "result-2", b"2" * 700)
-    spool.on_fact(Ended(job))
+    spool.on_event(Ended(job))
     await settled(spool)
     assert [path.name for path in folder.iterdir()] == ["result-2"]
     assert spool.bytes_used == 700
-    spool.on_fact(Evicted((job,)))
+    spool.on_event(Evicted((job,)))
     await settled(spool)
     assert not folder.exists()
     assert spool.bytes_used == 0
 
 
 async def test_a_job_that_has_no_files_costs_no_removal(spool: Spool) -> None:
-    spool.on_fact(Ended(job_of(None)))
-    spool.on_fact(Evicted((job_of(None),)))
+    spool.on_event(Ended(job_of(None)))
+    spool.on_event(Evicted((job_of(None),)))
     assert spool._removing is None
 
 
@@ -198,7 +198,7 @@ async def test_a_folder_that_was_handed_out_and_never_made_is_no_fault(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool.folder_of(job_of(None))
-    spool.on_fact(Ended(job_of(None)))
+    spool.on_event(Ended(job_of(None)))
     await settled(spool)
     assert not caplog.records
 
@@ -272,7 +272,7 @@ async def test_what_cannot_be_removed_is_told(
         raise PermissionError(1, "no")
 
     monkeypatch.setattr("shutil.rmtree", refuse)
-    spool.on_fact(Evicted((job_of(upload),)))
+    spool.on_event(Evicted((job_of(upload),)))
     await settled(spool)
     monkeypatch.undo()
     assert "spool.remove_failed" in caplog.text

@@ -406,7 +406,7 @@ async def test_nothing_that_a_job_leaves_in_its_context_reaches_the_next() -> No
 
 
 @virtual_time
-async def test_progress_is_reported_and_the_last_word_stands_before_the_verdict() -> None:
+async def test_progress_is_reported_and_the_last_word_stands_before_the_outcome() -> None:
     queue = make_queue()
 
     @queue.handler
@@ -421,7 +421,7 @@ async def test_progress_is_reported_and_the_last_word_stands_before_the_verdict(
         job = await (await queue.submit("steps")).wait()
         assert job.progress == Progress(1.0, "done")
         assert 1 < len(recorder.of(Progressed)) < 10, "what was overtaken is not sent"
-        assert [type(fact) for fact in recorder.facts][-1] is Ended
+        assert [type(event) for event in recorder.events][-1] is Ended
 
 
 @virtual_time
@@ -484,7 +484,7 @@ async def test_a_result_that_can_not_be_kept_fails_its_job(result: object, code:
 
 
 @virtual_time
-async def test_a_lost_lease_is_a_fact_that_anyone_can_see() -> None:
+async def test_a_lost_lease_is_an_event_that_anyone_can_see() -> None:
     queue = make_queue(workers=1)
     release = add_stubborn(queue)
 
@@ -493,8 +493,8 @@ async def test_a_lost_lease_is_a_fact_that_anyone_can_see() -> None:
         job = await queue.submit("stubborn")
         await recorder.wait_for(Started)
         await job.cancel()
-        (fact,) = await recorder.wait_for(LeaseLost)
-        assert (fact.job.id, fact.attempt) == (job.id, 1)
+        (event,) = await recorder.wait_for(LeaseLost)
+        assert (event.job.id, event.attempt) == (job.id, 1)
         assert (await job.wait()).state is JobState.CANCELLED
         release.set()
 

@@ -24,7 +24,7 @@ CANCELLED = "cancelled"
 RAISED = frozenset({ErrorCode.HANDLER_ERROR, ErrorCode.WORKER_CRASHED})
 
 ROOMY_BYTES = 100_000
-"""A status map of so many bytes has room for every result and history; a smaller one may not."""
+"""A job store of so many bytes has room for every result and history; a smaller one may not."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Attempts:
 
     Args:
         check: Notes what is wrong.
-        bytes_max: Of the status map.
+        bytes_max: Of the job store.
     """
 
     def __init__(self, check: Callable[[object, str], None], bytes_max: int) -> None:
@@ -61,7 +61,7 @@ class Attempts:
         check(n not in self.refused, f"submission {n} was refused, and runs as {known}")
         self._attempts[job_id, attempt] = heard = Attempt(n)
         self._at_work[job_id] += 1
-        check(self._at_work[job_id] == 1 or known.job.spec.lane is None, f"two attempts of {known} run at once")
+        check(self._at_work[job_id] == 1 or known.job.spec.pool is None, f"two attempts of {known} run at once")
         try:
             yield heard
         except BaseException as error:

@@ -1,15 +1,15 @@
-"""The auditor: hears every fact, keeps books of its own, and says which rule was broken first.
+"""The auditor: hears every event, keeps books of its own, and says which rule was broken first.
 
-It knows the promises and nothing of how they are kept: no order, no gate, no heap. What the engine's
+It knows the promises and nothing of how they are kept: no order, no limiter, no heap. What the engine's
 inside must look like is `inspector`'s.
 
-What it checks, at each fact or after each turn of the loop:
+What it checks, at each event or after each turn of the loop:
 
 1. Conservation: accepted = live + terminal + evicted, by its own count and by the engine's, in all and by queue.
-2. A job moves along the table only; terminal ones don't, but for a redrive that somebody asked for.
+2. A job moves along the table only; terminal ones don't, but for a retry that somebody asked for.
 3. Each attempt is begun once, in its turn, and never more of them than the series has. What becomes of its job
    fits what its handler did (`attempts`).
-4. No more run at once than workers, permits, groups and lanes allow; none of a paused queue or a quarantined
+4. No more run at once than workers, permits, groups and pools allow; none of a paused queue or a quarantined
    type, but for one probe; no rate is exceeded; nothing starts after its start-by.
 5. A refused submission was refused for a reason, leaves nothing behind, and never runs.
 6. Records go when their TTL is over, or somebody deleted them, or a bound was met; not otherwise.
@@ -38,7 +38,7 @@ from jobqueue.core.events import (
     Submitted,
 )
 from jobqueue.core.job import ErrorCode, JobState, StopReason
-from jobqueue.core.job_store import DRAWER_S
+from jobqueue.core.job_store import EXPIRY_BUCKET_S
 from jobqueue.core.policy import Discipline
 from jobqueue.core.transitions import LEASE_GRACE_S
 from tests.simulation.attempts import RAISED, Attempts
@@ -59,21 +59,21 @@ class Violation(AssertionError):
 
 
 class Auditor:
-    """Checks the rules after every fact.
+    """Checks the rules after every event.
 
     Args:
         now: The loop's clock.
-        lanes: How many may run at once in each.
+        pools: How many may run at once in each.
         choosy: Types whose handlers don't retry after every exception.
         late_s: How late the loop may be, at its worst, with what is due.
-        bytes_max: Of the status map.
+        bytes_max: Of the job store.
     """
 
     def __init__(
-        self, now: Callable[[], float], *, lanes: dict[str, int], choosy: set[str], late_s: float, bytes_max: int
+        self, now: Callable[[], float], *, pools: dict[str, int], choosy: set[str], late_s: float, bytes_max: int
     ) -> None:
         self._now = now
-        self._lanes = lanes
+        self._pools = pools
         self._choosy = choosy
         self._late_s = late_s
         self.violation: str | None = None
@@ -93,8 +93,8 @@ class Auditor:
         self.known: dict[str, Known] = {}
         self.gone: dict[str, Known] = {}
         self.accepted = self.live = self.terminal = self.evicted = self.evicted_early = 0
-        self.limits = Limits(self._lanes)
-        backend.subscribe(self._on_fact)
+        self.limits = Limits(self._pools)
+        backend.subscribe(self._on_event)
 
     # -- what others tell it
 
@@ -122,39 +122,39 @@ class Auditor:
             for job_id in job_ids:
                 self._asked[action, job_id] -= 1
 
-    # -- facts
+    # -- events
 
-    def _on_fact(self, fact: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         if self.violation is not None:
             return
-        self.counts[type(fact).__name__] += 1
-        match fact:
+        self.counts[type(event).__name__] += 1
+        match event:
             case Evicted():
-                for job in fact.jobs:
-                    self._evicted(job, early=fact.early)
+                for job in event.jobs:
+                    self._evicted(job, early=event.early)
                 return
             case Quarantined():
-                self.note(fact.type, f"quarantined until {fact.until:.3f} for {fact.reason[:40]}")
-                self._breaches(self.limits.quarantine(fact.type, fact.until, self._now()))
-                blameless = fact.reason.startswith((ErrorCode.REJECTED, ErrorCode.SHUTDOWN))
-                self.check(not blameless, f"{fact.type} is quarantined for what says nothing against it")
+                self.note(event.type, f"quarantined until {event.until:.3f} for {event.reason[:40]}")
+                self._breaches(self.limits.quarantine(event.type, event.until, self._now()))
+                blameless = event.reason.startswith((ErrorCode.REJECTED, ErrorCode.SHUTDOWN))
+                self.check(not blameless, f"{event.type} is quarantined for what says nothing against it")
                 return
             case Released():
-                self.note(fact.type, "released")
-                self._breaches(self.limits.release(fact.type))
+                self.note(event.type, "released")
+                self._breaches(self.limits.release(event.type))
                 return
-        job = fact.job
-        if isinstance(fact, Submitted):
+        job = event.job
+        if isinstance(event, Submitted):
             self._submitted(job)
         known = self.known.get(job.id)
         if known is None:
-            self.check(False, f"{type(fact).__name__} of a job that is not held: {job}")
+            self.check(False, f"{type(event).__name__} of a job that is not held: {job}")
             return
         if job.version != known.version:
             known.version, known.changed_in = job.version, self.turn
         why = f", {job.error.code}" if job.error is not None else ""
-        self.note(str(known), f"{type(fact).__name__} {job.state} attempt {job.attempt}{why}")
-        match fact:
+        self.note(str(known), f"{type(event).__name__} {job.state} attempt {job.attempt}{why}")
+        match event:
             case Started():
                 self._started(known)
             case Ready():
@@ -166,12 +166,12 @@ class Auditor:
                 known.waiting = True
                 self.check(known.attempts_left > 0, f"{known} waits for an attempt more than it has")
             case StopRequested():
-                self.check(known.running and fact.attempt == known.attempt, f"{known} is to stop, and doesn't run")
+                self.check(known.running and event.attempt == known.attempt, f"{known} is to stop, and doesn't run")
                 known.stop_requested_at, known.stop_reason = self._now(), job.stopping
                 if job.stopping is StopReason.CANCELLED:
                     self._check_asked_to_cancel(known)
             case LeaseLost():
-                self.check(known.running and fact.attempt == known.attempt, f"{known} lost a lease that it had not")
+                self.check(known.running and event.attempt == known.attempt, f"{known} lost a lease that it had not")
                 asked = known.stop_requested_at
                 in_time = asked is not None and self._now() >= asked + LEASE_GRACE_S - EPSILON_S
                 self.check(in_time, f"{known} lost its lease before the grace was over")
@@ -189,21 +189,21 @@ class Auditor:
         self._let_in(self.known[job.id])
 
     def _let_in(self, known: Known) -> None:
-        ledger = self.engine.ledgers[known.job.spec.queue]
-        self.check(ledger.live <= ledger.policy.capacity, f"{known} was let in beyond the capacity")
-        self.check(self.engine.door.open, f"{known} was let in while the queue drains")
+        queue_state = self.engine.queue_states[known.job.spec.queue]
+        self.check(queue_state.live <= queue_state.policy.capacity, f"{known} was let in beyond the capacity")
+        self.check(self.engine.admission.open, f"{known} was let in while the queue drains")
         self._claim(known)
 
     def _claim(self, known: Known) -> None:
         """Let a job hold its unique value: alone, or in place of those that it supersedes."""
-        unique = known.job.claims.unique if known.job.claims is not None else None
+        unique = known.job.uniqueness.unique if known.job.uniqueness is not None else None
         if unique is None:
             return
         for other in self.known.values():
-            claims = other.job.claims
-            if other is known or not other.live or other.superseded or claims is None or claims.unique is None:
+            uniqueness = other.job.uniqueness
+            if other is known or not other.live or other.superseded or uniqueness is None or uniqueness.unique is None:
                 continue
-            if (other.job.spec.type, claims.unique.value) == (known.job.spec.type, unique.value):
+            if (other.job.spec.type, uniqueness.unique.value) == (known.job.spec.type, unique.value):
                 shares = unique.mode in ("replace", "debounce") and not known.redrives
                 self.check(shares, f"{known} has the unique value {unique.value!r}, which {other} holds")
                 other.superseded = True
@@ -247,15 +247,15 @@ class Auditor:
         known.waiting, known.running, known.attempt = False, True, job.attempt
         known.stop_requested_at = known.stop_reason = None
         self._breaches(self.limits.start(known, now))
-        ledger = self.engine.ledgers[spec.queue]
+        queue_state = self.engine.queue_states[spec.queue]
         in_queue = self.limits.count(lambda other: other.queue == spec.queue)
-        self.check(not ledger.paused, f"{known} started in a paused queue")
-        self.check(in_queue <= ledger.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
+        self.check(not queue_state.paused, f"{known} started in a paused queue")
+        self.check(in_queue <= queue_state.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
 
     def _check_order(self, known: Known) -> None:
         """First in, first out, among jobs that need the same permits; probes are, among those of one caller."""
         spec = known.job.spec
-        policy = self.engine.ledgers[spec.queue].policy
+        policy = self.engine.queue_states[spec.queue].policy
         if policy.discipline is not Discipline.FIFO or spec.queue in self.reordered:
             return
         kind = (spec.queue, spec.type, spec.group)
@@ -285,7 +285,7 @@ class Auditor:
         if job.state is JobState.FAILED:
             final = job.error is not None and job.error.code in FINAL_CODES
             self.check(job.error is not None, f"{known} failed without saying why")
-            tried_all = known.attempts_left == 0 or final or not self.engine.door.open
+            tried_all = known.attempts_left == 0 or final or not self.engine.admission.open
             gave_up = job.spec.type in self._choosy and job.error is not None and job.error.code in RAISED
             self.check(tried_all or gave_up, f"{known} failed with attempts left")
         known.waiting = known.running = False
@@ -312,7 +312,7 @@ class Auditor:
         self.check(not known.live, f"{known} was evicted while it was {job.state}")
         self.check(known.live or final_look(job) == known.final, f"{known} changed after its end")
         if not early and not self._asked["delete", job.id] and job.finished_at is not None:
-            over_at = job.finished_at + self.engine.statuses.ttl_s(job)
+            over_at = job.finished_at + self.engine.store.ttl_s(job)
             self.check(self._now() >= over_at - EPSILON_S, f"{known} was evicted before its TTL was over")
         self.terminal -= 1
         self.evicted += 1
@@ -327,27 +327,30 @@ class Auditor:
         own_fault = code is ErrorCode.TIMED_OUT and known.job.spec.own_timeout
         counts = code is not None and code not in BLAMELESS and not own_fault
         verdict = known.job.state is JobState.SUCCEEDED or counts
-        self._breaches(self.limits.stop(known, verdict=verdict and self.engine.door.open))
+        self._breaches(self.limits.stop(known, verdict=verdict and self.engine.admission.open))
 
     # -- after each turn
 
     def check_counts(self) -> None:
         """Conservation, by both counts: cheap enough for every turn."""
         engine = self.engine
-        statuses, totals = engine.statuses, engine.totals()
+        store, totals = engine.store, engine.totals()
         ours = (self.accepted, self.live, self.terminal, self.evicted, self.evicted_early)
-        theirs = (totals.accepted, statuses.live, statuses.terminal, totals.evicted, totals.evicted_early)
+        theirs = (totals.accepted, store.live, store.terminal, totals.evicted, totals.evicted_early)
         if ours != theirs:
             what = "accepted, live, terminal, evicted, evicted early"
             self.check(False, f"{what}: {theirs} by the engine, {ours} by the facts")
         if self.accepted != self.live + self.terminal + self.evicted:
             self.check(False, f"jobs were lost: {ours}")
-        if engine._life.facts:
-            self.check(False, f"{len(engine._life.facts)} facts that nobody was told of")
-        for ledger in engine.ledgers.values():
-            came, ended = ledger.submitted_total + ledger.redriven_total, sum(ledger.ended_total.values())
-            if came != ledger.live + ended:
-                self.check(False, f"queue {ledger.name}: {came} came, {ledger.live} are live, {ended} ended")
+        if engine._life.events:
+            self.check(False, f"{len(engine._life.events)} facts that nobody was told of")
+        for queue_state in engine.queue_states.values():
+            came, ended = (
+                queue_state.submitted_total + queue_state.redriven_total,
+                sum(queue_state.ended_total.values()),
+            )
+            if came != queue_state.live + ended:
+                self.check(False, f"queue {queue_state.name}: {came} came, {queue_state.live} are live, {ended} ended")
 
     def check_records(self) -> None:
         """Every record looks as the books say, and none is overdue."""
@@ -356,7 +359,7 @@ class Auditor:
             job = known.job
             waits = job.state in (JobState.QUEUED, JobState.DELAYED)
             due_at = self._due_at(known)
-            if self.engine.statuses.get(job.id) is not job:
+            if self.engine.store.get(job.id) is not job:
                 self.check(False, f"the record of {known} is gone")
             elif known.final is not None and known.final != final_look(job):
                 self.check(False, f"{known} changed after its end, from {known.final} to {final_look(job)}")
@@ -375,7 +378,7 @@ class Auditor:
         job, spec = known.job, known.job.spec
         if known.final is not None:
             assert job.finished_at is not None
-            return job.finished_at + self.engine.statuses.ttl_s(job) + DRAWER_S
+            return job.finished_at + self.engine.store.ttl_s(job) + EXPIRY_BUCKET_S
         if known.running:
             if known.stop_requested_at is not None:
                 return known.stop_requested_at + LEASE_GRACE_S
@@ -387,9 +390,9 @@ class Auditor:
 
     def _check_unique(self) -> None:
         values = Counter(
-            (known.job.spec.type, known.job.claims.unique.value)
+            (known.job.spec.type, known.job.uniqueness.unique.value)
             for known in self.known.values()
-            if known.live and not known.superseded and known.job.claims is not None and known.job.claims.unique
+            if known.live and not known.superseded and known.job.uniqueness is not None and known.job.uniqueness.unique
         )
         for (job_type, value), count in values.items():
             self.check(count == 1, f"{count} live jobs of {job_type} hold the unique value {value!r}")

@@ -61,8 +61,8 @@ class Chaos:
 
     def _kill(self) -> None:
         """Cancel a worker's task from outside, idle or busy."""
-        assert self._queue._parts is not None
-        workers = list(self._queue._parts._workers._workers.items())
+        assert self._queue._wiring is not None
+        workers = list(self._queue._wiring._workers._workers.items())
         if not workers:
             return
         task, worker = self._rng.choice(workers)
@@ -77,11 +77,11 @@ class Chaos:
 
     async def _pause(self) -> None:
         name = self._rng.choice(self._scenario.queues)
-        paused = self._auditor.engine.ledgers[name].paused
+        paused = self._auditor.engine.queue_states[name].paused
         self._auditor.note("chaos", f"{'resumes' if paused else 'pauses'} {name}")
         await (self._queue.resume(name) if paused else self._queue.pause(name))
-        ledger = self._auditor.engine.ledgers[name]
-        self._auditor.check(ledger.paused is not paused, f"{name} was to change whether it is paused")
+        queue_state = self._auditor.engine.queue_states[name]
+        self._auditor.check(queue_state.paused is not paused, f"{name} was to change whether it is paused")
 
     async def _change(self) -> None:
         rng = self._rng
@@ -91,7 +91,7 @@ class Chaos:
         self._auditor.reordered.add(name)
         self._auditor.note("chaos", f"changes {name}: {workers} workers, {capacity} seats, {discipline}, {weight}")
         await self._queue.change(name, workers=workers, capacity=capacity, discipline=discipline, weight=weight)
-        policy = self._auditor.engine.ledgers[name].policy
+        policy = self._auditor.engine.queue_states[name].policy
         asked = {"workers": workers, "capacity": capacity, "discipline": discipline, "weight": weight}
         kept = [what for what, value in asked.items() if value is not None and getattr(policy, what) != value]
         self._auditor.check(not kept, f"{name} keeps its {', '.join(kept)}")
@@ -111,7 +111,7 @@ class Chaos:
         self._auditor.note("chaos", f"reloads {name}: {queue.discipline}, budget {queue.retry_budget}")
         changed = msgspec.structs.replace(settings, queues={**settings.queues, name: queue})
         restart = await self._queue.reload(changed)
-        taken_over = self._auditor.engine.ledgers[name].policy == queue.policy
+        taken_over = self._auditor.engine.queue_states[name].policy == queue.policy
         self._auditor.check(taken_over or queue == settings.queues[name], f"{name} keeps what it had")
         self._auditor.check(restart == [], f"a reload of one queue needs a restart, for {restart}")
 

@@ -108,7 +108,7 @@ class Client:
             (1, self._watch),
             (2, self._cancel),
             (2, self._retry),
-            (2, self._promote),
+            (2, self._run_now),
             (1, self._delete),
             (1, self._bulk),
             (1, self._list),
@@ -170,11 +170,11 @@ class Client:
             timeout_s=rng.choice((None, None, 0.5)),
             attempts_max=rng.choice((None, None, 1, 3)),
             group=rng.choice((None, *GROUPS)),
-            unique=unique if scenario.claims and rng.random() < 0.5 else None,
+            unique=unique if scenario.uniqueness and rng.random() < 0.5 else None,
             ttl_s=rng.choice((None, None, None, 0.5, 20.0)),
         )
-        caller = rng.choice(CALLERS) if scenario.claims else None
-        key = f"key {rng.randrange(5)}" if scenario.claims and rng.random() < 0.3 else None
+        caller = rng.choice(CALLERS) if scenario.uniqueness else None
+        key = f"key {rng.randrange(5)}" if scenario.uniqueness and rng.random() < 0.3 else None
         body = str(rng.randrange(2)).encode()
         await self.offer(
             submission,
@@ -217,24 +217,26 @@ class Client:
         files = {} if upload is None else {"folder": upload.folder, "files": upload.files}
         try:
             with auditor.asked("cancel", self._superseded_by(submission)):
-                admission = await self._queue.accept(submission, caller=caller, key=key, **files)
+                submitted = await self._queue.accept(submission, caller=caller, key=key, **files)
         except (Refused, Duplicate, KeyReused, InvalidSubmission) as refusal:
             auditor.note(self.name, f"submission {number} of {submission.type}: {type(refusal).__name__}")
             auditor.counts[type(refusal).__name__] += 1
             auditor.attempts.refused.add(number)
             auditor.check(auditor.accepted == before, f"submission {number} was refused, and accepted")
-            spec, args, kept, claims = self._queue._asked(submission, *(files.values() or (None, None)), caller, key)
-            self._check_reason(refusal, submission, len(args) + held_bytes(spec, kept, claims), caller, due)
+            spec, args, kept, uniqueness = self._queue._asked(
+                submission, *(files.values() or (None, None)), caller, key
+            )
+            self._check_reason(refusal, submission, len(args) + held_bytes(spec, kept, uniqueness), caller, due)
             return None
-        if upload is not None and not admission.duplicate:
+        if upload is not None and not submitted.duplicate:
             upload.keep()
-        self._check_admission(number, admission, before, due)
+        self._check_submitted(number, submitted, before, due)
         if key is not None:
-            self._fleet.keys[caller, key.key] = (key.fingerprint, admission.job.id)
-        self._fleet.ids.append(admission.job.id)
-        found = await backend.get(admission.job.id)
-        auditor.check(found is admission.job, f"submission {number} was accepted, and can't be read")
-        return admission.job.id
+            self._fleet.keys[caller, key.key] = (key.fingerprint, submitted.job.id)
+        self._fleet.ids.append(submitted.job.id)
+        found = await backend.get(submitted.job.id)
+        auditor.check(found is submitted.job, f"submission {number} was accepted, and can't be read")
+        return submitted.job.id
 
     def _superseded_by(self, submission: Submission) -> list[str]:
         """Return the live jobs that a submission may cancel, by its unique value."""
@@ -246,9 +248,9 @@ class Client:
             for id, known in self._auditor.known.items()
             if known.live
             and known.job.spec.type == submission.type
-            and known.job.claims is not None
-            and known.job.claims.unique is not None
-            and known.job.claims.unique.value == unique.value
+            and known.job.uniqueness is not None
+            and known.job.uniqueness.unique is not None
+            and known.job.uniqueness.unique.value == unique.value
         ]
 
     def _due_by_key(self, caller: str | None, key: IdempotencyKey | None) -> tuple[bool, str] | None:
@@ -260,15 +262,15 @@ class Client:
             return None
         return known[0] == key.fingerprint, known[1]
 
-    def _check_admission(self, number: int, admission: SubmitResult, before: int, due: tuple[bool, str] | None) -> None:
-        auditor, job = self._auditor, admission.job
+    def _check_submitted(self, number: int, submitted: SubmitResult, before: int, due: tuple[bool, str] | None) -> None:
+        auditor, job = self._auditor, submitted.job
         known = auditor.known.get(job.id)
-        how = "a duplicate" if admission.duplicate else "new"
-        auditor.counts["duplicate"] += admission.duplicate
+        how = "a duplicate" if submitted.duplicate else "new"
+        auditor.counts["duplicate"] += submitted.duplicate
         auditor.note(self.name, f"submission {number} of {job.spec.type}: {known}, {how}")
         auditor.check(known is not None, f"submission {number} led to a job that is not held")
         auditor.check(
-            auditor.accepted - before == (not admission.duplicate), f"submission {number} was counted wrongly"
+            auditor.accepted - before == (not submitted.duplicate), f"submission {number} was counted wrongly"
         )
         if due is not None:
             same, job_id = due
@@ -288,25 +290,29 @@ class Client:
         if isinstance(refusal, Refused):
             auditor.check(0 < refusal.retry_after_s < 400, f"come back after {refusal.retry_after_s} s")
         queue = submission.queue or self._queue.registry.get(submission.type).queue
-        ledger, bounds = engine.ledgers[queue], self._queue.settings.statuses
+        queue_state, bounds = engine.queue_states[queue], self._queue.settings.statuses
         match refusal:
             case Draining():
                 auditor.check(self._queue.draining, "refused for a drain that isn't")
             case QueueFull():
-                auditor.check(ledger.live >= ledger.policy.capacity, f"refused with {ledger.live} live in {queue}")
+                auditor.check(
+                    queue_state.live >= queue_state.policy.capacity, f"refused with {queue_state.live} live in {queue}"
+                )
             case RateLimited():
                 live = sum(
-                    known.live and known.job.claims is not None and known.job.claims.caller == caller
+                    known.live and known.job.uniqueness is not None and known.job.uniqueness.caller == caller
                     for known in auditor.known.values()
                 )
-                auditor.check(live >= (engine.door.caller_queued or 10**9), f"refused with {live} live of {caller}")
+                auditor.check(
+                    live >= (engine.admission.caller_queued or 10**9), f"refused with {live} live of {caller}"
+                )
             case StatusesFull():
-                statuses = engine.statuses
-                full = statuses.live >= bounds.jobs_max or statuses.live_bytes + size > bounds.bytes_max
+                store = engine.store
+                full = store.live >= bounds.jobs_max or store.live_bytes + size > bounds.bytes_max
                 auditor.check(full, "refused for a status map that has room")
             case TypeQuarantined():
                 of_type = [k for k in auditor.known.values() if k.waiting and k.job.spec.type == submission.type]
-                enough = len(of_type) >= max(1, ledger.policy.capacity // QUARANTINED_PART)
+                enough = len(of_type) >= max(1, queue_state.policy.capacity // QUARANTINED_PART)
                 auditor.check(submission.type in auditor.limits.quarantines, "refused for a quarantine that isn't")
                 auditor.check(enough, f"refused for a quarantine with {len(of_type)} jobs waiting")
             case Duplicate():
@@ -318,7 +324,10 @@ class Client:
     def _check_unseen(self, refusal: Refused) -> None:
         """Check that what is refused before it is read would be refused whatever it is."""
         self._auditor.counts["refused unseen"] += 1
-        full = all(ledger.live >= ledger.policy.capacity for ledger in self._auditor.engine.ledgers.values())
+        full = all(
+            queue_state.live >= queue_state.policy.capacity
+            for queue_state in self._auditor.engine.queue_states.values()
+        )
         right = self._queue.draining if isinstance(refusal, Draining) else full
         self._auditor.check(right, f"{type(refusal).__name__} for everybody, and some might be let in")
 
@@ -338,11 +347,11 @@ class Client:
         job = await self._held(backend.get(job_id), job_id)
         if job is None or not job.live:
             return
-        outlook = backend.outlook(job)
-        fine = outlook.eta_s is None or 0 <= outlook.eta_s < float("inf")
-        self._auditor.check(fine and 0.1 <= outlook.poll_after_s <= 30, f"a strange outlook: {outlook}")
-        live = self._auditor.engine.ledgers[job.spec.queue].live
-        self._auditor.check(outlook.position is None or 1 <= outlook.position <= live, f"a strange place: {outlook}")
+        estimate = backend.estimate(job)
+        fine = estimate.eta_s is None or 0 <= estimate.eta_s < float("inf")
+        self._auditor.check(fine and 0.1 <= estimate.poll_after_s <= 30, f"a strange outlook: {estimate}")
+        live = self._auditor.engine.queue_states[job.spec.queue].live
+        self._auditor.check(estimate.position is None or 1 <= estimate.position <= live, f"a strange place: {estimate}")
 
     async def _wait(self) -> None:
         if (job_id := self._some_id()) is None:
@@ -422,11 +431,11 @@ class Client:
         failed = [id for id, known in self._auditor.known.items() if known.job.state is JobState.FAILED]
         return self._rng.choice(failed) if failed else None
 
-    async def _promote(self) -> None:
+    async def _run_now(self) -> None:
         delayed = [id for id, known in self._auditor.known.items() if known.job.state is JobState.DELAYED]
         job_id = self._rng.choice(delayed) if delayed and self._rng.random() < 0.8 else self._some_id()
         if job_id is not None:
-            job = await self._queue.backend.promote(job_id)
+            job = await self._queue.backend.run_now(job_id)
             self._auditor.check(job.state is JobState.QUEUED, f"a promoted job is {job.state}")
 
     async def _delete(self) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Inspector:
-    """Looks into the engine between the facts.
+    """Looks into the engine between the events.
 
     Args:
         auditor: Is told what is wrong, and knows what may run.
@@ -28,8 +28,8 @@ class Inspector:
         self._auditor = auditor
         self._scenario = scenario
         self._settings = queue.settings
-        assert queue._parts is not None
-        self._parts = queue._parts
+        assert queue._wiring is not None
+        self._wiring = queue._wiring
         self._engine = auditor.engine
 
     def check(self) -> None:
@@ -37,13 +37,13 @@ class Inspector:
         self._check_places()
         self._check_bounds()
         self._check_deadlines()
-        self._check_claims()
+        self._check_uniqueness()
 
     def _check_places(self) -> None:
         """Each queued job is in one place: ready, or in one line; others are in none. Counts say the same."""
         check, engine = self._auditor.check, self._engine
-        ready = [job for order in engine.ready._orders.values() for job in order]
-        in_line = [job for gate in engine.gates._all() for line in gate.lines.values() for job in line.order]
+        ready = [job for order in engine.scheduler._orders.values() for job in order]
+        in_line = [job for limiter in engine.limiters._all() for line in limiter.lines.values() for job in line.order]
         places = Counter(job.id for job in [*ready, *in_line])
         counts: Counter[tuple[str, JobState]] = Counter()
         for known in self._auditor.known.values():
@@ -53,30 +53,31 @@ class Inspector:
             found = places.pop(job.id, 0)
             if found != queued:
                 check(False, f"{known} is {job.state}, and is in {found} places")
-            if (job.id in engine.ledgers[job.spec.queue].waiting) != queued:
+            if (job.id in engine.queue_states[job.spec.queue].waiting) != queued:
                 check(False, f"{known} is {job.state}; counted as queued: {not queued}")
-            if job.id in engine.gates._held and job.state is not JobState.RUNNING:
+            if job.id in engine.limiters._held and job.state is not JobState.RUNNING:
                 check(False, f"{known} holds permits unused")
         check(not places, f"{len(places)} jobs stand in line and are not held")
-        for ledger in engine.ledgers.values():
+        for queue_state in engine.queue_states.values():
             for state in LIVE:
-                found = counts[ledger.name, state]
+                found = counts[queue_state.name, state]
                 check(
-                    ledger.counts[state] == found, f"{found} are {state} in {ledger.name}, not {ledger.counts[state]}"
+                    queue_state.counts[state] == found,
+                    f"{found} are {state} in {queue_state.name}, not {queue_state.counts[state]}",
                 )
 
     def _check_bounds(self) -> None:
-        check, statuses, bounds = self._auditor.check, self._engine.statuses, self._settings.statuses
+        check, store, bounds = self._auditor.check, self._engine.store, self._settings.statuses
         held = [known.job for known in self._auditor.known.values()]
-        check(len(statuses) <= bounds.jobs_max, f"{len(statuses)} records are held, of {bounds.jobs_max}")
+        check(len(store) <= bounds.jobs_max, f"{len(store)} records are held, of {bounds.jobs_max}")
         used = sum(job.size_bytes for job in held)
-        check(statuses.bytes_used == used, f"{used} bytes are held, not {statuses.bytes_used}")
+        check(store.bytes_used == used, f"{used} bytes are held, not {store.bytes_used}")
         check(used <= bounds.bytes_max, f"{used} bytes are held, of {bounds.bytes_max}")
         live_bytes = sum(job.size_bytes for job in held if job.live)
-        check(statuses.live_bytes == live_bytes, f"{live_bytes} bytes are live, not {statuses.live_bytes}")
+        check(store.live_bytes == live_bytes, f"{live_bytes} bytes are live, not {store.live_bytes}")
         failed = sum(job.state is JobState.FAILED for job in held)
         check(failed <= bounds.failed_max, f"{failed} dead letters are held, of {bounds.failed_max}")
-        check(len(statuses._failed) == failed, f"{failed} dead letters, not {len(statuses._failed)}")
+        check(len(store._failed) == failed, f"{failed} dead letters, not {len(store._failed)}")
 
     def _check_deadlines(self) -> None:
         """Whom time must move has a deadline, and only who is live has one."""
@@ -95,47 +96,52 @@ class Inspector:
                 self._auditor.check(False, f"{known} is over, and has a deadline")
         self._auditor.check(len(deadlines) == count, f"{len(deadlines)} deadlines, of {count} jobs")
 
-    def _check_claims(self) -> None:
-        check, claimed, known = self._auditor.check, self._engine._life.claimed, self._auditor.known
+    def _check_uniqueness(self) -> None:
+        check, uniqueness_index, known = self._auditor.check, self._engine._life.uniqueness_index, self._auditor.known
         live = Counter(
-            claims.caller
+            uniqueness.caller
             for each in known.values()
-            if each.live and (claims := each.job.claims) is not None and claims.caller is not None and not claims.plain
+            if each.live
+            and (uniqueness := each.job.uniqueness) is not None
+            and uniqueness.caller is not None
+            and not uniqueness.plain
         )
-        check(claimed._live == dict(live), f"callers have {dict(live)} live jobs, not {claimed._live}")
-        for name, job_id in claimed._by_value.items():
+        check(
+            uniqueness_index._live == dict(live), f"callers have {dict(live)} live jobs, not {uniqueness_index._live}"
+        )
+        for name, job_id in uniqueness_index._by_value.items():
             check(job_id in known and known[job_id].live, f"the unique value {name} is held by nobody who lives")
-        for key, (job_id, _) in claimed._by_key.items():
+        for key, (job_id, _) in uniqueness_index._by_key.items():
             check(job_id in known, f"the idempotency key {key} is of a job that is gone")
 
     # -- when nothing is left to do but to let time pass
 
     def check_quiet(self) -> None:
-        """No worker idles beside a job that it may take; nobody waits in a gate that would let it pass."""
+        """No worker idles beside a job that it may take; nobody waits in a limiter that would let it pass."""
         self._check_workers()
-        check, engine, now = self._auditor.check, self._engine, self._parts.backend.now()
+        check, engine, now = self._auditor.check, self._engine, self._wiring.backend.now()
         due_at = engine.next_at()
         if due_at is not None and due_at <= now:
             return  # the next tick comes before time passes
-        lines = [line for gate in engine.gates._all() for line in gate.lines.values()]
+        lines = [line for limiter in engine.limiters._all() for line in limiter.lines.values()]
         if not lines:
             return
         # One that was called stands for those behind it: it may be ready, and wait for a worker of its queue.
-        ready = [job.spec for order in engine.ready._orders.values() for job in order]
-        called = {(spec.queue, spec.type) for spec in ready} | {(spec.queue, spec.lane) for spec in ready}
+        ready = [job.spec for order in engine.scheduler._orders.values() for job in order]
+        called = {(spec.queue, spec.type) for spec in ready} | {(spec.queue, spec.pool) for spec in ready}
         for job in [job for line in lines for job in line.order]:
-            if (job.spec.queue, job.spec.type) in called or (job.spec.queue, job.spec.lane) in called:
+            if (job.spec.queue, job.spec.type) in called or (job.spec.queue, job.spec.pool) in called:
                 continue
             held_back = self._auditor.limits.hold_back(job, now)
             check(held_back, f"{self._auditor.known[job.id]} waits in a gate, and nothing holds it back")
 
     def _check_workers(self) -> None:
         """Some wait for jobs or all places are taken, each running job has a worker, and none idles beside a job."""
-        check, pool = self._auditor.check, self._parts._workers
+        check, pool = self._auditor.check, self._wiring._workers
         idle = [worker for worker in pool._workers.values() if worker.lease is None]
-        takeable = len(self._engine.ready)
+        takeable = len(self._engine.scheduler)
         check(not (idle and takeable), f"{len(idle)} workers idle, and {takeable} jobs might be taken")
-        policies = [ledger.policy for ledger in self._engine.ledgers.values()]
+        policies = [queue_state.policy for queue_state in self._engine.queue_states.values()]
         size = self._settings.runtime.workers or sum(policy.workers for policy in policies)
         check(pool.size == size, f"the pool is to have {size} workers, not {pool.size}")
         strength = len(pool._workers) + len(pool._pauses)
@@ -159,29 +165,37 @@ class Inspector:
 
     def check_over(self) -> None:
         """Nothing is left of jobs that are over, and of waiters."""
-        check, engine, backend = self._auditor.check, self._engine, self._parts.backend
+        check, engine, backend = self._auditor.check, self._engine, self._wiring.backend
         check(not self._auditor.live, f"{self._auditor.live} jobs were forgotten")
         check(not backend._waiters, f"{len(backend._waiters)} waiters are left")
         check(not backend._watchers, f"{len(backend._watchers)} watchers are left")
-        gates = engine.gates
-        check(not gates._held, f"{len(gates._held)} permits were not given back")
-        check(not gates._waiters, f"{len(gates._waiters)} wait for a permit")
-        for gate in gates._all():
-            check(not gate.held or not gate.bounded, f"gate {gate.name} {gate.group} counts {gate.held} holders")
-            check(not gate.lines, f"gate {gate.name} {gate.group} has lines of nobody")
-        check(not self._parts._workers._by_job, "workers hold jobs that are over")
+        limiters = engine.limiters
+        check(not limiters._held, f"{len(limiters._held)} permits were not given back")
+        check(not limiters._waiters, f"{len(limiters._waiters)} wait for a permit")
+        for limiter in limiters._all():
+            check(
+                not limiter.held or not limiter.bounded,
+                f"gate {limiter.name} {limiter.group} counts {limiter.held} holders",
+            )
+            check(not limiter.lines, f"gate {limiter.name} {limiter.group} has lines of nobody")
+        check(not self._wiring._workers._by_job, "workers hold jobs that are over")
 
     def check_evicted(self) -> None:
         """Nothing at all is left once every TTL is over."""
         check, engine = self._auditor.check, self._engine
-        check(not len(engine.statuses), f"{len(engine.statuses)} records outlive their TTL")
-        check(not engine.statuses.bytes_used, f"{engine.statuses.bytes_used} bytes are used by nobody")
-        check(not self._parts._workers._abandoned, "workers are counted as stuck that have ended")
-        claimed = engine._life.claimed
+        check(not len(engine.store), f"{len(engine.store)} records outlive their TTL")
+        check(not engine.store.bytes_used, f"{engine.store.bytes_used} bytes are used by nobody")
+        check(not self._wiring._workers._abandoned, "workers are counted as stuck that have ended")
+        uniqueness_index = engine._life.uniqueness_index
         check(
-            not (claimed._by_key or claimed._by_value or claimed._live or claimed._shared),
+            not (
+                uniqueness_index._by_key
+                or uniqueness_index._by_value
+                or uniqueness_index._live
+                or uniqueness_index._shared
+            ),
             "claims of jobs that are gone",
         )
-        check(not engine.statuses._shelves and not engine.statuses._drawers, "shelves of jobs that are gone")
-        groups = engine.gates._groups
+        check(not engine.store._id_pages and not engine.store._expiry_buckets, "shelves of jobs that are gone")
+        groups = engine.limiters._groups
         check(not groups, f"gates of groups that have no jobs: {list(groups)}")

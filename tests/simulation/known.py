@@ -16,7 +16,7 @@ class Known:
     Attributes:
         number: It is called j1, j2, … in traces.
         attempt: The latest that began. `series_began_after`: the one before the first of this series.
-        version: The one that the latest fact told of, in the turn `changed_in`.
+        version: The one that the latest event told of, in the turn `changed_in`.
         final: What a terminal record must go on to look like.
         superseded: Its unique value went over to another.
         place: In which order jobs became ready; 0: its worker died, and it has its turn when it gets a permit.

@@ -1,4 +1,4 @@
-"""The limits on what may run, kept anew from what was heard: permits, rates, lanes, quarantines.
+"""The limits on what may run, kept anew from what was heard: permits, rates, pools, quarantines.
 
 It answers two questions: did this job start too soon, and is there anything that holds that one back?
 """
@@ -49,11 +49,11 @@ class Limits:
     """The auditor's account of limits.
 
     Args:
-        lanes: How many may run at once in each.
+        pools: How many may run at once in each.
     """
 
-    def __init__(self, lanes: dict[str, int]) -> None:
-        self._lanes = lanes
+    def __init__(self, pools: dict[str, int]) -> None:
+        self._pools = pools
         self._tokens: dict[tuple[str, ...], Tokens] = {}
         self.running: dict[str, Known] = {}
         self.quarantines: dict[str, CircuitBreaker] = {}
@@ -115,8 +115,8 @@ class Limits:
 
     def _counted(self, spec: JobSpec) -> Iterator[tuple[int, int, str]]:
         """Yield each bound on how many run at once, how many do, and where."""
-        if spec.lane is not None:
-            yield self._lanes[spec.lane], self.count(lambda other: other.lane == spec.lane), f"in lane {spec.lane}"
+        if spec.pool is not None:
+            yield self._pools[spec.pool], self.count(lambda other: other.pool == spec.pool), f"in lane {spec.pool}"
         limits = spec.limits
         if limits is not None and limits.concurrency is not None:
             yield limits.concurrency, self.count(lambda other: other.type == spec.type), f"of {spec.type}"

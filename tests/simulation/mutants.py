@@ -137,13 +137,13 @@ def a_timeout_ends_as_a_cancel(end_stopped: Any) -> Any:
 
 @mutant(Engine, "_leased")
 def acks_are_not_fenced(leased: Any) -> Any:
-    return lambda self, job_id, attempt: self.statuses.get(job_id)
+    return lambda self, job_id, attempt: self.store.get(job_id)
 
 
 @mutant(Engine, "_leased")
 def the_attempts_number_is_not_looked_at(leased: Any) -> Any:
     def found(self: Engine, job_id: Any, attempt: int) -> Any:
-        job = self.statuses.get(job_id)
+        job = self.store.get(job_id)
         return leased(self, job_id, attempt if job is None else job.attempt)
 
     return found
@@ -159,10 +159,10 @@ def a_job_gets_one_attempt_too_many(fail: Any) -> Any:
     return failed
 
 
-@mutant(Submitter, "redrive")
-def a_redrive_counts_attempts_anew(redrive: Any) -> Any:
+@mutant(Submitter, "retry")
+def a_redrive_counts_attempts_anew(retry: Any) -> Any:
     def redriven(self: Submitter, job: Any, *, now: float) -> None:
-        redrive(self, job, now=now)
+        retry(self, job, now=now)
         job.attempt = job.attempts_before = 0
 
     return redriven
@@ -193,7 +193,7 @@ def nobody_is_told_of_a_job_whose_worker_died(make_ready: Any) -> Any:
     def made(self: Transitions, job: Any, now: float, *, front: bool = False) -> None:
         make_ready(self, job, now, front=front)
         if front:
-            self.facts.pop()
+            self.events.pop()
 
     return made
 
@@ -207,7 +207,7 @@ def a_stop_has_no_deadline(request_stop: Any) -> Any:
     return requested
 
 
-# -- seats, counts and queues
+# -- slots, counts and queues
 
 
 @mutant(Transitions, "change_state")
@@ -215,7 +215,7 @@ def a_retry_frees_its_seat(change_state: Any) -> Any:
     def changed(self: Transitions, job: Any, state: Any, now: float) -> None:
         change_state(self, job, state, now)
         if job.state is JobState.DELAYED and job.attempt:
-            self.ledgers[job.spec.queue].counts[JobState.DELAYED] -= 1
+            self.queue_states[job.spec.queue].counts[JobState.DELAYED] -= 1
 
     return changed
 
@@ -321,12 +321,12 @@ def a_unique_value_holds_only_for_who_waits(holder: Any) -> Any:
 
 @mutant(UniquenessIndex, "under_key")
 def a_key_is_forgotten(under_key: Any) -> Any:
-    return lambda self, claims: None
+    return lambda self, uniqueness: None
 
 
 @mutant(UniquenessIndex, "share")
 def a_duplicates_key_is_forgotten(share: Any) -> Any:
-    return lambda self, claims, job: None
+    return lambda self, uniqueness, job: None
 
 
 # -- the backend and the runtime
@@ -357,13 +357,13 @@ def who_waits_for_an_expired_job_waits_on(tell: Any) -> Any:
 
 @mutant(MemoryBackend, "_tell_watchers")
 def a_watcher_is_told_of_a_call(tell: Any) -> Any:
-    return lambda self, fact: tell(self, Ready(fact.job) if isinstance(fact, Offered) else fact)
+    return lambda self, event: tell(self, Ready(event.job) if isinstance(event, Offered) else event)
 
 
 @mutant(MemoryBackend, "_publish")
 def a_freed_place_wakes_nobody(publish: Any) -> Any:
     def published(self: MemoryBackend) -> None:
-        if any(isinstance(fact, Ready | Offered) for fact in self._engine._life.facts):
+        if any(isinstance(event, Ready | Offered) for event in self._engine._life.events):
             publish(self)
         else:
             with patch.object(self, "_wake", lambda: None):

@@ -76,7 +76,7 @@ class Scenario:
     types: tuple[TypePlan, ...]
     clients: int
     requests: int
-    claims: bool
+    uniqueness: bool
     uploads: bool
     hasty: float
     chaos: tuple[str, ...]
@@ -132,7 +132,7 @@ def draw(seed: int) -> Scenario:
         types=tuple(draw_type(rng, f"t{n}", queues, bad) for n in range(rng.randint(1, 4))),
         clients=rng.randint(2, 8),
         requests=rng.choice((8, 16, 40)),
-        claims=rng.random() < 0.5,
+        uniqueness=rng.random() < 0.5,
         uploads=rng.random() < 0.3,
         hasty=rng.choice((0.0, 0.0, 0.2, 0.5)),
         chaos=tuple(some(rng, CHAOS, 0.3)),

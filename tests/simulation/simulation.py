@@ -103,7 +103,7 @@ class Simulation:
         assert runtime.processes is not None, "a life is the same on every machine"
         self._auditor = Auditor(
             loop.time,
-            lanes={"thread": runtime.threads, "process": runtime.processes},
+            pools={"thread": runtime.threads, "process": runtime.processes},
             bytes_max=scenario.settings.statuses.bytes_max,
             late_s=scenario.weather.lateness_s,
             choosy={plan.name for plan in scenario.types if plan.options["retry_on"] is not None},
@@ -164,9 +164,9 @@ class Simulation:
             await self._broken_off(self._queue.start())
         if not self._queue.running:
             await self._queue.start()
-        self._parts = self._queue._parts
-        assert self._parts is not None
-        self._auditor.attach(self._parts.backend)
+        self._wiring = self._queue._wiring
+        assert self._wiring is not None
+        self._auditor.attach(self._wiring.backend)
         self._inspector = Inspector(self._queue, self._auditor, self._scenario)
         self._loop.after_turn = self._after_turn
         self._loop.when_quiet = self._when_quiet
@@ -236,8 +236,8 @@ class Simulation:
         """Let the queue come to its end by itself: no job is forgotten, no record outlives its time."""
         try:
             async with asyncio.timeout(FORGOTTEN_S):
-                assert self._queue._parts is not None
-                await self._queue._parts.idle()
+                assert self._queue._wiring is not None
+                await self._queue._wiring.idle()
         except TimeoutError:
             live = [f"{known} ({known.job.state})" for known in self._auditor.known.values() if known.live]
             self._auditor.check(False, f"forgotten: {', '.join(live)}")
@@ -271,7 +271,7 @@ class Simulation:
     @property
     def _watches(self) -> bool:
         """Whether what runs is what the auditor hears."""
-        return self._parts is not None and self._queue._parts is self._parts
+        return self._wiring is not None and self._queue._wiring is self._wiring
 
     def _after_turn(self) -> None:
         auditor = self._auditor

@@ -163,7 +163,7 @@ class Stage:
 
         return act
 
-    async def play_offloaded(self, lane: str, call: Call, on_progress: Callable[..., None]) -> Success | Failure:
+    async def play_offloaded(self, pool: str, call: Call, on_progress: Callable[..., None]) -> Success | Failure:
         """Do what a thread or a process does with a call: its verdict comes back, whatever the handler does."""
         n = call.kwargs["n"]
         verb, _, number = _act_of(call.kwargs["acts"], call.attempt).partition(":")
@@ -173,7 +173,7 @@ class Stage:
                     self.auditor.check(path in self.disk.get(os.path.dirname(path), {}), f"the input {path} is gone")
                 await asyncio.sleep(float(number or 0))
                 if verb == "crash":
-                    attempt.how = ErrorCode.WORKER_CRASHED if lane == "process" else ErrorCode.HANDLER_ERROR
+                    attempt.how = ErrorCode.WORKER_CRASHED if pool == "process" else ErrorCode.HANDLER_ERROR
                     return Failure(ErrorCode(attempt.how), "ended by signal 9")
                 return await self._play_there(call, verb, float(number or 0), on_progress)
         except Exception as error:
@@ -244,13 +244,13 @@ async def _no_child() -> str | None:
 
 
 class SeededPool:
-    """Stands for the pool of threads or of processes. It has so many seats, and the gates must keep to them."""
+    """Stands for the pool of threads or of processes. It has so many slots, and the limiters must keep to them."""
 
     degraded = None
 
-    def __init__(self, stage: Stage, lane: str, size: int) -> None:
+    def __init__(self, stage: Stage, pool: str, size: int) -> None:
         self._stage = stage
-        self._lane = lane
+        self._pool = pool
         self.size = size
         self.state: Any = None
         self.on_strength: Callable[[int], None] = lambda strength: None
@@ -264,14 +264,14 @@ class SeededPool:
 
     async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure:
         self._taken += 1
-        self._stage.auditor.check(self._taken <= self.size, f"{self._taken} calls at once in {self.size} {self._lane}s")
+        self._stage.auditor.check(self._taken <= self.size, f"{self._taken} calls at once in {self.size} {self._pool}s")
         try:
-            return await self._stage.play_offloaded(self._lane, call, on_progress)
+            return await self._stage.play_offloaded(self._pool, call, on_progress)
         finally:
             self._taken -= 1
 
     async def close(self) -> None:
-        self._stage.auditor.check(not self._taken, f"{self._taken} calls run on when the {self._lane} pool is closed")
+        self._stage.auditor.check(not self._taken, f"{self._taken} calls run on when the {self._pool} pool is closed")
 
 
 class SeededSpool(spool.Spool):

@@ -27,20 +27,20 @@ def test_a_million_finished_jobs_leave_the_memory_flat(capsys: pytest.CaptureFix
     now = 1000.0
     rss_mib: list[float] = []
     held: list[int] = []
-    facts: list[Event] = []
+    events: list[Event] = []
     for n in range(1, JOBS + 1):
         job = engine.submit(spec, b'{"n":1}', None, now=now).job
-        engine.lease(engine.ready.pop(now), now=now)
+        engine.lease(engine.scheduler.pop(now), now=now)
         engine.ack(job.id, attempt=1, success=Success(b'{"n":%d}' % n), now=now)
-        facts = engine.take_events()
+        events = engine.take_events()
         if n % 100 == 0:
             now += 100 / JOBS_PER_S
             engine.tick(now)
         if n % (JOBS // SAMPLES) == 0:
             gc.collect()
             rss_mib.append(process.memory_info().rss / 2**20)
-            held.append(len(engine.statuses))
-    assert facts
+            held.append(len(engine.store))
+    assert events
     with capsys.disabled():
         print(f"\n  RSS in MiB after each {JOBS // SAMPLES:,} jobs: {[round(mib, 1) for mib in rss_mib]}")
         print(f"  records held: {held} (bound by TTL: {round((TTL_S + 0.25) * JOBS_PER_S):,} and those of one tick)")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNLIMITED = 1 << 62
 
-LANE, TYPE, GROUP = range(3)
+POOL, TYPE, GROUP = range(3)
 """The scope of a limiter, from wide to narrow."""
 
 
@@ -116,7 +116,7 @@ class Limiter:
     @property
     def lasting(self) -> bool:
         """Whether it is kept while unused: there are few of these."""
-        return self.depth == LANE or (self.depth == TYPE and self.bounded)
+        return self.depth == POOL or (self.depth == TYPE and self.bounded)
 
     @property
     def idle(self) -> bool:
@@ -172,38 +172,38 @@ class LimiterQueue:
         waiting: The jobs of `order` by caller and group, while the limiter is shut.
     """
 
-    __slots__ = ("called", "gate", "order", "waiting")
+    __slots__ = ("limiter", "offered", "order", "waiting")
 
-    def __init__(self, gate: Limiter, order: Order) -> None:
-        self.gate = gate
+    def __init__(self, limiter: Limiter, order: Order) -> None:
+        self.limiter = limiter
         self.order = order
-        self.called: dict[JobId, Waiter] = {}
-        self.waiting: Waiting | None = None if gate.turns is None else Waiting()
+        self.offered: dict[JobId, Waiter] = {}
+        self.waiting: Waiting | None = None if limiter.turns is None else Waiting()
 
     @property
-    def uncalled(self) -> bool:
+    def unoffered(self) -> bool:
         """Whether jobs wait and none is offered."""
-        return not self.called and len(self.order) > 0
+        return not self.offered and len(self.order) > 0
 
     def join(self, waiter: Waiter, *, front: bool) -> None:
         # As of when it became ready: its waiting time still counts.
         self.order.push(waiter.job, now=waiter.job.run_at, front=front)
         if self.waiting is not None:
             self.waiting.add(waiter.job, front=front)
-        self.gate.tally.waiting += 1
+        self.limiter.tally.waiting += 1
         waiter.at = self
 
     def leave(self, waiter: Waiter) -> None:
         self.order.remove(waiter.job)
         if self.waiting is not None:
             self.waiting.remove(waiter.job)
-        self.gate.tally.waiting -= 1
+        self.limiter.tally.waiting -= 1
 
     def take_next(self, now: float) -> Job:
-        self.gate.tally.waiting -= 1
-        if self.waiting is None or self.gate.turns is None:
+        self.limiter.tally.waiting -= 1
+        if self.waiting is None or self.limiter.turns is None:
             return self.order.pop(now)
-        job = self.gate.turns.next_of(self.waiting)
+        job = self.limiter.turns.next_of(self.waiting)
         if job is None:
             job = self.order.pop(now)
         else:
@@ -242,4 +242,4 @@ class Waiter:
     @property
     def depth(self) -> int:
         """Depth of the narrowest limiter that offered it; -1: none did."""
-        return self.callers[0].gate.depth if self.callers else -1
+        return self.callers[0].limiter.depth if self.callers else -1

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.limits.limiter import GROUP, LANE, TYPE, Limiter, LimiterQueue, Tally, Waiter
+from jobqueue.core.limits.limiter import GROUP, POOL, TYPE, Limiter, LimiterQueue, Tally, Waiter
 from jobqueue.core.rate import Rate
 from jobqueue.core.tuning import TUNING
 
@@ -68,11 +68,11 @@ class Limiters:
     """All limiters.
 
     Attributes:
-        called: Jobs with an offer; see `take_offered`.
-        recalled: Jobs with a revoked offer; see `take_revoked`.
+        offered: Jobs with an offer; see `take_offered`.
+        revoked: Jobs with a revoked offer; see `take_revoked`.
 
     Args:
-        lanes: Permits by pool name.
+        pools: Permits by pool name.
         order_of: Makes an empty Order of a queue's discipline, by the queue's name.
         tuning: Its `calls_max` and `moves_max` count here.
 
@@ -80,16 +80,16 @@ class Limiters:
         ValueError: A pool without a permit.
     """
 
-    def __init__(self, *, lanes: Mapping[str, int], order_of: Callable[[str], Order], tuning: Tuning = TUNING) -> None:
-        self._lanes = {name: Limiter(LANE, name, permits=permits) for name, permits in lanes.items()}
+    def __init__(self, *, pools: Mapping[str, int], order_of: Callable[[str], Order], tuning: Tuning = TUNING) -> None:
+        self._pools = {name: Limiter(POOL, name, permits=permits) for name, permits in pools.items()}
         self._types: dict[str, Limiter] = {}
         self._groups: dict[tuple[str, str], Limiter] = {}
         self._group_bounds: dict[str, tuple[Tally, Limits]] = {}
         self._order_of = order_of
         self._held: dict[JobId, tuple[Limiter, ...]] = {}
         self._waiters: dict[JobId, Waiter] = {}
-        self.called: dict[JobId, Job] = {}
-        self.recalled: dict[JobId, Job] = {}
+        self.offered: dict[JobId, Job] = {}
+        self.revoked: dict[JobId, Job] = {}
         # When to check a limiter again: time makes room there, or it may be dropped.
         self._deadlines: Deadlines[Limiter] = Deadlines()
         # Limiters at which something has changed, by depth.
@@ -102,7 +102,7 @@ class Limiters:
     def enter(self, job: Job, now: float) -> bool:
         """Take all permits that a job needs, or none; then it joins the line of the first limiter without room."""
         spec = job.spec
-        if spec.limits is None and spec.lane is None and spec.type not in self._types:
+        if spec.limits is None and spec.pool is None and spec.type not in self._types:
             return True
         waiter = self._waiters.get(job.id)
         if waiter is not None:
@@ -126,10 +126,10 @@ class Limiters:
         held = self._held.pop(job.id, None)
         if held is None:
             return
-        for gate in held:
-            gate.give_back(job.id)
-            if gate.lines or not gate.lasting:
-                self._unsettle(gate)
+        for limiter in held:
+            limiter.give_back(job.id)
+            if limiter.lines or not limiter.lasting:
+                self._unsettle(limiter)
         self._settle(now)
 
     def withdraw(self, job: Job, now: float) -> None:
@@ -137,10 +137,10 @@ class Limiters:
         waiter = self._waiters.pop(job.id, None)
         if waiter is None:
             return
-        self.called.pop(job.id, None)
-        self.recalled.pop(job.id, None)
+        self.offered.pop(job.id, None)
+        self.revoked.pop(job.id, None)
         if waiter.at is not None:
-            self._unsettle(waiter.at.gate)
+            self._unsettle(waiter.at.limiter)
             waiter.at.leave(waiter)
         self._release(waiter)
         self._settle(now)
@@ -155,23 +155,23 @@ class Limiters:
 
         Call it before `take_offered`: a job may have been offered again since.
         """
-        recalled = list(self.recalled.values())
-        self.recalled.clear()
-        return recalled
+        revoked = list(self.revoked.values())
+        self.revoked.clear()
+        return revoked
 
     def take_offered(self) -> list[Job]:
         """Return the offered jobs; the caller pushes each to the front of the ready order, so the last one is next."""
-        called = list(reversed(self.called.values()))
-        self.called.clear()
-        return called
+        offered = list(reversed(self.offered.values()))
+        self.offered.clear()
+        return offered
 
     def tick(self, now: float) -> None:
         """Offer where time has made room, and drop limiters without state."""
         for _ in range(self._moves_max):
-            gate = self._deadlines.pop_due(now)
-            if gate is None:
+            limiter = self._deadlines.pop_due(now)
+            if limiter is None:
                 break
-            self._unsettle(gate)
+            self._unsettle(limiter)
         self._settle(now)
 
     def next_at(self) -> float | None:
@@ -182,16 +182,16 @@ class Limiters:
 
     def reorder(self, queue: str, now: float) -> None:
         """Sort a queue's lines anew, by its present discipline; no job is lost."""
-        lines = [gate.lines[queue] for gate in self._all() if queue in gate.lines]
+        lines = [limiter.lines[queue] for limiter in self._all() if queue in limiter.lines]
         for line in lines:
-            self._recall(line)
+            self._revoke(line)
         for line in lines:
             before, line.order = line.order, self._order_of(queue)
             for job in before:
                 line.order.push(job, now=job.run_at)
         self._settle(now)
 
-    def resize(self, lane: str, permits: int, now: float) -> None:
+    def resize(self, pool: str, permits: int, now: float) -> None:
         """Change a pool's permits; 0 lets no job pass for now. Jobs that hold one keep it until they end.
 
         Raises:
@@ -200,9 +200,9 @@ class Limiters:
         """
         if permits < 0:
             raise ValueError(f"a lane has 0 permits or more, got {permits}")
-        gate = self._lanes[lane]
-        gate.permits = permits
-        self._unsettle(gate)
+        limiter = self._pools[pool]
+        limiter.permits = permits
+        self._unsettle(limiter)
         self._settle(now)
 
     def shut(self, job_type: str, until: float, now: float, *, last: Job | None = None) -> None:
@@ -211,46 +211,46 @@ class Limiters:
         Args:
             last: The job whose failure is the reason; other callers and groups have their turn before its own.
         """
-        gate = self._types.get(job_type)
-        if gate is None:
-            gate = self._types[job_type] = Limiter(TYPE, job_type)
-        if gate.turns is None:
-            for line in list(gate.lines.values()):
-                self._recall(line)  # a job offered before could become the probe out of turn
-        gate.shut(until, last)
-        self._unsettle(gate)
+        limiter = self._types.get(job_type)
+        if limiter is None:
+            limiter = self._types[job_type] = Limiter(TYPE, job_type)
+        if limiter.turns is None:
+            for line in list(limiter.lines.values()):
+                self._revoke(line)  # a job offered before could become the probe out of turn
+        limiter.shut(until, last)
+        self._unsettle(limiter)
         self._settle(now)
 
     def open(self, job_type: str, now: float) -> None:
         """Unblock the jobs of a type."""
-        gate = self._types.get(job_type)
-        if gate is not None:
-            gate.open()
-            self._unsettle(gate)
+        limiter = self._types.get(job_type)
+        if limiter is not None:
+            limiter.open()
+            self._unsettle(limiter)
             self._settle(now)
 
     def waiting_at(self, job_type: str) -> int:
         """Count the jobs that wait at the limiter of a type."""
-        gate = self._types.get(job_type)
-        return 0 if gate is None else gate.tally.waiting
+        limiter = self._types.get(job_type)
+        return 0 if limiter is None else limiter.tally.waiting
 
     def may_probe(self, job_type: str, caller: str | None) -> bool:
         """Whether a job of this caller waits to be the probe of a shut type."""
-        gate = self._types.get(job_type)
-        return gate is not None and any(line.has_job_of(caller) for line in gate.lines.values())
+        limiter = self._types.get(job_type)
+        return limiter is not None and any(line.has_job_of(caller) for line in limiter.lines.values())
 
     def stats(self) -> list[LimiterStats]:
         stats = [
             LimiterStats(
-                kind="lane" if gate.depth == LANE else "type",
-                name=gate.name,
-                held=gate.tally.held,
-                waiting=gate.tally.waiting,
-                permits=gate.permits,
-                rate=None if gate.bucket is None else gate.bucket.rate,
-                shut_until=gate.shut_until,
+                kind="lane" if limiter.depth == POOL else "type",
+                name=limiter.name,
+                held=limiter.tally.held,
+                waiting=limiter.tally.waiting,
+                permits=limiter.permits,
+                rate=None if limiter.bucket is None else limiter.bucket.rate,
+                shut_until=limiter.shut_until,
             )
-            for gate in (*self._lanes.values(), *self._types.values())
+            for limiter in (*self._pools.values(), *self._types.values())
         ]
         for name, (tally, limits) in self._group_bounds.items():
             permits, rate = limits.group_concurrency, limits.group_rate
@@ -264,32 +264,32 @@ class Limiters:
     # -- creating and dropping limiters
 
     def _all(self) -> Iterator[Limiter]:
-        yield from self._lanes.values()
+        yield from self._pools.values()
         yield from self._types.values()
         yield from self._groups.values()
 
     def _path(self, spec: JobSpec) -> list[Limiter]:
         """Return a job's limiters, the broadest first; its group's only if it exists."""
         path = []
-        if spec.lane is not None and spec.lane in self._lanes:
-            path.append(self._lanes[spec.lane])
-        limits, gate = spec.limits, self._types.get(spec.type)
+        if spec.pool is not None and spec.pool in self._pools:
+            path.append(self._pools[spec.pool])
+        limits, limiter = spec.limits, self._types.get(spec.type)
         if limits is not None and (limits.concurrency is not None or limits.rate is not None):
-            if gate is None:
-                gate = self._types[spec.type] = Limiter(TYPE, spec.type)
-            if not gate.bounded:
-                gate.bound(limits.concurrency, limits.rate)
-        if gate is not None:
-            path.append(gate)
-        if _has_group_gate(spec) and (gate := self._groups.get((spec.type, spec.group or ""))) is not None:
-            path.append(gate)
+            if limiter is None:
+                limiter = self._types[spec.type] = Limiter(TYPE, spec.type)
+            if not limiter.bounded:
+                limiter.bound(limits.concurrency, limits.rate)
+        if limiter is not None:
+            path.append(limiter)
+        if _has_group_limiter(spec) and (limiter := self._groups.get((spec.type, spec.group or ""))) is not None:
+            path.append(limiter)
         return path
 
     def _make_group(self, spec: JobSpec) -> Limiter:
         assert spec.limits is not None
         assert spec.group is not None
         tally, limits = self._group_bounds.setdefault(spec.type, (Tally(), spec.limits))
-        gate = Limiter(
+        limiter = Limiter(
             GROUP,
             spec.type,
             group=spec.group,
@@ -297,42 +297,42 @@ class Limiters:
             rate=limits.group_rate,
             tally=tally,
         )
-        self._groups[spec.type, spec.group] = gate
-        return gate
+        self._groups[spec.type, spec.group] = limiter
+        return limiter
 
-    def _drop(self, gate: Limiter, now: float) -> float | None:
+    def _drop(self, limiter: Limiter, now: float) -> float | None:
         """Drop an idle limiter if its bucket is full; else return when to try again."""
-        if gate.lasting:
+        if limiter.lasting:
             return None
-        if gate.bucket is not None and not gate.bucket.is_full(now):
+        if limiter.bucket is not None and not limiter.bucket.is_full(now):
             # In whole seconds, so that many are dropped at once.
-            return float(math.ceil(gate.bucket.full_at))
-        if gate.depth == GROUP:
-            del self._groups[gate.name, gate.group]
-        elif self._types.get(gate.name) is gate:
+            return float(math.ceil(limiter.bucket.full_at))
+        if limiter.depth == GROUP:
+            del self._groups[limiter.name, limiter.group]
+        elif self._types.get(limiter.name) is limiter:
             # Otherwise it was dropped while jobs still held permits, and has been created anew.
-            del self._types[gate.name]
+            del self._types[limiter.name]
         return None
 
     # -- granting and requeueing
 
     def _may_pass(self, path: list[Limiter], waiter: Waiter | None, queue: str, now: float) -> bool:
         depth = -1 if waiter is None else waiter.depth
-        for gate in path:
-            if not gate.room(now):
+        for limiter in path:
+            if not limiter.room(now):
                 return False
-            line = gate.lines.get(queue)
-            if gate.depth > depth and line is not None and line.uncalled:
+            line = limiter.lines.get(queue)
+            if limiter.depth > depth and line is not None and line.unoffered:
                 # Time has made room, and `tick` has not offered it yet.
                 return False
         return True
 
     def _admit(self, job: Job, path: list[Limiter], now: float) -> None:
         spec = job.spec
-        if _has_group_gate(spec) and (not path or path[-1].depth != GROUP):
+        if _has_group_limiter(spec) and (not path or path[-1].depth != GROUP):
             path.append(self._make_group(spec))
-        for gate in path:
-            gate.take(job, now)
+        for limiter in path:
+            limiter.take(job, now)
         self._held[job.id] = tuple(path)
         waiter = self._waiters.pop(job.id, None)
         if waiter is not None:
@@ -341,105 +341,105 @@ class Limiters:
 
     def _requeue(self, waiter: Waiter, stop: Limiter) -> None:
         """Requeue an offered job: at the line that offered it, or at the narrower limiter that blocks it."""
-        narrower = [line for line in waiter.callers if line.gate.depth >= stop.depth]
+        narrower = [line for line in waiter.callers if line.limiter.depth >= stop.depth]
         if not narrower:
             self._release(waiter)
             self._join(waiter, stop, front=False)
         for line in narrower:
             # The same limiter blocks all jobs of the batch.
-            self._recall(line)
+            self._revoke(line)
 
-    def _join(self, waiter: Waiter, gate: Limiter, *, front: bool) -> None:
+    def _join(self, waiter: Waiter, limiter: Limiter, *, front: bool) -> None:
         queue = waiter.job.spec.queue
-        line = gate.lines.get(queue)
+        line = limiter.lines.get(queue)
         if line is None:
-            line = gate.lines[queue] = LimiterQueue(gate, self._order_of(queue))
-        self._recall(line)
+            line = limiter.lines[queue] = LimiterQueue(limiter, self._order_of(queue))
+        self._revoke(line)
         line.join(waiter, front=front)
 
-    def _recall(self, line: LimiterQueue) -> None:
+    def _revoke(self, line: LimiterQueue) -> None:
         """Revoke a line's offers: its jobs return to the front, in their order."""
-        called = list(line.called.values())
-        for waiter in reversed(called):
+        offered = list(line.offered.values())
+        for waiter in reversed(offered):
             if waiter.at is not None:
-                self._unsettle(waiter.at.gate)
+                self._unsettle(waiter.at.limiter)
                 waiter.at.leave(waiter)
             elif waiter.ready:
                 waiter.ready = False
-                if self.called.pop(waiter.job.id, None) is None:
-                    self.recalled[waiter.job.id] = waiter.job
-            narrower = [caller for caller in waiter.callers if caller.gate.depth > line.gate.depth]
+                if self.offered.pop(waiter.job.id, None) is None:
+                    self.revoked[waiter.job.id] = waiter.job
+            narrower = [caller for caller in waiter.callers if caller.limiter.depth > line.limiter.depth]
             waiter.callers = waiter.callers[len(narrower) :]
             self._release(waiter)
             waiter.callers = narrower
             line.join(waiter, front=True)
-        self._unsettle(line.gate)
+        self._unsettle(line.limiter)
 
     def _release(self, waiter: Waiter) -> None:
         """Detach a job from the lines that offered it."""
         for line in waiter.callers:
-            del line.called[waiter.job.id]
-            self._unsettle(line.gate)
+            del line.offered[waiter.job.id]
+            self._unsettle(line.limiter)
         waiter.callers = []
 
     # -- offering
 
-    def _unsettle(self, gate: Limiter) -> None:
-        self._unsettled[gate.depth][gate] = None
+    def _unsettle(self, limiter: Limiter) -> None:
+        self._unsettled[limiter.depth][limiter] = None
 
     def _settle(self, now: float) -> None:
         """Make the offers that are due, wherever something has changed.
 
         The narrowest limiters come first: jobs that wait there are older than those at broader ones.
         """
-        lanes, types, groups = self._unsettled
+        pools, types, groups = self._unsettled
         self._moves_left = self._moves_max
-        while lanes or types or groups:
-            gate, _ = (groups or types or lanes).popitem()
-            room = gate.room(now)
-            uncalled = False
-            for queue, line in list(gate.lines.items()):
-                if room and line.uncalled:
+        while pools or types or groups:
+            limiter, _ = (groups or types or pools).popitem()
+            room = limiter.room(now)
+            unoffered = False
+            for queue, line in list(limiter.lines.items()):
+                if room and line.unoffered:
                     self._call(line, now)
-                if line.uncalled:
-                    uncalled = True
-                elif not line.called:
-                    del gate.lines[queue]
+                if line.unoffered:
+                    unoffered = True
+                elif not line.offered:
+                    del limiter.lines[queue]
             at = None
-            if uncalled:
+            if unoffered:
                 # Room without an offer stays for the jobs that are left over when the moves are used up.
-                at = now if room else gate.room_at(now)
-            elif gate.idle:
-                at = self._drop(gate, now)
+                at = now if room else limiter.room_at(now)
+            elif limiter.idle:
+                at = self._drop(limiter, now)
             if at is None:
-                self._deadlines.discard(gate)
+                self._deadlines.discard(limiter)
             else:
-                self._deadlines.set(gate, at)
+                self._deadlines.set(limiter, at)
 
     def _call(self, line: LimiterQueue, now: float) -> None:
         """Offer the next batch of a line while its limiter has room."""
-        gate, batch = line.gate, self._calls_max
-        while len(line.called) < batch and len(line.order) and self._moves_left:
+        limiter, batch = line.limiter, self._calls_max
+        while len(line.offered) < batch and len(line.order) and self._moves_left:
             self._moves_left -= 1
             job = line.take_next(now)
             waiter = self._waiters[job.id]
             waiter.at = None
             path = self._path(job.spec)
-            stop = _first_stop(path, max(gate.depth, waiter.depth), job.spec.queue, now)
-            if stop is not None and stop.depth > gate.depth:
+            stop = _first_stop(path, max(limiter.depth, waiter.depth), job.spec.queue, now)
+            if stop is not None and stop.depth > limiter.depth:
                 self._requeue(waiter, stop)
                 continue
-            line.called[job.id] = waiter
+            line.offered[job.id] = waiter
             waiter.callers.append(line)
             if stop is not None:
                 self._join(waiter, stop, front=True)
                 return
             waiter.ready = True
-            self.called[job.id] = job
-            batch = min(batch, *(wider.room(now) for wider in path if wider.depth <= gate.depth))
+            self.offered[job.id] = job
+            batch = min(batch, *(wider.room(now) for wider in path if wider.depth <= limiter.depth))
 
 
-def _has_group_gate(spec: JobSpec) -> bool:
+def _has_group_limiter(spec: JobSpec) -> bool:
     limits = spec.limits
     if limits is None or spec.group is None:
         return False
@@ -452,7 +452,7 @@ def _first_stop(path: list[Limiter], depth: int, queue: str, now: float) -> Limi
     Args:
         depth: The limiter down to which it has had its turn. At narrower ones it comes after the jobs that wait there.
     """
-    for gate in path:
-        if not gate.room(now) or (gate.depth > depth and queue in gate.lines):
-            return gate
+    for limiter in path:
+        if not limiter.room(now) or (limiter.depth > depth and queue in limiter.lines):
+            return limiter
     return None

@@ -55,7 +55,7 @@ class Adaptive:
     def pop(self, now: float) -> Job:
         fresh = self._fresh
         if fresh:
-            self._codel.observe(now, sojourn_s=now - fresh.first_since(), backlog=len(fresh) - 1)
+            self._codel.observe(now, waited_s=now - fresh.first_since(), backlog=len(fresh) - 1)
         if self._returned:
             return self._returned.pop(now)
         return fresh.pop_last() if self._codel.standing else fresh.pop(now)

@@ -27,9 +27,9 @@ class CoDel:
         # When the delay will have been above the target for an interval; None: it is below.
         self._above_until: float | None = None
 
-    def observe(self, now: float, *, sojourn_s: float, backlog: int) -> bool:
+    def observe(self, now: float, *, waited_s: float, backlog: int) -> bool:
         """Record the delay of a job that was taken, and the number left; return whether the queue stands."""
-        if sojourn_s < self._target_s or backlog <= BACKLOG_MIN:
+        if waited_s < self._target_s or backlog <= BACKLOG_MIN:
             self.ran_empty()
         elif self._above_until is None:
             self._above_until = now + self._interval_s

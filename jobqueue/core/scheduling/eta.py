@@ -61,19 +61,19 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
 
 
 def estimate_of(
-    job: Job, ledger: QueueState, position: int | None, now: float, waiting_for: WaitingFor | None = None
+    job: Job, queue_state: QueueState, position: int | None, now: float, waiting_for: WaitingFor | None = None
 ) -> Estimate:
     """Estimate when a live job starts and ends.
 
     Args:
-        ledger: That of its queue.
+        queue_state: That of its queue.
         position: Its position among its queue's ready jobs; None if it isn't ready.
         waiting_for: Why it waits.
     """
     if waiting_for is not None and waiting_for.retry_at is not None:
         left_s = waiting_for.retry_at - now
         return Estimate(position, None, min(POLL_AFTER_S_MAX, max(POLL_AFTER_S_UNKNOWN, left_s)), waiting_for)
-    run_s = ledger.run_s_by_type.get(job.spec.type)
+    run_s = queue_state.run_s_by_type.get(job.spec.type)
     eta_s: float | None
     if job.state is RUNNING:
         assert job.started_at is not None
@@ -84,7 +84,7 @@ def estimate_of(
             # It exceeds the typical run: the longer it has taken, the later it is expected to end.
             return Estimate(None, None, _within(elapsed_s / 2))
         eta_s = run_s - elapsed_s
-    elif run_s is None or ledger.paused or (wait_s := _wait_s(ledger, position, run_s, now)) is None:
+    elif run_s is None or queue_state.paused or (wait_s := _wait_s(queue_state, position, run_s, now)) is None:
         return Estimate(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
     else:
         eta_s = wait_s + run_s
@@ -100,15 +100,15 @@ def _within(wait_s: float) -> float:
     return POLL_AFTER_S_MIN if wait_s < POLL_AFTER_S_MIN else wait_s
 
 
-def _wait_s(ledger: QueueState, position: int | None, run_s: float, now: float) -> float | None:
+def _wait_s(queue_state: QueueState, position: int | None, run_s: float, now: float) -> float | None:
     """Estimate a job's wait for its start; without a position it comes after all waiting jobs."""
-    waiting = len(ledger.waiting) if position is None else position
+    waiting = len(queue_state.waiting) if position is None else position
     if not waiting:
         return 0.0
-    if position is not None and ledger.has_worker:
+    if position is not None and queue_state.has_worker:
         # A worker may be idle, so the first job may start now.
         waiting -= 1
         if not waiting:
             return 0.0
-    pace_per_s = ledger.pace_per_s(now)
+    pace_per_s = queue_state.pace_per_s(now)
     return None if pace_per_s is None else waiting / pace_per_s

@@ -40,7 +40,7 @@ class QueueState:
         waiting: Queued jobs in the order in which they became so, and since when; the first is the oldest.
         waiting_by_type: Number of queued jobs by type.
         closed: Whether none of its jobs starts any more, because of the shutdown.
-        returns: The retry slots of rejected submissions.
+        retry_after: The retry slots of rejected submissions.
         arrivals: The rate of submissions, accepted or not.
         run_s: Typical run time, and by type; None and empty before the first one ended.
     """
@@ -60,7 +60,7 @@ class QueueState:
         "policy",
         "redriven_total",
         "refused_total",
-        "returns",
+        "retry_after",
         "run_s",
         "run_s_by_type",
         "submitted_total",
@@ -83,8 +83,8 @@ class QueueState:
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
         self._ends = RateMeter()
-        self.returns = RetryAfter(rng)
-        self.arrivals = self.returns.arrivals
+        self.retry_after = RetryAfter(rng)
+        self.arrivals = self.retry_after.arrivals
         self._started_at: float | None = None
         self._pace_per_s: float | None = None
         self._pace_until = -inf
@@ -165,17 +165,17 @@ class QueueState:
         """Return the measured rate of ends, per second."""
         return self._ends.per_s(now)
 
-    def seat_s(self, now: float) -> float:
+    def slot_s(self, now: float) -> float:
         """Return the expected seconds until the next free slot."""
-        seat_s = (1 + self._lacking) / self.drain_per_s(now)
-        return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, seat_s))
+        slot_s = (1 + self._lacking) / self.drain_per_s(now)
+        return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, slot_s))
 
-    def place_s(self, now: float, caller: str | None = None, key: str | None = None) -> float:
+    def retry_slot_s(self, now: float, caller: str | None = None, key: str | None = None) -> float:
         """Return the Retry-After of a submission that is rejected now, in seconds."""
-        place_s = self.returns.place_s(
-            now, seats_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller, key=key
+        retry_slot_s = self.retry_after.retry_slot_s(
+            now, drain_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller, key=key
         )
-        return place_s if place_s > RETRY_AFTER_S_MIN else RETRY_AFTER_S_MIN
+        return retry_slot_s if retry_slot_s > RETRY_AFTER_S_MIN else RETRY_AFTER_S_MIN
 
     @property
     def _lacking(self) -> int:

@@ -96,11 +96,11 @@ class RetryAfter:
         """Number of slots that are to come."""
         return self._due.total
 
-    def place_s(
+    def retry_slot_s(
         self,
         now: float,
         *,
-        seats_per_s: float,
+        drain_per_s: float,
         lacking: int = 0,
         caller: str | None = None,
         key: str | None = None,
@@ -108,7 +108,7 @@ class RetryAfter:
         """Give a rejected submission a slot; return its Retry-After in seconds.
 
         Args:
-            seats_per_s: The measured drain rate.
+            drain_per_s: The measured drain rate.
             lacking: Jobs over a lowered capacity: that many ends free no capacity.
             caller: The name of the rejected caller.
             key: The idempotency key under which it submitted.
@@ -120,9 +120,9 @@ class RetryAfter:
             slots = self._slots_of(caller, now)
         name = None if key is None else hash((caller, key))
         # The first in line gets the expected time of the next free capacity; spacing begins with the second.
-        soonest_s = (lacking + 1.0) / seats_per_s
+        soonest_s = (lacking + 1.0) / drain_per_s
         if slots is None:
-            return self._first_s(caller, name, now, soonest_s, seats_per_s)
+            return self._first_s(caller, name, now, soonest_s, drain_per_s)
         if now - slots.window_at >= WINDOW_S:
             self._close_window(slots, now)
         slots.seen_at = now
@@ -136,7 +136,7 @@ class RetryAfter:
         at = None if slots.freed is None else self._freed_at(slots, slots.last_at, now + soonest_s)
         if at is None:
             share = 1 if len(self.callers) == 1 else self._lasts.from_second(slots.last_at)
-            at = slots.last_at + share * _gap_s(seats_per_s, self._newcomers_per_s)
+            at = slots.last_at + share * _gap_s(drain_per_s, self._newcomers_per_s)
             if at - now > _REACH_S:
                 return self._far_off_s()
             if floor(at) != floor(slots.last_at):
@@ -182,10 +182,10 @@ class RetryAfter:
             slots.seen_at = now
             slots.came += 1
 
-    def _first_s(self, caller: str | None, name: int | None, now: float, soonest_s: float, seats_per_s: float) -> float:
+    def _first_s(self, caller: str | None, name: int | None, now: float, soonest_s: float, drain_per_s: float) -> float:
         if soonest_s > _REACH_S:
             return self._far_off_s()
-        gap_s = _gap_s(seats_per_s, self._modest_per_s)
+        gap_s = _gap_s(drain_per_s, self._modest_per_s)
         at = max(self._line_at + gap_s, now + soonest_s)
         if at - now > _REACH_S:
             return self._far_off_s()
@@ -293,7 +293,7 @@ class RetryAfter:
         self._newcomers_per_s = self._modest_per_s + self._pressing.per_s(now)
 
 
-def _gap_s(seats_per_s: float, newcomers_per_s: float) -> float:
+def _gap_s(drain_per_s: float, newcomers_per_s: float) -> float:
     """Return the spacing of slots, in seconds."""
-    free_per_s = seats_per_s - newcomers_per_s if newcomers_per_s > 0.0 else seats_per_s
-    return 1.0 / max(free_per_s, seats_per_s * RETURNS_SHARE_MIN, 1e-9)
+    free_per_s = drain_per_s - newcomers_per_s if newcomers_per_s > 0.0 else drain_per_s
+    return 1.0 / max(free_per_s, drain_per_s * RETURNS_SHARE_MIN, 1e-9)

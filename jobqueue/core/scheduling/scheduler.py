@@ -34,14 +34,14 @@ class Scheduler:
     """The jobs that may start, of all queues.
 
     Args:
-        ledgers: By queue name; read, never changed.
+        queue_states: By queue name; read, never changed.
     """
 
-    def __init__(self, ledgers: Mapping[str, QueueState], *, shares: Shares = "weighted") -> None:
-        self._ledgers = ledgers
+    def __init__(self, queue_states: Mapping[str, QueueState], *, shares: Shares = "weighted") -> None:
+        self._queue_states = queue_states
         self._strict = shares == "strict"
-        self._orders = {name: self.order_of(name) for name in ledgers}
-        self._passes = dict.fromkeys(ledgers, 0.0)
+        self._orders = {name: self.order_of(name) for name in queue_states}
+        self._passes = dict.fromkeys(queue_states, 0.0)
 
     def __len__(self) -> int:
         """Number of jobs that may be taken now."""
@@ -49,14 +49,14 @@ class Scheduler:
 
     def __bool__(self) -> bool:
         for name, order in self._orders.items():  # noqa: SIM110  # runs for each job: `any` costs as much again
-            if order and self._ledgers[name].has_worker:
+            if order and self._queue_states[name].has_worker:
                 return True
         return False
 
     def order_of(self, queue: str) -> Order:
         """Make an empty Order of a queue's discipline."""
-        ledger = self._ledgers[queue]
-        return make_order(ledger.policy, cost=ledger.cost)
+        queue_state = self._queue_states[queue]
+        return make_order(queue_state.policy, cost=queue_state.cost)
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
         """Add a ready job; `front` requeues one that was taken before and keeps its turn."""
@@ -66,7 +66,7 @@ class Scheduler:
         """Take the next job. Raises IndexError if none may be taken."""
         first: str | None = None
         for name, order in self._orders.items():
-            if order and self._ledgers[name].has_worker and (first is None or self._goes_before(name, first)):
+            if order and self._queue_states[name].has_worker and (first is None or self._goes_before(name, first)):
                 first = name
         if first is None:
             raise IndexError("no job may be taken")
@@ -77,9 +77,9 @@ class Scheduler:
         if len(self._passes) == 1:
             return  # a single queue: no shares
         queue = job.spec.queue
-        ledger, level = self._ledgers[queue], self._passes[queue]
-        self._passes[queue] += (ledger.run_s or 1.0) / ledger.policy.weight
-        for name, other in self._ledgers.items():
+        queue_state, level = self._queue_states[queue], self._passes[queue]
+        self._passes[queue] += (queue_state.run_s or 1.0) / queue_state.policy.weight
+        for name, other in self._queue_states.items():
             if self._passes[name] < level and not (self._orders[name] and other.has_worker):
                 self._passes[name] = level
 
@@ -98,21 +98,21 @@ class Scheduler:
     def reorder(self, queue: str, *, now: float) -> None:
         """Sort a queue's jobs anew, by the present discipline of its policy; no job is lost."""
         before, after = self._orders[queue], self.order_of(queue)
-        since = self._ledgers[queue].waiting
+        since = self._queue_states[queue].waiting
         for job in before:
             # As of when it became ready: its waiting time still counts.
             after.push(job, now=since.get(job.id, now))
         self._orders[queue] = after
 
     def _takeable(self, name: str) -> int:
-        ledger = self._ledgers[name]
-        if not ledger.has_worker:
+        queue_state = self._queue_states[name]
+        if not queue_state.has_worker:
             return 0
-        return min(len(self._orders[name]), ledger.policy.workers - ledger.counts[RUNNING])
+        return min(len(self._orders[name]), queue_state.policy.workers - queue_state.counts[RUNNING])
 
     def _goes_before(self, queue: str, other: str) -> bool:
         if self._strict:
-            weight, other_weight = self._ledgers[queue].policy.weight, self._ledgers[other].policy.weight
+            weight, other_weight = self._queue_states[queue].policy.weight, self._queue_states[other].policy.weight
             if weight != other_weight:
                 return weight > other_weight
         return self._passes[queue] < self._passes[other]

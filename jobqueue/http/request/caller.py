@@ -6,7 +6,7 @@ import functools
 import ipaddress
 from typing import TYPE_CHECKING
 
-from jobqueue.handlers import plain_claims
+from jobqueue.handlers import plain_uniqueness
 
 if TYPE_CHECKING:
     import asyncio
@@ -24,12 +24,12 @@ def caller_of(request: web.BaseRequest) -> str:
     return name_of(request.remote)
 
 
-def claims_at(transport: asyncio.BaseTransport) -> Uniqueness:
+def uniqueness_at(transport: asyncio.BaseTransport) -> Uniqueness:
     """Return the claims of whatever comes over a connection, and says nothing but its caller."""
     peer = transport.get_extra_info("peername")
     if isinstance(peer, (tuple, list)):
         peer = peer[0] if peer else None
-    return plain_claims(name_of(str(peer) if peer else None))  # as aiohttp tells it of a request
+    return plain_uniqueness(name_of(str(peer) if peer else None))  # as aiohttp tells it of a request
 
 
 def name_of(remote: str | None) -> str:

@@ -52,14 +52,14 @@ _RESET = {"reason": "the events after the given Last-Event-ID are not held: read
 class Streams:
     """The handlers of event streams."""
 
-    def __init__(self, queue: JobQueue, waiting: Waiters) -> None:
+    def __init__(self, queue: JobQueue, waiters: Waiters) -> None:
         self._queue = queue
-        self._waiting = waiting
-        self._feed = EventLog(queue)
+        self._waiters = waiters
+        self._event_log = EventLog(queue)
 
     def stop(self) -> None:
         """Stop recording; to be called when no more streams will come."""
-        self._feed.stop()
+        self._event_log.stop()
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/events: what becomes of every job."""
@@ -75,39 +75,39 @@ class Streams:
         if transport is None:
             raise ConnectionResetError
         subscriber = Subscriber(job_id, partial(cut, transport))
-        with self._waiting.place(request, subscriber.end) as granted:
+        with self._waiters.place(request, subscriber.end) as granted:
             if not granted:
                 detail = "as many requests wait for jobs as may: look at the job now and then instead"
                 raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
-            if job_id is None and self._feed.count_of_all >= ALL_MAX:
+            if job_id is None and self._event_log.count_of_all >= ALL_MAX:
                 detail = f"{ALL_MAX} streams of all jobs are open, as many as may be"
                 raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
-            self._feed.join(subscriber)
+            self._event_log.join(subscriber)
             try:
                 opening = await self._opening(request, subscriber)
                 if opening is None:
                     return web.Response(status=204, headers={"Cache-Control": "no-store", "Server": SERVER})
                 return await self._write(request, subscriber, opening)
             finally:
-                self._feed.leave(subscriber)
+                self._event_log.leave(subscriber)
 
     async def _opening(self, request: web.Request, subscriber: Subscriber) -> bytes | None:
         """Return what a stream begins with; None if it has come to its end, and the client knows."""
-        feed, job_id = self._feed, subscriber.job_id
+        event_log, job_id = self._event_log, subscriber.job_id
         job = None if job_id is None else await self._queue.backend.get(job_id)
         if job is not None and not job.live:
             subscriber.end()
         head = b"retry: %d\n\n" % random.randint(*RETRY_MS)
         after = request.headers.get(LAST_EVENT_ID)
-        subscriber.replayed_to = None if after is None else feed.serial_of(after)
+        subscriber.replayed_to = None if after is None else event_log.serial_of(after)
         if subscriber.replayed_to is not None:
-            missed = feed.replay(subscriber) or b""
+            missed = event_log.replay(subscriber) or b""
             return head + missed if missed or job is None or job.live else None
         if job is not None:
-            return head + feed.state_frame(job)
+            return head + event_log.state_frame(job)
         if after is not None:
-            return head + frame(feed.last_id, "reset", _RESET)
-        return head + b"id: %b\n\n" % feed.last_id.encode()
+            return head + frame(event_log.last_id, "reset", _RESET)
+        return head + b"id: %b\n\n" % event_log.last_id.encode()
 
     async def _write(self, request: web.Request, subscriber: Subscriber, opening: bytes) -> web.StreamResponse:
         response = web.StreamResponse(headers=_HEADERS)
@@ -119,7 +119,7 @@ class Streams:
             if count_unread is not None:
                 count_unread(len(frames))
             await response.write(frames)  # waits while more than 64 KiB are unread
-            frames = self._feed.replay(subscriber)
+            frames = self._event_log.replay(subscriber)
             if frames == b"":
                 frames = await subscriber.take(self._queue.settings.limits.heartbeat_s)
         await response.write_eof()

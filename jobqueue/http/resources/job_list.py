@@ -42,9 +42,9 @@ _PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
 class JobList:
     """The handlers of `GET /v1/jobs`."""
 
-    def __init__(self, queue: JobQueue, waiting: Waiters) -> None:
+    def __init__(self, queue: JobQueue, waiters: Waiters) -> None:
         self._queue = queue
-        self._waiting = waiting
+        self._waiters = waiters
         self._turn = asyncio.Lock()
 
     async def list_jobs(self, request: web.Request) -> web.StreamResponse:
@@ -76,7 +76,7 @@ class JobList:
         async def change() -> None:
             await self._queue.backend.wait_for_change(live)
 
-        applied = await self._waiting.wait(request, change if live and not news else None)
+        applied = await self._waiters.wait(request, change if live and not news else None)
         if applied and live:
             async with self._turn:
                 # One change may have woken thousands. They write their lists one by one, and others go on in between.
@@ -125,8 +125,8 @@ class JobList:
     def _document(self, job: Listed) -> bytes:
         if isinstance(job, tuple):
             return missing_document(*job)
-        outlook = self._queue.backend.outlook(job) if job.live else None
-        return list_document(job, self._queue, outlook)
+        estimate = self._queue.backend.estimate(job) if job.live else None
+        return list_document(job, self._queue, estimate)
 
     async def _pieces(self, ids: Sequence[str], end: bytes) -> AsyncGenerator[bytes]:
         before = b'{"jobs":['

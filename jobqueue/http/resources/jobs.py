@@ -26,15 +26,15 @@ CHUNK_BYTES = 256 * 1024
 class Jobs:
     """The handlers of `/v1/jobs/{id}` and what is below it."""
 
-    def __init__(self, queue: JobQueue, waiting: Waiters, descriptors: Descriptors) -> None:
+    def __init__(self, queue: JobQueue, waiters: Waiters, descriptors: Descriptors) -> None:
         self._descriptors = descriptors
         self._queue = queue
-        self._waiting = waiting
+        self._waiters = waiters
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/jobs/{id}: the code says whether it is over; with `Prefer: wait=N`, it waits for the end."""
         job = await self._queue.backend.get(request.match_info["id"])
-        return await answer_at_end(request, job, self._queue, self._waiting)
+        return await answer_at_end(request, job, self._queue, self._waiters)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:cancel: 200 if it is cancelled, 202 while its handler still has to stop."""
@@ -46,7 +46,7 @@ class Jobs:
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:run: a delayed job runs now."""
-        return job_answer(request, await self._queue.backend.promote(request.match_info["id"]), self._queue)
+        return job_answer(request, await self._queue.backend.run_now(request.match_info["id"]), self._queue)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /v1/jobs/{id}"""
@@ -109,7 +109,7 @@ class Jobs:
 
 
 async def answer_at_end(
-    request: web.Request, job: Job, queue: JobQueue, waiting: Waiters, more: dict[str, str] | None = None
+    request: web.Request, job: Job, queue: JobQueue, waiters: Waiters, more: dict[str, str] | None = None
 ) -> web.StreamResponse:
     """Answer with a job: at its end, if the request prefers to wait for that and it comes in time, or else as it is.
 
@@ -122,7 +122,7 @@ async def answer_at_end(
         nonlocal ended
         ended = await queue.backend.wait(job.id)
 
-    applied = await waiting.wait(request, end if job.live else None)
+    applied = await waiters.wait(request, end if job.live else None)
     if applied and job.live:
         job = ended or await queue.backend.get(job.id)
     return job_answer(request, job, queue, {**(more or {}), **applied})

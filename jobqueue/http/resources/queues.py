@@ -12,7 +12,7 @@ from jobqueue.errors import shown
 from jobqueue.http.errors import QueueNotFound
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
-from jobqueue.http.response.documents import gate_document, queue_document
+from jobqueue.http.response.documents import limiter_document, queue_document
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.responses import JSON
 
@@ -44,19 +44,24 @@ QueueChange = msgspec.defstruct(
 class Queues:
     """The handlers of `/v1/queues`."""
 
-    def __init__(self, queue: JobQueue, bodies: Bodies, lane: FastPath, lag: Callable[[], float] | None) -> None:
+    def __init__(self, queue: JobQueue, bodies: Bodies, fast_path: FastPath, lag: Callable[[], float] | None) -> None:
         self._queue = queue
         self._bodies = bodies
-        self._lane = lane
+        self._fast_path = fast_path
         self._lag = lag
 
     async def all(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/queues: all queues, the gates at which jobs may wait, the loop's lag, and if the fast lane is on."""
+        """GET /v1/queues: all queues, the gates at which jobs may wait, the loop's lag, and if the fast path is on."""
         queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
-        gates = b",".join(gate_document(stats, self._queue) for stats in self._queue.backend.gates())
-        fast_lane = b"true" if self._lane.in_use else b"false"
+        limiters = b",".join(limiter_document(stats, self._queue) for stats in self._queue.backend.limiters())
+        fast_lane = b"true" if self._fast_path.in_use else b"false"
         loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
-        body = b'{"queues":[%b],"gates":[%b],"loop_lag_s":%b,"fast_lane":%b}' % (queues, gates, loop_lag_s, fast_lane)
+        body = b'{"queues":[%b],"gates":[%b],"loop_lag_s":%b,"fast_lane":%b}' % (
+            queues,
+            limiters,
+            loop_lag_s,
+            fast_lane,
+        )
         return whole_answer(request, body, JSON)
 
     async def one(self, request: web.Request) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 It owns the order in which a submission is judged, the cheapest first: what every submission would be refused
 for now, the request's head, the caller's quota, and only then the body. What the JSON must be is `json_body`'s,
-whether there is a seat is the backend's.
+whether there is a slot is the backend's.
 
 Rules:
 
@@ -25,7 +25,7 @@ import orjson
 from jobqueue.core.job import IdempotencyKey, Uniqueness
 from jobqueue.core.scheduling.retry_after import RetryAfter
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.handlers import claims_of, plain_claims
+from jobqueue.handlers import plain_uniqueness, uniqueness_of
 from jobqueue.http.errors import MalformedRequest, Overloaded
 from jobqueue.http.request import uploads
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
@@ -74,36 +74,38 @@ class Submissions:
         lag: Returns how many seconds late the event loop runs; None: nobody measures it.
     """
 
-    def __init__(self, queue: JobQueue, waiting: Waiters, bodies: Bodies, lag: Callable[[], float] | None) -> None:
+    def __init__(self, queue: JobQueue, waiters: Waiters, bodies: Bodies, lag: Callable[[], float] | None) -> None:
         self._queue = queue
-        self._waiting = waiting
+        self._waiters = waiters
         self._bodies = bodies
         self._lag = lag
         self._overload = RetryAfter(random.Random())
         self._batch_turn = asyncio.Lock()
-        self._quotas = RateLimits(lambda: queue.settings.limits, lambda: queue.backend.now())
+        self._rate_limits = RateLimits(lambda: queue.settings.limits, lambda: queue.backend.now())
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
-        return await self._telling_quota(request, self._submit(request))
+        return await self._telling_rate_limit(request, self._submit(request))
 
     async def submit_batch(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs:batch: 207 with one verdict for each, in order."""
-        return await self._telling_quota(request, self._submit_batch(request))
+        return await self._telling_rate_limit(request, self._submit_batch(request))
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Answer a client that asks before it sends its body."""
         refusal = await answer_expectation(request, self._check_unread)
         if refusal is not None:
-            refusal.headers.update(self._quotas.fields(caller_of(request)))
+            refusal.headers.update(self._rate_limits.fields(caller_of(request)))
         return refusal
 
-    async def _telling_quota(self, request: web.Request, answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    async def _telling_rate_limit(
+        self, request: web.Request, answer: Awaitable[web.StreamResponse]
+    ) -> web.StreamResponse:
         try:
             response = await answer
         except Exception as error:
             response = error_answer(request, error)
-        response.headers.update(self._quotas.fields(caller_of(request)))
+        response.headers.update(self._rate_limits.fields(caller_of(request)))
         return response
 
     # -- before the body is read
@@ -113,13 +115,13 @@ class Submissions:
             self._check_batch_head(request)
         else:
             self._check_head(request, key_of(request))
-        self._quotas.check(caller_of(request))
+        self._rate_limits.check(caller_of(request))
 
     def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
         """Refuse what can be refused before the body is read."""
         caller = caller_of(request)
-        claims = plain_claims(caller) if key is None else Uniqueness(caller, key=IdempotencyKey(key, b""))
-        self.refuse_unread(claims, may_be_unique=_may_be_unique(request))
+        uniqueness = plain_uniqueness(caller) if key is None else Uniqueness(caller, key=IdempotencyKey(key, b""))
+        self.refuse_unread(uniqueness, may_be_unique=_may_be_unique(request))
         kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if kind is BodyKind.MULTIPART:
             self._queue.spool.check_room(request.content_length or 0)
@@ -131,24 +133,26 @@ class Submissions:
                 f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
                 "or submit them one by one, each under its own key"
             )
-        self.refuse_unread(plain_claims(caller_of(request)), may_be_unique=_may_be_unique(request))
+        self.refuse_unread(plain_uniqueness(caller_of(request)), may_be_unique=_may_be_unique(request))
         check_head(request, self._queue.settings.limits)
 
-    def refuse_unread(self, claims: Uniqueness, *, may_be_unique: bool) -> None:
+    def refuse_unread(self, uniqueness: Uniqueness, *, may_be_unique: bool) -> None:
         """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
-        self.refuse_late(claims)
-        refusal = self._queue.backend.refuse_unseen(claims=claims, may_be_unique=may_be_unique)
+        self.refuse_late(uniqueness)
+        refusal = self._queue.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique)
         if refusal is not None:
             raise refusal
 
-    def refuse_late(self, claims: Uniqueness) -> None:
+    def refuse_late(self, uniqueness: Uniqueness) -> None:
         """Raise Overloaded while the loop is late."""
         if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
             detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
             now = self._queue.backend.now()
-            key = None if claims.key is None else claims.key.key
-            place_s = self._overload.place_s(now, seats_per_s=RETURNS_PER_S, caller=claims.caller, key=key)
-            raise Overloaded(detail, retry_after_s=max(1.0, place_s))
+            key = None if uniqueness.key is None else uniqueness.key.key
+            retry_slot_s = self._overload.retry_slot_s(
+                now, drain_per_s=RETURNS_PER_S, caller=uniqueness.caller, key=key
+            )
+            raise Overloaded(detail, retry_after_s=max(1.0, retry_slot_s))
 
     # -- one job
 
@@ -156,19 +160,19 @@ class Submissions:
         key = key_of(request)
         kind = self._check_head(request, key)
         caller = caller_of(request)
-        self._quotas.take(caller)
+        self._rate_limits.take(caller)
         fingerprint = Fingerprint(kind) if key is not None else None
         if kind is BodyKind.MULTIPART:
-            admission = await self._accept_form(request, caller, key, fingerprint)
+            submitted = await self._accept_form(request, caller, key, fingerprint)
         else:
-            admission = await self._accept_json(request, caller, key, fingerprint)
+            submitted = await self._accept_json(request, caller, key, fingerprint)
         resource = request.match_info.route.resource
         assert resource is not None
         # The resource's own path, because it has the prefix under which the API is mounted.
-        headers = {"Location": f"{resource.canonical}/{admission.job.id}"}
-        if admission.duplicate:
+        headers = {"Location": f"{resource.canonical}/{submitted.job.id}"}
+        if submitted.duplicate:
             headers |= DEDUPLICATED
-        return await answer_at_end(request, admission.job, self._queue, self._waiting, headers)
+        return await answer_at_end(request, submitted.job, self._queue, self._waiters, headers)
 
     async def _accept_json(
         self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
@@ -197,19 +201,19 @@ class Submissions:
             received = upload.received()
             if received is None:
                 return await self._queue.accept(submission, caller=caller, key=named)
-            admission = await self._queue.accept(
+            submitted = await self._queue.accept(
                 submission, folder=received.folder, files=received.files, caller=caller, key=named
             )
-            if not admission.duplicate:
+            if not submitted.duplicate:
                 upload.keep()
-            return admission
+            return submitted
 
     def _check_job(self, submission: Submission, caller: str, key: str | None) -> None:
         """Refuse what can be refused before the files are received."""
         spec = self._queue.check(submission)
         if key is None:
-            claims = claims_of(submission, caller, None, with_files=True, counted=False)
-            refusal = self._queue.backend.refuse_unseen(spec.queue, claims, job_type=spec.type)
+            uniqueness = uniqueness_of(submission, caller, None, with_files=True, counted=False)
+            refusal = self._queue.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type)
             if refusal is not None:
                 raise refusal
 
@@ -218,7 +222,7 @@ class Submissions:
     async def _submit_batch(self, request: web.Request) -> web.StreamResponse:
         self._check_batch_head(request)
         caller = caller_of(request)
-        self._quotas.check(caller)
+        self._rate_limits.check(caller)
         with self._bodies.of(request) as body:
             document = await self._bodies.read_in(body)
             # One after the other, because a batch that is parsed is many times as large as its body, which counts.
@@ -244,8 +248,8 @@ class Submissions:
     async def _verdict(self, number: int, item: BatchItem, caller: str, room_bytes: int) -> bytes:
         """Judge one item of a batch; return what its answer says of it, with its faults if there is room for them."""
         try:
-            self._quotas.take(caller)
-            admission = await self._queue.accept(item.submission(), caller=caller)
+            self._rate_limits.take(caller)
+            submitted = await self._queue.accept(item.submission(), caller=caller)
         except Exception as error:
             problem = problem_of(_below(f"/jobs/{number}", error))
             if problem.row is INTERNAL:
@@ -255,8 +259,8 @@ class Submissions:
             if len(told) > room_bytes:
                 told = without_errors(problem)
             return b'{"status":%d,"problem":%b}' % (problem.row.status, told)
-        verdict: dict[str, object] = {"status": 202 if admission.job.live else 200, "id": admission.job.id}
-        if admission.duplicate:
+        verdict: dict[str, object] = {"status": 202 if submitted.job.live else 200, "id": submitted.job.id}
+        if submitted.duplicate:
             verdict["deduplicated"] = True
         return orjson.dumps(verdict)
 

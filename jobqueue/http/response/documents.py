@@ -90,24 +90,24 @@ _PAUSED = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
 _encode = msgspec.json.Encoder().encode
 
 
-def job_document(job: Job, queue: JobQueue, outlook: Estimate | None) -> bytes:
+def job_document(job: Job, queue: JobQueue, estimate: Estimate | None) -> bytes:
     """Return a job's document; its result stands in it as the bytes that it is.
 
     Args:
-        outlook: What a live job may expect; None for one that is over.
+        estimate: What a live job may expect; None for one that is over.
     """
     spec, extras = job.spec, job.extras or _NO_EXTRAS
     wall = queue.wall(0.0)  # asked once: the clocks stand as far apart at all instants
     created, started, finished = job.created_at, job.started_at, job.finished_at
     created_at = timestamp(wall + created)
     position = eta_s = poll_after_ms = waiting_for = None
-    if outlook is not None:
-        position, eta_s = outlook.position, outlook.eta_s
+    if estimate is not None:
+        position, eta_s = estimate.position, estimate.eta_s
         if eta_s is not None:
             eta_s = floor(eta_s * 1000) / 1000
-        poll_after_ms = ceil(outlook.poll_after_s * 1000)
-        if outlook.waiting_for is not None:
-            waiting_for = _PAUSED if outlook.waiting_for is PAUSED else _waiting(outlook.waiting_for, wall)
+        poll_after_ms = ceil(estimate.poll_after_s * 1000)
+        if estimate.waiting_for is not None:
+            waiting_for = _PAUSED if estimate.waiting_for is PAUSED else _waiting(estimate.waiting_for, wall)
     return _encode(
         JobDocument(
             job.id,
@@ -144,12 +144,12 @@ def _run_at(job: Job, wall: float) -> str:
     return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
 
 
-def list_document(job: Job, queue: JobQueue, outlook: Estimate | None) -> bytes:
+def list_document(job: Job, queue: JobQueue, estimate: Estimate | None) -> bytes:
     """Return a job's document as it stands in a list: its history is short, without tracebacks."""
     if job.extras is not None and job.extras.history:
         history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)
         job = replace(job, extras=replace(job.extras, history=history))
-    return job_document(job, queue, outlook)
+    return job_document(job, queue, estimate)
 
 
 def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
@@ -208,7 +208,7 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
     )
 
 
-def gate_document(stats: LimiterStats, queue: JobQueue) -> bytes:
+def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
     """Return a gate's document: its bounds, how many hold it and wait; `shut_until` is a quarantined type's probe."""
     return orjson.dumps(
         {

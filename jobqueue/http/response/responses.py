@@ -50,10 +50,10 @@ def job_answer(
     Args:
         more: Headers beside those of every such answer.
     """
-    outlook = queue.backend.outlook(job) if job.live else None
+    estimate = queue.backend.estimate(job) if job.live else None
     headers = {**JSON, "Job-State": job.state, "ETag": etag(job), **more}
-    if outlook is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(outlook.poll_after_s)))
+    if estimate is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(estimate.poll_after_s)))
     if matches(request, headers["ETag"]):
         return not_modified(headers)
     status = 202 if job.live else 200
@@ -61,8 +61,8 @@ def job_answer(
         return web.Response(status=status, headers=headers)
     result_bytes = len(job.result or b"")
     if result_bytes <= WHOLE_BYTES_MAX:
-        return whole_answer(request, job_document(job, queue, outlook), headers, status=status)
-    document = job_document(replace(job, result=None), queue, outlook)
+        return whole_answer(request, job_document(job, queue, estimate), headers, status=status)
+    document = job_document(replace(job, result=None), queue, estimate)
     size_bytes = len(document) - len(b"null") + result_bytes
     pieces = document_pieces(queue, document, job.id, result_bytes)
     return LongResponse(request, pieces, headers, status=status, size_bytes=size_bytes)

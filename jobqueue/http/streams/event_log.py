@@ -1,4 +1,4 @@
-"""The feed: facts about jobs as server-sent events, for whoever listens now, and for who listened a moment ago.
+"""The event log: facts about jobs as server-sent events, for whoever listens now, and for who listened a moment ago.
 
 It owns the form of an event, the ring of the latest ones and the buffers of slow readers. It must not know
 requests and responses: `events` opens the streams.
@@ -178,7 +178,7 @@ class EventLog:
             self.stop()
             self._backend = self._queue.backend
             self._tag, self._serial = secrets.token_hex(6), 0
-            self._stop_listening = self._backend.subscribe(self._on_fact)
+            self._stop_listening = self._backend.subscribe(self._on_event)
         self._peers(subscriber).add(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -233,25 +233,25 @@ class EventLog:
         """Return a job's state of now as the event that led to it."""
         return frame(self.last_id, _name_of_state(job), self._job_data(job))
 
-    def _on_fact(self, fact: Event) -> None:
-        name = _name_of(fact)
+    def _on_event(self, event: Event) -> None:
+        name = _name_of(event)
         if name is None:
             return
         job: Job | None = None
-        if isinstance(fact, Quarantined | Released):
-            data = self._type_data(fact)
+        if isinstance(event, Quarantined | Released):
+            data = self._type_data(event)
         else:
-            job = fact.job  # type: ignore[union-attr]  # facts that have a name and no job were above
+            job = event.job  # type: ignore[union-attr]  # facts that have a name and no job were above
             data = self._job_data(job)
         self._serial += 1
-        event = frame(self.last_id, name, data)
+        framed = frame(self.last_id, name, data)
         job_id = None if job is None else job.id
-        self._ring.append(Recorded(self._serial, job_id, event))
+        self._ring.append(Recorded(self._serial, job_id, framed))
         for subscriber in self._to_all:
-            subscriber.offer(event)
+            subscriber.offer(framed)
         if job is not None and job_id is not None:
             for subscriber in self._by_job.get(job_id, ()):
-                subscriber.offer(event)
+                subscriber.offer(framed)
                 if not job.live:
                     subscriber.end()
 
@@ -274,10 +274,13 @@ class EventLog:
             "at": self._now(),
         }
 
-    def _type_data(self, fact: Quarantined | Released) -> dict[str, Any]:
-        data: dict[str, Any] = {"type": fact.type, "at": self._now()}
-        if isinstance(fact, Quarantined):
-            data |= {"until": timestamp(self._queue.wall(fact.until)), "reason": shown(fact.reason, REASON_LENGTH_MAX)}
+    def _type_data(self, event: Quarantined | Released) -> dict[str, Any]:
+        data: dict[str, Any] = {"type": event.type, "at": self._now()}
+        if isinstance(event, Quarantined):
+            data |= {
+                "until": timestamp(self._queue.wall(event.until)),
+                "reason": shown(event.reason, REASON_LENGTH_MAX),
+            }
         return data
 
     def _now(self) -> str:
@@ -289,9 +292,9 @@ def frame(event_id: str, name: str, data: dict[str, Any]) -> bytes:
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id.encode(), name.encode(), orjson.dumps(data))
 
 
-def _name_of(fact: Event) -> str | None:
+def _name_of(event: Event) -> str | None:
     """Name the event of a fact; None for what changes nothing that a client sees."""
-    match fact:
+    match event:
         case Submitted():
             return "submitted"
         case Ready(job):

@@ -1,7 +1,7 @@
 """What the server needs of aiohttp beyond its documented interface: its C parser, and private fields.
 
-It owns the checks at the start; what is done with the fields is `connection`'s. A field that the lane begins to touch
-is named here, so that a release without it turns the lane off instead of breaking requests.
+It owns the checks at the start; what is done with the fields is `connection`'s. A field that the fast path begins to
+touch is named here, so that a release without it turns the fast path off instead of breaking requests.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ FAST_PATH_FIELDS = (
 
 
 def fast_path_fits() -> bool:
-    """Tell whether this aiohttp has what the lane touches of it; if not, say so and do without."""
+    """Tell whether this aiohttp has what the fast path touches of it; if not, say so and do without."""
     missing = [name for name in FAST_PATH_FIELDS if not hasattr(web.RequestHandler, name)]
     if not hasattr(_parser_type(), "message_consumed"):
         missing.append("message_consumed")

@@ -11,7 +11,7 @@ Rules:
    (aiohttp's keep-alive timer, which no byte that comes in resets.)
 3. A client that leaves answers unread, and takes less than `RATE_BYTES_S_MIN`, is cut after `reader_s`.
 4. What the parser refuses is answered with a problem, and in a way that lets it arrive.
-5. Plain requests are answered at once, by the fast lane (`fast_path`), while nobody before them on their connection
+5. Plain requests are answered at once, by the fast path (`fast_path`), while nobody before them on their connection
    waits for an answer. So answers keep the order of their requests.
 6. aiohttp's task, which answers all others, is made for the first of them: most connections never need it, and what
    it keeps of the last request is more than all else that a connection takes.
@@ -33,7 +33,7 @@ from jobqueue.http.cut import bound_system
 from jobqueue.http.errors import HeadTooLarge, MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.body import refuse_expectation
-from jobqueue.http.request.caller import claims_at
+from jobqueue.http.request.caller import uniqueness_at
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.response.problems import error_of, report, response_to
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
@@ -74,14 +74,14 @@ class JobServer(CountingServer):
     """Serves an application on any number of listening sockets: a factory of protocols.
 
     Args:
-        lane: Answers plain requests without the application; None: nobody does.
+        fast_path: Answers plain requests without the application; None: nobody does.
 
     Raises:
         ConfigError: aiohttp's C parser is missing.
     """
 
     def __init__(
-        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, lane: FastPath | None = None
+        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, fast_path: FastPath | None = None
     ) -> None:
         require_c_parser()
         loop = asyncio.get_running_loop()
@@ -104,10 +104,10 @@ class JobServer(CountingServer):
         self.limits = limits
         self.connections_max = connections_max
         self.open = 0
-        self.lane = lane if lane is not None and fast_path_fits() else None
-        if self.lane is not None:
-            self.lane.in_use = True
-        self.turns = ReadBudget(loop)
+        self.fast_path = fast_path if fast_path is not None and fast_path_fits() else None
+        if self.fast_path is not None:
+            self.fast_path.in_use = True
+        self.read_budget = ReadBudget(loop)
         self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
         self.rejected: set[Rejected] = set()
         self._app = app
@@ -166,13 +166,13 @@ class JobServer(CountingServer):
 class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_between_requests", "claims", "half_closed")
+    __slots__ = ("_between_requests", "half_closed", "uniqueness")
 
     _server: JobServer
 
     def __init__(self, server: JobServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
-        self.claims: Uniqueness | None = None
+        self.uniqueness: Uniqueness | None = None
         self.half_closed = False
         # Nothing of a request was fed to the parser: it has answered to all that came before.
         self._between_requests = True
@@ -186,7 +186,7 @@ class Connection(Buffers):
         self._wire = wire
         # So that `pause_writing` is called as soon as the system takes no more, not only from 64 KiB on.
         wire.set_write_buffer_limits(high=0)
-        if self._server.lane is None:
+        if self._server.fast_path is None:
             super().connection_made(wire)
         else:
             self._begin(wire)
@@ -199,11 +199,11 @@ class Connection(Buffers):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
-    def make_claims(self) -> Uniqueness:
+    def make_uniqueness(self) -> Uniqueness:
         """Find out, once, which caller is at the other end."""
         assert self._wire is not None, "a request came over it"
-        self.claims = claims_at(self._wire)
-        return self.claims
+        self.uniqueness = uniqueness_at(self._wire)
+        return self.uniqueness
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing, so all is closed
         """Keep the connection for what was asked before the client shut its sending side."""
@@ -226,11 +226,11 @@ class Connection(Buffers):
     # -- what comes in
 
     def data_received(self, data: bytes) -> None:
-        lane = self._server.lane
+        fast_path = self._server.fast_path
         # aiohttp: whether the system takes no more of what we send; whether the connection is about to be closed; and
         # whether nothing is parsed for now, because too much waits, or another protocol may follow.
         if (
-            lane is None
+            fast_path is None
             or (self._task_handler is not None and not self._at_rest())
             or self._paused
             or self._close
@@ -246,10 +246,10 @@ class Connection(Buffers):
             self._check_what_came(data)
             return
         now = self._loop.time()
-        if self._between_requests and (answer := lane.recall(data, self, now)) is not None:
+        if self._between_requests and (answer := fast_path.recall(data, self, now)) is not None:
             self._send(answer, 1, now)
         elif not self._receive_in_pieces(data):
-            self._parse(data, lane, now)
+            self._parse(data, fast_path, now)
 
     def _receive_in_pieces(self, data: bytes) -> bool:
         """Receive chunks a piece at a time, as fast as they are read; False, with nothing done: these are none."""
@@ -268,8 +268,8 @@ class Connection(Buffers):
             at += PIECE_BYTES
         return True
 
-    def _parse(self, data: bytes, lane: FastPath, now: float) -> None:
-        """Do as aiohttp's own `data_received`, but answer at once what the lane takes; the rest wakes its task."""
+    def _parse(self, data: bytes, fast_path: FastPath, now: float) -> None:
+        """Do as aiohttp's own `data_received`, but answer at once what the fast path takes; the rest wakes its task."""
         parser, between_requests = self._parser, self._between_requests
         assert parser is not None
         self._between_requests = False
@@ -284,8 +284,8 @@ class Connection(Buffers):
         else:
             if not upgraded and len(messages) < self._max_msg_queue_size:
                 room_bytes = ANSWERS_BYTES_MAX
-                for message, payload in messages:  # up to the first that the lane doesn't take: all keep their order
-                    if room_bytes < 0 or (answer := lane.answer(message, payload, self, now)) is None:
+                for message, payload in messages:  # up to the first that is not for it: all keep their order
+                    if room_bytes < 0 or (answer := fast_path.answer(message, payload, self, now)) is None:
                         break
                     parser.message_consumed()  # aiohttp: the parser counts those that wait
                     answers.append(answer)
@@ -295,7 +295,7 @@ class Connection(Buffers):
             self._send(b"".join(answers), len(answers), now)
             if len(answers) == len(messages):
                 if len(messages) == 1:
-                    self._learn(data, *messages[0], lane, between_requests)
+                    self._learn(data, *messages[0], fast_path, between_requests)
                 return
         # aiohttp: the requests that were parsed and not begun, how many may be, and what follows one that asks for
         # another protocol.
@@ -313,10 +313,10 @@ class Connection(Buffers):
             return
         server.requests_count += count  # aiohttp: what its server counts
         wire.write(answers)
-        turns = server.turns
-        turns.left -= count
-        if turns.left < 0:
-            turns.use_up(self)
+        read_budget = server.read_budget
+        read_budget.left -= count
+        if read_budget.left < 0:
+            read_budget.use_up(self)
         # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
         self._next_keepalive_close_time = now + self._keepalive_timeout
         if self._keepalive_handle is None:
@@ -332,7 +332,7 @@ class Connection(Buffers):
             self._resume_transport_reading()
 
     def _learn(
-        self, data: bytes, message: RawRequestMessage, payload: StreamReader, lane: FastPath, was_between: bool
+        self, data: bytes, message: RawRequestMessage, payload: StreamReader, fast_path: FastPath, was_between: bool
     ) -> None:
         """Find out whether what came was exactly one request, which was answered: the parser is at rest then.
 
@@ -342,7 +342,7 @@ class Connection(Buffers):
         if head_bytes + payload.total_bytes == len(data):
             self._between_requests = was_between or payload is EMPTY_PAYLOAD
             if was_between:
-                lane.learn(data, message, head_bytes)
+                fast_path.learn(data, message, head_bytes)
 
     def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
         # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
@@ -383,10 +383,10 @@ class Connection(Buffers):
             self._framing = framing = Framing(self._body, data) if chunked else None
         if framing is None or self._reading_paused:  # aiohttp: what the parser keeps meanwhile can't be told
             return
-        turns = self._server.turns
-        turns.left -= framing.work()
-        if turns.left < 0:
-            turns.use_up(self)
+        read_budget = self._server.read_budget
+        read_budget.left -= framing.work()
+        if read_budget.left < 0:
+            read_budget.use_up(self)
         if framing.excessive:
             error = MalformedRequest("the body's framing is much larger than the body: send larger chunks")
             if self._messages:

@@ -1,4 +1,4 @@
-"""The fast lane: looks at a status, and small JSON submissions, answered straight from what the parser made of them.
+"""The fast path: looks at a status, and small JSON submissions, answered straight from what the parser made of them.
 
 No task, no Request, no Response, no routing: that is most of what a request costs. It owns which requests
 are plain enough for it and the bytes of their answers. Everything else is None here, and takes the stock path. Both
@@ -54,11 +54,11 @@ _DEDUPLICATED = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.i
 
 
 class Client(Protocol):
-    """A connection, as far as the lane needs to know it. `claims`: those of its caller, plain; None: not made yet."""
+    """A connection, as the fast path sees it. `uniqueness`: that of its caller, plain; None: not made yet."""
 
-    claims: Uniqueness | None
+    uniqueness: Uniqueness | None
 
-    def make_claims(self) -> Uniqueness: ...
+    def make_uniqueness(self) -> Uniqueness: ...
 
 
 Heads = tuple[bool, str, bytes, bytes]
@@ -85,7 +85,7 @@ class FastPath:
         self._submissions = submissions
         self._policy = policy
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
-        self._learned = HeadCache()
+        self._head_cache = HeadCache()
         self._heads: dict[tuple[JobState, int], Heads] = {}
         self._dated = b""
         self._dated_until = 0.0
@@ -98,11 +98,11 @@ class FastPath:
             client: The connection that it came over.
             now: The loop's time.
         """
-        look = self._learned.look(data)
+        look = self._head_cache.look(data)
         if look is not None:
             job_id, whole, tag = look
             return self._look(job_id, whole, tag, now)
-        body = self._learned.submission(data)
+        body = self._head_cache.submission(data)
         return self._accept(body, client, now) if body is not None and self._takes(len(body)) else None
 
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
@@ -110,7 +110,7 @@ class FastPath:
 
         Args: As `HeadCache.learn`.
         """
-        self._learned.learn(data, message, head_bytes)
+        self._head_cache.learn(data, message, head_bytes)
 
     def answer(self, message: RawRequestMessage, payload: StreamReader, client: Client, now: float) -> bytes | None:
         """Return the whole answer to a request; None: it isn't plain, and nothing was done about it.
@@ -155,15 +155,15 @@ class FastPath:
             tag: The entity tag that the client has: a 304 if it is this one's.
         """
         live, own_tag, head, unchanged = self._heads.get((job.state, job.version)) or self._make_heads(job)
-        outlook = None
+        estimate = None
         if live:
-            outlook = self._queue.local.outlook(job)
-            end = _retry_after(ceil(outlook.poll_after_s)) + end
+            estimate = self._queue.local.estimate(job)
+            end = _retry_after(ceil(estimate.poll_after_s)) + end
         if tag == own_tag:
             return unchanged + end
         if not whole:
             return head + end
-        body = job_document(job, self._queue, outlook)
+        body = job_document(job, self._queue, estimate)
         size_bytes = len(body) + 1
         if size_bytes > SMALL_BYTES and not live:
             return b""
@@ -206,22 +206,22 @@ class FastPath:
 
     def _accept(self, body: bytes, client: Client, now: float) -> bytes:
         try:
-            claims = client.claims or client.make_claims()
-            self._submissions.refuse_late(claims)
+            uniqueness = client.uniqueness or client.make_uniqueness()
+            self._submissions.refuse_late(uniqueness)
             if self._queue.local.is_closed():
-                self._refuse_unread(body, claims)
-            admission = self._queue.accept_now(decode_submission(body), claims)
-            job = admission.job
-            duplicate = _DEDUPLICATED if admission.duplicate else b""
+                self._refuse_unread(body, uniqueness)
+            submitted = self._queue.accept_now(decode_submission(body), uniqueness)
+            job = submitted.job
+            duplicate = _DEDUPLICATED if submitted.duplicate else b""
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, self._date(now)))
             return self._job_answer(job, True, NO_TAG, end)
         except Exception as error:
             return self._refuse(error, True, now)
 
-    def _refuse_unread(self, body: bytes, claims: Uniqueness) -> None:
+    def _refuse_unread(self, body: bytes, uniqueness: Uniqueness) -> None:
         # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
         may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
-        refusal = self._queue.local.refuse_unseen(None, claims, may_be_unique=may_be_unique)
+        refusal = self._queue.local.refuse_unseen(None, uniqueness, may_be_unique=may_be_unique)
         if refusal is not None:
             raise refusal
 

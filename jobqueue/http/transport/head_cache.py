@@ -7,10 +7,11 @@ parser.
 
 Rules:
 
-1. What is recalled is the whole of what came, and byte for byte a request that the parser and the fast lane have
+1. What is recalled is the whole of what came, and byte for byte a request that the parser and the fast path have
    accepted, but for the id of a look (22 characters of the ids' alphabet, which no parser takes for anything else),
    and the body of a submission (of exactly the length that the head tells).
-2. So only requests are learned that came whole, in one piece and with nothing else, and that the lane has answered.
+2. So only requests are learned that came whole, in one piece and with nothing else, and that the fast path has
+answered.
 3. Each header of a learned head is known to change nothing of the answer, or is part of what is learned (an entity
    tag, the body's length). None of them has another value in each request: heads that never come again are no use.
 4. There are at most `HEADS_MAX` heads of `HEAD_BYTES_MAX` bytes. When there is no room all are forgotten: who is there
@@ -37,7 +38,7 @@ _HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
 _END = b"\r\n\r\n"
 
 # Authorization is not among them: nothing here may be recalled past a check of the caller. Nor are Origin and
-# Sec-Fetch-Site. Host is: the lane has judged it, and the policy of hosts does not change while the server runs.
+# Sec-Fetch-Site. Host is: the fast path has judged it, and the policy of hosts does not change while the server runs.
 _HARMLESS = frozenset(
     {b"host", b"connection", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control"}
 )
@@ -86,7 +87,7 @@ class HeadCache:
         return body if self._submissions.get(head) == len(body) else None
 
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
-        """Learn the head of a request that the lane has answered, if it is one to be learned.
+        """Learn the head of a request that the fast path has answered, if it is one to be learned.
 
         Args:
             data: The whole request, and nothing else.

@@ -7,7 +7,7 @@ process speaks through a socket that the loop watches, and its end is an event.
 Rules:
 
 1. There are always `size` processes, from `start` or the first call on. One that ends is replaced at once.
-2. A process has one call at a time, and its end is that call's verdict: `worker_crashed`, with how it ended and the
+2. A process has one call at a time, and its end is that call's outcome: `worker_crashed`, with how it ended and the
    last line that it wrote to its standard error.
 3. Cancelling a run kills its process, with all that it has started.
 4. A process that ends before it is ready, or young and without having been given a call, counts towards a crash
@@ -110,7 +110,7 @@ class ProcessPool:
         self._refill()
 
     async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
-        """Run a call in a process and return its verdict. Cancelling kills the process.
+        """Run a call in a process and return its outcome. Cancelling kills the process.
 
         Raises:
             RuntimeError: The pool is closed.
@@ -123,7 +123,7 @@ class ProcessPool:
             name = getattr(call.func, "__qualname__", repr(call.func))
             message = f"{name} can't be sent to a process: {described(error)}"
             return Failure(ErrorCode.HANDLER_ERROR, message, final=True)
-        process = await self._seat()
+        process = await self._free_process()
         if isinstance(process, Failure):
             return process
         try:
@@ -156,7 +156,7 @@ class ProcessPool:
         if server is not None:
             await server.close()
 
-    async def _seat(self) -> WorkerProcess | Failure:
+    async def _free_process(self) -> WorkerProcess | Failure:
         """Wait for a process to be free; the longest waiter gets it."""
         while True:
             while self._idle:

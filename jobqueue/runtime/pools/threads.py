@@ -2,10 +2,10 @@
 
 Rules:
 
-1. A seat is held from the start of a run to its end; there are `size` of them.
-2. A cancelled run ends at once. Its thread is *abandoned*: it runs on, unheard, and gives its seat
+1. A slot is held from the start of a run to its end; there are `size` of them.
+2. A cancelled run ends at once. Its thread is *abandoned*: it runs on, unheard, and gives its slot
    up, so handlers that hang don't starve those that don't.
-3. Abandoned threads beyond `size` keep their seats until they return. So there are never more than
+3. Abandoned threads beyond `size` keep their slots until they return. So there are never more than
    twice `size` threads, and a handler that always hangs ends in runs that wait, not in a thread each.
 4. A thread outlives whatever is raised in it, from outside as well (`PyThreadState_SetAsyncExc`): its call ends as
    `worker_crashed`, and a thread that is dead nevertheless is never given another.
@@ -51,32 +51,32 @@ class ThreadPool:
     def __init__(self, *, size: int) -> None:
         self.size = size
         self.state: Any = None
-        self._seats = asyncio.Semaphore(size)
+        self._slots = asyncio.Semaphore(size)
         self._idle: list[_Thread] = []
         self._abandoned = 0
         self._closed = False
 
     async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
-        """Run a call in a thread and return its verdict.
+        """Run a call in a thread and return its outcome.
 
         Cancelling sets the context's `cancelled` and abandons the thread.
 
         Raises:
             RuntimeError: The pool is closed.
         """
-        await self._seats.acquire()
+        await self._slots.acquire()
         if self._closed:
-            self._seats.release()
+            self._slots.release()
             raise RuntimeError("the thread pool is closed")
         try:
             thread = self._free_thread()
         except RuntimeError as error:  # the system gives us no more of them
-            self._seats.release()
+            self._slots.release()
             return Failure(ErrorCode.WORKER_CRASHED, f"no thread could be started: {error}")
-        verdict: asyncio.Future[Success | Failure] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Success | Failure] = asyncio.get_running_loop().create_future()
 
         def progressed(fraction: float, note: str | None) -> None:
-            if not verdict.done():
+            if not future.done():
                 on_progress(fraction, note)
 
         heard = False
@@ -86,12 +86,12 @@ class ThreadPool:
             if heard:
                 return  # an interrupted thread can't know whether it has told
             heard = True
-            if verdict.done():
+            if future.done():
                 self._take_back_abandoned(thread, call)
             else:
-                verdict.set_result(outcome)
+                future.set_result(outcome)
 
-        tell = _teller(verdict.get_loop())
+        tell = _teller(future.get_loop())
 
         def report(fraction: float, note: str | None) -> None:
             tell(progressed, fraction, note)
@@ -100,9 +100,9 @@ class ThreadPool:
         context = call.context(throttle, state=self.state)
         thread.give(_Work(call, context, throttle, lambda outcome: tell(ended, outcome)))
         try:
-            outcome = await verdict
+            outcome = await future
         except asyncio.CancelledError:
-            if verdict.cancelled():
+            if future.cancelled():
                 context.cancel()
                 self._abandon(thread, call)
             else:  # it had ended; the cancellation was only a little late
@@ -129,21 +129,21 @@ class ThreadPool:
 
     def _take_back(self, thread: _Thread) -> None:
         self._put_idle(thread)
-        self._seats.release()
+        self._slots.release()
 
     def _abandon(self, thread: _Thread, call: Call) -> None:
         self._abandoned += 1
         if self._abandoned <= self.size:
-            self._seats.release()
+            self._slots.release()
         log.warning(
             "thread.abandoned", job_id=call.job_id, attempt=call.attempt, total=self._abandoned, stack=thread.stack()
         )
 
     def _take_back_abandoned(self, thread: _Thread, call: Call) -> None:
-        held_a_seat = self._abandoned > self.size
+        held_a_slot = self._abandoned > self.size
         self._abandoned -= 1
-        if held_a_seat:
-            self._seats.release()
+        if held_a_slot:
+            self._slots.release()
         self._put_idle(thread)
         log.info("thread.returned", job_id=call.job_id, attempt=call.attempt, total=self._abandoned)
 
@@ -155,7 +155,7 @@ class ThreadPool:
 
 
 class _Work:
-    """A call for a thread, and how its verdict is told; `tell` returns whether there was still a loop to be told."""
+    """A call for a thread, and how its outcome is told; `tell` returns whether there was still a loop to be told."""
 
     def __init__(
         self, call: Call, context: JobContext, throttle: ProgressThrottle, tell: Callable[[Success | Failure], bool]

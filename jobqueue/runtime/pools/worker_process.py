@@ -5,7 +5,7 @@ Rules:
 1. It is prepared first: it imports its handlers' modules, then answers READY. Before that it gets no call.
 2. It has one call at a time. Every command carries a new token, and only an answer under that token counts.
 3. A process that says what it can't say (`messages.py`) is killed; its call, if any, fails as `worker_crashed`.
-4. That it has ended is told by the fork server. Until then a silent connection is no verdict.
+4. That it has ended is told by the fork server. Until then a silent connection is no outcome.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class WorkerProcess:
         self._inbox = messages.Inbox()
         self._outgoing = bytearray()
         self._call: Call | None = None
-        self._verdict: asyncio.Future[Success | Failure] | None = None
+        self._future: asyncio.Future[Success | Failure] | None = None
         self._on_progress: ProgressSink | None = None
         self._prepare_token = os.urandom(messages.TOKEN_BYTES)
         self._call_token = b""
@@ -94,7 +94,7 @@ class WorkerProcess:
 
     @property
     def busy(self) -> bool:
-        return self._verdict is not None
+        return self._future is not None
 
     @property
     def age_s(self) -> float:
@@ -107,16 +107,16 @@ class WorkerProcess:
         self._send(messages.PREPARE, self._prepare_token, msgspec.msgpack.encode(preparations))
 
     async def carry_out(self, call: Call, body: bytes, on_progress: ProgressSink) -> Success | Failure:
-        """Run a call and return its verdict."""
+        """Run a call and return its outcome."""
         self._call, self._on_progress = call, on_progress
-        verdict: asyncio.Future[Success | Failure] = self._loop.create_future()
-        self._verdict = verdict
+        future: asyncio.Future[Success | Failure] = self._loop.create_future()
+        self._future = future
         self._call_token = os.urandom(messages.TOKEN_BYTES)
         self._bounds[self._call_token] = call.result_bytes_max + messages.SMALL_BYTES_MAX
         self.used = True
         self.errors.forget()
         self._send(messages.CALL, self._call_token, body)
-        return await verdict
+        return await future
 
     def kill(self) -> None:
         """Kill it and its process group; the fork server kills what else it has started."""
@@ -124,7 +124,7 @@ class WorkerProcess:
             os.killpg(self.pid, signal.SIGKILL)
 
     def end(self, how: str, code: ErrorCode = ErrorCode.WORKER_CRASHED) -> None:
-        """Close the connection; if a call is under way, this is its verdict."""
+        """Close the connection; if a call is under way, this is its outcome."""
         self.alive = False
         self._loop.remove_reader(self._connection)
         self._loop.remove_writer(self._connection)
@@ -234,9 +234,9 @@ class WorkerProcess:
             self._owner.on_given_up(self)
 
     def _conclude(self, outcome: Success | Failure) -> None:
-        verdict, self._verdict, self._on_progress = self._verdict, None, None
+        future, self._future, self._on_progress = self._future, None, None
         self._bounds.pop(self._call_token, None)
-        if verdict is not None and not verdict.done():
+        if future is not None and not future.done():
             self.errors.read_all()  # before the next job has this process
-            verdict.set_result(outcome)
+            future.set_result(outcome)
         self._call = None

@@ -1,4 +1,4 @@
-"""Gates as the engine uses them, beside a naive model that counts everything anew each time it is asked."""
+"""Limiters as the engine uses them, beside a naive model that counts everything anew each time it is asked."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Shut:
 
 @dataclass
 class World:
-    """The part of the engine that has to do with gates: ready orders, runs, a clock; and the model's view of it.
+    """The part of the engine that has to do with limiters: ready orders, runs, a clock; and the model's view of it.
 
-    After each step it is checked that no gate was passed that had no room, and that every job is where it should be.
+    After each step it is checked that no limiter was passed that had no room, and that every job is where it should be.
     """
 
-    lanes: dict[str, int]
+    pools: dict[str, int]
     disciplines: dict[str, Discipline]
     now: float = 1000.0
     waiting: dict[JobId, Job] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class World:
     calls: int = 0
 
     def __post_init__(self) -> None:
-        self.gates = Limiters(lanes=self.lanes, order_of=self.order_of)
+        self.limiters = Limiters(pools=self.pools, order_of=self.order_of)
         self.ready: dict[str, Order] = {queue: self.order_of(queue) for queue in self.disciplines}
         self.buckets: dict[tuple[str, str | None], ExactBucket] = {}
         self.count = 0
@@ -75,8 +75,8 @@ class World:
     def enter(self, job: Job) -> bool:
         """Let a worker try a ready job, whether or not it is its turn."""
         self.ready[job.spec.queue].remove(job)
-        full = self.full_gates(job)
-        entered = self.gates.enter(job, self.now)
+        full = self.full_limiters(job)
+        entered = self.limiters.enter(job, self.now)
         if entered:
             assert not full, f"{job.id} was let in where {full} had no room"
             self.start(job)
@@ -99,25 +99,25 @@ class World:
         shut = self.shut.get(job.spec.type)
         if shut is not None and shut.probe is job:
             shut.probe = None
-        self.gates.leave(job, self.now)
+        self.limiters.leave(job, self.now)
         self.settle()
 
     def withdraw(self, job: Job) -> None:
         del self.waiting[job.id]
         self.ready[job.spec.queue].remove(job)
-        self.gates.withdraw(job, self.now)
+        self.limiters.withdraw(job, self.now)
         self.settle()
 
     def advance(self, seconds: float) -> None:
         """Let time pass, with a tick at each instant at which one is due."""
         end = self.now + seconds
-        while (at := self.gates.next_at()) is not None and at <= end:
+        while (at := self.limiters.next_at()) is not None and at <= end:
             self.now = max(self.now, at)
             self.tick()
         self.now = end
 
     def tick(self) -> None:
-        self.gates.tick(self.now)
+        self.limiters.tick(self.now)
         self.settle()
 
     def shut_type(self, type_: str, until: float) -> None:
@@ -125,17 +125,17 @@ class World:
             self.shut[type_].until = until
         else:
             self.shut[type_] = Shut(until)
-        self.gates.shut(type_, until, self.now)
+        self.limiters.shut(type_, until, self.now)
         self.settle()
 
     def open_type(self, type_: str) -> None:
         self.shut.pop(type_, None)
-        self.gates.open(type_, self.now)
+        self.limiters.open(type_, self.now)
         self.settle()
 
-    def resize(self, lane: str, permits: int) -> None:
-        self.lanes[lane] = permits
-        self.gates.resize(lane, permits, self.now)
+    def resize(self, pool: str, permits: int) -> None:
+        self.pools[pool] = permits
+        self.limiters.resize(pool, permits, self.now)
         self.settle()
 
     def reorder(self, queue: str, discipline: Discipline) -> None:
@@ -143,21 +143,21 @@ class World:
         before, self.ready[queue] = self.ready[queue], self.order_of(queue)
         for job in before:
             self.ready[queue].push(job, now=job.run_at)
-        self.gates.reorder(queue, self.now)
+        self.limiters.reorder(queue, self.now)
         self.settle()
 
     def settle(self) -> None:
-        """Take over whom the gates called, and called back."""
-        for job in self.gates.take_revoked():
+        """Take over whom the limiters called, and called back."""
+        for job in self.limiters.take_revoked():
             assert self.ready[job.spec.queue].remove(job), f"{job.id} was called back but not ready"
-        for job in self.gates.take_offered():
+        for job in self.limiters.take_offered():
             self.calls += 1
             self.ready[job.spec.queue].push(job, now=self.now, front=True)
 
     def try_all(self, queues: list[str]) -> None:
         """Let workers try until nothing is ready, and do what is due now."""
         while True:
-            while (at := self.gates.next_at()) is not None and at <= self.now:
+            while (at := self.limiters.next_at()) is not None and at <= self.now:
                 self.tick()
             queue = next((queue for queue in queues if self.ready[queue]), None)
             if queue is None:
@@ -174,12 +174,12 @@ class World:
             keyed.append((job.spec.group, limits.group_rate))
         return [(key, rate) for key, rate in keyed if rate is not None]
 
-    def full_gates(self, job: Job) -> list[str]:
-        """Name the gates of a job that have no room."""
+    def full_limiters(self, job: Job) -> list[str]:
+        """Name the limiters of a job that have no room."""
         spec, limits = job.spec, job.spec.limits or Limits()
         runs = [other.spec for other in self.running.values()]
         full = []
-        if spec.lane in self.lanes and sum(run.lane == spec.lane for run in runs) >= self.lanes[spec.lane]:
+        if spec.pool in self.pools and sum(run.pool == spec.pool for run in runs) >= self.pools[spec.pool]:
             full.append("lane")
         same_type = [run for run in runs if run.type == spec.type]
         if limits.concurrency is not None and len(same_type) >= limits.concurrency:
@@ -199,7 +199,7 @@ class World:
     def others_wait(self, job: Job) -> bool:
         """Whether others of its queue stand in line: those come first."""
         queue = job.spec.queue
-        return any(self.gates.waits(other) for other in self.waiting.values() if other.spec.queue == queue)
+        return any(self.limiters.waits(other) for other in self.waiting.values() if other.spec.queue == queue)
 
     # -- what must hold
 
@@ -207,36 +207,38 @@ class World:
         """Every queued job is ready, or waits in a line; never both, never neither."""
         ready: dict[str, set[JobId]] = {queue: {job.id for job in order} for queue, order in self.ready.items()}
         for job in self.waiting.values():
-            assert self.gates.waits(job) != (job.id in ready[job.spec.queue]), job.id
-        assert sum(map(len, ready.values())) + sum(map(self.gates.waits, self.waiting.values())) == len(self.waiting)
+            assert self.limiters.waits(job) != (job.id in ready[job.spec.queue]), job.id
+        assert sum(map(len, ready.values())) + sum(map(self.limiters.waits, self.waiting.values())) == len(self.waiting)
 
-        for gate in self.gates._all():
-            assert all(len(line.order) or line.called for line in gate.lines.values()), "a line of nobody"
+        for limiter in self.limiters._all():
+            assert all(len(line.order) or line.offered for line in limiter.lines.values()), "a line of nobody"
 
     def check_stats(self) -> None:
-        """What the gates tell of themselves is what the model counts."""
-        stats = self.gates.stats()
-        assert sum(gate.waiting for gate in stats) == sum(map(self.gates.waits, self.waiting.values()))
-        held = {gate.name: gate.held for gate in stats if gate.kind == "lane"}
-        for lane, permits in self.lanes.items():
-            assert held[lane] == sum(job.spec.lane == lane for job in self.running.values())
-            assert next(gate.permits for gate in stats if gate.kind == "lane" and gate.name == lane) == permits
+        """What the limiters tell of themselves is what the model counts."""
+        stats = self.limiters.stats()
+        assert sum(limiter.waiting for limiter in stats) == sum(map(self.limiters.waits, self.waiting.values()))
+        held = {limiter.name: limiter.held for limiter in stats if limiter.kind == "lane"}
+        for pool, permits in self.pools.items():
+            assert held[pool] == sum(job.spec.pool == pool for job in self.running.values())
+            assert (
+                next(limiter.permits for limiter in stats if limiter.kind == "lane" and limiter.name == pool) == permits
+            )
 
     def check_nobody_forgotten(self, queues: list[str]) -> None:
-        """Once all that was called has tried, whoever still waits needs a gate that has no room."""
+        """Once all that was called has tried, whoever still waits needs a limiter that has no room."""
         for job in self.waiting.values():
             if job.spec.queue in queues:
-                assert self.gates.waits(job)
-                assert self.full_gates(job), f"{job.id} waits for nothing"
+                assert self.limiters.waits(job)
+                assert self.full_limiters(job), f"{job.id} waits for nothing"
 
     def check_nothing_left(self) -> None:
         """Nothing is remembered of groups and jobs that are gone."""
-        gates = self.gates
-        assert not gates._groups
-        assert not gates._waiters
-        assert not gates._held
-        assert not any(gate.lines or gate.held for gate in gates._all())
-        assert gates.next_at() is None
+        limiters = self.limiters
+        assert not limiters._groups
+        assert not limiters._waiters
+        assert not limiters._held
+        assert not any(limiter.lines or limiter.held for limiter in limiters._all())
+        assert limiters.next_at() is None
 
 
 def orders_of_start(jobs: list[Job]) -> dict[tuple[str, str, str | None], list[int]]:

@@ -194,7 +194,7 @@ def test_all_tells_those_in_quarantine_the_latest_last() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_type_that_always_fails_is_tried_once_a_wait_however_many_were_running(seed: int) -> None:
-    """Workers go on with what the quarantine lets start, runs take any time; late verdicts come at any time."""
+    """Workers go on with what the quarantine lets start, runs take any time; late outcomes come at any time."""
     rng = Random(seed)
     ward = Ward(budget=5)
     # (ends at, started at) of what runs; a probe is on its way or not.

@@ -10,12 +10,12 @@ from jobqueue.core.tuning import TUNING
 from tests.core.limits.limiters_world import World
 
 
-def world_of(discipline: Discipline = Discipline.FIFO, **lanes: int) -> World:
-    return World(lanes, {"default": discipline, "other": discipline})
+def world_of(discipline: Discipline = Discipline.FIFO, **pools: int) -> World:
+    return World(pools, {"default": discipline, "other": discipline})
 
 
 def waiting_in(world: World, jobs: list[Job]) -> list[Job]:
-    return [job for job in jobs if world.gates.waits(job)]
+    return [job for job in jobs if world.limiters.waits(job)]
 
 
 def run_all(world: World) -> None:
@@ -30,9 +30,9 @@ def run_all(world: World) -> None:
 # -- permits
 
 
-def test_a_lane_lets_in_as_many_as_it_has_permits() -> None:
+def test_a_pool_lets_in_as_many_as_it_has_permits() -> None:
     world = world_of(thread=2)
-    jobs = [world.add(lane="thread") for _ in range(3)]
+    jobs = [world.add(pool="thread") for _ in range(3)]
     world.try_all(["default"])
     assert list(world.running.values()) == jobs[:2]
     assert waiting_in(world, jobs) == jobs[2:]
@@ -46,9 +46,9 @@ def test_a_job_without_needs_passes_and_leaves_no_trace() -> None:
     world.check_nothing_left()
 
 
-def test_a_lane_that_nobody_bounds_is_no_gate() -> None:
+def test_a_pool_that_nobody_bounds_is_no_limiter() -> None:
     world = world_of(thread=1)
-    jobs = [world.add(lane="elsewhere") for _ in range(3)]
+    jobs = [world.add(pool="elsewhere") for _ in range(3)]
     world.try_all(["default"])
     assert list(world.running.values()) == jobs
 
@@ -56,7 +56,7 @@ def test_a_lane_that_nobody_bounds_is_no_gate() -> None:
 def test_those_who_wait_block_nobody_behind_them() -> None:
     world = world_of(process=1)
     for _ in range(5):
-        world.add(lane="process")
+        world.add(pool="process")
     free = world.add("free")
     world.try_all(["default"])
     assert free.id in world.running
@@ -64,47 +64,47 @@ def test_those_who_wait_block_nobody_behind_them() -> None:
 
 def test_a_freed_permit_calls_the_one_that_waited_longest() -> None:
     world = world_of(thread=1)
-    first, second, third = (world.add(lane="thread") for _ in range(3))
+    first, second, third = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
     world.end(first)
-    assert not world.gates.waits(second)
-    assert world.gates.waits(third)
+    assert not world.limiters.waits(second)
+    assert world.limiters.waits(third)
     assert world.try_next() is second
 
 
 def test_a_job_holds_all_of_its_permits_or_none() -> None:
     world = world_of(thread=1)
     limits = Limits(concurrency=1)
-    holder = world.add("b", lane="thread")
-    waits = world.add("a", lane="thread", limits=limits)
+    holder = world.add("b", pool="thread")
+    waits = world.add("a", pool="thread", limits=limits)
     world.try_all(["default"])
-    assert world.gates.waits(waits)
-    without_lane = world.add("a", limits=limits)
-    assert world.enter(without_lane), "the one that waits for the lane holds nothing of its type's"
+    assert world.limiters.waits(waits)
+    without_pool = world.add("a", limits=limits)
+    assert world.enter(without_pool), "the one that waits for the lane holds nothing of its type's"
     world.end(holder)
     assert not world.enter(waits), "now the type is full"
-    (lane, *_) = world.gates.stats()
-    assert (lane.name, lane.held) == ("thread", 0), "and it holds nothing of the lane either"
+    (pool, *_) = world.limiters.stats()
+    assert (pool.name, pool.held) == ("thread", 0), "and it holds nothing of the lane either"
 
 
 def test_a_job_that_waits_is_not_let_in_before_it_is_called() -> None:
     world = world_of(thread=1)
-    holder, waits = world.add(lane="thread"), world.add(lane="thread")
+    holder, waits = world.add(pool="thread"), world.add(pool="thread")
     world.try_all(["default"])
-    assert not world.gates.enter(waits, world.now)
+    assert not world.limiters.enter(waits, world.now)
     world.end(holder)
     assert world.enter(waits)
 
 
 def test_leaving_without_having_entered_changes_nothing() -> None:
     world = world_of(thread=1)
-    holder, other = world.add(lane="thread"), world.add(lane="thread")
+    holder, other = world.add(pool="thread"), world.add(pool="thread")
     world.try_next()
-    world.gates.leave(other, world.now)
+    world.limiters.leave(other, world.now)
     assert not world.enter(other)
     world.end(holder)
-    world.gates.leave(holder, world.now)
-    assert [gate.held for gate in world.gates.stats()] == [0]
+    world.limiters.leave(holder, world.now)
+    assert [limiter.held for limiter in world.limiters.stats()] == [0]
 
 
 def test_a_handlers_concurrency_is_for_all_of_its_jobs_and_a_groups_for_each_group() -> None:
@@ -138,7 +138,7 @@ def test_groups_of_the_same_name_at_two_handlers_are_two_groups() -> None:
 def test_a_group_of_one_permit_runs_its_jobs_one_by_one_in_order() -> None:
     world = world_of(thread=2)
     limits = Limits(concurrency=3, group_concurrency=1)
-    jobs = [world.add(group=group, lane="thread", limits=limits) for _ in range(20) for group in ("a", "b", "c")]
+    jobs = [world.add(group=group, pool="thread", limits=limits) for _ in range(20) for group in ("a", "b", "c")]
     run_all(world)
     for group in ("a", "b", "c"):
         mine = [job for job in jobs if job.spec.group == group]
@@ -146,19 +146,19 @@ def test_a_group_of_one_permit_runs_its_jobs_one_by_one_in_order() -> None:
 
 
 @pytest.mark.parametrize("permits", [0, -1])
-def test_a_gate_without_permits_is_refused(permits: int) -> None:
+def test_a_limiter_without_permits_is_refused(permits: int) -> None:
     with pytest.raises(ValueError, match="at least one permit"):
-        Limiters(lanes={"thread": permits}, order_of=world_of().order_of)
+        Limiters(pools={"thread": permits}, order_of=world_of().order_of)
 
 
-def test_a_lane_may_have_no_permit_for_a_while_and_never_fewer_than_none() -> None:
+def test_a_pool_may_have_no_permit_for_a_while_and_never_fewer_than_none() -> None:
     world = world_of(thread=2)
     world.resize("thread", 0)
-    jobs = [world.add(lane="thread") for _ in range(3)]
+    jobs = [world.add(pool="thread") for _ in range(3)]
     run_all(world)
     assert world.started == []
     with pytest.raises(ValueError, match="0 permits or more, got -1"):
-        world.gates.resize("thread", -1, 0.0)
+        world.limiters.resize("thread", -1, 0.0)
     world.resize("thread", 1)
     run_all(world)
     assert world.started == jobs
@@ -169,31 +169,31 @@ def test_a_lane_may_have_no_permit_for_a_while_and_never_fewer_than_none() -> No
 
 def test_a_call_is_no_permit_so_whoever_comes_first_goes_in() -> None:
     world = world_of(thread=1)
-    holder, called, late = (world.add(lane="thread") for _ in range(3))
+    holder, offered, late = (world.add(pool="thread") for _ in range(3))
     assert world.enter(holder)
-    assert not world.enter(called)
+    assert not world.enter(offered)
     world.end(holder)
     assert world.enter(late)
-    assert not world.enter(called)
-    assert world.gates.waits(called)
+    assert not world.enter(offered)
+    assert world.limiters.waits(offered)
 
 
 def test_each_queue_has_its_own_line_so_none_waits_for_a_worker_of_another() -> None:
     world = world_of(thread=1)
-    holder = world.add(lane="thread")
-    stuck = world.add(lane="thread")
-    other = world.add(lane="thread", queue="other")
+    holder = world.add(pool="thread")
+    stuck = world.add(pool="thread")
+    other = world.add(pool="thread", queue="other")
     world.try_all(["default", "other"])
     world.end(holder)
-    assert not world.gates.waits(stuck), "called, but its queue has no worker"
+    assert not world.limiters.waits(stuck), "called, but its queue has no worker"
     assert world.try_next("other") is other
 
 
 def test_one_that_finds_no_room_when_called_is_back_at_the_front() -> None:
     world = world_of(thread=1)
-    holder = world.add(lane="thread")
-    mine = [world.add(lane="thread") for _ in range(3)]
-    other = world.add(lane="thread", queue="other")
+    holder = world.add(pool="thread")
+    mine = [world.add(pool="thread") for _ in range(3)]
+    other = world.add(pool="thread", queue="other")
     world.try_all(["default", "other"])
     world.end(holder)
     assert world.try_next("other") is other
@@ -204,13 +204,13 @@ def test_one_that_finds_no_room_when_called_is_back_at_the_front() -> None:
 
 def test_those_who_were_called_together_and_find_no_room_keep_their_order() -> None:
     world = world_of(thread=3)
-    holders = [world.add(lane="thread") for _ in range(3)]
-    mine = [world.add(lane="thread") for _ in range(5)]
+    holders = [world.add(pool="thread") for _ in range(3)]
+    mine = [world.add(pool="thread") for _ in range(5)]
     world.try_all(["default"])
     for holder in holders:
         world.end(holder)
     assert world.try_next() is mine[0]
-    thieves = [world.add(queue="other", lane="thread") for _ in range(2)]
+    thieves = [world.add(queue="other", pool="thread") for _ in range(2)]
     world.try_all(["other"])
     assert world.try_next() is None
     assert not world.ready["default"], "what stopped one stopped all"
@@ -222,7 +222,7 @@ def test_those_who_were_called_together_and_find_no_room_keep_their_order() -> N
 
 def test_one_that_is_withdrawn_passes_its_call_on() -> None:
     world = world_of(thread=1)
-    holder, first, second = (world.add(lane="thread") for _ in range(3))
+    holder, first, second = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
     world.end(holder)
     world.withdraw(first)
@@ -231,7 +231,7 @@ def test_one_that_is_withdrawn_passes_its_call_on() -> None:
 
 def test_one_that_is_withdrawn_from_a_line_is_not_called() -> None:
     world = world_of(thread=1)
-    holder, first, second = (world.add(lane="thread") for _ in range(3))
+    holder, first, second = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
     world.withdraw(first)
     world.end(holder)
@@ -241,50 +241,50 @@ def test_one_that_is_withdrawn_from_a_line_is_not_called() -> None:
 
 def test_one_that_is_withdrawn_before_its_call_was_heard_is_not_called() -> None:
     world = world_of(thread=1)
-    holder, first, second = (world.add(lane="thread") for _ in range(3))
+    holder, first, second = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
-    world.gates.leave(holder, world.now)
-    world.gates.withdraw(first, world.now)
-    assert world.gates.take_offered() == [second]
+    world.limiters.leave(holder, world.now)
+    world.limiters.withdraw(first, world.now)
+    assert world.limiters.take_offered() == [second]
 
 
 def test_one_that_is_withdrawn_before_it_heard_that_it_must_wait_again_is_not_told() -> None:
     world = world_of(thread=1)
-    holder, first = (world.add(lane="thread") for _ in range(2))
+    holder, first = (world.add(pool="thread") for _ in range(2))
     world.try_all(["default"])
     world.end(holder)
-    assert world.enter(world.add(queue="other", lane="thread"))
-    assert not world.gates.enter(world.add(lane="thread"), world.now)
-    assert world.gates.waits(first), "called back, as one has joined its line"
-    world.gates.withdraw(first, world.now)
-    assert world.gates.take_revoked() == []
+    assert world.enter(world.add(queue="other", pool="thread"))
+    assert not world.limiters.enter(world.add(pool="thread"), world.now)
+    assert world.limiters.waits(first), "called back, as one has joined its line"
+    world.limiters.withdraw(first, world.now)
+    assert world.limiters.take_revoked() == []
 
 
-def test_one_that_must_wait_at_another_gate_passes_its_call_on() -> None:
+def test_one_that_must_wait_at_another_limiter_passes_its_call_on() -> None:
     world = world_of(thread=1)
     limits = Limits(concurrency=1)
     world.enter(world.add("a", limits=limits))
-    holder = world.add("b", lane="thread")
+    holder = world.add("b", pool="thread")
     world.enter(holder)
-    stopped = world.add("a", lane="thread", limits=limits)
-    next_one = world.add("b", lane="thread")
+    stopped = world.add("a", pool="thread", limits=limits)
+    next_one = world.add("b", pool="thread")
     world.try_all(["default"])
     world.end(holder)
-    assert world.gates.waits(stopped)
+    assert world.limiters.waits(stopped)
     assert world.try_next() is next_one
 
 
-def test_one_that_waits_for_a_lane_on_behalf_of_its_group_keeps_its_turn_there() -> None:
+def test_one_that_waits_for_a_pool_on_behalf_of_its_group_keeps_its_turn_there() -> None:
     world = world_of(thread=2)
     limits = Limits(group_concurrency=1)
-    jobs = [world.add("a", group="g", lane="thread", limits=limits) for _ in range(4)]
+    jobs = [world.add("a", group="g", pool="thread", limits=limits) for _ in range(4)]
     world.try_all(["default"])
-    holder = world.add("b", lane="thread")
+    holder = world.add("b", pool="thread")
     world.enter(holder)
-    late = world.add("b", lane="thread")
+    late = world.add("b", pool="thread")
     world.try_all(["default"])
     world.end(jobs[0])
-    thief = world.add("b", queue="other", lane="thread")
+    thief = world.add("b", queue="other", pool="thread")
     assert world.try_next("other") is thief, "it takes the room that the group's next was called for"
     world.try_all(["default"])
     assert waiting_in(world, [*jobs[1:], late]) == [*jobs[1:], late]
@@ -298,7 +298,7 @@ def test_one_that_waits_for_a_lane_on_behalf_of_its_group_keeps_its_turn_there()
 
 def test_many_that_leave_at_once_call_as_many_in_their_order() -> None:
     world = world_of(thread=5)
-    jobs = [world.add(lane="thread") for _ in range(12)]
+    jobs = [world.add(pool="thread") for _ in range(12)]
     world.try_all(["default"])
     for job in jobs[:5]:
         world.end(job)
@@ -309,8 +309,8 @@ def test_many_that_leave_at_once_call_as_many_in_their_order() -> None:
 def test_calls_for_a_queue_that_takes_none_stay_few() -> None:
     world = world_of(thread=500)
     for _ in range(500):
-        world.enter(world.add(lane="thread"))
-    waits = [world.add(lane="thread", queue="other") for _ in range(600)]
+        world.enter(world.add(pool="thread"))
+    waits = [world.add(pool="thread", queue="other") for _ in range(600)]
     world.try_all(["other"])
     for job in list(world.running.values()):
         world.end(job)
@@ -325,12 +325,12 @@ def test_a_better_one_does_not_wait_for_one_that_was_called_before_it() -> None:
     holder, low = (world.add("a", priority=0, limits=limits) for _ in range(2))
     world.try_all(["default"])
     world.end(holder)
-    assert not world.gates.waits(low), "called; but others of higher priority come before it"
+    assert not world.limiters.waits(low), "called; but others of higher priority come before it"
     high = [world.add("a", priority=9, limits=limits) for _ in range(2)]
     assert world.enter(world.ready["default"].pop(world.now)), "the first of them needs no call"
     assert not world.enter(world.ready["default"].pop(world.now))
     world.end(high[0])
-    assert world.gates.waits(low)
+    assert world.limiters.waits(low)
     assert world.try_next() is high[1]
 
 
@@ -346,13 +346,13 @@ def test_a_rate_lets_a_burst_in_and_then_one_with_each_token() -> None:
     world.try_all(["default"])
     assert len(world.running) == 5
     for n in range(6, 21):
-        at = world.gates.next_at()
+        at = world.limiters.next_at()
         assert at == pytest.approx(1000.0 + (n - 5) * 0.2, abs=1e-6)
         assert at is not None
         world.advance(at - world.now)
         world.try_all(["default"])
         assert list(world.running.values()) == jobs[:n]
-    assert world.gates.next_at() is None
+    assert world.limiters.next_at() is None
 
 
 def test_each_group_has_a_rate_of_its_own() -> None:
@@ -361,7 +361,7 @@ def test_each_group_has_a_rate_of_its_own() -> None:
     jobs = {group: [world.add(group=group, limits=limits) for _ in range(5)] for group in ("a", "b")}
     world.try_all(["default"])
     assert list(world.running.values()) == [*jobs["a"][:2], *jobs["b"][:2]]
-    assert [gate.kind for gate in world.gates.stats()] == ["groups"], "the handler as a whole has no bound"
+    assert [limiter.kind for limiter in world.limiters.stats()] == ["groups"], "the handler as a whole has no bound"
 
 
 def test_a_token_that_came_before_the_tick_is_for_those_who_wait() -> None:
@@ -379,15 +379,15 @@ def test_a_token_that_came_before_the_tick_is_for_those_who_wait() -> None:
 def test_one_that_was_called_goes_before_those_who_joined_a_wider_line_since() -> None:
     world = world_of()
     limits = Limits(rate=Rate(2, 1.0), group_concurrency=1)
-    first, called = (world.add(group="g", limits=limits) for _ in range(2))
+    first, offered = (world.add(group="g", limits=limits) for _ in range(2))
     world.try_all(["default"])
     world.end(first)
     assert world.enter(world.add(queue="other", limits=limits)), "it takes the last token"
     late = world.add(group="h", limits=limits)
     assert not world.enter(late)
     world.now += 0.6
-    assert world.enter(called)
-    assert world.gates.waits(late)
+    assert world.enter(offered)
+    assert world.limiters.waits(late)
 
 
 def test_no_ticks_are_due_while_those_who_were_called_have_not_tried() -> None:
@@ -400,16 +400,16 @@ def test_no_ticks_are_due_while_those_who_were_called_have_not_tried() -> None:
     world.try_all(["default", "other"])
     world.advance(0.002)
     assert len(world.ready["default"]) > 0
-    assert world.gates.next_at() is None
+    assert world.limiters.next_at() is None
 
 
 def test_nothing_is_due_for_a_line_in_which_nobody_stands_any_more() -> None:
     world = world_of()
     jobs = [world.add(limits=Limits(rate=Rate(1, 60.0))) for _ in range(2)]
     world.try_all(["default"])
-    assert world.gates.next_at() == 1060.0
+    assert world.limiters.next_at() == 1060.0
     world.withdraw(jobs[1])
-    assert world.gates.next_at() is None
+    assert world.limiters.next_at() is None
 
 
 # -- quarantine
@@ -418,8 +418,8 @@ def test_nothing_is_due_for_a_line_in_which_nobody_stands_any_more() -> None:
 def test_a_shut_type_lets_nobody_in_and_others_pass() -> None:
     world = world_of(thread=4)
     world.shut_type("bad", 1001.0)
-    bad = [world.add("bad", lane="thread") for _ in range(3)]
-    good = world.add("good", lane="thread")
+    bad = [world.add("bad", pool="thread") for _ in range(3)]
+    good = world.add("good", pool="thread")
     world.try_all(["default"])
     assert list(world.running.values()) == [good]
     assert waiting_in(world, bad) == bad
@@ -430,7 +430,7 @@ def test_when_the_probe_is_due_exactly_one_goes_in() -> None:
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad", queue=queue) for queue in ("default", "other") for _ in range(3)]
     world.try_all(["default", "other"])
-    assert world.gates.next_at() == 1001.0
+    assert world.limiters.next_at() == 1001.0
     world.advance(0.999)
     world.try_all(["default", "other"])
     assert not world.running
@@ -448,7 +448,7 @@ def test_a_probe_may_be_brought_forward() -> None:
     world.add("bad")
     world.try_all(["default"])
     world.shut_type("bad", 1001.0)
-    assert world.gates.next_at() == 1001.0
+    assert world.limiters.next_at() == 1001.0
 
 
 def test_a_failed_probe_shuts_the_type_until_the_next_one() -> None:
@@ -468,7 +468,7 @@ def test_a_failed_probe_shuts_the_type_until_the_next_one() -> None:
     assert world.try_next() is bad[1]
 
 
-def test_a_probe_that_left_without_a_verdict_makes_way_for_another() -> None:
+def test_a_probe_that_left_without_an_outcome_makes_way_for_another() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad") for _ in range(2)]
@@ -504,7 +504,7 @@ def test_an_attempt_from_before_the_quarantine_is_no_probe() -> None:
     assert list(world.running.values()) == [bad[0]]
 
 
-def test_an_opened_type_lets_all_in_again_in_order_and_is_a_gate_no_more() -> None:
+def test_an_opened_type_lets_all_in_again_in_order_and_is_a_limiter_no_more() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad") for _ in range(100)]
@@ -512,14 +512,14 @@ def test_an_opened_type_lets_all_in_again_in_order_and_is_a_gate_no_more() -> No
     world.open_type("bad")
     world.try_all(["default"])
     assert list(world.running.values()) == bad
-    assert world.gates.stats() == []
+    assert world.limiters.stats() == []
     assert world.enter(world.add("bad"))
 
 
 def test_opening_what_is_not_shut_changes_nothing() -> None:
     world = world_of()
     world.open_type("good")
-    assert world.gates.stats() == []
+    assert world.limiters.stats() == []
 
 
 def test_a_type_that_was_shut_before_its_first_job_keeps_its_limits() -> None:
@@ -537,7 +537,7 @@ def test_a_type_that_was_shut_before_its_first_job_keeps_its_limits() -> None:
 
 def test_more_permits_let_more_in_and_fewer_take_none_away() -> None:
     world = world_of(thread=1)
-    jobs = [world.add(lane="thread") for _ in range(6)]
+    jobs = [world.add(pool="thread") for _ in range(6)]
     world.try_all(["default"])
     world.resize("thread", 4)
     world.try_all(["default"])
@@ -552,15 +552,15 @@ def test_more_permits_let_more_in_and_fewer_take_none_away() -> None:
     assert world.try_next() is jobs[4]
 
 
-def test_a_lane_that_does_not_exist_is_not_resized() -> None:
+def test_a_pool_that_does_not_exist_is_not_resized() -> None:
     with pytest.raises(KeyError):
-        world_of(thread=1).gates.resize("process", 2, 0.0)
+        world_of(thread=1).limiters.resize("process", 2, 0.0)
 
 
 def test_a_changed_discipline_keeps_all_who_wait_in_its_order() -> None:
     world = world_of(thread=1)
-    jobs = [world.add(lane="thread", priority=n % 10) for n in range(20)]
-    others = [world.add(lane="thread", queue="other") for _ in range(3)]
+    jobs = [world.add(pool="thread", priority=n % 10) for n in range(20)]
+    others = [world.add(pool="thread", queue="other") for _ in range(3)]
     world.try_all(["default", "other"])
     world.end(jobs[0])
     world.reorder("default", Discipline.PRIORITY)
@@ -584,14 +584,14 @@ def test_a_group_that_is_done_with_takes_no_memory() -> None:
     world.check_nothing_left()
 
 
-def test_a_handlers_gate_is_kept_and_told_of_while_nobody_needs_it() -> None:
+def test_a_handlers_limiter_is_kept_and_told_of_while_nobody_needs_it() -> None:
     world = world_of(thread=1)
     for limits in (Limits(concurrency=1), Limits(rate=Rate(10, 1.0))):
         job = world.add(str(limits), limits=limits)
         world.enter(job)
         world.end(job)
     world.advance(10.0)
-    assert [(gate.kind, gate.held, gate.waiting) for gate in world.gates.stats()] == [
+    assert [(limiter.kind, limiter.held, limiter.waiting) for limiter in world.limiters.stats()] == [
         ("lane", 0, 0),
         ("type", 0, 0),
         ("type", 0, 0),
@@ -605,48 +605,48 @@ def test_a_group_with_a_rate_is_kept_until_its_bucket_is_full() -> None:
         job = world.add(group=f"g{n}", limits=limits)
         world.enter(job)
         world.end(job)
-    assert len(world.gates._groups) == 1000, "each would lose the token that it spent"
+    assert len(world.limiters._groups) == 1000, "each would lose the token that it spent"
     world.advance(9.0)
-    assert len(world.gates._groups) == 1000
+    assert len(world.limiters._groups) == 1000
     world.advance(3.0)
     world.check_nothing_left()
 
 
 def test_a_long_line_that_must_move_on_does_so_in_portions() -> None:
     world = world_of(thread=2)
-    holders = [world.add("b", lane="thread") for _ in range(2)]
+    holders = [world.add("b", pool="thread") for _ in range(2)]
     world.try_all(["default"])
     limits = Limits(concurrency=1)
-    jobs = [world.add("a", lane="thread", limits=limits) for _ in range(4 * TUNING.moves_max)]
-    last = world.add("b", lane="thread")
+    jobs = [world.add("a", pool="thread", limits=limits) for _ in range(4 * TUNING.moves_max)]
+    last = world.add("b", pool="thread")
     world.try_all(["default"])
     world.end(holders[0])
     assert world.try_next() is jobs[0]
     world.end(holders[1])
     ticks = 0
     while not world.ready["default"]:
-        assert world.gates.next_at() == world.now, "more is to be done at once"
-        before = next(gate.waiting for gate in world.gates.stats() if gate.kind == "type")
+        assert world.limiters.next_at() == world.now, "more is to be done at once"
+        before = next(limiter.waiting for limiter in world.limiters.stats() if limiter.kind == "type")
         world.tick()
-        after = next(gate.waiting for gate in world.gates.stats() if gate.kind == "type")
+        after = next(limiter.waiting for limiter in world.limiters.stats() if limiter.kind == "type")
         assert after - before <= TUNING.moves_max
         ticks += 1
     assert ticks >= 3
     assert world.try_next() is last, "behind all that moved on"
-    assert world.gates.next_at() is None
+    assert world.limiters.next_at() is None
 
 
-def test_what_a_gate_holds_is_told() -> None:
+def test_what_a_limiter_holds_is_told() -> None:
     world = world_of(thread=2)
     limits = Limits(concurrency=2, rate=Rate(10, 1.0), group_concurrency=1, group_rate=Rate(5, 1.0))
     for group in ("a", "a", "b", "b"):
-        world.add("t", group=group, lane="thread", limits=limits)
-    world.add("u", lane="thread")
+        world.add("t", group=group, pool="thread", limits=limits)
+    world.add("u", pool="thread")
     world.shut_type("v", 1001.0)
     world.try_all(["default"])
-    lane, shut, type_, groups = world.gates.stats()
-    assert (lane.kind, lane.name, lane.held, lane.permits, lane.rate) == ("lane", "thread", 2, 2, None)
+    pool, shut, type_, groups = world.limiters.stats()
+    assert (pool.kind, pool.name, pool.held, pool.permits, pool.rate) == ("lane", "thread", 2, 2, None)
     assert (type_.kind, type_.name, type_.held, type_.permits, type_.rate) == ("type", "t", 2, 2, limits.rate)
     assert (shut.kind, shut.name, shut.shut_until, shut.permits) == ("type", "v", 1001.0, None)
     assert (groups.kind, groups.name, groups.held, groups.permits, groups.rate) == ("groups", "t", 2, 1, Rate(5, 1.0))
-    assert lane.waiting + type_.waiting + groups.waiting == 3
+    assert pool.waiting + type_.waiting + groups.waiting == 3

@@ -1,4 +1,4 @@
-"""The gates against a naive model, through random operations at random times."""
+"""The limiters against a naive model, through random operations at random times."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.core.limits.limiters_world import World, orders_of_start
 
 SPECS: dict[str, dict[str, object]] = {
     "free": {},
-    "lane": {"lane": "thread"},
-    "narrow": {"lane": "thread", "limits": Limits(concurrency=2, group_concurrency=1)},
+    "pool": {"pool": "thread"},
+    "narrow": {"pool": "thread", "limits": Limits(concurrency=2, group_concurrency=1)},
     "rated": {"limits": Limits(rate=Rate(5, 1.0), group_rate=Rate(2, 1.0))},
     "both": {
-        "lane": "process",
+        "pool": "process",
         "limits": Limits(concurrency=3, rate=Rate(20, 1.0), group_concurrency=2, group_rate=Rate(3, 0.7)),
     },
-    "grouped": {"lane": "process", "limits": Limits(group_concurrency=1)},
+    "grouped": {"pool": "process", "limits": Limits(group_concurrency=1)},
     "single": {"limits": Limits(concurrency=1)},
 }
 
@@ -126,7 +126,7 @@ class InOrder(Run):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_through_a_gate_of_one_permit_the_jobs_of_a_queue_go_in_order(seed: int) -> None:
+def test_through_a_limiter_of_one_permit_the_jobs_of_a_queue_go_in_order(seed: int) -> None:
     run = InOrder(seed, {"default": Discipline.FIFO, "other": Discipline.FIFO})
     for _ in range(5000):
         run.step()

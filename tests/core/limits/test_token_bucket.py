@@ -42,7 +42,7 @@ def taken_at(bucket: TokenBucket, now: float, most: int = 1000) -> int:
 
 
 @given(rate=rates, start=nows, seed=st.integers(0, 1 << 32))
-def test_a_bucket_gives_the_same_verdicts_as_an_exact_one(rate: Rate, start: float, seed: int) -> None:
+def test_a_bucket_gives_the_same_outcomes_as_an_exact_one(rate: Rate, start: float, seed: int) -> None:
     rng = Random(seed)
     bucket, exact, now = TokenBucket(rate), ExactBucket(rate, start), start
     token_s = rate.period_s / rate.count
@@ -57,7 +57,7 @@ def test_a_bucket_gives_the_same_verdicts_as_an_exact_one(rate: Rate, start: flo
             assert bucket.take(now) == exact.take(now)
 
 
-def test_a_hundred_thousand_takes_later_the_verdicts_are_still_exact() -> None:
+def test_a_hundred_thousand_takes_later_the_outcomes_are_still_exact() -> None:
     rng = Random(5)
     rate = Rate(7, 1.0)
     bucket, exact, now = TokenBucket(rate), ExactBucket(rate, 1000.0), 1000.0

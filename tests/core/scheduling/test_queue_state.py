@@ -1,4 +1,4 @@
-"""What a queue's ledger measures: how long runs take, how fast seats come free, what a job costs beside the others."""
+"""What a queue's state measures: how long runs take, how fast slots come free, what a job costs beside the others."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from jobqueue.errors import QueueFull
 from tests.core.making import CRASHED, Driver
 
 
-def ledger_of(driver: Driver, name: str = "default") -> QueueState:
-    return driver.engine.ledgers[name]
+def queue_state_of(driver: Driver, name: str = "default") -> QueueState:
+    return driver.engine.queue_states[name]
 
 
 def run(driver: Driver, run_s: float, **spec: object) -> None:
@@ -36,13 +36,13 @@ def run(driver: Driver, run_s: float, **spec: object) -> None:
 
 def test_the_first_run_is_the_typical_one_and_later_ones_shift_it() -> None:
     driver = Driver()
-    ledger = ledger_of(driver)
-    assert ledger.run_s is None
+    queue_state = queue_state_of(driver)
+    assert queue_state.run_s is None
     run(driver, 2.0)
-    assert ledger.run_s == 2.0
+    assert queue_state.run_s == 2.0
     run(driver, 12.0)
-    assert ledger.run_s == pytest.approx(2.0 + RUN_WEIGHT * 10.0)
-    assert ledger.run_s_by_type == {"t": ledger.run_s}
+    assert queue_state.run_s == pytest.approx(2.0 + RUN_WEIGHT * 10.0)
+    assert queue_state.run_s_by_type == {"t": queue_state.run_s}
 
 
 def test_each_type_has_a_typical_run_of_its_own_in_each_queue() -> None:
@@ -51,9 +51,9 @@ def test_each_type_has_a_typical_run_of_its_own_in_each_queue() -> None:
         run(driver, 1.0, type="quick")
         run(driver, 9.0, type="slow")
     run(driver, 5.0, type="slow", queue="other")
-    assert ledger_of(driver).run_s_by_type == pytest.approx({"quick": 1.0, "slow": 9.0})
-    assert ledger_of(driver).run_s == pytest.approx(5.0, abs=0.5)
-    assert ledger_of(driver, "other").run_s_by_type == {"slow": 5.0}
+    assert queue_state_of(driver).run_s_by_type == pytest.approx({"quick": 1.0, "slow": 9.0})
+    assert queue_state_of(driver).run_s == pytest.approx(5.0, abs=0.5)
+    assert queue_state_of(driver, "other").run_s_by_type == {"slow": 5.0}
 
 
 def test_attempts_that_fail_or_crash_are_runs_too() -> None:
@@ -63,102 +63,104 @@ def test_attempts_that_fail_or_crash_are_runs_too() -> None:
         driver.lease(job)
         driver.now += run_s
         driver.nack(job, failure=CRASHED)
-    assert ledger_of(driver).run_s == 1.0
-    assert ledger_of(driver).ended_total[JobState.FAILED] == 0
+    assert queue_state_of(driver).run_s == 1.0
+    assert queue_state_of(driver).ended_total[JobState.FAILED] == 0
 
 
 def test_a_job_costs_what_its_type_takes_against_the_typical_run_within_bounds() -> None:
     driver = Driver()
-    ledger = ledger_of(driver)
+    queue_state = queue_state_of(driver)
     unknown = driver.submit(type="unknown")
-    assert ledger.cost(unknown) == 1.0
+    assert queue_state.cost(unknown) == 1.0
     for _ in range(300):
         for job_type, run_s in (("tiny", 0.02), ("less", 1.0), ("more", 3.0), ("huge", 9.99)):
             run(driver, run_s, type=job_type)
-    ledger.run_s = 2.0
-    costs = {job_type: ledger.cost(driver.submit(type=job_type)) for job_type in ("tiny", "less", "more", "huge")}
+    queue_state.run_s = 2.0
+    costs = {job_type: queue_state.cost(driver.submit(type=job_type)) for job_type in ("tiny", "less", "more", "huge")}
     assert costs == pytest.approx({"tiny": COST_MIN, "less": 0.5, "more": 1.5, "huge": COST_MAX})
-    assert ledger.cost(unknown) == 1.0
+    assert queue_state.cost(unknown) == 1.0
 
 
 def test_runs_that_take_no_time_cost_as_much_as_any_other() -> None:
     driver = Driver()
     run(driver, 0.0)
-    assert ledger_of(driver).cost(driver.submit()) == 1.0
+    assert queue_state_of(driver).cost(driver.submit()) == 1.0
 
 
-# -- how fast seats come free
+# -- how fast slots come free
 
 
 def test_jobs_that_end_at_a_steady_rate_are_measured_as_such() -> None:
     driver = Driver()
     for _ in range(300):
         run(driver, 0.1)
-    assert ledger_of(driver).measured_drain_per_s(driver.now) == pytest.approx(10.0, rel=0.05)
+    assert queue_state_of(driver).measured_drain_per_s(driver.now) == pytest.approx(10.0, rel=0.05)
     driver.advance(10)
-    assert ledger_of(driver).measured_drain_per_s(driver.now) == pytest.approx(5.0, rel=0.1), "half, after 10 s of none"
-    assert ledger_of(driver, "other").measured_drain_per_s(driver.now) == 0.0
+    assert queue_state_of(driver).measured_drain_per_s(driver.now) == pytest.approx(5.0, rel=0.1), (
+        "half, after 10 s of none"
+    )
+    assert queue_state_of(driver, "other").measured_drain_per_s(driver.now) == 0.0
 
 
 def test_the_pace_is_that_of_the_types_that_wait_a_hundredth_of_a_second_ago_at_most() -> None:
     driver = Driver(capacity=100)
-    ledger = ledger_of(driver)
-    assert ledger.pace_per_s(driver.now) is None
+    queue_state = queue_state_of(driver)
+    assert queue_state.pace_per_s(driver.now) is None
     for job_type, run_s in (("quick", 0.1), ("slow", 3.0)):
         run(driver, run_s, type=job_type)
     for _ in range(3):
         driver.submit(type="slow")
     quick = driver.submit(type="quick")
     driver.submit(type="unknown")
-    assert ledger.waiting_by_type == {"quick": 1, "slow": 3, "unknown": 1}
-    assert ledger.pace_per_s(driver.now) == pytest.approx(4 / 9.1)
+    assert queue_state.waiting_by_type == {"quick": 1, "slow": 3, "unknown": 1}
+    assert queue_state.pace_per_s(driver.now) == pytest.approx(4 / 9.1)
     driver.cancel(quick)
     driver.now += 0.9 * PACE_S
-    assert ledger.pace_per_s(driver.now) == pytest.approx(4 / 9.1)
+    assert queue_state.pace_per_s(driver.now) == pytest.approx(4 / 9.1)
     driver.now += 0.1 * PACE_S
-    assert ledger.pace_per_s(driver.now) == pytest.approx(1 / 3.0)
+    assert queue_state.pace_per_s(driver.now) == pytest.approx(1 / 3.0)
     driver.start_next()
     driver.start_next()
     driver.now += PACE_S
-    assert ledger.pace_per_s(driver.now) == pytest.approx(2 / 3.0), "two run at once"
+    assert queue_state.pace_per_s(driver.now) == pytest.approx(2 / 3.0), "two run at once"
 
 
-def test_every_end_frees_a_seat_and_a_retry_none() -> None:
+def test_every_end_frees_a_slot_and_a_retry_none() -> None:
     driver = Driver()
-    ledger = ledger_of(driver)
+    queue_state = queue_state_of(driver)
     job = driver.submit(attempts_max=2)
     driver.lease(job)
     driver.now += 1
     driver.nack(job)
-    assert ledger.measured_drain_per_s(driver.now) == 0.0
+    assert queue_state.measured_drain_per_s(driver.now) == 0.0
     driver.cancel(job)
-    one = ledger.measured_drain_per_s(driver.now)
+    one = queue_state.measured_drain_per_s(driver.now)
     assert one > 0
     driver.submit(start_by_s=0.5)
     driver.advance(0.5)
-    assert ledger.measured_drain_per_s(driver.now) > one
+    assert queue_state.measured_drain_per_s(driver.now) > one
 
 
-def test_before_any_end_the_running_ones_tell_how_fast_seats_may_come_free() -> None:
+def test_before_any_end_the_running_ones_tell_how_fast_slots_may_come_free() -> None:
     driver = Driver()
-    ledger = ledger_of(driver)
-    assert ledger.drain_per_s(driver.now) == 1.0
+    queue_state = queue_state_of(driver)
+    assert queue_state.drain_per_s(driver.now) == 1.0
     for _ in range(4):
         driver.lease(driver.submit())
-    assert ledger.drain_per_s(driver.now) == 4.0
+    assert queue_state.drain_per_s(driver.now) == 4.0
     driver.now += 10
-    assert ledger.drain_per_s(driver.now) == pytest.approx(0.4), "none of the four has ended in 10 s"
+    assert queue_state.drain_per_s(driver.now) == pytest.approx(0.4), "none of the four has ended in 10 s"
 
 
 def test_when_few_have_ended_of_late_the_workers_at_the_typical_run_tell() -> None:
     driver = Driver()
-    ledger = ledger_of(driver)
+    queue_state = queue_state_of(driver)
     run(driver, 2.0)
     driver.now += 1000
     for _ in range(6):
         driver.lease(driver.submit())
-    assert ledger.measured_drain_per_s(driver.now) == pytest.approx(0.0, abs=1e-9)
-    assert ledger.drain_per_s(driver.now) == pytest.approx(3.0), "6 workers, 2 s each"
+    assert queue_state.measured_drain_per_s(driver.now) == pytest.approx(0.0, abs=1e-9)
+    assert queue_state.drain_per_s(driver.now) == pytest.approx(3.0), "6 workers, 2 s each"
 
 
 def test_runs_much_shorter_than_a_second_tell_as_well() -> None:
@@ -166,28 +168,28 @@ def test_runs_much_shorter_than_a_second_tell_as_well() -> None:
     run(driver, 0.01)
     driver.now += 1000
     driver.lease(driver.submit())
-    assert ledger_of(driver).drain_per_s(driver.now) == pytest.approx(100.0)
+    assert queue_state_of(driver).drain_per_s(driver.now) == pytest.approx(100.0)
 
 
 def test_a_queue_in_which_nothing_moves_has_a_rate_that_one_can_divide_by() -> None:
     driver = Driver()
-    ledger = ledger_of(driver)
+    queue_state = queue_state_of(driver)
     job = driver.submit(attempts_max=2)
     driver.lease(job)
     driver.now += 1
     driver.nack(job)
-    assert ledger.measured_drain_per_s(driver.now) == 0.0
-    assert ledger.drain_per_s(driver.now) == DRAIN_PER_S_MIN > 0
-    assert ledger.seat_s(driver.now) == RETRY_AFTER_S_MAX
+    assert queue_state.measured_drain_per_s(driver.now) == 0.0
+    assert queue_state.drain_per_s(driver.now) == DRAIN_PER_S_MIN > 0
+    assert queue_state.slot_s(driver.now) == RETRY_AFTER_S_MAX
 
 
 def test_one_end_in_a_long_time_is_a_low_rate_from_the_start() -> None:
     driver = Driver()
     run(driver, 100.0)
-    assert ledger_of(driver).measured_drain_per_s(driver.now) < 0.1
+    assert queue_state_of(driver).measured_drain_per_s(driver.now) < 0.1
 
 
-def test_newcomers_who_take_the_seats_send_those_who_were_refused_farther_away() -> None:
+def test_newcomers_who_take_the_slots_send_those_who_were_refused_farther_away() -> None:
     waits = []
     for newcomers in (0, 1):
         driver = Driver(capacity=2)
@@ -210,7 +212,7 @@ def test_newcomers_who_take_the_seats_send_those_who_were_refused_farther_away()
     assert waits[1] > waits[0]
 
 
-def test_a_refusal_says_when_a_seat_may_be_free_and_each_one_later_than_the_one_before() -> None:
+def test_a_refusal_says_when_a_slot_may_be_free_and_each_one_later_than_the_one_before() -> None:
     driver = Driver(capacity=5)
     for _ in range(200):
         run(driver, 0.5)
@@ -241,7 +243,7 @@ def test_after_a_cut_of_the_capacity_nobody_is_told_to_come_before_the_surplus_i
             driver.submit()
         waits.append(refusal.value.retry_after_s)
     assert 19.0 <= waits[0] < waits[1] < waits[2], "39 too many, two of them go in a second"
-    assert ledger_of(driver).seat_s(driver.now) == pytest.approx(20.0, rel=0.05)
+    assert queue_state_of(driver).slot_s(driver.now) == pytest.approx(20.0, rel=0.05)
 
 
 def test_a_surplus_that_takes_longer_than_the_longest_wait_is_told_as_a_spread() -> None:
@@ -257,34 +259,34 @@ def test_a_surplus_that_takes_longer_than_the_longest_wait_is_told_as_a_spread()
         waits.add(refusal.value.retry_after_s)
     assert len(waits) == 20
     assert RETRY_AFTER_S_MAX / 2 <= min(waits) <= max(waits) <= RETRY_AFTER_S_MAX
-    assert ledger_of(driver).seat_s(driver.now) == RETRY_AFTER_S_MAX
+    assert queue_state_of(driver).slot_s(driver.now) == RETRY_AFTER_S_MAX
 
 
 # -- counters
 
 
-def test_a_ledger_knows_what_is_live_and_who_has_waited_longest() -> None:
+def test_a_queue_state_knows_what_is_live_and_who_has_waited_longest() -> None:
     driver = Driver()
-    ledger = ledger_of(driver)
+    queue_state = queue_state_of(driver)
     first, second = driver.submit(), driver.submit()
     driver.submit(delay_s=5.0)
-    assert (ledger.live, list(ledger.waiting)) == (3, [first.id, second.id])
+    assert (queue_state.live, list(queue_state.waiting)) == (3, [first.id, second.id])
     driver.lease(first)
-    assert (ledger.live, list(ledger.waiting)) == (3, [second.id])
+    assert (queue_state.live, list(queue_state.waiting)) == (3, [second.id])
     driver.ack(first)
     driver.cancel(second)
-    assert (ledger.live, list(ledger.waiting)) == (1, [])
+    assert (queue_state.live, list(queue_state.waiting)) == (1, [])
 
 
 def test_a_queue_has_a_worker_for_its_next_job_unless_it_is_paused_or_at_its_cap() -> None:
     driver = Driver(queues={"default": QueuePolicy(workers=1)})
-    ledger = ledger_of(driver)
-    assert ledger.has_worker
-    ledger.paused = True
-    assert not ledger.has_worker
-    ledger.paused = False
+    queue_state = queue_state_of(driver)
+    assert queue_state.has_worker
+    queue_state.paused = True
+    assert not queue_state.has_worker
+    queue_state.paused = False
     job = driver.submit()
     driver.lease(job)
-    assert not ledger.has_worker
+    assert not queue_state.has_worker
     driver.ack(job)
-    assert ledger.has_worker
+    assert queue_state.has_worker

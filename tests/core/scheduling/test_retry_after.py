@@ -1,4 +1,4 @@
-"""When the refused should come back: places of their own, as far apart as free seats are."""
+"""When the refused should come back: places of their own, as far apart as free queue slots are."""
 
 from __future__ import annotations
 
@@ -24,69 +24,69 @@ class NoChance(Random):
         return a
 
 
-def places(returns: RetryAfter, count: int, *, now: float, seats_per_s: float) -> list[float]:
-    return [returns.place_s(now, seats_per_s=seats_per_s) for _ in range(count)]
+def places(retry_after: RetryAfter, count: int, *, now: float, drain_per_s: float) -> list[float]:
+    return [retry_after.retry_slot_s(now, drain_per_s=drain_per_s) for _ in range(count)]
 
 
-def stream(returns: RetryAfter, *, per_s: float, since: float, until: float) -> None:
+def stream(retry_after: RetryAfter, *, per_s: float, since: float, until: float) -> None:
     """Let newcomers arrive at a steady rate."""
     for number in range(int((until - since) * per_s)):
-        returns.arrivals.add(since + number / per_s)
+        retry_after.arrivals.add(since + number / per_s)
 
 
-def test_the_first_refused_is_told_when_the_next_seat_comes_free() -> None:
-    assert RetryAfter(NoChance()).place_s(100.0, seats_per_s=0.5) == pytest.approx(2.0)
+def test_the_first_refused_is_told_when_the_next_slot_comes_free() -> None:
+    assert RetryAfter(NoChance()).retry_slot_s(100.0, drain_per_s=0.5) == pytest.approx(2.0)
 
 
-def test_a_herd_is_spread_as_far_apart_as_seats_come_free() -> None:
-    waits = places(RetryAfter(NoChance()), 100, now=100.0, seats_per_s=4.0)
+def test_a_herd_is_spread_as_far_apart_as_slots_come_free() -> None:
+    waits = places(RetryAfter(NoChance()), 100, now=100.0, drain_per_s=4.0)
 
     assert waits == pytest.approx([number / 4.0 for number in range(1, 101)])
 
 
 def test_places_go_on_behind_those_that_were_given_before() -> None:
-    returns = RetryAfter(NoChance())
-    places(returns, 40, now=100.0, seats_per_s=4.0)  # the last one at 110
+    retry_after = RetryAfter(NoChance())
+    places(retry_after, 40, now=100.0, drain_per_s=4.0)  # the last one at 110
 
-    assert returns.place_s(101.0, seats_per_s=4.0) == pytest.approx(9.25)
-    assert returns.place_s(300.0, seats_per_s=4.0) == pytest.approx(0.25)
+    assert retry_after.retry_slot_s(101.0, drain_per_s=4.0) == pytest.approx(9.25)
+    assert retry_after.retry_slot_s(300.0, drain_per_s=4.0) == pytest.approx(0.25)
 
 
-def test_newcomers_take_their_seats_first() -> None:
-    returns = RetryAfter(NoChance())
-    stream(returns, per_s=3.0, since=0.0, until=120.0)
+def test_newcomers_take_their_slots_first() -> None:
+    retry_after = RetryAfter(NoChance())
+    stream(retry_after, per_s=3.0, since=0.0, until=120.0)
 
-    waits = places(returns, 10, now=120.0, seats_per_s=4.0)
+    waits = places(retry_after, 10, now=120.0, drain_per_s=4.0)
 
     assert [after - before for before, after in pairwise(waits)] == pytest.approx([1.0] * 9, rel=0.1)
 
 
-def test_where_newcomers_outrun_the_seats_a_twentieth_is_for_those_who_return() -> None:
-    returns = RetryAfter(NoChance())
-    stream(returns, per_s=30.0, since=0.0, until=60.0)
+def test_where_newcomers_outrun_the_slots_a_twentieth_is_for_those_who_return() -> None:
+    retry_after = RetryAfter(NoChance())
+    stream(retry_after, per_s=30.0, since=0.0, until=60.0)
 
-    waits = places(returns, 10, now=60.0, seats_per_s=10.0)
+    waits = places(retry_after, 10, now=60.0, drain_per_s=10.0)
 
     assert RETURNS_SHARE_MIN == 0.05
     assert [after - before for before, after in pairwise(waits)] == pytest.approx([2.0] * 9)
 
 
 def test_those_who_return_are_not_taken_for_newcomers() -> None:
-    returns = RetryAfter(NoChance())
-    places(returns, 200, now=0.0, seats_per_s=4.0)
+    retry_after = RetryAfter(NoChance())
+    places(retry_after, 200, now=0.0, drain_per_s=4.0)
     for number in range(1, 161):  # 40 s: all that come are those who were told to
-        returns.arrivals.add(number / 4.0)
-        returns.accepted(None, number / 4.0)
+        retry_after.arrivals.add(number / 4.0)
+        retry_after.accepted(None, number / 4.0)
 
-    before, after = places(returns, 2, now=40.0, seats_per_s=4.0)
+    before, after = places(retry_after, 2, now=40.0, drain_per_s=4.0)
 
     assert after - before == pytest.approx(1 / 4.0, rel=0.1)
-    assert returns.waiting == pytest.approx(200 - 160 + 2, abs=4)
+    assert retry_after.waiting == pytest.approx(200 - 160 + 2, abs=4)
 
 
 def test_jitter_adds_at_most_a_tenth_and_grows_with_the_wait() -> None:
-    without = places(RetryAfter(NoChance()), 200, now=0.0, seats_per_s=2.0)
-    jittered = places(RetryAfter(Random(1)), 200, now=0.0, seats_per_s=2.0)
+    without = places(RetryAfter(NoChance()), 200, now=0.0, drain_per_s=2.0)
+    jittered = places(RetryAfter(Random(1)), 200, now=0.0, drain_per_s=2.0)
     added = [late - early for early, late in zip(without, jittered, strict=True)]
 
     assert all(0.0 <= more <= JITTER * wait for more, wait in zip(added, without, strict=True))
@@ -94,7 +94,7 @@ def test_jitter_adds_at_most_a_tenth_and_grows_with_the_wait() -> None:
 
 
 def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
-    waits = places(RetryAfter(Random(1)), 10_000, now=0.0, seats_per_s=10.0)
+    waits = places(RetryAfter(Random(1)), 10_000, now=0.0, drain_per_s=10.0)
     beyond = waits[3000:]
 
     assert max(waits) <= RETRY_AFTER_S_MAX
@@ -105,43 +105,43 @@ def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
 
 def test_the_longest_wait_is_never_exceeded_by_jitter() -> None:
     for seed in range(20):
-        returns = RetryAfter(Random(seed))
-        assert max(places(returns, 400, now=0.0, seats_per_s=1.0)) <= RETRY_AFTER_S_MAX
+        retry_after = RetryAfter(Random(seed))
+        assert max(places(retry_after, 400, now=0.0, drain_per_s=1.0)) <= RETRY_AFTER_S_MAX
 
 
 def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
-    returns = RetryAfter(Random(1))
-    places(returns, 100_000, now=0.0, seats_per_s=10_000.0)
+    retry_after = RetryAfter(Random(1))
+    places(retry_after, 100_000, now=0.0, drain_per_s=10_000.0)
 
-    assert len(returns._due._counts) <= 11
-    assert returns.waiting == 100_000
+    assert len(retry_after._due._counts) <= 11
+    assert retry_after.waiting == 100_000
 
 
 def test_places_that_are_over_are_forgotten() -> None:
-    returns = RetryAfter(Random(1))
-    places(returns, 50, now=0.0, seats_per_s=10.0)
+    retry_after = RetryAfter(Random(1))
+    places(retry_after, 50, now=0.0, drain_per_s=10.0)
 
-    returns.place_s(100.0, seats_per_s=10.0)
+    retry_after.retry_slot_s(100.0, drain_per_s=10.0)
 
-    assert returns.waiting == 1
+    assert retry_after.waiting == 1
 
 
 # -- among callers
 
 
-def refuse(returns: RetryAfter, caller: str, count: int, *, now: float, seats_per_s: float = 20.0) -> list[float]:
-    return [returns.place_s(now, seats_per_s=seats_per_s, caller=caller) for _ in range(count)]
+def refuse(retry_after: RetryAfter, caller: str, count: int, *, now: float, drain_per_s: float = 20.0) -> list[float]:
+    return [retry_after.retry_slot_s(now, drain_per_s=drain_per_s, caller=caller) for _ in range(count)]
 
 
 def test_one_caller_s_refusals_push_its_own_later_ones_back_and_not_those_of_others() -> None:
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     for step in range(400):  # it ignores what it is told, and submits every 10 ms
         now = step / 100
-        returns.arrivals.add(now)
-        returns.place_s(now, seats_per_s=20.0, caller="hog")
+        retry_after.arrivals.add(now)
+        retry_after.retry_slot_s(now, drain_per_s=20.0, caller="hog")
 
-    (own,) = refuse(returns, "hog", 1, now=4.0)
-    others = [refuse(returns, f"c{n}", 1, now=4.0)[0] for n in range(10)]
+    (own,) = refuse(retry_after, "hog", 1, now=4.0)
+    others = [refuse(retry_after, f"c{n}", 1, now=4.0)[0] for n in range(10)]
 
     assert own > 100.0
     assert max(others) < 3.0
@@ -149,29 +149,29 @@ def test_one_caller_s_refusals_push_its_own_later_ones_back_and_not_those_of_oth
 
 
 def test_a_slow_queue_s_hog_does_not_count_as_newcomers_to_the_others() -> None:
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     for step in range(6000):
         now = 1000.0 + step / 100
-        returns.arrivals.add(now)
-        returns.place_s(now, seats_per_s=0.2, caller="hog")
+        retry_after.arrivals.add(now)
+        retry_after.retry_slot_s(now, drain_per_s=0.2, caller="hog")
 
-    assert refuse(returns, "other", 1, now=1060.0, seats_per_s=0.2)[0] <= 10.0
+    assert refuse(retry_after, "other", 1, now=1060.0, drain_per_s=0.2)[0] <= 10.0
 
 
 def test_callers_with_one_refusal_each_stand_in_one_line() -> None:
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
 
-    waits = [refuse(returns, f"c{n}", 1, now=0.0)[0] for n in range(100)]
+    waits = [refuse(retry_after, f"c{n}", 1, now=0.0)[0] for n in range(100)]
 
     assert waits == pytest.approx([number / 20.0 for number in range(1, 101)])
 
 
-def test_two_callers_with_a_crowd_each_share_the_seats() -> None:
-    returns = RetryAfter(NoChance())
+def test_two_callers_with_a_crowd_each_share_the_slots() -> None:
+    retry_after = RetryAfter(NoChance())
     waits: dict[str, list[float]] = {"a": [], "b": []}
     for _ in range(500):
         for caller in waits:
-            waits[caller] += refuse(returns, caller, 1, now=0.0)
+            waits[caller] += refuse(retry_after, caller, 1, now=0.0)
 
     for each in waits.values():
         assert each[-1] == pytest.approx(1000 / 20.0, rel=0.1)
@@ -179,36 +179,36 @@ def test_two_callers_with_a_crowd_each_share_the_seats() -> None:
 
 
 def test_a_caller_s_slots_beyond_those_of_the_others_are_as_dense_as_if_it_were_alone() -> None:
-    returns = RetryAfter(NoChance())
-    refuse(returns, "short", 20, now=0.0)
-    waits = refuse(returns, "long", 1000, now=0.0)
+    retry_after = RetryAfter(NoChance())
+    refuse(retry_after, "short", 20, now=0.0)
+    waits = refuse(retry_after, "long", 1000, now=0.0)
 
     assert waits[-1] == pytest.approx(1000 / 20.0, abs=3.0)
 
 
 def test_a_single_client_that_comes_early_keeps_its_slot_however_often_it_asks() -> None:
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     for n in range(100):
-        refuse(returns, f"c{n}", 1, now=0.0)
-    told = [refuse(returns, "c99", 1, now=float(second))[0] + second for second in (1, 2, 3)]
+        refuse(retry_after, f"c{n}", 1, now=0.0)
+    told = [refuse(retry_after, "c99", 1, now=float(second))[0] + second for second in (1, 2, 3)]
 
     assert told == pytest.approx([5.0] * 3)
-    assert returns.waiting == 100 - 60, "those that were due are over, and no slot was added"
+    assert retry_after.waiting == 100 - 60, "those that were due are over, and no slot was added"
 
 
 def test_when_nobody_obeys_the_line_is_as_short_as_those_who_still_wait() -> None:
     """A hundred clients, each at an address of its own, ask every second and a half until they are let in."""
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     waiting = [f"c{n}" for n in range(100)]
     now = 0.0
     figures = []
     while waiting:
         for _ in range(20):  # as many as get in by then; the others are refused
-            returns.accepted(waiting.pop(0), now)
+            retry_after.accepted(waiting.pop(0), now)
         for caller in waiting:
-            refuse(returns, caller, 1, now=now, seats_per_s=1.0)
-        figures.append(returns.place_s(now, seats_per_s=1.0, caller=f"new at {now}"))
-        returns.accepted(f"new at {now}", now)
+            refuse(retry_after, caller, 1, now=now, drain_per_s=1.0)
+        figures.append(retry_after.retry_slot_s(now, drain_per_s=1.0, caller=f"new at {now}"))
+        retry_after.accepted(f"new at {now}", now)
         now += 1.5
 
     assert figures == sorted(figures, reverse=True)
@@ -217,35 +217,35 @@ def test_when_nobody_obeys_the_line_is_as_short_as_those_who_still_wait() -> Non
 
 
 def test_who_is_refused_and_let_in_by_turns_lengthens_no_line() -> None:
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     for step in range(1000):
-        refuse(returns, "hog", 1, now=step / 1000, seats_per_s=1.0)
-        returns.accepted("hog", step / 1000)
+        refuse(retry_after, "hog", 1, now=step / 1000, drain_per_s=1.0)
+        retry_after.accepted("hog", step / 1000)
 
-    assert returns.waiting == 0
-    assert refuse(returns, "other", 1, now=1.0, seats_per_s=1.0) == [pytest.approx(1.0)]
+    assert retry_after.waiting == 0
+    assert refuse(retry_after, "other", 1, now=1.0, drain_per_s=1.0) == [pytest.approx(1.0)]
 
 
 def test_any_number_of_callers_takes_a_bounded_table() -> None:
-    returns = RetryAfter(Random(1))
+    retry_after = RetryAfter(Random(1))
     for n in range(100_000):
-        wait_s = returns.place_s(n / 1000, seats_per_s=1.0, caller=f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::/64")
+        wait_s = retry_after.retry_slot_s(n / 1000, drain_per_s=1.0, caller=f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::/64")
         assert 0.0 < wait_s <= RETRY_AFTER_S_MAX
-    assert len(returns.callers) <= CALLERS_MAX
-    assert len(returns._due._counts) <= RETRY_AFTER_S_MAX + 1
-    assert len(returns._lasts._counts) <= RETRY_AFTER_S_MAX + 1
+    assert len(retry_after.callers) <= CALLERS_MAX
+    assert len(retry_after._due._counts) <= RETRY_AFTER_S_MAX + 1
+    assert len(retry_after._lasts._counts) <= RETRY_AFTER_S_MAX + 1
 
-    returns.place_s(1000.0, seats_per_s=1.0, caller="later")
+    retry_after.retry_slot_s(1000.0, drain_per_s=1.0, caller="later")
     for n in range(CALLERS_MAX):
-        returns.place_s(1000.0 + n, seats_per_s=1.0, caller=f"later {n}")
-    assert len(returns.callers) < 1000, "those whose slots are over are forgotten"
+        retry_after.retry_slot_s(1000.0 + n, drain_per_s=1.0, caller=f"later {n}")
+    assert len(retry_after.callers) < 1000, "those whose slots are over are forgotten"
 
 
 def test_callers_beyond_the_table_share_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 3)
-    returns = RetryAfter(NoChance())
-    waits = [refuse(returns, f"c{n}", 1, now=0.0)[0] for n in range(6)]
+    retry_after = RetryAfter(NoChance())
+    waits = [refuse(retry_after, f"c{n}", 1, now=0.0)[0] for n in range(6)]
 
     assert waits == sorted(set(waits))
-    assert set(returns.callers) <= {"c0", "c1", "c2", OTHERS}
-    assert returns.place_s(500.0, seats_per_s=1.0, caller="c9") == pytest.approx(1.0)
+    assert set(retry_after.callers) <= {"c0", "c1", "c2", OTHERS}
+    assert retry_after.retry_slot_s(500.0, drain_per_s=1.0, caller="c9") == pytest.approx(1.0)

@@ -20,79 +20,83 @@ from jobqueue.errors import Refused
 from tests.core.scheduling.test_retry_after import NoChance, refuse
 
 
-def refuse_key(returns: RetryAfter, key: str, *, now: float, caller: str = "crowd", seats_per_s: float = 20.0) -> float:
-    return returns.place_s(now, seats_per_s=seats_per_s, caller=caller, key=key)
+def refuse_key(
+    retry_after: RetryAfter, key: str, *, now: float, caller: str = "crowd", drain_per_s: float = 20.0
+) -> float:
+    return retry_after.retry_slot_s(now, drain_per_s=drain_per_s, caller=caller, key=key)
 
 
-def crowd_of(count: int, *, seats_per_s: float = 20.0) -> RetryAfter:
+def crowd_of(count: int, *, drain_per_s: float = 20.0) -> RetryAfter:
     """A crowd behind one address, refused at instant 0, each under a key of its own."""
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     for n in range(count):
-        refuse_key(returns, f"k{n}", now=0.0, seats_per_s=seats_per_s)
-    return returns
+        refuse_key(retry_after, f"k{n}", now=0.0, drain_per_s=drain_per_s)
+    return retry_after
 
 
 # -- early returns under a key
 
 
 def test_a_client_behind_a_shared_address_keeps_its_slot_however_often_it_asks_under_its_key() -> None:
-    returns = crowd_of(100)
-    told = [refuse_key(returns, "k80", now=now) + now for now in (0.001, 0.5, 1.0, 2.5)]
+    retry_after = crowd_of(100)
+    told = [refuse_key(retry_after, "k80", now=now) + now for now in (0.001, 0.5, 1.0, 2.5)]
 
     assert told == pytest.approx([81 / 20.0] * 4)
-    assert returns.place_s(0.0, seats_per_s=20.0, caller="crowd", key="new") == pytest.approx(101 / 20.0)
+    assert retry_after.retry_slot_s(0.0, drain_per_s=20.0, caller="crowd", key="new") == pytest.approx(101 / 20.0)
 
 
 def test_early_returns_under_keys_are_no_newcomers() -> None:
-    returns, patient = crowd_of(10, seats_per_s=1.0), crowd_of(10, seats_per_s=1.0)
+    retry_after, patient = crowd_of(10, drain_per_s=1.0), crowd_of(10, drain_per_s=1.0)
     for step in range(50):
-        returns.arrivals.add(0.0)
-        refuse_key(returns, f"k{step % 10}", now=0.0, seats_per_s=1.0)
+        retry_after.arrivals.add(0.0)
+        refuse_key(retry_after, f"k{step % 10}", now=0.0, drain_per_s=1.0)
 
-    assert returns.arrivals.per_s(0.5) == pytest.approx(patient.arrivals.per_s(0.5))
-    assert refuse_key(returns, "new", now=0.5, seats_per_s=1.0) == refuse_key(patient, "new", now=0.5, seats_per_s=1.0)
+    assert retry_after.arrivals.per_s(0.5) == pytest.approx(patient.arrivals.per_s(0.5))
+    assert refuse_key(retry_after, "new", now=0.5, drain_per_s=1.0) == refuse_key(
+        patient, "new", now=0.5, drain_per_s=1.0
+    )
 
 
 def test_a_slot_that_its_client_did_not_need_goes_to_the_next_refusal_of_its_address() -> None:
-    returns = crowd_of(100)
-    returns.accepted("crowd", 1.0, "k60")
+    retry_after = crowd_of(100)
+    retry_after.accepted("crowd", 1.0, "k60")
 
-    assert returns.waiting == 99
-    assert 3.0 <= 1.0 + refuse_key(returns, "new", now=1.0) < 4.0, "the second of the slot that was given up"
-    assert 1.0 + refuse_key(returns, "newer", now=1.0) == pytest.approx(101 / 20.0)
+    assert retry_after.waiting == 99
+    assert 3.0 <= 1.0 + refuse_key(retry_after, "new", now=1.0) < 4.0, "the second of the slot that was given up"
+    assert 1.0 + refuse_key(retry_after, "newer", now=1.0) == pytest.approx(101 / 20.0)
 
 
 def test_an_early_return_under_a_key_gets_a_sooner_slot_that_was_given_up() -> None:
-    returns = crowd_of(200)
-    returns.accepted("crowd", 1.0, "k60")
+    retry_after = crowd_of(200)
+    retry_after.accepted("crowd", 1.0, "k60")
 
-    assert 3.0 <= 1.0 + refuse_key(returns, "k190", now=1.0) < 4.0
-    assert 9.0 <= 1.0 + refuse_key(returns, "new", now=1.0) < 10.0, "the slot that was swapped"
-    assert returns.waiting == 200 - 19, "one was let in, one came new; those of the first second are over"
+    assert 3.0 <= 1.0 + refuse_key(retry_after, "k190", now=1.0) < 4.0
+    assert 9.0 <= 1.0 + refuse_key(retry_after, "new", now=1.0) < 10.0, "the slot that was swapped"
+    assert retry_after.waiting == 200 - 19, "one was let in, one came new; those of the first second are over"
 
 
 def test_a_crowd_whose_clients_were_all_let_in_early_leaves_nothing_behind() -> None:
-    returns = crowd_of(50)
+    retry_after = crowd_of(50)
     for n in range(50):
-        returns.accepted("crowd", 0.01, f"k{n}")
+        retry_after.accepted("crowd", 0.01, f"k{n}")
 
-    assert returns.waiting == 0
-    assert not returns.callers
-    assert refuse_key(returns, "new", now=0.01) == pytest.approx(0.05)
+    assert retry_after.waiting == 0
+    assert not retry_after.callers
+    assert refuse_key(retry_after, "new", now=0.01) == pytest.approx(0.05)
 
 
 def test_the_figure_of_a_crowd_that_ignores_its_slots_falls_as_its_clients_are_let_in() -> None:
     """A hundred clients behind one address ask every second and a half, each under its key."""
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     waiting = [f"k{n}" for n in range(100)]
     now, figures = 0.0, []
     while waiting:
         for _ in range(20):
-            returns.accepted("crowd", now, waiting.pop(0))
+            retry_after.accepted("crowd", now, waiting.pop(0))
         for key in waiting:
-            refuse_key(returns, key, now=now, seats_per_s=1.0)
-        figures.append(returns.place_s(now, seats_per_s=1.0, caller="crowd", key=f"new at {now}"))
-        returns.accepted("crowd", now, f"new at {now}")
+            refuse_key(retry_after, key, now=now, drain_per_s=1.0)
+        figures.append(retry_after.retry_slot_s(now, drain_per_s=1.0, caller="crowd", key=f"new at {now}"))
+        retry_after.accepted("crowd", now, f"new at {now}")
         now += 1.5
 
     assert figures[0] > 75.0
@@ -100,68 +104,68 @@ def test_the_figure_of_a_crowd_that_ignores_its_slots_falls_as_its_clients_are_l
 
 
 def test_a_key_that_comes_at_its_slot_and_is_refused_again_gets_a_new_one() -> None:
-    returns = crowd_of(100)
+    retry_after = crowd_of(100)
 
-    assert refuse_key(returns, "k0", now=0.06) + 0.06 == pytest.approx(101 / 20.0)
-    assert refuse_key(returns, "k0", now=0.5) + 0.5 == pytest.approx(101 / 20.0)
+    assert refuse_key(retry_after, "k0", now=0.06) + 0.06 == pytest.approx(101 / 20.0)
+    assert refuse_key(retry_after, "k0", now=0.5) + 0.5 == pytest.approx(101 / 20.0)
 
 
 def test_two_clients_with_keys_at_one_address_are_two() -> None:
-    returns = crowd_of(1, seats_per_s=0.1)
+    retry_after = crowd_of(1, drain_per_s=0.1)
 
-    assert refuse_key(returns, "other", now=1.5, seats_per_s=0.1) + 1.5 == pytest.approx(20.0, abs=1.0)
-    assert refuse_key(returns, "k0", now=1.6, seats_per_s=0.1) + 1.6 == pytest.approx(10.0)
+    assert refuse_key(retry_after, "other", now=1.5, drain_per_s=0.1) + 1.5 == pytest.approx(20.0, abs=1.0)
+    assert refuse_key(retry_after, "k0", now=1.6, drain_per_s=0.1) + 1.6 == pytest.approx(10.0)
 
 
 def test_a_client_without_a_key_is_not_taken_for_one_with_a_key_nor_the_reverse() -> None:
-    keyed, anonymous = crowd_of(2, seats_per_s=0.1), RetryAfter(NoChance())
+    keyed, anonymous = crowd_of(2, drain_per_s=0.1), RetryAfter(NoChance())
     keyed.accepted("crowd", 0.5, "k0")
-    refuse(anonymous, "crowd", 1, now=0.0, seats_per_s=0.1)
+    refuse(anonymous, "crowd", 1, now=0.0, drain_per_s=0.1)
 
-    assert 8.0 <= refuse(keyed, "crowd", 1, now=2.0, seats_per_s=1.0)[0] < 9.0, "the slot that was given up"
+    assert 8.0 <= refuse(keyed, "crowd", 1, now=2.0, drain_per_s=1.0)[0] < 9.0, "the slot that was given up"
     assert keyed.waiting == 2
-    assert refuse_key(keyed, "k1", now=2.0, seats_per_s=0.1) + 2.0 == pytest.approx(20.0), "it kept its own"
-    assert refuse_key(anonymous, "k0", now=2.0, seats_per_s=0.1) + 2.0 == pytest.approx(20.0)
+    assert refuse_key(keyed, "k1", now=2.0, drain_per_s=0.1) + 2.0 == pytest.approx(20.0), "it kept its own"
+    assert refuse_key(anonymous, "k0", now=2.0, drain_per_s=0.1) + 2.0 == pytest.approx(20.0)
 
 
 def test_the_same_key_from_two_addresses_is_two_clients() -> None:
-    returns = crowd_of(40)
-    elsewhere = refuse_key(returns, "k39", now=0.1, caller="elsewhere")
-    returns.accepted("elsewhere", 0.2, "k39")
+    retry_after = crowd_of(40)
+    elsewhere = refuse_key(retry_after, "k39", now=0.1, caller="elsewhere")
+    retry_after.accepted("elsewhere", 0.2, "k39")
 
     assert elsewhere == pytest.approx(0.05)
-    assert refuse_key(returns, "k39", now=0.2) + 0.2 == pytest.approx(40 / 20.0)
+    assert refuse_key(retry_after, "k39", now=0.2) + 0.2 == pytest.approx(40 / 20.0)
 
 
 def test_random_keys_cost_the_caller_that_sends_them_and_no_other() -> None:
-    returns = crowd_of(40)
+    retry_after = crowd_of(40)
     for step in range(3 * KEYS_MAX):
-        refuse_key(returns, f"random {step}", now=0.5, caller="hog", seats_per_s=10_000.0)
+        refuse_key(retry_after, f"random {step}", now=0.5, caller="hog", drain_per_s=10_000.0)
 
-    assert len(returns.callers["hog"].keys or ()) <= KEYS_MAX // 2
-    assert refuse_key(returns, "k39", now=0.9) + 0.9 == pytest.approx(40 / 20.0)
-    assert refuse_key(returns, "first", now=0.9, caller="modest") < 0.2
-    assert refuse_key(returns, "random", now=0.9, caller="hog") > 1.0
+    assert len(retry_after.callers["hog"].keys or ()) <= KEYS_MAX // 2
+    assert refuse_key(retry_after, "k39", now=0.9) + 0.9 == pytest.approx(40 / 20.0)
+    assert refuse_key(retry_after, "first", now=0.9, caller="modest") < 0.2
+    assert refuse_key(retry_after, "random", now=0.9, caller="hog") > 1.0
 
 
 def test_keys_of_any_number_of_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 100)
     monkeypatch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 200)
-    returns = RetryAfter(Random(1))
+    retry_after = RetryAfter(Random(1))
     for caller in range(150):
         for n in range(250):
-            refuse_key(returns, f"k{n}", now=n / 1000, caller=f"c{caller}", seats_per_s=1000.0)
+            refuse_key(retry_after, f"k{n}", now=n / 1000, caller=f"c{caller}", drain_per_s=1000.0)
 
-    assert len(returns.callers) == 101
-    assert sum(len(slots.keys or ()) for slots in returns.callers.values()) < 200 * 6  # 1 + 1/2 + ... + 1/101
+    assert len(retry_after.callers) == 101
+    assert sum(len(slots.keys or ()) for slots in retry_after.callers.values()) < 200 * 6  # 1 + 1/2 + ... + 1/101
 
 
 def test_a_key_is_forgotten_when_its_slot_is_over() -> None:
-    returns = RetryAfter(NoChance())
+    retry_after = RetryAfter(NoChance())
     for step in range(100):
-        refuse_key(returns, f"k{step}", now=float(step), seats_per_s=1.5)
+        refuse_key(retry_after, f"k{step}", now=float(step), drain_per_s=1.5)
 
-    slots = returns.callers["crowd"]
+    slots = retry_after.callers["crowd"]
     assert slots.keys is not None
     slots.forget_keys(1000.0)
     assert not slots.keys
@@ -192,10 +196,10 @@ class Verdicts:
 
 
 def let_return(
-    returns: RetryAfter,
+    retry_after: RetryAfter,
     *,
     clients: int,
-    seats_per_s: float,
+    drain_per_s: float,
     whole: bool,
     seed: int,
     obey: float = 1.0,
@@ -207,29 +211,29 @@ def let_return(
     heapq.heapify(due)
     while due and due[0][0] < until:
         now, client = heapq.heappop(due)
-        returns.arrivals.add(now)
+        retry_after.arrivals.add(now)
         if now > 1.0 and rng.random() < 0.7:  # it gets in, and, in half of the runs, wants another result later
-            returns.accepted("crowd", now)
+            retry_after.accepted("crowd", now)
             if seed % 2:
                 heapq.heappush(due, (now + rng.expovariate(1 / 60), client))
             continue
-        told_s = max(1.0, returns.place_s(now, seats_per_s=seats_per_s, caller="crowd"))
+        told_s = max(1.0, retry_after.retry_slot_s(now, drain_per_s=drain_per_s, caller="crowd"))
         if rng.random() < obey:
             heapq.heappush(due, (now + (ceil(told_s) if whole else told_s) + rng.uniform(0.0, 0.9), client))
 
 
 @pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("seats_per_s", [0.2, 1.0, 5.0, 100.0])
+@pytest.mark.parametrize("drain_per_s", [0.2, 1.0, 5.0, 100.0])
 @pytest.mark.parametrize("clients", [1, 5, 1000])
 def test_the_slots_of_a_crowd_that_obeys_are_never_taken_from_it(
-    clients: int, seats_per_s: float, whole: bool, monkeypatch: pytest.MonkeyPatch
+    clients: int, drain_per_s: float, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verdicts = Verdicts(monkeypatch)
     for seed in range(6):
-        let_return(RetryAfter(Random(seed)), clients=clients, seats_per_s=seats_per_s, whole=whole, seed=seed)
+        let_return(RetryAfter(Random(seed)), clients=clients, drain_per_s=drain_per_s, whole=whole, seed=seed)
 
     assert verdicts.found == 0
-    if clients == 5 and seats_per_s < 5.0:
+    if clients == 5 and drain_per_s < 5.0:
         assert verdicts.silences > 0, "it was asked"
     if clients == 1000:
         assert verdicts.windows > 0, "it was asked"
@@ -258,44 +262,44 @@ def test_the_next_client_of_a_caller_that_stormed_and_fell_silent_is_told_about_
 
 
 def test_a_caller_that_is_let_in_after_its_silence_starts_anew_too() -> None:
-    returns = RetryAfter(NoChance())
-    refuse(returns, "crowd", 400, now=0.0, seats_per_s=4.0)
-    returns.accepted("crowd", 20.0)
+    retry_after = RetryAfter(NoChance())
+    refuse(retry_after, "crowd", 400, now=0.0, drain_per_s=4.0)
+    retry_after.accepted("crowd", 20.0)
 
-    assert not returns.callers
-    assert refuse(returns, "crowd", 1, now=20.0, seats_per_s=4.0) == [pytest.approx(0.25)]
-    assert returns.waiting == 1
+    assert not retry_after.callers
+    assert refuse(retry_after, "crowd", 1, now=20.0, drain_per_s=4.0) == [pytest.approx(0.25)]
+    assert retry_after.waiting == 1
 
 
 def test_a_caller_that_is_refused_for_its_quota_is_not_silent() -> None:
-    returns = RetryAfter(NoChance())
-    refuse(returns, "crowd", 400, now=0.0, seats_per_s=4.0)
+    retry_after = RetryAfter(NoChance())
+    refuse(retry_after, "crowd", 400, now=0.0, drain_per_s=4.0)
     for second in range(1, 21):
-        returns.came("crowd", float(second))
+        retry_after.came("crowd", float(second))
 
-    assert refuse(returns, "crowd", 1, now=20.0, seats_per_s=4.0)[0] > 75.0
+    assert refuse(retry_after, "crowd", 1, now=20.0, drain_per_s=4.0)[0] > 75.0
 
 
 def test_two_unused_slots_are_no_silence() -> None:
-    returns = RetryAfter(NoChance())
-    refuse(returns, "crowd", 5, now=0.0, seats_per_s=0.1)
+    retry_after = RetryAfter(NoChance())
+    refuse(retry_after, "crowd", 5, now=0.0, drain_per_s=0.1)
 
-    assert refuse(returns, "crowd", 1, now=29.0, seats_per_s=0.1)[0] > 20.0
+    assert refuse(retry_after, "crowd", 1, now=29.0, drain_per_s=0.1)[0] > 20.0
 
 
-def half_of_a_crowd_comes(returns: RetryAfter, *, until: float) -> None:
+def half_of_a_crowd_comes(retry_after: RetryAfter, *, until: float) -> None:
     """Refuse 1,000 clients, with a slot every quarter of a second each; every second one comes, and is let in."""
-    refuse(returns, "crowd", 1000, now=0.0, seats_per_s=4.0)
+    refuse(retry_after, "crowd", 1000, now=0.0, drain_per_s=4.0)
     for n in range(1, int(until * 4), 2):
-        returns.accepted("crowd", n / 4)
+        retry_after.accepted("crowd", n / 4)
 
 
 def test_where_half_of_a_crowd_goes_away_slots_of_those_that_went_are_given_again() -> None:
     early, later = RetryAfter(NoChance()), RetryAfter(NoChance())
     half_of_a_crowd_comes(early, until=50.0)
     half_of_a_crowd_comes(later, until=70.0)
-    masked = refuse(early, "crowd", 1, now=50.0, seats_per_s=4.0)
-    again = refuse(later, "crowd", 50, now=70.0, seats_per_s=4.0)
+    masked = refuse(early, "crowd", 1, now=50.0, drain_per_s=4.0)
+    again = refuse(later, "crowd", 50, now=70.0, drain_per_s=4.0)
 
     assert masked[0] > 200.0, "those that were refused at the start count as submissions, too"
     assert again[0] < 3.0
@@ -303,24 +307,24 @@ def test_where_half_of_a_crowd_goes_away_slots_of_those_that_went_are_given_agai
 
 
 def test_early_returns_under_a_key_do_not_hide_that_others_stay_away() -> None:
-    returns = RetryAfter(NoChance())
-    returns.place_s(0.0, seats_per_s=4.0, caller="crowd")
-    refuse(returns, "crowd", 998, now=0.0, seats_per_s=4.0)
-    refuse_key(returns, "k", now=0.0, seats_per_s=4.0)
+    retry_after = RetryAfter(NoChance())
+    retry_after.retry_slot_s(0.0, drain_per_s=4.0, caller="crowd")
+    refuse(retry_after, "crowd", 998, now=0.0, drain_per_s=4.0)
+    refuse_key(retry_after, "k", now=0.0, drain_per_s=4.0)
     for n in range(1, 280):
-        returns.accepted("crowd", n / 4) if n % 2 else None
-        refuse_key(returns, "k", now=n / 4, seats_per_s=4.0)
+        retry_after.accepted("crowd", n / 4) if n % 2 else None
+        refuse_key(retry_after, "k", now=n / 4, drain_per_s=4.0)
 
-    slots = returns.callers["crowd"]
+    slots = retry_after.callers["crowd"]
     assert slots.freed is not None
     assert slots.freed.total > 0
 
 
 def test_no_more_slots_are_given_again_than_there_are_clients_that_stay_away() -> None:
-    returns = RetryAfter(NoChance())
-    half_of_a_crowd_comes(returns, until=240.0)
+    retry_after = RetryAfter(NoChance())
+    half_of_a_crowd_comes(retry_after, until=240.0)
 
-    slots = returns.callers["crowd"]
+    slots = retry_after.callers["crowd"]
     assert slots.freed is not None
     to_come = slots.due.from_second(240.0)
     assert to_come / (to_come + slots.freed.from_second(240.0)) > 0.5
@@ -348,35 +352,35 @@ def test_tables_are_bounded_and_agree_whatever_comes(steps: list[tuple[str, int,
         patch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 4)
         patch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 12)
         patch.setattr("jobqueue.core.scheduling.retry_slots.WINDOW_SLOTS", 3)
-        returns, now = RetryAfter(Random(1)), 1000.0
-        for act, number, key_number, passed_s, seats_per_s in steps:
+        retry_after, now = RetryAfter(Random(1)), 1000.0
+        for act, number, key_number, passed_s, drain_per_s in steps:
             now += passed_s
             caller, key = f"c{number}", None if key_number is None else f"k{key_number}"
             if act == "refuse":
-                returns.arrivals.add(now)
-                wait_s = returns.place_s(now, seats_per_s=seats_per_s, caller=caller, key=key)
+                retry_after.arrivals.add(now)
+                wait_s = retry_after.retry_slot_s(now, drain_per_s=drain_per_s, caller=caller, key=key)
                 assert 0.0 < wait_s <= RETRY_AFTER_S_MAX
             elif act == "accept":
-                returns.accepted(caller, now, key)
+                retry_after.accepted(caller, now, key)
             else:
-                returns.came(caller, now)
-            agree(returns, now)
+                retry_after.came(caller, now)
+            agree(retry_after, now)
         for later in range(8):
-            returns.place_s(now + 1000.0, seats_per_s=1000.0, caller=f"later {later}")
-        assert all(name.startswith("later") or not name for name in map(str, returns.callers))
-        assert returns.waiting == sum(slots.due.total for slots in returns.callers.values())
+            retry_after.retry_slot_s(now + 1000.0, drain_per_s=1000.0, caller=f"later {later}")
+        assert all(name.startswith("later") or not name for name in map(str, retry_after.callers))
+        assert retry_after.waiting == sum(slots.due.total for slots in retry_after.callers.values())
 
 
-def agree(returns: RetryAfter, now: float) -> None:
+def agree(retry_after: RetryAfter, now: float) -> None:
     """Check the tables against one another, from the next second on."""
-    callers = returns.callers.values()
-    assert len(returns.callers) <= 5
+    callers = retry_after.callers.values()
+    assert len(retry_after.callers) <= 5
     assert all(slots.count >= 1 for slots in callers)
     assert all(slots.came >= 0 for slots in callers)
     assert sum(len(slots.keys or ()) for slots in callers) <= 12 * 3
     assert all(len(slots.due) <= 2 * RETRY_AFTER_S_MAX for slots in callers)
-    assert returns._due.from_second(now + 1.0) == sum(slots.due.from_second(now + 1.0) for slots in callers)
-    assert returns._lasts.from_second(now + 1.0) == sum(floor(slots.last_at) > floor(now) for slots in callers)
+    assert retry_after._due.from_second(now + 1.0) == sum(slots.due.from_second(now + 1.0) for slots in callers)
+    assert retry_after._lasts.from_second(now + 1.0) == sum(floor(slots.last_at) > floor(now) for slots in callers)
 
 
 # -- counters by second

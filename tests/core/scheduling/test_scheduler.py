@@ -39,7 +39,7 @@ class Pool:
             while len(self._ends) < self.size and (job := self.driver.start_next()) is not None:
                 self._started += 1
                 heappush(self._ends, (self.driver.now + self.run_s(job), self._started, job))
-                counts = self.driver.engine.ledgers[job.spec.queue].counts
+                counts = self.driver.engine.queue_states[job.spec.queue].counts
                 self.most[job.spec.queue] = max(self.most[job.spec.queue], counts[JobState.RUNNING])
             if not self._ends:
                 return
@@ -51,7 +51,7 @@ class Pool:
             self.driver.ack(job)
             if refill:
                 self.driver.engine.submit(job.spec, b"", None, now=self.driver.now)
-                self.driver.facts.clear()
+                self.driver.events.clear()
 
 
 def queues_of(weights: dict[str, int], **options: object) -> dict[str, QueuePolicy]:
@@ -175,7 +175,7 @@ def test_a_queue_that_runs_dry_for_a_moment_is_not_forgiven_what_it_had() -> Non
     assert pool.busy_s["b"] / sum(pool.busy_s.values()) == pytest.approx(0.5, rel=0.05)
 
 
-def test_jobs_that_only_went_to_wait_at_a_gate_cost_their_queue_no_share() -> None:
+def test_jobs_that_only_went_to_wait_at_a_limiter_cost_their_queue_no_share() -> None:
     driver = Driver(queues=queues_of({"a": 1, "b": 1}))
     one = Limits(concurrency=1)
     driver.lease(driver.submit(queue="a", type="slow", limits=one))
@@ -224,7 +224,7 @@ def test_no_queue_runs_more_jobs_than_its_workers_while_others_use_the_rest() ->
 
 def test_the_ready_count_those_that_may_be_taken_now() -> None:
     driver = Driver(queues={"a": QueuePolicy(workers=2), "b": QueuePolicy(workers=5)})
-    ready = driver.engine.ready
+    ready = driver.engine.scheduler
     assert (len(ready), bool(ready)) == (0, False)
     for _ in range(3):
         driver.submit(queue="a")
@@ -290,18 +290,22 @@ def test_a_queue_that_changes_its_discipline_keeps_every_job_and_their_count(
 ) -> None:
     driver = Driver(queues={"default": policy_of(before)})
     jobs = fill(driver)
-    engine, ledger = driver.engine, driver.engine.ledgers["default"]
-    driver.facts.clear()
+    engine, queue_state = driver.engine, driver.engine.queue_states["default"]
+    driver.events.clear()
     engine.set_policy("default", policy_of(after), now=driver.now)
-    driver.note_facts()
-    assert driver.facts == []
-    assert (len(engine.ready), engine.ready.waiting("default"), ledger.counts[JobState.QUEUED]) == (59, 59, 59)
+    driver.note_events()
+    assert driver.events == []
+    assert (len(engine.scheduler), engine.scheduler.waiting("default"), queue_state.counts[JobState.QUEUED]) == (
+        59,
+        59,
+        59,
+    )
     assert all(driver.is_ready(job) for job in jobs)
     started = []
     while (job := driver.start_next()) is not None:
         started.append(job)
     assert Counter(job.id for job in started) == Counter(job.id for job in jobs)
-    assert not engine.ready.waiting("default")
+    assert not engine.scheduler.waiting("default")
 
 
 @pytest.mark.parametrize("after", [each for each in Discipline if each is not Discipline.ADAPTIVE])
@@ -338,7 +342,7 @@ def test_jobs_age_from_when_they_became_ready_not_from_when_the_discipline_chang
     assert driver.start_next() is high
 
 
-def test_jobs_that_wait_at_a_gate_are_kept_when_their_queues_discipline_changes() -> None:
+def test_jobs_that_wait_at_a_limiter_are_kept_when_their_queues_discipline_changes() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=100)})
     one = Limits(concurrency=1)
     first = driver.submit(limits=one)
@@ -347,7 +351,7 @@ def test_jobs_that_wait_at_a_gate_are_kept_when_their_queues_discipline_changes(
     assert driver.start_next() is None
     for discipline in (Discipline.LIFO, Discipline.FAIR, Discipline.ADAPTIVE, Discipline.FIFO, Discipline.PRIORITY):
         driver.engine.set_policy("default", QueuePolicy(capacity=100, discipline=discipline), now=driver.now)
-        driver.note_facts()
+        driver.note_events()
     started = []
     job: Job | None = first
     while job is not None:
@@ -361,7 +365,7 @@ def test_a_smaller_capacity_keeps_the_jobs_that_are_there_and_refuses_more() -> 
     driver = Driver(capacity=10)
     jobs = [driver.submit() for _ in range(5)]
     driver.engine.set_policy("default", QueuePolicy(capacity=3), now=driver.now)
-    assert driver.engine.ledgers["default"].live == 5
+    assert driver.engine.queue_states["default"].live == 5
     for _ in range(3):
         with pytest.raises(QueueFull, match=r"holds [345] live jobs, and may hold 3"):
             driver.submit()
@@ -395,7 +399,7 @@ def test_fewer_workers_hold_back_further_starts_and_more_let_them_go() -> None:
 def test_a_ready_job_has_a_position_and_one_that_was_taken_or_left_has_none() -> None:
     driver = Driver()
     first, second, third = (driver.submit() for _ in range(3))
-    ready = driver.engine.ready
+    ready = driver.engine.scheduler
     assert [ready.position(job) for job in (first, second, third)] == [1, 2, 3]
     driver.start_next()
     driver.cancel(third)
@@ -408,10 +412,10 @@ def test_a_ready_job_has_a_position_and_one_that_was_taken_or_left_has_none() ->
 def test_settings_that_order_nothing_leave_the_order_as_it_is(discipline: Discipline) -> None:
     driver = Driver(queues={"default": policy_of(discipline)})
     fill(driver)
-    order = driver.engine.ready._orders["default"]
+    order = driver.engine.scheduler._orders["default"]
     changed = msgspec.structs.replace(policy_of(discipline), workers=7, capacity=5, weight=3, retry_budget=1)
     driver.engine.set_policy("default", changed, now=driver.now)
-    assert driver.engine.ready._orders["default"] is order, "it knows who was given back, and who has had a turn"
+    assert driver.engine.scheduler._orders["default"] is order, "it knows who was given back, and who has had a turn"
 
 
 def test_an_adaptive_queue_goes_on_newest_first_when_it_gets_more_workers() -> None:

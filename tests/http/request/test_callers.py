@@ -1,4 +1,4 @@
-"""Callers over HTTP, told apart by their addresses: what one does is not the others' loss. On both lanes."""
+"""Callers over HTTP, told apart by their addresses: what one does is not the others' loss. On both paths."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from jobqueue.core.job import Uniqueness
 from jobqueue.errors import InvalidSubmission
-from jobqueue.http.request.caller import claims_at, name_of
+from jobqueue.http.request.caller import name_of, uniqueness_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ BAD, GOOD = {"type": "fail"}, {"type": "echo"}
 
 
 @pytest.fixture(params=[True, False], ids=["fast", "stock"])
-def lane(request: pytest.FixtureRequest) -> dict[str, object]:
+def fast_path(request: pytest.FixtureRequest) -> dict[str, object]:
     return {"fast_lane": request.param}
 
 
@@ -63,9 +63,9 @@ HOSTILE, HONEST = "127.0.0.2", "127.0.0.3"
 
 
 async def test_one_caller_s_failures_pause_no_type_that_another_caller_uses(
-    start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
+    start: Callable[..., Awaitable[Serving]], fast_path: dict[str, object], callers_of: Callable[[Serving], Callers]
 ) -> None:
-    serving = await start(server=lane, queues={"default": {"retry_budget": 5}})
+    serving = await start(server=fast_path, queues={"default": {"retry_budget": 5}})
     callers = callers_of(serving)
     _, held = await callers.post(HONEST, {"type": "fail", "delay_s": 1000})
     for _ in range(20):
@@ -96,9 +96,9 @@ async def test_a_batch_of_jobs_with_timeouts_of_their_own_pauses_no_type(
 
 
 async def test_one_caller_s_refusals_put_no_other_caller_s_return_off(
-    start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
+    start: Callable[..., Awaitable[Serving]], fast_path: dict[str, object], callers_of: Callable[[Serving], Callers]
 ) -> None:
-    serving = await start(server=lane, queues={"default": {"capacity": 1, "workers": 1}})
+    serving = await start(server=fast_path, queues={"default": {"capacity": 1, "workers": 1}})
     callers = callers_of(serving)
     await callers.post(HOSTILE, {"type": "hold"})
     for _ in range(300):
@@ -111,9 +111,9 @@ async def test_one_caller_s_refusals_put_no_other_caller_s_return_off(
 
 
 async def test_a_job_that_waits_in_quarantine_says_so_and_when_it_is_tried(
-    start: Callable[..., Awaitable[Serving]], lane: dict[str, object], callers_of: Callable[[Serving], Callers]
+    start: Callable[..., Awaitable[Serving]], fast_path: dict[str, object], callers_of: Callable[[Serving], Callers]
 ) -> None:
-    serving = await start(server=lane, queues={"default": {"retry_budget": 1}})
+    serving = await start(server=fast_path, queues={"default": {"retry_budget": 1}})
     callers = callers_of(serving)
     _, failed = await callers.post(HOSTILE, BAD)
     await serving.queue.job(failed["id"]).wait()
@@ -126,7 +126,7 @@ async def test_a_job_that_waits_in_quarantine_says_so_and_when_it_is_tried(
 
 
 @pytest.mark.parametrize(("field", "value"), [("ttl_s", 3601), ("delay_s", 61), ("run_at", "2999-01-01T00:00:00Z")])
-async def test_one_caller_cannot_ask_for_a_seat_or_a_record_for_longer_than_the_server_allows(
+async def test_one_caller_cannot_ask_for_a_slot_or_a_record_for_longer_than_the_server_allows(
     start: Callable[..., Awaitable[Serving]], callers_of: Callable[[Serving], Callers], field: str, value: object
 ) -> None:
     serving = await start(statuses={"ttl_s_max": 3600.0}, limits={"delay_s_max": 60.0})
@@ -159,7 +159,7 @@ class Transport(asyncio.Transport):
     ],
 )
 def test_a_caller_is_the_address_of_its_connection(peer: object, name: str) -> None:
-    assert claims_at(Transport(peer)) == Uniqueness(name, plain=True)
+    assert uniqueness_at(Transport(peer)) == Uniqueness(name, plain=True)
 
 
 def test_addresses_of_one_network_are_one_caller() -> None:

@@ -32,7 +32,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def quotas(clock: Clock, rate: str | None = "2/m", **limits: Any) -> RateLimits:
+def rate_limits(clock: Clock, rate: str | None = "2/m", **limits: Any) -> RateLimits:
     settings = LimitsSettings(caller_rate=None if rate is None else Rate.parse(rate), **limits)
     return RateLimits(lambda: settings, clock)
 
@@ -44,7 +44,7 @@ def left(fields: dict[str, str]) -> tuple[int, int]:
 
 
 def test_a_caller_may_submit_as_often_as_the_rate_says_and_then_again_when_it_is_told(clock: Clock) -> None:
-    several = quotas(clock)
+    several = rate_limits(clock)
     several.take("a")
     several.take("a")
     with pytest.raises(RateLimited) as refused:
@@ -56,7 +56,7 @@ def test_a_caller_may_submit_as_often_as_the_rate_says_and_then_again_when_it_is
 
 
 def test_what_is_left_is_told_and_never_more_per_second_than_the_rate(clock: Clock) -> None:
-    one = quotas(clock)
+    one = rate_limits(clock)
     assert one.fields("a") == {"RateLimit-Policy": POLICY, "RateLimit": '"submissions";r=2;t=60'}
     one.take("a")
     assert left(one.fields("a")) == (1, 30)
@@ -69,7 +69,7 @@ def test_what_is_left_is_told_and_never_more_per_second_than_the_rate(clock: Clo
 
 
 def test_looking_takes_nothing(clock: Clock) -> None:
-    one = quotas(clock)
+    one = rate_limits(clock)
     for _ in range(10):
         one.check("a")
         one.fields("a")
@@ -80,7 +80,7 @@ def test_looking_takes_nothing(clock: Clock) -> None:
 
 
 def test_without_a_quota_nothing_is_refused_told_or_remembered(clock: Clock) -> None:
-    none = quotas(clock, rate=None)
+    none = rate_limits(clock, rate=None)
     for _ in range(100):
         none.take("a")
     assert none.fields("a") == {}
@@ -88,10 +88,10 @@ def test_without_a_quota_nothing_is_refused_told_or_remembered(clock: Clock) -> 
 
 
 def test_the_bound_on_live_jobs_is_a_policy_too(clock: Clock) -> None:
-    assert quotas(clock, rate=None, caller_queued=5).fields("a") == {
+    assert rate_limits(clock, rate=None, caller_queued=5).fields("a") == {
         "RateLimit-Policy": '"live-jobs";q=5;qu="concurrent-requests"'
     }
-    assert quotas(clock, caller_queued=5).fields("a")["RateLimit-Policy"] == (
+    assert rate_limits(clock, caller_queued=5).fields("a")["RateLimit-Policy"] == (
         f'{POLICY}, "live-jobs";q=5;qu="concurrent-requests"'
     )
 
@@ -111,7 +111,7 @@ def test_a_changed_rate_counts_from_now_on(clock: Clock) -> None:
 
 
 def test_callers_whose_bucket_is_full_again_are_forgotten(clock: Clock) -> None:
-    several = quotas(clock)
+    several = rate_limits(clock)
     for number in range(100):
         several.take(f"early {number}")
     clock.now += 61
@@ -124,7 +124,7 @@ def test_callers_are_bounded_and_the_longest_silent_one_goes_first(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "CALLERS_MAX", 10)
-    several = quotas(clock)
+    several = rate_limits(clock)
     several.take("first")
     several.take("first")
     for number in range(9):

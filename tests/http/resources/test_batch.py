@@ -156,7 +156,7 @@ async def test_unique_values_count_within_a_batch(http: aiohttp.ClientSession) -
     assert other["id"] != first["id"], "a unique value is of one type"
 
 
-async def test_what_finds_no_seat_is_refused_for_itself(start: Any, http_to: Any) -> None:
+async def test_what_finds_no_slot_is_refused_for_itself(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {"capacity": 2, "workers": 1}})
     http = await http_to(serving)
     verdicts = await send(http, *[{"type": "hold"}] * 4)

@@ -86,7 +86,7 @@ async def test_what_the_state_forbids_is_a_409_with_the_state(
         assert problem["state"] == response.headers["Job-State"] == await state(http, job)
 
 
-async def test_a_retry_needs_a_seat(start: Any, http_to: Any) -> None:
+async def test_a_retry_needs_a_slot(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
     http = await http_to(serving)
     job = await failed(serving, http)

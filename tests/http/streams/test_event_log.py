@@ -1,4 +1,4 @@
-"""The feed's ring and its subscribers: what is recorded, replayed, and cut off. No socket."""
+"""The event log's ring and its subscribers: what is recorded, replayed, and cut off. No socket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted
 from jobqueue.core.job import Job, JobId, JobSpec, JobState, Progress
-from jobqueue.http.streams import event_log as feed_room
+from jobqueue.http.streams import event_log as event_log_module
 from jobqueue.http.streams.event_log import HEARTBEAT, EventLog, Subscriber
 
 
@@ -49,16 +49,16 @@ def facts() -> Facts:
 
 
 @pytest.fixture
-def feed(facts: Facts) -> EventLog:
+def event_log(facts: Facts) -> EventLog:
     return EventLog(cast("Any", facts))
 
 
-def listen(feed: EventLog, job_id: str | None = None) -> Subscriber:
+def listen(event_log: EventLog, job_id: str | None = None) -> Subscriber:
     def cut() -> None:
         raise AssertionError("cut off")
 
     subscriber = Subscriber(job_id, cut)
-    feed.join(subscriber)
+    event_log.join(subscriber)
     return subscriber
 
 
@@ -70,14 +70,14 @@ async def heard(subscriber: Subscriber) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in frames.decode().split("\n\n") if frame]
 
 
-async def test_an_event_has_an_id_a_name_and_one_line_of_json(feed: EventLog, facts: Facts) -> None:
-    subscriber = listen(feed)
+async def test_an_event_has_an_id_a_name_and_one_line_of_json(event_log: EventLog, facts: Facts) -> None:
+    subscriber = listen(event_log)
     running = job(state=JobState.RUNNING)
     running.attempt = 2
     running.progress = Progress(0.5, "half\nway")
     facts.tell(Progressed(running))
     (event,) = await heard(subscriber)
-    assert (event["event"], event["id"]) == ("progress", feed.last_id)
+    assert (event["event"], event["id"]) == ("progress", event_log.last_id)
     assert json.loads(event["data"]) == {
         "id": "job-1",
         "type": "t",
@@ -91,8 +91,8 @@ async def test_an_event_has_an_id_a_name_and_one_line_of_json(feed: EventLog, fa
     }
 
 
-async def test_each_fact_that_a_client_can_see_is_named(feed: EventLog, facts: Facts) -> None:
-    subscriber = listen(feed)
+async def test_each_event_that_a_client_can_see_is_named(event_log: EventLog, facts: Facts) -> None:
+    subscriber = listen(event_log)
     fresh, put_off, done = job(1), job(2), job(3, JobState.SUCCEEDED)
     put_off.version = 1
     facts.tell(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh))
@@ -108,67 +108,69 @@ async def test_each_fact_that_a_client_can_see_is_named(feed: EventLog, facts: F
     }
 
 
-async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(feed: EventLog, facts: Facts) -> None:
-    subscriber = listen(feed, "job-1")
+async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(
+    event_log: EventLog, facts: Facts
+) -> None:
+    subscriber = listen(event_log, "job-1")
     facts.tell(Started(job(1)), Started(job(2)), Ended(job(1, JobState.FAILED)), Released("t"))
     assert [event["event"] for event in await heard(subscriber)] == ["started", "failed"]
     assert await subscriber.take(10) is None
 
 
 async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
-    feed: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_room, "RECORD_S", 0.01)
+    monkeypatch.setattr(event_log_module, "RECORD_S", 0.01)
     assert facts.listeners == []
-    one, other = listen(feed), listen(feed, "job-1")
+    one, other = listen(event_log), listen(event_log, "job-1")
     assert len(facts.listeners) == 1
-    feed.leave(one)
-    feed.leave(other)
-    assert feed.recording
-    again = listen(feed)  # before the time is over: it goes on
+    event_log.leave(one)
+    event_log.leave(other)
+    assert event_log.recording
+    again = listen(event_log)  # before the time is over: it goes on
     await asyncio.sleep(0.03)
-    assert feed.recording
-    feed.leave(again)
+    assert event_log.recording
+    event_log.leave(again)
     await asyncio.sleep(0.03)
-    assert not feed.recording
+    assert not event_log.recording
     assert facts.listeners == []
 
 
-def since(feed: EventLog, event_id: str, job_id: str | None) -> list[bytes] | None:
+def since(event_log: EventLog, event_id: str, job_id: str | None) -> list[bytes] | None:
     """Replay all after an event, piece by piece; None: that can't be done."""
     subscriber = Subscriber(job_id, lambda: None)
-    subscriber.replayed_to = feed.serial_of(event_id)
+    subscriber.replayed_to = event_log.serial_of(event_id)
     if subscriber.replayed_to is None:
         return None
     pieces = []
-    while piece := feed.replay(subscriber):
+    while piece := event_log.replay(subscriber):
         pieces.append(piece)
     assert subscriber.replayed_to is None
     return [frame for frame in b"".join(pieces).split(b"\n\n") if frame]
 
 
-async def test_what_was_missed_is_replayed(feed: EventLog, facts: Facts) -> None:
-    listen(feed)
+async def test_what_was_missed_is_replayed(event_log: EventLog, facts: Facts) -> None:
+    listen(event_log)
     facts.tell(Started(job(1)))
-    seen = feed.last_id
-    assert since(feed, seen, None) == []
+    seen = event_log.last_id
+    assert since(event_log, seen, None) == []
     facts.tell(Started(job(2)), Started(job(1)), Started(job(2)))
-    assert [b"job-2" in frame for frame in since(feed, seen, None) or ()] == [True, False, True]
-    assert len(since(feed, seen, "job-1") or ()) == 1
-    assert since(feed, seen, "job-3") == []
+    assert [b"job-2" in frame for frame in since(event_log, seen, None) or ()] == [True, False, True]
+    assert len(since(event_log, seen, "job-1") or ()) == 1
+    assert since(event_log, seen, "job-3") == []
 
 
 async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_once_and_in_order(
-    feed: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
-    listen(feed)
-    start = feed.last_id
+    monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1000)
+    listen(event_log)
+    start = event_log.last_id
     facts.tell(*(Started(job(number)) for number in range(50)))
-    late = listen(feed)
-    late.replayed_to = feed.serial_of(start)
+    late = listen(event_log)
+    late.replayed_to = event_log.serial_of(start)
     numbers, pieces = [], 0
-    while piece := feed.replay(late):
+    while piece := event_log.replay(late):
         pieces += 1
         assert len(piece) < 2000
         numbers += [json.loads(line[6:])["id"] for line in piece.splitlines() if line.startswith(b"data: ")]
@@ -181,22 +183,22 @@ async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_on
 
 
 async def test_a_replay_that_the_ring_overtakes_ends_its_stream(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_room, "RING_MAX", 3)
-    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1)
-    feed = EventLog(cast("Any", facts))
-    late = listen(feed)
-    late.replayed_to = feed.serial_of(feed.last_id)
+    monkeypatch.setattr(event_log_module, "RING_MAX", 3)
+    monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1)
+    event_log = EventLog(cast("Any", facts))
+    late = listen(event_log)
+    late.replayed_to = event_log.serial_of(event_log.last_id)
     facts.tell(*(Started(job()) for _ in range(3)))
-    assert feed.replay(late)
+    assert event_log.replay(late)
     facts.tell(*(Started(job()) for _ in range(3)))
-    assert feed.replay(late) is None
+    assert event_log.replay(late) is None
 
 
 async def test_what_waits_for_a_reader_is_taken_in_pieces(
-    feed: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_room, "PIECE_BYTES", 1000)
-    subscriber = listen(feed)
+    monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1000)
+    subscriber = listen(event_log)
     facts.tell(*(Started(job(number)) for number in range(50)))
     pieces = []
     while (piece := await subscriber.take(0.0)) != HEARTBEAT:
@@ -207,55 +209,55 @@ async def test_what_waits_for_a_reader_is_taken_in_pieces(
 
 
 async def test_what_the_ring_has_lost_can_not_be_replayed(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_room, "RING_MAX", 3)
-    feed = EventLog(cast("Any", facts))
-    listen(feed)
-    start = feed.last_id
+    monkeypatch.setattr(event_log_module, "RING_MAX", 3)
+    event_log = EventLog(cast("Any", facts))
+    listen(event_log)
+    start = event_log.last_id
     facts.tell(Started(job()))
-    first = feed.last_id
+    first = event_log.last_id
     facts.tell(Started(job()), Started(job()))
-    assert len(since(feed, start, None) or ()) == 3
+    assert len(since(event_log, start, None) or ()) == 3
     facts.tell(Started(job()))
-    assert since(feed, start, None) is None
-    assert len(since(feed, first, None) or ()) == 3
+    assert since(event_log, start, None) is None
+    assert len(since(event_log, first, None) or ()) == 3
 
 
 @pytest.mark.parametrize("event_id", ["", "x", "-1", "0123456789ab-1", "{tag}-2", "{tag}--1", "{tag}-1 ", "{tag}-٣"])
 async def test_an_id_of_no_event_of_this_recording_can_not_be_followed(
-    feed: EventLog, facts: Facts, event_id: str
+    event_log: EventLog, facts: Facts, event_id: str
 ) -> None:
-    listen(feed)
+    listen(event_log)
     facts.tell(Started(job()))
-    assert since(feed, event_id.format(tag=feed.last_id.split("-")[0]), None) is None
+    assert since(event_log, event_id.format(tag=event_log.last_id.split("-")[0]), None) is None
 
 
-async def test_ids_of_an_earlier_recording_can_not_be_followed(feed: EventLog, facts: Facts) -> None:
-    subscriber = listen(feed)
+async def test_ids_of_an_earlier_recording_can_not_be_followed(event_log: EventLog, facts: Facts) -> None:
+    subscriber = listen(event_log)
     facts.tell(Started(job()))
-    before = feed.last_id
-    feed.leave(subscriber)
-    feed.stop()
+    before = event_log.last_id
+    event_log.leave(subscriber)
+    event_log.stop()
     facts.tell(Started(job()))  # nobody records it
-    listen(feed)
+    listen(event_log)
     facts.tell(Started(job()))
-    assert since(feed, before, None) is None
+    assert since(event_log, before, None) is None
 
 
-async def test_a_queue_that_was_started_anew_is_listened_to_anew(feed: EventLog, facts: Facts) -> None:
-    listen(feed)
-    before, anew = feed.last_id, Facts()
+async def test_a_queue_that_was_started_anew_is_listened_to_anew(event_log: EventLog, facts: Facts) -> None:
+    listen(event_log)
+    before, anew = event_log.last_id, Facts()
     facts.backend = anew
-    subscriber = listen(feed)
+    subscriber = listen(event_log)
     assert (facts.listeners, len(anew.listeners)) == ([], 1)
     anew.tell(Started(job()))
     assert len(await heard(subscriber)) == 1
-    assert since(feed, before, None) is None
+    assert since(event_log, before, None) is None
 
 
-async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(feed: EventLog, facts: Facts) -> None:
+async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(event_log: EventLog, facts: Facts) -> None:
     cuts: list[None] = []
-    slow, quick = Subscriber(None, lambda: cuts.append(None)), listen(feed)
-    feed.join(slow)
+    slow, quick = Subscriber(None, lambda: cuts.append(None)), listen(event_log)
+    event_log.join(slow)
     count = 0
     while not cuts:
         facts.tell(Started(job()))
@@ -267,12 +269,12 @@ async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(feed: 
     assert len(await heard(quick)) == 1
 
 
-async def test_a_silent_stream_gets_a_comment_now_and_then(feed: EventLog) -> None:
-    assert await listen(feed).take(0.01) == b":\n\n"
+async def test_a_silent_stream_gets_a_comment_now_and_then(event_log: EventLog) -> None:
+    assert await listen(event_log).take(0.01) == b":\n\n"
 
 
-async def test_what_waits_is_written_before_a_stream_ends(feed: EventLog, facts: Facts) -> None:
-    subscriber = listen(feed)
+async def test_what_waits_is_written_before_a_stream_ends(event_log: EventLog, facts: Facts) -> None:
+    subscriber = listen(event_log)
     facts.tell(Started(job()))
     subscriber.end()
     facts.tell(Started(job()))
@@ -280,8 +282,8 @@ async def test_what_waits_is_written_before_a_stream_ends(feed: EventLog, facts:
     assert await subscriber.take(10) is None
 
 
-async def test_a_stream_that_waits_hears_at_once(feed: EventLog, facts: Facts) -> None:
-    subscriber = listen(feed)
+async def test_a_stream_that_waits_hears_at_once(event_log: EventLog, facts: Facts) -> None:
+    subscriber = listen(event_log)
     taking = asyncio.create_task(subscriber.take(10))
     await asyncio.sleep(0)
     facts.tell(Started(job()), Started(job()))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 GET = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
 PLAIN = post(b'{"type":"echo"}')
-"""Takes the fast lane; GET doesn't."""
+"""Takes the fast path; GET doesn't."""
 
 
 async def closed_after_s(reader: asyncio.StreamReader) -> float:

@@ -1,6 +1,6 @@
-"""The fast lane is only faster: the same streams, through it and past it, give the same bytes and the same state.
+"""The fast path is only faster: the same streams, through it and past it, give the same bytes and the same state.
 
-Two servers stand side by side, one with the lane, one without. A stream names jobs by placeholders, which stand
+Two servers stand side by side, one with the fast path, one without. A stream names jobs by placeholders, which stand
 for the same jobs on both, since both issue the same ids. Dates, ports, and what is measured (estimates, and the times
 made from them), are taken out before the bytes are compared.
 """
@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.transport import aiohttp_compat
-from jobqueue.http.transport import fast_path as lane_module
+from jobqueue.http.transport import fast_path as fast_path_module
 from jobqueue.http.transport.fast_path import FastPath
 from jobqueue.http.transport.head_cache import HeadCache
 from jobqueue.wiring import Surroundings, system
@@ -75,10 +75,10 @@ class Pair:
             self.jobs = jobs
 
     def forget(self) -> None:
-        """Let the lane's server forget which heads it has learned."""
-        lane = self.both[0].server.lane
-        assert lane is not None
-        lane._learned = HeadCache()
+        """Let the fast path's server forget which heads it has learned."""
+        fast_path = self.both[0].server.fast_path
+        assert fast_path is not None
+        fast_path._head_cache = HeadCache()
 
     async def same(self, stream: bytes, splits: tuple[int, ...] = (), *, turns: int = 3) -> bytes:
         """Send a stream to both, cut at the same places; return what both answered.
@@ -270,7 +270,7 @@ CORPUS = [
 
 
 @pytest.mark.parametrize("number", range(len(CORPUS)))
-async def test_a_request_is_answered_alike_in_both_lanes_and_again_once_its_head_is_learned(
+async def test_a_request_is_answered_alike_in_both_paths_and_again_once_its_head_is_learned(
     pair: Pair, number: int
 ) -> None:
     for _ in range(3):
@@ -409,10 +409,10 @@ async def test_ten_thousand_generated_streams_are_answered_alike(pair: Pair) -> 
     await agree_on(pair, 10_000)
 
 
-# -- what the lane takes, and when it is off
+# -- what the fast path takes, and when it is off
 
 
-async def test_the_lane_takes_what_it_is_for_and_recalls_it(
+async def test_the_fast_path_takes_what_it_is_for_and_recalls_it(
     start: Callable[..., Awaitable[Serving]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -500,17 +500,17 @@ async def test_limits_and_quotas_that_change_hold_for_learned_submissions(
 def test_the_date_of_an_answer_is_never_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
-    assert serving.server.lane is not None
-    lane = FastPath(serving.queue, serving.server.lane._submissions, OriginPolicy())
+    assert serving.server.fast_path is not None
+    fast_path = FastPath(serving.queue, serving.server.fast_path._submissions, OriginPolicy())
     elapsed = 0.0
-    monkeypatch.setattr(lane_module.time, "time", lambda: began_at + elapsed)
-    monkeypatch.setattr(lane_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
+    monkeypatch.setattr(fast_path_module.time, "time", lambda: began_at + elapsed)
+    monkeypatch.setattr(fast_path_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
     for step in range(1, 400):
         elapsed = step * 0.013
-        assert lane._date(100.0 + elapsed) == b"Date: %d\r\n\r\n" % int(began_at + elapsed)
+        assert fast_path._date(100.0 + elapsed) == b"Date: %d\r\n\r\n" % int(began_at + elapsed)
 
 
-async def test_an_idle_connection_is_closed_as_in_the_stock_lane(pair: Pair) -> None:
+async def test_an_idle_connection_is_closed_as_in_the_stock_path(pair: Pair) -> None:
     raw = await pair.same(head("HEAD", "/v1/jobs/{DONE}"))
     assert raw.startswith(b"HTTP/1.1 200")
 
@@ -540,7 +540,7 @@ async def test_quotas_are_told_alike(start: Callable[..., Awaitable[Serving]]) -
 
 
 @pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive", "_pause_transport_reading"])
-async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warning(
+async def test_an_aiohttp_without_what_the_fast_path_touches_turns_it_off_with_a_warning(
     start: Callable[..., Awaitable[Serving]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -553,7 +553,7 @@ async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warn
     monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", type("RequestHandler", (Older,), fields))
     serving = await start()
     monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", web.RequestHandler)
-    assert serving.server.lane is None
+    assert serving.server.fast_path is None
     assert any("http.fast_lane_off" in record.getMessage() for record in caplog.records)
     queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
     assert json.loads(queues.rest)["fast_lane"] is False
@@ -562,9 +562,9 @@ async def test_an_aiohttp_without_what_the_lane_touches_turns_it_off_with_a_warn
 async def test_however_often_jobs_change_few_heads_are_kept(start: Callable[..., Awaitable[Serving]]) -> None:
     serving = await start()
     handle = await serving.queue.submit("echo", delay_s=1000)
-    job, lane = serving.queue.local.look(handle.id), serving.server.lane
-    assert lane is not None
-    for version in range(lane_module.JOB_HEADS_MAX + 10):
+    job, fast_path = serving.queue.local.look(handle.id), serving.server.fast_path
+    assert fast_path is not None
+    for version in range(fast_path_module.JOB_HEADS_MAX + 10):
         job.version = version
-        lane._make_heads(job)
-    assert len(lane._heads) == lane_module.JOB_HEADS_MAX
+        fast_path._make_heads(job)
+    assert len(fast_path._heads) == fast_path_module.JOB_HEADS_MAX

@@ -1,4 +1,4 @@
-"""A head is learned only if the parser reads it, with any id or body, as the lane does when it recalls it.
+"""A head is learned only if the parser reads it, with any id or body, as the fast path does when it recalls it.
 
 Connections are fed by hand here, so that each piece of what a client sends arrives as it is.
 """
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from jobqueue.core.ids import ALPHABET, ID_LENGTH
-from jobqueue.http.transport import head_cache as learned_module
+from jobqueue.http.transport import head_cache
 from jobqueue.http.transport.connection import Connection
 from jobqueue.http.transport.head_cache import HEAD_BYTES_MAX, NO_TAG, HeadCache, known_tag
 
@@ -79,13 +79,13 @@ class Learner:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
-        lane = serving.server.lane
-        assert lane is not None
-        self._lane = lane
+        fast_path = serving.server.fast_path
+        assert fast_path is not None
+        self._fast_path = fast_path
 
     @property
     def heads(self) -> HeadCache:
-        return self._lane._learned
+        return self._fast_path._head_cache
 
     def connection(self) -> Connection:
         return cast("Connection", self._serving.server())
@@ -102,7 +102,7 @@ class Learner:
 
     async def learns(self, *pieces: bytes) -> HeadCache:
         """Return what a server that has learned nothing yet learns from a connection."""
-        self._lane._learned = HeadCache()
+        self._fast_path._head_cache = HeadCache()
         await self.offer(*pieces)
         return self.heads
 
@@ -150,7 +150,7 @@ def check_recalled(heads: HeadCache, data: bytes) -> bool:
         return False
     assert found is None or body is None
     if found is not None and not WELL_FORMED.fullmatch(found[0]):
-        return False  # the lane leaves it to the parser, as another test shows
+        return False  # the fast path leaves it to the parser, as another test shows
     ((message, payload),) = parsed(data)
     assert message.version == (1, 1)
     assert not message.should_close
@@ -269,7 +269,7 @@ async def test_a_request_is_not_recalled_while_the_parser_is_within_another(lear
 async def test_the_table_is_bounded_and_whoever_fills_it_stops_nobody_from_being_learned(
     learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learned_module, "HEADS_MAX", 8)
+    monkeypatch.setattr(head_cache, "HEADS_MAX", 8)
     await learner.learns()
     for number in range(100):
         await learner.offer(look("GET", ID, HOST, f"User-Agent: {number}"))
@@ -281,7 +281,7 @@ async def test_the_table_is_bounded_and_whoever_fills_it_stops_nobody_from_being
 
 
 def test_the_table_takes_little_memory() -> None:
-    assert learned_module.HEADS_MAX * learned_module.HEAD_BYTES_MAX <= 2**20
+    assert head_cache.HEADS_MAX * head_cache.HEAD_BYTES_MAX <= 2**20
 
 
 # -- any head at all
@@ -368,7 +368,7 @@ async def test_an_id_with_anything_else_in_it_is_left_to_the_parser(learner: Lea
     for byte in set(range(256)) - set(ALPHABET.encode()):
         smuggled = request.replace(b"0" * ID_LENGTH, b"0" * (ID_LENGTH - 1) + bytes([byte]))
         assert learner.heads.look(smuggled) is not None
-        assert learner._lane.recall(smuggled, learner.connection(), 0.0) is None
+        assert learner._fast_path.recall(smuggled, learner.connection(), 0.0) is None
 
 
 @given(st.data())

@@ -19,7 +19,7 @@ class Client:
         self.held = False
 
 
-async def turn(turns: ReadBudget, clients: list[Client], *, looks: int = 48) -> int:
+async def turn(read_budget: ReadBudget, clients: list[Client], *, looks: int = 48) -> int:
     """Answer whoever is read, again and again, as libuv has it done in a turn; return how many answers these were."""
     answers = 0
     for _ in range(looks):
@@ -27,9 +27,9 @@ async def turn(turns: ReadBudget, clients: list[Client], *, looks: int = 48) -> 
             if not client.held:
                 client.answers += 1
                 answers += 1
-                turns.left -= 1
-                if turns.left < 0:
-                    turns.use_up(client)
+                read_budget.left -= 1
+                if read_budget.left < 0:
+                    read_budget.use_up(client)
     await asyncio.sleep(0)
     return answers
 
@@ -39,38 +39,38 @@ def crowd(size: int) -> list[Client]:
 
 
 async def test_in_short_turns_nobody_is_held() -> None:
-    turns, clients = ReadBudget(asyncio.get_running_loop()), crowd(100)
+    read_budget, clients = ReadBudget(asyncio.get_running_loop()), crowd(100)
     for _ in range(5 * PORTION // len(clients)):
-        await turn(turns, clients, looks=1)
+        await turn(read_budget, clients, looks=1)
         assert not any(client.held for client in clients)
 
 
 async def test_however_many_ask_again_and_again_a_turn_is_a_portion_once_it_was_long() -> None:
-    turns, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
-    assert await turn(turns, clients) <= 2 * PORTION + 1 + len(clients)
-    assert [await turn(turns, clients) for _ in range(20)] == [PORTION] * 20
+    read_budget, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
+    assert await turn(read_budget, clients) <= 2 * PORTION + 1 + len(clients)
+    assert [await turn(read_budget, clients) for _ in range(20)] == [PORTION] * 20
 
 
 async def test_of_a_crowd_each_is_answered_as_often_as_the_others() -> None:
-    turns, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
-    await turn(turns, clients)
+    read_budget, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
+    await turn(read_budget, clients)
     before = [client.answers for client in clients]
     for _ in range(16):
-        await turn(turns, clients)
+        await turn(read_budget, clients)
     assert {client.answers - earlier for client, earlier in zip(clients, before, strict=True)} == {2}
 
 
 async def test_a_newcomer_is_answered_at_once_beside_a_crowd() -> None:
-    turns, clients, newcomer = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION), Client()
-    await turn(turns, clients)
-    await turn(turns, [*clients, newcomer])
+    read_budget, clients, newcomer = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION), Client()
+    await turn(read_budget, clients)
+    await turn(read_budget, [*clients, newcomer])
     assert newcomer.answers == 1
 
 
 async def test_when_the_crowd_has_gone_quiet_everybody_is_read_again() -> None:
-    turns, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
-    await turn(turns, clients)
+    read_budget, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
+    await turn(read_budget, clients)
     for _ in range(8):
-        await turn(turns, [])
+        await turn(read_budget, [])
     assert not any(client.held for client in clients)
     await test_in_short_turns_nobody_is_held()

@@ -19,7 +19,7 @@ import msgspec
 from jobqueue.context import JobContext  # a JobQueue reads the annotations
 from jobqueue.core.job import Success
 from jobqueue.errors import Reject, Retry
-from jobqueue.runtime.pools import child as forked
+from jobqueue.runtime.pools import child as child_module
 
 
 def echo(value: Any = None) -> Any:
@@ -208,7 +208,7 @@ def write_to_own_sockets(data: bytes) -> None:
 
 def answer_itself(result: bytes = b'"forged"') -> str:
     """Send an answer to the pool, as only the process's own loop should, and then return."""
-    (process,) = (each for each in gc.get_objects() if isinstance(each, forked._Process))
+    (process,) = (each for each in gc.get_objects() if isinstance(each, child_module._Process))
     process._send(b"s", msgspec.msgpack.encode(Success(result)))
     return "genuine"
 

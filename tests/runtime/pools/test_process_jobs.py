@@ -12,7 +12,7 @@ from jobqueue import JobQueue, JobState
 from jobqueue.config import RuntimeSettings, Settings, SpoolSettings
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import Started
-from jobqueue.runtime.pools import child as forked
+from jobqueue.runtime.pools import child as child_module
 from jobqueue.runtime.pools import processes
 from jobqueue.testing import EventRecorder
 from tests.children import children_with
@@ -59,7 +59,7 @@ async def test_a_queue_whose_processes_can_not_start_says_why_and_its_jobs_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01, backoff_s_max=0.02))
-    monkeypatch.setattr(forked, "command", lambda fd: [sys.executable, "-c", "import nowhere"])
+    monkeypatch.setattr(child_module, "command", lambda fd: [sys.executable, "-c", "import nowhere"])
     async with make_queue(tmp_path) as queue:
         job = await queue.submit("echo")
         status = await job.wait()

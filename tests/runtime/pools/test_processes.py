@@ -19,8 +19,8 @@ import pytest_asyncio
 
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
-from jobqueue.runtime.pools import child as forked
-from jobqueue.runtime.pools import fork_server as forkserver
+from jobqueue.runtime.pools import child as child_module
+from jobqueue.runtime.pools import fork_server as fork_server_module
 from jobqueue.runtime.pools import processes
 from jobqueue.runtime.pools.processes import ProcessPool
 from tests.runtime.pools import blocking
@@ -115,7 +115,7 @@ async def test_a_bad_result_fails_the_attempt(pool: ProcessPool) -> None:
         (blocking.interrupt, ErrorCode.WORKER_CRASHED, "KeyboardInterrupt"),
     ],
 )
-async def test_what_a_handler_raises_becomes_a_verdict_and_its_process_lives_on(
+async def test_what_a_handler_raises_becomes_an_outcome_and_its_process_lives_on(
     pool: ProcessPool, handler: Callable[..., Any], code: ErrorCode, message: str
 ) -> None:
     await run(pool, blocking.echo)
@@ -377,7 +377,7 @@ async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_run
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01, backoff_s_max=0.06))
     with monkeypatch.context() as patch:
-        patch.setattr(forked, "command", lambda fd: ["/bin/sh", "-c", "exit 7"])
+        patch.setattr(child_module, "command", lambda fd: ["/bin/sh", "-c", "exit 7"])
         outcome = await run(fresh_pool, blocking.echo)
         assert outcome == Failure(
             ErrorCode.WORKER_CRASHED,
@@ -393,14 +393,14 @@ async def test_a_fork_server_that_says_nothing_is_replaced(
     await run(fresh_pool, blocking.echo)
     server = fork_server_of(fresh_pool)
     server.suspend()
-    monkeypatch.setattr(forkserver, "SILENT_S", 0.05)
+    monkeypatch.setattr(fork_server_module, "SILENT_S", 0.05)
     for pid in fresh_pool.pids:
         os.kill(pid, signal.SIGKILL)
     while fresh_pool.degraded is None:
         await asyncio.sleep(0)
     running = Run(fresh_pool, call_of(blocking.echo, value=1))
     await logged.wait("process.failed")
-    monkeypatch.setattr(forkserver, "SILENT_S", 5.0)  # the new one may take its time
+    monkeypatch.setattr(fork_server_module, "SILENT_S", 5.0)  # the new one may take its time
     assert await running.task == Success(b"1")
     assert fork_server_of(fresh_pool) != server
     assert not server.is_running()
@@ -413,7 +413,7 @@ async def test_a_job_under_way_fails_when_its_process_is_dead_and_the_fork_serve
     running = Run(fresh_pool, call_of(blocking.hang))
     pid = int(await running.told())
     fork_server_of(fresh_pool).suspend()
-    monkeypatch.setattr(forkserver, "SILENT_S", 0.05)
+    monkeypatch.setattr(fork_server_module, "SILENT_S", 0.05)
     os.kill(pid, signal.SIGKILL)
     outcome = await running.task
     assert isinstance(outcome, Failure)
@@ -426,7 +426,7 @@ async def test_the_last_line_of_a_dead_fork_server_is_told(
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
     script = "import random, nowhere"
-    monkeypatch.setattr(forked, "command", lambda fd: [sys.executable, "-c", script])
+    monkeypatch.setattr(child_module, "command", lambda fd: [sys.executable, "-c", script])
     outcome = await run(fresh_pool, blocking.echo)
     assert isinstance(outcome, Failure)
     assert outcome.message.endswith("it exited with code 1: ModuleNotFoundError: No module named 'nowhere'")
@@ -438,7 +438,7 @@ async def test_the_last_line_of_a_dead_fork_server_is_told(
 @on_one_loop
 async def test_a_program_that_is_not_there_is_told(fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
-    monkeypatch.setattr(forked, "command", lambda fd: ["/nowhere/python"])
+    monkeypatch.setattr(child_module, "command", lambda fd: ["/nowhere/python"])
     outcome = await run(fresh_pool, blocking.echo)
     assert isinstance(outcome, Failure)
     assert "No such file or directory: '/nowhere/python'" in outcome.message
@@ -579,7 +579,7 @@ async def test_close_before_the_first_process_runs_leaves_nothing() -> None:
 
 
 async def test_close_does_not_wait_long_for_a_fork_server_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forkserver, "CLOSE_S_MAX", 0.05)
+    monkeypatch.setattr(fork_server_module, "CLOSE_S_MAX", 0.05)
     pool = ProcessPool(size=1)
     await run(pool, blocking.echo)
     server = fork_server_of(pool)

@@ -67,7 +67,7 @@ async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ThreadPool, 
         (blocking.interrupt, ErrorCode.WORKER_CRASHED, "KeyboardInterrupt"),
     ],
 )
-async def test_what_a_handler_raises_becomes_a_verdict(
+async def test_what_a_handler_raises_becomes_an_outcome(
     pool: ThreadPool, handler: object, code: ErrorCode, message: str
 ) -> None:
     outcome = await run(pool, handler)  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ async def test_a_cancelled_run_ends_at_once_and_its_handler_can_tell(pool: Threa
     assert (await logged.wait("thread.returned"))[0]["total"] == 0
 
 
-async def test_an_abandoned_thread_gives_up_its_seat_and_is_not_heard_again(
+async def test_an_abandoned_thread_gives_up_its_slot_and_is_not_heard_again(
     pool: ThreadPool, tmp_path: Path, logged: LogEvents
 ) -> None:
     go = tmp_path / "go"
@@ -182,7 +182,7 @@ async def test_close_ends_every_thread_that_is_idle_and_the_others_when_they_ret
         await run(pool, blocking.echo)
 
 
-async def test_a_system_without_threads_to_give_fails_the_attempt_and_keeps_the_seat(
+async def test_a_system_without_threads_to_give_fails_the_attempt_and_keeps_the_slot(
     pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(thread: threading.Thread) -> None:
