@@ -1,1 +1,1 @@
-"""The port between the shell and whoever keeps the jobs, and the backend that keeps them in memory."""
+"""The Backend port, and the backend that keeps the jobs in memory."""

@@ -1,8 +1,7 @@
-"""The Backend port: all that the shell may ask of whoever keeps the jobs.
+"""The Backend port: the operations on jobs that HTTP, `JobQueue` and the workers use.
 
-Kept small, so that a backend outside this process can enter beside `memory`
-with no change above it. Everything here is about jobs; queues of bytes,
-workers and HTTP live elsewhere.
+Kept small, so that a backend outside this process can be added beside `memory`
+without a change above it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ BulkAction = Literal["retry", "cancel", "delete"]
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a listed job must match; None matches all. `created_before` is an instant of the backend's clock."""
+    """Filter of a list; None matches all. `created_before` is an instant of the backend's clock."""
 
     state: JobState | None = None
     type: str | None = None
@@ -49,7 +48,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Some jobs, newest first, and the id after which the next page begins (None: that was all).
+    """Jobs, newest first, and the id after which the next page begins (None: the last page).
 
     A page may hold fewer jobs than asked for, even none, and still have a next one:
     the search stops after a bounded number of records.
@@ -60,7 +59,7 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class BulkCount(msgspec.Struct, frozen=True):
-    """What an action on all that match did: jobs it took effect on, and those that it could not take (a full queue)."""
+    """The result of a bulk action: jobs that it changed, and those that it could not (a full queue)."""
 
     count: int
     skipped: int
@@ -95,7 +94,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def drain_s(self) -> float | None:
-        """Estimate the seconds until it is empty, if nothing more came; None: nothing drains."""
+        """Estimate the seconds until it is empty without further submissions; None: it doesn't drain."""
         return self.live / self.drain_rate if self.drain_rate > 0 else None
 
 
@@ -123,12 +122,12 @@ class Backend(Protocol):
     async def submit(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult:
-        """Accept a job, whole, or find the one that it is the same as, or refuse it.
+        """Accept a job, whole, or return the existing one that it equals, or reject it.
 
         Once this returns, the job's status is readable.
 
         Raises:
-            QueueFull, StatusesFull, RateLimited, Draining: Not now; nothing was kept.
+            QueueFull, StatusesFull, RateLimited, Draining: It is rejected, and nothing was kept.
             KeyReused, Duplicate: Its key, or its unique value, is another's.
         """
         ...
@@ -141,7 +140,7 @@ class Backend(Protocol):
         job_type: str = "",
         may_be_unique: bool = True,
     ) -> Refused | None:
-        """Return the refusal of a submission of which little was read, if every such one would be refused now.
+        """Return the rejection of a submission before its body is read, if every such one would be rejected now.
 
         Args:
             queue: Where it is to go, if that is known: then its type and its unique value are known, too.
@@ -156,7 +155,7 @@ class Backend(Protocol):
 
         Raises:
             JobNotFound: The id was never issued.
-            JobGone: It was, but its record is no longer held.
+            JobGone: It was issued, but its record is no longer held.
         """
         ...
 
@@ -165,7 +164,7 @@ class Backend(Protocol):
         ...
 
     async def lease(self) -> Lease:
-        """Wait for a ready job, of the queue whose turn it is, and take the right to run one attempt of it."""
+        """Wait for a ready job, by the order of queues and jobs, and lease one attempt of it."""
         ...
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
@@ -177,11 +176,11 @@ class Backend(Protocol):
         ...
 
     async def report(self, job_id: JobId, attempt: int, progress: Progress) -> None:
-        """Record how far an attempt has come. Raises StaleLease."""
+        """Record the progress of an attempt. Raises StaleLease."""
         ...
 
     def excuse(self, gap_s: float) -> None:
-        """Charge no running attempt with a gap, in seconds, in which this process was suspended."""
+        """Extend the deadlines of running attempts by a gap, in seconds, in which this process was suspended."""
         ...
 
     async def cancel(self, job_id: str) -> Job:
@@ -189,12 +188,12 @@ class Backend(Protocol):
 
         Raises:
             JobNotFound, JobGone: As in `get`.
-            WrongState: The job is over.
+            WrongState: The job is terminal.
         """
         ...
 
     async def delete(self, job_id: str) -> None:
-        """Forget a terminal record.
+        """Remove a terminal record.
 
         Raises:
             JobNotFound, JobGone: As in `get`.
@@ -203,7 +202,7 @@ class Backend(Protocol):
         ...
 
     async def retry(self, job_id: str) -> Job:
-        """Send a failed job round again, under the same id.
+        """Retry a failed job, under the same id.
 
         Raises:
             JobNotFound, JobGone: As in `get`.
@@ -222,7 +221,7 @@ class Backend(Protocol):
         ...
 
     async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
-        """Retry, cancel or delete all jobs that match and were there when it began; others go on meanwhile."""
+        """Retry, cancel or delete all jobs that match and existed when it began; other tasks run meanwhile."""
         ...
 
     async def wait(self, job_id: str) -> Job:
@@ -230,7 +229,7 @@ class Backend(Protocol):
         ...
 
     async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
-        """Return once any of these records has changed, or is gone."""
+        """Return once any of these records has changed, or was removed."""
         ...
 
     def estimate(self, job: Job) -> Estimate:
@@ -242,7 +241,7 @@ class Backend(Protocol):
         ...
 
     async def pause(self, queue: str) -> None:
-        """Start no more jobs of a queue. Submissions are accepted all the while."""
+        """Start no more jobs of a queue. Submissions are accepted meanwhile."""
         ...
 
     async def resume(self, queue: str) -> None:
@@ -252,7 +251,7 @@ class Backend(Protocol):
     def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
         """Call `listener` with every event of these kinds, of all kinds if none is named, in order, as it happens.
 
-        Return what ends that.
+        Returns a function that ends the subscription.
         """
         ...
 
@@ -269,7 +268,7 @@ class LocalBackend(Backend, Protocol):
     """What a backend in this very process offers beside: answers without an await, for the fast path."""
 
     def find(self, job_id: str) -> Job | None:
-        """Return the record that is held under this id, if there is one."""
+        """Return the record with this id, if there is one."""
         ...
 
     def look(self, job_id: str) -> Job:
@@ -277,7 +276,7 @@ class LocalBackend(Backend, Protocol):
         ...
 
     def is_closed(self) -> bool:
-        """Tell whether every new job is refused now: if not, `refuse_unseen` refuses nothing of unknown queue."""
+        """Whether every new job is rejected now: if not, `refuse_unseen` rejects no submission of unknown queue."""
         ...
 
     def submit_now(

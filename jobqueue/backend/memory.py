@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TOLD_AT_ONCE = 100
-"""So many of those who wait for one job are told before others may go on: each has an answer to write."""
+"""Waiting requests of one job that are answered per loop iteration."""
 
 UNSEEN_EVENTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
 """Those that change nothing of a job that its clients see."""
@@ -71,10 +71,10 @@ class ReadyQueue(asyncio.Queue[Any]):
         super().__init__()
 
     def _init(self, maxsize: int) -> None:
-        self._queue = self._ready  # what qsize() and empty() measure: the jobs that may be taken now
+        self._queue = self._ready  # qsize() and empty() count the jobs that may be taken now
 
     def _put(self, item: None) -> None:
-        """Keep nothing: the engine has put the job where it belongs."""
+        """Store nothing: the engine's scheduler has the job."""
 
     def _get(self) -> Job:
         return self._ready.pop(self._now())
@@ -87,7 +87,7 @@ class ReadyQueue(asyncio.Queue[Any]):
         getters = self._getters
         while getters:
             getter = getters.popleft()
-            if not getter.done():  # else its task was cancelled, and has not yet had its turn to leave
+            if not getter.done():  # else its task was cancelled, and has not run since
                 getter.set_result(None)
                 return True
         return False
@@ -115,7 +115,7 @@ class MemoryBackend:
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._look: Callable[[], None] = lambda: None
         self._call_for_worker: Callable[[], None] = lambda: None
-        # A lost lease as well: where one tick takes several, all places are free before the first end is told.
+        # A lost lease as well: where one tick revokes several, all slots are free before the first end is published.
         self.subscribe(self._on_ready, Ready, Offered, LeaseLost)
         self.subscribe(self._on_freed, BackedOff)
         self.subscribe(self._on_ended, Ended)
@@ -168,7 +168,7 @@ class MemoryBackend:
     async def lease(self) -> Lease:
         tries, ready = 0, self._engine.scheduler
         while True:
-            # The queue is for those who have to wait: it looks three times before it gives away what is there.
+            # The queue is only for waiting: `get` checks three times before it returns a job that is there.
             job = ready.pop(self._now()) if ready else await self._ready.get()
             lease = self._engine.lease(job, now=self._now())
             self._publish()
@@ -182,7 +182,7 @@ class MemoryBackend:
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self._wake()  # somebody else has to go on
+            self._wake()  # another worker has to take over
             raise
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
@@ -227,11 +227,11 @@ class MemoryBackend:
                         count += 1
                     except (WrongState, Refused):
                         skipped += 1
-            await asyncio.sleep(0)  # thousands of records must not stop everybody else
+            await asyncio.sleep(0)  # thousands of records must not hold up the loop
         return BulkCount(count, skipped)
 
     def _portions(self) -> Iterator[list[Job]]:
-        """Go through all records, newest first; jobs that come meanwhile are not met, and none is met twice."""
+        """Iterate over all records, newest first; jobs submitted meanwhile are left out, and none comes twice."""
         cursor: JobId | None = None
         while portion := list(islice(self._engine.newest_first(cursor), self._tuning.bulk_portion)):
             yield portion
@@ -292,15 +292,15 @@ class MemoryBackend:
         return unsubscribe
 
     def on_deadlines_moved(self, look: Callable[[], None]) -> None:
-        """Call `look` after every operation: it may have brought the next deadline closer."""
+        """Call `look` after every operation: the next deadline may be earlier now."""
         self._look = look
 
     def on_unserved(self, call_for_worker: Callable[[], None]) -> None:
-        """Call `call_for_worker` for each job that may be taken while nobody waits for one."""
+        """Call `call_for_worker` for each job that may be taken while no worker waits."""
         self._call_for_worker = call_for_worker
 
     def set_caller_queued(self, caller_queued: int | None) -> None:
-        """Change how many live jobs one caller may have."""
+        """Change the maximum of live jobs of a caller."""
         self._engine.set_caller_queued(caller_queued)
 
     def set_permits(self, pool: str, permits: int) -> None:
@@ -309,13 +309,13 @@ class MemoryBackend:
         self._publish()
 
     def tick(self) -> float | None:
-        """Do what is due; return the instant at which to be called next, if any."""
+        """Do the work that is due; return the instant of the next call, if any."""
         next_at = self._engine.tick(self._now())
         self._publish()
         return next_at
 
     def excuse(self, gap_s: float) -> None:
-        """Charge no running attempt with a gap in which this process was suspended."""
+        """Extend the deadlines of running attempts by a gap in which this process was suspended."""
         self._engine.excuse(gap_s)
 
     def next_at(self) -> float | None:
@@ -326,14 +326,14 @@ class MemoryBackend:
         self._engine.stop_admitting()
 
     async def shut_down(self) -> dict[JobState, int]:
-        """Start no job any more, and end all that are live, in portions; return how many were in each live state."""
+        """Start no job any more, and end all live ones, in portions; return their number by state."""
         lost = self._engine.begin_shut_down()
         portions = self._shut_down_portions()
         try:
             for _ in portions:
-                await asyncio.sleep(0)  # thousands of ends must not stop everybody else
+                await asyncio.sleep(0)  # thousands of ends must not hold up the loop
         except asyncio.CancelledError:
-            # Half of it would leave jobs behind that nobody starts and nobody ends.
+            # Half of it would leave jobs that neither start nor end.
             for _ in portions:
                 pass
             raise
@@ -423,7 +423,7 @@ class MemoryBackend:
             self._tell(self._watchers.get(job.id, ()), None)
 
     def _tell(self, waiting: Iterable[asyncio.Future[T]], news: T) -> None:
-        """Tell all of them, in portions, each in a turn of the loop of its own."""
+        """Set the result of all futures, in portions, one per loop iteration."""
         self._tell_some(iter(tuple(waiting)), news)
 
     def _tell_some(self, waiting: Iterator[asyncio.Future[T]], news: T) -> None:
@@ -447,7 +447,7 @@ class MemoryBackend:
 
 
 def _applies(action: BulkAction, job: Job) -> bool:
-    """Tell whether a job is in a state that the action is for."""
+    """Whether the action applies to the job's state."""
     match action:
         case "retry":
             return job.state is JobState.FAILED

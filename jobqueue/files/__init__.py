@@ -1,1 +1,1 @@
-"""Files that travel with a job: what a submitter may give as one (`source`), and what its handler gets (`uploaded`)."""
+"""Files of a job: as they are submitted (`source`), and as its handler gets them (`uploaded`)."""

@@ -1,4 +1,4 @@
-"""FileSource: anything that may be given as a file (a path, bytes, an open file), seen in one way.
+"""FileSource: a file to submit, from a path, bytes or an open file.
 
 Rules:
 
@@ -111,7 +111,7 @@ class FileSource:
         else:
             file = cast("IO[bytes]", self._content)
             file.seek(self._start)
-            yield file  # it stays open: its owner may have plans for it
+            yield file  # it stays open: it is its owner's
 
 
 class _Bytes:
@@ -129,8 +129,8 @@ def sources_of(files: Files) -> list[FileSource]:
     """Return every file that is given, in order. It may touch the disk, for the sizes.
 
     Raises:
-        TypeError, ValueError: One is nothing that can be a file, or a part name can't be one; the message says which.
-        OSError: A path can't be looked at.
+        TypeError, ValueError: One can't be a file, or a part name is invalid; the message says which.
+        OSError: A path can't be read.
     """
     sources: list[FileSource] = []
     if not isinstance(files, Mapping):

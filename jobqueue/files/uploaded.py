@@ -1,6 +1,6 @@
-"""UploadedFile: a path in the spool that also knows how its client called the file.
+"""UploadedFile: a path in the spool, with the client's name of the file.
 
-The path's own name is the spool's. The client's name is data from outside, so it is made harmless where it comes in
+The path's own name is the spool's. The client's name is untrusted, so it is sanitised on receipt
 (RFC 7578, section 4.2): the last component alone, without control characters, of bounded length.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from jobqueue.files.media import DEFAULT_MEDIA_TYPE
 
 FILENAME_BYTES_MAX = 255
-"""In UTF-8: what the usual file systems take."""
+"""In UTF-8: the limit of the usual file systems."""
 
 EXTENSION_BYTES_MAX = 32
 """An extension up to this length survives the cut of a longer name."""

@@ -1,4 +1,4 @@
-"""Handlers: the functions that do jobs' work, registered under their types, and the submissions of their jobs."""
+"""Handlers: functions registered under job types, and the submissions of their jobs."""
 
 from jobqueue.handlers.options import HANDLER_TIMEOUT_S, HandlerOptions, refuse_unknown, register
 from jobqueue.handlers.registry import Handler, Registry, RunIn

@@ -1,4 +1,4 @@
-"""Callees: what a callable finally calls, through bound methods, partials, callable objects and decorators.
+"""Callees: the function behind bound methods, partials, callable objects and decorators.
 
 Rules:
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MARK = getattr(asyncio.coroutines, "_is_coroutine", None)
-"""What compiled coroutine functions and asgiref's are marked with, up to Python 3.13."""
+"""The mark of compiled coroutine functions and of asgiref's, up to Python 3.13."""
 
 
 class Callee(msgspec.Struct, frozen=True):
     """A callable, taken apart.
 
     Attributes:
-        func: What is to be called: the callable itself, or for a `staticmethod` the function in it.
+        func: The callable itself, or for a `staticmethod` the function in it.
         is_async: Calling it gives an awaitable.
         is_wrapped: It is a plain wrapper around an async function, so it may also give a value.
         fixed: The names of the arguments that partials on the way have fixed.
@@ -45,15 +45,15 @@ class Callee(msgspec.Struct, frozen=True):
 
     @property
     def awaitable(self) -> Callable[..., Any]:
-        """The callable as a coroutine function. For what is async only."""
+        """The callable as a coroutine function, if it is async."""
         return _awaiting(self.func) if self.is_wrapped else self.func
 
 
 def callee_of(func: Any) -> Callee:
-    """Find out what a callable finally calls.
+    """Find the function behind a callable.
 
     Raises:
-        ValueError: It can be no handler, or nothing tells what it is; the message says why, and goes on from
+        ValueError: It can't be a handler, or can't be classified; the message continues
             "handler 'name': ".
     """
     if isinstance(func, staticmethod):
@@ -69,7 +69,7 @@ def callee_of(func: Any) -> Callee:
 
 
 def _steps(func: Any) -> Iterator[tuple[Any, bool]]:
-    """Yield a callable and what it calls, step by step, each with whether a wrapper stands before it."""
+    """Yield a callable and its callees, step by step, each with whether a wrapper precedes it."""
     seen: set[int] = set()
     wrapped = False
     while id(func) not in seen:

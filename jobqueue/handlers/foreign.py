@@ -1,4 +1,4 @@
-"""Foreign types: what a signature may have beside the types that msgspec knows, made from JSON by a hook of ours.
+"""Foreign types: types in signatures that msgspec doesn't know, made from JSON by a decoder hook.
 
 Rules:
 
@@ -28,7 +28,7 @@ NAMED_MAX = 1000
 
 
 class ModelFaults(ValueError):
-    """The faults of a model: for each a place, as steps from the model, and what would be right there."""
+    """The faults of a model: for each its path, as steps from the model, and the expected value."""
 
     def __init__(self, faults: list[tuple[tuple[str | int, ...], str]], count: int) -> None:
         super().__init__(faults[0][1] if faults else f"{count} faults")
@@ -37,7 +37,7 @@ class ModelFaults(ValueError):
 
 
 def is_known(kind: Any) -> bool:
-    """Tell whether `make` makes it."""
+    """Whether `make` supports this type."""
     return isinstance(kind, type) and (issubclass(kind, PurePath) or is_model(kind))
 
 
@@ -55,7 +55,7 @@ def make(kind: Any, value: Any) -> Any:
 
 
 def unchecked(hint: Any, default: object) -> str | None:
-    """Return what of a parameter would not be checked though it looks as if, if anything."""
+    """Return the part of a parameter's annotation that would silently not be checked, if any."""
     for part in (*_parts(hint), default):
         module = type(part).__module__.partition(".")[0]
         if module in ("pydantic", "annotated_types") and not isinstance(part, type):
@@ -68,7 +68,7 @@ def unchecked(hint: Any, default: object) -> str | None:
 
 
 def _parts(hint: Any) -> Iterator[Any]:
-    """Yield a type and what it is made of, the annotations beside it as well."""
+    """Yield a type and its parts, with the annotations beside it."""
     stack = [hint]
     while stack:
         part = stack.pop()

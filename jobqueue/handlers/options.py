@@ -1,4 +1,4 @@
-"""Options: what `@queue.handler` takes, checked when a handler is registered."""
+"""Options of `@queue.handler`, checked at registration."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse keyword arguments that there are none of, and name those that were probably meant.
+    """Reject unknown keyword arguments, and suggest those that were probably meant.
 
     Raises:
         TypeError: As Python does, if there are any.
@@ -71,10 +71,10 @@ def _near(name: str, known: tuple[str, ...]) -> str | None:
 
 
 def register(registry: Registry, func: F, options: HandlerOptions) -> F:
-    """Check a handler's options and add it; what `@queue.handler` does.
+    """Check a handler's options and register it, for `@queue.handler`.
 
     Raises:
-        ValueError: An option or the signature can't be used; the message says which, and what would be right.
+        ValueError: An option or the signature is invalid; the message says which, and what is valid.
     """
     label = _label_of(func, options)
     try:

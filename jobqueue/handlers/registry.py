@@ -1,7 +1,4 @@
-"""The registry: the handlers of one JobQueue, each with its signature as the check of a submission's arguments.
-
-What a handler returns or raises is judged in `result`. It runs nothing.
-"""
+"""The registry: the handlers of one JobQueue; checks submissions and arguments against them."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ class Handler:
     """A registered function and its options.
 
     Attributes:
-        func: What runs a job: a coroutine function if `run_in` is `loop`.
+        func: Runs a job: a coroutine function if `run_in` is `loop`.
         context_name: The parameter that takes the context; empty if it goes by position; None: it takes none.
     """
 
@@ -65,7 +62,7 @@ class Handler:
         self._takes_more = signature.takes_more
         self._decode = msgspec.json.Decoder(self._arguments, dec_hook=foreign.make).decode
         self._names = self._arguments.__struct_fields__
-        # Most jobs ask for nothing special: they share this one.
+        # Most jobs have default options: they share this spec.
         self.default_spec = JobSpec(
             type=name,
             queue=queue,
@@ -77,10 +74,10 @@ class Handler:
         )
 
     def check(self, args: bytes) -> bytes:
-        """Check a job's arguments, as JSON bytes, against the signature, and return them as they are to be kept.
+        """Check a job's arguments, as JSON bytes, against the signature, and return the bytes to keep.
 
-        That is as they came, but for duplicate keys with earlier values that are not what the signature
-        takes: then only the last ones, which count, are kept.
+        These are unchanged, but for duplicate keys with earlier values that the signature
+        rejects: then only the last ones, which count, are kept.
 
         Raises:
             InvalidSubmission: All faults found, each with its pointer below `/args`.
@@ -110,7 +107,7 @@ class Handler:
         return InvalidField(pointer=f"/args/{escape(name)}", detail=f"{self.name!r} {what}")
 
     def kwargs(self, args: bytes) -> dict[str, Any]:
-        """Turn a job's checked arguments into the function's."""
+        """Decode a job's checked arguments to keyword arguments."""
         if self._takes_more and not self._names:
             more: dict[str, Any] = msgspec.json.decode(args)
             return more
@@ -121,7 +118,7 @@ class Handler:
         return kwargs
 
     def _faults(self, args: bytes | memoryview) -> tuple[list[InvalidField], int]:
-        """Find every fault, argument by argument; return them, and how many more there are."""
+        """Find every fault, argument by argument; return them, and the number of further ones."""
         try:
             values = msgspec.json.decode(args)
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
@@ -158,18 +155,18 @@ class Registry:
         self._handlers[handler.name] = handler
 
     def check_plain(self, submission: Submission) -> tuple[JobSpec, bytes]:
-        """Check a submission that says its type and its arguments, and nothing else. Returns and raises as `check`."""
+        """Check a submission of a type and arguments only. Returns and raises as `check`."""
         handler = self.get(submission.type)
         return handler.default_spec, handler.check(bytes(submission.args))
 
     def check(
         self, submission: Submission, *, wall_now: Callable[[], float], bounds: Callable[[], Bounds] = Bounds
     ) -> tuple[JobSpec, bytes]:
-        """Check a submission; return what its job asks for, its handler's defaults filled in, and its arguments.
+        """Check a submission; return its spec, with its handler's defaults filled in, and its arguments.
 
         Args:
-            wall_now: Tells the seconds since the Unix epoch, which `run_at` is set against.
-            bounds: Tells what a submission may ask for; called only for one that asks for anything.
+            wall_now: Returns the seconds since the Unix epoch, for `run_at`.
+            bounds: Returns the bounds of a submission's options; called only for one that has any.
 
         Raises:
             UnknownType: No handler has that type.

@@ -1,16 +1,16 @@
-"""Verdicts: what a handler returned becomes JSON bytes, and what it raised becomes a failure.
+"""Results: encodes a handler's return value as JSON bytes, and turns its exception into a failure.
 
-Rules for what was raised:
+Rules for exceptions:
 
 1. A handler's exception is the handler's code: whatever is asked of it (attributes, `__str__`, `__cause__`) may raise
-   anything, SystemExit included. Judging never raises; what can't be read is left out.
-2. Exception groups are looked into, nested ones too, and so is what an exception was raised from: its `__cause__`, or
+   anything, SystemExit included. This module never raises; unreadable parts are left out.
+2. Exception groups are searched, nested ones too, and so is the origin of an exception: its `__cause__`, or
    the `__context__` unless `from None` suppressed it. The search ends at a `Reject` or a `Retry`: the outer one counts.
 3. Any `Reject` wins; then any `Retry`, of several the one with the longest wait. Else `reject_on` decides: of a group,
    one such exception is enough; then `retry_on`.
 4. An exception matches `retry_on` by its own class or by that of one it was raised from; a group if all in it match.
 5. A `Retry` with a wait that is no duration from 0 to 30 days is an error of the handler, and final: the wait can't be
-   kept, and any other would be a guess. A wait that can't be read is left to the backoff.
+   kept, and any other would be a guess. An unreadable wait is left to the backoff.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ T = TypeVar("T")
 TRACE_LENGTH_MAX = 10_000
 
 EXCEPTIONS_MAX = 1000
-"""How many exceptions of one chain or tree are looked at."""
+"""Maximum number of exceptions of one chain or tree that are read."""
 
 TRACE_EXCEPTIONS_MAX = 100
-"""How many of them a traceback may show."""
+"""Maximum number of them in a traceback."""
 
 _CAUSE = BaseException.__dict__["__cause__"].__get__
 _CONTEXT = BaseException.__dict__["__context__"].__get__
@@ -51,7 +51,7 @@ _MEMBERS = BaseExceptionGroup.__dict__["exceptions"].__get__
 
 
 class BadResult(Exception):
-    """A handler returned what JSON can't say."""
+    """A handler returned a value without a JSON form."""
 
 
 class ResultTooLarge(Exception):
@@ -59,12 +59,12 @@ class ResultTooLarge(Exception):
 
 
 def encode_result(value: Any, *, bytes_max: int) -> bytes:
-    """Turn what a handler returned into JSON bytes.
+    """Encode a handler's return value as JSON bytes.
 
     Raises:
-        BadResult: JSON can't say it: an unknown type, NaN, an infinity, a lone surrogate, an integer beyond 64 bits,
+        BadResult: It has no JSON form: an unknown type, NaN, an infinity, a lone surrogate, an integer beyond 64 bits,
             two keys that are the same text.
-        ResultTooLarge: It can, in more than `bytes_max` bytes.
+        ResultTooLarge: It has more than `bytes_max` bytes.
     """
     try:
         encoded = encode(value)
@@ -108,7 +108,7 @@ def failure_of(
     rejects = _tried(lambda: any([isinstance_of(one, reject_on) for one in (error, *_leaves(error))]), False)
     if rejects:
         return Failure(ErrorCode.REJECTED, described(error), final=True, traceback=trace(error))
-    # A cancellation that gets here is that of something which the handler awaited: an error like any other.
+    # A cancellation that gets here is of something that the handler awaited: an error like any other.
     ordinary = isinstance_of(error, (Exception, CancelledError))
     code = ErrorCode.HANDLER_ERROR if ordinary else ErrorCode.WORKER_CRASHED
     final = retry_on is not None and not _tried(lambda: _matches(error, tuple(retry_on), {}), False)
@@ -116,7 +116,7 @@ def failure_of(
 
 
 def isinstance_of(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
-    """Tell what an exception is by its real class: `isinstance` asks its `__class__`, which may be a property."""
+    """Whether an exception's real class is of these kinds: `isinstance` reads `__class__`, which may be a property."""
     return issubclass(type(error), kinds)
 
 
@@ -132,7 +132,7 @@ def _told(error: BaseException) -> str:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield what a group holds, other groups' contents instead of them; nothing for what is no group."""
+    """Yield the exceptions in a group, nested groups flattened; nothing for other exceptions."""
     stack = list(reversed(_members(error)))
     for _ in range(EXCEPTIONS_MAX):
         if not stack:
@@ -145,7 +145,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _retry_of(retries: list[BaseException], error: BaseException, trace: Trace) -> Failure:
-    """Judge one or more `Retry`: the longest wait, or the fault of the first with a wait that is none."""
+    """Return the failure of one or more `Retry`: the longest wait, or the error of the first invalid one."""
     longest, wait_s = retries[0], None
     for retry in retries:
         after_s = _attribute(retry, "after_s")
@@ -183,7 +183,7 @@ def _asked(error: BaseException) -> Iterator[BaseException]:
 
 
 def _matches(error: BaseException, kinds: tuple[type[BaseException], ...], known: dict[int, bool]) -> bool:
-    """Tell whether an exception, one it was raised from, or all of a group's members are of some kinds."""
+    """Whether an exception, one it was raised from, or all of a group's members are of these kinds."""
     if id(error) not in known:
         known[id(error)] = False  # for a chain that comes round to itself
         members, source = _members(error), _source(error)
@@ -196,7 +196,7 @@ def _matches(error: BaseException, kinds: tuple[type[BaseException], ...], known
 
 
 def _source(error: BaseException) -> BaseException | None:
-    """Return what an exception was raised from, read past whatever names its own class overrides."""
+    """Return the origin of an exception, read past any names that its own class overrides."""
     cause: BaseException | None = _CAUSE(error)
     if cause is None and not _SUPPRESSED(error):
         cause = _CONTEXT(error)
@@ -223,7 +223,7 @@ def _shown(value: object) -> str:
 
 
 def _text(message: object) -> str:
-    """Make whatever a handler gave as a message a text that every client can be told."""
+    """Convert a handler's message to a text that is valid in JSON."""
     # By the base class: what `__str__` returns may be a subclass with methods of its own.
     cut = _tried(lambda: str.__getitem__(str(message), slice(MESSAGE_LENGTH_MAX)), None)
     return "(its text can't be made)" if cut is None else printable(cut)
@@ -254,7 +254,7 @@ def _size(error: BaseException) -> int:
 
 
 def _tried(read: Callable[[], T], otherwise: T) -> T:
-    """Ask something of a handler's own object. A KeyboardInterrupt from there is the handler's as well."""
+    """Call code of a handler's own object. A KeyboardInterrupt from there is the handler's as well."""
     try:
         return read()
     except BaseException:

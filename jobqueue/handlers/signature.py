@@ -1,4 +1,4 @@
-"""Signatures: a handler's parameters become the struct that a job's arguments are checked against.
+"""Signatures: turns a handler's parameters into the struct that checks a job's arguments.
 
 Rules:
 
@@ -43,10 +43,10 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 def read_signature(callee: Callee) -> Signature:
-    """Read what a handler takes.
+    """Read a handler's parameters.
 
     Raises:
-        ValueError: The parameters can't be a job's arguments; the message goes on from "handler 'name': ".
+        ValueError: The parameters can't be a job's arguments; the message continues "handler 'name': ".
     """
     try:
         parameters = [p for p in inspect.signature(callee.func).parameters.values() if p.name not in callee.fixed]
@@ -81,7 +81,7 @@ def classes_in(signature: Signature) -> Iterator[type]:
 
 
 def _hints(callee: Callee, parameters: list[inspect.Parameter]) -> dict[str, Any]:
-    """Resolve the parameters' annotations, and not what the function returns: only a type checker asks for that."""
+    """Resolve the parameters' annotations, without the return annotation, which is not needed."""
     raw = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
     names = getattr(callee.innermost, "__globals__", {})
     holder = types.SimpleNamespace(

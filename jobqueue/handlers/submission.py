@@ -1,4 +1,4 @@
-"""Submissions: the fields of a job that a client asks for, and the rules between them."""
+"""Submissions: the fields that a client may send, and the rules between them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class UniqueSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A unique value and what is to happen if a live job of the type has it; a text alone means `return`."""
+    """A unique value, and the mode if a live job of the type has it; a text alone means `return`."""
 
     value: UniqueValue
     mode: UniqueMode = "return"
 
 
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A submission as it stands in `POST /v1/jobs`; only `type` is needed. None: the handler's default."""
+    """A submission as in `POST /v1/jobs`; only `type` is required. None: the handler's default."""
 
     type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     args: msgspec.Raw = msgspec.Raw(b"{}")
@@ -54,7 +54,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """Whether it says its type and its arguments, and nothing else, as most do."""
+        """Whether it has a type and arguments only, as most do."""
         return (
             self.queue is None
             and self.priority == 0
@@ -70,7 +70,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Bounds(msgspec.Struct, frozen=True, gc=False):
-    """The longest times that a submission may ask for, in seconds."""
+    """Maximum durations in a submission, in seconds."""
 
     ttl_s_max: float = DURATION_S_MAX
     delay_s_max: float = DURATION_S_MAX
@@ -85,13 +85,13 @@ def plain_uniqueness(caller: str) -> Uniqueness:
 def uniqueness_of(
     submission: Submission, caller: str | None, key: IdempotencyKey | None, *, with_files: bool, counted: bool
 ) -> Uniqueness | None:
-    """Return what a submission says of itself beside the work; None: nothing.
+    """Return the identity of a submission; None: it has none.
 
     Args:
         counted: Whether the caller's live jobs are to be counted.
 
     Raises:
-        InvalidSubmission: It debounces and brings files, which the job that waits already has of its own.
+        InvalidSubmission: It debounces and has files, which can't replace those of the waiting job.
     """
     given = submission.unique
     if given is None:
@@ -104,7 +104,7 @@ def uniqueness_of(
 
 
 def submission_of(fields: dict[str, Any]) -> Submission:
-    """Make a submission of fields that don't come from JSON. Raises InvalidSubmission."""
+    """Make a submission of Python values. Raises InvalidSubmission."""
     try:
         submission = msgspec.convert(fields, Submission)
     except msgspec.ValidationError as fault:
@@ -119,7 +119,7 @@ def submission_of(fields: dict[str, Any]) -> Submission:
 
 
 def option_faults(submission: Submission, default: JobSpec, bounds: Bounds) -> Iterator[InvalidField]:
-    """Yield the fields that contradict each other, or what the handler or the server allows."""
+    """Yield the fields that contradict each other, or the bounds of the handler or the server."""
     if submission.delay_s is not None and submission.delay_s > bounds.delay_s_max:
         yield InvalidField(pointer="/delay_s", detail=f"at most {bounds.delay_s_max:g} s (limits.delay_s_max)")
     if submission.ttl_s is not None and submission.ttl_s > bounds.ttl_s_max:
@@ -133,7 +133,7 @@ def option_faults(submission: Submission, default: JobSpec, bounds: Bounds) -> I
 
 
 def spec_of(submission: Submission, default: JobSpec, bounds: Bounds, wall_now: Callable[[], float]) -> JobSpec:
-    """Return what a submission asks for, its handler's defaults filled in. Raises InvalidSubmission."""
+    """Return a submission's spec, with its handler's defaults filled in. Raises InvalidSubmission."""
     delay_s = submission.delay_s or 0.0
     if submission.run_at is not None:
         delay_s = max(0.0, submission.run_at.timestamp() - wall_now())

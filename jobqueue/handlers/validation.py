@@ -1,4 +1,4 @@
-"""Validation: turns what msgspec refuses into faults with JSON pointers, all of them and not only the first.
+"""Validation: turns msgspec's errors into faults with JSON pointers, all of them and not only the first.
 
 The work is bounded by the number of fields and the size of their values, and so is what is made: of unknown names the
 first `FAULTS_MAX` are named and the rest counted, and no more than `SHOWN_MAX` characters of a name are repeated.
@@ -36,7 +36,7 @@ def object_faults(
     unknown: str | None,
     not_checked: Collection[Any] = NOT_CHECKED,
 ) -> tuple[list[InvalidField], int]:
-    """Find what is wrong with an object, field by field; return the faults, and how many more there are.
+    """Find the faults of an object, field by field; return them, and the number of further ones.
 
     Args:
         base: The pointer to the object.
@@ -65,7 +65,7 @@ def object_faults(
 
 
 def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
-    """Yield what is wrong with a parsed value, if anything is."""
+    """Yield the faults of a parsed value."""
     try:
         msgspec.convert(value, expected, str_keys=True, dec_hook=foreign.make)
     except MemoryError:
@@ -78,7 +78,7 @@ def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
 
 
 def detail_of(fault: BaseException) -> str:
-    """Return what an exception says, of whichever code it is."""
+    """Return the message of an exception of any code."""
     return str(fault) if isinstance(fault, (msgspec.DecodeError, UnicodeDecodeError)) else described(fault)
 
 

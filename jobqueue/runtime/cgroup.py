@@ -1,9 +1,9 @@
-"""Control groups: what the container, or the service manager, lets this process have (cgroup v1 and v2).
+"""Control groups: CPU and memory limits of the container or the service manager (cgroup v1 and v2).
 
 Rules:
 
 1. A limit may stand in this process's own group or in any above it: the smallest counts.
-2. What can't be read sets no limit: a file that is not there, another system, a sandbox.
+2. An unreadable limit is none: a file that is not there, another system, a sandbox.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PROC = Path("/proc/self")
 PROCESSES_MAX = 256
 UNLIMITED_BYTES = 2**60
-"""Of version 1: what stands where there is no limit is about the largest number of pages that there is."""
+"""Of version 1: without a limit the file has about the largest number of pages."""
 
 
 class Group(NamedTuple):
@@ -56,25 +56,25 @@ def groups(controller: str, proc: Path = PROC) -> Iterator[Group]:
 
 
 def cpus_allowed() -> int:
-    """Return on how many CPUs this process may run."""
+    """Return the number of CPUs that this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
 def cpu_quota(proc: Path | None = None) -> float | None:
-    """Return how many CPUs' time this process may use; None: as much as there is."""
+    """Return the CPU quota of this process, in CPUs; None: no quota."""
     quotas = [quota for group in groups("cpu", proc or PROC) if (quota := _quota_of(group)) is not None]
     return min(quotas, default=None)
 
 
 def cpu_count(proc: Path | None = None) -> int:
-    """Return how many CPUs this process can keep busy: those it may run on, or its quota, rounded up."""
+    """Return the number of usable CPUs: those that it may run on, or its quota, rounded up."""
     cpus = min(PROCESSES_MAX, cpus_allowed())
     quota = cpu_quota(proc)
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 
 
 def memory_limit(proc: Path | None = None) -> int | None:
-    """Return how many bytes of memory this process may use, with all others of its group; None: any number."""
+    """Return the memory limit of this process's group, in bytes; None: no limit."""
     limits = [limit for group in groups("memory", proc or PROC) if (limit := _memory_of(group)) is not None]
     return min(limits, default=None)
 

@@ -18,12 +18,12 @@ async def copy_into(upload: PendingUpload, files: Files, *, files_max: int, byte
     """Copy files into an upload, beside the loop.
 
     Args:
-        files_max, bytes_max: How many files, and how many bytes together, one job may bring.
+        files_max, bytes_max: Maximum number of files, and of bytes together, of one job.
 
     Raises:
         InvalidSubmission: They are more, or larger.
         SpoolFull: The spool or its disk has no room for them.
-        TypeError, ValueError, OSError: Something given is no file, or can't be read.
+        TypeError, ValueError, OSError: A value is no file, or can't be read.
     """
     in_thread = upload.spool.in_thread
     sources = await in_thread(partial(sources_of, files))

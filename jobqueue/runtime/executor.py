@@ -38,13 +38,13 @@ class Executor:
     """Runs attempts, each where its handler belongs.
 
     Args:
-        pools: The offload of each lane, by name (`thread`, `process`).
-        folder_of: Names the folder where a job's result file goes; made when a handler asks for it.
-        check_room: Raises Refused when there is no room for a file of so many bytes.
+        pools: The pools, by name (`thread`, `process`).
+        folder_of: Returns the folder of a job's result file; made when a handler asks for it.
+        check_room: Raises Refused when there is no room for a file of this size.
         trace: Gives the traceback, as text, of an exception that a handler on the loop raised.
 
     Attributes:
-        state: What handlers on the loop find at `ctx.state`.
+        state: `ctx.state` of handlers on the loop.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Executor:
         return self._run(handler, lease)
 
     async def _run_plain(self, handler: Handler, args: bytes) -> Success | Failure:
-        """Run what most handlers are: they can't report, nor write a file, so nothing is made for that."""
+        """Run a handler without context: it can't report nor write a file, so nothing is made for that."""
         try:
             value = await handler.func(**handler.kwargs(args))
             return Success(encode_result(value, bytes_max=self._result_bytes_max))
@@ -90,7 +90,7 @@ class Executor:
             return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
-            # Few jobs write a file: only one that asks has a folder to be cleared away.
+            # Few jobs write a file: only these have a folder to remove.
             context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job), state=self.state)
             outcome = await self._run_here(call, context, handler)
         else:
@@ -150,14 +150,14 @@ class Executor:
 class _Reporter:
     """Passes an attempt's progress on to the backend: the latest, and one report at a time.
 
-    A handler may report in a tight loop, and from threads that it has started; what was overtaken before it could be
+    A handler may report in a tight loop, and from threads that it has started; a report that is overtaken before it is
     sent is dropped.
     """
 
     def __init__(self, backend: Backend, lease: Lease) -> None:
         self._backend = backend
         self._lease = lease
-        self._latest: deque[Progress] = deque(maxlen=1)  # put and taken in one step each, from whichever thread
+        self._latest: deque[Progress] = deque(maxlen=1)  # put and taken atomically, from any thread
         self._sending: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._called = False
@@ -167,7 +167,7 @@ class _Reporter:
         if asyncio._get_running_loop() is self._loop:
             self._send()
         elif not self._called:
-            self._called = True  # one call at a time: it takes the latest, whatever was told before it
+            self._called = True  # one call at a time: it takes the latest report
             with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the attempt
                 self._loop.call_soon_threadsafe(self._send)
 
@@ -182,4 +182,4 @@ class _Reporter:
             try:
                 await self._backend.report(self._lease.job.id, self._lease.attempt, self._latest.pop())
             except StaleLease:
-                return  # the attempt is over for the backend: nobody looks at its progress any more
+                return  # the attempt is over for the backend: its progress is of no use

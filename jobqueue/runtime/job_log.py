@@ -5,7 +5,7 @@ Rules:
 1. Every failed job is one line, `job.failed`, whatever its error and wherever its handler ran. The log's own buffer
    bounds a flood, and counts what it drops.
 2. A failed attempt that doesn't end its job as failed is one line, `attempt.failed`, at a lower level.
-3. What a policy does to many jobs at once (expiry, eviction) is counted and sampled, never a line each.
+3. Effects of a policy on many jobs at once (expiry, eviction) are counted and sampled, never a line each.
 
 The logger is `jobqueue.jobs`, so that a program with logging of its own can choose these lines by name.
 """

@@ -62,7 +62,7 @@ class Lifespan:
         return self._state
 
     async def leave(self) -> None:
-        """Leave it, if it was entered, and return when it has ended. Raises nothing that it raises."""
+        """Leave it, if it was entered, and return when it has ended. Its exceptions are logged."""
         task, self._task = self._task, None
         if task is None:
             return

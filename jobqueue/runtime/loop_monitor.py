@@ -1,9 +1,8 @@
 """The loop monitor over this process: who blocks the event loop, how late it runs, what memory and files it holds.
 
-Owns a heartbeat on the loop and one daemon thread that notices when it stays away. The thread
-sleeps until a beat is overdue, so an idle server wakes about twelve times a second. It
-knows neither jobs nor workers: the stack it logs names the handler. Nor does it know what
-is refused while the loop is late: it tells how late.
+A heartbeat on the loop, and a daemon thread that notices an overdue beat. The thread
+sleeps until a beat is overdue, so an idle server wakes about twelve times a second.
+The stack that it logs names the blocking handler.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ log = event_logger(__name__)
 BLOCKED_S = 0.5
 BEAT_S = 0.1
 SUSPENDED_S = 1.0
-"""A gap from which on a process that used no CPU, and whose watch thread did not run either, was suspended."""
+"""Least gap without CPU time, in which the monitor thread did not run either, that counts as a suspension."""
 
 THREAD_LATE_S = 0.5
 MEMORY_S = 0.5
@@ -40,9 +39,9 @@ FRAMES_MAX = 20
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What this process is like at this instant.
+    """The health of this process at this instant.
 
-    The lag is how much later than it asked for the loop's heartbeat ran, over the last minute.
+    The lag is the lateness of the loop's heartbeat, over the last minute.
     """
 
     lag_s_p50: float
@@ -52,21 +51,21 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lag:
-    """How late the loop runs now, in seconds; call it. An answer costs less than a microsecond.
+    """The present lag of the loop, in seconds; call it. A reading costs less than a microsecond.
 
-    Measured is the lateness of a timer that sets itself again every `beat_s`: it waits for its turn
-    like everything else on the loop, so its lateness is what a request waits before it is looked at.
-    A turn that is still going on counts, too, from when a beat became overdue.
+    It is measured as the lateness of a timer that is set again every `beat_s`: it waits for its turn
+    like all callbacks of the loop, so its lateness is a request's wait before it is handled.
+    An iteration that still runs counts, too, from when a beat became overdue.
 
-    The answer is a mean in which a lateness weighs as long as it lasted, and is forgotten with a
-    time constant of `MEMORY_S`. Not the latest lateness: a pause for the collector would refuse
-    whoever comes next, although the loop is on time again. Nor the least of the last few, which a
-    pause can't raise: once refusals have made a single turn short, everything would be let in again.
-    With the mean, one pause of 600 ms tells 0.46 s at most, the second of two in a row is over
-    0.5 s, and however late the loop was, it takes MEMORY_S * ln(lag / bound) to be under a bound again.
+    The lag is a mean in which a lateness weighs as long as it lasted, and decays with a
+    time constant of `MEMORY_S`. Not the latest lateness: after a pause of the garbage collector the next request
+    would be rejected, although the loop is on time again. Nor the least of the last few, which a
+    pause can't raise: a single short iteration would end the rejections.
+    With the mean, one pause of 600 ms gives 0.46 s at most, the second of two in a row is over
+    0.5 s, and after any lag it takes MEMORY_S * ln(lag / bound) to be under a bound again.
 
     Args:
-        beat_s: Also the error: who is late by less than this may not be seen to be late.
+        beat_s: Also the resolution: a smaller lag may not be seen.
         clock: Seconds that go on while a callback runs; uvloop's own clock doesn't.
     """
 
@@ -81,7 +80,7 @@ class Lag:
         return self._mean_at(self._clock())
 
     def beat(self) -> float:
-        """Note that the timer ran, and that it is due again in `beat_s`; return how late it was."""
+        """Note that the timer ran, and is due again in `beat_s`; return its lateness."""
         now = self._clock()
         late_s = max(0.0, now - self.due_at)
         self._mean_s = self._mean_at(now)
@@ -102,13 +101,13 @@ class LoopMonitor:
     the stack comes late, or only `loop.unblocked` does.
 
     A gap in which neither the loop nor the thread ran, and no CPU was used, is no block: the process was suspended
-    (SIGSTOP, a frozen container). It is told as `process.suspended`, and `on_suspended` learns its length.
+    (SIGSTOP, a frozen container). It is logged as `process.suspended`, and passed to `on_suspended`.
 
     Args:
         on_suspended: Called with the length of a suspension in seconds, before timers that came due meanwhile.
 
     Attributes:
-        lag: Call it for how late the loop runs now; 0.0 before the start, without meaning after the stop.
+        lag: Call it for the present lag; 0.0 before the start, undefined after the stop.
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class LoopMonitor:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Watch the running loop. Once only: a stopped watch stays stopped."""
+        """Monitor the running loop. Once only: a stopped monitor stays stopped."""
         loop = asyncio.get_running_loop()
         self._beat_later(loop)
         self._thread = threading.Thread(
@@ -151,7 +150,7 @@ class LoopMonitor:
             self._thread.join()
 
     def health(self) -> Health:
-        """Measure now. Reads /proc, so ask now and then, not with each request."""
+        """Measure now. Reads /proc: not for each request."""
         lags = sorted(self._lags) or [0.0]
         return Health(
             lag_s_p50=lags[len(lags) // 2],
@@ -183,7 +182,7 @@ class LoopMonitor:
             log.warning("loop.unblocked", seconds=round(late_s, 3))
 
     def _suspended(self) -> bool:
-        """Tell whether the loop is late because nothing of this process ran, with the lock held."""
+        """Whether the loop is late because the process was suspended. Call it with the lock held."""
         due_at = self.lag.due_at
         late_s = time.monotonic() - due_at
         if late_s < SUSPENDED_S or time.process_time() - self._cpu_s > late_s / 2:

@@ -1,4 +1,4 @@
-"""ProgressThrottle: lets a handler tell its progress as often as it likes, and passes on at most 20 a second.
+"""ProgressThrottle: passes on at most 20 of a handler's progress reports a second.
 
 The newest report always arrives: at once if the last one is old enough, else when
 the interval is over or the attempt ends, whichever comes first.
@@ -43,7 +43,7 @@ class ProgressThrottle:
                 self._timer.start()
 
     def close(self) -> None:
-        """Pass on what still waits, and nothing after that."""
+        """Pass on the waiting report, and none after that."""
         with self._lock:
             self._closed = True
             if self._timer is not None:

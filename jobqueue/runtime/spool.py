@@ -1,11 +1,10 @@
-"""The spool: where uploaded files and handlers' result files lie, and how many bytes they take.
+"""The spool: the folder of uploaded files and handlers' result files, bounded in bytes.
 
-It owns one folder for each run of a server, and in it one folder for each job that has files.
-It must not know HTTP, nor what a handler does with a file. Rules:
+It has one folder for each run of a server, and in it one folder for each job with files. Rules:
 
-1. No name that a client chose becomes part of a path.
+1. No client's name becomes part of a path.
 2. Files of refused or broken-off uploads are removed. A job's inputs go when it ends (a failed
-   job keeps them: it may be redriven), its result file goes with its record, everything with the run.
+   job keeps them for a retry), its result file goes with its record, everything with the run.
 3. A run holds a lock on its folder, so that another can tell the folders of dead runs, and remove
    them. (`systemd-tmpfiles` leaves locked folders alone, too.)
 4. The disk is never waited for on the loop; `folder_of` and `on_event` touch no disk.
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 WRITE_BYTES = 64 * 1024
-"""How much of an uploaded file is gathered before a thread writes it."""
+"""Bytes of an uploaded file that are buffered before a thread writes them."""
 
 RETRY_AFTER_S = 10.0
 STRANGE_TOLD_MAX = 10
@@ -58,7 +57,7 @@ log = event_logger(__name__)
 
 
 class Doomed(NamedTuple):
-    """A folder that is to be cleared of all but the files in `keep`; it goes itself if there are none.
+    """A folder to be cleared of all but the files in `keep`; it is removed itself if there are none.
 
     `attempt` is that of a failed job: its folder stays, and so do the result files of later attempts.
     """
@@ -68,7 +67,7 @@ class Doomed(NamedTuple):
     attempt: int | None = None
 
     def contents(self) -> list[str]:
-        """Return the paths that are to go."""
+        """Return the paths to remove."""
         if not self.keep and self.attempt is None:
             return [self.folder]
         return [os.path.join(self.folder, name) for name in os.listdir(self.folder) if not self._stays(name)]
@@ -81,7 +80,7 @@ class Doomed(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What lies beside a run's folder: those of dead runs, and what has such a name and is none, each with a reason."""
+    """Folders of dead runs, and entries that have such a name but are none, each with a reason."""
 
     dead: list[Path]
     strange: list[tuple[Path, str]]
@@ -104,7 +103,7 @@ class Spool:
 
     @property
     def bytes_used(self) -> int:
-        """How many bytes the files of held jobs and of uploads in progress take."""
+        """Bytes of the files of held jobs and of uploads in progress."""
         return self._bytes_used
 
     @property
@@ -114,7 +113,7 @@ class Spool:
         return self._run
 
     async def open(self) -> None:
-        """Make this run's folder, and remove those of runs that are dead.
+        """Make this run's folder, and remove those of dead runs.
 
         Raises:
             ConfigError: `spool.dir` can't be used; the message says why.
@@ -153,7 +152,7 @@ class Spool:
     # -- uploads
 
     def check_room(self, size_bytes: int) -> None:
-        """Raise SpoolFull if so many bytes more would be too many."""
+        """Raise SpoolFull if there is no room for this many bytes."""
         if self._bytes_used + size_bytes > self._bytes_max:
             detail = f"the spool holds {self._bytes_used} of {self._bytes_max} bytes of files"
             raise SpoolFull(detail, retry_after_s=RETRY_AFTER_S)
@@ -175,7 +174,7 @@ class Spool:
     # -- jobs
 
     def folder_of(self, job: Job) -> Path:
-        """Return where a job's handler may write, without making it. Any thread may ask."""
+        """Return the folder of a job's result file, without making it. Thread-safe."""
         if job.upload is not None:
             return Path(job.upload.folder)
         folder = str(self.folder / f"job-{job.id}")
@@ -210,7 +209,7 @@ class Spool:
         return self._handed.get(job.id) if job.upload is None else job.upload.folder
 
     def _keep(self, folder: str, files: dict[str, int], attempt: int | None = None) -> None:
-        """Remove all of a folder but these files (name and size), and what `Doomed` says of a failed attempt's."""
+        """Remove all of a folder but these files (name and size), as `Doomed` for a failed attempt."""
         size_bytes = sum(files.values())
         self._bytes_used += size_bytes - self._held.pop(folder, 0)
         if files:
@@ -249,7 +248,7 @@ class PendingUpload:
     ) -> None:
         try:
             if self.writing is not None and not self.writing.done():
-                # A thread still writes, though nobody waits for it any more.
+                # A thread still writes, although its task has been cancelled.
                 await asyncio.wait({self.writing})
         finally:
             if not self._kept:
@@ -360,7 +359,7 @@ def _claim_run(base: Path) -> tuple[Path, int, Found]:
     """Make and lock a folder for this run; return it, its lock, and what lies beside it."""
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_owner(base)
-    # Locked meanwhile, so that nobody takes a folder that is not locked yet for a dead run's.
+    # Locked meanwhile, so that no other server takes a folder that is not locked yet for a dead run's.
     guard = _open_folder(base)
     try:
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -392,7 +391,7 @@ def _open_folder(folder: Path) -> int:
 
 
 def _check_owner(base: Path) -> None:
-    """Refuse a folder that someone else could have laid out for us, such as a symbolic link in /tmp."""
+    """Reject a folder that another user could have prepared, such as a symbolic link in /tmp."""
     status = base.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise PermissionError(errno.EPERM, "it must be a folder of the user that runs the server")
@@ -401,7 +400,7 @@ def _check_owner(base: Path) -> None:
 
 
 def _is_dead(folder: Path) -> bool:
-    """Tell whether the run that had this folder is over; not if another server has just removed it."""
+    """Whether the run of this folder is dead; False if another server has just removed it."""
     try:
         fd = _open_folder(folder)
     except FileNotFoundError:

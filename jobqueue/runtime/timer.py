@@ -39,7 +39,7 @@ class Timer:
         self._disarm()
 
     def look(self) -> None:
-        """Sleep less long if a deadline is due before the instant slept to; looks when others have had their turn."""
+        """Wake earlier if a deadline is due before; checked at the end of the loop iteration."""
         if not self._looking:
             self._looking = True
             asyncio.get_running_loop().call_soon(self._look)

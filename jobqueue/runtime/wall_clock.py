@@ -1,9 +1,9 @@
-"""The wall clock beside the engine's clock: what turns instants into Unix seconds, and follows steps.
+"""The wall clock beside the engine's clock: converts instants to Unix seconds, and follows steps.
 
 Rules:
 
-1. Jobs live by the engine's clock, which never steps; the wall clock matters only for what people read and write
-   (`run_at`, documents), and then as it is now.
+1. Deadlines follow the engine's clock, which never steps; the wall clock matters only for input and output
+   (`run_at`, documents), at its present setting.
 2. The offset between the two is constant, in whole milliseconds, until the wall clock is set, or has drifted by
    `STEP_S_MIN`: so a document tells the same times whenever it is asked for.
 """
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEP_S_MIN = 0.01
-"""What the wall clock must differ by before the offset follows, in seconds."""
+"""Least difference of the wall clock before the offset follows, in seconds."""
 
 READ_S_MAX = 0.001
-"""Within what time both clocks must be read for their difference to count, in seconds."""
+"""Maximum time between the readings of both clocks for their difference to count, in seconds."""
 
 
 class WallClock:
@@ -45,7 +45,7 @@ class WallClock:
         self._offset_s = round(wall() - now(), 3)
 
     def offset_s(self) -> float:
-        """Return what an instant of the engine's clock needs to become Unix seconds."""
+        """Return the offset from the engine's clock to Unix seconds."""
         if self._ahead_s_min < self._wall() - self._steady() < self._ahead_s_max:
             return self._offset_s
         return self._follow()

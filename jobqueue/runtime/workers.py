@@ -1,4 +1,4 @@
-"""The workers, which serve all queues, and the supervisor that sees to their places.
+"""The worker pool: the workers of all queues, and their supervisor.
 
 Rules:
 
@@ -41,13 +41,13 @@ CRASH_PAUSE = Backoff(backoff_s_base=0.05, backoff_s_max=5.0)
 """The pause before a crashed worker is replaced, from the second crash in a row on; without jitter."""
 
 WAITING_MIN = 4
-"""So many wait for jobs: enough for the next ones of a turn, few enough to be warm."""
+"""Idle workers kept waiting: enough for one loop iteration, few enough to stay cache-warm."""
 
 CLOSE_S = 0.5
 
 
 class _Worker(msgspec.Struct, eq=False):
-    """One task of the pool, and what it holds."""
+    """One task of the pool, and its lease."""
 
     task: asyncio.Task[None] | None = None
     lease: Lease | None = None
@@ -55,10 +55,10 @@ class _Worker(msgspec.Struct, eq=False):
 
 
 class WorkerPool:
-    """The tasks that serve jobs, and the places that bound how many there are.
+    """The tasks that serve jobs, at most `size` at once.
 
     Attributes:
-        size: How many places, so how many jobs at once, whichever queues they are of.
+        size: Number of places, so of jobs at once, over all queues.
 
     Args:
         abandoned_min: Number of tasks that don't end, or `size` if that is more, that may be abandoned before each
@@ -87,12 +87,12 @@ class WorkerPool:
         self.resize(self.size)
 
     def reinforce(self) -> None:
-        """Hire one more worker, if there is a place."""
+        """Start one more worker, if there is a place."""
         if self._open and self._strength < self._places:
             self._hire()
 
     def resize(self, size: int) -> None:
-        """Have more places at once, or fewer: idle workers go now, busy ones when their job is over."""
+        """Change the number of places: surplus idle workers end now, busy ones after their job."""
         self.size = size
         self._count_places()
         surplus = self._strength - size
@@ -103,13 +103,13 @@ class WorkerPool:
             self._see_to_waiting()
 
     async def close(self) -> None:
-        """Cancel every worker and wait until those that obey have ended."""
+        """Cancel every worker and wait until all but abandoned ones have ended."""
         self._open = False
         for pause in self._pauses:
             pause.cancel()
         for task in (*self._workers, *self._abandoned):
             task.cancel()
-        # Not for those who have shown already that they don't obey; and for the others not without end.
+        # Not for abandoned ones; and for the others with a bound.
         if self._workers:
             await asyncio.wait(tuple(self._workers), timeout=CLOSE_S)
 
@@ -148,7 +148,7 @@ class WorkerPool:
         except StaleLease:
             late = {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
             log.warning("attempt.late", job_id=job_id, attempt=attempt, **late)
-        # Not by its task's end, which is told a turn of the loop later: somebody may wait for the place.
+        # Not by its task's end, which comes one loop iteration later: a job may wait for the place.
         if worker.task in self._workers:
             del self._workers[worker.task]
             self._crashes = 0
@@ -157,7 +157,7 @@ class WorkerPool:
     # -- the supervisor
 
     def _see_to_waiting(self) -> None:
-        """Hire one more worker if too few wait for jobs, or will after a pause."""
+        """Start one more worker if too few are idle, or will be after a pause."""
         if self._strength - len(self._by_job) < WAITING_MIN:
             self.reinforce()
 
@@ -178,7 +178,7 @@ class WorkerPool:
                 self._replace_crashed(worker, task)
             return
         if not task.cancelled():
-            task.exception()  # retrieved: it was its own affair
+            task.exception()  # retrieved, and ignored
         if task in self._abandoned:
             del self._abandoned[task]
             self._count_places()
@@ -217,7 +217,7 @@ class WorkerPool:
             log.warning("attempt.late", job_id=lease.job.id, attempt=lease.attempt)
 
     def _abandon(self, worker: _Worker, job_id: JobId) -> None:
-        """Give a stuck task's place to a new one."""
+        """Replace a stuck task by a new one."""
         log.error(
             "worker.stuck",
             job_id=job_id,
@@ -234,13 +234,13 @@ class WorkerPool:
         self._see_to_waiting()
 
     def _count_places(self) -> None:
-        """Each abandoned task holds memory for good; past a bound a smaller pool is the lesser evil."""
+        """Each abandoned task holds memory for good; above a bound a smaller pool is the lesser evil."""
         too_many = len(self._abandoned) - max(self._abandoned_min, self.size)
         self._places = self.size - max(0, too_many)
 
     @property
     def _strength(self) -> int:
-        """Count the workers that are there, or come back after a pause."""
+        """Number of workers, those that start after a pause included."""
         return len(self._workers) + len(self._pauses)
 
     def _holder(self, job_id: JobId, attempt: int) -> _Worker | None:
@@ -248,7 +248,7 @@ class WorkerPool:
         return worker if worker is not None and worker.lease is not None and worker.lease.attempt == attempt else None
 
     def _release(self, worker: _Worker) -> None:
-        """Take the job off a worker: its lease is over, whatever the task does next."""
+        """Detach a worker from its job: the lease is over, whatever the task does next."""
         if worker.lease is not None:
             if self._by_job.get(worker.lease.job.id) is worker:
                 del self._by_job[worker.lease.job.id]

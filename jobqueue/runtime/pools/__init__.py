@@ -1,1 +1,1 @@
-"""Pools for blocking handlers: threads, and processes forked by a server of their own."""
+"""Pools for blocking handlers: threads, and processes from a fork server."""

@@ -1,7 +1,7 @@
-"""Call: one attempt of a handler, what its context is made of, and how a blocking one is carried out where it was sent.
+"""Call: one attempt of a handler, with its context, to be run in a thread or a process.
 
-The same code runs in a thread of the server and in a process of its own, so it
-knows neither: no loop, no socket, no pool. For blocking handlers encoding the result
+The same code runs in a thread of the server and in a process of its own, without loop,
+socket or pool. For blocking handlers encoding the result
 and checking its size happen here, off the loop.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What a handler is to do, and what its context is made of.
+    """A handler with its arguments and context.
 
     `context_name` is the parameter that takes the context; empty if it goes by position only; None: it takes none.
     `files` are those of each part name, in order; `folder` is where a result file goes, made when it is first
@@ -52,11 +52,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def context(
         self, on_progress: ProgressSink, folder: Callable[[], Path] | None = None, *, state: Any = None
     ) -> JobContext:
-        """Make what the handler sees of its job.
+        """Make the handler's context.
 
         Args:
             folder: Names the folder where none was given with the call.
-            state: What the queue's lifespan, or the process's initializer, has made for handlers.
+            state: The value of the queue's lifespan, or of the process's initializer.
         """
 
         def made() -> Path:
@@ -85,7 +85,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.func(**self.kwargs, **{self.context_name: context})
 
     def carry_out(self, context: JobContext) -> Success | Failure:
-        """Run the handler and judge what it did. Raises nothing, whatever the handler raises."""
+        """Run the handler and return its outcome. Raises nothing, whatever the handler raises."""
         try:
             return success_of(self.begin(context), context, bytes_max=self.result_bytes_max)
         except BaseException as error:
@@ -93,7 +93,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _uploaded(files: dict[str, tuple[StoredFile, ...]]) -> dict[str, UploadedFile | list[UploadedFile]]:
-    """Return what a handler gets of its files."""
+    """Return a handler's files, by part name."""
     uploaded: dict[str, UploadedFile | list[UploadedFile]] = {}
     for name, stored in files.items():
         paths = [

@@ -1,4 +1,4 @@
-"""The far side of the process pool: the fork server, and the processes it forks.
+"""The child side of the process pool: the fork server, and the processes that it forks.
 
 The pool (`processes.py`) starts one fork server: a fresh, single-threaded interpreter that has
 imported jobqueue and nothing of the application's. For each process that the pool wants, it forks itself,
@@ -11,12 +11,12 @@ Rules:
 1. Everything here ends with the server, however busy it is: the fork server learns of the server's end from
    the socket and (Linux) from the kernel, and kills the processes. Should the fork server be killed,
    the kernel kills the processes (Linux; elsewhere a busy one ends after its call).
-2. SIGINT and SIGTERM do nothing here: when a terminal or a service manager signals everyone, it is the
-   server that decides what still runs. A program that a handler starts has the defaults again.
+2. SIGINT and SIGTERM are ignored here: when a terminal or a service manager signals all processes, the
+   server decides what still runs. A program that a handler starts has the defaults again.
 3. Each process leads a process group and adopts the orphans among its descendants; what is left of either dies
    with it, and after each call (`leftovers.py`). The fork server adopts those of a dead process, and reaps them.
 4. Answers are data (MessagePack), not pickles: nothing that a process sends is executed in the server.
-5. The connection to the pool is no descriptor that a handler meets by chance: it has a high number, and a program
+5. The connection to the pool has a high descriptor number, so that no handler uses it by chance, and a program
    that a handler starts does not inherit it. Nothing relies on that (`messages.py`).
 """
 
@@ -77,7 +77,7 @@ EVENT = struct.Struct("=cii")
 FORKED, FORK_FAILED, EXITED = b"f", b"e", b"x"
 
 CONNECTION_FD_MIN = 900
-"""From which number on a process keeps its connection: beyond what handlers open, below what select() bears."""
+"""Least descriptor number of a process's connection: above those of handlers, below the limit of select()."""
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -86,7 +86,7 @@ _searched_last: set[str] = set()
 
 
 def search_last(folder: str) -> None:
-    """Have the processes look into this folder, the application's own, after all others.
+    """Let the processes search this folder, the application's own, after all others.
 
     There a file that is called like a module of the standard library, or of ours, would be imported in that one's
     place before any handler is: a fork server starts with fewer modules loaded than the program that starts it.
@@ -95,7 +95,7 @@ def search_last(folder: str) -> None:
 
 
 def search_path() -> list[str]:
-    """Return where the processes look for modules: where this program does, the application's own folder last."""
+    """Return the processes' module search path: this program's, with the application's own folder last."""
     path = [entry for entry in sys.path if isinstance(entry, str)]
     return sorted(path, key=lambda entry: os.path.realpath(entry) in _searched_last)
 
@@ -129,7 +129,7 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> None:
 
 
 def main(control_fd: int, server_pid: int) -> NoReturn:
-    """Fork whenever the pool asks, tell it of every end, and go when it goes."""
+    """Fork on request of the pool, report every exit, and exit with the pool."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         # Not SIG_IGN: programs that handlers start would inherit that.
         signal.signal(signum, _do_nothing)
@@ -172,7 +172,7 @@ class _ForkServer:
         self._end()
 
     def _answer(self) -> bool:
-        """Do what is asked; return whether there is still anyone who asks."""
+        """Handle one request; return False once the pool has hung up."""
         try:
             request, fds, _, _ = socket.recv_fds(self._control, len(FORK), 2)
         except ConnectionError:
@@ -219,7 +219,7 @@ class _ForkServer:
             os._exit(code)
 
     def _reap(self) -> None:
-        """Wait for what has ended: processes, which are told, and the orphans that they left."""
+        """Reap exited processes, which are reported, and their orphans."""
         ended: list[tuple[int, int]] = []
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
@@ -233,7 +233,7 @@ class _ForkServer:
             self._tell(EXITED, pid, os.waitstatus_to_exitcode(status))
 
     def _end(self) -> NoReturn:
-        """Kill every descendant, and go when they are gone."""
+        """Kill every descendant, and exit when they are gone."""
         for pid in self._pids:
             _kill_group(pid)
         with contextlib.suppress(RuntimeError):
@@ -290,9 +290,9 @@ class _Process:
         return token, self._incoming.read(length)
 
     def _prepare(self, preparations: messages.Preparations) -> Leftovers:
-        """Load what calls will need, and make the state that handlers find in their context.
+        """Import the handlers' modules, and make the state for their contexts.
 
-        A module that can't be imported is no reason to end here: the call that needs it will tell why.
+        A module that can't be imported doesn't end the process: the call that needs it fails with the reason.
         """
         self._log.follow(preparations.log_level)
         for module in preparations.modules:
@@ -345,7 +345,7 @@ class _Process:
 
 
 def _flush() -> None:
-    """Pass on what the handler printed: a killed process loses its buffers."""
+    """Flush standard output: a killed process loses its buffers."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             with contextlib.suppress(BaseException):  # a handler may have put an object of its own there

@@ -1,4 +1,4 @@
-"""Descendants: the processes that this one has started, directly or not, and how none of them escapes.
+"""Descendants: finds and kills the processes that this one has started, directly or not.
 
 Rules:
 
@@ -35,7 +35,7 @@ def adopt_orphans() -> None:
 
 
 def can_be_listed() -> bool:
-    """Tell whether `children` finds them: there is a /proc, and its numbers are those of this namespace."""
+    """Whether `children` can list them: there is a /proc, and its numbers are those of this namespace."""
     try:
         return os.readlink("/proc/self") == str(os.getpid())
     except OSError:
@@ -43,7 +43,7 @@ def can_be_listed() -> bool:
 
 
 def has_children() -> bool:
-    """Tell whether this process has any child, be it dead and not yet waited for. One system call."""
+    """Whether this process has any child, unreaped ones included. One system call."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

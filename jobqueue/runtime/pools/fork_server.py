@@ -1,7 +1,6 @@
-"""ForkServer: the pool's hold on the fork server, which forks the pool's processes and tells how they ended.
+"""ForkServer: the pool's handle of the fork server, which forks the pool's processes and reports their exits.
 
-Owns the fork server's process and the socket to it; what runs at the other end is `child.py`.
-It judges nothing: what a fork or an end means is the pool's business.
+`child.py` runs at the other end of the socket.
 
 A fork server that owes an answer (a fork, or the end of a process that is known to be dead) and says nothing for two
 periods of `SILENT_S` is stopped or stuck: it is killed, with all its descendants, and reported as lost.
@@ -31,7 +30,7 @@ SILENCES_MAX, SILENCES_MAX_AT_START = 2, 6
 
 
 class Listener(Protocol):
-    """Who hears, on the loop, what became of what was asked for."""
+    """Receives, on the loop, the results of requests."""
 
     def on_forked(self, pid: int, connection: socket.socket, errors: ErrorPipe) -> None:
         """A process runs; the connection to it, and its standard error, are the listener's from now on."""
@@ -88,7 +87,7 @@ class ForkServer:
 
     @property
     def asked(self) -> int:
-        """How many forks were asked for and not yet answered."""
+        """Number of forks requested and not yet answered."""
         return len(self._asked)
 
     def fork(self) -> None:
@@ -108,7 +107,7 @@ class ForkServer:
         self._listen_for_silence()
 
     def expect_exit(self, pid: int) -> None:
-        """Expect to be told of the end of a process that is known to be dead, or as good as."""
+        """Expect the report of a process's exit, which is certain."""
         self._doomed.add(pid)
         self._listen_for_silence()
 
@@ -173,7 +172,7 @@ class ForkServer:
         return f"{how}: {line}" if line else how
 
     def _read(self) -> bytes | None:
-        """Read what has come; None if that is nothing, and no bytes if it is dead."""
+        """Read; None if there is nothing, and no bytes if it is dead."""
         try:
             return self._control.recv(4096)
         except BlockingIOError:
@@ -218,7 +217,7 @@ def _descendants_of(pid: int) -> list[psutil.Process]:
 
 
 def how_it_ended(code: int) -> str:
-    """Say an exit code in words."""
+    """Return an exit code in words."""
     if code >= 0:
         return f"it exited with code {code}"
     try:

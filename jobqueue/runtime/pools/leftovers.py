@@ -1,4 +1,4 @@
-"""Leftovers: what one call may leave behind in its process, and how the next one does not meet it.
+"""Leftovers: removes the remains of a call from its process before the next one.
 
 Rules:
 
@@ -29,7 +29,7 @@ _PYTHONS_OWN = (
 
 
 class Leftovers:
-    """Remembers what is there before a process has its first call, and clears away what a call adds to it."""
+    """Records the state before a process's first call, and restores it after each."""
 
     def __init__(self) -> None:
         self._children = descendants.children() if descendants.has_children() else set()
@@ -39,7 +39,7 @@ class Leftovers:
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def clear(self) -> None:
-        """Clear away what the call that has just ended leaves behind.
+        """Remove the leftovers of the call that has just ended.
 
         Raises:
             RuntimeError: Its descendants multiply faster than they can be killed.

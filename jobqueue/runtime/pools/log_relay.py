@@ -1,4 +1,4 @@
-"""Log records of processes: how they leave the process that made them, and enter the log of the server.
+"""Log relay: carries log records from the pool's processes to the server's log.
 
 Rules:
 
@@ -77,7 +77,7 @@ class RelayHandler(logging.Handler):
         logging.captureWarnings(True)
 
     def follow(self, level: int) -> None:
-        """Take over the server's level, if it has changed: else that which the application has set here stays."""
+        """Adopt the server's level, if it has changed: otherwise a level set by the application stays."""
         if level != self._level:
             self._level = level
             logging.getLogger().setLevel(level)
@@ -95,7 +95,7 @@ class RelayHandler(logging.Handler):
             self._send(msgspec.msgpack.encode(_packed(record)))
 
     def tell_dropped(self) -> None:
-        """Send the count of what was dropped, if anything was."""
+        """Send the count of dropped records, if any."""
         dropped, self._dropped = self._dropped, 0
         if dropped:
             self._send_dropped(msgspec.msgpack.encode(dropped))
@@ -121,7 +121,7 @@ def record_of(body: bytes, *, pid: int, attempt: Attempt | None) -> logging.LogR
     """Check a record that came from a process, and make one of this process of it.
 
     Args:
-        attempt: The call that the process has, for a record that doesn't say what it is of.
+        attempt: The process's present call, for a record without one.
 
     Raises:
         InvalidMessage: It is none.
@@ -159,7 +159,7 @@ def dropped_of(body: bytes) -> int:
 
 
 def hand_on(record: logging.LogRecord) -> None:
-    """Give a record to the logger that it is for."""
+    """Pass a record to its logger."""
     known = logging.root.manager.loggerDict
     name, logger = record.name, logging.getLogger()
     while name:

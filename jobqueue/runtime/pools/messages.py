@@ -1,10 +1,10 @@
-"""Messages between the process pool and its processes: their framing, and the check of what a process says.
+"""Messages between the process pool and its processes: framing, and validation of a process's messages.
 
 Rules:
 
 1. Each message starts with a token of 8 random bytes, which the pool sent with the command that it belongs to.
    A process echoes it. So neither stray bytes nor a former call's answer can pass for the answer of a call.
-2. What a process says is input: kind, length, form and each value are checked before use. A message that
+2. A process's messages are untrusted: kind, length, form and each value are checked before use. A message that
    fails the check raises `InvalidMessage`, and the pool kills the process.
 3. A result file's path and size are not taken from the process: the pool knows where it stands, and looks.
 """
@@ -41,10 +41,10 @@ PREPARE, CALL = b"b", b"c"
 READY, PROGRESS, SUCCESS, FAILURE, RECORD, DROPPED = b"r", b"p", b"s", b"f", b"l", b"d"
 
 SMALL_BYTES_MAX = 128 * 2**10
-"""How long a message may be that is no result: room for the longest failure in the widest characters."""
+"""Maximum length of messages other than results: room for the longest failure in the widest characters."""
 
 TEXT_LENGTH_MAX = 2 * MESSAGE_LENGTH_MAX
-"""How long the message of a failure may be on the way; the record keeps less."""
+"""Maximum length of a failure's message in transit; the record keeps less."""
 
 MEDIA_TYPE_LENGTH_MAX = 1000
 
@@ -57,7 +57,7 @@ HANDLERS_CODES = frozenset(
         ErrorCode.RESULT_TOO_LARGE,
     }
 )
-"""What a call may end with by its handler's doing; the other codes are the server's to give."""
+"""Error codes that a process may report; only the server sets the others."""
 
 _decode_progress = msgspec.msgpack.Decoder(tuple[float, str | None]).decode
 _decode_success = msgspec.msgpack.Decoder(Success).decode
@@ -74,7 +74,7 @@ class Preparations(msgspec.Struct, frozen=True):
 
 
 class InvalidMessage(Exception):
-    """A process said what no process of the pool says."""
+    """A process sent an invalid message."""
 
 
 class Inbox:
@@ -112,7 +112,7 @@ class Inbox:
 
 
 def encode_outcome(outcome: Success | Failure) -> tuple[bytes, bytes]:
-    """Return the kind and the body of a call's answer, for the process; a failure's texts are cut to what may pass.
+    """Return the kind and the body of a call's answer, for the process; a failure's texts are cut to their bounds.
 
     Raises:
         TypeError, ValueError, OverflowError: A text in it is none.

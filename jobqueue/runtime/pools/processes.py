@@ -1,8 +1,7 @@
 """ProcessPool: blocking handlers in processes of their own, which can be killed.
 
-Owns the processes' number, and which of them runs what; the fork server (`fork_server.py`) starts
-them, `worker_process.py` speaks with one, and `child.py` is what runs in them. Nothing here polls or blocks: a
-process speaks through a socket that the loop watches, and its end is an event.
+The fork server (`fork_server.py`) starts them, `worker_process.py` is the server's side of one, and `child.py` runs in
+them. Nothing here polls or blocks: the loop watches the socket of each process, and an exit is an event.
 
 Rules:
 
@@ -12,9 +11,9 @@ Rules:
 3. Cancelling a run kills its process, with all that it has started.
 4. A process that ends before it is ready, or young and without having been given a call, counts towards a crash
    loop: each replacement then waits longer, up to `RESTARTS.backoff_s_max`. When none of `FAILURES_MAX` starts in a row
-   has worked, runs that wait for a process fail, rather than wait forever.
-5. `on_strength` is told how many calls can be carried out at once: the processes that are ready, or have a call.
-   So a job need not be called running before there is a process to run it. In a crash loop it is 1: one job at a
+   has worked, waiting runs fail, rather than wait forever.
+5. `on_strength` gets the number of calls that can run at once: the processes that are ready, or have a call.
+   So a job isn't `running` before there is a process to run it. In a crash loop it is 1: one job at a
    time comes in, and fails with the reason if the next start doesn't work either.
 """
 
@@ -92,10 +91,10 @@ class ProcessPool:
         check_sendable(handler)
 
     def start(self, handlers: Iterable[Callable[..., Any]], init: Callable[[], Any] | None = None) -> None:
-        """Start the processes, and have them load what these handlers need, before the first call does.
+        """Start the processes, and let them import these handlers' modules.
 
         Args:
-            init: Called once in each process; what it returns is at `ctx.state` there.
+            init: Called once in each process; its return value is `ctx.state` there.
 
         Raises:
             ValueError: A process can't import one of them; the message says why, and what to do.
@@ -191,7 +190,7 @@ class ProcessPool:
             if not waiter.done():
                 waiter.set_result(failure)
 
-    # Strength: what starts, what ended, and when to try again.
+    # Strength: starts, exits, and restarts.
 
     @property
     def _ready(self) -> int:
@@ -225,7 +224,7 @@ class ProcessPool:
             self._failed(f"no process could be started: {error}")
 
     def _failed(self, how: str) -> None:
-        """Count one more start that came to nothing, and try again: at once the first time, then ever later."""
+        """Count one more failed start, and try again: at once the first time, then with backoff."""
         self._failures += 1
         delay_s = 0.0 if self._failures == 1 else RESTARTS.ceiling_s(self._failures - 1)
         log.error("process.failed", how=how, in_a_row=self._failures, retry_after_s=delay_s)
@@ -279,7 +278,7 @@ class ProcessPool:
         self._failed(f"the fork server died: {how}")
 
     def _end(self, process: WorkerProcess, how: str, code: ErrorCode = ErrorCode.WORKER_CRASHED) -> None:
-        """Let go of a process that is dead or about to be, and have it replaced."""
+        """Remove a process that is dead or about to be, and replace it."""
         del self._processes[process.pid]
         with contextlib.suppress(ValueError):
             self._idle.remove(process)

@@ -1,4 +1,4 @@
-"""Sendable values: functions and classes go to a process by their names, all else as pickles.
+"""Sendable values: functions and classes are sent to a process by name, all else as pickles.
 
 A process gets a function or a class by its name, not its code, and imports the module that has it. All of it is
 checked at start, when every module is loaded: while a decorator runs, its function has no name yet.

@@ -1,4 +1,4 @@
-"""ThreadPool: blocking handlers in threads, which can be asked to stop but not made to.
+"""ThreadPool: blocking handlers in threads, which can be asked to stop but not forced.
 
 Rules:
 
@@ -45,7 +45,7 @@ class ThreadPool:
 
     Attributes:
         size: Number of threads.
-        state: What handlers in threads find at `ctx.state`.
+        state: `ctx.state` of handlers in threads.
     """
 
     def __init__(self, *, size: int) -> None:
@@ -183,7 +183,7 @@ class _Work:
 
 
 class _Thread(threading.Thread):
-    """Carries out what it is given, one after the other, until it is given None or the last answer was not received.
+    """Runs calls, one after the other, until it gets None or the last outcome could not be reported.
 
     A daemon: a handler that hangs must not hold up the program's exit.
     """
@@ -231,7 +231,7 @@ class _Thread(threading.Thread):
 
 
 def _teller(loop: asyncio.AbstractEventLoop) -> Callable[..., bool]:
-    """Return what calls a function on the loop, and tells whether there is one: an abandoned thread may outlive it."""
+    """Return a function that schedules a call on the loop; it returns False once the loop is closed."""
 
     def tell(func: Callable[..., None], *args: object) -> bool:
         try:

@@ -48,7 +48,7 @@ class Owner(Protocol):
         ...
 
     def on_given_up(self, process: WorkerProcess) -> None:
-        """It has hung up, or was killed for what it said; its end is not told yet."""
+        """It has hung up, or was killed for an invalid message; its exit is not reported yet."""
         ...
 
 
@@ -59,7 +59,7 @@ class WorkerProcess:
         connection, errors: Its own from now on; `end` closes them.
 
     Attributes:
-        init_failure: What its initializer has raised, if anything.
+        init_failure: The exception of its initializer, if any.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class WorkerProcess:
         return self._loop.time() - self._started_at
 
     def prepare(self, modules: Iterable[str], init: bytes | None) -> None:
-        """Have it load these modules and call `init`, a pickled function; it tells the owner when it has."""
+        """Let it import these modules and call `init`, a pickled function; then it calls the owner's `on_ready`."""
         level = logging.getLogger().getEffectiveLevel()
         preparations = messages.Preparations(level, list(modules), init)
         self._send(messages.PREPARE, self._prepare_token, msgspec.msgpack.encode(preparations))
@@ -133,7 +133,7 @@ class WorkerProcess:
         self.errors.close()
 
     def read_all(self) -> None:
-        """Read what it said before it ended."""
+        """Read its last messages."""
         while self._read():
             pass
         self.errors.read_all()
@@ -143,7 +143,7 @@ class WorkerProcess:
             return {"pid": self.pid}
         return {"pid": self.pid, **{name: getattr(self._call, name) for name in ATTEMPT_FIELDS}}
 
-    # -- what goes out
+    # -- sending
 
     def _send(self, kind: bytes, token: bytes, body: bytes) -> None:
         waiting = bool(self._outgoing)
@@ -168,7 +168,7 @@ class WorkerProcess:
             sent = len(self._outgoing)
         del self._outgoing[:sent]
 
-    # -- what comes in
+    # -- receiving
 
     def _on_readable(self) -> None:
         self._read()
