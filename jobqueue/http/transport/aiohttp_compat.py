@@ -1,7 +1,10 @@
 """What the server needs of aiohttp beyond its documented interface: its C parser, and private fields.
 
-It owns the checks at the start; what is done with the fields is `connection`'s. A field that the fast path begins to
-touch is named here, so that a release without it turns the fast path off instead of breaking requests.
+Every private field that the server touches is named here; a test compares the tables with the code. Rules:
+
+1. Without the C parser the server does not start.
+2. Without a field of `FAST_PATH_FIELDS` the server starts without its fast path.
+3. The fields of `OTHER_FIELDS` are needed by every request, so a release without one of them fails the tests.
 """
 
 from __future__ import annotations
@@ -30,39 +33,51 @@ def _parser_type() -> type:
     return found
 
 
-FAST_PATH_FIELDS = (
-    "start",
-    "_task_handler",
-    "_waiter",
-    "_messages",
-    "_max_msg_queue_size",
-    "_message_tail",
-    "_parser",
-    "_buffer_paused",
-    "_pause_reading_for_buffer",
-    "_paused",
-    "_close",
-    "_force_close",
-    "_upgraded",
-    "_next_keepalive_close_time",
-    "_keepalive_timeout",
-    "_keepalive_handle",
-    "_process_keepalive",
-    "_pause_transport_reading",
-    "_resume_transport_reading",
-    "_reading_paused",
-    "_handle_request",
-    "_current_request",
-    "_request_in_progress",
-)
+FAST_PATH_FIELDS: dict[type, tuple[str, ...]] = {
+    web.RequestHandler: (
+        "start",
+        "_task_handler",
+        "_waiter",
+        "_messages",
+        "_max_msg_queue_size",
+        "_message_tail",
+        "_parser",
+        "_buffer_paused",
+        "_pause_reading_for_buffer",
+        "_paused",
+        "_close",
+        "_force_close",
+        "_upgraded",
+        "_next_keepalive_close_time",
+        "_keepalive_timeout",
+        "_keepalive_handle",
+        "_process_keepalive",
+        "_pause_transport_reading",
+        "_resume_transport_reading",
+        "_reading_paused",
+        "_handle_request",
+        "_current_request",
+        "_request_in_progress",
+        "_make_error_handler",
+        "_loop",
+    ),
+    StreamReader: ("_buffer", "_size", "_waiter"),
+}
+
+OTHER_FIELDS: dict[object, tuple[str, ...]] = {
+    web.Application: ("_set_loop", "_make_request", "_handle"),
+    web.Server: ("_kwargs", "_loop"),
+    web.BaseRequest: ("_cancel", "_version"),
+    web_protocol: ("_ErrInfo",),
+}
 
 
 def fast_path_fits() -> bool:
-    """Tell whether this aiohttp has what the fast path touches of it; if not, say so and do without."""
-    missing = [name for name in FAST_PATH_FIELDS if not hasattr(web.RequestHandler, name)]
+    """Return whether this aiohttp has the fields that the fast path touches; if not, log those that are missing."""
+    fields = ((owner, name) for owner, names in FAST_PATH_FIELDS.items() for name in names)
+    missing = [f"{owner.__name__}.{name}" for owner, name in fields if not hasattr(owner, name)]
     if not hasattr(_parser_type(), "message_consumed"):
         missing.append("message_consumed")
-    missing += [f"StreamReader.{name}" for name in ("_buffer", "_size", "_waiter") if not hasattr(StreamReader, name)]
     if missing:
         log.warning("http.fast_lane_off", reason="this release of aiohttp lacks fields that it needs", missing=missing)
     return not missing

@@ -546,13 +546,10 @@ async def test_an_aiohttp_without_what_the_fast_path_touches_turns_it_off_with_a
     caplog: pytest.LogCaptureFixture,
     missing: str,
 ) -> None:
-    class Older:
-        pass
-
-    fields = {name: None for name in aiohttp_compat.FAST_PATH_FIELDS if name != missing}
-    monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", type("RequestHandler", (Older,), fields))
+    names = aiohttp_compat.FAST_PATH_FIELDS[web.RequestHandler]
+    older = type("RequestHandler", (), {name: None for name in names if name != missing})
+    monkeypatch.setattr(aiohttp_compat, "FAST_PATH_FIELDS", {older: names})
     serving = await start()
-    monkeypatch.setattr(aiohttp_compat.web, "RequestHandler", web.RequestHandler)
     assert serving.server.fast_path is None
     assert any("http.fast_lane_off" in record.getMessage() for record in caplog.records)
     queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
