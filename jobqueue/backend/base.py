@@ -143,9 +143,9 @@ class Backend(Protocol):
         """Return the rejection of a submission before its body is read, if every such one would be rejected now.
 
         Args:
-            queue: Where it is to go, if that is known: then its type and its unique value are known, too.
-            uniqueness: Its caller; its key, whose fingerprint is not looked at: it may stand for a job that is held;
-                its unique value, if its queue is known.
+            queue: Its queue, if known: then its type and its unique value are known, too.
+            uniqueness: Its caller; its key, which may belong to a job that is held (the fingerprint is not read); its
+                unique value, if its queue is known.
             may_be_unique: Whether it may have a unique value, if its queue is not known.
         """
         ...
@@ -212,7 +212,7 @@ class Backend(Protocol):
         ...
 
     async def run_now(self, job_id: str) -> Job:
-        """Let a delayed job run now.
+        """Queue a delayed job now.
 
         Raises:
             JobNotFound, JobGone: As in `get`.
@@ -233,7 +233,7 @@ class Backend(Protocol):
         ...
 
     def estimate(self, job: Job) -> Estimate:
-        """Estimate when a live job starts and ends, and when to look again."""
+        """Estimate when a live job starts and ends, and when to poll again."""
         ...
 
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
@@ -256,16 +256,16 @@ class Backend(Protocol):
         ...
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
-        """Count: the job store, and each queue by name."""
+        """Return the counts of the job store, and of each queue by name."""
         ...
 
     def limiters(self) -> Sequence[LimiterStats]:
-        """Tell of each limiter that jobs pass who holds it, and who waits."""
+        """Return the counts of each limiter: permits held, jobs waiting."""
         ...
 
 
 class LocalBackend(Backend, Protocol):
-    """What a backend in this very process offers beside: answers without an await, for the fast path."""
+    """A backend in this process: the same operations without an await, for the fast path."""
 
     def find(self, job_id: str) -> Job | None:
         """Return the record with this id, if there is one."""

@@ -1,8 +1,8 @@
 """The backend that keeps the jobs in this process: an Engine behind the Backend port.
 
-It owns what wakes workers, those who wait for a job, and the fan-out of events. Every operation runs
-the engine synchronously, then passes on what the engine reported; nothing awaits in
-between, so a caller never sees half an operation. It knows nothing of handlers and HTTP.
+It wakes workers and waiting requests, and passes events to listeners. Every operation runs
+the engine synchronously, then passes on its events; nothing awaits in
+between, so a caller never sees half an operation.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ TOLD_AT_ONCE = 100
 """Waiting requests of one job that are answered per loop iteration."""
 
 UNSEEN_EVENTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
-"""Those that change nothing of a job that its clients see."""
+"""Events that change nothing of a job that its clients see."""
 
 
 class ReadyQueue(asyncio.Queue[Any]):
@@ -106,7 +106,7 @@ class MemoryBackend:
         self._engine = engine
         self._now = now
         self._tuning = tuning
-        # Not methods around them, which would cost as much again: each look asks the one, each submission the other.
+        # Not methods around them, which would cost as much again: each read calls the one, each submission the other.
         self.find = engine.store.get
         self.is_closed = engine.admission.closed_to_all
         self._ready = ReadyQueue(engine.scheduler, now)
@@ -304,7 +304,7 @@ class MemoryBackend:
         self._engine.set_caller_queued(caller_queued)
 
     def set_permits(self, pool: str, permits: int) -> None:
-        """Change how many jobs may run at once in a pool."""
+        """Change the maximum of jobs that run at once in a pool."""
         self._engine.set_permits(pool, permits, now=self._now())
         self._publish()
 
@@ -348,7 +348,7 @@ class MemoryBackend:
 
     @property
     def live(self) -> int:
-        """How many jobs are live."""
+        """Number of live jobs."""
         return self._engine.store.live
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
@@ -386,7 +386,7 @@ class MemoryBackend:
         )
 
     def _publish(self) -> None:
-        """Pass on, in order, what the engine reported: to the workers, the waiters, the listeners."""
+        """Pass on the engine's events, in order: to the workers, the waiting requests, the listeners."""
         for event in self._engine.take_events():
             for listener in self._listeners[type(event)]:
                 listener(event)
@@ -395,17 +395,17 @@ class MemoryBackend:
         self._look()
 
     def _on_ready(self, event: Ready | Offered | LeaseLost) -> None:
-        # Where it may not be taken, the end of what holds it back wakes somebody: a run's, a pause's, another policy.
+        # If it may not be taken now, a later event wakes a worker: the end of a run or a pause, another policy.
         if self._engine.queue_states[event.job.spec.queue].has_worker:
             self._wake()
 
     def _on_freed(self, event: Ended | BackedOff) -> None:
-        """Wake a worker if the place that came free lets one more job be taken: one that its queue's cap held back."""
+        """Wake a worker if the freed slot lets one more job run: one that its queue's `workers` held back."""
         queue = event.job.spec.queue
         queue_state = self._engine.queue_states[queue]
         if not queue_state.waiting or not queue_state.has_worker:
             return
-        # Where there were places for all that are ready, each has woken a worker when it became so.
+        # If all ready jobs could be taken, each has woken a worker when it became ready.
         if self._engine.scheduler.waiting(queue) >= queue_state.policy.workers - queue_state.counts[RUNNING]:
             self._wake()
 
@@ -440,7 +440,7 @@ class MemoryBackend:
             self._call_for_worker()
 
     def _wake_all(self) -> None:
-        """Let as many workers look again as there are jobs to be taken."""
+        """Wake as many workers as there are jobs to be taken."""
         for _ in range(len(self._engine.scheduler)):
             self._wake()
         self._look()

@@ -87,7 +87,7 @@ def failure_of(
     *,
     trace: Trace | None = None,
 ) -> Failure:
-    """Turn what a handler raised into an outcome. Raises nothing, whatever the exception does.
+    """Turn a handler's exception into a failure. Raises nothing, whatever the exception does.
 
     Args:
         retry_on: The exceptions after which another attempt makes sense; None: all.

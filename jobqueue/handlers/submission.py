@@ -78,7 +78,7 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
 
 @functools.lru_cache(maxsize=4096)
 def plain_uniqueness(caller: str) -> Uniqueness:
-    """Return the claims of a submission that says nothing but its caller: one object for all of a caller's jobs."""
+    """Return the identity of a submission without key and value: one object for all of a caller's jobs."""
     return Uniqueness(caller, plain=True)
 
 

@@ -1,1 +1,1 @@
-"""The asyncio side: workers and their supervisor, offloads, the timer, the spool, the loop monitor."""
+"""The asyncio side: workers and their supervisor, pools, timer, spool, loop monitor."""

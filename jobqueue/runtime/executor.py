@@ -1,6 +1,6 @@
 """Runs one attempt of a job, wherever its handler belongs: on the loop, in a thread, in a process.
 
-Whatever the handler does comes back as an outcome; nothing that it raises gets past here,
+Each end of a handler is returned as an outcome; no exception of it gets past here,
 except a cancellation, which belongs to the worker. Leases and queues are not its business.
 """
 
@@ -119,7 +119,7 @@ class Executor:
         return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
 
     def _judged(self, outcome: Success | Failure) -> Success | Failure:
-        """Refuse a result file for which there is no room."""
+        """Reject a result file for which there is no room."""
         if isinstance(outcome, Success) and outcome.file is not None:
             try:
                 self._check_room(outcome.file.size_bytes)
@@ -177,7 +177,7 @@ class _Reporter:
             self._sending = self._loop.create_task(self.flush())
 
     async def flush(self) -> None:
-        """Send the latest progress, so that it stands before the outcome."""
+        """Send the latest progress, before the outcome."""
         while self._latest:
             try:
                 await self._backend.report(self._lease.job.id, self._lease.attempt, self._latest.pop())

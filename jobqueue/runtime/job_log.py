@@ -1,4 +1,4 @@
-"""The log's lines on jobs, made from the engine's events: failures, early evictions, quarantines.
+"""Job log: writes log lines from the engine's events: failures, early evictions, quarantines.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""The loop monitor over this process: who blocks the event loop, how late it runs, what memory and files it holds.
+"""Loop monitor: detects a blocked event loop, measures its lag, memory and open files of the process.
 
 A heartbeat on the loop, and a daemon thread that notices an overdue beat. The thread
 sleeps until a beat is overdue, so an idle server wakes about twelve times a second.

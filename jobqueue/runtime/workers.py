@@ -2,16 +2,16 @@
 
 Rules:
 
-1. A worker is one task; it leases one job, runs it, delivers the outcome and ends; another
-   job is another task's. So nothing that a handler leaves behind in its task (context
+1. A worker is one task; it leases one job, runs it, reports the outcome and ends; the next
+   job gets another task. So nothing that a handler leaves behind in its task (context
    variables, a cancellation, a broken cancel scope) reaches the next job.
-2. A few workers wait for jobs, not all that there may be: a task that has waited long, and
-   a thousand of them take turns, is cold when its job comes. Whoever takes a job sees to
-   those few, and a job that nobody waits for gets a new worker, as long as there is a place.
-3. However a task ends, its place can be filled again: at once, and with a growing pause only
-   while one crash follows the other.
-4. A task that was told to stop and doesn't is abandoned: it keeps running, watched and
-   counted, but its place, its job and its outcome are no longer its own.
+2. Only a few workers are kept idle: with a thousand waiting in turn, each would be
+   cache-cold when its job comes. A worker that takes a job refills
+   the idle ones, and a job without an idle worker starts a new one, up to `size`.
+3. However a task ends, it is replaced: at once, or with a growing pause
+   after consecutive crashes.
+4. A task that ignores its cancellation is abandoned: it keeps running, counted, but its
+   place is free, and its outcome is ignored.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class WorkerPool:
         self._backend = backend
         self._executor = executor
         self._abandoned_min = abandoned_min
-        # With a place, and without one any more; a task that is in neither is over, or as good as. Dicts in place of
+        # Workers with a place, and abandoned ones; a task in neither has ended, or is about to. Dicts in place of
         # sets: these are gone through in the order in which their members came, so a run can be replayed.
         self._workers: dict[asyncio.Task[None], _Worker] = {}
         self._abandoned: dict[asyncio.Task[None], None] = {}
@@ -114,7 +114,7 @@ class WorkerPool:
             await asyncio.wait(tuple(self._workers), timeout=CLOSE_S)
 
     def on_event(self, event: StopRequested | LeaseLost) -> None:
-        """Do what the engine's events demand of the workers."""
+        """Cancel or abandon the worker that an event concerns."""
         worker = self._holder(event.job.id, event.attempt)
         if worker is None:
             return
@@ -137,7 +137,7 @@ class WorkerPool:
         except asyncio.CancelledError:
             if not worker.stopping:
                 raise
-            # The engine knows why it asked for the stop, and concludes accordingly.
+            # The engine knows the reason of the stop, and concludes accordingly.
             outcome = Failure(ErrorCode.TIMED_OUT, "the attempt was stopped")
         self._release(worker)
         try:

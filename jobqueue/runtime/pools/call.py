@@ -105,7 +105,7 @@ def _uploaded(files: dict[str, tuple[StoredFile, ...]]) -> dict[str, UploadedFil
 
 
 def success_of(value: Any, context: JobContext, *, bytes_max: int) -> Success:
-    """Turn what a handler returned, and wrote, into its outcome.
+    """Return the success of a handler's return value and result file.
 
     Raises:
         BadResult, ResultTooLarge: It can't be kept.

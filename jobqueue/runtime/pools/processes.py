@@ -6,7 +6,7 @@ them. Nothing here polls or blocks: the loop watches the socket of each process,
 Rules:
 
 1. There are always `size` processes, from `start` or the first call on. One that ends is replaced at once.
-2. A process has one call at a time, and its end is that call's outcome: `worker_crashed`, with how it ended and the
+2. A process has one call at a time, and its exit is that call's outcome: `worker_crashed`, with how it ended and the
    last line that it wrote to its standard error.
 3. Cancelling a run kills its process, with all that it has started.
 4. A process that ends before it is ready, or young and without having been given a call, counts towards a crash

@@ -2,10 +2,10 @@
 
 Rules:
 
-1. A slot is held from the start of a run to its end; there are `size` of them.
-2. A cancelled run ends at once. Its thread is *abandoned*: it runs on, unheard, and gives its slot
-   up, so handlers that hang don't starve those that don't.
-3. Abandoned threads beyond `size` keep their slots until they return. So there are never more than
+1. A run holds a place from its start to its end; there are `size` of them.
+2. A cancelled run ends at once. Its thread is *abandoned*: it runs on, its result ignored, and its place is
+   free, so handlers that hang don't starve those that don't.
+3. Abandoned threads beyond `size` keep their places until they return. So there are never more than
    twice `size` threads, and a handler that always hangs ends in runs that wait, not in a thread each.
 4. A thread outlives whatever is raised in it, from outside as well (`PyThreadState_SetAsyncExc`): its call ends as
    `worker_crashed`, and a thread that is dead nevertheless is never given another.
@@ -155,7 +155,7 @@ class ThreadPool:
 
 
 class _Work:
-    """A call for a thread, and how its outcome is told; `tell` returns whether there was still a loop to be told."""
+    """A call for a thread, and the report of its outcome; `tell` returns whether the loop still runs."""
 
     def __init__(
         self, call: Call, context: JobContext, throttle: ProgressThrottle, tell: Callable[[Success | Failure], bool]

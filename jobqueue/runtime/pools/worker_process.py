@@ -4,8 +4,8 @@ Rules:
 
 1. It is prepared first: it imports its handlers' modules, then answers READY. Before that it gets no call.
 2. It has one call at a time. Every command carries a new token, and only an answer under that token counts.
-3. A process that says what it can't say (`messages.py`) is killed; its call, if any, fails as `worker_crashed`.
-4. That it has ended is told by the fork server. Until then a silent connection is no outcome.
+3. A process that sends an invalid message (`messages.py`) is killed; its call, if any, fails as `worker_crashed`.
+4. The fork server reports its exit. Until then a silent connection is no outcome.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class WorkerProcess:
             os.killpg(self.pid, signal.SIGKILL)
 
     def end(self, how: str, code: ErrorCode = ErrorCode.WORKER_CRASHED) -> None:
-        """Close the connection; if a call is under way, this is its outcome."""
+        """Close the connection; this is the outcome of the call under way, if any."""
         self.alive = False
         self._loop.remove_reader(self._connection)
         self._loop.remove_writer(self._connection)
