@@ -191,7 +191,7 @@ LEVELS = {
         {"errors", "in_flight", "cut"},
     ),
     "jobqueue.core": (
-        {"engine", "submit", "shutdown", "admission", "transitions", "job_store"},
+        {"engine", "submit", "shutdown", "admission", "transitions", "job_store", "stats"},
         {"limits"},
         {"scheduling"},
         {
@@ -284,7 +284,7 @@ CORE_SEEN_FROM_HTTP = {
     f"jobqueue.core.{room}"
     for room in (
         *("events", "ids", "job", "limits.limiters", "limits.token_bucket", "rate"),
-        *("scheduling.eta", "scheduling.retry_after", "submit", "uniqueness"),
+        *("scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
     )
 }
 """The words of the port, and the two measures that HTTP takes itself: of a caller's rate, of when the shed return."""

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from jobqueue.core.job import Job, JobId, JobState
-from jobqueue.core.limits.circuit_breaker import QuarantinedType
-from jobqueue.core.policy import QueuePolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +18,9 @@ if TYPE_CHECKING:
     from jobqueue.core.events import Event
     from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.limits.limiters import LimiterStats
+    from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.eta import Estimate
+    from jobqueue.core.stats import QueueStats, StoreStats
     from jobqueue.core.submit import SubmitResult
     from jobqueue.errors import Refused
 
@@ -63,53 +63,6 @@ class BulkCount(msgspec.Struct, frozen=True):
 
     count: int
     skipped: int
-
-
-class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue at this instant; counters run since start.
-
-    `drain_rate` is in jobs ended per second, of late; `quarantined` lists types, which are the same for all queues.
-    """
-
-    name: str
-    policy: QueuePolicy
-    paused: bool
-    delayed: int
-    queued: int
-    running: int
-    submitted_total: int
-    refused_total: int
-    redriven_total: int
-    succeeded_total: int
-    failed_total: int
-    cancelled_total: int
-    expired_total: int
-    oldest_queued_at: float | None
-    drain_rate: float
-    quarantined: list[QuarantinedType]
-
-    @property
-    def live(self) -> int:
-        return self.delayed + self.queued + self.running
-
-    @property
-    def drain_s(self) -> float | None:
-        """Estimate the seconds until it is empty without further submissions; None: it doesn't drain."""
-        return self.live / self.drain_rate if self.drain_rate > 0 else None
-
-
-class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The job store at this instant; counters run since start.
-
-    At every step accepted_total = live + terminal + evicted_total.
-    """
-
-    live: int
-    terminal: int
-    bytes_used: int
-    accepted_total: int
-    evicted_total: int
-    evicted_early_total: int
 
 
 class Backend(Protocol):
@@ -173,6 +126,10 @@ class Backend(Protocol):
 
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
         """Record that an attempt failed: the job's next attempt, or its end. Raises StaleLease."""
+        ...
+
+    async def stopped(self, job_id: JobId, attempt: int) -> None:
+        """Record that an attempt ended because it was told to (`StopRequested`). Raises StaleLease."""
         ...
 
     async def report(self, job_id: JobId, attempt: int, progress: Progress) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from jobqueue.backend.base import BulkCount, JobFilter, Page, QueueStats, StoreStats
+from jobqueue.backend.base import BulkCount, JobFilter, Page
 from jobqueue.core.events import (
     AttemptFailed,
     BackedOff,
@@ -25,7 +25,7 @@ from jobqueue.core.events import (
     Ready,
     Released,
 )
-from jobqueue.core.job import RUNNING, JobState
+from jobqueue.core.job import JobState
 from jobqueue.core.tuning import TUNING
 from jobqueue.errors import Refused, WrongState
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.eta import Estimate
-    from jobqueue.core.scheduling.queue_state import QueueState
     from jobqueue.core.scheduling.scheduler import Scheduler
+    from jobqueue.core.stats import QueueStats, StoreStats
     from jobqueue.core.submit import SubmitResult
     from jobqueue.core.tuning import Tuning
 
@@ -106,9 +106,9 @@ class MemoryBackend:
         self._engine = engine
         self._now = now
         self._tuning = tuning
-        # Not methods around them, which would cost as much again: each read calls the one, each submission the other.
-        self.find = engine.store.get
-        self.is_closed = engine.admission.closed_to_all
+        self._scheduler = engine.scheduler
+        # Bound directly: a method around each would be a call more for each read and each submission.
+        self.find, self.is_closed = engine.find, engine.is_closed
         self._ready = ReadyQueue(engine.scheduler, now)
         self._waiters: dict[JobId, dict[asyncio.Future[Job], None]] = {}
         self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
@@ -166,7 +166,7 @@ class MemoryBackend:
         return Page(jobs, last if more else None)
 
     async def lease(self) -> Lease:
-        tries, ready = 0, self._engine.scheduler
+        tries, ready = 0, self._scheduler
         while True:
             # The queue is only for waiting: `get` checks three times before it returns a job that is there.
             job = ready.pop(self._now()) if ready else await self._ready.get()
@@ -191,6 +191,10 @@ class MemoryBackend:
 
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
         self._engine.nack(job_id, attempt=attempt, failure=failure, now=self._now())
+        self._publish()
+
+    async def stopped(self, job_id: JobId, attempt: int) -> None:
+        self._engine.stopped(job_id, attempt=attempt, now=self._now())
         self._publish()
 
     async def report(self, job_id: JobId, attempt: int, progress: Progress) -> None:
@@ -349,41 +353,13 @@ class MemoryBackend:
     @property
     def live(self) -> int:
         """Number of live jobs."""
-        return self._engine.store.live
+        return self._engine.live()
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
-        store, totals = self._engine.store, self._engine.totals()
-        return StoreStats(
-            live=store.live,
-            terminal=store.terminal,
-            bytes_used=store.bytes_used,
-            accepted_total=totals.accepted,
-            evicted_total=totals.evicted,
-            evicted_early_total=totals.evicted_early,
-        ), [self._queue_stats(queue_state) for queue_state in self._engine.queue_states.values()]
+        return self._engine.stats(self._now())
 
     def limiters(self) -> Sequence[LimiterStats]:
-        return self._engine.limiters.stats()
-
-    def _queue_stats(self, queue_state: QueueState) -> QueueStats:
-        return QueueStats(
-            name=queue_state.name,
-            policy=queue_state.policy,
-            paused=queue_state.paused,
-            delayed=queue_state.counts[JobState.DELAYED],
-            queued=queue_state.counts[JobState.QUEUED],
-            running=queue_state.counts[JobState.RUNNING],
-            submitted_total=queue_state.submitted_total,
-            refused_total=queue_state.refused_total,
-            redriven_total=queue_state.redriven_total,
-            succeeded_total=queue_state.ended_total[JobState.SUCCEEDED],
-            failed_total=queue_state.ended_total[JobState.FAILED],
-            cancelled_total=queue_state.ended_total[JobState.CANCELLED],
-            expired_total=queue_state.ended_total[JobState.EXPIRED],
-            oldest_queued_at=next(iter(queue_state.waiting.values()), None),
-            drain_rate=queue_state.measured_drain_per_s(self._now()),
-            quarantined=self._engine.quarantine.all(),
-        )
+        return self._engine.limiter_stats()
 
     def _publish(self) -> None:
         """Pass on the engine's events, in order: to the workers, the waiting requests, the listeners."""
@@ -396,17 +372,11 @@ class MemoryBackend:
 
     def _on_ready(self, event: Ready | Offered | LeaseLost) -> None:
         # If it may not be taken now, a later event wakes a worker: the end of a run or a pause, another policy.
-        if self._engine.queue_states[event.job.spec.queue].has_worker:
+        if self._scheduler.may_start(event.job.spec.queue):
             self._wake()
 
     def _on_freed(self, event: Ended | BackedOff) -> None:
-        """Wake a worker if the freed slot lets one more job run: one that its queue's `workers` held back."""
-        queue = event.job.spec.queue
-        queue_state = self._engine.queue_states[queue]
-        if not queue_state.waiting or not queue_state.has_worker:
-            return
-        # If all ready jobs could be taken, each has woken a worker when it became ready.
-        if self._engine.scheduler.waiting(queue) >= queue_state.policy.workers - queue_state.counts[RUNNING]:
+        if self._scheduler.held_back(event.job.spec.queue):
             self._wake()
 
     def _on_ended(self, event: Ended) -> None:
@@ -441,7 +411,7 @@ class MemoryBackend:
 
     def _wake_all(self) -> None:
         """Wake as many workers as there are jobs to be taken."""
-        for _ in range(len(self._engine.scheduler)):
+        for _ in range(len(self._scheduler)):
             self._wake()
         self._look()
 

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from jobqueue.core import attempts
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.backoff import Backoff
@@ -58,6 +56,7 @@ from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.limits.circuit_breaker import CircuitBreaker
 from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
 from jobqueue.core.shutdown import ShutDown
+from jobqueue.core.stats import QueueStats, StoreStats, Totals, all_stats
 from jobqueue.core.submit import SubmitResult, Submitter
 from jobqueue.core.transitions import Transitions
 from jobqueue.core.tuning import TUNING
@@ -79,14 +78,6 @@ BACKOFF = Backoff()
 
 BLAMELESS = frozenset({ErrorCode.REJECTED, ErrorCode.RESULT_TOO_LARGE, ErrorCode.SHUTDOWN})
 """Errors without fault of the handler: they don't count towards quarantine (`circuit_breaker`, rule 1)."""
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """Counters of the whole engine since start."""
-
-    accepted: int
-    evicted: int
-    evicted_early: int
 
 
 class Engine:
@@ -130,8 +121,10 @@ class Engine:
         self._tick_work_max = tuning.tick_work_max
         self._shut_down: ShutDown | None = None
         self._submitter = Submitter(life, self.admission, ids)
-        # Bound directly: a method around it would be a call more for each rejection.
+        # Bound directly: a method around each would be a call more for each rejection, read or submission.
         self.refuse_unseen = self._submitter.refuse_unseen
+        self.find, self.is_closed = life.store.get, self.admission.closed_to_all
+        self.limiter_stats = life.limiters.stats
 
     # -- operations of clients
 
@@ -292,6 +285,16 @@ class Engine:
         else:
             self._end_stopped(job, job.stopping, failure, now)
 
+    def stopped(self, job_id: JobId, *, attempt: int, now: float) -> None:
+        """Record that an attempt ended because it was told to.
+
+        Raises:
+            StaleLease: The lease was lost, or a newer attempt owns the job.
+        """
+        job = self._leased(job_id, attempt)
+        assert job.stopping is not None, "an attempt that stops was told to"
+        self._end_stopped(job, job.stopping, None, now)
+
     def report(self, job_id: JobId, *, attempt: int, progress: Progress) -> None:
         """Record the progress of an attempt.
 
@@ -390,6 +393,14 @@ class Engine:
 
     def totals(self) -> Totals:
         return Totals(self._submitter.accepted, self._life.evicted, self._life.evicted_early)
+
+    def live(self) -> int:
+        """Return the number of live jobs."""
+        return self.store.live
+
+    def stats(self, now: float) -> tuple[StoreStats, list[QueueStats]]:
+        """Count the records, and each queue."""
+        return all_stats(self.store, self.totals(), self.queue_states.values(), self.quarantine.all(), now)
 
     # -- the parts
 

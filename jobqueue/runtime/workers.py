@@ -137,11 +137,12 @@ class WorkerPool:
         except asyncio.CancelledError:
             if not worker.stopping:
                 raise
-            # The engine knows the reason of the stop, and concludes accordingly.
-            outcome = Failure(ErrorCode.TIMED_OUT, "the attempt was stopped")
+            outcome = None  # the backend knows the reason of the stop
         self._release(worker)
         try:
-            if isinstance(outcome, Failure):
+            if outcome is None:
+                await self._backend.stopped(job_id, attempt)
+            elif isinstance(outcome, Failure):
                 await self._backend.nack(job_id, attempt, outcome)
             else:
                 await self._backend.ack(job_id, attempt, outcome)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue.backend.base import Backend, BulkCount, JobFilter, QueueStats
+from jobqueue.backend.base import Backend, BulkCount, JobFilter
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
@@ -29,6 +29,7 @@ from jobqueue.core.job import (
     Uniqueness,
 )
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.stats import QueueStats
 from jobqueue.core.tuning import TUNING
 from jobqueue.errors import (
     Duplicate,

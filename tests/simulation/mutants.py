@@ -132,7 +132,7 @@ def results_are_lost(ack: Any) -> Any:
 
 @mutant(Engine, "_end_stopped")
 def a_timeout_ends_as_a_cancel(end_stopped: Any) -> Any:
-    return lambda self, job, reason, now: end_stopped(self, job, StopReason.CANCELLED, now)
+    return lambda self, job, reason, failure, now: end_stopped(self, job, StopReason.CANCELLED, failure, now)
 
 
 @mutant(Engine, "_leased")

@@ -83,6 +83,18 @@ class Scheduler:
             if self._passes[name] < level and not (self._orders[name] and other.has_worker):
                 self._passes[name] = level
 
+    def may_start(self, queue: str) -> bool:
+        """Whether one more job of this queue may run now."""
+        return self._queue_states[queue].has_worker
+
+    def held_back(self, queue: str) -> bool:
+        """Whether a slot that has just been freed lets one more job start, which the queue's `workers` held back."""
+        queue_state = self._queue_states[queue]
+        if not queue_state.waiting or not queue_state.has_worker:
+            return False
+        # With a free slot for each ready job, none was held back.
+        return len(self._orders[queue]) >= queue_state.policy.workers - queue_state.counts[RUNNING]
+
     def remove(self, job: Job) -> None:
         """Remove a job that is ready no longer, if it is here."""
         self._orders[job.spec.queue].remove(job)

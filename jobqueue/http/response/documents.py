@@ -23,10 +23,10 @@ from jobqueue.http.response.problems import problem_of
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
-    from jobqueue.backend.base import QueueStats
     from jobqueue.core.job import FailedAttempt, Job
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
+    from jobqueue.core.stats import QueueStats
     from jobqueue.errors import JobQueueError
 
 FAR_S = 30 * 24 * 3600
