@@ -1,7 +1,7 @@
-"""A job queue that needs nothing beside itself.
+"""A job queue in one process.
 
-One process holds a bounded queue, a pool of workers and a status map with TTL.
-Jobs are submitted in-process or over HTTP, and what becomes of each can be read.
+It holds bounded queues, a pool of workers and a job store with TTL.
+Jobs are submitted in-process or over HTTP, and their status can be read.
 """
 
 from importlib import import_module
@@ -42,12 +42,12 @@ _HOMES = {
 
 
 def __dir__() -> list[str]:
-    """List what is for use, loaded or not yet."""
+    """List the public names, imported or not."""
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for: the fleet and a handler's process need no server."""
+    """Import a public name on first use: the fleet and a handler's process need no server."""
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'jobqueue' has no attribute {name!r}")

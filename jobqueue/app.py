@@ -1,7 +1,4 @@
-"""JobQueue: the in-process API.
-
-HTTP is not needed here and not known here; `http/` and `server.py` stand on this.
-"""
+"""JobQueue: the in-process API, on which `http/` and `server.py` are built."""
 
 from __future__ import annotations
 
@@ -43,13 +40,13 @@ if TYPE_CHECKING:
 class JobQueue(Registration):
     """A job queue in this process: register handlers, start it, submit jobs, learn their outcome.
 
-    Use it as an async context manager. Leaving the block works the queue off first
+    Use it as an async context manager. Leaving the block drains the queue first
     (`server.drain_s` at most); leaving it by an exception doesn't.
 
     Attributes:
         tells_tracebacks: Whether documents have the tracebacks of failed attempts. Where `server.tracebacks` is null,
             a server decides when it knows its addresses.
-        surroundings: Makes what each run gets from outside: clocks, chance, executors, the disk. A test may set its
+        surroundings: Makes each run's external parts: clocks, randomness, executors, the disk. A test may set its
             own.
     """
 
@@ -110,7 +107,7 @@ class JobQueue(Registration):
         self._wiring, self._draining = wiring, False
 
     async def stop(self) -> None:
-        """End everything now: live jobs are lost, and their count is logged. Does nothing if it doesn't run."""
+        """Stop at once: live jobs are lost, and their count is logged. Does nothing if it doesn't run."""
         if self._stopping is None:
             if self._wiring is None:
                 return
@@ -119,7 +116,7 @@ class JobQueue(Registration):
         try:
             await asyncio.shield(stopping)
         except asyncio.CancelledError:
-            # It is bounded, and half of it would leave threads, and waits for jobs, behind.
+            # Finished, because it is bounded, and a partial stop would leave threads and waiting calls behind.
             await stopping
             raise
 
@@ -148,15 +145,15 @@ class JobQueue(Registration):
             await self.stop()
 
     def stop_admitting(self) -> None:
-        """Refuse every submission from now on, as the first step of a drain."""
+        """Reject every submission from now on, as the first step of a drain."""
         self._running.backend.stop_admitting()
         self._draining = True
 
     async def drain(self, deadline_s: float) -> dict[str, int]:
-        """Stop admitting, work the queue off, and after `deadline_s` seconds end what is left.
+        """Reject submissions, work the queue off, and after `deadline_s` seconds end the remaining jobs.
 
-        Statuses stay readable throughout. What was live at the deadline ends as cancelled with
-        the error `shutdown`; its count by state is returned, and logged as `drain.lost` if there is any.
+        Statuses stay readable throughout. Jobs that are live at the deadline end as cancelled with
+        the error `shutdown`; their count by state is returned, and logged as `drain.lost` if there are any.
         """
         wiring = self._running
         self.stop_admitting()
@@ -166,16 +163,16 @@ class JobQueue(Registration):
         wiring.count_lost()
         await wiring.backend.shut_down()
         lost = wiring.tell_lost()
-        # Told to stop, the running ones end within the lease's grace.
+        # Asked to stop, running attempts end within the lease's grace.
         await wiring.idle()
         return lost
 
     def live_counts(self) -> dict[str, int]:
-        """Return how many jobs are in each live state; empty if the queue doesn't run."""
+        """Return the number of jobs in each live state; empty if the queue doesn't run."""
         return self._wiring.live_counts() if self._wiring is not None else {}
 
     def tell_lost(self) -> dict[str, int]:
-        """Log what is live as lost, once (`drain.lost`); return its count by state. For an end by force."""
+        """Log the live jobs as lost, once (`drain.lost`); return their count by state. For a forced end."""
         return self._wiring.tell_lost() if self._wiring is not None else {}
 
     @property
@@ -188,12 +185,12 @@ class JobQueue(Registration):
 
     @property
     def degraded(self) -> list[str]:
-        """What can't be done now although the queue runs, with the reason; empty if nothing is wrong."""
+        """Parts that are unavailable although the queue runs, with the reason; empty if none is."""
         return [] if self._wiring is None else self._wiring.degraded
 
     @property
     def backend(self) -> Backend:
-        """The backend, which keeps the jobs. Raises RuntimeError if the queue doesn't run."""
+        """The backend. Raises RuntimeError if the queue doesn't run."""
         return self._running.backend
 
     @property
@@ -203,7 +200,7 @@ class JobQueue(Registration):
 
     @property
     def spool(self) -> Spool:
-        """Where files stand. Raises RuntimeError if the queue doesn't run."""
+        """The spool. Raises RuntimeError if the queue doesn't run."""
         return self._running.spool
 
     # -- jobs
@@ -260,8 +257,8 @@ class JobQueue(Registration):
             Duplicate: A live job has the unique value, and the mode is `reject`.
             QueueFull: The queue holds `capacity` live jobs. This and the following four are `Refused`: nothing was
                 kept, and `retry_after_s` tells when to try again.
-            TypeQuarantined: The type fails all the time, and enough of its jobs wait.
-            StatusesFull: The records of live jobs fill the status map.
+            TypeQuarantined: The type is in quarantine, and enough of its jobs wait.
+            StatusesFull: The records of live jobs fill the job store.
             SpoolFull: There is no room for the files.
             Draining: The queue is about to stop.
             TypeError: There is no such option; or one of `files` is no file.
@@ -314,10 +311,10 @@ class JobQueue(Registration):
         caller: str | None = None,
         key: IdempotencyKey | None = None,
     ) -> SubmitResult:
-        """Check a submission and hand it to the backend, with the files that came with it.
+        """Check a submission and pass it to the backend, with its files.
 
         Args:
-            caller: The caller that submits it: the scope of `key`; its quota and its share of what is scarce are used.
+            caller: The caller that submits it: the scope of `key`, of quotas and of fair shares.
 
         Raises:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `submit`.
@@ -328,7 +325,7 @@ class JobQueue(Registration):
 
     def accept_now(self, submission: Submission, caller: Uniqueness) -> SubmitResult:
         """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
-        if submission.unique is not None:  # most have none, and so no claims of their own
+        if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
             return self.local.submit_now(*self._asked(submission, None, None, caller.caller, None))
         spec, args = self._check(submission)
         return self.local.submit_now(spec, args, None, caller)
@@ -341,7 +338,7 @@ class JobQueue(Registration):
         caller: str | None,
         key: IdempotencyKey | None,
     ) -> tuple[JobSpec, bytes, Upload | None, Uniqueness | None]:
-        """Check a submission, and return what the backend is to be asked for."""
+        """Check a submission, and return the arguments of `Backend.submit`."""
         spec, args = self._check(submission)
         counted = self.settings.limits.caller_queued is not None
         uniqueness = uniqueness_of(submission, caller, key, with_files=folder is not None, counted=counted)
@@ -349,7 +346,7 @@ class JobQueue(Registration):
         return spec, args, upload, uniqueness
 
     def check(self, submission: Submission) -> JobSpec:
-        """Check a submission and return what its job asks for, every default filled in.
+        """Check a submission and return its spec, every default filled in.
 
         Raises:
             InvalidSubmission, UnknownType: As `submit`.
@@ -362,7 +359,7 @@ class JobQueue(Registration):
         else:
             spec, args = self.registry.check(submission, wall_now=self._wall_now, bounds=self._bounds)
             if submission.run_at is not None and spec.delay_s:
-                # The instant itself: by its delay it would be a little off.
+                # The instant itself: a delay would be slightly off.
                 spec = msgspec.structs.replace(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
         if spec.queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
@@ -373,7 +370,7 @@ class JobQueue(Registration):
         return Bounds(self.settings.statuses.ttl_s_max, self.settings.limits.delay_s_max)
 
     def job(self, job_id: str) -> JobHandle:
-        """Return a handle on a job by its id, without asking whether there is one."""
+        """Return a handle on a job by its id, whether or not it exists."""
         return JobHandle(JobId(job_id), self.backend)
 
     # -- steering
@@ -391,7 +388,7 @@ class JobQueue(Registration):
 
         Raises:
             KeyError: There is no such queue.
-            ValueError: A setting can't be kept to; nothing was changed.
+            ValueError: A setting is invalid; nothing was changed.
         """
         self._check_queue(queue)
         given = {"workers": workers, "capacity": capacity, "discipline": discipline, "weight": weight}
@@ -400,7 +397,7 @@ class JobQueue(Registration):
         await self._running.change(queue, policy)
 
     async def pause(self, queue: str) -> None:
-        """Start no more jobs of a queue; submissions are accepted all the while. Raises KeyError."""
+        """Start no more jobs of a queue; submissions are accepted meanwhile. Raises KeyError."""
         self._check_queue(queue)
         await self._running.backend.pause(queue)
 
@@ -414,9 +411,9 @@ class JobQueue(Registration):
             raise KeyError(f"no queue {queue!r}; there are: {', '.join(self.settings.queues)}")
 
     async def reload(self, settings: Settings) -> list[str]:
-        """Take over what may change while the queue runs; return the names of changed settings that need a restart.
+        """Apply the settings that may change while the queue runs; return those changed that need a restart, by name.
 
-        Queues' settings, most limits and the log's level may. Which queues there are may not. What was changed by
+        Queues' settings, most limits and the log's level may; the set of queues may not. A change by
         `change` stays until its queue's settings differ from those that were loaded before.
         """
         before, after = self.settings, settings
@@ -425,7 +422,7 @@ class JobQueue(Registration):
                 await self._running.change(name, after.queues[name].policy)
         queues = {name: after.queues.get(name, queue) for name, queue in before.queues.items()}
         log_settings = msgspec.structs.replace(before.log, level=after.log.level)
-        # What connections and workers were made with stays: it would be of two kinds otherwise, old and new.
+        # Settings of existing connections and workers stay, so that all have the same.
         fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
         limits = msgspec.structs.replace(after.limits, **fixed)
         live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings)
@@ -434,7 +431,7 @@ class JobQueue(Registration):
         return list(differences(live, after))
 
     def wall(self, instant: float) -> float:
-        """Turn an instant of the engine's clock into Unix seconds, by the wall clock as it is now."""
+        """Convert an instant of the engine's clock to Unix seconds, by the present wall clock."""
         return (self._wiring or self._running).wall_clock.offset_s() + instant
 
     def _wall_now(self) -> float:

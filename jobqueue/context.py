@@ -1,7 +1,7 @@
-"""JobContext: what a handler sees of its job, and how it speaks back while it runs.
+"""JobContext: a handler's access to its job.
 
 The same object serves a handler on the loop, in a thread and in a process;
-only where `progress` leads differs, so that comes in as a function.
+the sink of `progress` differs, so it is an argument.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     ProgressSink = Callable[[float, str | None], None]
 
 RESULT_PREFIX = "result-"
-"""So the name of a result file begins; the attempt's number follows, which no other attempt of the job has."""
+"""Prefix of a result file's name; the attempt's number follows."""
 
 NOTE_LENGTH_MAX = 200
 
 
 def printable(text: str) -> str:
-    """Replace the lone surrogates in a text: no JSON, so no client, could be told them."""
+    """Replace the lone surrogates in a text, which JSON can't represent."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -43,7 +43,8 @@ class JobContext:
         files: The uploaded files: part name to a path that may be read until the job ends, with `filename`,
             `media_type` and `size_bytes`; a list of them where a part name came several times (`files.getall(name)`
             always is one).
-        state: What the queue's `lifespan` yielded; in a process what its `process_init` returned; None without one.
+        state: The value that the queue's `lifespan` yielded; in a process, the one that `process_init` returned; None
+            without one.
     """
 
     __slots__ = (
@@ -95,7 +96,7 @@ class JobContext:
         return self._log
 
     def progress(self, fraction: float, note: str | None = None) -> None:
-        """Tell clients how far this attempt has come: 0 to 1, and a word on it (cut after 200 characters).
+        """Report progress to clients: 0 to 1, and a note (cut after 200 characters).
 
         Raises:
             ValueError: The fraction is not a number from 0 to 1.
@@ -139,7 +140,7 @@ class JobContext:
         """Return (path, media type, size in bytes) of the result file, if the handler wrote one. For the runtime.
 
         Raises:
-            ValueError: What stands there is no regular file: it could hang, or lead elsewhere.
+            ValueError: It is no regular file: reading it could hang, or lead elsewhere.
         """
         if self._result is None:
             return None

@@ -1,7 +1,4 @@
-"""The handlers that `jobqueue serve` serves when it is given none: something to try it with, of each kind.
-
-They are ordinary handlers, made with nothing but what every user of the package has.
-"""
+"""The demo handlers, which `jobqueue serve` serves without a target: one of each kind."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ async def echo(**args: Any) -> dict[str, Any]:
 
 @queue.handler(timeout_s=None)
 async def sleep(min_s: Seconds = 1.0, max_s: Seconds | None = None) -> dict[str, float]:
-    """Wait on the loop, for a time between both (or just `min_s`), as a call of a slow service would."""
+    """Wait on the loop, for a random time between both (or just `min_s`), like a call of a slow service."""
     if max_s is not None and max_s < min_s:
         raise Reject(f"max_s ({max_s}) is under min_s ({min_s})")
     slept_s = random.uniform(min_s, min_s if max_s is None else max_s)

@@ -1,4 +1,4 @@
-"""Durations that Python code gives: a number of seconds, or a timedelta.
+"""Durations in the Python API: a number of seconds, or a timedelta.
 
 A leaf, so that the core, the in-process API and the client read them alike.
 """
@@ -10,7 +10,7 @@ import numbers
 from datetime import timedelta
 
 Duration = float | timedelta
-"""What every argument that ends in `_s` takes from Python code."""
+"""The type of every argument with a name that ends in `_s`."""
 
 
 def seconds(duration: object) -> float:
@@ -33,5 +33,5 @@ def seconds(duration: object) -> float:
 
 
 def as_seconds(duration: object) -> object:
-    """Return a timedelta in seconds, and all else as it is, for a check that comes later."""
+    """Return a timedelta in seconds, and any other value unchanged, for a later check."""
     return duration.total_seconds() if isinstance(duration, timedelta) else duration

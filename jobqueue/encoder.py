@@ -1,4 +1,4 @@
-"""Encoder: Python values become JSON bytes, in one way for submissions, the client's too, and for results.
+"""Encoder: Python values to JSON bytes, the same for submissions, the client's included, and results.
 
 Rules:
 
@@ -26,17 +26,17 @@ from uuid import UUID
 import msgspec
 import orjson
 
-# What orjson would write in its own way, or not whole (it leaves out a dataclass's fields that begin with `_`).
+# Types that orjson would write differently, or incompletely (it omits a dataclass's fields that begin with `_`).
 _PLAINLY = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
 def encode(value: Any) -> bytes:
-    """Turn a value into JSON bytes, without changing what it says.
+    """Encode a value as JSON bytes, without loss.
 
     Raises:
-        ValueError: JSON can't say it; the message says why.
+        ValueError: It has no JSON form; the message says why.
     """
-    if value is None:  # what many handlers return
+    if value is None:  # the most common result
         return b"null"
     try:
         try:
@@ -62,7 +62,7 @@ def is_model(kind: type) -> bool:
 
 
 def _whole(value: Any) -> Any:
-    """Return a value as what JSON has, its keys as texts."""
+    """Return a value in JSON's types, its keys as texts."""
     if isinstance(value, (str, int, float)) or value is None:
         return value
     if not isinstance(value, (list, tuple, Mapping)) or dataclasses.is_dataclass(value):
@@ -92,7 +92,7 @@ def _key(key: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as what JSON has, one level deep. Raises TypeError where there is nothing of the kind."""
+    """Return a value in JSON's types, one level deep. Raises TypeError if it has no JSON form."""
     match value:
         case type():
             pass
@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def _struct(value: msgspec.Struct) -> Any:
-    """Return a struct as its class has it written, but with its defaults: what is left out could not be told."""
+    """Return a struct in its class's form, but with its defaults included."""
     config = value.__struct_config__
     named = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
     members = {name: getattr(value, field) for name, field in named}

@@ -1,7 +1,6 @@
 """The exceptions that jobqueue raises, and the two that handlers raise.
 
-A leaf: it knows no HTTP and no other room. `http/response/problems.py` holds the one
-table that maps these types to answers.
+`http/response/problems.py` maps these types to HTTP responses.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ FAULTS_MAX = 32
 """Faults of one submission that are named; further ones are counted."""
 
 SHOWN_MAX = 100
-"""Characters of a client's own text (a name, an id, a path) that a message repeats."""
+"""Maximum length of a client's own text (a name, an id, a path) in a message."""
 
 DETAIL_MAX = 500
 """Characters of one fault's detail."""
 
 
 def shown(text: str, length_max: int = SHOWN_MAX) -> str:
-    """Cut a text that a client made, for a message."""
+    """Cut a client's text for a message."""
     return text if len(text) <= length_max else f"{text[: length_max - 1]}…"
 
 
 class JobQueueError(Exception):
-    """The root of everything that jobqueue raises on purpose."""
+    """The base class of jobqueue's exceptions."""
 
 
 class ConfigError(JobQueueError):
@@ -40,12 +39,12 @@ class ConfigError(JobQueueError):
 
 
 class LifespanFailed(JobQueueError):
-    """A queue's lifespan has raised before the queue could start; what it raised is the cause."""
+    """A queue's lifespan raised an exception at the start; it is the cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidField:
-    """One fault of a submission: a JSON pointer (RFC 6901) and what would be right there."""
+    """One fault of a submission: a JSON pointer (RFC 6901) and the expected value."""
 
     pointer: str
     detail: str
@@ -55,7 +54,7 @@ class InvalidField:
 
 
 class InvalidSubmission(JobQueueError):
-    """The submission was understood but can't be accepted; `errors` says where and why.
+    """The submission is invalid; `errors` says where and why.
 
     Args:
         errors: The faults, of which `FAULTS_MAX` are kept, and one more if no others were counted.
@@ -77,9 +76,9 @@ class UnknownType(InvalidSubmission):
 
 
 class Refused(JobQueueError):
-    """The submission is fine, but not now: nothing was kept, and it never runs.
+    """The submission is valid, but rejected for now: nothing was kept, and it never runs.
 
-    `retry_after_s` is when coming back is worth it.
+    `retry_after_s` is when to submit it again, in seconds.
     """
 
     def __init__(self, detail: str, *, retry_after_s: float) -> None:
@@ -92,7 +91,7 @@ class QueueFull(Refused):
 
 
 class StatusesFull(Refused):
-    """The status map is full of live jobs: none of its records may be evicted."""
+    """The job store is full of live jobs: none of its records may be evicted."""
 
 
 class SpoolFull(Refused):
@@ -100,7 +99,7 @@ class SpoolFull(Refused):
 
 
 class TypeQuarantined(Refused):
-    """The type is paused because it failed too often in a row, and enough of its jobs wait already."""
+    """The type is in quarantine after consecutive failures, and enough of its jobs wait already."""
 
 
 class RateLimited(Refused):
@@ -108,7 +107,7 @@ class RateLimited(Refused):
 
 
 class Draining(Refused):
-    """The server is about to stop and admits no more jobs; another one may be up by then."""
+    """The server is about to stop and accepts no more jobs; another one may be up by then."""
 
     def __init__(
         self, detail: str = "the server is about to stop and admits no more jobs", *, retry_after_s: float = 5.0
@@ -121,7 +120,7 @@ class KeyReused(JobQueueError):
 
 
 class Duplicate(JobQueueError):
-    """A live job, `job_id`, has the unique value already, and the submission would rather fail than share it."""
+    """A live job, `job_id`, has the unique value already, and the submission's mode is `reject`."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job {job_id} is live and has this unique value")
@@ -135,7 +134,7 @@ class JobNotFound(JobQueueError):
 class JobGone(JobQueueError):
     """The id was issued, but its record is no longer held.
 
-    `reason` is `evicted` (TTL, a bound of the status map, or deletion) or
+    `reason` is `evicted` (TTL, a bound of the job store, or deletion) or
     `earlier-run` (an earlier run of this server issued it).
     """
 
@@ -145,11 +144,11 @@ class JobGone(JobQueueError):
 
 
 class StaleLease(JobQueueError):
-    """A verdict came too late: the lease ran out, or a newer attempt owns the job."""
+    """An outcome came too late: the lease ran out, or a newer attempt owns the job."""
 
 
 class WrongState(JobQueueError):
-    """The job's state forbids the operation; `state` is the one it is in."""
+    """The job's state forbids the operation; `state` is that state."""
 
     def __init__(self, detail: str, *, state: str) -> None:
         super().__init__(detail)
@@ -157,7 +156,7 @@ class WrongState(JobQueueError):
 
 
 class JobFailed(JobQueueError):
-    """A result was asked for, and the job ended without one.
+    """The job ended without a result.
 
     `state` is failed, cancelled or expired; `code` and `message` are its error's.
     """
@@ -173,7 +172,7 @@ class Retry(Exception):
     """Raised by a handler: this attempt failed; try again after `after_s`, if attempts are left.
 
     Args:
-        after_s: From 0 to 30 days, in seconds or as a timedelta; None: as long as the handler's backoff says.
+        after_s: From 0 to 30 days, in seconds or as a timedelta; None: by the handler's backoff.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""JobHandle: a submitted job, as its submitter in the same process sees it."""
+"""JobHandle: access to a submitted job in the same process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class JobHandle:
         return await self._backend.get(self.id)
 
     async def wait(self, timeout_s: Duration | None = None) -> Job:
-        """Return the record once the job is over.
+        """Return the record once the job is terminal.
 
         Raises:
             TimeoutError: It isn't after `timeout_s` seconds; the job goes on.
@@ -48,7 +48,7 @@ class JobHandle:
             raise TimeoutError(f"job {self.id} is still {state} after {for_s:g} s") from None
 
     async def result(self, timeout_s: Duration | None = None) -> Any:
-        """Wait for the job's end and return what its handler returned, as JSON gives it back.
+        """Wait for the job's end and return its result, decoded from JSON.
 
         Raises:
             JobFailed: The job failed, was cancelled, or expired; its code and message say why.
@@ -65,12 +65,12 @@ class JobHandle:
         """Cancel the job: at once if it waits; if it runs, as soon as its handler has stopped.
 
         Raises:
-            WrongState: The job is over.
+            WrongState: The job is terminal.
         """
         return await self._backend.cancel(self.id)
 
     async def retry(self) -> Job:
-        """Send a failed job round again: the same id and arguments, a new series of attempts.
+        """Retry a failed job: the same id and arguments, a new series of attempts.
 
         Raises:
             WrongState: The job has not failed.
@@ -79,5 +79,5 @@ class JobHandle:
         return await self._backend.retry(self.id)
 
     async def run_now(self) -> Job:
-        """Let a delayed job run now. Raises WrongState if it isn't delayed."""
+        """Queue a delayed job now. Raises WrongState if it isn't delayed."""
         return await self._backend.run_now(self.id)

@@ -1,17 +1,16 @@
-"""Events as log lines: one a line, through a bounded buffer and a thread that writes it.
+"""The log: one line per event, through a bounded buffer and a writer thread.
 
-Owns the form of a line (JSON, text, or text for a terminal), and the buffer between the loggers and a pipe that may be
-stuck. It knows neither the settings' types nor any room but `sampling`, which counts what is too frequent for a line
-each.
+Lines are JSON, text, or text for a terminal. The buffer keeps a stuck pipe from blocking the loggers; `sampling` counts
+events that are too frequent for a line each.
 
 Rules:
 
-1. Logging never blocks and never raises: what can't be buffered is dropped, counted, and told
+1. Logging never blocks and never raises: lines that can't be buffered are dropped, counted, and reported
    as `log.dropped` once the pipe takes lines again.
-2. An event's name is a constant (`job.failed`); what varies is a field.
-3. What can't be seen (control characters, bidirectional controls) is escaped, whatever the form of the line.
-4. A record that a handler's code makes is told with its job, wherever it is made: `current_attempt` says which one
-   that is, in each task and thread that has the attempt's context.
+2. An event's name is a constant (`job.failed`); variable parts are fields.
+3. Invisible characters (control characters, bidirectional controls) are escaped in every form of line.
+4. A record of a handler's code has the job's fields: `current_attempt` is the attempt, in each task and thread that has
+   the attempt's context.
 5. Without `configure` (embedded in another program), events are ordinary `logging` records,
    and that program's own handlers show them.
 """
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
 
 BUFFER_BYTES_MAX = 4 * 2**20
-"""How much may wait for the pipe before lines are dropped."""
+"""Bytes that may wait for the pipe before lines are dropped."""
 
 # Past whatever an exception's own class makes of the name.
 _TRACEBACK = BaseException.__dict__["__traceback__"].__get__
@@ -59,7 +58,7 @@ Form = Literal["json", "text", "terminal", "colour"]
 
 
 class LogOptions(Protocol):
-    """What `configure` reads: `Settings.log` has it."""
+    """The options of `configure`, such as `Settings.log`."""
 
     @property
     def level(self) -> str: ...
@@ -68,7 +67,7 @@ class LogOptions(Protocol):
 
 
 class Attempt(Protocol):
-    """An attempt of a job, as far as log lines tell it."""
+    """An attempt of a job, as far as log lines need it."""
 
     @property
     def job_id(self) -> str: ...
@@ -85,7 +84,7 @@ ATTEMPT_FIELDS = ("job_id", "type", "attempt")
 
 
 class AttemptLogger(logging.LoggerAdapter[logging.Logger]):
-    """The logger of one attempt: its records tell the job even in threads that lack the attempt's context.
+    """The logger of one attempt: its records have the job's fields even in threads without the attempt's context.
 
     They have `job_id`, `type` and `attempt` as attributes, for the formatters of a program with logging of its own.
     """
@@ -100,7 +99,7 @@ class AttemptLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 class EventMessage:
-    """An event as the message of a `logging` record, readable for handlers that know nothing of it."""
+    """An event as the message of a `logging` record, readable with any log handler."""
 
     __slots__ = ("event", "fields")
 
@@ -138,7 +137,7 @@ class EventLogger:
     def sampled(self, event: str, /, *, every_s: float = 1.0, **fields: object) -> None:
         """Count a frequent event: at most one warning every `every_s`, with the `count` since the last.
 
-        The first is told at once, the counts add up to the number of calls, and the fields
+        The first is written at once, the counts add up to the number of calls, and the fields
         are those of the latest one.
         """
         count = _samples.add(self, event, fields, every_s)
@@ -164,7 +163,7 @@ def event_logger(name: str) -> EventLogger:
 
 
 def configure(options: LogOptions, *, fd: int = 2) -> LogWriter:
-    """Send every `logging` record of this process to `fd`, in our form; the caller closes what is returned.
+    """Write every `logging` record of this process to `fd`; the caller closes the returned writer.
 
     The form `auto` is that of a terminal if `fd` is one, and JSON otherwise. Colours are left out where the
     environment has `NO_COLOR` (https://no-color.org), or `TERM=dumb`.
@@ -204,7 +203,7 @@ class LogWriter(logging.Handler):
 
     @property
     def dropped(self) -> int:
-        """How many lines were dropped so far."""
+        """Number of lines dropped so far."""
         return self._dropped + self._lost
 
     def open(self, level: str) -> None:
@@ -221,7 +220,7 @@ class LogWriter(logging.Handler):
         logging.getLogger().setLevel(level.upper())
 
     def close(self, timeout_s: float = 1.0) -> None:
-        """Write what is buffered, for `timeout_s` at most: a stuck pipe must not hold up the exit.
+        """Write the buffered lines, for `timeout_s` at most: a stuck pipe must not hold up the exit.
 
         Called again, it waits again.
         """
@@ -253,7 +252,7 @@ class LogWriter(logging.Handler):
         self._lines.put(line)
 
     def say(self, text: str) -> None:
-        """Write lines for people, as they are and whatever the level is: for a terminal."""
+        """Write lines unchanged at any level: for a terminal."""
         line = f"{text}\n".encode("utf-8", "backslashreplace")
         self.acquire()
         try:
@@ -274,7 +273,7 @@ class LogWriter(logging.Handler):
                 self._write_lines(lines)
 
     def _next_lines(self) -> tuple[list[bytes], bool]:
-        """Wait for lines, or for a sample to fall due; tell also whether they are the last ones."""
+        """Wait for lines, or for a sample to fall due; return also whether they are the last ones."""
         lines: list[bytes] = []
         size_bytes = 0
         try:
@@ -346,7 +345,7 @@ def _parts(record: logging.LogRecord) -> tuple[datetime, str, dict[str, object]]
 
 
 def _attempt_of(record: logging.LogRecord) -> dict[str, object]:
-    """Tell which attempt a record is of: the one that it names, or the current one."""
+    """Return the fields of a record's attempt: the one that it names, or the current one."""
     source = record if hasattr(record, "job_id") else current_attempt.get()
     return {name: value for name in ATTEMPT_FIELDS if (value := getattr(source, name, None)) is not None}
 
@@ -363,13 +362,13 @@ def _json_line(record: logging.LogRecord) -> bytes:
 
 
 def _text_line(record: logging.LogRecord) -> bytes:
-    """One line for people; a text of several lines follows it, indented, so that no field can forge a line."""
+    """One line of text; a field of several lines follows it, indented, so that no field can forge a line."""
     at, event, fields = _parts(record)
     return _lines_of(f"{at.isoformat(timespec='milliseconds')} {record.levelname} {event}", record, fields)
 
 
 def _terminal_line(record: logging.LogRecord, *, colour: bool) -> bytes:
-    """As `_text_line`, for a person in front of it: local time of day, and colours."""
+    """As `_text_line`, for a terminal: local time of day, and colours."""
     at, event, fields = _parts(record)
     time_of_day, level = at.astimezone().strftime("%H:%M:%S"), record.levelname
     if colour:
@@ -388,7 +387,7 @@ _RENDERS: dict[Form, Callable[[logging.LogRecord], bytes]] = {
 
 
 def _lines_of(head: str, record: logging.LogRecord, fields: Mapping[str, object]) -> bytes:
-    if not isinstance(record.msg, EventMessage):  # an event's name says where it comes from
+    if not isinstance(record.msg, EventMessage):  # an event's name implies its logger
         head = f"{head} logger={_text_value(record.name)}"
     return f"{_told(head, fields)}\n".encode("utf-8", "backslashreplace")
 
@@ -411,5 +410,5 @@ def _text_value(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Write what can't be seen as JSON writes it in ASCII, so that a line of JSON says the same as before."""
+    """Escape invisible characters as JSON does in ASCII, so that a line of JSON keeps its meaning."""
     return _UNSEEN.sub(lambda match: json.dumps(match[0])[1:-1], text)

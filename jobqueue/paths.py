@@ -1,4 +1,4 @@
-"""Paths as people write them: `~` is a home folder, as in a shell."""
+"""Paths in settings and arguments: `~` is a home folder, as in a shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def written_path(text: str | Path) -> Path:
-    """Return the path that a text means.
+    """Return the path of a text.
 
     Raises:
         ValueError: It begins with `~`, and there is no such user, or no home folder.

@@ -1,4 +1,4 @@
-"""Registration: an application gives its queue handlers, a lifespan and an initializer of processes before the start.
+"""Registration: the decorators for handlers, the lifespan and the initializer of processes.
 
 Rules:
 
@@ -98,7 +98,7 @@ class Registration:
     def lifespan(
         self, func: Callable[[Self], AbstractAsyncContextManager[T]], /
     ) -> Callable[[Self], AbstractAsyncContextManager[T]]:
-        """Register what surrounds the queue's life: an async context manager function, called with the queue.
+        """Register the queue's lifespan: an async context manager function, called with the queue.
 
             @queue.lifespan
             @asynccontextmanager
@@ -107,8 +107,8 @@ class Registration:
                     yield pool
 
         It is entered when the queue starts, before a server listens, and left after the drain, once workers and
-        pools are closed; both in one task. What it yields is at `ctx.state` for handlers on the loop and in
-        threads. What it raises at its start stops the queue's start; what it raises at its end is logged.
+        pools are closed; both in one task. The value that it yields is `ctx.state` of handlers on the loop and in
+        threads. An exception at its start fails the queue's start; one at its end is logged.
 
         Raises:
             ValueError: It is no such function, or there is a lifespan already.
@@ -130,12 +130,12 @@ class Registration:
         return func
 
     def process_init(self, func: Init, /) -> Init:
-        """Register what is called once in each process for handlers, before its first job.
+        """Register the initializer of processes: called once in each, before its first job.
 
-        A plain function without arguments, at a module's top level. What it returns is at `ctx.state` for handlers
-        in processes. If it raises, its process ends and another is tried, ever later; `/readyz` names that as
-        degraded, and jobs that wait fail with what it raised after some tries. Nothing is called at a process's end.
-        Where no handler runs in a process it is not called, and the start warns (`process.init_unused`).
+        A plain function without arguments, at a module's top level. Its return value is `ctx.state` of handlers
+        in processes. If it raises, its process ends and another is started, with backoff; `/readyz` reports
+        degraded, and after some tries waiting jobs fail with its error. Nothing is called at a process's end.
+        Without handlers in processes it is not called, and the start warns (`process.init_unused`).
 
         Raises:
             ValueError: It is no such function, or there is an initializer already.

@@ -1,10 +1,8 @@
-"""Resources: memory and open files that the settings ask for, against what the machine has.
+"""Resources: memory and open files that the settings allow, against the machine's limits. Rules:
 
-It owns the sums, and how the process returns memory. Rules:
-
-1. A bound that the machine can't keep is told at the start, with the settings that would fit.
-2. Connections, files that are sent, and what everything else has open stay together within the limit on open files, so
-   a new connection can always be accepted, if only to be refused.
+1. The start warns of a bound that the machine can't keep, with settings that would fit.
+2. Connections, files being sent, and all other open files stay together within the limit on open files, so
+   a new connection can always be accepted, if only to be rejected.
 """
 
 from __future__ import annotations
@@ -33,19 +31,19 @@ SENT_MIN = 256
 """Files that may be sent at once, before there are more connections."""
 
 BASE_BYTES = 64 * 2**20
-"""Memory of the process beside what the settings bound: the interpreter, libraries, handlers."""
+"""Memory of the process that no setting bounds: the interpreter, libraries, handlers."""
 
 CONNECTION_BYTES = 32 * 2**10
-"""Memory of a connection with a request that waits, beside what counts as in flight; an idle one takes a quarter."""
+"""Memory of a connection with a waiting request, beside bytes in flight; an idle one takes a quarter."""
 
 RECORD_BYTES = 350
-"""Memory of a record beside what `statuses.bytes_max` counts (`make bench-memory`)."""
+"""Memory of a record beside its share of `statuses.bytes_max` (`make bench-memory`)."""
 
 log = event_logger(__name__)
 
 
 FRAGMENTED = 8
-"""One part in so many of the memory lies unused between blocks that are in use."""
+"""One part in this many of the memory is lost to fragmentation."""
 
 MAPPED_BYTES = 64 * 2**10
 """Blocks from this size on are mapped each by itself, so that the system has them back when they are freed.
@@ -65,7 +63,7 @@ class Files(NamedTuple):
 
 
 def return_freed_memory() -> None:
-    """Have large blocks returned to the system, unless its own variables say otherwise (mallopt(3)); glibc only."""
+    """Let large blocks be returned to the system, unless its own variables say otherwise (mallopt(3)); glibc only."""
     if "MALLOC_MMAP_THRESHOLD_" in os.environ:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -75,7 +73,7 @@ def return_freed_memory() -> None:
 
 
 def fit_files(settings: Settings) -> Files:
-    """Raise the limit on open files as far as connections and the files that they are sent need; and share it out.
+    """Raise the limit on open files as far as connections and files being sent need, and divide it.
 
     Each connection may be sent one file at a time.
     """
@@ -105,7 +103,7 @@ def fit_files(settings: Settings) -> Files:
 
 
 def warn_of_memory(settings: Settings) -> None:
-    """Tell if the settings allow more memory than there is, in this machine or for this process's control group."""
+    """Warn if the settings allow more memory than the machine or this process's control group has."""
     limit = memory_limit()
     machine = psutil.virtual_memory().total
     memory_bytes = machine if limit is None else min(limit, machine)
@@ -125,7 +123,7 @@ def warn_of_memory(settings: Settings) -> None:
 
 
 def _fitting(statuses_bytes: int, records_bytes: int) -> str:
-    """Return the settings of `statuses` that fit into so much memory: at most a quarter of it for bare records."""
+    """Return the settings of `statuses` that fit into this memory: at most a quarter of it for bare records."""
     if statuses_bytes < 2**20:
         return "lower server.connections_max, too"
     quarter_bytes = statuses_bytes // 4

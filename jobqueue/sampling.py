@@ -1,9 +1,9 @@
-"""Sampling: frequent events, counted, so that each is told once a while instead of as a line each. A leaf.
+"""Sampling: counts frequent events, to log them once a while instead of a line each. A leaf.
 
 Rules:
 
-1. The first event is told at once. What comes within `every_s` after it is counted, and told as one when that is over.
-2. The counts add up to the number of events; the fields told are those of the latest.
+1. The first event is logged at once. Events within `every_s` after it are counted, and logged as one when that is over.
+2. The counts add up to the number of events; the fields are those of the latest.
 3. Counting is safe in every thread.
 """
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class SampledLogger(Protocol):
-    """A logger that a count is told by."""
+    """A logger that writes counts."""
 
     def tell(self, event: str, fields: Mapping[str, object], count: int) -> None: ...
 
 
 class Sample:
-    """One frequent event: how often it came since it was last told, and when it may be told again."""
+    """One frequent event: its count since it was last logged, and when it may be logged again."""
 
     __slots__ = ("count", "due_at", "event", "every_s", "fields", "log")
 
@@ -48,7 +48,7 @@ class Samples:
         self._waiting: dict[Sample, None] = {}
 
     def add(self, log: SampledLogger, event: str, fields: Mapping[str, object], every_s: float) -> int:
-        """Count one; return the count to tell now, or 0."""
+        """Count one; return the count to log now, or 0."""
         now = time.monotonic()
         with self._lock:
             sample = self._table.get((log, event))
@@ -66,18 +66,18 @@ class Samples:
         return 0
 
     def due_in_s(self) -> float | None:
-        """Return how long until a count may be told; None if none waits."""
+        """Return the seconds until a count may be logged; None if none waits."""
         with self._lock:
             if not self._waiting:
                 return None
             return max(0.0, min(sample.due_at for sample in self._waiting) - time.monotonic())
 
     def flush_due(self) -> None:
-        """Tell the counts that are due."""
+        """Log the counts that are due."""
         self._flush(time.monotonic())
 
     def flush(self) -> None:
-        """Tell every count that waits."""
+        """Log every waiting count."""
         self._flush(math.inf)
 
     def _flush(self, until: float) -> None:

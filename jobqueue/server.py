@@ -1,23 +1,23 @@
-"""The composition root: one queue behind one listening socket, from the first signal to the last.
+"""The server process: one queue behind one listening socket, from the start to the exit.
 
-It owns the process: signals, the limit on open files, the log, the loop monitor, and the order in which
-everything starts and stops. It must not know how a request is answered or a job is run.
+It handles signals, the limit on open files, the log, the loop monitor, and the order in which
+the parts start and stop.
 
-How it stops (aiohttp's own cleanup closes the listener first, so that no client can ask what
-became of a job, and may spend its timeout twice):
+The stop (aiohttp's own cleanup closes the listener first, so that no client can read a
+status, and may spend its timeout twice):
 
 1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; the queue is worked off.
-2. After `drain_s` what is still live is ended, and counted in the event `drain.lost`, if anything is.
+2. After `drain_s` the live jobs are ended, and counted in the event `drain.lost`, if there are any.
 3. For `linger_s` more, statuses are still readable, over new connections too.
-4. The listener closes, answers under way go out, the queue stops: exit 0.
+4. The listener closes, responses under way are sent, the queue stops: exit 0.
 
-The linger is left out where nothing was live at the signal and no client is connected.
+Without live jobs at the signal and without connections there is no linger.
 
 A second signal, a second or more after the first (`signals.py`), ends the process at once, even while a handler blocks
-the loop: exit 1, and `drain.lost` counts what was live then.
+the loop: exit 1, and `drain.lost` counts the jobs that were live.
 
-SIGHUP makes it read its settings again (`reload.py`), unless it stops already. The one that a closed
-terminal sends means what it always meant: stop. Otherwise the server would live on, unseen, and keep its port.
+SIGHUP makes it read its settings again (`reload.py`), unless it stops already. From a closed
+terminal it is a stop: otherwise the server would run on in the background, and keep its port.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ if TYPE_CHECKING:
     from jobqueue.log import LogWriter
 
 COLLECTIONS = (5_000, 1, 50)
-"""How many new objects make the collector look at the young, and how many of its looks make one at older ones.
+"""Thresholds of the garbage collector: new objects per young collection, young per middle, middle per full one.
 
-A connection is some fourteen objects that live long, and more than twice as many with aiohttp's task. At Python's own
-thresholds thousands of connections that come make it look at all objects again and again, and all are a pause of 3 to
-20 ms a thousand connections. With these a look at the young is at 15,000 objects at the most, and one at all comes
-after some 750,000 new ones, which is more than 15,000 connections are; so much cyclic garbage may lie about. Records,
-and requests on the fast path, are no work for the collector.
+A connection is some fourteen long-lived objects, and more than twice as many with aiohttp's task. At Python's own
+thresholds thousands of new connections cause repeated full collections, each a pause of 3 to
+20 ms per thousand connections. With these a young collection has 15,000 objects at most, and a full one comes
+after some 750,000 new ones, more than 15,000 connections have; that much cyclic garbage may exist. Records,
+and requests on the fast path, are not tracked by the collector.
 """
 
 OPEN = (
@@ -81,10 +81,10 @@ UNBOUNDED = (
 
 CLOSE_S = 0.5
 STOP_S = 2.0
-"""What the exit may take beside `drain_s` and `linger_s`."""
+"""Time of the exit beside `drain_s` and `linger_s`, in seconds."""
 
 FORCE_S = 0.2
-"""How long a loop that is not blocked may take to end the process, before a thread does it."""
+"""How long the loop may take to end the process, before a thread does it, in seconds."""
 
 log = event_logger(__name__)
 
@@ -94,7 +94,7 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], 
 
     Args:
         load: Reads the settings again, at SIGHUP; called in a thread. May raise ConfigError.
-        sources: Where the settings came from, to be shown on a terminal.
+        sources: The sources of the settings, to be shown on a terminal.
     """
     signals.install()
     queue.configure(settings)
@@ -194,14 +194,14 @@ class _Process:
         # Nothing was awaited since it listens, so no request was answered before this.
         self._tell_of_start(listener, is_open=api_served.listens_on(listener.addresses))
         self._loop_monitor.start()
-        # What lives now lives to the end: the collector need not look at it again and again.
+        # Present objects live to the end: the collector need not traverse them.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
         return listener
 
     def _tell_of_start(self, listener: Acceptor, *, is_open: bool) -> None:
-        """Say where the server listens, and then what a person may want to change."""
+        """Log the addresses, and then warnings."""
         if self._writer.on_terminal:
             self._writer.say(
                 terminal.banner(listener.addresses, [each.name for each in self._queue.registry], self._sources)
@@ -230,7 +230,7 @@ class _Process:
     def _on_hangup(self) -> None:
         if not self._has_terminal or os.isatty(0):
             self._loop.call_soon_threadsafe(self._reload.ask)
-        elif not signals.stopped:  # the shell and the kernel may both tell of the same end
+        elif not signals.stopped:  # the shell and the kernel may both signal the same end
             signals.stop()
 
     def _stop_admitting(self) -> None:
@@ -243,7 +243,7 @@ class _Process:
         live, drain_s = sum(self._queue.live_counts().values()), self._settings.drain_s
         self._tell("server.draining", terminal.draining(live, drain_s), live=live, drain_s=drain_s)
         lost = await self._queue.drain(drain_s)
-        # Where nothing was live and no client is connected, there is nothing to learn, and no client to learn it.
+        # Without live jobs and connections there is no client that could read a status.
         linger_s = self._settings.linger_s if live or server.open else 0.0
         self._tell("server.drained", terminal.lingering(linger_s), lost=sum(lost.values()), linger_s=linger_s)
         await asyncio.sleep(linger_s)
@@ -253,19 +253,19 @@ class _Process:
         self._tell("server.stopped", "stopped", **msgspec.structs.asdict(self._loop_monitor.health()))
 
     def _tell(self, event: str, sentence: str, **fields: object) -> None:
-        """Log an event; on a terminal, say a sentence instead, if there is one."""
+        """Log an event; on a terminal, print a sentence instead, if there is one."""
         if not self._writer.on_terminal:
             log.info(event, **fields)
         elif sentence:
             self._writer.say(sentence)
 
     def _end_by_force(self, stuck: bool = False) -> None:
-        """End the process now, with the count of what it loses. On the loop; or in a thread, if the loop is blocked."""
+        """End the process now, and log the lost jobs. On the loop; or in a thread, if the loop is blocked."""
         if not self._guard.claim():
             return
         if stuck:
             log.error("server.stuck", reason="the server could not stop in time, so it is ended by force")
-        with suppress(Exception):  # nothing may keep the process from ending
+        with suppress(Exception):  # no error may keep the process from ending
             self._queue.tell_lost()
         _kill_children()
         self._writer.close(0.2)
@@ -273,11 +273,11 @@ class _Process:
 
 
 class _Guard:
-    """A thread that ends the process by force, should the loop be unable to: it waits for orders from the start.
+    """A thread that ends the process by force if the loop can't; it waits for orders from the start.
 
     Args:
         stop_s: How long an orderly stop may take, in seconds.
-        end: Ends the process; its argument tells whether an orderly stop took too long.
+        end: Ends the process; its argument: an orderly stop took too long.
     """
 
     def __init__(self, stop_s: float, end: Callable[[bool], None]) -> None:
@@ -322,7 +322,7 @@ def _kill_children() -> None:
 
 
 def _reason(error: Exception, settings: ServerSettings) -> str:
-    """Say what keeps the server from starting, and what would be right."""
+    """Return why the server can't start, and a correction."""
     where = f"{settings.host}:{settings.port}"
     match error:
         case OSError(errno=errno.EADDRINUSE):

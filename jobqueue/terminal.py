@@ -1,4 +1,4 @@
-"""Sentences for a person at the terminal that a server runs in: its banner, its drain, its end."""
+"""Messages of a server on a terminal: its banner, its drain, its end."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LABEL_COLUMNS = 12
 
 
 def banner(addresses: Sequence[tuple[str, int]], handlers: Sequence[str], sources: str) -> str:
-    """Say where the server is, what it serves, where its settings came from, and how it is stopped.
+    """Return the banner: addresses, handlers, sources of the settings, and how to stop.
 
     Args:
-        sources: Where the settings came from; empty if that is not known.
+        sources: The sources of the settings; empty if unknown.
     """
     urls = [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in addresses]
     rows = {"handlers": ", ".join(handlers) or "none yet", "settings": sources, "stop": "Ctrl-C"}
@@ -26,14 +26,14 @@ def banner(addresses: Sequence[tuple[str, int]], handlers: Sequence[str], source
 
 
 def draining(live: int, drain_s: float) -> str:
-    """Say what a stop waits for. The carriage return takes the place of the ^C that the terminal has shown."""
+    """Return what a stop waits for. The carriage return overwrites the ^C that the terminal has shown."""
     if not live:
         return "\rstopping"
     return f"\rdraining {live} job{'s' if live > 1 else ''}, up to {drain_s:g} s; Ctrl-C again to stop now"
 
 
 def lingering(linger_s: float) -> str:
-    """Say why the process is still there; nothing, if it ends at once."""
+    """Return why the process still runs; an empty text if it ends at once."""
     if not linger_s:
         return ""
     return f"drained; clients can read statuses for {linger_s:g} s more; Ctrl-C again to stop now"

@@ -36,7 +36,7 @@ STALL_S = 10.0
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on: `now` for anything that takes one as an argument."""
+    """A clock that is advanced by hand; pass its `now` as a clock."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -45,7 +45,7 @@ class ManualClock:
         return self.now
 
     def advance(self, seconds: float) -> float:
-        """Go on by so much, and return the new now. Raises ValueError for a step back."""
+        """Advance by `seconds`, and return the new time. Raises ValueError for a step back."""
         if seconds < 0:
             raise ValueError(f"a clock does not go back, got {seconds}")
         self.now += seconds
@@ -53,7 +53,7 @@ class ManualClock:
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next timer whenever nothing else is left to do.
+    """An event loop with virtual time, which jumps to the next timer whenever no callback is ready.
 
     So an hour's sleep takes no time, and every run sees the same times. Threads, processes and
     sockets run in real time and are waited for only when no timer is set: keep them out.
@@ -110,9 +110,9 @@ def virtual_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
 
 class EventRecorder:
-    """Keeps every event that a backend reports, and lets a test wait for one.
+    """Records every event of a backend, and lets a test wait for one.
 
-    An event carries the live record, so look at a job's state at once, or by `queue.job(id).status()`.
+    An event carries the live record: read a job's state at once, or by `queue.job(id).status()`.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -142,7 +142,7 @@ class EventRecorder:
 
 @asynccontextmanager
 async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
-    """Run a queue so that each submission returns only when its job is over.
+    """Run a queue so that each submission returns only when its job is terminal.
 
     For tests of the code that submits: no waiting, no polling, and a job's outcome can be
     asserted on the next line. Jobs run as they do in service, offloads and timeouts included.

@@ -1,8 +1,7 @@
-"""What a JobQueue is made of while it runs: backend, spool, timer, workers, put together, started and stopped.
+"""Wiring: constructs, starts and stops the parts of a running JobQueue: backend, spool, timer, workers.
 
-The one place beside the server that names concrete classes. Everything that they get from outside (clocks, chance, the
-secret of the ids, executors, the disk) comes in as `Surroundings`: `system` has the machine's own, a test passes
-others.
+External parts (clocks, randomness, the secret of the ids, executors, the disk) come in as `Surroundings`: `system` has
+the machine's own, a test passes others.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ INIT_UNUSED = (
 
 
 class Threads(Offload, Protocol):
-    """A pool of threads. `state` is what handlers find at `ctx.state`."""
+    """A pool of threads. `state` is `ctx.state` of its handlers."""
 
     size: int
     state: Any
@@ -79,16 +78,16 @@ class Processes(Offload, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What one run of a queue gets from outside. Made anew for each start, within the running loop.
+    """The external parts of one run of a queue. Made anew for each start, within the running loop.
 
     Attributes:
         clock: The clock of every instant and deadline, in seconds: the loop's.
-        wall_clock: Turns its instants into Unix seconds.
+        wall_clock: Converts its instants to Unix seconds.
         ids: Issues the ids of this run.
-        rng: Draws the jitter of backoffs and of times to come back.
+        rng: Draws the jitter of backoffs and of Retry-After.
         threads, processes: The pools of the two offloads; their sizes are the permits of jobs there.
         spool: Keeps files.
-        trace: Gives the traceback, as text, of an exception that a handler raised.
+        trace: Returns the traceback of a handler's exception, as text.
         tuning: Bounds of the work that one step does.
     """
 
@@ -104,7 +103,7 @@ class Surroundings:
 
 
 def system(settings: Settings) -> Surroundings:
-    """Return the surroundings that this machine offers. To be called within the running loop."""
+    """Return the machine's own. To be called within the running loop."""
     clock = asyncio.get_running_loop().time
     return Surroundings(
         clock=clock,
@@ -117,7 +116,7 @@ def system(settings: Settings) -> Surroundings:
 
 
 class Wiring:
-    """All that exists only while a queue runs; a restart makes it anew, and its ids belong to a new run."""
+    """The parts of one run of a queue; a restart makes them anew, and its ids belong to a new run."""
 
     def __init__(
         self,
@@ -202,7 +201,7 @@ class Wiring:
 
     @property
     def degraded(self) -> list[str]:
-        """What can't be done now, with the reason."""
+        """Parts that are unavailable now, with the reason."""
         reason = self._processes.degraded if self._in_process else None
         return [] if reason is None else [f"handlers in processes can't run: {reason}"]
 
@@ -218,28 +217,28 @@ class Wiring:
 
     async def change(self, queue: str, policy: QueuePolicy) -> None:
         self.policies[queue] = policy
-        # In this order: where there are more places now, the change of the queue has them filled.
+        # In this order: if there are more places now, the change of the queue fills them.
         self._workers.resize(self._worker_count())
         await self.backend.change_queue(queue, policy)
 
     def _worker_count(self) -> int:
-        """Return how many workers the queues share: the number set for all, or the sum of their own."""
+        """Return the number of workers that the queues share: the setting for all, or the sum of their own."""
         return self._workers_fixed or sum(policy.workers for policy in self.policies.values())
 
     def live_counts(self) -> dict[str, int]:
-        """Return how many jobs are in each live state."""
+        """Return the number of jobs in each live state."""
         queues = self.backend.stats()[1]
         return {state: sum(getattr(queue, state) for queue in queues) for state in LIVE_STATES}
 
     def count_lost(self) -> None:
-        """Count what is live now as lost. For the last step of a drain."""
+        """Count the live jobs as lost. For the last step of a drain."""
         if self._lost is None:
             self._lost = self.live_counts()
 
     def tell_lost(self) -> dict[str, int]:
-        """Log what is lost (`drain.lost`), if anything is, and once; return its count by state.
+        """Log the lost jobs (`drain.lost`), if there are any, and once; return their count by state.
 
-        What is live now is counted, if `count_lost` was not called before.
+        Jobs that are live now are counted, if `count_lost` was not called before.
         """
         self.count_lost()
         lost, self._lost = self._lost or {}, dict.fromkeys(LIVE_STATES, 0)

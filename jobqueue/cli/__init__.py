@@ -1,1 +1,1 @@
-"""The command line: its commands, its parser, and how the target of `serve` is found."""
+"""The command line: its commands, its parser, and the target of `serve`."""

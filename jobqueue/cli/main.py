@@ -1,8 +1,8 @@
 """The command line: `jobqueue serve`, `jobqueue config check|show|schema|reference`.
 
-Owns the flags and the exit codes: 0 for done, 1 for a server that failed, 2 for a command line, settings or a
-target that can't be used. Each command imports what it needs when it runs, so that a fault
-in the settings is told at once, and without the server's packages.
+Exit codes: 0 for done, 1 for a server that failed, 2 for an invalid command line, settings or
+target. Each command imports its modules when it runs, so that a fault
+in the settings is reported at once, and without the server's packages.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def serve(options: argparse.Namespace) -> int:
     def load_again() -> Settings:
         again = file or _config_file(options)
         if again is not None and again.exists() and not again.is_file():
-            # A pipe is empty by now, and would stand for the defaults.
+            # A pipe is empty by now, and would be read as the defaults.
             raise ConfigError(f"{again}: is no ordinary file, so it can't be read a second time")
         return load(again, environ=os.environ, overrides=overrides)
 
@@ -73,14 +73,14 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Tell every fault of the settings, or that there is none, and what was read."""
+    """Print every fault of the settings, or that there is none, and the sources."""
     loaded = trace(_config_file(options), environ=os.environ, overrides=_overrides(options))
     print(f"configuration OK: {loaded.sources}")
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print the settings in effect, each with the place it came from."""
+    """Print the settings in effect, each with its source."""
     print(trace(_config_file(options), environ=os.environ, overrides=_overrides(options)).show(), end="")
     return 0
 

@@ -1,4 +1,4 @@
-"""The command line of a program: a Parser with errors of one line that say what would be right, and its end.
+"""The command line of a program: a Parser with one-line errors that suggest a correction.
 
 Rules:
 
@@ -27,7 +27,7 @@ INTERRUPTED = 130
 
 
 def end_with(main: Callable[[], int]) -> NoReturn:
-    """Run a main function and exit with its code; a Ctrl-C that it leaves to Python is no traceback."""
+    """Run a main function and exit with its code; a Ctrl-C exits without a traceback."""
     try:
         code = main()
     except KeyboardInterrupt:
@@ -37,13 +37,13 @@ def end_with(main: Callable[[], int]) -> NoReturn:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that keeps to one line when the command line is wrong."""
+    """An ArgumentParser with errors of one line."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and what would be right, and exit with 2."""
+        """Print the error and a correction, and exit with 2."""
         self.exit(2, f"{self.prog}: error: {self._corrected(message)}\n")
 
     def _corrected(self, message: str) -> str:

@@ -1,8 +1,7 @@
 """The target of `jobqueue serve`: a module or a file, and the JobQueue in it.
 
-Owns how `tasks:queue` and `path/to/tasks.py:queue` are found and imported, so that a process for
-handlers can import the same functions by the same name; and what a person is told when that
-fails. It serves nothing.
+It imports `tasks:queue` and `path/to/tasks.py:queue` so that a process for
+handlers can import the same functions by the same name, and explains a failure.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ FORMS = "give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"
 
 
 class BadTarget(JobQueueError):
-    """There is no JobQueue where the target says; the message tells why, and may quote the module's own traceback."""
+    """The target is no JobQueue; the message says why, and may quote the module's own traceback."""
 
 
 def find(target: str) -> JobQueue:
@@ -68,7 +67,7 @@ def _path(place: str) -> Path:
 
 
 def _named(place: str) -> str:
-    """Return the name of a module; a file or folder of that name is taken for what was meant."""
+    """Return the name of a module. Raises BadTarget with a suggestion if it is a file or folder."""
     path = _path(place)
     beside = path.with_name(f"{path.name}.py")
     if all(part.isidentifier() for part in place.split(".")) and not path.is_file():
@@ -115,7 +114,7 @@ def _import(name: str, shown: str) -> ModuleType:
             raise BadTarget(f"no module named {missing.name!r}, neither here nor installed: {FORMS}") from None
         raise BadTarget(_told(shown, missing)) from missing
     except SystemExit as ended:
-        if signals.stopped:  # which is how a stop during the start ends it
+        if signals.stopped:  # a stop during the start raises SystemExit
             raise
         raise BadTarget(_told(shown, ended)) from ended
     except Exception as error:
@@ -123,9 +122,8 @@ def _import(name: str, shown: str) -> ModuleType:
 
 
 def _told(shown: str, error: BaseException) -> str:
-    """Quote the traceback, from the module's own first line on: what is above it is ours and the import system's.
-
-    So is what is below its last line, where this package refuses what the module asks of it.
+    """Quote the traceback, from the module's own first line to its last: the others are this package's and the
+    import system's.
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]

@@ -1,7 +1,7 @@
 """The Python client: `Client` for asyncio, `SyncClient` for threads.
 
-It speaks HTTP and knows nothing of the engine. What the calls say and what the answers mean is written once,
-without I/O (`submit`, `jobs`, `queues`, `events`); `async_client` and `sync_client` carry it.
+The calls, and the meaning of their answers, are written once, without I/O (`submit`, `jobs`, `queues`, `events`);
+`async_client` and `sync_client` carry their requests.
 """
 
 from importlib import import_module
@@ -65,7 +65,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import `Client` when it is first asked for: `SyncClient` needs no aiohttp."""
+    """Import `Client` on first use: `SyncClient` needs no aiohttp."""
     if name != "Client":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module("jobqueue.client.async_client").Client

@@ -43,8 +43,8 @@ class Client:
     One client may serve several event loops, one after the other or in different threads.
 
     Args:
-        timeout_s: How long to wait for a connection, and for the next byte of an answer (beside what the server
-            was asked to wait for).
+        timeout_s: How long to wait for a connection, and for the next byte of an answer (beside a requested
+            wait).
         headers: Sent with every request. A user and a password in the URL are sent, too.
         retry_reads_for_s: How long a read that is not answered, or only by a proxy, is repeated. Defaults to 5 s.
     """
@@ -93,17 +93,17 @@ class Client:
         Args:
             files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them
                 for several. The handler finds them in `ctx.files`.
-            idempotency_key: Your own name for this submission, in place of one made up here: submitted once more under
+            idempotency_key: Your own key for this submission, instead of a generated one: submitted again under
                 it, even by another process, it is the same job.
-            retry_for_s: How long to keep coming back when it is refused, each time when the server says so, when
-                no server listens, or when the answer was lost, or a proxy's. It never becomes two jobs, as long as
-                one server runs.
-            wait_s: Return as soon as the job is over, or after so long.
+            retry_for_s: How long to repeat it after a rejection (by its Retry-After), while no server listens, or
+                when the answer was lost, or a proxy's. It never becomes two jobs, as long as one server
+                runs.
+            wait_s: Return as soon as the job is terminal, or after this time.
 
         Raises:
-            InvalidSubmission, UnknownType: It can't be accepted as it is.
-            Refused: Not now; nothing was kept.
-            Duplicate: A live job has this `unique` value, and it was to be rejected then.
+            InvalidSubmission, UnknownType: It is invalid.
+            Refused: It was rejected for now, and nothing was kept.
+            Duplicate: A live job has this `unique` value, and the mode is `reject`.
             KeyReused: Something else was submitted under this key.
             FateUnknown: It was sent, but no answer came; it may have been accepted.
             Unreachable: It was not sent.
@@ -134,11 +134,11 @@ class Client:
         """Submit a job, wait for its end, and return its result.
 
         Args:
-            wait_s: How long to wait for all of it; None: as long as it takes.
+            wait_s: Maximum time in all; None: no limit.
 
         Raises:
             JobFailed: It failed, was cancelled, or expired; `code` and `message` say why.
-            TimeoutError: It still lives after `wait_s`.
+            TimeoutError: It is still live after `wait_s`.
             InvalidSubmission, UnknownType, Refused, Duplicate, KeyReused, FateUnknown, Unreachable: As in `submit`.
             JobGone, NoAnswer: As in `wait`.
         """
@@ -182,13 +182,13 @@ class Client:
         return await self._run(jobs.page(filters))
 
     async def wait(self, id: str, timeout_s: float | None = None, *, retry_for_s: float = RETRY_FOR_S) -> JobDocument:
-        """Let the server answer when the job is over; poll, as often as it suggests, while it would rather not wait.
+        """Wait for the job's end by long polls; poll at the suggested interval while the server doesn't wait.
 
         Args:
             retry_for_s: How long to go on while no answer comes, or only a proxy's.
 
         Raises:
-            TimeoutError: It still lives after `timeout_s`.
+            TimeoutError: It is still live after `timeout_s`.
             JobNotFound, JobGone: As in `get`.
             NoAnswer: None came for `retry_for_s`.
         """
@@ -199,7 +199,7 @@ class Client:
 
         Raises:
             JobFailed: The job failed, was cancelled, or expired; `code` and `message` say why.
-            WrongState: The job lives.
+            WrongState: The job is live.
             ValueError: The result is a file, and `to` was not given.
         """
         return await self._run(jobs.result(id, to))
@@ -207,13 +207,13 @@ class Client:
     async def events(
         self, id: str | None = None, *, last_event_id: str = "", retry_for_s: float = 30.0
     ) -> AsyncGenerator[JobEvent, None]:
-        """Yield what happens to a job, until it is over; without an id, what happens to any, without end.
+        """Yield the events of a job, until it is terminal; without an id, those of all jobs, without end.
 
-        A stream that breaks goes on after the last event heard, if the server still remembers it.
+        A broken stream is resumed after the last event received, if the server still has it.
 
         Args:
-            last_event_id: Begin after this one.
-            retry_for_s: How long to try to open a stream again.
+            last_event_id: Begin after this event.
+            retry_for_s: How long to try to reopen a stream.
 
         Raises:
             JobNotFound, JobGone: As in `get`.
@@ -237,16 +237,16 @@ class Client:
         """Cancel a live job; the document says `running` as long as its handler is being stopped.
 
         Raises:
-            WrongState: The job is over.
+            WrongState: The job is terminal.
         """
         return await self._run(jobs.cancel(id))
 
     async def retry(self, id: str) -> JobDocument:
-        """Send a failed job round again, with all of its attempts.
+        """Retry a failed job, with all of its attempts.
 
         Raises:
             WrongState: It has not failed.
-            Refused: There is no place for it now.
+            Refused: There is no slot for it now.
         """
         return await self._run(jobs.retry(id))
 
@@ -255,11 +255,11 @@ class Client:
         return await self._run(jobs.run_now(id))
 
     async def delete(self, id: str) -> None:
-        """Forget a job that is over, and its files. Raises WrongState while it lives."""
+        """Delete a terminal job, and its files. Raises WrongState while it is live."""
         await self._run(jobs.delete(id))
 
     async def retry_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
-        """Send the failed jobs that match round again; at least one filter is needed, here and in the next two."""
+        """Retry the failed jobs that match; at least one filter is required, here and in the next two."""
         return await self._run(jobs.bulk("retry", job_filter))
 
     async def cancel_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
@@ -267,23 +267,23 @@ class Client:
         return await self._run(jobs.bulk("cancel", job_filter))
 
     async def delete_all(self, **job_filter: Unpack[JobFilter]) -> BulkCount:
-        """Forget the jobs that match and are over."""
+        """Delete the terminal jobs that match."""
         return await self._run(jobs.bulk("delete", job_filter))
 
     async def queues(self) -> tuple[dict[str, Any], ...]:
-        """Return what the server tells of each queue."""
+        """Return the document of each queue."""
         return await self._run(queues.queues())
 
     async def pause(self, queue: str) -> dict[str, Any]:
-        """Let a queue's jobs wait; more are accepted, and those that run go on. Returns what `queues` tells of it."""
+        """Pause a queue: more jobs are accepted, and running ones go on. Returns its document."""
         return await self._run(queues.steer(queue, "pause"))
 
     async def resume(self, queue: str) -> dict[str, Any]:
-        """Let a paused queue go on."""
+        """Resume a paused queue."""
         return await self._run(queues.steer(queue, "resume"))
 
     async def change_queue(self, queue: str, **changes: Unpack[QueueChanges]) -> dict[str, Any]:
-        """Change a queue while it works; no job is lost. Raises InvalidSubmission if a value is out of bounds."""
+        """Change a queue while it runs; no job is lost. Raises InvalidSubmission if a value is out of bounds."""
         return await self._run(queues.change(queue, changes))
 
     # -- carrying
@@ -318,7 +318,7 @@ class Client:
             raise no_answer(request, self._address.url, error, unsent=_unsent(error)) from error
 
     async def _stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
-        """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
+        """Yield the chunks of one stream of events; the listener handles its errors."""
         request = listener.request()
         opened = False
         try:

@@ -1,8 +1,8 @@
-"""Listening to events over connections that may break: what to ask for next, without the I/O.
+"""Event streams over connections that may break: the next request, without the I/O.
 
-A stream of one job ends with the event that says it is over; the stream of all jobs goes on. A
-connection that breaks, or that the server ends before, is opened again after the pause that the
-server asked for, from the last event heard on.
+A stream of one job ends with its terminal event; the stream of all jobs doesn't end. A
+stream that ends before is reopened after the server's `retry`, from the last event
+received on.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ QUIET_S = 30.0  # between two signs of life of a stream, beside the client's tim
 
 
 class JobEvent(msgspec.Struct, frozen=True):
-    """Something that happened to a job.
+    """An event of a job.
 
     Attributes:
         id: The event's own id.
-        name: What happened.
-        data: What the server tells of it.
+        name: The kind of event.
+        data: Its document.
     """
 
     id: str
@@ -48,7 +48,7 @@ class JobEvent(msgspec.Struct, frozen=True):
 
     @property
     def state(self) -> JobState | None:
-        """The state that the job was in then."""
+        """The job's state at the event."""
         state = self.data.get("state")
         return JobState(state) if state in _STATES else None
 
@@ -62,15 +62,15 @@ _STATES = frozenset(JobState)
 
 
 class Listener:
-    """Hears of one job, or of all.
+    """The state of one subscription: to one job, or to all.
 
     Args:
         job_id: None for all jobs.
-        retry_for_s: How long to go on while no stream can be opened.
+        retry_for_s: How long to try while no stream can be opened.
 
     Attributes:
         pause_s: Before the next request.
-        over: Nothing more is to be heard.
+        over: No more events follow.
     """
 
     def __init__(self, job_id: str | None, *, last_event_id: str, retry_for_s: float) -> None:
@@ -94,8 +94,8 @@ class Listener:
         self._parser = EventParser(self._parser.last_id)
 
     def refused(self, answer: Answer) -> None:
-        """There was another answer than a stream. Raises what it stands for, unless it passes."""
-        if answer.status == 204:  # as an EventSource is told to stop: the end was heard already
+        """The answer was no stream. Raises its error, unless it is temporary."""
+        if answer.status == 204:  # tells an EventSource to stop: the end was received already
             self.over = True
             return
         try:
@@ -127,7 +127,7 @@ class Listener:
         return heard
 
     def broke(self) -> None:
-        """The stream ended, one way or another; if it is not over, it goes on from there."""
+        """The stream ended, in any way; unless over, it is to be resumed from there."""
         if self._parser.retry_s is not None:
             self._retry_s = self._parser.retry_s
         self._patience = Patience(self._retry_for_s)

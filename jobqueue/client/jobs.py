@@ -1,4 +1,4 @@
-"""Calls about jobs that are there: reading, waiting, steering one or many."""
+"""Calls on existing jobs: reading, waiting, changing one or many."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WAIT_S_MAX = 25  # asked for in one request: well under the 30 to 60 s after which proxies and balancers give up
-GRAIN_S = 0.1  # a wait that is so much shorter or longer is as long
+GRAIN_S = 0.1  # tolerance in the length of a wait
 
 _APPLIED = re.compile(r"\bwait=([0-9]{1,9})\b")
 
@@ -45,7 +45,7 @@ _APPLIED = re.compile(r"\bwait=([0-9]{1,9})\b")
 def status(id: str) -> Steps[JobStatus]:
     answer = yield Request(method="HEAD", target=job_path(id))
     if answer.status not in (200, 202):
-        answer = yield Request(method="GET", target=job_path(id))  # only a body tells why
+        answer = yield Request(method="GET", target=job_path(id))  # only a body has the reason
     if answer.status not in (200, 202):
         raise error_in(answer)
     try:
@@ -86,12 +86,12 @@ def wait(id: str, timeout_s: float | None, retry_for_s: float) -> Steps[JobDocum
 def until_over(
     id: str, timeout_s: float | None, retry_for_s: float, known: JobDocument | None = None
 ) -> Steps[JobDocument | None]:
-    """Wait for a job's end; return its newest document, over or not, and None if it could not be read in time.
+    """Wait for a job's end; return its newest document, terminal or not, and None if it could not be read in time.
 
     Args:
-        retry_for_s: How long to go on while the server does not answer. A wait that a proxy cut off is asked for
-            again in half its length.
-        known: What is known of the job already.
+        retry_for_s: How long to try while the server does not answer. A wait that a proxy cut off is repeated
+            at half its length.
+        known: The latest document, if any.
     """
     give_up_at = time.monotonic() + (math.inf if timeout_s is None else timeout_s)
     job, etag, after_s, pause_s, wait_s_max = known, "", 0.0, PAUSE_S, WAIT_S_MAX
@@ -180,7 +180,7 @@ def page(filters: ListFilter) -> Steps[JobPage]:
 
 
 def _waited_out(answer: Answer, asked_at: float) -> bool:
-    """Tell whether the server waited as long as it says; a wait that was cut short is not repeated at once."""
+    """Whether the server waited as long as it says; a wait that was cut short is not repeated at once."""
     applied = _APPLIED.search(answer.headers.get("preference-applied", ""))
     return applied is not None and 1 <= int(applied[1]) <= time.monotonic() - asked_at + GRAIN_S
 

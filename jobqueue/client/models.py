@@ -1,4 +1,4 @@
-"""What the client hands out and takes: documents of jobs and queues, options, filters."""
+"""The client's types: documents of jobs and queues, options, filters."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WaitingFor(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a queued job waits: `type-quarantined`, `queue-paused` or `limit`; `retry_at`: when it is tried, if known."""
+    """Why a queued job waits: `type-quarantined`, `queue-paused` or `limit`; `retry_at`: its start, if known."""
 
     reason: str
     retry_at: datetime | None = None
 
 
 class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server tells of a job.
+    """A job's document.
 
     Attributes:
-        position: Among those that wait, from 1; only where the server can tell.
-        eta_s: Until it is over, as far as the server can guess.
-        waiting_for: What holds a queued job back beside those before it.
+        position: Among the waiting jobs, from 1; None if unknown.
+        eta_s: Estimated seconds until its end; None if unknown.
+        waiting_for: Why a queued job waits, beside the jobs before it.
         history: Its attempts that failed, if there were any.
         deduplicated: Of a submission's answer: this is an earlier submission's job, by its unique value or key.
     """
@@ -98,7 +98,7 @@ class JobDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What a HEAD tells; `code` is 202 while the job lives and 200 once it is over."""
+    """The answer to a HEAD; `code` is 202 while the job is live and 200 once it is terminal."""
 
     code: int
     state: JobState
@@ -111,28 +111,28 @@ class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobPage(msgspec.Struct, frozen=True):
-    """Some jobs, newest first; `next_cursor` begins the next page (None: that was all)."""
+    """Jobs, newest first; `next_cursor` begins the next page (None: the last page)."""
 
     jobs: tuple[JobDocument, ...]
     next_cursor: str | None
 
 
 class BulkCount(msgspec.Struct, frozen=True):
-    """How many jobs were changed; `skipped` matched too, but were in a wrong state by then, or refused."""
+    """Number of jobs changed; `skipped` matched too, but were in a wrong state by then, or rejected."""
 
     count: int
     skipped: int = 0
 
 
 class Unique(TypedDict):
-    """A value that one live job of its type may have, and what a submission of it does meanwhile."""
+    """A value that one live job of its type may have, and the mode of further submissions."""
 
     value: str
     mode: UniqueMode
 
 
 class SubmitOptions(TypedDict, total=False):
-    """What a submission may say beside its type and arguments."""
+    """The options of a submission, beside type and arguments."""
 
     queue: str
     priority: int
@@ -147,14 +147,14 @@ class SubmitOptions(TypedDict, total=False):
 
 
 class Submission(SubmitOptions, total=False):
-    """A job to be submitted among others; only `type` is needed."""
+    """One submission of a batch; only `type` is required."""
 
     type: Required[str]
     args: Mapping[str, Any]
 
 
 class JobFilter(TypedDict, total=False):
-    """What a job must match; `older_than_s` counts from its submission."""
+    """A filter of jobs; `older_than_s` counts from the submission."""
 
     state: str
     type: str
@@ -164,7 +164,7 @@ class JobFilter(TypedDict, total=False):
 
 
 class ListFilter(TypedDict, total=False):
-    """What a listed job must match, and where its page begins."""
+    """A filter of a list, and the start of its page."""
 
     state: str
     type: str
@@ -175,7 +175,7 @@ class ListFilter(TypedDict, total=False):
 
 
 class QueueChanges(TypedDict, total=False):
-    """What of a live queue can be changed."""
+    """Settings of a queue that can be changed while it runs."""
 
     workers: int
     capacity: int

@@ -1,8 +1,7 @@
-"""Requests to send, answers that came, and what an answer means: a document, or one of the exceptions of `errors`.
+"""The client's protocol without I/O: requests, answers, and their meaning as documents or exceptions of `errors`.
 
 Each call is a generator (`Steps`): it yields a `Request`, is sent the `Answer`, or thrown the `NoAnswer`, and
-returns what the caller asked for. `async_client` and `sync_client` carry the requests; nothing here opens
-a connection or sleeps.
+returns the call's result. `async_client` and `sync_client` carry the requests.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ T = TypeVar("T")
 
 PAUSE_S = 1.0  # before the next try, where the server doesn't say
 RETRY_READS_FOR_S = 5.0  # a read that is not answered changes nothing, and may be repeated
-JITTER = 0.2  # of a pause: the most it is lengthened by, so that clients refused together don't come back together
+JITTER = 0.2  # maximum random extension, as a share of a pause: spreads clients that were rejected together
 PROBLEMS = "/problems/"  # in the type of every problem document of this API
 EXCERPT_LENGTH = 200  # of a page that is not this server's
 REFUSALS: dict[str, type[errors.Refused]] = {
@@ -37,7 +36,7 @@ REFUSALS: dict[str, type[errors.Refused]] = {
 
 
 class ErrorAnswer(errors.JobQueueError):
-    """The server answered with an error that no other type stands for."""
+    """The server answered with an error of no other type."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"HTTP {status}: {detail}")
@@ -51,7 +50,7 @@ class NoAnswer(errors.JobQueueError):
     The request may be repeated.
 
     Attributes:
-        status: The HTTP status of what answered in the server's place; None: nothing did.
+        status: The HTTP status of the proxy's answer; None: there was none.
         retry_after_s: The pause that it asked for, if any.
     """
 
@@ -66,7 +65,7 @@ class Unreachable(NoAnswer):
 class FateUnknown(NoAnswer):
     """A POST was sent, and no answer of the server came: it may or may not have acted on it.
 
-    `idempotency_key` is what a submission was sent under: submitted again with the same key
+    `idempotency_key` is the key of a submission: submitted again with the same key
     and unchanged otherwise, it becomes no second job while the first one's record is held.
     """
 
@@ -74,11 +73,11 @@ class FateUnknown(NoAnswer):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send, after a pause of `after_s`.
+    """A request, to be sent after a pause of `after_s`.
 
     Attributes:
-        quiet_s: So long the server may say nothing, because it waits for something, beside the client's timeout.
-        save_to: The file that a 200's body goes to.
+        quiet_s: Extra time without a byte from the server, such as a requested wait, beside the client's timeout.
+        save_to: The file for a 200's body.
     """
 
     method: str
@@ -91,7 +90,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back; header names are in lower case."""
+    """An answer; header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -106,7 +105,7 @@ Steps = Generator[Request, Answer, T]
 
 
 class Patience:
-    """How long a caller goes on trying.
+    """The time in which a call is repeated.
 
     Args:
         for_s: From now on.
@@ -116,7 +115,7 @@ class Patience:
         self._until = time.monotonic() + for_s
 
     def pause_s(self, failure: errors.Refused | NoAnswer) -> float | None:
-        """Return how long to wait before the next try, never less than the server asked for; None: give up."""
+        """Return the pause before the next try, never less than the server asked for; None: give up."""
         asked_s = PAUSE_S if failure.retry_after_s is None else failure.retry_after_s
         if time.monotonic() + asked_s > self._until:
             return None
@@ -124,7 +123,7 @@ class Patience:
 
 
 def persistent(steps: Steps[T], *, reads_for_s: float) -> Steps[T]:
-    """Make sure that a call sees nothing but this server's answers, and repeat its reads.
+    """Let a call see only this server's answers, and repeat its reads.
 
     Args:
         reads_for_s: How long a GET or HEAD that is not answered is repeated; one that could not be sent is not.
@@ -160,7 +159,7 @@ def _answered(request: Request, reads_for_s: float) -> Steps[Answer]:
 
 
 def refuse_foreign(method: str, answer: Answer) -> None:
-    """Raise NoAnswer if something before the server answered, because it got no answer from there.
+    """Raise NoAnswer if a proxy answered in the server's place.
 
     Those are the statuses of gateways without a problem document of this API. A HEAD has none in any case, so only
     502 and 504, which the server never sends, are judged.
@@ -221,11 +220,11 @@ def good(answer: Answer) -> Answer:
 
 
 def error_in(answer: Answer) -> errors.JobQueueError:
-    """Return the exception that an answer stands for."""
+    """Return the exception of an answer."""
     problem = _problem_in(answer)
     if problem is not None:
         return error_of(answer.status, problem, answer.headers.get("job-state"), answer.retry_after_s)
-    if answer.status == 429:  # a proxy's own limit: nothing got past it
+    if answer.status == 429:  # a proxy's own limit: the server got nothing
         return errors.RateLimited(f"HTTP 429{_excerpt(answer)}", retry_after_s=answer.retry_after_s or PAUSE_S)
     if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
         return ErrorAnswer(answer.status, f"redirected to {location:.200}; give the client the URL that it should use")
@@ -242,7 +241,7 @@ def _problem_in(answer: Answer) -> Problem | None:
 
 
 def _excerpt(answer: Answer) -> str:
-    """Return the beginning of what a page says, without its markup."""
+    """Return the beginning of a page's text, without its markup."""
     text = answer.body[:4096].decode(errors="replace")
     words = " ".join(re.sub(r"<(style|script)\b.*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL).split())
     return f": {words[:EXCERPT_LENGTH]}" if words else ""
@@ -251,7 +250,7 @@ def _excerpt(answer: Answer) -> str:
 def error_of(
     status: int, problem: Problem, state: str | None = None, retry_after_s: float | None = None
 ) -> errors.JobQueueError:
-    """Return the exception that a problem stands for; the problem knows better than the headers beside it."""
+    """Return the exception of a problem document, which is more precise than the headers beside it."""
     name = problem.type.rpartition("/")[2]
     detail = problem.detail or problem.title or "no detail"
     match status:

@@ -1,4 +1,4 @@
-"""Calls about queues: reading and steering them while they work."""
+"""Calls on queues: reading and changing them while they run."""
 
 from __future__ import annotations
 

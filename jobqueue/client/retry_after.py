@@ -8,11 +8,10 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 PAUSE_S_MAX = 86_400.0
-"""A longer pause counts as a day: no client's patience is longer, and no timer has to take 1e400."""
+"""Maximum pause, a day: no timer has to take 1e400."""
 
 PAUSE_S_MIN = 0.1
-"""A shorter pause counts as this one, where it comes before a request that is repeated without the caller: a server
-that asks for no pause at all must not be asked again and again at once."""
+"""Minimum pause before an automatic repeat: a server that asks for no pause must not be flooded."""
 
 
 def retry_after_s(value: str, date: str = "") -> float | None:

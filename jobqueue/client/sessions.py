@@ -62,7 +62,7 @@ class Sessions:
                 self._keepers.pop(loop, None)
 
     def _forget_closed_loops(self) -> None:
-        """Drop what belongs to loops that were closed without closing their asynchronous generators first."""
+        """Drop the sessions of loops that were closed without closing their asynchronous generators first."""
         for loop in [loop for loop in self._keepers if loop.is_closed()]:
             self._open.pop(loop, None)
             self._keepers.pop(loop, None)

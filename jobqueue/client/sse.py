@@ -3,7 +3,7 @@
 Rules:
 
 1. A line ends with CRLF, LF or CR, and a chunk may end anywhere, between a CR and its LF too.
-2. An event ends with an empty line; what comes after the last one is no event.
+2. An event ends with an empty line; bytes after the last one are no event.
 3. The last `id` stays the id of the events after it; `retry` is kept, in seconds.
 4. An event that never ends is a fault, not a leak.
 """
@@ -29,8 +29,8 @@ class EventParser:
     """Takes the bytes of one connection, in any pieces.
 
     Attributes:
-        last_id: What to send as `Last-Event-ID` if the connection breaks; "" if no event had an id.
-        retry_s: How long the server would have a client wait before it comes back.
+        last_id: The `Last-Event-ID` for a reconnection; "" if no event had an id.
+        retry_s: The server's reconnection time, in seconds.
     """
 
     def __init__(self, last_id: str = "") -> None:

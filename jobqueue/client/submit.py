@@ -2,10 +2,10 @@
 
 Rules:
 
-1. A refused submission comes back no sooner than the server asked, and not all at the same time.
+1. A rejected submission is repeated no sooner than the server asked, with jitter.
 2. Each single submission has an idempotency key, so that after a lost answer it can be sent again and
-   still is one job. A batch has none: what was in it, when its answer is lost, is of unknown fate.
-3. What is of unknown fate stays so until an answer says otherwise, whatever went wrong after it.
+   still is one job. A batch has none: when its answer is lost, the fate of its jobs is unknown.
+3. An unknown fate stays unknown until an answer resolves it, whatever fails after it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-RETRY_FOR_S = 30.0  # a wait goes on so long while the server does not answer
-BATCH_BYTES = 1 << 19  # in one request; half of what a server takes by default
+RETRY_FOR_S = 30.0  # how long a wait goes on while the server does not answer
+BATCH_BYTES = 1 << 19  # in one request; half of a server's default limit
 
 
 def submit(
@@ -88,7 +88,7 @@ def submit(
         else:
             deduplicated = answer.headers.get("job-deduplicated") == "true"
             job = msgspec.structs.replace(job, deduplicated=deduplicated)
-            # A pause may end a little early: without a wait that would be time left for one.
+            # A pause may end slightly early: without a wait there would seem to be time left for one.
             left_s = give_up_at - time.monotonic() if wait_s > 0 else 0.0
             return (yield from _waited_for(job, left_s))
 
@@ -113,7 +113,7 @@ def run(
 
 
 def _waited_for(job: JobDocument, left_s: float) -> Steps[JobDocument]:
-    """Return an accepted job once it is over, or as it is after so long; whatever happens, its id is not lost."""
+    """Return an accepted job once it is terminal, or as it is after `left_s`; its id is never lost."""
     if job.over or left_s <= 0:
         return job
     try:
@@ -124,7 +124,7 @@ def _waited_for(job: JobDocument, left_s: float) -> Steps[JobDocument]:
 
 
 def _taken(answer: Answer, kind: type[T]) -> T:
-    """Return what the server says of a POST. Raises FateUnknown if it is a success, but not in this API's words."""
+    """Return the answer to a POST. Raises FateUnknown if it is a success, but not of this API."""
     try:
         return decoded(answer, kind)
     except ErrorAnswer as error:
@@ -169,7 +169,7 @@ def _quoted(key: str) -> str:
 
 
 def _passing(outcome: str | errors.JobQueueError) -> errors.Refused | Unreachable | None:
-    """Return what may be over after a pause: nothing was kept, and the same may be sent again."""
+    """Return a temporary error: nothing was kept, and the same may be sent again."""
     return outcome if isinstance(outcome, errors.Refused | Unreachable) else None
 
 

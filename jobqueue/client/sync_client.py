@@ -1,4 +1,4 @@
-"""The blocking client: carries the calls' requests in whatever thread it is called."""
+"""The blocking client: carries the calls' requests in the calling thread."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ class SyncClient:
                 raise no_answer(request, self._address.url, error, unsent=False) from error
 
     def _stream(self, listener: Listener) -> Generator[bytes, None, None]:
-        """Yield the chunks of one stream of events; what goes wrong with it, the listener judges."""
+        """Yield the chunks of one stream of events; the listener handles its errors."""
         request = listener.request()
         try:
             connection = self._connect(request)
@@ -307,7 +307,7 @@ def _read(answer: http.client.HTTPResponse, request: Request) -> Answer:
 def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
     while chunk := answer.read(CHUNK_BYTES):
         yield chunk
-    if answer.length:  # such a read takes a connection that broke for an end
+    if answer.length:  # such a read takes a broken connection for an end
         raise http.client.IncompleteRead(b"", answer.length)
 
 

@@ -1,4 +1,4 @@
-"""What both clients do alike when they carry a request: check, frame, save whole, say what went wrong."""
+"""The common part of both clients' transport: address, framing, saving to files, error messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOOKS_LIKE = "one looks like http://127.0.0.1:8080"
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where the server is, and what every request to it carries.
+    """The server's address, and the headers of every request.
 
     Attributes:
         url: Without user and password, and without a slash at its end.
@@ -84,7 +84,7 @@ def framed(request: Request) -> tuple[dict[str, str], bytes | Iterator[bytes] | 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that stands at `path` only once it is whole."""
+    """Open a file that appears at `path` only once it is complete."""
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
@@ -102,7 +102,7 @@ class EndlessAnswer(Exception):
 
 
 def _why(error: Exception) -> str:
-    """Say what went wrong, in the words of the system: libraries have words of their own for it."""
+    """Return the cause of an error, in the system's words instead of a library's."""
     cause = getattr(error, "os_error", error)  # of aiohttp's errors
     if isinstance(error, TimeoutError):
         return "timed out"

@@ -1,4 +1,4 @@
-"""Settings: what may be set, and how settings are read, shown and changed.
+"""Settings: their types, and how they are read, shown and changed.
 
 `settings` has the structs, `load` reads them from their sources, `reload` reads them again.
 """

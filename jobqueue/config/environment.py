@@ -1,4 +1,4 @@
-"""The environment as a flat list of what it sets: `JOBQUEUE_SECTION__KEY`.
+"""The environment as a flat list of settings: `JOBQUEUE_SECTION__KEY`.
 
 Rules:
 
@@ -28,12 +28,12 @@ _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
 def variable(path: Sequence[str]) -> str:
-    """Return the variable that sets what a path of names leads to."""
+    """Return the variable of a setting's path."""
     return PREFIX + "__".join(path).upper()
 
 
 def read_environment(environ: Mapping[str, str], settings: Sequence[tuple[str, ...]]) -> Reading:
-    """Read what variables set.
+    """Read the variables.
 
     Args:
         settings: The paths of all settings, those of queues with the queue `default`. For suggestions.
@@ -72,7 +72,7 @@ def _is_of_service(name: str, text: str) -> bool:
 
 
 def _hint(name: str, settings: Sequence[tuple[str, ...]]) -> str:
-    """Suggest the setting that is spelt so with single underscores, or nearly so, or that ends so."""
+    """Suggest the setting with this name in single underscores, a similar one, or one with this ending."""
     spelt = name.removeprefix(PREFIX).lower()
     names = {"_".join(path): path for path in settings} | {path[-1]: path for path in reversed(settings)}
     near = difflib.get_close_matches(spelt, names, n=1, cutoff=0.8)

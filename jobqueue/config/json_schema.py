@@ -30,7 +30,7 @@ def render() -> str:
         section["properties"] = {name: _with_units(name, of) for name, of in section["properties"].items()}
         del section["required"]
     for of in root["properties"].values():
-        del of["default"]  # a whole section's; each setting tells its own
+        del of["default"]  # a whole section's; each setting has its own
     document = {
         "$schema": DIALECT,
         "title": "Settings of jobqueue",
@@ -43,7 +43,7 @@ def render() -> str:
 
 
 def _with_units(name: str, of: dict[str, Any]) -> dict[str, Any]:
-    """Let a size or a duration be a text with a unit, too."""
+    """Allow texts with a unit for a size or a duration."""
     if "anyOf" in of:  # a setting that may be null
         options = [_with_units(name, option) for option in of["anyOf"]]
         told = {key: option.pop(key) for option in options for key in ["description"] if key in option}

@@ -1,11 +1,10 @@
-"""Where settings come from: the order in which sources win, what is wrong with them, and how they are shown.
+"""Loading of settings: merges the sources, collects their faults, shows the result.
 
-Owns the sources (defaults, then the YAML file, then `JOBQUEUE_SECTION__KEY` in the environment, then
-flags). Every source gives texts; one table of kinds turns a text into a value, so that `1MiB` means
-the same in all of them. It must not know what a setting does: `settings` says what may be set, and
-whoever reads a setting does the rest.
+Sources, the later one winning: defaults, the YAML file, `JOBQUEUE_SECTION__KEY` in the environment,
+flags. Every source gives texts; one table of kinds turns a text into a value, so that `1MiB` means
+the same in all of them.
 
-Every fault is collected, each with the place that a person has to mend, and raised at once.
+Every fault is collected, each with its place, and all are raised at once.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ class Override(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """Settings, and the place that each one which is no default came from, by path.
+    """Settings, and the source of each one that is no default, by path.
 
     Attributes:
-        sources: What was read, for people: "config.yaml, 2 environment variables".
+        sources: The sources in words: "config.yaml, 2 environment variables".
     """
 
     settings: Settings
@@ -53,7 +52,7 @@ class Loaded(Struct, frozen=True):
     sources: str
 
     def show(self) -> str:
-        """Render the settings as YAML that means the same, each with the place it came from."""
+        """Render the settings as YAML that means the same, each with its source."""
         return "".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -66,7 +65,7 @@ class Loaded(Struct, frozen=True):
 
 
 def differences(before: Settings, after: Settings) -> dict[str, str]:
-    """Tell what differs, by dotted name: `{"queues.default.workers": "256 -> 8", "queues.mail": "added"}`."""
+    """Return the differences, by dotted name: `{"queues.default.workers": "256 -> 8", "queues.mail": "added"}`."""
     was, now = (dict(_texts((), _ROOT, settings)) for settings in (before, after))
     queues = {name: "removed" for name in before.queues if name not in after.queues}
     queues |= {name: "added" for name in after.queues if name not in before.queues}
@@ -77,7 +76,7 @@ def differences(before: Settings, after: Settings) -> dict[str, str]:
 
 
 def _texts(path: Path, fields: Fields, section: object) -> Iterator[tuple[Path, str | None]]:
-    """Yield each setting with its value's text, and before those of a section the section itself, with None."""
+    """Yield each setting with its value's text, and each section, with None, before its settings."""
     for name, field in fields.items():
         at = (*path, name)
         value = section[name] if isinstance(section, dict) else getattr(section, name)
@@ -94,12 +93,12 @@ def load(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Se
 
 
 def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Loaded:
-    """Read the settings of a process from every source, the later one winning, and keep where each came from.
+    """Read the settings of a process from every source, the later one winning, with the source of each.
 
     Args:
         file: The YAML file; None for none. An empty file sets nothing.
         environ: Variables such as `JOBQUEUE_QUEUES__DEFAULT__WORKERS`; other names are passed over.
-        overrides: What flags set.
+        overrides: The settings of flags.
 
     Raises:
         ConfigError: With every fault of every source.
@@ -121,7 +120,7 @@ def _from_flag(override: Override) -> Given:
 
 
 class _Merge:
-    """The sources, laid over each other; a faulty setting is told once, not once more for what is below it."""
+    """The merged sources; a faulty setting is reported once, not again for settings below it."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self._faults = list(faults)
@@ -190,7 +189,7 @@ class _Merge:
         return section
 
     def _check_together(self) -> None:
-        """Find settings that are fine alone, but refuse every job together."""
+        """Find settings that are valid alone, but together reject every job."""
         settings = msgspec.convert(self._tree, Settings)
         for small, large in WITHIN:
             if _value(settings, small) > _value(settings, large):
@@ -202,9 +201,9 @@ class _Merge:
 
 
 def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
-    """Say what was probably meant: a name beside the one at `depth`, or else one that has its place in another section.
+    """Suggest a similar name beside the one at `depth`, or else a setting of another section.
 
-    It is told in full, as its source would spell it.
+    It is given in full, in its source's spelling.
     """
     if isinstance(field, Kind):
         return ": the name before it is a setting, not a section"
@@ -221,7 +220,7 @@ def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
 
 
 def _section_hint(given: Given, field: Fields | Queues) -> str:
-    """Say how to set what is in a section; a text such as `port:9000` lacks its space."""
+    """Say how to set a section's settings; a text such as `port:9000` lacks its space."""
     if glued := re.match(r"([A-Za-z_]+):(\S+)", given.text):
         return f"write `{shown(glued[1])}: {shown(glued[2])}`, with a space after the colon"
     return "set what is in it" + ("" if isinstance(field, Queues) else f" ({', '.join(field)})")
@@ -232,7 +231,7 @@ def _is_setting(path: Path) -> bool:
 
 
 def _quotes_hint(given: Given, kind: Kind) -> str:
-    """Say that quotes are in the way, if without them the value would do."""
+    """Say that the value would be valid without its quotes, if so."""
     text = given.text
     if given.tag is None and len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1]
@@ -264,11 +263,11 @@ def _value(settings: Settings, path: Path) -> int:
 
 
 Fields = dict[str, "Kind | Fields | Queues"]
-"""What may stand in a section, by name."""
+"""The settings of a section, by name."""
 
 
 class Queues(Struct, frozen=True):
-    """In the place of a section's fields: any name of a queue, each with these fields."""
+    """Instead of a section's fields: any name of a queue, each with these fields."""
 
     fields: Fields
 

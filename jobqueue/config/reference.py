@@ -1,6 +1,6 @@
 """The reference page of the settings, in Markdown: made from the structs, as the schema is.
 
-Owns the form of `docs/reference/settings.md`. A section is a table; its sentence is the struct's docstring, and a
+It is `docs/reference/settings.md`. A section is a table; its sentence is the struct's docstring, and a
 setting's sentence is the description in its type.
 """
 
@@ -132,7 +132,7 @@ def _type(kind: Kind) -> str:
 
 
 def _description(of: inspect.Type) -> str:
-    """Return the sentence on a setting, wherever in its type it stands."""
+    """Return the description of a setting, from anywhere in its type."""
     if isinstance(of, inspect.Metadata):
         schema: dict[str, Any] = of.extra_json_schema or {}
         return schema.get("description") or _description(of.type)

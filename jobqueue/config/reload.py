@@ -1,11 +1,10 @@
-"""Settings that change while the server runs: read again, taken over, and told.
+"""Reload: reads the settings again while the server runs, applies and logs the changes.
 
-Owns the turn of one reload and what is logged of it. It must not know signals or sockets, nor what a
-setting does: the queue takes the new ones over, and says which of them need a restart.
+The queue applies the new settings, and returns those that need a restart. Rules:
 
-1. One reload at a time. Asked for during one, the next begins after it, and reads what is there by then.
+1. One reload at a time. A request during one starts another after it, with newly read sources.
 2. A fault anywhere leaves everything as it was. Each is logged (`config.faulty`), as at the start.
-3. Sources are read in a thread of its own: a slow disk must not hold up the loop, nor a hung one the exit.
+3. Sources are read in a separate thread: a slow disk must not hold up the loop, nor a hung one the exit.
 """
 
 from __future__ import annotations
@@ -28,26 +27,26 @@ log = event_logger(__name__)
 
 
 class Reloadable(Protocol):
-    """Whose settings may change: a JobQueue."""
+    """A JobQueue, as far as a reload needs it."""
 
     @property
     def settings(self) -> Settings: ...
 
     async def reload(self, settings: Settings) -> list[str]:
-        """Take over what can change now; return the names of what else differs.
+        """Apply the settings that can change now; return the names of other changed ones.
 
         Raises:
-            ConfigError: They don't go with the handlers; nothing was taken over.
+            ConfigError: They don't fit the handlers; nothing was applied.
         """
         ...
 
 
 class Reload:
-    """Reads the settings anew and has the queue take them over, one reload at a time.
+    """Reads the settings and lets the queue apply them, one reload at a time.
 
     Args:
         load: Reads every source anew, as at the start; called in a thread. Raises ConfigError.
-        set_level: Takes over `log.level`, which is no queue's.
+        set_level: Applies `log.level`, which is not the queue's.
     """
 
     def __init__(self, queue: Reloadable, load: Callable[[], Settings], *, set_level: Callable[[str], None]) -> None:
@@ -58,14 +57,14 @@ class Reload:
         self._stopping = False
 
     def ask(self) -> None:
-        """Reload soon; while the server stops, don't, and say so."""
+        """Request a reload; while the server stops, log that it is ignored."""
         if self._stopping:
             log.warning("config.reload_ignored", reason="the server is stopping")
         else:
             self._asked.set()
 
     def stop(self) -> None:
-        """Take nothing over from now on, also of what is being read."""
+        """Apply nothing from now on, also of a reload under way."""
         self._stopping = True
 
     async def run(self) -> None:
@@ -79,13 +78,13 @@ class Reload:
                 for fault in error.faults:
                     log.error("config.faulty", fault=fault)
             except Exception as error:
-                # Whatever it was, the next one may succeed, and the server goes on meanwhile.
+                # The next reload may succeed, and the server goes on meanwhile.
                 log.error("config.reload_failed", exc=error)
 
     async def _reload(self) -> None:
         settings = await self._read()
         if self._stopping:
-            self.ask()  # which says that it is ignored
+            self.ask()  # which logs that it is ignored
             return
         changed = differences(self._queue.settings, settings)
         needs_restart = await self._queue.reload(settings)
@@ -96,7 +95,7 @@ class Reload:
 
     async def _read(self) -> Settings:
         read: Future[Settings] = Future()
-        read.set_running_or_notify_cancel()  # from now on only the thread decides it, whoever stops waiting
+        read.set_running_or_notify_cancel()  # only the thread sets its result now, even after a cancellation
         threading.Thread(target=self._read_into, args=(read,), name="jobqueue-reload", daemon=True).start()
         return await asyncio.wrap_future(read)
 

@@ -1,8 +1,4 @@
-"""The settings: what may be set, its type, bounds, default, and a sentence on each.
-
-It must not know where a value comes from (`load` does), nor what a setting does: whoever
-reads a setting does.
-"""
+"""The settings: type, bounds, default and description of each."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ DAY_S = 24 * HOUR_S
 MONTH_S = 30 * DAY_S
 
 LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
-"""Limits that connections and workers are made with: after a change some would have the old value, some the new."""
+"""Limits that connections and workers are created with: they need a restart."""
 
 
 class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,7 +188,7 @@ class QueueSettings(_Section, frozen=True):
 
     @property
     def policy(self) -> QueuePolicy:
-        """The same settings, as the core takes them."""
+        """The same settings as the core's policy."""
         return QueuePolicy(**msgspec.structs.asdict(self))
 
 
@@ -445,6 +441,6 @@ class Settings(_Section, frozen=True):
 
 
 def reloads_live(path: tuple[str, ...]) -> bool:
-    """Tell whether a running server takes over a setting, by its path, with a reload; other changes need a restart."""
+    """Whether a reload applies a setting, by its path; other changes need a restart."""
     section, name = path[0], path[-1]
     return section == "queues" or (section == "limits" and name not in LIMITS_FIXED) or path == ("log", "level")

@@ -1,8 +1,7 @@
-"""A setting's text becomes its value, and back: counts, sizes, durations, rates, words.
+"""Units: converts a setting's text to its value, and back: counts, sizes, durations, rates, words.
 
-Owns the spellings (`1MiB`, `1h30m`, `250ms`; that of a rate is the core's) and the phrase that tells
-what would be right. Knows neither files nor the names of sections. Of a setting it looks at the type,
-and at the end of its name, where the unit stands.
+Spellings are `1MiB`, `1h30m`, `250ms`; that of a rate is the core's. The kind of a setting follows from its type
+and from the unit at the end of its name.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 Tag = Literal["str", "int", "float", "bool", "null", "other"]
-"""What a source that has types (YAML) takes a text for."""
+"""The type of a text in a source with types (YAML)."""
 
 SIZE_UNITS = {
     "TiB": 2**40,
@@ -46,12 +45,12 @@ _PLAIN_NUMBER = re.compile(rf"-?{_NUMBER}")
 
 
 def is_value(of: inspect.Type) -> bool:
-    """Tell whether a setting's type is a value, not a section of further settings."""
+    """Whether a setting's type is a value, not a section of further settings."""
     return not isinstance(of, inspect.StructType) or of.cls is Rate
 
 
 class Kind:
-    """How one setting's text is read: what it may be, and within which bounds."""
+    """How one setting's text is read: its valid forms and bounds."""
 
     def __init__(self, name: str, of: inspect.Type) -> None:
         if isinstance(of, inspect.Metadata):
@@ -71,10 +70,10 @@ class Kind:
         """Turn a text into the value.
 
         Args:
-            tag: What the source takes the text for; None if it knows texts only.
+            tag: The text's type in the source; None if the source has texts only.
 
         Raises:
-            ValueError: It is none; `expected` says what would be right.
+            ValueError: It is invalid; `expected` names the valid forms.
         """
         if text in ("", "null", "~") and tag in ("null", None):
             if self.optional:
@@ -121,7 +120,7 @@ class Kind:
 
     @property
     def expected(self) -> str:
-        """What would be right, as the rest of a sentence that begins with `must be`."""
+        """The valid forms, as the rest of a sentence that begins with `must be`."""
         match self.type:
             case inspect.IntType(ge=int(low), le=int(high)) if self.is_size:
                 phrase = f"a size from {write_size(low)} to {write_size(high)}, such as 1MiB, or a number of bytes"
@@ -149,13 +148,13 @@ class Kind:
 
     @property
     def spelling(self) -> str | None:
-        """The pattern of the texts with a unit that are read beside plain numbers, if there are any."""
+        """The pattern of texts with a unit, valid beside plain numbers, if there are any."""
         if self.is_size:
             return f"^{SIZE_PATTERN}$"
         return f"^{DURATION_PATTERN}$" if isinstance(self.type, inspect.FloatType) else None
 
     def write(self, value: object) -> str:
-        """Turn a value into a text that YAML and `read` take for the same value."""
+        """Return a text that YAML and `read` convert to the same value."""
         if value is None:
             return "null"
         if isinstance(value, bool):

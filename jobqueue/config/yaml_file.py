@@ -1,8 +1,8 @@
-"""A YAML file as a flat list of what it sets, each with its line and column.
+"""A YAML file as a flat list of settings, each with its line and column.
 
-Owns YAML: syntax, duplicate keys, and what of YAML a settings file has no use for (anchors, tags,
-several documents), which is a fault instead of a surprise. It knows no setting, so it can't tell
-a wrong name or value; it gives texts, and says what YAML takes each one for.
+Syntax errors, duplicate keys, and features that a settings file has no use for (anchors, tags,
+several documents) are faults. Names and values are checked later: the reader returns texts, each with
+its YAML type.
 
 It reads the parser's events, not nodes: nothing is expanded or constructed, so no file can
 make it use more memory than its own size.
@@ -38,15 +38,15 @@ def dotted(path: Sequence[str]) -> str:
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that a source sets.
+    """One setting in a source.
 
     Attributes:
         path: The names that lead to it, outermost first.
-        form: A text, or what stands in a text's place.
+        form: A text, or the kind of node instead of a text.
         text: The value as written; empty unless `form` is text.
         items: The texts of a list; None unless `form` is list, and all of its items are texts.
-        tag: What the source takes the text for, if it has types.
-        name_at, value_at: How a fault of the name, or the value, begins: the place to look.
+        tag: The text's type in the source, if it has types.
+        name_at, value_at: The place of the name, or the value, with which a fault begins.
         origin: The place, for `config show`.
         spell: Writes a path of names as this source does, for suggestions.
     """
@@ -63,14 +63,14 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(NamedTuple):
-    """What a file sets, and the faults that are YAML's."""
+    """The settings in a file, and its YAML faults."""
 
     given: list[Given]
     faults: list[str]
 
 
 def shown(text: str) -> str:
-    """Make a text fit for a message: one line, of bounded length, printable."""
+    """Return a text for a message: one line, of bounded length, printable."""
     short = text if len(text) <= 60 else f"{text[:57]}..."
     return short if short.isprintable() else repr(short)[1:-1]
 
@@ -120,7 +120,7 @@ class _Reader:
         return Reading(self._given, self._faults)
 
     def _lacking_space(self, mark: Any) -> str:
-        """Tell of the line before a fault, if a colon in it has no space after it, so that it isn't read as a name."""
+        """Mention the line before a fault if a colon in it lacks its space."""
         if mark is None or mark.line == 0:
             return ""
         glued = re.match(r"\s*([a-z_]+):\S", self._text.split("\n")[mark.line - 1])
@@ -222,7 +222,7 @@ class _Reader:
             event = self._next()
 
     def _checked(self, event: Any, path: tuple[str, ...]) -> bool:
-        """Tell whether the node is one that settings may use; a fault, if not."""
+        """Whether settings may use this kind of node; records a fault, if not."""
         if isinstance(event, events.AliasEvent):
             self._fault(event, path, "aliases (`*name`) can't be used here; write the value itself")
         elif event.tag is not None:

@@ -1,1 +1,1 @@
-"""The process's first instants: signals, standard descriptors, PID 1. Leaves, imported before all else."""
+"""Process start-up: signals, standard descriptors, PID 1. Leaves, imported before all else."""

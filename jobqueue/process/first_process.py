@@ -1,8 +1,8 @@
 """The first process of a container (PID 1), which adopts every orphan. A leaf.
 
 An orphan that ends stays a zombie until its parent waits for it, and a server can't wait for all its children: its
-handlers wait for those that they have started. So, as the first process, the program goes on in a child, and what stays
-behind only reaps, passes signals on, and ends as the child does, like `docker run --init`.
+handlers wait for those that they have started. So, as the first process, the program goes on in a child, and the parent
+only reaps, forwards signals, and exits as the child does, like `docker run --init`.
 """
 
 from __future__ import annotations

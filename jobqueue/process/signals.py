@@ -1,11 +1,11 @@
-"""Signals that stop the process, or reload its settings, from its first instant on. A leaf.
+"""Signals that stop the process, or reload its settings, handled from its start on. A leaf.
 
 The handlers are installed before anything else is imported: the first process of a container (PID 1) ignores a signal
 that it has no handler for. Rules:
 
 1. SIGTERM or SIGINT before there is a server ends the process with exit code 0: a stop during the start is a stop.
-2. Terminals, process managers and wrappers pass one stop on twice. What follows the first signal within `SAME_STOP_S`
-   is the same stop; a signal after that demands the end at once.
+2. Terminals, process managers and wrappers forward one stop twice. Signals within `SAME_STOP_S` of the first
+   are the same stop; a later one forces the end at once.
 3. A handler never waits: neither for the loop, nor for a lock that the interrupted code may hold.
 """
 
@@ -25,7 +25,7 @@ SAME_STOP_S = 1.0
 
 
 class Signals:
-    """The stop and reload signals of this process, and the actions that they lead to."""
+    """The stop and reload signals of this process, and their actions."""
 
     def __init__(self) -> None:
         self._stopped_at: float | None = None
@@ -48,7 +48,7 @@ class Signals:
     def hand_over(
         self, *, on_stop: Callable[[], None], on_force: Callable[[], None], on_hangup: Callable[[], None]
     ) -> None:
-        """Let a server act on signals, from within the handlers; what came before is told at once."""
+        """Let a server act on signals, from within the handlers; earlier signals are delivered at once."""
         self._on_stop, self._on_force, self._on_hangup = on_stop, on_force, on_hangup
         if self.stopped:
             on_stop()
@@ -56,12 +56,12 @@ class Signals:
             on_hangup()
 
     def release(self) -> None:
-        """Act on a demand for the end at once only: the server is gone, and the process ends by itself."""
+        """From now on act only on a forced end: the server is gone, and the process ends by itself."""
         self._on_stop = self._on_hangup = _ignore
         self._on_force = _abort
 
     def stop(self) -> None:
-        """Take a stop that has come by another way: the first begins it, one after `SAME_STOP_S` ends it by force."""
+        """Stop as by a signal: the first call begins it, one after `SAME_STOP_S` forces the end."""
         now = time.monotonic()
         if self._stopped_at is None:
             self._stopped_at = now
@@ -93,4 +93,4 @@ def _ignore() -> None:
 
 
 signals = Signals()
-"""Those of this process."""
+"""The signals of this process."""

@@ -11,7 +11,7 @@ import sys
 
 
 def open_standard_files() -> None:
-    """Open each closed one of 0, 1 and 2 on /dev/null, and make the `sys` file objects that are missing with it."""
+    """Open each closed one of 0, 1 and 2 on /dev/null, and create its missing `sys` file object."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
