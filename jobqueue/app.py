@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from jobqueue.wiring import Surroundings
 
 
+def not_running() -> RuntimeError:
+    """Return what is raised where a running queue is needed."""
+    return RuntimeError("this queue doesn't run: use `async with queue:`, or await queue.start()")
+
+
 class JobQueue(Registration):
     """A job queue in this process: register handlers, start it, submit jobs, learn their outcome.
 
@@ -44,6 +49,9 @@ class JobQueue(Registration):
     (`server.drain_s` at most); leaving it by an exception doesn't.
 
     Attributes:
+        local: The backend's calls without an await, for the fast path; each raises RuntimeError while the queue doesn't
+            run. An attribute, as is the next one: most requests ask for it.
+        wall_offset_s: Returns what an instant of the engine's clock needs to become Unix seconds. Raises likewise.
         tells_tracebacks: Whether documents have the tracebacks of failed attempts. Where `server.tracebacks` is null,
             a server decides when it knows its addresses.
         surroundings: Makes each run's external parts: clocks, randomness, executors, the disk. A test may set its
@@ -56,6 +64,8 @@ class JobQueue(Registration):
         self.tells_tracebacks = self.settings.server.tracebacks is True
         self.surroundings: Callable[[Settings], Surroundings] = system
         self._wiring: Wiring | None = None
+        self.local: LocalBackend = NOT_RUNNING
+        self.wall_offset_s: Callable[[], float] = NOT_RUNNING
         self._starting = False
         self._stopping: asyncio.Future[None] | None = None
         self._draining = False
@@ -105,6 +115,7 @@ class JobQueue(Registration):
         finally:
             self._starting = False
         self._wiring, self._draining = wiring, False
+        self.local, self.wall_offset_s = wiring.backend, wiring.wall_clock.offset_s
 
     async def stop(self) -> None:
         """Stop at once: live jobs are lost, and their count is logged. Does nothing if it doesn't run."""
@@ -126,6 +137,7 @@ class JobQueue(Registration):
                 await self.drain(0.0)
         finally:
             self._wiring = None
+            self.local = self.wall_offset_s = NOT_RUNNING
             try:
                 await wiring.stop()
             finally:
@@ -192,11 +204,6 @@ class JobQueue(Registration):
     def backend(self) -> Backend:
         """The backend. Raises RuntimeError if the queue doesn't run."""
         return self._running.backend
-
-    @property
-    def local(self) -> LocalBackend:
-        """The backend's calls without an await, for the fast path. Raises RuntimeError if the queue doesn't run."""
-        return (self._wiring or self._running).backend  # for each request: a property's property would double its cost
 
     @property
     def spool(self) -> Spool:
@@ -432,7 +439,7 @@ class JobQueue(Registration):
 
     def wall(self, instant: float) -> float:
         """Convert an instant of the engine's clock to Unix seconds, by the present wall clock."""
-        return (self._wiring or self._running).wall_clock.offset_s() + instant
+        return self.wall_offset_s() + instant
 
     def _wall_now(self) -> float:
         return self.wall(self.backend.now())
@@ -440,5 +447,17 @@ class JobQueue(Registration):
     @property
     def _running(self) -> Wiring:
         if self._wiring is None:
-            raise RuntimeError("this queue doesn't run: use `async with queue:`, or await queue.start()")
+            raise not_running()
         return self._wiring
+
+
+class _NotRunning:
+    def __getattr__(self, name: str) -> Any:
+        raise not_running()
+
+    def __call__(self) -> Any:
+        raise not_running()
+
+
+NOT_RUNNING: Any = _NotRunning()
+"""Stands for what a queue has only while it runs."""

@@ -27,7 +27,8 @@ from jobqueue.http.resources.submissions import Submissions
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import error_of
-from jobqueue.http.response.responses import JSON, error_answer
+from jobqueue.http.response.reply import JSON
+from jobqueue.http.response.responses import error_answer
 from jobqueue.http.streams.waiters import Waiters
 from jobqueue.http.transport.fast_path import FastPath
 

@@ -27,7 +27,7 @@ EXAMPLES: dict[type[BaseException], BaseException] = {
 def answer_with(error: BaseException) -> Answer:
     problem = problem_of(error)
     headers = {name.lower(): value for name, value in problem.headers.items()}
-    return Answer(problem.row.status, headers, problem.body)
+    return Answer(problem.row.status, headers, problem.json)
 
 
 def example_of(kind: type[BaseException]) -> BaseException:
@@ -46,7 +46,7 @@ def test_an_error_of_the_server_is_the_same_error_at_the_client(kind: type[BaseE
         assert heard.errors == told.errors
 
 
-@pytest.mark.parametrize("row", sorted({*TABLE.values(), INTERNAL}), ids=lambda row: row.slug)
+@pytest.mark.parametrize("row", sorted({*TABLE.values(), INTERNAL}, key=lambda row: row.slug), ids=lambda row: row.slug)
 def test_every_problem_is_an_error_of_jobqueue_at_the_client(row: Row) -> None:
     document = {"type": f"/problems/{row.slug}", "title": row.title, "status": row.status, "detail": "so it is"}
     heard = error_in(Answer(row.status, {}, json.dumps(document).encode()))

@@ -38,7 +38,7 @@ def test_every_problem_type_has_a_row_and_no_other() -> None:
     assert set(table()) == {row.slug for row in (*TABLE.values(), INTERNAL)}
 
 
-@pytest.mark.parametrize("row", sorted({*TABLE.values(), INTERNAL}), ids=lambda row: row.slug)
+@pytest.mark.parametrize("row", sorted({*TABLE.values(), INTERNAL}, key=lambda row: row.slug), ids=lambda row: row.slug)
 def test_a_row_has_the_status_and_the_title_of_the_code(row: Row) -> None:
     _, status, title, _, when, what_to_do = table()[row.slug]
     assert (int(status), title) == (row.status, row.title)

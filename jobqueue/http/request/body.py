@@ -23,7 +23,8 @@ from jobqueue.http.errors import (
 )
 from jobqueue.http.in_flight import RATE_BYTES_S_MIN
 from jobqueue.http.request.receiving import Body
-from jobqueue.http.response.problems import header_text, response_to
+from jobqueue.http.response.problems import header_text, refuse
+from jobqueue.http.response.responses import problem_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -101,7 +102,7 @@ def refuse_expectation(request: web.BaseRequest) -> web.Response | None:
 
 
 def _refuse_body(error: JobQueueError) -> web.Response:
-    response = response_to(error)
+    response = problem_response(refuse(error))
     # Whether the body comes all the same is the client's choice: the next request can't be told from it.
     response.force_close()
     return response

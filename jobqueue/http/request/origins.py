@@ -31,8 +31,8 @@ from aiohttp import HttpVersion11, hdrs, web
 from multidict import istr
 
 from jobqueue.http.errors import CrossOrigin, MisdirectedRequest
-from jobqueue.http.response.problems import SERVER
 from jobqueue.http.response.problems import header_text as shown
+from jobqueue.http.response.reply import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

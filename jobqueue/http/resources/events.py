@@ -22,7 +22,7 @@ from aiohttp import web
 
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import TooManyWaiters
-from jobqueue.http.response.problems import SERVER
+from jobqueue.http.response.reply import SERVER
 from jobqueue.http.streams.event_log import EventLog, Subscriber, frame
 
 if TYPE_CHECKING:

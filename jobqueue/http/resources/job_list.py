@@ -23,7 +23,8 @@ from jobqueue.http.response.long_response import (
     document_pieces,
     whole_answer,
 )
-from jobqueue.http.response.responses import JSON, matches, not_modified
+from jobqueue.http.response.reply import COMMON, JSON
+from jobqueue.http.response.responses import known_tags
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -70,7 +71,7 @@ class JobList:
         """
         listed = [await self._job_or_error(job_id) for job_id in ids]
         live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
-        news = hdrs.IF_NONE_MATCH in request.headers and not matches(request, _etag(listed, IDS_END))
+        news = hdrs.IF_NONE_MATCH in request.headers and _tag(listed, IDS_END) not in known_tags(request)
         del listed  # or a wait would hold what is evicted meanwhile
 
         async def change() -> None:
@@ -100,9 +101,11 @@ class JobList:
         more: dict[str, str],
     ) -> web.StreamResponse:
         """Answer with a list; None: its documents are too long to be in memory together."""
-        headers = {**JSON, "ETag": _etag(listed, end), **more}
-        if matches(request, headers["ETag"]):
-            return not_modified(headers)
+        opaque_tag = _tag(listed, end)
+        told = {"ETag": f"W/{opaque_tag}", **more}
+        if opaque_tag in known_tags(request):
+            return web.Response(status=304, headers={**COMMON, **told})
+        headers = {**JSON, **told}
         if documents is not None:
             return whole_answer(request, b'{"jobs":[%b%b' % (b",".join(documents), end), headers)
         ids = [job[0] if isinstance(job, tuple) else job.id for job in listed]
@@ -147,13 +150,13 @@ class JobList:
         yield end
 
 
-def _etag(listed: Iterable[Listed], end: bytes) -> str:
-    """Return the entity tag of a list: which jobs are in it, in which version each, and where the next page begins."""
+def _tag(listed: Iterable[Listed], end: bytes) -> str:
+    """Return the opaque tag of a list: which jobs are in it, in which version each, and where the next page begins."""
     digest = blake2b(end, digest_size=12)
     for job in listed:
         line = f"{job[0]} {job[1]!r}\n" if isinstance(job, tuple) else f"{job.id} {job.version}\n"
         digest.update(line.encode("utf-8", "surrogatepass"))
-    return f'W/"{digest.hexdigest()}"'
+    return f'"{digest.hexdigest()}"'
 
 
 def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:

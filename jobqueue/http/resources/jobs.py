@@ -12,7 +12,8 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, Refused, WrongState
 from jobqueue.files.media import media_type_or_default
 from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, result_pieces, whole_answer
-from jobqueue.http.response.responses import COMMON, JSON, job_answer
+from jobqueue.http.response.reply import COMMON, JSON
+from jobqueue.http.response.responses import job_answer
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue

@@ -14,7 +14,7 @@ from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.documents import limiter_document, queue_document
 from jobqueue.http.response.long_response import whole_answer
-from jobqueue.http.response.responses import JSON
+from jobqueue.http.response.reply import JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable

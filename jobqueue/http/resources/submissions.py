@@ -35,8 +35,9 @@ from jobqueue.http.request.json_body import decode_batch, decode_submission
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
-from jobqueue.http.response.problems import INTERNAL, count, problem_of, report, without_errors
-from jobqueue.http.response.responses import DEDUPLICATED, JSON, error_answer
+from jobqueue.http.response.problems import refuse, without_errors
+from jobqueue.http.response.reply import DEDUPLICATED, JSON
+from jobqueue.http.response.responses import error_answer
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -251,10 +252,7 @@ class Submissions:
             self._rate_limits.take(caller)
             submitted = await self._queue.accept(item.submission(), caller=caller)
         except Exception as error:
-            problem = problem_of(_below(f"/jobs/{number}", error))
-            if problem.row is INTERNAL:
-                report(error, item=number)
-            count(problem)
+            problem = refuse(_below(f"/jobs/{number}", error), {"item": number})
             told = problem.json
             if len(told) > room_bytes:
                 told = without_errors(problem)

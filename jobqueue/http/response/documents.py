@@ -97,7 +97,7 @@ def job_document(job: Job, queue: JobQueue, estimate: Estimate | None) -> bytes:
         estimate: What a live job may expect; None for one that is over.
     """
     spec, extras = job.spec, job.extras or _NO_EXTRAS
-    wall = queue.wall(0.0)  # asked once: the clocks stand as far apart at all instants
+    wall = queue.wall_offset_s()  # asked once: the clocks stand as far apart at all instants
     created, started, finished = job.created_at, job.started_at, job.finished_at
     created_at = timestamp(wall + created)
     position = eta_s = poll_after_ms = waiting_for = None
@@ -221,11 +221,6 @@ def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
             "shut_until": None if stats.shut_until is None else timestamp(queue.wall(stats.shut_until)),
         }
     )
-
-
-def etag(job: Job) -> str:
-    """Return the entity tag of a job's document: weak, because hints in it change without the job."""
-    return f'W/"{job.version}"'
 
 
 def timestamp(seconds: float) -> str:

@@ -21,6 +21,7 @@ from jobqueue.errors import JobGone, JobNotFound
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import Overloaded
 from jobqueue.http.in_flight import IN_FLIGHT, SMALL_BYTES
+from jobqueue.http.response.reply import RESULT_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from jobqueue.app import JobQueue
     from jobqueue.http.in_flight import Share
 
-WHOLE_BYTES_MAX = 256 * 1024
+WHOLE_BYTES_MAX = RESULT_BYTES_MAX
 PIECE_BYTES = 64 * 1024
 NO_ROOM_RETRY_AFTER_S = 1.0
 

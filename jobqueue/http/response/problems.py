@@ -1,15 +1,17 @@
-"""Refusals as answers: the one table from exception types to problem+json (RFC 9457).
+"""Problems: the one table from exception types to problem+json (RFC 9457), their count and their line in the log.
 
-It owns the form of every 4xx and 5xx.
-It must not decide what is refused: whoever raises does.
+Rules:
+
+1. A status of 4xx or 5xx has a row here, on every path. An exception that has none is a 500, INTERNAL, and logged.
+2. What is refused is decided where the exception is raised; how a problem is sent is `reply`'s.
+3. `refuse` is called once for each problem that answers a request, or an item of one.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import orjson
@@ -38,10 +40,6 @@ from jobqueue.http.errors import (
 )
 from jobqueue.log import EventLogger, event_logger
 
-MEDIA_TYPE = "application/problem+json"
-SERVER = "jobqueue"
-CACHE_CONTROL = "private, no-cache"
-
 GONE_REASON = "Job-Gone-Reason"
 """The header of a 410 with its `reason`: `evicted` or `earlier-run`. A HEAD has no body that could tell."""
 
@@ -63,7 +61,9 @@ _GONE = {
 }
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True, eq=False):
+    """One kind of problem; hashed by identity, which costs less than by its texts."""
+
     slug: str
     title: str
     status: int
@@ -131,13 +131,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     @property
     def json(self) -> bytes:
-        """The document, as it stands inside of another."""
+        """The document."""
         return orjson.dumps(self.members)
-
-    @property
-    def body(self) -> bytes:
-        """The document as an answer: with a line break at its end, since people read it in terminals."""
-        return orjson.dumps(self.members, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def row_of(error: BaseException) -> Row:
@@ -163,7 +158,7 @@ def problem_of(error: BaseException) -> Problem:
         case errors.Refused():
             # To milliseconds, as `round` would, which goes through the number's digits.
             members["retry_after_s"] = math.floor(error.retry_after_s * 1000 + 0.5) / 1000
-            headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+            headers["Retry-After"] = str(whole_seconds(error.retry_after_s))
         case errors.InvalidSubmission():
             if error.errors:
                 members["detail"] = _first_fault(error)
@@ -184,7 +179,7 @@ def problem_of(error: BaseException) -> Problem:
         case MemoryError():
             members["detail"] = "the server is out of memory at the moment"
             members["retry_after_s"] = OUT_OF_MEMORY_RETRY_AFTER_S
-            headers["Retry-After"] = str(math.ceil(OUT_OF_MEMORY_RETRY_AFTER_S))
+            headers["Retry-After"] = str(whole_seconds(OUT_OF_MEMORY_RETRY_AFTER_S))
     return Problem(row, members, headers)
 
 
@@ -201,13 +196,29 @@ def without_errors(problem: Problem) -> bytes:
     return orjson.dumps(members)
 
 
-def count(problem: Problem) -> None:
-    """Count a refusal, and now and then tell the count: there is no line of log for each."""
-    slug = problem.row.slug
-    _loggers[slug].sampled("http.refused", every_s=_REFUSED_EVERY_S, problem=slug, status=problem.row.status)
+def refuse(error: BaseException, fields: dict[str, object] | None = None) -> Problem:
+    """Return the problem that answers an exception, and count it; log it if it is INTERNAL.
+
+    The count is logged now and then (`http.refused`): there is no line for each problem.
+
+    Args:
+        fields: Of the line in the log: what the exception was raised for.
+    """
+    problem = problem_of(error)
+    row = problem.row
+    if row is INTERNAL:
+        _log_internal(error, fields or {})
+    _loggers[row.slug].sampled("http.refused", every_s=_REFUSED_EVERY_S, problem=row.slug, status=row.status)
+    return problem
 
 
-def report(error: BaseException, **fields: object) -> None:
+def whole_seconds(wait_s: float) -> int:
+    """Round a wait as Retry-After tells it: up, to 1 at the least."""
+    seconds = math.ceil(wait_s)
+    return seconds if seconds > 0 else 1
+
+
+def _log_internal(error: BaseException, fields: dict[str, object]) -> None:
     """Log what became a 500: the first of a kind with its traceback, others of it soon after by their count."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
@@ -232,26 +243,6 @@ def header_text(value: str) -> str:
     return ascii(value if len(value) <= errors.SHOWN_MAX else f"{value[: errors.SHOWN_MAX - 3]}...")
 
 
-def response_to(error: BaseException) -> web.Response:
-    """Answer an exception, and count it."""
-    problem = problem_of(error)
-    count(problem)
-    return web.Response(status=problem.row.status, body=problem.body, headers=headers_of(problem))
-
-
-def headers_of(problem: Problem) -> dict[str, str]:
-    """Return the headers of a problem's answer, without those that its length and its time make."""
-    return {"Content-Type": MEDIA_TYPE, "Cache-Control": CACHE_CONTROL, "Server": SERVER, **problem.headers}
-
-
-def raw_head(problem: Problem) -> bytes:
-    """Return the head of a problem's answer as it goes over the wire, without the lines of its length and its time."""
-    head = _HEADS[problem.row]
-    for name, value in problem.headers.items():
-        head += f"{name}: {value}\r\n".encode()
-    return head
-
-
 def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQueueError:
     """Turn what aiohttp itself raises (routing, Expect) into one of ours."""
     match raised:
@@ -265,20 +256,6 @@ def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQ
             return MalformedRequest(raised.text or raised.reason)
 
 
-def raw_answer(error: BaseException) -> bytes:
-    """Return a whole answer as it goes over the wire, for a connection that has no request (yet) and is closed."""
-    problem = problem_of(error)
-    body = problem.body
-    return b"%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (raw_head(problem), len(body), body)
-
-
-def _head_of(row: Row) -> bytes:
-    """Make the part of a head that is the same for all problems of this kind."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(Problem(row, {}, {})).items())
-    return f"HTTP/1.1 {row.status} {HTTPStatus(row.status).phrase}\r\n{lines}".encode()
-
-
-_HEADS: dict[Row, bytes] = {row: _head_of(row) for row in (*TABLE.values(), INTERNAL)}
 # One for each kind, because a sample is of a logger and an event: so each kind has a count of its own.
 _failures: dict[str, _FailureKind] = {}
 _loggers: dict[str, EventLogger] = {row.slug: event_logger(__name__) for row in (*TABLE.values(), INTERNAL)}

@@ -35,7 +35,8 @@ from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.body import refuse_expectation
 from jobqueue.http.request.caller import uniqueness_at
 from jobqueue.http.request.receiving import forget_frames
-from jobqueue.http.response.problems import error_of, report, response_to
+from jobqueue.http.response.problems import error_of, refuse
+from jobqueue.http.response.responses import problem_response
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import Buffers, CountingServer
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
@@ -128,7 +129,7 @@ class JobServer(CountingServer):
             return await self._app._handle(cast("web.Request", request))
         except web.HTTPException as raised:  # raised before the application's middleware had its turn
             forget_frames(raised)
-            return response_to(error_of(raised, request))
+            return problem_response(refuse(error_of(raised, request)))
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
@@ -407,7 +408,7 @@ class Connection(Buffers):
         """Answer what aiohttp would answer with a text, or a page."""
         if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionError("the connection can't take another answer")
-        response = response_to(self._refusal_of(exc, message))
+        response = problem_response(refuse(self._refusal_of(exc, message)))
         response.force_close()
         return response
 
@@ -422,9 +423,7 @@ class Connection(Buffers):
             return exc
         if isinstance(exc, http_exceptions.HttpProcessingError):
             return MalformedRequest(detail_of(exc))
-        error = exc if exc is not None else RuntimeError("the request handler timed out")
-        report(error)
-        return error
+        return exc if exc is not None else RuntimeError("the request handler timed out")
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         # aiohttp: makes the handler of what its parser refused; the connection is closed after it.

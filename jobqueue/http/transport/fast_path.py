@@ -10,10 +10,7 @@ request that came as one it has answered before (`head_cache`) needs no parser a
 
 from __future__ import annotations
 
-import functools
 import time
-from http import HTTPStatus
-from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import HttpVersion11, hdrs
@@ -26,26 +23,22 @@ from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.request.json_body import decode_submission
 from jobqueue.http.request.prefer import PREFER
-from jobqueue.http.response.documents import etag, job_document
-from jobqueue.http.response.problems import INTERNAL, count, problem_of, raw_head, report
-from jobqueue.http.response.responses import COMMON, DEDUPLICATED, JSON
-from jobqueue.http.transport.head_cache import NO_TAG, HeadCache, known_tag
-from jobqueue.log import event_logger
+from jobqueue.http.response.problems import refuse
+from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_reply
+from jobqueue.http.transport.head_cache import HeadCache, known_tags
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
     from aiohttp.http_parser import RawRequestMessage
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job, JobState, Uniqueness
+    from jobqueue.core.job import Uniqueness
     from jobqueue.http.request.origins import OriginPolicy
     from jobqueue.http.resources.submissions import Submissions
 
 PREFIX = "/v1/jobs/"
 PREFIX_LENGTH = len(PREFIX)
 PATH_LENGTH = PREFIX_LENGTH + ID_LENGTH
-JOB_HEADS_MAX = 1024
-
 
 _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
 # What a plain submission has none of: each of these changes what the answer is, or how the body is framed.
@@ -59,12 +52,6 @@ class Client(Protocol):
     uniqueness: Uniqueness | None
 
     def make_uniqueness(self) -> Uniqueness: ...
-
-
-Heads = tuple[bool, str, bytes, bytes]
-"""Of a job in some state and version: whether it is live, its entity tag, and the heads of a document and of a 304."""
-
-log = event_logger(__name__)
 
 
 class FastPath:
@@ -86,7 +73,6 @@ class FastPath:
         self._policy = policy
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._head_cache = HeadCache()
-        self._heads: dict[tuple[JobState, int], Heads] = {}
         self._dated = b""
         self._dated_until = 0.0
 
@@ -100,8 +86,8 @@ class FastPath:
         """
         look = self._head_cache.look(data)
         if look is not None:
-            job_id, whole, tag = look
-            return self._look(job_id, whole, tag, now)
+            job_id, head_only, tags = look
+            return self._look(job_id, head_only, tags, now)
         body = self._head_cache.submission(data)
         return self._accept(body, client, now) if body is not None and self._takes(len(body)) else None
 
@@ -128,56 +114,30 @@ class FastPath:
             headers = message.headers
             if _PREFER in headers or hdrs.EXPECT in headers or not self._policy.is_plain(headers):
                 return None
-            tag = known_tag(message) if hdrs.IF_NONE_MATCH in headers else NO_TAG
-            return None if tag is None else self._look(path[PREFIX_LENGTH:], method == "GET", tag, now)
+            tags = known_tags(message) if hdrs.IF_NONE_MATCH in headers else NO_TAGS
+            return self._look(path[PREFIX_LENGTH:], method == "HEAD", tags, now)
         if method == "POST" and path == "/v1/jobs":
             return self._submit(message, payload, client, now)
         return None
 
     # -- looks
 
-    def _look(self, job_id: str, whole: bool, tag: str, now: float) -> bytes | None:
-        job = self._queue.local.find(job_id)
-        if job is not None:
-            return self._job_answer(job, whole, tag, self._date(now)) or None
-        if not is_well_formed(job_id):  # an escaped one, perhaps, or another resource's path
-            return None
-        try:
-            return self._job_answer(self._queue.local.look(job_id), whole, tag, self._date(now))
-        except Exception as error:
-            return self._refuse(error, whole, now)
-
-    def _job_answer(self, job: Job, whole: bool, tag: str, end: bytes) -> bytes:
-        """Return the answer with a job; the end of its head is given. Empty: it is over, and its document is long.
-
-        Args:
-            whole: With the document: not for a HEAD.
-            tag: The entity tag that the client has: a 304 if it is this one's.
-        """
-        live, own_tag, head, unchanged = self._heads.get((job.state, job.version)) or self._make_heads(job)
-        estimate = None
-        if live:
-            estimate = self._queue.local.estimate(job)
-            end = _retry_after(ceil(estimate.poll_after_s)) + end
-        if tag == own_tag:
-            return unchanged + end
-        if not whole:
-            return head + end
-        body = job_document(job, self._queue, estimate)
-        size_bytes = len(body) + 1
-        if size_bytes > SMALL_BYTES and not live:
-            return b""
-        return b"".join((head, _content_length(size_bytes), end, body, b"\n"))
-
-    def _make_heads(self, job: Job) -> Heads:
-        """Make the part of the heads that is the same for all jobs in this state and version."""
-        status = HTTPStatus.ACCEPTED if job.live else HTTPStatus.OK
-        lines = f"Job-State: {job.state}\r\nETag: {etag(job)}\r\n"
-        # The tag as it is compared: without W/ and quotes.
-        heads = (job.live, etag(job)[3:-1], _head(status, JSON, lines), _head(HTTPStatus.NOT_MODIFIED, COMMON, lines))
-        if len(self._heads) < JOB_HEADS_MAX:
-            self._heads[job.state, job.version] = heads
-        return heads
+    def _look(self, job_id: str, head_only: bool, tags: tuple[str, ...], now: float) -> bytes | None:
+        local = self._queue.local
+        job = local.find(job_id)
+        if job is None:
+            if not is_well_formed(job_id):  # an escaped one, perhaps, or another resource's path
+                return None
+            try:
+                job = local.look(job_id)
+            except Exception as error:
+                return self._refuse(error, head_only, now)
+        estimate = local.estimate(job) if job.finished_at is None else None
+        reply = job_reply(job, estimate, tags, head_only, self._queue)
+        if reply.size_bytes > SMALL_BYTES and estimate is None:
+            return None  # it is sent in pieces
+        # Inline, since a call is a fiftieth of all that a HEAD costs.
+        return raw_reply(reply, self._dated if now < self._dated_until else self._date(now))
 
     # -- submissions
 
@@ -208,15 +168,17 @@ class FastPath:
         try:
             uniqueness = client.uniqueness or client.make_uniqueness()
             self._submissions.refuse_late(uniqueness)
-            if self._queue.local.is_closed():
+            local = self._queue.local
+            if local.is_closed():
                 self._refuse_unread(body, uniqueness)
             submitted = self._queue.accept_now(decode_submission(body), uniqueness)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, self._date(now)))
-            return self._job_answer(job, True, NO_TAG, end)
+            estimate = local.estimate(job) if job.finished_at is None else None
+            return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._queue), end)
         except Exception as error:
-            return self._refuse(error, True, now)
+            return self._refuse(error, False, now)
 
     def _refuse_unread(self, body: bytes, uniqueness: Uniqueness) -> None:
         # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
@@ -227,13 +189,8 @@ class FastPath:
 
     # -- what they share
 
-    def _refuse(self, error: Exception, whole: bool, now: float) -> bytes:
-        problem = problem_of(error)
-        if problem.row is INTERNAL:
-            report(error)
-        count(problem)
-        body = problem.body
-        return b"".join((raw_head(problem), _content_length(len(body)), self._date(now), body if whole else b""))
+    def _refuse(self, error: Exception, head_only: bool, now: float) -> bytes:
+        return raw_reply(problem_reply(refuse(error)), self._date(now), head_only)
 
     def _date(self, now: float) -> bytes:
         """Return the end of a head, with the date. It is written once a second, however many ask."""
@@ -241,21 +198,3 @@ class FastPath:
             self._dated_until = now + 1.0 - time.time() % 1.0
             self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
         return self._dated
-
-
-# There are few lengths and few waits, and to format a number takes longer than all else of an answer's head.
-
-
-@functools.lru_cache(maxsize=1024)
-def _content_length(size_bytes: int) -> bytes:
-    return b"Content-Length: %d\r\n" % size_bytes
-
-
-@functools.lru_cache(maxsize=1024)
-def _retry_after(seconds: int) -> bytes:
-    return b"Retry-After: %d\r\n" % seconds
-
-
-def _head(status: HTTPStatus, headers: dict[str, str], more: str) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} {status.phrase}\r\n{lines}{more}".encode()

@@ -20,10 +20,10 @@ answered.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from jobqueue.core.ids import ID_LENGTH
+from jobqueue.http.response.reply import ANY_TAG, NO_TAGS, opaque_tags
 
 if TYPE_CHECKING:
     from aiohttp.http_parser import RawRequestMessage
@@ -45,26 +45,21 @@ _HARMLESS = frozenset(
 _OF_LOOKS = _HARMLESS | {b"if-none-match"}
 _OF_SUBMISSIONS = _HARMLESS | {b"content-type", b"content-length"}
 
-NO_TAG = ""
-"""In the place of an entity tag: the look asks for the job whatever its version."""
-
-_TAG = re.compile(r'(?:W/)?"([^"]+)"')
-
 
 class HeadCache:
     """The heads that a server has learned, for all of its connections."""
 
     def __init__(self) -> None:
-        # What follows the id, up to the end of the head, and the entity tag that it has.
-        self._looks: dict[bytes, str] = {}
+        # What follows the id, up to the end of the head, and the entity tags that it names.
+        self._looks: dict[bytes, tuple[str, ...]] = {}
         # A whole head without the empty line at its end, and its Content-Length.
         self._submissions: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._looks) + len(self._submissions)
 
-    def look(self, data: bytes) -> tuple[str, bool, str] | None:
-        """Recall a look: its id, whether it is a GET, and the entity tag that it knows (or NO_TAG); None: not learned.
+    def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...]] | None:
+        """Recall a look: its id, whether it is a HEAD, and the entity tags that it names; None: not learned.
 
         The id is whatever stands in its place. Who finds no job under it must have it checked before saying so.
         """
@@ -72,11 +67,11 @@ class HeadCache:
             return None
         first = data[0]  # tells methods apart at a fraction of what a slice costs
         if first == _H and data[:_HEAD_ID] == _HEAD:
-            tag = self._looks.get(data[_HEAD_REST:])
-            return None if tag is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), False, tag)
+            tags = self._looks.get(data[_HEAD_REST:])
+            return None if tags is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), True, tags)
         if first == _G and data[:_GET_ID] == _GET:
-            tag = self._looks.get(data[_GET_REST:])
-            return None if tag is None else (data[_GET_ID:_GET_REST].decode("latin-1"), True, tag)
+            tags = self._looks.get(data[_GET_REST:])
+            return None if tags is None else (data[_GET_ID:_GET_REST].decode("latin-1"), False, tags)
         return None
 
     def submission(self, data: bytes) -> bytes | None:
@@ -106,10 +101,10 @@ class HeadCache:
             self._submissions[data[: head_bytes - len(_END)]] = len(data) - head_bytes
             return
         rest = _GET_REST if data[:_GET_ID] == _GET else _HEAD_REST if data[:_HEAD_ID] == _HEAD else None
-        tag = known_tag(message)
-        if rest is not None and tag is not None:
+        tags = known_tags(message)
+        if rest is not None and len(tags) <= 1 and tags is not ANY_TAG:
             self._make_room()
-            self._looks[data[rest:]] = tag
+            self._looks[data[rest:]] = tags
 
     def _make_room(self) -> None:
         if len(self) >= HEADS_MAX:
@@ -117,10 +112,7 @@ class HeadCache:
             self._submissions.clear()
 
 
-def known_tag(message: RawRequestMessage) -> str | None:
-    """Return what the If-None-Match of a request compares, NO_TAG if it has none; None: it is not one plain tag."""
+def known_tags(message: RawRequestMessage) -> tuple[str, ...]:
+    """Return the entity tags that the If-None-Match of a request names."""
     given = message.headers.getall("If-None-Match", None)
-    if given is None:
-        return NO_TAG
-    tag = _TAG.fullmatch(given[0]) if len(given) == 1 else None
-    return None if tag is None else tag[1]
+    return NO_TAGS if given is None else opaque_tags(given)

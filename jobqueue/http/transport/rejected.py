@@ -13,7 +13,8 @@ from typing import cast
 
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import TooManyConnections
-from jobqueue.http.response.problems import raw_answer
+from jobqueue.http.response.problems import problem_of
+from jobqueue.http.response.reply import problem_reply, raw_reply
 from jobqueue.log import event_logger
 
 LINGER_S = 1.0
@@ -22,7 +23,8 @@ LINGER_S = 1.0
 REJECTED_MAX = 256
 """How many connections over the limit may linger at once; further ones get no time to read the answer."""
 
-_REFUSED = raw_answer(TooManyConnections("as many connections are open as may be", retry_after_s=1.0))
+_PROBLEM = problem_of(TooManyConnections("as many connections are open as may be", retry_after_s=1.0))
+_REFUSED = raw_reply(problem_reply(_PROBLEM), b"Connection: close\r\n\r\n")
 
 log = event_logger(__name__)
 

@@ -115,7 +115,7 @@ async def test_a_head_does_not_render_json(
     def fail(*args: object) -> bytes:
         raise AssertionError("rendered")
 
-    monkeypatch.setattr("jobqueue.http.response.responses.job_document", fail)
+    monkeypatch.setattr("jobqueue.http.response.reply.job_document", fail)
     async with http.head(f"/v1/jobs/{job['id']}") as response:
         assert response.status == 202
 

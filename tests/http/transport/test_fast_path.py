@@ -554,14 +554,3 @@ async def test_an_aiohttp_without_what_the_fast_path_touches_turns_it_off_with_a
     assert any("http.fast_lane_off" in record.getMessage() for record in caplog.records)
     queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
     assert json.loads(queues.rest)["fast_lane"] is False
-
-
-async def test_however_often_jobs_change_few_heads_are_kept(start: Callable[..., Awaitable[Serving]]) -> None:
-    serving = await start()
-    handle = await serving.queue.submit("echo", delay_s=1000)
-    job, fast_path = serving.queue.local.look(handle.id), serving.server.fast_path
-    assert fast_path is not None
-    for version in range(fast_path_module.JOB_HEADS_MAX + 10):
-        job.version = version
-        fast_path._make_heads(job)
-    assert len(fast_path._heads) == fast_path_module.JOB_HEADS_MAX

@@ -188,8 +188,8 @@ def test_failures_of_other_kinds_are_told_each_and_their_number_is_bounded(
     caplog: pytest.LogCaptureFixture, clock: Callable[[float], None]
 ) -> None:
     for error in (ValueError("a"), TypeError("b"), ValueError("c")):
-        problems.report(error)
+        problems.refuse(error)
     assert [record.levelname for record in failures(caplog)] == ["ERROR", "ERROR", "WARNING"]
     for number in range(3 * problems.FAILURES_MAX):
-        problems.report(type(f"Error{number}", (Exception,), {})())
+        problems.refuse(type(f"Error{number}", (Exception,), {})())
     assert len(problems._failures) <= problems.FAILURES_MAX + 1

@@ -1,0 +1,198 @@
+"""Replies: what an answer with a job, or with a problem, says, before it takes the form of either HTTP path.
+
+A reply is made once, by `job_reply` or `problem_reply`, and written out by one of two serialisers: `raw_reply` gives
+the bytes that the fast path sends, `responses` makes what aiohttp sends.
+
+Rules:
+
+1. A job's status code is 202 while it is live, 200 once it is terminal, and 304 if the request names its entity tag.
+2. The entity tag is the job's version, and weak: hints in its document change without it. Tags are compared weakly, by
+   what stands between the quotes, the quotes included (RFC 9110, sections 8.8.3.2 and 13.1.2).
+3. `Retry-After` is a whole number of seconds, rounded up, 1 at the least. Only live jobs and refusals have one.
+4. All that is the same for every job in one state and version is made once, in both forms, and shared.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from jobqueue.core.job import LIVE
+from jobqueue.http.response.documents import job_document
+from jobqueue.http.response.problems import INTERNAL, TABLE, whole_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobqueue.app import JobQueue
+    from jobqueue.core.job import Job, JobState
+    from jobqueue.core.scheduling.eta import Estimate
+    from jobqueue.http.response.problems import Problem
+
+SERVER = "jobqueue"
+COMMON = {"Server": SERVER, "Cache-Control": "private, no-cache"}
+JSON = {**COMMON, "Content-Type": "application/json"}
+PROBLEM = {"Content-Type": "application/problem+json", "Cache-Control": COMMON["Cache-Control"], "Server": SERVER}
+DEDUPLICATED = {"Job-Deduplicated": "true"}
+
+RESULT_BYTES_MAX = 256 * 1024
+"""A longer result is left out of the body: it is sent after it in pieces, as the client takes them."""
+
+JOB_HEADS_MAX = 1024
+
+NO_TAGS: tuple[str, ...] = ()
+"""The request has no If-None-Match: the answer is the job whatever its version."""
+
+
+class _AnyTag(tuple[str, ...]):
+    __slots__ = ()
+
+    def __contains__(self, tag: object) -> bool:
+        return True
+
+
+ANY_TAG: tuple[str, ...] = _AnyTag("*")
+"""The request's If-None-Match is `*`: every tag is in it."""
+
+_OPAQUE_TAG = re.compile(r'"[^"]*"')
+
+
+class ReplyHead(msgspec.Struct, frozen=True):
+    """The part of a head that many replies share, in both forms.
+
+    Attributes:
+        raw: The status line and the header lines as they are sent.
+    """
+
+    status: int
+    headers: dict[str, str]
+    raw: bytes
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """An answer without the lines of its length and its date.
+
+    Attributes:
+        retry_after_s: Whole seconds of `Retry-After`; 0: there is none.
+        body: JSON, without the line break that follows it; None: there is none, as for a HEAD and with a 304.
+        size_bytes: Length of the body as it is sent: with the line break, and with the result that `body` lacks if that
+            is over RESULT_BYTES_MAX.
+        more: Headers beside those of the head.
+    """
+
+    head: ReplyHead
+    retry_after_s: int = 0
+    body: bytes | None = None
+    size_bytes: int = 0
+    more: dict[str, str] | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All headers, for a serialiser that takes them by name."""
+        headers = {**self.head.headers, **(self.more or {})}
+        if self.retry_after_s:
+            headers["Retry-After"] = str(self.retry_after_s)
+        return headers
+
+
+def job_reply(
+    job: Job, estimate: Estimate | None, known_tags: tuple[str, ...], head_only: bool, queue: JobQueue
+) -> Reply:
+    """Return the reply that tells of a job.
+
+    Args:
+        estimate: Of a live job; None for a terminal one.
+        known_tags: The tags that the request names, as `opaque_tags` returns them.
+        head_only: The request is a HEAD: no document is made.
+        queue: Tells the wall clock, and whether documents have tracebacks.
+    """
+    opaque_tag, reply, unchanged = _job_head(job.state, job.version)
+    if known_tags and opaque_tag in known_tags:
+        reply = unchanged
+    elif not head_only:
+        retry_after_s = 0 if estimate is None else whole_seconds(estimate.poll_after_s)
+        result = job.result
+        if result is None or len(result) <= RESULT_BYTES_MAX:
+            body = job_document(job, queue, estimate)
+            return Reply(reply.head, retry_after_s, body, len(body) + 1)
+        body = job_document(replace(job, result=None), queue, estimate)
+        return Reply(reply.head, retry_after_s, body, len(body) - len(b"null") + len(result) + 1)
+    return reply if estimate is None else Reply(reply.head, whole_seconds(estimate.poll_after_s))
+
+
+def problem_reply(problem: Problem) -> Reply:
+    """Return the reply that tells of a problem."""
+    body = problem.json
+    return Reply(_PROBLEM_HEADS[problem.row], 0, body, len(body) + 1, problem.headers)
+
+
+def raw_reply(reply: Reply, end: bytes, head_only: bool = False) -> bytes:
+    """Return a reply as it is sent. Its result, if the body lacks it, is not in it.
+
+    Args:
+        end: The last lines of the head, with the date and the empty line.
+        head_only: Leave the body out, though its length is told.
+    """
+    head, body = reply.head.raw, reply.body
+    if reply.retry_after_s:
+        head += _retry_after(reply.retry_after_s)
+    if body is None:
+        return head + end
+    if reply.more:
+        for name, value in reply.more.items():
+            head += f"{name}: {value}\r\n".encode()
+    length = _content_length(reply.size_bytes)
+    return b"".join((head, length, end)) if head_only else b"".join((head, length, end, body, b"\n"))
+
+
+def opaque_tags(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return what an If-None-Match names, given all of its lines: opaque tags, or ANY_TAG.
+
+    What is no tag is passed over, so a header that can't be read names none, and the answer is whole.
+    """
+    found: list[str] = []
+    for line in lines:
+        if line.strip() == "*":
+            return ANY_TAG
+        found += _OPAQUE_TAG.findall(line)
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=JOB_HEADS_MAX)
+def _job_head(state: JobState, version: int) -> tuple[str, Reply, Reply]:
+    """Return what all replies with jobs in one state and version share.
+
+    The entity tag as it is compared (with its quotes, without `W/`), and, for terminal jobs whole, the reply to a HEAD
+    and the 304.
+    """
+    opaque_tag = f'"{version}"'
+    told = {"Job-State": state.value, "ETag": f"W/{opaque_tag}"}
+    status = HTTPStatus.ACCEPTED if state in LIVE else HTTPStatus.OK
+    found, unchanged = _head(status, {**JSON, **told}), _head(HTTPStatus.NOT_MODIFIED, {**COMMON, **told})
+    return opaque_tag, Reply(found), Reply(unchanged)
+
+
+def _head(status: HTTPStatus, headers: dict[str, str]) -> ReplyHead:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return ReplyHead(status.value, headers, f"HTTP/1.1 {status} {status.phrase}\r\n{lines}".encode())
+
+
+_PROBLEM_HEADS = {row: _head(HTTPStatus(row.status), PROBLEM) for row in (*TABLE.values(), INTERNAL)}
+
+
+# There are few lengths and few waits, and to format a number takes longer than all else of an answer's head.
+
+
+@functools.lru_cache(maxsize=1024)
+def _content_length(size_bytes: int) -> bytes:
+    return b"Content-Length: %d\r\n" % size_bytes
+
+
+@functools.lru_cache(maxsize=1024)
+def _retry_after(seconds: int) -> bytes:
+    return b"Retry-After: %d\r\n" % seconds
