@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -167,16 +166,9 @@ class JobQueue(Registration):
         Statuses stay readable throughout. Jobs that are live at the deadline end as cancelled with
         the error `shutdown`; their count by state is returned, and logged as `drain.lost` if there are any.
         """
-        wiring = self._running
-        self.stop_admitting()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(deadline_s):
-                await wiring.idle()
-        wiring.count_lost()
-        await wiring.backend.shut_down()
-        lost = wiring.tell_lost()
-        # Asked to stop, running attempts end within the lease's grace.
-        await wiring.idle()
+        wiring, lost = self._running, dict[str, int]()
+        self._draining = True
+        await wiring.backend.drain(deadline_s, lambda: lost.update(wiring.tell_lost()))
         return lost
 
     def live_counts(self) -> dict[str, int]:
@@ -434,7 +426,7 @@ class JobQueue(Registration):
         limits = msgspec.structs.replace(after.limits, **fixed)
         live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings)
         self.settings = live
-        self._running.backend.set_caller_queued(after.limits.caller_queued)
+        await self._running.backend.set_caller_queued(after.limits.caller_queued)
         return list(differences(live, after))
 
     def wall(self, instant: float) -> float:

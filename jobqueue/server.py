@@ -127,7 +127,7 @@ class _Process:
         self._settings = queue.settings.server
         self._writer = writer
         # Looked up late: the backend is made when the queue starts.
-        self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: queue.backend.excuse(gap_s))
+        self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: queue.local.excuse(gap_s))
         self._reload = Reload(queue, load, set_level=writer.set_level)
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     from jobqueue.app import JobQueue
-    from jobqueue.backend.base import Backend
+    from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import Event
     from jobqueue.handlers import Submission
 
@@ -115,7 +115,7 @@ class EventRecorder:
     An event carries the live record: read a job's state at once, or by `queue.job(id).status()`.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: LocalBackend) -> None:
         self.events: list[Event] = []
         self._changed = asyncio.Event()
         self._stop = backend.subscribe(self._on_event)

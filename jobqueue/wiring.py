@@ -169,7 +169,7 @@ class Wiring:
             abandoned_min=given.tuning.abandoned_min,
         )
         self._job_log = JobLog(given.clock)
-        self._lost: dict[str, int] | None = None
+        self._lost_told = False
 
     async def start(self) -> None:
         for handler in self._in_process:
@@ -230,29 +230,10 @@ class Wiring:
         queues = self.backend.stats()[1]
         return {state: sum(getattr(queue, state) for queue in queues) for state in LIVE_STATES}
 
-    def count_lost(self) -> None:
-        """Count the live jobs as lost. For the last step of a drain."""
-        if self._lost is None:
-            self._lost = self.live_counts()
-
     def tell_lost(self) -> dict[str, int]:
-        """Log the lost jobs (`drain.lost`), if there are any, and once; return their count by state.
-
-        Jobs that are live now are counted, if `count_lost` was not called before.
-        """
-        self.count_lost()
-        lost, self._lost = self._lost or {}, dict.fromkeys(LIVE_STATES, 0)
+        """Log the live jobs as lost (`drain.lost`), if there are any, and once; return their count by state."""
+        lost = dict.fromkeys(LIVE_STATES, 0) if self._lost_told else self.live_counts()
+        self._lost_told = True
         if any(lost.values()):
             log.warning("drain.lost", **lost)
         return lost
-
-    async def idle(self) -> None:
-        """Wait until no job is live."""
-        ended = asyncio.Event()
-        leave = self.backend.subscribe(lambda event: ended.set(), Ended)
-        try:
-            while self.backend.live:
-                ended.clear()
-                await ended.wait()
-        finally:
-            leave()

@@ -65,24 +65,15 @@ class BulkCount(msgspec.Struct, frozen=True):
     skipped: int
 
 
-class Backend(Protocol):
-    """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock."""
+class Snapshot(Protocol):
+    """Answers without waiting, from a copy of the state in this process.
+
+    Exact in the backend that keeps the jobs in this process; a store outside it refreshes the copy with each reply, at
+    least once a second. So an answer is a good guess, and an operation of `Backend` decides.
+    """
 
     def now(self) -> float:
         """Return the seconds on the clock of every `…_at` in a job record."""
-        ...
-
-    async def submit(
-        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
-    ) -> SubmitResult:
-        """Accept a job, whole, or return the existing one that it equals, or reject it.
-
-        Once this returns, the job's status is readable.
-
-        Raises:
-            QueueFull, StatusesFull, RateLimited, Draining: It is rejected, and nothing was kept.
-            KeyReused, Duplicate: Its key, or its unique value, is another's.
-        """
         ...
 
     def refuse_unseen(
@@ -100,6 +91,38 @@ class Backend(Protocol):
             uniqueness: Its caller; its key, which may belong to a job that is held (the fingerprint is not read); its
                 unique value, if its queue is known.
             may_be_unique: Whether it may have a unique value, if its queue is not known.
+        """
+        ...
+
+    def estimate(self, job: Job) -> Estimate:
+        """Estimate when a live job starts and ends, and when to poll again."""
+        ...
+
+    def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
+        """Return the counts of the job store, and of each queue by name."""
+        ...
+
+    def limiters(self) -> Sequence[LimiterStats]:
+        """Return the counts of each limiter: permits held, jobs waiting."""
+        ...
+
+
+class Backend(Snapshot, Protocol):
+    """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
+
+    Each operation may wait for a store outside this process; the answers at once are those of `Snapshot`.
+    """
+
+    async def submit(
+        self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
+    ) -> SubmitResult:
+        """Accept a job, whole, or return the existing one that it equals, or reject it.
+
+        Once this returns, the job's status is readable.
+
+        Raises:
+            QueueFull, StatusesFull, RateLimited, Draining: It is rejected, and nothing was kept.
+            KeyReused, Duplicate: Its key, or its unique value, is another's.
         """
         ...
 
@@ -134,10 +157,6 @@ class Backend(Protocol):
 
     async def report(self, job_id: JobId, attempt: int, progress: Progress) -> None:
         """Record the progress of an attempt. Raises StaleLease."""
-        ...
-
-    def excuse(self, gap_s: float) -> None:
-        """Extend the deadlines of running attempts by a gap, in seconds, in which this process was suspended."""
         ...
 
     async def cancel(self, job_id: str) -> Job:
@@ -189,10 +208,6 @@ class Backend(Protocol):
         """Return once any of these records has changed, or was removed."""
         ...
 
-    def estimate(self, job: Job) -> Estimate:
-        """Estimate when a live job starts and ends, and when to poll again."""
-        ...
-
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
         """Change a queue's settings while it is in use; no job is lost."""
         ...
@@ -205,19 +220,24 @@ class Backend(Protocol):
         """Start a queue's jobs again."""
         ...
 
-    def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
-        """Call `listener` with every event of these kinds, of all kinds if none is named, in order, as it happens.
+    async def set_caller_queued(self, caller_queued: int | None) -> None:
+        """Change the maximum of live jobs of a caller; None: no limit. Callers that have more keep them."""
+        ...
 
-        Returns a function that ends the subscription.
+    async def idle(self) -> None:
+        """Return once no job is live."""
+        ...
+
+    async def drain(self, deadline_s: float, on_deadline: Callable[[], None]) -> None:
+        """Reject submissions, let the jobs be worked off, end the remaining ones, and return once none is live.
+
+        Rules:
+
+        1. The jobs that are left after `deadline_s` seconds end as cancelled, with the error `shutdown`.
+        2. `on_deadline` is called once, before the first of them ends, or when none is left: the live jobs of that
+           instant are lost.
+        3. To cancel this call while they end does not keep them alive.
         """
-        ...
-
-    def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
-        """Return the counts of the job store, and of each queue by name."""
-        ...
-
-    def limiters(self) -> Sequence[LimiterStats]:
-        """Return the counts of each limiter: permits held, jobs waiting."""
         ...
 
 
@@ -240,4 +260,19 @@ class LocalBackend(Backend, Protocol):
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult:
         """As `submit`, at once."""
+        ...
+
+    def stop_admitting(self) -> None:
+        """Reject every submission from now on."""
+        ...
+
+    def excuse(self, gap_s: float) -> None:
+        """Extend the deadlines of running attempts by a gap, in seconds, in which this process was suspended."""
+        ...
+
+    def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
+        """Call `listener` with every event of these kinds, of all kinds if none is named, in order, as it happens.
+
+        Returns a function that ends the subscription.
+        """
         ...

@@ -8,6 +8,7 @@ between, so a caller never sees half an operation.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -303,7 +304,7 @@ class MemoryBackend:
         """Call `call_for_worker` for each job that may be taken while no worker waits."""
         self._call_for_worker = call_for_worker
 
-    def set_caller_queued(self, caller_queued: int | None) -> None:
+    async def set_caller_queued(self, caller_queued: int | None) -> None:
         """Change the maximum of live jobs of a caller."""
         self._engine.set_caller_queued(caller_queued)
 
@@ -329,9 +330,29 @@ class MemoryBackend:
     def stop_admitting(self) -> None:
         self._engine.stop_admitting()
 
-    async def shut_down(self) -> dict[JobState, int]:
-        """Start no job any more, and end all live ones, in portions; return their number by state."""
-        lost = self._engine.begin_shut_down()
+    async def idle(self) -> None:
+        ended = asyncio.Event()
+        leave = self.subscribe(lambda event: ended.set(), Ended)
+        try:
+            while self._engine.live():
+                ended.clear()
+                await ended.wait()
+        finally:
+            leave()
+
+    async def drain(self, deadline_s: float, on_deadline: Callable[[], None]) -> None:
+        self.stop_admitting()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                await self.idle()
+        on_deadline()
+        await self._shut_down()
+        # Asked to stop, running attempts end within the lease's grace.
+        await self.idle()
+
+    async def _shut_down(self) -> None:
+        """Start no job any more, and end all live ones, in portions."""
+        self._engine.begin_shut_down()
         portions = self._shut_down_portions()
         try:
             for _ in portions:
@@ -341,7 +362,6 @@ class MemoryBackend:
             for _ in portions:
                 pass
             raise
-        return lost
 
     def _shut_down_portions(self) -> Iterator[None]:
         more = True
@@ -349,11 +369,6 @@ class MemoryBackend:
             more = self._engine.go_on_shutting_down(now=self._now())
             self._publish()
             yield
-
-    @property
-    def live(self) -> int:
-        """Number of live jobs."""
-        return self._engine.live()
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
         return self._engine.stats(self._now())

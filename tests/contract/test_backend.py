@@ -32,6 +32,7 @@ from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.stats import QueueStats
 from jobqueue.core.tuning import TUNING
 from jobqueue.errors import (
+    Draining,
     Duplicate,
     JobGone,
     JobNotFound,
@@ -314,6 +315,56 @@ async def test_a_listener_hears_only_of_what_it_asked_for(make: Make) -> None:
     leave()
     await submit_failed(backend)
     assert len(heard) == 2
+
+
+# -- the end
+
+
+@every_backend
+@virtual_time
+async def test_a_drain_rejects_submissions_and_returns_once_the_jobs_are_worked_off(make: Make) -> None:
+    backend = make()
+    job = await submit(backend)
+    lease = await backend.lease()
+    left: list[int] = []
+    draining = asyncio.create_task(backend.drain(10.0, lambda: left.append(stats_of(backend).live)))
+    await settle()
+    with pytest.raises(Draining):
+        await backend.submit(SPEC)
+    assert not draining.done()
+    await backend.ack(job.id, lease.attempt, Success(b"1"))
+    await draining
+    assert left == [0]
+    assert (await backend.get(job.id)).state is JobState.SUCCEEDED
+
+
+@every_backend
+@virtual_time
+async def test_a_drain_ends_at_its_deadline_what_is_left(make: Make) -> None:
+    backend = make()
+    running, waiting = await submit(backend), await submit(backend)
+    lease = await backend.lease()
+    left: list[int] = []
+    draining = asyncio.create_task(backend.drain(10.0, lambda: left.append(stats_of(backend).live)))
+    await asyncio.sleep(10.5)
+    assert left == [2], "they are counted before the first of them ends"
+    await backend.stopped(running.id, lease.attempt)
+    await draining
+    for job_id in (running.id, waiting.id):
+        ended = await backend.get(job_id)
+        assert (ended.state, ended.error and ended.error.code) == (JobState.CANCELLED, ErrorCode.SHUTDOWN)
+
+
+@every_backend
+@virtual_time
+async def test_a_lower_maximum_of_live_jobs_of_a_caller_counts_from_the_next_submission_on(make: Make) -> None:
+    backend = make()
+    first = await submit(backend, uniqueness=Uniqueness("ann"))
+    await submit(backend, uniqueness=Uniqueness("ann"))
+    await backend.set_caller_queued(1)
+    with pytest.raises(RateLimited):
+        await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
+    assert (await backend.get(first.id)).state is JobState.QUEUED
 
 
 # -- the same job once

@@ -22,7 +22,7 @@ FOR_THE_RUNTIME = {
     JobContext: {"cancel", "written_result"},
     JobQueue: {
         *("accept", "accept_now", "check", "wall", "stop_admitting", "live_counts", "tell_lost"),
-        *("backend", "local", "spool", "registry", "tells_tracebacks"),
+        *("backend", "local", "spool", "registry", "surroundings", "tells_tracebacks"),
     },
     JobHandle: set[str](),
 }

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.app import JobQueue
-    from jobqueue.backend.base import Backend
+    from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job
 
@@ -146,7 +146,7 @@ class EventLog:
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
-        self._backend: Backend | None = None
+        self._backend: LocalBackend | None = None
         self._stop_listening: Callable[[], None] | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._tag = ""
@@ -174,9 +174,9 @@ class EventLog:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._backend is not self._queue.backend:  # nobody listened, or the queue was started anew
+        if self._backend is not self._queue.local:  # nobody listened, or the queue was started anew
             self.stop()
-            self._backend = self._queue.backend
+            self._backend = self._queue.local
             self._tag, self._serial = secrets.token_hex(6), 0
             self._stop_listening = self._backend.subscribe(self._on_event)
         self._peers(subscriber).add(subscriber)
