@@ -46,6 +46,15 @@ class BodyKind(Enum):
     MULTIPART = "multipart/form-data"
 
 
+_MEDIA_TYPES = frozenset(kind.value for kind in BodyKind)
+
+
+def kind_of(content_type: str | None) -> BodyKind | None:
+    """Return which body a Content-Type announces, whatever its parameters; None: another one, or none."""
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    return BodyKind(media_type) if media_type in _MEDIA_TYPES else None
+
+
 def check_head(
     request: web.BaseRequest, limits: LimitsSettings, *, takes: tuple[BodyKind, ...] = (BodyKind.JSON,)
 ) -> BodyKind:
@@ -79,11 +88,11 @@ def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKin
         raise UnsupportedMediaType("send the body as it is, without a Content-Encoding", headers=allowed)
     if given is None:
         raise UnsupportedMediaType(f"a Content-Type is needed: {what}", headers=allowed)
-    media_type = given.partition(";")[0].strip().lower()
-    if media_type not in [kind.value for kind in takes]:
+    kind = kind_of(given)
+    if kind not in takes:
         raise UnsupportedMediaType(f"send {what}, not {header_text(given)}", headers=allowed)
-    if media_type == BodyKind.MULTIPART.value:
-        return BodyKind.MULTIPART
+    if kind is BodyKind.MULTIPART:
+        return kind
     try:
         charset = request.charset
     except ValueError:  # aiohttp's reader of parameters meets one that can't be decoded

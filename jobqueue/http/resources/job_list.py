@@ -15,6 +15,7 @@ from jobqueue.core.ids import is_well_formed
 from jobqueue.core.job import JobId, JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.documents import list_document, missing_document
 from jobqueue.http.response.long_response import (
     PIECE_BYTES,
@@ -77,7 +78,7 @@ class JobList:
         async def change() -> None:
             await self._queue.backend.wait_for_change(live)
 
-        applied = await self._waiters.wait(request, change if live and not news else None)
+        applied = await self._waiters.wait(request, preferred_wait_s(request), change if live and not news else None)
         if applied and live:
             async with self._turn:
                 # One change may have woken thousands. They write their lists one by one, and others go on in between.

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, Refused, WrongState
 from jobqueue.files.media import media_type_or_default
+from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, result_pieces, whole_answer
 from jobqueue.http.response.reply import COMMON, JSON
 from jobqueue.http.response.responses import job_answer
@@ -35,7 +36,7 @@ class Jobs:
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/jobs/{id}: the code says whether it is over; with `Prefer: wait=N`, it waits for the end."""
         job = await self._queue.backend.get(request.match_info["id"])
-        return await answer_at_end(request, job, self._queue, self._waiters)
+        return await answer_at_end(request, preferred_wait_s(request), job, self._queue, self._waiters)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:cancel: 200 if it is cancelled, 202 while its handler still has to stop."""
@@ -110,11 +111,17 @@ class Jobs:
 
 
 async def answer_at_end(
-    request: web.Request, job: Job, queue: JobQueue, waiters: Waiters, more: dict[str, str] | None = None
+    request: web.Request,
+    preferred_s: int | None,
+    job: Job,
+    queue: JobQueue,
+    waiters: Waiters,
+    more: dict[str, str] | None = None,
 ) -> web.StreamResponse:
     """Answer with a job: at its end, if the request prefers to wait for that and it comes in time, or else as it is.
 
     Args:
+        preferred_s: As `Waiters.wait`.
         more: Headers beside those of every answer with a job.
     """
     ended: Job | None = None
@@ -123,7 +130,7 @@ async def answer_at_end(
         nonlocal ended
         ended = await queue.backend.wait(job.id)
 
-    applied = await waiters.wait(request, end if job.live else None)
+    applied = await waiters.wait(request, preferred_s, end if job.live else None)
     if applied and job.live:
         job = ended or await queue.backend.get(job.id)
     return job_answer(request, job, queue, {**(more or {}), **applied})

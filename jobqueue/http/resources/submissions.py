@@ -8,7 +8,7 @@ Rules:
 
 1. A refusal that needs nothing of the body comes before it is read. A request whose Idempotency-Key stands for a job
    that is held must be answered, so it is let further; not while the loop is overloaded: to repeat it later is as good.
-   So is one that may have the unique value of a live job, up to `UNIQUE_BYTES_MAX`.
+   So is one that may have the unique value of a live job (`SubmissionHead.may_be_unique`).
 2. Every answer to a submission tells the caller's quota, if there is one.
 3. Each item of a batch is accepted or refused on its own, as if it had come alone.
 """
@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from jobqueue.core.job import IdempotencyKey, Uniqueness
 from jobqueue.core.scheduling.retry_after import RetryAfter
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.handlers import plain_uniqueness, uniqueness_of
+from jobqueue.handlers import uniqueness_of
 from jobqueue.http.errors import MalformedRequest, Overloaded
 from jobqueue.http.request import uploads
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.caller import caller_of
-from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint, key_of
+from jobqueue.http.request.head import head_of
+from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint
 from jobqueue.http.request.json_body import decode_batch, decode_submission
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
@@ -46,9 +46,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.app import JobQueue
+    from jobqueue.core.job import Uniqueness
     from jobqueue.core.submit import SubmitResult
     from jobqueue.handlers import Submission
     from jobqueue.http.request.body import Bodies
+    from jobqueue.http.request.head import SubmissionHead
     from jobqueue.http.request.json_body import BatchItem
     from jobqueue.http.streams.waiters import Waiters
 
@@ -58,9 +60,6 @@ them may take as long as fifty others."""
 
 PROBLEMS_BYTES_MAX = 128 * 1024
 """Bytes of a batch's answer after which its problems are told without their faults: some 300 bytes each."""
-
-UNIQUE_BYTES_MAX = 16 * 1024
-"""While every queue is full, a larger JSON body is refused unread, even if it has the unique value of a live job."""
 
 RETURNS_PER_S = 100.0
 """How many of those who were shed by an overloaded loop are told the same second: what a slow machine takes."""
@@ -86,55 +85,58 @@ class Submissions:
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
-        return await self._telling_rate_limit(request, self._submit(request))
+        return await self._answered(request, self._submit)
 
     async def submit_batch(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs:batch: 207 with one verdict for each, in order."""
-        return await self._telling_rate_limit(request, self._submit_batch(request))
+        return await self._answered(request, self._submit_batch)
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Answer a client that asks before it sends its body."""
-        refusal = await answer_expectation(request, self._check_unread)
+        caller = caller_of(request)
+        refusal = await answer_expectation(request, lambda request: self._check_unread(request, caller))
         if refusal is not None:
-            refusal.headers.update(self._rate_limits.fields(caller_of(request)))
+            refusal.headers.update(self._rate_limits.fields(caller))
         return refusal
 
-    async def _telling_rate_limit(
-        self, request: web.Request, answer: Awaitable[web.StreamResponse]
+    async def _answered(
+        self, request: web.Request, answer: Callable[[web.Request, str], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
+        """Answer, given the request and its caller, and tell that caller its quota."""
+        caller = caller_of(request)
         try:
-            response = await answer
+            response = await answer(request, caller)
         except Exception as error:
             response = error_answer(request, error)
-        response.headers.update(self._rate_limits.fields(caller_of(request)))
+        response.headers.update(self._rate_limits.fields(caller))
         return response
 
     # -- before the body is read
 
-    def _check_unread(self, request: web.Request) -> None:
+    def _check_unread(self, request: web.Request, caller: str) -> None:
         if request.path.endswith(":batch"):
-            self._check_batch_head(request)
+            self._check_batch(request, caller)
         else:
-            self._check_head(request, key_of(request))
-        self._rate_limits.check(caller_of(request))
+            self._check_single(request, caller)
+        self._rate_limits.check(caller)
 
-    def _check_head(self, request: web.Request, key: str | None) -> BodyKind:
-        """Refuse what can be refused before the body is read."""
-        caller = caller_of(request)
-        uniqueness = plain_uniqueness(caller) if key is None else Uniqueness(caller, key=IdempotencyKey(key, b""))
-        self.refuse_unread(uniqueness, may_be_unique=_may_be_unique(request))
-        kind = check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
-        if kind is BodyKind.MULTIPART:
-            self._queue.spool.check_room(request.content_length or 0)
-        return kind
+    def _check_single(self, request: web.Request, caller: str) -> SubmissionHead:
+        """Read the head of one submission, and refuse what can be refused before the body is read."""
+        head = head_of(request, caller)
+        self.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
+        check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
+        if head.kind is BodyKind.MULTIPART:
+            self._queue.spool.check_room(head.length_bytes or 0)
+        return head
 
-    def _check_batch_head(self, request: web.Request) -> None:
+    def _check_batch(self, request: web.Request, caller: str) -> None:
         if IDEMPOTENCY_KEY in request.headers:
             raise MalformedRequest(
                 f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
                 "or submit them one by one, each under its own key"
             )
-        self.refuse_unread(plain_uniqueness(caller_of(request)), may_be_unique=_may_be_unique(request))
+        head = head_of(request, caller)
+        self.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
         check_head(request, self._queue.settings.limits)
 
     def refuse_unread(self, uniqueness: Uniqueness, *, may_be_unique: bool) -> None:
@@ -157,72 +159,64 @@ class Submissions:
 
     # -- one job
 
-    async def _submit(self, request: web.Request) -> web.StreamResponse:
-        key = key_of(request)
-        kind = self._check_head(request, key)
-        caller = caller_of(request)
+    async def _submit(self, request: web.Request, caller: str) -> web.StreamResponse:
+        head = self._check_single(request, caller)
         self._rate_limits.take(caller)
-        fingerprint = Fingerprint(kind) if key is not None else None
-        if kind is BodyKind.MULTIPART:
-            submitted = await self._accept_form(request, caller, key, fingerprint)
-        else:
-            submitted = await self._accept_json(request, caller, key, fingerprint)
+        accept = self._accept_form if head.kind is BodyKind.MULTIPART else self._accept_json
+        submitted = await accept(request, head)
         resource = request.match_info.route.resource
         assert resource is not None
         # The resource's own path, because it has the prefix under which the API is mounted.
         headers = {"Location": f"{resource.canonical}/{submitted.job.id}"}
         if submitted.duplicate:
             headers |= DEDUPLICATED
-        return await answer_at_end(request, submitted.job, self._queue, self._waiters, headers)
+        return await answer_at_end(request, head.wait_s, submitted.job, self._queue, self._waiters, headers)
 
-    async def _accept_json(
-        self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
-    ) -> SubmitResult:
+    async def _accept_json(self, request: web.Request, head: SubmissionHead) -> SubmitResult:
         # A function of its own, because a request that waits for its job must not hold its body meanwhile.
         body = await self._bodies.read(request)
         submission = decode_submission(body)
-        if key is None or fingerprint is None:
-            return await self._queue.accept(submission, caller=caller)
+        if head.key is None:
+            return await self._queue.accept(submission, caller=head.caller)
+        fingerprint = Fingerprint(BodyKind.JSON)
         fingerprint.add(body)
-        return await self._queue.accept(submission, caller=caller, key=fingerprint.under(key))
+        return await self._queue.accept(submission, caller=head.caller, key=fingerprint.under(head.key))
 
-    async def _accept_form(
-        self, request: web.Request, caller: str, key: str | None, fingerprint: Fingerprint | None
-    ) -> SubmitResult:
+    async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult:
+        fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)
         async with self._queue.spool.new_upload() as upload:
             submission = await uploads.receive(
                 request,
                 self._queue.settings.limits,
                 self._bodies,
                 upload,
-                lambda submission: self._check_job(submission, caller, key),
+                lambda submission: self._check_job(submission, head),
                 fingerprint,
             )
-            named = fingerprint.under(key) if key is not None and fingerprint is not None else None
+            key = fingerprint.under(head.key) if head.key is not None and fingerprint is not None else None
             received = upload.received()
             if received is None:
-                return await self._queue.accept(submission, caller=caller, key=named)
+                return await self._queue.accept(submission, caller=head.caller, key=key)
             submitted = await self._queue.accept(
-                submission, folder=received.folder, files=received.files, caller=caller, key=named
+                submission, folder=received.folder, files=received.files, caller=head.caller, key=key
             )
             if not submitted.duplicate:
                 upload.keep()
             return submitted
 
-    def _check_job(self, submission: Submission, caller: str, key: str | None) -> None:
+    def _check_job(self, submission: Submission, head: SubmissionHead) -> None:
         """Refuse what can be refused before the files are received."""
         spec = self._queue.check(submission)
-        if key is None:
-            uniqueness = uniqueness_of(submission, caller, None, with_files=True, counted=False)
+        if head.key is None:
+            uniqueness = uniqueness_of(submission, head.caller, None, with_files=True, counted=False)
             refusal = self._queue.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type)
             if refusal is not None:
                 raise refusal
 
     # -- a batch
 
-    async def _submit_batch(self, request: web.Request) -> web.StreamResponse:
-        self._check_batch_head(request)
-        caller = caller_of(request)
+    async def _submit_batch(self, request: web.Request, caller: str) -> web.StreamResponse:
+        self._check_batch(request, caller)
         self._rate_limits.check(caller)
         with self._bodies.of(request) as body:
             document = await self._bodies.read_in(body)
@@ -261,17 +255,6 @@ class Submissions:
         if submitted.duplicate:
             verdict["deduplicated"] = True
         return orjson.dumps(verdict)
-
-
-def _may_be_unique(request: web.Request) -> bool:
-    """Tell whether a body is worth reading for the live job that it may be the same as, while nothing new is let in.
-
-    A form says it in its first part, before any file.
-    """
-    length = request.content_length
-    # Not `request.content_type`, which raises where a parameter of the header can't be decoded.
-    is_form = request.headers.get("Content-Type", "").lower().startswith(BodyKind.MULTIPART.value)
-    return is_form or (length is not None and length <= UNIQUE_BYTES_MAX)
 
 
 def _below(base: str, error: Exception) -> Exception:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from jobqueue.http.request.prefer import APPLIED, preferred_wait_s
+from jobqueue.http.request.prefer import APPLIED
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -78,14 +78,14 @@ class Waiters:
             self._leaving.discard(leave_once)
 
     async def wait(
-        self, request: web.BaseRequest, until: Callable[[], Coroutine[Any, Any, object]] | None
+        self, request: web.BaseRequest, preferred_s: int | None, until: Callable[[], Coroutine[Any, Any, object]] | None
     ) -> dict[str, str]:
         """Run `until` for as long as the request prefers to wait; return the headers that tell what was applied.
 
         Args:
+            preferred_s: Seconds of the request's `Prefer: wait`; None: it has none, and nothing is run.
             until: Returns once there is something to tell; None: there is already.
         """
-        preferred_s = preferred_wait_s(request)
         if preferred_s is None:
             return {}
         wait_s = min(float(preferred_s), self._limits().wait_s)

@@ -1,0 +1,72 @@
+"""The head of a submission, read once: what its answer and its checks need of the request's headers.
+
+Rules:
+
+1. A head is read before anything is refused; only a malformed Idempotency-Key can't be read.
+2. `kind` says which body the head announces. Whether that body is taken is judged by `check_head`, later: a server that
+   takes no submission at all says that first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import hdrs
+
+from jobqueue.core.job import IdempotencyKey, Uniqueness
+from jobqueue.handlers import plain_uniqueness
+from jobqueue.http.request.body import BodyKind, kind_of
+from jobqueue.http.request.idempotency import key_of
+from jobqueue.http.request.prefer import preferred_wait_s
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+UNIQUE_BYTES_MAX = 16 * 1024
+"""While every queue is full, a larger JSON body is refused unread, even if it has the unique value of a live job."""
+
+
+class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
+    """What the head of a submission says.
+
+    Attributes:
+        caller: The caller's name, as `caller_of` returns it.
+        key: The Idempotency-Key; None: there is none.
+        kind: The body's; None: one that is not taken.
+        length_bytes: The Content-Length; None: the body is chunked, or there is none.
+        wait_s: Seconds of `Prefer: wait`; None: there is no such preference.
+    """
+
+    caller: str
+    key: str | None
+    kind: BodyKind | None
+    length_bytes: int | None
+    wait_s: int | None
+
+    @property
+    def uniqueness(self) -> Uniqueness:
+        """The submission's identity as far as the head tells it."""
+        if self.key is None:
+            return plain_uniqueness(self.caller)
+        return Uniqueness(self.caller, key=IdempotencyKey(self.key, b""))
+
+    @property
+    def may_be_unique(self) -> bool:
+        """Whether the body is read for the unique value that it may have, while no new job is admitted.
+
+        A form has it in its first part, before any file.
+        """
+        if self.kind is BodyKind.MULTIPART:
+            return True
+        return self.length_bytes is not None and self.length_bytes <= UNIQUE_BYTES_MAX
+
+
+def head_of(request: web.BaseRequest, caller: str) -> SubmissionHead:
+    """Read the head of a submission.
+
+    Raises:
+        MalformedRequest: The Idempotency-Key can't be read.
+    """
+    kind = kind_of(request.headers.get(hdrs.CONTENT_TYPE))
+    return SubmissionHead(caller, key_of(request), kind, request.content_length, preferred_wait_s(request))
