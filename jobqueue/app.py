@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from jobqueue.backend.base import Backend, LocalBackend
-    from jobqueue.core.job import IdempotencyKey, JobSpec, UniqueMode, Uniqueness
+    from jobqueue.core.job import IdempotencyKey, Job, JobSpec, UniqueMode, Uniqueness
+    from jobqueue.core.job_view import JobView
     from jobqueue.core.policy import Discipline
     from jobqueue.core.submit import SubmitResult
     from jobqueue.duration import Duration
@@ -287,7 +288,7 @@ class JobQueue(Registration):
         submitted = await (self._accept_with(files, submission) if files else self.accept(submission))
         return JobHandle(submitted.job.id, self.backend)
 
-    async def _accept_with(self, files: Files, submission: Submission) -> SubmitResult:
+    async def _accept_with(self, files: Files, submission: Submission) -> SubmitResult[JobView]:
         spec, _, _, uniqueness = self._asked(submission, "", None, None, None)  # nothing is copied in vain
         if (refusal := self.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type)) is not None:
             raise refusal
@@ -309,7 +310,7 @@ class JobQueue(Registration):
         files: dict[str, tuple[StoredFile, ...]] | None = None,
         caller: str | None = None,
         key: IdempotencyKey | None = None,
-    ) -> SubmitResult:
+    ) -> SubmitResult[JobView]:
         """Check a submission and pass it to the backend, with its files.
 
         Args:
@@ -322,7 +323,7 @@ class JobQueue(Registration):
         asked = self._asked(submission, folder, files, caller, key)
         return await self.backend.submit(*asked)
 
-    def accept_now(self, submission: Submission, caller: Uniqueness) -> SubmitResult:
+    def accept_now(self, submission: Submission, caller: Uniqueness) -> SubmitResult[Job]:
         """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
         if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
             return self.local.submit_now(*self._asked(submission, None, None, caller.caller, None))

@@ -13,7 +13,7 @@ from jobqueue.errors import JobFailed
 
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
-    from jobqueue.core.job import Job
+    from jobqueue.core.job_view import JobView
     from jobqueue.duration import Duration
 
 
@@ -26,11 +26,11 @@ class JobHandle:
         self.id = job_id
         self._backend = backend
 
-    async def status(self) -> Job:
+    async def status(self) -> JobView:
         """Return the job's record. Raises JobGone once it has been evicted."""
         return await self._backend.get(self.id)
 
-    async def wait(self, timeout_s: Duration | None = None) -> Job:
+    async def wait(self, timeout_s: Duration | None = None) -> JobView:
         """Return the record once the job is terminal.
 
         Raises:
@@ -61,7 +61,7 @@ class JobHandle:
         assert job.result is not None
         return orjson.loads(job.result)
 
-    async def cancel(self) -> Job:
+    async def cancel(self) -> JobView:
         """Cancel the job: at once if it waits; if it runs, as soon as its handler has stopped.
 
         Raises:
@@ -69,7 +69,7 @@ class JobHandle:
         """
         return await self._backend.cancel(self.id)
 
-    async def retry(self) -> Job:
+    async def retry(self) -> JobView:
         """Retry a failed job: the same id and arguments, a new series of attempts.
 
         Raises:
@@ -78,6 +78,6 @@ class JobHandle:
         """
         return await self._backend.retry(self.id)
 
-    async def run_now(self) -> Job:
+    async def run_now(self) -> JobView:
         """Queue a delayed job now. Raises WrongState if it isn't delayed."""
         return await self._backend.run_now(self.id)

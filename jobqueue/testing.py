@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from jobqueue.app import JobQueue
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import Event
+    from jobqueue.core.job_view import JobView
     from jobqueue.handlers import Submission
 
 P = ParamSpec("P")
@@ -148,11 +149,11 @@ async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
     asserted on the next line. Jobs run as they do in service, offloads and timeouts included.
     """
 
-    async def accept(submission: Submission, **options: Any) -> SubmitResult:
+    async def accept(submission: Submission, **options: Any) -> SubmitResult[JobView]:
         submitted = await accept_only(submission, **options)
         return SubmitResult(await queue.backend.wait(submitted.job.id), submitted.duplicate)
 
-    accept_only: Callable[..., Awaitable[SubmitResult]] = queue.accept
+    accept_only: Callable[..., Awaitable[SubmitResult[JobView]]] = queue.accept
     queue.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below
     try:
         async with queue:

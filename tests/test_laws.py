@@ -196,7 +196,7 @@ LEVELS = {
         {"scheduling"},
         {
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
-            *("record_size", "tuning", "uniqueness"),
+            *("job_view", "record_size", "tuning", "uniqueness"),
         },
     ),
     "jobqueue.runtime": (
@@ -283,7 +283,7 @@ def grown_leaves(module: Module) -> Iterator[str]:
 CORE_SEEN_FROM_HTTP = {
     f"jobqueue.core.{room}"
     for room in (
-        *("events", "ids", "job", "limits.limiters", "limits.token_bucket", "rate"),
+        *("events", "ids", "job", "job_view", "limits.limiters", "limits.token_bucket", "rate"),
         *("scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
     )
 }

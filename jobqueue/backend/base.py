@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 
 from jobqueue.core.job import Job, JobId, JobState
+from jobqueue.core.job_view import AnyJob, JobView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ class Page(msgspec.Struct, frozen=True):
     the search stops after a bounded number of records.
     """
 
-    jobs: list[Job]
+    jobs: list[JobView]
     cursor: JobId | None
 
 
@@ -94,7 +95,7 @@ class Snapshot(Protocol):
         """
         ...
 
-    def estimate(self, job: Job) -> Estimate:
+    def estimate(self, job: AnyJob) -> Estimate:
         """Estimate when a live job starts and ends, and when to poll again."""
         ...
 
@@ -110,12 +111,13 @@ class Snapshot(Protocol):
 class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
-    Each operation may wait for a store outside this process; the answers at once are those of `Snapshot`.
+    Each operation may wait for a store outside this process; the answers at once are those of `Snapshot`. Records come
+    as views, which don't change any more.
     """
 
     async def submit(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
-    ) -> SubmitResult:
+    ) -> SubmitResult[JobView]:
         """Accept a job, whole, or return the existing one that it equals, or reject it.
 
         Once this returns, the job's status is readable.
@@ -126,7 +128,7 @@ class Backend(Snapshot, Protocol):
         """
         ...
 
-    async def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str) -> JobView:
         """Return the record.
 
         Raises:
@@ -159,7 +161,7 @@ class Backend(Snapshot, Protocol):
         """Record the progress of an attempt. Raises StaleLease."""
         ...
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str) -> JobView:
         """Cancel a live job: at once, or (still running, `stopping`) as soon as its handler has stopped.
 
         Raises:
@@ -177,7 +179,7 @@ class Backend(Snapshot, Protocol):
         """
         ...
 
-    async def retry(self, job_id: str) -> Job:
+    async def retry(self, job_id: str) -> JobView:
         """Retry a failed job, under the same id.
 
         Raises:
@@ -187,7 +189,7 @@ class Backend(Snapshot, Protocol):
         """
         ...
 
-    async def run_now(self, job_id: str) -> Job:
+    async def run_now(self, job_id: str) -> JobView:
         """Queue a delayed job now.
 
         Raises:
@@ -200,7 +202,7 @@ class Backend(Snapshot, Protocol):
         """Retry, cancel or delete all jobs that match and existed when it began; other tasks run meanwhile."""
         ...
 
-    async def wait(self, job_id: str) -> Job:
+    async def wait(self, job_id: str) -> JobView:
         """Return the record once it is terminal. Raises as `get`."""
         ...
 
@@ -242,7 +244,10 @@ class Backend(Snapshot, Protocol):
 
 
 class LocalBackend(Backend, Protocol):
-    """A backend in this process: the same operations without an await, for the fast path."""
+    """A backend in this process: the same operations without an await, for the fast path.
+
+    Records are the live ones here, and so are those of events: to be read at once, and never to be changed.
+    """
 
     def find(self, job_id: str) -> Job | None:
         """Return the record with this id, if there is one."""
@@ -258,8 +263,12 @@ class LocalBackend(Backend, Protocol):
 
     def submit_now(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
-    ) -> SubmitResult:
+    ) -> SubmitResult[Job]:
         """As `submit`, at once."""
+        ...
+
+    def estimate_now(self, job: Job) -> Estimate:
+        """As `estimate`, of the live record itself."""
         ...
 
     def stop_admitting(self) -> None:

@@ -27,6 +27,9 @@ from jobqueue.core.events import (
     Released,
 )
 from jobqueue.core.job import JobState
+from jobqueue.core.job_view import view_of
+from jobqueue.core.scheduling.eta import POLL_AFTER_S_UNKNOWN, Estimate
+from jobqueue.core.submit import SubmitResult
 from jobqueue.core.tuning import TUNING
 from jobqueue.errors import Refused, WrongState
 
@@ -37,12 +40,11 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.engine import Engine
     from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Uniqueness, Upload
+    from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.policy import QueuePolicy
-    from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.stats import QueueStats, StoreStats
-    from jobqueue.core.submit import SubmitResult
     from jobqueue.core.tuning import Tuning
 
 T = TypeVar("T")
@@ -111,7 +113,7 @@ class MemoryBackend:
         # Bound directly: a method around each would be a call more for each read and each submission.
         self.find, self.is_closed = engine.find, engine.is_closed
         self._ready = ReadyQueue(engine.scheduler, now)
-        self._waiters: dict[JobId, dict[asyncio.Future[Job], None]] = {}
+        self._waiters: dict[JobId, dict[asyncio.Future[JobView], None]] = {}
         self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._look: Callable[[], None] = lambda: None
@@ -126,12 +128,13 @@ class MemoryBackend:
 
     async def submit(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
-    ) -> SubmitResult:
-        return self.submit_now(spec, args, upload, uniqueness)
+    ) -> SubmitResult[JobView]:
+        result = self.submit_now(spec, args, upload, uniqueness)
+        return SubmitResult(view_of(result.job), result.duplicate)
 
     def submit_now(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
-    ) -> SubmitResult:
+    ) -> SubmitResult[Job]:
         try:
             return self._engine.submit(spec, args, upload, uniqueness, now=self._now())
         finally:
@@ -148,19 +151,19 @@ class MemoryBackend:
         engine, now = self._engine, self._now()
         return engine.refuse_unseen(queue, uniqueness, job_type=job_type, may_be_unique=may_be_unique, now=now)
 
-    async def get(self, job_id: str) -> Job:
-        return self._engine.get(job_id)
+    async def get(self, job_id: str) -> JobView:
+        return view_of(self._engine.get(job_id))
 
     def look(self, job_id: str) -> Job:
         return self._engine.get(job_id)
 
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: JobId | None) -> Page:
-        jobs: list[Job] = []
+        jobs: list[JobView] = []
         last = None
         for job in islice(self._engine.newest_first(cursor), self._tuning.page_scan_max):
             last = job.id
             if job_filter.matches(job):
-                jobs.append(job)
+                jobs.append(view_of(job))
                 if len(jobs) == limit:
                     break
         more = last is not None and next(self._engine.newest_first(last), None) is not None
@@ -202,24 +205,24 @@ class MemoryBackend:
         self._engine.report(job_id, attempt=attempt, progress=progress)
         self._publish()
 
-    async def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str) -> JobView:
         job = self._engine.cancel(job_id, now=self._now())
         self._publish()
-        return job
+        return view_of(job)
 
     async def delete(self, job_id: str) -> None:
         self._engine.delete(job_id)
         self._publish()
 
-    async def retry(self, job_id: str) -> Job:
+    async def retry(self, job_id: str) -> JobView:
         job = self._engine.retry(job_id, now=self._now())
         self._publish()
-        return job
+        return view_of(job)
 
-    async def run_now(self, job_id: str) -> Job:
+    async def run_now(self, job_id: str) -> JobView:
         job = self._engine.run_now(job_id, now=self._now())
         self._publish()
-        return job
+        return view_of(job)
 
     async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
         count = skipped = 0
@@ -242,11 +245,11 @@ class MemoryBackend:
             yield portion
             cursor = portion[-1].id
 
-    async def wait(self, job_id: str) -> Job:
+    async def wait(self, job_id: str) -> JobView:
         job = self._engine.get(job_id)
         if not job.live:
-            return job
-        future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+            return view_of(job)
+        future: asyncio.Future[JobView] = asyncio.get_running_loop().create_future()
         waiters = self._waiters.setdefault(job.id, {})
         waiters[future] = None
         try:
@@ -270,7 +273,13 @@ class MemoryBackend:
                     if not watchers:
                         del self._watchers[job_id]
 
-    def estimate(self, job: Job) -> Estimate:
+    def estimate(self, job: AnyJob) -> Estimate:
+        held = self.find(job.id)
+        if held is None or not held.live:  # the record has moved on since the view was taken
+            return Estimate(None, None, POLL_AFTER_S_UNKNOWN)
+        return self.estimate_now(held)
+
+    def estimate_now(self, job: Job) -> Estimate:
         return self._engine.estimate(job, now=self._now())
 
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
@@ -400,7 +409,9 @@ class MemoryBackend:
             self._tell_waiters(event.job)
 
     def _tell_waiters(self, job: Job) -> None:
-        self._tell(self._waiters.get(job.id, ()), job)
+        waiters = self._waiters.get(job.id)
+        if waiters:
+            self._tell(waiters, view_of(job))
 
     def _tell_watchers(self, event: Event) -> None:
         jobs = event.jobs if isinstance(event, Evicted) else () if isinstance(event, UNSEEN_EVENTS) else (event.job,)

@@ -130,7 +130,7 @@ class Engine:
 
     def submit(
         self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None = None, *, now: float
-    ) -> SubmitResult:
+    ) -> SubmitResult[Job]:
         """Accept a job, or return the existing one that it equals, or reject it and keep nothing.
 
         Raises:

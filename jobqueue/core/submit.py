@@ -6,12 +6,13 @@ check comes before the first change.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import msgspec
 
 from jobqueue.core.events import Progressed, Submitted
 from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job
+from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline
 from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.errors import Duplicate, KeyReused, WrongState
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
 
 
-class SubmitResult(msgspec.Struct, frozen=True, gc=False):
+J = TypeVar("J", Job, JobView)
+
+
+class SubmitResult(msgspec.Struct, Generic[J], frozen=True, gc=False):
     """The job of a submission; `duplicate` if it existed already, by its key or unique value."""
 
-    job: Job
+    job: J
     duplicate: bool
 
 
@@ -49,7 +53,7 @@ class Submitter:
 
     def submit(
         self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None = None, *, now: float
-    ) -> SubmitResult:
+    ) -> SubmitResult[Job]:
         """Accept a job, or return the existing one that it equals, or reject it and keep nothing.
 
         Raises:
@@ -134,7 +138,7 @@ class Submitter:
 
     def _submit_beside(
         self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness, now: float
-    ) -> SubmitResult:
+    ) -> SubmitResult[Job]:
         """Apply the mode to a submission with the unique value of a live job."""
         assert uniqueness.unique is not None
         mode = uniqueness.unique.mode

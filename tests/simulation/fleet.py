@@ -235,7 +235,7 @@ class Client:
             self._fleet.keys[caller, key.key] = (key.fingerprint, submitted.job.id)
         self._fleet.ids.append(submitted.job.id)
         found = await backend.get(submitted.job.id)
-        auditor.check(found is submitted.job, f"submission {number} was accepted, and can't be read")
+        auditor.check(found == submitted.job, f"submission {number} was accepted, and can't be read")
         return submitted.job.id
 
     def _superseded_by(self, submission: Submission) -> list[str]:

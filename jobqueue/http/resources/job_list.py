@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job
+    from jobqueue.core.job_view import JobView
     from jobqueue.http.streams.waiters import Waiters
 
-    Listed = Job | tuple[str, JobQueueError]
+    Listed = JobView | tuple[str, JobQueueError]
 
 IDS_END = b"]}"
 PAGE_DEFAULT, PAGE_MAX = 50, 100

@@ -18,7 +18,8 @@ from jobqueue.http.response.responses import job_answer
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job, StoredFile
+    from jobqueue.core.job import StoredFile
+    from jobqueue.core.job_view import JobView
     from jobqueue.http.response.descriptors import Descriptors
     from jobqueue.http.streams.waiters import Waiters
 
@@ -65,7 +66,7 @@ class Jobs:
             return self._send_json(request, job, headers)
         return await self._send_file(request, job.file, headers)
 
-    def _send_json(self, request: web.Request, job: Job, headers: dict[str, str]) -> web.StreamResponse:
+    def _send_json(self, request: web.Request, job: JobView, headers: dict[str, str]) -> web.StreamResponse:
         result = job.result or b"null"
         if len(result) <= WHOLE_BYTES_MAX:
             return whole_answer(request, result, headers)
@@ -113,7 +114,7 @@ class Jobs:
 async def answer_at_end(
     request: web.Request,
     preferred_s: int | None,
-    job: Job,
+    job: JobView,
     queue: JobQueue,
     waiters: Waiters,
     more: dict[str, str] | None = None,
@@ -124,7 +125,7 @@ async def answer_at_end(
         preferred_s: As `Waiters.wait`.
         more: Headers beside those of every answer with a job.
     """
-    ended: Job | None = None
+    ended: JobView | None = None
 
     async def end() -> None:
         nonlocal ended

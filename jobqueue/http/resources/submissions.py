@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Uniqueness
+    from jobqueue.core.job_view import JobView
     from jobqueue.core.submit import SubmitResult
     from jobqueue.handlers import Submission
     from jobqueue.http.request.body import Bodies
@@ -172,7 +173,7 @@ class Submissions:
             headers |= DEDUPLICATED
         return await answer_at_end(request, head.wait_s, submitted.job, self._queue, self._waiters, headers)
 
-    async def _accept_json(self, request: web.Request, head: SubmissionHead) -> SubmitResult:
+    async def _accept_json(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         # A function of its own, because a request that waits for its job must not hold its body meanwhile.
         body = await self._bodies.read(request)
         submission = decode_submission(body)
@@ -182,7 +183,7 @@ class Submissions:
         fingerprint.add(body)
         return await self._queue.accept(submission, caller=head.caller, key=fingerprint.under(head.key))
 
-    async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult:
+    async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)
         async with self._queue.spool.new_upload() as upload:
             submission = await uploads.receive(

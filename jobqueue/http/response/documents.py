@@ -23,7 +23,8 @@ from jobqueue.http.response.problems import problem_of
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import FailedAttempt, Job
+    from jobqueue.core.job import FailedAttempt
+    from jobqueue.core.job_view import AnyJob
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
     from jobqueue.core.stats import QueueStats
@@ -90,7 +91,7 @@ _PAUSED = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
 _encode = msgspec.json.Encoder().encode
 
 
-def job_document(job: Job, queue: JobQueue, estimate: Estimate | None) -> bytes:
+def job_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> bytes:
     """Return a job's document; its result stands in it as the bytes that it is.
 
     Args:
@@ -139,12 +140,12 @@ def _waiting(waiting_for: WaitingFor, wall: float) -> WaitingDocument:
     return WaitingDocument(waiting_for.reason, None if at is None else timestamp(wall + at))
 
 
-def _run_at(job: Job, wall: float) -> str:
+def _run_at(job: AnyJob, wall: float) -> str:
     """Return when a job may run: exactly what its submission said, if it named an instant."""
     return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
 
 
-def list_document(job: Job, queue: JobQueue, estimate: Estimate | None) -> bytes:
+def list_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> bytes:
     """Return a job's document as it stands in a list: its history is short, without tracebacks."""
     if job.extras is not None and job.extras.history:
         history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)

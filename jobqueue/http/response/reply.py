@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job, JobState
+    from jobqueue.core.job import JobState
+    from jobqueue.core.job_view import AnyJob
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.http.response.problems import Problem
 
@@ -101,7 +102,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 def job_reply(
-    job: Job, estimate: Estimate | None, known_tags: tuple[str, ...], head_only: bool, queue: JobQueue
+    job: AnyJob, estimate: Estimate | None, known_tags: tuple[str, ...], head_only: bool, queue: JobQueue
 ) -> Reply:
     """Return the reply that tells of a job.
 

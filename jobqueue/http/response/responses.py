@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Job
+    from jobqueue.core.job_view import AnyJob
     from jobqueue.http.response.problems import Problem
 
 SMALL_BODY_BYTES = 64 * 1024
@@ -26,7 +26,7 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 def job_answer(
-    request: web.Request, job: Job, queue: JobQueue, more: Mapping[str, str] = _NO_HEADERS
+    request: web.Request, job: AnyJob, queue: JobQueue, more: Mapping[str, str] = _NO_HEADERS
 ) -> web.StreamResponse:
     """Answer with a job: the status code says whether it is terminal, or that the client has this version of it.
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job
+    from jobqueue.core.job_view import AnyJob
 
 RING_MAX = 4096
 RECORD_S = 60.0
@@ -229,7 +230,7 @@ class EventLog:
     def _first(self) -> int:
         return self._ring[0].serial if self._ring else self._serial + 1
 
-    def state_frame(self, job: Job) -> bytes:
+    def state_frame(self, job: AnyJob) -> bytes:
         """Return a job's state of now as the event that led to it."""
         return frame(self.last_id, _name_of_state(job), self._job_data(job))
 
@@ -260,7 +261,7 @@ class EventLog:
             return self._to_all
         return self._by_job.setdefault(subscriber.job_id, set())
 
-    def _job_data(self, job: Job) -> dict[str, Any]:
+    def _job_data(self, job: AnyJob) -> dict[str, Any]:
         progress = job.progress
         return {
             "id": job.id,
@@ -318,7 +319,7 @@ def _name_of(event: Event) -> str | None:
             return None
 
 
-def _name_of_state(job: Job) -> str:
+def _name_of_state(job: AnyJob) -> str:
     match job.state:
         case JobState.RUNNING:
             return "started"

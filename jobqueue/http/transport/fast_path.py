@@ -132,7 +132,7 @@ class FastPath:
                 job = local.look(job_id)
             except Exception as error:
                 return self._refuse(error, head_only, now)
-        estimate = local.estimate(job) if job.finished_at is None else None
+        estimate = local.estimate_now(job) if job.finished_at is None else None
         reply = job_reply(job, estimate, tags, head_only, self._queue)
         if reply.size_bytes > SMALL_BYTES and estimate is None:
             return None  # it is sent in pieces
@@ -175,7 +175,7 @@ class FastPath:
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, self._date(now)))
-            estimate = local.estimate(job) if job.finished_at is None else None
+            estimate = local.estimate_now(job) if job.finished_at is None else None
             return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._queue), end)
         except Exception as error:
             return self._refuse(error, False, now)
