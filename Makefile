@@ -40,7 +40,7 @@ $(if $(UNKNOWN),$(error make $(or $(MAKECMDGOALS),help) does not take $(UNKNOWN)
 
 .PHONY: help
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run-server
 run-server: $(VENV)/.runtime ## serve on http://127.0.0.1:8080, with config.yaml and the demo handlers; ARGS="tasks.py --port 9000"
@@ -109,8 +109,8 @@ check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
 	$(PY) -m pytest -q -m 'not slow' $(if $(ARGS),$(ARGS),$(AT_ONCE))
 
-.PHONY: test-lane
-test-lane: $(VENV)/.dev ## 10,000 generated streams through the fast lane and past it: the same bytes, the same state
+.PHONY: test-fast-path
+test-fast-path: $(VENV)/.dev ## 10,000 generated streams through the fast path and the stock path: the same bytes, the same state
 	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py
 
 .PHONY: test-browser

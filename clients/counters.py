@@ -77,7 +77,7 @@ class Counters:
         unseen: Last state seen of the accepted jobs that were not seen to end.
         shutdown: State of the jobs that the server ended because it stopped, as it was before.
         errors_by_kind: What went wrong, to how often.
-        turned_away: Reason to submissions that were turned away for good.
+        turned_away: Reason to submissions that were rejected.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class Counters:
         self.errors_by_kind[kind] += 1
 
     def turned_away_for(self, status: int, why: str) -> None:
-        """Count a submission that was turned away for good; of the reasons, the first few are told apart."""
+        """Count a submission that was rejected; of the reasons, the first few are told apart."""
         self.error(f"submission: {status}")
         reason = f"HTTP {status}: {why}" if why else f"HTTP {status}"
         if reason not in self.turned_away and len(self.turned_away) >= REASONS_MAX:

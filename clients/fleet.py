@@ -151,7 +151,7 @@ def address_of(options: Options) -> tuple[str, int]:
     try:
         found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise OSError(f"the host {url.hostname!r} has no address ({error.strerror})") from error
+        raise OSError(f"the host {url.hostname!r} can't be resolved ({error.strerror})") from error
     host, port = found[0][4][:2]
     return str(host), int(port)
 

@@ -58,7 +58,7 @@ def parse(argv: list[str] | None = None) -> Options:
         description="Simulated clients: each creates jobs, follows them until all are over, and starts over. "
         "With --rate, an open loop instead: submissions come at that rate, whatever the answers are.",
         epilog="Exit code: 0 when every accepted job was seen to end; 1 when not, when no server answered, or when it "
-        "turned submissions away for good; 2 when the options are wrong; 99 when a requirement was not met.",
+        "rejected submissions; 2 when the options are wrong; 99 when a requirement was not met.",
     )
     add = parser.add_argument
     add("--url", type=_url, default=default.url, help="the server (default %(default)s)")
@@ -205,7 +205,5 @@ def _url(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not address.url.startswith("http:"):
-        raise argparse.ArgumentTypeError(
-            f"{address.shown!r} is no URL that the fleet can take: it speaks plain http only"
-        )
+        raise argparse.ArgumentTypeError(f"{address.shown!r} is not a URL that the fleet supports: plain http only")
     return text.rstrip("/")

@@ -141,11 +141,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if self.invalid:
             reasons = "; ".join(f"{number:,} by {reason}" for reason, number in Counter(self.turned_away).most_common())
             all_of = "Every submission was" if self.invalid == self.created else f"{self.invalid:,} submissions were"
-            died += f"{all_of} turned away for good: {reasons.rstrip('.')}. "
+            died += f"{all_of} rejected: {reasons.rstrip('.')}. "
             if not self.accepted:
                 return died.rstrip()
         unseen = f"{self.unseen:,} jobs were accepted but never seen to end" if self.unseen else ""
-        shutdown = f"{self.shutdown:,} jobs were ended by the server's stop" if self.shutdown else ""
+        shutdown = f"{self.shutdown:,} jobs were ended by the server's shutdown" if self.shutdown else ""
         if not unseen and not shutdown:
             return f"{died}Every accepted job was seen to end."
         lost = f"lost by their last state: {_states(self.lost)}"
@@ -255,7 +255,7 @@ def figures_of(report: Report) -> Iterator[tuple[str, str]]:
     seldom = (  # worth a line only then
         (report.given_up, "never accepted until the fleet stopped creating, and given up"),
         (report.unknown_fate, "of unknown fate: sent, but no answer of the server came"),
-        (report.invalid, "turned away for good"),
+        (report.invalid, "rejected"),
         (report.unreadable["up"], "statuses unreadable while the server was up"),
         (report.unreadable["gone"], "statuses unreadable after it had gone"),
         (report.unreachable, "submissions not sent, as no server listened"),

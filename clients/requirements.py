@@ -106,7 +106,7 @@ def requirement(text: str) -> Requirement:
     """Parse a requirement, for argparse. Raises ArgumentTypeError with the valid forms."""
     parts = _FORM.fullmatch(text)
     if parts is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no requirement; they look like {EXAMPLES}, without spaces")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a requirement; examples: {EXAMPLES}, without spaces")
     metric, comparison, number, unit = parts.groups(default="")
     kind, bound = _kind_of(metric, text), float(number)
     if kind == "s":

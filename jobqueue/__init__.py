@@ -2,6 +2,9 @@
 
 It holds bounded queues, a pool of workers and a job store with TTL.
 Jobs are submitted in-process or over HTTP, and their status can be read.
+
+The public API in Python is this module and its submodules `client`, `config`, `errors`, `http` and `testing`; every
+other submodule is private, and may change in any release.
 """
 
 from importlib import import_module
@@ -12,16 +15,32 @@ if TYPE_CHECKING:
     from jobqueue.context import JobContext
     from jobqueue.core.backoff import Backoff
     from jobqueue.core.job import JobState
-    from jobqueue.errors import JobQueueError, Reject, Retry
+    from jobqueue.errors import (
+        InvalidSubmission,
+        JobFailed,
+        JobGone,
+        JobNotFound,
+        JobQueueError,
+        QueueFull,
+        Refused,
+        Reject,
+        Retry,
+    )
     from jobqueue.handle import JobHandle
 
 __all__ = [
     "Backoff",
+    "InvalidSubmission",
     "JobContext",
+    "JobFailed",
+    "JobGone",
     "JobHandle",
+    "JobNotFound",
     "JobQueue",
     "JobQueueError",
     "JobState",
+    "QueueFull",
+    "Refused",
     "Reject",
     "Retry",
     "__version__",
@@ -29,25 +48,34 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+_MODULES = ("client", "config", "errors", "http", "testing")
 _HOMES = {
     "Backoff": "jobqueue.core.backoff",
+    "InvalidSubmission": "jobqueue.errors",
     "JobContext": "jobqueue.context",
+    "JobFailed": "jobqueue.errors",
+    "JobGone": "jobqueue.errors",
     "JobHandle": "jobqueue.handle",
+    "JobNotFound": "jobqueue.errors",
     "JobQueue": "jobqueue.app",
     "JobQueueError": "jobqueue.errors",
     "JobState": "jobqueue.core.job",
+    "QueueFull": "jobqueue.errors",
+    "Refused": "jobqueue.errors",
     "Reject": "jobqueue.errors",
     "Retry": "jobqueue.errors",
 }
 
 
 def __dir__() -> list[str]:
-    """List the public names, imported or not."""
-    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
+    """List the public names and modules, imported or not."""
+    return sorted({*__all__, *_MODULES, *(name for name in globals() if name.startswith("__"))})
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name on first use: the fleet and a handler's process need no server."""
+    """Import a public name or module on first use: the fleet and a handler's process need no server."""
+    if name in _MODULES:
+        return import_module(f"jobqueue.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'jobqueue' has no attribute {name!r}")

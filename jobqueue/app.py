@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def not_running() -> RuntimeError:
     """Return what is raised where a running queue is needed."""
-    return RuntimeError("this queue doesn't run: use `async with queue:`, or await queue.start()")
+    return RuntimeError("the queue is not running: use `async with queue:` or await queue.start()")
 
 
 class JobQueue(Registration):
@@ -93,14 +93,14 @@ class JobQueue(Registration):
             LifespanFailed: The lifespan has raised; the cause is chained.
         """
         if self._wiring is not None or self._starting:
-            raise RuntimeError("this queue runs already")
+            raise RuntimeError("the queue is already running")
         if self._stopping is not None:
-            raise RuntimeError("this queue is being stopped: await that before it is started again")
+            raise RuntimeError("the queue is being stopped: await stop() before starting it again")
         for handler in self.registry:
             if handler.queue not in self.settings.queues:
                 known = ", ".join(self.settings.queues)
                 raise ValueError(
-                    f"handler {handler.name!r} wants queue {handler.queue!r}; configured: {known}; "
+                    f"handler {handler.name!r} uses queue {handler.queue!r}; configured: {known}; "
                     f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
                 )
         lifespan = None if self._lifespan is None else partial(self._lifespan, self)
@@ -340,7 +340,7 @@ class JobQueue(Registration):
     ) -> tuple[JobSpec, bytes, Upload | None, Uniqueness | None]:
         """Check a submission, and return the arguments of `Backend.submit`."""
         spec, args = self._check(submission)
-        counted = self.settings.limits.caller_queued is not None
+        counted = self.settings.limits.caller_jobs_max is not None
         uniqueness = uniqueness_of(submission, caller, key, with_files=folder is not None, counted=counted)
         upload = Upload(folder, files or {}) if folder is not None else None
         return spec, args, upload, uniqueness
@@ -427,7 +427,7 @@ class JobQueue(Registration):
         limits = msgspec.structs.replace(after.limits, **fixed)
         live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings)
         self.settings = live
-        await self._running.backend.set_caller_queued(after.limits.caller_queued)
+        await self._running.backend.set_caller_jobs_max(after.limits.caller_jobs_max)
         return list(differences(live, after))
 
     def wall(self, instant: float) -> float:

@@ -106,7 +106,7 @@ class JobContext:
             raise ValueError(f"progress takes a fraction from 0 to 1, got {fraction!r}")
         if note is not None:
             if not isinstance(note, str):
-                raise TypeError(f"progress takes a text as its note, got {note!r}")
+                raise TypeError(f"progress takes a string as its note, got {note!r}")
             note = printable(note[:NOTE_LENGTH_MAX])
         self._on_progress(float(fraction), note)
 
@@ -119,7 +119,7 @@ class JobContext:
             TypeError: The media type is no text.
         """
         if not isinstance(media_type, str):
-            raise TypeError(f"result_file takes a text as its media type, got {media_type!r}")
+            raise TypeError(f"result_file takes a string as its media type, got {media_type!r}")
         path = self._folder() / f"{RESULT_PREFIX}{self.attempt}"
         self._result = (path, media_type)
         return path

@@ -3,7 +3,7 @@
 Rules:
 
 1. What a handler's signature can make out of JSON can be encoded, and makes an equal value again: beside what JSON has,
-   dates and durations (ISO 8601), `Decimal`, `UUID`, paths and bytes (base64) as texts, sets and tuples as lists,
+   dates and durations (ISO 8601), `Decimal`, `UUID`, paths and bytes (base64) as strings, sets and tuples as lists,
    mappings with keys of these, enums by their value, and as objects dataclasses, msgspec's structs, attrs' classes and
    pydantic's models.
 2. Whole or not at all: no field is left out, no NaN becomes null, no two keys become one, no number is cut.
@@ -48,7 +48,7 @@ def encode(value: Any) -> bytes:
             # orjson writes NaN as null; only a stricter writer tells that from None.
             json.dumps(value, default=_plain, allow_nan=False)
     except RecursionError:
-        raise ValueError("nested too deeply, or without end") from None
+        raise ValueError("nested too deeply, or circular") from None
     except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(str(error)) from error
     # A true copy: orjson leaves the block of some KiB that it wrote into behind a result of a few bytes.
@@ -73,7 +73,7 @@ def _whole(value: Any) -> Any:
     for key, member in value.items():
         name = _key(key)
         if name in members:
-            raise ValueError(f"two of an object's keys are {name!r} as texts")
+            raise ValueError(f"two keys of an object are both {name!r} in JSON")
         members[name] = _whole(member)
     return members
 
@@ -82,12 +82,12 @@ def _key(key: Any) -> str:
     if isinstance(key, Enum):
         key = key.value
     if isinstance(key, float) and not math.isfinite(key):
-        raise ValueError(f"the key {key} of an object is no number of JSON's")
+        raise ValueError(f"the key {key} of an object is not a valid JSON number")
     if isinstance(key, (int, float)) and not isinstance(key, bool):
         return orjson.dumps(_plain(key) if type(key) not in (int, float) else key).decode()
     text = key if type(key) is str else _plain(key) if key is not None and not isinstance(key, bool) else None
     if not isinstance(text, str):
-        raise TypeError(f"an object's keys are texts, numbers or dates, not {type(key).__name__}")
+        raise TypeError(f"an object's keys are strings, numbers or dates, not {type(key).__name__}")
     return text
 
 
@@ -124,7 +124,7 @@ def _plain(value: Any) -> Any:
             return value.model_dump(mode="json", by_alias=True)
         case _ if hasattr(value, "__attrs_attrs__"):
             return {field.name: getattr(value, field.name) for field in value.__attrs_attrs__}
-    raise TypeError(f"JSON has nothing for {type(value).__qualname__!r}")
+    raise TypeError(f"JSON can't represent {type(value).__qualname__!r}")
 
 
 def _struct(value: msgspec.Struct) -> Any:
@@ -142,7 +142,7 @@ def _moment(value: datetime | date | time | timedelta) -> Any:
     if isinstance(value, datetime) and _offset_s(value) % 60:
         value = value.astimezone(UTC)  # RFC 3339 has offsets in whole minutes, and older ones are not
     elif isinstance(value, time) and _offset_s(value) % 60:
-        raise ValueError(f"the offset of {value} from UTC is no whole number of minutes")
+        raise ValueError(f"the offset of {value} from UTC is not a whole number of minutes")
     return msgspec.to_builtins(value)
 
 

@@ -110,7 +110,7 @@ class Draining(Refused):
     """The server is about to stop and accepts no more jobs; another one may be up by then."""
 
     def __init__(
-        self, detail: str = "the server is about to stop and admits no more jobs", *, retry_after_s: float = 5.0
+        self, detail: str = "the server is shutting down and accepts no more jobs", *, retry_after_s: float = 5.0
     ) -> None:
         super().__init__(detail, retry_after_s=retry_after_s)
 

@@ -15,4 +15,4 @@ def written_path(text: str | Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:
-        raise ValueError(f"{path.parts[0]} is no home folder") from None
+        raise ValueError(f"{path.parts[0]} is not a home folder") from None

@@ -125,7 +125,7 @@ class Registration:
         except TypeError:
             raise ValueError(f"lifespan {name}: it is called with the queue, so it takes one argument") from None
         if self._lifespan is not None:
-            raise ValueError(f"lifespan {name}: there is one already, and a queue has one: enter the other within it")
+            raise ValueError(f"lifespan {name}: a queue has one, which is set already: enter the other within it")
         self._lifespan = func
         return func
 
@@ -145,13 +145,13 @@ class Registration:
             raise ValueError(f"process_init {name}: it must be a plain function: a process has no event loop")
         if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
             raise ValueError(
-                f"process_init {name}: it must return its value, not yield it: a process has no end to tidy"
+                f"process_init {name}: it must return its value, not yield it: nothing runs when a process ends"
             )
         try:
             inspect.signature(func).bind()
         except TypeError:
             raise ValueError(f"process_init {name}: it is called without arguments") from None
         if self._process_init is not None:
-            raise ValueError(f"process_init {name}: there is one already, and a queue has one: call the other from it")
+            raise ValueError(f"process_init {name}: a queue has one, which is set already: call the other from it")
         self._process_init = func
         return func

@@ -75,7 +75,7 @@ OPEN = (
 )
 
 UNBOUNDED = (
-    "one caller may take every seat of a queue: set limits.caller_queued or limits.caller_rate; "
+    "one caller can use up a queue's capacity: set limits.caller_jobs_max or limits.caller_rate; "
     "behind a proxy they bound all clients together, since a caller is a remote address"
 )
 
@@ -107,7 +107,7 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], 
         left = len(asyncio.all_tasks(runner.get_loop()))
         if left:
             # Handlers that swallow their cancellation: closing the loop would wait for them for ever.
-            log.warning("server.tasks_left", tasks=left)
+            log.warning("server.tasks_leaked", tasks=left)
             writer.close()
             os._exit(code)
         runner.close()
@@ -186,7 +186,7 @@ class _Process:
     def _make_server(self, app: web.Application) -> JobServer:
         files = fit_files(self._queue.settings)
         app[DESCRIPTORS].files_max = files.sent
-        fast_path = app[FAST_PATH] if self._settings.fast_lane else None
+        fast_path = app[FAST_PATH] if self._settings.fast_path else None
         return JobServer(app, self._queue.settings.limits, connections_max=files.connections, fast_path=fast_path)
 
     async def _listen(self, server: JobServer, api_served: Api) -> Acceptor:
@@ -212,11 +212,11 @@ class _Process:
         warn_of_memory(self._queue.settings)
         return_freed_memory()
         if not any(self._queue.registry):
-            log.warning("server.no_handlers", hint="every submission is refused; register some with @queue.handler")
+            log.warning("server.no_handlers", hint="every submission is refused: register handlers with @queue.handler")
         if is_open:
-            log.warning("server.open", host=self._settings.host, reason=OPEN)
+            log.warning("server.exposed", host=self._settings.host, reason=OPEN)
             limits = self._queue.settings.limits
-            if limits.caller_queued is None and limits.caller_rate is None:
+            if limits.caller_jobs_max is None and limits.caller_rate is None:
                 log.warning("server.callers_unbounded", hint=UNBOUNDED)
 
     def _on_stop(self) -> None:
@@ -330,8 +330,8 @@ def _reason(error: Exception, settings: ServerSettings) -> str:
                 f"{where} is in use: stop the program that listens there, or choose another port (--port, server.port)"
             )
         case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
-            return f"{where} is no address of this machine: set server.host to one, or to 0.0.0.0 for all"
+            return f"{where} is not an address of this machine: set server.host to one, or to 0.0.0.0 for all"
         case OSError(errno=errno.EACCES):
-            return f"{where} needs more rights than this user has: set a server.port from 1024 on"
+            return f"{where} needs privileges that this user does not have: set server.port to 1024 or higher"
         case _:
             return str(error)

@@ -18,6 +18,22 @@ import selectors
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from jobqueue.core.events import (
+    AttemptFailed,
+    BackedOff,
+    Ended,
+    Evicted,
+    Expired,
+    LeaseLost,
+    Offered,
+    Progressed,
+    Quarantined,
+    Ready,
+    Released,
+    Started,
+    StopRequested,
+    Submitted,
+)
 from jobqueue.core.submit import SubmitResult
 
 if TYPE_CHECKING:
@@ -28,6 +44,28 @@ if TYPE_CHECKING:
     from jobqueue.core.events import Event
     from jobqueue.core.job_view import JobView
     from jobqueue.handlers import Submission
+
+__all__ = [
+    "AttemptFailed",
+    "BackedOff",
+    "Ended",
+    "EventRecorder",
+    "Evicted",
+    "Expired",
+    "LeaseLost",
+    "ManualClock",
+    "Offered",
+    "Progressed",
+    "Quarantined",
+    "Ready",
+    "Released",
+    "Started",
+    "StopRequested",
+    "Submitted",
+    "VirtualLoop",
+    "inline",
+    "virtual_time",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")

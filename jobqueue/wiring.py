@@ -142,7 +142,7 @@ class Wiring:
             ),
             pools={"thread": given.threads.size, "process": given.processes.size},
             shares=settings.runtime.shares,
-            caller_queued=settings.limits.caller_queued,
+            caller_jobs_max=settings.limits.caller_jobs_max,
             tuning=given.tuning,
         )
         self.wall_clock, self.spool = given.wall_clock, given.spool

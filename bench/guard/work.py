@@ -95,7 +95,7 @@ class Served:
 
     async def start(self) -> None:
         # While instructions are counted, a second takes a minute: the connection was not silent.
-        queue.configure(Settings(limits=LimitsSettings(silent_s=SILENT_S)))
+        queue.configure(Settings(limits=LimitsSettings(idle_timeout_s=SILENT_S)))
         await queue.start()
         app = api(queue, lag=lambda: 0.0)
         server = JobServer(app, queue.settings.limits, connections_max=8, fast_path=app[FAST_PATH])

@@ -48,7 +48,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     service: Service
     slots: int
     slots_few: int
-    caller_queued: int
+    caller_jobs_max: int
     pause_s: float = PAUSE_S
     runs: list[Figures]
     returns: list[ReturnFigures]
@@ -143,7 +143,7 @@ def simulate(
         service=service,
         slots=service.slots,
         slots_few=service.slots_few,
-        caller_queued=service.caller_queued,
+        caller_jobs_max=service.caller_jobs_max,
         runs=runs,
         returns=returns,
     )

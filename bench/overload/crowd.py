@@ -58,7 +58,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return self.workers + max(1, round(self.capacity_per_s * self.patience_s / 5))
 
     @property
-    def caller_queued(self) -> int:
+    def caller_jobs_max(self) -> int:
         """The bound of one caller's live jobs, where there is one: a fifth of the slots."""
         return max(1, self.slots // 5)
 

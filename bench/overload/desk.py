@@ -44,14 +44,14 @@ class Desk:
         seed: str,
         on_end: Callable[[Job], None],
         shedder: Shedder | None = None,
-        caller_queued: int | None = None,
+        caller_jobs_max: int | None = None,
     ) -> None:
         self.engine = Engine(
             queues={QUEUE: policy},
             ids=IdIssuer(secret=seed.encode().ljust(16, b"."), run=RUNS[0]),
             rng=Random(f"{seed}/engine"),
             bounds=StoreBounds(ttl_s=TTL_S),
-            caller_queued=caller_queued,
+            caller_jobs_max=caller_jobs_max,
         )
         self.queue_state = self.engine.queue_states[QUEUE]
         self.now = 0.0

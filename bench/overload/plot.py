@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bench.overload.returns import ReturnFigures
 
 BY_PRIORITY = ("fifo", "priority", "priority start_by", "priority red")
-BY_GROUP = ("fifo", "fair", "fair caller_queued", "fair caller_queued start_by")
+BY_GROUP = ("fifo", "fair", "fair caller_jobs_max", "fair caller_jobs_max start_by")
 BY_HERD = ("herd on a busy server", "herd on a busy server; all told 5 s")
 OVERLOADS = (1.2, 2.0, 10.0)
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:orange")

@@ -92,7 +92,7 @@ class LabPolicy(msgspec.Struct, frozen=True, kw_only=True):
         few_slots: The queue is short: `Service.slots_few` instead of `Service.slots`.
         start_by: Clients send `start_by_s`, half of their patience: a job that has not started by then expires.
         patience_factor: The queue's `patience_s`, in multiples of the clients' patience; for `adaptive` only.
-        bounded: Each caller may have `Service.caller_queued` live jobs.
+        bounded: Each caller may have `Service.caller_jobs_max` live jobs.
     """
 
     title: str
@@ -122,7 +122,9 @@ FIFO = LabPolicy(title="fifo", discipline=Discipline.FIFO)
 FIFO_SHORT = LabPolicy(title="fifo {few} slots", discipline=Discipline.FIFO, few_slots=True)
 ADAPTIVE = LabPolicy(title="adaptive", discipline=Discipline.ADAPTIVE)
 PRIORITY_START_BY = LabPolicy(title="priority start_by", discipline=Discipline.PRIORITY, start_by=True)
-FAIR_START_BY = LabPolicy(title="fair caller_queued start_by", discipline=Discipline.FAIR, bounded=True, start_by=True)
+FAIR_START_BY = LabPolicy(
+    title="fair caller_jobs_max start_by", discipline=Discipline.FAIR, bounded=True, start_by=True
+)
 
 POLICIES = (
     FIFO,
@@ -137,7 +139,7 @@ POLICIES = (
     PRIORITY_START_BY,
     LabPolicy(title="priority red", discipline=Discipline.PRIORITY, shedder=Red),
     LabPolicy(title="fair", discipline=Discipline.FAIR),
-    LabPolicy(title="fair caller_queued", discipline=Discipline.FAIR, bounded=True),
+    LabPolicy(title="fair caller_jobs_max", discipline=Discipline.FAIR, bounded=True),
     FAIR_START_BY,
 )
 

@@ -65,7 +65,7 @@ class _Run:
             seed=seed,
             on_end=self._end,
             shedder=self._shedder,
-            caller_queued=service.caller_queued if policy.bounded else None,
+            caller_jobs_max=service.caller_jobs_max if policy.bounded else None,
         )
         self._from, self._to = load.warm_s, load.warm_s + load.measured_s
         # Until the last client of the measured time has its result or has left.

@@ -175,31 +175,31 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Ours(Contender):
-    """This server with its default features; `fast_lane=False` turns the fast path off.
+    """This server with its default features; `fast_path=False` turns the fast path off.
 
     Bounds are wide, to measure submissions and not rejections: 8,000 connections that ask again as soon as they
-    are answered make every loop late, and over `limits.lag_s` submissions are refused. How late it runs is measured
-    and compared as ever.
+    are answered make every loop late, and over `limits.loop_lag_max_s` submissions are refused. How late it runs is
+    measured and compared as ever.
     """
 
     kinds = tuple(Kind)
     jobs = "/v1/jobs"
 
-    def __init__(self, *, fast_lane: bool = True) -> None:
-        self.name = "jobqueue" if fast_lane else "jobqueue, lane off"
-        self._fast_lane = fast_lane
+    def __init__(self, *, fast_path: bool = True) -> None:
+        self.name = "jobqueue" if fast_path else "jobqueue, stock path"
+        self._fast_path = fast_path
 
     def command(self) -> list[str]:
         settings = {
             "queues.default.capacity": CAPACITY,
             "statuses.jobs_max": CAPACITY,
             "statuses.ttl_s": "1h",
-            "limits.lag_s": "60s",
+            "limits.loop_lag_max_s": "60s",
             "server.drain_s": 0,
             "server.linger_s": 0,
         }
-        if not self._fast_lane:
-            settings["server.fast_lane"] = "false"
+        if not self._fast_path:
+            settings["server.fast_path"] = "false"
         flags = [f"--set={name}={value}" for name, value in settings.items()]
         return [sys.executable, "-m", "jobqueue", "serve", "--port", "0", *flags]
 
@@ -294,10 +294,10 @@ def contenders() -> tuple[list[Contender], list[str]]:
     """Return the contenders that can be measured here, and the reasons for those that can't."""
     found: list[Contender] = [Ours()]
     skipped = []
-    if "fast_lane" in ServerSettings.__struct_fields__:
-        found.append(Ours(fast_lane=False))
+    if "fast_path" in ServerSettings.__struct_fields__:
+        found.append(Ours(fast_path=False))
     else:
-        skipped.append("jobqueue, lane off: there is no setting server.fast_lane")
+        skipped.append("jobqueue, stock path: there is no setting server.fast_path")
     found.append(Bare())
     found.append(Peer("naive", [sys.executable, "-m", "bench.peers.naive"]))
     if (program := build_go()) is not None:

@@ -58,7 +58,7 @@ class BatchingClient(PollingClient):
             return
         verdicts = verdicts_in(answer.body)
         if verdicts is None or len(verdicts) != len(slots):
-            self._counters.error("batch: not one verdict for each job")
+            self._counters.error("batch: not one result for each job")
             self._counts.unknown_fate += len(slots)
             for slot in slots:
                 self._drop(slot)

@@ -222,7 +222,7 @@ class Backend(Snapshot, Protocol):
         """Start a queue's jobs again."""
         ...
 
-    async def set_caller_queued(self, caller_queued: int | None) -> None:
+    async def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
         """Change the maximum of live jobs of a caller; None: no limit. Callers that have more keep them."""
         ...
 

@@ -313,9 +313,9 @@ class MemoryBackend:
         """Call `call_for_worker` for each job that may be taken while no worker waits."""
         self._call_for_worker = call_for_worker
 
-    async def set_caller_queued(self, caller_queued: int | None) -> None:
+    async def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
         """Change the maximum of live jobs of a caller."""
-        self._engine.set_caller_queued(caller_queued)
+        self._engine.set_caller_jobs_max(caller_jobs_max)
 
     def set_permits(self, pool: str, permits: int) -> None:
         """Change the maximum of jobs that run at once in a pool."""

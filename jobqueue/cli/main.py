@@ -27,15 +27,19 @@ if TYPE_CHECKING:
 CONFIG_FILE = Path("config.yaml")
 DEMO = "jobqueue.demo"
 FLAGS = {
-    "host": ("server.host", "ADDRESS", "the address to listen on"),
-    "port": ("server.port", "N", "the port to listen on; 0 lets the system choose"),
-    "workers": ("queues.default.workers", "N", "how many jobs run at once"),
-    "capacity": ("queues.default.capacity", "N", "how many jobs are held before more are refused"),
-    "discipline": ("queues.default.discipline", "NAME", "who is next: fifo, lifo, priority, fair or adaptive"),
+    "host": ("server.host", "ADDRESS", "address to listen on"),
+    "port": ("server.port", "N", "port to listen on; 0 lets the system choose"),
+    "workers": ("queues.default.workers", "N", "maximum number of jobs that run at once"),
+    "capacity": ("queues.default.capacity", "N", "maximum number of live jobs; further submissions are refused"),
+    "discipline": (
+        "queues.default.discipline",
+        "NAME",
+        "order in which queued jobs start: fifo, lifo, priority, fair or adaptive",
+    ),
 }
 # Not from docstrings: -OO drops those.
-SERVE = "Serve a queue until a signal ends it; SIGHUP makes it read its settings again."
-EPILOG = "Exit codes: 0 done, 1 the server failed, 2 the command line, the settings or the target can't be used."
+SERVE = "Serve a queue until SIGTERM or SIGINT; SIGHUP reloads the settings."
+EPILOG = "Exit codes: 0 done, 1 the server failed, 2 the command line, the settings or the target is invalid."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Serve a queue until a signal ends it; SIGHUP makes it read its settings again."""
+    """Serve a queue until SIGTERM or SIGINT; SIGHUP reloads the settings."""
     file, overrides = _config_file(options), _overrides(options)
     loaded = trace(file, environ=os.environ, overrides=overrides)
     from jobqueue import server
@@ -66,7 +70,7 @@ def serve(options: argparse.Namespace) -> int:
         again = file or _config_file(options)
         if again is not None and again.exists() and not again.is_file():
             # A pipe is empty by now, and would be read as the defaults.
-            raise ConfigError(f"{again}: is no ordinary file, so it can't be read a second time")
+            raise ConfigError(f"{again}: not a regular file, so it can't be reloaded")
         return load(again, environ=os.environ, overrides=overrides)
 
     return server.serve(queue, loaded.settings, load=load_again, sources=loaded.sources)
@@ -102,7 +106,7 @@ def reference(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="jobqueue", description="A job queue that needs nothing beside itself.", epilog=EPILOG)
+    parser = Parser(prog="jobqueue", description="A self-contained job queue.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"jobqueue {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     settings = _settings_flags()
@@ -113,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         default=DEMO,
         metavar="TARGET",
-        help="MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE, where the JobQueue is; `:queue` may be left out "
+        help="MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE of the JobQueue; `:queue` may be left out "
         "(default: the demo handlers echo, sleep, fail, spin, digest)",
     )
     command.set_defaults(run=serve)
@@ -121,8 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="check or show the settings")
     parts = config.add_subparsers(metavar="COMMAND", required=True)
     for name, run, parents, text in (
-        ("check", check, [settings], "Tell every fault of the settings, or that there is none, and what was read."),
-        ("show", show, [settings], "Print the settings in effect, each with the place it came from."),
+        ("check", check, [settings], "Check the settings: print every error, or confirm them with their sources."),
+        ("show", show, [settings], "Print the settings in effect, each with its source."),
         ("schema", schema, [], "Print the JSON Schema of a settings file."),
         ("reference", reference, [], "Print the reference page of all settings, in Markdown."),
     ):
@@ -133,9 +137,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings_flags() -> Parser:
     parser = Parser(add_help=False)
-    group = parser.add_argument_group("settings, which win over the environment (JOBQUEUE_SERVER__PORT) and the file")
+    group = parser.add_argument_group("settings; they override the environment (JOBQUEUE_SERVER__PORT) and the file")
     group.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"the settings file (default: {CONFIG_FILE}, if here)"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"settings file (default: {CONFIG_FILE} in the current folder, if it exists)",
     )
     for name, (setting, metavar, text) in FLAGS.items():
         group.add_argument(f"--{name}", metavar=metavar, help=f"{text} ({setting})")

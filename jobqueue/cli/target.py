@@ -44,7 +44,7 @@ def find(target: str) -> JobQueue:
     place, _, attribute = target.partition(":")
     attribute = attribute or ATTRIBUTE
     if not place or not attribute.isidentifier():
-        raise BadTarget(f"{target!r} is no target: {FORMS}")
+        raise BadTarget(f"{target!r} is not a valid target: {FORMS}")
     module = _import_file(_path(place)) if place.endswith(".py") else _import_module(_named(place))
     found = getattr(module, attribute, None)
     if isinstance(found, JobQueue):
@@ -52,9 +52,11 @@ def find(target: str) -> JobQueue:
     queues = [name for name, value in vars(module).items() if isinstance(value, JobQueue)]
     hint = f"; it has {', '.join(f'{place}:{name}' for name in queues)}" if queues else ""
     if found is JobQueue:
-        raise BadTarget(f"{attribute!r} in {place} is the class itself: make one, {attribute} = JobQueue(){hint}")
+        raise BadTarget(
+            f"{attribute!r} in {place} is the class itself: create an instance, {attribute} = JobQueue(){hint}"
+        )
     if hasattr(module, attribute):
-        called = ": give it what the call returns" if inspect.isfunction(found) and not hint else ""
+        called = ": use its return value" if inspect.isfunction(found) and not hint else ""
         raise BadTarget(f"{attribute!r} in {place} is of type {type(found).__name__}, not a JobQueue{called}{hint}")
     raise BadTarget(f"{place} has no {attribute!r}{hint}")
 
@@ -73,11 +75,11 @@ def _named(place: str) -> str:
     if all(part.isidentifier() for part in place.split(".")) and not path.is_file():
         return place
     if beside.is_file():
-        raise BadTarget(f"{place!r} is no module's name; did you mean {place}.py?")
+        raise BadTarget(f"{place!r} is not a module name; did you mean {place}.py?")
     if path.is_dir():
         raise BadTarget(f"{place!r} is a folder: {FORMS}")
     if path.exists():
-        raise BadTarget(f"{place!r} is no .py file: {FORMS}")
+        raise BadTarget(f"{place!r} is not a .py file: {FORMS}")
     return place
 
 
@@ -86,14 +88,14 @@ def _import_file(path: Path) -> ModuleType:
         raise BadTarget(f"{path}: no such file")
     name = path.stem
     if "." in name or name in sys.stdlib_module_names or name in sys.modules:
-        raise BadTarget(f"{path}: its functions would have to be imported as {name!r}, which can't be: rename the file")
+        raise BadTarget(f"{path}: {name!r} can't be imported as a module's name: rename the file")
     _look_first_in(path.parent)
     return _import(name, str(path))
 
 
 def _import_module(name: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise BadTarget(f"{name!r} is neither a module's name nor a .py file: {FORMS}")
+        raise BadTarget(f"{name!r} is neither a module name nor a .py file: {FORMS}")
     _look_first_in(Path())
     return _import(name, name)
 
@@ -102,7 +104,7 @@ def _look_first_in(folder: Path) -> None:
     try:
         sys.path.insert(0, str(folder.resolve()))
     except FileNotFoundError:
-        raise BadTarget("the current folder has been deleted: change to one that is there") from None
+        raise BadTarget("the current folder has been deleted: change to an existing one") from None
     search_last(str(folder))
 
 

@@ -103,7 +103,7 @@ class Listener:
         except NoAnswer as failure:
             self._come_back(failure)
             return
-        error = error_in(answer) if answer.status != 200 else ErrorAnswer(200, "not a stream of events")
+        error = error_in(answer) if answer.status != 200 else ErrorAnswer(200, "not an event stream")
         if not isinstance(error, errors.Refused):
             raise error
         self._come_back(error)
@@ -119,7 +119,7 @@ class Listener:
                 JobEvent(event.id, event.name, parsed(event.data, dict[str, Any])) for event in self._parser.feed(chunk)
             ]
         except ValueError as error:  # msgspec's DecodeError is one
-            raise ErrorAnswer(200, f"not what this server's event streams say: {error}") from error
+            raise ErrorAnswer(200, f"not an event of this API: {error}") from error
         for number, event in enumerate(heard, 1):
             if self._one and event.over:
                 self.over = True

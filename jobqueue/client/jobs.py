@@ -51,7 +51,7 @@ def status(id: str) -> Steps[JobStatus]:
     try:
         state = JobState(answer.headers.get("job-state", ""))
     except ValueError as error:
-        raise ErrorAnswer(answer.status, f"not a job's status: {error}") from error
+        raise ErrorAnswer(answer.status, f"not a job status: {error}") from error
     etag = answer.headers.get("etag")
     return JobStatus(code=answer.status, state=state, etag=etag, retry_after_s=answer.retry_after_s)
 

@@ -167,7 +167,7 @@ def refuse_foreign(method: str, answer: Answer) -> None:
     foreign = answer.status in (502, 504) if method == "HEAD" else answer.status in (408, 425) or answer.status >= 500
     if not foreign or _problem_in(answer) is not None:
         return
-    detail = f"HTTP {answer.status}, and not from the job server: from a proxy before it, perhaps{_excerpt(answer)}"
+    detail = f"HTTP {answer.status}, not from the job server, perhaps from a proxy in front of it{_excerpt(answer)}"
     failure = FateUnknown(f"{detail}; the POST may have taken effect") if method == "POST" else NoAnswer(detail)
     failure.status, failure.retry_after_s = answer.status, answer.retry_after_s
     raise failure
@@ -198,9 +198,9 @@ def decoded(answer: Answer, kind: type[T]) -> T:
     except msgspec.DecodeError as error:
         media_type = answer.headers.get("content-type", "").partition(";")[0]
         if media_type and "json" not in media_type:
-            error_text = f"{media_type:.100} instead of JSON; something else answers at this URL{_excerpt(answer)}"
+            error_text = f"{media_type:.100} instead of JSON; this URL is not the job server's{_excerpt(answer)}"
         else:
-            error_text = f"not what this server's API says: {error}"
+            error_text = f"not an answer of this API: {error}"
         raise ErrorAnswer(answer.status, error_text) from error
 
 
@@ -227,8 +227,8 @@ def error_in(answer: Answer) -> errors.JobQueueError:
     if answer.status == 429:  # a proxy's own limit: the server got nothing
         return errors.RateLimited(f"HTTP 429{_excerpt(answer)}", retry_after_s=answer.retry_after_s or PAUSE_S)
     if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
-        return ErrorAnswer(answer.status, f"redirected to {location:.200}; give the client the URL that it should use")
-    return ErrorAnswer(answer.status, f"not from the job server: from a proxy before it, perhaps{_excerpt(answer)}")
+        return ErrorAnswer(answer.status, f"redirected to {location:.200}; give the client that URL")
+    return ErrorAnswer(answer.status, f"not from the job server, perhaps from a proxy in front of it{_excerpt(answer)}")
 
 
 def _problem_in(answer: Answer) -> Problem | None:

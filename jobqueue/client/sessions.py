@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
 IDLE_S = 5.0
-"""Idle connections are closed well before a server does (`limits.silent_s`): a submission on a connection that is just
-being closed has an unknown fate."""
+"""Idle connections are closed well before a server does (`limits.idle_timeout_s`): a submission on a connection that is
+just being closed has an unknown fate."""
 
 
 class Sessions:

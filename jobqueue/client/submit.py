@@ -204,7 +204,7 @@ class _Verdicts(msgspec.Struct, frozen=True):
 def _verdicts(answer: Answer, count: int) -> list[str | errors.JobQueueError]:
     verdicts = _taken(answer, _Verdicts).jobs
     if len(verdicts) != count:
-        raise ErrorAnswer(answer.status, f"{len(verdicts)} verdicts on {count} jobs")
+        raise ErrorAnswer(answer.status, f"{len(verdicts)} results for {count} jobs")
     return [
         verdict.id if verdict.problem is None else error_of(verdict.status, verdict.problem) for verdict in verdicts
     ]

@@ -24,7 +24,7 @@ ANSWER_BYTES_MAX = 1 << 28
 """Of one answer in memory: 256 MiB, more than a hundred documents with results of the usual bound. A result that goes
 to a file may be larger."""
 
-LOOKS_LIKE = "one looks like http://127.0.0.1:8080"
+LOOKS_LIKE = "expected a URL such as http://127.0.0.1:8080"
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -47,11 +47,11 @@ def address_of(url: str, headers: Mapping[str, str] | None = None) -> Address:
         headers: Sent beside it; an `Authorization` among them wins.
 
     Raises:
-        ValueError: It is no server's URL; the message doesn't show its password.
+        ValueError: It is not a server URL; the message doesn't show its password.
     """
     if not isinstance(url, str):
-        raise TypeError(f"a server's URL is a text, not {url!r:.100}; {LOOKS_LIKE}")
-    problem = ValueError(f"{_without_password(url)!r} is no server's URL; {LOOKS_LIKE}")
+        raise TypeError(f"a server URL is a string, not {url!r:.100}; {LOOKS_LIKE}")
+    problem = ValueError(f"{_without_password(url)!r} is not a server URL; {LOOKS_LIKE}")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -107,7 +107,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(cause, socket.gaierror):
-        return f"its name has no address ({cause.strerror})"
+        return f"its name can't be resolved ({cause.strerror})"
     if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
         return os.strerror(cause.errno)
     return str(error) or type(error).__name__

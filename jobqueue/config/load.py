@@ -31,6 +31,18 @@ Path = tuple[str, ...]
 
 QUEUES_MAX = 100
 
+RENAMED: dict[Path, Path] = {
+    ("limits", "body_s"): ("limits", "body_timeout_s"),
+    ("limits", "caller_queued"): ("limits", "caller_jobs_max"),
+    ("limits", "lag_s"): ("limits", "loop_lag_max_s"),
+    ("limits", "reader_s"): ("limits", "write_timeout_s"),
+    ("limits", "silent_s"): ("limits", "idle_timeout_s"),
+    ("limits", "wait_s"): ("limits", "long_poll_max_s"),
+    ("limits", "waiters"): ("limits", "long_polls_max"),
+    ("server", "fast_lane"): ("server", "fast_path"),
+}
+"""Settings that had another name, with the present one: the old name is a fault that says so, whatever its source."""
+
 
 class Override(Struct, frozen=True):
     """A setting from the command line: the flag as typed, the setting's dotted name, the text."""
@@ -149,10 +161,14 @@ class _Merge:
         for depth, name in enumerate(given.path):
             if isinstance(field, Queues):
                 if not re.fullmatch(QUEUE_NAME, name):
-                    return f"{given.name_at}: '{shown(name)}' is no name for a queue; use up to 64 of a-z, 0-9, - and _"
+                    return (
+                        f"{given.name_at}: '{shown(name)}' is not a valid queue name; use up to 64 of a-z, 0-9, - and _"
+                    )
                 field = field.fields
             elif isinstance(field, dict) and name in field:
                 field = field[name]
+            elif (renamed := RENAMED.get(given.path)) is not None:
+                return f"{given.name_at}: renamed to {given.spell(renamed)}"
             else:
                 return f"{given.name_at}: unknown setting{_hint(given, depth, field)}"
         if isinstance(field, Kind):
@@ -167,7 +183,7 @@ class _Merge:
         text = given.text if items is None else ", ".join(items)
         got = f"'{shown(text)}'" if given.form == "text" or items is not None else f"a {given.form}"
         if given.form == "list" and kind.is_list:
-            got = got if items is not None else "a list of anything but texts"
+            got = got if items is not None else "a list of other items than strings"
         try:
             if items is not None:
                 value: object = kind.read_items(items)
@@ -195,9 +211,11 @@ class _Merge:
             if _value(settings, small) > _value(settings, large):
                 given = self._given.get(small) or self._given[large]
                 bound = f"over {'.'.join(large)}" if small in self._given else f"under {'.'.join(small)}"
-                self._faults.append(f"{given.value_at}: must not be {bound}: what one allows, the other can't hold")
+                self._faults.append(
+                    f"{given.value_at}: must not be {bound}: a value that the one allows must fit into the other"
+                )
         if len(settings.queues) > QUEUES_MAX:
-            self._faults.append(f"queues: there are {len(settings.queues)}, and {QUEUES_MAX} is the most")
+            self._faults.append(f"queues: {len(settings.queues)} are configured, and at most {QUEUES_MAX} are allowed")
 
 
 def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
@@ -216,7 +234,7 @@ def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
         elsewhere.setdefault(path[-1], path)
     if near := difflib.get_close_matches(name, elsewhere, n=1, cutoff=0.8):
         return f", did you mean '{given.spell(elsewhere[near[0]])}'?"
-    return f"; here may stand: {', '.join(field)}"
+    return f"; known settings: {', '.join(field)}"
 
 
 def _section_hint(given: Given, field: Fields | Queues) -> str:

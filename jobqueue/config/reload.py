@@ -3,7 +3,7 @@
 The queue applies the new settings, and returns those that need a restart. Rules:
 
 1. One reload at a time. A request during one starts another after it, with newly read sources.
-2. A fault anywhere leaves everything as it was. Each is logged (`config.faulty`), as at the start.
+2. A fault anywhere leaves everything as it was. Each is logged (`config.invalid`), as at the start.
 3. Sources are read in a separate thread: a slow disk must not hold up the loop, nor a hung one the exit.
 """
 
@@ -76,7 +76,7 @@ class Reload:
                 await self._reload()
             except ConfigError as error:
                 for fault in error.faults:
-                    log.error("config.faulty", fault=fault)
+                    log.error("config.invalid", fault=fault)
             except Exception as error:
                 # The next reload may succeed, and the server goes on meanwhile.
                 log.error("config.reload_failed", exc=error)
@@ -91,7 +91,7 @@ class Reload:
         self._set_level(settings.log.level)
         log.info("config.reloaded", changed={name: changed[name] for name in changed if name not in needs_restart})
         if needs_restart:
-            log.warning("config.needs_restart", settings=needs_restart)
+            log.warning("config.restart_required", settings=needs_restart)
 
     async def _read(self) -> Settings:
         read: Future[Settings] = Future()

@@ -19,7 +19,7 @@ HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 MONTH_S = 30 * DAY_S
 
-LIMITS_FIXED = ("header_bytes", "silent_s", "reader_s", "result_bytes")
+LIMITS_FIXED = ("header_bytes", "idle_timeout_s", "write_timeout_s", "result_bytes")
 """Limits that connections and workers are created with: they need a restart."""
 
 
@@ -64,7 +64,7 @@ class ServerSettings(_Section, frozen=True):
             description="Duration after the drain in which statuses stay readable, before the process exits.",
         ),
     ] = 3.0
-    fast_lane: Annotated[
+    fast_path: Annotated[
         bool,
         Meta(
             description="Answers plain requests straight from the parser; with false all requests take aiohttp's "
@@ -271,7 +271,7 @@ class LimitsSettings(_Section, frozen=True):
             "times as much.",
         ),
     ] = 16 * KIB
-    silent_s: Annotated[
+    idle_timeout_s: Annotated[
         float,
         Meta(
             ge=0.1,
@@ -279,7 +279,7 @@ class LimitsSettings(_Section, frozen=True):
             description="Time that a connection may be idle, or take to send a request's head, before it is closed.",
         ),
     ] = 15.0
-    body_s: Annotated[
+    body_timeout_s: Annotated[
         float,
         Meta(
             ge=0.1,
@@ -288,7 +288,7 @@ class LimitsSettings(_Section, frozen=True):
             "the bytes received.",
         ),
     ] = 10.0
-    reader_s: Annotated[
+    write_timeout_s: Annotated[
         float,
         Meta(
             ge=0.1,
@@ -296,13 +296,13 @@ class LimitsSettings(_Section, frozen=True):
             description="Time that a client may leave an answer unread before the connection is closed.",
         ),
     ] = 15.0
-    wait_s: Annotated[
+    long_poll_max_s: Annotated[
         float,
         Meta(
             ge=0.0, le=HOUR_S, description="Maximum duration of a wait (`Prefer: wait=N`); longer ones are cut to it."
         ),
     ] = 60.0
-    waiters: Annotated[
+    long_polls_max: Annotated[
         int,
         Meta(
             ge=0,
@@ -329,7 +329,7 @@ class LimitsSettings(_Section, frozen=True):
             "5; more are refused with 429; null: no limit."
         ),
     ] = None
-    caller_queued: (
+    caller_jobs_max: (
         Annotated[
             int,
             Meta(
@@ -340,7 +340,7 @@ class LimitsSettings(_Section, frozen=True):
         ]
         | None
     ) = None
-    lag_s: Annotated[
+    loop_lag_max_s: Annotated[
         float,
         Meta(ge=0.01, le=HOUR_S, description="Lag of the event loop above which submissions are refused with 503."),
     ] = 0.5

@@ -139,7 +139,7 @@ class Kind:
                 phrase = RATE_EXPECTED
             case inspect.StrType(min_length=shortest, max_length=longest):
                 length = f"{shortest} to {longest} printable characters"
-                phrase = f"a text of {length} (in quotes, if it looks like a number or such)"
+                phrase = f"a string of {length} (in quotes if it looks like a number)"
             case inspect.VarTupleType():
                 phrase = f"a list such as [{', '.join(self.examples)}]"
             case _:

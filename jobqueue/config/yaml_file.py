@@ -83,7 +83,7 @@ def read_file(path: Path) -> Reading:
     except OSError as failure:
         return Reading([], [f"{path}: can't be read: {failure.strerror}"])
     if len(data) > FILE_BYTES_MAX:
-        return Reading([], [f"{path}: is over {FILE_BYTES_MAX} bytes, which is no settings file"])
+        return Reading([], [f"{path}: is larger than {FILE_BYTES_MAX} bytes, the maximum of a settings file"])
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as failure:
@@ -113,7 +113,9 @@ class _Reader:
             self._stream()
         except yaml.reader.ReaderError as failure:
             line, column = _position(self._text[: failure.position])
-            self._faults.append(f"{self._file}:{line}:{column}: holds U+{failure.character:04X}, which YAML forbids")
+            self._faults.append(
+                f"{self._file}:{line}:{column}: holds U+{failure.character:04X}, which YAML does not allow"
+            )
         except yaml.MarkedYAMLError as failure:
             mark = failure.problem_mark or failure.context_mark
             self._faults.append(f"{self._at(mark)}: {_sentence(failure)}{self._lacking_space(mark)}")
@@ -135,7 +137,7 @@ class _Reader:
             if isinstance(event, events.DocumentStartEvent):
                 documents += 1
             if documents > 1:
-                return self._fault(event, (), "a second document begins here; settings are one document")
+                return self._fault(event, (), "a second document starts here; a settings file has one document")
             if isinstance(event, events.NodeEvent):
                 self._root(event)
         return None
@@ -152,14 +154,14 @@ class _Reader:
         lines: dict[str, int] = {}
         while not isinstance(key := self._next(), events.MappingEndEvent):
             if not isinstance(key, events.ScalarEvent):
-                self._fault(key, path, "the name of a setting must be a plain word")
+                self._fault(key, path, "a setting's name must be a plain string")
                 self._skip(key)
                 self._skip(self._next())
                 continue
             self._checked(key, path)
             at = (*path, key.value)
             if key.value in lines:
-                self._fault(key, at, f"given twice, first on line {lines[key.value]}")
+                self._fault(key, at, f"duplicate key, first on line {lines[key.value]}")
             mark: Any = key.start_mark
             lines.setdefault(key.value, mark.line + 1)
             self._value(at, key, self._next())

@@ -34,7 +34,7 @@ class AdmissionControl:
     """Accepts a submission, or raises the reason of its rejection.
 
     Args:
-        caller_queued: Maximum number of live jobs of a caller; None: no bound.
+        caller_jobs_max: Maximum number of live jobs of a caller; None: no bound.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class AdmissionControl:
         uniqueness_index: UniquenessIndex,
         limiters: Limiters,
         quarantine: CircuitBreaker,
-        caller_queued: int | None,
+        caller_jobs_max: int | None,
     ) -> None:
         self._queue_states = queue_states
         self._store = store
         self._uniqueness_index = uniqueness_index
         self._limiters = limiters
         self._quarantine = quarantine
-        self.caller_queued = caller_queued
+        self.caller_jobs_max = caller_jobs_max
         self.open = True
 
     def admit(
@@ -94,8 +94,8 @@ class AdmissionControl:
         else:
             quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)
             refusal = None if quarantined is None else self._quarantined(queue_state, quarantined, caller, now)
-            if refusal is None and self.caller_queued is not None and uniqueness is not None:
-                refusal = self._over_quota(queue_state, uniqueness, self.caller_queued, replaced, now)
+            if refusal is None and self.caller_jobs_max is not None and uniqueness is not None:
+                refusal = self._over_quota(queue_state, uniqueness, self.caller_jobs_max, replaced, now)
             if refusal is not None and crowd:
                 queue_state.retry_after.came(caller, now)
         if refusal is not None:
@@ -138,7 +138,7 @@ class AdmissionControl:
             return _counted(Draining(), queue_state)
         refusal = self._queue_full(queue_state, uniqueness, now=now, crowd=True)
         if queue is None and len(self._queue_states) > 1:
-            refusal = QueueFull("every queue holds as many live jobs as it may", retry_after_s=refusal.retry_after_s)
+            refusal = QueueFull("every queue is at its capacity", retry_after_s=refusal.retry_after_s)
         return _counted(refusal, queue_state)
 
     def _soonest(self, now: float) -> QueueState:
@@ -149,16 +149,15 @@ class AdmissionControl:
     def _queue_full(
         self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float, crowd: bool
     ) -> QueueFull:
-        detail = (
-            f"queue {queue_state.name!r} holds {queue_state.live} live jobs, and may hold {queue_state.policy.capacity}"
-        )
+        name, live, capacity = queue_state.name, queue_state.live, queue_state.policy.capacity
+        detail = f"queue {name!r} holds {live} live jobs, and its capacity is {capacity}"
         return QueueFull(
             detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now) if crowd else queue_state.slot_s(now)
         )
 
     def _statuses_full(self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float) -> StatusesFull:
         # Never a retry: its record is held already, and has room.
-        detail = "the status map is full of live jobs, and their records can't be evicted"
+        detail = "the status map is full of live jobs, which can't be evicted"
         return StatusesFull(detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now))
 
     def _quarantined(
@@ -170,19 +169,19 @@ class AdmissionControl:
         slots = max(1, queue_state.policy.capacity // QUARANTINED_PART)
         if waiting < slots or (waiting < 2 * slots and not self._limiters.may_probe(job_type, caller)):
             return None
-        detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs wait"
+        detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs are waiting"
         return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
 
     def _over_quota(
-        self, queue_state: QueueState, uniqueness: Uniqueness, caller_queued: int, replaced: Job | None, now: float
+        self, queue_state: QueueState, uniqueness: Uniqueness, caller_jobs_max: int, replaced: Job | None, now: float
     ) -> RateLimited | None:
         if uniqueness.caller is None:
             return None
         held = self._uniqueness_index.live_of(uniqueness.caller)
         own_freed = 1 if replaced is not None and uniqueness.caller == replaced.caller else 0
-        if held - own_freed < caller_queued:
+        if held - own_freed < caller_jobs_max:
             return None
-        detail = f"this caller has {held} live jobs, and may have {caller_queued}"
+        detail = f"this caller has {held} live jobs, and the limit is {caller_jobs_max}"
         # Nothing to spread: the time at which one of its own jobs should end.
         wait_s = queue_state.live / held / queue_state.drain_per_s(now)
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))

@@ -87,7 +87,7 @@ class Engine:
         queues: Policy by queue name.
         pools: Maximum number of attempts at once in each pool, by pool name.
         rng: Draws the jitter of backoffs and of Retry-After.
-        caller_queued: Maximum number of live jobs of a caller.
+        caller_jobs_max: Maximum number of live jobs of a caller.
         tuning: Bounds of the work that one step does.
     """
 
@@ -100,7 +100,7 @@ class Engine:
         bounds: StoreBounds | None = None,
         pools: Mapping[str, int] | None = None,
         shares: Shares = "weighted",
-        caller_queued: int | None = None,
+        caller_jobs_max: int | None = None,
         tuning: Tuning = TUNING,
     ) -> None:
         self._life = life = Transitions(
@@ -114,7 +114,7 @@ class Engine:
         )
         self.quarantine = CircuitBreaker()
         self.admission = AdmissionControl(
-            life.queue_states, life.store, life.uniqueness_index, life.limiters, self.quarantine, caller_queued
+            life.queue_states, life.store, life.uniqueness_index, life.limiters, self.quarantine, caller_jobs_max
         )
         self._ids = ids
         self._rng = rng
@@ -150,7 +150,7 @@ class Engine:
             return job
         origin = self._ids.origin(job_id)
         if origin is Origin.NEVER:
-            raise JobNotFound(f"no job was ever issued under the id {shown(job_id)!r}")
+            raise JobNotFound(f"no job was ever created with the id {shown(job_id)!r}")
         raise JobGone("evicted" if origin is Origin.THIS_RUN else "earlier-run")
 
     def cancel(self, job_id: str, *, now: float) -> Job:
@@ -321,9 +321,9 @@ class Engine:
         """Pause or resume the start of a queue's jobs. Submissions are accepted meanwhile."""
         self.queue_states[queue].paused = paused
 
-    def set_caller_queued(self, caller_queued: int | None) -> None:
+    def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
         """Change the maximum of live jobs of a caller. Jobs beyond it are kept."""
-        self.admission.caller_queued = caller_queued
+        self.admission.caller_jobs_max = caller_jobs_max
 
     # -- operations of the backend
 
@@ -414,7 +414,7 @@ class Engine:
     def _leased(self, job_id: JobId, attempt: int) -> Job:
         job = self.store.get(job_id)
         if job is None or job.state is not RUNNING or job.attempt != attempt:
-            raise StaleLease(f"attempt {attempt} of job {job_id} holds its lease no longer")
+            raise StaleLease(f"attempt {attempt} of job {job_id} no longer holds its lease")
         return job
 
     def _meet_deadline(self, job: Job, now: float) -> None:

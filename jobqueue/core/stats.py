@@ -28,7 +28,8 @@ class Totals(msgspec.Struct, frozen=True):
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """One queue at this instant; counters run since start.
 
-    `drain_rate` is in jobs ended per second, of late; `quarantined` lists types, which are the same for all queues.
+    `drain_rate_per_s` is in jobs ended per second, of late; `quarantined` lists types, which are the same for all
+    queues.
     """
 
     name: str
@@ -39,13 +40,13 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     submitted_total: int
     refused_total: int
-    redriven_total: int
+    retried_total: int
     succeeded_total: int
     failed_total: int
     cancelled_total: int
     expired_total: int
     oldest_queued_at: float | None
-    drain_rate: float
+    drain_rate_per_s: float
     quarantined: list[QuarantinedType]
 
     @property
@@ -55,7 +56,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def drain_s(self) -> float | None:
         """Estimate the seconds until it is empty, if nothing more came; None: nothing drains."""
-        return self.live / self.drain_rate if self.drain_rate > 0 else None
+        return self.live / self.drain_rate_per_s if self.drain_rate_per_s > 0 else None
 
 
 class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,12 +100,12 @@ def _queue_stats(queue: QueueState, quarantined: list[QuarantinedType], now: flo
         running=counts[RUNNING],
         submitted_total=queue.submitted_total,
         refused_total=queue.refused_total,
-        redriven_total=queue.redriven_total,
+        retried_total=queue.retried_total,
         succeeded_total=ended_total[SUCCEEDED],
         failed_total=ended_total[FAILED],
         cancelled_total=ended_total[CANCELLED],
         expired_total=ended_total[EXPIRED],
         oldest_queued_at=next(iter(queue.waiting.values()), None),
-        drain_rate=queue.measured_drain_per_s(now),
+        drain_rate_per_s=queue.measured_drain_per_s(now),
         quarantined=quarantined,
     )

@@ -119,7 +119,7 @@ class Submitter:
         queue_state = self._life.queue_states[job.spec.queue]
         self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, crowd=False)
         self._life.store.revive(job)
-        queue_state.redriven_total += 1
+        queue_state.retried_total += 1
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None

@@ -76,22 +76,22 @@ class FileSource:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(content))
             if not stat.S_ISREG(found.st_mode):
                 raise ValueError(
-                    f"{self._told} is no regular file, so its size is unknown; read it, and give its bytes"
+                    f"{self._told} is not a regular file, so its size is unknown; read it and pass its bytes"
                 )
             return found.st_size
         return self._measured_open(cast("IO[bytes]", content))
 
     def _measured_open(self, file: IO[bytes]) -> int:
         if inspect.iscoroutinefunction(file.read):
-            raise TypeError(f"{self._told} is an asynchronous file; read it, and give its bytes")
+            raise TypeError(f"{self._told} is an asynchronous file; read it and pass its bytes")
         if getattr(file, "closed", False):
-            raise ValueError(f"{self._told} has been closed; give it while it is open, or give its path")
+            raise ValueError(f"{self._told} has been closed; pass it while it is open, or pass its path")
         if not getattr(file, "readable", lambda: True)():
             raise ValueError(f'{self._told} is open for writing only; open it for reading, as in open(path, "rb")')
         if isinstance(file.read(0), str):
             raise TypeError(f'{self._told} is open as text; open it for bytes, as in open(path, "rb")')
         if not file.seekable():
-            raise ValueError(f"{self._told} can't be read twice, as a repeat would; read it, and give its bytes")
+            raise ValueError(f"{self._told} can't be read twice, as a retry would; read it and pass its bytes")
         self._start = file.tell()
         size_bytes = max(0, file.seek(0, os.SEEK_END) - self._start)
         file.seek(self._start)
@@ -137,7 +137,7 @@ def sources_of(files: Files) -> list[FileSource]:
         raise TypeError(f"files= takes names of parts with their files, as in {{'file': ...}}, not {files!r:.100}")
     for part, given in files.items():
         if not isinstance(part, str):
-            raise TypeError(f"the name of a file's part is a text, not {part!r}")
+            raise TypeError(f"the name of a file's part is a string, not {part!r}")
         if not part or part == JOB_PART:
             raise ValueError(
                 f"{part!r} can't be the name of a file's part: {'it is empty' if not part else 'it is the submission'}"

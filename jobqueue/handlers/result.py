@@ -74,9 +74,9 @@ def encode_result(value: Any, *, bytes_max: int) -> bytes:
         hint = (
             ": nothing awaits it; decorate async functions with functools.wraps" if inspect.isawaitable(value) else ""
         )
-        raise BadResult(f"the handler returned what JSON can't say: {error}{hint}") from error
+        raise BadResult(f"the handler returned a value that JSON can't represent: {error}{hint}") from error
     if len(encoded) > bytes_max:
-        raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and a result may have {bytes_max}")
+        raise ResultTooLarge(f"the handler returned {len(encoded)} bytes, and the maximum is {bytes_max}")
     return encoded
 
 
@@ -226,7 +226,7 @@ def _text(message: object) -> str:
     """Convert a handler's message to a text that is valid in JSON."""
     # By the base class: what `__str__` returns may be a subclass with methods of its own.
     cut = _tried(lambda: str.__getitem__(str(message), slice(MESSAGE_LENGTH_MAX)), None)
-    return "(its text can't be made)" if cut is None else printable(cut)
+    return "(its text is not available)" if cut is None else printable(cut)
 
 
 def trace_of(error: BaseException) -> str:
@@ -239,7 +239,7 @@ def trace_of(error: BaseException) -> str:
             lines = [*traceback.format_tb(_TRACEBACK(error), limit=-20), described(error)]
         return printable("".join(lines)[-TRACE_LENGTH_MAX:])
 
-    return _tried(made, "(its traceback can't be made)")
+    return _tried(made, "(its traceback is not available)")
 
 
 def _size(error: BaseException) -> int:

@@ -113,7 +113,7 @@ def submission_of(fields: dict[str, Any]) -> Submission:
     value = unique.value if isinstance(unique, UniqueSubmission) else unique
     for name, text in (("group", submission.group), ("unique", value)):
         if text is not None and printable(text) != text:
-            invalid = InvalidField(pointer=f"/{name}", detail="has lone surrogates, which UTF-8 can't say")
+            invalid = InvalidField(pointer=f"/{name}", detail="has lone surrogates, which UTF-8 can't encode")
             raise InvalidSubmission(invalid)
     return submission
 
@@ -127,7 +127,7 @@ def option_faults(submission: Submission, default: JobSpec, bounds: Bounds) -> I
     if submission.delay_s is not None and submission.run_at is not None:
         yield InvalidField(pointer="/run_at", detail="give delay_s or run_at, not both")
     if _debounces(submission) and not submission.delay_s and submission.run_at is None:
-        yield InvalidField(pointer="/unique", detail="to debounce is to wait for quiet: it needs delay_s or run_at")
+        yield InvalidField(pointer="/unique", detail="debounce needs delay_s or run_at")
     if submission.timeout_s is not None and default.timeout_s is not None and submission.timeout_s > default.timeout_s:
         yield InvalidField(pointer="/timeout_s", detail=f"at most {default.timeout_s}, the timeout of its handler")
 

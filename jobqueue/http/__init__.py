@@ -22,7 +22,7 @@ def application(queue: JobQueue) -> web.Application:
         app = web.Application()
         app.add_subapp("/jobs", jobqueue.http.application(queue))
 
-    The limits on connections (`server.connections_max`, `limits.silent_s`, `reader_s`, `header_bytes`)
+    The limits on connections (`server.connections_max`, `limits.idle_timeout_s`, `write_timeout_s`, `header_bytes`)
     are the host's to set: they belong to its server. So does the order of its shutdown: aiohttp stops
     listening before it lets the queue drain, so statuses are not readable meanwhile.
 
@@ -48,7 +48,7 @@ def api(queue: JobQueue, lag: Callable[[], float] | None = None) -> web.Applicat
 
     Args:
         lag: Returns how many seconds late the event loop runs, so that submissions are refused while it is
-            over `limits.lag_s`; `jobqueue.runtime.loop_monitor.Watch.lag` does.
+            over `limits.loop_lag_max_s`; `jobqueue.runtime.loop_monitor.Watch.lag` does.
     """
     app = web.Application()
     Api(queue, lag).add_to(app)

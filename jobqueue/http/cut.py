@@ -7,7 +7,7 @@ Rules:
 2. The system takes little of an answer before the client's own system asks for it (`UNSENT_BYTES_MAX`); the rest waits
    in this process, where it is counted. This does not slow down a client far away: what is on its way does not count.
 3. A connection that is closed in the ordinary way keeps at most that, and for `UNREAD_S_MIN` at most, or twice
-   `reader_s`.
+   `write_timeout_s`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def cut(wire: asyncio.BaseTransport) -> None:
     wire.abort()  # type: ignore[attr-defined]  # every transport that writes has it
 
 
-def bound_system(listening: socket.socket, *, reader_s: float) -> None:
+def bound_system(listening: socket.socket, *, write_timeout_s: float) -> None:
     """Bound what the system holds for the connections of a listening socket, which inherit it."""
-    values = (UNSENT_BYTES_MAX, int(1000 * max(UNREAD_S_MIN, 2 * reader_s)))
+    values = (UNSENT_BYTES_MAX, int(1000 * max(UNREAD_S_MIN, 2 * write_timeout_s)))
     for name, value in zip(_OPTIONS, values, strict=True):
         if (option := getattr(socket, name, None)) is not None:
             with suppress(OSError):

@@ -73,7 +73,7 @@ class TooManyConnections(errors.Refused):
     """As many connections are open as may be."""
 
 
-class TooManyWaiters(errors.Refused):
+class TooManyLongPolls(errors.Refused):
     """As many requests wait as may, and this one would do nothing else."""
 
 

@@ -28,7 +28,7 @@ async def copy_into(upload: PendingUpload, files: Files, *, files_max: int, byte
     in_thread = upload.spool.in_thread
     sources = await in_thread(partial(sources_of, files))
     if len(sources) > files_max:
-        raise _fault(f"a job may bring at most {files_max} files (limits.files), not {len(sources)}")
+        raise _fault(f"a job may have at most {files_max} files (limits.files), not {len(sources)}")
     size_bytes = sum(source.size_bytes for source in sources)
     if size_bytes > bytes_max:
         raise _fault(f"the files have {size_bytes} bytes together, and {bytes_max} are allowed (limits.files_bytes)")

@@ -77,7 +77,7 @@ class Lifespan:
         try:
             manager = open()
             if not hasattr(type(manager), "__aenter__") or not hasattr(type(manager), "__aexit__"):
-                raise TypeError(f"it returned {type(manager).__name__}, which is no async context manager")
+                raise TypeError(f"it returned {type(manager).__name__}, which is not an async context manager")
             async with manager as self._state:
                 self._entered.set()
                 await self._leaving.wait()

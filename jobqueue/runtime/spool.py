@@ -130,7 +130,7 @@ class Spool:
         for folder in found.dead:
             self._remove(Doomed(str(folder)))
         for path, reason in found.strange[:STRANGE_TOLD_MAX]:
-            log.warning("spool.passed_over", path=str(path), reason=reason, count=len(found.strange))
+            log.warning("spool.entry_ignored", path=str(path), reason=reason, count=len(found.strange))
 
     async def close(self) -> None:
         """Remove this run's folder with everything in it."""

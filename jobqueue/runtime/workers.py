@@ -148,7 +148,7 @@ class WorkerPool:
                 await self._backend.ack(job_id, attempt, outcome)
         except StaleLease:
             late = {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
-            log.warning("attempt.late", job_id=job_id, attempt=attempt, **late)
+            log.warning("attempt.stale_result", job_id=job_id, attempt=attempt, **late)
         # Not by its task's end, which comes one loop iteration later: a job may wait for the place.
         if worker.task in self._workers:
             del self._workers[worker.task]
@@ -215,7 +215,7 @@ class WorkerPool:
         try:
             await self._backend.nack(lease.job.id, lease.attempt, failure)
         except StaleLease:
-            log.warning("attempt.late", job_id=lease.job.id, attempt=lease.attempt)
+            log.warning("attempt.stale_result", job_id=lease.job.id, attempt=lease.attempt)
 
     def _abandon(self, worker: _Worker, job_id: JobId) -> None:
         """Replace a stuck task by a new one."""

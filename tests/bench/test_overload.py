@@ -88,7 +88,7 @@ def test_a_short_queue_is_enough_for_the_obedient_but_not_for_those_who_try_agai
 
 
 def test_fair_keeps_the_mice_from_the_elephant_only_if_it_cannot_take_all_slots() -> None:
-    fair, bounded = run_twice("fair"), run_twice("fair caller_queued")
+    fair, bounded = run_twice("fair"), run_twice("fair caller_jobs_max")
 
     assert (fair.served_mice or 0.0) < 0.7
     assert bounded.served_mice == 1.0
@@ -298,10 +298,10 @@ def test_a_shed_job_is_over_and_its_work_is_not_done() -> None:
 
 
 def test_a_caller_has_at_most_its_own_slots() -> None:
-    figures = run_twice("fair caller_queued")
+    figures = run_twice("fair caller_jobs_max")
     assert figures.wait_s["p99"] is not None
     # All live jobs of the elephant wait for at most their own number of runs, at its share of the workers.
-    assert figures.wait_s["p99"] < 2 * SERVICE.caller_queued / (SERVICE.capacity_per_s * (1 - MICE_LOAD))
+    assert figures.wait_s["p99"] < 2 * SERVICE.caller_jobs_max / (SERVICE.capacity_per_s * (1 - MICE_LOAD))
 
 
 # -- figures and tables

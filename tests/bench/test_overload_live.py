@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.overload.live import Load, Look, judge, main, table, under_load
-from clients.counters import Tally
+from clients.counters import Counters
 from clients.options import Options
 from clients.report import report_of
 from tests.children import children_with
@@ -31,7 +31,7 @@ def load(
     errors: int = 0,
 ) -> Load:
     """Ten seconds at 3,200 a second."""
-    counters = Tally()
+    counters = Counters()
     counts = counters.counts
     counts.created, counts.accepted, counts.ended, counts.errors, counts.answers = offered, accepted, ended, errors, 1
     for _ in range(100):

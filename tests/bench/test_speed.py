@@ -187,7 +187,7 @@ def test_who_can_not_be_measured_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_name_of_a_log_is_that_of_its_contender() -> None:
-    assert slug("jobqueue, lane off") == "jobqueue-lane-off"
+    assert slug("jobqueue, stock path") == "jobqueue-stock-path"
 
 
 # -- a job's life

@@ -118,20 +118,20 @@ def test_a_module_is_looked_for_in_the_current_folder(
         ("jobqueue.missing:queue", "no module named 'jobqueue.missing', neither here nor installed"),
         ("app/tasks_of_test.py:missing", "has no 'missing'; it has app/tasks_of_test.py:queue, app/tasks_of_"),
         ("app/tasks_of_test.py:text", "'text' in app/tasks_of_test.py is of type str, not a JobQueue; it has"),
-        ("app/turtle.py", "would have to be imported as 'turtle', which can't be: rename the file"),
+        ("app/turtle.py", "'turtle' can't be imported as a module's name: rename the file"),
         ("app/broken.py", "app/broken.py can't be imported:\n"),
         ("app/lacking.py", "No module named 'not_installed_anywhere'"),
-        ("app/tasks", "'app/tasks' is neither a module's name nor a .py file"),
-        ("app/broken", "'app/broken' is no module's name; did you mean app/broken.py?"),
+        ("app/tasks", "'app/tasks' is neither a module name nor a .py file"),
+        ("app/broken", "'app/broken' is not a module name; did you mean app/broken.py?"),
         ("app/", "'app/' is a folder: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
-        ("app/notes.md", "'app/notes.md' is no .py file: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
-        ("notes", "'notes' is no .py file"),
+        ("app/notes.md", "'app/notes.md' is not a .py file: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("notes", "'notes' is not a .py file"),
         ("app/leaving.py", "app/leaving.py can't be imported:\n"),
         ("app/leaving.py", "SystemExit: 3"),
-        ("app/classy.py", "'queue' in app/classy.py is the class itself: make one, queue = JobQueue()"),
-        ("app/factory.py", "is of type function, not a JobQueue: give it what the call returns"),
-        (":queue", "':queue' is no target: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
-        ("jobqueue.demo:a:b", "'jobqueue.demo:a:b' is no target"),
+        ("app/classy.py", "'queue' in app/classy.py is the class itself: create an instance, queue = JobQueue()"),
+        ("app/factory.py", "is of type function, not a JobQueue: use its return value"),
+        (":queue", "':queue' is not a valid target: give MODULE:ATTRIBUTE or PATH.py:ATTRIBUTE"),
+        ("jobqueue.demo:a:b", "'jobqueue.demo:a:b' is not a valid target"),
     ],
 )  # fmt: skip
 def test_a_target_that_is_none_is_told_and_ends_with_2(
@@ -264,7 +264,7 @@ def test_a_pipe_can_be_read_at_the_start_but_not_again(
         os.close(writing)
         main(["serve", "--config", f"/dev/fd/{reading}"])
         assert served[0][1].server.port == 7
-        with pytest.raises(ConfigError, match="is no ordinary file, so it can't be read a second time"):
+        with pytest.raises(ConfigError, match="not a regular file, so it can't be reloaded"):
             reloads[0]()
     finally:
         os.close(reading)
@@ -278,7 +278,7 @@ def test_every_fault_of_the_settings_is_a_line_and_ends_with_2(
     assert main([*command, "--port", "x", "--set", "a.b=1"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "config.yaml:3:5: queues.default.capacityy: unknown setting, did you mean 'queues.default.capacity'?",
-        "--set a.b: unknown setting; here may stand: server, queues, statuses, limits, spool, runtime, log",
+        "--set a.b: unknown setting; known settings: server, queues, statuses, limits, spool, runtime, log",
         "--port: must be a whole number from 0 to 65535, not 'x'",
     ]
     assert not served
@@ -326,8 +326,8 @@ def test_a_tilde_is_the_home_folder_in_every_path(
     assert main(["serve", "--config=~nobody-of-that-name/x.yaml"]) == 2
     assert main(["serve", "~nobody-of-that-name/tasks.py"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "--config: ~nobody-of-that-name is no home folder",
-        "jobqueue serve: ~nobody-of-that-name/tasks.py: ~nobody-of-that-name is no home folder",
+        "--config: ~nobody-of-that-name is not a home folder",
+        "jobqueue serve: ~nobody-of-that-name/tasks.py: ~nobody-of-that-name is not a home folder",
     ]
     assert not (folder / "~").exists()
 

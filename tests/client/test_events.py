@@ -121,18 +121,18 @@ async def test_a_listener_that_has_heard_the_end_already_hears_nothing(kind: str
 
 
 async def test_a_server_where_too_many_listen_is_asked_again_for_as_long_as_wanted(kind: str) -> None:
-    busy = refusal("too-many-waiters", 1, retry_after_s=0.2)
+    busy = refusal("too-many-long-polls", 1, retry_after_s=0.2)
     async with scripted(kind, busy, stream(event(1, "expired"))) as (call, script):
         assert states(await call("events", "j")) == ["expired"]
     assert script.times[1] - script.times[0] >= 0.2
 
-    async with scripted(kind, refusal("too-many-waiters", 60)) as (call, _):
-        with pytest.raises(errors.Refused, match="too-many-waiters"):
+    async with scripted(kind, refusal("too-many-long-polls", 60)) as (call, _):
+        with pytest.raises(errors.Refused, match="too-many-long-polls"):
             await call("events", "j", retry_for_s=5)
 
 
 async def test_the_time_to_try_again_begins_when_a_stream_breaks(kind: str) -> None:
-    answers = [stream("retry: 10", event(1, "running")), refusal("too-many-waiters", 1, retry_after_s=0.2)]
+    answers = [stream("retry: 10", event(1, "running")), refusal("too-many-long-polls", 1, retry_after_s=0.2)]
     answers.append(stream(event(2, "succeeded")))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

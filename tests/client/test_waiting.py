@@ -40,7 +40,7 @@ async def test_a_wait_that_takes_too_long_is_a_timeout(call: Call) -> None:
 async def test_a_server_that_waits_for_less_is_asked_again_at_once(
     kind: str, start: Callable[..., Awaitable[Serving]]
 ) -> None:
-    serving = await start(limits={"wait_s": 1.0})
+    serving = await start(limits={"long_poll_max_s": 1.0})
     async with calling(kind, serving.url, timeout_s=0.5) as call:
         job = await call("submit", "hold")
         asyncio.get_running_loop().call_later(1.3, serving.gate.set)

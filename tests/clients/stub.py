@@ -234,7 +234,7 @@ class Stub:
         self.listened.append(request.headers.get("Last-Event-ID"))
         order = self.streams.popleft() if self.streams else "whole"
         if order == "503":
-            return self._refusal("too-many-waiters")
+            return self._refusal("too-many-long-polls")
         if order.isdecimal():
             return _problem(int(order), "gone", {})
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

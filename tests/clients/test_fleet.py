@@ -214,7 +214,7 @@ async def test_jobs_that_the_server_ended_when_it_stopped_are_told_apart(stub: S
     assert report.ended_by_state == {"cancelled": report.ended}
     assert report.shutdown == report.ended == report.lost["queued"] > 0
     assert report.exit_code == 0
-    assert "jobs were ended by the server's stop; lost by their last state" in report.verdict
+    assert "jobs were ended by the server's shutdown; lost by their last state" in report.verdict
 
 
 async def test_a_job_that_was_started_since_its_last_poll_counts_as_lost_while_running(stub: Stub) -> None:
@@ -307,7 +307,7 @@ async def test_submissions_that_are_all_turned_away_are_told_at_once_with_the_re
 
     assert report.elapsed_s < 8
     assert report.exit_code == 1
-    assert report.verdict == f"Every submission was turned away for good: {report.invalid} by {reason}."
+    assert report.verdict == f"Every submission was rejected: {report.invalid} by {reason}."
 
 
 async def test_some_submissions_that_are_turned_away_are_exit_code_1_too(stub: Stub) -> None:
@@ -316,7 +316,7 @@ async def test_some_submissions_that_are_turned_away_are_exit_code_1_too(stub: S
     report = await sail(stub, duration_s=1.5)
 
     assert report.exit_code == 1
-    assert report.verdict.startswith("1 submissions were turned away for good: 1 by HTTP 422")
+    assert report.verdict.startswith("1 submissions were rejected: 1 by HTTP 422")
     assert report.verdict.endswith("Every accepted job was seen to end.")
 
 

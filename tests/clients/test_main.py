@@ -123,7 +123,7 @@ def test_a_ctrl_c_while_a_program_starts_has_no_traceback(capsys: pytest.Capture
 
 
 async def test_a_host_without_an_address_is_named() -> None:
-    with pytest.raises(OSError, match=r"the host 'nowhere\.invalid' has no address"):
+    with pytest.raises(OSError, match=r"the host 'nowhere\.invalid' can't be resolved"):
         address_of(options.Options(url="http://nowhere.invalid"))
 
 
@@ -195,7 +195,7 @@ async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None
         (["--args", "[1]"], "is not a JSON object"),
         (["--args", "{"], "is not JSON"),
         (["--file", "/no/such/file"], "/no/such/file: no such file"),
-        (["--url", "127.0.0.1:8080"], "one looks like http://127.0.0.1:8080"),
+        (["--url", "127.0.0.1:8080"], "expected a URL such as http://127.0.0.1:8080"),
         (["--via", "pigeon"], "invalid choice: 'pigeon' (choose from"),
         (["--via", "heads"], "argument --via: invalid choice: 'heads', did you mean 'head'?"),
         (["--clients", "many"], "argument --clients: must be a number, not 'many'"),
@@ -210,9 +210,9 @@ async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None
         (["--rate", "5", "--via", "events"], "with --rate, jobs are polled"),
         (["--rate", "5", "--disobedient", "0.5"], "nobody who was refused comes back"),
         (["--via", "batch", "--file", __file__], "a batch takes no files"),
-        (["--url", "https://host"], "it speaks plain http only"),
-        (["--url", "http://host:99999"], "one looks like http://127.0.0.1:8080"),
-        (["--require", "p95"], "'p95' is no requirement; they look like p95<50ms"),
+        (["--url", "https://host"], "plain http only"),
+        (["--url", "http://host:99999"], "expected a URL such as http://127.0.0.1:8080"),
+        (["--require", "p95"], "'p95' is not a requirement; examples: p95<50ms"),
         (["--require", "p95<50"], "p95 is a time; say its unit, as in p95<50ms"),
         (["--require", "refusd<1%"], "there is no metric 'refusd', did you mean refused?"),
         (["--require", "refused<1ms"], "refused is a number, or a share in %, and has no unit 'ms'"),

@@ -105,7 +105,7 @@ def test_the_table_holds_what_a_reader_looks_for() -> None:
         "lost by their last state: 1 queued, 1 running.",
     ):
         assert part in text
-    assert "turned away for good" not in text  # of which there were none
+    assert "rejected" not in text  # of which there were none
 
 
 def test_every_figure_is_whole_in_80_columns() -> None:

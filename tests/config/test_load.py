@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobqueue.config import MIB, QueueSettings, Settings, json_schema
-from jobqueue.config.load import Override, differences, load, trace
+from jobqueue.config.environment import variable as variable_of
+from jobqueue.config.load import RENAMED, SETTINGS, Override, differences, load, trace
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.rate import PERIODS_S, Rate
 from jobqueue.errors import ConfigError
@@ -63,6 +64,24 @@ def test_the_environment_wins_over_the_file_and_a_flag_over_both(write: Callable
     environ = {"JOBQUEUE_SERVER__PORT": "2000", "JOBQUEUE_SERVER__HOST": "b.example"}
     settings = load(path, environ=environ, overrides=[Override("--host", "server.host", "c.example")])
     assert (settings.server.host, settings.server.port, settings.server.linger_s) == ("c.example", 2000, 60.0)
+
+
+@pytest.mark.parametrize(("before", "now"), RENAMED.items(), ids=lambda path: ".".join(path))
+def test_the_old_name_of_a_setting_is_answered_with_its_present_name(
+    write: Callable[[str], Path], before: tuple[str, str], now: tuple[str, str]
+) -> None:
+    (section, old), present = before, ".".join(now)
+    told = f"renamed to {present}"
+    assert faults_of(write(f"{section}:\n  {old}: 1")) == [f"config.yaml:2:3: {section}.{old}: {told}"]
+    variable = variable_of(before)
+    assert faults_of(None, environ={variable: "1"}) == [f"{variable}: renamed to {variable_of(now)}"]
+    flag = Override(f"--set {section}.{old}", f"{section}.{old}", "1")
+    assert faults_of(None, overrides=[flag]) == [f"--set {section}.{old}: {told}"]
+
+
+def test_a_renamed_setting_leads_to_one_that_there_is() -> None:
+    assert set(RENAMED.values()) <= set(SETTINGS)
+    assert not set(RENAMED) & set(SETTINGS)
 
 
 def test_a_queue_may_be_named_in_any_source_and_default_is_always_there(write: Callable[[str], Path]) -> None:
@@ -137,7 +156,7 @@ def test_what_was_read_is_told_by_name_and_number(write: Callable[[str], Path]) 
 
 @pytest.mark.parametrize(
     ("setting", "text"),
-    [("server: {port: %s}", '"9000"'), ("server: {port: %s}", "'9000'"), ("server: {fast_lane: %s}", '"true"')],
+    [("server: {port: %s}", '"9000"'), ("server: {port: %s}", "'9000'"), ("server: {fast_path: %s}", '"true"')],
 )
 def test_a_value_whose_quotes_are_in_the_way_is_told_so(write: Callable[[str], Path], setting: str, text: str) -> None:
     (fault,) = faults_of(write(setting % text))
@@ -312,7 +331,7 @@ def test_a_queue_is_set_within_bounds(write: Callable[[str], Path], text: str, e
 )
 def test_what_yaml_takes_for_something_else_is_no_text(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"server:\n  host: {text}"))
-    assert "server.host: must be a text of 1 to 255 printable characters (in quotes, if it looks like" in fault
+    assert "server.host: must be a string of 1 to 255 printable characters (in quotes if it looks like" in fault
 
 
 def test_a_word_that_is_none_of_those_known_is_a_fault(write: Callable[[str], Path]) -> None:
@@ -368,11 +387,11 @@ def test_every_fault_of_every_source_is_told_at_once(write: Callable[[str], Path
     [
         ("port: 1", "config.yaml:1:1: port: unknown setting, did you mean 'server.port'?"),
         ("worker: 1", "config.yaml:1:1: worker: unknown setting, did you mean 'queues.default.workers'?"),
-        ("1: 2", "config.yaml:1:1: 1: unknown setting; here may stand: server, queues, statuses"),
-        ("server: {quick: 1}", "config.yaml:1:10: server.quick: unknown setting; here may stand: host, port"),
+        ("1: 2", "config.yaml:1:1: 1: unknown setting; known settings: server, queues, statuses"),
+        ("server: {quick: 1}", "config.yaml:1:10: server.quick: unknown setting; known settings: host, port"),
         ("server: 5", "config.yaml:1:9: server: is a section; set what is in it (host, port"),
         ("queues: [a]", "config.yaml:1:9: queues: is a section; set what is in it"),
-        ("queues:\n  Mail: {}", "config.yaml:2:3: queues.Mail: 'Mail' is no name for a queue"),
+        ("queues:\n  Mail: {}", "config.yaml:2:3: queues.Mail: 'Mail' is not a valid queue name"),
         ("log: {level: {a: 1}}", "config.yaml:1:14: log.level: must be one of debug, error, info, warning, not a"),
         ("spool: {bytes_max: 1MiB}", "config.yaml:1:20: spool.bytes_max: must not be under limits.files_bytes"),
         ("limits: {body_bytes: 1GiB}", "config.yaml:1:22: limits.body_bytes: must not be over statuses.bytes_max"),
@@ -405,12 +424,12 @@ def test_a_list_reads_as_a_list_or_with_commas(write: Callable[[str], Path], tex
     ("text", "got"),
     [
         ("origins: [https://app.example.com/]", "'https://app.example.com/'"),
-        ("origins: [http://a, null]", "a list of anything but texts"),
-        ("origins: [http://a, [http://b]]", "a list of anything but texts"),
-        ("origins: [http://a, {b: c}]", "a list of anything but texts"),
-        ("hosts: [&a a, *a]", "a list of anything but texts"),
-        ("hosts: [!x a]", "a list of anything but texts"),
-        ("origins: [1]", "a list of anything but texts"),
+        ("origins: [http://a, null]", "a list of other items than strings"),
+        ("origins: [http://a, [http://b]]", "a list of other items than strings"),
+        ("origins: [http://a, {b: c}]", "a list of other items than strings"),
+        ("hosts: [&a a, *a]", "a list of other items than strings"),
+        ("hosts: [!x a]", "a list of other items than strings"),
+        ("origins: [1]", "a list of other items than strings"),
         ("origins: 'null'", "'null'"),
         ("origins: ['*']", "'*'"),
         ("origins: ['https://*.example.com']", "'https://*.example.com'"),
@@ -436,7 +455,7 @@ def test_what_is_no_list_of_origins_or_hosts_is_a_fault(write: Callable[[str], P
 
 def test_too_many_queues_are_a_fault(write: Callable[[str], Path]) -> None:
     (fault,) = faults_of(write("queues:\n" + "".join(f"  q{number}:\n" for number in range(100))))
-    assert fault == "queues: there are 101, and 100 is the most"
+    assert fault == "queues: 101 are configured, and at most 100 are allowed"
 
 
 def test_a_flag_may_not_go_below_a_setting() -> None:
@@ -450,8 +469,8 @@ def test_a_flag_may_not_go_below_a_setting() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("server:\n  port: 1\n  port: 2", "config.yaml:3:3: server.port: given twice, first on line 2"),
-        ("log:\nlog:", "config.yaml:2:1: log: given twice, first on line 1"),
+        ("server:\n  port: 1\n  port: 2", "config.yaml:3:3: server.port: duplicate key, first on line 2"),
+        ("log:\nlog:", "config.yaml:2:1: log: duplicate key, first on line 1"),
         ("- a", "config.yaml:1:1: the file must be a mapping of sections"),
         ("text", "config.yaml:1:1: the file must be a mapping of sections"),
         ("server: {port: [1}", "config.yaml:1:18: not YAML: while parsing a flow sequence expected ',' or ']'"),
@@ -460,16 +479,16 @@ def test_a_flag_may_not_go_below_a_setting() -> None:
         ("server:port", "config.yaml:1:1: the file must be a mapping of sections, such as `server:`"),
         ("server:\n  port:1\n  host: h", "config.yaml:3:7: not YAML: mapping values are not allowed here; line 2 has"),
         ("server:\n  port:1\n  host:h", "config.yaml:2:3: server: is a section; write `port: 1`, with a space after"),
-        ("log: {}\n---\nlog: {}", "config.yaml:2:1: a second document begins here; settings are one document"),
+        ("log: {}\n---\nlog: {}", "config.yaml:2:1: a second document starts here; a settings file has one document"),
         ("a: &a 1\nlog: *a", "config.yaml:2:6: log: aliases (`*name`) can't be used here"),
         ("log: !!python/object:os.system x", "config.yaml:1:6: log: tags (`tag:yaml.org,2002:python/object:os"),
         ("server:\n  <<: {port: 1}", "config.yaml:2:3: server.<<: unknown setting"),
-        ("? [a]\n: 1", "config.yaml:1:3: the name of a setting must be a plain word"),
-        ("log: \x07", "config.yaml:1:6: holds U+0007, which YAML forbids"),
+        ("? [a]\n: 1", "config.yaml:1:3: a setting's name must be a plain string"),
+        ("log: \x07", "config.yaml:1:6: holds U+0007, which YAML does not allow"),
         (b"log:\n  level: \xff", "config.yaml:2:10: is not UTF-8 (byte 0xff)"),
         ("log: {}".encode("utf-16"), "config.yaml:1:1: is not UTF-8 (byte 0xff)"),
         (b"\xef\xbb\xbflog: \xfe", "config.yaml:1:6: is not UTF-8 (byte 0xfe)"),
-        ("#" * 300_000, "config.yaml: is over 262144 bytes, which is no settings file"),
+        ("#" * 300_000, "config.yaml: is larger than 262144 bytes, the maximum of a settings file"),
         ("[" * 100_000, "config.yaml:1:9: not YAML: nested over 8 levels deep"),
         ("a: {" * 20_000, "config.yaml:1:32: not YAML: nested over 8 levels deep"),
     ],

@@ -115,7 +115,7 @@ async def test_what_is_read_is_taken_over_and_told(events: Events) -> None:
         reload.ask()
         changed = {"queues.default.workers": "1000 -> 7", "log.level": "info -> error"}
         assert await events.next() == ("config.reloaded", {"changed": changed})
-        assert await events.next() == ("config.needs_restart", {"settings": ["server.port"]})
+        assert await events.next() == ("config.restart_required", {"settings": ["server.port"]})
     assert queue.settings.queues["default"].workers == 7
     assert levels == ["error"]
 
@@ -133,8 +133,8 @@ async def test_every_fault_is_told_and_the_old_settings_stay(events: Events) -> 
     sources.settings = ConfigError("config.yaml:1:1: this", "config.yaml:2:2: that")
     async with reloading(queue, sources.load, levels.append) as reload:
         reload.ask()
-        assert await events.next() == ("config.faulty", {"fault": "config.yaml:1:1: this"})
-        assert await events.next() == ("config.faulty", {"fault": "config.yaml:2:2: that"})
+        assert await events.next() == ("config.invalid", {"fault": "config.yaml:1:1: this"})
+        assert await events.next() == ("config.invalid", {"fault": "config.yaml:2:2: that"})
         assert (queue.settings, levels) == (Settings(), [])
         sources.settings = workers(7)
         reload.ask()
@@ -147,7 +147,7 @@ async def test_what_the_queue_can_not_take_is_a_fault_too(events: Events) -> Non
     queue.fault = ConfigError("queues.mail: a handler's jobs go there")
     async with reloading(queue, lambda: workers(7), levels.append) as reload:
         reload.ask()
-        assert await events.next() == ("config.faulty", {"fault": "queues.mail: a handler's jobs go there"})
+        assert await events.next() == ("config.invalid", {"fault": "queues.mail: a handler's jobs go there"})
     assert levels == []
 
 

@@ -47,12 +47,12 @@ from jobqueue.testing import virtual_time
 CAPACITY = 6000
 
 
-def memory_backend(*, caller_queued: int | None = None, **queues: QueuePolicy) -> Backend:
+def memory_backend(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> Backend:
     engine = Engine(
         queues={"default": QueuePolicy(capacity=CAPACITY), "small": QueuePolicy(capacity=1)} | queues,
         ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]),
         rng=Random(1),
-        caller_queued=caller_queued,
+        caller_jobs_max=caller_jobs_max,
     )
     return MemoryBackend(engine, now=asyncio.get_running_loop().time)
 
@@ -399,7 +399,7 @@ async def test_a_lower_maximum_of_live_jobs_of_a_caller_counts_from_the_next_sub
     backend = make()
     first = await submit(backend, uniqueness=Uniqueness("ann"))
     await submit(backend, uniqueness=Uniqueness("ann"))
-    await backend.set_caller_queued(1)
+    await backend.set_caller_jobs_max(1)
     with pytest.raises(RateLimited):
         await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
     assert (await backend.get(first.id)).state is JobState.QUEUED
@@ -441,7 +441,7 @@ async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> No
 @every_backend
 @virtual_time
 async def test_a_caller_has_a_quota_of_live_jobs(make: Make) -> None:
-    backend = make(caller_queued=1)
+    backend = make(caller_jobs_max=1)
     await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
     with pytest.raises(RateLimited):
         await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
@@ -641,7 +641,7 @@ async def test_a_failed_job_can_be_retried_and_those_who_wait_learn_its_new_end(
     assert not waiter.done()
     await backend.ack(job.id, 2, Success(b"1"))
     assert (await waiter).state is JobState.SUCCEEDED
-    assert (stats_of(backend).redriven_total, backend.stats()[0].accepted_total) == (1, 1)
+    assert (stats_of(backend).retried_total, backend.stats()[0].accepted_total) == (1, 1)
     with pytest.raises(WrongState):
         await backend.retry(job.id)
 
@@ -984,12 +984,16 @@ async def test_a_watcher_of_several_jobs_is_told_of_the_first_change_of_any_and_
 @virtual_time
 async def test_a_queues_figures_tell_how_fast_it_drains_and_what_is_in_quarantine(make: Make) -> None:
     backend = make(default=QueuePolicy(retry_budget=3))
-    assert (stats_of(backend).drain_rate, stats_of(backend).drain_s, stats_of(backend).quarantined) == (0.0, None, [])
+    assert (stats_of(backend).drain_rate_per_s, stats_of(backend).drain_s, stats_of(backend).quarantined) == (
+        0.0,
+        None,
+        [],
+    )
     await run_some(backend, 100, 0.5)
     for _ in range(10):
         await submit(backend)
     stats = stats_of(backend)
-    assert stats.drain_rate == pytest.approx(2.0, rel=0.05)
+    assert stats.drain_rate_per_s == pytest.approx(2.0, rel=0.05)
     assert stats.drain_s == pytest.approx(10 / 2.0, rel=0.05)
     await backend.bulk("cancel", JobFilter())
     for _ in range(3):

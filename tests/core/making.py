@@ -38,7 +38,7 @@ def make_engine(
     bounds: StoreBounds | None = None,
     pools: dict[str, int] | None = None,
     shares: Shares = "weighted",
-    caller_queued: int | None = None,
+    caller_jobs_max: int | None = None,
     run: int = 1,
 ) -> Engine:
     policy = QueuePolicy(capacity=capacity)
@@ -49,7 +49,7 @@ def make_engine(
         bounds=bounds,
         pools=pools,
         shares=shares,
-        caller_queued=caller_queued,
+        caller_jobs_max=caller_jobs_max,
     )
 
 

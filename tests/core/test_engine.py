@@ -833,5 +833,5 @@ def test_every_refusal_says_what_and_where() -> None:
     with pytest.raises(StatusesFull, match="status map is full of live jobs"):
         Driver(bounds=StoreBounds(bytes_max=1)).submit(args=b"xx")
     driver.engine.stop_admitting()
-    with pytest.raises(Draining, match="admits no more jobs"):
+    with pytest.raises(Draining, match="accepts no more jobs"):
         driver.submit()

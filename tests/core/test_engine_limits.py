@@ -632,7 +632,7 @@ def test_a_type_in_quarantine_may_wait_on_one_slot_in_ten_and_the_others_stay_fr
     poison(driver)
     waiting = [driver.submit(type="bad") for _ in range(2)]
     assert start_all(driver) == []
-    with pytest.raises(TypeQuarantined, match=r"'bad' is in quarantine .*boom 2.*, and 2 of its jobs wait") as refusal:
+    with pytest.raises(TypeQuarantined, match=r"'bad' is in quarantine .*boom 2.*, and 2 of its jobs are") as refusal:
         driver.submit(type="bad")
     assert refusal.value.retry_after_s == pytest.approx(driver.of(Quarantined)[0].until - driver.now)  # type: ignore[union-attr]  # of one kind
     assert driver.engine.queue_states["default"].refused_total == 1

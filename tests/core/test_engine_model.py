@@ -38,7 +38,7 @@ QUEUES = {
 }
 BOUNDS = StoreBounds(jobs_max=8, failed_max=2, bytes_max=4500, ttl_s=7.0, failed_ttl_s=13.0)
 POOLS = {"process": 2}
-CALLER_QUEUED = 3
+CALLER_JOBS_MAX = 3
 KINDS: dict[str, dict[str, object]] = {
     "plain": {},
     "laned": {"pool": "process"},
@@ -105,7 +105,7 @@ PICK = st.integers(0, 999)
 class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.driver = Driver(queues=QUEUES, bounds=BOUNDS, pools=POOLS, caller_queued=CALLER_QUEUED)
+        self.driver = Driver(queues=QUEUES, bounds=BOUNDS, pools=POOLS, caller_jobs_max=CALLER_JOBS_MAX)
         self.policies = dict(QUEUES)
         self.paused: set[str] = set()
         self.model: dict[str, Modelled] = {}
@@ -443,7 +443,7 @@ class EngineMachine(RuleBasedStateMachine):
             return QueueFull
         if len(live) >= BOUNDS.jobs_max or sum(known.size_bytes for known in live) + size_bytes > BOUNDS.bytes_max:
             return StatusesFull
-        if caller is not None and sum(known.caller == caller for known in live) >= CALLER_QUEUED:
+        if caller is not None and sum(known.caller == caller for known in live) >= CALLER_JOBS_MAX:
             return RateLimited
         return None
 
@@ -612,7 +612,7 @@ class EngineMachine(RuleBasedStateMachine):
     def limiters_count_running_and_waiting_jobs(self) -> None:
         running = [known for known in self.model.values() if known.state == "running"]
         for limiter in self.driver.engine.limiters.stats():
-            if limiter.kind == "lane":
+            if limiter.kind == "pool":
                 assert limiter.held == sum("pool" in KINDS[known.kind] for known in running)
             elif limiter.kind == "type":
                 assert limiter.held == sum(known.kind == limiter.name for known in running)

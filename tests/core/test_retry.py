@@ -106,12 +106,12 @@ def test_a_retried_job_needs_a_slot() -> None:
     assert refusal.value.retry_after_s > 0
     queue_state = driver.engine.queue_states["default"]
     assert (job.state, job.error.code) == (JobState.FAILED, ErrorCode.HANDLER_ERROR)  # type: ignore[union-attr]
-    assert (queue_state.live, queue_state.redriven_total) == (1, 0)
+    assert (queue_state.live, queue_state.retried_total) == (1, 0)
     driver.cancel(other)
     driver.retry(job)
     with pytest.raises(QueueFull):
         driver.submit()
-    assert (queue_state.live, queue_state.redriven_total, queue_state.submitted_total) == (1, 1, 2)
+    assert (queue_state.live, queue_state.retried_total, queue_state.submitted_total) == (1, 1, 2)
 
 
 def test_those_that_an_operator_retry_in_vain_take_no_places_from_those_who_come_back() -> None:
@@ -232,12 +232,12 @@ def test_a_drain_retry_nothing() -> None:
 
 
 def test_a_retried_job_that_its_caller_has_no_place_for_is_refused() -> None:
-    driver = Driver(caller_queued=1)
+    driver = Driver(caller_jobs_max=1)
     job = driver.failed(caller="ann")
     driver.submit(caller="ann")
     with pytest.raises(RateLimited):
         driver.retry(job)
-    assert driver.engine.queue_states["default"].redriven_total == 0
+    assert driver.engine.queue_states["default"].retried_total == 0
 
 
 # -- run now

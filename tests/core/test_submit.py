@@ -60,7 +60,7 @@ def test_a_job_keeps_the_patience_under_which_it_was_accepted() -> None:
 
 
 def test_of_several_reasons_a_refusal_names_the_widest() -> None:
-    driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_queued=1)
+    driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_jobs_max=1)
     job = driver.submit(caller="ann")
     engine = driver.engine
     engine.stop_admitting()
@@ -73,14 +73,14 @@ def test_of_several_reasons_a_refusal_names_the_widest() -> None:
         driver.submit(caller="ann", queue="other")
     driver.cancel(job)
     driver.submit(caller="ann")
-    roomy = Driver(caller_queued=1)
+    roomy = Driver(caller_jobs_max=1)
     roomy.submit(caller="ann")
     with pytest.raises(RateLimited):
         roomy.submit(caller="ann")
 
 
 def test_every_refusal_is_counted_once_at_its_queue() -> None:
-    driver = Driver(capacity=1, caller_queued=1)
+    driver = Driver(capacity=1, caller_jobs_max=1)
     driver.submit(caller="ann")
     for refused in (QueueFull, QueueFull):
         with pytest.raises(refused):
@@ -96,7 +96,7 @@ def test_every_refusal_is_counted_once_at_its_queue() -> None:
 
 
 def test_a_caller_over_its_quota_comes_back_when_one_of_its_jobs_may_be_over() -> None:
-    driver = Driver(capacity=100, caller_queued=4)
+    driver = Driver(capacity=100, caller_jobs_max=4)
     for _ in range(100):
         job = driver.submit()
         driver.lease(job)

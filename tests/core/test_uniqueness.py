@@ -165,7 +165,7 @@ def test_a_key_is_kept_for_its_records_life_however_that_ends(evict: Callable[[D
 
 
 def test_a_key_is_answered_by_a_server_that_would_refuse_anything_new() -> None:
-    driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_queued=1)
+    driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_jobs_max=1)
     job = driver.submit(key="k", caller="ann")
     with pytest.raises(QueueFull):
         driver.submit(caller="bob")
@@ -331,7 +331,7 @@ def test_a_replacement_takes_the_slot_of_the_one_that_it_replaces() -> None:
 
 
 def test_a_replacement_takes_its_callers_place_over_too() -> None:
-    driver = Driver(caller_queued=1)
+    driver = Driver(caller_jobs_max=1)
     old = driver.submit(unique="u", caller="ann")
     new = driver.submit(unique="u", mode="replace", caller="ann")
     assert (old.state, new.state) == (JobState.CANCELLED, JobState.QUEUED)
@@ -370,7 +370,7 @@ def test_nothing_is_half_done_when_the_new_one_is_refused(mode: str, state: str,
     driver = Driver(
         queues={"default": QueuePolicy(), "other": QueuePolicy(capacity=1)},
         bounds=StoreBounds(bytes_max=1000),
-        caller_queued=1,
+        caller_jobs_max=1,
     )
     holder = driver.submit(b"old", unique="u", caller="ann", delay_s=9.0 if state == "delayed" else 0.0)
     if state == "running":
@@ -504,10 +504,10 @@ def test_debounced_arguments_drive_terminal_records_out_but_no_live_ones() -> No
 
 
 def test_a_caller_may_have_so_many_live_jobs_and_is_told_so() -> None:
-    driver = Driver(caller_queued=2)
+    driver = Driver(caller_jobs_max=2)
     for delay_s in (0.0, 60.0):
         driver.submit(caller="ann", delay_s=delay_s, queue="other")
-    with pytest.raises(RateLimited, match="has 2 live jobs, and may have 2") as refusal:
+    with pytest.raises(RateLimited, match="has 2 live jobs, and the limit is 2") as refusal:
         driver.submit(caller="ann")
     assert refusal.value.retry_after_s >= 1.0
     assert driver.engine.queue_states["default"].refused_total == 1
@@ -517,7 +517,7 @@ def test_a_caller_may_have_so_many_live_jobs_and_is_told_so() -> None:
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled", "expired"])
 def test_a_callers_job_counts_from_acceptance_to_its_end(state: str) -> None:
-    driver = Driver(caller_queued=1)
+    driver = Driver(caller_jobs_max=1)
     bring_to(driver, state, caller="ann")
     assert driver.submit(caller="ann")
     assert driver.engine._life.uniqueness_index.live_of("ann") == 1
@@ -525,14 +525,14 @@ def test_a_callers_job_counts_from_acceptance_to_its_end(state: str) -> None:
 
 def test_a_callers_job_counts_while_it_runs_and_while_it_backs_off() -> None:
     for state in ("running", "backing off"):
-        driver = Driver(caller_queued=1)
+        driver = Driver(caller_jobs_max=1)
         bring_to(driver, state, caller="ann")
         with pytest.raises(RateLimited):
             driver.submit(caller="ann")
 
 
 def test_a_retried_job_counts_for_its_caller_again_and_may_be_one_too_many() -> None:
-    driver = Driver(caller_queued=1)
+    driver = Driver(caller_jobs_max=1)
     job = driver.failed(caller="ann")
     other = driver.submit(caller="ann")
     with pytest.raises(RateLimited):
@@ -548,7 +548,7 @@ def test_a_retried_job_counts_for_its_caller_again_and_may_be_one_too_many() -> 
 
 
 def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
-    driver = Driver(caller_queued=3)
+    driver = Driver(caller_jobs_max=3)
     jobs = [driver.submit(caller="ann") for _ in range(3)]
     for left in (2, 1, 0):
         driver.cancel(jobs.pop())
@@ -556,28 +556,28 @@ def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
 
 
 def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
-    driver = Driver(capacity=3, caller_queued=3)
+    driver = Driver(capacity=3, caller_jobs_max=3)
     old = driver.submit(unique="u", caller="ann")
     for _ in range(2):
         driver.submit(caller="ann")
     driver.engine.set_policy("default", QueuePolicy(capacity=2), now=driver.now)
     with pytest.raises(QueueFull):
         driver.submit(unique="u", mode="replace", caller="ann")
-    driver.engine.set_caller_queued(2)
+    driver.engine.set_caller_jobs_max(2)
     with pytest.raises(RateLimited):
         driver.submit(unique="u", mode="replace", caller="ann", queue="other")
     assert old.state is JobState.QUEUED
 
 
 def test_the_quota_may_change_while_jobs_are_live() -> None:
-    driver = Driver(caller_queued=1)
+    driver = Driver(caller_jobs_max=1)
     driver.submit(caller="ann")
-    driver.engine.set_caller_queued(2)
+    driver.engine.set_caller_jobs_max(2)
     driver.submit(caller="ann")
-    driver.engine.set_caller_queued(1)
-    with pytest.raises(RateLimited, match="has 2 live jobs, and may have 1"):
+    driver.engine.set_caller_jobs_max(1)
+    with pytest.raises(RateLimited, match="has 2 live jobs, and the limit is 1"):
         driver.submit(caller="ann")
-    driver.engine.set_caller_queued(None)
+    driver.engine.set_caller_jobs_max(None)
     driver.submit(caller="ann")
 
 

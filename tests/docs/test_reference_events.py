@@ -27,7 +27,7 @@ NO_FIELDS = {"every_s"}
 OWN_CODE = {"log.py"}
 """Where the event loggers are made: what it reports itself, it passes to `_record`."""
 
-WRAPPERS = {"_tell": "server.py", "report": "http"}
+WRAPPERS = {"_tell": "server.py"}
 """Functions that take an event's fields as keywords, and the file or folder where they are called."""
 
 NEVER = {"job.failed": {"retry_in_s"}}
@@ -35,6 +35,7 @@ NEVER = {"job.failed": {"retry_in_s"}}
 
 SPREAD = {
     "lost": set(LIVE_STATES),
+    "about_request": {"method", "path", "item"},
     "self.about()": {"pid", *ATTEMPT_FIELDS},
     "self._about()": {"pid", *ATTEMPT_FIELDS},
     "msgspec.structs.asdict(self._loop_monitor.health())": set(Health.__struct_fields__),

@@ -65,11 +65,11 @@ def test_every_value_of_a_closed_set_stands_on_the_page() -> None:
     assert set(Progress.__struct_fields__) <= set(codes(table["progress"]))
     reasons = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("### Waiting for"))}["reason"]
     assert set(codes(reasons)) == set(WaitReason)
-    kinds = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("### Gate"))}["kind"]
+    kinds = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("### Limiter"))}["kind"]
     assert set(codes(kinds)) == set(typing.get_args(typing.get_type_hints(LimiterStats)["kind"]))
 
 
-async def test_a_queue_and_a_gate_have_the_members_of_their_documents() -> None:
+async def test_a_queue_and_a_limiter_have_the_members_of_their_documents() -> None:
     async with JobQueue() as queue:
         (stats,) = queue.backend.stats()[1]
         quarantined = QuarantinedType(type="t", since=0.0, until=1.0, reason="no")
@@ -80,8 +80,8 @@ async def test_a_queue_and_a_gate_have_the_members_of_their_documents() -> None:
     assert members(own_section("## Queue")) == list(document)
     assert members(own_section("### Quarantined type")) == list(document["quarantined"][0])
     assert {name for name, value in document.items() if value is None} == nullable("## Queue")
-    assert members(own_section("### Gate")) == list(limiter)
-    assert {name for name, value in limiter.items() if value is None} == nullable("### Gate")
+    assert members(own_section("### Limiter")) == list(limiter)
+    assert {name for name, value in limiter.items() if value is None} == nullable("### Limiter")
 
 
 def test_an_unknown_job_in_a_list_has_the_members_of_its_document() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parents[2] / "docs/reference/settings.md"
 OTHER_VALUES: Mapping[str, str] = {
     "server.host": "localhost",
-    "server.fast_lane": "false",
+    "server.fast_path": "false",
     "server.origins": "https://app.example.com",
     "server.hosts": "jobs.example.com",
     "server.tracebacks": "false",

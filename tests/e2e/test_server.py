@@ -183,7 +183,7 @@ async def test_a_handler_that_swallows_its_cancellation_does_not_change_the_exit
         server.process.send_signal(signal.SIGTERM)
         assert await server.exit_code() == 0
     assert (await server.event("drain.lost"))["running"] == 1
-    assert (await server.event("server.tasks_left"))["tasks"] >= 1
+    assert (await server.event("server.tasks_leaked"))["tasks"] >= 1
     assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240
 
 
@@ -351,7 +351,10 @@ async def test_a_blocked_loop_does_not_hold_up_the_exit_for_ever(tmp_path: Path)
 
 
 async def test_a_standing_lag_of_the_loop_refuses_submissions_while_statuses_go_on(tmp_path: Path) -> None:
-    async with running(tmp_path, limits={"lag_s": 0.1}) as server, aiohttp.ClientSession(await server.url()) as http:
+    async with (
+        running(tmp_path, limits={"loop_lag_max_s": 0.1}) as server,
+        aiohttp.ClientSession(await server.url()) as http,
+    ):
         job = await submit(http, "lumber", seconds=3.0)
         status = 202
         async with asyncio.timeout(15):
@@ -386,7 +389,7 @@ async def test_sighup_makes_it_read_its_settings_again(tmp_path: Path) -> None:
             "queues.default.discipline": "fifo -> lifo",
             "log.level": "info -> debug",
         }
-        assert (await server.event("config.needs_restart"))["settings"] == ["runtime.threads"]
+        assert (await server.event("config.restart_required"))["settings"] == ["runtime.threads"]
         while await state_of(http, second) != "running":
             await asyncio.sleep(0.01)
         await submit(http, "echo")
@@ -399,7 +402,7 @@ async def test_a_reload_with_faults_tells_each_and_changes_nothing(tmp_path: Pat
         path = tmp_path / "settings.yaml"
         path.write_text("queues:\n  default:\n    capacity: 5\n    discipline: random\nlimits: {caller_rate: 10/x}\n")
         server.process.send_signal(signal.SIGHUP)
-        while len(faults := [entry["fault"] for entry in server.log if entry["event"] == "config.faulty"]) < 2:
+        while len(faults := [entry["fault"] for entry in server.log if entry["event"] == "config.invalid"]) < 2:
             await server.news()
         assert faults[0].startswith(f"{path}:4:17: queues.default.discipline: must be one of fifo, lifo, ")
         assert faults[1].startswith(f"{path}:5:23: limits.caller_rate: must be a rate such as 10/s, ")
@@ -468,8 +471,8 @@ async def test_an_address_of_another_machine_is_told_clearly(tmp_path: Path) -> 
 
 async def test_an_address_that_other_machines_reach_brings_a_warning_and_any_host(tmp_path: Path) -> None:
     async with running(tmp_path, server={"host": "0.0.0.0"}) as server:
-        warning = await server.event("server.open")
-        assert "limits.caller_queued" in (await server.event("server.callers_unbounded"))["hint"]
+        warning = await server.event("server.exposed")
+        assert "limits.caller_jobs_max" in (await server.event("server.callers_unbounded"))["hint"]
         assert (warning["level"], warning["host"]) == ("warning", "0.0.0.0")
         for word in ("no authentication", "proxy", "firewall", "server.host"):
             assert word in warning["reason"]
@@ -484,7 +487,7 @@ async def test_an_address_that_other_machines_reach_brings_a_warning_and_any_hos
 async def test_a_loopback_address_brings_no_warning_and_answers_to_its_own_names(tmp_path: Path, host: str) -> None:
     async with running(tmp_path, server={"host": host}) as server:
         listening = await server.event("server.listening")
-        assert not {"server.open", "server.callers_unbounded"} & {entry["event"] for entry in server.log}
+        assert not {"server.exposed", "server.callers_unbounded"} & {entry["event"] for entry in server.log}
         own = f"[{listening['host']}]" if ":" in listening["host"] else listening["host"]
         async with aiohttp.ClientSession(f"http://{own}:{listening['port']}") as http:
             for name, status in ((own, 200), ("localhost", 200), ("jobs.example", 421), ("10.0.0.1", 421)):
@@ -698,7 +701,7 @@ async def test_on_a_terminal_it_speaks_to_a_person(tmp_path: Path) -> None:
 async def test_on_a_terminal_the_banner_comes_before_what_is_warned_of(tmp_path: Path) -> None:
     with Screen(tmp_path, "server.host=0.0.0.0", "statuses.bytes_max=1000GiB", "server.linger_s=0") as screen:
         await screen.until(" WARNING server.callers_unbounded")
-        places = [screen.text.index(told) for told in ("Ctrl-C\n", "server.memory_overcommitted", "server.open")]
+        places = [screen.text.index(told) for told in ("Ctrl-C\n", "server.memory_overcommitted", "server.exposed")]
         assert places == sorted(places)
 
 

@@ -412,8 +412,3 @@ async def test_a_submission_tells_where_options_and_arguments_belong() -> None:
 def test_an_option_that_is_none_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="handler 'it': "):
         handler_of(add, **options)
-
-
-def test_the_package_lists_the_names_that_are_for_use() -> None:
-    public = [name for name in dir(jobqueue) if not name.startswith("_")]
-    assert public == sorted(name for name in jobqueue.__all__ if not name.startswith("_"))

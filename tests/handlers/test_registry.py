@@ -354,7 +354,7 @@ class Unprintable(Exception):
     [
         (ValueError("bad"), ErrorCode.HANDLER_ERROR, "ValueError: bad", False),
         (ValueError(), ErrorCode.HANDLER_ERROR, "ValueError", False),
-        (Unprintable(), ErrorCode.HANDLER_ERROR, "Unprintable: (its text can't be made)", False),
+        (Unprintable(), ErrorCode.HANDLER_ERROR, "Unprintable: (its text is not available)", False),
         (ValueError("\ud800"), ErrorCode.HANDLER_ERROR, "ValueError: ?", False),
         (SystemExit(3), ErrorCode.WORKER_CRASHED, "SystemExit: 3", False),
         (Reject("no"), ErrorCode.REJECTED, "no", True),

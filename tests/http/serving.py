@@ -85,7 +85,7 @@ class Serving:
         api.add_to(app)
         self.waiting: Waiters = api.waiters
         self.descriptors = app[DESCRIPTORS]
-        fast_path = app[FAST_PATH] if settings.server.fast_lane else None
+        fast_path = app[FAST_PATH] if settings.server.fast_path else None
         self.server = JobServer(
             app, settings.limits, connections_max=settings.server.connections_max, fast_path=fast_path
         )

@@ -26,7 +26,7 @@ async def host(tmp_path: Path) -> AsyncIterator[str]:
     queue = JobQueue(
         Settings(
             server=ServerSettings(drain_s=1.0),
-            limits=LimitsSettings(body_bytes=1000, body_s=0.2),
+            limits=LimitsSettings(body_bytes=1000, body_timeout_s=0.2),
             spool=SpoolSettings(dir=str(tmp_path)),
         )
     )

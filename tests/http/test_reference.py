@@ -218,7 +218,7 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
 
 
 async def refused_for_room(start: Start, http_to: Open, seen: Seen) -> None:
-    serving = await start(queues={"default": {"capacity": 1}}, limits={"waiters": 0}, spool={"bytes_max": 1})
+    serving = await start(queues={"default": {"capacity": 1}}, limits={"long_polls_max": 0}, spool={"bytes_max": 1})
     http = await http_to(serving)
     form = aiohttp.FormData()
     form.add_field("job", '{"type":"sizes"}', content_type="application/json")
@@ -240,7 +240,7 @@ async def refused_for_quota(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     for template in ("/v1/jobs", "/v1/jobs:batch"):
         await seen.ask(http, "POST", template, json={"jobs": []})
-    http = await http_to(await start(limits={"caller_queued": 1}))
+    http = await http_to(await start(limits={"caller_jobs_max": 1}))
     failed = await made(http, "fail", "failed")
     await made(http, "hold", "running")
     await seen.ask(http, "POST", f"{JOB}:retry", failed)

@@ -324,7 +324,7 @@ async def test_a_refusal_for_the_servers_own_reasons_costs_the_caller_nothing(st
 
 
 async def test_a_caller_has_no_more_live_jobs_than_it_may(start: Any) -> None:
-    serving = await start(limits={"caller_queued": 2})
+    serving = await start(limits={"caller_jobs_max": 2})
     for _ in range(2):
         answer = Answer(await serving.talk(post(HOLD, CLOSE)))
         assert (answer.status, answer.headers["ratelimit-policy"]) == (202, '"live-jobs";q=2;qu="concurrent-requests"')

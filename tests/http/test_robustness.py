@@ -73,7 +73,12 @@ class _Errors(logging.Handler):
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    limits: dict[str, object] = {"silent_s": 0.1, "body_s": 0.1, "header_bytes": 4096, "wait_s": 0.05}
+    limits: dict[str, object] = {
+        "idle_timeout_s": 0.1,
+        "body_timeout_s": 0.1,
+        "header_bytes": 4096,
+        "long_poll_max_s": 0.05,
+    }
     serving = Serving(tmp_path_factory.mktemp("spool"), {"limits": limits, "queues": {"other": {}}})
     errors = _Errors()
     logging.getLogger().addHandler(errors)
@@ -284,7 +289,7 @@ async def test_an_unexpected_error_is_a_500_that_tells_nothing_and_a_log_that_te
     assert (answer.status, answer.kind) == (500, "internal")
     assert "secret" not in str(answer.problem)
     (failed,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert failed.getMessage().startswith("http.failed")
+    assert failed.getMessage().startswith("http.internal_error")
     assert failed.exc_info is not None
     assert "a secret" in str(failed.exc_info[1])
 

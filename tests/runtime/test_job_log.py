@@ -71,8 +71,8 @@ def failing() -> JobQueue:
     [
         ("timed_out", "timed_out", "longer than its timeout of 1.5 s"),
         ("rejected", "rejected", "not this one"),
-        ("bad_result", "bad_result", "what JSON can't say"),
-        ("result_too_large", "result_too_large", "a result may have 100"),
+        ("bad_result", "bad_result", "that JSON can't represent"),
+        ("result_too_large", "result_too_large", "the maximum is 100"),
         ("worker_crashed", "worker_crashed", "SystemExit"),
         ("handler_error", "handler_error", "ValueError: broken"),
         ("retry", "handler_error", "again"),

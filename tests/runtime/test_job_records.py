@@ -148,7 +148,7 @@ async def test_what_can_not_be_told_is_told_as_far_as_it_can(caplog: pytest.LogC
     call = msgspec.structs.replace(call_of(blocking.log_what_can_not_be), log_level=logging.INFO)
     await pool.run(call, on_progress=lambda fraction, note: None)
     told = {record.getMessage(): record.name for record in caplog.records if record.process in pool.pids}
-    assert "(its text can't be made: TypeError)" in told
+    assert "(its text is not available: TypeError)" in told
     assert "x" * log_relay.MESSAGE_LENGTH_MAX in told
     assert told["?"] == "y" * log_relay.NAME_LENGTH_MAX
     assert told["with more"] == "job.some-type"

@@ -117,7 +117,7 @@ async def test_without_a_lifespan_the_state_is_none(tmp_path: Path) -> None:
         (SystemExit(3), "the lifespan failed at its start: RuntimeError: it raised SystemExit"),
         (asyncio.CancelledError(), "the lifespan failed at its start: CancelledError: it was cancelled"),
         (StopAsyncIteration(), "the lifespan failed at its start: RuntimeError: async generator raised StopAsync"),
-        (Unreadable(), r"the lifespan failed at its start: Unreadable: \(its text can't be made\)"),
+        (Unreadable(), r"the lifespan failed at its start: Unreadable: \(its text is not available\)"),
     ],
 )
 async def test_what_it_raises_at_its_start_stops_the_start(tmp_path: Path, error: BaseException, told: str) -> None:
@@ -152,7 +152,7 @@ async def test_one_that_yields_nothing_or_is_no_context_manager_is_told(tmp_path
         await queue.start()
     other = make_queue(tmp_path / "other")
     other.lifespan(lambda queue: 7)  # type: ignore[arg-type, return-value]
-    with pytest.raises(LifespanFailed, match="TypeError: it returned int, which is no async context manager"):
+    with pytest.raises(LifespanFailed, match="TypeError: it returned int, which is not an async context manager"):
         await other.start()
 
 
@@ -183,7 +183,7 @@ async def test_what_it_raises_at_its_end_may_be_unreadable(tmp_path: Path, logge
     async with queue:
         pass
     assert not queue.running
-    assert logged.of("lifespan.failed") == [{"reason": "Unreadable: (its text can't be made)"}]
+    assert logged.of("lifespan.failed") == [{"reason": "Unreadable: (its text is not available)"}]
 
 
 async def test_a_start_that_fails_later_leaves_it_again(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_what_is_no_lifespan_is_refused() -> None:
     with pytest.raises(ValueError, match="it is called with the queue, so it takes one argument"):
         queue.lifespan(asynccontextmanager(lonely))  # type: ignore[arg-type]
     queue.lifespan(asynccontextmanager(generator))
-    with pytest.raises(ValueError, match="there is one already"):
+    with pytest.raises(ValueError, match="which is set already"):
         queue.lifespan(asynccontextmanager(generator))
 
 
@@ -305,10 +305,10 @@ async def test_an_initializer_that_fails_is_told_and_tried_again(
         assert status.state is JobState.FAILED
         assert status.error is not None
         assert status.error.code == "worker_crashed"
-        assert status.error.message.startswith("no process can be started, in ")
+        assert status.error.message.startswith("no process can be started after ")
         assert status.error.message.endswith("process_init failed: LookupError: no database")
         assert queue.degraded == [
-            "handlers in processes can't run: no process runs: process_init failed: LookupError: no database"
+            "handlers in processes can't run: no process is running: process_init failed: LookupError: no database"
         ]
         assert logged.of("process.init_failed")[0]["message"] == "LookupError: no database"
         assert "in connect_if_there\n" in logged.of("process.init_failed")[0]["traceback"]
@@ -356,5 +356,5 @@ def test_what_is_no_initializer_is_refused() -> None:
         with pytest.raises(ValueError, match=told):
             queue.process_init(func)  # type: ignore[type-var]
     queue.process_init(initialized.connect)
-    with pytest.raises(ValueError, match="there is one already"):
+    with pytest.raises(ValueError, match="which is set already"):
         queue.process_init(initialized.connect)

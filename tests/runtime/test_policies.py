@@ -546,10 +546,10 @@ async def test_a_reload_takes_over_what_it_can_and_names_the_rest() -> None:
         after = Settings(
             queues={"default": QueueSettings(workers=5, capacity=20, discipline="lifo")},
             server=ServerSettings(port=9999),
-            limits=LimitsSettings(wait_s=5.0, silent_s=3.0),
+            limits=LimitsSettings(long_poll_max_s=5.0, idle_timeout_s=3.0),
         )
-        assert await queue.reload(after) == ["server.port", "limits.silent_s"]
-        assert queue.settings.limits.wait_s == 5.0
+        assert await queue.reload(after) == ["server.port", "limits.idle_timeout_s"]
+        assert queue.settings.limits.long_poll_max_s == 5.0
         assert queue.settings.server.port == before.server.port
         jobs += [await queue.submit("nap") for _ in range(10)]
         began = now()

@@ -306,7 +306,7 @@ async def test_what_is_called_like_a_run_and_is_none_is_passed_over_with_a_warni
     await opened.open()
     await settled(opened)
     await opened.close()
-    told = [dict(record.msg.fields) for record in caplog.records if "spool.passed_over" in record.getMessage()]  # type: ignore[attr-defined]
+    told = [dict(record.msg.fields) for record in caplog.records if "spool.entry_ignored" in record.getMessage()]  # type: ignore[attr-defined]
     assert {Path(fields["path"]).name: fields["reason"] for fields in told} == {
         "run-x": "Not a directory",
         "run-link": "is a symbolic link",
@@ -325,6 +325,6 @@ async def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.Mo
     await opened.open()
     assert opened.folder.is_relative_to(tmp_path / "files")
     await opened.close()
-    with pytest.raises(ConfigError, match=r"^spool\.dir: ~nobody-of-that-name is no home folder$"):
+    with pytest.raises(ConfigError, match=r"^spool\.dir: ~nobody-of-that-name is not a home folder$"):
         await Spool(SpoolSettings(dir="~nobody-of-that-name/x")).open()
     assert [path.name for path in tmp_path.iterdir()] == ["files"]

@@ -346,7 +346,7 @@ class Auditor:
             self.check(False, f"{len(engine._life.events)} facts that nobody was told of")
         for queue_state in engine.queue_states.values():
             came, ended = (
-                queue_state.submitted_total + queue_state.redriven_total,
+                queue_state.submitted_total + queue_state.retried_total,
                 sum(queue_state.ended_total.values()),
             )
             if came != queue_state.live + ended:

@@ -117,7 +117,7 @@ class Chaos:
 
     async def _quota(self) -> None:
         settings = self._queue.settings
-        caller_queued = self._rng.choice((None, 1, 3))
-        self._auditor.note("chaos", f"lets a caller have {caller_queued} jobs")
-        limits = msgspec.structs.replace(settings.limits, caller_queued=caller_queued)
+        caller_jobs_max = self._rng.choice((None, 1, 3))
+        self._auditor.note("chaos", f"lets a caller have {caller_jobs_max} jobs")
+        limits = msgspec.structs.replace(settings.limits, caller_jobs_max=caller_jobs_max)
         await self._queue.reload(msgspec.structs.replace(settings, limits=limits))

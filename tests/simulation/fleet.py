@@ -304,7 +304,7 @@ class Client:
                     for known in auditor.known.values()
                 )
                 auditor.check(
-                    live >= (engine.admission.caller_queued or 10**9), f"refused with {live} live of {caller}"
+                    live >= (engine.admission.caller_jobs_max or 10**9), f"refused with {live} live of {caller}"
                 )
             case StatusesFull():
                 store = engine.store

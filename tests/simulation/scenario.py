@@ -114,7 +114,7 @@ def draw(seed: int) -> Scenario:
             bytes_max=rng.choice((1500, 6000, 1_000_000, 1_000_000)),
         ),
         limits=LimitsSettings(
-            caller_queued=rng.choice((None, None, None, 4)),
+            caller_jobs_max=rng.choice((None, None, None, 4)),
             result_bytes=200,
         ),
         runtime=RuntimeSettings(

@@ -55,7 +55,7 @@ class LimiterStats(msgspec.Struct, frozen=True, kw_only=True):
     `name` is that of the pool or the type. `shut_until`: the instant of the probe, while it is shut.
     """
 
-    kind: Literal["lane", "type", "groups"]
+    kind: Literal["pool", "type", "groups"]
     name: str
     held: int
     waiting: int
@@ -242,7 +242,7 @@ class Limiters:
     def stats(self) -> list[LimiterStats]:
         stats = [
             LimiterStats(
-                kind="lane" if limiter.depth == POOL else "type",
+                kind="pool" if limiter.depth == POOL else "type",
                 name=limiter.name,
                 held=limiter.tally.held,
                 waiting=limiter.tally.waiting,

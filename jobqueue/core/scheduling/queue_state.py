@@ -58,8 +58,8 @@ class QueueState:
         "name",
         "paused",
         "policy",
-        "redriven_total",
         "refused_total",
+        "retried_total",
         "retry_after",
         "run_s",
         "run_s_by_type",
@@ -76,7 +76,7 @@ class QueueState:
         self.counts = {DELAYED: 0, QUEUED: 0, RUNNING: 0}
         self.submitted_total = 0
         self.refused_total = 0
-        self.redriven_total = 0
+        self.retried_total = 0
         self.ended_total = dict.fromkeys(TERMINAL, 0)
         self.waiting: OrderedDict[JobId, float] = OrderedDict()
         self.waiting_by_type: dict[str, int] = defaultdict(int)

@@ -107,7 +107,7 @@ def refuse_expectation(request: web.BaseRequest) -> web.Response | None:
     """Refuse an expectation other than 100-continue; None: it is none."""
     if request.version < HttpVersion11 or request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         return None
-    return _refuse_body(UnknownExpectation("this server knows the expectation 100-continue only"))
+    return _refuse_body(UnknownExpectation("the only supported expectation is 100-continue"))
 
 
 def _refuse_body(error: JobQueueError) -> web.Response:
@@ -167,7 +167,7 @@ class Bodies:
             data = body.read_nowait()
             self._check(len(data))
             return data
-        async with BodyDeadline(self._limits().body_s):
+        async with BodyDeadline(self._limits().body_timeout_s):
             return await self.gather(body.readany)
 
     async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -187,14 +187,14 @@ class Bodies:
 class BodyDeadline:
     """Limits how long a body may take to come, and turns what goes wrong with it into a refusal."""
 
-    def __init__(self, body_s: float) -> None:
-        self._body_s = body_s
-        self._timeout = asyncio.timeout(body_s)
+    def __init__(self, body_timeout_s: float) -> None:
+        self._body_timeout_s = body_timeout_s
+        self._timeout = asyncio.timeout(body_timeout_s)
         self._began_at = asyncio.get_running_loop().time()
 
     def extend_for(self, size_bytes: int) -> None:
-        """Allow the time that so many bytes take at the lowest rate, beside `body_s`."""
-        self._timeout.reschedule(self._began_at + self._body_s + size_bytes / RATE_BYTES_S_MIN)
+        """Allow the time that so many bytes take at the lowest rate, beside `body_timeout_s`."""
+        self._timeout.reschedule(self._began_at + self._body_timeout_s + size_bytes / RATE_BYTES_S_MIN)
 
     async def __aenter__(self) -> BodyDeadline:
         await self._timeout.__aenter__()
@@ -206,5 +206,5 @@ class BodyDeadline:
         try:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as timeout:
-            detail = f"the body was not there after {self._body_s:g} s"
+            detail = f"the request body was not complete after {self._body_timeout_s:g} s"
             raise BodyTooSlow(detail) from timeout

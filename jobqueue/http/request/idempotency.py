@@ -38,7 +38,7 @@ def key_of(request: web.BaseRequest) -> str | None:
     if not lines:
         return None
     if len(lines) > 1:
-        raise MalformedRequest(f"the header {IDEMPOTENCY_KEY} is there twice")
+        raise MalformedRequest(f"duplicate {IDEMPOTENCY_KEY} header")
     text = lines[0].strip(" \t")
     quoted = _QUOTED.fullmatch(text)
     if quoted is None and not _BARE.fullmatch(text):

@@ -149,7 +149,7 @@ def _part_of(block: bytes) -> Part:
         name, colon, value = line.partition(":")
         name = name.lower()
         if not colon or not name or name != name.strip() or name in headers:
-            raise MalformedRequest(f"a part's header is malformed, or there twice: {shown(line)!r}")
+            raise MalformedRequest(f"a malformed or duplicate header of a part: {shown(line)!r}")
         headers[name] = value.strip(" \t")
     if headers.get("content-transfer-encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
         raise MalformedRequest("send a part's content as it is, without a Content-Transfer-Encoding")

@@ -134,7 +134,7 @@ class OriginPolicy:
             ):
                 return
             raise CrossOrigin(
-                f"the web page {shown(', '.join(origins))} is of another origin than this server, so its requests are "
+                f"the web page {shown(', '.join(origins))} has another origin than this server, so its requests are "
                 "refused: list it in server.origins if the page is meant to use this server"
             )
         if sites in ((), ["none"]) or _is_followed_link(request):
@@ -161,8 +161,8 @@ class OriginPolicy:
         ports = sorted(self._ports)
         own = " and ".join(f"{name}:{ports[0]}" if len(ports) == 1 else name for name in names)
         return (
-            f"the Host {shown(host)} is no name of this server, which is {own}: where a proxy, a tunnel or a name of "
-            "its own leads to it, list that name in server.hosts"
+            f"the Host {shown(host)} is not a name of this server ({own}): if a proxy, a tunnel or another name "
+            "leads to it, list that name in server.hosts"
         )
 
     # -- CORS

@@ -68,7 +68,7 @@ class RateLimits:
     def fields(self, caller: str) -> dict[str, str]:
         """Return the headers that tell the policies, and what this caller has left. None of them without a quota."""
         limits = self._limits()
-        policies = _policies(limits.caller_rate, limits.caller_queued)
+        policies = _policies(limits.caller_rate, limits.caller_jobs_max)
         bucket = self._bucket(caller)
         if bucket is None:
             return policies
@@ -104,7 +104,7 @@ class RateLimits:
             del self._buckets[longest_silent]
 
     def _exceeded(self, bucket: TokenBucket) -> CallerRateExceeded:
-        detail = f"this caller submits more often than {bucket.rate}, which is what one caller may"
+        detail = f"this caller submits more often than {bucket.rate}, the limit per caller (limits.caller_rate)"
         return CallerRateExceeded(detail, retry_after_s=bucket.wait_s(self._now()))
 
 

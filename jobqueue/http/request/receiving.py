@@ -167,7 +167,9 @@ class Body:
 
 def overloaded() -> Overloaded:
     """Return the refusal for a full budget."""
-    return Overloaded("too many bytes of requests and answers are in flight at the same time", retry_after_s=1.0)
+    return Overloaded(
+        "too many bytes of requests and answers are in flight (limits.in_flight_bytes)", retry_after_s=1.0
+    )
 
 
 def buffered_bytes(messages: Iterable[tuple[Any, StreamReader]], current: web.BaseRequest | None) -> int:

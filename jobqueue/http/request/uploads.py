@@ -62,7 +62,7 @@ async def _receive(
     check: Callable[[Submission], object],
     fingerprint: Fingerprint | None,
 ) -> Submission:
-    async with BodyDeadline(limits.body_s) as deadline:
+    async with BodyDeadline(limits.body_timeout_s) as deadline:
         part = await form.next_part()
         if part is None or part.name != "job":
             raise MalformedRequest('the first part must have the name "job" and hold the submission; files follow it')
@@ -76,9 +76,9 @@ async def _receive(
         files_bytes = 0
         while (part := await form.next_part()) is not None:
             if part.name == "job":
-                raise MalformedRequest("there are two parts with the name 'job'; a form holds one submission")
+                raise MalformedRequest("duplicate part 'job'; a form contains one submission")
             if upload.count == limits.files:
-                raise BodyTooLarge(f"a job may bring at most {limits.files} files")
+                raise BodyTooLarge(f"a job may have at most {limits.files} files")
             media_type = media_type_or_default(part.media_type)
             file = upload.new_file(part.name, media_type, part.filename)
             content = content_digest() if fingerprint is not None else None

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from jobqueue.http.cut import cut
-from jobqueue.http.errors import TooManyWaiters
+from jobqueue.http.errors import TooManyLongPolls
 from jobqueue.http.response.reply import SERVER
 from jobqueue.http.streams.event_log import EventLog, Subscriber, frame
 
@@ -46,7 +46,7 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
     "Server": SERVER,
 }
-_RESET = {"reason": "the events after the given Last-Event-ID are not held: read the jobs anew"}
+_RESET = {"reason": "the events after this Last-Event-ID are no longer available: fetch the jobs again"}
 
 
 class Streams:
@@ -77,11 +77,11 @@ class Streams:
         subscriber = Subscriber(job_id, partial(cut, transport))
         with self._waiters.place(request, subscriber.end) as granted:
             if not granted:
-                detail = "as many requests wait for jobs as may: look at the job now and then instead"
-                raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
+                detail = "too many open long polls and streams (limits.long_polls_max); poll the job instead"
+                raise TooManyLongPolls(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
             if job_id is None and self._event_log.count_of_all >= ALL_MAX:
-                detail = f"{ALL_MAX} streams of all jobs are open, as many as may be"
-                raise TooManyWaiters(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
+                detail = f"too many open streams of all jobs, at most {ALL_MAX}; poll the jobs instead"
+                raise TooManyLongPolls(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S)
             self._event_log.join(subscriber)
             try:
                 opening = await self._opening(request, subscriber)

@@ -54,7 +54,7 @@ class JobList:
         given = _parameters(request, ("ids", *_PARAMETERS))
         if "ids" in given:
             if len(given) > 1:
-                raise MalformedRequest("ids stands alone: it can't be combined with a filter")
+                raise MalformedRequest("ids can't be combined with a filter")
             return await self._some(request, _ids(given["ids"]))
         limit, cursor = _limit(given.get("limit")), _cursor(given.get("cursor"))
         page = await self._queue.backend.page(_filter(given), limit=limit, cursor=cursor)
@@ -166,7 +166,7 @@ def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:
         if name not in known:
             raise MalformedRequest(f"unknown query parameter {shown(name)!r}; known: {', '.join(known)}")
         if name in given:
-            raise MalformedRequest(f"the query parameter {name} is there twice")
+            raise MalformedRequest(f"duplicate query parameter {name}")
         given[name] = value
     return given
 

@@ -51,16 +51,16 @@ class Queues:
         self._lag = lag
 
     async def all(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/queues: all queues, the gates at which jobs may wait, the loop's lag, and if the fast path is on."""
+        """GET /v1/queues: all queues, all limiters, the lag of the event loop, and whether the fast path is on."""
         queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
         limiters = b",".join(limiter_document(stats, self._queue) for stats in self._queue.backend.limiters())
-        fast_lane = b"true" if self._fast_path.in_use else b"false"
+        fast_path = b"true" if self._fast_path.in_use else b"false"
         loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
-        body = b'{"queues":[%b],"gates":[%b],"loop_lag_s":%b,"fast_lane":%b}' % (
+        body = b'{"queues":[%b],"limiters":[%b],"loop_lag_s":%b,"fast_path":%b}' % (
             queues,
             limiters,
             loop_lag_s,
-            fast_lane,
+            fast_path,
         )
         return whole_answer(request, body, JSON)
 

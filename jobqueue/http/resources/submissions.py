@@ -149,8 +149,8 @@ class Submissions:
 
     def refuse_late(self, uniqueness: Uniqueness) -> None:
         """Raise Overloaded while the loop is late."""
-        if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.lag_s:
-            detail = f"the server runs {lag_s:.1f} s late, and takes no submissions until it has caught up"
+        if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.loop_lag_max_s:
+            detail = f"the event loop is {lag_s:.1f} s late; submissions are refused above limits.loop_lag_max_s"
             now = self._queue.backend.now()
             key = None if uniqueness.key is None else uniqueness.key.key
             retry_slot_s = self._overload.retry_slot_s(

@@ -36,7 +36,7 @@ class Descriptors:
     def file(self) -> Iterator[None]:
         """Count one more file for the time of the block. Raises Overloaded."""
         if self.open >= self.files_max:
-            raise Overloaded("as many files are being sent as may be at the same time", retry_after_s=2.0)
+            raise Overloaded("too many files are being sent at the same time", retry_after_s=2.0)
         self.open += 1
         try:
             yield

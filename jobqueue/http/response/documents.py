@@ -187,7 +187,7 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
             "running": stats.running,
             "oldest_queued_at": None if oldest_at is None else timestamp(queue.wall(oldest_at)),
             "oldest_queued_s": None if oldest_at is None else round(now - oldest_at, 3),
-            "drain_rate": round(stats.drain_rate, 3),
+            "drain_rate_per_s": round(stats.drain_rate_per_s, 3),
             "drain_s": None if stats.drain_s is None or stats.drain_s > FAR_S else round(stats.drain_s, 3),
             "quarantined": [
                 {
@@ -200,7 +200,7 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
             ],
             "submitted_total": stats.submitted_total,
             "refused_total": stats.refused_total,
-            "redriven_total": stats.redriven_total,
+            "retried_total": stats.retried_total,
             "succeeded_total": stats.succeeded_total,
             "failed_total": stats.failed_total,
             "cancelled_total": stats.cancelled_total,
@@ -210,7 +210,7 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
 
 
 def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
-    """Return a gate's document: its bounds, how many hold it and wait; `shut_until` is a quarantined type's probe."""
+    """Return a limiter's document: its limits, and how many jobs hold it and wait for it."""
     return orjson.dumps(
         {
             "kind": stats.kind,
@@ -219,7 +219,7 @@ def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
             "waiting": stats.waiting,
             "permits": stats.permits,
             "rate": None if stats.rate is None else str(stats.rate),
-            "shut_until": None if stats.shut_until is None else timestamp(queue.wall(stats.shut_until)),
+            "quarantined_until": None if stats.shut_until is None else timestamp(queue.wall(stats.shut_until)),
         }
     )
 

@@ -33,7 +33,7 @@ from jobqueue.http.errors import (
     PathNotFound,
     QueueNotFound,
     TooManyConnections,
-    TooManyWaiters,
+    TooManyLongPolls,
     UnknownExpectation,
     UnknownTransferCoding,
     UnsupportedMediaType,
@@ -56,8 +56,7 @@ _FAILED_EVERY_S = 10.0
 _REFUSED_EVERY_S = 10.0
 _GONE = {
     "earlier-run": "an earlier run of this server issued the id; its jobs ended with it",
-    "evicted": "the record was evicted: its TTL was over, a bound of the status map needed its place, "
-    "or it was deleted",
+    "evicted": "the record was evicted: its TTL expired, a limit of the status map was reached, or it was deleted",
 }
 
 
@@ -70,39 +69,39 @@ class Row(msgspec.Struct, frozen=True, eq=False):
 
 
 TABLE: dict[type[BaseException], Row] = {
-    MalformedRequest: Row("malformed-request", "The request is malformed", 400),
+    MalformedRequest: Row("malformed-request", "Malformed request", 400),
     # What aiohttp says of a body that breaks, in a host application that runs without its C parser.
-    HttpProcessingError: Row("malformed-request", "The request is malformed", 400),
-    MalformedJson: Row("malformed-json", "The body is not acceptable JSON", 400),
+    HttpProcessingError: Row("malformed-request", "Malformed request", 400),
+    MalformedJson: Row("malformed-json", "Invalid JSON body", 400),
     CrossOrigin: Row("cross-origin", "Cross-origin request refused", 403),
-    PathNotFound: Row("not-found", "There is nothing here", 404),
-    errors.JobNotFound: Row("job-not-found", "There is no such job", 404),
-    QueueNotFound: Row("queue-not-found", "There is no such queue", 404),
-    MethodNotAllowed: Row("method-not-allowed", "The method is not allowed here", 405),
-    BodyTooSlow: Row("body-too-slow", "The body came too slowly", 408),
-    errors.WrongState: Row("wrong-state", "The job's state forbids it", 409),
-    errors.Duplicate: Row("duplicate", "A live job has this unique value", 409),
-    errors.JobGone: Row("job-gone", "The job's record is gone", 410),
-    BodyTooLarge: Row("too-large", "The request is too large", 413),
-    UnsupportedMediaType: Row("unsupported-media-type", "The body's type or coding is not supported", 415),
-    UnknownExpectation: Row("unknown-expectation", "The expectation can't be met", 417),
+    PathNotFound: Row("not-found", "Not found", 404),
+    errors.JobNotFound: Row("job-not-found", "Job not found", 404),
+    QueueNotFound: Row("queue-not-found", "Queue not found", 404),
+    MethodNotAllowed: Row("method-not-allowed", "Method not allowed", 405),
+    BodyTooSlow: Row("body-too-slow", "Request body timeout", 408),
+    errors.WrongState: Row("wrong-state", "Not possible in the job's current state", 409),
+    errors.Duplicate: Row("duplicate", "Duplicate unique value", 409),
+    errors.JobGone: Row("job-gone", "Job record no longer available", 410),
+    BodyTooLarge: Row("too-large", "Request too large", 413),
+    UnsupportedMediaType: Row("unsupported-media-type", "Unsupported media type or encoding", 415),
+    UnknownExpectation: Row("unknown-expectation", "Unsupported expectation", 417),
     MisdirectedRequest: Row("misdirected-request", "Misdirected request", 421),
-    errors.UnknownType: Row("unknown-type", "No handler has this type", 422),
-    errors.InvalidSubmission: Row("invalid-submission", "The submission is not valid", 422),
-    InvalidRequest: Row("invalid-request", "The request is not valid", 422),
-    errors.KeyReused: Row("idempotency-key-reused", "The key stands for another submission", 422),
-    errors.RateLimited: Row("quota-exceeded", "The caller's quota is used up", 429),
-    HeadTooLarge: Row("head-too-large", "The request's head is too large", 431),
-    UnknownTransferCoding: Row("unknown-transfer-coding", "The transfer coding is not supported", 501),
-    errors.QueueFull: Row("queue-full", "The queue is full", 503),
-    errors.TypeQuarantined: Row("type-quarantined", "The type is in quarantine", 503),
-    errors.StatusesFull: Row("statuses-full", "The status map is full", 503),
-    errors.SpoolFull: Row("spool-full", "The spool is full", 503),
-    Overloaded: Row("overloaded", "The server is overloaded", 503),
-    TooManyWaiters: Row("too-many-waiters", "Too many requests wait already", 503),
-    errors.Draining: Row("draining", "The server is about to stop", 503),
-    errors.Refused: Row("refused", "Not now", 503),
-    TooManyConnections: Row("too-many-connections", "Too many connections are open", 503),
+    errors.UnknownType: Row("unknown-type", "Unknown job type", 422),
+    errors.InvalidSubmission: Row("invalid-submission", "Invalid submission", 422),
+    InvalidRequest: Row("invalid-request", "Invalid request", 422),
+    errors.KeyReused: Row("idempotency-key-reused", "Idempotency key reused", 422),
+    errors.RateLimited: Row("quota-exceeded", "Caller quota exceeded", 429),
+    HeadTooLarge: Row("head-too-large", "Request head too large", 431),
+    UnknownTransferCoding: Row("unknown-transfer-coding", "Unsupported transfer coding", 501),
+    errors.QueueFull: Row("queue-full", "Queue full", 503),
+    errors.TypeQuarantined: Row("type-quarantined", "Job type quarantined", 503),
+    errors.StatusesFull: Row("statuses-full", "Status map full", 503),
+    errors.SpoolFull: Row("spool-full", "Spool full", 503),
+    Overloaded: Row("overloaded", "Server overloaded", 503),
+    TooManyLongPolls: Row("too-many-long-polls", "Too many open long polls and streams", 503),
+    errors.Draining: Row("draining", "Server shutting down", 503),
+    errors.Refused: Row("refused", "Temporarily unavailable", 503),
+    TooManyConnections: Row("too-many-connections", "Too many connections", 503),
 }
 
 
@@ -119,7 +118,7 @@ class _FailureKind:
         self.due_at = 0.0
 
 
-INTERNAL = Row("internal", "The server failed", 500)
+INTERNAL = Row("internal", "Internal server error", 500)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -144,7 +143,7 @@ def row_of(error: BaseException) -> Row:
 def problem_of(error: BaseException) -> Problem:
     """Make the answer to an exception; one that the table doesn't know is a 500 that tells nothing."""
     row = row_of(error)
-    detail = "an unexpected error; the server's log has it" if row is INTERNAL else str(error)
+    detail = "unexpected error; see the server's log" if row is INTERNAL else str(error)
     members: dict[str, Any] = {
         "type": f"/problems/{row.slug}",
         "title": row.title,
@@ -177,7 +176,7 @@ def problem_of(error: BaseException) -> Problem:
         case UnsupportedMediaType():
             headers |= error.headers
         case MemoryError():
-            members["detail"] = "the server is out of memory at the moment"
+            members["detail"] = "the server is out of memory"
             members["retry_after_s"] = OUT_OF_MEMORY_RETRY_AFTER_S
             headers["Retry-After"] = str(whole_seconds(OUT_OF_MEMORY_RETRY_AFTER_S))
     return Problem(row, members, headers)
@@ -218,7 +217,7 @@ def whole_seconds(wait_s: float) -> int:
     return seconds if seconds > 0 else 1
 
 
-def _log_internal(error: BaseException, fields: dict[str, object]) -> None:
+def _log_internal(error: BaseException, about_request: dict[str, object]) -> None:
     """Log what became a 500: the first of a kind with its traceback, others of it soon after by their count."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
@@ -233,9 +232,11 @@ def _log_internal(error: BaseException, fields: dict[str, object]) -> None:
     now = time.monotonic()
     if now >= sample.due_at:
         sample.due_at = now + _FAILED_EVERY_S
-        sample.log.error("http.failed", exc=error, **fields)
+        sample.log.error("http.internal_error", exc=error, **about_request)
     else:  # without the exception, which would keep its frames, and so its request, until the count is told
-        sample.log.sampled("http.failed", every_s=_FAILED_EVERY_S, error=type(error).__name__, at=where, **fields)
+        sample.log.sampled(
+            "http.internal_error", every_s=_FAILED_EVERY_S, error=type(error).__name__, at=where, **about_request
+        )
 
 
 def header_text(value: str) -> str:
@@ -249,7 +250,7 @@ def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQ
         case web.HTTPMethodNotAllowed():
             return MethodNotAllowed(errors.shown(raised.method), ", ".join(sorted(raised.allowed_methods)))
         case web.HTTPExpectationFailed():
-            return UnknownExpectation("this server knows the expectation 100-continue only")
+            return UnknownExpectation("the only supported expectation is 100-continue")
         case web.HTTPNotFound():
             return PathNotFound(f"no resource has the path {errors.shown(request.path)}")
         case _:

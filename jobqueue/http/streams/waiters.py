@@ -5,7 +5,7 @@ waited for: a wait is given the coroutine, a stream is told to end.
 
 Rules:
 
-1. Never more than `limits.waiters` requests wait. A wait beyond that is answered at once; a stream is refused.
+1. Never more than `limits.long_polls_max` requests wait. A wait beyond that is answered at once; a stream is refused.
 2. A client that hangs up gives its place back at once, not when its time is over. So does one that shuts its sending
    side: it is answered as things stand.
 3. When the server goes away, every wait is answered, and every stream is ended, before connections are closed.
@@ -61,7 +61,7 @@ class Waiters:
         `leave` is called, at most once, when the client hangs up or the server goes away. It is told no reason:
         what the request answers then is either read by the client, or by nobody.
         """
-        if self._ended or len(self._leaving) >= self._limits().waiters or _is_lost(request):
+        if self._ended or len(self._leaving) >= self._limits().long_polls_max or _is_lost(request):
             yield False
             return
 
@@ -88,7 +88,7 @@ class Waiters:
         """
         if preferred_s is None:
             return {}
-        wait_s = min(float(preferred_s), self._limits().wait_s)
+        wait_s = min(float(preferred_s), self._limits().long_poll_max_s)
         if until is not None and wait_s > 0:
             timeout = asyncio.timeout(wait_s)
 

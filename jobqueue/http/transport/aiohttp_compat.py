@@ -79,5 +79,5 @@ def fast_path_fits() -> bool:
     if not hasattr(_parser_type(), "message_consumed"):
         missing.append("message_consumed")
     if missing:
-        log.warning("http.fast_lane_off", reason="this release of aiohttp lacks fields that it needs", missing=missing)
+        log.warning("http.fast_path_off", reason="this release of aiohttp lacks fields that it needs", missing=missing)
     return not missing

@@ -208,7 +208,9 @@ class Buffers(web.RequestHandler):
         if self._wire is not None:
             if self._sending is None:
                 server = self._server
-                self._sending = Sending(self._wire, self._loop, server.in_flight, server.limits.reader_s, self.abort)
+                self._sending = Sending(
+                    self._wire, self._loop, server.in_flight, server.limits.write_timeout_s, self.abort
+                )
             self._sending.watch()
 
     def resume_writing(self) -> None:

@@ -7,9 +7,9 @@ with what we rely on, and stands in `aiohttp_compat`; the tests of this file fai
 Rules:
 
 1. Never more than `connections_max` connections; one more gets a 503 and is closed.
-2. A request's head must be complete `silent_s` after its connection was opened or answered.
+2. A request's head must be complete `idle_timeout_s` after its connection was opened or answered.
    (aiohttp's keep-alive timer, which no byte that comes in resets.)
-3. A client that leaves answers unread, and takes less than `RATE_BYTES_S_MIN`, is cut after `reader_s`.
+3. A client that leaves answers unread, and takes less than `RATE_BYTES_S_MIN`, is cut after `write_timeout_s`.
 4. What the parser refuses is answered with a problem, and in a way that lets it arrive.
 5. Plain requests are answered at once, by the fast path (`fast_path`), while nobody before them on their connection
    waits for an answer. So answers keep the order of their requests.
@@ -94,7 +94,7 @@ class JobServer(CountingServer):
             request_factory=app._make_request,
             loop=loop,
             access_log=None,
-            keepalive_timeout=limits.silent_s,
+            keepalive_timeout=limits.idle_timeout_s,
             lingering_time=LINGER_S,
             max_line_size=limits.header_bytes,
             max_field_size=limits.header_bytes,
@@ -119,7 +119,7 @@ class JobServer(CountingServer):
 
     def prepare(self, listening: socket.socket) -> None:
         """Set what all connections of a listening socket need."""
-        bound_system(listening, reader_s=self.limits.reader_s)
+        bound_system(listening, write_timeout_s=self.limits.write_timeout_s)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         # For paths that are no resource, too: aiohttp's own refusal can't be made of what is not UTF-8.

@@ -162,7 +162,7 @@ class FastPath:
     def _takes(self, size_bytes: int) -> bool:
         """Tell whether a body of this size is small enough, and no caller has a quota that its answer must tell."""
         limits = self._queue.settings.limits
-        return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_queued is None
+        return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_jobs_max is None
 
     def _accept(self, body: bytes, client: Client, now: float) -> bytes:
         try:

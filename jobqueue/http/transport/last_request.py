@@ -30,7 +30,7 @@ def answer_rest(connection: Buffers) -> bool:
     # aiohttp: requests that are parsed and not begun, and the one that is being answered.
     messages, current = connection._messages, connection._current_request
     # Of the newest request; not by way of either, since one that was just begun is in neither for a turn of the loop.
-    connection.break_body(connection._body, MalformedRequest("the body ended before it was whole"))
+    connection.break_body(connection._body, MalformedRequest("the body ended before it was complete"))
     if messages:
         _make_last(connection)
     elif connection._at_rest():

@@ -25,9 +25,9 @@ def detail_of(error: HttpProcessingError) -> str:
     """Say in one line what the parser has refused."""
     message = error.message.removeprefix("Bad status line:").strip()
     if message.startswith(_PREFACE):
-        return "the preface of HTTP/2 came in, and this server speaks HTTP/1.1"
+        return "an HTTP/2 preface was received, and this server speaks HTTP/1.1"
     if isinstance(error, http_exceptions.InvalidURLError) and "\n" not in message:
-        return f"the request's target {header_text(message)} is no path that begins with a slash, and no URL"
+        return f"the request's target {header_text(message)} is neither a path that begins with a slash nor a URL"
     parts = _PARTS.fullmatch(message)
     if parts is not None:
         message = f"{parts['reason']}: {parts['quoted']}"

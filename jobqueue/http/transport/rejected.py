@@ -23,7 +23,7 @@ LINGER_S = 1.0
 REJECTED_MAX = 256
 """How many connections over the limit may linger at once; further ones get no time to read the answer."""
 
-_PROBLEM = problem_of(TooManyConnections("as many connections are open as may be", retry_after_s=1.0))
+_PROBLEM = problem_of(TooManyConnections("too many open connections (server.connections_max)", retry_after_s=1.0))
 _REFUSED = raw_reply(problem_reply(_PROBLEM), b"Connection: close\r\n\r\n")
 
 log = event_logger(__name__)

@@ -3,8 +3,8 @@
 Rules:
 
 1. Answers count from the moment the system takes no more of them until it has taken all.
-2. A client that takes less than `RATE_BYTES_S_MIN` over `reader_s` is cut; when the budget is full, over the time since
-   it was last looked at.
+2. A client that takes less than `RATE_BYTES_S_MIN` over `write_timeout_s` is cut; when the budget is full, over
+   the time since it was last looked at.
 3. An answer that the budget has no room for is cut, too, once no stalled share is left to make room.
 """
 
@@ -32,24 +32,24 @@ class Sending(Share):
     """The unread answers of one connection.
 
     Args:
-        reader_s: The limit; None of it is saved up.
+        write_timeout_s: The limit; None of it is saved up.
         abort: Cuts the connection.
     """
 
-    __slots__ = ("_abort", "_at", "_look", "_loop", "_reader_s", "_timer", "_wire")
+    __slots__ = ("_abort", "_at", "_look", "_loop", "_timer", "_wire", "_write_timeout_s")
 
     def __init__(
         self,
         wire: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
         budget: InFlightBudget,
-        reader_s: float,
+        write_timeout_s: float,
         abort: Callable[[], None],
     ) -> None:
         super().__init__(budget)
         self._wire = wire
         self._loop = loop
-        self._reader_s = reader_s
+        self._write_timeout_s = write_timeout_s
         self._abort = abort
         self._at = self._look = (0.0, 0)
         self._timer: asyncio.TimerHandle | None = None
@@ -68,7 +68,7 @@ class Sending(Share):
         """Begin: the system takes no more."""
         self.count()
         self._at = self._look = (self._loop.time(), unread_bytes(self._wire))
-        self._timer = self._loop.call_later(self._reader_s, self._judge)
+        self._timer = self._loop.call_later(self._write_timeout_s, self._judge)
 
     def end(self) -> None:
         """End: the system has taken all, or the connection is lost."""

@@ -165,7 +165,7 @@ class ForkServer:
         for process in descendants:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        self._listener.on_lost(self._how_lost(f"it answered nothing for {silent_s:g} s, so it was killed"))
+        self._listener.on_lost(self._how_lost(f"no answer for {silent_s:g} s, so it was killed"))
 
     def _how_lost(self, how: str) -> str:
         line = self._errors.last_line()

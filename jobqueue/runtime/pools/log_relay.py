@@ -105,7 +105,7 @@ def _packed(record: logging.LogRecord) -> Record:
     try:
         message = printable(record.getMessage()[:MESSAGE_LENGTH_MAX])
     except Exception as error:  # a faulty call, or an argument that can't be printed
-        message = f"(its text can't be made: {type(error).__name__})"
+        message = f"(its text is not available: {type(error).__name__})"
     trace = None
     if record.exc_info and record.exc_info[1] is not None:
         with contextlib.suppress(Exception):
@@ -129,7 +129,7 @@ def record_of(body: bytes, *, pid: int, attempt: Attempt | None) -> logging.LogR
     try:
         said = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidMessage(f"a log record that is none: {error}") from None
+        raise InvalidMessage(f"an invalid log record: {error}") from None
     trace = said.traceback
     if (
         not 0 <= said.level <= 100
@@ -155,7 +155,7 @@ def dropped_of(body: bytes) -> int:
     try:
         return _decode_count(body)
     except msgspec.DecodeError as error:
-        raise InvalidMessage(f"a count that is none: {error}") from None
+        raise InvalidMessage(f"an invalid count: {error}") from None
 
 
 def hand_on(record: logging.LogRecord) -> None:

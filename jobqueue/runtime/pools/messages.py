@@ -98,7 +98,7 @@ class Inbox:
         while len(held) >= TOKEN_BYTES:
             bytes_max = bounds.get(bytes(held[:TOKEN_BYTES]))
             if bytes_max is None:
-                raise InvalidMessage("bytes that belong to no call under way")
+                raise InvalidMessage("bytes outside of a call")
             if len(held) < HEAD.size:
                 return
             token, length, kind = HEAD.unpack_from(held)
@@ -133,7 +133,7 @@ def progress_of(body: bytes) -> tuple[float, str | None]:
     try:
         fraction, note = _decode_progress(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidMessage(f"a progress that is none: {error}") from None
+        raise InvalidMessage(f"an invalid progress: {error}") from None
     if not (math.isfinite(fraction) and 0.0 <= fraction <= 1.0) or len(note or "") > NOTE_LENGTH_MAX:
         raise InvalidMessage("a progress outside its bounds")
     return fraction, note
@@ -144,7 +144,7 @@ def failure_of_body(body: bytes) -> Failure:
     try:
         return _checked_failure(_decode_failure(body))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidMessage(f"an answer that is none: {error}") from None
+        raise InvalidMessage(f"an invalid answer: {error}") from None
 
 
 def outcome_of(kind: bytes, body: bytes, call: Call) -> Success | Failure:
@@ -155,7 +155,7 @@ def outcome_of(kind: bytes, body: bytes, call: Call) -> Success | Failure:
         try:
             return _checked_success(_decode_success(body), call)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidMessage(f"an answer that is none: {error}") from None
+            raise InvalidMessage(f"an invalid answer: {error}") from None
     raise InvalidMessage(f"a message of an unknown kind, {kind!r}")
 
 
@@ -166,20 +166,20 @@ def _checked_success(success: Success, call: Call) -> Success:
         success.result.decode()  # skimming doesn't look into strings
         _skim_json(success.result)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidMessage(f"a result that is no JSON: {error}") from None
+        raise InvalidMessage(f"a result that is not JSON: {error}") from None
     return success if success.file is None else Success(success.result, _checked_file(success.file, call))
 
 
 def _checked_file(file: StoredFile, call: Call) -> StoredFile:
     path = str(Path(call.folder) / f"{RESULT_PREFIX}{call.attempt}")
     if file.path != path or len(file.media_type) > MEDIA_TYPE_LENGTH_MAX:
-        raise InvalidMessage("a result file that is not its own")
+        raise InvalidMessage("a result file of another attempt")
     try:
         found = os.lstat(path)
     except OSError as error:
-        raise InvalidMessage(f"a result file that is not there: {error}") from None
+        raise InvalidMessage(f"a missing result file: {error}") from None
     if not stat.S_ISREG(found.st_mode):
-        raise InvalidMessage("a result file that is no regular file")
+        raise InvalidMessage("a result file that is not a regular file")
     return StoredFile(path, file.media_type, found.st_size)
 
 

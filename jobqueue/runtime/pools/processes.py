@@ -80,7 +80,7 @@ class ProcessPool:
     @property
     def degraded(self) -> str | None:
         """Why no call can be carried out now; None while some can."""
-        return None if self._ready else f"no process runs: {self._trouble}"
+        return None if self._ready else f"no process is running: {self._trouble}"
 
     def check(self, handler: Handler) -> None:
         """Check that a handler, the types of its arguments and its `retry_on` can be sent to a process.
@@ -202,7 +202,7 @@ class ProcessPool:
         return self._failures >= FAILURES_MAX and not self._ready
 
     def _no_process(self) -> Failure:
-        reason = f"no process can be started, in {self._failures} tries: {self._trouble}"
+        reason = f"no process can be started after {self._failures} attempts: {self._trouble}"
         return Failure(ErrorCode.WORKER_CRASHED, reason)
 
     def _tell_strength(self) -> None:
@@ -267,7 +267,7 @@ class ProcessPool:
             how = f"process_init failed: {process.init_failure}"
         elif line:
             how = f"{how}: {line}"
-        log.warning("process.ended", pid=pid, how=how)
+        log.warning("process.exited", pid=pid, how=how)
         self._end(process, how)
 
     def on_lost(self, how: str) -> None:

@@ -180,7 +180,7 @@ class World:
         runs = [other.spec for other in self.running.values()]
         full = []
         if spec.pool in self.pools and sum(run.pool == spec.pool for run in runs) >= self.pools[spec.pool]:
-            full.append("lane")
+            full.append("pool")
         same_type = [run for run in runs if run.type == spec.type]
         if limits.concurrency is not None and len(same_type) >= limits.concurrency:
             full.append("type")
@@ -217,11 +217,11 @@ class World:
         """What the limiters tell of themselves is what the model counts."""
         stats = self.limiters.stats()
         assert sum(limiter.waiting for limiter in stats) == sum(map(self.limiters.waits, self.waiting.values()))
-        held = {limiter.name: limiter.held for limiter in stats if limiter.kind == "lane"}
+        held = {limiter.name: limiter.held for limiter in stats if limiter.kind == "pool"}
         for pool, permits in self.pools.items():
             assert held[pool] == sum(job.spec.pool == pool for job in self.running.values())
             assert (
-                next(limiter.permits for limiter in stats if limiter.kind == "lane" and limiter.name == pool) == permits
+                next(limiter.permits for limiter in stats if limiter.kind == "pool" and limiter.name == pool) == permits
             )
 
     def check_nobody_forgotten(self, queues: list[str]) -> None:

@@ -592,7 +592,7 @@ def test_a_handlers_limiter_is_kept_and_told_of_while_nobody_needs_it() -> None:
         world.end(job)
     world.advance(10.0)
     assert [(limiter.kind, limiter.held, limiter.waiting) for limiter in world.limiters.stats()] == [
-        ("lane", 0, 0),
+        ("pool", 0, 0),
         ("type", 0, 0),
         ("type", 0, 0),
     ]
@@ -645,7 +645,7 @@ def test_what_a_limiter_holds_is_told() -> None:
     world.shut_type("v", 1001.0)
     world.try_all(["default"])
     pool, shut, type_, groups = world.limiters.stats()
-    assert (pool.kind, pool.name, pool.held, pool.permits, pool.rate) == ("lane", "thread", 2, 2, None)
+    assert (pool.kind, pool.name, pool.held, pool.permits, pool.rate) == ("pool", "thread", 2, 2, None)
     assert (type_.kind, type_.name, type_.held, type_.permits, type_.rate) == ("type", "t", 2, 2, limits.rate)
     assert (shut.kind, shut.name, shut.shut_until, shut.permits) == ("type", "v", 1001.0, None)
     assert (groups.kind, groups.name, groups.held, groups.permits, groups.rate) == ("groups", "t", 2, 1, Rate(5, 1.0))

@@ -367,7 +367,7 @@ def test_a_smaller_capacity_keeps_the_jobs_that_are_there_and_refuses_more() -> 
     driver.engine.set_policy("default", QueuePolicy(capacity=3), now=driver.now)
     assert driver.engine.queue_states["default"].live == 5
     for _ in range(3):
-        with pytest.raises(QueueFull, match=r"holds [345] live jobs, and may hold 3"):
+        with pytest.raises(QueueFull, match=r"holds [345] live jobs, and its capacity is 3"):
             driver.submit()
         job = driver.start_next()
         assert job is not None

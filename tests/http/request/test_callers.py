@@ -23,7 +23,7 @@ BAD, GOOD = {"type": "fail"}, {"type": "echo"}
 
 @pytest.fixture(params=[True, False], ids=["fast", "stock"])
 def fast_path(request: pytest.FixtureRequest) -> dict[str, object]:
-    return {"fast_lane": request.param}
+    return {"fast_path": request.param}
 
 
 class Callers:

@@ -61,7 +61,7 @@ def test_what_is_no_key_is_refused(text: str) -> None:
 
 
 def test_two_keys_are_refused() -> None:
-    with pytest.raises(MalformedRequest, match="twice"):
+    with pytest.raises(MalformedRequest, match="duplicate"):
         key("a", "a")
 
 

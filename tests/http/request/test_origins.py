@@ -58,7 +58,7 @@ def ask(method: str, target: str, *lines: str, body: bytes = b"", host: str = "h
 
 @pytest.fixture(params=[True, False], ids=["fast path", "stock path"])
 async def either(start: Callable[..., Awaitable[Serving]], request: pytest.FixtureRequest) -> Serving:
-    return await start(server={"fast_lane": request.param, "origins": ["http://listed", "https://app.example:8443"]})
+    return await start(server={"fast_path": request.param, "origins": ["http://listed", "https://app.example:8443"]})
 
 
 async def told(serving: Serving, request: bytes) -> Answer:
@@ -68,7 +68,7 @@ async def told(serving: Serving, request: bytes) -> Answer:
 def counts(serving: Serving) -> object:
     """Return what a request may change, without the rate that time changes."""
     statuses, (queue,) = serving.queue.backend.stats()
-    return statuses, msgspec.structs.replace(queue, drain_rate=0.0)
+    return statuses, msgspec.structs.replace(queue, drain_rate_per_s=0.0)
 
 
 # -- what is refused

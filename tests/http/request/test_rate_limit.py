@@ -88,10 +88,10 @@ def test_without_a_quota_nothing_is_refused_told_or_remembered(clock: Clock) -> 
 
 
 def test_the_bound_on_live_jobs_is_a_policy_too(clock: Clock) -> None:
-    assert rate_limits(clock, rate=None, caller_queued=5).fields("a") == {
+    assert rate_limits(clock, rate=None, caller_jobs_max=5).fields("a") == {
         "RateLimit-Policy": '"live-jobs";q=5;qu="concurrent-requests"'
     }
-    assert rate_limits(clock, caller_queued=5).fields("a")["RateLimit-Policy"] == (
+    assert rate_limits(clock, caller_jobs_max=5).fields("a")["RateLimit-Policy"] == (
         f'{POLICY}, "live-jobs";q=5;qu="concurrent-requests"'
     )
 

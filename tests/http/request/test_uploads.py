@@ -274,7 +274,7 @@ async def test_an_upload_may_take_long_as_long_as_it_keeps_to_the_rate(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue.http.request.body.RATE_BYTES_S_MIN", 100_000)
-    serving = await start(limits={"body_s": 0.3})
+    serving = await start(limits={"body_timeout_s": 0.3})
     body = posted(form(("job", SIZES), ("a", b"x" * 100_000)), CLOSE)
     async with serving.connect() as (reader, writer):
         for at in range(0, len(body), 10_000):
@@ -284,7 +284,7 @@ async def test_an_upload_may_take_long_as_long_as_it_keeps_to_the_rate(
 
 
 async def test_an_upload_that_drips_is_cut_off(start: Any) -> None:
-    serving = await start(limits={"body_s": 0.3})
+    serving = await start(limits={"body_timeout_s": 0.3})
     body = form(("job", SIZES), ("a", b"x" * 1000))
     async with serving.connect() as (reader, writer):
         writer.write(posted(body)[:-500])

@@ -152,7 +152,7 @@ async def test_what_can_not_be_followed_on_from_is_said(
         event = await next_event(response)
         assert event is not None
         assert event["event"] == "reset"
-        assert "read" in event.data["reason"]
+        assert "fetch the jobs" in event.data["reason"]
     job = await submit(http, type="echo")
     await ended(serving, job)
     # One job's state is all that there is to be read anew.
@@ -219,7 +219,7 @@ async def test_streams_of_all_jobs_are_bounded_by_themselves(
     async with http.get("/v1/events") as first:
         assert first.status == 200
         async with http.get("/v1/events") as second:
-            assert (second.status, (await second.json())["type"]) == (503, "/problems/too-many-waiters")
+            assert (second.status, (await second.json())["type"]) == (503, "/problems/too-many-long-polls")
         async with http.get(f"/v1/jobs/{job['id']}/events") as one:
             assert one.status == 200
 

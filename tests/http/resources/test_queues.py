@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 FIELDS = [
     *("name", "discipline", "weight", "workers", "capacity", "paused", "delayed", "queued", "running"),
-    *("oldest_queued_at", "oldest_queued_s", "drain_rate", "drain_s", "quarantined"),
-    *("submitted_total", "refused_total", "redriven_total"),
+    *("oldest_queued_at", "oldest_queued_s", "drain_rate_per_s", "drain_s", "quarantined"),
+    *("submitted_total", "refused_total", "retried_total"),
     *("succeeded_total", "failed_total", "cancelled_total", "expired_total"),
 ]
 
@@ -48,16 +48,16 @@ async def test_a_queue_tells_its_settings_what_it_holds_and_how_fast_it_drains(s
         "paused": False,
         "quarantined": [],
     }
-    assert (document["drain_rate"], document["drain_s"]) == (0, None)
+    assert (document["drain_rate_per_s"], document["drain_s"]) == (0, None)
     for _ in range(3):
         await ended(serving, await submit(http, type="echo"))
     await submit(http, type="hold")
     document = await queue_of(http)
-    assert document["drain_rate"] > 0
+    assert document["drain_rate_per_s"] > 0
     assert document["drain_s"] > 0
 
 
-async def test_the_gates_at_which_jobs_wait_are_told(start: Any, http_to: Any) -> None:
+async def test_the_limiters_at_which_jobs_wait_are_reported(start: Any, http_to: Any) -> None:
     serving = await start()
 
     @serving.queue.handler(concurrency=2, rate="600/m", group_concurrency=1)
@@ -69,19 +69,19 @@ async def test_the_gates_at_which_jobs_wait_are_told(start: Any, http_to: Any) -
         await serving.queue.submit("narrow", group=group)
     await asyncio.sleep(0.05)
     async with http.get("/v1/queues") as response:
-        gates = {(gate["kind"], gate["name"]): gate for gate in (await response.json())["gates"]}
-    assert {kind for kind, _ in gates} == {"lane", "type", "groups"}
-    narrow_gate = gates["type", "narrow"]
-    assert narrow_gate == {
+        limiters = {(each["kind"], each["name"]): each for each in (await response.json())["limiters"]}
+    assert {kind for kind, _ in limiters} == {"pool", "type", "groups"}
+    narrow_limiter = limiters["type", "narrow"]
+    assert narrow_limiter == {
         "kind": "type",
         "name": "narrow",
         "held": 2,
         "waiting": 1,
         "permits": 2,
         "rate": "600/m",
-        "shut_until": None,
+        "quarantined_until": None,
     }
-    assert (gates["groups", "narrow"]["held"], gates["groups", "narrow"]["waiting"]) == (2, 1)
+    assert (limiters["groups", "narrow"]["held"], limiters["groups", "narrow"]["waiting"]) == (2, 1)
 
 
 async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed(

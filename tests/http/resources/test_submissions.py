@@ -99,11 +99,11 @@ async def test_of_many_faults_the_first_are_named_once_and_the_rest_is_counted(s
         lambda text: get(f"/{text}"),
     ],
 )
-@pytest.mark.parametrize("fast_lane", [True, False])
+@pytest.mark.parametrize("fast_path", [True, False])
 async def test_no_refusal_repeats_more_than_the_beginning_of_what_was_sent(
-    start: Any, request_of: Any, fast_lane: bool
+    start: Any, request_of: Any, fast_path: bool
 ) -> None:
-    serving = await start(server={"fast_lane": fast_lane})
+    serving = await start(server={"fast_path": fast_path})
     answer = Answer(await serving.talk(request_of("n" * 3000)))
     assert b"/problems/" in answer.rest
     assert b"n" * 120 not in answer.rest
@@ -207,7 +207,7 @@ async def test_a_body_exactly_at_the_limit_is_taken(serving: Serving) -> None:
 
 
 async def test_a_body_that_drips_is_cut_off_and_hurts_nobody_else(start: Any) -> None:
-    serving = await start(limits={"body_s": 0.3})
+    serving = await start(limits={"body_timeout_s": 0.3})
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 15") + ECHO[:5])
         assert Answer(await serving.talk(post(ECHO, CLOSE))).status == 202

@@ -39,7 +39,7 @@ def get(path: str, *headers: str, method: str = "GET") -> bytes:
 
 @pytest.fixture(params=[True, False], ids=["fast", "stock"])
 async def serving(start: Callable[..., Awaitable[Serving]], request: pytest.FixtureRequest) -> Serving:
-    return await start(server={"fast_lane": request.param})
+    return await start(server={"fast_path": request.param})
 
 
 @pytest.mark.parametrize("size", [100, 70_000, 262_000, SIZE])
@@ -76,7 +76,7 @@ async def test_long_answers_keep_their_connection_and_their_order(serving: Servi
 
 
 async def test_a_long_answer_that_is_waited_for_tells_the_quota(start: Any) -> None:
-    serving = await start(limits={"caller_queued": 10})
+    serving = await start(limits={"caller_jobs_max": 10})
     body = json.dumps({"type": "big", "args": {"size": SIZE}}).encode()
     answer = Answer(await serving.talk(post(body, "Prefer: wait=10", CLOSE)))
     assert answer.status == 200
@@ -158,7 +158,7 @@ async def test_the_system_holds_little_of_an_answer_that_nobody_takes(serving: S
 
 
 async def test_a_cut_is_a_reset_that_leaves_nothing_behind(start: Any) -> None:
-    serving = await start(limits={"reader_s": 0.2})
+    serving = await start(limits={"write_timeout_s": 0.2})
     job_id = await large(serving)
     wire = await unread(serving, get(f"/v1/jobs/{job_id}"))
     await until(lambda: serving.server.open == 1)

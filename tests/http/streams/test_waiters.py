@@ -70,7 +70,7 @@ async def test_a_get_that_waits_is_answered_when_the_job_ends(serving: Serving, 
 
 
 async def test_a_get_that_has_waited_long_enough_is_answered_with_the_job_as_it_is(start: Any, http_to: Any) -> None:
-    serving = await start(limits={"wait_s": 0.1})
+    serving = await start(limits={"long_poll_max_s": 0.1})
     http = await http_to(serving)
     job = await submit(http, type="hold")
     began = time.monotonic()
@@ -178,7 +178,7 @@ async def test_no_change_between_two_waits_is_missed(serving: Serving, http: aio
 
 
 async def test_a_list_without_news_is_not_sent_again(start: Any, http_to: Any) -> None:
-    serving = await start(limits={"wait_s": 0.1})
+    serving = await start(limits={"long_poll_max_s": 0.1})
     http = await http_to(serving)
     job = await submit(http, type="hold")
     await asyncio.sleep(0.02)
@@ -221,7 +221,7 @@ async def test_a_filter_is_not_waited_on(http: aiohttp.ClientSession) -> None:
 
 
 async def test_who_finds_no_place_to_wait_is_answered_at_once(start: Any, http_to: Any) -> None:
-    serving = await start(limits={"waiters": 1})
+    serving = await start(limits={"long_polls_max": 1})
     http = await http_to(serving)
     job = await submit(http, type="hold")
     path = f"/v1/jobs/{job['id']}"
@@ -233,7 +233,7 @@ async def test_who_finds_no_place_to_wait_is_answered_at_once(start: Any, http_t
             assert "Preference-Applied" not in headers
             assert time.monotonic() - began < 8
         async with http.get("/v1/events") as refused:
-            assert (refused.status, (await refused.json())["type"]) == (503, "/problems/too-many-waiters")
+            assert (refused.status, (await refused.json())["type"]) == (503, "/problems/too-many-long-polls")
             assert int(refused.headers["Retry-After"]) >= 1
         serving.gate.set()
         status, _, _ = await asyncio.wait_for(looking, 5)
@@ -345,7 +345,7 @@ async def test_one_change_in_a_list_that_many_wait_for_lets_others_go_on_in_betw
 
 
 async def test_a_wait_may_be_longer_than_a_connection_may_be_silent(start: Any) -> None:
-    serving = await start(limits={"silent_s": 0.1, "heartbeat_s": 10.0})
+    serving = await start(limits={"idle_timeout_s": 0.1, "heartbeat_s": 10.0})
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     path = held.headers["location"]
     async with serving.connect() as (reader, writer), serving.connect() as (stream, to_stream):

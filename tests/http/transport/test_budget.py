@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 BUDGET = 2 * 2**20
-LIMITS: dict[str, object] = {"in_flight_bytes": BUDGET, "body_bytes": 200_000, "body_s": 30.0, "silent_s": 30.0}
+LIMITS: dict[str, object] = {
+    "in_flight_bytes": BUDGET,
+    "body_bytes": 200_000,
+    "body_timeout_s": 30.0,
+    "idle_timeout_s": 30.0,
+}
 ECHO = b'{"type":"echo"}'
 
 
@@ -147,7 +152,7 @@ async def test_a_request_that_waits_holds_nothing_of_its_body(tight: Serving) ->
 
 
 async def test_events_that_are_not_taken_are_counted(start: Callable[..., Awaitable[Serving]]) -> None:
-    noisy = await start(limits={**LIMITS, "reader_s": 30.0})
+    noisy = await start(limits={**LIMITS, "write_timeout_s": 30.0})
     async with raw(noisy, 4096) as wire:
         await sent(noisy, wire, b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
         for _ in range(2000):
@@ -162,7 +167,7 @@ async def test_events_that_are_not_taken_are_counted(start: Callable[..., Awaita
 async def test_answers_that_are_not_taken_are_counted_and_stalled_ones_cut(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
-    tight = await start(limits={**LIMITS, "reader_s": 30.0})
+    tight = await start(limits={**LIMITS, "write_timeout_s": 30.0})
     handle = await tight.queue.submit("big", {"size": 190_000})
     await handle.wait()
     looks = f"GET /v1/jobs/{handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode() * 2

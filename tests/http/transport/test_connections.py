@@ -34,17 +34,17 @@ async def closed_after_s(reader: asyncio.StreamReader) -> float:
 
 
 async def test_a_silent_connection_is_closed(start: Any) -> None:
-    serving = await start(limits={"silent_s": 0.2})
+    serving = await start(limits={"idle_timeout_s": 0.2})
     async with serving.connect() as (reader, _):
         assert 0.15 < await closed_after_s(reader) < 1
 
 
-@pytest.mark.parametrize("fast_lane", [True, False])
+@pytest.mark.parametrize("fast_path", [True, False])
 @pytest.mark.parametrize("requests", [[GET], [PLAIN], [PLAIN, GET], [GET, PLAIN]])
 async def test_a_connection_that_is_silent_after_an_answer_is_closed(
-    start: Any, requests: list[bytes], fast_lane: bool
+    start: Any, requests: list[bytes], fast_path: bool
 ) -> None:
-    serving = await start(limits={"silent_s": 0.2}, server={"fast_lane": fast_lane})
+    serving = await start(limits={"idle_timeout_s": 0.2}, server={"fast_path": fast_path})
     async with serving.connect() as (reader, writer):
         for request in requests:
             writer.write(request)
@@ -53,7 +53,7 @@ async def test_a_connection_that_is_silent_after_an_answer_is_closed(
 
 
 async def test_the_time_for_a_head_is_counted_from_the_answer_before_it(start: Any) -> None:
-    serving = await start(limits={"silent_s": 0.3})
+    serving = await start(limits={"idle_timeout_s": 0.3})
     async with serving.connect() as (reader, writer):
         await asyncio.sleep(0.2)
         writer.write(PLAIN)
@@ -63,7 +63,7 @@ async def test_the_time_for_a_head_is_counted_from_the_answer_before_it(start: A
 
 
 async def test_a_head_that_drips_is_not_waited_for_any_longer(start: Any) -> None:
-    serving = await start(limits={"silent_s": 0.3})
+    serving = await start(limits={"idle_timeout_s": 0.3})
 
     async def drip(writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -83,7 +83,7 @@ async def test_a_head_that_drips_is_not_waited_for_any_longer(start: Any) -> Non
 
 
 async def test_a_connection_in_use_stays_open(start: Any) -> None:
-    serving = await start(limits={"silent_s": 0.3})
+    serving = await start(limits={"idle_timeout_s": 0.3})
     async with serving.connect() as (reader, writer):
         for _ in range(6):
             writer.write(GET)
@@ -235,7 +235,7 @@ async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypa
 
 
 async def test_who_does_not_read_is_cut_and_hurts_nobody_else(start: Any) -> None:
-    serving = await start(limits={"reader_s": 0.3, "result_bytes": 32 * 2**20})
+    serving = await start(limits={"write_timeout_s": 0.3, "result_bytes": 32 * 2**20})
     handle = await serving.queue.submit("big", {"size": 32 * 2**20 - 100})
     await handle.wait()
     async with serving.connect() as (_, writer):
@@ -251,7 +251,7 @@ async def test_who_does_not_read_is_cut_and_hurts_nobody_else(start: Any) -> Non
 
 
 async def test_who_does_not_read_a_file_is_cut_and_the_file_is_let_go(start: Any) -> None:
-    serving = await start(limits={"reader_s": 0.3})
+    serving = await start(limits={"write_timeout_s": 0.3})
     handle = await serving.queue.submit("report", {"size": 64 * 2**20})
     await handle.wait()
     async with serving.connect() as (_, writer):
@@ -263,7 +263,7 @@ async def test_who_does_not_read_a_file_is_cut_and_the_file_is_let_go(start: Any
 
 
 async def test_who_pipelines_and_never_reads_is_cut(start: Any) -> None:
-    serving = await start(limits={"reader_s": 0.3, "silent_s": 0.3, "result_bytes": 4 * 2**20})
+    serving = await start(limits={"write_timeout_s": 0.3, "idle_timeout_s": 0.3, "result_bytes": 4 * 2**20})
     handle = await serving.queue.submit("big", {"size": 4 * 2**20 - 100})
     await handle.wait()
     async with serving.connect() as (_, writer):
@@ -287,7 +287,7 @@ async def test_no_more_answers_are_made_than_a_client_takes(start: Any) -> None:
 
 
 async def test_who_leaves_even_a_little_unread_is_cut(start: Any) -> None:
-    serving = await start(limits={"reader_s": 0.3})
+    serving = await start(limits={"write_timeout_s": 0.3})
     handle = await serving.queue.submit("big", {"size": 8000})
     await handle.wait()
     client = socket.socket()
@@ -309,7 +309,7 @@ async def test_who_leaves_even_a_little_unread_is_cut(start: Any) -> None:
 
 
 async def test_a_slow_reader_who_keeps_to_the_rate_gets_it_all(start: Any) -> None:
-    serving = await start(limits={"reader_s": 0.5, "result_bytes": 16 * 2**20})
+    serving = await start(limits={"write_timeout_s": 0.5, "result_bytes": 16 * 2**20})
     handle = await serving.queue.submit("big", {"size": 16 * 2**20 - 100})
     await handle.wait()
     client = socket.socket()
@@ -320,7 +320,7 @@ async def test_a_slow_reader_who_keeps_to_the_rate_gets_it_all(start: Any) -> No
         await loop.sock_connect(client, ("127.0.0.1", serving.port))
         await loop.sock_sendall(client, f"GET /v1/jobs/{handle.id}/result HTTP/1.1\r\nHost: h\r\n\r\n".encode())
         got = 0
-        for _ in range(60):  # 25 times the lowest rate, for much longer than reader_s
+        for _ in range(60):  # 25 times the lowest rate, for much longer than write_timeout_s
             got += len(await loop.sock_recv(client, 8192))
             await asyncio.sleep(0.02)
         while got < 16 * 2**20 - 100:

@@ -42,7 +42,7 @@ def no_collector() -> Iterator[None]:
 
 @pytest.fixture
 async def victim(start: Callable[..., Awaitable[Serving]]) -> Serving:
-    return await start(limits={"body_s": 0.1, "silent_s": 0.3, "reader_s": 0.3})
+    return await start(limits={"body_timeout_s": 0.1, "idle_timeout_s": 0.3, "write_timeout_s": 0.3})
 
 
 def of_requests() -> Counter[str]:
@@ -161,7 +161,7 @@ async def test_a_request_that_is_refused_leaves_nothing(victim: Serving, refused
 @pytest.mark.parametrize("way", ["reset", "closed", "too slow"])
 @pytest.mark.usefixtures("no_collector")
 async def test_an_answer_that_is_not_taken_leaves_nothing(start: Callable[..., Awaitable[Serving]], way: str) -> None:
-    victim = await start(limits={"reader_s": 0.2, "result_bytes": 2**23})
+    victim = await start(limits={"write_timeout_s": 0.2, "result_bytes": 2**23})
     handle = await victim.queue.submit("big", {"size": 6_000_000})
     await handle.wait()
     look = f"GET /v1/jobs?ids={handle.id} HTTP/1.1\r\nHost: h\r\n\r\n".encode()

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 SETTINGS: dict[str, dict[str, object]] = {
-    "limits": {"body_bytes": 2048, "header_bytes": 1024, "silent_s": 0.3, "body_s": 0.3},
+    "limits": {"body_bytes": 2048, "header_bytes": 1024, "idle_timeout_s": 0.3, "body_timeout_s": 0.3},
     "queues": {"default": {"capacity": 100_000, "workers": 4}},
 }
 LATER = b'{"type":"echo","delay_s":1000}'
@@ -104,7 +104,7 @@ class Pair:
 
     def counts(self, serving: Serving) -> dict[str, int]:
         statuses, (queue,) = serving.queue.backend.stats()
-        counts = ("submitted_total", "refused_total", "cancelled_total", "redriven_total", "delayed")
+        counts = ("submitted_total", "refused_total", "cancelled_total", "retried_total", "delayed")
         return {name: getattr(queue, name) for name in counts} | {
             "accepted": statuses.accepted_total,
             "evicted": statuses.evicted_total,
@@ -152,7 +152,7 @@ async def pair(start: Callable[..., Awaitable[Serving]]) -> Pair:
     origins = ["http://listed"]
     pair = Pair(
         await start(same_ids, **SETTINGS, server={"origins": origins}),
-        await start(same_ids, **SETTINGS, server={"origins": origins, "fast_lane": False}, spool={"dir": None}),
+        await start(same_ids, **SETTINGS, server={"origins": origins, "fast_path": False}, spool={"dir": None}),
     )
     await pair.prepare()
     return pair
@@ -281,7 +281,7 @@ async def test_a_request_is_answered_alike_in_both_paths_and_again_once_its_head
 async def test_requests_are_answered_alike_where_no_origin_is_listed(start: Callable[..., Awaitable[Serving]]) -> None:
     pair = Pair(
         await start(same_ids, **SETTINGS),
-        await start(same_ids, **SETTINGS, server={"fast_lane": False}, spool={"dir": None}),
+        await start(same_ids, **SETTINGS, server={"fast_path": False}, spool={"dir": None}),
     )
     await pair.prepare()
     for request in (*LOOKS, post(LATER), post(b"{"), *(post(LATER, line) for line in FOREIGN)):
@@ -462,7 +462,7 @@ async def test_the_fast_path_takes_what_it_is_for_and_recalls_it(
 async def test_a_connection_is_closed_when_it_was_silent_for_long_enough_after_a_learned_request(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
-    serving = await start(limits={"silent_s": 0.3})
+    serving = await start(limits={"idle_timeout_s": 0.3})
     request = head("HEAD", "/v1/jobs/" + "0" * 22)
     async with serving.connect() as (reader, writer):
         for _ in range(6):  # in use, it stays open
@@ -488,10 +488,10 @@ async def test_limits_and_quotas_that_change_hold_for_learned_submissions(
 
         for _ in range(2):
             assert (await submit()).status == 202
-        limits = msgspec.structs.replace(queue.settings.limits, caller_queued=100)
+        limits = msgspec.structs.replace(queue.settings.limits, caller_jobs_max=100)
         await queue.reload(msgspec.structs.replace(queue.settings, limits=limits))
         assert "ratelimit-policy" in (await submit()).headers
-        limits = msgspec.structs.replace(limits, caller_queued=None, body_bytes=len(LATER) - 1)
+        limits = msgspec.structs.replace(limits, caller_jobs_max=None, body_bytes=len(LATER) - 1)
         await queue.reload(msgspec.structs.replace(queue.settings, limits=limits))
         assert (await submit()).status == 413
 
@@ -518,7 +518,7 @@ async def test_an_idle_connection_is_closed_as_in_the_stock_path(pair: Pair) -> 
 async def test_a_full_queue_and_a_drain_are_refused_alike(start: Callable[..., Awaitable[Serving]]) -> None:
     full = {"queues": {"default": {"capacity": 1, "workers": 1}}}
     pair = Pair(
-        await start(same_ids, **full), await start(same_ids, **full, server={"fast_lane": False}, spool={"dir": None})
+        await start(same_ids, **full), await start(same_ids, **full, server={"fast_path": False}, spool={"dir": None})
     )
     for serving in pair.both:
         await serving.queue.submit("hold")
@@ -533,7 +533,7 @@ async def test_quotas_are_told_alike(start: Callable[..., Awaitable[Serving]]) -
     settings: dict[str, dict[str, object]] = {"limits": {"caller_rate": {"count": 2, "period_s": 3600.0}}}
     pair = Pair(
         await start(same_ids, **settings),
-        await start(same_ids, **settings, server={"fast_lane": False}, spool={"dir": None}),
+        await start(same_ids, **settings, server={"fast_path": False}, spool={"dir": None}),
     )
     raw = await pair.same(post(LATER) * 3 + END)
     assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"202", b"202", b"429", b"200"]
@@ -551,6 +551,6 @@ async def test_an_aiohttp_without_what_the_fast_path_touches_turns_it_off_with_a
     monkeypatch.setattr(aiohttp_compat, "FAST_PATH_FIELDS", {older: names})
     serving = await start()
     assert serving.server.fast_path is None
-    assert any("http.fast_lane_off" in record.getMessage() for record in caplog.records)
+    assert any("http.fast_path_off" in record.getMessage() for record in caplog.records)
     queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
-    assert json.loads(queues.rest)["fast_lane"] is False
+    assert json.loads(queues.rest)["fast_path"] is False

@@ -27,7 +27,7 @@ H2C = (
 
 @pytest.fixture(params=[True, False], ids=["fast", "stock"])
 async def serving(start: Callable[..., Awaitable[Serving]], request: pytest.FixtureRequest) -> Serving:
-    return await start(server={"fast_lane": request.param})
+    return await start(server={"fast_path": request.param})
 
 
 async def half_closed(serving: Serving, request: bytes) -> bytes:
@@ -122,7 +122,7 @@ async def test_the_body_of_an_upgrade_that_is_not_taken_is_read(serving: Serving
 async def test_a_body_that_ends_early_is_refused_at_whatever_turn_of_the_loop(
     start: Callable[..., Awaitable[Serving]], broken: bool, turns: int
 ) -> None:
-    serving = await start(limits={"body_s": 60})
+    serving = await start(limits={"body_timeout_s": 60})
     async with serving.connect() as (reader, _):
         while not serving.server.connections:
             await asyncio.sleep(0)
@@ -146,7 +146,7 @@ UNREAD = b"POST /livez HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n
 async def test_the_rest_of_a_body_that_is_answered_unread_may_end_early(
     start: Callable[..., Awaitable[Serving]], caplog: pytest.LogCaptureFixture, end: str, turns: int
 ) -> None:
-    serving = await start(limits={"body_s": 60})
+    serving = await start(limits={"body_timeout_s": 60})
     async with serving.connect() as (reader, _):
         while not serving.server.connections:
             await asyncio.sleep(0)

@@ -31,18 +31,21 @@ REFUSED = {
     "an id in raw UTF-8": (b"GET /v1/jobs/\xc3\xa4" + REST, "Invalid char in url path: 'GET /v1/jobs/\\xc3\\xa4"),
     "a number in raw UTF-8": (b"GET /v1/jobs?limit=\xd9\xa3" + REST, "Invalid char in url query: "),
     "a target without a slash": (b"GET foo" + REST, "Invalid characters in url: 'GET foo HTTP/1.1'"),
-    "a target that is a star": (b"GET *" + REST, "the request's target '*' is no path that begins with a slash"),
-    "a target without a host": (b"GET http:///livez" + REST, "the request's target 'http:///livez' is no path"),
-    "a target with a bad port": (b"GET http://h:99999/" + REST, "the request's target 'http://h:99999/' is no path"),
+    "a target that is a star": (b"GET *" + REST, "the request's target '*' is neither a path that begins with a slash"),
+    "a target without a host": (b"GET http:///livez" + REST, "the request's target 'http:///livez' is neither a path"),
+    "a target with a bad port": (
+        b"GET http://h:99999/" + REST,
+        "the request's target 'http://h:99999/' is neither a path",
+    ),
     "no Host": (b"GET /livez HTTP/1.1\r\n\r\n", "Missing 'Host' header in request."),
-    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "the preface of HTTP/2 came in, and this server speaks HTTP/1.1"),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "an HTTP/2 preface was received, and this server speaks HTTP/1.1"),
     "TLS": (bytes.fromhex("1603010200010001fc0303") + b"x" * 40, "Received HTTPS traffic on an HTTP port"),
 }
 
 
 @pytest.fixture(params=[True, False], ids=["fast path", "stock path"])
 async def either(start: Callable[..., Awaitable[Serving]], request: pytest.FixtureRequest) -> Serving:
-    return await start(server={"fast_lane": request.param})
+    return await start(server={"fast_path": request.param})
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -152,7 +155,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.getMessage().startswith("http.failed")]
+    return [record for record in caplog.records if record.getMessage().startswith("http.internal_error")]
 
 
 async def test_failures_of_one_kind_are_sampled_in_the_log_with_one_traceback(
@@ -164,7 +167,7 @@ async def test_failures_of_one_kind_are_sampled_in_the_log_with_one_traceback(
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
-    serving = await start(limits={"waiters": 0})
+    serving = await start(limits={"long_polls_max": 0})
     monkeypatch.setattr(serving.queue.local, "look", fail)
     monkeypatch.setattr(serving.queue.backend, "get", fail)
     look, stock = f"GET /v1/jobs/{'0' * 22}".encode() + REST, b"GET /v1/jobs/x" + REST

@@ -156,7 +156,7 @@ def close_everything() -> None:
 
 
 def numbers_of(size: int) -> list[complex]:
-    """Return what JSON has nothing for."""
+    """Return what JSON can't represent."""
     return [complex(0, n) for n in range(size)]
 
 

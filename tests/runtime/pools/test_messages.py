@@ -38,10 +38,10 @@ def test_messages_come_out_whole_however_they_are_cut() -> None:
 @pytest.mark.parametrize(
     ("data", "detail"),
     [
-        (b"nonsense", "no call under way"),
-        (packed(PROGRESS, b"", b"another!"), "no call under way"),
-        (b"\0" + packed(SUCCESS, b"1"), "no call under way"),
-        (packed(PROGRESS, b"") + b"\0" + packed(PROGRESS, b""), "no call under way"),
+        (b"nonsense", "bytes outside of a call"),
+        (packed(PROGRESS, b"", b"another!"), "bytes outside of a call"),
+        (b"\0" + packed(SUCCESS, b"1"), "bytes outside of a call"),
+        (packed(PROGRESS, b"") + b"\0" + packed(PROGRESS, b""), "bytes outside of a call"),
         (HEAD.pack(TOKEN, 2**32 - 1, SUCCESS), "a message of 4294967295 bytes"),
         (HEAD.pack(TOKEN, messages.SMALL_BYTES_MAX + 1, FAILURE), "bytes"),
     ],
@@ -63,21 +63,25 @@ def test_a_token_that_is_no_longer_valid_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "body", "detail"),
     [
-        (SUCCESS, encoded(Success(b"nonsense")), "no JSON"),
-        (SUCCESS, encoded(Success(b'"\xff"')), "no JSON"),
-        (SUCCESS, encoded(Success(b"NaN")), "no JSON"),
-        (SUCCESS, encoded(Success(b"1 2")), "no JSON"),
-        (SUCCESS, encoded(Success(b"[" * 100_000)), "no JSON"),
+        (SUCCESS, encoded(Success(b"nonsense")), "not JSON"),
+        (SUCCESS, encoded(Success(b'"\xff"')), "not JSON"),
+        (SUCCESS, encoded(Success(b"NaN")), "not JSON"),
+        (SUCCESS, encoded(Success(b"1 2")), "not JSON"),
+        (SUCCESS, encoded(Success(b"[" * 100_000)), "not JSON"),
         (SUCCESS, encoded(Success(b'"%b"' % (b"x" * 1_000_000))), "a result of 1000002 bytes, where 1000000"),
-        (SUCCESS, encoded(Success(b"1", StoredFile("/etc/passwd", "text/plain", 1))), "not its own"),
-        (SUCCESS, encoded(Success(b"1", StoredFile("unused/results/result-3", "x" * 1001, 1))), "not its own"),
-        (SUCCESS, encoded(Success(b"1", StoredFile("unused/results/result-3", "text/plain", 1))), "not there"),
-        (SUCCESS, encoded([1, 2, 3]), "an answer that is none"),
-        (SUCCESS, b"\xc1", "an answer that is none"),
+        (SUCCESS, encoded(Success(b"1", StoredFile("/etc/passwd", "text/plain", 1))), "of another attempt"),
+        (SUCCESS, encoded(Success(b"1", StoredFile("unused/results/result-3", "x" * 1001, 1))), "of another attempt"),
+        (
+            SUCCESS,
+            encoded(Success(b"1", StoredFile("unused/results/result-3", "text/plain", 1))),
+            "missing result file",
+        ),
+        (SUCCESS, encoded([1, 2, 3]), "an invalid answer"),
+        (SUCCESS, b"\xc1", "an invalid answer"),
         (FAILURE, encoded(Failure(ErrorCode.SHUTDOWN, "no")), "the code shutdown"),
         (FAILURE, encoded(Failure(ErrorCode.TIMED_OUT, "no")), "the code timed_out"),
-        (FAILURE, encoded({"code": "new", "message": ""}), "an answer that is none"),
-        (FAILURE, encoded({"code": "rejected", "message": b"\xff"}), "an answer that is none"),
+        (FAILURE, encoded({"code": "new", "message": ""}), "an invalid answer"),
+        (FAILURE, encoded({"code": "rejected", "message": b"\xff"}), "an invalid answer"),
         (FAILURE, encoded(Failure(ErrorCode.REJECTED, "x" * 2001)), "too long"),
         (FAILURE, encoded(Failure(ErrorCode.REJECTED, "", traceback="x" * 10_001)), "too long"),
         (FAILURE, encoded(Failure(ErrorCode.HANDLER_ERROR, "", retry_after_s=math.nan)), "after nan s"),
@@ -93,7 +97,7 @@ def test_an_answer_that_no_process_gives_is_refused(kind: bytes, body: bytes, de
 
 @pytest.mark.parametrize("said", [(math.nan, None), (1.5, None), (-0.1, None), (0.5, "x" * 201), ("a", None), (1.0, 2)])
 def test_a_progress_that_no_context_reports_is_refused(said: object) -> None:
-    with pytest.raises(InvalidMessage, match="a progress"):
+    with pytest.raises(InvalidMessage, match="progress"):
         messages.progress_of(encoded(said))
 
 
@@ -106,7 +110,7 @@ def test_a_result_file_is_looked_at_where_it_stands(tmp_path: Path) -> None:
     assert messages.outcome_of(SUCCESS, said, call) == Success(b"1", StoredFile(str(path), "text/plain", 4))
     path.unlink()
     path.symlink_to("/etc/passwd")
-    with pytest.raises(InvalidMessage, match="no regular file"):
+    with pytest.raises(InvalidMessage, match="not a regular file"):
         messages.outcome_of(SUCCESS, said, call)
 
 

@@ -67,5 +67,7 @@ async def test_a_queue_whose_processes_can_not_start_says_why_and_its_jobs_do(
         assert status.error is not None
         assert status.error.message.endswith("ModuleNotFoundError: No module named 'nowhere'")
         (reason,) = queue.degraded
-        assert reason.startswith("handlers in processes can't run: no process runs: the fork server died: it exited")
+        assert reason.startswith(
+            "handlers in processes can't run: no process is running: the fork server died: it exited"
+        )
         assert reason.endswith("ModuleNotFoundError: No module named 'nowhere'")

@@ -247,7 +247,7 @@ async def test_no_job_gets_the_answer_of_the_one_before_it() -> None:
 async def test_a_result_that_is_no_json_never_gets_out_of_the_pool(pool: ProcessPool) -> None:
     outcome = await run(pool, blocking.answer_itself, result=b"nonsense")
     assert isinstance(outcome, Failure)
-    assert "a result that is no JSON" in outcome.message
+    assert "a result that is not JSON" in outcome.message
 
 
 async def test_signals_to_everyone_do_not_end_a_process_but_end_what_its_handlers_start(pool: ProcessPool) -> None:
@@ -381,7 +381,7 @@ async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_run
         outcome = await run(fresh_pool, blocking.echo)
         assert outcome == Failure(
             ErrorCode.WORKER_CRASHED,
-            "no process can be started, in 5 tries: the fork server died: it exited with code 7",
+            "no process can be started after 5 attempts: the fork server died: it exited with code 7",
         )
         assert [event["retry_after_s"] for event in logged.of("process.failed")] == [0.0, 0.01, 0.02, 0.04, 0.06]
     assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
@@ -404,7 +404,7 @@ async def test_a_fork_server_that_says_nothing_is_replaced(
     assert await running.task == Success(b"1")
     assert fork_server_of(fresh_pool) != server
     assert not server.is_running()
-    assert "it answered nothing for 0.1 s, so it was killed" in logged.of("process.failed")[0]["how"]
+    assert "no answer for 0.1 s, so it was killed" in logged.of("process.failed")[0]["how"]
 
 
 async def test_a_job_under_way_fails_when_its_process_is_dead_and_the_fork_server_silent(
@@ -417,7 +417,7 @@ async def test_a_job_under_way_fails_when_its_process_is_dead_and_the_fork_serve
     os.kill(pid, signal.SIGKILL)
     outcome = await running.task
     assert isinstance(outcome, Failure)
-    assert "its fork server died: it answered nothing" in outcome.message
+    assert "its fork server died: no answer" in outcome.message
 
 
 @on_one_loop
@@ -431,7 +431,8 @@ async def test_the_last_line_of_a_dead_fork_server_is_told(
     assert isinstance(outcome, Failure)
     assert outcome.message.endswith("it exited with code 1: ModuleNotFoundError: No module named 'nowhere'")
     assert fresh_pool.degraded == (
-        "no process runs: the fork server died: it exited with code 1: ModuleNotFoundError: No module named 'nowhere'"
+        "no process is running: the fork server died: "
+        "it exited with code 1: ModuleNotFoundError: No module named 'nowhere'"
     )
 
 
