@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.backend.base import JobFilter
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
+from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Success
-from jobqueue.core.policy import Limits, QueuePolicy
+from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.transitions import LEASE_GRACE_S
+from jobqueue.core.tuning import TUNING
 from jobqueue.testing import virtual_time
+from tests.contract.backends import memory
+from tests.contract.test_backend import SPEC, settle, submit, submit_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -182,3 +187,72 @@ async def test_several_leases_that_are_lost_at_once_wake_somebody_for_the_job_th
     with waiting(backend) as woken:
         backend.tick()
         assert woken.done()
+
+
+# -- what it answers at once, and tells listeners
+
+
+@virtual_time
+async def test_a_search_stops_after_a_bounded_number_of_records_and_can_go_on() -> None:
+    backend = memory()
+    wanted = await submit(backend, JobSpec(type="wanted"))
+    for _ in range(TUNING.page_scan_max):
+        await backend.submit(SPEC)
+    page = await backend.page(JobFilter(type="wanted"), limit=5, cursor=None)
+    assert page.jobs == []
+    assert page.cursor is not None
+    page = await backend.page(JobFilter(type="wanted"), limit=5, cursor=page.cursor)
+    assert [job.id for job in page.jobs] == [wanted.id]
+    assert page.cursor is None
+
+
+@virtual_time
+async def test_listeners_hear_every_event_in_order_until_they_leave() -> None:
+    backend = memory()
+    heard: list[Event] = []
+    leave = backend.subscribe(heard.append)
+    job = await submit(backend)
+    lease = await backend.lease()
+    await backend.ack(job.id, lease.attempt, Success(b"1"))
+    assert [type(event) for event in heard] == [Submitted, Ready, Started, Ended]
+    leave()
+    await backend.submit(SPEC)
+    assert len(heard) == 4
+
+
+@virtual_time
+async def test_a_listener_hears_only_of_what_it_asked_for() -> None:
+    backend = memory()
+    heard: list[Started | Ended] = []
+    leave = backend.subscribe(heard.append, Started, Ended)
+    job = await submit_failed(backend)
+    assert [(type(event), event.job.id) for event in heard] == [(Started, job.id), (Ended, job.id)]
+    leave()
+    await submit_failed(backend)
+    assert len(heard) == 2
+
+
+@virtual_time
+async def test_listeners_hear_at_once_what_a_changed_queue_leads_to() -> None:
+    backend = memory()
+    spec = JobSpec(type="one", limits=Limits(concurrency=1))
+    first, _, third = [await submit(backend, spec) for _ in range(3)]
+    await backend.lease()
+    worker = asyncio.create_task(backend.lease())
+    await settle()
+    worker.cancel()
+    await backend.pause("default")
+    await backend.ack(first.id, 1, Success(b"1"))
+    heard: list[Any] = []
+    backend.subscribe(heard.append)
+    await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
+    assert [(type(event), event.job.id) for event in heard] == [(Offered, third.id)]
+
+
+@virtual_time
+async def test_it_is_closed_once_every_queue_is_full() -> None:
+    backend = memory(default=QueuePolicy(capacity=1))
+    backend.submit_now(DEFAULT)
+    assert not backend.is_closed()
+    backend.submit_now(JobSpec(type="t", queue="small"))
+    assert backend.is_closed()

@@ -1,0 +1,39 @@
+"""The backends that the conformance suite runs on: one factory each."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+from jobqueue.backend.memory import MemoryBackend
+from jobqueue.core.engine import Engine
+from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.core.policy import QueuePolicy
+
+if TYPE_CHECKING:
+    from jobqueue.backend.base import Backend
+
+CAPACITY = 6000
+
+
+class Make(Protocol):
+    """Makes an empty backend within the running loop, whose clock may be a virtual one, for one test.
+
+    It has the queues `default`, of `CAPACITY` jobs, and `small`, of one, or as the test says.
+    """
+
+    def __call__(self, *, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> Backend: ...
+
+
+def memory(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> MemoryBackend:
+    engine = Engine(
+        queues={"default": QueuePolicy(capacity=CAPACITY), "small": QueuePolicy(capacity=1)} | queues,
+        ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]),
+        rng=Random(1),
+        caller_jobs_max=caller_jobs_max,
+    )
+    return MemoryBackend(engine, now=asyncio.get_running_loop().time)
+
+
+BACKENDS: dict[str, Make] = {"memory": memory}
