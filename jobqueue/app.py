@@ -11,7 +11,7 @@ import msgspec
 from jobqueue.config import LIMITS_FIXED, Settings
 from jobqueue.config.load import differences
 from jobqueue.core.job import JobId, StoredFile, Upload
-from jobqueue.duration import as_seconds
+from jobqueue.duration import as_seconds, seconds
 from jobqueue.encoder import encode
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handle import JobHandle
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from jobqueue.wiring import Surroundings
 
 
+DRAIN_S = 20.0
+"""Default duration of the drain when the block of a queue is left, in seconds."""
+
+
 def not_running() -> RuntimeError:
     """Return what is raised where a running queue is needed."""
     return RuntimeError("the queue is not running: use `async with queue:` or await queue.start()")
@@ -46,7 +50,15 @@ class JobQueue(Registration):
     """A job queue in this process: register handlers, start it, submit jobs, learn their outcome.
 
     Use it as an async context manager. Leaving the block drains the queue first
-    (`server.drain_s` at most); leaving it by an exception doesn't.
+    (`drain_s` at most); leaving it by an exception doesn't.
+
+    Args:
+        settings: Defaults to `Settings()`.
+        drain_s: Maximum duration of the drain when the block is left, from 0, in seconds or as a timedelta. Defaults to
+            20 s. A server of `jobqueue serve` drains the queue itself, for its own `server.drain_s`.
+
+    Raises:
+        ValueError: `drain_s` is not a duration from 0.
 
     Attributes:
         local: The backend's calls without an await, for the fast path; each raises RuntimeError while the queue doesn't
@@ -58,8 +70,11 @@ class JobQueue(Registration):
             own.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, drain_s: Duration = DRAIN_S) -> None:
         super().__init__()
+        self._drain_s = seconds(drain_s)
+        if self._drain_s < 0:
+            raise ValueError(f"drain_s is 0 or more, got {drain_s}")
         self.settings = settings if settings is not None else Settings()
         self.tells_tracebacks = self.settings.server.tracebacks is True
         self.surroundings: Callable[[Settings], Surroundings] = system
@@ -152,7 +167,7 @@ class JobQueue(Registration):
     ) -> None:
         try:
             if error is None and self.running:  # it may have been stopped within the block
-                await self.drain(self.settings.server.drain_s)
+                await self.drain(self._drain_s)
         finally:
             await self.stop()
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from jobqueue import JobContext, JobQueue, JobState
-from jobqueue.config import LimitsSettings, QueueSettings, ServerSettings, Settings, SpoolSettings, StatusesSettings
+from jobqueue.config import LimitsSettings, QueueSettings, Settings, SpoolSettings, StatusesSettings
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.errors import (
     Draining,
@@ -34,8 +34,8 @@ from jobqueue.testing import EventRecorder, ManualClock, inline, virtual_time
 from jobqueue.wiring import Surroundings, system
 
 
-def make_queue(**settings: object) -> JobQueue:
-    queue = JobQueue(Settings(**settings))  # type: ignore[arg-type]
+def make_queue(*, drain_s: float = 20.0, **settings: object) -> JobQueue:
+    queue = JobQueue(Settings(**settings), drain_s=drain_s)  # type: ignore[arg-type]
 
     @queue.handler
     async def double(ctx: JobContext, n: int) -> int:
@@ -188,10 +188,25 @@ async def test_an_unknown_type_and_an_unknown_id_are_told() -> None:
 
 
 @virtual_time
+async def test_leaving_the_block_waits_for_jobs_no_longer_than_drain_s() -> None:
+    loop = asyncio.get_running_loop()
+    async with make_queue(drain_s=7.0) as queue:
+        await queue.submit("nap", {"seconds": 5.0})
+        await queue.submit("nap", {"seconds": 3600.0})
+        await asyncio.sleep(0)
+        left_at = loop.time()
+    assert 7.0 <= loop.time() - left_at < 10.0
+
+
+@pytest.mark.parametrize("drain_s", [-1.0, float("nan"), True, "20"])
+def test_a_drain_that_is_no_duration_is_refused(drain_s: Any) -> None:
+    with pytest.raises(ValueError, match=r"drain_s is 0 or more|a duration is"):
+        JobQueue(drain_s=drain_s)
+
+
+@virtual_time
 async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
-    async with make_queue(
-        queues={"default": QueueSettings(workers=1, capacity=2)}, server=ServerSettings(drain_s=0.0)
-    ) as queue:
+    async with make_queue(queues={"default": QueueSettings(workers=1, capacity=2)}, drain_s=0.0) as queue:
         await queue.submit("nap")
         await queue.submit("nap")
         with pytest.raises(QueueFull) as refusal:

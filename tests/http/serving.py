@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobqueue.http.streams.waiters import Waiters
 
 DEFAULTS: dict[str, dict[str, object]] = {
-    "server": {"drain_s": 0.0, "hosts": ["h", "a", "b"]},
+    "server": {"hosts": ["h", "a", "b"]},
     "limits": {"body_bytes": 64 * 1024, "files": 3, "files_bytes": 1024 * 1024},
 }
 

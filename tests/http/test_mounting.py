@@ -25,10 +25,10 @@ async def host(tmp_path: Path) -> AsyncIterator[str]:
     """An application of one page of its own, with the API below /background."""
     queue = JobQueue(
         Settings(
-            server=ServerSettings(drain_s=1.0),
             limits=LimitsSettings(body_bytes=1000, body_timeout_s=0.2),
             spool=SpoolSettings(dir=str(tmp_path)),
-        )
+        ),
+        drain_s=1.0,
     )
 
     @queue.handler
@@ -83,7 +83,7 @@ async def test_refusals_below_the_prefix_are_problems_and_the_rest_is_the_hosts(
 
 
 async def test_the_host_stops_without_waiting_for_those_who_wait(tmp_path: Path) -> None:
-    queue = JobQueue(Settings(server=ServerSettings(drain_s=0.0), spool=SpoolSettings(dir=str(tmp_path))))
+    queue = JobQueue(Settings(spool=SpoolSettings(dir=str(tmp_path))), drain_s=0.0)
 
     @queue.handler
     async def sleep() -> None:
@@ -113,7 +113,7 @@ async def test_the_host_stops_without_waiting_for_those_who_wait(tmp_path: Path)
 
 
 async def test_a_client_of_a_host_that_hangs_up_gives_its_place_back(tmp_path: Path) -> None:
-    queue = JobQueue(Settings(server=ServerSettings(drain_s=0.0), spool=SpoolSettings(dir=str(tmp_path))))
+    queue = JobQueue(Settings(spool=SpoolSettings(dir=str(tmp_path))), drain_s=0.0)
     api = Api(queue)
     app = web.Application()
     api.add_to(app)
@@ -138,8 +138,8 @@ async def test_a_client_of_a_host_that_hangs_up_gives_its_place_back(tmp_path: P
 async def test_a_host_sends_tracebacks_only_if_it_is_told_to(
     tmp_path: Path, tracebacks: bool | None, sent: bool
 ) -> None:
-    server = ServerSettings(drain_s=0.0, tracebacks=tracebacks)
-    queue = JobQueue(Settings(server=server, spool=SpoolSettings(dir=str(tmp_path))))
+    server = ServerSettings(tracebacks=tracebacks)
+    queue = JobQueue(Settings(server=server, spool=SpoolSettings(dir=str(tmp_path))), drain_s=0.0)
 
     @queue.handler
     async def fail() -> None:

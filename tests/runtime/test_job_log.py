@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobqueue import Backoff, JobQueue, JobState, Reject, Retry
-from jobqueue.config import LimitsSettings, ServerSettings, Settings
+from jobqueue.config import LimitsSettings, Settings
 from jobqueue.log import EventMessage
 from jobqueue.testing import virtual_time
 from tests.runtime.pools import blocking
@@ -32,7 +32,7 @@ def all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 def failing() -> JobQueue:
     """Return a queue with a handler for each way in which a job on the loop can fail."""
-    queue = JobQueue(Settings(limits=LimitsSettings(result_bytes=100), server=ServerSettings(drain_s=0.0)))
+    queue = JobQueue(Settings(limits=LimitsSettings(result_bytes=100)), drain_s=0.0)
 
     @queue.handler(timeout_s=1.5)
     async def timed_out() -> None:
@@ -175,7 +175,7 @@ async def test_what_a_handler_raises_while_it_is_stopped_is_told_with_its_traceb
 
 @virtual_time
 async def test_jobs_that_end_well_or_are_cancelled_are_no_failures(caplog: pytest.LogCaptureFixture) -> None:
-    queue = JobQueue(Settings(server=ServerSettings(drain_s=0.0)))
+    queue = JobQueue(drain_s=0.0)
 
     @queue.handler
     async def nap(seconds: float = 0) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from jobqueue import JobContext, JobQueue, JobState
-from jobqueue.config import RuntimeSettings, ServerSettings, Settings, SpoolSettings
+from jobqueue.config import RuntimeSettings, Settings, SpoolSettings
 from jobqueue.core.backoff import Backoff
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.runtime.pools import processes
@@ -34,11 +34,10 @@ class Pool:
 
 def make_queue(tmp_path: Path, *, drain_s: float = 5.0) -> JobQueue:
     settings = Settings(
-        server=ServerSettings(drain_s=drain_s),
         runtime=RuntimeSettings(processes=1),
         spool=SpoolSettings(dir=str(tmp_path)),
     )
-    queue = JobQueue(settings)
+    queue = JobQueue(settings, drain_s=drain_s)
 
     @queue.handler
     async def on_the_loop(ctx: JobContext) -> str:

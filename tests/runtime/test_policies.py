@@ -6,7 +6,6 @@ import asyncio
 import itertools
 from collections import Counter
 
-import msgspec
 import pytest
 
 from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject
@@ -26,9 +25,9 @@ def queue_of(**default: object) -> JobQueue:
     return JobQueue(Settings(queues={"default": QueueSettings(**default)}))  # type: ignore[arg-type]
 
 
-def quick(settings: Settings) -> Settings:
-    """End without waiting for what is left."""
-    return msgspec.structs.replace(settings, server=ServerSettings(drain_s=0.0))
+def undrained(settings: Settings) -> JobQueue:
+    """Return a queue that ends without waiting for its live jobs."""
+    return JobQueue(settings, drain_s=0.0)
 
 
 # -- retries
@@ -153,7 +152,7 @@ async def test_a_delayed_job_can_be_run_now() -> None:
 
 async def good_per_s(*, poison: bool) -> float:
     """Run jobs of a good type, as many as the workers can do, beside those of a type that only wastes their time."""
-    queue = JobQueue(quick(Settings(queues={"default": QueueSettings(workers=8, retry_budget=10, capacity=20_000)})))
+    queue = undrained(Settings(queues={"default": QueueSettings(workers=8, retry_budget=10, capacity=20_000)}))
     done = 0
 
     @queue.handler
@@ -488,7 +487,7 @@ async def test_queues_share_one_pool_by_their_weights() -> None:
         "default": QueueSettings(workers=4, weight=3, capacity=50_000),
         "bulk": QueueSettings(workers=4, weight=1, capacity=50_000),
     }
-    queue = JobQueue(quick(Settings(queues=queues, runtime=RuntimeSettings(workers=4))))
+    queue = undrained(Settings(queues=queues, runtime=RuntimeSettings(workers=4)))
     busy_s: Counter[str] = Counter()
 
     @queue.handler

@@ -405,8 +405,8 @@ def test_which_names_are_the_servers_follows_from_its_addresses_and_settings(
 async def test_a_host_application_refuses_foreign_pages_and_hosts_that_are_not_listed(
     tmp_path: Path, hosts: tuple[str, ...]
 ) -> None:
-    server = ServerSettings(drain_s=0.0, hosts=hosts, origins=("http://listed",))
-    queue = JobQueue(Settings(server=server, spool=SpoolSettings(dir=str(tmp_path))))
+    server = ServerSettings(hosts=hosts, origins=("http://listed",))
+    queue = JobQueue(Settings(server=server, spool=SpoolSettings(dir=str(tmp_path))), drain_s=0.0)
     app = web.Application()
     app.add_subapp("/background", jobqueue.http.application(queue))
     runner = web.AppRunner(app, access_log=None)
