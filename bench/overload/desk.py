@@ -116,4 +116,4 @@ class Desk:
             self.at(self.now + self._work_s[job.id], self._finish, lease)
 
     def _finish(self, lease: Lease) -> None:
-        self.engine.ack(lease.job.id, attempt=lease.attempt, success=DONE, now=self.now)
+        self.engine.ack(lease.job_id, attempt=lease.attempt, success=DONE, now=self.now)

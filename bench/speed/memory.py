@@ -206,7 +206,7 @@ class _Life:
     def _end(self) -> None:
         lease = self._running.popleft()
         success = Success(b'{"value":%d}' % (self._count % 100))
-        self.engine.ack(lease.job.id, attempt=lease.attempt, success=success, now=self._instant())
+        self.engine.ack(lease.job_id, attempt=lease.attempt, success=success, now=self._instant())
 
     def _instant(self) -> float:
         """Read the clock: each reading is a new number, of whole milliseconds, as uvloop's."""

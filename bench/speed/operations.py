@@ -119,9 +119,10 @@ class EngineBench:
         return self.engine.submit(spec or self.spec, b'{"value":1}', None, now=self.now).job
 
     def start(self) -> Job:
-        lease = self.engine.lease(self.engine.scheduler.pop(self.now), now=self.now)
+        job = self.engine.scheduler.pop(self.now)
+        lease = self.engine.lease(job, now=self.now)
         assert lease is not None
-        return lease.job
+        return job
 
     def ack(self, job: Job) -> None:
         self.engine.ack(job.id, attempt=job.attempt, success=Success(b'{"value":1}'), now=self.now)

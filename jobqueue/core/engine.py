@@ -245,7 +245,7 @@ class Engine:
         self.queue_states[job.spec.queue].note_start(now)
         self.scheduler.note_start(job)
         life.events.append(Started(job))
-        return Lease(job, job.attempt)
+        return Lease(job.id, job.attempt, job.spec, job.args, job.upload)
 
     def ack(self, job_id: JobId, *, attempt: int, success: Success, now: float) -> None:
         """Record that an attempt succeeded and free its slot.

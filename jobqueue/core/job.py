@@ -221,18 +221,17 @@ class Failure(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
-    """The expiring right to run one attempt of a job; `attempt` is the fencing token."""
+    """The expiring right to run one attempt of a job, with what that takes; `attempt` is the fencing token."""
 
-    job: Job
+    job_id: JobId
     attempt: int
-
-    @property
-    def job_id(self) -> JobId:
-        return self.job.id
+    spec: JobSpec
+    args: bytes
+    upload: Upload | None
 
     @property
     def type(self) -> str:
-        return self.job.spec.type
+        return self.spec.type
 
 
 class Extras(msgspec.Struct, kw_only=True, gc=False):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Backend
     from jobqueue.context import JobContext
-    from jobqueue.core.job import Job, Lease
+    from jobqueue.core.job import JobId, Lease, Upload
     from jobqueue.handlers import Handler, Registry
     from jobqueue.handlers.result import Trace
 
@@ -53,7 +53,7 @@ class Executor:
         registry: Registry,
         backend: Backend,
         pools: dict[str, Offload],
-        folder_of: Callable[[Job], Path],
+        folder_of: Callable[[JobId, Upload | None], Path],
         check_room: Callable[[int], None],
         result_bytes_max: int,
         trace: Trace = trace_of,
@@ -69,10 +69,10 @@ class Executor:
 
     def run(self, lease: Lease) -> Coroutine[Any, Any, Success | Failure]:
         """Run the handler and return its outcome. Raises CancelledError if the calling task is cancelled."""
-        handler = self._registry.get(lease.job.spec.type)
+        handler = self._registry.get(lease.spec.type)
         # The coroutine itself is returned: one more around it would be a step of each job.
         if handler.run_in == "loop" and not handler.wants_context:
-            return self._run_plain(handler, lease.job.args)
+            return self._run_plain(handler, lease.args)
         return self._run(handler, lease)
 
     async def _run_plain(self, handler: Handler, args: bytes) -> Success | Failure:
@@ -85,13 +85,15 @@ class Executor:
 
     async def _run(self, handler: Handler, lease: Lease) -> Success | Failure:
         try:
-            call = self._call(handler, handler.kwargs(lease.job.args), lease)
+            call = self._call(handler, handler.kwargs(lease.args), lease)
         except BaseException as error:  # a type in the signature has code of its own
             return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
         reporter = _Reporter(self._backend, lease)
         if handler.run_in == "loop":
             # Few jobs write a file: only these have a folder to remove.
-            context = call.context(reporter.tell, folder=lambda: self._folder_of(lease.job), state=self.state)
+            context = call.context(
+                reporter.tell, folder=lambda: self._folder_of(lease.job_id, lease.upload), state=self.state
+            )
             outcome = await self._run_here(call, context, handler)
         else:
             outcome = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
@@ -128,18 +130,17 @@ class Executor:
         return outcome
 
     def _call(self, handler: Handler, kwargs: dict[str, Any], lease: Lease) -> Call:
-        job = lease.job
-        files = job.upload.files if job.upload is not None else {}
+        files = lease.upload.files if lease.upload is not None else {}
         return Call(
             func=handler.func,
             kwargs=kwargs,
             context_name=handler.context_name,
-            job_id=job.id,
-            type=job.spec.type,
+            job_id=lease.job_id,
+            type=lease.spec.type,
             attempt=lease.attempt,
-            group=job.spec.group,
+            group=lease.spec.group,
             files=files,
-            folder="" if handler.run_in == "loop" else str(self._folder_of(job)),
+            folder="" if handler.run_in == "loop" else str(self._folder_of(lease.job_id, lease.upload)),
             result_bytes_max=self._result_bytes_max,
             retry_on=handler.retry_on,
             reject_on=handler.reject_on,
@@ -180,6 +181,6 @@ class _Reporter:
         """Send the latest progress, before the outcome."""
         while self._latest:
             try:
-                await self._backend.report(self._lease.job.id, self._lease.attempt, self._latest.pop())
+                await self._backend.report(self._lease.job_id, self._lease.attempt, self._latest.pop())
             except StaleLease:
                 return  # the attempt is over for the backend: its progress is of no use

@@ -173,12 +173,12 @@ class Spool:
 
     # -- jobs
 
-    def folder_of(self, job: Job) -> Path:
+    def folder_of(self, job_id: JobId, upload: Upload | None) -> Path:
         """Return the folder of a job's result file, without making it. Thread-safe."""
-        if job.upload is not None:
-            return Path(job.upload.folder)
-        folder = str(self.folder / f"job-{job.id}")
-        self._handed[job.id] = folder
+        if upload is not None:
+            return Path(upload.folder)
+        folder = str(self.folder / f"job-{job_id}")
+        self._handed[job_id] = folder
         return Path(folder)
 
     def on_event(self, event: Event) -> None:

@@ -128,7 +128,7 @@ class WorkerPool:
 
     async def _serve(self, worker: _Worker) -> None:
         lease = worker.lease = await self._backend.lease()
-        job_id, attempt = lease.job.id, lease.attempt
+        job_id, attempt = lease.job_id, lease.attempt
         self._by_job[job_id] = worker
         current_attempt.set(lease)  # in this task's own context, which ends with it
         self._see_to_waiting()
@@ -190,7 +190,7 @@ class WorkerPool:
         error = None if task.cancelled() else task.exception()
         detail = "its task was cancelled" if error is None else described(error)
         lease = worker.lease
-        log.error("worker.crashed", job_id=lease.job.id if lease else None, error=detail)
+        log.error("worker.crashed", job_id=lease.job_id if lease else None, error=detail)
         if lease is not None:
             self._release(worker)
             report = asyncio.get_running_loop().create_task(self._report_crash(lease, detail))
@@ -213,9 +213,9 @@ class WorkerPool:
     async def _report_crash(self, lease: Lease, detail: str) -> None:
         failure = Failure(ErrorCode.WORKER_CRASHED, f"the worker died while it ran the job: {detail}")
         try:
-            await self._backend.nack(lease.job.id, lease.attempt, failure)
+            await self._backend.nack(lease.job_id, lease.attempt, failure)
         except StaleLease:
-            log.warning("attempt.stale_result", job_id=lease.job.id, attempt=lease.attempt)
+            log.warning("attempt.stale_result", job_id=lease.job_id, attempt=lease.attempt)
 
     def _abandon(self, worker: _Worker, job_id: JobId) -> None:
         """Replace a stuck task by a new one."""
@@ -251,8 +251,8 @@ class WorkerPool:
     def _release(self, worker: _Worker) -> None:
         """Detach a worker from its job: the lease is over, whatever the task does next."""
         if worker.lease is not None:
-            if self._by_job.get(worker.lease.job.id) is worker:
-                del self._by_job[worker.lease.job.id]
+            if self._by_job.get(worker.lease.job_id) is worker:
+                del self._by_job[worker.lease.job_id]
             worker.lease = None
 
 

@@ -76,7 +76,7 @@ async def test_a_job_whose_queue_runs_as_many_as_it_may_wakes_nobody_until_one_e
     with waiting(backend) as woken:
         backend.submit_now(DEFAULT)
         assert not woken.done()
-        await backend.ack(lease.job.id, 1, DONE)
+        await backend.ack(lease.job_id, 1, DONE)
         assert woken.done()
 
 
@@ -109,7 +109,7 @@ async def test_the_end_of_a_run_wakes_nobody_while_its_queue_is_paused() -> None
     backend.submit_now(DEFAULT)
     await backend.pause("default")
     with waiting(backend) as woken:
-        await backend.ack(lease.job.id, 1, DONE)
+        await backend.ack(lease.job_id, 1, DONE)
         assert not woken.done()
         await backend.resume("default")
         assert woken.done()
@@ -121,7 +121,7 @@ async def test_a_job_whose_worker_died_wakes_somebody_in_the_place_that_it_left(
     backend.submit_now(JobSpec(type="t", attempts_max=2))
     lease = leased(backend)
     with waiting(backend) as woken:
-        await backend.nack(lease.job.id, 1, CRASH)
+        await backend.nack(lease.job_id, 1, CRASH)
         assert woken.done()
     assert leased(backend).attempt == 2
 
@@ -135,7 +135,7 @@ async def test_a_job_that_is_called_from_a_limiter_wakes_somebody_only_if_its_qu
     lease = leased(backend)
     with waiting(backend) as woken:  # it finds the second job, which must wait at the limiter
         await backend.pause("default")
-        await backend.ack(lease.job.id, 1, DONE)
+        await backend.ack(lease.job_id, 1, DONE)
         assert not woken.done()
         await backend.resume("default")
         assert woken.done()

@@ -53,7 +53,7 @@ async def submit_failed(backend: Backend, spec: JobSpec = SPEC, **options: Any) 
     """Submit a job, and let it fail for good; nothing else may be ready."""
     job = await submit(backend, spec, **options)
     lease = await backend.lease()
-    assert lease.job.id == job.id
+    assert lease.job_id == job.id
     await backend.nack(job.id, lease.attempt, BOOM)
     return job
 
@@ -102,7 +102,7 @@ async def test_a_lease_waits_for_a_job_and_gives_it_to_one_worker_only(make: Mak
     job = await submit(backend)
     await settle()
     leases = [worker.result() for worker in workers if worker.done()]
-    assert [(lease.job.id, lease.attempt) for lease in leases] == [(job.id, 1)]
+    assert [(lease.job_id, lease.attempt) for lease in leases] == [(job.id, 1)]
     for worker in workers:
         worker.cancel()
 
@@ -114,7 +114,7 @@ async def test_a_worker_that_is_cancelled_while_it_waits_takes_no_job_with_it(ma
     await settle()
     job = await submit(backend)
     waiting.cancel()
-    assert (await backend.lease()).job.id == job.id
+    assert (await backend.lease()).job_id == job.id
 
 
 @virtual_time
@@ -197,7 +197,7 @@ async def test_a_cancelled_job_leaves_no_trace_in_its_ready_queue(make: Make) ->
     backend = make()
     first, second = await submit(backend), await submit(backend)
     await backend.cancel(first.id)
-    assert (await backend.lease()).job.id == second.id
+    assert (await backend.lease()).job_id == second.id
 
 
 @virtual_time
@@ -352,7 +352,7 @@ async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> No
     await settle()
     new = await submit(backend, uniqueness=Uniqueness(unique=Unique("u", "replace")))
     assert (await waiter).state is JobState.CANCELLED
-    assert (await backend.lease()).job.id == new.id
+    assert (await backend.lease()).job_id == new.id
 
 
 @virtual_time
@@ -384,7 +384,7 @@ async def test_what_every_submission_would_be_refused_with_is_known_before_it_is
 async def test_a_worker_serves_all_queues(make: Make) -> None:
     backend = make()
     jobs = [await submit(backend, SMALL), await submit(backend), await submit(backend)]
-    leased = [(await backend.lease()).job.id for _ in jobs]
+    leased = [(await backend.lease()).job_id for _ in jobs]
     assert sorted(leased) == sorted(job.id for job in jobs)
 
 
@@ -397,10 +397,10 @@ async def test_no_queue_runs_more_at_once_than_its_workers_however_many_wait(mak
     await settle()
     assert sum(worker.done() for worker in workers) == 2
     leased = [worker.result() for worker in workers if worker.done()]
-    await backend.ack(leased[0].job.id, 1, Success(b"1"))
+    await backend.ack(leased[0].job_id, 1, Success(b"1"))
     await settle()
     assert sum(worker.done() for worker in workers) == 3, "the one that waited was woken by the end of the other"
-    await backend.nack(leased[1].job.id, 1, BOOM)
+    await backend.nack(leased[1].job_id, 1, BOOM)
     await settle()
     assert all(worker.done() for worker in workers)
 
@@ -412,9 +412,9 @@ async def test_of_two_places_that_come_free_at_once_each_wakes_one_who_waits(mak
         await backend.submit(SPEC)
     workers = [asyncio.create_task(backend.lease()) for _ in range(4)]
     await settle()
-    first, second = [worker.result().job for worker in workers if worker.done()]
-    await backend.ack(first.id, 1, Success(b"1"))
-    await backend.nack(second.id, 1, BOOM)
+    first, second = [worker.result() for worker in workers if worker.done()]
+    await backend.ack(first.job_id, 1, Success(b"1"))
+    await backend.nack(second.job_id, 1, BOOM)
     await settle()
     assert all(worker.done() for worker in workers)
 
@@ -431,7 +431,7 @@ async def test_a_paused_queue_starts_nothing_until_it_is_resumed(make: Make) -> 
     assert stats_of(backend).paused
     small = await submit(backend, SMALL)
     await settle()
-    assert [worker.result().job.id for worker in workers if worker.done()] == [small.id]
+    assert [worker.result().job_id for worker in workers if worker.done()] == [small.id]
     await backend.resume("default")
     await settle()
     assert all(worker.done() for worker in workers)
@@ -447,7 +447,7 @@ async def test_a_queue_can_be_changed_while_workers_wait_for_it(make: Make) -> N
     policy = QueuePolicy(capacity=4, workers=3, discipline=Discipline.LIFO)
     await backend.change_queue("default", policy)
     await settle()
-    assert [worker.result().job.id for worker in workers] == [jobs[0].id, jobs[3].id, jobs[2].id]
+    assert [worker.result().job_id for worker in workers] == [jobs[0].id, jobs[3].id, jobs[2].id]
     assert stats_of(backend).policy == policy
     with pytest.raises(QueueFull):
         await backend.submit(SPEC)
@@ -461,7 +461,7 @@ async def test_a_queue_that_changes_while_jobs_wait_at_a_limiter_calls_the_best_
     first, second, third = [await submit(backend, spec) for _ in range(3)]
     workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
     await settle()
-    assert [worker.result().job.id for worker in workers if worker.done()] == [first.id]
+    assert [worker.result().job_id for worker in workers if worker.done()] == [first.id]
     await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
     for job, after in ((first, third), (third, second)):
         await backend.ack(job.id, 1, Success(b"1"))
@@ -487,7 +487,7 @@ async def test_a_worker_that_is_cancelled_amid_those_who_must_wait_leaves_the_re
     await one_turn()
     workers[0].cancel()
     await settle()
-    assert workers[1].result().job.id == free.id
+    assert workers[1].result().job_id == free.id
 
 
 @virtual_time
@@ -505,7 +505,7 @@ async def test_a_worker_that_finds_thousands_who_must_wait_lets_others_go_on(mak
     while not worker.done():
         turns += 1
         await one_turn()
-    assert worker.result().job.id == free.id
+    assert worker.result().job_id == free.id
     assert 10 <= turns <= 200
 
 
@@ -550,7 +550,7 @@ async def test_a_delayed_job_can_be_run_now_and_wakes_a_worker(make: Make) -> No
     await settle()
     assert not worker.done()
     assert (await backend.run_now(job.id)).state is JobState.QUEUED
-    assert (await worker).job.id == job.id
+    assert (await worker).job_id == job.id
     with pytest.raises(WrongState):
         await backend.run_now(job.id)
 
@@ -671,7 +671,7 @@ async def test_a_bulk_retry_meets_a_job_once_though_it_fails_again_meanwhile(mak
     async def work() -> None:
         while True:
             lease = await backend.lease()
-            await backend.nack(lease.job.id, lease.attempt, BOOM)
+            await backend.nack(lease.job_id, lease.attempt, BOOM)
 
     worker = asyncio.create_task(work())
     assert await backend.bulk("retry", JobFilter()) == BulkCount(20, 0)

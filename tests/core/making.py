@@ -113,7 +113,7 @@ class Driver:
             leased = self.engine.lease(job, now=self.now)
             self.note_events()
             if leased is not None:
-                assert leased.job is job
+                assert leased.job_id == job.id
                 return job
         return None
 

@@ -777,7 +777,7 @@ def test_an_upload_and_a_result_file_stay_with_their_record() -> None:
     assert job.upload is upload
     lease = engine.lease(engine.scheduler.pop(1.0), now=1.0)
     assert lease is not None
-    assert (lease.job, lease.attempt) == (job, 1)
+    assert (lease.job_id, lease.attempt) == (job.id, 1)
     written = StoredFile("result", "audio/flac", 5)
     engine.ack(job.id, attempt=1, success=Success(b"null", written), now=2.0)
     assert job.file is written

@@ -133,7 +133,7 @@ async def test_a_failed_job_keeps_its_inputs_and_nothing_else_until_it_is_evicte
     upload = await uploaded(spool, a=b"1")
     job = job_of(upload, JobState.FAILED)
     job.attempt = 1
-    written(spool.folder_of(job) / "result-1", b"half")
+    written(spool.folder_of(job.id, job.upload) / "result-1", b"half")
     spool.on_event(Ended(job))
     await settled(spool)
     assert [path.name for path in Path(upload.folder).iterdir()] == ["file-0"]
@@ -150,7 +150,7 @@ async def test_a_removal_that_comes_late_takes_nothing_of_a_job_that_was_sent_ro
 ) -> None:
     upload = await uploaded(spool, a=b"1") if with_upload else None
     job = job_of(upload, JobState.FAILED)
-    folder = spool.folder_of(job)
+    folder = spool.folder_of(job.id, job.upload)
     job.attempt = 9
     written(folder / "result-8", b"half")
     written(folder / "result-9", b"half")
@@ -175,7 +175,7 @@ async def test_a_removal_that_comes_late_takes_nothing_of_a_job_that_was_sent_ro
 async def test_a_result_file_is_counted_from_the_end_and_goes_with_the_record(spool: Spool, with_upload: bool) -> None:
     upload = await uploaded(spool, a=b"1" * 50) if with_upload else None
     job = job_of(upload)
-    folder = spool.folder_of(job)
+    folder = spool.folder_of(job.id, job.upload)
     written(folder / "result-1", b"of an attempt that failed")
     job.file = written(folder / "result-2", b"2" * 700)
     spool.on_event(Ended(job))
@@ -197,7 +197,7 @@ async def test_a_job_that_has_no_files_costs_no_removal(spool: Spool) -> None:
 async def test_a_folder_that_was_handed_out_and_never_made_is_no_fault(
     spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spool.folder_of(job_of(None))
+    spool.folder_of(job_of(None).id, None)
     spool.on_event(Ended(job_of(None)))
     await settled(spool)
     assert not caplog.records

@@ -68,7 +68,7 @@ class Chaos:
         task, worker = self._rng.choice(workers)
         lease = worker.lease
         if lease is not None:
-            known = self._auditor.known.get(lease.job.id)
+            known = self._auditor.known.get(lease.job_id)
             self._auditor.check(known is not None and known.running, f"a worker holds {known}, which doesn't run")
             self._auditor.note("chaos", f"kills the worker of {known}")
         else:
