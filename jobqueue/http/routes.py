@@ -9,25 +9,23 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
-import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
-from jobqueue.errors import Draining
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.body import Bodies, answer_expectation
+from jobqueue.http.request.early_refusal import EarlyRefusal
 from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.resources.bulk import Bulk
 from jobqueue.http.resources.events import Streams
+from jobqueue.http.resources.health import Health
 from jobqueue.http.resources.job_list import JobList
 from jobqueue.http.resources.jobs import Jobs
 from jobqueue.http.resources.queues import Queues
 from jobqueue.http.resources.submissions import Submissions
 from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
-from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import error_of
-from jobqueue.http.response.reply import JSON
 from jobqueue.http.response.responses import error_answer
 from jobqueue.http.streams.waiters import Waiters
 from jobqueue.http.transport.fast_path import FastPath
@@ -64,13 +62,15 @@ class Api:
         bodies = Bodies(lambda: queue.settings.limits, self.in_flight)
         self.policy = OriginPolicy(queue.settings.server.origins, queue.settings.server.hosts)
         self.waiters = Waiters(lambda: queue.settings.limits)
-        self._submissions = Submissions(queue, self.waiters, bodies, lag)
+        early = EarlyRefusal(queue, lag)
+        self._submissions = Submissions(queue, self.waiters, bodies, early)
         self._descriptors = Descriptors()
         self._jobs = Jobs(queue, self.waiters, self._descriptors)
         self._lists = JobList(queue, self.waiters)
         self._bulk = Bulk(queue, bodies)
-        self._fast_path = FastPath(queue, self._submissions, self.policy)
-        self._queues = Queues(queue, bodies, self._fast_path, lag)
+        self._fast_path = FastPath(queue, early, self.policy)
+        self._queues = Queues(queue, bodies, lag)
+        self._health = Health(queue, lambda: self._fast_path.in_use)
         self._streams = Streams(queue, self.waiters)
 
     def add_to(self, app: web.Application) -> None:
@@ -96,8 +96,8 @@ class Api:
             (f"{JOB}/result", self._jobs.result),
             ("/v1/queues", self._queues.all),
             (QUEUE, self._queues.one),
-            ("/livez", self._livez),
-            ("/readyz", self._readyz),
+            ("/livez", self._health.live),
+            ("/readyz", self._health.ready),
         ):
             router.add_get(path, handler, expect_handler=expect)
         for path, stream in ((f"{JOB}/events", self._streams.one), ("/v1/events", self._streams.all)):
@@ -137,21 +137,6 @@ class Api:
     async def _end(self, app: web.Application) -> None:
         self.waiters.end()
         self._streams.stop()
-
-    async def _livez(self, request: web.Request) -> web.StreamResponse:
-        """GET /livez: the loop turns."""
-        return whole_answer(request, b'{"status":"alive"}', JSON)
-
-    async def _readyz(self, request: web.Request) -> web.StreamResponse:
-        """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not.
-
-        `degraded` names what can't be done although jobs are admitted, with the reason.
-        """
-        if self._queue.draining:
-            raise Draining
-        degraded = self._queue.degraded
-        body = {"status": "ready", "degraded": degraded} if degraded else {"status": "ready"}
-        return whole_answer(request, orjson.dumps(body), JSON)
 
 
 API = web.AppKey("api", Api)

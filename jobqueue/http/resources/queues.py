@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.http.request.body import Bodies
-    from jobqueue.http.transport.fast_path import FastPath
 
 CHANGEABLE = ("workers", "capacity", "discipline", "weight")
 
@@ -44,24 +43,17 @@ QueueChange = msgspec.defstruct(
 class Queues:
     """The handlers of `/v1/queues`."""
 
-    def __init__(self, queue: JobQueue, bodies: Bodies, fast_path: FastPath, lag: Callable[[], float] | None) -> None:
+    def __init__(self, queue: JobQueue, bodies: Bodies, lag: Callable[[], float] | None) -> None:
         self._queue = queue
         self._bodies = bodies
-        self._fast_path = fast_path
         self._lag = lag
 
     async def all(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/queues: all queues, all limiters, the lag of the event loop, and whether the fast path is on."""
+        """GET /v1/queues: all queues, all limiters, and the lag of the event loop."""
         queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
         limiters = b",".join(limiter_document(stats, self._queue) for stats in self._queue.backend.limiters())
-        fast_path = b"true" if self._fast_path.in_use else b"false"
         loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
-        body = b'{"queues":[%b],"limiters":[%b],"loop_lag_s":%b,"fast_path":%b}' % (
-            queues,
-            limiters,
-            loop_lag_s,
-            fast_path,
-        )
+        body = b'{"queues":[%b],"limiters":[%b],"loop_lag_s":%b}' % (queues, limiters, loop_lag_s)
         return whole_answer(request, body, JSON)
 
     async def one(self, request: web.Request) -> web.StreamResponse:

@@ -16,16 +16,14 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from typing import TYPE_CHECKING
 
 import orjson
 
-from jobqueue.core.scheduling.retry_after import RetryAfter
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers import uniqueness_of
-from jobqueue.http.errors import MalformedRequest, Overloaded
+from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request import uploads
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.caller import caller_of
@@ -46,11 +44,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.app import JobQueue
-    from jobqueue.core.job import Uniqueness
     from jobqueue.core.job_view import JobView
     from jobqueue.core.submit import SubmitResult
     from jobqueue.handlers import Submission
     from jobqueue.http.request.body import Bodies
+    from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.head import SubmissionHead
     from jobqueue.http.request.json_body import BatchItem
     from jobqueue.http.streams.waiters import Waiters
@@ -62,9 +60,6 @@ them may take as long as fifty others."""
 PROBLEMS_BYTES_MAX = 128 * 1024
 """Bytes of a batch's answer after which its problems are told without their faults: some 300 bytes each."""
 
-RETURNS_PER_S = 100.0
-"""How many of those who were shed by an overloaded loop are told the same second: what a slow machine takes."""
-
 log = event_logger(__name__)
 
 
@@ -75,12 +70,11 @@ class Submissions:
         lag: Returns how many seconds late the event loop runs; None: nobody measures it.
     """
 
-    def __init__(self, queue: JobQueue, waiters: Waiters, bodies: Bodies, lag: Callable[[], float] | None) -> None:
+    def __init__(self, queue: JobQueue, waiters: Waiters, bodies: Bodies, early: EarlyRefusal) -> None:
         self._queue = queue
         self._waiters = waiters
         self._bodies = bodies
-        self._lag = lag
-        self._overload = RetryAfter(random.Random())
+        self._early = early
         self._batch_turn = asyncio.Lock()
         self._rate_limits = RateLimits(lambda: queue.settings.limits, lambda: queue.backend.now())
 
@@ -124,7 +118,7 @@ class Submissions:
     def _check_single(self, request: web.Request, caller: str) -> SubmissionHead:
         """Read the head of one submission, and refuse what can be refused before the body is read."""
         head = head_of(request, caller)
-        self.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
+        self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
         check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if head.kind is BodyKind.MULTIPART:
             self._queue.spool.check_room(head.length_bytes or 0)
@@ -137,26 +131,8 @@ class Submissions:
                 "or submit them one by one, each under its own key"
             )
         head = head_of(request, caller)
-        self.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
+        self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
         check_head(request, self._queue.settings.limits)
-
-    def refuse_unread(self, uniqueness: Uniqueness, *, may_be_unique: bool) -> None:
-        """Raise what every submission is refused for now, if this one can be nothing else than a new job."""
-        self.refuse_late(uniqueness)
-        refusal = self._queue.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique)
-        if refusal is not None:
-            raise refusal
-
-    def refuse_late(self, uniqueness: Uniqueness) -> None:
-        """Raise Overloaded while the loop is late."""
-        if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.loop_lag_max_s:
-            detail = f"the event loop is {lag_s:.1f} s late; submissions are refused above limits.loop_lag_max_s"
-            now = self._queue.backend.now()
-            key = None if uniqueness.key is None else uniqueness.key.key
-            retry_slot_s = self._overload.retry_slot_s(
-                now, drain_per_s=RETURNS_PER_S, caller=uniqueness.caller, key=key
-            )
-            raise Overloaded(detail, retry_after_s=max(1.0, retry_slot_s))
 
     # -- one job
 

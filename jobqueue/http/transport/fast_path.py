@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from jobqueue.app import JobQueue
     from jobqueue.core.job import Uniqueness
+    from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.origins import OriginPolicy
-    from jobqueue.http.resources.submissions import Submissions
 
 PREFIX = "/v1/jobs/"
 PREFIX_LENGTH = len(PREFIX)
@@ -59,17 +59,17 @@ class FastPath:
 
     Args:
         queue: Runs on a local backend, or this is no use.
-        submissions: The stock path's judge of submissions, whose early refusals hold here, too.
+        early: Refuses submissions as it does on the stock path.
         policy: Tells what came from no foreign page; the stock path refuses or allows anything else.
 
     Attributes:
-        in_use: Whether a server asks it: for `/v1/queues`, which tells.
+        in_use: Whether a server asks it: for `/readyz`, which tells.
     """
 
-    def __init__(self, queue: JobQueue, submissions: Submissions, policy: OriginPolicy) -> None:
+    def __init__(self, queue: JobQueue, early: EarlyRefusal, policy: OriginPolicy) -> None:
         self.in_use = False
         self._queue = queue
-        self._submissions = submissions
+        self._early = early
         self._policy = policy
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._head_cache = HeadCache()
@@ -167,10 +167,10 @@ class FastPath:
     def _accept(self, body: bytes, client: Client, now: float) -> bytes:
         try:
             uniqueness = client.uniqueness or client.make_uniqueness()
-            self._submissions.refuse_late(uniqueness)
+            self._early.refuse_late(uniqueness)
             local = self._queue.local
             if local.is_closed():
-                self._refuse_unread(body, uniqueness)
+                self._early.refuse_closed(body, uniqueness)
             submitted = self._queue.accept_now(decode_submission(body), uniqueness)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
@@ -179,13 +179,6 @@ class FastPath:
             return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._queue), end)
         except Exception as error:
             return self._refuse(error, False, now)
-
-    def _refuse_unread(self, body: bytes, uniqueness: Uniqueness) -> None:
-        # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
-        may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
-        refusal = self._queue.local.refuse_unseen(None, uniqueness, may_be_unique=may_be_unique)
-        if refusal is not None:
-            raise refusal
 
     # -- what they share
 

@@ -306,7 +306,7 @@ async def test_readiness_names_what_is_degraded(
     serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with http.get("/readyz") as response:
-        assert await response.json() == {"status": "ready"}
+        assert await response.json() == {"status": "ready", "fast_path": True}
     monkeypatch.setattr(type(serving.queue), "degraded", ["handlers in processes can't run: no process runs"])
     async with http.get("/readyz") as response:
         assert response.status == 200

@@ -501,7 +501,7 @@ def test_the_date_of_an_answer_is_never_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
     assert serving.server.fast_path is not None
-    fast_path = FastPath(serving.queue, serving.server.fast_path._submissions, OriginPolicy())
+    fast_path = FastPath(serving.queue, serving.server.fast_path._early, OriginPolicy())
     elapsed = 0.0
     monkeypatch.setattr(fast_path_module.time, "time", lambda: began_at + elapsed)
     monkeypatch.setattr(fast_path_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
@@ -552,5 +552,5 @@ async def test_an_aiohttp_without_what_the_fast_path_touches_turns_it_off_with_a
     serving = await start()
     assert serving.server.fast_path is None
     assert any("http.fast_path_off" in record.getMessage() for record in caplog.records)
-    queues = Answer(await serving.talk(head("GET", "/v1/queues", "Connection: close")))
-    assert json.loads(queues.rest)["fast_path"] is False
+    ready = Answer(await serving.talk(head("GET", "/readyz", "Connection: close")))
+    assert json.loads(ready.rest)["fast_path"] is False

@@ -1,0 +1,71 @@
+"""Refusals of submissions before their bodies are read or decoded: the loop is late, or no new job is admitted.
+
+Both HTTP paths ask here, so that the same submission is refused on both. Rules:
+
+1. While the loop is over `limits.loop_lag_max_s` late, every submission is refused: a later repetition is as good.
+2. While no new job is admitted, one is refused unless it may be the same as a job that is held: by its Idempotency-Key,
+   or by a unique value in its body.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from jobqueue.core.scheduling.retry_after import RetryAfter
+from jobqueue.http.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jobqueue.app import JobQueue
+    from jobqueue.core.job import Uniqueness
+
+RETURNS_PER_S = 100.0
+"""Clients shed by a late loop that are told the same second to retry: what a slow machine takes."""
+
+
+class EarlyRefusal:
+    """Raises what a submission is refused for by its head alone.
+
+    Args:
+        lag: Returns how many seconds late the event loop runs; None: it is not measured.
+    """
+
+    def __init__(self, queue: JobQueue, lag: Callable[[], float] | None) -> None:
+        self._queue = queue
+        self._lag = lag
+        self._retry_after = RetryAfter(random.Random())
+
+    def refuse_unread(self, uniqueness: Uniqueness, *, may_be_unique: bool) -> None:
+        """Refuse by both rules.
+
+        Args:
+            may_be_unique: The body may have a unique value.
+
+        Raises:
+            Overloaded, Refused
+        """
+        self.refuse_late(uniqueness)
+        refusal = self._queue.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique)
+        if refusal is not None:
+            raise refusal
+
+    def refuse_late(self, uniqueness: Uniqueness) -> None:
+        """Refuse by the first rule. Raises Overloaded."""
+        if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.loop_lag_max_s:
+            detail = f"the event loop is {lag_s:.1f} s late; submissions are refused above limits.loop_lag_max_s"
+            now = self._queue.backend.now()
+            key = None if uniqueness.key is None else uniqueness.key.key
+            retry_slot_s = self._retry_after.retry_slot_s(
+                now, drain_per_s=RETURNS_PER_S, caller=uniqueness.caller, key=key
+            )
+            raise Overloaded(detail, retry_after_s=max(1.0, retry_slot_s))
+
+    def refuse_closed(self, body: bytes, uniqueness: Uniqueness) -> None:
+        """Refuse by the second rule, given the body, while no queue admits a job. Raises Refused."""
+        # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
+        may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
+        refusal = self._queue.local.refuse_unseen(None, uniqueness, may_be_unique=may_be_unique)
+        if refusal is not None:
+            raise refusal

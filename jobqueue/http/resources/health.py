@@ -1,0 +1,46 @@
+"""Health: whether the event loop runs, and whether jobs are admitted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from jobqueue.errors import Draining
+from jobqueue.http.response.long_response import whole_answer
+from jobqueue.http.response.reply import JSON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp import web
+
+    from jobqueue.app import JobQueue
+
+
+class Health:
+    """The handlers of `/livez` and `/readyz`.
+
+    Args:
+        fast_path_in_use: Returns whether the server answers plain requests on the fast path.
+    """
+
+    def __init__(self, queue: JobQueue, fast_path_in_use: Callable[[], bool]) -> None:
+        self._queue = queue
+        self._fast_path_in_use = fast_path_in_use
+
+    async def live(self, request: web.Request) -> web.StreamResponse:
+        """GET /livez: the event loop runs."""
+        return whole_answer(request, b'{"status":"alive"}', JSON)
+
+    async def ready(self, request: web.Request) -> web.StreamResponse:
+        """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not.
+
+        `degraded` names what can't be done although jobs are admitted, with the reason.
+        """
+        if self._queue.draining:
+            raise Draining
+        body: dict[str, object] = {"status": "ready", "fast_path": self._fast_path_in_use()}
+        if degraded := self._queue.degraded:
+            body["degraded"] = degraded
+        return whole_answer(request, orjson.dumps(body), JSON)
