@@ -61,50 +61,77 @@ def parse(argv: list[str] | None = None) -> Options:
         "rejected submissions; 2 when the options are wrong; 99 when a requirement was not met.",
     )
     add = parser.add_argument
-    add("--url", type=_url, default=default.url, help="the server (default %(default)s)")
-    add("--clients", type=_count, default=default.clients, metavar="N", help="how many (default %(default)s)")
-    add("--jobs", type=_count, default=default.jobs, metavar="N", help="jobs a client creates at a time (%(default)s)")
-    add("--poll-s", type=_seconds, default=default.poll_s, metavar="S", help="between two polls of a job (%(default)s)")
+    add("--url", type=_url, default=default.url, help="URL of the server (default %(default)s)")
+    add("--clients", type=_count, default=default.clients, metavar="N", help="number of clients (default %(default)s)")
+    add(
+        "--jobs", type=_count, default=default.jobs, metavar="N", help="jobs per client and round (default %(default)s)"
+    )
+    add(
+        "--poll-s",
+        type=_seconds,
+        default=default.poll_s,
+        metavar="S",
+        help="interval between polls of a job (default %(default)s)",
+    )
     add(
         "--via",
         choices=("head", "get", "wait", "events", "batch"),
         default=default.via,
-        help="how jobs are followed: polled by HEAD or GET, waited for (Prefer: wait), listened to, or submitted "
-        "and polled all at once (default %(default)s)",
+        help="how jobs are followed: polls by HEAD or GET, long polls (Prefer: wait), event streams, or batches "
+        "that are submitted and polled together (default %(default)s)",
     )
-    add("--rate", type=_seconds, metavar="N", help="open loop: submissions a second, over N --clients connections")
+    add(
+        "--rate",
+        type=_seconds,
+        metavar="N",
+        help="open loop: submissions per second, over as many connections as --clients",
+    )
     add(
         "--disobedient",
         type=_share,
         default=default.disobedient,
         metavar="SHARE",
-        help="of the clients come back when they like to, not when the server says (default %(default)s)",
+        help="share of the clients that ignore Retry-After (default %(default)s)",
     )
     add(
         "--impatience-s",
         type=_seconds,
         default=default.impatience_s,
         metavar="S",
-        help="after which the disobedient come back when refused (default %(default)s)",
+        help="retry interval of the clients that ignore Retry-After (default %(default)s)",
     )
-    add("--spawn-rate", type=_seconds, default=default.spawn_rate, metavar="N", help="clients a second (%(default)s)")
     add(
-        "--duration-s", type=_seconds, default=default.duration_s, metavar="S", help="create jobs so long (%(default)s)"
+        "--spawn-rate",
+        type=_seconds,
+        default=default.spawn_rate,
+        metavar="N",
+        help="clients started per second (default %(default)s)",
+    )
+    add(
+        "--duration-s",
+        type=_seconds,
+        default=default.duration_s,
+        metavar="S",
+        help="time in which jobs are created (default %(default)s)",
     )
     add(
         "--grace-s",
         type=_seconds,
         default=default.grace_s,
         metavar="S",
-        help="then wait so long, at most (%(default)s)",
+        help="maximum wait for their ends after it (default %(default)s)",
     )
     add(
-        "--processes", type=_count, default=default.processes, metavar="N", help="split the fleet (default %(default)s)"
+        "--processes",
+        type=_count,
+        default=default.processes,
+        metavar="N",
+        help="processes that share the clients (default %(default)s)",
     )
-    add("--type", help=f"the jobs' type (default {default.type}, of 0.05 s)")
-    add("--args", type=_object, metavar="JSON", help="the jobs' arguments (default {})")
+    add("--type", help=f"type of the jobs (default {default.type}, of 0.05 s)")
+    add("--args", type=_object, metavar="JSON", help="arguments of the jobs (default {})")
     add("--file", type=_file, metavar="PATH", help="upload this file with each job")
-    add("--seed", type=int, default=default.seed, metavar="N", help="of every random choice (default %(default)s)")
+    add("--seed", type=int, default=default.seed, metavar="N", help="seed of all random choices (default %(default)s)")
     add("--report", type=_output, metavar="PATH", help="write the figures to this file as JSON")
     add("--html", type=_output, metavar="PATH", help="write the figures and plots to this file, as a page")
     add(
@@ -128,7 +155,7 @@ def parse(argv: list[str] | None = None) -> Options:
     if given["rate"] is not None and given["via"] not in ("head", "get"):
         parser.error(f"with --rate, jobs are polled: --via is head or get, not {given['via']}")
     if given["rate"] is not None and given["disobedient"]:
-        parser.error("with --rate, nobody who was refused comes back: leave out --disobedient")
+        parser.error("with --rate, rejected submissions are not retried: leave out --disobedient")
     return Options(**given)
 
 

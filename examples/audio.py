@@ -86,7 +86,7 @@ def _check(source: soundfile.SoundFile, channels_out: int) -> None:
         raise Reject(f"{source.channels} channels can be mixed to 1, but not to 2: which is left and which right?")
     if not RATE_MIN <= source.samplerate <= RATE_MAX:
         # Beyond them libsndfile's Vorbis encoder crashes, and a small file may become an enormous one.
-        raise Reject(f"{source.samplerate} Hz is no rate that can be transcoded: {RATE_MIN} to {RATE_MAX} Hz are")
+        raise Reject(f"{source.samplerate} Hz is not supported: {RATE_MIN} to {RATE_MAX} Hz")
 
 
 def _blocks(ctx: JobContext, source: soundfile.SoundFile) -> Iterator[Samples]:

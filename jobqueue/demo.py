@@ -69,7 +69,7 @@ def digest(ctx: JobContext) -> dict[str, Any]:
             with upload.open("rb") as file:
                 while chunk := file.read(CHUNK_BYTES):
                     if ctx.cancelled:  # a thread can't be stopped from outside
-                        raise Reject("it was told to stop")
+                        raise Reject("it was asked to stop")
                     sha256.update(chunk)
                     read_bytes += len(chunk)
                     ctx.progress(read_bytes / total_bytes, name)

@@ -104,7 +104,7 @@ def test_digest_stops_when_it_is_told_to(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     ctx = context({"a": uploaded(tmp_path / "a")}, [])
     ctx.cancel()
-    with pytest.raises(Reject, match="told to stop"):
+    with pytest.raises(Reject, match="asked to stop"):
         digest(ctx)
 
 

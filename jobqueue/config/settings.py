@@ -83,7 +83,7 @@ class ServerSettings(_Section, frozen=True):
             ],
             ...,
         ],
-        Meta(max_length=100, description="Origins of web pages, beside the server's own, whose requests are accepted."),
+        Meta(max_length=100, description="Accepted origins of web pages, beside the server's own."),
     ] = ()
     hosts: Annotated[
         tuple[

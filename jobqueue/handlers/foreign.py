@@ -63,7 +63,7 @@ def unchecked(hint: Any, default: object) -> str | None:
                 f"{type(part).__name__} is not checked beside a parameter: use msgspec.Meta, or a model with that field"
             )
         if isinstance(part, type) and dataclasses.is_dataclass(part) and hasattr(part, "__pydantic_validator__"):
-            return f"{part.__name__} is a dataclass of pydantic's, whose checks would not run: use a model"
+            return f"{part.__name__} is a pydantic dataclass, and its checks would not run: use a model"
     return None
 
 

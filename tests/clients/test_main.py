@@ -208,7 +208,7 @@ async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None
         (["--disobedient", "2"], "must be a share from 0 to 1, not '2'"),
         (["--rate", "0"], "must be a number above 0, not '0'"),
         (["--rate", "5", "--via", "events"], "with --rate, jobs are polled"),
-        (["--rate", "5", "--disobedient", "0.5"], "nobody who was refused comes back"),
+        (["--rate", "5", "--disobedient", "0.5"], "rejected submissions are not retried"),
         (["--via", "batch", "--file", __file__], "a batch takes no files"),
         (["--url", "https://host"], "plain http only"),
         (["--url", "http://host:99999"], "expected a URL such as http://127.0.0.1:8080"),

@@ -187,7 +187,7 @@ def in_a_union(a: Order | int) -> None: ...
         (field_beside, "FieldInfo is not checked beside a parameter: use msgspec.Meta, or a model"),
         (field_inside, "Ge is not checked beside a parameter"),
         (field_as_default, "FieldInfo is not checked beside a parameter"),
-        (checked, "Checked is a dataclass of pydantic's, whose checks would not run: use a model"),
+        (checked, "Checked is a pydantic dataclass, and its checks would not run: use a model"),
         (in_a_union, "custom type may not contain any additional types"),
     ],
 )

@@ -58,7 +58,7 @@ def check_importable(func: Callable[..., Any], what: str = "a process can't run 
 def _check_named(found: Any, what: str) -> None:
     module, name = getattr(found, "__module__", None), getattr(found, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
-        raise ValueError(f"{what} {found!r}: it is no plain function of a module; wrap it in one")
+        raise ValueError(f"{what} {found!r}: it is not a plain function of a module; wrap it in one")
     label = f"{module}.{name}"
     if module == "__main__":
         raise ValueError(

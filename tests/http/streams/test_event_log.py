@@ -19,7 +19,7 @@ class Facts:
 
     def __init__(self) -> None:
         self.listeners: list[Any] = []
-        self.backend = self
+        self.backend = self.local = self
         self.clock = 100.0
 
     def subscribe(self, listener: Any) -> Any:
@@ -246,7 +246,7 @@ async def test_ids_of_an_earlier_recording_can_not_be_followed(event_log: EventL
 async def test_a_queue_that_was_started_anew_is_listened_to_anew(event_log: EventLog, facts: Facts) -> None:
     listen(event_log)
     before, anew = event_log.last_id, Facts()
-    facts.backend = anew
+    facts.backend = facts.local = anew
     subscriber = listen(event_log)
     assert (facts.listeners, len(anew.listeners)) == ([], 1)
     anew.tell(Started(job()))

@@ -46,7 +46,7 @@ def test_what_a_process_cannot_import_is_told_with_the_remedy(monkeypatch: pytes
         check_importable(lambda: None)
     with pytest.raises(ValueError, match="under that name is another object"):
         check_importable(shadow)
-    with pytest.raises(ValueError, match="no plain function"):
+    with pytest.raises(ValueError, match="not a plain function"):
         check_importable(object())  # type: ignore[arg-type]
     monkeypatch.setattr(shadowed, "__module__", "__main__")
     with pytest.raises(ValueError, match="main file, which a process can't import; move it to a module of its own"):
