@@ -466,7 +466,7 @@ async def test_a_port_in_use_is_told_clearly(tmp_path: Path) -> None:
 async def test_an_address_of_another_machine_is_told_clearly(tmp_path: Path) -> None:
     async with running(tmp_path, server={"host": "192.0.2.1"}) as server:
         assert await server.exit_code() == 1
-    assert "no address of this machine" in (await server.event("server.failed"))["reason"]
+    assert "not an address of this machine" in (await server.event("server.failed"))["reason"]
 
 
 async def test_an_address_that_other_machines_reach_brings_a_warning_and_any_host(tmp_path: Path) -> None:
