@@ -7,6 +7,7 @@ to catch what it forbids: a law that catches nothing is a wish.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -373,6 +374,17 @@ def no_docstring(module: Module) -> Iterator[str]:
         yield f"{module.name} does not open with what it owns"
 
 
+SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Examples?|Notes?):")
+
+
+def no_summary(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node)
+            if docstring is not None and (not docstring or SECTION.match(docstring)):
+                yield f"{module.name}:{node.lineno}: the docstring of {node.name} opens without a summary line"
+
+
 def polling(module: Module) -> Iterator[str]:
     """Who waits by sleeping again and again could have waited for an event. A client has to ask: HTTP is all it has."""
     if is_client(module.name):
@@ -441,6 +453,7 @@ TESTS = modules("tests")
         (vague_names, [*CODE, *TESTS]),
         (long_files, CODE),
         (no_docstring, CODE),
+        (no_summary, [*CODE, *TESTS]),
         (polling, PACKAGE),
         (sleeping_tests, TESTS),
     ],
@@ -502,6 +515,8 @@ def test_no_modules_know_each_other_in_a_circle() -> None:
         (vague_names, "jobqueue.helpers.x", ""),
         (long_files, "jobqueue.x", "\n" * 501),
         (no_docstring, "jobqueue.x", "import os"),
+        (no_summary, "jobqueue.x", "class A:\n    \"\"\"\n    Attributes:\n        b: A number.\n    \"\"\""),
+        (no_summary, "jobqueue.x", "async def f(a):\n    \"\"\"Args: As `g`.\"\"\""),
         (polling, "jobqueue.x", "async def f():\n    while True:\n        await asyncio.sleep(0.1)"),
         (polling, "jobqueue.x", "while not done():\n    if x:\n        time.sleep(1)"),
         (sleeping_tests, "tests.core.test_x", "def test_a():\n    time.sleep(1)"),
@@ -531,6 +546,7 @@ def test_the_law_catches(law: Callable[[Module], Iterator[str]], name: str, sour
         (client_stands_apart, "clients.x", "from jobqueue.client import Client"),
         (client_stands_apart, "jobqueue.client.jobs", "from jobqueue.client.protocol import Steps"),
         (vague_names, "jobqueue.communication", ""),
+        (no_summary, "jobqueue.x", 'def f(a):\n    """Return it.\n\n    Args:\n        a: It.\n    """'),
         (polling, "jobqueue.x", "async def f():\n    await asyncio.sleep(0.1)"),
         (
             sleeping_tests,
