@@ -10,19 +10,18 @@ from jobqueue.handlers.submission import (
     submission_of,
     uniqueness_of,
 )
-from jobqueue.handlers.validation import field_of, object_faults
+from jobqueue.handlers.validation import ObjectCheck
 
 __all__ = [
     "HANDLER_TIMEOUT_S",
     "Handler",
     "HandlerOptions",
+    "ObjectCheck",
     "Registry",
     "RunIn",
     "Seconds",
     "Submission",
     "UniqueSubmission",
-    "field_of",
-    "object_faults",
     "plain_uniqueness",
     "refuse_unknown",
     "register",

@@ -21,19 +21,26 @@ from jobqueue.encoder import is_model
 from jobqueue.errors import FAULTS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NAMED_MAX = 1000
 """Faults of one model that are looked at: pydantic makes a list of all of them, or none."""
 
 
 class ModelFaults(ValueError):
-    """The faults of a model: for each its path, as steps from the model, and the expected value."""
+    """The faults of a model: for each its path, as steps from the model, and the expected value.
 
-    def __init__(self, faults: list[tuple[tuple[str | int, ...], str]], count: int) -> None:
+    Args:
+        kind: The model.
+        document: The JSON that it refused.
+    """
+
+    def __init__(self, faults: list[tuple[tuple[str | int, ...], str]], count: int, kind: Any, document: bytes) -> None:
         super().__init__(faults[0][1] if faults else f"{count} faults")
         self.faults = faults
         self.count = count
+        self.kind = kind
+        self.document = document
 
 
 def is_known(kind: Any) -> bool:
@@ -52,6 +59,20 @@ def make(kind: Any, value: Any) -> Any:
     if not isinstance(value, str):
         raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
     return kind(value)
+
+
+def repeating(refusal: BaseException | None) -> Callable[[Any, Any], Any]:
+    """Return `make`, but with the faults of a model that has just refused a document kept: it isn't asked twice."""
+    if not isinstance(refusal, ModelFaults):
+        return make
+    faults, count, model, document = refusal.faults, refusal.count, refusal.kind, refusal.document
+
+    def make_again(kind: Any, value: Any) -> Any:
+        if kind is model and orjson.dumps(value) == document:
+            raise ModelFaults(faults, count, model, document)
+        return make(kind, value)
+
+    return make_again
 
 
 def unchecked(hint: Any, default: object) -> str | None:
@@ -79,9 +100,10 @@ def _parts(hint: Any) -> Iterator[Any]:
 def _model(kind: Any, value: Any) -> Any:
     import pydantic  # there is one, since there is a model
 
+    # As JSON, not as Python's objects: a strict model takes a text for a date there.
+    document = orjson.dumps(value)
     try:
-        # As JSON, not as Python's objects: a strict model takes a text for a date there.
-        return kind.model_validate_json(orjson.dumps(value))
+        return kind.model_validate_json(document)
     except pydantic.ValidationError as error:
         count = error.error_count()
         found = (
@@ -90,4 +112,4 @@ def _model(kind: Any, value: Any) -> Any:
         faults = [(tuple(fault["loc"]), fault["msg"]) for fault in found[:FAULTS_MAX]]
     # Not in there: it would keep pydantic's exception, which is up to a hundred times as large as what came. Nor from
     # a variable of this frame, which its traceback holds.
-    raise ModelFaults(faults, count)
+    raise ModelFaults(faults, count, kind, document)

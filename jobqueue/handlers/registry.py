@@ -10,7 +10,7 @@ from jobqueue.core.job import JobSpec
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers import foreign
 from jobqueue.handlers.submission import Bounds, option_faults, spec_of
-from jobqueue.handlers.validation import detail_of, escape, object_faults
+from jobqueue.handlers.validation import ObjectCheck, escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +62,14 @@ class Handler:
         self._takes_more = signature.takes_more
         self._decode = msgspec.json.Decoder(self._arguments, dec_hook=foreign.make).decode
         self._names = self._arguments.__struct_fields__
+        known = ", ".join(self._names) or "none"
+        self._object = ObjectCheck(
+            fields=msgspec.structs.fields(self._arguments),
+            base="/args",
+            called="argument",
+            shape="expected an object: argument names and their values",
+            unknown=None if self._takes_more else f"unknown argument; {name!r} takes: {known}",
+        )
         # Most jobs have default options: they share this spec.
         self.default_spec = JobSpec(
             type=name,
@@ -86,16 +94,8 @@ class Handler:
             self._decode(args)
         except MemoryError:
             raise
-        except RecursionError:
-            raise InvalidSubmission(InvalidField(pointer="/args", detail="nested too deeply")) from None
-        except (Exception, SystemExit) as refusal:  # types have code of their own, and it may raise anything
-            faults, more = self._faults(args)
-            if faults:
-                raise InvalidSubmission(*faults, more=more) from None
-            last_ones = msgspec.json.encode(msgspec.json.decode(args))
-            if last_ones == args:
-                raise InvalidSubmission(InvalidField(pointer="/args", detail=detail_of(refusal))) from None
-            return self.check(last_ones)
+        except (Exception, SystemExit) as error:  # types have code of their own, and it may raise anything
+            return self.check(self._object.last_ones(args, error))
         if self._takes_more and self.signature.reserved:
             given = msgspec.json.decode(args)
             if taken := [name for name in given if name in self.signature.reserved]:
@@ -116,19 +116,6 @@ class Handler:
         if self._takes_more:
             kwargs.update((k, v) for k, v in msgspec.json.decode(args).items() if k not in self._names)
         return kwargs
-
-    def _faults(self, args: bytes | memoryview) -> tuple[list[InvalidField], int]:
-        """Find every fault, argument by argument; return them, and the number of further ones."""
-        try:
-            values = msgspec.json.decode(args)
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            return [InvalidField(pointer="/args", detail=str(fault))], 0
-        if not isinstance(values, dict):
-            return [InvalidField(pointer="/args", detail="expected an object: argument names and their values")], 0
-        known = ", ".join(self._names) or "none"
-        unknown = None if self._takes_more else f"unknown argument; {self.name!r} takes: {known}"
-        fields = msgspec.structs.fields(self._arguments)
-        return object_faults(values, fields, "/args", called="argument", unknown=unknown)
 
 
 class Registry:

@@ -7,67 +7,109 @@ first `FAULTS_MAX` are named and the rest counted, and no more than `SHOWN_MAX` 
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobqueue.errors import DETAIL_MAX, FAULTS_MAX, InvalidField, shown
+from jobqueue.errors import DETAIL_MAX, FAULTS_MAX, InvalidField, InvalidSubmission, shown
 from jobqueue.handlers import foreign
 from jobqueue.handlers.result import described
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     FieldInfo = msgspec.structs.FieldInfo
-
-NOT_CHECKED: Collection[Any] = ()
+    Hook = Callable[[Any, Any], Any]
 
 PATH_MAX = 1000
 """Characters of a path into a value, as msgspec writes it; longer ones are no paths but names that a client made."""
 
 
-def object_faults(
-    values: dict[str, Any],
-    fields: Collection[FieldInfo],
-    base: str,
-    *,
-    called: str,
-    unknown: str | None,
-    not_checked: Collection[Any] = NOT_CHECKED,
-) -> tuple[list[InvalidField], int]:
-    """Find the faults of an object, field by field; return them, and the number of further ones.
+class ObjectCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The search for all faults of a JSON object, after its decoder has raised at the first.
 
-    Args:
+    Attributes:
+        fields: The fields of the struct that the object is decoded to.
         base: The pointer to the object.
-        called: What a field of it is called, in the details.
+        called: The term for one of its fields, in the details.
+        shape: The detail where the JSON is no object.
         unknown: The detail of the first name that is no field's; None: every name is allowed.
         not_checked: The types of fields that may have any value.
+        refusal: The exception that carries the faults.
     """
-    faults: list[InvalidField] = []
-    given = 0
-    for field in fields:
-        pointer = f"{base}/{escape(field.name)}"
-        if field.name in values:
-            given += 1
-            if field.type not in not_checked:
-                faults.extend(fault_of(values[field.name], field.type, pointer))
-        elif field.required:
-            faults.append(InvalidField(pointer=pointer, detail=f"missing; this {called} is required"))
-    if unknown is None or given == len(values):
-        return faults, 0
-    known = {field.name for field in fields}
-    names = list(islice((name for name in values if name not in known), FAULTS_MAX))
-    for name in names:
-        faults.append(InvalidField(pointer=f"{base}/{escape(name)}", detail=unknown))
-        unknown = f"unknown {called}"
-    return faults, len(values) - given - len(names)
+
+    fields: Collection[FieldInfo]
+    base: str
+    called: str
+    shape: str
+    unknown: str | None
+    not_checked: Collection[Any] = ()
+    refusal: type[InvalidSubmission] = InvalidSubmission
+
+    def last_ones(self, body: bytes | bytearray, error: BaseException, document: Any = msgspec.UNSET) -> bytes:
+        """Return the body with only the last of duplicate keys, to be decoded instead: only earlier ones were wrong.
+
+        Args:
+            error: The decoder's.
+            document: The body, parsed; UNSET: it is parsed here.
+
+        Raises:
+            InvalidSubmission: All faults found (as `refusal`).
+        """
+        if isinstance(error, RecursionError):
+            raise self._refused("nested too deeply") from None
+        if document is msgspec.UNSET:
+            document = self._parsed(body)
+        if not isinstance(document, dict):
+            raise self._refused(self.shape) from None
+        faults, more = self._faults(document, foreign.repeating(error.__cause__))
+        if faults:
+            raise self.refusal(*faults, more=more) from None
+        last_ones = msgspec.json.encode(document)
+        if last_ones == body:
+            raise self._refused(detail_of(error)) from None
+        return last_ones
+
+    def _parsed(self, body: bytes | bytearray) -> Any:
+        try:
+            return msgspec.json.decode(body)
+        except RecursionError:
+            raise self._refused("nested too deeply") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            raise self._refused(str(fault)) from None
+
+    def _refused(self, detail: str) -> InvalidSubmission:
+        return self.refusal(InvalidField(pointer=self.base, detail=detail))
+
+    def _faults(self, values: dict[str, Any], make: Hook) -> tuple[list[InvalidField], int]:
+        """Find the faults of an object, field by field; return them, and the number of further ones."""
+        faults: list[InvalidField] = []
+        given = 0
+        for field in self.fields:
+            pointer = f"{self.base}/{escape(field.name)}"
+            if field.name in values:
+                given += 1
+                if field.type not in self.not_checked:
+                    faults.extend(fault_of(values[field.name], field.type, pointer, make))
+            elif field.required:
+                faults.append(InvalidField(pointer=pointer, detail=f"missing; this {self.called} is required"))
+        unknown = self.unknown
+        if unknown is None or given == len(values):
+            return faults, 0
+        known = {field.name for field in self.fields}
+        names = list(islice((name for name in values if name not in known), FAULTS_MAX))
+        for name in names:
+            faults.append(InvalidField(pointer=f"{self.base}/{escape(name)}", detail=unknown))
+            unknown = f"unknown {self.called}"
+        return faults, len(values) - given - len(names)
 
 
-def fault_of(value: Any, expected: Any, pointer: str) -> Iterator[InvalidField]:
-    """Yield the faults of a parsed value."""
+def fault_of(value: Any, expected: Any, pointer: str, make: Hook) -> Iterator[InvalidField]:
+    """Yield the fault of a parsed value, if it has one; `make` decodes foreign types."""
     try:
-        msgspec.convert(value, expected, str_keys=True, dec_hook=foreign.make)
+        msgspec.convert(value, expected, str_keys=True, dec_hook=make)
     except MemoryError:
         raise
     except msgspec.ValidationError as fault:

@@ -7,7 +7,7 @@ import gc
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import annotated_types
 import msgspec
@@ -56,6 +56,22 @@ class Checked:
     a: Annotated[int, pydantic.Field(ge=1)]
 
 
+class Counted(pydantic.BaseModel):
+    """Keeps what it is asked to check."""
+
+    asked: ClassVar[list[Any]] = []
+    n: int
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def keep(cls, value: Any) -> Any:
+        cls.asked.append(value)
+        return value
+
+
+async def count(one: Counted, more: list[Counted]) -> None: ...
+
+
 async def take(ctx: JobContext, order: Order, more: dict[str, list[Line]] | None = None) -> None: ...
 
 
@@ -100,6 +116,22 @@ def test_a_models_faults_are_counted_where_there_are_many() -> None:
     lines = b",".join(b"1" for _ in range(5000))
     faults = faults_of(handler_of(take), b'{"order":{"due":"2026-01-01","lines":[%b]}}' % lines)
     assert faults == {"/args/order": "5,000 faults"}
+
+
+def test_a_refused_model_is_asked_once_and_another_value_under_the_same_name_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(Counted, "asked", asked)
+    handler = handler_of(count)
+    faults = faults_of(handler, b'{"one":{"n":1},"more":[{"n":"x"},{"n":true}]}')
+    assert set(faults) == {"/args/more/0/n"}
+    assert asked == [{"n": 1}, {"n": "x"}, {"n": 1}]
+
+    asked.clear()
+    args = b'{"one":{"n":"x"},"one":{"n":1},"more":[]}'
+    assert handler.check(args) == b'{"one":{"n":1},"more":[]}'
+    assert asked == [{"n": "x"}, {"n": 1}, {"n": 1}]
 
 
 def test_a_refused_model_leaves_nothing_to_the_collector() -> None:

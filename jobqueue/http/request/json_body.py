@@ -1,6 +1,6 @@
 """JSON that comes in: from bytes to a submission, a batch of them, or another request's struct.
 
-It owns what counts as acceptable JSON, and how faults are found and pointed at. It must not know
+It owns what counts as acceptable JSON; faults are found by `handlers.validation`. It must not know
 requests and responses, nor what a handler's arguments may be.
 
 A submission's arguments pass through as the bytes that they are.
@@ -18,7 +18,7 @@ import orjson
 
 from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
-from jobqueue.handlers import Submission, field_of, object_faults
+from jobqueue.handlers import ObjectCheck, Submission
 from jobqueue.http.errors import InvalidRequest, MalformedJson
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class BatchItem(msgspec.Struct, frozen=True):
 
     def submission(self) -> Submission:
         """Decode it. Raises InvalidSubmission, with pointers from the submission's own root."""
-        return _convert(bytes(self.raw), self.document, Submission, InvalidSubmission)
+        return _convert(bytes(self.raw), self.document, Submission)
 
 
 def decode_submission(body: bytes | bytearray) -> Submission:
@@ -70,7 +70,7 @@ def decode_submission(body: bytes | bytearray) -> Submission:
         MalformedJson: Not JSON, or JSON with a number or a depth that could not be kept as it is.
         InvalidSubmission: A field is unknown, missing, or not as it must be; all faults, with pointers.
     """
-    return _convert(body, _loads(body), Submission, InvalidSubmission)
+    return _convert(body, _loads(body), Submission)
 
 
 def decode_batch(body: bytes) -> list[BatchItem]:
@@ -86,36 +86,47 @@ def decode_batch(body: bytes) -> list[BatchItem]:
         given = f"{len(jobs)} of them" if isinstance(jobs, list) else "something else"
         detail = f"expected a list of at most {BATCH_MAX} submissions, got {given}"
         raise InvalidRequest(InvalidField(pointer="/jobs", detail=detail))
-    batch = _convert(body, document, Batch, InvalidRequest)
+    batch = _convert(body, document, Batch)
     return [BatchItem(*pair) for pair in zip(document["jobs"], batch.jobs, strict=True)]
 
 
 def decode(body: bytes, kind: type[T]) -> T:
     """Read the struct of another request. Raises MalformedJson, InvalidRequest."""
-    return _convert(body, _loads(body), kind, InvalidRequest)
+    return _convert(body, _loads(body), kind)
 
 
-def _convert(body: bytes | bytearray, document: Any, kind: type[T], refusal: type[InvalidSubmission]) -> T:
+def _convert(body: bytes | bytearray, document: Any, kind: type[T]) -> T:
     """Turn JSON that is acceptable as such into a struct; the document is the body, parsed."""
     try:
         decoded: T = _decoder(kind).decode(body)
         return decoded
     except msgspec.ValidationError as fault:
-        faults, more = _faults(document, kind)
-        if faults:
-            raise refusal(*faults, more=more) from None
-        # Only the earlier values of duplicate keys were wrong, and the last ones count.
-        last_ones = orjson.dumps(document)
-        if last_ones == body:
-            raise refusal(field_of(fault)) from None
-        return _convert(last_ones, document, kind, refusal)
+        last_ones = _check(kind).last_ones(body, fault, document)
     except msgspec.DecodeError as fault:
         raise MalformedJson(f"the body is not JSON: {fault}") from None
+    return _convert(last_ones, document, kind)
 
 
 @functools.cache
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(kind)
+
+
+@functools.cache
+def _check(kind: type[msgspec.Struct]) -> ObjectCheck:
+    fields = msgspec.structs.fields(kind)
+    names = ", ".join(field.name for field in fields)
+    needed = ", ".join(f'"{field.name}"' for field in fields if field.required)
+    inside = "; a handler's arguments stand in args" if "args" in names else ""
+    return ObjectCheck(
+        fields=fields,
+        base="",
+        called="field",
+        shape=f"expected an object with {f'at least the field {needed}' if needed else f'fields of: {names}'}",
+        unknown=f"unknown field; known: {names}{inside}",
+        not_checked=_PASSED_THROUGH,
+        refusal=InvalidSubmission if kind is Submission else InvalidRequest,
+    )
 
 
 def _loads(body: bytes | bytearray) -> Any:
@@ -185,16 +196,3 @@ def _without_escapes(body: bytes | bytearray) -> bytes:
 
 def _fits(digits: bytes) -> bool:
     return len(digits) <= _DIGITS_MAX and INTEGER_MIN <= int(digits) <= INTEGER_MAX
-
-
-def _faults(document: Any, kind: type[msgspec.Struct]) -> tuple[list[InvalidField], int]:
-    """Find every fault of a document, field by field; return them, and how many more there are."""
-    fields = msgspec.structs.fields(kind)
-    names = ", ".join(field.name for field in fields)
-    if not isinstance(document, dict):
-        needed = [f'"{field.name}"' for field in fields if field.required]
-        known = f"at least the field {', '.join(needed)}" if needed else f"fields of: {names}"
-        return [InvalidField(pointer="", detail=f"expected an object with {known}")], 0
-    inside = "; a handler's arguments stand in args" if "args" in names else ""
-    unknown = f"unknown field; known: {names}{inside}"
-    return object_faults(document, fields, "", called="field", unknown=unknown, not_checked=_PASSED_THROUGH)
