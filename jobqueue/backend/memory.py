@@ -60,8 +60,8 @@ class ReadyQueue(asyncio.Queue[Any]):
     """The asyncio.Queue that workers get jobs from. It stores nothing: its storage is the engine's scheduler.
 
     The engine puts ready jobs into the scheduler, which orders them by queue and discipline; a FIFO beside it would be
-    a second order to keep in step. `get` waits as in any asyncio.Queue, and takes the job whose turn it is. `wake`
-    replaces `put_nowait`. Unbounded: the engine bounds the jobs (`capacity`).
+    a second order to keep in step. `get` waits as in any asyncio.Queue, and takes the
+    scheduler's next job. `wake` replaces `put_nowait`. Unbounded: the engine bounds the jobs (`capacity`).
 
     Overrides the hooks that asyncio.Queue documents for subclasses, and wakes by its private list of waiting getters.
     """

@@ -17,14 +17,14 @@ __all__ = ["API", "FAST_PATH", "api", "application"]
 
 
 def application(queue: JobQueue) -> web.Application:
-    """Return the API as an application to be mounted in another, which then starts and drains the queue:
+    """Return the API as an application to mount in another one, which then starts and drains the queue:
 
         app = web.Application()
         app.add_subapp("/jobs", jobqueue.http.application(queue))
 
     The limits on connections (`server.connections_max`, `limits.idle_timeout_s`, `write_timeout_s`, `header_bytes`)
-    are the host's to set: they belong to its server. So does the order of its shutdown: aiohttp stops
-    listening before it lets the queue drain, so statuses are not readable meanwhile.
+    belong to the host application's server. So does the order of its shutdown: aiohttp stops
+    listening before the queue drains, so statuses are not readable meanwhile.
 
     Web pages of other origins are refused here, too (`server.origins`). Under which names the host may be reached is
     checked only where `server.hosts` lists them, because its addresses aren't known here; for the same reason documents
@@ -41,9 +41,9 @@ def application(queue: JobQueue) -> web.Application:
 
 
 def api(queue: JobQueue, lag: Callable[[], float] | None = None) -> web.Application:
-    """Return the API of a queue that somebody else starts and stops.
+    """Return the API of a queue that the caller starts and stops.
 
-    Its `shutdown` answers those who wait and ends the event streams: whoever serves it calls that before
+    Its `shutdown` answers waiting requests and ends the event streams: the server calls it before
     closing connections, as aiohttp's runners and `JobServer` do.
 
     Args:

@@ -1,12 +1,12 @@
-"""Cut: how a connection is broken off, and what the system may hold of answers that a client doesn't take.
+"""Cut: resets connections, and bounds the kernel's send buffers.
 
 Rules:
 
-1. A cut is a reset: after a close the system would keep what is unread for minutes, for a connection that nothing
-   counts any more.
-2. The system takes little of an answer before the client's own system asks for it (`UNSENT_BYTES_MAX`); the rest waits
-   in this process, where it is counted. This does not slow down a client far away: what is on its way does not count.
-3. A connection that is closed in the ordinary way keeps at most that, and for `UNREAD_S_MIN` at most, or twice
+1. A cut is a reset: after a close the kernel would keep unread bytes for minutes, for a connection that is not
+   counted any more.
+2. The kernel takes at most `UNSENT_BYTES_MAX` of a response beyond the client's receive window; the rest waits
+   in this process, where it is counted. Distant clients are not slowed down: bytes on their way don't count.
+3. A connection that is closed without a reset keeps at most that, and for `UNREAD_S_MIN` at most, or twice
    `write_timeout_s`.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
 UNSENT_BYTES_MAX = 16 * 1024
-"""Bytes of a connection that the system holds before they are on their way."""
+"""Bytes of a connection that the kernel holds unsent."""
 
 UNREAD_S_MIN = 30.0
 
@@ -30,14 +30,14 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 def cut(wire: asyncio.BaseTransport) -> None:
-    """Break a connection off at once: what was not taken is forgotten, here and in the system."""
+    """Reset a connection: unsent bytes are dropped, here and in the kernel."""
     with suppress(OSError, AttributeError):
         wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     wire.abort()  # type: ignore[attr-defined]  # every transport that writes has it
 
 
 def bound_system(listening: socket.socket, *, write_timeout_s: float) -> None:
-    """Bound what the system holds for the connections of a listening socket, which inherit it."""
+    """Bound the kernel's buffers of a listening socket's connections, which inherit it."""
     values = (UNSENT_BYTES_MAX, int(1000 * max(UNREAD_S_MIN, 2 * write_timeout_s)))
     for name, value in zip(_OPTIONS, values, strict=True):
         if (option := getattr(socket, name, None)) is not None:

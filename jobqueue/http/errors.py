@@ -1,4 +1,4 @@
-"""The exceptions that only HTTP has a reason to raise. `response/problems.py` maps them to answers."""
+"""The exceptions of HTTP alone. `response/problems.py` maps them to responses."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from jobqueue import errors
 
 
 class MalformedRequest(errors.JobQueueError):
-    """Something other than the JSON is not as HTTP or this API demands: framing, query, multipart."""
+    """The request violates HTTP or this API outside of its JSON: framing, query, multipart."""
 
 
 class MalformedJson(errors.JobQueueError):
-    """The body is not JSON, or not the JSON that this API takes."""
+    """The body is not JSON, or not JSON that this API accepts."""
 
 
 class InvalidRequest(errors.InvalidSubmission):
-    """The JSON of a request that is no submission was understood, but a field is not as it must be."""
+    """A field in the JSON of a request other than a submission is invalid."""
 
 
 class PathNotFound(errors.JobQueueError):
@@ -26,7 +26,7 @@ class QueueNotFound(errors.JobQueueError):
 
 
 class MethodNotAllowed(errors.JobQueueError):
-    """The resource exists, but not for this method; `allowed` are those it has."""
+    """The resource exists, but not for this method; `allowed` lists its methods."""
 
     def __init__(self, method: str, allowed: str) -> None:
         super().__init__(f"this resource takes {allowed}, not {method}")
@@ -50,7 +50,7 @@ class BodyTooLarge(errors.JobQueueError):
 
 
 class UnsupportedMediaType(errors.JobQueueError):
-    """The body's type or coding is none that this resource takes; `headers` say which it does."""
+    """The resource doesn't support the body's media type or coding; `headers` list the supported ones."""
 
     def __init__(self, detail: str, *, headers: dict[str, str]) -> None:
         super().__init__(detail)
@@ -58,7 +58,7 @@ class UnsupportedMediaType(errors.JobQueueError):
 
 
 class UnknownExpectation(errors.JobQueueError):
-    """The Expect header asks for something else than 100-continue."""
+    """The Expect header is not 100-continue."""
 
 
 class HeadTooLarge(errors.JobQueueError):
@@ -66,20 +66,20 @@ class HeadTooLarge(errors.JobQueueError):
 
 
 class UnknownTransferCoding(errors.JobQueueError):
-    """The body is framed in a way that this server doesn't know."""
+    """The body's transfer coding is unknown."""
 
 
 class TooManyConnections(errors.Refused):
-    """As many connections are open as may be."""
+    """The limit of open connections is reached."""
 
 
 class TooManyLongPolls(errors.Refused):
-    """As many requests wait as may, and this one would do nothing else."""
+    """The limit of waiting requests is reached, and this one is an event stream."""
 
 
 class Overloaded(errors.Refused):
-    """More is coming in at once than memory, or the event loop, is meant for."""
+    """The load exceeds the memory budget, or the event loop is late."""
 
 
 class CallerRateExceeded(errors.RateLimited):
-    """This caller submits more often than one may."""
+    """This caller exceeds its rate of submissions."""

@@ -1,7 +1,6 @@
-"""The in-flight budget: bytes of requests being received and of answers not yet taken, over all connections.
+"""The in-flight budget: bytes of requests being received and of unsent responses, over all connections.
 
-It owns the count, and which connection loses its bytes when the budget is full. How bytes are received and sent
-is `connection`'s; a refusal's form is `problems`'.
+It counts them, and chooses the connection to cut when the budget is full.
 
 Rules:
 
@@ -10,9 +9,9 @@ Rules:
 2. A share has stalled once it is `STALLED_S` behind a progress of `RATE_BYTES_S_MIN`. Bursts are not saved up: many
    bytes at first buy no patience later.
 3. When the budget is full, stalled shares are cut, the longest stalled first. Where none has stalled, the share that
-   wants to grow is refused, so a body that arrives is never given up for a newer one.
-4. Shares begin to be large, go on being large, and stay within `SMALL_BYTES`, up to 5, 7 and 8 eighths of the budget: a
-   long upload is not given up for newer ones, and large bodies can't keep small ones out.
+   wants to grow is rejected, so a body that makes progress is never dropped for a newer one.
+4. A share may become large (over `SMALL_BYTES`) up to 5 eighths of the budget, a large one grow up to 7, a small one up
+   to the whole: a long upload is not dropped for newer ones, and large bodies can't keep small ones out.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ STALLED_S = 0.5
 SMALL_BYTES = 64 * 1024
 
 LOOK_S = 0.05
-"""Minimum time between two searches for stalled shares where the first found none: a search costs time, too."""
+"""Minimum time between two searches for stalled shares after one without a result, in seconds."""
 
 FREED_SHARE = 8
-"""Cutting goes on until one part in so many of the budget is free, so that it isn't done for each arrival."""
+"""Cutting goes on until one part in this many of the budget is free, so that it isn't done for each arrival."""
 
 log = event_logger(__name__)
 
 
 class InFlightBudget:
-    """The budget that the shares of all connections stay within.
+    """The budget of all connections' shares.
 
     Args:
-        bytes_max: Returns the budget of now; it may change while the server runs.
+        bytes_max: Returns the present budget; it may change while the server runs.
         clock: Seconds on a clock that never steps.
 
     Attributes:
@@ -61,7 +60,7 @@ class InFlightBudget:
         self._next_look_at = 0.0
 
     def share(self, cut: Callable[[], bool]) -> Share:
-        """Return a share that holds nothing yet.
+        """Return an empty share.
 
         Args:
             cut: As `Share.cut`. What it refers to must not refer to the share, or both wait for the collector.
@@ -69,7 +68,7 @@ class InFlightBudget:
         return _SharedBy(self, cut)
 
     def has_room(self, share: Share, size_bytes: int) -> bool:
-        """Tell whether a share may grow by a size, after stalled ones were cut if need be."""
+        """Whether a share may grow by a size, after cutting stalled ones if necessary."""
         budget_bytes = self._bytes_max()
         eighths = 8 if share.held_bytes + size_bytes <= SMALL_BYTES else 7 if share.large else 5
         bytes_max = budget_bytes * eighths // 8
@@ -97,7 +96,7 @@ class InFlightBudget:
             self._next_look_at = now + LOOK_S
 
     def count(self, share: Share, change_bytes: int) -> None:
-        """Take over the change of a share. For `Share`."""
+        """Count the change of a share. For `Share`."""
         self.used_bytes += change_bytes
         if share.held_bytes:
             self._holding.add(share)
@@ -106,7 +105,7 @@ class InFlightBudget:
 
 
 class Share:
-    """The part of the budget that one connection holds in one direction.
+    """The part of the budget of one connection in one direction.
 
     Attributes:
         kept_up_at: The time up to which it has kept up with the minimum rate.
@@ -122,27 +121,27 @@ class Share:
         self.large = False
 
     def cut(self) -> bool:
-        """Free, and give back, what can be freed at once, and end the request; called when the budget is full.
+        """Free as many bytes as possible at once, and end the request; called when the budget is full.
 
-        Returns False, and frees nothing, where it knows of progress that the share wasn't told.
+        Returns False, and frees nothing, after progress that the share has not counted yet.
         """
         return False
 
     def take(self, size_bytes: int) -> bool:
-        """Count so many more bytes, before they are in memory; False: there is no room, and nothing was counted."""
+        """Count bytes before they are in memory; False: there is no room, and nothing was counted."""
         if not self._budget.has_room(self, size_bytes):
             return False
         self._change(size_bytes)
         return True
 
     def give(self, size_bytes: int) -> None:
-        """Give back so many of the bytes that were taken."""
+        """Release counted bytes."""
         self._change(-min(size_bytes, self.held_bytes))
 
     def hold(self, size_bytes: int) -> bool:
-        """Count bytes that are in memory already, in place of what was held; False: there is no room for that many.
+        """Count bytes that are in memory already, in place of the share's former count; False: there is no room.
 
-        They are counted all the same, until they are let go.
+        They are counted all the same, until they are released.
         """
         growth_bytes = size_bytes - self.held_bytes
         fits = growth_bytes <= 0 or self._budget.has_room(self, growth_bytes)
@@ -151,7 +150,7 @@ class Share:
         return fits
 
     def close(self) -> None:
-        """Give everything back: what comes next is something new."""
+        """Release all bytes; the next ones count anew."""
         self.large = False
         if self.held_bytes:
             self._change(-self.held_bytes)
@@ -168,7 +167,7 @@ class Share:
 
 
 class _SharedBy(Share):
-    """A share that its owner knows how to cut."""
+    """A share with a callback that cuts it."""
 
     __slots__ = ("_on_cut",)
 
@@ -184,4 +183,4 @@ class _SharedBy(Share):
 
 
 IN_FLIGHT = web.AppKey("in_flight", InFlightBudget)
-"""Under which an application holds its budget, for the server's connections and for those that build answers."""
+"""The key of an application's budget, for the server's connections and for responses."""

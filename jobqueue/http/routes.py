@@ -1,7 +1,6 @@
-"""The resources of the API: which path and method is whose, and what an error becomes.
+"""Routes: the methods and paths of the API, with their handlers, and the middleware around them.
 
-It owns the table of paths, and the rooms that share something (the bound on those who wait, the bodies that come
-in). What a resource does is its room's: `submissions`, `jobs`, `job_list`, `bulk`, `queues`, `events`.
+It makes the resources, and what they share: the bound of waiting requests, the bodies being received.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 FAST_PATH = web.AppKey("fast_path", FastPath)
-"""Under which an application holds the fast path to itself, for a server that can use it."""
+"""The key of an application's fast path, for a server that can use it."""
 
 JOB = "/v1/jobs/{id:[^/:]+}"
 QUEUE = "/v1/queues/{name:[^/:]+}"
@@ -48,12 +47,12 @@ class Api:
     """All resources of one queue.
 
     Args:
-        lag: Returns how many seconds late the event loop runs; None: nobody measures it.
+        lag: Returns the lag of the event loop in seconds; None: it is not measured.
 
     Attributes:
         in_flight: Counts bytes being received and sent, over all resources.
-        policy: Which web pages may use them.
-        waiters: Those who wait, over all resources.
+        policy: Checks origins and hosts.
+        waiters: The waiting requests of all resources.
     """
 
     def __init__(self, queue: JobQueue, lag: Callable[[], float] | None = None) -> None:
@@ -74,7 +73,7 @@ class Api:
         self._streams = Streams(queue, self.waiters)
 
     def add_to(self, app: web.Application) -> None:
-        """Register every resource, what comes before and after all of them, and the end of waits and streams."""
+        """Register every resource, the middleware, and the end of waits and streams."""
         app.middlewares.append(_answering(self.policy))
         if self.policy.origins:
             app.on_response_prepare.append(self.policy.expose)
@@ -83,7 +82,7 @@ class Api:
         async def expect(request: web.Request) -> web.StreamResponse | None:
             return await answer_expectation(request)
 
-        # The one asked for most comes first: aiohttp tries the resources below a path in their order.
+        # The most frequent one comes first: aiohttp tries the resources below a path in their order.
         router.add_get(JOB, self._jobs.look, expect_handler=expect)
         router.add_delete(JOB, self._jobs.delete, expect_handler=expect)
         for path, submit in (
@@ -121,9 +120,9 @@ class Api:
         app.on_shutdown.append(self._end)
 
     def listens_on(self, addresses: Iterable[tuple[str, int]]) -> bool:
-        """Take over where the server listens, before it answers anything; return whether other machines reach it.
+        """Set the server's addresses, before it answers requests; return whether other machines can reach it.
 
-        Loopback addresses bring the check of hosts, and, unless set otherwise, tracebacks in documents.
+        Loopback addresses turn on the check of hosts, and, unless set otherwise, tracebacks in documents.
         """
         self.policy.listens_on(addresses)
         if self._queue.settings.server.tracebacks is None:
@@ -140,11 +139,11 @@ class Api:
 
 
 API = web.AppKey("api", Api)
-"""Under which an application holds its API, for a server that knows its addresses."""
+"""The key of an application's API, for a server that knows its addresses."""
 
 
 def _answering(policy: OriginPolicy) -> Middleware:
-    """Return the middleware around all resources: it checks each request, and answers whatever is raised."""
+    """Return the middleware around all resources: it checks each request, and answers exceptions."""
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -171,7 +170,7 @@ def _answering(policy: OriginPolicy) -> Middleware:
 
 
 def _refuse_framing(request: web.Request) -> web.Response:
-    """Refuse a transfer coding that the protocol's version lacks: its end can't be trusted (RFC 9112, section 6.1)."""
+    """Reject a transfer coding in HTTP/1.0: the body's end can't be trusted (RFC 9112, section 6.1)."""
     detail = f"HTTP/{request.version.major}.{request.version.minor} has no Transfer-Encoding: send a Content-Length"
     response = error_answer(request, MalformedRequest(detail))
     response.force_close()

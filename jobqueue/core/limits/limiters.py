@@ -209,7 +209,7 @@ class Limiters:
         """Block all jobs of a type; from `until` on one passes as a probe, and another if that had no outcome.
 
         Args:
-            last: The job whose failure is the reason; other callers and groups have their turn before its own.
+            last: The job that failed; other callers and groups have their turn before its own.
         """
         limiter = self._types.get(job_type)
         if limiter is None:

@@ -1,1 +1,1 @@
-"""Requests: what a head, a body and its fields say, and which are refused."""
+"""Requests: parsing and checks of heads, bodies and fields."""

@@ -1,8 +1,6 @@
-"""What one request may ask for: which bodies are taken, how large, and how slowly they may come.
+"""Request bodies: supported media types, size limits, timeouts.
 
-It owns the checks that the request's head allows, before any of the body is read, and the
-reading of a body under its limits. What the body means is `json_body`'s, what a connection as a
-whole may do is `connection`'s.
+It checks the request's head before any of the body is read, and reads the body under its limits.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from jobqueue.http.in_flight import InFlightBudget
 
 MULTIPART_EXTRA_BYTES = 64 * 1024
-"""What a multipart body may have beside its parts' contents: boundaries and headers."""
+"""Maximum size of a multipart body beside its parts' contents: boundaries and headers."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -58,7 +56,7 @@ def kind_of(content_type: str | None) -> BodyKind | None:
 def check_head(
     request: web.BaseRequest, limits: LimitsSettings, *, takes: tuple[BodyKind, ...] = (BodyKind.JSON,)
 ) -> BodyKind:
-    """Check what a request's head tells of its body.
+    """Check the request's head for a supported body.
 
     Raises:
         UnsupportedMediaType, BodyTooLarge, UnknownTransferCoding
@@ -104,7 +102,7 @@ def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKin
 
 
 def refuse_expectation(request: web.BaseRequest) -> web.Response | None:
-    """Refuse an expectation other than 100-continue; None: it is none."""
+    """Reject an expectation other than 100-continue; None: it is none."""
     if request.version < HttpVersion11 or request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         return None
     return _refuse_body(UnknownExpectation("the only supported expectation is 100-continue"))
@@ -112,7 +110,7 @@ def refuse_expectation(request: web.BaseRequest) -> web.Response | None:
 
 def _refuse_body(error: JobQueueError) -> web.Response:
     response = problem_response(refuse(error))
-    # Whether the body comes all the same is the client's choice: the next request can't be told from it.
+    # The client may send the body all the same, and the next request can't be told from it.
     response.force_close()
     return response
 
@@ -120,7 +118,7 @@ def _refuse_body(error: JobQueueError) -> web.Response:
 async def answer_expectation(
     request: web.Request, check: Callable[[web.Request], object] | None = None
 ) -> web.Response | None:
-    """Ask for the body if the head passes `check`; if not, refuse at once, so that the body is never sent."""
+    """Send 100 Continue if the head passes `check`; else reject at once, so that the body is never sent."""
     if request.version < HttpVersion11:
         return None
     if (refusal := refuse_expectation(request)) is not None:
@@ -131,16 +129,16 @@ async def answer_expectation(
     except JobQueueError as error:
         return _refuse_body(error)
     await request.writer.write(CONTINUE)
-    # As aiohttp's own handler does: the answer proper has not begun.
+    # As aiohttp's own handler does: the final response has not begun.
     request.writer.output_size = 0
     return None
 
 
 class Bodies:
-    """The JSON that is being received: one body's limits, and a bound on all of them together.
+    """JSON bodies being received, under the limits of each, and a bound on all together.
 
     Args:
-        limits: Returns the limits of now; they may change while the server runs.
+        limits: Returns the present limits; they may change while the server runs.
     """
 
     def __init__(self, limits: Callable[[], LimitsSettings], budget: InFlightBudget) -> None:
@@ -148,11 +146,11 @@ class Bodies:
         self._budget = budget
 
     def of(self, request: web.BaseRequest) -> Body:
-        """Return the body of a request, to be read within its block."""
+        """Return the body of a request, to be read within its `with` block."""
         return Body(request, self._budget)
 
     async def read(self, request: web.BaseRequest) -> bytes:
-        """Read the body of a request, whole, and let go of it: it is decoded at once.
+        """Read the body of a request, whole, and release it: it is decoded at once.
 
         Raises:
             BodyTooLarge, BodyTooSlow, Overloaded: It is over a limit.
@@ -163,7 +161,7 @@ class Bodies:
 
     async def read_in(self, body: Body) -> bytes:
         """Read a body, whole. Raises as `read`."""
-        if body.whole:  # it came with the head, as small ones do
+        if body.whole:  # small ones arrive with the head
             data = body.read_nowait()
             self._check(len(data))
             return data
@@ -171,7 +169,7 @@ class Bodies:
             return await self.gather(body.readany)
 
     async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Read until nothing comes any more. Raises BodyTooLarge, and what `read` raises."""
+        """Read until the end. Raises BodyTooLarge, and as `read`."""
         gathered = bytearray()
         while chunk := await read():
             gathered += chunk
@@ -185,7 +183,7 @@ class Bodies:
 
 
 class BodyDeadline:
-    """Limits how long a body may take to come, and turns what goes wrong with it into a refusal."""
+    """Limits the time of a body's arrival, and turns its errors into rejections."""
 
     def __init__(self, body_timeout_s: float) -> None:
         self._body_timeout_s = body_timeout_s
@@ -193,7 +191,7 @@ class BodyDeadline:
         self._began_at = asyncio.get_running_loop().time()
 
     def extend_for(self, size_bytes: int) -> None:
-        """Allow the time that so many bytes take at the lowest rate, beside `body_timeout_s`."""
+        """Allow the time of these bytes at the minimum rate, beside `body_timeout_s`."""
         self._timeout.reschedule(self._began_at + self._body_timeout_s + size_bytes / RATE_BYTES_S_MIN)
 
     async def __aenter__(self) -> BodyDeadline:

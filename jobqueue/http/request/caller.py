@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 def caller_of(request: web.BaseRequest) -> str:
-    """Return who submits: the remote address, or one name for all who come over a socket that has none.
+    """Return the caller of a request: the remote address, or one name for all connections without one.
 
-    Of an IPv6 address, its network of 64 bits: who has one has all addresses of that.
+    Of an IPv6 address, its network of 64 bits: a client has all addresses of its network.
     """
     return name_of(request.remote)
 
 
 def uniqueness_at(transport: asyncio.BaseTransport) -> Uniqueness:
-    """Return the claims of whatever comes over a connection, and says nothing but its caller."""
+    """Return the identity of plain submissions over a connection."""
     peer = transport.get_extra_info("peername")
     if isinstance(peer, (tuple, list)):
         peer = peer[0] if peer else None

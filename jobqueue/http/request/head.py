@@ -28,7 +28,7 @@ UNIQUE_BYTES_MAX = 16 * 1024
 
 
 class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
-    """What the head of a submission says.
+    """The head of a submission.
 
     Attributes:
         caller: The caller's name, as `caller_of` returns it.

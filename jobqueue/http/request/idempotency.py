@@ -1,7 +1,7 @@
-"""The Idempotency-Key header, and the fingerprint that tells whether the same thing was sent under it.
+"""The Idempotency-Key header, and the fingerprint of the submission under it.
 
-It owns the header's form (draft-ietf-httpapi-idempotency-key-header: a structured field's string, in quotes;
-a bare one is taken too) and what goes into the digest. Which job a key stands for is the backend's to know.
+The header's form is that of draft-ietf-httpapi-idempotency-key-header: a structured field's string, in quotes;
+a bare one is accepted, too.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 def key_of(request: web.BaseRequest) -> str | None:
-    """Return the key that a request carries; `"k"` and `k` are the same.
+    """Return the key of a request; `"k"` and `k` are the same.
 
     Raises:
-        MalformedRequest: It is there twice, empty, too long, or has characters that a key can't have.
+        MalformedRequest: It is duplicate, empty, too long, or has invalid characters.
     """
     lines = request.headers.getall(IDEMPOTENCY_KEY, ())
     if not lines:
@@ -53,30 +53,30 @@ def key_of(request: web.BaseRequest) -> str | None:
 
 
 class Fingerprint:
-    """The digest of a submission under a key, made while the submission comes in.
+    """The digest of a submission under a key, made while it is received.
 
-    Each piece goes in with its length, so that where one ends and the next begins counts, too.
+    Each piece is hashed with its length, so that the boundaries count, too.
     """
 
     def __init__(self, kind: BodyKind) -> None:
         self._digest = blake2b(kind.value.encode(), digest_size=FINGERPRINT_BYTES)
 
     def add(self, piece: bytes) -> None:
-        """Take in a piece whole: a body, a name, a media type."""
+        """Add a whole piece: a body, a name, a media type."""
         self._digest.update(len(piece).to_bytes(8, "big"))
         self._digest.update(piece)
 
     def add_file(self, name: str, filename: str, media_type: str, content: bytes) -> None:
-        """Take in a file, by the digest of its content (`content_digest`): its size is known only at its end."""
+        """Add a file, by the digest of its content (`content_digest`): its size is known only at its end."""
         for text in (name, filename, media_type):
             self.add(text.encode("utf-8", "surrogatepass"))
         self.add(content)
 
     def under(self, key: str) -> IdempotencyKey:
-        """Return the key with the digest of all that was taken in."""
+        """Return the key with the digest of all pieces."""
         return IdempotencyKey(key, self._digest.digest())
 
 
 def content_digest() -> blake2b:
-    """Begin the digest of a file's content, to be updated as it comes."""
+    """Begin the digest of a file's content."""
     return blake2b(digest_size=FINGERPRINT_BYTES)

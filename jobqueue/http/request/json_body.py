@@ -1,9 +1,7 @@
-"""JSON that comes in: from bytes to a submission, a batch of them, or another request's struct.
+"""JSON bodies: from bytes to a submission, a batch, or another request's struct.
 
-It owns what counts as acceptable JSON; faults are found by `handlers.validation`. It must not know
-requests and responses, nor what a handler's arguments may be.
-
-A submission's arguments pass through as the bytes that they are.
+It accepts strict JSON only; `handlers.validation` finds the faults. A submission's arguments stay the bytes that were
+sent.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ _DIGITS_MAX = len(str(INTEGER_MAX)) + 1
 
 _PASSED_THROUGH = (msgspec.Raw, list[msgspec.Raw])
 
-# How orjson says that; it has no exception of its own for it.
+# The message of orjson, which has no exception type for it.
 _NO_MEMORY = "Not enough memory"
 
 _parse = orjson.loads
@@ -47,13 +45,13 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /v1/jobs:batch`: submissions, each to be decoded for itself."""
+    """The body of `POST /v1/jobs:batch`: submissions, each decoded separately."""
 
     jobs: list[msgspec.Raw]
 
 
 class BatchItem(msgspec.Struct, frozen=True):
-    """One submission of a batch: as it was parsed, and as the bytes that it came as."""
+    """One submission of a batch: parsed, and as its bytes."""
 
     document: Any
     raw: msgspec.Raw
@@ -64,21 +62,21 @@ class BatchItem(msgspec.Struct, frozen=True):
 
 
 def decode_submission(body: bytes | bytearray) -> Submission:
-    """Read a submission; of duplicate keys the last wins.
+    """Decode a submission; of duplicate keys the last wins.
 
     Raises:
-        MalformedJson: Not JSON, or JSON with a number or a depth that could not be kept as it is.
-        InvalidSubmission: A field is unknown, missing, or not as it must be; all faults, with pointers.
+        MalformedJson: Not JSON, or JSON with a number or a depth beyond the limits.
+        InvalidSubmission: A field is unknown, missing or invalid; all faults, with pointers.
     """
     return _convert(body, _loads(body), Submission)
 
 
 def decode_batch(body: bytes) -> list[BatchItem]:
-    """Read a batch: its frame, and that all of it is acceptable JSON. Its items are decoded one by one.
+    """Decode a batch: check that all of it is acceptable JSON. Its items are decoded one by one.
 
     Raises:
         MalformedJson: As `decode_submission`.
-        InvalidRequest: It is not an object with one list, or there are too many in it.
+        InvalidRequest: It is not an object with one list, or the list is too long.
     """
     document = _loads(body)
     jobs = document.get("jobs", []) if isinstance(document, dict) else []
@@ -91,12 +89,12 @@ def decode_batch(body: bytes) -> list[BatchItem]:
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """Read the struct of another request. Raises MalformedJson, InvalidRequest."""
+    """Decode another request's struct. Raises MalformedJson, InvalidRequest."""
     return _convert(body, _loads(body), kind)
 
 
 def _convert(body: bytes | bytearray, document: Any, kind: type[T]) -> T:
-    """Turn JSON that is acceptable as such into a struct; the document is the body, parsed."""
+    """Convert acceptable JSON to a struct; `document` is the parsed body."""
     try:
         decoded: T = _decoder(kind).decode(body)
         return decoded
@@ -130,9 +128,9 @@ def _check(kind: type[msgspec.Struct]) -> ObjectCheck:
 
 
 def _loads(body: bytes | bytearray) -> Any:
-    """Parse a document, strictly: what gets past here has one meaning, in every parser."""
+    """Parse a document, strictly: an accepted one has the same meaning in every parser."""
     if len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
-        # As most are: with too few brackets to nest too deep, and too few digits for an integer that is too long.
+        # Most bodies: too few brackets to nest too deep, and too few digits for too long an integer.
         return _parsed(body, _parse)
     brackets = body.count(b"[") + body.count(b"{")
     document = _parsed(body, _parse if brackets < MANY_BRACKETS else _parse_without_collector)
@@ -190,7 +188,7 @@ def _check_integers(body: bytes | bytearray) -> None:
 
 
 def _without_escapes(body: bytes | bytearray) -> bytes:
-    """Take the escaped backslashes and quotes out: every quote that is left begins or ends a string."""
+    """Remove escaped backslashes and quotes: every remaining quote begins or ends a string."""
     return bytes(body).replace(b"\\\\", b"").replace(b'\\"', b"")
 
 

@@ -1,10 +1,9 @@
-"""A reader of multipart/form-data (RFC 7578), part by part, while the body still comes.
+"""A streaming reader of multipart/form-data (RFC 7578), part by part.
 
-It owns the form's grammar. It must not know what a part is for, nor limit its size: whoever
-reads a part counts. Stricter than RFC 2046 where only mistakes and attacks differ from it:
-nothing may stand before the first boundary, and headers are neither folded nor repeated. Laxer
+It does not limit the size of parts; its caller does. Stricter than RFC 2046 where only mistakes and attacks differ
+from it: no bytes before the first boundary, and headers neither folded nor repeated. Laxer
 with filenames (RFC 7578, section 5.1): bytes that are no UTF-8 become U+FFFD, since a client sends the
-name that its file system has. A part's own name is what a handler looks it up by, so it must be UTF-8.
+name that its file system has. A part's own name is a key for handlers, so it must be UTF-8.
 
 aiohttp's own reader decodes transfer encodings, nests, and warns where we must refuse.
 """
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from jobqueue.http.request.receiving import Body
 
 HEADERS_BYTES_MAX = 8 * 1024
-"""The headers of one part, together."""
+"""Maximum size of one part's headers, together."""
 
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))', re.IGNORECASE)
 _DISPOSITION = re.compile(r'form-data((?:\s*;\s*[\w*!#$&+.^`|~-]+=(?:"(?:[^"\\]|\\.)*"|[^\s";]+))*)\s*', re.IGNORECASE)
@@ -34,14 +33,14 @@ _QUOTED_PAIR = re.compile(r"\\(.)")
 _QUOTED_MARK = re.compile(r'\\(["\\])')
 _EXTENDED = re.compile(r"(?i:(utf-8|iso-8859-1))'[^']*'([^']*)")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-# What browsers, curl and our client write for the characters that would end the name.
+# The escapes of browsers, curl and our client for characters that would end the name.
 _ESCAPED = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 class Part(msgspec.Struct, frozen=True):
     """The head of a part: its field name, its media type (None: it has none), and its filename ("": it has none).
 
-    The filename is as it was sent: a path, perhaps, or control characters.
+    The filename is as sent: it may have folders, or control characters.
     """
 
     name: str
@@ -70,11 +69,11 @@ class FormReader:
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of the body that were read and not returned."""
+        """Bytes of the body that were read but not returned."""
         return len(self._buffer)
 
     async def next_part(self) -> Part | None:
-        """Skip what is left of this part and return the next one's head; None after the last."""
+        """Skip the rest of this part and return the next one's head; None after the last."""
         if self._ended:
             return None
         if not self._begun:
@@ -91,7 +90,7 @@ class FormReader:
                 data, self._buffer = self._buffer[:at], self._buffer[at + len(self._delimiter) :]
                 self._in_part = False
                 return data
-            # The end of what is there may be the beginning of a delimiter.
+            # The end of the buffer may be the beginning of a delimiter.
             sure = len(self._buffer) - len(self._delimiter) + 1
             if sure > 0:
                 data, self._buffer = self._buffer[:sure], self._buffer[sure:]
@@ -140,7 +139,7 @@ def _boundary_of(content_type: str) -> bytes:
 
 
 def _part_of(block: bytes) -> Part:
-    # Bytes that are no UTF-8 become lone surrogates here, and are judged where it is known what they stand for.
+    # Bytes that are no UTF-8 become lone surrogates here, and are handled later by field.
     first, *lines = block.decode("utf-8", "surrogateescape").split("\r\n")
     if first.strip(" \t"):
         raise MalformedRequest("a line break is missing after a boundary")

@@ -1,8 +1,8 @@
-"""Origins and hosts: which web pages may use the server, and under which names it may be reached.
+"""Origins and hosts: checks Origin, Sec-Fetch-Site and Host, and answers CORS preflights.
 
 A browser sends requests on behalf of every page that it shows, also to a server on its own machine that no other
 machine reaches. The page needs no permission: a form, `fetch` with `no-cors` or an `<img>` reaches the server as curl
-does. Two checks, before anything else of a request is judged, refuse what comes from a foreign page. Sources: Fetch
+does. Two checks, before all others, reject requests from foreign pages. Sources: Fetch
 Metadata (W3C), the Fetch standard (WHATWG, section "CORS protocol"), RFC 6454, RFC 9110 section 15.5.20 (421).
 
 Rules:
@@ -61,7 +61,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class OriginPolicy:
-    """Judges the origin and the host of requests, and tells listed origins what they may do.
+    """Checks the origin and the host of requests, and answers listed origins by CORS.
 
     Args:
         origins: The foreign origins that are allowed.
@@ -75,7 +75,7 @@ class OriginPolicy:
     def __init__(self, origins: Iterable[str] = (), hosts: Iterable[str] = ()) -> None:
         self.origins = frozenset(_canonical_origin(origin) for origin in origins)
         self._hosts = frozenset(filter(None, map(_split, hosts)))
-        # Until the addresses are known (in a host application they never are), any IP address may be the server's.
+        # Until the addresses are known (in a host application never), any IP address may be the server's.
         self._names = frozenset({"localhost"})
         self._ports: frozenset[int] = frozenset()
         self._has_any_address = True
@@ -83,7 +83,7 @@ class OriginPolicy:
         self.is_local = False
 
     def listens_on(self, addresses: Iterable[tuple[str, int]]) -> None:
-        """Take over the addresses on which the server listens, before it answers anything."""
+        """Set the addresses on which the server listens, before it answers requests."""
         bound = [(ipaddress.ip_address(host.partition("%")[0]), port) for host, port in addresses]
         self._names = frozenset({"localhost", *(str(address) for address, _ in bound)})
         self._ports = frozenset(port for _, port in bound)
@@ -94,7 +94,7 @@ class OriginPolicy:
     # -- the check
 
     def is_plain(self, headers: CIMultiDictProxy[str]) -> bool:
-        """Tell whether a request needs no further check: no sign of a foreign page, and a host that is its own."""
+        """Whether a request needs no further check: no sign of a foreign page, and a host of this server."""
         return (
             hdrs.ORIGIN not in headers
             and headers.get(_SITE, "none") in ("none", "same-origin")
@@ -102,7 +102,7 @@ class OriginPolicy:
         )
 
     def check(self, request: web.BaseRequest) -> None:
-        """Refuse what comes from a foreign page, or under a foreign name.
+        """Reject a request from a foreign page, or under a foreign name.
 
         Raises:
             CrossOrigin, MisdirectedRequest
@@ -145,7 +145,7 @@ class OriginPolicy:
         )
 
     def _is_own(self, host: str) -> bool:
-        """Tell whether a Host is a name of this server."""
+        """Whether a Host is a name of this server."""
         split = _split(host)
         if split is None:
             return False
@@ -168,11 +168,11 @@ class OriginPolicy:
     # -- CORS
 
     def allows(self, origin: str | None) -> bool:
-        """Tell whether an origin is listed."""
+        """Whether an origin is listed."""
         return origin in self.origins
 
     def preflight(self, request: web.BaseRequest) -> web.Response | None:
-        """Answer a listed origin that asks what it may do; None: the request is no such question."""
+        """Answer the preflight of a listed origin; None: the request is no such preflight."""
         headers = request.headers
         if (
             request.method == hdrs.METH_OPTIONS
@@ -183,7 +183,7 @@ class OriginPolicy:
         return None
 
     async def expose(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add what lets a listed page read an answer. For aiohttp's signal before it is sent."""
+        """Add the CORS headers to a response for a listed page. For aiohttp's signal before sending."""
         headers = response.headers
         headers.add(hdrs.VARY, hdrs.ORIGIN)
         origin = request.headers.get(hdrs.ORIGIN)
@@ -218,7 +218,7 @@ def _is_loopback(address: IPAddress) -> bool:
 
 
 def _canonical_origin(origin: str) -> str:
-    """Return an origin as browsers write it: in lower case, and without the port that its scheme has anyway."""
+    """Return an origin as browsers write it: in lower case, and without its scheme's default port."""
     scheme, _, host = origin.lower().partition("://")
     return f"{scheme}://{host.removesuffix(_PORTS.get(scheme, '/'))}"
 

@@ -1,6 +1,6 @@
-"""The Prefer header (RFC 7240): how long a request would rather wait than be answered with "not yet".
+"""The Prefer header (RFC 7240): the wait that a request prefers.
 
-It owns the header's grammar. It must not know what is waited for, nor how long a server allows it.
+The server's own limit is applied elsewhere.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ PREFER = "Prefer"
 APPLIED = "Preference-Applied"
 
 WAIT_S_MAX = 10**9
-"""Whoever would wait longer is taken to say so much."""
+"""Larger values count as this one."""
 
-# Commas within quotes do not separate; a quote that nothing closes runs to the end.
+# Commas within quotes do not separate; an unclosed quote extends to the end.
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _DELTA_SECONDS = re.compile(r"[0-9]+")
 
 
 def preferred_wait_s(request: web.BaseRequest) -> int | None:
-    """Return the seconds of `Prefer: wait=N`; None if there is no such preference, or none that can be read.
+    """Return the seconds of `Prefer: wait=N`; None if there is no such preference, or an invalid one.
 
-    Of preferences that are there more than once, only the first counts, over all lines of the header
-    (section 2). What follows a semicolon are parameters, of which `wait` has none: they are passed over.
+    Of a repeated preference only the first counts, over all lines of the header
+    (section 2). Parameters after a semicolon are ignored: `wait` has none.
     """
     lines = request.headers.getall(PREFER, ())
     for element in _ELEMENT.findall(",".join(lines)) if lines else ():

@@ -1,15 +1,15 @@
-"""Quotas per caller: how often one may submit, and the fields that tell it what it has left.
+"""Quotas per caller: the rate of submissions, and the RateLimit fields.
 
-It owns one bucket for each caller, and their bound. How many live jobs a caller may have is
-judged by the engine; here it is only advertised. The form of the fields is that of
+Each caller has a token bucket. The engine enforces the limit of live jobs per caller;
+here it is only advertised. The form of the fields is that of
 draft-ietf-httpapi-ratelimit-headers-11: lists of structured items (RFC 9651), a policy's name with its parameters.
 
 Rules:
 
-1. Each submission counts as one, each item of a batch too, whatever becomes of it; what was refused for the
-   server's own reasons before it was read does not count.
-2. At most `CALLERS_MAX` callers are remembered. One whose bucket is full again may be forgotten: it loses nothing.
-   Beyond the bound, the one that was silent for longest is, whatever it owes.
+1. Each submission counts as one, each item of a batch too, whatever its outcome; one that is rejected for the
+   server's own reasons before it is read does not count.
+2. At most `CALLERS_MAX` callers are kept. One with a full bucket may be dropped without loss.
+   Above the bound, the one that was silent for longest is dropped, whatever its bucket.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CALLERS_MAX = 100_000
 SWEEP = 2
-"""How many of the longest silent callers are looked at when a new one comes: more than come, so the rest shrink."""
+"""Longest silent callers that are checked with each new one: more than come, so their number shrinks."""
 
 _SUBMISSIONS, _LIVE_JOBS = "submissions", "live-jobs"
 
@@ -46,11 +46,11 @@ class RateLimits:
         self._limits = limits
         self._now = now
         self._rate: Rate | None = None
-        # In the order of their last submissions.
+        # By caller, in the order of their last submissions.
         self._buckets: dict[str, TokenBucket] = {}
 
     def __len__(self) -> int:
-        """How many callers are remembered."""
+        """Number of callers that are kept."""
         return len(self._buckets)
 
     def take(self, caller: str) -> None:
@@ -60,13 +60,13 @@ class RateLimits:
             raise self._exceeded(bucket)
 
     def check(self, caller: str) -> None:
-        """Raise CallerRateExceeded if a submission would be one too many; count none."""
+        """Raise CallerRateExceeded if a submission would exceed the rate; count none."""
         bucket = self._bucket(caller)
         if bucket is not None and bucket.wait_s(self._now()) > 0:
             raise self._exceeded(bucket)
 
     def fields(self, caller: str) -> dict[str, str]:
-        """Return the headers that tell the policies, and what this caller has left. None of them without a quota."""
+        """Return the headers with the policies, and this caller's remaining quota. None of them without a quota."""
         limits = self._limits()
         policies = _policies(limits.caller_rate, limits.caller_jobs_max)
         bucket = self._bucket(caller)
@@ -74,12 +74,12 @@ class RateLimits:
             return policies
         now, rate = self._now(), bucket.rate
         left = bucket.remaining(now)
-        # How long what is left lasts at the policy's own pace; or, when nothing is, until there is something.
+        # How long the remaining quota lasts at the policy's rate; or, without any, the time until there is some.
         window_s = left * rate.period_s / rate.count if left else bucket.wait_s(now)
         return {**policies, "RateLimit": f'"{_SUBMISSIONS}";r={left};t={max(1, math.ceil(window_s))}'}
 
     def _bucket(self, caller: str) -> TokenBucket | None:
-        """Return the caller's bucket, as the latest one used; None if there is no rate to keep to."""
+        """Return the caller's bucket, marked as the latest one used; None without a rate."""
         rate = self._limits().caller_rate
         if rate != self._rate:
             self._rate = rate

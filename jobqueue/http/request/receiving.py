@@ -1,15 +1,14 @@
 """Received bytes of a connection: bodies, queued requests and large heads, counted in the in-flight budget.
 
-It owns the count of one connection, and the reading of a body under it. What a connection drops when it is refused
-is `connection`'s.
+It counts the bytes of one connection, and reads a body under the budget.
 
 Rules:
 
-1. Bytes count from their arrival until the request that brought them is answered, or lets go of them earlier. What its
-   handler still works on counts although the connection is gone.
-2. A connection that the budget has no room for is refused: what it holds is dropped at once, nothing more is taken in,
+1. Bytes count from their arrival until their request is answered, or releases them earlier. Bytes that its
+   handler still processes count although the connection is gone.
+2. A connection without room in the budget is rejected: its bytes are dropped at once, no more are received,
    and the request is answered with 503.
-3. What the server itself works on (a whole body, before its answer) is never cut, however long that takes.
+3. A whole body that the server processes is never cut, however long that takes.
 """
 
 from __future__ import annotations
@@ -32,26 +31,26 @@ if TYPE_CHECKING:
     from jobqueue.http.in_flight import InFlightBudget
 
 FEW_BYTES = 4096
-"""Pieces of at most this size are counted only where they add up."""
+"""Pieces of at most this size are counted only if they accumulate."""
 
 HEADS_FREE_BYTES = 16 * 1024
-"""Heads of one connection up to this size are part of what any connection costs."""
+"""Heads of one connection up to this size are not counted."""
 
 HEADER_COST_BYTES = 300
-"""Memory of a parsed header beside its text, of which there are two copies."""
+"""Memory of a parsed header beside the two copies of its text."""
 
 
 class Received(Share):
     """The bytes of one connection.
 
     Args:
-        buffered: Returns the bytes that wait in the connection's buffers.
-        drop: Frees the connection's buffers and refuses its request; returns False, and does nothing, if it can't.
+        buffered: Returns the bytes in the connection's buffers.
+        drop: Frees the connection's buffers and rejects its request; returns False, and does nothing, if it can't.
 
     Attributes:
         gathered_bytes: Bytes that a request's handler has read and still holds.
         awaited: A handler waits for more of the body, and does nothing else with it.
-        refused: Nothing more is taken in, and what was buffered is dropped.
+        refused: No more is received, and the buffers were dropped.
     """
 
     __slots__ = ("_buffered", "_drop", "awaited", "gathered_bytes", "refused")
@@ -65,33 +64,33 @@ class Received(Share):
         self.refused = False
 
     def count(self) -> None:
-        """Count what is held now; refuse the connection where there is no room for it."""
+        """Count the bytes held now; reject the connection if there is no room."""
         if self.refused:
             self.hold(self.gathered_bytes)
         elif not self.hold(self.gathered_bytes + self._buffered()):
             self.cut()
 
     def cut(self) -> bool:
-        """Drop what is held, and refuse the connection; False: the server itself is at work on it."""
+        """Drop the bytes, and reject the connection; False: the server is processing them."""
         if self.refused or not self._drop():
             return False
         self.refuse()
         return True
 
     def refuse(self) -> None:
-        """Count only what a handler holds from now on, such as bytes that a thread writes to a file.
+        """From now on count only bytes that a handler holds, such as those that a thread writes to a file.
 
-        One that waits for more of the body lets go of all as soon as it runs again.
+        A handler that waits for more of the body releases all as soon as it runs again.
         """
         self.refused = True
         self.hold(0 if self.awaited else self.gathered_bytes)
 
 
 class Body:
-    """A request's body as its handler reads it: a context manager; after its end nothing of the body counts any more.
+    """A request's body for its handler: a context manager; after its end the body doesn't count any more.
 
     Args:
-        budget: For connections of a host application's server, which don't count by themselves.
+        budget: For connections of a host application's server, which don't count their bytes.
     """
 
     def __init__(self, request: web.BaseRequest, budget: InFlightBudget) -> None:
@@ -109,15 +108,15 @@ class Body:
 
     @property
     def whole(self) -> bool:
-        """Whether all of it is there already."""
+        """Whether all of it has arrived."""
         return self._content.is_eof()
 
     async def readany(self) -> bytes:
-        """Return what is there, or wait for more; nothing at the end. Raises Overloaded, MalformedRequest."""
+        """Return the buffered bytes, or wait for more; empty at the end. Raises Overloaded, MalformedRequest."""
         received = self._counted()
         if received.refused:
             raise overloaded()
-        # aiohttp: what is there already is returned without a pause, however much of it the parser has waiting.
+        # aiohttp: buffered bytes are returned without suspending, however many the parser has.
         at_once = unread_bytes(self._content) > 0
         received.awaited = True
         try:
@@ -145,7 +144,7 @@ class Body:
         return self._content.read_nowait()
 
     def keep(self, size_bytes: int) -> None:
-        """Count only so many of the bytes that were read: the others were let go of."""
+        """Count only this many of the bytes that were read: the others were released."""
         if self._received is not None:
             self._received.gathered_bytes -= self._gathered_bytes - size_bytes
             self._gathered_bytes = size_bytes
@@ -158,7 +157,7 @@ class Body:
         return self._received
 
     def _wake(self) -> bool:
-        # aiohttp: the reader alone. Its protocol, which reads what is left after the answer, is to find no exception.
+        # aiohttp: the reader alone. Its protocol, which reads the rest after the response, must find no exception.
         waiter, self._content._waiter = self._content._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(overloaded())
@@ -166,7 +165,7 @@ class Body:
 
 
 def overloaded() -> Overloaded:
-    """Return the refusal for a full budget."""
+    """Return the rejection of a full budget."""
     return Overloaded(
         "too many bytes of requests and answers are in flight (limits.in_flight_bytes)", retry_after_s=1.0
     )
@@ -180,7 +179,7 @@ def buffered_bytes(messages: Iterable[tuple[Any, StreamReader]], current: web.Ba
     """
     heads_bytes = bodies_bytes = 0
     for message, content in messages:
-        # aiohttp: what its parser refused stands among them, without headers.
+        # aiohttp: parser errors are among them, without headers.
         heads_bytes += _head_bytes(getattr(message, "path", ""), getattr(message, "raw_headers", ()))
         bodies_bytes += unread_bytes(content)
     if current is not None:
@@ -190,7 +189,7 @@ def buffered_bytes(messages: Iterable[tuple[Any, StreamReader]], current: web.Ba
 
 
 def unread_bytes(content: StreamReader) -> int:
-    """Return how much of a body waits to be read."""
+    """Return the unread bytes of a body."""
     # aiohttp: the sum of its buffer, which the reader of no body lacks.
     return 0 if content is EMPTY_PAYLOAD else content._size
 
@@ -202,8 +201,8 @@ def _head_bytes(path: str, headers: Iterable[tuple[bytes, bytes]]) -> int:
 def forget_frames(error: BaseException | None) -> None:
     """Clear the tracebacks of an exception that is kept, and of its causes.
 
-    A body or future that keeps an exception which was raised through the frames of its reader is a cycle: reader,
-    exception, traceback, frame. It would keep all that these frames hold until the collector looks at everything.
+    A body or future with an exception that was raised through the frames of its reader is a cycle: reader,
+    exception, traceback, frame. It would keep the frames' objects until a full garbage collection.
     """
     for _ in range(10):
         if error is None:

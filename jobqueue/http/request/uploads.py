@@ -1,7 +1,6 @@
 """A submission with files: the part `job` first, then one part for each file, streamed to the spool.
 
-It owns the order and the limits of the parts. How a form is read is `multipart`'s, where its
-files go is the spool's.
+It checks the order and the limits of the parts.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ async def receive(
     check: Callable[[Submission], object],
     fingerprint: Fingerprint | None = None,
 ) -> Submission:
-    """Read a form: return its submission, and leave its files in `upload`.
+    """Read a form: return its submission, and add its files to `upload`.
 
     Args:
-        check: Sees the submission before any file is read, so that nobody uploads in vain.
-        fingerprint: Takes in the job part, and each file, as they come.
+        check: Checks the submission before any file is read, so that no file is uploaded in vain.
+        fingerprint: Updated with the job part and each file.
 
     Raises:
-        MalformedRequest, MalformedJson, InvalidSubmission: What came is not as it must be.
-        BodyTooLarge, BodyTooSlow, Overloaded, SpoolFull: It is too much, or comes too slowly.
+        MalformedRequest, MalformedJson, InvalidSubmission: The form is invalid.
+        BodyTooLarge, BodyTooSlow, Overloaded, SpoolFull: It is too large, or too slow.
     """
     with bodies.of(request) as body:
         form = FormReader(body, request.headers[hdrs.CONTENT_TYPE])
@@ -71,7 +70,7 @@ async def _receive(
         check(submission)
         if fingerprint is not None:
             fingerprint.add(job_part)
-        # Its arguments are held while the files come.
+        # Its arguments are held while the files are received.
         job_bytes, job_part = len(job_part), b""
         files_bytes = 0
         while (part := await form.next_part()) is not None:

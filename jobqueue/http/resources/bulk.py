@@ -1,7 +1,6 @@
 """Actions on all jobs that match a filter: `POST /v1/jobs:retry`, `:cancel` and `:delete`.
 
-A filter says something, and says it right: an empty one, a null or an unknown name would act on more than
-was meant, so it is refused.
+An empty filter, a null or an unknown name is rejected: it would act on more jobs than intended.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which jobs; `older_than_s` counts from their submission. At least one field is given."""
+    """A filter of jobs; `older_than_s` counts from their submission. At least one field is required."""
 
     state: JobState | UnsetType = UNSET
     type: Text | UnsetType = UNSET
@@ -49,7 +48,7 @@ class Bulk:
         self._bodies = bodies
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/jobs:retry: send failed jobs round again."""
+        """POST /v1/jobs:retry: retry failed jobs."""
         return await self._act(request, "retry")
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
@@ -57,7 +56,7 @@ class Bulk:
         return await self._act(request, "cancel")
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/jobs:delete: forget terminal records."""
+        """POST /v1/jobs:delete: delete terminal records."""
         return await self._act(request, "delete")
 
     async def _act(self, request: web.Request, action: BulkAction) -> web.StreamResponse:

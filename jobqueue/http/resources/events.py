@@ -1,15 +1,14 @@
-"""Event streams: `GET /v1/jobs/{id}/events` and `GET /v1/events`, for EventSource and for anyone who reads lines.
+"""Event streams: `GET /v1/jobs/{id}/events` and `GET /v1/events`, as server-sent events.
 
-It owns how a stream begins, goes on after a break, and ends. What an event is, is `event_log`'s; how many
-streams there may be is `waiters`'s. The source is WHATWG's HTML standard, section "Server-sent events".
+It opens, resumes and ends streams (WHATWG's HTML standard, section "Server-sent events").
 
 Rules:
 
-1. A client that comes back (`Last-Event-ID`) gets what it missed. Where that can't be told any more, a stream about
-   all jobs begins with the event `reset` (read anew what you want to know), one about a job with the job's state.
+1. A client that reconnects (`Last-Event-ID`) gets the events that it missed. If these are no longer held, a stream of
+   all jobs begins with the event `reset` (read the statuses anew), one of a job with the job's state.
 2. A stream opens with the id of the latest event, so that one that breaks before its first event is resumed, too.
-3. A stream about one job begins with its state and ends with its end. Who comes back after that gets
-   a 204, which is how an EventSource is told to stop.
+3. A stream of one job begins with its state and ends with its end. A reconnection after that gets
+   a 204, which tells an EventSource to stop.
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
     from jobqueue.http.streams.waiters import Waiters
 
 RETRY_MS = (1000, 4000)
-"""When a client should come back after a break: drawn for each, so that a crowd does not come back as one."""
+"""Reconnection time in ms: drawn for each stream, so that reconnections are spread."""
 
 ALL_MAX = 256
-"""How many streams may be about all jobs: each takes every event, so their cost is that of all events, times this."""
+"""Maximum number of streams of all jobs: each gets every event."""
 
 NO_PLACE_RETRY_AFTER_S = 5.0
 LAST_EVENT_ID = "Last-Event-ID"
@@ -58,15 +57,15 @@ class Streams:
         self._event_log = EventLog(queue)
 
     def stop(self) -> None:
-        """Stop recording; to be called when no more streams will come."""
+        """Stop recording; to be called when no more streams can begin."""
         self._event_log.stop()
 
     async def all(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/events: what becomes of every job."""
+        """GET /v1/events: events of all jobs."""
         return await self._stream(request, None)
 
     async def one(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/jobs/{id}/events: what becomes of one job, to its end."""
+        """GET /v1/jobs/{id}/events: events of one job, to its end."""
         job = await self._queue.backend.get(request.match_info["id"])
         return await self._stream(request, job.id)
 
@@ -92,7 +91,7 @@ class Streams:
                 self._event_log.leave(subscriber)
 
     async def _opening(self, request: web.Request, subscriber: Subscriber) -> bytes | None:
-        """Return what a stream begins with; None if it has come to its end, and the client knows."""
+        """Return the first bytes of a stream; None if the job has ended, and the client knows."""
         event_log, job_id = self._event_log, subscriber.job_id
         job = None if job_id is None else await self._queue.backend.get(job_id)
         if job is not None and not job.live:

@@ -36,7 +36,7 @@ class Health:
     async def ready(self, request: web.Request) -> web.StreamResponse:
         """GET /readyz: jobs are admitted. A full queue is ready, a draining server is not.
 
-        `degraded` names what can't be done although jobs are admitted, with the reason.
+        `degraded` names unavailable parts, with the reason, although jobs are accepted.
         """
         if self._queue.draining:
             raise Draining

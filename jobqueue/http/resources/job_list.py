@@ -1,4 +1,4 @@
-"""Many jobs at once: those with given ids, which may be waited on together, or a page of those that match a filter."""
+"""Job lists: jobs by ids, optionally with a wait for changes, or a page of jobs that match a filter."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class JobList:
         return self._answer(request, jobs, documents if count == len(jobs) else None, end, {})
 
     async def _some(self, request: web.Request, ids: Sequence[str]) -> web.StreamResponse:
-        """Answer with the jobs in `ids`; if the request prefers to wait, not before there is something new.
+        """Answer with the jobs in `ids`; if the request prefers to wait, after a change.
 
-        New to a client that sends If-None-Match is what differs from what it has; to another, what comes from now
-        on. Where all are over or unknown, nothing can come.
+        With If-None-Match a change is any difference from that version; without, any later one. If all jobs are
+        terminal or unknown, no change can come.
         """
         listed = [await self._job_or_error(job_id) for job_id in ids]
         live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
@@ -81,7 +81,7 @@ class JobList:
         applied = await self._waiters.wait(request, preferred_wait_s(request), change if live and not news else None)
         if applied and live:
             async with self._turn:
-                # One change may have woken thousands. They write their lists one by one, and others go on in between.
+                # One change may have woken thousands: each writes its list in turn, and other tasks run in between.
                 await asyncio.sleep(0)
         listed = [await self._job_or_error(job_id) for job_id in ids]
         count, documents = self._fitting(listed)
@@ -101,7 +101,7 @@ class JobList:
         end: bytes,
         more: dict[str, str],
     ) -> web.StreamResponse:
-        """Answer with a list; None: its documents are too long to be in memory together."""
+        """Answer with a list; None: its documents are too long to be held in memory together."""
         opaque_tag = _tag(listed, end)
         told = {"ETag": f"W/{opaque_tag}", **more}
         if opaque_tag in known_tags(request):
@@ -113,7 +113,7 @@ class JobList:
         return LongResponse(request, self._pieces(ids, end), headers)
 
     def _fitting(self, listed: Sequence[Listed]) -> tuple[int, list[bytes]]:
-        """Return how many of the first ones fit into one answer, and their documents."""
+        """Return the number of first jobs that fit into one response, and their documents."""
         documents: list[bytes] = []
         room_bytes = WHOLE_BYTES_MAX
         for job in listed:

@@ -1,4 +1,4 @@
-"""One job as a resource: looked at, waited for, cancelled, sent round again, forgotten, and its result."""
+"""One job as a resource: read, wait, cancel, retry, run, delete, and its result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Jobs:
         self._waiters = waiters
 
     async def look(self, request: web.Request) -> web.StreamResponse:
-        """GET or HEAD /v1/jobs/{id}: the code says whether it is over; with `Prefer: wait=N`, it waits for the end."""
+        """GET or HEAD /v1/jobs/{id}: 202 while live, 200 once terminal; with `Prefer: wait=N`, it waits for the end."""
         job = await self._queue.backend.get(request.match_info["id"])
         return await answer_at_end(request, preferred_wait_s(request), job, self._queue, self._waiters)
 
@@ -44,11 +44,11 @@ class Jobs:
         return job_answer(request, await self._queue.backend.cancel(request.match_info["id"]), self._queue)
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/jobs/{id}:retry: a failed job goes round again."""
+        """POST /v1/jobs/{id}:retry: retry a failed job."""
         return job_answer(request, await self._queue.backend.retry(request.match_info["id"]), self._queue)
 
     async def run(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/jobs/{id}:run: a delayed job runs now."""
+        """POST /v1/jobs/{id}:run: queue a delayed job now."""
         return job_answer(request, await self._queue.backend.run_now(request.match_info["id"]), self._queue)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -91,17 +91,17 @@ class Jobs:
             headers |= {
                 "Content-Type": media_type_or_default(file.media_type),
                 "Content-Length": str(size_bytes),
-                # What a handler or a client wrote must never run as a page of this server.
+                # Content of a handler or a client must never run as a page of this server.
                 "Content-Security-Policy": "sandbox",
                 "X-Content-Type-Options": "nosniff",
-                # Nor be part of another origin's page, where a browser sends no header that tells.
+                # Nor be embedded in another origin's page, if a browser sends no Fetch Metadata.
                 "Cross-Origin-Resource-Policy": "same-origin",
             }
             response = web.StreamResponse(headers=headers)
             await response.prepare(request)
             if request.method != hdrs.METH_HEAD:
                 at = 0
-                # pread, because a read that nobody waits for any more must not move another's file.
+                # pread, because an abandoned read must not move the position of another one.
                 while chunk := await in_thread(partial(os.pread, fd, CHUNK_BYTES, at)):
                     await response.write(chunk)
                     at += len(chunk)
@@ -119,11 +119,11 @@ async def answer_at_end(
     waiters: Waiters,
     more: dict[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Answer with a job: at its end, if the request prefers to wait for that and it comes in time, or else as it is.
+    """Answer with a job: at its end, if the request prefers to wait and it comes in time, else in its present state.
 
     Args:
         preferred_s: As `Waiters.wait`.
-        more: Headers beside those of every answer with a job.
+        more: Additional headers.
     """
     ended: JobView | None = None
 
@@ -138,6 +138,6 @@ async def answer_at_end(
 
 
 def _open_file(path: str) -> tuple[int, int]:
-    # Neither a link to elsewhere nor a pipe that nobody fills, should something have put one there.
+    # Neither a link to another file nor a pipe without a writer.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     return fd, os.fstat(fd).st_size

@@ -1,4 +1,4 @@
-"""Queues as resources: what they hold and how fast they drain, and their settings while they are in use."""
+"""Queues as resources: their counts and rates, and their settings, which may change while they run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHANGEABLE = ("workers", "capacity", "discipline", "weight")
 
-# With the bounds that these settings have in a file.
+# With the same bounds as in a settings file.
 QueueChange = msgspec.defstruct(
     "QueueChange",
     [
@@ -61,7 +61,7 @@ class Queues:
         return self._answer(request, self._name(request))
 
     async def change(self, request: web.Request) -> web.StreamResponse:
-        """PATCH /v1/queues/{name}: what is given changes at once, and no job is lost; the rest stays."""
+        """PATCH /v1/queues/{name}: change the given settings at once; no job is lost."""
         name = self._name(request)
         check_head(request, self._queue.settings.limits)
         given = decode(await self._bodies.read(request), QueueChange)
@@ -72,7 +72,7 @@ class Queues:
         return self._answer(request, name)
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/queues/{name}:pause: no more of its jobs start."""
+        """POST /v1/queues/{name}:pause: start no more of its jobs."""
         name = self._name(request)
         await self._queue.pause(name)
         return self._answer(request, name)

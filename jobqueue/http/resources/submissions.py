@@ -1,16 +1,15 @@
 """Submissions: one job by JSON or by a form with files, or a batch of them.
 
-It owns the order in which a submission is judged, the cheapest first: what every submission would be refused
-for now, the request's head, the caller's quota, and only then the body. What the JSON must be is `json_body`'s,
-whether there is a slot is the backend's.
+Checks run in the order of their cost: reasons to reject every submission, the request's head, the caller's quota, and
+only then the body.
 
 Rules:
 
-1. A refusal that needs nothing of the body comes before it is read. A request whose Idempotency-Key stands for a job
-   that is held must be answered, so it is let further; not while the loop is overloaded: to repeat it later is as good.
-   So is one that may have the unique value of a live job (`SubmissionHead.may_be_unique`).
-2. Every answer to a submission tells the caller's quota, if there is one.
-3. Each item of a batch is accepted or refused on its own, as if it had come alone.
+1. A rejection that needs nothing of the body comes before it is read. Exempt are a request with the
+   Idempotency-Key of a job that is held, unless the loop is overloaded (repeating it later is as good), and one that
+   may have the unique value of a live job (`SubmissionHead.may_be_unique`).
+2. Every answer to a submission has the caller's quota, if there is one.
+3. Each item of a batch is accepted or rejected on its own, as if it had been submitted alone.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ if TYPE_CHECKING:
     from jobqueue.http.streams.waiters import Waiters
 
 BATCH_TURN_S = 0.001
-"""How long items of a batch are judged before other requests go on, in seconds; not a number of items, since one of
+"""How long items of a batch are processed before other requests run, in seconds; not a number of items, since one of
 them may take as long as fifty others."""
 
 PROBLEMS_BYTES_MAX = 128 * 1024
-"""Bytes of a batch's answer after which its problems are told without their faults: some 300 bytes each."""
+"""Bytes of a batch's answer after which its problems omit their faults: some 300 bytes each."""
 
 log = event_logger(__name__)
 
@@ -67,7 +66,7 @@ class Submissions:
     """The handlers of `POST /v1/jobs` and `POST /v1/jobs:batch`.
 
     Args:
-        lag: Returns how many seconds late the event loop runs; None: nobody measures it.
+        lag: Returns the lag of the event loop in seconds; None: it is not measured.
     """
 
     def __init__(self, queue: JobQueue, waiters: Waiters, bodies: Bodies, early: EarlyRefusal) -> None:
@@ -83,11 +82,11 @@ class Submissions:
         return await self._answered(request, self._submit)
 
     async def submit_batch(self, request: web.Request) -> web.StreamResponse:
-        """POST /v1/jobs:batch: 207 with one verdict for each, in order."""
+        """POST /v1/jobs:batch: 207 with one result for each, in order."""
         return await self._answered(request, self._submit_batch)
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
-        """Answer a client that asks before it sends its body."""
+        """Answer a client that expects 100 Continue."""
         caller = caller_of(request)
         refusal = await answer_expectation(request, lambda request: self._check_unread(request, caller))
         if refusal is not None:
@@ -150,7 +149,7 @@ class Submissions:
         return await answer_at_end(request, head.wait_s, submitted.job, self._queue, self._waiters, headers)
 
     async def _accept_json(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
-        # A function of its own, because a request that waits for its job must not hold its body meanwhile.
+        # A separate function, because a request that waits for its job must not hold its body meanwhile.
         body = await self._bodies.read(request)
         submission = decode_submission(body)
         if head.key is None:
@@ -182,7 +181,7 @@ class Submissions:
             return submitted
 
     def _check_job(self, submission: Submission, head: SubmissionHead) -> None:
-        """Refuse what can be refused before the files are received."""
+        """Reject before the files are received."""
         spec = self._queue.check(submission)
         if head.key is None:
             uniqueness = uniqueness_of(submission, head.caller, None, with_files=True, counted=False)
@@ -197,7 +196,7 @@ class Submissions:
         self._rate_limits.check(caller)
         with self._bodies.of(request) as body:
             document = await self._bodies.read_in(body)
-            # One after the other, because a batch that is parsed is many times as large as its body, which counts.
+            # One after the other, because a parsed batch is many times as large as its body, which counts.
             async with self._batch_turn:
                 if request.transport is None:  # it hung up meanwhile
                     raise ConnectionResetError
@@ -218,7 +217,7 @@ class Submissions:
         return verdicts
 
     async def _verdict(self, number: int, item: BatchItem, caller: str, room_bytes: int) -> bytes:
-        """Judge one item of a batch; return what its answer says of it, with its faults if there is room for them."""
+        """Submit one item of a batch; return its part of the answer, with its faults if there is room for them."""
         try:
             self._rate_limits.take(caller)
             submitted = await self._queue.accept(item.submission(), caller=caller)
@@ -235,7 +234,7 @@ class Submissions:
 
 
 def _below(base: str, error: Exception) -> Exception:
-    """Point the faults of a submission from the root of the batch that it came in."""
+    """Prefix the pointers of a submission's faults with its place in the batch."""
     if not isinstance(error, InvalidSubmission):
         return error
     faults = [InvalidField(pointer=base + fault.pointer, detail=fault.detail) for fault in error.errors]

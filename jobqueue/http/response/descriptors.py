@@ -1,7 +1,7 @@
-"""Descriptors of files that are sent: how many may be open at once, beside one for each connection.
+"""Descriptors of files being sent: bounds the open files beside one for each connection.
 
 A download keeps its file open for as long as its client takes, so slow ones could use up the process's open files, and
-then no connection could be accepted. What is left for files is decided where the limit is known: at the server's start.
+then no connection could be accepted. The server sets the bound at its start, when it knows the limit.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILES_MAX = 256
-"""For a host application's server: its limits are not known here."""
+"""Default, for a host application's server with unknown limits."""
 
 
 class Descriptors:
-    """The count of files that are being sent.
+    """The count of files being sent.
 
     Attributes:
-        files_max: How many files may be open.
-        open: How many are.
+        files_max: Maximum number of open files.
+        open: Number of open files.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Descriptors:
 
     @contextmanager
     def file(self) -> Iterator[None]:
-        """Count one more file for the time of the block. Raises Overloaded."""
+        """Count one more file for the duration of the block. Raises Overloaded."""
         if self.open >= self.files_max:
             raise Overloaded("too many files are being sent at the same time", retry_after_s=2.0)
         self.open += 1
@@ -45,4 +45,4 @@ class Descriptors:
 
 
 DESCRIPTORS = web.AppKey("descriptors", Descriptors)
-"""Under which an application holds its descriptors, for the server that knows how many there may be."""
+"""The key of an application's descriptors, for the server to set their bound."""

@@ -1,8 +1,6 @@
-"""The documents of the API: a job, a queue, a batch's verdict or a time as JSON.
+"""The documents of the API: jobs, queues, results of a batch, times as JSON.
 
-It owns the form of every answer that is no problem. It must not know requests and responses.
-
-A job's result passes through as the bytes that it is.
+A job's result passes through as its bytes.
 """
 
 from __future__ import annotations
@@ -31,19 +29,19 @@ if TYPE_CHECKING:
     from jobqueue.errors import JobQueueError
 
 FAR_S = 30 * 24 * 3600
-"""An estimate beyond that is none."""
+"""Longer estimates are omitted."""
 
 
 class JobDocument(msgspec.Struct, gc=False):
-    """A job as clients see it; absent values are null.
+    """A job's document; absent values are null.
 
-    Its fields stand in the order in which they are sent: a struct is encoded in half the time that a dict takes.
+    A struct is encoded in half the time of a dict; its fields are in the order of the document.
 
     Attributes:
-        position: How many starts of its queue until its own, 1 for the next.
-        eta_s: Seconds until it may be over, as far as that can be told.
-        waiting_for: What holds a queued job back beside those before it.
-        result: The JSON that the handler's result was encoded as, passed through.
+        position: Number of starts of its queue until its own, 1 for the next.
+        eta_s: Estimated seconds until its end.
+        waiting_for: Why a queued job waits, beside the jobs before it.
+        result: The handler's result as encoded, passed through.
     """
 
     id: JobId
@@ -69,14 +67,14 @@ class JobDocument(msgspec.Struct, gc=False):
 
 
 class WaitingDocument(msgspec.Struct, gc=False):
-    """Why a queued job waits, and when it may be tried, at the earliest, if that is known."""
+    """Why a queued job waits, and its earliest start, if known."""
 
     reason: WaitReason
     retry_at: str | None
 
 
 class AttemptDocument(msgspec.Struct, gc=False):
-    """One attempt of a job that failed, as its history tells it."""
+    """One failed attempt in a job's history."""
 
     attempt: int
     started_at: str
@@ -92,13 +90,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def job_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> bytes:
-    """Return a job's document; its result stands in it as the bytes that it is.
+    """Return a job's document, with its result's bytes in it.
 
     Args:
-        estimate: What a live job may expect; None for one that is over.
+        estimate: Of a live job; None for a terminal one.
     """
     spec, extras = job.spec, job.extras or _NO_EXTRAS
-    wall = queue.wall_offset_s()  # asked once: the clocks stand as far apart at all instants
+    wall = queue.wall_offset_s()  # read once: the clocks' difference is the same for all instants
     created, started, finished = job.created_at, job.started_at, job.finished_at
     created_at = timestamp(wall + created)
     position = eta_s = poll_after_ms = waiting_for = None
@@ -141,12 +139,12 @@ def _waiting(waiting_for: WaitingFor, wall: float) -> WaitingDocument:
 
 
 def _run_at(job: AnyJob, wall: float) -> str:
-    """Return when a job may run: exactly what its submission said, if it named an instant."""
+    """Return the time of the first start: exactly as submitted, if the submission named an instant."""
     return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
 
 
 def list_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> bytes:
-    """Return a job's document as it stands in a list: its history is short, without tracebacks."""
+    """Return a job's document for a list: with a short history, without tracebacks."""
     if job.extras is not None and job.extras.history:
         history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)
         job = replace(job, extras=replace(job.extras, history=history))
@@ -165,14 +163,14 @@ def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
 
 
 def missing_document(job_id: str, error: JobQueueError) -> bytes:
-    """Return what stands in a list in the place of a job that can't be told."""
+    """Return a list's entry for a job without a record."""
     problem = problem_of(error)
     head = orjson.dumps({"id": shown(job_id), "status": problem.row.status})
     return head[:-1] + b',"problem":' + problem.json + b"}"
 
 
 def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
-    """Return a queue's document: its settings, what it holds now, how fast it drains, its counters since start."""
+    """Return a queue's document: settings, present counts, drain rate, counters since start."""
     now, oldest_at, policy = queue.backend.now(), stats.oldest_queued_at, stats.policy
     return orjson.dumps(
         {
@@ -227,7 +225,7 @@ def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
 def timestamp(seconds: float) -> str:
     """Write Unix seconds as RFC 3339, in UTC, with milliseconds."""
     whole = floor(seconds)  # a third of what `int` costs
-    # The microsecond makes up for sums that were rounded: what was 0.123 must not become 0.122.
+    # The microsecond compensates for rounded sums: 0.123 must not become 0.122.
     return _second(whole) + _MILLISECONDS[floor((seconds - whole) * 1000 + 0.001)]
 
 
@@ -244,5 +242,5 @@ _MILLISECONDS = (*(f".{milliseconds:03d}Z" for milliseconds in range(1000)), ".9
 
 @functools.lru_cache(maxsize=1024)
 def _second(seconds: int) -> str:
-    # Kept, because the times of a job, and of jobs that are asked for together, share their seconds.
+    # Cached, because the times of a job, and of jobs in one list, share their seconds.
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -1,13 +1,13 @@
-"""Long answers: made and written piece by piece, as the client takes them, so that they don't wait in memory.
+"""Long responses: made and written in pieces, as the client reads them, so that they don't wait in memory.
 
 Rules:
 
-1. An answer of more than `WHOLE_BYTES_MAX` is never in memory: the next piece is made once the one before has been
-   taken. A shorter one is, and what was not taken of it counts in the budget of bytes in flight.
-2. A long answer holds ids, not jobs: a record may be evicted meanwhile, and its memory is free then. An answer that has
-   begun with a record that is gone is broken off, together with its connection, since nothing else can tell the client.
-3. What a GET asks for is refused (503) over `SMALL_BYTES` while the budget of bytes in flight has no room for a piece.
-   What has had an effect (a submission) is answered: the client would do it again.
+1. A response of more than `WHOLE_BYTES_MAX` is never whole in memory: the next piece is made once the one before has
+   been sent. A shorter one is, and its unsent bytes count in the in-flight budget.
+2. A long response holds ids, not jobs: a record may be evicted meanwhile, and its memory is free then. If the record of
+   a response under way is gone, the connection is cut, since a status code has been sent already.
+3. A GET with a response over `SMALL_BYTES` is rejected (503) while the in-flight budget has no room for a piece. A
+   request with an effect (a submission) is answered: the client would repeat it.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ NO_ROOM_RETRY_AFTER_S = 1.0
 _SAFE = (hdrs.METH_GET, hdrs.METH_HEAD)
 
 NO_RESULT = b'"result":null'
-"""How a document says that there is no result: no text in it can, since quotes are escaped there."""
+"""A document without a result; no text in it can match, since quotes are escaped there."""
 
 
 def whole_answer(
     request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, status: int = 200
 ) -> web.StreamResponse:
-    """Answer with a JSON document that is in memory, and a line break: people read it in terminals.
+    """Answer with a JSON document that is in memory, and a line break, for terminals.
 
     Raises:
-        Overloaded: Too many bytes of answers wait to be taken.
+        Overloaded: Too many bytes of responses are unsent.
     """
     size_bytes = len(body)
     if size_bytes <= SMALL_BYTES:
@@ -57,12 +57,12 @@ def whole_answer(
 
 
 class LongResponse(web.StreamResponse):
-    """An answer in pieces, that aiohttp sends once the request's handler has returned.
+    """A response in pieces, which aiohttp sends once the request's handler has returned.
 
     Args:
         pieces: Makes them; a line break follows.
         size_bytes: The length of all pieces; None: not known before they are made.
-        held_bytes: How much of it is in memory at first.
+        held_bytes: Bytes of it that are in memory at first.
 
     Raises:
         Overloaded: As `whole_answer`.
@@ -92,7 +92,7 @@ class LongResponse(web.StreamResponse):
         return self._writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Write all of it, each piece once the one before was taken."""
+        """Write all pieces, each once the one before was sent."""
         writer, request = self._writer, self._for
         if writer is not None and request.method != hdrs.METH_HEAD:
             try:
@@ -113,7 +113,7 @@ class LongResponse(web.StreamResponse):
                         share.hold(held_bytes)
                     await self.write(piece)
                     await writer.drain()
-                    if request.transport is None:  # lost while it was waited for
+                    if request.transport is None:  # lost during the drain
                         raise ConnectionResetError
                     held_bytes = max(0, held_bytes - len(piece))
         finally:
@@ -122,10 +122,10 @@ class LongResponse(web.StreamResponse):
 
 
 def _share_of(request: web.BaseRequest, size_bytes: int) -> Share | None:
-    """Return a share for an answer of a size, which holds nothing yet; None: nothing is counted.
+    """Return an empty share for a response of a size; None: it is not counted.
 
     Raises:
-        Overloaded: There is no room, and the answer may be refused.
+        Overloaded: There is no room, and the request may be rejected.
     """
     budget = request.config_dict.get(IN_FLIGHT) if isinstance(request, web.Request) else None
     if budget is None:
@@ -149,7 +149,7 @@ async def _slices(body: bytes) -> AsyncGenerator[bytes]:
 
 
 async def document_pieces(queue: JobQueue, document: bytes, job_id: str, size_bytes: int) -> AsyncGenerator[bytes]:
-    """Yield a job's document with its result, which `document` has not.
+    """Yield a job's document with its result, which `document` lacks.
 
     Args:
         size_bytes: The result's.
@@ -162,11 +162,11 @@ async def document_pieces(queue: JobQueue, document: bytes, job_id: str, size_by
 
 
 async def result_pieces(queue: JobQueue, job_id: str, size_bytes: int) -> AsyncGenerator[bytes]:
-    """Yield a job's result, as far as its record is held. Raises JobGone if it isn't any more."""
+    """Yield a job's result while its record is held. Raises JobGone if it isn't any more."""
     for at in range(0, size_bytes, PIECE_BYTES):
         result = (await queue.backend.get(job_id)).result
         if result is None or len(result) != size_bytes:
             raise JobGone("evicted")
         piece = result[at : at + PIECE_BYTES]
-        del result  # or it would be held until the piece is taken
+        del result  # or it would be held until the piece is sent
         yield piece

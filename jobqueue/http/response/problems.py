@@ -41,13 +41,13 @@ from jobqueue.http.errors import (
 from jobqueue.log import EventLogger, event_logger
 
 GONE_REASON = "Job-Gone-Reason"
-"""The header of a 410 with its `reason`: `evicted` or `earlier-run`. A HEAD has no body that could tell."""
+"""The header of a 410 with its `reason`, `evicted` or `earlier-run`, since a HEAD has no body."""
 
 DETAIL_LENGTH_MAX = 1000
-"""Characters of a problem's detail, whatever it repeats of the request."""
+"""Maximum length of a problem's detail, in characters."""
 
 FAILURES_MAX = 100
-"""How many kinds of failures are counted each by itself; further ones are counted as one."""
+"""Maximum number of kinds of failures with counts of their own; further ones are counted as one."""
 
 OUT_OF_MEMORY_RETRY_AFTER_S = 2.0
 
@@ -70,7 +70,7 @@ class Row(msgspec.Struct, frozen=True, eq=False):
 
 TABLE: dict[type[BaseException], Row] = {
     MalformedRequest: Row("malformed-request", "Malformed request", 400),
-    # What aiohttp says of a body that breaks, in a host application that runs without its C parser.
+    # aiohttp's errors of a broken body, in a host application without its C parser.
     HttpProcessingError: Row("malformed-request", "Malformed request", 400),
     MalformedJson: Row("malformed-json", "Invalid JSON body", 400),
     CrossOrigin: Row("cross-origin", "Cross-origin request refused", 403),
@@ -109,7 +109,7 @@ TABLE[MemoryError] = TABLE[Overloaded]
 
 
 class _FailureKind:
-    """What fails in one way, at one place: it has a logger of its own, and so counts of its own."""
+    """One kind of failure at one place, with a logger and counts of its own."""
 
     __slots__ = ("due_at", "log")
 
@@ -122,7 +122,7 @@ INTERNAL = Row("internal", "Internal server error", 500)
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An answer that says what went wrong: the document's members, and headers beside it."""
+    """A problem: the document's members, and headers."""
 
     row: Row
     members: dict[str, Any]
@@ -135,13 +135,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def row_of(error: BaseException) -> Row:
-    """Look up an exception in the table; INTERNAL if neither it nor what it derives from is there."""
+    """Look up an exception in the table; INTERNAL if neither it nor a base class is there."""
     row = TABLE.get(type(error))
     return row if row is not None else next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)
 
 
 def problem_of(error: BaseException) -> Problem:
-    """Make the answer to an exception; one that the table doesn't know is a 500 that tells nothing."""
+    """Return the problem of an exception; an unknown one is a 500 without detail."""
     row = row_of(error)
     detail = "unexpected error; see the server's log" if row is INTERNAL else str(error)
     members: dict[str, Any] = {
@@ -155,7 +155,7 @@ def problem_of(error: BaseException) -> Problem:
         case errors.JobNotFound():
             pass
         case errors.Refused():
-            # To milliseconds, as `round` would, which goes through the number's digits.
+            # To milliseconds, as `round`, which is slower.
             members["retry_after_s"] = math.floor(error.retry_after_s * 1000 + 0.5) / 1000
             headers["Retry-After"] = str(whole_seconds(error.retry_after_s))
         case errors.InvalidSubmission():
@@ -183,13 +183,13 @@ def problem_of(error: BaseException) -> Problem:
 
 
 def _first_fault(error: errors.InvalidSubmission) -> str:
-    """Return the first fault, and how many others there are: all of them stand in the member `errors`."""
+    """Return the first fault, and the number of others: all are in the member `errors`."""
     others = len(error.errors) - 1 + error.more
     return f"{error.errors[0]}; and {others:,} more" if others else str(error.errors[0])
 
 
 def without_errors(problem: Problem) -> bytes:
-    """Return the body of a problem whose answer has no room for a list of faults."""
+    """Return the body of a problem without its list of faults."""
     members = {name: value for name, value in problem.members.items() if name != "errors"}
     members["detail"] = errors.shown(members["detail"])
     return orjson.dumps(members)
@@ -218,7 +218,7 @@ def whole_seconds(wait_s: float) -> int:
 
 
 def _log_internal(error: BaseException, about_request: dict[str, object]) -> None:
-    """Log what became a 500: the first of a kind with its traceback, others of it soon after by their count."""
+    """Log the cause of a 500: the first of a kind with its traceback, further ones soon after by their count."""
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
@@ -233,19 +233,19 @@ def _log_internal(error: BaseException, about_request: dict[str, object]) -> Non
     if now >= sample.due_at:
         sample.due_at = now + _FAILED_EVERY_S
         sample.log.error("http.internal_error", exc=error, **about_request)
-    else:  # without the exception, which would keep its frames, and so its request, until the count is told
+    else:  # without the exception, which would keep its frames, and so its request, until the count is logged
         sample.log.sampled(
             "http.internal_error", every_s=_FAILED_EVERY_S, error=type(error).__name__, at=where, **about_request
         )
 
 
 def header_text(value: str) -> str:
-    """Quote what a header says, for a message: in ASCII, and of bounded length."""
+    """Quote a header's value for a message: in ASCII, and of bounded length."""
     return ascii(value if len(value) <= errors.SHOWN_MAX else f"{value[: errors.SHOWN_MAX - 3]}...")
 
 
 def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQueueError:
-    """Turn what aiohttp itself raises (routing, Expect) into one of ours."""
+    """Convert an exception of aiohttp (routing, Expect) to one of ours."""
     match raised:
         case web.HTTPMethodNotAllowed():
             return MethodNotAllowed(errors.shown(raised.method), ", ".join(sorted(raised.allowed_methods)))
@@ -257,6 +257,6 @@ def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQ
             return MalformedRequest(raised.text or raised.reason)
 
 
-# One for each kind, because a sample is of a logger and an event: so each kind has a count of its own.
+# One for each kind, because a sample belongs to a logger and an event: so each kind has a count of its own.
 _failures: dict[str, _FailureKind] = {}
 _loggers: dict[str, EventLogger] = {row.slug: event_logger(__name__) for row in (*TABLE.values(), INTERNAL)}

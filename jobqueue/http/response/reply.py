@@ -1,4 +1,4 @@
-"""Replies: what an answer with a job, or with a problem, says, before it takes the form of either HTTP path.
+"""Replies: the content of a response with a job or a problem, in the form common to both HTTP paths.
 
 A reply is made once, by `job_reply` or `problem_reply`, and written out by one of two serialisers: `raw_reply` gives
 the bytes that the fast path sends, `responses` makes what aiohttp sends.
@@ -7,7 +7,7 @@ Rules:
 
 1. A job's status code is 202 while it is live, 200 once it is terminal, and 304 if the request names its entity tag.
 2. The entity tag is the job's version, and weak: hints in its document change without it. Tags are compared weakly, by
-   what stands between the quotes, the quotes included (RFC 9110, sections 8.8.3.2 and 13.1.2).
+   the quoted part, quotes included (RFC 9110, sections 8.8.3.2 and 13.1.2).
 3. `Retry-After` is a whole number of seconds, rounded up, 1 at the least. Only live jobs and refusals have one.
 4. All that is the same for every job in one state and version is made once, in both forms, and shared.
 """
@@ -104,13 +104,13 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 def job_reply(
     job: AnyJob, estimate: Estimate | None, known_tags: tuple[str, ...], head_only: bool, queue: JobQueue
 ) -> Reply:
-    """Return the reply that tells of a job.
+    """Return the reply with a job.
 
     Args:
         estimate: Of a live job; None for a terminal one.
         known_tags: The tags that the request names, as `opaque_tags` returns them.
         head_only: The request is a HEAD: no document is made.
-        queue: Tells the wall clock, and whether documents have tracebacks.
+        queue: Has the wall clock, and the setting of tracebacks in documents.
     """
     opaque_tag, reply, unchanged = _job_head(job.state, job.version)
     if known_tags and opaque_tag in known_tags:
@@ -127,7 +127,7 @@ def job_reply(
 
 
 def problem_reply(problem: Problem) -> Reply:
-    """Return the reply that tells of a problem."""
+    """Return the reply with a problem."""
     body = problem.json
     return Reply(_PROBLEM_HEADS[problem.row], 0, body, len(body) + 1, problem.headers)
 
@@ -137,7 +137,7 @@ def raw_reply(reply: Reply, end: bytes, head_only: bool = False) -> bytes:
 
     Args:
         end: The last lines of the head, with the date and the empty line.
-        head_only: Leave the body out, though its length is told.
+        head_only: Leave the body out, but keep its length.
     """
     head, body = reply.head.raw, reply.body
     if reply.retry_after_s:
@@ -152,9 +152,9 @@ def raw_reply(reply: Reply, end: bytes, head_only: bool = False) -> bytes:
 
 
 def opaque_tags(lines: Iterable[str]) -> tuple[str, ...]:
-    """Return what an If-None-Match names, given all of its lines: opaque tags, or ANY_TAG.
+    """Return the opaque tags in all lines of an If-None-Match, or ANY_TAG.
 
-    What is no tag is passed over, so a header that can't be read names none, and the answer is whole.
+    Invalid tags are ignored, so an unreadable header names none, and the response is whole.
     """
     found: list[str] = []
     for line in lines:
@@ -166,7 +166,7 @@ def opaque_tags(lines: Iterable[str]) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=JOB_HEADS_MAX)
 def _job_head(state: JobState, version: int) -> tuple[str, Reply, Reply]:
-    """Return what all replies with jobs in one state and version share.
+    """Return the common part of all replies with jobs in one state and version.
 
     The entity tag as it is compared (with its quotes, without `W/`), and, for terminal jobs whole, the reply to a HEAD
     and the 304.
@@ -186,7 +186,7 @@ def _head(status: HTTPStatus, headers: dict[str, str]) -> ReplyHead:
 _PROBLEM_HEADS = {row: _head(HTTPStatus(row.status), PROBLEM) for row in (*TABLE.values(), INTERNAL)}
 
 
-# There are few lengths and few waits, and to format a number takes longer than all else of an answer's head.
+# Cached: there are few lengths and few waits, and formatting a number takes longer than the rest of a head.
 
 
 @functools.lru_cache(maxsize=1024)

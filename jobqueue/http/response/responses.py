@@ -1,4 +1,4 @@
-"""Responses: replies in the form that aiohttp sends, and what becomes of a connection whose request was refused."""
+"""Responses: replies as aiohttp's responses, and the handling of a rejected request's connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobqueue.http.response.problems import Problem
 
 SMALL_BODY_BYTES = 64 * 1024
-"""A body of this length that a refusal leaves unread is passed over, if it comes soon, and the connection is kept."""
+"""An unread body up to this length is skipped after a rejection, if it comes soon, and the connection is kept."""
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -59,11 +59,11 @@ def problem_response(problem: Problem) -> web.Response:
 
 
 def error_answer(request: web.Request, error: Exception) -> web.Response:
-    """Answer whatever a handler raised."""
+    """Return the response of a handler's exception."""
     if request.transport is None or request.transport.is_closing():
         return _unheard(request)
     problem = refuse(error, {"method": request.method, "path": request.path})
-    if request.writer.output_size > 0:  # the answer had begun: only a broken connection can still tell that it is none
+    if request.writer.output_size > 0:  # the response had begun: only a cut can still mark it as incomplete
         cut(request.transport)
         return _unheard(request)
     response = problem_response(problem)
@@ -73,12 +73,12 @@ def error_answer(request: web.Request, error: Exception) -> web.Response:
         length = request.content_length
         small = isinstance(error, Refused) and length is not None and length <= SMALL_BODY_BYTES
         if not small or request.content.exception() is not None:
-            # What follows an unread body can't be told from the next request.
+            # The rest of an unread body can't be told from the next request.
             response.force_close()
     return response
 
 
 def _unheard(request: web.Request) -> web.Response:
-    """Return an answer that nobody will get, since the connection is gone; aiohttp finds that out quietly."""
+    """Return a response for a lost connection: it is never sent, and aiohttp ignores that quietly."""
     request.protocol.force_close()
     return web.Response(status=499)

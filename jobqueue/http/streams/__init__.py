@@ -1,1 +1,1 @@
-"""Open requests: the event log that streams replay, and the requests that wait."""
+"""Open requests: the event log for streams, and the bound of waiting requests."""

@@ -1,15 +1,14 @@
-"""The event log: facts about jobs as server-sent events, for whoever listens now, and for who listened a moment ago.
+"""The event log: job events as server-sent events, for present subscribers and for reconnecting ones.
 
-It owns the form of an event, the ring of the latest ones and the buffers of slow readers. It must not know
-requests and responses: `events` opens the streams.
+It keeps a ring of the latest events, and a bounded buffer for each subscriber; `events` opens the streams.
 
 Rules:
 
-1. Nobody listens, nothing is done: facts are taken only while there are subscribers, and for `RECORD_S` after the
-   last one left, so that one that comes back has missed nothing.
-2. An event's id names the recording and its place in it. An id of another recording, or one that the ring
-   has lost, can't be followed on from: `since` says so, and the reader must read anew.
-3. A subscriber that leaves more than `BACKLOG_BYTES_MAX` unread is cut off. It delays nobody.
+1. Events are recorded only while there are subscribers, and for `RECORD_S` after the
+   last one left, so that a reconnecting one has missed nothing.
+2. An event's id has the recording and the position in it. A stream can't be resumed after an id of another recording,
+   or one that the ring has dropped: the client must read the statuses anew.
+3. A subscriber with more than `BACKLOG_BYTES_MAX` unread is cut. It does not delay others.
 
 The form is that of WHATWG's HTML standard, section "Server-sent events".
 """
@@ -53,10 +52,10 @@ if TYPE_CHECKING:
 RING_MAX = 4096
 RECORD_S = 60.0
 BACKLOG_BYTES_MAX = 256 * 1024
-"""How much may wait for a reader, beside what its connection holds; of one job's events a quarter."""
+"""Maximum bytes that wait for a subscriber, beside its connection's buffer; of one job's events a quarter."""
 
 PIECE_BYTES = 64 * 1024
-"""How much is written at once: less waits in a connection, for its client to take."""
+"""Bytes written at once: a connection's buffer holds less, unsent."""
 
 REASON_LENGTH_MAX = 200
 
@@ -74,14 +73,14 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Subscriber:
-    """One open stream: what waits to be written to it.
+    """One open stream, with the events that wait to be written.
 
     Args:
-        job_id: The job that it is about; None: all.
-        cut: Breaks the connection off; called when its reader is too slow.
+        job_id: The job of the stream; None: all jobs.
+        cut: Cuts the connection; called when its client is too slow.
 
     Attributes:
-        replayed_to: The serial of the last event that was replayed; None: nothing is left to replay.
+        replayed_to: The serial of the last event that was replayed; None: the replay is complete.
     """
 
     def __init__(self, job_id: str | None, cut: Callable[[], None]) -> None:
@@ -95,7 +94,7 @@ class Subscriber:
         self._news: asyncio.Future[None] | None = None
 
     def offer(self, frame: bytes) -> None:
-        """Let it have an event, unless it will find that in the ring, which it still replays."""
+        """Add an event, unless the replay, which is not complete, will reach it in the ring."""
         if self._over or self.replayed_to is not None:
             return
         self._size_bytes += len(frame)
@@ -108,12 +107,12 @@ class Subscriber:
         self._wake()
 
     def end(self) -> None:
-        """Let the stream end once what waits is written."""
+        """End the stream once the waiting events are written."""
         self._over = True
         self._wake()
 
     async def take(self, heartbeat_s: float) -> bytes | None:
-        """Wait for events and return the next ones; a comment, if none came in time; None: the stream is over."""
+        """Wait for the next events and return them; a comment if none came in time; None: the stream is over."""
         if not self._frames and not self._over:
             loop = asyncio.get_running_loop()
             self._news = loop.create_future()
@@ -143,7 +142,7 @@ class Subscriber:
 
 
 class EventLog:
-    """The one recording of a queue's facts, and its subscribers."""
+    """The recording of a queue's events, and its subscribers."""
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
@@ -162,20 +161,20 @@ class EventLog:
 
     @property
     def count_of_all(self) -> int:
-        """How many subscribers take every event."""
+        """Number of subscribers of all jobs."""
         return len(self._to_all)
 
     @property
     def last_id(self) -> str:
-        """The id of the latest event, or of none yet: whoever has it has missed nothing so far."""
+        """The id of the latest event, or of none yet: a client with this id has missed nothing."""
         return f"{self._tag}-{self._serial}"
 
     def join(self, subscriber: Subscriber) -> None:
-        """Let a subscriber have every event from now on."""
+        """Add a subscriber to all later events."""
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._backend is not self._queue.local:  # nobody listened, or the queue was started anew
+        if self._backend is not self._queue.local:  # there were no subscribers, or the queue was restarted
             self.stop()
             self._backend = self._queue.local
             self._tag, self._serial = secrets.token_hex(6), 0
@@ -191,7 +190,7 @@ class EventLog:
             self._idle = asyncio.get_running_loop().call_later(RECORD_S, self.stop)
 
     def stop(self) -> None:
-        """Stop recording, and forget what was recorded."""
+        """Stop recording, and drop the recording."""
         if self._stop_listening is not None:
             self._stop_listening()
         self._backend = self._stop_listening = None
@@ -201,7 +200,7 @@ class EventLog:
             self._idle = None
 
     def serial_of(self, event_id: str) -> int | None:
-        """Return the serial of the event with this id; None: what came after it can't be told any more."""
+        """Return the serial of the event with this id; None: the stream can't be resumed after it."""
         match = _EVENT_ID.fullmatch(event_id)
         if match is None or match[1] != self._tag:
             return None
@@ -209,7 +208,7 @@ class EventLog:
         return serial if self._first - 1 <= serial <= self._serial else None
 
     def replay(self, subscriber: Subscriber) -> bytes | None:
-        """Return the next events that a subscriber has missed; empty: there are none; None: the ring has lost them."""
+        """Return the next events that a subscriber has missed; empty: none; None: the ring has dropped them."""
         serial = subscriber.replayed_to
         if serial is None:
             return b""
@@ -231,7 +230,7 @@ class EventLog:
         return self._ring[0].serial if self._ring else self._serial + 1
 
     def state_frame(self, job: AnyJob) -> bytes:
-        """Return a job's state of now as the event that led to it."""
+        """Return a job's present state as the event that led to it."""
         return frame(self.last_id, _name_of_state(job), self._job_data(job))
 
     def _on_event(self, event: Event) -> None:
@@ -242,7 +241,7 @@ class EventLog:
         if isinstance(event, Quarantined | Released):
             data = self._type_data(event)
         else:
-            job = event.job  # type: ignore[union-attr]  # facts that have a name and no job were above
+            job = event.job  # type: ignore[union-attr]  # events with a name and without a job were handled above
             data = self._job_data(job)
         self._serial += 1
         framed = frame(self.last_id, name, data)
@@ -294,12 +293,12 @@ def frame(event_id: str, name: str, data: dict[str, Any]) -> bytes:
 
 
 def _name_of(event: Event) -> str | None:
-    """Name the event of a fact; None for what changes nothing that a client sees."""
+    """Return the name of an event in streams; None if it changes nothing that a client sees."""
     match event:
         case Submitted():
             return "submitted"
         case Ready(job):
-            # A new job's first turn is told by `submitted`.
+            # A new job's first queueing is covered by `submitted`.
             return "queued" if job.version else None
         case Started():
             return "started"

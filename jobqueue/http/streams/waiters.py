@@ -1,14 +1,13 @@
-"""The requests that wait for something to happen: how many may, and what ends each of them.
+"""Waiters: bounds the requests that wait, long polls and event streams, and ends their waits.
 
-It owns their places, which waits (`Prefer: wait`) and event streams share. It must not know what is
-waited for: a wait is given the coroutine, a stream is told to end.
+Waits (`Prefer: wait`) and event streams share one bound.
 
 Rules:
 
 1. Never more than `limits.long_polls_max` requests wait. A wait beyond that is answered at once; a stream is refused.
-2. A client that hangs up gives its place back at once, not when its time is over. So does one that shuts its sending
-   side: it is answered as things stand.
-3. When the server goes away, every wait is answered, and every stream is ended, before connections are closed.
+2. A disconnected client's place is free at once, not at the end of its wait. So is that of a half-closed
+   connection: it is answered with the present state.
+3. When the server stops, every wait is answered, and every stream is ended, before connections are closed.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Waiters:
     """The requests that wait: long polls and event streams, under one bound.
 
     Args:
-        limits: Returns the limits of now; they may change while the server runs.
+        limits: Returns the present limits; they may change while the server runs.
     """
 
     def __init__(self, limits: Callable[[], LimitsSettings]) -> None:
@@ -45,21 +44,21 @@ class Waiters:
 
     @property
     def count(self) -> int:
-        """How many requests wait."""
+        """Number of waiting requests."""
         return len(self._leaving)
 
     def end(self) -> None:
-        """End all waits and streams, and let no more begin: the server goes away."""
+        """End all waits and streams, and let no more begin: the server stops."""
         self._ended = True
         for leave in tuple(self._leaving):
             leave()
 
     @contextmanager
     def place(self, request: web.BaseRequest, leave: Callable[[], None]) -> Iterator[bool]:
-        """Take a place for the time of the block; False if there is none, or nobody to wait for it.
+        """Take a place for the block. Yields False if the limit is reached or the client has disconnected.
 
-        `leave` is called, at most once, when the client hangs up or the server goes away. It is told no reason:
-        what the request answers then is either read by the client, or by nobody.
+        `leave` is called, at most once, when the client disconnects or the server stops, without the reason:
+        the response is then sent, or dropped with the connection.
         """
         if self._ended or len(self._leaving) >= self._limits().long_polls_max or _is_lost(request):
             yield False
@@ -80,11 +79,11 @@ class Waiters:
     async def wait(
         self, request: web.BaseRequest, preferred_s: int | None, until: Callable[[], Coroutine[Any, Any, object]] | None
     ) -> dict[str, str]:
-        """Run `until` for as long as the request prefers to wait; return the headers that tell what was applied.
+        """Run `until` for as long as the request prefers to wait; return the headers with the applied wait.
 
         Args:
             preferred_s: Seconds of the request's `Prefer: wait`; None: it has none, and nothing is run.
-            until: Returns once there is something to tell; None: there is already.
+            until: Returns once the response is ready; None: it is ready already.
         """
         if preferred_s is None:
             return {}
@@ -130,7 +129,7 @@ def _told_when_lost(request: web.BaseRequest, leave: Callable[[], None]) -> Iter
 
 
 def _is_half_closed(request: web.BaseRequest) -> bool:
-    """Tell whether the client has shut its sending side; False on a host application's connections."""
+    """Whether the client has shut its sending side; False on a host application's connections."""
     return getattr(request.protocol, "half_closed", False)
 
 

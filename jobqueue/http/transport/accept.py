@@ -1,11 +1,9 @@
-"""The listener: a server's listening sockets, and how those who stand before them are let in.
+"""Accept: a server's listening sockets, and the acceptance of their connections.
 
-libuv takes one connection a turn of the loop from a listening socket, which is best for those who come alone. But where
-thousands come at once, or turns are long because there is much to do, they would get in as fast as the loop turns:
-fifty a second have been seen. So when one has come in, the others who wait are let in after it, in the next turn,
-up to `CROWD_MAX`, so that nobody who is in already waits longer than it takes to let that many in.
-
-It must not know what is done with a connection: it makes them by the server's factory.
+libuv accepts one connection per loop iteration from a listening socket, which is best for single connections. But when
+thousands arrive at once, or iterations are long under load, the rate of acceptance is that of the loop:
+fifty a second have been measured. So after each connection up to `CROWD_MAX` further ones are accepted in the next
+iteration, which bounds the delay of open connections.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CROWD_MAX = 64
-"""How many each socket lets in a turn beside libuv's one: about 3 ms of work."""
+"""Connections that each socket accepts per loop iteration beside libuv's one: about 3 ms of work."""
 
 BACKLOG = 65_535
-"""How many may wait at the door: as many as the system allows (Linux: net.core.somaxconn, 4,096 by default).
+"""The backlog: as large as the system allows (Linux: net.core.somaxconn, 4,096 by default).
 
-Whom it has no place for asks again after a second, and then ever later.
+When it is full, the client's kernel retransmits the SYN after 1 s, then with exponential backoff.
 """
 
 
@@ -47,9 +45,9 @@ class Acceptor:
         self._coming_in: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int) -> Self:
-        """Let connections in from now on. Raises OSError."""
+        """Accept connections from now on. Raises OSError."""
         self._server = await self._loop.create_server(self._first, host, port, backlog=BACKLOG)
-        # The same sockets under other descriptors, because libuv's own may be read by libuv only.
+        # The same sockets under other descriptors, because only libuv may read its own.
         self._doors = [each.dup() for each in self._server.sockets]
         if self._prepare is not None:
             for door in self._doors:
@@ -61,7 +59,7 @@ class Acceptor:
         return [door.getsockname()[:2] for door in self._doors]
 
     def close(self) -> None:
-        """Let nobody in any more; those who wait at the door are turned away."""
+        """Accept no more connections; those in the backlog are reset."""
         if self._server is not None:
             self._server.close()
         for door in self._doors:
@@ -80,7 +78,7 @@ class Acceptor:
             for _ in range(CROWD_MAX):
                 try:
                     wire, _address = door.accept()
-                except OSError:  # nobody waits; and what else there may be (no more open files) libuv meets, too
+                except OSError:  # the backlog is empty; libuv handles other errors (no more open files)
                     break
                 task = self._loop.create_task(self._let_in(wire))
                 self._coming_in.add(task)
@@ -89,5 +87,5 @@ class Acceptor:
     async def _let_in(self, wire: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(self._factory, wire)
-        except OSError:  # gone already
+        except OSError:  # closed already
             wire.close()

@@ -1,4 +1,4 @@
-"""What the server needs of aiohttp beyond its documented interface: its C parser, and private fields.
+"""aiohttp's C parser and private fields: the server's needs beyond the documented interface.
 
 Every private field that the server touches is named here; a test compares the tables with the code. Rules:
 
@@ -28,7 +28,7 @@ def require_c_parser() -> None:
 
 
 def _parser_type() -> type:
-    # aiohttp: the name under which its protocol finds the parser; it is there for nobody else.
+    # aiohttp: the name under which its protocol finds the parser, a private one.
     found: type = vars(web_protocol)["HttpRequestParser"]
     return found
 
@@ -73,7 +73,7 @@ OTHER_FIELDS: dict[object, tuple[str, ...]] = {
 
 
 def fast_path_fits() -> bool:
-    """Return whether this aiohttp has the fields that the fast path touches; if not, log those that are missing."""
+    """Return whether this aiohttp has the fields of the fast path; if not, log the missing ones."""
     fields = ((owner, name) for owner, names in FAST_PATH_FIELDS.items() for name in names)
     missing = [f"{owner.__name__}.{name}" for owner, name in fields if not hasattr(owner, name)]
     if not hasattr(_parser_type(), "message_consumed"):

@@ -1,14 +1,13 @@
-"""A connection's buffers: aiohttp's protocol, with all that it holds counted, and freed when a request ends or dies.
+"""A connection's buffers: aiohttp's protocol, with its memory counted, and freed when a request ends or fails.
 
-It owns how a connection lets go: of what came in, of answers that the client doesn't take, and of itself.
-What comes in and is answered is `connection`'s. Every private field of aiohttp that is touched here is marked
-`aiohttp:`.
+It releases received bytes, unsent responses, and the connection itself. Every private field of aiohttp that is used
+here is marked `aiohttp:`.
 
 Rules:
 
-1. What the in-flight budget has no room for is dropped in the same call, and the connection takes in nothing more.
-2. A request that dies, however it does, leaves no cycle of references: its buffers go with it, not when the collector
-   next looks at everything. Exceptions that are kept have no tracebacks, and none leaves a request's task.
+1. Bytes without room in the in-flight budget are dropped in the same call, and the connection receives no more.
+2. A request that ends in any way leaves no cycle of references: its buffers are freed with it, not by the next full
+   garbage collection. Exceptions that are kept have no tracebacks, and none leaves a request's task.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class CountingServer(web.Server):
-    """The server of such connections: the limits and the budget that all of them share."""
+    """The server of such connections: their common limits and budget."""
 
     limits: LimitsSettings
     in_flight: InFlightBudget
@@ -45,7 +44,7 @@ class Buffers(web.RequestHandler):
     """The base of a connection.
 
     Attributes:
-        deaf: What comes in is forgotten: the budget had no room for it. The connection is closed after its answer.
+        deaf: Received bytes are dropped, because the budget had no room. The connection is closed after its response.
     """
 
     __slots__ = (
@@ -59,10 +58,10 @@ class Buffers(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._wire_lost: asyncio.Future[None] | None = None
         self._head_bytes = 0
-        # Of the last request that was parsed, all before it are whole; and whether that request is answered.
+        # The body of the last parsed request, all before it are whole; and whether that request is answered.
         self._body: StreamReader = EMPTY_PAYLOAD
         self._answered = False
-        # Of that body, if it is chunked; and what came of it while as much of it waits to be read as may.
+        # The framing of that body, if it is chunked; and its bytes received while its buffer is full.
         self._framing: Framing | None = None
         self._rest = b""
         self._received: Received | None = None
@@ -86,7 +85,7 @@ class Buffers(web.RequestHandler):
         self._body = EMPTY_PAYLOAD
         self._framing = None
         self._rest = b""
-        # Both know this connection.
+        # Both refer to this connection.
         if self._received is not None:
             self._received.refuse()
             if not self._request_in_progress:
@@ -96,12 +95,12 @@ class Buffers(web.RequestHandler):
             self._sending = None
 
     def abort(self) -> None:
-        """Cut the connection, whatever was not sent yet."""
+        """Cut the connection; unsent bytes are dropped."""
         if self._wire is not None:
             cut(self._wire)
 
     def break_body(self, body: StreamReader, error: BaseException) -> None:
-        """End a body whose rest can't come: its reader gets an error, and what drops the rest after its answer ends."""
+        """End an incomplete body: its reader gets an error, and the skipping of its rest after the response ends."""
         if body.is_eof():
             return
         if not (self._answered and body is self._body):
@@ -109,24 +108,24 @@ class Buffers(web.RequestHandler):
         body.feed_eof()
 
     def _at_rest(self) -> bool:
-        """Tell whether no request is parsed and not answered."""
-        # aiohttp: its task, and what that waits for while there is nothing to do.
+        """Whether all parsed requests are answered."""
+        # aiohttp: its task, and the future that it waits for while idle.
         if self._task_handler is None:
             return True
         return self._waiter is not None and not self._waiter.done()
 
     def _wake(self) -> None:
-        """Have aiohttp's task answer what was parsed; it is made when it is needed first."""
+        """Let aiohttp's task answer the parsed requests; it is created on first use."""
         if self._task_handler is None:
             self._task_handler = self._loop.create_task(self.start())
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # -- what is counted
+    # -- counting
 
     @property
     def received(self) -> Received:
-        """The bytes that came in and are held, which the in-flight budget counts."""
+        """The received bytes that are held, which the in-flight budget counts."""
         if self._received is not None:
             return self._received
         received = Received(self._server.in_flight, self._buffered_bytes, self._drop)
@@ -135,7 +134,7 @@ class Buffers(web.RequestHandler):
         return received
 
     def _count(self, came_bytes: int) -> None:
-        """Count what is held after so many bytes came, unless that is next to nothing, as it mostly is."""
+        """Count the bytes held after receiving `came_bytes`, unless they are few, as usual."""
         if (
             self._received is not None
             or came_bytes > FEW_BYTES
@@ -146,13 +145,13 @@ class Buffers(web.RequestHandler):
             self.received.count()
 
     def _buffered_bytes(self) -> int:
-        # The parser keeps a head as it came, and decoded.
+        # The parser keeps a head twice: raw, and decoded.
         waiting_bytes = 2 * self._head_bytes + len(self._message_tail) + len(self._rest)
         return waiting_bytes + buffered_bytes(self._messages, self._current_request)
 
     def _drop(self) -> bool:
-        """Free what was buffered, take in nothing more, and have its request refused."""
-        if not self._body.is_eof():  # its reader finds out by `Received.refused`
+        """Free the buffers, receive no more, and reject the request."""
+        if not self._body.is_eof():  # its reader checks `Received.refused`
             self._body._buffer.clear()
             self._body._size = 0
             self._body.feed_eof()
@@ -168,7 +167,7 @@ class Buffers(web.RequestHandler):
         return True
 
     def _go_deaf(self) -> None:
-        """Take in nothing more."""
+        """Receive no more."""
         self.deaf = True
         self._parser = None  # aiohttp: what it hasn't parsed yet goes with it
         self._framing = None
@@ -201,7 +200,7 @@ class Buffers(web.RequestHandler):
                 if self._wire is None:
                     self._received = None
 
-    # -- what goes out
+    # -- sending
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -219,12 +218,12 @@ class Buffers(web.RequestHandler):
             self._sending.end()
 
     def count_unread(self, more_bytes: int) -> None:
-        """Count what is about to be written, if the client has not taken what was written before."""
+        """Count bytes about to be written, if earlier ones are unsent."""
         if self._sending is not None and self._sending.watched:
             self._sending.count(more_bytes)
 
     async def _linger(self) -> None:
-        """Read on for a while, and forget it: closing while the client still sends would destroy our answer."""
+        """Read and drop bytes for a while: closing while the client still sends would reset the response."""
         wire = self._wire
         if wire is None:
             return

@@ -1,21 +1,21 @@
-"""Connections: how many there may be, how long each may keep us waiting, and what breaks them off.
+"""Connections: their number, timeouts, and cuts.
 
-It owns what aiohttp leaves open below the level of a request, by deriving from its protocol.
-It must not know jobs. Every private field of aiohttp that is touched here is marked `aiohttp:`
-with what we rely on, and stands in `aiohttp_compat`; the tests of this file fail when a new release changes it.
+It adds to aiohttp's protocol the limits below the level of a request. Every private field of aiohttp that is used here
+is marked `aiohttp:` with its expected behaviour, and listed in `aiohttp_compat`; the tests of this file fail when a new
+release changes it.
 
 Rules:
 
-1. Never more than `connections_max` connections; one more gets a 503 and is closed.
+1. At most `connections_max` connections; a further one gets a 503 and is closed.
 2. A request's head must be complete `idle_timeout_s` after its connection was opened or answered.
    (aiohttp's keep-alive timer, which no byte that comes in resets.)
-3. A client that leaves answers unread, and takes less than `RATE_BYTES_S_MIN`, is cut after `write_timeout_s`.
-4. What the parser refuses is answered with a problem, and in a way that lets it arrive.
-5. Plain requests are answered at once, by the fast path (`fast_path`), while nobody before them on their connection
-   waits for an answer. So answers keep the order of their requests.
-6. aiohttp's task, which answers all others, is made for the first of them: most connections never need it, and what
-   it keeps of the last request is more than all else that a connection takes.
-7. Those who ask again as soon as they are answered don't keep the loop from turning (`read_budget`).
+3. A client that reads responses more slowly than `RATE_BYTES_S_MIN` is cut after `write_timeout_s`.
+4. A parser error is answered with a problem, and the connection lingers so that the client can read it.
+5. Plain requests are answered at once, by the fast path (`fast_path`), unless an earlier request of their connection
+   is unanswered. So responses keep the order of their requests.
+6. aiohttp's task, which answers all others, is created for the first of them: most connections never need it, and the
+   last request that it keeps is larger than the rest of a connection.
+7. Clients that send without a pause don't starve the loop's timers (`read_budget`).
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ if TYPE_CHECKING:
 
 HEADERS_MAX = 64
 HEAD_LINES_MAX = 4
-"""A whole head may be as large as so many of the largest lines."""
+"""Maximum size of a whole head, in lines of the maximum length."""
 
 READ_BYTES = 32 * 1024
-"""A body of which twice as much waits to be read is not received further: a connection can't hold much unread."""
+"""Receiving pauses when twice this size of a body is unread."""
 
 ANSWERS_BYTES_MAX = 64 * 1024
-"""Once the answers to what came in one piece are that large, the others wait until the client has taken them."""
+"""Size of responses to pipelined requests above which the others wait until the client has read them."""
 
 log = event_logger(__name__)
 
@@ -75,7 +75,7 @@ class JobServer(CountingServer):
     """Serves an application on any number of listening sockets: a factory of protocols.
 
     Args:
-        fast_path: Answers plain requests without the application; None: nobody does.
+        fast_path: Answers plain requests without the application; None: there is none.
 
     Raises:
         ConfigError: aiohttp's C parser is missing.
@@ -86,7 +86,7 @@ class JobServer(CountingServer):
     ) -> None:
         require_c_parser()
         loop = asyncio.get_running_loop()
-        # aiohttp: what its own runner does with an application before it serves it.
+        # aiohttp: as its own runner prepares an application.
         app._set_loop(loop)
         app.freeze()
         super().__init__(
@@ -118,11 +118,11 @@ class JobServer(CountingServer):
         return Connection(self, loop=self._loop, **self._kwargs)
 
     def prepare(self, listening: socket.socket) -> None:
-        """Set what all connections of a listening socket need."""
+        """Set the options of a listening socket for its connections."""
         bound_system(listening, write_timeout_s=self.limits.write_timeout_s)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        # For paths that are no resource, too: aiohttp's own refusal can't be made of what is not UTF-8.
+        # For paths without a resource, too: aiohttp's own error response fails for paths that are not UTF-8.
         if hdrs.EXPECT in request.headers and (refusal := refuse_expectation(request)) is not None:
             return refusal
         try:
@@ -142,9 +142,9 @@ class JobServer(CountingServer):
             self._all_closed.set_result(None)
 
     async def close(self, within_s: float) -> None:
-        """Close idle connections now, busy ones once their answer is out, and cut the rest after `within_s`.
+        """Close idle connections now, busy ones once their response is sent, and cut the rest after `within_s`.
 
-        Those who wait for a job are answered first, and event streams ended: `Application.shutdown` tells them.
+        Waiting requests are answered first, and event streams ended, by `Application.shutdown`.
         """
         self._all_closed = self._loop.create_future()
         await self._app.shutdown()
@@ -175,7 +175,7 @@ class Connection(Buffers):
         super().__init__(server, **kwargs)
         self.uniqueness: Uniqueness | None = None
         self.half_closed = False
-        # Nothing of a request was fed to the parser: it has answered to all that came before.
+        # The parser has no part of a request: all bytes before were parsed.
         self._between_requests = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -185,7 +185,7 @@ class Connection(Buffers):
             Rejected(self._server.rejected, self._server.open).connection_made(wire)
             return
         self._wire = wire
-        # So that `pause_writing` is called as soon as the system takes no more, not only from 64 KiB on.
+        # So that `pause_writing` is called as soon as the kernel's buffer is full, not only from 64 KiB on.
         wire.set_write_buffer_limits(high=0)
         if self._server.fast_path is None:
             super().connection_made(wire)
@@ -193,7 +193,7 @@ class Connection(Buffers):
             self._begin(wire)
 
     def _begin(self, wire: asyncio.Transport) -> None:
-        """Do as aiohttp's own `connection_made`, but leave its task for when it is needed."""
+        """As aiohttp's own `connection_made`, but without creating its task."""
         BaseProtocol.connection_made(self, wire)
         tcp_keepalive(wire)
         self._server.connection_made(self, wire)
@@ -201,35 +201,35 @@ class Connection(Buffers):
         self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
     def make_uniqueness(self) -> Uniqueness:
-        """Find out, once, which caller is at the other end."""
+        """Determine the connection's caller, once."""
         assert self._wire is not None, "a request came over it"
         self.uniqueness = uniqueness_at(self._wire)
         return self.uniqueness
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's says nothing, so all is closed
-        """Keep the connection for what was asked before the client shut its sending side."""
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns None, which closes the transport
+        """Keep a half-closed connection until its requests are answered."""
         self.half_closed = True
         lingers = self._wire_lost is not None
         return not lingers and answer_rest(self)
 
     def close(self) -> None:
-        """Close the connection as soon as nobody is being answered."""
+        """Close the connection as soon as no request is being answered."""
         super().close()
         if self._task_handler is None:
             self.force_close()
 
     def _process_keepalive(self) -> None:
         super()._process_keepalive()
-        # aiohttp: its timer, which is set again if it came too early, closes only what a task waits for.
+        # aiohttp: its timer, which is set again if it fired too early, closes only connections with a waiting task.
         if self._task_handler is None and self._keepalive_handle is None:
             self.force_close()
 
-    # -- what comes in
+    # -- receiving
 
     def data_received(self, data: bytes) -> None:
         fast_path = self._server.fast_path
-        # aiohttp: whether the system takes no more of what we send; whether the connection is about to be closed; and
-        # whether nothing is parsed for now, because too much waits, or another protocol may follow.
+        # aiohttp: whether writing is paused; whether the connection is about to be closed; and
+        # whether parsing is paused, because too much is buffered, or another protocol may follow.
         if (
             fast_path is None
             or (self._task_handler is not None and not self._at_rest())
@@ -241,7 +241,7 @@ class Connection(Buffers):
         ):
             if self._receive_in_pieces(data) or self.deaf:
                 return
-            # aiohttp: it calls this with nothing, to have the parser go on.
+            # aiohttp: it calls this without data to resume the parser.
             self._between_requests = self._between_requests and not data
             super().data_received(data)
             self._check_what_came(data)
@@ -253,7 +253,7 @@ class Connection(Buffers):
             self._parse(data, fast_path, now)
 
     def _receive_in_pieces(self, data: bytes) -> bool:
-        """Receive chunks a piece at a time, as fast as they are read; False, with nothing done: these are none."""
+        """Receive a chunked body in pieces, as fast as it is read; False, with nothing done, for other data."""
         if len(data) <= PIECE_BYTES and not self._rest:
             return False
         if self.deaf or not (self._rest or self._framing is not None or may_be_chunked(data)):
@@ -261,7 +261,7 @@ class Connection(Buffers):
         data, self._rest = self._rest + data, b""
         at = 0
         while at < len(data):
-            # aiohttp: as many requests wait as may, or more of a body than is to wait; it calls this when that is over.
+            # aiohttp: its queue of requests, or the body's buffer, is full; it calls this when there is room.
             if len(self._messages) >= self._max_msg_queue_size or self._reading_paused:
                 self._rest = data[at:]
                 break
@@ -270,7 +270,7 @@ class Connection(Buffers):
         return True
 
     def _parse(self, data: bytes, fast_path: FastPath, now: float) -> None:
-        """Do as aiohttp's own `data_received`, but answer at once what the fast path takes; the rest wakes its task."""
+        """As aiohttp's own `data_received`, but the fast path answers its requests at once; others wake the task."""
         parser, between_requests = self._parser, self._between_requests
         assert parser is not None
         self._between_requests = False
@@ -285,10 +285,10 @@ class Connection(Buffers):
         else:
             if not upgraded and len(messages) < self._max_msg_queue_size:
                 room_bytes = ANSWERS_BYTES_MAX
-                for message, payload in messages:  # up to the first that is not for it: all keep their order
+                for message, payload in messages:  # up to the first that is not plain: all keep their order
                     if room_bytes < 0 or (answer := fast_path.answer(message, payload, self, now)) is None:
                         break
-                    parser.message_consumed()  # aiohttp: the parser counts those that wait
+                    parser.message_consumed()  # aiohttp: the parser counts waiting requests
                     answers.append(answer)
                     room_bytes -= len(answer)
         if answers:
@@ -298,8 +298,7 @@ class Connection(Buffers):
                 if len(messages) == 1:
                     self._learn(data, *messages[0], fast_path, between_requests)
                 return
-        # aiohttp: the requests that were parsed and not begun, how many may be, and what follows one that asks for
-        # another protocol.
+        # aiohttp: the requests that were parsed and not begun, their maximum, and the bytes after an upgrade request.
         self._messages.extend(messages[len(answers) :])
         if len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
@@ -312,32 +311,32 @@ class Connection(Buffers):
         server, wire = self._server, self._wire
         if wire is None:
             return
-        server.requests_count += count  # aiohttp: what its server counts
+        server.requests_count += count  # aiohttp: its server's counter
         wire.write(answers)
         read_budget = server.read_budget
         read_budget.left -= count
         if read_budget.left < 0:
             read_budget.use_up(self)
-        # aiohttp: until when it lets an idle connection live, and its timer, as its task sets them after an answer.
+        # aiohttp: the keep-alive deadline, and its timer, as its task sets them after a response.
         self._next_keepalive_close_time = now + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
     def hold(self) -> None:
-        """Don't read what comes until `release`."""
+        """Pause reading until `release`."""
         self._pause_transport_reading()
 
     def release(self) -> None:
-        # aiohttp: its own reasons not to read, which it takes back itself.
+        # aiohttp: its own reasons to pause reading, which it ends itself.
         if not self._reading_paused and not self._buffer_paused:
             self._resume_transport_reading()
 
     def _learn(
         self, data: bytes, message: RawRequestMessage, payload: StreamReader, fast_path: FastPath, was_between: bool
     ) -> None:
-        """Find out whether what came was exactly one request, which was answered: the parser is at rest then.
+        """Determine whether the data was exactly one request, which was answered: the parser is at rest then.
 
-        A request without a body, whose head ends with all that came, leaves the parser at rest whatever came before it.
+        A request without a body that ends with the data leaves the parser at rest, whatever came before it.
         """
         head_bytes = data.find(b"\r\n\r\n") + 4
         if head_bytes + payload.total_bytes == len(data):
@@ -346,10 +345,10 @@ class Connection(Buffers):
                 fast_path.learn(data, message, head_bytes)
 
     def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
-        # aiohttp: the requests that were parsed and not begun; a parser's refusal is an `_ErrInfo` among them.
+        # aiohttp: the requests that were parsed and not begun; a parser error is an `_ErrInfo` among them.
         if self._messages and isinstance(last := self._messages[-1][0], web_protocol._ErrInfo):
             forget_frames(last.exc)
-            # aiohttp would let whatever reads the body that the parser has refused wait for its rest.
+            # aiohttp would let the reader of a broken body wait for its rest.
             broken = self._messages[-2][1] if len(self._messages) > 1 else self._body
             self.break_body(broken, MalformedRequest("the body's framing is broken"))
         self._judge_framing(data)
@@ -363,7 +362,7 @@ class Connection(Buffers):
         self._count(len(data))
 
     def _check_head(self) -> None:
-        """Refuse a head that grows without an end: the parser knows no bound for all of it."""
+        """Reject a head over the limit: the parser has no bound for the whole head."""
         bytes_max = HEAD_LINES_MAX * self._server.limits.header_bytes
         if self._head_bytes > bytes_max:
             error = http_exceptions.LineTooLong(b"head", bytes_max)
@@ -371,18 +370,18 @@ class Connection(Buffers):
             self._wake()
 
     def _judge_framing(self, data: bytes) -> None:
-        """Count the work that chunks make, and refuse a body that is little more than framing."""
+        """Count the work of chunks, and reject a body that is little more than framing."""
         framing = self._framing
         if framing is not None:
             framing.add(len(data))
-            if self._body.is_eof():  # what follows it can't be told from it
+            if self._body.is_eof():  # bytes after it can't be told from it
                 self._framing = framing = None
         if self._messages and self._messages[-1][1] is not self._body:
             last, self._body = self._messages[-1]
             self._answered = False
             chunked = not isinstance(last, web_protocol._ErrInfo) and last.chunked
             self._framing = framing = Framing(self._body, data) if chunked else None
-        if framing is None or self._reading_paused:  # aiohttp: what the parser keeps meanwhile can't be told
+        if framing is None or self._reading_paused:  # aiohttp: the parser's buffered bytes are unknown meanwhile
             return
         read_budget = self._server.read_budget
         read_budget.left -= framing.work()
@@ -396,7 +395,7 @@ class Connection(Buffers):
                 self.break_body(self._body, error)
             self._go_deaf()
 
-    # -- what is refused below the level of a request
+    # -- rejections below the level of a request
 
     def handle_error(
         self,
@@ -405,7 +404,7 @@ class Connection(Buffers):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp would answer with a text, or a page."""
+        """Answer with a problem where aiohttp would send a text, or a page."""
         if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionError("the connection can't take another answer")
         response = problem_response(refuse(self._refusal_of(exc, message)))
@@ -426,9 +425,9 @@ class Connection(Buffers):
         return exc if exc is not None else RuntimeError("the request handler timed out")
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-        # aiohttp: makes the handler of what its parser refused; the connection is closed after it.
+        # aiohttp: makes the handler of a parser error; the connection is closed after it.
         async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            # aiohttp: it stands in for the request that could not be parsed, and claims to be HTTP/1.0.
+            # aiohttp: a placeholder for the unparsed request, with the version HTTP/1.0.
             request._version = HttpVersion11
             response = self.handle_error(request, err_info.status, err_info.exc, err_info.message)
             await response.prepare(request)

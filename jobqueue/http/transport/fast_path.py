@@ -1,11 +1,11 @@
-"""The fast path: looks at a status, and small JSON submissions, answered straight from what the parser made of them.
+"""The fast path: answers reads of a job, and small JSON submissions, straight from the parser's output.
 
-No task, no Request, no Response, no routing: that is most of what a request costs. It owns which requests
-are plain enough for it and the bytes of their answers. Everything else is None here, and takes the stock path. Both
+No task, no Request, no Response, no routing: these are most of a request's cost. It returns the bytes of a response, or
+None for a request that is not plain and takes the stock path. Both
 give the same bytes: a differential test sends the same streams through both.
 
-It must not know connections: `connection` asks it, in the order in which requests came, and writes what it says. A
-request that came as one it has answered before (`head_cache`) needs no parser at all.
+`connection` calls it in the order of the requests, and writes the responses. A
+request with a cached head (`head_cache`) needs no parser at all.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ PREFIX_LENGTH = len(PREFIX)
 PATH_LENGTH = PREFIX_LENGTH + ID_LENGTH
 
 _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
-# What a plain submission has none of: each of these changes what the answer is, or how the body is framed.
+# Headers that a plain submission lacks: each of these changes the response, or the framing of the body.
 _NOT_TO_SUBMIT = (_PREFER, _KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
 _DEDUPLICATED = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
 
 
 class Client(Protocol):
-    """A connection, as the fast path sees it. `uniqueness`: that of its caller, plain; None: not made yet."""
+    """A connection, as far as the fast path needs it. `uniqueness`: its caller's plain one; None: not made yet."""
 
     uniqueness: Uniqueness | None
 
@@ -55,12 +55,12 @@ class Client(Protocol):
 
 
 class FastPath:
-    """Answers plain requests straight from what the parser made of them.
+    """Answers plain requests straight from the parser's output.
 
     Args:
-        queue: Runs on a local backend, or this is no use.
+        queue: Its backend must be local.
         early: Refuses submissions as it does on the stock path.
-        policy: Tells what came from no foreign page; the stock path refuses or allows anything else.
+        policy: Recognises requests of no foreign page; the stock path checks all others.
 
     Attributes:
         in_use: Whether a server asks it: for `/readyz`, which tells.
@@ -77,11 +77,11 @@ class FastPath:
         self._dated_until = 0.0
 
     def recall(self, data: bytes, client: Client, now: float) -> bytes | None:
-        """Return the whole answer to a request with a learned head; None: it is none, and nothing was done about it.
+        """Return the whole response to a request with a cached head; None: not cached, and nothing was done.
 
         Args:
-            data: All that came, with nothing before it on its connection that the parser is still busy with.
-            client: The connection that it came over.
+            data: All received bytes; the parser must be at rest.
+            client: The connection.
             now: The loop's time.
         """
         look = self._head_cache.look(data)
@@ -92,14 +92,14 @@ class FastPath:
         return self._accept(body, client, now) if body is not None and self._takes(len(body)) else None
 
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
-        """Recall such a request from now on, if its head is one to be learned; `answer` has answered it.
+        """Cache the head of a request that `answer` has answered, if it may be cached.
 
         Args: As `HeadCache.learn`.
         """
         self._head_cache.learn(data, message, head_bytes)
 
     def answer(self, message: RawRequestMessage, payload: StreamReader, client: Client, now: float) -> bytes | None:
-        """Return the whole answer to a request; None: it isn't plain, and nothing was done about it.
+        """Return the whole response to a request; None: it isn't plain, and nothing was done.
 
         Args:
             client: The connection that it came over.
@@ -120,13 +120,13 @@ class FastPath:
             return self._submit(message, payload, client, now)
         return None
 
-    # -- looks
+    # -- reads
 
     def _look(self, job_id: str, head_only: bool, tags: tuple[str, ...], now: float) -> bytes | None:
         local = self._queue.local
         job = local.find(job_id)
         if job is None:
-            if not is_well_formed(job_id):  # an escaped one, perhaps, or another resource's path
+            if not is_well_formed(job_id):  # possibly escaped, or another resource's path
                 return None
             try:
                 job = local.look(job_id)
@@ -156,11 +156,11 @@ class FastPath:
                 return None
         if not self._policy.is_plain(headers):
             return None
-        # aiohttp: the pieces of a body that nobody has read. Its own reading would ask the parser for more of it.
+        # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
         return self._accept(b"".join(payload._buffer), client, now)
 
     def _takes(self, size_bytes: int) -> bool:
-        """Tell whether a body of this size is small enough, and no caller has a quota that its answer must tell."""
+        """Whether a body of this size is small enough, and no quota has to be in the response."""
         limits = self._queue.settings.limits
         return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_jobs_max is None
 
@@ -180,13 +180,13 @@ class FastPath:
         except Exception as error:
             return self._refuse(error, False, now)
 
-    # -- what they share
+    # -- common parts
 
     def _refuse(self, error: Exception, head_only: bool, now: float) -> bytes:
         return raw_reply(problem_reply(refuse(error)), self._date(now), head_only)
 
     def _date(self, now: float) -> bytes:
-        """Return the end of a head, with the date. It is written once a second, however many ask."""
+        """Return the end of a head, with the date, which is formatted once a second."""
         if now >= self._dated_until:
             self._dated_until = now + 1.0 - time.time() % 1.0
             self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()

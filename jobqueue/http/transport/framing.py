@@ -1,9 +1,7 @@
-"""The framing of a chunked body: how much of what came is none of the body itself.
+"""The framing of a chunked body: counts its bytes and its work.
 
-A chunk costs the parser some work however small it is, and its extension may be of any length. So framing is measured
-against the body that it carries, and counts as work of the loop's turn.
-
-It knows no connections: `connection` hands over what came, in pieces of at most `PIECE_BYTES`.
+A chunk costs the parser some work at any size, and its extension may be of any length. So framing is bounded
+relative to the body, and counts as work of the loop iteration.
 """
 
 from __future__ import annotations
@@ -15,24 +13,24 @@ if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
 
 PIECE_BYTES = 16 * 1024
-"""A chunked body is parsed in pieces of this size: what is refused costs no more work than that of one."""
+"""A chunked body is parsed in pieces of this size, so that a rejected one costs the work of one piece at most."""
 
 FREE_BYTES = 4096
-"""Framing of this size is allowed beside as much framing as there is body."""
+"""Framing of this size is allowed, plus the size of the body."""
 
 ANSWER_BYTES = 160
-"""So much framing, some 30 chunks, is as much work as one answer."""
+"""Framing, some 30 chunks, that counts as the work of one response."""
 
 _HEAD_END = b"\r\n\r\n"
 _SIZE = re.compile(rb"[0-9A-Fa-f]+")
 
 
 class Framing:
-    """The framing of one chunked body, counted as it comes.
+    """The framing of one chunked body, counted as it is received.
 
     Args:
         body: The body, so far.
-        data: The piece in which its head ended.
+        data: The piece with the end of its head.
     """
 
     __slots__ = ("_body", "_came_bytes", "_charged_bytes")
@@ -42,19 +40,19 @@ class Framing:
         self._charged_bytes = 0
         start = _head_end(data)
         self._came_bytes = len(data) - start
-        if body.is_eof() and self.excessive:  # the beginning of the next request may be among it
+        if body.is_eof() and self.excessive:  # it may include the beginning of the next request
             try:
                 self._came_bytes = _chunks_bytes(data, start)
             except ValueError:  # the body holds what looks like a head
                 self._came_bytes = body.total_bytes
 
     def add(self, size_bytes: int) -> None:
-        """Count what came, all of which is of this body."""
+        """Count received bytes, all of this body."""
         self._came_bytes += size_bytes
 
     @property
     def bytes(self) -> int:
-        """The framing so far, as long as all that came is parsed."""
+        """The framing so far, if all received bytes are parsed."""
         return self._came_bytes - self._body.total_bytes
 
     @property
@@ -62,25 +60,25 @@ class Framing:
         return self.bytes > FREE_BYTES + self._body.total_bytes
 
     def work(self) -> int:
-        """Return how many answers' work there was since this was last called."""
+        """Return the work since the last call, in responses."""
         answers = (self.bytes - self._charged_bytes) // ANSWER_BYTES
         self._charged_bytes += answers * ANSWER_BYTES
         return answers
 
 
 def may_be_chunked(data: bytes) -> bool:
-    """Tell whether a request with a chunked body may begin in what came."""
+    """Whether a request with a chunked body may begin in the data."""
     return b"chunked" in data.lower()
 
 
 def _head_end(data: bytes) -> int:
-    """Return where the last whole head ends."""
+    """Return the end of the last whole head."""
     line = data.rfind(b" HTTP/1.", 0, max(0, data.rfind(_HEAD_END)))
     return data.find(_HEAD_END, max(0, line)) + len(_HEAD_END)
 
 
 def _chunks_bytes(data: bytes, at: int) -> int:
-    """Return how long a whole chunked body is with its framing (RFC 9112, section 7.1).
+    """Return the length of a whole chunked body with its framing (RFC 9112, section 7.1).
 
     Raises:
         ValueError: No such body begins there.

@@ -1,21 +1,19 @@
-"""Learned heads: requests whose head the parser has accepted before, so that it need not read it again.
+"""The head cache: request heads that the parser has accepted before, matched byte for byte.
 
-A client's looks differ in the job's id alone, and its submissions in the body, while reading a head is most of what a
-plain request costs. It owns which heads are learned, how they are recognised, and the bounds on them. It must not know
-what is answered, nor connections: `connection` asks only where a request may begin, with nothing of it fed to the
-parser.
+A client's reads differ only in the job's id, and its submissions only in the body, while parsing the head is most of a
+plain request's cost. `connection` asks the cache only while the parser is at rest.
 
 Rules:
 
-1. What is recalled is the whole of what came, and byte for byte a request that the parser and the fast path have
-   accepted, but for the id of a look (22 characters of the ids' alphabet, which no parser takes for anything else),
-   and the body of a submission (of exactly the length that the head tells).
-2. So only requests are learned that came whole, in one piece and with nothing else, and that the fast path has
-answered.
-3. Each header of a learned head is known to change nothing of the answer, or is part of what is learned (an entity
-   tag, the body's length). None of them has another value in each request: heads that never come again are no use.
-4. There are at most `HEADS_MAX` heads of `HEAD_BYTES_MAX` bytes. When there is no room all are forgotten: who is there
-   is learned again by its next request, and who fills the table with rubbish pays with as many requests.
+1. A match covers all received bytes, and equals byte for byte a request that the parser and the fast path have
+   accepted, but for the id of a read (22 characters of the ids' alphabet, without a special meaning to a parser),
+   and the body of a submission (of exactly the head's Content-Length).
+2. So only requests are cached that were received whole, in one piece and with no other bytes, and that the fast path
+   has answered.
+3. Each header of a cached head is known not to change the response, or is part of the entry (an entity
+   tag, the body's length). None of them has another value in each request: such heads would never match.
+4. There are at most `HEADS_MAX` heads of `HEAD_BYTES_MAX` bytes. The cache is cleared when full: active clients
+   repopulate it with one request each, and filling it with junk costs one request per entry.
 """
 
 from __future__ import annotations
@@ -37,8 +35,8 @@ _HEAD_ID, _GET_ID, _POST_LENGTH = len(_HEAD), len(_GET), len(_POST)
 _HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
 _END = b"\r\n\r\n"
 
-# Authorization is not among them: nothing here may be recalled past a check of the caller. Nor are Origin and
-# Sec-Fetch-Site. Host is: the fast path has judged it, and the policy of hosts does not change while the server runs.
+# Authorization is not among them: the cache must not bypass a check of the caller. Nor are Origin and
+# Sec-Fetch-Site. Host is: the fast path has checked it, and the policy of hosts does not change while the server runs.
 _HARMLESS = frozenset(
     {b"host", b"connection", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control"}
 )
@@ -47,10 +45,10 @@ _OF_SUBMISSIONS = _HARMLESS | {b"content-type", b"content-length"}
 
 
 class HeadCache:
-    """The heads that a server has learned, for all of its connections."""
+    """The cached heads of all connections of a server."""
 
     def __init__(self) -> None:
-        # What follows the id, up to the end of the head, and the entity tags that it names.
+        # The rest of a head after the id, and the entity tags that it names.
         self._looks: dict[bytes, tuple[str, ...]] = {}
         # A whole head without the empty line at its end, and its Content-Length.
         self._submissions: dict[bytes, int] = {}
@@ -59,13 +57,13 @@ class HeadCache:
         return len(self._looks) + len(self._submissions)
 
     def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...]] | None:
-        """Recall a look: its id, whether it is a HEAD, and the entity tags that it names; None: not learned.
+        """Match a read: its id, whether it is a HEAD, and the entity tags that it names; None: not cached.
 
-        The id is whatever stands in its place. Who finds no job under it must have it checked before saying so.
+        The id is not validated: without a job of this id the caller must check it before it answers.
         """
         if not data:
             return None
-        first = data[0]  # tells methods apart at a fraction of what a slice costs
+        first = data[0]  # distinguishes methods at a fraction of a slice's cost
         if first == _H and data[:_HEAD_ID] == _HEAD:
             tags = self._looks.get(data[_HEAD_REST:])
             return None if tags is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), True, tags)
@@ -75,19 +73,19 @@ class HeadCache:
         return None
 
     def submission(self, data: bytes) -> bytes | None:
-        """Recall a submission: its body; None: not learned, or not all of it is there."""
+        """Return the body of a submission with a cached head; None: not cached, or not complete."""
         if data[:_POST_LENGTH] != _POST:
             return None
         head, _, body = data.partition(_END)
         return body if self._submissions.get(head) == len(body) else None
 
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
-        """Learn the head of a request that the fast path has answered, if it is one to be learned.
+        """Cache the head of a request that the fast path has answered, if it may be cached.
 
         Args:
             data: The whole request, and nothing else.
-            message: What the parser made of its head.
-            head_bytes: Where its head ends.
+            message: Its parsed head.
+            head_bytes: The length of its head.
         """
         submitted = data[:_POST_LENGTH] == _POST
         allowed = _OF_SUBMISSIONS if submitted else _OF_LOOKS

@@ -1,12 +1,12 @@
-"""The last request of a connection: it is answered with `Connection: close`, since none can follow it.
+"""The last request of a connection: answered with `Connection: close`, since none can follow it.
 
 Rules:
 
-1. A client that shuts its sending side gets what it has asked for (RFC 9293, section 3.6). One that is gone altogether
-   looks the same until something is written to it, so nothing waits for such a client: a wait or an event stream ends
-   at once, and is answered as it stands.
-2. A request to upgrade that is answered as if it had not asked is the last one if something came with it: aiohttp's
-   parser loses that, unless the protocol is one that aiohttp speaks.
+1. A client that shuts its sending side gets its responses (RFC 9293, section 3.6). A disconnected one
+   looks the same until bytes are written to it, so no request waits for such a client: a wait or an event stream ends
+   at once, and is answered with the present state.
+2. An upgrade request that is answered without the upgrade is the last one if bytes follow it: aiohttp's
+   parser loses them, unless aiohttp supports the protocol.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def answer_rest(connection: Buffers) -> bool:
-    """Have the connection closed after the last answer that it owes; False: it owes none.
+    """Close the connection after its last unanswered request; False: there is none.
 
-    A body that is not whole by now is broken, and answered so.
+    An incomplete body counts as broken, and is answered so.
     """
     # aiohttp: requests that are parsed and not begun, and the one that is being answered.
     messages, current = connection._messages, connection._current_request
-    # Of the newest request; not by way of either, since one that was just begun is in neither for a turn of the loop.
+    # The newest request's body; a request that was just begun is in neither for one loop iteration.
     connection.break_body(connection._body, MalformedRequest("the body ended before it was complete"))
     if messages:
         _make_last(connection)
@@ -43,13 +43,13 @@ def answer_rest(connection: Buffers) -> bool:
 
 
 def close_after_upgrade(connection: Buffers, data: bytes) -> None:
-    """Make the newest request the last if it asks for an upgrade that is not taken, and something came with it.
+    """Make the newest request the last if it asks for an unsupported upgrade, and bytes follow it.
 
     Args:
-        data: The piece that it came with.
+        data: The piece with its end.
     """
     message = connection._messages[-1][0]
-    # aiohttp: it is upgraded, and keeps what follows, for the protocols that it speaks.
+    # aiohttp: for supported protocols it upgrades, and keeps the bytes that follow.
     if isinstance(message, web_protocol._ErrInfo) or not message.upgrade or connection._upgraded:
         return
     if not data.endswith(b"\r\n\r\n") or data.count(b"\r\n\r\n") > 1:

@@ -1,6 +1,6 @@
-"""Malformed requests in words: what the parser has refused, as the detail of a problem.
+"""Malformed requests: converts parser errors to the detail of a problem.
 
-aiohttp tells it in three lines: a reason, the bytes as Python writes them, and a pointer below. A detail is one line.
+aiohttp's message has three lines: a reason, the bytes as Python writes them, and a pointer below. A detail is one line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PARTS = re.compile(r"""(?P<reason>[^\n]*?):?\n\n\s*b(?P<quoted>'.*'|".*")\n\s*\
 
 
 def detail_of(error: HttpProcessingError) -> str:
-    """Say in one line what the parser has refused."""
+    """Return the parser's error in one line."""
     message = error.message.removeprefix("Bad status line:").strip()
     if message.startswith(_PREFACE):
         return "an HTTP/2 preface was received, and this server speaks HTTP/1.1"

@@ -1,11 +1,9 @@
-"""Turns of the loop: how many requests are answered in one.
+"""The read budget: bounds the requests that are answered per loop iteration.
 
-libuv looks for news up to 48 times before it lets timers and callbacks run, as long as it finds 1,024 at each look.
-With more clients than that who ask again as soon as they are answered, a turn would be tens of thousands of requests
-long, and the loop so late that submissions are refused, by answers which keep it late. So where a turn has become long
-whoever is answered is held: what it sends next isn't read before its turn comes, after all who were held before it.
-
-It must not know what is asked.
+libuv polls up to 48 times before it runs timers and callbacks, as long as each poll returns 1,024 events.
+With more clients than that sending without a pause, an iteration would be tens of thousands of requests
+long, and the loop so late that submissions are rejected, by responses that keep it late. So in a long iteration each
+answered connection is paused, and resumed in a later iteration, in the order of the pauses.
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ if TYPE_CHECKING:
     import asyncio
 
 PORTION = 1024
-"""How many are let go on in a turn; and how many answers make one long, though it may take twice as many to see it."""
+"""Connections resumed per iteration, and responses that make one long (detected after twice as many at most)."""
 
 
 class Reader(Protocol):
-    """Whoever can be kept from reading what comes."""
+    """A connection with reading that can be paused."""
 
     def hold(self) -> None: ...
 
@@ -29,10 +27,10 @@ class Reader(Protocol):
 
 
 class ReadBudget:
-    """The answers that one turn of the loop may still give.
+    """The responses left in the present loop iteration.
 
     Attributes:
-        left: To be lowered with each answer; below zero, `use_up` is to be called for each connection.
+        left: To be lowered with each response; below zero, `use_up` is to be called for each connection.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -42,19 +40,19 @@ class ReadBudget:
         self._held: deque[Reader] = deque()
 
     def use_up(self, reader: Reader) -> None:
-        """Hold a reader, unless these were the answers of many short turns, as they mostly are."""
+        """Pause a connection, unless these were the responses of many short iterations, as usual."""
         if self._ending:
             reader.hold()
             self._held.append(reader)
         else:
-            # Only now, since a callback in each turn would cost more than all else here.
+            # Only now, since a callback in each iteration would cost more than the rest.
             self._ending = True
             self.left = PORTION
             self._loop.call_soon(self._begin)
 
     def _begin(self) -> None:
         going_on = [self._held.popleft() for _ in range(min(PORTION, len(self._held)))]
-        if self._held:  # who is answered waits behind them
+        if self._held:  # newly paused ones queue behind them
             self.left = 0
             self._loop.call_soon(self._begin)
         else:

@@ -18,10 +18,10 @@ from jobqueue.http.response.reply import problem_reply, raw_reply
 from jobqueue.log import event_logger
 
 LINGER_S = 1.0
-"""How long a connection that we break off is still read, so that the client gets to read why."""
+"""How long a rejected connection is still read, so that the client can read the response, in seconds."""
 
 REJECTED_MAX = 256
-"""How many connections over the limit may linger at once; further ones get no time to read the answer."""
+"""Maximum number of lingering connections over the limit; further ones are closed at once."""
 
 _PROBLEM = problem_of(TooManyConnections("too many open connections (server.connections_max)", retry_after_s=1.0))
 _REFUSED = raw_reply(problem_reply(_PROBLEM), b"Connection: close\r\n\r\n")

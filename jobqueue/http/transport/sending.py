@@ -1,11 +1,11 @@
-"""Unread answers of a connection: counted in the in-flight budget, and cut when the client stalls.
+"""Unsent responses of a connection: counted in the in-flight budget, and cut when the client stalls.
 
 Rules:
 
-1. Answers count from the moment the system takes no more of them until it has taken all.
-2. A client that takes less than `RATE_BYTES_S_MIN` over `write_timeout_s` is cut; when the budget is full, over
+1. Responses count while the kernel's buffer is full, until it has taken all.
+2. A client that reads less than `RATE_BYTES_S_MIN` over `write_timeout_s` is cut; when the budget is full, over
    the time since it was last looked at.
-3. An answer that the budget has no room for is cut, too, once no stalled share is left to make room.
+3. A response without room in the budget is cut, too, once no stalled share is left to cut.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = event_logger(__name__)
 
 
 class Sending(Share):
-    """The unread answers of one connection.
+    """The unsent responses of one connection.
 
     Args:
         write_timeout_s: The limit; None of it is saved up.
@@ -55,7 +55,7 @@ class Sending(Share):
         self._timer: asyncio.TimerHandle | None = None
 
     def count(self, more_bytes: int = 0) -> None:
-        """Count what waits here, and what is about to; cut the client where the budget has no room for it."""
+        """Count the buffered bytes, and those about to be written; cut the client without room in the budget."""
         if not self.hold(self._wire.get_write_buffer_size() + more_bytes):
             log.sampled("http.unread_cut", every_s=10.0, unread_bytes=self._wire.get_write_buffer_size())
             self._abort()
@@ -65,13 +65,13 @@ class Sending(Share):
         return self._timer is not None
 
     def watch(self) -> None:
-        """Begin: the system takes no more."""
+        """Begin counting: the kernel's buffer is full."""
         self.count()
         self._at = self._look = (self._loop.time(), unread_bytes(self._wire))
         self._timer = self._loop.call_later(self._write_timeout_s, self._judge)
 
     def end(self) -> None:
-        """End: the system has taken all, or the connection is lost."""
+        """End counting: the kernel has taken all, or the connection is lost."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -87,7 +87,7 @@ class Sending(Share):
             self._abort()
 
     def cut(self) -> bool:
-        """Cut the client, unless it has taken enough since the last look."""
+        """Cut the client, unless it has read enough since the last check."""
         _, enough = self._taken_since(self._look)
         self._look = (self._loop.time(), unread_bytes(self._wire))
         if enough:
@@ -96,14 +96,14 @@ class Sending(Share):
         return True
 
     def _taken_since(self, look: tuple[float, int]) -> tuple[int, bool]:
-        """Return how many bytes the client has taken since, and whether these were enough."""
+        """Return the bytes that the client has read since, and whether these were enough."""
         at, unread = look
         taken_bytes = unread - unread_bytes(self._wire)
         return taken_bytes, taken_bytes >= RATE_BYTES_S_MIN * (self._loop.time() - at)
 
 
 def unread_bytes(wire: asyncio.Transport) -> int:
-    """Count what the client has not taken yet: what waits here, and what waits in the system's buffer."""
+    """Count unsent bytes: those in this process, and those in the kernel's buffer."""
     in_system = 0
     with suppress(OSError, AttributeError):
         fd = wire.get_extra_info("socket").fileno()

@@ -143,7 +143,7 @@ class ErrorPipe:
         for line in reversed(lines[-LINES_MAX:]):
             if not line[:1].isspace():
                 text = _text(line)
-                # What faulthandler writes begins with what happened and ends with where.
+                # faulthandler's output begins with the error and ends with the place.
                 fatal = next((_text(each) for each in lines if each.startswith(_FATAL.encode())), None)
                 if fatal is not None or not self._last.startswith(_FATAL):
                     self._last = fatal or text
