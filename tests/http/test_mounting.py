@@ -82,7 +82,7 @@ async def test_refusals_below_the_prefix_are_problems_and_the_rest_is_the_hosts(
             assert response.content_type == "text/plain"
 
 
-async def test_the_host_stops_without_waiting_for_those_who_wait(tmp_path: Path) -> None:
+async def test_a_host_application_stops_without_waiting_for_long_polls(tmp_path: Path) -> None:
     queue = JobQueue(Settings(spool=SpoolSettings(dir=str(tmp_path))), drain_s=0.0)
 
     @queue.handler

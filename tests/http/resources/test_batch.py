@@ -35,7 +35,7 @@ async def send(http: aiohttp.ClientSession, *jobs: Any) -> list[dict[str, Any]]:
         return verdicts
 
 
-async def test_each_job_gets_its_own_verdict_in_order(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_batch_has_a_result_for_each_job_in_order(serving: Serving, http: aiohttp.ClientSession) -> None:
     first, unknown, second, faulty, none = await send(
         http,
         {"type": "echo", "args": {"value": 1}},

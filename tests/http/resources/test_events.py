@@ -71,7 +71,9 @@ async def test_a_stream_has_the_headers_that_keep_it_flowing(http: aiohttp.Clien
         assert first_id.startswith("id: ")
 
 
-async def test_a_job_is_told_from_its_state_of_now_to_its_end(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_stream_of_a_job_begins_with_its_state_and_ends_with_its_end(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
     job = await submit(http, type="hold", args={"note": "half"})
     await asyncio.sleep(0.05)
     async with http.get(f"/v1/jobs/{job['id']}/events") as response:
@@ -84,7 +86,7 @@ async def test_a_job_is_told_from_its_state_of_now_to_its_end(serving: Serving, 
     assert last["id"] > first["id"]
 
 
-async def test_a_whole_life_is_told(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_stream_has_the_events_of_a_whole_life(serving: Serving, http: aiohttp.ClientSession) -> None:
     async with http.get("/v1/events") as response:
         await block(response)
         await submit(http, type="fail", attempts_max=2, delay_s=0.01)
@@ -101,13 +103,15 @@ async def test_a_whole_life_is_told(serving: Serving, http: aiohttp.ClientSessio
     assert len({event["id"] for event in events}) == len(events)
 
 
-async def test_a_job_that_is_over_is_told_and_the_stream_ends(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_the_stream_of_a_terminal_job_has_its_end_and_closes(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
     job = await submit(http, type="echo")
     await ended(serving, job)
     assert await names(http, f"/v1/jobs/{job['id']}/events") == ["succeeded"]
 
 
-async def test_who_comes_back_after_the_end_is_told_to_stop(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_reconnection_after_the_end_is_answered_with_204(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     path = f"/v1/jobs/{job['id']}/events"
     async with http.get(path) as response:
@@ -190,7 +194,7 @@ async def test_streams_are_opened_while_the_server_drains(serving: Serving, http
         assert response.status == 200
 
 
-async def test_who_does_not_read_its_stream_is_cut_and_delays_nobody(
+async def test_a_subscriber_that_does_not_read_is_cut_and_delays_no_other(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue.http.streams.event_log.BACKLOG_BYTES_MAX", 10_000)

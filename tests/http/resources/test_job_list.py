@@ -64,7 +64,7 @@ async def test_an_id_that_is_asked_for_several_times_is_answered_once(http: aioh
         "State=queued",
     ],
 )
-async def test_a_query_that_makes_no_sense_is_told_what_would(http: aiohttp.ClientSession, query: str) -> None:
+async def test_an_invalid_query_is_answered_with_a_reason(http: aiohttp.ClientSession, query: str) -> None:
     async with http.get(f"/v1/jobs?{query}") as response:
         problem = await response.json()
         assert (response.status, problem["type"]) == (400, "/problems/malformed-request")

@@ -348,7 +348,7 @@ async def test_an_unknown_path_is_a_problem(http: aiohttp.ClientSession, path: s
         ("OPTIONS", "/readyz", "GET, HEAD"),
     ],
 )
-async def test_a_wrong_method_is_told_the_right_ones(
+async def test_a_wrong_method_is_answered_with_the_allowed_ones(
     http: aiohttp.ClientSession, method: str, path: str, allowed: str
 ) -> None:
     async with http.request(method, path) as response:

@@ -53,7 +53,7 @@ async def test_a_dead_letter_tells_each_of_its_attempts(serving: Serving, http: 
         assert attempt["started_at"] <= attempt["ended_at"]
 
 
-async def test_a_dead_letter_goes_round_again_under_its_id(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_failed_job_is_retried_under_its_id(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await failed(serving, http)
     async with http.post(f"/v1/jobs/{job['id']}:retry") as response:
         document = await response.json()

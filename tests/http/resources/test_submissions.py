@@ -130,7 +130,7 @@ async def test_a_length_over_the_limit_is_refused_before_the_body_comes(serving:
         assert answer.headers["connection"] == "close"
 
 
-async def test_a_client_that_asks_first_is_not_told_to_send_what_would_be_refused(serving: Serving) -> None:
+async def test_an_expectation_is_refused_if_the_body_would_be(serving: Serving) -> None:
     for headers, status in (
         (["Content-Type: application/json", "Content-Length: 65537"], 413),
         (["Content-Type: text/plain", "Content-Length: 10"], 415),
@@ -144,7 +144,7 @@ async def test_a_client_that_asks_first_is_not_told_to_send_what_would_be_refuse
             assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
-async def test_a_client_that_asks_first_is_told_to_send_what_is_fine(serving: Serving) -> None:
+async def test_an_expectation_is_met_if_the_head_is_valid(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-Continue"))
         assert (await read_answer(reader)).status == 100
@@ -152,7 +152,7 @@ async def test_a_client_that_asks_first_is_told_to_send_what_is_fine(serving: Se
         assert (await read_answer(reader)).status == 202
 
 
-async def test_a_client_that_was_told_to_send_is_told_what_is_wrong_with_it(serving: Serving) -> None:
+async def test_an_invalid_body_after_100_continue_is_answered_with_its_faults(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-continue"))
         assert (await read_answer(reader)).status == 100
@@ -206,7 +206,7 @@ async def test_a_body_exactly_at_the_limit_is_taken(serving: Serving) -> None:
         assert (await read_answer(reader)).status == 413
 
 
-async def test_a_body_that_drips_is_cut_off_and_hurts_nobody_else(start: Any) -> None:
+async def test_a_dripping_body_is_cut_off_and_affects_no_other_client(start: Any) -> None:
     serving = await start(limits={"body_timeout_s": 0.3})
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 15") + ECHO[:5])

@@ -106,7 +106,7 @@ def in_process(serving: Serving) -> list[int]:
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{0}", "/v1/jobs/{0}/result", "/v1/jobs?ids={0},{1},{2}", "/v1/jobs"])
-async def test_of_an_answer_that_nobody_takes_little_waits_in_memory(serving: Serving, path: str) -> None:
+async def test_an_unread_answer_holds_little_memory(serving: Serving, path: str) -> None:
     ids = [await large(serving) for _ in range(3)]
     wires = [await unread(serving, get(path.format(*ids))) for _ in range(5)]
     await until(lambda: sum(size > 0 for size in in_process(serving)) == 5)
@@ -147,7 +147,7 @@ async def test_a_list_that_is_waited_for_holds_no_results(serving: Serving) -> N
         assert (await read_answer(reader)).status == 200
 
 
-async def test_the_system_holds_little_of_an_answer_that_nobody_takes(serving: Serving) -> None:
+async def test_the_kernel_holds_little_of_an_unread_answer(serving: Serving) -> None:
     job_id = await large(serving, 60_000)
     wire = await unread(serving, get(f"/v1/jobs/{job_id}") * 60)
     await until(lambda: max(in_process(serving), default=0) > 0)
@@ -182,7 +182,7 @@ async def test_long_answers_are_refused_while_too_many_wait_to_be_taken(start: A
     assert Answer(await serving.talk(get(f"/v1/jobs/{job_id}", CLOSE))).status == 200
 
 
-async def test_a_hundred_who_read_nothing_are_cut_before_they_take_more_than_the_budget(start: Any) -> None:
+async def test_a_hundred_clients_that_read_nothing_are_cut_within_the_budget(start: Any) -> None:
     serving = await start(limits={"in_flight_bytes": 2**21})
     ids = [await large(serving, 250_000) for _ in range(3)]
     wires = [await unread(serving, get(f"/v1/jobs?ids={','.join(ids)}")) for _ in range(100)]

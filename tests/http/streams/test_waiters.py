@@ -80,7 +80,7 @@ async def test_a_get_that_has_waited_long_enough_is_answered_with_the_job_as_it_
     assert "Retry-After" in headers
 
 
-async def test_nobody_waits_for_a_job_that_is_over(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_wait_for_a_terminal_job_returns_at_once(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="echo")
     await ended(serving, job)
     began = time.monotonic()
@@ -220,7 +220,7 @@ async def test_a_filter_is_not_waited_on(http: aiohttp.ClientSession) -> None:
 # -- bounds
 
 
-async def test_who_finds_no_place_to_wait_is_answered_at_once(start: Any, http_to: Any) -> None:
+async def test_a_wait_over_the_limit_is_answered_at_once(start: Any, http_to: Any) -> None:
     serving = await start(limits={"long_polls_max": 1})
     http = await http_to(serving)
     job = await submit(http, type="hold")
@@ -277,7 +277,7 @@ async def test_waits_are_answered_and_not_cut_when_the_server_goes_away(start: A
         assert serving.server.open == 0
 
 
-async def test_nobody_begins_to_wait_while_the_server_goes_away(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_no_wait_begins_while_the_server_stops(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     serving.waiting.end()
     status, headers, _ = await asyncio.wait_for(look(http, f"/v1/jobs/{job['id']}", **WAIT), 2)
@@ -298,9 +298,7 @@ async def test_waits_go_on_while_the_queue_drains_and_end_with_it(start: Any) ->
 
 
 @pytest.mark.parametrize("count", [200])
-async def test_many_wait_for_one_job_and_all_are_told(
-    serving: Serving, http: aiohttp.ClientSession, count: int
-) -> None:
+async def test_all_waits_for_one_job_are_answered(serving: Serving, http: aiohttp.ClientSession, count: int) -> None:
     job = await submit(http, type="hold")
     async with contextlib.AsyncExitStack() as stack:
         readers = []

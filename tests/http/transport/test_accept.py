@@ -65,17 +65,17 @@ async def hall() -> AsyncIterator[Hall]:
     await hall.close()
 
 
-async def test_a_crowd_gets_in_within_a_few_turns_of_the_loop(hall: Hall) -> None:
+async def test_many_connections_are_accepted_within_a_few_loop_iterations(hall: Hall) -> None:
     hall.bring(CROWD)
     assert len(await hall.arrivals()) < 20
 
 
-async def test_those_who_are_in_wait_for_a_bounded_number_of_newcomers(hall: Hall) -> None:
+async def test_open_connections_wait_for_a_bounded_number_of_new_ones(hall: Hall) -> None:
     hall.bring(CROWD)
     assert max(await hall.arrivals()) <= CROWD_MAX + 1
 
 
-async def test_each_of_a_crowd_is_talked_to(hall: Hall) -> None:
+async def test_each_of_many_connections_is_served(hall: Hall) -> None:
     clients = hall.bring(CROWD)
     await hall.arrivals()
     for number, guest in enumerate(hall.inside):
@@ -85,7 +85,7 @@ async def test_each_of_a_crowd_is_talked_to(hall: Hall) -> None:
     assert told == {b"%d\n" % number for number in range(CROWD)}
 
 
-async def test_once_closed_the_door_lets_nobody_in(hall: Hall) -> None:
+async def test_a_closed_acceptor_accepts_no_connection(hall: Hall) -> None:
     [address] = hall.listener.addresses
     hall.listener.close()
     await asyncio.sleep(0)

@@ -119,7 +119,7 @@ async def test_a_request_that_comes_with_its_connection_is_recalled_by_its_head(
         assert Answer(raw).status == 202
 
 
-async def test_a_stop_closes_at_once_what_nobody_waits_for(start: Any) -> None:
+async def test_a_stop_closes_idle_connections_at_once(start: Any) -> None:
     serving = await start()
     async with serving.connect() as (silent, _), serving.connect() as (plain, to_plain), serving.connect() as (_, to):
         to_plain.write(PLAIN)
@@ -135,7 +135,7 @@ async def test_a_stop_closes_at_once_what_nobody_waits_for(start: Any) -> None:
         assert serving.server.open == 0
 
 
-async def test_of_a_crowd_that_asks_without_a_pause_each_is_held_and_answered(
+async def test_clients_that_send_without_a_pause_are_paused_and_answered(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue.http.transport.read_budget.PORTION", 2)
@@ -162,7 +162,7 @@ async def test_of_a_crowd_that_asks_without_a_pause_each_is_held_and_answered(
     assert held
 
 
-async def test_who_is_held_is_not_read_until_let_go_on(serving: Serving) -> None:
+async def test_a_paused_connection_is_not_read_until_it_is_resumed(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         while not serving.server.connections:
             await asyncio.sleep(0)
@@ -234,7 +234,7 @@ async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypa
         await asyncio.sleep(0.01)
 
 
-async def test_who_does_not_read_is_cut_and_hurts_nobody_else(start: Any) -> None:
+async def test_a_client_that_does_not_read_is_cut_and_affects_no_other(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.3, "result_bytes": 32 * 2**20})
     handle = await serving.queue.submit("big", {"size": 32 * 2**20 - 100})
     await handle.wait()
@@ -250,7 +250,7 @@ async def test_who_does_not_read_is_cut_and_hurts_nobody_else(start: Any) -> Non
                 assert time.monotonic() - began < 3
 
 
-async def test_who_does_not_read_a_file_is_cut_and_the_file_is_let_go(start: Any) -> None:
+async def test_a_client_that_does_not_read_a_file_is_cut_and_the_file_is_closed(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.3})
     handle = await serving.queue.submit("report", {"size": 64 * 2**20})
     await handle.wait()
@@ -262,7 +262,7 @@ async def test_who_does_not_read_a_file_is_cut_and_the_file_is_let_go(start: Any
             await asyncio.sleep(0.02)
 
 
-async def test_who_pipelines_and_never_reads_is_cut(start: Any) -> None:
+async def test_a_client_that_pipelines_and_never_reads_is_cut(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.3, "idle_timeout_s": 0.3, "result_bytes": 4 * 2**20})
     handle = await serving.queue.submit("big", {"size": 4 * 2**20 - 100})
     await handle.wait()
@@ -286,7 +286,7 @@ async def test_no_more_answers_are_made_than_a_client_takes(start: Any) -> None:
         assert 0 < connection.transport.get_write_buffer_size() < 2_000_000
 
 
-async def test_who_leaves_even_a_little_unread_is_cut(start: Any) -> None:
+async def test_a_client_that_leaves_even_a_little_unread_is_cut(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.3})
     handle = await serving.queue.submit("big", {"size": 8000})
     await handle.wait()
@@ -308,7 +308,7 @@ async def test_who_leaves_even_a_little_unread_is_cut(start: Any) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_slow_reader_who_keeps_to_the_rate_gets_it_all(start: Any) -> None:
+async def test_a_slow_reader_at_the_minimum_rate_gets_the_whole_answer(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.5, "result_bytes": 16 * 2**20})
     handle = await serving.queue.submit("big", {"size": 16 * 2**20 - 100})
     await handle.wait()

@@ -529,7 +529,7 @@ async def test_a_full_queue_and_a_drain_are_refused_alike(start: Callable[..., A
             serving.queue.stop_admitting()
 
 
-async def test_quotas_are_told_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_both_paths_answer_with_the_same_quotas(start: Callable[..., Awaitable[Serving]]) -> None:
     settings: dict[str, dict[str, object]] = {"limits": {"caller_rate": {"count": 2, "period_s": 3600.0}}}
     pair = Pair(
         await start(same_ids, **settings),

@@ -135,7 +135,7 @@ async def test_the_head_of_a_part_is_bounded_whichever_way_it_comes(
 
 
 @pytest.mark.parametrize("size", [b"-6", b"-5", b"-8", b"+0", b"0x-6", b"", b" ", b"_", b"f" * 5000, b"\xff"])
-async def test_a_body_that_looks_like_a_head_and_chunks_keeps_nobody_waiting(serving: Serving, size: bytes) -> None:
+async def test_a_body_that_looks_like_a_head_and_chunks_does_not_block_the_loop(serving: Serving, size: bytes) -> None:
     # Each size, taken for one, would lead to another place, and -6 back to its own.
     body = b" HTTP/1.\r\n\r\n" + size + b"\r\nxxxxxxxx"
     next_one = b"GET /" + b"a" * 5000

@@ -266,9 +266,7 @@ async def test_a_request_is_not_recalled_while_the_parser_is_within_another(lear
 # -- the table
 
 
-async def test_the_table_is_bounded_and_whoever_fills_it_stops_nobody_from_being_learned(
-    learner: Learner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_head_cache_is_cleared_and_caches_again(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head_cache, "HEADS_MAX", 8)
     await learner.learns()
     for number in range(100):
@@ -347,7 +345,7 @@ async def test_whatever_is_recalled_is_read_by_the_parser_in_the_same_way(learne
 @pytest.mark.parametrize(
     "request_bytes", [look("HEAD", ID, HOST, 'If-None-Match: "2"'), look("GET", ID, HOST, "Accept: */*")]
 )
-async def test_a_look_with_any_one_byte_changed_is_not_recalled_but_in_its_id(
+async def test_a_read_with_any_byte_changed_outside_its_id_does_not_match(
     learner: Learner, request_bytes: bytes
 ) -> None:
     heads = await learner.learns(request_bytes)

@@ -38,7 +38,7 @@ def crowd(size: int) -> list[Client]:
     return [Client() for _ in range(size)]
 
 
-async def test_in_short_turns_nobody_is_held() -> None:
+async def test_no_connection_is_paused_in_short_loop_iterations() -> None:
     read_budget, clients = ReadBudget(asyncio.get_running_loop()), crowd(100)
     for _ in range(5 * PORTION // len(clients)):
         await turn(read_budget, clients, looks=1)
@@ -51,7 +51,7 @@ async def test_however_many_ask_again_and_again_a_turn_is_a_portion_once_it_was_
     assert [await turn(read_budget, clients) for _ in range(20)] == [PORTION] * 20
 
 
-async def test_of_a_crowd_each_is_answered_as_often_as_the_others() -> None:
+async def test_busy_connections_are_answered_equally_often() -> None:
     read_budget, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
     await turn(read_budget, clients)
     before = [client.answers for client in clients]
@@ -60,17 +60,17 @@ async def test_of_a_crowd_each_is_answered_as_often_as_the_others() -> None:
     assert {client.answers - earlier for client, earlier in zip(clients, before, strict=True)} == {2}
 
 
-async def test_a_newcomer_is_answered_at_once_beside_a_crowd() -> None:
+async def test_a_new_connection_is_answered_at_once_beside_many_busy_ones() -> None:
     read_budget, clients, newcomer = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION), Client()
     await turn(read_budget, clients)
     await turn(read_budget, [*clients, newcomer])
     assert newcomer.answers == 1
 
 
-async def test_when_the_crowd_has_gone_quiet_everybody_is_read_again() -> None:
+async def test_all_connections_are_resumed_when_the_load_ends() -> None:
     read_budget, clients = ReadBudget(asyncio.get_running_loop()), crowd(8 * PORTION)
     await turn(read_budget, clients)
     for _ in range(8):
         await turn(read_budget, [])
     assert not any(client.held for client in clients)
-    await test_in_short_turns_nobody_is_held()
+    await test_no_connection_is_paused_in_short_loop_iterations()
