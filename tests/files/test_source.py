@@ -90,8 +90,8 @@ def test_what_can_not_be_a_file_is_told_with_its_part(tmp_path: Path) -> None:
             (("a",), TypeError, "takes \\(name, content\\)"),
             (tmp_path, IsADirectoryError, str(tmp_path)),
             (tmp_path / "none", FileNotFoundError, "none"),
-            ("/dev/zero", ValueError, "no regular file"),
-            (closed, ValueError, "the file 'f' has been closed; give it while it is open"),
+            ("/dev/zero", ValueError, "not a regular file"),
+            (closed, ValueError, "the file 'f' has been closed; pass it while it is open"),
             (writing, ValueError, "the file 'f' is open for writing only; open it for reading"),
         ]
         for given, kind, message in wrong:
