@@ -69,7 +69,7 @@ def stats_of(backend: Backend, name: str = "default") -> QueueStats:
 
 
 async def settle() -> None:
-    """Let every task go as far as it can."""
+    """Let every task go as far as it can: on the virtual clock a second passes once nothing else is left to do."""
     await asyncio.sleep(1)
 
 
@@ -721,7 +721,7 @@ async def test_an_estimate_is_made_from_how_fast_jobs_have_ended(make: Make) -> 
     estimate = backend.estimate(delayed)
     assert estimate.position is None
     assert estimate.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
-    assert estimate.poll_after_s == 3.0, "nobody is told to look away for longer"
+    assert estimate.poll_after_s == 3.0, "no client is told to look away for longer"
     await asyncio.sleep(0.3)
     assert backend.estimate(running).eta_s == pytest.approx(0.2)
     await asyncio.sleep(0.3)
@@ -794,7 +794,7 @@ async def test_an_estimate_where_runs_are_known_but_nothing_has_ever_ended(make:
     await backend.nack(job.id, lease.attempt, Failure(ErrorCode.HANDLER_ERROR, "boom", retry_after_s=10.0))
     assert backend.estimate(job).eta_s == pytest.approx(10 + 2)
     waiting = await submit(backend)
-    assert backend.estimate(waiting).eta_s == pytest.approx(2), "nobody works, so it may start now"
+    assert backend.estimate(waiting).eta_s == pytest.approx(2), "no worker is busy, so it may start now"
 
 
 # -- waiting for any change

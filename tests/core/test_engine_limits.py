@@ -262,7 +262,7 @@ def bounds_hold(jobs: list[Job]) -> None:
             assert spec.group is None or groups[spec.type, spec.group] <= (spec.limits.group_concurrency or 1000)
 
 
-# -- who waits at a limiter and leaves, and who was called and doesn't come
+# -- jobs that wait at a limiter and leave, and offered ones that no worker takes
 
 
 @pytest.mark.parametrize("offered", [False, True])

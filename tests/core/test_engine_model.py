@@ -649,7 +649,7 @@ class EngineMachine(RuleBasedStateMachine):
             if not engine.store.live:
                 break
             driver.advance(0.5)
-        assert not engine.store.live, "somebody is forgotten"
+        assert not engine.store.live, "a live job is forgotten"
         driver.advance(BOUNDS.failed_ttl_s + 1)
         totals, store, uniqueness_index = engine.totals(), engine.store, engine._life.uniqueness_index
         assert totals.accepted == totals.evicted

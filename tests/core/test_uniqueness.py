@@ -269,7 +269,7 @@ def test_a_second_submission_of_a_unique_value(mode: str, state: str, queue: str
             [told] if told else []
         )
         assert driver.of(Submitted) == [Submitted(submitted.job)]
-    assert driver.submit(unique="u") is submitted.job, "whoever it led to has the value now"
+    assert driver.submit(unique="u") is submitted.job, "the job that it led to has the value now"
 
 
 @pytest.mark.parametrize("mode", ["return", "reject", "replace", "debounce"])

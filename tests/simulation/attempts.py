@@ -92,7 +92,7 @@ class Attempts:
             error = job.error.code if job.error is not None else None
             check(job.state is JobState.CANCELLED and error == expected, became)
         elif how is None:
-            # Before its handler began, or while that resisted: somebody killed its worker.
+            # Before its handler began, or while that resisted: its worker was killed.
             check(code in (None, ErrorCode.WORKER_CRASHED), became)
         elif how == RETURNED:
             check(not self._roomy and code is ErrorCode.RESULT_TOO_LARGE, became)

@@ -6,13 +6,13 @@ inside must look like is `inspector`'s.
 What it checks, at each event or after each turn of the loop:
 
 1. Conservation: accepted = live + terminal + evicted, by its own count and by the engine's, in all and by queue.
-2. A job moves along the table only; terminal ones don't, but for a retry that somebody asked for.
+2. A job moves along the table only; terminal ones don't, but for a retry that was asked for.
 3. Each attempt is begun once, in its turn, and never more of them than the series has. What becomes of its job
    fits what its handler did (`attempts`).
 4. No more run at once than workers, permits, groups and pools allow; none of a paused queue or a quarantined
    type, but for one probe; no rate is exceeded; nothing starts after its start-by.
 5. A refused submission was refused for a reason, leaves nothing behind, and never runs.
-6. Records go when their TTL is over, or somebody deleted them, or a bound was met; not otherwise.
+6. Records go when their TTL is over, or they were deleted, or a bound was met; not otherwise.
 7. No live job holds a unique value that another live one holds.
 """
 
@@ -224,7 +224,7 @@ class Auditor:
     def _redriven(self, known: Known) -> None:
         assert known.final is not None
         self.check(known.final[0] is JobState.FAILED, f"{known} came back from {known.final[0]}")
-        self.check(self._asked["retry", known.job.id], f"{known} came back, and nobody had asked for it")
+        self.check(self._asked["retry", known.job.id], f"{known} came back without being asked for")
         known.final = None
         known.waiting = True
         known.series_began_after = known.attempt
@@ -297,7 +297,7 @@ class Auditor:
         self.terminal += 1
 
     def _check_asked_to_cancel(self, known: Known) -> None:
-        self.check(self._asked["cancel", known.job.id], f"{known} is cancelled, and nobody had asked for it")
+        self.check(self._asked["cancel", known.job.id], f"{known} is cancelled without being asked for")
 
     def _evicted(self, job: Job, *, early: bool) -> None:
         known = self.known.pop(job.id, None)
@@ -343,7 +343,7 @@ class Auditor:
         if self.accepted != self.live + self.terminal + self.evicted:
             self.check(False, f"jobs were lost: {ours}")
         if engine._life.events:
-            self.check(False, f"{len(engine._life.events)} facts that nobody was told of")
+            self.check(False, f"{len(engine._life.events)} events that were not published")
         for queue_state in engine.queue_states.values():
             came, ended = (
                 queue_state.submitted_total + queue_state.retried_total,

@@ -80,7 +80,7 @@ class Inspector:
         check(len(store._failed) == failed, f"{failed} dead letters, not {len(store._failed)}")
 
     def _check_deadlines(self) -> None:
-        """Whom time must move has a deadline, and only who is live has one."""
+        """A job that time must move has a deadline, and only live jobs have one."""
         deadlines = self._engine._life.deadlines
         count = 0
         for known in self._auditor.known.values():
@@ -110,14 +110,14 @@ class Inspector:
             uniqueness_index._live == dict(live), f"callers have {dict(live)} live jobs, not {uniqueness_index._live}"
         )
         for name, job_id in uniqueness_index._by_value.items():
-            check(job_id in known and known[job_id].live, f"the unique value {name} is held by nobody who lives")
+            check(job_id in known and known[job_id].live, f"the unique value {name} is held by no live job")
         for key, (job_id, _) in uniqueness_index._by_key.items():
             check(job_id in known, f"the idempotency key {key} is of a job that is gone")
 
     # -- when nothing is left to do but to let time pass
 
     def check_quiet(self) -> None:
-        """No worker idles beside a job that it may take; nobody waits in a limiter that would let it pass."""
+        """No worker idles beside a job that it may take; no job waits in a limiter that would let it pass."""
         self._check_workers()
         check, engine, now = self._auditor.check, self._engine, self._wiring.backend.now()
         due_at = engine.next_at()
@@ -151,7 +151,7 @@ class Inspector:
             waiting >= WAITING_MIN or strength + stuck >= pool.size,
             f"{waiting} of {strength} workers wait for jobs, or come back, and there may be {pool.size}",
         )
-        check(self._scenario.deadly or not pool._crashes, "a worker died, and nobody had killed it")
+        check(self._scenario.deadly or not pool._crashes, "a worker died that was not killed")
         check(
             strength <= pool.size or not idle, f"{len(idle)} of {strength} workers idle, and there may be {pool.size}"
         )
@@ -177,14 +177,14 @@ class Inspector:
                 not limiter.held or not limiter.bounded,
                 f"gate {limiter.name} {limiter.group} counts {limiter.held} holders",
             )
-            check(not limiter.lines, f"gate {limiter.name} {limiter.group} has lines of nobody")
+            check(not limiter.lines, f"gate {limiter.name} {limiter.group} has lines without jobs")
         check(not self._wiring._workers._by_job, "workers hold jobs that are over")
 
     def check_evicted(self) -> None:
         """Nothing at all is left once every TTL is over."""
         check, engine = self._auditor.check, self._engine
         check(not len(engine.store), f"{len(engine.store)} records outlive their TTL")
-        check(not engine.store.bytes_used, f"{engine.store.bytes_used} bytes are used by nobody")
+        check(not engine.store.bytes_used, f"{engine.store.bytes_used} bytes are used without a record")
         check(not self._wiring._workers._abandoned, "workers are counted as stuck that have ended")
         uniqueness_index = engine._life.uniqueness_index
         check(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
 
-LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # an ABC
+LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # mypy takes no abstract class
 """The key under which a waiting request holds the callback that ends its wait, for its connection to call."""
 
 

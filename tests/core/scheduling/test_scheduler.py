@@ -415,7 +415,7 @@ def test_settings_that_order_nothing_leave_the_order_as_it_is(discipline: Discip
     order = driver.engine.scheduler._orders["default"]
     changed = msgspec.structs.replace(policy_of(discipline), workers=7, capacity=5, weight=3, retry_budget=1)
     driver.engine.set_policy("default", changed, now=driver.now)
-    assert driver.engine.scheduler._orders["default"] is order, "it knows who was given back, and who has had a turn"
+    assert driver.engine.scheduler._orders["default"] is order, "it knows the job that was given back"
 
 
 def test_an_adaptive_queue_goes_on_newest_first_when_it_gets_more_workers() -> None:

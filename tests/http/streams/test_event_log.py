@@ -237,7 +237,7 @@ async def test_ids_of_an_earlier_recording_can_not_be_followed(event_log: EventL
     before = event_log.last_id
     event_log.leave(subscriber)
     event_log.stop()
-    facts.tell(Started(job()))  # nobody records it
+    facts.tell(Started(job()))  # no recorder is there
     listen(event_log)
     facts.tell(Started(job()))
     assert since(event_log, before, None) is None
