@@ -140,7 +140,7 @@ class Counters:
         }
 
     def add(self, dump: dict[str, Any]) -> None:
-        """Add what another tally has dumped."""
+        """Add what other counters have dumped."""
         self.counts.add(Counts(**dump["counts"]))
         for counter, more in zip(self._counters(), dump["counters"], strict=True):
             counter.update(more)

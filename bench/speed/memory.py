@@ -256,7 +256,7 @@ def measure_engine(statuses: int) -> EngineFigures:
 
 
 def _parts_bytes(life: _Life) -> dict[str, float]:
-    statuses, job = life.engine.store, life.newest()
+    store, job = life.engine.store, life.newest()
     times = (job.created_at, job.started_at, job.finished_at)
 
     def each(tables: Collection[dict[JobId, Job]]) -> float:
@@ -267,8 +267,8 @@ def _parts_bytes(life: _Life) -> dict[str, float]:
         "id": _taken(job.id),
         "result": _taken(job.result),
         "three times, were they its own": sum(_taken(at) for at in times),
-        "place on its shelf": each(statuses._id_pages.values()),
-        "place in its drawer": each(statuses._expiry_buckets.values()),
+        "place on its id page": each(store._id_pages.values()),
+        "place in its expiry bucket": each(store._expiry_buckets.values()),
     }
 
 

@@ -152,11 +152,11 @@ class EngineBench:
         timings.time("delete", lambda job: engine.delete(job.id), running)
         failed = [self.start() for _ in batch]
         timings.time("nack, for good", self.nack, failed)
-        timings.time("redrive", lambda job: engine.retry(job.id, now=now), failed)
+        timings.time("retry", lambda job: engine.retry(job.id, now=now), failed)
         timings.time("cancel", lambda job: engine.cancel(job.id, now=now), failed)
         later = []
         timings.time("submit, delayed", lambda _: later.append(self.submit(self.delayed)), some)
-        timings.time("promote", lambda job: engine.run_now(job.id, now=now), later)
+        timings.time("run now", lambda job: engine.run_now(job.id, now=now), later)
         timings.time("tick, with nothing due", lambda _: engine.tick(now), some)
         for job in failed:
             engine.delete(job.id)

@@ -103,28 +103,24 @@ class Engine:
         caller_jobs_max: int | None = None,
         tuning: Tuning = TUNING,
     ) -> None:
-        self._life = life = Transitions(
+        self._transitions = transitions = Transitions(
             queues=queues, bounds=bounds or StoreBounds(), pools=pools or {}, shares=shares, rng=rng, tuning=tuning
         )
-        self.queue_states, self.store, self.scheduler, self.limiters = (
-            life.queue_states,
-            life.store,
-            life.scheduler,
-            life.limiters,
-        )
+        self.queue_states, self.store = transitions.queue_states, transitions.store
+        self.scheduler, self.limiters = transitions.scheduler, transitions.limiters
         self.quarantine = CircuitBreaker()
         self.admission = AdmissionControl(
-            life.queue_states, life.store, life.uniqueness_index, life.limiters, self.quarantine, caller_jobs_max
+            self.queue_states, self.store, transitions.uniqueness_index, self.limiters, self.quarantine, caller_jobs_max
         )
         self._ids = ids
         self._rng = rng
         self._tick_work_max = tuning.tick_work_max
         self._shut_down: ShutDown | None = None
-        self._submitter = Submitter(life, self.admission, ids)
+        self._submitter = Submitter(transitions, self.admission, ids)
         # Bound directly: a method around each would be a call more for each rejection, read or submission.
         self.refuse_unseen = self._submitter.refuse_unseen
-        self.find, self.is_closed = life.store.get, self.admission.closed_to_all
-        self.limiter_stats = life.limiters.stats
+        self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all
+        self.limiter_stats = transitions.limiters.stats
 
     # -- operations of clients
 
@@ -163,7 +159,7 @@ class Engine:
         job = self.get(job_id)
         if not job.live:
             raise WrongState(f"the job is {job.state} already, so it can't be cancelled", state=job.state)
-        self._life.cancel(job, now=now)
+        self._transitions.cancel(job, now=now)
         return job
 
     def delete(self, job_id: str) -> None:
@@ -176,7 +172,7 @@ class Engine:
         job = self.get(job_id)
         if job.live:
             raise WrongState(f"the job is {job.state}: cancel it first, or wait for its end", state=job.state)
-        self._life.evict([job], early=False)
+        self._transitions.evict([job], early=False)
 
     def retry(self, job_id: str, *, now: float) -> Job:
         """Retry a failed job: a new series of attempts, under the same id.
@@ -200,8 +196,8 @@ class Engine:
         if job.state is not DELAYED:
             raise WrongState(f"the job is {job.state}: only a delayed one can be run early", state=job.state)
         job.run_at = now
-        self._life.change_state(job, QUEUED, now)
-        self._life.make_ready(job, now)
+        self._transitions.change_state(job, QUEUED, now)
+        self._transitions.make_ready(job, now)
         return job
 
     def estimate(self, job: Job, *, now: float) -> Estimate:
@@ -232,19 +228,19 @@ class Engine:
         if job.start_by_at is not None and now >= job.start_by_at and job.attempt == 0:
             self._expire(job, now)
             return None
-        life = self._life
+        transitions = self._transitions
         entered = self.limiters.enter(job, now)
-        life.call(now)
+        transitions.apply_offers(now)
         if not entered:
             return None
-        life.change_state(job, RUNNING, now)
+        transitions.change_state(job, RUNNING, now)
         job.attempt += 1
         job.started_at = now
         if job.extras is not None:
             job.extras.progress = job.extras.stopping = None
         self.queue_states[job.spec.queue].note_start(now)
         self.scheduler.note_start(job)
-        life.events.append(Started(job))
+        transitions.events.append(Started(job))
         return Lease(job.id, job.attempt, job.spec, job.args, job.upload)
 
     def ack(self, job_id: JobId, *, attempt: int, success: Success, now: float) -> None:
@@ -265,13 +261,13 @@ class Engine:
             return
         more_bytes = len(success.result) - len(job.args)
         if more_bytes > 0:
-            self._life.make_room(more_jobs=0, more_bytes=more_bytes)
+            self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
         if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
             self.limiters.open(job.spec.type, now)
-            self._life.events.append(Released(job.spec.type))
+            self._transitions.events.append(Released(job.spec.type))
         job.result = success.result
         job.file = success.file
-        self._life.end(job, SUCCEEDED, now)
+        self._transitions.end(job, SUCCEEDED, now)
 
     def nack(self, job_id: JobId, *, attempt: int, failure: Failure, now: float) -> None:
         """Record that an attempt failed: its job waits for the next one, or is terminal.
@@ -304,7 +300,7 @@ class Engine:
         job = self._leased(job_id, attempt)
         job.progress = progress
         job.version += 1
-        self._life.events.append(Progressed(job))
+        self._transitions.events.append(Progressed(job))
 
     # -- operations of operators
 
@@ -315,7 +311,7 @@ class Engine:
         if not policy.orders_as(before):
             self.scheduler.reorder(queue, now=now)
             self.limiters.reorder(queue, now)
-            self._life.call(now)
+            self._transitions.apply_offers(now)
 
     def set_paused(self, queue: str, paused: bool) -> None:
         """Pause or resume the start of a queue's jobs. Submissions are accepted meanwhile."""
@@ -330,7 +326,7 @@ class Engine:
     def set_permits(self, pool: str, permits: int, *, now: float) -> None:
         """Change the maximum number of attempts at once in a pool; 0: none for now. It stops none."""
         self.limiters.resize(pool, permits, now)
-        self._life.call(now)
+        self._transitions.apply_offers(now)
 
     def tick(self, now: float) -> float | None:
         """Do the work that is due, in bounded portions; return when to be called next (None: no deadline is set).
@@ -338,24 +334,24 @@ class Engine:
         A return value that is not after `now` means that more is due: call again soon, but let other tasks run first.
         """
         for _ in range(self._tick_work_max):
-            job_id = self._life.deadlines.pop_due(now)
+            job_id = self._transitions.deadlines.pop_due(now)
             if job_id is None:
                 break
-            self._meet_deadline(self._life.held(job_id), now)
+            self._meet_deadline(self._transitions.held(job_id), now)
         self.limiters.tick(now)
-        self._life.call(now)
+        self._transitions.apply_offers(now)
         gone = self.store.evict_due(now, limit=self._tick_work_max)
         if gone:
-            self._life.note_evicted(gone, early=False)
+            self._transitions.note_evicted(gone, early=False)
         return self.next_at()
 
     def excuse(self, gap_s: float) -> None:
         """Extend the deadlines of running attempts by a gap of suspension; all else keeps real time."""
-        self._life.excuse(gap_s)
+        self._transitions.excuse(gap_s)
 
     def next_at(self) -> float | None:
         """Return when the next deadline is due; None if none is set."""
-        first = self._life.deadlines.next_at()
+        first = self._transitions.deadlines.next_at()
         for at in (self.store.next_eviction_at(), self.limiters.next_at()):
             if at is not None and (first is None or at < first):
                 first = at
@@ -372,7 +368,7 @@ class Engine:
         to stop, waiting ones end without a run. All end as cancelled, with the error `shutdown`.
         """
         self.stop_admitting()
-        self._shut_down = ShutDown(self._life)
+        self._shut_down = ShutDown(self._transitions)
         for queue_state in self.queue_states.values():
             queue_state.closed = True  # so that no job is popped only to be refused its lease
         queue_states = self.queue_states.values()
@@ -388,11 +384,11 @@ class Engine:
 
     def take_events(self) -> list[Event]:
         """Return the events since the last call, in order."""
-        events, self._life.events = self._life.events, []
+        events, self._transitions.events = self._transitions.events, []
         return events
 
     def totals(self) -> Totals:
-        return Totals(self._submitter.accepted, self._life.evicted, self._life.evicted_early)
+        return Totals(self._submitter.accepted, self._transitions.evicted, self._transitions.evicted_early)
 
     def live(self) -> int:
         """Return the number of live jobs."""
@@ -419,19 +415,19 @@ class Engine:
 
     def _meet_deadline(self, job: Job, now: float) -> None:
         if job.state is DELAYED and now >= job.run_at:
-            self._life.change_state(job, QUEUED, now)
-            self._life.make_ready(job, now)
+            self._transitions.change_state(job, QUEUED, now)
+            self._transitions.make_ready(job, now)
         elif job.state is not RUNNING:
             self._expire(job, now)
         elif job.stopping is None:
-            self._life.request_stop(job, StopReason.TIMED_OUT, now)
+            self._transitions.request_stop(job, StopReason.TIMED_OUT, now)
         else:
-            self._life.events.append(LeaseLost(job, job.attempt))
+            self._transitions.events.append(LeaseLost(job, job.attempt))
             self._end_stopped(job, job.stopping, None, now)
 
     def _expire(self, job: Job, now: float) -> None:
-        self._life.events.append(Expired(job))
-        self._life.end(job, EXPIRED, now)
+        self._transitions.events.append(Expired(job))
+        self._transitions.end(job, EXPIRED, now)
 
     def _end_stopped(self, job: Job, reason: StopReason, failure: Failure | None, now: float) -> None:
         """Conclude a stopped attempt. Args: failure: Its own outcome; None if it reported none."""
@@ -439,38 +435,38 @@ class Engine:
             self._fail(job, attempts.timed_out(job, failure), now)
             return
         if failure is not None and failure.traceback is not None:  # an error of the handler's clean-up
-            self._life.events.append(AttemptFailed(job, job.attempt, failure, now))
+            self._transitions.events.append(AttemptFailed(job, job.attempt, failure, now))
         if reason is StopReason.SHUTDOWN:
             job.error = attempts.shut_down(job)
-        self._life.end(job, CANCELLED, now)
+        self._transitions.end(job, CANCELLED, now)
 
     def _fail(self, job: Job, failure: Failure, now: float) -> None:
         self._remember(job, failure, now)
         self._blame(job, failure, now)
-        self._life.events.append(AttemptFailed(job, job.attempt, failure, now))
+        self._transitions.events.append(AttemptFailed(job, job.attempt, failure, now))
         if failure.final or job.attempt >= job.attempts_max or self._shut_down is not None:
             job.error = JobError(failure.code, failure.message[:MESSAGE_LENGTH_MAX])
-            self._life.end(job, FAILED, now)
+            self._transitions.end(job, FAILED, now)
             while (out := self.store.next_failed_out()) is not None:
-                self._life.evict([out], early=True)
+                self._transitions.evict([out], early=True)
         elif failure.code is ErrorCode.WORKER_CRASHED:
             # The fault is the worker's, not the handler's: no backoff, and it keeps its position.
-            self._life.change_state(job, QUEUED, now)
-            self._life.make_ready(job, now, front=True)
+            self._transitions.change_state(job, QUEUED, now)
+            self._transitions.make_ready(job, now, front=True)
         else:
             wait_s = failure.retry_after_s
             backoff = job.spec.backoff or BACKOFF
             attempt = job.attempt - job.attempts_before
             job.run_at = now + (backoff.wait_s(attempt, self._rng) if wait_s is None else wait_s)
-            self._life.change_state(job, DELAYED, now)
-            self._life.events.append(BackedOff(job))
+            self._transitions.change_state(job, DELAYED, now)
+            self._transitions.events.append(BackedOff(job))
 
     def _remember(self, job: Job, failure: Failure, now: float) -> None:
         """Add the failed attempt to the job's history, if the store has room."""
         history = attempts.longer_history(job, attempts.failed_attempt(job, failure, now))
         more_bytes = sum(failed.size_bytes for failed in history) - job.history_bytes
         if self.store.has_room_to_grow(more_bytes):
-            self._life.make_room(more_jobs=0, more_bytes=more_bytes)
+            self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
             job.history = history
             self.store.grow(more_bytes)
 
@@ -492,9 +488,9 @@ class Engine:
         )
         if until is not None:
             self.limiters.shut(job_type, until, now, last=job)
-            self._life.events.append(Quarantined(job_type, until, reason))
+            self._transitions.events.append(Quarantined(job_type, until, reason))
 
 
 def _started_at(job: Job) -> float:
-    assert job.started_at is not None, "a job with a verdict was started"
+    assert job.started_at is not None, "a job with an outcome was started"
     return job.started_at

@@ -168,7 +168,7 @@ class JobStore:
     def drop(self, job: Job) -> None:
         """Remove a terminal record."""
         self._take_out(job)
-        self._forget((job,))
+        self._remove((job,))
 
     def revive(self, job: Job) -> None:
         """Make a failed record a live one again; the caller has ensured by `has_room_for` that it fits."""
@@ -197,7 +197,7 @@ class JobStore:
             else:
                 gone += [jobs.popitem()[1] for _ in range(more)]
         if gone:
-            self._forget(gone)
+            self._remove(gone)
         return gone
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
@@ -250,7 +250,7 @@ class JobStore:
         if not jobs:
             self._take_away(label)
 
-    def _forget(self, jobs: Sequence[Job]) -> None:
+    def _remove(self, jobs: Sequence[Job]) -> None:
         """Remove records from their pages and the counts; they are in no bucket any more."""
         id_page: dict[JobId, Job] = {}
         before: dict[str, int] = {}  # the length of each page that is touched

@@ -29,11 +29,11 @@ class ShutDown:
     """The end of all live jobs, in portions.
 
     Args:
-        life: All jobs, none of which may start any more.
+        transitions: All jobs, none of which may start any more.
     """
 
-    def __init__(self, life: Transitions) -> None:
-        self._life = life
+    def __init__(self, transitions: Transitions) -> None:
+        self._transitions = transitions
         self._after: JobId | None = None
         self._looked_at_all = False
         self._waiting: list[Job] = []
@@ -48,12 +48,12 @@ class ShutDown:
 
     def _look(self, now: float) -> None:
         """Find the live jobs among the next records, and ask running ones to stop."""
-        for looks, job in enumerate(self._life.store.newest_first(self._after)):
+        for looks, job in enumerate(self._transitions.store.newest_first(self._after)):
             if looks == LOOKS_MAX:
                 return
             self._after = job.id
             if job.state is RUNNING:
-                self._life.request_stop(job, StopReason.SHUTDOWN, now)
+                self._transitions.request_stop(job, StopReason.SHUTDOWN, now)
             elif job.live:
                 self._waiting.append(job)
         self._looked_at_all = True
@@ -63,4 +63,4 @@ class ShutDown:
             job = self._waiting.pop()
             if job.live:
                 job.error = attempts.shut_down(job)
-                self._life.end(job, CANCELLED, now)
+                self._transitions.end(job, CANCELLED, now)

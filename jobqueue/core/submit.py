@@ -42,11 +42,11 @@ class Submitter:
     """Turns submissions into jobs, or finds the existing job.
 
     Args:
-        life: Where accepted jobs go.
+        transitions: Where accepted jobs go.
     """
 
-    def __init__(self, life: Transitions, admission: AdmissionControl, ids: IdIssuer) -> None:
-        self._life = life
+    def __init__(self, transitions: Transitions, admission: AdmissionControl, ids: IdIssuer) -> None:
+        self._transitions = transitions
         self._admission = admission
         self._ids = ids
         self.accepted = 0
@@ -64,11 +64,11 @@ class Submitter:
         if uniqueness is not None and not uniqueness.plain:
             if (job := self._same_key(uniqueness)) is not None:
                 return SubmitResult(job, duplicate=True)
-            holder = self._life.uniqueness_index.holder(spec.type, uniqueness.unique)
+            holder = self._transitions.uniqueness_index.holder(spec.type, uniqueness.unique)
             if holder is not None:
-                return self._submit_beside(self._life.held(holder), spec, args, upload, uniqueness, now)
+                return self._submit_beside(self._transitions.held(holder), spec, args, upload, uniqueness, now)
         held = held_bytes(spec, upload, uniqueness)
-        self._admission.admit(self._life.queue_states[spec.queue], spec, len(args) + held, uniqueness, now=now)
+        self._admission.admit(self._transitions.queue_states[spec.queue], spec, len(args) + held, uniqueness, now=now)
         return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
 
     def refuse_unseen(
@@ -88,14 +88,14 @@ class Submitter:
                 unique value, if its queue is known.
             may_be_unique: Whether it may have a unique value, if its queue is not known: that of a live job, then.
         """
-        uniqueness_index = self._life.uniqueness_index
+        uniqueness_index = self._transitions.uniqueness_index
         if uniqueness is not None and not uniqueness.plain:
             if uniqueness.key is not None and uniqueness_index.under_key(uniqueness) is not None:
                 return None
             if uniqueness_index.holder(job_type, uniqueness.unique) is not None:
                 return None
         if queue is not None:
-            closed = self._admission.closed_to(self._life.queue_states[queue])
+            closed = self._admission.closed_to(self._transitions.queue_states[queue])
         else:
             closed = self._admission.closed_to_all() and not (may_be_unique and uniqueness_index.any_unique)
         if not closed:
@@ -113,28 +113,28 @@ class Submitter:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
         uniqueness = job.uniqueness
         if uniqueness is not None and uniqueness.unique is not None:
-            holder = self._life.uniqueness_index.holder(job.spec.type, uniqueness.unique)
+            holder = self._transitions.uniqueness_index.holder(job.spec.type, uniqueness.unique)
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
-        queue_state = self._life.queue_states[job.spec.queue]
+        queue_state = self._transitions.queue_states[job.spec.queue]
         self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, crowd=False)
-        self._life.store.revive(job)
+        self._transitions.store.revive(job)
         queue_state.retried_total += 1
         job.attempts_before = job.attempt
         job.run_at = now
         job.started_at = job.finished_at = job.progress = job.stopping = job.error = None
         job.move(QUEUED)
-        self._life.begin(job, now)
-        self._life.make_ready(job, now)
+        self._transitions.begin(job, now)
+        self._transitions.make_ready(job, now)
 
     def _same_key(self, uniqueness: Uniqueness) -> Job | None:
         """Return the job that the caller submitted under this key. Raises KeyReused if that was something else."""
-        job_id = self._life.uniqueness_index.under_key(uniqueness)
+        job_id = self._transitions.uniqueness_index.under_key(uniqueness)
         if job_id is None:
             return None
-        if not self._life.uniqueness_index.is_same(uniqueness):
+        if not self._transitions.uniqueness_index.is_same(uniqueness):
             raise KeyReused("this Idempotency-Key was used for another submission: send a new key with a new one")
-        return self._life.held(job_id)
+        return self._transitions.held(job_id)
 
     def _submit_beside(
         self, holder: Job, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness, now: float
@@ -146,7 +146,7 @@ class Submitter:
             if uniqueness.key is not None:
                 more_bytes = key_bytes(uniqueness.key.key)
                 self._admission.admit_growth(
-                    self._life.queue_states[holder.spec.queue], more_bytes, uniqueness, now=now
+                    self._transitions.queue_states[holder.spec.queue], more_bytes, uniqueness, now=now
                 )
             self._share(uniqueness, holder)
             return SubmitResult(holder, duplicate=True)
@@ -157,13 +157,13 @@ class Submitter:
             self._put_off(holder, spec, args, uniqueness, now)
             self._share(uniqueness, holder)
             return SubmitResult(holder, duplicate=True)
-        queue_state = self._life.queue_states[spec.queue]
+        queue_state = self._transitions.queue_states[spec.queue]
         held = held_bytes(spec, upload, uniqueness)
         self._admission.admit(
             queue_state, spec, len(args) + held, uniqueness, now=now, replaced=holder if waits else None
         )
         if mode == "replace" or waits:
-            self._life.cancel(holder, now=now)
+            self._transitions.cancel(holder, now=now)
         return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
 
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, uniqueness: Uniqueness, now: float) -> None:
@@ -173,9 +173,9 @@ class Submitter:
         more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
         more_bytes = len(args) - len(job.args) + more_held
         more_with_key = more_bytes + (0 if uniqueness.key is None else key_bytes(uniqueness.key.key))
-        self._admission.admit_growth(self._life.queue_states[job.spec.queue], more_with_key, uniqueness, now=now)
-        self._life.make_room(more_jobs=0, more_bytes=more_bytes)
-        self._life.store.grow(more_bytes)
+        self._admission.admit_growth(self._transitions.queue_states[job.spec.queue], more_with_key, uniqueness, now=now)
+        self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
+        self._transitions.store.grow(more_bytes)
         job.args = args
         job.held_bytes += more_held
         job.version += 1
@@ -183,26 +183,26 @@ class Submitter:
             job.spec = spec
             job.run_at = _run_at(spec, now)
             job.start_by_at = self._start_by_at(spec, now)
-            self._life.set_deadline(job, now)
-        self._life.events.append(Progressed(job))
+            self._transitions.set_deadline(job, now)
+        self._transitions.events.append(Progressed(job))
 
     def _share(self, uniqueness: Uniqueness, job: Job) -> None:
         """Add a key to a live job; the caller has ensured that there is room for it."""
         if uniqueness.key is None:
             return
-        life, more_bytes = self._life, key_bytes(uniqueness.key.key)
-        forgotten = life.uniqueness_index.share(uniqueness, job)
+        transitions, more_bytes = self._transitions, key_bytes(uniqueness.key.key)
+        forgotten = transitions.uniqueness_index.share(uniqueness, job)
         if forgotten is not None:
             more_bytes -= key_bytes(forgotten)
-        life.make_room(more_jobs=0, more_bytes=more_bytes)
-        life.store.grow(more_bytes)
+        transitions.make_room(more_jobs=0, more_bytes=more_bytes)
+        transitions.store.grow(more_bytes)
         job.held_bytes += more_bytes
 
     def _accept(
         self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None, held: int, now: float
     ) -> Job:
-        life = self._life
-        life.make_room(more_jobs=1, more_bytes=len(args) + held)
+        transitions = self._transitions
+        transitions.make_room(more_jobs=1, more_bytes=len(args) + held)
         delay_s = spec.delay_s
         job = Job(
             id=self._ids.issue(),
@@ -216,19 +216,19 @@ class Submitter:
             uniqueness=uniqueness,
             extras=Extras(held_bytes=held) if held else None,
         )
-        life.store.add(job)
+        transitions.store.add(job)
         self.accepted += 1
-        life.queue_states[spec.queue].submitted_total += 1
-        life.begin(job, now)
-        life.events.append(Submitted(job))
+        transitions.queue_states[spec.queue].submitted_total += 1
+        transitions.begin(job, now)
+        transitions.events.append(Submitted(job))
         if job.state is QUEUED:
-            life.make_ready(job, now)
+            transitions.make_ready(job, now)
         return job
 
     def _start_by_at(self, spec: JobSpec, now: float) -> float | None:
         if spec.start_by_s is not None:
             return now + spec.start_by_s
-        policy = self._life.queue_states[spec.queue].policy
+        policy = self._transitions.queue_states[spec.queue].policy
         # Newest first alone would keep the oldest for ever, although their clients have left.
         return now + spec.delay_s + policy.patience_s if policy.discipline == ADAPTIVE else None
 

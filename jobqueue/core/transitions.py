@@ -86,14 +86,14 @@ class Transitions:
         if before is RUNNING:
             queue_state.note_run(job, now)
             self.limiters.leave(job, now)
-            self.call(now)
+            self.apply_offers(now)
         elif before is QUEUED:
             del queue_state.waiting[job.id]
             queue_state.waiting_by_type[job.spec.type] -= 1
             if state is not RUNNING:
                 self.scheduler.remove(job)
                 self.limiters.withdraw(job, now)
-                self.call(now)
+                self.apply_offers(now)
         if state in LIVE:
             queue_state.count_in(job, now)
             self.set_deadline(job, now)
@@ -127,7 +127,7 @@ class Transitions:
         self.scheduler.push(job, now=now, front=front)
         self.events.append(Ready(job))
 
-    def call(self, now: float) -> None:
+    def apply_offers(self, now: float) -> None:
         """Make jobs ready that were offered a permit, and let those wait again that had their offer revoked."""
         limiters = self.limiters
         if not (limiters.offered or limiters.revoked):
@@ -159,7 +159,7 @@ class Transitions:
 
     def held(self, job_id: JobId) -> Job:
         job = self.store.get(job_id)
-        assert job is not None, "a job with a deadline or a claim is held"
+        assert job is not None, "a job with a deadline or a unique value is held"
         return job
 
     def make_room(self, *, more_jobs: int, more_bytes: int) -> None:

@@ -13,7 +13,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         tick_work_max: Maximum number of deadlines met, and of records evicted, in one tick. Defaults to 1000.
-        calls_max: Maximum number of jobs of one line that are offered a permit at once. Defaults to 32.
+        offers_max: Maximum number of jobs of one line that are offered a permit at once. Defaults to 32.
         moves_max: Maximum number of jobs that are offered a permit, or move on to another line, in one operation.
             Defaults to 256.
         lease_tries: Number of ready jobs that a lease finds held back by a limiter before it yields to the loop.
@@ -24,7 +24,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     tick_work_max: int = 1000
-    calls_max: int = 32
+    offers_max: int = 32
     moves_max: int = 256
     lease_tries: int = 100
     page_scan_max: int = 5000

@@ -347,7 +347,7 @@ def test_an_order_holds_all_its_jobs_after_each_round(name: str) -> None:
 def test_an_engine_is_as_it_was_after_each_round_and_empty_at_the_end() -> None:
     bench = EngineBench(20)
     figures = bench.run(rounds=2)
-    assert {"get", "submit", "lease", "ack", "cancel", "redrive", "evict"} <= {figure.operation for figure in figures}
+    assert {"get", "submit", "lease", "ack", "cancel", "retry", "evict"} <= {figure.operation for figure in figures}
     assert len(bench.engine.store) == 0
 
 

@@ -78,7 +78,7 @@ def test_no_state_moves_where_the_table_has_no_edge() -> None:
     job = Driver().submit()
     for state in TERMINAL - {JobState.FAILED}:
         assert not TRANSITIONS[state]
-    assert TRANSITIONS[JobState.FAILED] == {JobState.QUEUED}, "a redrive, and nothing else"
+    assert TRANSITIONS[JobState.FAILED] == {JobState.QUEUED}, "a retry, and nothing else"
     with pytest.raises(ValueError, match="can't move from queued to succeeded"):
         job.move(JobState.SUCCEEDED)
     assert job.state is JobState.QUEUED
@@ -564,7 +564,7 @@ def test_a_result_for_which_live_jobs_leave_no_room_fails_its_job() -> None:
     assert job.error is not None
     assert job.error.code is ErrorCode.RESULT_TOO_LARGE
     assert job.state is JobState.FAILED, "another attempt would have no more room"
-    assert driver.engine.store.bytes_used == 90, "its arguments stay, for a redrive"
+    assert driver.engine.store.bytes_used == 90, "its arguments stay, for a retry"
 
 
 # -- pools
@@ -577,7 +577,7 @@ def test_a_pool_runs_no_more_attempts_than_it_has_permits() -> None:
     assert driver.try_lease(first)
     assert not driver.try_lease(second)
     assert not driver.try_lease(third)
-    assert driver.try_lease(free), "a job outside the lane is not held up"
+    assert driver.try_lease(free), "a job outside the pool is not held up"
     assert not driver.of(Offered)
     driver.ack(first)
     assert driver.of(Offered) == [Offered(second)]

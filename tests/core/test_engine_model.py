@@ -204,7 +204,7 @@ class EngineMachine(RuleBasedStateMachine):
         elif mode == "return":
             self.share_key(new, holder_id)
             self.admitted(new, mode, holder_id)
-            self.forget_evicted()
+            self.drop_evicted()
         elif mode == "reject":
             self.refused(new, mode, Duplicate)
         elif mode == "debounce" and waits and holder.queue == new.queue:
@@ -223,7 +223,7 @@ class EngineMachine(RuleBasedStateMachine):
             holder.spec, holder.run_at, holder.start_by_at = new.spec, new.run_at, new.start_by_at
         self.share_key(new, holder_id)
         self.admitted(new, "debounce", holder_id)
-        self.forget_evicted()
+        self.drop_evicted()
 
     def share_key(self, new: Modelled, holder_id: str) -> None:
         if new.key is not None:
@@ -243,7 +243,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.keys[new.caller, new.key] = (job_id, new.fingerprint)
         if new.unique is not None:
             self.values[new.kind, new.unique] = job_id
-        self.forget_evicted()
+        self.drop_evicted()
         return True
 
     def admit(self, new: Modelled, mode: UniqueMode) -> SubmitResult:
@@ -289,7 +289,7 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             self.driver.engine.delete(job_id)
             self.driver.note_events()
-            self.forget(job_id)
+            self.drop(job_id)
 
     def retry(self, job_id: str, known: Modelled) -> None:
         job, value = self.driver.engine.get(job_id), (known.kind, known.unique or "")
@@ -364,7 +364,7 @@ class EngineMachine(RuleBasedStateMachine):
             self.failed(known, job, final=True)
         else:
             self.over(known, "succeeded", size)
-        self.forget_evicted()
+        self.drop_evicted()
 
     @precondition(lambda self: self.model)
     @rule(
@@ -396,7 +396,7 @@ class EngineMachine(RuleBasedStateMachine):
                 known.state, known.in_front = "queued", True
             else:
                 self.failed(known, job, final=final)
-        self.forget_evicted()
+        self.drop_evicted()
 
     # -- the rules: operators
 
@@ -419,7 +419,7 @@ class EngineMachine(RuleBasedStateMachine):
         for _ in range(round(seconds * 4)):  # so finely that a job can't both end and be evicted unseen
             self.driver.advance(0.25)
             self.live_through_time()
-            self.forget_evicted()
+            self.drop_evicted()
 
     # -- what the model knows
 
@@ -531,13 +531,13 @@ class EngineMachine(RuleBasedStateMachine):
             return float(known.spec["ttl_s"])  # type: ignore[arg-type]
         return BOUNDS.failed_ttl_s if known.state == "failed" else BOUNDS.ttl_s
 
-    def forget_evicted(self) -> None:
+    def drop_evicted(self) -> None:
         self.look_at_evictions()
         now = self.driver.now
         for job_id, known in list(self.model.items()):
             if self.driver.engine.store.get(job_id) is None:
                 assert not known.live or job_id in self.ended, "it may have ended since, and gone for want of room"
-                self.forget(job_id)
+                self.drop(job_id)
             elif known.finished_at is not None:
                 assert now < known.finished_at + self.ttl_s(known) + 2 * EXPIRY_BUCKET_S
 
@@ -552,7 +552,7 @@ class EngineMachine(RuleBasedStateMachine):
                     assert {job.id for job in jobs} <= self.ended, "a live record is never evicted"
         self.driver.events.clear()
 
-    def forget(self, job_id: str) -> None:
+    def drop(self, job_id: str) -> None:
         self.lose_value(self.model[job_id])
         del self.model[job_id]
         self.gone.add(job_id)
@@ -597,7 +597,7 @@ class EngineMachine(RuleBasedStateMachine):
         ready: Counter[str] = Counter()
         for job in engine.newest_first(None):
             is_ready, waits = self.driver.is_ready(job), engine.limiters.waits(job)
-            assert is_ready + waits == (job.state is JobState.QUEUED), f"ready: {is_ready}, at a gate: {waits}"
+            assert is_ready + waits == (job.state is JobState.QUEUED), f"ready: {is_ready}, at a limiter: {waits}"
             ready[job.spec.queue] += is_ready
         for name, queue_state in engine.queue_states.items():
             assert engine.scheduler.waiting(name) == ready[name]
@@ -619,8 +619,8 @@ class EngineMachine(RuleBasedStateMachine):
             assert limiter.held <= (limiter.permits or len(running)) or limiter.kind == "groups"
 
     @invariant()
-    def claims_are_exactly_those_of_the_jobs_that_are_held(self) -> None:
-        uniqueness_index = self.driver.engine._life.uniqueness_index
+    def uniqueness_is_exactly_that_of_the_jobs_that_are_held(self) -> None:
+        uniqueness_index = self.driver.engine._transitions.uniqueness_index
         assert uniqueness_index._by_key == self.keys
         assert uniqueness_index._by_value == self.values
         assert uniqueness_index._live == Counter(
@@ -631,7 +631,7 @@ class EngineMachine(RuleBasedStateMachine):
     def every_live_job_that_time_can_move_has_a_deadline(self) -> None:
         for job in self.driver.engine.newest_first(None):
             if job.state is JobState.DELAYED or (job.stopping is not None and job.state is JobState.RUNNING):
-                assert job.id in self.driver.engine._life.deadlines
+                assert job.id in self.driver.engine._transitions.deadlines
 
     # -- the end
 
@@ -651,14 +651,14 @@ class EngineMachine(RuleBasedStateMachine):
             driver.advance(0.5)
         assert not engine.store.live, "a live job is forgotten"
         driver.advance(BOUNDS.failed_ttl_s + 1)
-        totals, store, uniqueness_index = engine.totals(), engine.store, engine._life.uniqueness_index
+        totals, store, uniqueness_index = engine.totals(), engine.store, engine._transitions.uniqueness_index
         assert totals.accepted == totals.evicted
         assert (len(store), store.bytes_used, store.live_bytes) == (0, 0, 0)
         assert (uniqueness_index._by_key, uniqueness_index._by_value, uniqueness_index._live) == ({}, {}, {})
         assert all((limiter.held, limiter.waiting) == (0, 0) for limiter in engine.limiters.stats())
         assert not any(engine.scheduler.waiting(name) for name in engine.queue_states)
         assert not any(queue_state.waiting or queue_state.live for queue_state in engine.queue_states.values())
-        assert len(engine._life.deadlines) == 0
+        assert len(engine._transitions.deadlines) == 0
         assert engine.next_at() is None
 
 

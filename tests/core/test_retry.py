@@ -71,9 +71,9 @@ def test_an_outcome_of_an_earlier_series_bounces() -> None:
         driver.ack(job, late)
     new = driver.lease(job)
     assert new == 2
-    for verdict in (driver.ack, driver.nack):
+    for outcome in (driver.ack, driver.nack):
         with pytest.raises(StaleLease):
-            verdict(job, late)
+            outcome(job, late)
     with pytest.raises(StaleLease):
         driver.engine.report(job.id, attempt=late, progress=Progress(0.5))
     driver.ack(job, new)
@@ -114,17 +114,17 @@ def test_a_retried_job_needs_a_slot() -> None:
     assert (queue_state.live, queue_state.retried_total, queue_state.submitted_total) == (1, 1, 2)
 
 
-def test_those_that_an_operator_retry_in_vain_take_no_places_from_those_who_come_back() -> None:
+def test_retries_in_vain_by_an_operator_take_no_retry_slots_from_refused_callers() -> None:
     waits = []
-    for redrives in (0, 500):
+    for retries in (0, 500):
         driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=2))
         dead = driver.failed()
         driver.submit()
-        for _ in range(redrives):
+        for _ in range(retries):
             with pytest.raises(QueueFull) as refusal:
                 driver.retry(dead)
             assert refusal.value.retry_after_s >= 1.0
-        assert driver.engine.queue_states["default"].refused_total == redrives
+        assert driver.engine.queue_states["default"].refused_total == retries
         with pytest.raises(QueueFull) as refusal:
             driver.submit()
         waits.append(refusal.value.retry_after_s)
@@ -222,7 +222,7 @@ def test_a_retry_waits_until_the_live_job_with_its_unique_value_is_over() -> Non
     assert driver.submit(unique="u") is job
 
 
-def test_a_drain_retry_nothing() -> None:
+def test_a_draining_queue_retries_nothing() -> None:
     driver = Driver()
     job = driver.failed()
     driver.engine.stop_admitting()
@@ -326,8 +326,8 @@ def test_the_bound_on_dead_letters_may_leave_none() -> None:
 
 def test_a_dead_letter_that_was_retried_or_deleted_or_is_over_its_ttl_leaves_its_place() -> None:
     driver = Driver(bounds=StoreBounds(failed_max=3, failed_ttl_s=10.0))
-    redriven, deleted, old = driver.failed(), driver.failed(), driver.failed()
-    driver.retry(redriven)
+    retried, deleted, old = driver.failed(), driver.failed(), driver.failed()
+    driver.retry(retried)
     driver.engine.delete(deleted.id)
     driver.advance(11)
     assert driver.engine.store.get(old.id) is None

@@ -207,13 +207,13 @@ def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> Non
     driver = Driver(queues={"default": QueuePolicy(capacity=1)})
     driver.submit()
     queue_state = driver.engine.queue_states["default"]
-    places = []
+    retry_slots = []
     for n in range(1, 6):
         refusal = driver.engine.refuse_unseen(now=driver.now)
         assert refusal is not None
-        places.append(refusal.retry_after_s)
+        retry_slots.append(refusal.retry_after_s)
         assert queue_state.refused_total == n
-    assert places[-1] > places[0]
+    assert retry_slots[-1] > retry_slots[0]
     driver.engine.stop_admitting()
     driver.engine.refuse_unseen(now=driver.now)
     assert sum(queue_state.refused_total for queue_state in driver.engine.queue_states.values()) == 6, (

@@ -28,7 +28,7 @@ from tests.core.making import CRASHED, FINAL, Driver
 def snapshot(driver: Driver) -> object:
     """What a submission that came to nothing must leave as it was."""
     engine = driver.engine
-    store, uniqueness_index = engine.store, engine._life.uniqueness_index
+    store, uniqueness_index = engine.store, engine._transitions.uniqueness_index
     return (
         engine.totals(),
         {job.id: (job.state, job.version, job.args, job.run_at, job.stopping) for job in engine.newest_first(None)},
@@ -42,8 +42,8 @@ def snapshot(driver: Driver) -> object:
     )
 
 
-def no_claims_are_left(driver: Driver) -> bool:
-    uniqueness_index = driver.engine._life.uniqueness_index
+def nothing_is_unique_any_more(driver: Driver) -> bool:
+    uniqueness_index = driver.engine._transitions.uniqueness_index
     return not (uniqueness_index._by_key or uniqueness_index._by_value or uniqueness_index._live)
 
 
@@ -158,7 +158,7 @@ def test_a_key_is_kept_for_its_records_life_however_that_ends(evict: Callable[[D
     evict(driver)
     with pytest.raises(JobGone):
         driver.engine.get(job.id)
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)
     for live in [job for job in driver.engine.newest_first(None) if job.live]:
         driver.cancel(live)
     assert not driver.admit(b"something else", key="k", caller="ann").duplicate
@@ -184,7 +184,7 @@ def test_a_refused_submission_leaves_its_key_free() -> None:
     first = driver.submit()
     with pytest.raises(QueueFull):
         driver.submit(b"1", key="k", caller="ann", unique="u")
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)
     driver.cancel(first)
     assert not driver.admit(b"2", key="k", caller="ann", unique="u").duplicate
 
@@ -198,7 +198,7 @@ def test_a_key_outlives_a_retry() -> None:
     driver.ack(job)
     assert driver.submit(key="k", caller="ann") is job
     driver.engine.delete(job.id)
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)
 
 
 def test_a_known_key_is_answered_before_the_unique_value_is_looked_at() -> None:
@@ -304,7 +304,7 @@ def test_values_are_shared_by_all_callers() -> None:
     driver = Driver()
     job = driver.submit(unique="u", caller="ann")
     assert driver.submit(unique="u", caller="bob") is job
-    assert driver.engine._life.uniqueness_index.live_of("bob") == 0
+    assert driver.engine._transitions.uniqueness_index.live_of("bob") == 0
 
 
 def test_a_replaced_job_that_ends_late_leaves_the_value_to_its_heir() -> None:
@@ -318,7 +318,7 @@ def test_a_replaced_job_that_ends_late_leaves_the_value_to_its_heir() -> None:
     driver.cancel(heir)
     driver.engine.delete(old.id)
     driver.engine.delete(heir.id)
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)
 
 
 def test_a_replacement_takes_the_slot_of_the_one_that_it_replaces() -> None:
@@ -335,7 +335,7 @@ def test_a_replacement_takes_its_callers_place_over_too() -> None:
     old = driver.submit(unique="u", caller="ann")
     new = driver.submit(unique="u", mode="replace", caller="ann")
     assert (old.state, new.state) == (JobState.CANCELLED, JobState.QUEUED)
-    assert driver.engine._life.uniqueness_index.live_of("ann") == 1
+    assert driver.engine._transitions.uniqueness_index.live_of("ann") == 1
     driver.submit(caller="bob")
     with pytest.raises(RateLimited):
         driver.submit(unique="u", mode="replace", caller="bob")
@@ -464,7 +464,7 @@ def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() 
     held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
     driver = Driver(bounds=StoreBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
     job = driver.submit(unique="u")
-    store, uniqueness_index = driver.engine.store, driver.engine._life.uniqueness_index
+    store, uniqueness_index = driver.engine.store, driver.engine._transitions.uniqueness_index
     for n in range(2):
         assert driver.submit(unique="u", key=f"k{n}") is job
     for mode in ("return", "debounce"):
@@ -520,7 +520,7 @@ def test_a_callers_job_counts_from_acceptance_to_its_end(state: str) -> None:
     driver = Driver(caller_jobs_max=1)
     bring_to(driver, state, caller="ann")
     assert driver.submit(caller="ann")
-    assert driver.engine._life.uniqueness_index.live_of("ann") == 1
+    assert driver.engine._transitions.uniqueness_index.live_of("ann") == 1
 
 
 def test_a_callers_job_counts_while_it_runs_and_while_it_backs_off() -> None:
@@ -544,7 +544,7 @@ def test_a_retried_job_counts_for_its_caller_again_and_may_be_one_too_many() -> 
         driver.submit(caller="ann")
     driver.lease(job)
     driver.ack(job)
-    assert driver.engine._life.uniqueness_index.live_of("ann") == 0
+    assert driver.engine._transitions.uniqueness_index.live_of("ann") == 0
 
 
 def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
@@ -552,7 +552,7 @@ def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
     jobs = [driver.submit(caller="ann") for _ in range(3)]
     for left in (2, 1, 0):
         driver.cancel(jobs.pop())
-        assert driver.engine._life.uniqueness_index.live_of("ann") == left
+        assert driver.engine._transitions.uniqueness_index.live_of("ann") == left
 
 
 def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
@@ -587,10 +587,10 @@ def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
         bring_to(driver, state, caller=state, unique=state, key=state)
     driver.shut_down()
     driver.advance(1)
-    uniqueness_index = driver.engine._life.uniqueness_index
+    uniqueness_index = driver.engine._transitions.uniqueness_index
     assert (uniqueness_index._by_value, uniqueness_index._live, len(uniqueness_index._by_key)) == ({}, {}, 4)
     driver.advance(2)
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)
 
 
 # -- the book of claims, by itself
@@ -610,7 +610,7 @@ def test_a_job_without_claims_enters_nothing() -> None:
     driver = Driver()
     driver.done()
     driver.submit()
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)
     assert driver.of(Ready)
 
 
@@ -618,10 +618,10 @@ def test_a_job_without_claims_enters_nothing() -> None:
 def test_each_claim_may_stand_alone(claim: dict[str, str]) -> None:
     driver = Driver()
     job = driver.submit(**claim)
-    assert not no_claims_are_left(driver)
+    assert not nothing_is_unique_any_more(driver)
     driver.cancel(job)
     driver.engine.delete(job.id)
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)
 
 
 # -- keys of submissions that led to a job by its unique value
@@ -642,8 +642,8 @@ def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mod
     assert driver.admit(b"3", caller="ann", key="k").duplicate is False
     driver.shut_down()
     driver.advance(2)
-    assert no_claims_are_left(driver)
-    assert not driver.engine._life.uniqueness_index._shared
+    assert nothing_is_unique_any_more(driver)
+    assert not driver.engine._transitions.uniqueness_index._shared
 
 
 def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
@@ -651,7 +651,7 @@ def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
     holder = driver.submit(unique="u")
     for number in range(SHARED_MAX + 5):
         assert driver.admit(caller="ann", key=str(number), unique="u").job is holder
-    assert len(driver.engine._life.uniqueness_index._by_key) == SHARED_MAX
+    assert len(driver.engine._transitions.uniqueness_index._by_key) == SHARED_MAX
     driver.cancel(holder)
     driver.advance(2)
-    assert no_claims_are_left(driver)
+    assert nothing_is_unique_any_more(driver)

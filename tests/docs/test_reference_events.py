@@ -1,4 +1,4 @@
-"""The catalogue of log events and facts: the names, levels and fields that the code reports, no more and no less."""
+"""The catalogue of log and queue events: the names, levels and fields that the code reports, no more and no less."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def reported() -> dict[str, Reported]:
 
 
 def catalogue() -> dict[str, Reported]:
-    table = rows(page("events.md").partition("\n# Facts\n")[0], columns=5)
+    table = rows(page("events.md").partition("\n# Queue events\n")[0], columns=5)
     assert len(table) == len({cells[0] for cells in table}), "an event stands twice on the page"
     return {codes(cells[0])[0]: Reported(set(cells[1].split(", ")), set(codes(cells[2]))) for cells in table}
 
@@ -158,7 +158,7 @@ def test_each_event_has_the_levels_and_fields_of_the_code() -> None:
 
 
 def test_each_event_says_when_it_comes_and_what_to_do() -> None:
-    for name, _, _, when, what_to_do in rows(page("events.md").partition("\n# Facts\n")[0], columns=5):
+    for name, _, _, when, what_to_do in rows(page("events.md").partition("\n# Queue events\n")[0], columns=5):
         assert len(when) > 15, name
         assert what_to_do, name
 
@@ -196,6 +196,6 @@ def test_the_members_of_every_line_are_those_of_the_code() -> None:
 
 
 def test_the_table_of_events_has_every_event_with_its_fields() -> None:
-    told = {codes(cells[0])[0]: codes(cells[1]) for cells in rows(page("events.md").partition("\n# Facts\n")[2])}
-    facts = typing.get_args(events.Event)
-    assert told == {fact.__name__: list(fact.__struct_fields__) for fact in facts}
+    told = {codes(cells[0])[0]: codes(cells[1]) for cells in rows(page("events.md").partition("\n# Queue events\n")[2])}
+    kinds = typing.get_args(events.Event)
+    assert told == {kind.__name__: list(kind.__struct_fields__) for kind in kinds}

@@ -239,7 +239,7 @@ async def test_a_type_in_quarantine_does_not_fill_its_queue() -> None:
                 refusals.append(refusal)
             await asyncio.sleep(0.001)
             assert await (await queue.submit("good")).result() == "done"
-        assert len(refusals) == 290, "one in ten seats is theirs"
+        assert len(refusals) == 290, "one in ten slots is theirs"
         assert "down" in str(refusals[0])
         assert 0 < refusals[-1].retry_after_s <= 1.0
         await queue.drain(0.0)

@@ -185,7 +185,7 @@ async def test_a_handler_that_swallows_its_cancellation_loses_its_job_and_its_pl
         release.set()
         await asyncio.sleep(1)
         assert len(worker_tasks()) == 2
-        assert (await stuck.status()).state is JobState.FAILED, "the late verdict bounced"
+        assert (await stuck.status()).state is JobState.FAILED, "the late outcome bounced"
 
 
 @virtual_time

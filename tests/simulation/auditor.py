@@ -204,7 +204,7 @@ class Auditor:
             if other is known or not other.live or other.superseded or uniqueness is None or uniqueness.unique is None:
                 continue
             if (other.job.spec.type, uniqueness.unique.value) == (known.job.spec.type, unique.value):
-                shares = unique.mode in ("replace", "debounce") and not known.redrives
+                shares = unique.mode in ("replace", "debounce") and not known.retries
                 self.check(shares, f"{known} has the unique value {unique.value!r}, which {other} holds")
                 other.superseded = True
         known.superseded = False
@@ -217,19 +217,19 @@ class Auditor:
             known.place = 0
             return
         if not known.waiting:
-            self._redriven(known)
+            self._retried(known)
         self._places += 1
         known.place = self._places
 
-    def _redriven(self, known: Known) -> None:
+    def _retried(self, known: Known) -> None:
         assert known.final is not None
         self.check(known.final[0] is JobState.FAILED, f"{known} came back from {known.final[0]}")
         self.check(self._asked["retry", known.job.id], f"{known} came back without being asked for")
         known.final = None
         known.waiting = True
         known.series_began_after = known.attempt
-        known.redrives += 1
-        self.counts["redriven"] += 1
+        known.retries += 1
+        self.counts["retried"] += 1
         self.terminal -= 1
         self.live += 1
         self._let_in(known)
@@ -326,8 +326,8 @@ class Auditor:
         code = self.attempts.judge(known)
         own_fault = code is ErrorCode.TIMED_OUT and known.job.spec.own_timeout
         counts = code is not None and code not in BLAMELESS and not own_fault
-        verdict = known.job.state is JobState.SUCCEEDED or counts
-        self._breaches(self.limits.stop(known, verdict=verdict and self.engine.admission.open))
+        outcome = known.job.state is JobState.SUCCEEDED or counts
+        self._breaches(self.limits.stop(known, outcome=outcome and self.engine.admission.open))
 
     # -- after each turn
 
@@ -339,11 +339,11 @@ class Auditor:
         theirs = (totals.accepted, store.live, store.terminal, totals.evicted, totals.evicted_early)
         if ours != theirs:
             what = "accepted, live, terminal, evicted, evicted early"
-            self.check(False, f"{what}: {theirs} by the engine, {ours} by the facts")
+            self.check(False, f"{what}: {theirs} by the engine, {ours} by the events")
         if self.accepted != self.live + self.terminal + self.evicted:
             self.check(False, f"jobs were lost: {ours}")
-        if engine._life.events:
-            self.check(False, f"{len(engine._life.events)} events that were not published")
+        if engine._transitions.events:
+            self.check(False, f"{len(engine._transitions.events)} events that were not published")
         for queue_state in engine.queue_states.values():
             came, ended = (
                 queue_state.submitted_total + queue_state.retried_total,
@@ -364,11 +364,11 @@ class Auditor:
             elif known.final is not None and known.final != final_look(job):
                 self.check(False, f"{known} changed after its end, from {known.final} to {final_look(job)}")
             elif known.final is None and (waits != known.waiting or not job.live):
-                self.check(False, f"{known} is {job.state}, and no fact told so")
+                self.check(False, f"{known} is {job.state}, and no event told so")
             elif known.final is None and job.attempt != known.attempt:
                 self.check(False, f"{known} is at attempt {job.attempt}, and {known.attempt} was the last to begin")
             elif job.version != known.version:
-                self.check(False, f"{known} has changed since version {known.version}, and no fact told so")
+                self.check(False, f"{known} has changed since version {known.version}, and no event told so")
             elif due_at is not None and now > due_at + late_s:
                 self.check(False, f"{known} is {job.state}, though that was to end at {due_at}")
         self._check_unique()

@@ -89,7 +89,7 @@ class Chaos:
         workers, capacity = rng.choice((None, 1, 3)), rng.choice((None, 2, 20))
         discipline, weight = rng.choice((None, *Discipline)), rng.choice((None, 1, 4))
         self._auditor.reordered.add(name)
-        self._auditor.note("chaos", f"changes {name}: {workers} workers, {capacity} seats, {discipline}, {weight}")
+        self._auditor.note("chaos", f"changes {name}: {workers} workers, {capacity} slots, {discipline}, {weight}")
         await self._queue.change(name, workers=workers, capacity=capacity, discipline=discipline, weight=weight)
         policy = self._auditor.engine.queue_states[name].policy
         asked = {"workers": workers, "capacity": capacity, "discipline": discipline, "weight": weight}

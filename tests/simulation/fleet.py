@@ -365,7 +365,7 @@ class Client:
             return
         if job is not None:
             known = self._auditor.known.get(job.id)
-            again = known is not None and known.redrives > 0
+            again = known is not None and known.retries > 0
             self._auditor.check(not job.live or again, f"a wait for {known} ended before it")
 
     async def _watch(self) -> None:

@@ -81,7 +81,7 @@ class Inspector:
 
     def _check_deadlines(self) -> None:
         """A job that time must move has a deadline, and only live jobs have one."""
-        deadlines = self._engine._life.deadlines
+        deadlines = self._engine._transitions.deadlines
         count = 0
         for known in self._auditor.known.values():
             job = known.job
@@ -97,7 +97,11 @@ class Inspector:
         self._auditor.check(len(deadlines) == count, f"{len(deadlines)} deadlines, of {count} jobs")
 
     def _check_uniqueness(self) -> None:
-        check, uniqueness_index, known = self._auditor.check, self._engine._life.uniqueness_index, self._auditor.known
+        check, uniqueness_index, known = (
+            self._auditor.check,
+            self._engine._transitions.uniqueness_index,
+            self._auditor.known,
+        )
         live = Counter(
             uniqueness.caller
             for each in known.values()
@@ -133,7 +137,7 @@ class Inspector:
             if (job.spec.queue, job.spec.type) in called or (job.spec.queue, job.spec.pool) in called:
                 continue
             held_back = self._auditor.limits.hold_back(job, now)
-            check(held_back, f"{self._auditor.known[job.id]} waits in a gate, and nothing holds it back")
+            check(held_back, f"{self._auditor.known[job.id]} waits in a limiter, and nothing holds it back")
 
     def _check_workers(self) -> None:
         """Some wait for jobs or all places are taken, each running job has a worker, and none idles beside a job."""
@@ -175,9 +179,9 @@ class Inspector:
         for limiter in limiters._all():
             check(
                 not limiter.held or not limiter.bounded,
-                f"gate {limiter.name} {limiter.group} counts {limiter.held} holders",
+                f"limiter {limiter.name} {limiter.group} counts {limiter.held} holders",
             )
-            check(not limiter.lines, f"gate {limiter.name} {limiter.group} has lines without jobs")
+            check(not limiter.lines, f"limiter {limiter.name} {limiter.group} has lines without jobs")
         check(not self._wiring._workers._by_job, "workers hold jobs that are over")
 
     def check_evicted(self) -> None:
@@ -186,7 +190,7 @@ class Inspector:
         check(not len(engine.store), f"{len(engine.store)} records outlive their TTL")
         check(not engine.store.bytes_used, f"{engine.store.bytes_used} bytes are used without a record")
         check(not self._wiring._workers._abandoned, "workers are counted as stuck that have ended")
-        uniqueness_index = engine._life.uniqueness_index
+        uniqueness_index = engine._transitions.uniqueness_index
         check(
             not (
                 uniqueness_index._by_key
@@ -196,6 +200,6 @@ class Inspector:
             ),
             "claims of jobs that are gone",
         )
-        check(not engine.store._id_pages and not engine.store._expiry_buckets, "shelves of jobs that are gone")
+        check(not engine.store._id_pages and not engine.store._expiry_buckets, "id pages of jobs that are gone")
         groups = engine.limiters._groups
-        check(not groups, f"gates of groups that have no jobs: {list(groups)}")
+        check(not groups, f"limiters of groups that have no jobs: {list(groups)}")

@@ -35,7 +35,7 @@ class Known:
     final: tuple[Any, ...] | None = None
     superseded: bool = False
     place: int = 0
-    redrives: int = 0
+    retries: int = 0
 
     @property
     def attempts_left(self) -> int:

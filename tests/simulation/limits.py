@@ -92,10 +92,10 @@ class Limits:
         if quarantine is None or not self._probes(quarantine):
             yield f"{job_type} was released, and none of its probes has succeeded"
 
-    def stop(self, known: Known, *, verdict: bool) -> Iterator[str]:
+    def stop(self, known: Known, *, outcome: bool) -> Iterator[str]:
         """Count out a job that runs no longer; yield what should have followed if it was a probe with a verdict."""
         quarantine = self.quarantines.get(known.job.spec.type)
-        if verdict and quarantine is not None and known.job.id in self._probes(quarantine):
+        if outcome and quarantine is not None and known.job.id in self._probes(quarantine):
             yield f"{known} was the probe of {known.job.spec.type}, which knows nothing of its verdict"
         self.running.pop(known.job.id, None)
 
@@ -116,7 +116,7 @@ class Limits:
     def _counted(self, spec: JobSpec) -> Iterator[tuple[int, int, str]]:
         """Yield each bound on how many run at once, how many do, and where."""
         if spec.pool is not None:
-            yield self._pools[spec.pool], self.count(lambda other: other.pool == spec.pool), f"in lane {spec.pool}"
+            yield self._pools[spec.pool], self.count(lambda other: other.pool == spec.pool), f"in pool {spec.pool}"
         limits = spec.limits
         if limits is not None and limits.concurrency is not None:
             yield limits.concurrency, self.count(lambda other: other.type == spec.type), f"of {spec.type}"

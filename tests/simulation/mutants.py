@@ -63,17 +63,17 @@ def permits_of_a_failed_attempt_are_not_given_back(leave: Any) -> Any:
 
 
 @mutant(Limiters, "take_offered")
-def a_called_job_is_forgotten(take_offered: Any) -> Any:
+def an_offered_job_is_forgotten(take_offered: Any) -> Any:
     return lambda self: take_offered(self)[1:]
 
 
 @mutant(Limiters, "take_revoked")
-def a_recalled_job_stays_ready(take_revoked: Any) -> Any:
+def a_revoked_job_stays_ready(take_revoked: Any) -> Any:
     return lambda self: take_revoked(self)[:0]
 
 
 @mutant(Limiter, "room")
-def a_gate_passes_one_too_many(room: Any) -> Any:
+def a_limiter_passes_one_too_many(room: Any) -> Any:
     return lambda self, now: room(self, now) + (self.permits is not None and self.held == self.permits)
 
 
@@ -88,7 +88,7 @@ def a_rate_is_not_counted(take: Any) -> Any:
 
 
 @mutant(Limiter, "give_back")
-def a_probe_without_a_verdict_blocks_its_type(give_back: Any) -> Any:
+def a_probe_without_an_outcome_blocks_its_type(give_back: Any) -> Any:
     def given(self: Limiter, job_id: Any) -> None:
         probe = self.probe
         give_back(self, job_id)
@@ -103,7 +103,7 @@ def who_is_cancelled_in_line_stays_there(withdraw: Any) -> Any:
 
 
 @mutant(Limiters, "next_at")
-def nobody_looks_at_a_gate_when_time_makes_room(next_at: Any) -> Any:
+def no_limiter_is_checked_when_time_makes_room(next_at: Any) -> Any:
     return lambda self: None
 
 
@@ -160,12 +160,12 @@ def a_job_gets_one_attempt_too_many(fail: Any) -> Any:
 
 
 @mutant(Submitter, "retry")
-def a_redrive_counts_attempts_anew(retry: Any) -> Any:
-    def redriven(self: Submitter, job: Any, *, now: float) -> None:
+def a_retry_counts_attempts_anew(retry: Any) -> Any:
+    def retried(self: Submitter, job: Any, *, now: float) -> None:
         retry(self, job, now=now)
         job.attempt = job.attempts_before = 0
 
-    return redriven
+    return retried
 
 
 @mutant(Transitions, "set_deadline")
@@ -211,7 +211,7 @@ def a_stop_has_no_deadline(request_stop: Any) -> Any:
 
 
 @mutant(Transitions, "change_state")
-def a_retry_frees_its_seat(change_state: Any) -> Any:
+def a_retry_frees_its_slot(change_state: Any) -> Any:
     def changed(self: Transitions, job: Any, state: Any, now: float) -> None:
         change_state(self, job, state, now)
         if job.state is JobState.DELAYED and job.attempt:
@@ -258,7 +258,7 @@ def a_cancelled_job_stays_ready(remove: Any) -> Any:
 
 
 @mutant(JobStore, "revive")
-def a_redriven_record_is_evicted_all_the_same(revive: Any) -> Any:
+def a_retried_record_is_evicted_all_the_same(revive: Any) -> Any:
     def revived(self: JobStore, job: Any) -> None:
         self._take_out = lambda job: None  # the fault: it stays filed
         revive(self, job)
@@ -356,14 +356,14 @@ def who_waits_for_an_expired_job_waits_on(tell: Any) -> Any:
 
 
 @mutant(MemoryBackend, "_tell_watchers")
-def a_watcher_is_told_of_a_call(tell: Any) -> Any:
+def a_watcher_is_told_of_an_offer(tell: Any) -> Any:
     return lambda self, event: tell(self, Ready(event.job) if isinstance(event, Offered) else event)
 
 
 @mutant(MemoryBackend, "_publish")
-def a_freed_place_wakes_nobody(publish: Any) -> Any:
+def a_freed_slot_wakes_no_worker(publish: Any) -> Any:
     def published(self: MemoryBackend) -> None:
-        if any(isinstance(event, Ready | Offered) for event in self._engine._life.events):
+        if any(isinstance(event, Ready | Offered) for event in self._engine._transitions.events):
             publish(self)
         else:
             with patch.object(self, "_wake", lambda: None):

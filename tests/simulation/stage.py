@@ -77,7 +77,7 @@ class Stage:
             trace=trace_of,
             tuning=Tuning(
                 tick_work_max=portion,
-                calls_max=portion,
+                offers_max=portion,
                 moves_max=portion,
                 lease_tries=portion,
                 page_scan_max=4 * portion,

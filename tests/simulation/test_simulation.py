@@ -19,7 +19,7 @@ SEEDS_FOR_A_MUTANT = 80
 
 HAPPENINGS = (
     *("Submitted", "Ready", "Offered", "Started", "Progressed", "StopRequested", "LeaseLost", "BackedOff"),
-    *("Ended", "succeeded", "failed", "cancelled", "expired", "redriven", "evicted", "evicted early"),
+    *("Ended", "succeeded", "failed", "cancelled", "expired", "retried", "evicted", "evicted early"),
     *(
         "Quarantined",
         "Released",
@@ -95,7 +95,7 @@ def test_a_broken_engine_is_found_out(name: str) -> None:
 
 
 def test_a_seed_that_breaks_a_rule_tells_how_to_see_it_again() -> None:
-    with broken("a_called_job_is_forgotten"):
+    with broken("an_offered_job_is_forgotten"):
         outcome = next(outcome for seed in range(SEEDS) if (outcome := run(seed)).violation is not None)
         story = outcome.told(last=5)
         assert story.startswith(f"seed {outcome.seed}: {outcome.violation}\n")

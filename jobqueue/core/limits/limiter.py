@@ -90,7 +90,7 @@ class Limiter:
     def bound(self, permits: int | None, rate: Rate | None) -> None:
         """Set permits and rate. A new rate starts with a full bucket."""
         if permits is not None and permits < 1:
-            raise ValueError(f"a gate needs at least one permit, got {permits}")
+            raise ValueError(f"a limiter needs at least one permit, got {permits}")
         self.permits = permits
         self.bucket = None if rate is None else TokenBucket(rate)
 
@@ -227,19 +227,19 @@ class Waiter:
 
     Attributes:
         at: The line in which it waits; None: it was offered.
-        callers: The lines that offered it, the narrowest first: it waits, or tries, on their behalf.
+        offered_by: The lines that offered it, the narrowest first: it waits, or tries, on their behalf.
         ready: Whether it is in the ready order, or about to be.
     """
 
-    __slots__ = ("at", "callers", "job", "ready")
+    __slots__ = ("at", "job", "offered_by", "ready")
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.at: LimiterQueue | None = None
-        self.callers: list[LimiterQueue] = []
+        self.offered_by: list[LimiterQueue] = []
         self.ready = False
 
     @property
     def depth(self) -> int:
         """Depth of the narrowest limiter that offered it; -1: none did."""
-        return self.callers[0].limiter.depth if self.callers else -1
+        return self.offered_by[0].limiter.depth if self.offered_by else -1

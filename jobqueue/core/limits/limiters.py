@@ -74,7 +74,7 @@ class Limiters:
     Args:
         pools: Permits by pool name.
         order_of: Makes an empty Order of a queue's discipline, by the queue's name.
-        tuning: Its `calls_max` and `moves_max` count here.
+        tuning: Its `offers_max` and `moves_max` count here.
 
     Raises:
         ValueError: A pool without a permit.
@@ -94,7 +94,7 @@ class Limiters:
         self._deadlines: Deadlines[Limiter] = Deadlines()
         # Limiters at which something has changed, by depth.
         self._unsettled: tuple[dict[Limiter, None], ...] = ({}, {}, {})
-        self._calls_max, self._moves_max = tuning.calls_max, tuning.moves_max
+        self._offers_max, self._moves_max = tuning.offers_max, tuning.moves_max
         self._moves_left = tuning.moves_max
 
     # -- operations of the engine
@@ -116,7 +116,7 @@ class Limiters:
         if waiter is None:
             waiter = self._waiters[job.id] = Waiter(job)
         stop = _first_stop(path, waiter.depth, spec.queue, now)
-        assert stop is not None, "a gate that can't be passed is one to wait at"
+        assert stop is not None, "a limiter that can't be passed is one to wait at"
         self._requeue(waiter, stop)
         self._settle(now)
         return False
@@ -199,7 +199,7 @@ class Limiters:
             ValueError: A negative number.
         """
         if permits < 0:
-            raise ValueError(f"a lane has 0 permits or more, got {permits}")
+            raise ValueError(f"a pool has 0 permits or more, got {permits}")
         limiter = self._pools[pool]
         limiter.permits = permits
         self._unsettle(limiter)
@@ -341,7 +341,7 @@ class Limiters:
 
     def _requeue(self, waiter: Waiter, stop: Limiter) -> None:
         """Requeue an offered job: at the line that offered it, or at the narrower limiter that blocks it."""
-        narrower = [line for line in waiter.callers if line.limiter.depth >= stop.depth]
+        narrower = [line for line in waiter.offered_by if line.limiter.depth >= stop.depth]
         if not narrower:
             self._release(waiter)
             self._join(waiter, stop, front=False)
@@ -368,19 +368,19 @@ class Limiters:
                 waiter.ready = False
                 if self.offered.pop(waiter.job.id, None) is None:
                     self.revoked[waiter.job.id] = waiter.job
-            narrower = [caller for caller in waiter.callers if caller.limiter.depth > line.limiter.depth]
-            waiter.callers = waiter.callers[len(narrower) :]
+            narrower = [each for each in waiter.offered_by if each.limiter.depth > line.limiter.depth]
+            waiter.offered_by = waiter.offered_by[len(narrower) :]
             self._release(waiter)
-            waiter.callers = narrower
+            waiter.offered_by = narrower
             line.join(waiter, front=True)
         self._unsettle(line.limiter)
 
     def _release(self, waiter: Waiter) -> None:
         """Detach a job from the lines that offered it."""
-        for line in waiter.callers:
+        for line in waiter.offered_by:
             del line.offered[waiter.job.id]
             self._unsettle(line.limiter)
-        waiter.callers = []
+        waiter.offered_by = []
 
     # -- offering
 
@@ -400,7 +400,7 @@ class Limiters:
             unoffered = False
             for queue, line in list(limiter.lines.items()):
                 if room and line.unoffered:
-                    self._call(line, now)
+                    self._offer(line, now)
                 if line.unoffered:
                     unoffered = True
                 elif not line.offered:
@@ -416,9 +416,9 @@ class Limiters:
             else:
                 self._deadlines.set(limiter, at)
 
-    def _call(self, line: LimiterQueue, now: float) -> None:
+    def _offer(self, line: LimiterQueue, now: float) -> None:
         """Offer the next batch of a line while its limiter has room."""
-        limiter, batch = line.limiter, self._calls_max
+        limiter, batch = line.limiter, self._offers_max
         while len(line.offered) < batch and len(line.order) and self._moves_left:
             self._moves_left -= 1
             job = line.take_next(now)
@@ -430,7 +430,7 @@ class Limiters:
                 self._requeue(waiter, stop)
                 continue
             line.offered[job.id] = waiter
-            waiter.callers.append(line)
+            waiter.offered_by.append(line)
             if stop is not None:
                 self._join(waiter, stop, front=True)
                 return

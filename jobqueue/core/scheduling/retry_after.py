@@ -156,7 +156,7 @@ class RetryAfter:
         if slots is None or slots.last_at <= now:
             return
         if now - slots.seen_at >= SILENT_S and slots.is_abandoned(now):
-            self._forget(found, slots, now)
+            self._drop(found, slots, now)
             return
         if now - slots.window_at >= WINDOW_S:
             self._close_window(slots, now)
@@ -173,7 +173,7 @@ class RetryAfter:
             self._free(slots, at, 1, now)
             return
         self._line_at -= slots.gap_s
-        self._forget(found, slots, now)
+        self._drop(found, slots, now)
 
     def came(self, caller: str | None, now: float) -> None:
         """Note a submission that was rejected for another reason than capacity: its caller isn't silent."""
@@ -260,7 +260,7 @@ class RetryAfter:
             del self.callers[caller]
             return None
         if now - slots.seen_at >= SILENT_S and slots.is_abandoned(now):
-            self._forget(caller, slots, now)
+            self._drop(caller, slots, now)
             return None
         return slots
 
@@ -276,7 +276,7 @@ class RetryAfter:
         self.callers[caller if named < CALLERS_MAX else OTHERS] = slots
         self._lasts.add(slots.last_at)
 
-    def _forget(self, caller: str | None, slots: Slots, now: float) -> None:
+    def _drop(self, caller: str | None, slots: Slots, now: float) -> None:
         self._lasts.take(slots.last_at)
         for second, count in slots.due.each_from(now):
             self._due.take(second, count)

@@ -137,7 +137,7 @@ class Slots:
             return None
         return at
 
-    def forget_keys(self, now: float) -> None:
+    def drop_keys(self, now: float) -> None:
         """Drop the keys of past slots."""
         if self.keys is not None:
             self.keys = _to_come(self.keys, now)
@@ -156,7 +156,7 @@ class Slots:
         self.due.pass_until(now)
         if self.freed is not None:
             self.freed.pass_until(now)
-        self.forget_keys(now)
+        self.drop_keys(now)
         return 1.0 - came / due if due >= WINDOW_SLOTS and came < SHOWS_MIN * due else 0.0
 
     def _settled_until(self, now: float) -> float:

@@ -40,7 +40,7 @@ class Acceptor:
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
-        self._doors: list[socket.socket] = []
+        self._listeners: list[socket.socket] = []
         self._opening = False
         self._coming_in: set[asyncio.Task[None]] = set()
 
@@ -48,23 +48,23 @@ class Acceptor:
         """Accept connections from now on. Raises OSError."""
         self._server = await self._loop.create_server(self._first, host, port, backlog=BACKLOG)
         # The same sockets under other descriptors, because only libuv may read its own.
-        self._doors = [each.dup() for each in self._server.sockets]
+        self._listeners = [each.dup() for each in self._server.sockets]
         if self._prepare is not None:
-            for door in self._doors:
-                self._prepare(door)
+            for listener in self._listeners:
+                self._prepare(listener)
         return self
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        return [door.getsockname()[:2] for door in self._doors]
+        return [listener.getsockname()[:2] for listener in self._listeners]
 
     def close(self) -> None:
         """Accept no more connections; those in the backlog are reset."""
         if self._server is not None:
             self._server.close()
-        for door in self._doors:
-            door.close()
-        self._doors.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
 
     def _first(self) -> asyncio.BaseProtocol:
         if not self._opening:
@@ -74,10 +74,10 @@ class Acceptor:
 
     def _let_in_the_rest(self) -> None:
         self._opening = False
-        for door in self._doors:
+        for listener in self._listeners:
             for _ in range(CROWD_MAX):
                 try:
-                    wire, _address = door.accept()
+                    wire, _address = listener.accept()
                 except OSError:  # the backlog is empty; libuv handles other errors (no more open files)
                     break
                 task = self._loop.create_task(self._let_in(wire))

@@ -80,11 +80,11 @@ def test_a_job_holds_all_of_its_permits_or_none() -> None:
     world.try_all(["default"])
     assert world.limiters.waits(waits)
     without_pool = world.add("a", limits=limits)
-    assert world.enter(without_pool), "the one that waits for the lane holds nothing of its type's"
+    assert world.enter(without_pool), "the one that waits for the pool holds nothing of its type's"
     world.end(holder)
     assert not world.enter(waits), "now the type is full"
     (pool, *_) = world.limiters.stats()
-    assert (pool.name, pool.held) == ("thread", 0), "and it holds nothing of the lane either"
+    assert (pool.name, pool.held) == ("thread", 0), "and it holds nothing of the pool either"
 
 
 def test_a_job_that_waits_is_not_let_in_before_it_is_called() -> None:
@@ -289,7 +289,7 @@ def test_one_that_waits_for_a_pool_on_behalf_of_its_group_keeps_its_turn_there()
     world.try_all(["default"])
     assert waiting_in(world, [*jobs[1:], late]) == [*jobs[1:], late]
     world.end(holder)
-    assert world.try_next() is jobs[1], "before the one that came later, though that one waited only for the lane"
+    assert world.try_next() is jobs[1], "before the one that came later, though that one waited only for the pool"
     world.end(thief)
     assert world.try_next() is late, "the group is full"
     run_all(world)
@@ -314,7 +314,7 @@ def test_calls_for_a_queue_that_takes_none_stay_few() -> None:
     world.try_all(["other"])
     for job in list(world.running.values()):
         world.end(job)
-    assert len(world.ready["other"]) <= TUNING.calls_max
+    assert len(world.ready["other"]) <= TUNING.offers_max
     world.try_all(["other"])
     assert list(world.running.values()) == waits[:500]
 

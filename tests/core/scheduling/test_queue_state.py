@@ -226,7 +226,7 @@ def test_a_refusal_says_when_a_slot_may_be_free_and_each_one_later_than_the_one_
         waits.append(refusal.value.retry_after_s)
     assert min(waits) >= RETRY_AFTER_S_MIN
     assert waits[19] > waits[9] > waits[0], "places, not one time for all"
-    assert 20 / 2.0 <= waits[19] <= 20 / (0.05 * 2.0) * 1.1, "two seats a second, less newcomers; a twentieth at least"
+    assert 20 / 2.0 <= waits[19] <= 20 / (0.05 * 2.0) * 1.1, "two slots a second, less newcomers; a twentieth at least"
 
 
 def test_after_a_cut_of_the_capacity_nobody_is_told_to_come_before_the_surplus_is_gone() -> None:

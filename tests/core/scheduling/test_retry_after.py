@@ -24,7 +24,7 @@ class NoChance(Random):
         return a
 
 
-def places(retry_after: RetryAfter, count: int, *, now: float, drain_per_s: float) -> list[float]:
+def retry_slots(retry_after: RetryAfter, count: int, *, now: float, drain_per_s: float) -> list[float]:
     return [retry_after.retry_slot_s(now, drain_per_s=drain_per_s) for _ in range(count)]
 
 
@@ -39,14 +39,14 @@ def test_the_first_refused_is_told_when_the_next_slot_comes_free() -> None:
 
 
 def test_a_herd_is_spread_as_far_apart_as_slots_come_free() -> None:
-    waits = places(RetryAfter(NoChance()), 100, now=100.0, drain_per_s=4.0)
+    waits = retry_slots(RetryAfter(NoChance()), 100, now=100.0, drain_per_s=4.0)
 
     assert waits == pytest.approx([number / 4.0 for number in range(1, 101)])
 
 
 def test_places_go_on_behind_those_that_were_given_before() -> None:
     retry_after = RetryAfter(NoChance())
-    places(retry_after, 40, now=100.0, drain_per_s=4.0)  # the last one at 110
+    retry_slots(retry_after, 40, now=100.0, drain_per_s=4.0)  # the last one at 110
 
     assert retry_after.retry_slot_s(101.0, drain_per_s=4.0) == pytest.approx(9.25)
     assert retry_after.retry_slot_s(300.0, drain_per_s=4.0) == pytest.approx(0.25)
@@ -56,7 +56,7 @@ def test_newcomers_take_their_slots_first() -> None:
     retry_after = RetryAfter(NoChance())
     stream(retry_after, per_s=3.0, since=0.0, until=120.0)
 
-    waits = places(retry_after, 10, now=120.0, drain_per_s=4.0)
+    waits = retry_slots(retry_after, 10, now=120.0, drain_per_s=4.0)
 
     assert [after - before for before, after in pairwise(waits)] == pytest.approx([1.0] * 9, rel=0.1)
 
@@ -65,7 +65,7 @@ def test_where_newcomers_outrun_the_slots_a_twentieth_is_for_those_who_return() 
     retry_after = RetryAfter(NoChance())
     stream(retry_after, per_s=30.0, since=0.0, until=60.0)
 
-    waits = places(retry_after, 10, now=60.0, drain_per_s=10.0)
+    waits = retry_slots(retry_after, 10, now=60.0, drain_per_s=10.0)
 
     assert RETURNS_SHARE_MIN == 0.05
     assert [after - before for before, after in pairwise(waits)] == pytest.approx([2.0] * 9)
@@ -73,20 +73,20 @@ def test_where_newcomers_outrun_the_slots_a_twentieth_is_for_those_who_return() 
 
 def test_those_who_return_are_not_taken_for_newcomers() -> None:
     retry_after = RetryAfter(NoChance())
-    places(retry_after, 200, now=0.0, drain_per_s=4.0)
+    retry_slots(retry_after, 200, now=0.0, drain_per_s=4.0)
     for number in range(1, 161):  # 40 s: all that come are those who were told to
         retry_after.arrivals.add(number / 4.0)
         retry_after.accepted(None, number / 4.0)
 
-    before, after = places(retry_after, 2, now=40.0, drain_per_s=4.0)
+    before, after = retry_slots(retry_after, 2, now=40.0, drain_per_s=4.0)
 
     assert after - before == pytest.approx(1 / 4.0, rel=0.1)
     assert retry_after.waiting == pytest.approx(200 - 160 + 2, abs=4)
 
 
 def test_jitter_adds_at_most_a_tenth_and_grows_with_the_wait() -> None:
-    without = places(RetryAfter(NoChance()), 200, now=0.0, drain_per_s=2.0)
-    jittered = places(RetryAfter(Random(1)), 200, now=0.0, drain_per_s=2.0)
+    without = retry_slots(RetryAfter(NoChance()), 200, now=0.0, drain_per_s=2.0)
+    jittered = retry_slots(RetryAfter(Random(1)), 200, now=0.0, drain_per_s=2.0)
     added = [late - early for early, late in zip(without, jittered, strict=True)]
 
     assert all(0.0 <= more <= JITTER * wait for more, wait in zip(added, without, strict=True))
@@ -94,7 +94,7 @@ def test_jitter_adds_at_most_a_tenth_and_grows_with_the_wait() -> None:
 
 
 def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
-    waits = places(RetryAfter(Random(1)), 10_000, now=0.0, drain_per_s=10.0)
+    waits = retry_slots(RetryAfter(Random(1)), 10_000, now=0.0, drain_per_s=10.0)
     beyond = waits[3000:]
 
     assert max(waits) <= RETRY_AFTER_S_MAX
@@ -106,12 +106,12 @@ def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
 def test_the_longest_wait_is_never_exceeded_by_jitter() -> None:
     for seed in range(20):
         retry_after = RetryAfter(Random(seed))
-        assert max(places(retry_after, 400, now=0.0, drain_per_s=1.0)) <= RETRY_AFTER_S_MAX
+        assert max(retry_slots(retry_after, 400, now=0.0, drain_per_s=1.0)) <= RETRY_AFTER_S_MAX
 
 
 def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
     retry_after = RetryAfter(Random(1))
-    places(retry_after, 100_000, now=0.0, drain_per_s=10_000.0)
+    retry_slots(retry_after, 100_000, now=0.0, drain_per_s=10_000.0)
 
     assert len(retry_after._due._counts) <= 11
     assert retry_after.waiting == 100_000
@@ -119,7 +119,7 @@ def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
 
 def test_places_that_are_over_are_forgotten() -> None:
     retry_after = RetryAfter(Random(1))
-    places(retry_after, 50, now=0.0, drain_per_s=10.0)
+    retry_slots(retry_after, 50, now=0.0, drain_per_s=10.0)
 
     retry_after.retry_slot_s(100.0, drain_per_s=10.0)
 

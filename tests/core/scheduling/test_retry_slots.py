@@ -167,14 +167,14 @@ def test_a_key_is_forgotten_when_its_slot_is_over() -> None:
 
     slots = retry_after.callers["crowd"]
     assert slots.keys is not None
-    slots.forget_keys(1000.0)
+    slots.drop_keys(1000.0)
     assert not slots.keys
 
 
 # -- no-shows
 
 
-class Verdicts:
+class Decisions:
     """Notes how often slots were found to be unused."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,8 +183,8 @@ class Verdicts:
 
         def is_abandoned(slots: Slots, now: float) -> bool:
             self.silences += 1
-            self.found += (verdict := abandoned(slots, now))
-            return verdict
+            self.found += (decision := abandoned(slots, now))
+            return decision
 
         def lacking_share(slots: Slots, now: float) -> float:
             self.windows += 1
@@ -228,15 +228,15 @@ def let_return(
 def test_the_slots_of_a_crowd_that_obeys_are_never_taken_from_it(
     clients: int, drain_per_s: float, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verdicts = Verdicts(monkeypatch)
+    decisions = Decisions(monkeypatch)
     for seed in range(6):
         let_return(RetryAfter(Random(seed)), clients=clients, drain_per_s=drain_per_s, whole=whole, seed=seed)
 
-    assert verdicts.found == 0
+    assert decisions.found == 0
     if clients == 5 and drain_per_s < 5.0:
-        assert verdicts.silences > 0, "it was asked"
+        assert decisions.silences > 0, "it was asked"
     if clients == 1000:
-        assert verdicts.windows > 0, "it was asked"
+        assert decisions.windows > 0, "it was asked"
 
 
 def test_the_next_client_of_a_caller_that_stormed_and_fell_silent_is_told_about_the_true_wait() -> None:

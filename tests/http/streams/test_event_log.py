@@ -14,8 +14,8 @@ from jobqueue.http.streams import event_log as event_log_module
 from jobqueue.http.streams.event_log import HEARTBEAT, EventLog, Subscriber
 
 
-class Facts:
-    """Stands in for a queue and its backend: the test tells the facts."""
+class FakeQueue:
+    """Stands in for a queue and its backend: the test tells the events."""
 
     def __init__(self) -> None:
         self.listeners: list[Any] = []
@@ -32,10 +32,10 @@ class Facts:
     def wall(self, instant: float) -> float:
         return instant
 
-    def tell(self, *facts: Any) -> None:
-        for fact in facts:
+    def tell(self, *events: Any) -> None:
+        for event in events:
             for listener in self.listeners:
-                listener(fact)
+                listener(event)
 
 
 def job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
@@ -44,13 +44,13 @@ def job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
 
 
 @pytest.fixture
-def facts() -> Facts:
-    return Facts()
+def fake_queue() -> FakeQueue:
+    return FakeQueue()
 
 
 @pytest.fixture
-def event_log(facts: Facts) -> EventLog:
-    return EventLog(cast("Any", facts))
+def event_log(fake_queue: FakeQueue) -> EventLog:
+    return EventLog(cast("Any", fake_queue))
 
 
 def listen(event_log: EventLog, job_id: str | None = None) -> Subscriber:
@@ -70,12 +70,12 @@ async def heard(subscriber: Subscriber) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in frame.split("\n")) for frame in frames.decode().split("\n\n") if frame]
 
 
-async def test_an_event_has_an_id_a_name_and_one_line_of_json(event_log: EventLog, facts: Facts) -> None:
+async def test_an_event_has_an_id_a_name_and_one_line_of_json(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
     running = job(state=JobState.RUNNING)
     running.attempt = 2
     running.progress = Progress(0.5, "half\nway")
-    facts.tell(Progressed(running))
+    fake_queue.tell(Progressed(running))
     (event,) = await heard(subscriber)
     assert (event["event"], event["id"]) == ("progress", event_log.last_id)
     assert json.loads(event["data"]) == {
@@ -91,12 +91,12 @@ async def test_an_event_has_an_id_a_name_and_one_line_of_json(event_log: EventLo
     }
 
 
-async def test_each_event_that_a_client_can_see_is_named(event_log: EventLog, facts: Facts) -> None:
+async def test_each_event_that_a_client_can_see_is_named(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
     fresh, put_off, done = job(1), job(2), job(3, JobState.SUCCEEDED)
     put_off.version = 1
-    facts.tell(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh))
-    facts.tell(Ended(done), Quarantined("t", 160.0, "failed too often"), Released("t"))
+    fake_queue.tell(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh))
+    fake_queue.tell(Ended(done), Quarantined("t", 160.0, "failed too often"), Released("t"))
     events = await heard(subscriber)
     names = ["submitted", "queued", "changed", "started", "succeeded", "quarantined", "released"]
     assert [event["event"] for event in events] == names
@@ -109,21 +109,21 @@ async def test_each_event_that_a_client_can_see_is_named(event_log: EventLog, fa
 
 
 async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(
-    event_log: EventLog, facts: Facts
+    event_log: EventLog, fake_queue: FakeQueue
 ) -> None:
     subscriber = listen(event_log, "job-1")
-    facts.tell(Started(job(1)), Started(job(2)), Ended(job(1, JobState.FAILED)), Released("t"))
+    fake_queue.tell(Started(job(1)), Started(job(2)), Ended(job(1, JobState.FAILED)), Released("t"))
     assert [event["event"] for event in await heard(subscriber)] == ["started", "failed"]
     assert await subscriber.take(10) is None
 
 
 async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
-    event_log: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log_module, "RECORD_S", 0.01)
-    assert facts.listeners == []
+    assert fake_queue.listeners == []
     one, other = listen(event_log), listen(event_log, "job-1")
-    assert len(facts.listeners) == 1
+    assert len(fake_queue.listeners) == 1
     event_log.leave(one)
     event_log.leave(other)
     assert event_log.recording
@@ -133,7 +133,7 @@ async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
     event_log.leave(again)
     await asyncio.sleep(0.03)
     assert not event_log.recording
-    assert facts.listeners == []
+    assert fake_queue.listeners == []
 
 
 def since(event_log: EventLog, event_id: str, job_id: str | None) -> list[bytes] | None:
@@ -149,24 +149,24 @@ def since(event_log: EventLog, event_id: str, job_id: str | None) -> list[bytes]
     return [frame for frame in b"".join(pieces).split(b"\n\n") if frame]
 
 
-async def test_what_was_missed_is_replayed(event_log: EventLog, facts: Facts) -> None:
+async def test_what_was_missed_is_replayed(event_log: EventLog, fake_queue: FakeQueue) -> None:
     listen(event_log)
-    facts.tell(Started(job(1)))
+    fake_queue.tell(Started(job(1)))
     seen = event_log.last_id
     assert since(event_log, seen, None) == []
-    facts.tell(Started(job(2)), Started(job(1)), Started(job(2)))
+    fake_queue.tell(Started(job(2)), Started(job(1)), Started(job(2)))
     assert [b"job-2" in frame for frame in since(event_log, seen, None) or ()] == [True, False, True]
     assert len(since(event_log, seen, "job-1") or ()) == 1
     assert since(event_log, seen, "job-3") == []
 
 
 async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_once_and_in_order(
-    event_log: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1000)
     listen(event_log)
     start = event_log.last_id
-    facts.tell(*(Started(job(number)) for number in range(50)))
+    fake_queue.tell(*(Started(job(number)) for number in range(50)))
     late = listen(event_log)
     late.replayed_to = event_log.serial_of(start)
     numbers, pieces = [], 0
@@ -175,31 +175,33 @@ async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_on
         assert len(piece) < 2000
         numbers += [json.loads(line[6:])["id"] for line in piece.splitlines() if line.startswith(b"data: ")]
         if pieces < 5:
-            facts.tell(Started(job(100 + pieces)))
+            fake_queue.tell(Started(job(100 + pieces)))
     assert pieces > 5
-    facts.tell(Started(job(200)))
+    fake_queue.tell(Started(job(200)))
     numbers += [json.loads(event["data"])["id"] for event in await heard(late)]
     assert numbers == [f"job-{number}" for number in (*range(50), *range(101, 105), 200)]
 
 
-async def test_a_replay_that_the_ring_overtakes_ends_its_stream(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replay_that_the_ring_overtakes_ends_its_stream(
+    fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(event_log_module, "RING_MAX", 3)
     monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1)
-    event_log = EventLog(cast("Any", facts))
+    event_log = EventLog(cast("Any", fake_queue))
     late = listen(event_log)
     late.replayed_to = event_log.serial_of(event_log.last_id)
-    facts.tell(*(Started(job()) for _ in range(3)))
+    fake_queue.tell(*(Started(job()) for _ in range(3)))
     assert event_log.replay(late)
-    facts.tell(*(Started(job()) for _ in range(3)))
+    fake_queue.tell(*(Started(job()) for _ in range(3)))
     assert event_log.replay(late) is None
 
 
 async def test_what_waits_for_a_reader_is_taken_in_pieces(
-    event_log: EventLog, facts: Facts, monkeypatch: pytest.MonkeyPatch
+    event_log: EventLog, fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1000)
     subscriber = listen(event_log)
-    facts.tell(*(Started(job(number)) for number in range(50)))
+    fake_queue.tell(*(Started(job(number)) for number in range(50)))
     pieces = []
     while (piece := await subscriber.take(0.0)) != HEARTBEAT:
         assert piece is not None
@@ -208,62 +210,66 @@ async def test_what_waits_for_a_reader_is_taken_in_pieces(
     assert b"".join(pieces).count(b"event: started") == 50
 
 
-async def test_what_the_ring_has_lost_can_not_be_replayed(facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_the_ring_has_lost_can_not_be_replayed(
+    fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(event_log_module, "RING_MAX", 3)
-    event_log = EventLog(cast("Any", facts))
+    event_log = EventLog(cast("Any", fake_queue))
     listen(event_log)
     start = event_log.last_id
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     first = event_log.last_id
-    facts.tell(Started(job()), Started(job()))
+    fake_queue.tell(Started(job()), Started(job()))
     assert len(since(event_log, start, None) or ()) == 3
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     assert since(event_log, start, None) is None
     assert len(since(event_log, first, None) or ()) == 3
 
 
 @pytest.mark.parametrize("event_id", ["", "x", "-1", "0123456789ab-1", "{tag}-2", "{tag}--1", "{tag}-1 ", "{tag}-٣"])
 async def test_an_id_of_no_event_of_this_recording_can_not_be_followed(
-    event_log: EventLog, facts: Facts, event_id: str
+    event_log: EventLog, fake_queue: FakeQueue, event_id: str
 ) -> None:
     listen(event_log)
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     assert since(event_log, event_id.format(tag=event_log.last_id.split("-")[0]), None) is None
 
 
-async def test_ids_of_an_earlier_recording_can_not_be_followed(event_log: EventLog, facts: Facts) -> None:
+async def test_ids_of_an_earlier_recording_can_not_be_followed(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     before = event_log.last_id
     event_log.leave(subscriber)
     event_log.stop()
-    facts.tell(Started(job()))  # no recorder is there
+    fake_queue.tell(Started(job()))  # no recorder is there
     listen(event_log)
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     assert since(event_log, before, None) is None
 
 
-async def test_a_queue_that_was_started_anew_is_listened_to_anew(event_log: EventLog, facts: Facts) -> None:
+async def test_a_queue_that_was_started_anew_is_listened_to_anew(event_log: EventLog, fake_queue: FakeQueue) -> None:
     listen(event_log)
-    before, anew = event_log.last_id, Facts()
-    facts.backend = facts.local = anew
+    before, anew = event_log.last_id, FakeQueue()
+    fake_queue.backend = fake_queue.local = anew
     subscriber = listen(event_log)
-    assert (facts.listeners, len(anew.listeners)) == ([], 1)
+    assert (fake_queue.listeners, len(anew.listeners)) == ([], 1)
     anew.tell(Started(job()))
     assert len(await heard(subscriber)) == 1
     assert since(event_log, before, None) is None
 
 
-async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(event_log: EventLog, facts: Facts) -> None:
+async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(
+    event_log: EventLog, fake_queue: FakeQueue
+) -> None:
     cuts: list[None] = []
     slow, quick = Subscriber(None, lambda: cuts.append(None)), listen(event_log)
     event_log.join(slow)
     count = 0
     while not cuts:
-        facts.tell(Started(job()))
+        fake_queue.tell(Started(job()))
         count += len(await heard(quick))
         assert count < 10_000
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     assert len(cuts) == 1
     assert await slow.take(10) is None
     assert len(await heard(quick)) == 1
@@ -273,18 +279,18 @@ async def test_a_silent_stream_gets_a_comment_now_and_then(event_log: EventLog) 
     assert await listen(event_log).take(0.01) == b":\n\n"
 
 
-async def test_what_waits_is_written_before_a_stream_ends(event_log: EventLog, facts: Facts) -> None:
+async def test_what_waits_is_written_before_a_stream_ends(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     subscriber.end()
-    facts.tell(Started(job()))
+    fake_queue.tell(Started(job()))
     assert len(await heard(subscriber)) == 1
     assert await subscriber.take(10) is None
 
 
-async def test_a_stream_that_waits_hears_at_once(event_log: EventLog, facts: Facts) -> None:
+async def test_a_stream_that_waits_hears_at_once(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
     taking = asyncio.create_task(subscriber.take(10))
     await asyncio.sleep(0)
-    facts.tell(Started(job()), Started(job()))
+    fake_queue.tell(Started(job()), Started(job()))
     assert (await taking or b"").count(b"data: ") == 2
