@@ -5,8 +5,6 @@ A job's result passes through as its bytes.
 
 from __future__ import annotations
 
-import functools
-from datetime import UTC, datetime
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
@@ -17,7 +15,9 @@ from msgspec.structs import replace
 from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Progress
 from jobqueue.core.scheduling.eta import PAUSED, WaitReason
 from jobqueue.errors import shown
+from jobqueue.http.response.job_template import is_plain, live_document, terminal_document
 from jobqueue.http.response.problems import problem_of
+from jobqueue.http.response.timestamps import exact_timestamp, timestamp
 
 if TYPE_CHECKING:
     from jobqueue.app import JobQueue
@@ -95,8 +95,17 @@ def job_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> byt
     Args:
         estimate: Of a live job; None for a terminal one.
     """
-    spec, extras = job.spec, job.extras or _NO_EXTRAS
     wall = queue.wall_offset_s()  # read once: the clocks' difference is the same for all instants
+    if is_plain(job):
+        if estimate is None:
+            return terminal_document(job, wall)
+        if estimate.waiting_for is None:
+            return live_document(job, wall, estimate)
+    return _encode(_whole_document(job, queue, estimate, wall))
+
+
+def _whole_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None, wall: float) -> JobDocument:
+    spec, extras = job.spec, job.extras or _NO_EXTRAS
     created, started, finished = job.created_at, job.started_at, job.finished_at
     created_at = timestamp(wall + created)
     position = eta_s = poll_after_ms = waiting_for = None
@@ -107,29 +116,27 @@ def job_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> byt
         poll_after_ms = ceil(estimate.poll_after_s * 1000)
         if estimate.waiting_for is not None:
             waiting_for = _PAUSED if estimate.waiting_for is PAUSED else _waiting(estimate.waiting_for, wall)
-    return _encode(
-        JobDocument(
-            job.id,
-            spec.type,
-            spec.queue,
-            job.state,
-            job.attempt,
-            extras.attempts_before + spec.attempts_max,
-            spec.priority,
-            spec.group,
-            created_at,
-            created_at if job.run_at == created else _run_at(job, wall),
-            None if started is None else timestamp(wall + started),
-            None if finished is None else timestamp(wall + finished),
-            extras.progress,
-            position,
-            eta_s,
-            poll_after_ms,
-            waiting_for,
-            None if job.result is None else msgspec.Raw(job.result),
-            extras.error,
-            [_attempt(failed, queue) for failed in extras.history] if extras.history else None,
-        )
+    return JobDocument(
+        job.id,
+        spec.type,
+        spec.queue,
+        job.state,
+        job.attempt,
+        extras.attempts_before + spec.attempts_max,
+        spec.priority,
+        spec.group,
+        created_at,
+        created_at if job.run_at == created else _run_at(job, wall),
+        None if started is None else timestamp(wall + started),
+        None if finished is None else timestamp(wall + finished),
+        extras.progress,
+        position,
+        eta_s,
+        poll_after_ms,
+        waiting_for,
+        None if job.result is None else msgspec.Raw(job.result),
+        extras.error,
+        [_attempt(failed, queue) for failed in extras.history] if extras.history else None,
     )
 
 
@@ -220,27 +227,3 @@ def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
             "quarantined_until": None if stats.shut_until is None else timestamp(queue.wall(stats.shut_until)),
         }
     )
-
-
-def timestamp(seconds: float) -> str:
-    """Write Unix seconds as RFC 3339, in UTC, with milliseconds."""
-    whole = floor(seconds)  # a third of what `int` costs
-    # The microsecond compensates for rounded sums: 0.123 must not become 0.122.
-    return _second(whole) + _MILLISECONDS[floor((seconds - whole) * 1000 + 0.001)]
-
-
-def exact_timestamp(seconds: float) -> str:
-    """As `timestamp`, but with microseconds where there are any."""
-    whole, microseconds = divmod(round(seconds * 1_000_000), 1_000_000)
-    if microseconds % 1000:
-        return f"{_second(whole)}.{microseconds:06d}Z"
-    return _second(whole) + _MILLISECONDS[microseconds // 1000]
-
-
-_MILLISECONDS = (*(f".{milliseconds:03d}Z" for milliseconds in range(1000)), ".999Z")
-
-
-@functools.lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
-    # Cached, because the times of a job, and of jobs in one list, share their seconds.
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -38,7 +38,7 @@ from jobqueue.core.events import (
 )
 from jobqueue.core.job import JobState
 from jobqueue.errors import shown
-from jobqueue.http.response.documents import timestamp
+from jobqueue.http.response.timestamps import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable

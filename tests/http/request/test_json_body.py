@@ -14,7 +14,7 @@ from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidSubmission
 from jobqueue.http.errors import InvalidRequest, MalformedJson
 from jobqueue.http.request.json_body import DEPTH_MAX, decode_batch, decode_submission
-from jobqueue.http.response.documents import timestamp
+from jobqueue.http.response.timestamps import timestamp
 
 
 def submission(args: str) -> bytes:

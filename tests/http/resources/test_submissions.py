@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue.http.response.documents import timestamp
+from jobqueue.http.response.timestamps import timestamp
 from tests.http.serving import CLOSE, Answer, Serving, post, read_answer
 
 ECHO = b'{"type":"echo"}'
