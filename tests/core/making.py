@@ -1,4 +1,4 @@
-"""What core tests build engines and specs with."""
+"""Engines and specs for the tests of the core."""
 
 from __future__ import annotations
 
@@ -54,10 +54,13 @@ def make_engine(
 
 
 class Driver:
-    """An engine and its clock, spoken to in a test's words."""
+    """An engine and its clock, with one method for each step of a test.
+
+    Options are typed `object`: a test names any field of a spec or engine, so the calls below ignore their types.
+    """
 
     def __init__(self, engine: Engine | None = None, **options: object) -> None:
-        self.engine = engine if engine is not None else make_engine(**options)  # type: ignore[arg-type]
+        self.engine = engine if engine is not None else make_engine(**options)  # type: ignore[arg-type]  # any option
         self.now = 1000.0
         self.events: list[Event] = []
 
@@ -74,7 +77,7 @@ class Driver:
         upload: Upload | None = None,
         **spec: object,
     ) -> SubmitResult:
-        """Submit a job of type "t", if nothing else is said; what a key stands for is the arguments alone."""
+        """Submit a job, of type "t" by default. The fingerprint of a key is the arguments alone."""
         uniqueness = None
         if caller is not None or key is not None or unique is not None:
             uniqueness = Uniqueness(
@@ -83,12 +86,12 @@ class Driver:
                 key=None if key is None else IdempotencyKey(key, fingerprint=args),
             )
         try:
-            return self.engine.submit(JobSpec(**{"type": "t"} | spec), args, upload, uniqueness, now=self.now)  # type: ignore[arg-type]
+            return self.engine.submit(JobSpec(**{"type": "t"} | spec), args, upload, uniqueness, now=self.now)  # type: ignore[arg-type]  # any field
         finally:
             self.note_events()
 
     def submit(self, args: bytes = b"{}", **options: object) -> Job:
-        return self.admit(args, **options).job  # type: ignore[arg-type]
+        return self.admit(args, **options).job  # type: ignore[arg-type]  # any option
 
     def cancel(self, job: Job) -> None:
         self.engine.cancel(job.id, now=self.now)
@@ -107,7 +110,7 @@ class Driver:
     # -- workers
 
     def start_next(self) -> Job | None:
-        """Start the job whose turn it is, as an idle worker does; None: there is none that may start."""
+        """Start the next job, as an idle worker does; return None if no job may start."""
         while self.engine.scheduler:
             job = self.engine.scheduler.pop(self.now)
             leased = self.engine.lease(job, now=self.now)
@@ -118,7 +121,7 @@ class Driver:
         return None
 
     def try_lease(self, job: Job) -> bool:
-        """Let it be this job's turn; return whether it runs now."""
+        """Let a worker take this job next; return whether it runs now."""
         if job.live and not self.is_ready(job):
             return False
         self.engine.scheduler.remove(job)
@@ -145,14 +148,14 @@ class Driver:
 
     def done(self, **options: object) -> Job:
         """Submit a job and let it succeed at once."""
-        job = self.submit(**options)  # type: ignore[arg-type]
+        job = self.submit(**options)  # type: ignore[arg-type]  # any option
         self.lease(job)
         self.ack(job)
         return job
 
     def failed(self, failure: Failure = FAILED, **options: object) -> Job:
-        """Submit a job and let it fail at once, for good."""
-        job = self.submit(**options)  # type: ignore[arg-type]
+        """Submit a job and let it fail at once, without another attempt."""
+        job = self.submit(**options)  # type: ignore[arg-type]  # any option
         self.lease(job)
         self.nack(job, failure=failure)
         assert not job.live
@@ -177,7 +180,7 @@ class Driver:
     # -- events
 
     def note_events(self) -> None:
-        """Keep what the engine reports, each event whole."""
+        """Keep the events of the engine, and check that each is complete."""
         for event in self.engine.take_events():
             if isinstance(event, (StopRequested, LeaseLost)):
                 assert event.attempt == event.job.attempt
@@ -187,7 +190,7 @@ class Driver:
             self.events.append(event)
 
     def shut_down(self) -> dict[JobState, int]:
-        """End everything, as the backend does; return what was lost."""
+        """Shut the engine down as the backend does; return the number of lost jobs by state."""
         lost = self.engine.begin_shut_down()
         while self.engine.go_on_shutting_down(now=self.now):
             self.note_events()

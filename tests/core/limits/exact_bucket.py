@@ -1,4 +1,4 @@
-"""What a token bucket is, by its definition: tokens that come in steadily, up to a bound. Slow, and never rounded."""
+"""A token bucket by its definition: tokens arrive at a steady rate, up to a bound. Slow, and never rounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ExactBucket:
         self.seen_at = tick_of(now)
 
     def fill(self, now: float) -> Fraction:
-        """Let in what has come by now; return how many tokens there are."""
+        """Add the tokens that have arrived by now; return the number of tokens."""
         self.tokens = min(self.burst, self.tokens + (tick_of(now) - self.seen_at) * self.per_tick)
         self.seen_at = tick_of(now)
         return self.tokens

@@ -1,4 +1,4 @@
-"""Limiters as the engine uses them, beside a naive model that counts everything anew each time it is asked."""
+"""Limiters as the engine uses them, beside a naive model that recounts everything at each step."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Shut:
 
 @dataclass
 class World:
-    """The part of the engine that has to do with limiters: ready orders, runs, a clock; and the model's view of it.
+    """The part of the engine that uses limiters: ready orders, runs, a clock; and the model's view of it.
 
-    After each step it is checked that no limiter was passed that had no room, and that every job is where it should be.
+    After each step it checks that no job passed a full limiter, and that each job is in exactly one place.
     """
 
     pools: dict[str, int]
@@ -33,7 +33,7 @@ class World:
     running: dict[JobId, Job] = field(default_factory=dict)
     started: list[Job] = field(default_factory=list)
     shut: dict[str, Shut] = field(default_factory=dict)
-    calls: int = 0
+    offers: int = 0
 
     def __post_init__(self) -> None:
         self.limiters = Limiters(pools=self.pools, order_of=self.order_of)
@@ -44,7 +44,7 @@ class World:
     def order_of(self, queue: str) -> Order:
         return make_order(QueuePolicy(discipline=self.disciplines[queue], aging_s=5.0, patience_s=3.0))
 
-    # -- what the engine does
+    # -- steps of the engine
 
     def add(self, type_: str = "t", queue: str = "default", **spec: object) -> Job:
         """Make a job ready."""
@@ -52,7 +52,7 @@ class World:
         return self.add_again(
             Job(
                 id=JobId(f"j{self.count}"),
-                spec=JobSpec(type=type_, queue=queue, **spec),  # type: ignore[arg-type]
+                spec=JobSpec(type=type_, queue=queue, **spec),  # type: ignore[arg-type]  # options of any field
                 args=b"{}",
                 upload=None,
                 state=JobState.QUEUED,
@@ -68,20 +68,20 @@ class World:
         return job
 
     def try_next(self, queue: str = "default") -> Job | None:
-        """Let a worker try the next ready job of a queue; return it if it was let in."""
+        """Let a worker try the next ready job of a queue; return it if it started."""
         job = self.ready[queue].pop(self.now)
         return job if self.enter(job) else None
 
     def enter(self, job: Job) -> bool:
-        """Let a worker try a ready job, whether or not it is its turn."""
+        """Let a worker try a ready job, at any position; return whether it started."""
         self.ready[job.spec.queue].remove(job)
         full = self.full_limiters(job)
         entered = self.limiters.enter(job, self.now)
         if entered:
-            assert not full, f"{job.id} was let in where {full} had no room"
+            assert not full, f"{job.id} started while {full} had no permit"
             self.start(job)
         else:
-            assert full or self.others_wait(job), f"{job.id} was turned away though all had room"
+            assert full or self.others_wait(job), f"{job.id} was requeued although all limiters had a permit"
         self.settle()
         return entered
 
@@ -147,15 +147,15 @@ class World:
         self.settle()
 
     def settle(self) -> None:
-        """Take over whom the limiters called, and called back."""
+        """Carry out the revocations and offers of the limiters."""
         for job in self.limiters.take_revoked():
-            assert self.ready[job.spec.queue].remove(job), f"{job.id} was called back but not ready"
+            assert self.ready[job.spec.queue].remove(job), f"{job.id} was revoked but not ready"
         for job in self.limiters.take_offered():
-            self.calls += 1
+            self.offers += 1
             self.ready[job.spec.queue].push(job, now=self.now, front=True)
 
     def try_all(self, queues: list[str]) -> None:
-        """Let workers try until nothing is ready, and do what is due now."""
+        """Run due ticks and let workers try until no job is ready."""
         while True:
             while (at := self.limiters.next_at()) is not None and at <= self.now:
                 self.tick()
@@ -164,7 +164,7 @@ class World:
                 return
             self.try_next(queue)
 
-    # -- what the model knows
+    # -- the model
 
     @staticmethod
     def rates(job: Job) -> list[tuple[str | None, Rate]]:
@@ -175,7 +175,7 @@ class World:
         return [(key, rate) for key, rate in keyed if rate is not None]
 
     def full_limiters(self, job: Job) -> list[str]:
-        """Name the limiters of a job that have no room."""
+        """Return the names of the limiters of a job that have no permit."""
         spec, limits = job.spec, job.spec.limits or Limits()
         runs = [other.spec for other in self.running.values()]
         full = []
@@ -197,24 +197,24 @@ class World:
         return full
 
     def others_wait(self, job: Job) -> bool:
-        """Whether others of its queue stand in line: those come first."""
+        """Whether other jobs of its queue wait for a permit: those come first."""
         queue = job.spec.queue
         return any(self.limiters.waits(other) for other in self.waiting.values() if other.spec.queue == queue)
 
-    # -- what must hold
+    # -- invariants
 
-    def check_places(self) -> None:
-        """Every queued job is ready, or waits in a line; never both, never neither."""
+    def check_positions(self) -> None:
+        """Every queued job is either ready or in a waiting line, never both."""
         ready: dict[str, set[JobId]] = {queue: {job.id for job in order} for queue, order in self.ready.items()}
         for job in self.waiting.values():
             assert self.limiters.waits(job) != (job.id in ready[job.spec.queue]), job.id
         assert sum(map(len, ready.values())) + sum(map(self.limiters.waits, self.waiting.values())) == len(self.waiting)
 
         for limiter in self.limiters._all():
-            assert all(len(line.order) or line.offered for line in limiter.lines.values()), "a line of nobody"
+            assert all(len(line.order) or line.offered for line in limiter.lines.values()), "an empty line is kept"
 
     def check_stats(self) -> None:
-        """What the limiters tell of themselves is what the model counts."""
+        """The statistics of the limiters equal the counts of the model."""
         stats = self.limiters.stats()
         assert sum(limiter.waiting for limiter in stats) == sum(map(self.limiters.waits, self.waiting.values()))
         held = {limiter.name: limiter.held for limiter in stats if limiter.kind == "pool"}
@@ -224,15 +224,15 @@ class World:
                 next(limiter.permits for limiter in stats if limiter.kind == "pool" and limiter.name == pool) == permits
             )
 
-    def check_nobody_forgotten(self, queues: list[str]) -> None:
-        """Once all that was called has tried, whoever still waits needs a limiter that has no room."""
+    def check_no_job_forgotten(self, queues: list[str]) -> None:
+        """Once all offers are used, each job that still waits needs a limiter without a free permit."""
         for job in self.waiting.values():
             if job.spec.queue in queues:
                 assert self.limiters.waits(job)
                 assert self.full_limiters(job), f"{job.id} waits for nothing"
 
     def check_nothing_left(self) -> None:
-        """Nothing is remembered of groups and jobs that are gone."""
+        """The limiters hold no state of groups and jobs that are gone."""
         limiters = self.limiters
         assert not limiters._groups
         assert not limiters._waiters

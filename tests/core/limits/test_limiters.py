@@ -19,7 +19,7 @@ def waiting_in(world: World, jobs: list[Job]) -> list[Job]:
 
 
 def run_all(world: World) -> None:
-    """Run what is ready, and what becomes so by that, one after the other."""
+    """Run all jobs that are ready or become ready, one after the other."""
     while True:
         world.try_all(list(world.disciplines))
         if not world.running:
@@ -30,7 +30,7 @@ def run_all(world: World) -> None:
 # -- permits
 
 
-def test_a_pool_lets_in_as_many_as_it_has_permits() -> None:
+def test_a_pool_admits_one_job_per_permit() -> None:
     world = world_of(thread=2)
     jobs = [world.add(pool="thread") for _ in range(3)]
     world.try_all(["default"])
@@ -38,7 +38,7 @@ def test_a_pool_lets_in_as_many_as_it_has_permits() -> None:
     assert waiting_in(world, jobs) == jobs[2:]
 
 
-def test_a_job_without_needs_passes_and_leaves_no_trace() -> None:
+def test_a_job_without_limits_starts_and_leaves_no_state() -> None:
     world = world_of(thread=1)
     job = world.add()
     assert world.try_next() is job
@@ -46,14 +46,14 @@ def test_a_job_without_needs_passes_and_leaves_no_trace() -> None:
     world.check_nothing_left()
 
 
-def test_a_pool_that_nobody_bounds_is_no_limiter() -> None:
+def test_a_pool_without_a_bound_is_no_limiter() -> None:
     world = world_of(thread=1)
     jobs = [world.add(pool="elsewhere") for _ in range(3)]
     world.try_all(["default"])
     assert list(world.running.values()) == jobs
 
 
-def test_those_who_wait_block_nobody_behind_them() -> None:
+def test_jobs_that_wait_for_a_permit_do_not_block_other_jobs() -> None:
     world = world_of(process=1)
     for _ in range(5):
         world.add(pool="process")
@@ -62,7 +62,7 @@ def test_those_who_wait_block_nobody_behind_them() -> None:
     assert free.id in world.running
 
 
-def test_a_freed_permit_calls_the_one_that_waited_longest() -> None:
+def test_a_freed_permit_is_offered_to_the_longest_waiting_job() -> None:
     world = world_of(thread=1)
     first, second, third = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
@@ -80,14 +80,14 @@ def test_a_job_holds_all_of_its_permits_or_none() -> None:
     world.try_all(["default"])
     assert world.limiters.waits(waits)
     without_pool = world.add("a", limits=limits)
-    assert world.enter(without_pool), "the one that waits for the pool holds nothing of its type's"
+    assert world.enter(without_pool), "the job that waits for the pool holds no permit of its type"
     world.end(holder)
     assert not world.enter(waits), "now the type is full"
     (pool, *_) = world.limiters.stats()
     assert (pool.name, pool.held) == ("thread", 0), "and it holds nothing of the pool either"
 
 
-def test_a_job_that_waits_is_not_let_in_before_it_is_called() -> None:
+def test_a_waiting_job_does_not_start_before_a_permit_is_offered() -> None:
     world = world_of(thread=1)
     holder, waits = world.add(pool="thread"), world.add(pool="thread")
     world.try_all(["default"])
@@ -96,7 +96,7 @@ def test_a_job_that_waits_is_not_let_in_before_it_is_called() -> None:
     assert world.enter(waits)
 
 
-def test_leaving_without_having_entered_changes_nothing() -> None:
+def test_releasing_a_permit_that_is_not_held_changes_nothing() -> None:
     world = world_of(thread=1)
     holder, other = world.add(pool="thread"), world.add(pool="thread")
     world.try_next()
@@ -107,7 +107,7 @@ def test_leaving_without_having_entered_changes_nothing() -> None:
     assert [limiter.held for limiter in world.limiters.stats()] == [0]
 
 
-def test_a_handlers_concurrency_is_for_all_of_its_jobs_and_a_groups_for_each_group() -> None:
+def test_concurrency_bounds_the_handler_and_group_concurrency_each_group() -> None:
     world = world_of()
     limits = Limits(concurrency=3, group_concurrency=2)
     a = [world.add(group="a", limits=limits) for _ in range(3)]
@@ -127,7 +127,7 @@ def test_a_job_without_a_group_has_no_group_limits() -> None:
     assert list(world.running.values()) == jobs
 
 
-def test_groups_of_the_same_name_at_two_handlers_are_two_groups() -> None:
+def test_groups_of_the_same_name_are_separate_per_handler() -> None:
     world = world_of()
     limits = Limits(group_concurrency=1)
     jobs = [world.add(type_, group="a", limits=limits) for type_ in ("t", "u")]
@@ -135,7 +135,7 @@ def test_groups_of_the_same_name_at_two_handlers_are_two_groups() -> None:
     assert list(world.running.values()) == jobs
 
 
-def test_a_group_of_one_permit_runs_its_jobs_one_by_one_in_order() -> None:
+def test_a_group_with_one_permit_runs_its_jobs_sequentially_in_order() -> None:
     world = world_of(thread=2)
     limits = Limits(concurrency=3, group_concurrency=1)
     jobs = [world.add(group=group, pool="thread", limits=limits) for _ in range(20) for group in ("a", "b", "c")]
@@ -146,12 +146,12 @@ def test_a_group_of_one_permit_runs_its_jobs_one_by_one_in_order() -> None:
 
 
 @pytest.mark.parametrize("permits", [0, -1])
-def test_a_limiter_without_permits_is_refused(permits: int) -> None:
+def test_a_pool_without_permits_raises_an_error(permits: int) -> None:
     with pytest.raises(ValueError, match="at least one permit"):
         Limiters(pools={"thread": permits}, order_of=world_of().order_of)
 
 
-def test_a_pool_may_have_no_permit_for_a_while_and_never_fewer_than_none() -> None:
+def test_a_pool_can_be_resized_to_zero_permits_but_not_below() -> None:
     world = world_of(thread=2)
     world.resize("thread", 0)
     jobs = [world.add(pool="thread") for _ in range(3)]
@@ -164,10 +164,10 @@ def test_a_pool_may_have_no_permit_for_a_while_and_never_fewer_than_none() -> No
     assert world.started == jobs
 
 
-# -- calls
+# -- offers
 
 
-def test_a_call_is_no_permit_so_whoever_comes_first_goes_in() -> None:
+def test_an_offer_reserves_no_permit() -> None:
     world = world_of(thread=1)
     holder, offered, late = (world.add(pool="thread") for _ in range(3))
     assert world.enter(holder)
@@ -178,18 +178,18 @@ def test_a_call_is_no_permit_so_whoever_comes_first_goes_in() -> None:
     assert world.limiters.waits(offered)
 
 
-def test_each_queue_has_its_own_line_so_none_waits_for_a_worker_of_another() -> None:
+def test_each_queue_has_a_waiting_line_of_its_own() -> None:
     world = world_of(thread=1)
     holder = world.add(pool="thread")
     stuck = world.add(pool="thread")
     other = world.add(pool="thread", queue="other")
     world.try_all(["default", "other"])
     world.end(holder)
-    assert not world.limiters.waits(stuck), "called, but its queue has no worker"
+    assert not world.limiters.waits(stuck), "offered, but its queue has no worker"
     assert world.try_next("other") is other
 
 
-def test_one_that_finds_no_room_when_called_is_back_at_the_front() -> None:
+def test_an_offered_job_that_finds_no_permit_returns_to_the_front() -> None:
     world = world_of(thread=1)
     holder = world.add(pool="thread")
     mine = [world.add(pool="thread") for _ in range(3)]
@@ -202,7 +202,7 @@ def test_one_that_finds_no_room_when_called_is_back_at_the_front() -> None:
     assert world.try_next("default") is mine[0]
 
 
-def test_those_who_were_called_together_and_find_no_room_keep_their_order() -> None:
+def test_jobs_offered_together_that_find_no_permit_keep_their_order() -> None:
     world = world_of(thread=3)
     holders = [world.add(pool="thread") for _ in range(3)]
     mine = [world.add(pool="thread") for _ in range(5)]
@@ -210,17 +210,17 @@ def test_those_who_were_called_together_and_find_no_room_keep_their_order() -> N
     for holder in holders:
         world.end(holder)
     assert world.try_next() is mine[0]
-    thieves = [world.add(queue="other", pool="thread") for _ in range(2)]
+    interlopers = [world.add(queue="other", pool="thread") for _ in range(2)]
     world.try_all(["other"])
     assert world.try_next() is None
-    assert not world.ready["default"], "what stopped one stopped all"
-    for thief in thieves:
-        world.end(thief)
+    assert not world.ready["default"], "the limiter that blocked one offered job blocked all"
+    for interloper in interlopers:
+        world.end(interloper)
     world.try_all(["default"])
     assert list(world.running.values()) == mine[:3]
 
 
-def test_one_that_is_withdrawn_passes_its_call_on() -> None:
+def test_a_withdrawn_job_passes_its_offer_on() -> None:
     world = world_of(thread=1)
     holder, first, second = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
@@ -229,7 +229,7 @@ def test_one_that_is_withdrawn_passes_its_call_on() -> None:
     assert world.try_next() is second
 
 
-def test_one_that_is_withdrawn_from_a_line_is_not_called() -> None:
+def test_a_job_withdrawn_from_a_waiting_line_gets_no_offer() -> None:
     world = world_of(thread=1)
     holder, first, second = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
@@ -239,7 +239,7 @@ def test_one_that_is_withdrawn_from_a_line_is_not_called() -> None:
     assert not world.ready["default"]
 
 
-def test_one_that_is_withdrawn_before_its_call_was_heard_is_not_called() -> None:
+def test_a_job_withdrawn_before_its_offer_is_taken_gets_no_offer() -> None:
     world = world_of(thread=1)
     holder, first, second = (world.add(pool="thread") for _ in range(3))
     world.try_all(["default"])
@@ -248,19 +248,19 @@ def test_one_that_is_withdrawn_before_its_call_was_heard_is_not_called() -> None
     assert world.limiters.take_offered() == [second]
 
 
-def test_one_that_is_withdrawn_before_it_heard_that_it_must_wait_again_is_not_told() -> None:
+def test_a_job_withdrawn_before_its_revocation_is_taken_is_not_revoked() -> None:
     world = world_of(thread=1)
     holder, first = (world.add(pool="thread") for _ in range(2))
     world.try_all(["default"])
     world.end(holder)
     assert world.enter(world.add(queue="other", pool="thread"))
     assert not world.limiters.enter(world.add(pool="thread"), world.now)
-    assert world.limiters.waits(first), "called back, as one has joined its line"
+    assert world.limiters.waits(first), "revoked, because a job has joined its line"
     world.limiters.withdraw(first, world.now)
     assert world.limiters.take_revoked() == []
 
 
-def test_one_that_must_wait_at_another_limiter_passes_its_call_on() -> None:
+def test_a_job_that_must_wait_at_another_limiter_passes_its_offer_on() -> None:
     world = world_of(thread=1)
     limits = Limits(concurrency=1)
     world.enter(world.add("a", limits=limits))
@@ -274,7 +274,7 @@ def test_one_that_must_wait_at_another_limiter_passes_its_call_on() -> None:
     assert world.try_next() is next_one
 
 
-def test_one_that_waits_for_a_pool_on_behalf_of_its_group_keeps_its_turn_there() -> None:
+def test_a_job_that_waits_for_a_pool_on_behalf_of_its_group_keeps_its_position() -> None:
     world = world_of(thread=2)
     limits = Limits(group_concurrency=1)
     jobs = [world.add("a", group="g", pool="thread", limits=limits) for _ in range(4)]
@@ -284,19 +284,19 @@ def test_one_that_waits_for_a_pool_on_behalf_of_its_group_keeps_its_turn_there()
     late = world.add("b", pool="thread")
     world.try_all(["default"])
     world.end(jobs[0])
-    thief = world.add("b", queue="other", pool="thread")
-    assert world.try_next("other") is thief, "it takes the room that the group's next was called for"
+    interloper = world.add("b", queue="other", pool="thread")
+    assert world.try_next("other") is interloper, "it takes the permit that was offered to the next job of the group"
     world.try_all(["default"])
     assert waiting_in(world, [*jobs[1:], late]) == [*jobs[1:], late]
     world.end(holder)
-    assert world.try_next() is jobs[1], "before the one that came later, though that one waited only for the pool"
-    world.end(thief)
+    assert world.try_next() is jobs[1], "before the later job, which waited for the pool alone"
+    world.end(interloper)
     assert world.try_next() is late, "the group is full"
     run_all(world)
     assert [job for job in world.started if job.spec.type == "a"] == jobs
 
 
-def test_many_that_leave_at_once_call_as_many_in_their_order() -> None:
+def test_permits_released_together_are_offered_in_order() -> None:
     world = world_of(thread=5)
     jobs = [world.add(pool="thread") for _ in range(12)]
     world.try_all(["default"])
@@ -306,7 +306,7 @@ def test_many_that_leave_at_once_call_as_many_in_their_order() -> None:
     assert list(world.running.values()) == jobs[5:10]
 
 
-def test_calls_for_a_queue_that_takes_none_stay_few() -> None:
+def test_open_offers_of_a_queue_without_workers_are_bounded() -> None:
     world = world_of(thread=500)
     for _ in range(500):
         world.enter(world.add(pool="thread"))
@@ -319,15 +319,15 @@ def test_calls_for_a_queue_that_takes_none_stay_few() -> None:
     assert list(world.running.values()) == waits[:500]
 
 
-def test_a_better_one_does_not_wait_for_one_that_was_called_before_it() -> None:
+def test_a_job_of_higher_priority_overtakes_an_offered_job() -> None:
     world = world_of(Discipline.PRIORITY)
     limits = Limits(concurrency=1)
     holder, low = (world.add("a", priority=0, limits=limits) for _ in range(2))
     world.try_all(["default"])
     world.end(holder)
-    assert not world.limiters.waits(low), "called; but others of higher priority come before it"
+    assert not world.limiters.waits(low), "offered; but jobs of higher priority precede it"
     high = [world.add("a", priority=9, limits=limits) for _ in range(2)]
-    assert world.enter(world.ready["default"].pop(world.now)), "the first of them needs no call"
+    assert world.enter(world.ready["default"].pop(world.now)), "the first of them needs no offer"
     assert not world.enter(world.ready["default"].pop(world.now))
     world.end(high[0])
     assert world.limiters.waits(low)
@@ -337,7 +337,7 @@ def test_a_better_one_does_not_wait_for_one_that_was_called_before_it() -> None:
 # -- rates
 
 
-def test_a_rate_lets_a_burst_in_and_then_one_with_each_token() -> None:
+def test_a_rate_admits_a_burst_then_one_job_per_token() -> None:
     world = world_of()
     jobs = [world.add(limits=Limits(rate=Rate(5, 1.0))) for _ in range(20)]
     world.try_all(["default"])
@@ -364,7 +364,7 @@ def test_each_group_has_a_rate_of_its_own() -> None:
     assert [limiter.kind for limiter in world.limiters.stats()] == ["groups"], "the handler as a whole has no bound"
 
 
-def test_a_token_that_came_before_the_tick_is_for_those_who_wait() -> None:
+def test_a_token_that_came_before_the_tick_goes_to_the_waiting_job() -> None:
     world = world_of()
     limits = Limits(rate=Rate(1, 1.0))
     first, second, third = (world.add(limits=limits) for _ in range(3))
@@ -376,7 +376,7 @@ def test_a_token_that_came_before_the_tick_is_for_those_who_wait() -> None:
     assert list(world.running.values()) == [first, second]
 
 
-def test_one_that_was_called_goes_before_those_who_joined_a_wider_line_since() -> None:
+def test_an_offered_job_precedes_jobs_that_joined_a_broader_line_later() -> None:
     world = world_of()
     limits = Limits(rate=Rate(2, 1.0), group_concurrency=1)
     first, offered = (world.add(group="g", limits=limits) for _ in range(2))
@@ -390,7 +390,7 @@ def test_one_that_was_called_goes_before_those_who_joined_a_wider_line_since() -
     assert world.limiters.waits(late)
 
 
-def test_no_ticks_are_due_while_those_who_were_called_have_not_tried() -> None:
+def test_no_tick_is_due_while_offers_are_open() -> None:
     world = world_of()
     for _ in range(10):
         world.add(limits=Limits(rate=Rate(1000, 1.0)))
@@ -403,7 +403,7 @@ def test_no_ticks_are_due_while_those_who_were_called_have_not_tried() -> None:
     assert world.limiters.next_at() is None
 
 
-def test_nothing_is_due_for_a_line_in_which_nobody_stands_any_more() -> None:
+def test_no_tick_is_due_for_an_empty_waiting_line() -> None:
     world = world_of()
     jobs = [world.add(limits=Limits(rate=Rate(1, 60.0))) for _ in range(2)]
     world.try_all(["default"])
@@ -415,7 +415,7 @@ def test_nothing_is_due_for_a_line_in_which_nobody_stands_any_more() -> None:
 # -- quarantine
 
 
-def test_a_shut_type_lets_nobody_in_and_others_pass() -> None:
+def test_a_quarantined_type_starts_no_job_and_other_types_do() -> None:
     world = world_of(thread=4)
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad", pool="thread") for _ in range(3)]
@@ -425,7 +425,7 @@ def test_a_shut_type_lets_nobody_in_and_others_pass() -> None:
     assert waiting_in(world, bad) == bad
 
 
-def test_when_the_probe_is_due_exactly_one_goes_in() -> None:
+def test_exactly_one_probe_starts_when_it_is_due() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad", queue=queue) for queue in ("default", "other") for _ in range(3)]
@@ -442,7 +442,7 @@ def test_when_the_probe_is_due_exactly_one_goes_in() -> None:
     assert list(world.running.values()) == bad[:1]
 
 
-def test_a_probe_may_be_brought_forward() -> None:
+def test_a_probe_can_be_moved_to_an_earlier_time() -> None:
     world = world_of()
     world.shut_type("bad", 1060.0)
     world.add("bad")
@@ -451,7 +451,7 @@ def test_a_probe_may_be_brought_forward() -> None:
     assert world.limiters.next_at() == 1001.0
 
 
-def test_a_failed_probe_shuts_the_type_until_the_next_one() -> None:
+def test_a_failed_probe_keeps_the_type_quarantined_until_the_next_probe() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad") for _ in range(3)]
@@ -468,7 +468,7 @@ def test_a_failed_probe_shuts_the_type_until_the_next_one() -> None:
     assert world.try_next() is bad[1]
 
 
-def test_a_probe_that_left_without_an_outcome_makes_way_for_another() -> None:
+def test_a_probe_without_an_outcome_is_followed_by_another_probe() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad") for _ in range(2)]
@@ -479,7 +479,7 @@ def test_a_probe_that_left_without_an_outcome_makes_way_for_another() -> None:
     assert world.try_next() is bad[1]
 
 
-def test_a_probe_that_is_withdrawn_when_called_passes_its_call_on() -> None:
+def test_a_withdrawn_probe_passes_its_offer_on() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad") for _ in range(2)]
@@ -504,7 +504,7 @@ def test_an_attempt_from_before_the_quarantine_is_no_probe() -> None:
     assert list(world.running.values()) == [bad[0]]
 
 
-def test_an_opened_type_lets_all_in_again_in_order_and_is_a_limiter_no_more() -> None:
+def test_a_released_type_starts_its_jobs_in_order_and_has_no_limiter_left() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     bad = [world.add("bad") for _ in range(100)]
@@ -516,13 +516,13 @@ def test_an_opened_type_lets_all_in_again_in_order_and_is_a_limiter_no_more() ->
     assert world.enter(world.add("bad"))
 
 
-def test_opening_what_is_not_shut_changes_nothing() -> None:
+def test_releasing_a_type_that_is_not_quarantined_changes_nothing() -> None:
     world = world_of()
     world.open_type("good")
     assert world.limiters.stats() == []
 
 
-def test_a_type_that_was_shut_before_its_first_job_keeps_its_limits() -> None:
+def test_a_type_quarantined_before_its_first_job_keeps_its_limits() -> None:
     world = world_of()
     world.shut_type("bad", 1001.0)
     jobs = [world.add("bad", limits=Limits(concurrency=2, rate=Rate(10, 1.0))) for _ in range(4)]
@@ -532,10 +532,10 @@ def test_a_type_that_was_shut_before_its_first_job_keeps_its_limits() -> None:
     assert list(world.running.values()) == jobs[:2]
 
 
-# -- what an operator changes
+# -- changes by an operator
 
 
-def test_more_permits_let_more_in_and_fewer_take_none_away() -> None:
+def test_added_permits_start_jobs_and_removed_permits_stop_none() -> None:
     world = world_of(thread=1)
     jobs = [world.add(pool="thread") for _ in range(6)]
     world.try_all(["default"])
@@ -552,20 +552,20 @@ def test_more_permits_let_more_in_and_fewer_take_none_away() -> None:
     assert world.try_next() is jobs[4]
 
 
-def test_a_pool_that_does_not_exist_is_not_resized() -> None:
+def test_resizing_an_unknown_pool_raises_key_error() -> None:
     with pytest.raises(KeyError):
         world_of(thread=1).limiters.resize("process", 2, 0.0)
 
 
-def test_a_changed_discipline_keeps_all_who_wait_in_its_order() -> None:
+def test_a_changed_discipline_reorders_waiting_jobs_and_loses_none() -> None:
     world = world_of(thread=1)
     jobs = [world.add(pool="thread", priority=n % 10) for n in range(20)]
     others = [world.add(pool="thread", queue="other") for _ in range(3)]
     world.try_all(["default", "other"])
     world.end(jobs[0])
     world.reorder("default", Discipline.PRIORITY)
-    world.check_places()
-    assert len(world.ready["default"]) == 1, "a call that was out is made anew"
+    world.check_positions()
+    assert len(world.ready["default"]) == 1, "an open offer is made again"
     run_all(world)
     mine = [job for job in world.started[1:] if job.spec.queue == "default"]
     assert mine == sorted(jobs[1:], key=lambda job: -job.spec.priority)
@@ -575,7 +575,7 @@ def test_a_changed_discipline_keeps_all_who_wait_in_its_order() -> None:
 # -- memory and time
 
 
-def test_a_group_that_is_done_with_takes_no_memory() -> None:
+def test_a_finished_group_holds_no_memory() -> None:
     world = world_of()
     for n in range(100):
         job = world.add(group=f"g{n}", limits=Limits(group_concurrency=1))
@@ -584,7 +584,7 @@ def test_a_group_that_is_done_with_takes_no_memory() -> None:
     world.check_nothing_left()
 
 
-def test_a_handlers_limiter_is_kept_and_told_of_while_nobody_needs_it() -> None:
+def test_the_limiter_of_an_idle_handler_is_kept_and_listed() -> None:
     world = world_of(thread=1)
     for limits in (Limits(concurrency=1), Limits(rate=Rate(10, 1.0))):
         job = world.add(str(limits), limits=limits)
@@ -598,7 +598,7 @@ def test_a_handlers_limiter_is_kept_and_told_of_while_nobody_needs_it() -> None:
     ]
 
 
-def test_a_group_with_a_rate_is_kept_until_its_bucket_is_full() -> None:
+def test_a_group_with_a_rate_is_kept_until_its_token_bucket_is_full() -> None:
     world = world_of()
     limits = Limits(group_rate=Rate(6, 60.0))
     for n in range(1000):
@@ -612,7 +612,7 @@ def test_a_group_with_a_rate_is_kept_until_its_bucket_is_full() -> None:
     world.check_nothing_left()
 
 
-def test_a_long_line_that_must_move_on_does_so_in_portions() -> None:
+def test_a_long_waiting_line_moves_to_another_limiter_in_bounded_portions() -> None:
     world = world_of(thread=2)
     holders = [world.add("b", pool="thread") for _ in range(2)]
     world.try_all(["default"])
@@ -632,11 +632,11 @@ def test_a_long_line_that_must_move_on_does_so_in_portions() -> None:
         assert after - before <= TUNING.moves_max
         ticks += 1
     assert ticks >= 3
-    assert world.try_next() is last, "behind all that moved on"
+    assert world.try_next() is last, "behind all jobs that were moved"
     assert world.limiters.next_at() is None
 
 
-def test_what_a_limiter_holds_is_told() -> None:
+def test_limiter_statistics_list_held_and_waiting_jobs() -> None:
     world = world_of(thread=2)
     limits = Limits(concurrency=2, rate=Rate(10, 1.0), group_concurrency=1, group_rate=Rate(5, 1.0))
     for group in ("a", "a", "b", "b"):

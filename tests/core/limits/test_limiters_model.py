@@ -25,7 +25,7 @@ SPECS: dict[str, dict[str, object]] = {
 
 
 class Run:
-    """One random history. `shut`: the types that may be quarantined."""
+    """One random history of limiters. `shut`: the types that may be quarantined."""
 
     shut = tuple(SPECS)
 
@@ -72,7 +72,7 @@ class Run:
                 self.stuck = rng.choice([None, *world.disciplines])
             case "quiesce":
                 world.try_all(self.served)
-                world.check_nobody_forgotten(self.served)
+                world.check_no_job_forgotten(self.served)
 
     @property
     def served(self) -> list[str]:
@@ -82,7 +82,7 @@ class Run:
         self.world.reorder(self.rng.choice(list(self.world.disciplines)), self.rng.choice(list(Discipline)))
 
     def run_down(self) -> None:
-        """Serve all that is left."""
+        """Run all jobs that are left."""
         world, self.stuck = self.world, None
         for type_ in SPECS:
             world.open_type(type_)
@@ -90,7 +90,7 @@ class Run:
             if not world.waiting and not world.running:
                 break
             world.try_all(self.served)
-            world.check_nobody_forgotten(self.served)
+            world.check_no_job_forgotten(self.served)
             if world.running:
                 world.end(self.rng.choice(list(world.running.values())))
             else:
@@ -101,13 +101,13 @@ class Run:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_random_histories_keep_every_rule(seed: int) -> None:
+def test_limiters_keep_all_invariants_through_random_histories(seed: int) -> None:
     disciplines = {"default": Discipline.FIFO, "other": Discipline.PRIORITY, "third": Discipline.FAIR}
     run = Run(seed, disciplines)
     for n in range(10_000):
         run.step()
         if n % 10 == 0:
-            run.world.check_places()
+            run.world.check_positions()
             run.world.check_stats()
     assert len(run.world.started) > 1000
     run.run_down()
@@ -126,7 +126,7 @@ class InOrder(Run):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_through_a_limiter_of_one_permit_the_jobs_of_a_queue_go_in_order(seed: int) -> None:
+def test_a_limiter_with_one_permit_starts_the_jobs_of_a_queue_in_order(seed: int) -> None:
     run = InOrder(seed, {"default": Discipline.FIFO, "other": Discipline.FIFO})
     for _ in range(5000):
         run.step()

@@ -1,4 +1,4 @@
-"""Rates and the bucket, against an exact token bucket of fractions."""
+"""Rates and the token bucket, against an exact token bucket of fractions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ nows = st.floats(0, 1e9, allow_nan=False)
 
 
 def taken_at(bucket: TokenBucket, now: float, most: int = 1000) -> int:
-    """Take all that there is, or so many."""
+    """Take all tokens, `most` at most; return their number."""
     taken = 0
     while taken < most and bucket.take(now):
         taken += 1
@@ -42,7 +42,7 @@ def taken_at(bucket: TokenBucket, now: float, most: int = 1000) -> int:
 
 
 @given(rate=rates, start=nows, seed=st.integers(0, 1 << 32))
-def test_a_bucket_gives_the_same_outcomes_as_an_exact_one(rate: Rate, start: float, seed: int) -> None:
+def test_the_token_bucket_matches_an_exact_bucket(rate: Rate, start: float, seed: int) -> None:
     rng = Random(seed)
     bucket, exact, now = TokenBucket(rate), ExactBucket(rate, start), start
     token_s = rate.period_s / rate.count
@@ -57,7 +57,7 @@ def test_a_bucket_gives_the_same_outcomes_as_an_exact_one(rate: Rate, start: flo
             assert bucket.take(now) == exact.take(now)
 
 
-def test_a_hundred_thousand_takes_later_the_outcomes_are_still_exact() -> None:
+def test_the_token_bucket_is_still_exact_after_a_hundred_thousand_takes() -> None:
     rng = Random(5)
     rate = Rate(7, 1.0)
     bucket, exact, now = TokenBucket(rate), ExactBucket(rate, 1000.0), 1000.0
@@ -67,9 +67,7 @@ def test_a_hundred_thousand_takes_later_the_outcomes_are_still_exact() -> None:
 
 
 @given(rate=small_rates, start=nows, takes=st.lists(st.integers(1, 5), max_size=20))
-def test_whoever_waits_as_long_as_told_is_served_and_a_moment_earlier_is_not(
-    rate: Rate, start: float, takes: list[int]
-) -> None:
+def test_a_take_succeeds_after_the_stated_wait_and_not_before(rate: Rate, start: float, takes: list[int]) -> None:
     bucket = TokenBucket(rate)
     for taken in takes:
         taken_at(bucket, start, taken)
@@ -84,7 +82,7 @@ def test_whoever_waits_as_long_as_told_is_served_and_a_moment_earlier_is_not(
 
 
 @given(rate=small_rates, start=nows, seed=st.integers(0, 1 << 32))
-def test_no_window_of_a_period_passes_more_than_the_burst_and_the_count(rate: Rate, start: float, seed: int) -> None:
+def test_no_window_of_one_period_admits_more_than_the_burst_plus_the_count(rate: Rate, start: float, seed: int) -> None:
     rng = Random(seed)
     bucket = TokenBucket(rate)
     passed: list[tuple[float, int]] = []
@@ -98,7 +96,7 @@ def test_no_window_of_a_period_passes_more_than_the_burst_and_the_count(rate: Ra
 
 
 @pytest.mark.parametrize("rate", [Rate(3, 1.0), Rate(7, 60.0), Rate(10, 1.0), Rate(10, 1.0, burst=2)], ids=str)
-def test_the_long_run_passes_exactly_the_rate(rate: Rate) -> None:
+def test_the_token_bucket_admits_exactly_the_rate_in_the_long_run(rate: Rate) -> None:
     bucket = TokenBucket(rate)
     start = now = 12345.678
     passed = taken_at(bucket, now)
@@ -121,7 +119,7 @@ def test_a_burst_of_one_spaces_takes_evenly() -> None:
     assert taken == pytest.approx([5.0 + n / 10 for n in range(50)])
 
 
-def test_a_take_that_is_refused_changes_nothing() -> None:
+def test_a_failed_take_changes_nothing() -> None:
     bucket = TokenBucket(Rate(10, 1.0))
     assert taken_at(bucket, 5.0) == 10
     assert not bucket.take(5.0)
@@ -131,7 +129,7 @@ def test_a_take_that_is_refused_changes_nothing() -> None:
 
 
 @given(rate=rates, start=nows, count=st.integers(1, 10))
-def test_a_bucket_that_was_left_alone_is_full_and_like_a_new_one(rate: Rate, start: float, count: int) -> None:
+def test_an_idle_token_bucket_becomes_full_and_behaves_as_a_new_one(rate: Rate, start: float, count: int) -> None:
     bucket = TokenBucket(rate)
     assert bucket.is_full(start)
     taken_at(bucket, start, count)
@@ -145,7 +143,7 @@ def test_a_bucket_that_was_left_alone_is_full_and_like_a_new_one(rate: Rate, sta
 @pytest.mark.parametrize(
     "rate", [Rate(0, 1.0), Rate(-1, 1.0), Rate(1, 0.0), Rate(1, -1.0), Rate(1, 1.0, burst=0)], ids=repr
 )
-def test_a_bucket_for_a_rate_of_nothing_is_refused(rate: Rate) -> None:
+def test_a_token_bucket_with_a_rate_of_zero_or_less_raises_an_error(rate: Rate) -> None:
     with pytest.raises(ValueError, match="of at least 1 in a time over 0 s"):
         TokenBucket(rate)
 
@@ -160,7 +158,7 @@ def test_a_bucket_for_a_rate_of_nothing_is_refused(rate: Rate) -> None:
         ("5/h burst 20", Rate(5, 3600.0, burst=20)),
     ],
 )
-def test_a_rate_is_read_and_written_alike(text: str, rate: Rate) -> None:
+def test_a_rate_is_parsed_and_formatted_alike(text: str, rate: Rate) -> None:
     assert Rate.parse(text) == rate
     assert str(rate) == text
 
@@ -179,10 +177,10 @@ def test_a_rate_is_read_and_written_alike(text: str, rate: Rate) -> None:
         "burst 1",
     ],
 )
-def test_what_is_no_rate_is_refused_with_what_would_be_one(text: str) -> None:
+def test_an_invalid_rate_raises_an_error_that_describes_the_format(text: str) -> None:
     with pytest.raises(ValueError, match="a whole number from 1, a slash"):
         Rate.parse(text)
 
 
-def test_a_rate_over_an_odd_time_says_its_seconds() -> None:
+def test_a_rate_with_an_unusual_period_is_formatted_in_seconds() -> None:
     assert str(Rate(3, 0.5)) == "3/0.5s"
