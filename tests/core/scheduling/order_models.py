@@ -1,4 +1,4 @@
-"""Naive models of the orders: sorted lists that are plainly right, and take O(n)."""
+"""Naive models of the orders: sorted lists, simple and O(n)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Model(Protocol):
 
 
 class Sorted:
-    """All jobs in one list, sorted by a key that says whose turn it is. A stamp below 0 was pushed to the front."""
+    """All jobs in one list, sorted by a key. A stamp below 0 marks a job that was pushed to the front."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[tuple[float, ...], JobId, Job]] = []
@@ -87,7 +87,7 @@ class PriorityModel(Sorted):
 
 
 class AgingModel(Sorted):
-    """As if each job had come earlier, by its priority times `aging_s`."""
+    """Priorities as if each job had arrived earlier by its priority times `aging_s`."""
 
     def __init__(self, aging_s: float) -> None:
         super().__init__()
@@ -103,13 +103,13 @@ class AgingModel(Sorted):
 
 
 class AdaptiveModel:
-    """Two lists, and the whole story of how long the oldest job had waited when one was taken."""
+    """Two lists, and the whole history of the oldest job's waiting time at each pop."""
 
     def __init__(self, target_s: float, interval_s: float) -> None:
         self.target_s, self.interval_s = target_s, interval_s
         self.returned: list[tuple[int, Job]] = []
         self.fresh: list[tuple[float, Job]] = []
-        self.above: list[float] = []  # when jobs were taken, since the wait was last below the target
+        self.above: list[float] = []  # the times of pops since the wait was last below the target
         self.switches = 0
         self.standing = False
 
@@ -146,7 +146,7 @@ class AdaptiveModel:
 
 
 class FairModel:
-    """Deficit round robin as the paper has it, in fractions; its quantum is the highest cost since it was empty."""
+    """Deficit round robin as in the paper, in fractions; the quantum is the highest cost since it was empty."""
 
     def __init__(self, costs: dict[JobId, Fraction]) -> None:
         self.costs = costs
@@ -198,7 +198,7 @@ class FairModel:
 
 
 class Walk:
-    """An order and its model through the same operations, compared at each step."""
+    """The same operations on an order and its model, compared at each step."""
 
     def __init__(self, order: Order, model: Model, *, exact_positions: bool) -> None:
         self.order, self.model = order, model
@@ -207,8 +207,8 @@ class Walk:
         self.now = 0.0
         self.serial = 0
         self.stamps: dict[JobId, int] = {}
-        self.jobs: list[Job] = []  # all that are in, in no order
-        self.places: dict[JobId, int] = {}
+        self.jobs: list[Job] = []  # all jobs in the order, unsorted
+        self.indices: dict[JobId, int] = {}
         self.taken: list[Job] = []
 
     def push(self, job: Job, *, front: bool = False) -> None:
@@ -216,14 +216,14 @@ class Walk:
         stamp = self.stamps[job.id] = -self.serial if front else self.serial
         self.order.push(job, now=self.now, front=front)
         self.model.push(job, self.now, stamp)
-        self.places[job.id] = len(self.jobs)
+        self.indices[job.id] = len(self.jobs)
         self.jobs.append(job)
 
     def push_new(self, *, priority: int, group: str | None) -> None:
         self.push(ready_job(f"job-{self.serial:06}", priority=priority, group=group))
 
     def give_back(self) -> None:
-        """Return a job that was taken."""
+        """Push a job that was popped back to the front."""
         if self.taken:
             self.push(self.taken.pop(), front=True)
 
@@ -272,14 +272,14 @@ class Walk:
         self.compare()
 
     def _out(self, job: Job) -> None:
-        place, last = self.places.pop(job.id), self.jobs.pop()
+        index, last = self.indices.pop(job.id), self.jobs.pop()
         if last is not job:
-            self.jobs[place] = last
-            self.places[last.id] = place
+            self.jobs[index] = last
+            self.indices[last.id] = index
         assert len(self.order) == len(self.jobs)
 
     def stroll(self, rng: Random, operations: int, *, removals: bool = True, step_s: float = 1.0) -> None:
-        """Do so many random operations; the order grows and shrinks by turns, between nothing and some hundred jobs."""
+        """Run random operations; the order alternately grows to some hundred jobs and shrinks to none."""
         growing = True
         for operation in range(operations):
             self.now += rng.random() * step_s

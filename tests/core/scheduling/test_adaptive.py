@@ -15,7 +15,7 @@ PATIENCE_S = 30.0
 
 
 class Desk:
-    """An adaptive order where one job a second is served, and each expires when its client's patience is over."""
+    """An adaptive order that serves one job per second; a job expires when the patience of its client ends."""
 
     def __init__(self) -> None:
         self.order = Adaptive(target_s=TARGET_S, interval_s=INTERVAL_S)
@@ -26,8 +26,7 @@ class Desk:
         self.expired = 0
 
     def serve(self, seconds: int, *, load: float) -> Iterator[tuple[float, int]]:
-        """Let so many seconds pass, with so many arrivals each; yield how long each one has waited that is served, and
-        its number."""
+        """Let seconds pass, with `load` arrivals in each; yield waiting time and number of each job served."""
         for _ in range(seconds):
             self.now += 1.0
             self.owed += load
@@ -62,14 +61,14 @@ def in_order(served: list[tuple[float, int]]) -> bool:
     return numbers == sorted(numbers)
 
 
-def test_while_all_can_be_served_it_is_first_come_first_served() -> None:
+def test_an_adaptive_order_is_fifo_below_capacity() -> None:
     desk = Desk()
     served = run(desk, 300, load=0.9)
     assert in_order(served)
     assert not desk.order.newest_first
 
 
-def test_a_burst_that_is_gone_within_the_interval_is_served_in_the_order_it_came() -> None:
+def test_an_adaptive_order_serves_a_burst_shorter_than_the_interval_as_fifo() -> None:
     desk = Desk()
     for _ in range(20):
         desk.arrive()
@@ -77,7 +76,7 @@ def test_a_burst_that_is_gone_within_the_interval_is_served_in_the_order_it_came
     assert desk.expired == 0
 
 
-def test_under_twice_what_can_be_served_the_newest_go_first_and_have_hardly_waited() -> None:
+def test_an_adaptive_order_at_double_load_serves_the_newest_jobs_within_a_second() -> None:
     desk = Desk()
     run(desk, 120, load=2.0)
     assert desk.order.newest_first
@@ -87,15 +86,15 @@ def test_under_twice_what_can_be_served_the_newest_go_first_and_have_hardly_wait
     assert desk.expired > 200
 
 
-def test_first_come_first_served_would_have_made_all_of_them_wait_to_the_end_of_their_patience() -> None:
+def test_fifo_at_double_load_serves_each_job_at_the_end_of_its_patience() -> None:
     desk = Desk()
-    desk.order = make_order(QueuePolicy())  # type: ignore[assignment]
+    desk.order = make_order(QueuePolicy())  # type: ignore[assignment]  # another order, for comparison
     run(desk, 120, load=2.0)
     served = run(desk, 300, load=2.0)
     assert min(waited_s for waited_s, _ in served) >= PATIENCE_S - 2.0
 
 
-def test_when_the_standing_queue_is_gone_it_is_first_come_first_served_again() -> None:
+def test_an_adaptive_order_returns_to_fifo_once_the_standing_queue_is_gone() -> None:
     desk = Desk()
     run(desk, 200, load=2.0)
     assert not in_order(run(desk, 20, load=0.5)), "the old ones are served between the new ones, newest first"
@@ -104,7 +103,7 @@ def test_when_the_standing_queue_is_gone_it_is_first_come_first_served_again() -
     assert len(desk.came) <= 2
 
 
-def test_positions_are_by_the_mode_of_the_moment() -> None:
+def test_positions_follow_the_current_mode() -> None:
     order = Adaptive(target_s=1.0, interval_s=10.0)
     jobs = named(order, "abcdef")
     assert [order.position(job) for job in jobs.values()] == [1, 2, 3, 4, 5, 6]
@@ -113,10 +112,10 @@ def test_positions_are_by_the_mode_of_the_moment() -> None:
     assert order.pop(15.0) is jobs["f"]
     assert [order.position(jobs[name]) for name in "cde"] == [3, 2, 1]
     assert order.pop(15.0) is jobs["e"]
-    assert order.pop(15.0) is jobs["c"], "two that wait are no standing queue"
+    assert order.pop(15.0) is jobs["c"], "two waiting jobs are no standing queue"
 
 
-def test_jobs_that_were_given_back_go_first_in_both_modes() -> None:
+def test_returned_jobs_go_first_in_both_modes() -> None:
     order = Adaptive(target_s=1.0, interval_s=10.0)
     jobs = named(order, "abcdefgh")
     a = order.pop(5.0)
@@ -131,7 +130,7 @@ def test_jobs_that_were_given_back_go_first_in_both_modes() -> None:
     assert order.pop(18.0).id == "newer"
 
 
-def test_a_queue_that_was_emptied_by_removal_stands_no_longer() -> None:
+def test_an_order_emptied_by_removals_is_no_longer_standing() -> None:
     order = Adaptive(target_s=1.0, interval_s=10.0)
     jobs = named(order, "abcdef")
     order.pop(5.0)
@@ -142,7 +141,7 @@ def test_a_queue_that_was_emptied_by_removal_stands_no_longer() -> None:
     assert popped(order, now=30.0) == [*"klmnop"], "above the target, but not yet for an interval"
 
 
-def test_a_policy_sets_the_target_and_the_interval_by_the_clients_patience() -> None:
+def test_the_policy_sets_target_and_interval_directly_or_by_the_patience() -> None:
     def newest_first_after(policy: QueuePolicy, waited_s: float, later_s: float) -> bool:
         order = make_order(policy)
         assert isinstance(order, Adaptive)

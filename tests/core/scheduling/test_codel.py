@@ -1,4 +1,4 @@
-"""CoDel: when a queue stands, and when it is a burst."""
+"""CoDel: a standing queue is told from a burst."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def codel() -> CoDel:
     return CoDel(target_s=TARGET_S, interval_s=INTERVAL_S)
 
 
-def test_a_wait_above_the_target_makes_a_standing_queue_only_after_a_whole_interval() -> None:
+def test_waits_above_the_target_for_a_whole_interval_make_a_standing_queue() -> None:
     measure = codel()
     assert not measure.observe(10.0, waited_s=5.0, backlog=10)
     assert not measure.observe(109.9, waited_s=50.0, backlog=10)
@@ -20,7 +20,7 @@ def test_a_wait_above_the_target_makes_a_standing_queue_only_after_a_whole_inter
     assert measure.standing
 
 
-def test_one_short_wait_says_that_there_is_no_standing_queue_and_the_interval_begins_anew() -> None:
+def test_one_wait_below_the_target_ends_the_standing_queue_and_restarts_the_interval() -> None:
     measure = codel()
     measure.observe(0.0, waited_s=9.0, backlog=10)
     measure.observe(90.0, waited_s=4.9, backlog=10)
@@ -31,7 +31,7 @@ def test_one_short_wait_says_that_there_is_no_standing_queue_and_the_interval_be
     assert not measure.standing
 
 
-def test_a_single_job_that_is_left_is_no_queue_however_long_they_waited() -> None:
+def test_a_single_waiting_job_is_no_standing_queue() -> None:
     measure = codel()
     measure.observe(0.0, waited_s=500.0, backlog=2)
     assert not measure.observe(100.0, waited_s=500.0, backlog=1)
@@ -39,7 +39,7 @@ def test_a_single_job_that_is_left_is_no_queue_however_long_they_waited() -> Non
     assert measure.observe(250.0, waited_s=500.0, backlog=2)
 
 
-def test_a_queue_that_ran_empty_stands_no_longer() -> None:
+def test_an_empty_queue_is_no_longer_standing() -> None:
     measure = codel()
     measure.observe(0.0, waited_s=9.0, backlog=10)
     measure.observe(100.0, waited_s=9.0, backlog=10)

@@ -20,20 +20,20 @@ GROUPS = len(MICE) + 1
 FAIR_SHARE_MAX = 1.25
 
 
-def jobs_of(group: str | None, how_many: int) -> list[Job]:
-    return [ready_job(f"{group}-{n}", group=group) for n in range(how_many)]
+def jobs_of(group: str | None, count: int) -> list[Job]:
+    return [ready_job(f"{group}-{n}", group=group) for n in range(count)]
 
 
-# Turns
+# Rounds
 
 
-def test_groups_take_turns_and_within_each_it_is_first_come_first_served() -> None:
+def test_groups_alternate_and_each_group_is_fifo() -> None:
     order = Fair()
     fill(order, *jobs_of("a", 4), *jobs_of("b", 2), *jobs_of(None, 1))
     assert popped(order) == ["a-0", "b-0", "None-0", "a-1", "b-1", "a-2", "a-3"]
 
 
-def test_a_group_that_comes_later_waits_for_one_job_of_each_other_at_most() -> None:
+def test_a_new_group_waits_for_at_most_one_job_of_each_other_group() -> None:
     order = Fair()
     fill(order, *jobs_of("a", 5), *jobs_of("b", 5))
     order.pop(0.0)
@@ -41,7 +41,7 @@ def test_a_group_that_comes_later_waits_for_one_job_of_each_other_at_most() -> N
     assert [order.pop(0.0).id for _ in range(3)] == ["b-0", "c-0", "a-1"]
 
 
-def test_a_turn_pays_for_cheap_jobs_until_they_cost_as_much_as_a_dear_one() -> None:
+def test_a_round_serves_cheap_jobs_up_to_the_cost_of_an_expensive_one() -> None:
     order = Fair(lambda job: 3.0 if job.spec.group == "dear" else 1.0)
     fill(order, *jobs_of("dear", 3), *jobs_of("cheap", 7))
     assert popped(order) == [
@@ -51,7 +51,7 @@ def test_a_turn_pays_for_cheap_jobs_until_they_cost_as_much_as_a_dear_one() -> N
     ]
 
 
-def test_what_a_turn_leaves_is_saved_for_the_next() -> None:
+def test_an_unspent_deficit_carries_over_to_the_next_round() -> None:
     costs = {"a-0": 2.0, "b-0": 3.0}
     order = Fair(lambda job: costs.get(job.id, 2.0))
     fill(order, *jobs_of("b", 5), *jobs_of("a", 5))
@@ -59,7 +59,7 @@ def test_what_a_turn_leaves_is_saved_for_the_next() -> None:
     assert popped(order) == ["b-0", "a-0", "b-1", "a-1", "a-2", "b-2", "b-3", "a-3", "b-4", "a-4"]
 
 
-def test_a_group_that_ran_empty_has_saved_nothing() -> None:
+def test_an_empty_group_loses_its_deficit() -> None:
     costs = {"a-0": 1.0}
     order = Fair(lambda job: costs.get(job.id, 4.0))
     fill(order, *jobs_of("b", 3), ready_job("a-0", group="a"))
@@ -69,7 +69,7 @@ def test_a_group_that_ran_empty_has_saved_nothing() -> None:
     assert popped(order) == ["b-1", "a-1", "b-2", "a-2"]
 
 
-def test_a_turn_is_worth_no_more_than_needed_once_all_were_served() -> None:
+def test_the_quantum_is_reset_once_all_jobs_are_served() -> None:
     dear = ready_job("dear", group="a")
     order = Fair(lambda job: 9.0 if job is dear else 1.0)
     fill(order, dear)
@@ -78,7 +78,7 @@ def test_a_turn_is_worth_no_more_than_needed_once_all_were_served() -> None:
     assert popped(order) == ["a-0", "b-0", "a-1", "b-1"]
 
 
-def test_a_turn_is_worth_no_more_than_needed_once_all_were_removed() -> None:
+def test_the_quantum_is_reset_once_all_jobs_are_removed() -> None:
     dear, other = ready_job("dear", group="a"), ready_job("other", group="a")
     order = Fair(lambda job: 9.0 if job is dear else 1.0)
     fill(order, dear, other)
@@ -88,7 +88,7 @@ def test_a_turn_is_worth_no_more_than_needed_once_all_were_removed() -> None:
     assert popped(order) == ["a-0", "b-0", "a-1", "b-1"]
 
 
-def test_a_job_that_is_given_back_is_the_first_of_its_group_and_paid_for_again() -> None:
+def test_a_returned_job_is_first_in_its_group_and_charged_again() -> None:
     order = Fair()
     fill(order, *jobs_of("a", 2), *jobs_of("b", 2))
     first = order.pop(0.0)
@@ -99,14 +99,14 @@ def test_a_job_that_is_given_back_is_the_first_of_its_group_and_paid_for_again()
 @pytest.mark.parametrize(
     ("cost", "counts_as"), [(0.0, COST_MIN), (-1.0, COST_MIN), (1e9, COST_MAX), (float("nan"), COST_MIN)]
 )
-def test_an_absurd_cost_is_bounded(cost: float, counts_as: float) -> None:
+def test_a_cost_is_clamped_to_its_bounds(cost: float, counts_as: float) -> None:
     order = Fair(lambda job: cost if job.spec.group == "odd" else 1.0)
     fill(order, *jobs_of("sane", 100), *jobs_of("odd", 100))
     share = Counter(job.split("-")[0] for job in [order.pop(0.0).id for _ in range(66)])
     assert share["odd"] / share["sane"] == pytest.approx(1 / counts_as, rel=0.1)
 
 
-def test_a_position_assumes_that_all_groups_have_as_many_jobs_as_ones_own() -> None:
+def test_a_position_assumes_groups_of_equal_length() -> None:
     order = Fair()
     a, b = jobs_of("a", 3), jobs_of("b", 1)
     fill(order, *a, *b)
@@ -119,12 +119,12 @@ def test_a_position_assumes_that_all_groups_have_as_many_jobs_as_ones_own() -> N
 
 
 def random_costs(rng: Random) -> dict[JobId, Fraction]:
-    """Sixteenths, which floats hold exactly; for the names that `Walk` gives."""
+    """Costs in sixteenths, which floats hold exactly, by the job names of `Walk`."""
     return {JobId(f"job-{n:06}"): Fraction(rng.randint(2, 160), 16) for n in range(100_000)}
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_it_is_deficit_round_robin_to_the_job_with_random_costs(seed: int) -> None:
+def test_fair_order_matches_deficit_round_robin_for_random_costs(seed: int) -> None:
     rng = Random(seed)
     costs = random_costs(rng)
     order = Fair(lambda job: float(costs[job.id]))
@@ -137,7 +137,7 @@ def test_it_is_deficit_round_robin_to_the_job_with_random_costs(seed: int) -> No
         max_size=50,
     )
 )
-def test_no_few_jobs_of_any_costs_tell_it_from_the_paper(steps: list[tuple[int, str | None, int, int]]) -> None:
+def test_fair_order_matches_the_paper_for_small_batches(steps: list[tuple[int, str | None, int, int]]) -> None:
     costs: dict[JobId, Fraction] = {}
     walk = Walk(Fair(lambda job: float(costs[job.id])), FairModel(costs), exact_positions=False)
     for pops, group, sixteenths, pick in steps:
@@ -156,7 +156,7 @@ def test_no_few_jobs_of_any_costs_tell_it_from_the_paper(steps: list[tuple[int, 
 
 
 def served(cost: Callable[[Job], float], pops: int) -> list[tuple[str, float]]:
-    """Serve an elephant with thousands of jobs beside fifty mice that always have some; say who got what, in order."""
+    """Serve one group of 5,000 jobs beside 50 groups of two jobs; return (group, cost) of each pop, in order."""
     order = Fair(cost)
     numbers = count()
     fill(order, *(ready_job(f"{next(numbers)}", group=ELEPHANT) for _ in range(5000)))
@@ -173,7 +173,7 @@ def served(cost: Callable[[Job], float], pops: int) -> list[tuple[str, float]]:
 
 
 def shares(log: Sequence[tuple[str, float]], window: int) -> Iterator[float]:
-    """Yield, for each window of so many pops, what the best served group got against its fair share."""
+    """Yield, for each window of pops, the ratio of the best served group's cost to its fair share."""
     got = dict.fromkeys([ELEPHANT, *MICE], 0.0)
     total = 0.0
     held: deque[tuple[str, float]] = deque()
@@ -189,13 +189,13 @@ def shares(log: Sequence[tuple[str, float]], window: int) -> Iterator[float]:
             yield max(got.values()) / (total / GROUPS)
 
 
-def test_no_group_gets_more_than_its_fair_share_in_any_whole_rounds() -> None:
+def test_each_group_gets_exactly_its_fair_share_in_whole_rounds() -> None:
     log = served(lambda job: 1.0, 5000)
     for rounds in range(1, 11):
         assert max(shares(log, rounds * GROUPS)) == 1.0
 
 
-def test_no_group_gets_over_a_quarter_more_than_its_fair_share_or_than_one_job() -> None:
+def test_no_group_exceeds_its_fair_share_by_more_than_a_quarter_or_one_job() -> None:
     log = served(lambda job: 1.0, 5000)
     for window in range(GROUPS, 10 * GROUPS, 7):
         fair_share = window / GROUPS
@@ -205,7 +205,7 @@ def test_no_group_gets_over_a_quarter_more_than_its_fair_share_or_than_one_job()
             assert worst <= FAIR_SHARE_MAX
 
 
-def test_with_random_costs_it_is_the_workers_time_that_is_shared_fairly() -> None:
+def test_fair_order_shares_run_time_for_random_costs() -> None:
     rng = Random(11)
     costs = [rng.uniform(0.25, 4.0) for _ in range(20_000)]
     log = served(lambda job: costs[int(job.id)], 12_000)
@@ -215,7 +215,7 @@ def test_with_random_costs_it_is_the_workers_time_that_is_shared_fairly() -> Non
         assert worst <= FAIR_SHARE_MAX, f"in {rounds} rounds a group got {worst:.3f} times its share"
 
 
-def test_a_group_of_dear_jobs_gets_the_same_time_as_one_of_cheap_jobs() -> None:
+def test_groups_of_expensive_and_of_cheap_jobs_get_equal_run_time() -> None:
     order = Fair(lambda job: 4.0 if job.spec.group == "dear" else 0.25)
     fill(order, *jobs_of("dear", 200), *jobs_of("cheap", 3200))
     log = Counter(order.pop(0.0).spec.group for _ in range(1700))
@@ -223,11 +223,11 @@ def test_a_group_of_dear_jobs_gets_the_same_time_as_one_of_cheap_jobs() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_mouse_waits_for_one_job_of_each_other_group_however_many_the_elephant_has(seed: int) -> None:
+def test_a_small_group_waits_for_at_most_one_job_of_each_other_group_beside_a_large_one(seed: int) -> None:
     rng = Random(seed)
     order = Fair()
     fill(order, *jobs_of(ELEPHANT, 5000))
-    waiting: dict[str, int] = {}  # mouse -> how many pops may come before its own
+    waiting: dict[str, int] = {}  # mouse -> the last pop that may precede its own
     longest = 0
     for pop in range(4000):
         for mouse in rng.sample(MICE, rng.randrange(4)):
@@ -242,17 +242,17 @@ def test_a_mouse_waits_for_one_job_of_each_other_group_however_many_the_elephant
     assert longest > 25, "the mice hardly competed"
 
 
-# Costs, counted
+# Calls of the cost function
 
 
-def test_a_pop_looks_at_two_groups_at_most_and_other_operations_at_none() -> None:
+def test_a_pop_asks_for_at_most_two_costs_and_other_operations_for_none() -> None:
     rng = Random(3)
     looked = 0
 
     def cost(job: Job) -> float:
         nonlocal looked
         looked += 1
-        return rng.uniform(0.05, 20.0)  # another one whenever it is asked: the worst that a caller can do
+        return rng.uniform(0.05, 20.0)  # a new cost at each call: the worst case
 
     order = Fair(cost)
     jobs = [ready_job(f"{n}", group=f"{n % 10_000}") for n in range(20_000)]
@@ -267,7 +267,7 @@ def test_a_pop_looks_at_two_groups_at_most_and_other_operations_at_none() -> Non
         assert 1 <= looked - before <= 2
 
 
-def test_ten_thousand_idle_groups_hold_no_memory_and_cost_no_pop_anything() -> None:
+def test_idle_groups_hold_no_memory_and_do_not_slow_a_pop() -> None:
     looked = 0
 
     def cost(job: Job) -> float:

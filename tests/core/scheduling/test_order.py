@@ -31,7 +31,7 @@ from tests.core.scheduling.order_models import (
 
 
 class Pair(NamedTuple):
-    """An order, its model, and whether its positions are exact as long as nothing was removed."""
+    """An order, its model, and whether its positions are exact without removals."""
 
     order: Order
     model: Model
@@ -69,7 +69,7 @@ def order_of(discipline: Discipline) -> Order:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_an_order_does_what_its_naive_model_does(name: str) -> None:
+def test_an_order_matches_its_naive_model(name: str) -> None:
     pair = pair_of(name)
     walk = pair.walk()
     walk.stroll(Random(f"{name} 1"), OPERATIONS)
@@ -79,7 +79,7 @@ def test_an_order_does_what_its_naive_model_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_positions_are_exact_while_nothing_was_removed(name: str) -> None:
+def test_positions_are_exact_without_removals(name: str) -> None:
     pair_of(name).walk().stroll(Random(f"{name} 2"), OPERATIONS // 10, removals=False)
 
 
@@ -95,7 +95,7 @@ OPERATION = st.one_of(
 
 @pytest.mark.parametrize("name", PAIRS)
 @given(operations=st.lists(OPERATION, max_size=60))
-def test_no_few_operations_tell_an_order_from_its_model(name: str, operations: list[tuple[Any, ...]]) -> None:
+def test_an_order_matches_its_model_for_short_histories(name: str, operations: list[tuple[Any, ...]]) -> None:
     walk = pair_of(name).walk()
     for verb, *details in operations:
         match verb:
@@ -114,11 +114,11 @@ def test_no_few_operations_tell_an_order_from_its_model(name: str, operations: l
     walk.drain()
 
 
-# What all of them do
+# All orders
 
 
 @pytest.mark.parametrize("discipline", Discipline)
-def test_an_empty_order_has_nothing_to_pop(discipline: Discipline) -> None:
+def test_popping_an_empty_order_raises_index_error(discipline: Discipline) -> None:
     order = order_of(discipline)
     for _ in range(2):
         with pytest.raises(IndexError, match="no job is ready"):
@@ -128,7 +128,7 @@ def test_an_empty_order_has_nothing_to_pop(discipline: Discipline) -> None:
 
 
 @pytest.mark.parametrize("discipline", Discipline)
-def test_a_job_that_was_taken_and_given_back_is_next(discipline: Discipline) -> None:
+def test_a_returned_job_is_next(discipline: Discipline) -> None:
     order = order_of(discipline)
     named(order, "abcd")
     first = order.pop(1.0)
@@ -146,7 +146,7 @@ def test_a_job_that_was_taken_and_given_back_is_next(discipline: Discipline) -> 
 
 
 @pytest.mark.parametrize("discipline", Discipline)
-def test_a_job_that_is_ready_no_longer_is_gone(discipline: Discipline) -> None:
+def test_a_removed_job_has_no_position_and_is_not_popped(discipline: Discipline) -> None:
     order = order_of(discipline)
     jobs = named(order, "abc")
     assert order.remove(jobs["b"])
@@ -158,7 +158,7 @@ def test_a_job_that_is_ready_no_longer_is_gone(discipline: Discipline) -> None:
 
 
 @pytest.mark.parametrize("discipline", Discipline)
-def test_all_are_listed_oldest_first_so_that_another_order_can_take_over(discipline: Discipline) -> None:
+def test_an_order_lists_its_jobs_oldest_first(discipline: Discipline) -> None:
     order = order_of(discipline)
     fill(order, *(ready_job(f"{n:02}", priority=n % 10, group="abc"[n % 3]) for n in range(20)))
     assert [job.id for job in order] == [f"{n:02}" for n in range(20)]
@@ -170,7 +170,7 @@ def test_all_are_listed_oldest_first_so_that_another_order_can_take_over(discipl
 
 
 @pytest.mark.parametrize("discipline", Discipline)
-def test_a_job_can_not_stand_in_an_order_twice(discipline: Discipline) -> None:
+def test_pushing_a_job_twice_raises_an_error(discipline: Discipline) -> None:
     order = order_of(discipline)
     job = named(order, "a")["a"]
     with pytest.raises(AssertionError, match="job a stands in this line already"):
@@ -178,7 +178,7 @@ def test_a_job_can_not_stand_in_an_order_twice(discipline: Discipline) -> None:
     assert list(order) == [job]
 
 
-# Costs, counted
+# Cost in lines of Python
 
 
 def lines_run(order: Order, operation: str, job: Job, now: float) -> int:
@@ -211,8 +211,8 @@ def lines_run(order: Order, operation: str, job: Job, now: float) -> int:
     return lines
 
 
-def dearest(name: str, size: int) -> dict[str, int]:
-    """Return the most lines that any of many operations runs, in an order of so many jobs, each of its own group."""
+def most_lines(name: str, size: int) -> dict[str, int]:
+    """Return the most lines that each operation runs, in an order of `size` jobs in many groups."""
     order = pair_of(name).order
     jobs = [ready_job(f"{n}", priority=n % 10, group=f"{n % (size // 2)}") for n in range(size)]
     for n, job in enumerate(jobs):
@@ -236,24 +236,24 @@ def dearest(name: str, size: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_an_operation_costs_the_same_among_ten_thousand_jobs_as_among_a_hundred(name: str) -> None:
-    among_hundred, among_many = dearest(name, 100), dearest(name, 10_000)
+def test_the_cost_of_an_operation_does_not_grow_with_the_number_of_jobs(name: str) -> None:
+    among_hundred, among_many = most_lines(name, 100), most_lines(name, 10_000)
     assert set(among_many) == {"position", "length", "remove", "push", "give back", "pop"}
     for operation, lines in among_many.items():
         # A group may become empty in one and not in the other: that is a few lines.
         assert lines <= among_hundred[operation] + 15
 
 
-# Each for itself
+# Each order
 
 
-def test_fifo_takes_first_what_came_first() -> None:
+def test_fifo_pops_the_oldest_job_first() -> None:
     order = Fifo()
     named(order, "abc")
     assert popped(order) == ["a", "b", "c"]
 
 
-def test_fifo_counts_positions_too_high_at_most_by_those_that_were_removed_ahead() -> None:
+def test_fifo_positions_are_too_high_by_at_most_the_jobs_removed_ahead() -> None:
     order = Fifo()
     jobs = named(order, "abcdef")
     for name in "bc":
@@ -263,7 +263,7 @@ def test_fifo_counts_positions_too_high_at_most_by_those_that_were_removed_ahead
     assert [order.position(jobs[name]) for name in "def"] == [1, 2, 3]
 
 
-def test_who_stands_behind_a_first_that_left_is_the_first() -> None:
+def test_fifo_positions_are_exact_after_the_first_job_is_removed() -> None:
     order = Fifo()
     jobs = named(order, "abcd")
     assert order.position(jobs["a"]) == 1
@@ -273,7 +273,7 @@ def test_who_stands_behind_a_first_that_left_is_the_first() -> None:
     assert [order.position(jobs[name]) for name in "bcd"] == [1, 2, 3]
 
 
-def test_lifo_takes_first_what_came_last() -> None:
+def test_lifo_pops_the_newest_job_first() -> None:
     order = Lifo()
     jobs = named(order, "abc")
     assert [order.position(jobs[name]) for name in "abc"] == [3, 2, 1]
@@ -283,7 +283,7 @@ def test_lifo_takes_first_what_came_last() -> None:
     assert popped(order) == ["d", "b", "a"]
 
 
-def test_lifo_takes_first_of_all_what_was_given_back_even_if_newer_ones_came() -> None:
+def test_lifo_pops_a_returned_job_before_newer_jobs() -> None:
     order = Lifo()
     named(order, "ab")
     order.push(order.pop(0.0), now=1.0, front=True)
@@ -293,7 +293,7 @@ def test_lifo_takes_first_of_all_what_was_given_back_even_if_newer_ones_came() -
     assert popped(order) == ["b", "newer", "a"]
 
 
-def test_priority_takes_nine_first_and_equal_ones_in_the_order_they_came() -> None:
+def test_priority_pops_the_highest_first_and_equal_priorities_in_order() -> None:
     order = Priority()
     jobs = {
         name: ready_job(name, priority=priority)
@@ -304,7 +304,7 @@ def test_priority_takes_nine_first_and_equal_ones_in_the_order_they_came() -> No
     assert popped(order) == ["high", "a", "b", "low", "low2"]
 
 
-def test_a_job_that_is_given_back_is_the_first_of_its_priority_only() -> None:
+def test_a_returned_job_is_first_within_its_priority_alone() -> None:
     order = Priority()
     fill(order, ready_job("a", priority=5), ready_job("b", priority=5))
     order.push(order.pop(0.0), now=1.0, front=True)
@@ -312,7 +312,7 @@ def test_a_job_that_is_given_back_is_the_first_of_its_priority_only() -> None:
     assert popped(order) == ["urgent", "a", "b"]
 
 
-def test_with_aging_a_job_counts_one_higher_for_each_time_it_has_waited_so_long() -> None:
+def test_aging_raises_a_job_by_one_priority_per_period_of_waiting() -> None:
     order = Priority(aging_s=10.0)
     order.push(ready_job("old", priority=3), now=0.0)
     order.push(ready_job("one higher, 9 s later", priority=4), now=9.0)
@@ -326,14 +326,14 @@ def test_with_aging_a_job_counts_one_higher_for_each_time_it_has_waited_so_long(
     ]
 
 
-def test_with_aging_the_higher_one_goes_first_when_two_have_risen_to_the_same() -> None:
+def test_aging_prefers_the_higher_initial_priority_among_equal_jobs() -> None:
     order = Priority(aging_s=10.0)
     order.push(ready_job("low", priority=0), now=0.0)
     order.push(ready_job("high", priority=2), now=20.0)
     assert popped(order, now=30.0) == ["high", "low"]
 
 
-def test_with_aging_a_job_that_is_given_back_has_waited_as_long_as_those_behind_it() -> None:
+def test_aging_keeps_a_returned_job_ahead_of_older_jobs_of_its_priority() -> None:
     order = Priority(aging_s=10.0)
     order.push(ready_job("a", priority=1), now=0.0)
     order.push(ready_job("b", priority=1), now=1.0)
@@ -347,7 +347,7 @@ SERVED_PER_S = 10
 
 
 def pops_before_the_lowest(order: Priority, *, nines_per_s: int, seconds: int) -> int | None:
-    """Serve ten jobs a second while so many of priority 9 come; return how many went before the one of priority 0."""
+    """Serve ten jobs a second beside arrivals of priority 9; return the pops before the job of priority 0."""
     order.push(ready_job("lowest"), now=0.0)
     pops = nines = 0
     for tenth in range(10 * seconds):
@@ -363,12 +363,12 @@ def pops_before_the_lowest(order: Priority, *, nines_per_s: int, seconds: int) -
 
 
 @pytest.mark.parametrize("nines_per_s", [11, 20, 100])
-def test_without_aging_the_lowest_starves_as_long_as_there_are_higher_ones(nines_per_s: int) -> None:
+def test_without_aging_the_lowest_priority_starves_beside_higher_ones(nines_per_s: int) -> None:
     assert pops_before_the_lowest(fed(Priority()), nines_per_s=nines_per_s, seconds=1000) is None
 
 
 @pytest.mark.parametrize("nines_per_s", [11, 20, 100])
-def test_with_aging_only_those_go_before_the_lowest_that_came_within_nine_times_the_aging(nines_per_s: int) -> None:
+def test_aging_bounds_the_jobs_that_overtake_the_lowest_priority(nines_per_s: int) -> None:
     aging_s = 2.0
     pops = pops_before_the_lowest(fed(Priority(aging_s)), nines_per_s=nines_per_s, seconds=1000)
     assert pops is not None
@@ -376,12 +376,12 @@ def test_with_aging_only_those_go_before_the_lowest_that_came_within_nine_times_
 
 
 def fed(order: Priority) -> Priority:
-    """Begin with some of the highest, so that there is always one."""
+    """Push some jobs of the highest priority, so that there is always one."""
     fill(order, *(ready_job(f"first-{n}", priority=9) for n in range(5)))
     return order
 
 
-def test_the_cost_of_a_job_is_asked_by_fair_alone() -> None:
+def test_only_the_fair_order_calls_the_cost_function() -> None:
     asked = []
 
     def cost(job: Job) -> float:
@@ -405,11 +405,11 @@ def test_the_cost_of_a_job_is_asked_by_fair_alone() -> None:
         (Discipline.ADAPTIVE, Adaptive),
     ],
 )
-def test_a_queues_policy_names_its_order(discipline: Discipline, kind: type) -> None:
+def test_the_discipline_of_a_policy_selects_the_order(discipline: Discipline, kind: type) -> None:
     assert type(order_of(discipline)) is kind
 
 
-def test_a_queues_policy_sets_its_orders_aging() -> None:
+def test_the_policy_sets_the_aging_of_a_priority_order() -> None:
     order = make_order(QueuePolicy(discipline=Discipline.PRIORITY, aging_s=1.0))
     order.push(ready_job("old"), now=0.0)
     order.push(ready_job("new", priority=9), now=10.0)

@@ -1,4 +1,4 @@
-"""What a queue's state measures: how long runs take, how fast slots come free, what a job costs beside the others."""
+"""Measurements of a queue's state: run times, the drain rate, relative costs of jobs."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def queue_state_of(driver: Driver, name: str = "default") -> QueueState:
 
 
 def run(driver: Driver, run_s: float, **spec: object) -> None:
-    job = driver.submit(**spec)  # type: ignore[arg-type]
+    job = driver.submit(**spec)  # type: ignore[arg-type]  # any option
     driver.lease(job)
     driver.now += run_s
     driver.ack(job)
 
 
-# -- how long runs take
+# -- run times
 
 
-def test_the_first_run_is_the_typical_one_and_later_ones_shift_it() -> None:
+def test_the_typical_run_time_is_the_first_run_shifted_by_later_runs() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)
     assert queue_state.run_s is None
@@ -45,7 +45,7 @@ def test_the_first_run_is_the_typical_one_and_later_ones_shift_it() -> None:
     assert queue_state.run_s_by_type == {"t": queue_state.run_s}
 
 
-def test_each_type_has_a_typical_run_of_its_own_in_each_queue() -> None:
+def test_typical_run_times_are_kept_per_type_and_queue() -> None:
     driver = Driver()
     for _ in range(200):
         run(driver, 1.0, type="quick")
@@ -56,7 +56,7 @@ def test_each_type_has_a_typical_run_of_its_own_in_each_queue() -> None:
     assert queue_state_of(driver, "other").run_s_by_type == {"slow": 5.0}
 
 
-def test_attempts_that_fail_or_crash_are_runs_too() -> None:
+def test_failed_and_crashed_attempts_count_as_runs() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=3)
     for run_s in (1.0, 1.0):
@@ -67,7 +67,7 @@ def test_attempts_that_fail_or_crash_are_runs_too() -> None:
     assert queue_state_of(driver).ended_total[JobState.FAILED] == 0
 
 
-def test_a_job_costs_what_its_type_takes_against_the_typical_run_within_bounds() -> None:
+def test_the_cost_of_a_job_is_the_run_time_of_its_type_relative_to_the_queue_within_bounds() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)
     unknown = driver.submit(type="unknown")
@@ -81,16 +81,16 @@ def test_a_job_costs_what_its_type_takes_against_the_typical_run_within_bounds()
     assert queue_state.cost(unknown) == 1.0
 
 
-def test_runs_that_take_no_time_cost_as_much_as_any_other() -> None:
+def test_a_run_time_of_zero_has_the_default_cost() -> None:
     driver = Driver()
     run(driver, 0.0)
     assert queue_state_of(driver).cost(driver.submit()) == 1.0
 
 
-# -- how fast slots come free
+# -- drain rate
 
 
-def test_jobs_that_end_at_a_steady_rate_are_measured_as_such() -> None:
+def test_the_measured_drain_rate_converges_to_a_steady_rate_and_decays() -> None:
     driver = Driver()
     for _ in range(300):
         run(driver, 0.1)
@@ -102,7 +102,7 @@ def test_jobs_that_end_at_a_steady_rate_are_measured_as_such() -> None:
     assert queue_state_of(driver, "other").measured_drain_per_s(driver.now) == 0.0
 
 
-def test_the_pace_is_that_of_the_types_that_wait_a_hundredth_of_a_second_ago_at_most() -> None:
+def test_the_pace_follows_the_waiting_types_and_is_cached_for_a_hundredth_of_a_second() -> None:
     driver = Driver(capacity=100)
     queue_state = queue_state_of(driver)
     assert queue_state.pace_per_s(driver.now) is None
@@ -125,7 +125,7 @@ def test_the_pace_is_that_of_the_types_that_wait_a_hundredth_of_a_second_ago_at_
     assert queue_state.pace_per_s(driver.now) == pytest.approx(2 / 3.0), "two run at once"
 
 
-def test_every_end_frees_a_slot_and_a_retry_none() -> None:
+def test_each_terminal_job_adds_to_the_drain_rate_and_a_backoff_does_not() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)
     job = driver.submit(attempts_max=2)
@@ -141,7 +141,7 @@ def test_every_end_frees_a_slot_and_a_retry_none() -> None:
     assert queue_state.measured_drain_per_s(driver.now) > one
 
 
-def test_before_any_end_the_running_ones_tell_how_fast_slots_may_come_free() -> None:
+def test_the_drain_rate_is_estimated_from_running_jobs_before_the_first_end() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)
     assert queue_state.drain_per_s(driver.now) == 1.0
@@ -152,7 +152,7 @@ def test_before_any_end_the_running_ones_tell_how_fast_slots_may_come_free() -> 
     assert queue_state.drain_per_s(driver.now) == pytest.approx(0.4), "none of the four has ended in 10 s"
 
 
-def test_when_few_have_ended_of_late_the_workers_at_the_typical_run_tell() -> None:
+def test_the_drain_rate_is_estimated_from_busy_workers_after_a_quiet_period() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)
     run(driver, 2.0)
@@ -163,7 +163,7 @@ def test_when_few_have_ended_of_late_the_workers_at_the_typical_run_tell() -> No
     assert queue_state.drain_per_s(driver.now) == pytest.approx(3.0), "6 workers, 2 s each"
 
 
-def test_runs_much_shorter_than_a_second_tell_as_well() -> None:
+def test_the_drain_rate_is_estimated_from_run_times_below_a_second() -> None:
     driver = Driver()
     run(driver, 0.01)
     driver.now += 1000
@@ -171,7 +171,7 @@ def test_runs_much_shorter_than_a_second_tell_as_well() -> None:
     assert queue_state_of(driver).drain_per_s(driver.now) == pytest.approx(100.0)
 
 
-def test_a_queue_in_which_nothing_moves_has_a_rate_that_one_can_divide_by() -> None:
+def test_the_drain_rate_of_a_stalled_queue_is_above_zero() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)
     job = driver.submit(attempts_max=2)
@@ -183,13 +183,13 @@ def test_a_queue_in_which_nothing_moves_has_a_rate_that_one_can_divide_by() -> N
     assert queue_state.slot_s(driver.now) == RETRY_AFTER_S_MAX
 
 
-def test_one_end_in_a_long_time_is_a_low_rate_from_the_start() -> None:
+def test_the_measured_drain_rate_after_one_slow_run_is_low() -> None:
     driver = Driver()
     run(driver, 100.0)
     assert queue_state_of(driver).measured_drain_per_s(driver.now) < 0.1
 
 
-def test_newcomers_who_take_the_slots_send_those_who_were_refused_farther_away() -> None:
+def test_new_arrivals_lengthen_the_retry_after_of_rejected_submissions() -> None:
     waits = []
     for newcomers in (0, 1):
         driver = Driver(capacity=2)
@@ -205,14 +205,14 @@ def test_newcomers_who_take_the_slots_send_those_who_were_refused_farther_away()
                 driver.now += 0.5
         driver.submit()
         driver.start_next()
-        for _ in range(2):  # the first has nobody before it
+        for _ in range(2):  # the first rejection gets the next slot in any case
             with pytest.raises(QueueFull) as refusal:
                 driver.submit()
         waits.append(refusal.value.retry_after_s)
     assert waits[1] > waits[0]
 
 
-def test_a_refusal_says_when_a_slot_may_be_free_and_each_one_later_than_the_one_before() -> None:
+def test_each_rejection_gets_a_later_retry_slot_spaced_by_the_drain_rate() -> None:
     driver = Driver(capacity=5)
     for _ in range(200):
         run(driver, 0.5)
@@ -225,11 +225,11 @@ def test_a_refusal_says_when_a_slot_may_be_free_and_each_one_later_than_the_one_
             driver.submit()
         waits.append(refusal.value.retry_after_s)
     assert min(waits) >= RETRY_AFTER_S_MIN
-    assert waits[19] > waits[9] > waits[0], "places, not one time for all"
+    assert waits[19] > waits[9] > waits[0], "a slot for each, not one time for all"
     assert 20 / 2.0 <= waits[19] <= 20 / (0.05 * 2.0) * 1.1, "two slots a second, less newcomers; a twentieth at least"
 
 
-def test_after_a_cut_of_the_capacity_nobody_is_told_to_come_before_the_surplus_is_gone() -> None:
+def test_retry_after_of_a_reduced_capacity_lies_behind_the_end_of_the_surplus() -> None:
     driver = Driver(capacity=100)
     for _ in range(200):
         run(driver, 0.5)
@@ -242,11 +242,11 @@ def test_after_a_cut_of_the_capacity_nobody_is_told_to_come_before_the_surplus_i
         with pytest.raises(QueueFull) as refusal:
             driver.submit()
         waits.append(refusal.value.retry_after_s)
-    assert 19.0 <= waits[0] < waits[1] < waits[2], "39 too many, two of them go in a second"
+    assert 19.0 <= waits[0] < waits[1] < waits[2], "39 surplus jobs, two of which end per second"
     assert queue_state_of(driver).slot_s(driver.now) == pytest.approx(20.0, rel=0.05)
 
 
-def test_a_surplus_that_takes_longer_than_the_longest_wait_is_told_as_a_spread() -> None:
+def test_retry_after_is_spread_up_to_its_maximum_for_a_surplus_that_lasts_longer() -> None:
     driver = Driver(capacity=10_000)
     run(driver, 1.0)
     for _ in range(5000):
@@ -265,7 +265,7 @@ def test_a_surplus_that_takes_longer_than_the_longest_wait_is_told_as_a_spread()
 # -- counters
 
 
-def test_a_queue_state_knows_what_is_live_and_who_has_waited_longest() -> None:
+def test_the_queue_state_counts_live_jobs_and_lists_waiting_jobs_oldest_first() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)
     first, second = driver.submit(), driver.submit()
@@ -278,7 +278,7 @@ def test_a_queue_state_knows_what_is_live_and_who_has_waited_longest() -> None:
     assert (queue_state.live, list(queue_state.waiting)) == (1, [])
 
 
-def test_a_queue_has_a_worker_for_its_next_job_unless_it_is_paused_or_at_its_cap() -> None:
+def test_a_queue_has_a_worker_unless_it_is_paused_or_at_its_limit() -> None:
     driver = Driver(queues={"default": QueuePolicy(workers=1)})
     queue_state = queue_state_of(driver)
     assert queue_state.has_worker

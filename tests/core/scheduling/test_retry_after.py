@@ -1,4 +1,4 @@
-"""When the refused should come back: places of their own, as far apart as free queue slots are."""
+"""Retry slots of rejected submissions, spaced by the drain rate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jobqueue.core.scheduling.retry_after import (
 
 
 class NoChance(Random):
-    """Draws the lowest number each time: places without their jitter."""
+    """A random generator that draws the lowest number each time: slots without jitter."""
 
     def uniform(self, a: float, b: float) -> float:
         return a
@@ -29,22 +29,22 @@ def retry_slots(retry_after: RetryAfter, count: int, *, now: float, drain_per_s:
 
 
 def stream(retry_after: RetryAfter, *, per_s: float, since: float, until: float) -> None:
-    """Let newcomers arrive at a steady rate."""
+    """Let new submissions arrive at a steady rate."""
     for number in range(int((until - since) * per_s)):
         retry_after.arrivals.add(since + number / per_s)
 
 
-def test_the_first_refused_is_told_when_the_next_slot_comes_free() -> None:
+def test_the_first_rejection_gets_the_next_free_slot() -> None:
     assert RetryAfter(NoChance()).retry_slot_s(100.0, drain_per_s=0.5) == pytest.approx(2.0)
 
 
-def test_a_herd_is_spread_as_far_apart_as_slots_come_free() -> None:
+def test_retry_slots_are_spaced_by_the_drain_rate() -> None:
     waits = retry_slots(RetryAfter(NoChance()), 100, now=100.0, drain_per_s=4.0)
 
     assert waits == pytest.approx([number / 4.0 for number in range(1, 101)])
 
 
-def test_places_go_on_behind_those_that_were_given_before() -> None:
+def test_later_retry_slots_follow_the_earlier_ones() -> None:
     retry_after = RetryAfter(NoChance())
     retry_slots(retry_after, 40, now=100.0, drain_per_s=4.0)  # the last one at 110
 
@@ -52,7 +52,7 @@ def test_places_go_on_behind_those_that_were_given_before() -> None:
     assert retry_after.retry_slot_s(300.0, drain_per_s=4.0) == pytest.approx(0.25)
 
 
-def test_newcomers_take_their_slots_first() -> None:
+def test_new_arrivals_widen_the_spacing_of_retry_slots() -> None:
     retry_after = RetryAfter(NoChance())
     stream(retry_after, per_s=3.0, since=0.0, until=120.0)
 
@@ -61,7 +61,7 @@ def test_newcomers_take_their_slots_first() -> None:
     assert [after - before for before, after in pairwise(waits)] == pytest.approx([1.0] * 9, rel=0.1)
 
 
-def test_where_newcomers_outrun_the_slots_a_twentieth_is_for_those_who_return() -> None:
+def test_a_twentieth_of_the_drain_rate_is_reserved_for_retry_slots() -> None:
     retry_after = RetryAfter(NoChance())
     stream(retry_after, per_s=30.0, since=0.0, until=60.0)
 
@@ -71,10 +71,10 @@ def test_where_newcomers_outrun_the_slots_a_twentieth_is_for_those_who_return() 
     assert [after - before for before, after in pairwise(waits)] == pytest.approx([2.0] * 9)
 
 
-def test_those_who_return_are_not_taken_for_newcomers() -> None:
+def test_returning_clients_do_not_count_as_new_arrivals() -> None:
     retry_after = RetryAfter(NoChance())
     retry_slots(retry_after, 200, now=0.0, drain_per_s=4.0)
-    for number in range(1, 161):  # 40 s: all that come are those who were told to
+    for number in range(1, 161):  # 40 s in which every arrival is a return at its slot
         retry_after.arrivals.add(number / 4.0)
         retry_after.accepted(None, number / 4.0)
 
@@ -93,7 +93,7 @@ def test_jitter_adds_at_most_a_tenth_and_grows_with_the_wait() -> None:
     assert max(added[:20]) < 1.0 < max(added[100:])
 
 
-def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
+def test_retry_slots_beyond_the_maximum_are_spread_evenly_below_it() -> None:
     waits = retry_slots(RetryAfter(Random(1)), 10_000, now=0.0, drain_per_s=10.0)
     beyond = waits[3000:]
 
@@ -103,13 +103,13 @@ def test_a_crowd_without_end_is_spread_evenly_up_to_the_longest_wait() -> None:
     assert max(fifths) / min(fifths) < 1.2
 
 
-def test_the_longest_wait_is_never_exceeded_by_jitter() -> None:
+def test_jitter_never_exceeds_the_maximum_wait() -> None:
     for seed in range(20):
         retry_after = RetryAfter(Random(seed))
         assert max(retry_slots(retry_after, 400, now=0.0, drain_per_s=1.0)) <= RETRY_AFTER_S_MAX
 
 
-def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
+def test_retry_slots_of_any_number_take_one_counter_per_second() -> None:
     retry_after = RetryAfter(Random(1))
     retry_slots(retry_after, 100_000, now=0.0, drain_per_s=10_000.0)
 
@@ -117,7 +117,7 @@ def test_a_crowd_of_any_size_takes_a_counter_for_each_second() -> None:
     assert retry_after.waiting == 100_000
 
 
-def test_places_that_are_over_are_forgotten() -> None:
+def test_past_retry_slots_are_forgotten() -> None:
     retry_after = RetryAfter(Random(1))
     retry_slots(retry_after, 50, now=0.0, drain_per_s=10.0)
 
@@ -133,9 +133,9 @@ def refuse(retry_after: RetryAfter, caller: str, count: int, *, now: float, drai
     return [retry_after.retry_slot_s(now, drain_per_s=drain_per_s, caller=caller) for _ in range(count)]
 
 
-def test_one_caller_s_refusals_push_its_own_later_ones_back_and_not_those_of_others() -> None:
+def test_rejections_of_one_caller_do_not_delay_the_retry_slots_of_others() -> None:
     retry_after = RetryAfter(NoChance())
-    for step in range(400):  # it ignores what it is told, and submits every 10 ms
+    for step in range(400):  # it ignores Retry-After, and submits every 10 ms
         now = step / 100
         retry_after.arrivals.add(now)
         retry_after.retry_slot_s(now, drain_per_s=20.0, caller="hog")
@@ -148,7 +148,7 @@ def test_one_caller_s_refusals_push_its_own_later_ones_back_and_not_those_of_oth
     assert others == sorted(set(others)), "each has a slot of its own"
 
 
-def test_a_slow_queue_s_hog_does_not_count_as_newcomers_to_the_others() -> None:
+def test_repeated_submissions_of_one_caller_do_not_count_as_new_arrivals_for_others() -> None:
     retry_after = RetryAfter(NoChance())
     for step in range(6000):
         now = 1000.0 + step / 100
@@ -158,7 +158,7 @@ def test_a_slow_queue_s_hog_does_not_count_as_newcomers_to_the_others() -> None:
     assert refuse(retry_after, "other", 1, now=1060.0, drain_per_s=0.2)[0] <= 10.0
 
 
-def test_callers_with_one_refusal_each_stand_in_one_line() -> None:
+def test_callers_with_one_rejection_each_share_one_sequence_of_slots() -> None:
     retry_after = RetryAfter(NoChance())
 
     waits = [refuse(retry_after, f"c{n}", 1, now=0.0)[0] for n in range(100)]
@@ -166,7 +166,7 @@ def test_callers_with_one_refusal_each_stand_in_one_line() -> None:
     assert waits == pytest.approx([number / 20.0 for number in range(1, 101)])
 
 
-def test_two_callers_with_a_crowd_each_share_the_slots() -> None:
+def test_two_callers_with_many_rejections_alternate_slots() -> None:
     retry_after = RetryAfter(NoChance())
     waits: dict[str, list[float]] = {"a": [], "b": []}
     for _ in range(500):
@@ -178,7 +178,7 @@ def test_two_callers_with_a_crowd_each_share_the_slots() -> None:
         assert [later - earlier for earlier, later in pairwise(each[50:])] == pytest.approx([0.1] * 449, abs=0.051)
 
 
-def test_a_caller_s_slots_beyond_those_of_the_others_are_as_dense_as_if_it_were_alone() -> None:
+def test_slots_of_a_caller_behind_those_of_all_others_have_the_full_density() -> None:
     retry_after = RetryAfter(NoChance())
     refuse(retry_after, "short", 20, now=0.0)
     waits = refuse(retry_after, "long", 1000, now=0.0)
@@ -186,24 +186,24 @@ def test_a_caller_s_slots_beyond_those_of_the_others_are_as_dense_as_if_it_were_
     assert waits[-1] == pytest.approx(1000 / 20.0, abs=3.0)
 
 
-def test_a_single_client_that_comes_early_keeps_its_slot_however_often_it_asks() -> None:
+def test_an_early_return_of_a_single_client_keeps_its_slot() -> None:
     retry_after = RetryAfter(NoChance())
     for n in range(100):
         refuse(retry_after, f"c{n}", 1, now=0.0)
     told = [refuse(retry_after, "c99", 1, now=float(second))[0] + second for second in (1, 2, 3)]
 
     assert told == pytest.approx([5.0] * 3)
-    assert retry_after.waiting == 100 - 60, "those that were due are over, and no slot was added"
+    assert retry_after.waiting == 100 - 60, "past slots are gone, and no slot was added"
 
 
-def test_when_nobody_obeys_the_line_is_as_short_as_those_who_still_wait() -> None:
-    """A hundred clients, each at an address of its own, ask every second and a half until they are let in."""
+def test_retry_after_shrinks_with_the_number_of_waiting_clients_that_ignore_it() -> None:
+    """A hundred clients, each at an address of its own, submit every 1.5 s until they are accepted."""
     retry_after = RetryAfter(NoChance())
     waiting = [f"c{n}" for n in range(100)]
     now = 0.0
     figures = []
     while waiting:
-        for _ in range(20):  # as many as get in by then; the others are refused
+        for _ in range(20):  # 20 are accepted by then; the others are rejected
             retry_after.accepted(waiting.pop(0), now)
         for caller in waiting:
             refuse(retry_after, caller, 1, now=now, drain_per_s=1.0)
@@ -216,7 +216,7 @@ def test_when_nobody_obeys_the_line_is_as_short_as_those_who_still_wait() -> Non
     assert figures[-1] <= 3.0
 
 
-def test_who_is_refused_and_let_in_by_turns_lengthens_no_line() -> None:
+def test_a_caller_rejected_and_accepted_alternately_holds_no_slots() -> None:
     retry_after = RetryAfter(NoChance())
     for step in range(1000):
         refuse(retry_after, "hog", 1, now=step / 1000, drain_per_s=1.0)
@@ -226,7 +226,7 @@ def test_who_is_refused_and_let_in_by_turns_lengthens_no_line() -> None:
     assert refuse(retry_after, "other", 1, now=1.0, drain_per_s=1.0) == [pytest.approx(1.0)]
 
 
-def test_any_number_of_callers_takes_a_bounded_table() -> None:
+def test_the_table_of_callers_is_bounded() -> None:
     retry_after = RetryAfter(Random(1))
     for n in range(100_000):
         wait_s = retry_after.retry_slot_s(n / 1000, drain_per_s=1.0, caller=f"2001:db8:{n >> 16:x}:{n & 0xFFFF:x}::/64")
@@ -238,7 +238,7 @@ def test_any_number_of_callers_takes_a_bounded_table() -> None:
     retry_after.retry_slot_s(1000.0, drain_per_s=1.0, caller="later")
     for n in range(CALLERS_MAX):
         retry_after.retry_slot_s(1000.0 + n, drain_per_s=1.0, caller=f"later {n}")
-    assert len(retry_after.callers) < 1000, "those whose slots are over are forgotten"
+    assert len(retry_after.callers) < 1000, "callers with past slots alone are forgotten"
 
 
 def test_callers_beyond_the_table_share_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:

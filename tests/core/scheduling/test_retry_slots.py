@@ -1,4 +1,4 @@
-"""Retry slots of one caller: what a key tells of early returns, and what unused slots tell of the crowd."""
+"""Retry slots of one caller: early returns told by keys, and unused slots given out again."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def refuse_key(
     return retry_after.retry_slot_s(now, drain_per_s=drain_per_s, caller=caller, key=key)
 
 
-def crowd_of(count: int, *, drain_per_s: float = 20.0) -> RetryAfter:
-    """A crowd behind one address, refused at instant 0, each under a key of its own."""
+def rejected_clients(count: int, *, drain_per_s: float = 20.0) -> RetryAfter:
+    """Retry slots of `count` clients behind one address, rejected at instant 0, each with a key of its own."""
     retry_after = RetryAfter(NoChance())
     for n in range(count):
         refuse_key(retry_after, f"k{n}", now=0.0, drain_per_s=drain_per_s)
     return retry_after
 
 
-# -- early returns under a key
+# -- early returns with a key
 
 
-def test_a_client_behind_a_shared_address_keeps_its_slot_however_often_it_asks_under_its_key() -> None:
-    retry_after = crowd_of(100)
+def test_an_early_return_with_a_key_keeps_its_slot_behind_a_shared_address() -> None:
+    retry_after = rejected_clients(100)
     told = [refuse_key(retry_after, "k80", now=now) + now for now in (0.001, 0.5, 1.0, 2.5)]
 
     assert told == pytest.approx([81 / 20.0] * 4)
     assert retry_after.retry_slot_s(0.0, drain_per_s=20.0, caller="crowd", key="new") == pytest.approx(101 / 20.0)
 
 
-def test_early_returns_under_keys_are_no_newcomers() -> None:
-    retry_after, patient = crowd_of(10, drain_per_s=1.0), crowd_of(10, drain_per_s=1.0)
+def test_early_returns_with_keys_do_not_count_as_new_arrivals() -> None:
+    retry_after, patient = rejected_clients(10, drain_per_s=1.0), rejected_clients(10, drain_per_s=1.0)
     for step in range(50):
         retry_after.arrivals.add(0.0)
         refuse_key(retry_after, f"k{step % 10}", now=0.0, drain_per_s=1.0)
@@ -57,8 +57,8 @@ def test_early_returns_under_keys_are_no_newcomers() -> None:
     )
 
 
-def test_a_slot_that_its_client_did_not_need_goes_to_the_next_refusal_of_its_address() -> None:
-    retry_after = crowd_of(100)
+def test_an_unneeded_slot_goes_to_the_next_rejection_of_its_address() -> None:
+    retry_after = rejected_clients(100)
     retry_after.accepted("crowd", 1.0, "k60")
 
     assert retry_after.waiting == 99
@@ -66,17 +66,17 @@ def test_a_slot_that_its_client_did_not_need_goes_to_the_next_refusal_of_its_add
     assert 1.0 + refuse_key(retry_after, "newer", now=1.0) == pytest.approx(101 / 20.0)
 
 
-def test_an_early_return_under_a_key_gets_a_sooner_slot_that_was_given_up() -> None:
-    retry_after = crowd_of(200)
+def test_an_early_return_with_a_key_gets_an_earlier_slot_that_was_given_up() -> None:
+    retry_after = rejected_clients(200)
     retry_after.accepted("crowd", 1.0, "k60")
 
     assert 3.0 <= 1.0 + refuse_key(retry_after, "k190", now=1.0) < 4.0
     assert 9.0 <= 1.0 + refuse_key(retry_after, "new", now=1.0) < 10.0, "the slot that was swapped"
-    assert retry_after.waiting == 200 - 19, "one was let in, one came new; those of the first second are over"
+    assert retry_after.waiting == 200 - 19, "one accepted, one new; the slots of the first second are past"
 
 
-def test_a_crowd_whose_clients_were_all_let_in_early_leaves_nothing_behind() -> None:
-    retry_after = crowd_of(50)
+def test_early_accepted_clients_leave_no_slots_behind() -> None:
+    retry_after = rejected_clients(50)
     for n in range(50):
         retry_after.accepted("crowd", 0.01, f"k{n}")
 
@@ -85,8 +85,8 @@ def test_a_crowd_whose_clients_were_all_let_in_early_leaves_nothing_behind() -> 
     assert refuse_key(retry_after, "new", now=0.01) == pytest.approx(0.05)
 
 
-def test_the_figure_of_a_crowd_that_ignores_its_slots_falls_as_its_clients_are_let_in() -> None:
-    """A hundred clients behind one address ask every second and a half, each under its key."""
+def test_retry_after_falls_as_clients_that_ignore_it_are_accepted() -> None:
+    """A hundred clients behind one address submit every 1.5 s, each with its key."""
     retry_after = RetryAfter(NoChance())
     waiting = [f"k{n}" for n in range(100)]
     now, figures = 0.0, []
@@ -103,22 +103,22 @@ def test_the_figure_of_a_crowd_that_ignores_its_slots_falls_as_its_clients_are_l
     assert figures[-1] <= 5.0
 
 
-def test_a_key_that_comes_at_its_slot_and_is_refused_again_gets_a_new_one() -> None:
-    retry_after = crowd_of(100)
+def test_a_key_rejected_at_its_slot_gets_a_new_slot() -> None:
+    retry_after = rejected_clients(100)
 
     assert refuse_key(retry_after, "k0", now=0.06) + 0.06 == pytest.approx(101 / 20.0)
     assert refuse_key(retry_after, "k0", now=0.5) + 0.5 == pytest.approx(101 / 20.0)
 
 
-def test_two_clients_with_keys_at_one_address_are_two() -> None:
-    retry_after = crowd_of(1, drain_per_s=0.1)
+def test_two_keys_at_one_address_get_separate_slots() -> None:
+    retry_after = rejected_clients(1, drain_per_s=0.1)
 
     assert refuse_key(retry_after, "other", now=1.5, drain_per_s=0.1) + 1.5 == pytest.approx(20.0, abs=1.0)
     assert refuse_key(retry_after, "k0", now=1.6, drain_per_s=0.1) + 1.6 == pytest.approx(10.0)
 
 
-def test_a_client_without_a_key_is_not_taken_for_one_with_a_key_nor_the_reverse() -> None:
-    keyed, anonymous = crowd_of(2, drain_per_s=0.1), RetryAfter(NoChance())
+def test_slots_with_and_without_keys_are_kept_apart() -> None:
+    keyed, anonymous = rejected_clients(2, drain_per_s=0.1), RetryAfter(NoChance())
     keyed.accepted("crowd", 0.5, "k0")
     refuse(anonymous, "crowd", 1, now=0.0, drain_per_s=0.1)
 
@@ -128,8 +128,8 @@ def test_a_client_without_a_key_is_not_taken_for_one_with_a_key_nor_the_reverse(
     assert refuse_key(anonymous, "k0", now=2.0, drain_per_s=0.1) + 2.0 == pytest.approx(20.0)
 
 
-def test_the_same_key_from_two_addresses_is_two_clients() -> None:
-    retry_after = crowd_of(40)
+def test_the_same_key_at_two_addresses_gets_separate_slots() -> None:
+    retry_after = rejected_clients(40)
     elsewhere = refuse_key(retry_after, "k39", now=0.1, caller="elsewhere")
     retry_after.accepted("elsewhere", 0.2, "k39")
 
@@ -137,8 +137,8 @@ def test_the_same_key_from_two_addresses_is_two_clients() -> None:
     assert refuse_key(retry_after, "k39", now=0.2) + 0.2 == pytest.approx(40 / 20.0)
 
 
-def test_random_keys_cost_the_caller_that_sends_them_and_no_other() -> None:
-    retry_after = crowd_of(40)
+def test_random_keys_delay_only_the_caller_that_sends_them() -> None:
+    retry_after = rejected_clients(40)
     for step in range(3 * KEYS_MAX):
         refuse_key(retry_after, f"random {step}", now=0.5, caller="hog", drain_per_s=10_000.0)
 
@@ -148,7 +148,7 @@ def test_random_keys_cost_the_caller_that_sends_them_and_no_other() -> None:
     assert refuse_key(retry_after, "random", now=0.9, caller="hog") > 1.0
 
 
-def test_keys_of_any_number_of_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_keys_of_all_callers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 100)
     monkeypatch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 200)
     retry_after = RetryAfter(Random(1))
@@ -160,7 +160,7 @@ def test_keys_of_any_number_of_callers_are_bounded(monkeypatch: pytest.MonkeyPat
     assert sum(len(slots.keys or ()) for slots in retry_after.callers.values()) < 200 * 6  # 1 + 1/2 + ... + 1/101
 
 
-def test_a_key_is_forgotten_when_its_slot_is_over() -> None:
+def test_a_key_is_forgotten_once_its_slot_is_past() -> None:
     retry_after = RetryAfter(NoChance())
     for step in range(100):
         refuse_key(retry_after, f"k{step}", now=float(step), drain_per_s=1.5)
@@ -171,11 +171,11 @@ def test_a_key_is_forgotten_when_its_slot_is_over() -> None:
     assert not slots.keys
 
 
-# -- no-shows
+# -- unused slots
 
 
 class Decisions:
-    """Notes how often slots were found to be unused."""
+    """Counts the decisions that slots are unused."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.windows = self.silences = self.found = 0
@@ -205,14 +205,14 @@ def let_return(
     obey: float = 1.0,
     until: float = 900.0,
 ) -> None:
-    """Let a crowd behind one address be refused as one, and come back as told, on their way for up to a second."""
+    """Let clients behind one address be rejected at once, and return at their slots, up to a second late."""
     rng = Random(seed)
     due = [(rng.uniform(0.0, 0.2), n) for n in range(clients)]
     heapq.heapify(due)
     while due and due[0][0] < until:
         now, client = heapq.heappop(due)
         retry_after.arrivals.add(now)
-        if now > 1.0 and rng.random() < 0.7:  # it gets in, and, in half of the runs, wants another result later
+        if now > 1.0 and rng.random() < 0.7:  # accepted; with odd seeds, it submits again later
             retry_after.accepted("crowd", now)
             if seed % 2:
                 heapq.heappush(due, (now + rng.expovariate(1 / 60), client))
@@ -225,7 +225,7 @@ def let_return(
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("drain_per_s", [0.2, 1.0, 5.0, 100.0])
 @pytest.mark.parametrize("clients", [1, 5, 1000])
-def test_the_slots_of_a_crowd_that_obeys_are_never_taken_from_it(
+def test_the_slots_of_obedient_clients_are_never_given_out_again(
     clients: int, drain_per_s: float, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decisions = Decisions(monkeypatch)
@@ -234,12 +234,12 @@ def test_the_slots_of_a_crowd_that_obeys_are_never_taken_from_it(
 
     assert decisions.found == 0
     if clients == 5 and drain_per_s < 5.0:
-        assert decisions.silences > 0, "it was asked"
+        assert decisions.silences > 0, "the decision was never made"
     if clients == 1000:
-        assert decisions.windows > 0, "it was asked"
+        assert decisions.windows > 0, "the decision was never made"
 
 
-def test_the_next_client_of_a_caller_that_stormed_and_fell_silent_is_told_about_the_true_wait() -> None:
+def test_a_caller_silent_after_a_burst_gets_the_true_wait() -> None:
     desk = Desk(QueuePolicy(capacity=40, workers=2), seed="1", on_end=lambda job: None)
     told: dict[str, list[float]] = {"hog": [], "other": []}
 
@@ -261,7 +261,7 @@ def test_the_next_client_of_a_caller_that_stormed_and_fell_silent_is_told_about_
     assert told["hog"][-1] <= 3.0
 
 
-def test_a_caller_that_is_let_in_after_its_silence_starts_anew_too() -> None:
+def test_an_acceptance_after_silence_resets_the_slots_of_a_caller() -> None:
     retry_after = RetryAfter(NoChance())
     refuse(retry_after, "crowd", 400, now=0.0, drain_per_s=4.0)
     retry_after.accepted("crowd", 20.0)
@@ -271,7 +271,7 @@ def test_a_caller_that_is_let_in_after_its_silence_starts_anew_too() -> None:
     assert retry_after.waiting == 1
 
 
-def test_a_caller_that_is_refused_for_its_quota_is_not_silent() -> None:
+def test_a_rejection_by_quota_does_not_count_as_silence() -> None:
     retry_after = RetryAfter(NoChance())
     refuse(retry_after, "crowd", 400, now=0.0, drain_per_s=4.0)
     for second in range(1, 21):
@@ -280,33 +280,33 @@ def test_a_caller_that_is_refused_for_its_quota_is_not_silent() -> None:
     assert refuse(retry_after, "crowd", 1, now=20.0, drain_per_s=4.0)[0] > 75.0
 
 
-def test_two_unused_slots_are_no_silence() -> None:
+def test_two_unused_slots_do_not_count_as_silence() -> None:
     retry_after = RetryAfter(NoChance())
     refuse(retry_after, "crowd", 5, now=0.0, drain_per_s=0.1)
 
     assert refuse(retry_after, "crowd", 1, now=29.0, drain_per_s=0.1)[0] > 20.0
 
 
-def half_of_a_crowd_comes(retry_after: RetryAfter, *, until: float) -> None:
-    """Refuse 1,000 clients, with a slot every quarter of a second each; every second one comes, and is let in."""
+def half_of_the_clients_return(retry_after: RetryAfter, *, until: float) -> None:
+    """Reject 1,000 clients, with a slot per quarter of a second; every second one returns and is accepted."""
     refuse(retry_after, "crowd", 1000, now=0.0, drain_per_s=4.0)
     for n in range(1, int(until * 4), 2):
         retry_after.accepted("crowd", n / 4)
 
 
-def test_where_half_of_a_crowd_goes_away_slots_of_those_that_went_are_given_again() -> None:
+def test_unused_slots_of_absent_clients_are_given_out_again() -> None:
     early, later = RetryAfter(NoChance()), RetryAfter(NoChance())
-    half_of_a_crowd_comes(early, until=50.0)
-    half_of_a_crowd_comes(later, until=70.0)
+    half_of_the_clients_return(early, until=50.0)
+    half_of_the_clients_return(later, until=70.0)
     masked = refuse(early, "crowd", 1, now=50.0, drain_per_s=4.0)
     again = refuse(later, "crowd", 50, now=70.0, drain_per_s=4.0)
 
-    assert masked[0] > 200.0, "those that were refused at the start count as submissions, too"
+    assert masked[0] > 200.0, "the submissions rejected at the start count, too"
     assert again[0] < 3.0
     assert again[-1] == pytest.approx(50.0, rel=0.25), "a quarter of the slots is sure to be unused: one a second"
 
 
-def test_early_returns_under_a_key_do_not_hide_that_others_stay_away() -> None:
+def test_early_returns_with_a_key_do_not_hide_unused_slots() -> None:
     retry_after = RetryAfter(NoChance())
     retry_after.retry_slot_s(0.0, drain_per_s=4.0, caller="crowd")
     refuse(retry_after, "crowd", 998, now=0.0, drain_per_s=4.0)
@@ -320,9 +320,9 @@ def test_early_returns_under_a_key_do_not_hide_that_others_stay_away() -> None:
     assert slots.freed.total > 0
 
 
-def test_no_more_slots_are_given_again_than_there_are_clients_that_stay_away() -> None:
+def test_slots_given_out_again_do_not_exceed_the_absent_clients() -> None:
     retry_after = RetryAfter(NoChance())
-    half_of_a_crowd_comes(retry_after, until=240.0)
+    half_of_the_clients_return(retry_after, until=240.0)
 
     slots = retry_after.callers["crowd"]
     assert slots.freed is not None
@@ -331,7 +331,7 @@ def test_no_more_slots_are_given_again_than_there_are_clients_that_stay_away() -
     assert slots.freed.from_second(240.0) > 0
 
 
-# -- whatever comes
+# -- random histories
 
 STEPS = st.lists(
     st.tuples(
@@ -347,7 +347,9 @@ STEPS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(steps=STEPS)
-def test_tables_are_bounded_and_agree_whatever_comes(steps: list[tuple[str, int, int | None, float, float]]) -> None:
+def test_slot_tables_are_bounded_and_consistent_through_random_histories(
+    steps: list[tuple[str, int, int | None, float, float]],
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobqueue.core.scheduling.retry_after.CALLERS_MAX", 4)
         patch.setattr("jobqueue.core.scheduling.retry_slots.KEYS_MAX", 12)
@@ -372,7 +374,7 @@ def test_tables_are_bounded_and_agree_whatever_comes(steps: list[tuple[str, int,
 
 
 def agree(retry_after: RetryAfter, now: float) -> None:
-    """Check the tables against one another, from the next second on."""
+    """Check that the tables agree, from the next second on."""
     callers = retry_after.callers.values()
     assert len(retry_after.callers) <= 5
     assert all(slots.count >= 1 for slots in callers)
@@ -386,7 +388,7 @@ def agree(retry_after: RetryAfter, now: float) -> None:
 # -- counters by second
 
 
-def test_no_more_is_taken_from_a_second_than_there_is() -> None:
+def test_a_second_yields_no_more_slots_than_it_holds() -> None:
     seconds = Seconds(10)
     seconds.add(12.5, 3)
 
@@ -394,7 +396,7 @@ def test_no_more_is_taken_from_a_second_than_there_is() -> None:
     assert seconds.total == 0
 
 
-def test_only_seconds_that_lie_wholly_between_two_instants_are_counted() -> None:
+def test_only_whole_seconds_between_two_instants_are_counted() -> None:
     seconds = Seconds(10)
     for at in (10.5, 11.5, 12.5, 13.5):
         seconds.add(at)

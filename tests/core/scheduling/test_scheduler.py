@@ -1,4 +1,4 @@
-"""Whose turn it is: shares of one worker pool, caps, pauses, and settings that change while jobs wait."""
+"""The scheduler: shares of one worker pool, limits, pauses, and settings that change while jobs wait."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.core.making import CRASHED, Driver
 
 
 class Pool:
-    """So many workers on a virtual clock, which serve a driver's queues and note for how long each queue had them."""
+    """Workers on a virtual clock that serve a driver's queues; the busy time of each queue is counted."""
 
     def __init__(self, driver: Driver, size: int, run_s: Callable[[Job], float]) -> None:
         self.driver = driver
@@ -34,7 +34,7 @@ class Pool:
         self._ends: list[tuple[float, int, Job]] = []
 
     def serve(self, jobs: int, *, refill: bool = True) -> None:
-        """Run so many jobs, or all there are; each one that ends is followed by a new one of its kind."""
+        """Run up to `jobs` jobs; with `refill`, each one that ends is followed by a new one of its type."""
         for _ in range(jobs):
             while len(self._ends) < self.size and (job := self.driver.start_next()) is not None:
                 self._started += 1
@@ -46,7 +46,7 @@ class Pool:
             end_at, _, job = heappop(self._ends)
             self.driver.now = end_at
             assert job.started_at is not None
-            self.busy_s[job.spec.queue] += end_at - job.started_at  # type: ignore[assignment]
+            self.busy_s[job.spec.queue] += end_at - job.started_at  # type: ignore[assignment]  # a Counter of floats
             self.ran[job.spec.queue] += 1
             self.driver.ack(job)
             if refill:
@@ -55,7 +55,7 @@ class Pool:
 
 
 def queues_of(weights: dict[str, int], **options: object) -> dict[str, QueuePolicy]:
-    return {name: QueuePolicy(weight=weight, **options) for name, weight in weights.items()}  # type: ignore[arg-type]
+    return {name: QueuePolicy(weight=weight, **options) for name, weight in weights.items()}  # type: ignore[arg-type]  # any setting
 
 
 def driver_with(
@@ -81,9 +81,7 @@ RUN_TIMES: dict[str, Callable[[Random], Callable[[Job], float]]] = {
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("run_times", RUN_TIMES)
-def test_queues_share_the_workers_time_by_their_weights_however_long_their_jobs_run(
-    run_times: str, workers: int
-) -> None:
+def test_queues_share_worker_time_by_weight_for_any_run_times(run_times: str, workers: int) -> None:
     driver = driver_with({"a": 3, "b": 1})
     pool = Pool(driver, workers, RUN_TIMES[run_times](Random(7)))
     pool.serve(10_000)
@@ -91,7 +89,7 @@ def test_queues_share_the_workers_time_by_their_weights_however_long_their_jobs_
     assert share == pytest.approx(0.75, rel=0.05), f"{share:.3f} of the time, after {dict(pool.ran)} jobs"
 
 
-def test_a_new_weight_holds_from_then_on() -> None:
+def test_a_changed_weight_applies_from_then_on() -> None:
     driver = driver_with({"a": 3, "b": 1})
     pool = Pool(driver, 2, lambda job: 0.1)
     pool.serve(1000)
@@ -101,7 +99,7 @@ def test_a_new_weight_holds_from_then_on() -> None:
     assert pool.busy_s["a"] / sum(pool.busy_s.values()) == pytest.approx(0.5, rel=0.05)
 
 
-def test_what_one_queue_leaves_the_others_take() -> None:
+def test_an_idle_queue_leaves_its_share_to_the_others() -> None:
     driver = driver_with({"a": 3, "b": 1}, backlog=0)
     for _ in range(40):
         driver.submit(queue="b")
@@ -117,7 +115,7 @@ def share_of_newcomer(driver: Driver, pool: Pool, jobs: int = 100) -> float:
     return pool.busy_s["b"] / sum(pool.busy_s.values())
 
 
-def test_a_queue_that_was_idle_has_saved_nothing_up() -> None:
+def test_an_idle_queue_accumulates_no_credit() -> None:
     driver = driver_with({"a": 1, "b": 1}, backlog=0)
     for _ in range(50):
         driver.submit(queue="a")
@@ -128,7 +126,7 @@ def test_a_queue_that_was_idle_has_saved_nothing_up() -> None:
     assert share_of_newcomer(driver, pool) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_queue_that_was_paused_has_saved_nothing_up() -> None:
+def test_a_paused_queue_accumulates_no_credit() -> None:
     driver = driver_with({"a": 1, "b": 1})
     driver.engine.set_paused("b", True)
     pool = Pool(driver, 2, lambda job: 0.1)
@@ -137,7 +135,7 @@ def test_a_queue_that_was_paused_has_saved_nothing_up() -> None:
     assert share_of_newcomer(driver, pool) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_queue_that_was_at_its_cap_has_saved_nothing_up() -> None:
+def test_a_queue_at_its_worker_limit_accumulates_no_credit() -> None:
     driver = Driver(queues={"a": QueuePolicy(), "b": QueuePolicy(workers=1)})
     for name in "ab":
         for _ in range(50):
@@ -149,7 +147,7 @@ def test_a_queue_that_was_at_its_cap_has_saved_nothing_up() -> None:
     assert share_of_newcomer(driver, pool) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_queue_that_runs_one_long_job_has_saved_nothing_up() -> None:
+def test_a_queue_with_one_long_job_accumulates_no_credit() -> None:
     driver = driver_with({"a": 1, "b": 1}, backlog=0)
     for _ in range(50):
         driver.submit(queue="a")
@@ -165,7 +163,7 @@ def test_a_queue_that_runs_one_long_job_has_saved_nothing_up() -> None:
     assert share_of_newcomer(driver, pool) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_queue_that_runs_dry_for_a_moment_is_not_forgiven_what_it_had() -> None:
+def test_a_queue_that_is_briefly_empty_keeps_its_debt() -> None:
     driver = Driver(queues=queues_of({"a": 1, "b": 1}))
     for _ in range(50):
         driver.submit(queue="a")
@@ -175,7 +173,7 @@ def test_a_queue_that_runs_dry_for_a_moment_is_not_forgiven_what_it_had() -> Non
     assert pool.busy_s["b"] / sum(pool.busy_s.values()) == pytest.approx(0.5, rel=0.05)
 
 
-def test_jobs_that_only_went_to_wait_at_a_limiter_cost_their_queue_no_share() -> None:
+def test_jobs_that_move_to_a_limiter_do_not_count_against_the_share_of_their_queue() -> None:
     driver = Driver(queues=queues_of({"a": 1, "b": 1}))
     one = Limits(concurrency=1)
     driver.lease(driver.submit(queue="a", type="slow", limits=one))
@@ -190,7 +188,7 @@ def test_jobs_that_only_went_to_wait_at_a_limiter_cost_their_queue_no_share() ->
     assert share == pytest.approx(0.5, abs=0.05), f"{share:.3f}"
 
 
-def test_with_strict_shares_the_heavier_queue_always_goes_first() -> None:
+def test_strict_shares_serve_the_queue_of_highest_weight_first() -> None:
     driver = driver_with({"low": 1, "high": 2, "highest": 10}, backlog=3, shares="strict")
     started = []
     while (job := driver.start_next()) is not None:
@@ -200,7 +198,7 @@ def test_with_strict_shares_the_heavier_queue_always_goes_first() -> None:
     assert started == ["highest"] * 3 + ["high"] * 3 + ["low"] + ["highest"] + ["low"] * 2
 
 
-def test_with_strict_shares_queues_of_one_weight_share_alike() -> None:
+def test_strict_shares_split_time_equally_among_queues_of_one_weight() -> None:
     driver = driver_with({"a": 5, "b": 5, "low": 1}, shares="strict")
     pool = Pool(driver, 2, lambda job: {"a": 0.1, "b": 0.3}[job.spec.queue])
     pool.serve(2000)
@@ -208,10 +206,10 @@ def test_with_strict_shares_queues_of_one_weight_share_alike() -> None:
     assert pool.ran["low"] == 0
 
 
-# -- caps and pauses
+# -- limits and pauses
 
 
-def test_no_queue_runs_more_jobs_than_its_workers_while_others_use_the_rest() -> None:
+def test_a_queue_runs_at_most_its_workers_and_others_use_the_rest() -> None:
     driver = Driver(queues={"a": QueuePolicy(weight=9, workers=2), "b": QueuePolicy()})
     for name in "ab":
         for _ in range(50):
@@ -222,7 +220,7 @@ def test_no_queue_runs_more_jobs_than_its_workers_while_others_use_the_rest() ->
     assert pool.busy_s["a"] / sum(pool.busy_s.values()) == pytest.approx(2 / 8, rel=0.05)
 
 
-def test_the_ready_count_those_that_may_be_taken_now() -> None:
+def test_the_length_of_the_scheduler_is_the_number_of_jobs_that_may_start() -> None:
     driver = Driver(queues={"a": QueuePolicy(workers=2), "b": QueuePolicy(workers=5)})
     ready = driver.engine.scheduler
     assert (len(ready), bool(ready)) == (0, False)
@@ -241,7 +239,7 @@ def test_the_ready_count_those_that_may_be_taken_now() -> None:
         ready.pop(driver.now)
 
 
-def test_a_paused_queue_accepts_jobs_and_starts_none_while_others_go_on() -> None:
+def test_a_paused_queue_accepts_jobs_and_starts_none() -> None:
     driver = Driver(queues=queues_of({"a": 1, "b": 1}))
     running = driver.submit(queue="a")
     driver.lease(running)
@@ -250,12 +248,12 @@ def test_a_paused_queue_accepts_jobs_and_starts_none_while_others_go_on() -> Non
     assert driver.start_next() is other
     assert driver.start_next() is None
     driver.ack(running)
-    assert running.state is JobState.SUCCEEDED, "what runs goes on"
+    assert running.state is JobState.SUCCEEDED, "the running job continues"
     driver.engine.set_paused("a", False)
     assert driver.start_next() is waiting
 
 
-def test_time_goes_on_for_a_paused_queues_jobs() -> None:
+def test_deadlines_of_jobs_apply_in_a_paused_queue() -> None:
     driver = Driver()
     driver.engine.set_paused("default", True)
     expiring, delayed = driver.submit(start_by_s=5.0), driver.submit(delay_s=5.0)
@@ -273,7 +271,7 @@ def policy_of(discipline: Discipline) -> QueuePolicy:
 
 
 def fill(driver: Driver) -> list[Job]:
-    """Submit jobs of every sort, one a second; the first one comes back to the front, as after a crash."""
+    """Submit jobs of all priorities and groups, one a second; the first returns to the front, as after a crash."""
     jobs = []
     for n in range(60):
         driver.now += 1
@@ -285,9 +283,7 @@ def fill(driver: Driver) -> list[Job]:
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(Discipline, repeat=2)))
-def test_a_queue_that_changes_its_discipline_keeps_every_job_and_their_count(
-    before: Discipline, after: Discipline
-) -> None:
+def test_a_changed_discipline_keeps_every_job_and_the_counts(before: Discipline, after: Discipline) -> None:
     driver = Driver(queues={"default": policy_of(before)})
     jobs = fill(driver)
     engine, queue_state = driver.engine, driver.engine.queue_states["default"]
@@ -309,7 +305,7 @@ def test_a_queue_that_changes_its_discipline_keeps_every_job_and_their_count(
 
 
 @pytest.mark.parametrize("after", [each for each in Discipline if each is not Discipline.ADAPTIVE])
-def test_a_new_discipline_sorts_the_jobs_that_wait_as_if_it_had_always_held(after: Discipline) -> None:
+def test_a_changed_discipline_sorts_waiting_jobs_as_if_it_had_always_applied(after: Discipline) -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=100)})
     jobs = [job for job in fill(driver) if job.attempt == 0]
     driver.engine.set_policy("default", QueuePolicy(capacity=100, discipline=after), now=driver.now)
@@ -322,14 +318,14 @@ def test_a_new_discipline_sorts_the_jobs_that_wait_as_if_it_had_always_held(afte
         if job.attempt == 1:
             started.append(job)
     if after is Discipline.FAIR:
-        # The one that came back is in its group's line, too, and its round differs by that.
+        # The returned job is in the line of its group, too, so the rounds differ.
         for group in {job.spec.group for job in jobs}:
             assert [j for j in started if j.spec.group == group] == [j for j in expected if j.spec.group == group]
     else:
         assert started == expected
 
 
-def test_jobs_age_from_when_they_became_ready_not_from_when_the_discipline_changed() -> None:
+def test_jobs_age_from_the_time_they_became_ready_through_a_change_of_discipline() -> None:
     driver = Driver()
     low = driver.submit(priority=0)
     driver.now += 25
@@ -342,7 +338,7 @@ def test_jobs_age_from_when_they_became_ready_not_from_when_the_discipline_chang
     assert driver.start_next() is high
 
 
-def test_jobs_that_wait_at_a_limiter_are_kept_when_their_queues_discipline_changes() -> None:
+def test_a_changed_discipline_reorders_jobs_that_wait_at_a_limiter() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=100)})
     one = Limits(concurrency=1)
     first = driver.submit(limits=one)
@@ -361,7 +357,7 @@ def test_jobs_that_wait_at_a_limiter_are_kept_when_their_queues_discipline_chang
     assert started == parked[::-1], "the highest first"
 
 
-def test_a_smaller_capacity_keeps_the_jobs_that_are_there_and_refuses_more() -> None:
+def test_a_reduced_capacity_keeps_live_jobs_and_rejects_new_ones() -> None:
     driver = Driver(capacity=10)
     jobs = [driver.submit() for _ in range(5)]
     driver.engine.set_policy("default", QueuePolicy(capacity=3), now=driver.now)
@@ -378,7 +374,7 @@ def test_a_smaller_capacity_keeps_the_jobs_that_are_there_and_refuses_more() -> 
     assert sum(job.live for job in jobs) == 2
 
 
-def test_fewer_workers_hold_back_further_starts_and_more_let_them_go() -> None:
+def test_a_changed_number_of_workers_bounds_further_starts() -> None:
     driver = Driver()
     jobs = [driver.submit() for _ in range(6)]
     for _ in range(4):
@@ -393,10 +389,10 @@ def test_fewer_workers_hold_back_further_starts_and_more_let_them_go() -> None:
     assert driver.start_next() is jobs[5]
 
 
-# -- what the ready know of a job
+# -- positions and orders
 
 
-def test_a_ready_job_has_a_position_and_one_that_was_taken_or_left_has_none() -> None:
+def test_only_a_ready_job_has_a_position() -> None:
     driver = Driver()
     first, second, third = (driver.submit() for _ in range(3))
     ready = driver.engine.scheduler
@@ -409,16 +405,18 @@ def test_a_ready_job_has_a_position_and_one_that_was_taken_or_left_has_none() ->
 
 
 @pytest.mark.parametrize("discipline", Discipline)
-def test_settings_that_order_nothing_leave_the_order_as_it_is(discipline: Discipline) -> None:
+def test_a_change_of_other_settings_keeps_the_order(discipline: Discipline) -> None:
     driver = Driver(queues={"default": policy_of(discipline)})
     fill(driver)
     order = driver.engine.scheduler._orders["default"]
     changed = msgspec.structs.replace(policy_of(discipline), workers=7, capacity=5, weight=3, retry_budget=1)
     driver.engine.set_policy("default", changed, now=driver.now)
-    assert driver.engine.scheduler._orders["default"] is order, "it knows the job that was given back"
+    assert driver.engine.scheduler._orders["default"] is order, (
+        "a new order would lose the job that was returned to the front"
+    )
 
 
-def test_an_adaptive_queue_goes_on_newest_first_when_it_gets_more_workers() -> None:
+def test_an_adaptive_queue_stays_newest_first_when_its_workers_change() -> None:
     policy = QueuePolicy(capacity=100, discipline=Discipline.ADAPTIVE, patience_s=100.0)
     driver = Driver(queues={"default": policy})
     jobs = [driver.submit(start_by_s=1000.0) for _ in range(20)]
