@@ -101,7 +101,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     def limit(self) -> str:
         """Return the side that was at its limit."""
         reached = [name for name, at in (("server", self.server >= BUSY), ("generator", self.late_ms > LATE_MS)) if at]
-        return " and ".join(reached) or "nobody"
+        return " and ".join(reached) or "neither"
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):

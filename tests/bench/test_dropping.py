@@ -1,4 +1,4 @@
-"""The lab's CoDel drops what RFC 8289 drops."""
+"""The CoDel of the overload lab drops exactly the packets that RFC 8289 drops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def codel() -> DroppingCoDel:
     return DroppingCoDel(target_s=TARGET_S, interval_s=INTERVAL_S)
 
 
-def test_drops_come_at_intervals_that_shrink_with_the_root_of_their_count() -> None:
+def test_codel_shortens_the_drop_interval_with_the_square_root_of_the_count() -> None:
     measure = codel()
     drops = []
     for tenth in range(20_000):
@@ -35,7 +35,7 @@ def test_drops_come_at_intervals_that_shrink_with_the_root_of_their_count() -> N
     assert len(drops) > 80
 
 
-def test_a_short_wait_ends_the_dropping_at_once() -> None:
+def test_a_wait_below_the_target_ends_dropping_immediately() -> None:
     measure = codel()
     measure.drops(0.0, waited_s=9.0, backlog=1000)
     assert measure.drops(100.0, waited_s=9.0, backlog=1000)
@@ -44,7 +44,7 @@ def test_a_short_wait_ends_the_dropping_at_once() -> None:
 
 
 class ReferenceCoDel:
-    """The queue of RFC 8289, section 5, line by line: packets are the times at which they came, MTU and sizes are 1."""
+    """The queue of RFC 8289, section 5, line by line: packets are arrival times, MTU and sizes are 1."""
 
     def __init__(self, target: float, interval: float) -> None:
         self.packets: deque[float] = deque()
@@ -54,7 +54,7 @@ class ReferenceCoDel:
         self.count = self.lastcount = 0
         self.dropping = False
         self.dropped: list[float] = []
-        self.resumed = 0  # how often it went on at an earlier rate
+        self.resumed = 0  # times that dropping resumed at an earlier rate
 
     def control_law(self, t: float, count: int) -> float:
         return t + self.interval / sqrt(count)
@@ -106,7 +106,7 @@ class ReferenceCoDel:
 
 
 class CodelQueue:
-    """The same queue around the class that is tested."""
+    """The same queue with the class under test."""
 
     def __init__(self, target: float, interval: float) -> None:
         self.packets: deque[float] = deque()
@@ -127,7 +127,7 @@ def twins(target: float, interval: float) -> tuple[CodelQueue, ReferenceCoDel]:
     return CodelQueue(target, interval), ReferenceCoDel(target, interval)
 
 
-def test_it_drops_what_the_rfcs_pseudo_code_drops_under_random_loads() -> None:
+def test_codel_matches_rfc_8289_under_random_loads() -> None:
     dropped = resumed = 0
     for seed in range(40):
         rng = Random(seed)
@@ -145,7 +145,7 @@ def test_it_drops_what_the_rfcs_pseudo_code_drops_under_random_loads() -> None:
         dropped += len(reference.dropped)
         resumed += reference.resumed
     assert dropped > 5000
-    assert resumed > 50, "it hardly ever went on at an earlier rate"
+    assert resumed > 50, "dropping hardly ever resumed at an earlier rate"
 
 
 @given(
@@ -153,7 +153,7 @@ def test_it_drops_what_the_rfcs_pseudo_code_drops_under_random_loads() -> None:
         st.tuples(st.sampled_from([0.0, 0.5, 1.0, 3.0, 20.0, 200.0]), st.integers(0, 4), st.booleans()), max_size=80
     )
 )
-def test_no_few_packets_tell_it_from_the_rfcs_pseudo_code(steps: list[tuple[float, int, bool]]) -> None:
+def test_codel_matches_rfc_8289_for_any_short_sequence_of_packets(steps: list[tuple[float, int, bool]]) -> None:
     queue, reference = twins(1.0, 5.0)
     now = 1.0
     for wait_s, arrivals, dequeues in steps:

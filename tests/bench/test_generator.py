@@ -1,4 +1,4 @@
-"""The load generator: its framing, its scripts, its counts, and the clock it measures by."""
+"""The load generator: framing, scripts, counts and measurements of processes."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Silent(asyncio.Transport):
         pass
 
 
-def answers_of(pieces: list[bytes], request: bytes = GET) -> list[tuple[bytes, bytes]]:
-    """Return what a wire makes of pieces that come in."""
+def responses_in(pieces: list[bytes], request: bytes = GET) -> list[tuple[bytes, bytes]]:
+    """Return the status and bytes of each response that a wire finds in the received pieces."""
     got: list[tuple[bytes, bytes]] = []
     wire = Wire(lambda wire, status, answer: got.append((status, answer)), lambda wire: None)
     wire.connection_made(Silent())
@@ -57,24 +57,24 @@ def answers_of(pieces: list[bytes], request: bytes = GET) -> list[tuple[bytes, b
 
 
 @pytest.mark.parametrize("answer", [NO_CONTENT, LIVE, OVER, REFUSED, STREAM], ids=lambda answer: answer[9:12].decode())
-def test_an_answer_is_whole_once_its_last_byte_is_there_wherever_it_was_split(answer: bytes) -> None:
-    assert answers_of([answer]) == [(answer[9:12], answer)]
+def test_a_response_is_complete_at_its_last_byte_wherever_it_is_split(answer: bytes) -> None:
+    assert responses_in([answer]) == [(answer[9:12], answer)]
     for at in range(1, len(answer)):
-        assert answers_of([answer[:at]]) == []
-        assert answers_of([answer[:at], answer[at:]]) == [(answer[9:12], answer)]
+        assert responses_in([answer[:at]]) == []
+        assert responses_in([answer[:at], answer[at:]]) == [(answer[9:12], answer)]
 
 
-def test_the_answer_to_a_head_has_no_body_whatever_it_says() -> None:
-    assert answers_of([HEAD_ONLY], HEAD) == [(b"200", HEAD_ONLY)]
-    assert answers_of([HEAD_ONLY], GET) == []
+def test_a_response_to_head_has_no_body_despite_its_content_length() -> None:
+    assert responses_in([HEAD_ONLY], HEAD) == [(b"200", HEAD_ONLY)]
+    assert responses_in([HEAD_ONLY], GET) == []
 
 
-def test_an_answer_without_a_length_is_told_as_such() -> None:
+def test_a_response_without_a_length_raises_an_error() -> None:
     with pytest.raises(ValueError, match="neither a Content-Length nor chunks"):
-        answers_of([b"HTTP/1.1 200 OK\r\nServer: s\r\n\r\n"])
+        responses_in([b"HTTP/1.1 200 OK\r\nServer: s\r\n\r\n"])
 
 
-def test_a_header_is_found_in_any_case_and_not_in_the_body() -> None:
+def test_header_lookup_ignores_case_and_the_body() -> None:
     answer = b"HTTP/1.1 202 Accepted\r\nlOcation: /jobs/x\r\n\r\nbody\r\nserver: s"
     assert header(answer, b"Location") == b"/jobs/x"
     assert header(answer, b"Server") is None
@@ -85,20 +85,20 @@ def test_a_header_is_found_in_any_case_and_not_in_the_body() -> None:
 # -- scripts
 
 
-def test_all_connections_together_ask_for_one_id_after_the_other() -> None:
+def test_a_cycle_spreads_its_ids_over_all_connections_in_order() -> None:
     first, second = Cycle(request=b"GET /{id} HTTP/1.1", ids=("a", "b", "c")).parts(2)
     asked = [part.first()[5:6] for part in (first, first, second, first, second)]
     assert asked == [b"a", b"b", b"c", b"a", b"b"]
     assert first.next(b"200", OVER) is None
 
 
-def test_thousands_of_connections_share_thousands_of_requests() -> None:
+def test_a_cycle_has_one_iterator_for_thousands_of_connections() -> None:
     parts = Cycle(request=GET, ids=tuple(map(str, range(10_000)))).parts(8000)
     assert len(parts) == 8000
     assert parts[0] is parts[-1]
 
 
-def test_a_life_goes_on_until_a_look_says_that_the_job_is_over() -> None:
+def test_a_life_polls_with_growing_pauses_until_the_job_is_terminal() -> None:
     life = Life(submit=POST, look=GET).parts(1)[0]
     look = GET.replace(b"{id}", b"abc")
     assert life.first() == POST
@@ -110,13 +110,13 @@ def test_a_life_goes_on_until_a_look_says_that_the_job_is_over() -> None:
     assert life.next(b"202", LIVE) == Later(0.001, look)
 
 
-def test_a_refused_submission_is_the_end_of_a_life() -> None:
+def test_a_rejected_submission_ends_a_life() -> None:
     life = Life(submit=POST, look=GET).parts(1)[0]
     life.first()
     assert life.next(b"503", REFUSED) is None
 
 
-def test_a_life_that_waits_takes_the_answer_as_the_end() -> None:
+def test_a_life_by_long_polling_ends_with_the_first_response() -> None:
     waiting = Life(submit=POST, look=GET, via="answer").parts(1)[0]
     waiting.first()
     waiting.next(b"202", ACCEPTED)
@@ -126,7 +126,7 @@ def test_a_life_that_waits_takes_the_answer_as_the_end() -> None:
     assert at_once.next(b"200", OVER) is None
 
 
-def test_a_batch_is_over_when_its_last_job_is() -> None:
+def test_a_batch_ends_when_all_its_accepted_jobs_are_terminal() -> None:
     batch = Batch(submit=POST, look=b"GET /v1/jobs?ids={id} HTTP/1.1", size=2).parts(1)[0]
     batch.first()
     look = batch.next(b"207", b'HTTP/1.1 207\r\n\r\n{"jobs":[{"status":202,"id":"a"},{"status":202,"id":"b"}]}')
@@ -137,7 +137,7 @@ def test_a_batch_is_over_when_its_last_job_is() -> None:
     assert batch.next(b"207", b'HTTP/1.1 207\r\n\r\n{"jobs":[{"status":202,"id":"a"},{"status":503}]}') is None
 
 
-def test_a_visitor_looks_at_its_job_until_it_is_over_and_asks_every_fourth_time_whether_it_has_changed() -> None:
+def test_a_visitor_polls_its_job_to_the_end_with_every_fourth_poll_conditional() -> None:
     visit = Visit(submit=POST, look=b"HEAD /{id}", changed=b"GET /{id} if-none-match {etag}")
     visitor = visit.parts(1)[0]
     asked = []
@@ -152,7 +152,7 @@ def test_a_visitor_looks_at_its_job_until_it_is_over_and_asks_every_fourth_time_
 
 
 class Stub(asyncio.Protocol):
-    """Answers each request with what `answer` makes of it, after a pause; None closes the connection."""
+    """Responds to each request with the value of `answer`, after a pause; None closes the connection."""
 
     requests: list[bytes]
 
@@ -189,7 +189,7 @@ async def driving(
     await server.wait_closed()
 
 
-async def test_a_number_of_units_is_exactly_that_many_requests() -> None:
+async def test_an_order_of_n_units_sends_n_requests() -> None:
     async with driving(lambda request: ACCEPTED) as (driver, requests):
         report = await driver.run(Order(script=Cycle(request=POST), units=100, collect=True))
         assert (report.done, len(requests), report.answers) == (100, 100, {"202": 100})
@@ -197,13 +197,13 @@ async def test_a_number_of_units_is_exactly_that_many_requests() -> None:
         assert report.latency["all"].count == 100
 
 
-async def test_fewer_units_than_connections_are_no_more_than_that() -> None:
+async def test_an_order_of_fewer_units_than_connections_sends_no_more_requests() -> None:
     async with driving(lambda request: ACCEPTED, connections=8) as (driver, requests):
         report = await driver.run(Order(script=Cycle(request=POST), units=3))
         assert (report.done, len(requests)) == (3, 3)
 
 
-async def test_an_order_finds_every_connection_free_after_the_one_before() -> None:
+async def test_an_order_starts_with_every_connection_idle() -> None:
     async with driving(lambda request: LIVE if b"POST" in request else OVER, pause_s=0.005) as (driver, requests):
         await driver.run(Order(script=Cycle(request=POST), seconds=0.03, warm_s=0.0))
         posts = len(requests)
@@ -213,15 +213,15 @@ async def test_an_order_finds_every_connection_free_after_the_one_before() -> No
         assert report.lost == 0
 
 
-async def test_what_happens_while_it_warms_up_does_not_count() -> None:
+async def test_requests_of_the_warm_up_are_not_counted() -> None:
     async with driving(lambda request: LIVE) as (driver, requests):
         report = await driver.run(Order(script=Cycle(request=GET), seconds=0.02, warm_s=0.1))
         assert 0 < report.done < len(requests) / 2
         assert sum(report.answers.values()) == report.done
 
 
-async def test_latency_counts_from_the_intended_start_even_if_no_connection_was_free() -> None:
-    """One connection that takes 20 ms a request can do 50 a second; 200 are due."""
+async def test_latency_counts_from_the_intended_start_when_no_connection_is_idle() -> None:
+    """One connection at 20 ms per request completes 50 requests per second; 200 are due."""
     async with driving(lambda request: LIVE, connections=1, pause_s=0.02) as (driver, _):
         order = Order(script=Cycle(request=GET), rate=200.0, seconds=0.5, warm_s=0.0)
         report = await driver.run(order)
@@ -230,17 +230,17 @@ async def test_latency_counts_from_the_intended_start_even_if_no_connection_was_
     assert report.latency["202"].p50 > 100
     assert report.latency["all"].p50 > 150
     assert report.latency["all"].count == pytest.approx(100, abs=5)
-    assert report.latency["none"].count > 50  # due, and not answered by the end
+    assert report.latency["none"].count > 50  # due, without a response at the end
 
 
-async def test_a_rate_that_can_be_held_is_held() -> None:
+async def test_the_driver_keeps_an_achievable_rate() -> None:
     async with driving(lambda request: OVER) as (driver, _):
         report = await driver.run(Order(script=Cycle(request=GET), rate=500.0, seconds=0.4, warm_s=0.0))
     assert report.latency["all"].count == pytest.approx(500 * report.seconds, abs=5)
     assert report.done > 150
 
 
-async def test_a_connection_that_is_lost_is_counted_and_the_others_go_on() -> None:
+async def test_a_timed_order_counts_a_lost_connection_and_continues_on_the_others() -> None:
     rest = iter([OVER, None, *[OVER] * 10_000])
     async with driving(lambda request: next(rest)) as (driver, _):
         report = await driver.run(Order(script=Cycle(request=GET), seconds=0.05, warm_s=0.0))
@@ -248,14 +248,14 @@ async def test_a_connection_that_is_lost_is_counted_and_the_others_go_on() -> No
         assert report.done > 10
 
 
-async def test_a_lost_connection_fails_an_order_for_a_number_of_units() -> None:
+async def test_a_lost_connection_fails_an_order_of_n_units() -> None:
     rest = iter([OVER, None, *[OVER] * 10_000])
     async with driving(lambda request: next(rest)) as (driver, _):
         with pytest.raises(Unmeasured, match="the server closed a connection"):
             await driver.run(Order(script=Cycle(request=GET), units=10_000))
 
 
-async def test_an_answer_that_makes_no_sense_fails_the_order_and_is_told() -> None:
+async def test_an_unusable_response_fails_the_order_and_is_quoted() -> None:
     async with driving(lambda request: REFUSED) as (driver, _):
         with pytest.raises(Unmeasured, match=r"without a Location: b'HTTP/1.1 503"):
             await driver.run(Order(script=Cycle(request=POST), seconds=5.0, collect=True))
@@ -264,7 +264,7 @@ async def test_an_answer_that_makes_no_sense_fails_the_order_and_is_told() -> No
 # -- processes
 
 
-def test_the_cpu_of_a_process_is_exact() -> None:
+def test_cpu_s_matches_the_process_clock_and_rejects_an_ended_process() -> None:
     before, own = cpu_s(os.getpid()), time.process_time()
     sum(range(300_000))
     assert cpu_s(os.getpid()) - before == pytest.approx(time.process_time() - own, abs=0.002)
@@ -274,11 +274,11 @@ def test_the_cpu_of_a_process_is_exact() -> None:
         cpu_s(child.pid)
 
 
-def test_memory_is_told_in_bytes() -> None:
+def test_resident_memory_is_in_bytes() -> None:
     assert 10_000_000 < rss_bytes(os.getpid()) <= rss_bytes_max(os.getpid()) < 10_000_000_000
 
 
-def test_the_generator_drives_another_process_and_measures_its_cpu(
+def test_the_generator_loads_another_process_and_measures_its_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -297,7 +297,7 @@ def test_the_generator_drives_another_process_and_measures_its_cpu(
         cpu_s(server.pid)
 
 
-def test_what_a_bench_has_started_ends_with_it_however_that_ends(tmp_path: Path) -> None:
+def test_processes_of_a_bench_end_when_the_bench_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; from bench.load.driving import Process\n"
         "with Process('bare', [sys.executable, '-m', 'bench.peers.bare']) as server:\n"
@@ -313,7 +313,9 @@ def test_what_a_bench_has_started_ends_with_it_however_that_ends(tmp_path: Path)
     assert not server.is_running()
 
 
-def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_of_a_server_raises_its_exit_code_and_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with (
         Process("broken", [sys.executable, "-c", "raise SystemExit('no, thanks')"]) as server,

@@ -1,4 +1,4 @@
-"""The guard against getting slower: what it compares, when it complains, and how it counts instructions."""
+"""The performance guard: comparison with the baseline, exit codes and instruction counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.peers.contenders import Kind
 COUNTER = """#!{python}
 import subprocess, sys
 at = sys.argv.index(sys.executable) if sys.executable in sys.argv else None
-if at is not None:  # the work: so many instructions a unit, and a thousand to start
+if at is not None:  # the work: a number of instructions per unit, and 1,000 for the start
     pairs = sys.argv[at + 3 :]
     for number, (part, units) in enumerate(zip(pairs[::2], map(int, pairs[1::2]))):
         print('{{"pid":%d,"part":"%s","units":%d}}' % (number, part, units))
@@ -32,16 +32,16 @@ else:
 
 
 @pytest.mark.parametrize(("now", "slower"), [(1.0, False), (1.19, False), (1.21, True), (0.5, False)])
-def test_a_cost_may_grow_by_its_tolerance(now: float, slower: bool) -> None:
+def test_a_cost_is_slower_only_above_its_tolerance(now: float, slower: bool) -> None:
     (change,) = compare({"GET": 1.0}, {"GET": now}, 0.2)
     assert change.slower is slower
 
 
-def test_instructions_may_hardly_grow_and_ratios_by_a_fifth() -> None:
+def test_the_tolerance_is_3_percent_for_instructions_and_20_percent_for_ratios() -> None:
     assert guard.TOLERANCE == {Way.PERF: 0.03, Way.VALGRIND: 0.03, Way.RATIOS: 0.2}
 
 
-def test_what_is_new_or_gone_is_told_and_not_slower() -> None:
+def test_added_and_removed_costs_are_reported_and_not_slower() -> None:
     changes = compare({"gone": 1.0}, {"new": 9.0}, 0.2)
     assert [(c.name, c.before, c.now, c.slower) for c in changes] == [
         ("gone", 1.0, None, False),
@@ -50,11 +50,11 @@ def test_what_is_new_or_gone_is_told_and_not_slower() -> None:
     assert changes[0] == Change("gone", 1.0, None, 0.2)
 
 
-def test_of_two_measurements_the_lesser_costs_count() -> None:
+def test_least_keeps_the_lower_cost_of_two_measurements() -> None:
     assert least({"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 1.0}) == {"a": 1.0, "b": 1.0}
 
 
-def test_operations_are_measured_beside_fixed_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operation_ratios_are_relative_to_fixed_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "JOBS", 50)
     ratios = operation_ratios(1)
     assert "engine: submit, CPU / fixed work" in ratios
@@ -71,7 +71,7 @@ def baseline(tmp_path: Path) -> Path:
 
 
 class Machines:
-    """What this machine can do, and what it will measure."""
+    """A stub of the machine: the available methods, the next measurements and the methods used."""
 
     def __init__(self) -> None:
         self.ways: list[Way] = [Way.RATIOS]
@@ -91,18 +91,20 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machines:
     return machine
 
 
-def test_without_a_baseline_nothing_is_measured(baseline: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_baseline_exits_with_2_and_names_the_update_option(
+    baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--baseline", str(baseline)]) == 2
     assert "make one with --update" in capsys.readouterr().err
 
 
-def test_what_is_as_it_was_passes(baseline: Path, machine: Machines) -> None:
+def test_costs_within_the_tolerance_pass(baseline: Path, machine: Machines) -> None:
     machine.costs = [1.0, 1.1]
     assert main(["--update", "--baseline", str(baseline)]) == 0
     assert main(["--baseline", str(baseline)]) == 0
 
 
-def test_what_is_slower_each_time_fails_and_is_named(
+def test_a_cost_that_is_slower_in_every_measurement_fails_and_is_named(
     baseline: Path, machine: Machines, capsys: pytest.CaptureFixture[str]
 ) -> None:
     machine.costs = [1.0, 1.6, 1.5, 1.7]
@@ -112,13 +114,13 @@ def test_what_is_slower_each_time_fails_and_is_named(
     assert "+50%" in line
 
 
-def test_what_was_slower_once_passes(baseline: Path, machine: Machines) -> None:
+def test_a_cost_that_is_slower_in_one_measurement_passes(baseline: Path, machine: Machines) -> None:
     machine.costs = [1.0, 1.6, 1.0]
     main(["--update", "--baseline", str(baseline)])
     assert main(["--baseline", str(baseline)]) == 0
 
 
-def test_the_baseline_holds_what_every_way_has_measured(baseline: Path, machine: Machines) -> None:
+def test_the_baseline_holds_the_costs_of_every_method(baseline: Path, machine: Machines) -> None:
     machine.ways = [Way.VALGRIND, Way.RATIOS]
     machine.costs = [500.0, 1.0]
     main(["--update", "--baseline", str(baseline)])
@@ -126,7 +128,7 @@ def test_the_baseline_holds_what_every_way_has_measured(baseline: Path, machine:
     assert written.by_way == {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}}
 
 
-def test_the_best_way_that_is_possible_and_in_the_baseline_is_taken_and_named(
+def test_the_guard_uses_and_names_the_best_available_method_of_the_baseline(
     baseline: Path, machine: Machines, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(baseline, {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}})
@@ -139,7 +141,7 @@ def test_the_best_way_that_is_possible_and_in_the_baseline_is_taken_and_named(
     assert "instructions, counted by valgrind; each may grow by 3%" in capsys.readouterr().out
 
 
-def test_instructions_of_another_python_are_not_compared(baseline: Path, machine: Machines) -> None:
+def test_instruction_counts_of_another_python_build_are_not_compared(baseline: Path, machine: Machines) -> None:
     write(baseline, {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}}, build="another")
     machine.ways = [Way.VALGRIND, Way.RATIOS]
     machine.costs = [1.0]
@@ -147,7 +149,7 @@ def test_instructions_of_another_python_are_not_compared(baseline: Path, machine
     assert machine.measured == [Way.RATIOS]
 
 
-def test_a_baseline_of_another_kind_of_machine_compares_nothing(
+def test_a_baseline_without_an_available_method_exits_with_2(
     baseline: Path, machine: Machines, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(baseline, {Way.PERF: {"GET": 500.0}})
@@ -173,11 +175,11 @@ def write(baseline: Path, by_way: dict[Way, dict[str, float]], build: str = sys.
         ("", None),
     ],
 )
-def test_what_perf_says_is_read(output: str, number: int | None) -> None:
+def test_the_output_of_perf_is_parsed(output: str, number: int | None) -> None:
     assert perf_said(output) == number
 
 
-def test_what_valgrind_says_is_read_by_process() -> None:
+def test_the_output_of_valgrind_is_parsed_per_process() -> None:
     assert valgrind_said("GET is slow\n==12== \n==12== I   refs:      2,047,677\n==13== I refs: 5\n") == {
         12: 2_047_677,
         13: 5,
@@ -185,7 +187,7 @@ def test_what_valgrind_says_is_read_by_process() -> None:
 
 
 def counter(folder: Path, name: str, *, said: str, said_of_work: str) -> None:
-    """Put a program of this name there, which counts nothing but says so."""
+    """Write a fake counter of this name, which prints the given output."""
     program = folder / name
     program.write_text(COUNTER.format(python=sys.executable, said=said, said_of_work=said_of_work))
     program.chmod(0o755)
@@ -197,7 +199,7 @@ def counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_perf_counts_a_run_for_each_child(counters: Path) -> None:
+def test_perf_runs_once_per_child(counters: Path) -> None:
     line = "'%d,,instructions:u,1,100.00,,' % {}"
     counter(counters, "perf", said=line.format(7), said_of_work=line.format("(1000 + 42 * units)"))
     assert perf_works()
@@ -211,12 +213,12 @@ def test_valgrind_counts_all_children_in_one_run(counters: Path) -> None:
     assert by_valgrind([Kind.GET, work.ENGINE]) == {Kind.GET: 42.0, work.ENGINE: 42.0}
 
 
-def test_without_counters_ratios_are_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_ratios_are_available_without_counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert guard.possible() == [Way.RATIOS]
 
 
-def test_every_part_is_done_as_often_as_it_is_told() -> None:
+def test_each_part_runs_the_given_number_of_units_in_its_own_process() -> None:
     pairs = [word for part in parts() for word in (part, "2" if part in set(Kind) else "1")]
     done = instructions._work(["env"], pairs)
     children = [msgspec.json.decode(line, type=Child) for line in done.stdout.splitlines()]
@@ -226,7 +228,7 @@ def test_every_part_is_done_as_often_as_it_is_told() -> None:
     assert len({child.pid for child in children}) == len(parts())
 
 
-def test_a_part_that_fails_is_told() -> None:
+def test_a_failing_part_raises_with_its_error_output() -> None:
     with pytest.raises(CalledProcessError) as failed:
         instructions._work(["env"], ["no such order", "1"])
     assert "KeyError" in failed.value.stderr

@@ -1,4 +1,4 @@
-"""The overload lab: its parts against what is known of them, its findings, and that it repeats itself."""
+"""The overload lab: its models against theory, its findings and its reproducibility."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def run_twice(name: str, manners: Manners = Manners.OBEDIENT) -> Figures:
     return run(POLICY[name], TWICE, manners, seed="1")
 
 
-def peaks_as_by_chance(figures: ReturnFigures) -> bool:
-    """Tell whether the fullest second of returns is about as full as that of a Poisson stream."""
+def peaks_like_poisson(figures: ReturnFigures) -> bool:
+    """Return whether the peak of returns per second is about that of a Poisson stream."""
     assert figures.peak_to_mean is not None
     assert figures.peak_to_mean_poisson is not None
     return figures.peak_to_mean <= 1.5 * figures.peak_to_mean_poisson
@@ -45,7 +45,7 @@ def peaks_as_by_chance(figures: ReturnFigures) -> bool:
 # -- the findings
 
 
-def test_fifo_does_dead_work_at_twice_the_capacity_that_adaptive_does_not() -> None:
+def test_at_twice_the_capacity_fifo_does_dead_work_and_adaptive_does_not() -> None:
     fifo, adaptive = run_twice("fifo"), run_twice("adaptive")
 
     assert fifo.dead > 0.95
@@ -55,7 +55,7 @@ def test_fifo_does_dead_work_at_twice_the_capacity_that_adaptive_does_not() -> N
 
 
 @pytest.mark.parametrize("name", list(POLICY))
-def test_below_its_capacity_every_policy_serves_nearly_all(name: str) -> None:
+def test_every_policy_serves_nearly_all_clients_below_its_capacity(name: str) -> None:
     figures = run(POLICY[name], Load(0.5, 20.0, 60.0), Manners.OBEDIENT, seed="1")
 
     assert figures.served > 0.98
@@ -63,7 +63,7 @@ def test_below_its_capacity_every_policy_serves_nearly_all(name: str) -> None:
     assert figures.refused == 0.0
 
 
-def test_priority_alone_refuses_the_highest_like_the_lowest_and_red_does_not() -> None:
+def test_priority_alone_rejects_all_priorities_alike_and_red_spares_the_highest() -> None:
     alone, red = run_twice("priority"), run_twice("priority red")
 
     assert alone.refused_by_priority[9] == pytest.approx(alone.refused_by_priority[0], abs=0.1)
@@ -72,14 +72,14 @@ def test_priority_alone_refuses_the_highest_like_the_lowest_and_red_does_not() -
     assert red.served_by_priority[9] == 1.0
 
 
-def test_priority_serves_the_highest_if_clients_say_how_long_they_wait() -> None:
+def test_priority_serves_the_highest_if_clients_send_start_by() -> None:
     figures = run_twice("priority start_by")
 
     assert figures.served_by_priority[9] == 1.0
     assert figures.dead < 0.05
 
 
-def test_a_short_queue_is_enough_for_the_obedient_but_not_for_those_who_try_again_and_again() -> None:
+def test_a_short_queue_suffices_for_obedient_but_not_for_disobedient_clients() -> None:
     obedient, disobedient = run_twice("fifo 30 slots"), run_twice("fifo 30 slots", Manners.DISOBEDIENT)
 
     assert obedient.goodput > 0.9
@@ -87,14 +87,14 @@ def test_a_short_queue_is_enough_for_the_obedient_but_not_for_those_who_try_agai
     assert disobedient.dead > 0.2
 
 
-def test_fair_keeps_the_mice_from_the_elephant_only_if_it_cannot_take_all_slots() -> None:
+def test_fair_protects_mice_from_the_elephant_only_with_a_limit_of_live_jobs() -> None:
     fair, bounded = run_twice("fair"), run_twice("fair caller_jobs_max")
 
     assert (fair.served_mice or 0.0) < 0.7
     assert bounded.served_mice == 1.0
 
 
-def test_the_obedient_ask_less_often_than_the_disobedient() -> None:
+def test_obedient_clients_try_less_often_for_the_same_outcome() -> None:
     obedient, disobedient = run_twice("fifo"), run_twice("fifo", Manners.DISOBEDIENT)
 
     assert obedient.tries < 1.5
@@ -103,29 +103,29 @@ def test_the_obedient_ask_less_often_than_the_disobedient() -> None:
 
 
 @pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.constant_s is None], ids=lambda scene: scene.name)
-def test_nine_in_ten_find_a_slot_when_they_first_return_as_told_and_the_herd_has_dissolved(scene: Scene) -> None:
+def test_90_percent_of_first_returns_find_a_slot_and_returns_are_spread(scene: Scene) -> None:
     figures = run_scene(scene, seed="1")
 
     assert figures.first_return is not None
     assert figures.first_return >= 0.9
-    assert peaks_as_by_chance(figures)
+    assert peaks_like_poisson(figures)
     assert figures.busy > 0.85
 
 
-def test_a_herd_that_is_told_one_time_for_all_comes_back_as_a_herd() -> None:
+def test_a_constant_retry_after_brings_all_clients_back_at_once() -> None:
     scene = next(scene for scene in SCENES if scene.constant_s is not None)
 
     figures = run_scene(scene, seed="1")
 
     assert figures.first_return is not None
     assert figures.first_return < 0.6
-    assert not peaks_as_by_chance(figures)
+    assert not peaks_like_poisson(figures)
 
 
-# -- the same figures every time
+# -- reproducibility
 
 
-def test_two_runs_of_one_seed_give_the_same_figures_and_another_seed_others() -> None:
+def test_figures_depend_on_the_seed_only() -> None:
     def figures(seed: str) -> list[Figures]:
         return [run(POLICY[name], Load(2.0, 5.0, 10.0), Manners.DISOBEDIENT, seed=seed) for name in POLICY]
 
@@ -135,7 +135,7 @@ def test_two_runs_of_one_seed_give_the_same_figures_and_another_seed_others() ->
     assert figures("2") != first
 
 
-def test_figures_do_not_depend_on_the_seed_of_hashes() -> None:
+def test_figures_do_not_depend_on_the_hash_seed() -> None:
     program = (
         "from bench.overload.policies import POLICIES\n"
         "from bench.overload.run import Load, Manners, run\n"
@@ -162,7 +162,7 @@ def test_figures_do_not_depend_on_the_seed_of_hashes() -> None:
 # -- the crowd
 
 
-def test_a_crowd_brings_its_load_and_comes_as_chance_has_it() -> None:
+def test_a_crowd_offers_its_load_as_a_poisson_stream() -> None:
     clients = crowd(2.0, until=1000.0, seed="1", service=SERVICE)
     gaps = [after.at - before.at for before, after in pairwise(clients)]
     mean = sum(gaps) / len(gaps)
@@ -174,7 +174,7 @@ def test_a_crowd_brings_its_load_and_comes_as_chance_has_it() -> None:
     assert mice == pytest.approx(MICE_LOAD / 2.0, abs=0.02)
 
 
-def test_a_crowd_is_the_same_however_long_it_is_looked_at() -> None:
+def test_a_longer_crowd_begins_with_the_shorter_one() -> None:
     first, longer = (crowd(1.2, until=until, seed="1", service=SERVICE) for until in (9.0, 99.0))
     assert longer[: len(first)] == first
 
@@ -185,11 +185,11 @@ def test_every_client_is_counted_once() -> None:
         assert figures.served + figures.waited_in_vain + figures.turned_away == pytest.approx(1.0)
 
 
-def test_what_http_tells_is_whole_seconds_and_never_too_early() -> None:
+def test_retry_after_is_rounded_up_to_whole_seconds() -> None:
     assert [whole_seconds(told) for told in (0.01, 1.0, 1.01, 59.5)] == [1.0, 1.0, 2.0, 60.0]
 
 
-def test_the_disobedient_come_back_after_their_own_pause() -> None:
+def test_disobedient_clients_retry_after_their_own_pause() -> None:
     # Patience is at most 15 s, so there are at most that many pauses in it, and the first try.
     figures = run(POLICY["fifo"], Load(10.0, 5.0, 10.0), Manners.DISOBEDIENT, seed="1")
     assert 8 < figures.tries < 1 + 15 / PAUSE_S
@@ -198,7 +198,7 @@ def test_the_disobedient_come_back_after_their_own_pause() -> None:
 # -- the desk
 
 
-def test_waits_at_the_desk_are_those_of_queueing_theory() -> None:
+def test_waits_at_the_desk_match_erlangs_c_formula() -> None:
     workers, load, rng = 10, 0.8, Random("erlang")
     waits: list[float] = []
 
@@ -215,7 +215,7 @@ def test_waits_at_the_desk_are_those_of_queueing_theory() -> None:
     desk.at(0.0, arrive, None)
     desk.run(3000.0)
 
-    # Erlang's C formula: the chance to wait at all, and the mean wait, of M/M/c.
+    # Erlang's C formula: the probability of a wait, and the mean wait, of M/M/c.
     offered = load * workers
     full = offered**workers / math.factorial(workers) / (1 - load)
     chance = full / (sum(offered**k / math.factorial(k) for k in range(workers)) + full)
@@ -223,7 +223,7 @@ def test_waits_at_the_desk_are_those_of_queueing_theory() -> None:
     assert sum(waits) / len(waits) == pytest.approx(chance / (workers - offered), rel=0.2)
 
 
-def test_no_more_jobs_run_or_wait_than_there_are_workers_and_slots() -> None:
+def test_the_desk_keeps_to_its_workers_and_slots() -> None:
     desk = Desk(POLICY["fifo"].queue_policy(SERVICE), seed="1", on_end=lambda job: None)
     live: list[int] = []
 
@@ -243,22 +243,22 @@ def test_no_more_jobs_run_or_wait_than_there_are_workers_and_slots() -> None:
 # -- RED and CoDel
 
 
-def refused(red: Red, *, priority: int, queued: int, tries: int = 2000) -> float:
-    """Let so many come while so many wait; return the share that is refused in the second half."""
+def rejected_share(red: Red, *, priority: int, queued: int, tries: int = 2000) -> float:
+    """Submit `tries` jobs at a constant backlog; return the share rejected in the second half."""
     answers = [red.refuses(number / 20, priority=priority, queued=queued) for number in range(tries)]
     return sum(answers[tries // 2 :]) / (tries - tries // 2)
 
 
 @pytest.mark.parametrize("priority", RED_THRESHOLDS)
-def test_red_refuses_none_below_and_all_above_a_prioritys_thresholds(priority: int) -> None:
+def test_red_rejects_none_below_and_all_above_the_thresholds_of_a_priority(priority: int) -> None:
     lower, upper = (round(100 * share) for share in RED_THRESHOLDS[priority])
 
-    assert refused(Red(Random(1), SERVICE), priority=priority, queued=lower - 1) == 0.0
-    assert 0.02 < refused(Red(Random(1), SERVICE), priority=priority, queued=(lower + upper) // 2) < 0.2
-    assert refused(Red(Random(1), SERVICE), priority=priority, queued=upper + 1) == 1.0
+    assert rejected_share(Red(Random(1), SERVICE), priority=priority, queued=lower - 1) == 0.0
+    assert 0.02 < rejected_share(Red(Random(1), SERVICE), priority=priority, queued=(lower + upper) // 2) < 0.2
+    assert rejected_share(Red(Random(1), SERVICE), priority=priority, queued=upper + 1) == 1.0
 
 
-def test_red_refuses_at_even_distances_rather_than_by_luck() -> None:
+def test_red_spaces_rejections_evenly() -> None:
     red = Red(Random(1), SERVICE)
     answers = [red.refuses(number / 20, priority=0, queued=20) for number in range(5000)]
     refused_at = [number for number, answer in enumerate(answers) if answer][50:]
@@ -267,21 +267,21 @@ def test_red_refuses_at_even_distances_rather_than_by_luck() -> None:
     assert max(after - before for before, after in pairwise(refused_at)) <= 21
 
 
-def test_red_lets_a_burst_pass() -> None:
+def test_red_accepts_a_burst() -> None:
     red = Red(Random(1), SERVICE)
     assert not any(red.refuses(0.0, priority=0, queued=queued) for queued in range(30))
 
 
-def test_red_forgets_a_queue_that_is_gone() -> None:
+def test_red_resets_its_average_when_the_queue_is_empty() -> None:
     red = Red(Random(1), SERVICE)
-    refused(red, priority=0, queued=100)
+    rejected_share(red, priority=0, queued=100)
 
     assert red.refuses(100.0, priority=0, queued=1)
     assert not red.refuses(130.0, priority=0, queued=0)
     assert not red.refuses(130.0, priority=0, queued=1)
 
 
-def test_codel_sheds_while_the_queue_stands_and_ever_more() -> None:
+def test_codel_sheds_at_an_increasing_rate_while_waits_stay_above_the_target() -> None:
     codel = DropByCoDel(Random(1), SERVICE)
     shed = [second for second in range(200) if codel.sheds(float(second), waited_s=5.0, backlog=50)]
 
@@ -292,12 +292,12 @@ def test_codel_sheds_while_the_queue_stands_and_ever_more() -> None:
     assert not codel.sheds(200.0, waited_s=0.5, backlog=50)
 
 
-def test_a_shed_job_is_over_and_its_work_is_not_done() -> None:
+def test_codel_sheds_jobs_at_twice_the_capacity() -> None:
     figures = run(POLICY["codel"], Load(2.0, 60.0, 60.0), Manners.OBEDIENT, seed="1")
     assert figures.shed > 0.0
 
 
-def test_a_caller_has_at_most_its_own_slots() -> None:
+def test_a_limit_of_live_jobs_per_caller_bounds_the_wait() -> None:
     figures = run_twice("fair caller_jobs_max")
     assert figures.wait_s["p99"] is not None
     # All live jobs of the elephant wait for at most their own number of runs, at its share of the workers.
@@ -307,17 +307,17 @@ def test_a_caller_has_at_most_its_own_slots() -> None:
 # -- figures and tables
 
 
-def test_quantiles_are_values_that_were_there() -> None:
+def test_quantiles_are_observed_values() -> None:
     assert quantiles(range(100)) == {"p50": 50, "p95": 95, "p99": 99}
     assert quantiles([]) == {"p50": None, "p95": None, "p99": None}
 
 
-def test_the_peak_is_that_of_the_fullest_slot() -> None:
+def test_peak_to_mean_is_that_of_the_fullest_interval() -> None:
     assert peak_to_mean([0.1, 0.2, 0.9, 3.5], 1.0) == 3.0
     assert peak_to_mean([], 1.0) is None
 
 
-def test_the_peak_of_chance_is_that_of_many_throws() -> None:
+def test_the_poisson_peak_to_mean_matches_a_simulation() -> None:
     rng = Random(1)
     throws = sorted(peak_to_mean([rng.uniform(0, 100) for _ in range(300)], 1.0) or 0.0 for _ in range(200))
 
@@ -327,15 +327,15 @@ def test_the_peak_of_chance_is_that_of_many_throws() -> None:
 
 
 def test_a_table_is_aligned_markdown() -> None:
-    assert table(["who", "n"], [["a", "1"], ["long name", "1,000"]]).splitlines() == [
-        "| who       |     n |",
+    assert table(["name", "n"], [["a", "1"], ["long name", "1,000"]]).splitlines() == [
+        "| name      |     n |",
         "| --------- | ----: |",
         "| a         |     1 |",
         "| long name | 1,000 |",
     ]
 
 
-def test_the_command_prints_its_tables_and_leaves_figures_and_plots(
+def test_the_command_prints_tables_and_writes_figures_and_plots(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overload, "LOADS", (Load(0.5, 0.0, 2.0), Load(2.0, 0.0, 2.0)))
@@ -359,15 +359,15 @@ def test_the_command_prints_its_tables_and_leaves_figures_and_plots(
     assert "| priority" in tables
 
 
-def own(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
+def simulate_service(tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     assert overload.main(["--out", str(tmp_path), *options]) == 0
     return capsys.readouterr().out
 
 
-def test_an_own_service_is_simulated_at_its_own_load_and_ends_with_what_to_choose(
+def test_a_custom_service_is_simulated_at_its_load_and_gets_a_recommendation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printed = own(tmp_path, capsys, "--rate", "40", "--run", "0.1", "--workers", "2", "--patience", "2")
+    printed = simulate_service(tmp_path, capsys, "--rate", "40", "--run", "0.1", "--workers", "2", "--patience", "2")
 
     assert printed.splitlines()[-1].startswith("At 2\N{MULTIPLICATION SIGN} the capacity choose")
     assert "`fifo 10 slots` if clients return when Retry-After says" in printed
@@ -378,8 +378,10 @@ def test_an_own_service_is_simulated_at_its_own_load_and_ends_with_what_to_choos
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_a_service_that_keeps_up_needs_no_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = own(tmp_path, capsys, "--rate", "5", "--policy", "fifo,adaptive")
+def test_a_service_below_its_capacity_gets_no_recommendation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = simulate_service(tmp_path, capsys, "--rate", "5", "--policy", "fifo,adaptive")
 
     assert "At 0.5\N{MULTIPLICATION SIGN} the capacity no choice is needed" in printed
     assert "priority" not in printed
@@ -398,7 +400,7 @@ def test_a_service_that_keeps_up_needs_no_choice(tmp_path: Path, capsys: pytest.
         (["--policy", "fifo,lottery"], "POLICY: there is no 'lottery'; there are fifo, fifo 30 slots"),
     ],
 )
-def test_figures_that_can_not_be_simulated_are_named(
+def test_invalid_options_exit_with_a_message_that_names_them(
     options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -407,7 +409,7 @@ def test_figures_that_can_not_be_simulated_are_named(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_the_choice_names_the_best_for_each_kind_of_client_and_warns_of_plain_fifo() -> None:
+def test_the_recommendation_names_the_best_policy_per_kind_of_client_and_warns_of_fifo() -> None:
     runs = [run(policy, TWICE, manners, seed="1") for policy in CHOICES for manners in Manners]
 
     sentence = choice(runs, load=2.0, service=SERVICE)
@@ -421,8 +423,8 @@ def test_the_choice_names_the_best_for_each_kind_of_client_and_warns_of_plain_fi
 # -- the document
 
 
-def test_the_documents_tables_are_what_the_lab_prints() -> None:
-    """Only a few lines are simulated again; `make overload` makes all of them."""
+def test_the_tables_of_the_document_match_the_simulation() -> None:
+    """Only a few rows are simulated here; `make overload` produces all of them."""
     text = (ROOT / "docs" / "explanation" / "overload.md").read_text()
     for manners in Manners:
         for name in ("fifo", "adaptive"):

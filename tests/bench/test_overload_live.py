@@ -1,4 +1,4 @@
-"""The overload of the real server: its verdict on made-up figures, and a short run from end to end."""
+"""The overload bench of the real server: its verdicts on given figures, and a short run from end to end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load(
     ended: int = 3_000,
     errors: int = 0,
 ) -> Load:
-    """Ten seconds at 3,200 a second."""
+    """Return the figures of ten seconds at 3,200 submissions per second."""
     counters = Counters()
     counts = counters.counts
     counts.created, counts.accepted, counts.ended, counts.errors, counts.answers = offered, accepted, ended, errors, 1
@@ -42,7 +42,7 @@ def load(
     return Load(wanted_per_s=3200.0, goodput_per_s=goodput_per_s, server_share=0.5, machine_share=1.0, fleet=fleet)
 
 
-def test_a_server_that_does_its_work_and_refuses_fast_keeps_every_bound() -> None:
+def test_a_server_that_rejects_fast_and_keeps_its_goodput_meets_every_bound() -> None:
     assert all(bound.kept for bound in judge(load(goodput_per_s=310.0), load(goodput_per_s=300.0)))
 
 
@@ -58,35 +58,35 @@ def test_a_server_that_does_its_work_and_refuses_fast_keeps_every_bound() -> Non
         ({"late_ms": 26.0}, "the generator was not the limit"),
     ],
 )
-def test_each_bound_can_be_missed(seen: dict[str, Any], missed: str) -> None:
+def test_judge_reports_each_missed_bound(seen: dict[str, Any], missed: str) -> None:
     broken = [bound for bound in judge(load(), load(**seen)) if not bound.kept]
 
     (bound,) = broken
     assert bound.what.startswith(missed)
 
 
-def test_the_table_has_a_column_for_each_load() -> None:
+def test_the_table_has_one_column_per_load() -> None:
     head, *rows = table({"1.1x": load(), "10x": load(goodput_per_s=1234.5)}).splitlines()
 
     assert head.split() == ["1.1x", "10x"]
     assert any(row.split()[-2:] == ["300.0", "1,234.5"] for row in rows)
 
 
-def test_only_the_time_under_the_whole_load_counts() -> None:
+def test_only_the_time_under_full_load_counts() -> None:
     looks = [Look(at, came=0 if at < 3 else 1, succeeded=int(at), cpu_s=0.0, machine_s=0.0) for at in range(20)]
 
     first, last = under_load(looks, 10.0)
 
-    assert (first.at, last.at) == (5.0, 12.0)  # it began at 3, and ended at 13
+    assert (first.at, last.at) == (5.0, 12.0)  # the load lasts from 3 to 13 s
 
 
-def test_times_that_leave_nothing_to_count_are_turned_away(capsys: pytest.CaptureFixture[str]) -> None:
+def test_durations_below_3_s_are_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--seconds", "2"])
     assert "both times are 3 s or more" in capsys.readouterr().err
 
 
-def test_a_short_run_prints_its_table_writes_its_figures_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_short_run_prints_a_table_writes_a_report_and_leaves_no_process(tmp_path: Path) -> None:
     report = tmp_path / "deep" / "live.json"
     times = ("--seconds", "4", "--peak-seconds", "4", "--workers", "4", "--report", str(report))
 

@@ -1,4 +1,4 @@
-"""The locust ramp: its form, its verdict, and a short run from end to end."""
+"""The locust ramp: its shape, its verdict, and a short run from end to end."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from tests.clients.stub import Stub
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_ramp_begins_with_one_user_a_second_up_to_500() -> None:
+def test_the_ramp_adds_one_user_per_second_up_to_500() -> None:
     ramp = Ramp()
     assert [ramp.users_at(second) for second in (0, 1, 2, 100, 500)] == [1, 1, 2, 100, 500]
 
 
-def test_the_ramp_rises_to_100_users_a_second_and_never_faster() -> None:
+def test_the_ramp_accelerates_to_at_most_100_users_per_second() -> None:
     ramp = Ramp()
     steps = [(ramp.users_at(second + 1) or 0) - (ramp.users_at(second) or 0) for second in range(int(KNOWN_DURATION_S))]
     assert max(steps) == 100
     assert steps[500:620] == sorted(steps[500:620])
 
 
-def test_the_ramp_holds_15000_users_at_its_end() -> None:
+def test_the_ramp_ends_with_a_hold_of_15000_users() -> None:
     ramp = Ramp()
     assert ramp.users_at(KNOWN_DURATION_S - 30) == ramp.users_at(KNOWN_DURATION_S) == 15_000
     assert ramp.users_at(KNOWN_DURATION_S + 0.1) is None
 
 
-def test_a_shrunk_ramp_has_the_same_form() -> None:
+def test_a_scaled_ramp_has_the_same_shape() -> None:
     whole, small = Ramp(), Ramp(users_max=1500, duration_s=KNOWN_DURATION_S / 10)
     for second in range(0, int(KNOWN_DURATION_S), 20):
         assert small.users_at(second / 10) == pytest.approx((whole.users_at(second) or 0) / 10, abs=1)
@@ -53,7 +53,7 @@ def test_a_shrunk_ramp_has_the_same_form() -> None:
         (0.9, 0.95, 0.4, "the generator and the server;"),
     ],
 )
-def test_the_verdict_names_what_was_at_its_limit(
+def test_the_verdict_names_the_saturated_side(
     generator: float, server: float, others: float, limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
@@ -63,7 +63,7 @@ def test_the_verdict_names_what_was_at_its_limit(
     assert judge(idle + busy, processes=1).startswith(f"At its limit: {limit}")
 
 
-def test_a_machine_whose_cores_are_all_taken_is_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_idle_cores_is_named_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
     verdict = judge([Sample(at=1, generator=0.4, server=0.3, others=0.3)] * 20, processes=1)
@@ -71,13 +71,13 @@ def test_a_machine_whose_cores_are_all_taken_is_at_its_limit(monkeypatch: pytest
     assert verdict.startswith("At its limit: the machine;")
 
 
-def test_a_run_beside_busy_programs_is_not_valid() -> None:
+def test_a_run_beside_busy_programs_is_invalid() -> None:
     verdict = judge([Sample(at=1, generator=0.2, server=0.1, others=1.6)] * 20, processes=1)
 
     assert verdict.startswith("Not valid: other programs took 160% of a core;")
 
 
-def test_the_verdict_tells_what_the_probe_measured() -> None:
+def test_the_verdict_reports_the_figures_of_the_probe() -> None:
     seen = [Measurement(at=0, kind="HEAD", ms=1.0, status=200)] * 19 + [Measurement(at=0, kind="HEAD")]
     seen += [Measurement(at=0, kind="POST", ms=2.5, status=202), Measurement(at=0, kind="lag", ms=4.0)]
 
@@ -87,7 +87,7 @@ def test_the_verdict_tells_what_the_probe_measured() -> None:
     assert probe_verdict([]).endswith("no answer")
 
 
-def test_a_line_of_progress_fits_a_terminal() -> None:
+def test_a_progress_line_fits_an_80_column_terminal() -> None:
     total = Row(at=0, name=ALL, users=15_000, requests_per_s=22_500.0, p50_ms=9.0, p95_ms=123_456.0)
     line = progress_line(767, total, Sample(at=0, generator=1.0, server=0.97, others=0))
 
@@ -95,7 +95,7 @@ def test_a_line_of_progress_fits_a_terminal() -> None:
     assert len(progress_line(0, None, Sample(at=0, generator=0, server=None, others=0))) < 80
 
 
-def test_the_progress_reads_the_newest_whole_sum_of_a_history_that_grows(tmp_path: Path) -> None:
+def test_latest_total_returns_the_last_complete_total_of_a_growing_history(tmp_path: Path) -> None:
     history = tmp_path / "history.csv"
     assert latest_total(history) is None
     head = "Timestamp,User Count,Type,Name,Requests/s,50%,95%"
@@ -109,7 +109,7 @@ def test_the_progress_reads_the_newest_whole_sum_of_a_history_that_grows(tmp_pat
 
 
 @pytest.mark.parametrize("form", ["steps", "linear"])
-def test_every_form_ends_with_all_users_for_the_hold(form: str) -> None:
+def test_every_shape_holds_all_users_at_its_end(form: str) -> None:
     ramp = ramp_of({"RAMP": form, "USERS": "100", "SECONDS": "60", "HOLD": "20"})
 
     assert [ramp.users_at(second) for second in (40, 50, 60)] == [100, 100, 100]
@@ -117,7 +117,7 @@ def test_every_form_ends_with_all_users_for_the_hold(form: str) -> None:
     assert ramp.users_at(61) is None
 
 
-def test_steps_rise_in_ten_equal_ones_and_a_line_steadily() -> None:
+def test_steps_rise_ten_times_and_a_linear_ramp_continuously() -> None:
     steps = ramp_of({"RAMP": "steps", "USERS": "100", "SECONDS": "110", "HOLD": "10"})
     line = ramp_of({"RAMP": "linear", "USERS": "100", "SECONDS": "110", "HOLD": "10"})
 
@@ -137,16 +137,16 @@ def test_steps_rise_in_ten_equal_ones_and_a_line_steadily() -> None:
         ({"SECONDS": "10", "HOLD": "10"}, "HOLD must be from 0 up to, not including, SECONDS"),
     ],
 )
-def test_settings_that_can_not_be_are_named(variables: dict[str, str], message: str) -> None:
+def test_invalid_settings_raise_an_error_that_names_them(variables: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ramp_of(variables)
 
 
-def test_a_server_on_another_machine_has_no_cpu_to_tell() -> None:
+def test_the_verdict_excludes_the_cpu_of_a_remote_server() -> None:
     assert "a server that runs elsewhere" in judge([Sample(at=0, generator=0.1, server=None, others=0)], processes=1)
 
 
-def test_a_picture_is_drawn_even_where_latencies_are_missing(tmp_path: Path) -> None:
+def test_a_plot_is_drawn_despite_missing_latencies(tmp_path: Path) -> None:
     rows = [
         Row(at=second, name=name, users=second, requests_per_s=second * 3.0, p50_ms=None, p95_ms=p95)
         for second, p95 in ((0, None), (1, 12.0), (2, 15.0))
@@ -160,7 +160,7 @@ def test_a_picture_is_drawn_even_where_latencies_are_missing(tmp_path: Path) -> 
     assert (tmp_path / "ramp.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_empty_history_can_not_be_drawn(tmp_path: Path) -> None:
+def test_drawing_an_empty_history_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="locust's history is empty"):
         draw([], [], [], title="t", verdict="v", path=tmp_path / "ramp.png")
 
@@ -176,7 +176,7 @@ def test_an_empty_history_can_not_be_drawn(tmp_path: Path) -> None:
         ("http://127.0.0.1:port", "URL can't be 'http://127.0.0.1:port': "),
     ],
 )
-def test_a_ramp_without_a_server_ends_before_it_begins(
+def test_a_ramp_without_a_reachable_server_exits_with_2_and_writes_nothing(
     url: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -188,7 +188,7 @@ def test_a_ramp_without_a_server_ends_before_it_begins(
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_short_ramp_counts_refusals_as_answers_and_leaves_its_plot(tmp_path: Path) -> None:
+async def test_a_short_ramp_counts_rejections_as_responses_and_writes_its_plot(tmp_path: Path) -> None:
     async with Stub().serving() as stub:
         stub.submissions.extend(["accept", "refuse"] * 100)  # the probe takes some of them
         environment = {**os.environ, "URL": stub.url, "USERS": "8", "SECONDS": "6", "PYTHONPATH": str(ROOT)}
@@ -215,7 +215,7 @@ async def test_a_short_ramp_counts_refusals_as_answers_and_leaves_its_plot(tmp_p
 @pytest.mark.parametrize(
     ("via", "names"), [("wait", {"submit 202", "wait 200"}), ("batch", {"batch 207", "status 200"})]
 )
-async def test_users_may_wait_or_deal_in_batches(tmp_path: Path, via: str, names: set[str]) -> None:
+async def test_users_can_long_poll_or_send_batches(tmp_path: Path, via: str, names: set[str]) -> None:
     async with Stub().serving() as stub:
         stub.submissions.extend(["accept", "refuse"] * 100)
         stub.finer_retry_after_s = 0.1

@@ -1,4 +1,4 @@
-"""The speed benches: their tables, and that each runs from end to end, small."""
+"""The speed benches: their tables, and a small run of each from end to end."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # -- figures
 
 
-def test_a_spread_is_the_median_and_both_ends() -> None:
+def test_a_spread_has_the_median_the_least_and_the_most() -> None:
     assert spread([3.0, 1.0, 10.0]) == Spread(3.0, 1.0, 10.0)
     assert str(Spread(3.0, 1.0, 10.0)) == "3.00 [1.00-10.0]"
     assert str(Spread(3.0, 3.0, 3.0)) == "3.00"
     assert spread([]) is None
 
 
-def test_figures_have_three_digits() -> None:
+def test_short_keeps_three_significant_digits() -> None:
     assert [short(value) for value in (0.4234, 9.714, 18.34, 123.4, 12345.6, 0)] == [
         "0.42",
         "9.71",
@@ -64,11 +64,11 @@ def test_figures_have_three_digits() -> None:
     ]
 
 
-def test_one_thing_has_no_plural() -> None:
+def test_many_uses_the_singular_for_one() -> None:
     assert [many(count, "connection") for count in (1, 8000)] == ["1 connection", "8,000 connections"]
 
 
-def test_a_table_is_aligned_and_a_missing_figure_is_a_dash() -> None:
+def test_a_table_is_aligned_and_shows_a_dash_for_a_missing_figure() -> None:
     assert table(["what", "µs"], [["a", 1.5], ["long", None]]) == (
         "| what |  µs |\n|------|----:|\n| a    | 1.5 |\n| long |   - |"
     )
@@ -95,7 +95,7 @@ def test_a_target_is_judged_by_the_median(measured: float | None, at_least: bool
     assert verdict in target_table([target])
 
 
-def test_the_machine_is_told_without_its_name() -> None:
+def test_the_description_of_the_machine_has_its_cores_packages_and_commit() -> None:
     machine = describe()
     assert machine.cores >= 1
     assert {"aiohttp", "uvloop"} <= set(machine.packages)
@@ -126,7 +126,7 @@ def ratio_of_gets(found: http.Results, connections: int = 64) -> Spread | None:
     return target.measured
 
 
-def test_ratios_are_of_the_same_round() -> None:
+def test_ratios_compare_readings_of_the_same_round() -> None:
     found = results(
         reading("jobqueue", Kind.GET, 0, 10.0),
         reading("aiohttp", Kind.GET, 0, 20.0),
@@ -138,7 +138,7 @@ def test_ratios_are_of_the_same_round() -> None:
     assert ratio_of_gets(found, 1) is None
 
 
-def test_a_reading_of_other_answers_than_were_meant_stands_in_no_table_and_is_told() -> None:
+def test_a_reading_with_unexpected_status_codes_is_excluded_and_reported() -> None:
     found = results(reading("jobqueue", Kind.GET, 0, 123.0, unexpected=0.5), reading("aiohttp", Kind.GET, 0, 20.0))
     text = http.report(found)
     assert "123" not in text
@@ -146,14 +146,14 @@ def test_a_reading_of_other_answers_than_were_meant_stands_in_no_table_and_is_to
     assert ratio_of_gets(found) is None
 
 
-def test_the_side_that_was_the_limit_is_told() -> None:
+def test_the_report_says_when_the_generator_was_the_limit() -> None:
     busy = reading("jobqueue", Kind.GET, 0, 10.0, server=0.7, generator=0.99)
     assert "The generator was the limit" in http.report(results(busy))
     assert "The generator was the limit" not in http.report(results(reading("jobqueue", Kind.GET, 0, 10.0)))
 
 
 @pytest.mark.parametrize("name", ["jobqueue", "aiohttp", "naive", "go"])
-def test_every_kind_of_request_gets_the_answer_that_is_to_be_measured(name: str) -> None:
+def test_every_kind_of_request_gets_its_expected_status_code(name: str) -> None:
     if name == "go" and shutil.which("go") is None:
         pytest.skip("there is no go")
     (contender,) = (each for each in contenders()[0] if each.name == name)
@@ -165,7 +165,7 @@ def test_every_kind_of_request_gets_the_answer_that_is_to_be_measured(name: str)
     assert all(r.cpu_us > 1 for r in readings)
 
 
-def test_what_a_scene_leaves_is_forgotten_and_what_was_filled_in_stays() -> None:
+def test_a_scene_deletes_its_own_jobs_only() -> None:
     with Ours() as server:
         server.fill(20)
         for kind in (Kind.POST, Kind.REFUSED, Kind.RUN):
@@ -179,14 +179,14 @@ def test_what_a_scene_leaves_is_forgotten_and_what_was_filled_in_stays() -> None
     assert [job["type"] for job in listed["jobs"]] == ["sleep"] * 20
 
 
-def test_who_can_not_be_measured_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_contender_is_skipped_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     found, skipped = contenders()
     assert "go" not in [contender.name for contender in found]
     assert any(reason.startswith("go: there is no `go`; install it") for reason in skipped)
 
 
-def test_the_name_of_a_log_is_that_of_its_contender() -> None:
+def test_a_slug_has_lower_case_words_and_hyphens() -> None:
     assert slug("jobqueue, stock path") == "jobqueue-stock-path"
 
 
@@ -208,22 +208,22 @@ def life_reading(contender: str, number: int, cpu_us: float, jobs_per_s: float) 
     )
 
 
-def test_more_jobs_a_second_and_less_cpu_a_job_are_both_a_higher_ratio() -> None:
+def test_more_jobs_per_second_and_less_cpu_per_job_both_raise_the_ratio() -> None:
     found = life.Results(
         machine=MACHINE,
         options=life.Options(),
-        skipped=["nobody: nothing"],
+        skipped=["naive: no reason"],
         readings=[life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)],
     )
     targets = {target.what: target.measured for target in life.targets(found)}
     assert targets["life by HEAD, jobs a second: times better than go"] == Spread(3.0, 3.0, 3.0)
     assert targets["life by HEAD, CPU a job: times better than go"] == Spread(2.0, 2.0, 2.0)
     assert targets["life by GET, CPU a job: times better than go"] is None
-    assert "Skipped: nobody: nothing." in life.report(found)
+    assert "Skipped: naive: no reason." in life.report(found)
 
 
-def test_a_life_is_lived_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(life, "CONNECTIONS", 4)  # so that a busy machine gets through a batch of each in time
+def test_a_life_runs_by_every_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life, "CONNECTIONS", 4)  # few enough for a batch of each within the time on a busy machine
     with Ours() as server:
         readings = life._measure(server, 0, life.Options(seconds=0.2, warm_s=0.1))
     assert [r.via for r in readings] == list(Via)
@@ -234,14 +234,14 @@ def test_a_life_is_lived_in_every_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert requests[Via.BATCH] < 0.5
 
 
-def test_a_stack_that_can_not_run_here_is_told_with_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_stack_is_skipped_with_its_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     found, skipped = stacks()
     assert found == []
     assert skipped[0].endswith("there is no `redis-server`; install it (Debian: apt-get install redis-server)")
 
 
-def test_packages_that_can_not_be_installed_skip_their_stacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stacks_are_skipped_when_their_packages_can_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
     monkeypatch.setattr("bench.peers.stacks._do", fail_to_install)
     found, skipped = stacks()
@@ -270,27 +270,27 @@ def phase(**more: object) -> fleet.Phase:
         "late_ms": 0.1,
         "rss_bytes_max": 2**27,
     } | more
-    return fleet.Phase(**figures)  # type: ignore[arg-type]  # by name, of several types
+    return fleet.Phase(**figures)  # type: ignore[arg-type]  # the values have several types
 
 
 @pytest.mark.parametrize(
     ("figures", "limit"),
     [
-        ({}, "nobody"),
+        ({}, "neither"),
         ({"server": 0.95}, "server"),
         ({"late_ms": 2.0}, "generator"),
         ({"server": 0.95, "late_ms": 2.0}, "server and generator"),
     ],
 )
-def test_the_side_at_its_limit_is_named(figures: dict[str, object], limit: str) -> None:
+def test_a_phase_names_the_saturated_side(figures: dict[str, object], limit: str) -> None:
     assert phase(**figures).limit == limit
 
 
-def test_an_answer_that_a_job_can_not_be_found_is_a_lost_job() -> None:
+def test_responses_with_404_or_410_count_as_lost_jobs() -> None:
     assert phase(answers={"202": 10, "404": 2, "410": 3}).jobs_lost == 5
 
 
-def test_a_load_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
+def test_a_skipped_load_is_reported_as_not_measured(tmp_path: Path) -> None:
     found = fleet.Results(machine=MACHINE, skipped=["15,000 clients: files"], phases=[phase()], seconds=[])
     verdicts = {target.what: target.verdict for target in fleet.targets(found)}
     assert verdicts["8,000 clients: p95, ms"] == "met"
@@ -300,7 +300,7 @@ def test_a_load_that_was_not_run_is_not_judged(tmp_path: Path) -> None:
     assert (tmp_path / "fleet.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_small_fleet_loses_nothing() -> None:
+def test_a_small_fleet_loses_no_connection_or_job() -> None:
     results = fleet.run(fleet.Options(loads=(Load(20, 200.0),), seconds=1.0, warm_s=0.2))
     (found,) = results.phases
     assert (found.connected, found.lost, found.jobs_lost) == (20, 0, 0)
@@ -312,7 +312,7 @@ def test_a_small_fleet_loses_nothing() -> None:
 # -- all
 
 
-def test_the_report_holds_every_part_and_says_what_was_not_measured(tmp_path: Path) -> None:
+def test_the_report_holds_every_part_and_lists_missing_measurements(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
     gets = reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0)
     http.BENCH.save(results(*gets), folder)
@@ -325,7 +325,7 @@ def test_the_report_holds_every_part_and_says_what_was_not_measured(tmp_path: Pa
     assert (tmp_path / "results" / "http.png").exists()
 
 
-def test_a_bench_that_fails_is_told_and_what_it_measured_before_is_not_shown(
+def test_a_failed_bench_is_reported_and_its_old_results_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "core.json").write_text("{}")
@@ -338,20 +338,20 @@ def test_a_bench_that_fails_is_told_and_what_it_measured_before_is_not_shown(
 
 
 @pytest.mark.parametrize("name", core.ORDERS)
-def test_an_order_holds_all_its_jobs_after_each_round(name: str) -> None:
+def test_an_order_bench_measures_every_operation(name: str) -> None:
     figures = measure_order(name, make_jobs(20), rounds=2)
     assert [figure.operation for figure in figures] == ["position", "remove", "push", "pop", "push to the front"]
     assert all(figure.ns.least > 0 for figure in figures)
 
 
-def test_an_engine_is_as_it_was_after_each_round_and_empty_at_the_end() -> None:
+def test_an_engine_bench_measures_every_operation_and_ends_empty() -> None:
     bench = EngineBench(20)
     figures = bench.run(rounds=2)
     assert {"get", "submit", "lease", "ack", "cancel", "retry", "evict"} <= {figure.operation for figure in figures}
     assert len(bench.engine.store) == 0
 
 
-def test_the_table_of_the_core_tells_how_much_each_grew(tmp_path: Path) -> None:
+def test_the_core_report_has_the_growth_of_each_operation(tmp_path: Path) -> None:
     figures = [
         Figure(part="engine", operation="get", size=size, ns=Spread(ns, ns, ns))
         for size, ns in ((100, 200.0), (1000, 500.0))
@@ -362,7 +362,7 @@ def test_the_table_of_the_core_tells_how_much_each_grew(tmp_path: Path) -> None:
     assert (tmp_path / "core.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_engine_that_is_filled_and_emptied_tells_its_bytes_and_pauses() -> None:
+def test_measure_engine_returns_pauses_and_the_size_of_an_id() -> None:
     try:
         figures = measure_engine(3000)
     finally:
@@ -374,7 +374,7 @@ def test_an_engine_that_is_filled_and_emptied_tells_its_bytes_and_pauses() -> No
     assert figures.parts_bytes["id"] == -(-sys.getsizeof("j" * 22) // in_steps_of) * in_steps_of
 
 
-def test_the_table_of_memory_tells_the_longest_pause_that_is_in_every_round(tmp_path: Path) -> None:
+def test_the_memory_report_uses_the_least_disturbed_round(tmp_path: Path) -> None:
     def pauses(longest_ms: float) -> Pauses:
         return Pauses(longest_ms=longest_ms, p9999_ms=1.0, mean_us=20.0, longest_wall_ms=9.0)
 
@@ -410,7 +410,7 @@ def test_the_table_of_memory_tells_the_longest_pause_that_is_in_every_round(tmp_
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+def test_results_survive_saving_and_loading(tmp_path: Path) -> None:
     found = results(reading("jobqueue", Kind.GET, 0, 10.0), reading("aiohttp", Kind.GET, 0, 20.0))
     http.BENCH.save(found, tmp_path)
     assert msgspec.json.decode((tmp_path / "http.json").read_bytes(), type=http.Results) == found

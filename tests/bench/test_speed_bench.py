@@ -1,4 +1,4 @@
-"""What the speed benches share: the command, the files, the turns; and that a load finds the queue empty."""
+"""The common parts of the speed benches: command line, files, rotation, conditions of a target, clean servers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BENCH = SpeedBench(
 
 
 @pytest.mark.parametrize(("arguments", "rounds"), [([], 5), (["--quick"], 1), (["--quick", "--rounds", "3"], 3)])
-def test_what_the_command_says_replaces_what_is_measured_by_default(
+def test_command_line_options_override_the_defaults(
     arguments: list[str], rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "figures"
@@ -48,16 +48,16 @@ def test_what_the_command_says_replaces_what_is_measured_by_default(
     assert (folder / "x.png").exists()
 
 
-def test_everyone_is_the_first_of_a_round_in_turn() -> None:
+def test_contenders_rotate_their_order_in_each_round() -> None:
     assert [in_turn("abc", number) for number in range(4)] == [list("abc"), list("bca"), list("cab"), list("abc")]
 
 
-def test_a_quick_run_measures_all_that_a_target_is_about() -> None:
+def test_a_quick_run_skips_no_contender_of_a_target() -> None:
     assert {theirs for _, _, theirs, *_ in http.RATIOS}.isdisjoint(http.QUICK.without)
     assert {theirs for theirs, *_ in life.RATIOS}.isdisjoint(life.QUICK.without)
 
 
-def test_what_a_measurement_lacks_of_its_target_stands_beside_the_verdict() -> None:
+def test_a_verdict_names_a_shortfall_from_the_conditions_of_its_target() -> None:
     readings = [reading("jobqueue", kind, 0, 1.0) for kind in http.Kind]
     readings += [reading(other, kind, 0, 9.0) for other in ("aiohttp", "go") for kind in http.Kind]
 
@@ -70,19 +70,17 @@ def test_what_a_measurement_lacks_of_its_target_stands_beside_the_verdict() -> N
     assert verdicts(100_000) == {"stretch"}
 
 
-def test_what_was_not_measured_lacks_nothing_more() -> None:
+def test_a_target_without_a_measurement_has_no_shortfall() -> None:
     assert Target(what="x", must=1, stretch=1, measured=None, short_of="with less").verdict == "not measured"
 
 
-def test_the_machine_tells_which_cores_the_two_sides_have() -> None:
+def test_the_description_of_the_machine_names_the_cores_of_both_sides() -> None:
     if SERVER_CORE is None:
         pytest.skip("there is one core")
     assert f"servers on core {SERVER_CORE}, the load generator on core {GENERATOR_CORE}" in str(describe())
 
 
-def test_the_clients_of_a_load_do_not_find_the_jobs_of_those_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_clearing_a_server_deletes_its_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with DefaultServer() as server:
         for _ in range(3):
@@ -91,7 +89,7 @@ def test_the_clients_of_a_load_do_not_find_the_jobs_of_those_before(
         assert msgspec.json.decode(server.call("GET", "/v1/jobs").body)["jobs"] == []
 
 
-def test_a_server_that_had_time_left_is_told() -> None:
+def test_the_report_names_a_server_that_was_not_saturated() -> None:
     readings = [life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)]
     readings[1] = msgspec.structs.replace(readings[1], server=0.8)
     found = life.Results(machine=MACHINE, options=life.Options(), skipped=[], readings=readings)

@@ -18,9 +18,9 @@ CAPACITY = 6000
 
 
 class Make(Protocol):
-    """Makes an empty backend within the running loop, whose clock may be a virtual one, for one test.
+    """Makes an empty backend for one test, on the running loop and its clock, which may be virtual.
 
-    It has the queues `default`, of `CAPACITY` jobs, and `small`, of one, or as the test says.
+    Its queues are `default`, with `CAPACITY` slots, and `small`, with one slot, overridden by `queues`.
     """
 
     def __call__(self, *, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> Backend: ...

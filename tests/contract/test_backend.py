@@ -50,7 +50,7 @@ async def submit(backend: Backend, spec: JobSpec = SPEC, **options: Any) -> JobV
 
 
 async def submit_failed(backend: Backend, spec: JobSpec = SPEC, **options: Any) -> JobView:
-    """Submit a job, and let it fail for good; nothing else may be ready."""
+    """Submit a job and fail its last attempt; no other job may be ready."""
     job = await submit(backend, spec, **options)
     lease = await backend.lease()
     assert lease.job_id == job.id
@@ -59,7 +59,7 @@ async def submit_failed(backend: Backend, spec: JobSpec = SPEC, **options: Any) 
 
 
 async def states(backend: Backend, *jobs: JobView) -> list[str]:
-    """Return the states of these jobs as they are now."""
+    """Return the current states of these jobs."""
     return [(await backend.get(job.id)).state for job in jobs]
 
 
@@ -69,7 +69,7 @@ def stats_of(backend: Backend, name: str = "default") -> QueueStats:
 
 
 async def settle() -> None:
-    """Let every task go as far as it can: on the virtual clock a second passes once nothing else is left to do."""
+    """Let every task run until it waits: the virtual clock advances only when no callback is ready."""
     await asyncio.sleep(1)
 
 
@@ -87,14 +87,14 @@ async def wait_for_change(backend: Backend, job_id: JobId) -> None:
 
 
 @virtual_time
-async def test_what_submit_returned_can_be_read_at_once(make: Make) -> None:
+async def test_a_submitted_job_is_readable_immediately(make: Make) -> None:
     backend = make()
     job = await submit(backend)
     assert (await backend.get(job.id)).state is JobState.QUEUED
 
 
 @virtual_time
-async def test_a_lease_waits_for_a_job_and_gives_it_to_one_worker_only(make: Make) -> None:
+async def test_lease_waits_for_a_job_and_returns_it_to_one_worker(make: Make) -> None:
     backend = make()
     workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
     await settle()
@@ -108,7 +108,7 @@ async def test_a_lease_waits_for_a_job_and_gives_it_to_one_worker_only(make: Mak
 
 
 @virtual_time
-async def test_a_worker_that_is_cancelled_while_it_waits_takes_no_job_with_it(make: Make) -> None:
+async def test_cancelling_a_waiting_lease_loses_no_job(make: Make) -> None:
     backend = make()
     waiting = asyncio.create_task(backend.lease())
     await settle()
@@ -118,7 +118,7 @@ async def test_a_worker_that_is_cancelled_while_it_waits_takes_no_job_with_it(ma
 
 
 @virtual_time
-async def test_outcomes_end_a_job_once(make: Make) -> None:
+async def test_a_second_outcome_raises_stale_lease(make: Make) -> None:
     backend = make()
     job = await submit(backend)
     lease = await backend.lease()
@@ -135,7 +135,7 @@ async def test_outcomes_end_a_job_once(make: Make) -> None:
 
 
 @virtual_time
-async def test_waiters_are_told_the_moment_a_job_ends_and_late_ones_at_once(make: Make) -> None:
+async def test_wait_returns_when_the_job_becomes_terminal_and_immediately_afterwards(make: Make) -> None:
     backend = make()
     job = await submit(backend)
     waiters = [asyncio.create_task(backend.wait(job.id)) for _ in range(3)]
@@ -149,7 +149,7 @@ async def test_waiters_are_told_the_moment_a_job_ends_and_late_ones_at_once(make
 
 @pytest.mark.parametrize("wait", [wait_for_end, wait_for_change])
 @virtual_time
-async def test_one_who_gives_up_waiting_leaves_the_others_alone(make: Make, wait: Wait) -> None:
+async def test_cancelling_one_waiter_does_not_affect_the_others(make: Make, wait: Wait) -> None:
     backend = make()
     job = await submit(backend)
     first, second = [asyncio.create_task(wait(backend, job.id)) for _ in range(2)]
@@ -162,7 +162,7 @@ async def test_one_who_gives_up_waiting_leaves_the_others_alone(make: Make, wait
 
 @pytest.mark.parametrize("wait", [wait_for_end, wait_for_change])
 @virtual_time
-async def test_thousands_who_wait_for_one_job_are_told_in_turn_so_that_others_go_on(make: Make, wait: Wait) -> None:
+async def test_thousands_of_waiters_are_woken_over_several_loop_iterations(make: Make, wait: Wait) -> None:
     backend = make()
     job = await submit(backend)
     waiting = [asyncio.create_task(wait(backend, job.id)) for _ in range(3000)]
@@ -178,7 +178,7 @@ async def test_thousands_who_wait_for_one_job_are_told_in_turn_so_that_others_go
 
 
 @virtual_time
-async def test_unknown_deleted_and_live_jobs_are_told_apart(make: Make) -> None:
+async def test_operations_distinguish_unknown_deleted_and_live_jobs(make: Make) -> None:
     backend = make()
     for unknown in (backend.get("x"), backend.wait("x"), backend.cancel("x"), backend.delete("x")):
         with pytest.raises(JobNotFound):
@@ -193,7 +193,7 @@ async def test_unknown_deleted_and_live_jobs_are_told_apart(make: Make) -> None:
 
 
 @virtual_time
-async def test_a_cancelled_job_leaves_no_trace_in_its_ready_queue(make: Make) -> None:
+async def test_a_cancelled_job_is_not_leased(make: Make) -> None:
     backend = make()
     first, second = await submit(backend), await submit(backend)
     await backend.cancel(first.id)
@@ -201,7 +201,7 @@ async def test_a_cancelled_job_leaves_no_trace_in_its_ready_queue(make: Make) ->
 
 
 @virtual_time
-async def test_a_refusal_keeps_nothing_and_is_counted(make: Make) -> None:
+async def test_a_rejected_submission_stores_no_job_and_is_counted(make: Make) -> None:
     backend = make()
     await backend.submit(SMALL)
     with pytest.raises(QueueFull):
@@ -211,7 +211,7 @@ async def test_a_refusal_keeps_nothing_and_is_counted(make: Make) -> None:
 
 
 @virtual_time
-async def test_pages_go_through_all_that_match_newest_first(make: Make) -> None:
+async def test_pages_cover_all_matching_jobs_newest_first(make: Make) -> None:
     backend = make()
     odd, even = JobSpec(type="odd", group="g"), JobSpec(type="even")
     ids = [(await submit(backend, odd if n % 2 else even)).id for n in range(25)]
@@ -237,7 +237,7 @@ async def test_pages_go_through_all_that_match_newest_first(make: Make) -> None:
 
 
 @virtual_time
-async def test_the_last_page_knows_that_it_is_the_last(make: Make) -> None:
+async def test_the_last_page_has_no_cursor(make: Make) -> None:
     backend = make()
     assert (await backend.page(JobFilter(), limit=5, cursor=None)).cursor is None
     for _ in range(5):
@@ -250,7 +250,7 @@ async def test_the_last_page_knows_that_it_is_the_last(make: Make) -> None:
 
 
 @virtual_time
-async def test_a_record_that_was_given_out_does_not_change_any_more(make: Make) -> None:
+async def test_a_returned_record_is_an_immutable_snapshot(make: Make) -> None:
     backend = make()
     submitted = await submit(backend, JobSpec(type="t", attempts_max=2))
     lease = await backend.lease()
@@ -269,7 +269,7 @@ async def test_a_record_that_was_given_out_does_not_change_any_more(make: Make) 
 
 
 @virtual_time
-async def test_the_estimate_of_a_record_that_is_over_meanwhile_promises_nothing(make: Make) -> None:
+async def test_the_estimate_of_a_job_that_became_terminal_is_empty(make: Make) -> None:
     backend = make()
     job = await submit(backend)
     assert backend.estimate(job).position == 1
@@ -277,11 +277,11 @@ async def test_the_estimate_of_a_record_that_is_over_meanwhile_promises_nothing(
     assert (backend.estimate(job).position, backend.estimate(job).eta_s) == (None, None)
 
 
-# -- the end
+# -- draining
 
 
 @virtual_time
-async def test_a_drain_rejects_submissions_and_returns_once_the_jobs_are_worked_off(make: Make) -> None:
+async def test_a_drain_rejects_submissions_and_returns_after_the_last_live_job(make: Make) -> None:
     backend = make()
     job = await submit(backend)
     lease = await backend.lease()
@@ -298,14 +298,14 @@ async def test_a_drain_rejects_submissions_and_returns_once_the_jobs_are_worked_
 
 
 @virtual_time
-async def test_a_drain_ends_at_its_deadline_what_is_left(make: Make) -> None:
+async def test_a_drain_cancels_the_remaining_jobs_at_its_deadline(make: Make) -> None:
     backend = make()
     running, waiting = await submit(backend), await submit(backend)
     lease = await backend.lease()
     left: list[int] = []
     draining = asyncio.create_task(backend.drain(10.0, lambda: left.append(stats_of(backend).live)))
     await asyncio.sleep(10.5)
-    assert left == [2], "they are counted before the first of them ends"
+    assert left == [2], "the remaining jobs are counted before the first of them ends"
     await backend.stopped(running.id, lease.attempt)
     await draining
     for job_id in (running.id, waiting.id):
@@ -314,7 +314,7 @@ async def test_a_drain_ends_at_its_deadline_what_is_left(make: Make) -> None:
 
 
 @virtual_time
-async def test_a_lower_maximum_of_live_jobs_of_a_caller_counts_from_the_next_submission_on(make: Make) -> None:
+async def test_a_lower_caller_jobs_max_applies_to_new_submissions_only(make: Make) -> None:
     backend = make()
     first = await submit(backend, uniqueness=Uniqueness("ann"))
     await submit(backend, uniqueness=Uniqueness("ann"))
@@ -324,11 +324,11 @@ async def test_a_lower_maximum_of_live_jobs_of_a_caller_counts_from_the_next_sub
     assert (await backend.get(first.id)).state is JobState.QUEUED
 
 
-# -- the same job once
+# -- duplicates
 
 
 @virtual_time
-async def test_a_submission_that_is_the_same_job_leads_to_it_and_says_so(make: Make) -> None:
+async def test_a_duplicate_submission_returns_the_existing_job_or_is_rejected(make: Make) -> None:
     backend = make()
     uniqueness = Uniqueness("ann", Unique("u"), IdempotencyKey("k", b"1"))
     first = await backend.submit(SPEC, b"{}", None, uniqueness)
@@ -345,7 +345,7 @@ async def test_a_submission_that_is_the_same_job_leads_to_it_and_says_so(make: M
 
 
 @virtual_time
-async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> None:
+async def test_waiters_of_a_replaced_job_get_its_cancellation(make: Make) -> None:
     backend = make()
     old = await submit(backend, uniqueness=Uniqueness(unique=Unique("u")))
     waiter = asyncio.create_task(backend.wait(old.id))
@@ -356,7 +356,7 @@ async def test_a_replaced_job_is_told_to_those_who_wait_for_it(make: Make) -> No
 
 
 @virtual_time
-async def test_a_caller_has_a_quota_of_live_jobs(make: Make) -> None:
+async def test_caller_jobs_max_limits_the_live_jobs_of_each_caller(make: Make) -> None:
     backend = make(caller_jobs_max=1)
     await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
     with pytest.raises(RateLimited):
@@ -365,7 +365,7 @@ async def test_a_caller_has_a_quota_of_live_jobs(make: Make) -> None:
 
 
 @virtual_time
-async def test_what_every_submission_would_be_refused_with_is_known_before_it_is_read(make: Make) -> None:
+async def test_refuse_unseen_returns_queue_full_once_every_queue_is_full(make: Make) -> None:
     backend = make(default=QueuePolicy(capacity=1))
     assert backend.refuse_unseen() is None
     await backend.submit(SPEC)
@@ -381,7 +381,7 @@ async def test_what_every_submission_would_be_refused_with_is_known_before_it_is
 
 
 @virtual_time
-async def test_a_worker_serves_all_queues(make: Make) -> None:
+async def test_lease_returns_jobs_of_all_queues(make: Make) -> None:
     backend = make()
     jobs = [await submit(backend, SMALL), await submit(backend), await submit(backend)]
     leased = [(await backend.lease()).job_id for _ in jobs]
@@ -389,7 +389,7 @@ async def test_a_worker_serves_all_queues(make: Make) -> None:
 
 
 @virtual_time
-async def test_no_queue_runs_more_at_once_than_its_workers_however_many_wait(make: Make) -> None:
+async def test_a_queue_never_runs_more_jobs_than_its_workers(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=2))
     for _ in range(5):
         await backend.submit(SPEC)
@@ -399,14 +399,14 @@ async def test_no_queue_runs_more_at_once_than_its_workers_however_many_wait(mak
     leased = [worker.result() for worker in workers if worker.done()]
     await backend.ack(leased[0].job_id, 1, Success(b"1"))
     await settle()
-    assert sum(worker.done() for worker in workers) == 3, "the one that waited was woken by the end of the other"
+    assert sum(worker.done() for worker in workers) == 3, "the end of one job wakes one waiting worker"
     await backend.nack(leased[1].job_id, 1, BOOM)
     await settle()
     assert all(worker.done() for worker in workers)
 
 
 @virtual_time
-async def test_of_two_places_that_come_free_at_once_each_wakes_one_who_waits(make: Make) -> None:
+async def test_two_slots_freed_at_once_wake_two_workers(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=2))
     for _ in range(4):
         await backend.submit(SPEC)
@@ -420,7 +420,7 @@ async def test_of_two_places_that_come_free_at_once_each_wakes_one_who_waits(mak
 
 
 @virtual_time
-async def test_a_paused_queue_starts_nothing_until_it_is_resumed(make: Make) -> None:
+async def test_a_paused_queue_starts_no_job_until_it_is_resumed(make: Make) -> None:
     backend = make()
     workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
     await backend.pause("default")
@@ -439,7 +439,7 @@ async def test_a_paused_queue_starts_nothing_until_it_is_resumed(make: Make) -> 
 
 
 @virtual_time
-async def test_a_queue_can_be_changed_while_workers_wait_for_it(make: Make) -> None:
+async def test_a_changed_policy_applies_to_waiting_workers_and_to_submissions(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=1))
     jobs = [await submit(backend) for _ in range(4)]
     workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
@@ -455,7 +455,7 @@ async def test_a_queue_can_be_changed_while_workers_wait_for_it(make: Make) -> N
 
 
 @virtual_time
-async def test_a_queue_that_changes_while_jobs_wait_at_a_limiter_calls_the_best_of_them_anew(make: Make) -> None:
+async def test_a_changed_discipline_reorders_the_jobs_that_wait_at_a_limiter(make: Make) -> None:
     backend = make()
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
     first, second, third = [await submit(backend, spec) for _ in range(3)]
@@ -471,7 +471,7 @@ async def test_a_queue_that_changes_while_jobs_wait_at_a_limiter_calls_the_best_
 
 
 @virtual_time
-async def test_a_worker_that_is_cancelled_amid_those_who_must_wait_leaves_the_rest_to_others(make: Make) -> None:
+async def test_a_worker_cancelled_among_blocked_jobs_leaves_the_ready_job_to_the_next_worker(make: Make) -> None:
     backend = make(default=QueuePolicy(capacity=CAPACITY, workers=2))
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
     await backend.submit(spec)
@@ -491,7 +491,7 @@ async def test_a_worker_that_is_cancelled_amid_those_who_must_wait_leaves_the_re
 
 
 @virtual_time
-async def test_a_worker_that_finds_thousands_who_must_wait_lets_others_go_on(make: Make) -> None:
+async def test_a_lease_that_passes_thousands_of_blocked_jobs_yields_to_the_loop(make: Make) -> None:
     backend = make()
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
     await backend.pause("default")
@@ -509,11 +509,11 @@ async def test_a_worker_that_finds_thousands_who_must_wait_lets_others_go_on(mak
     assert 10 <= turns <= 200
 
 
-# -- dead letters, and delayed jobs
+# -- failed and delayed jobs
 
 
 @virtual_time
-async def test_a_failed_job_can_be_retried_and_those_who_wait_learn_its_new_end(make: Make) -> None:
+async def test_retrying_a_failed_job_runs_it_again_and_new_waiters_get_its_new_outcome(make: Make) -> None:
     backend = make()
     job = await submit_failed(backend, args=b"7")
     assert (await backend.wait(job.id)).state is JobState.FAILED
@@ -533,7 +533,7 @@ async def test_a_failed_job_can_be_retried_and_those_who_wait_learn_its_new_end(
 
 
 @virtual_time
-async def test_a_retry_for_which_there_is_no_slot_is_refused(make: Make) -> None:
+async def test_a_retry_into_a_full_queue_raises_queue_full(make: Make) -> None:
     backend = make()
     job = await submit_failed(backend, SMALL)
     await backend.submit(SMALL)
@@ -543,7 +543,7 @@ async def test_a_retry_for_which_there_is_no_slot_is_refused(make: Make) -> None
 
 
 @virtual_time
-async def test_a_delayed_job_can_be_run_now_and_wakes_a_worker(make: Make) -> None:
+async def test_run_now_makes_a_delayed_job_ready_and_wakes_a_worker(make: Make) -> None:
     backend = make()
     worker = asyncio.create_task(backend.lease())
     job = await submit(backend, JobSpec(type="t", delay_s=3600.0))
@@ -556,7 +556,7 @@ async def test_a_delayed_job_can_be_run_now_and_wakes_a_worker(make: Make) -> No
 
 
 @virtual_time
-async def test_what_is_not_there_can_neither_be_retried_nor_run(make: Make) -> None:
+async def test_retry_and_run_now_of_a_missing_job_raise_not_found_or_gone(make: Make) -> None:
     backend = make()
     job = await submit_failed(backend)
     await backend.delete(job.id)
@@ -567,11 +567,11 @@ async def test_what_is_not_there_can_neither_be_retried_nor_run(make: Make) -> N
             await act(job.id)
 
 
-# -- in bulk
+# -- bulk actions
 
 
 @virtual_time
-async def test_a_bulk_action_takes_those_that_match_and_no_others(make: Make) -> None:
+async def test_a_bulk_action_applies_to_matching_jobs_only(make: Make) -> None:
     backend = make()
     jobs = {}
     for group in "ab":
@@ -600,7 +600,7 @@ async def test_a_bulk_action_takes_those_that_match_and_no_others(make: Make) ->
 
 
 @virtual_time
-async def test_each_bulk_action_counts_only_jobs_in_a_state_that_it_is_for(make: Make) -> None:
+async def test_each_bulk_action_counts_only_jobs_in_a_suitable_state(make: Make) -> None:
     backend = make()
     failed = await submit_failed(backend)
     running = await submit(backend)
@@ -619,7 +619,7 @@ async def test_each_bulk_action_counts_only_jobs_in_a_state_that_it_is_for(make:
 
 
 @virtual_time
-async def test_a_bulk_retry_skips_those_that_it_can_not_take_and_they_stay_failed(make: Make) -> None:
+async def test_a_bulk_retry_skips_jobs_without_a_slot_or_with_a_taken_unique_value(make: Make) -> None:
     backend = make(default=QueuePolicy(capacity=3))
     jobs = [await submit_failed(backend) for _ in range(5)]
     unique = await submit_failed(backend, uniqueness=Uniqueness(unique=Unique("u")))
@@ -630,7 +630,7 @@ async def test_a_bulk_retry_skips_those_that_it_can_not_take_and_they_stay_faile
 
 
 @virtual_time
-async def test_a_bulk_retry_into_a_full_queue_sends_no_client_farther_away(make: Make) -> None:
+async def test_a_bulk_retry_into_a_full_queue_does_not_increase_retry_after(make: Make) -> None:
     waits = []
     for dead in (0, 1000):
         backend = make(default=QueuePolicy(capacity=1))
@@ -647,7 +647,7 @@ async def test_a_bulk_retry_into_a_full_queue_sends_no_client_farther_away(make:
 
 
 @virtual_time
-async def test_a_bulk_action_lets_others_go_on_and_meets_no_job_that_comes_meanwhile(make: Make) -> None:
+async def test_a_bulk_action_yields_to_the_loop_and_skips_jobs_submitted_meanwhile(make: Make) -> None:
     backend = make()
     there = [await submit(backend) for _ in range(3000)]
     bulk = asyncio.create_task(backend.bulk("cancel", JobFilter()))
@@ -663,7 +663,7 @@ async def test_a_bulk_action_lets_others_go_on_and_meets_no_job_that_comes_meanw
 
 
 @virtual_time
-async def test_a_bulk_retry_meets_a_job_once_though_it_fails_again_meanwhile(make: Make) -> None:
+async def test_a_bulk_retry_retries_each_job_once_even_if_it_fails_again_meanwhile(make: Make) -> None:
     backend = make()
     for _ in range(20):
         await submit_failed(backend, JobSpec(type=str(_)))
@@ -680,11 +680,11 @@ async def test_a_bulk_retry_meets_a_job_once_though_it_fails_again_meanwhile(mak
     assert stats_of(backend).failed_total == 40
 
 
-# -- what a live job may expect
+# -- estimates
 
 
 @virtual_time
-async def test_an_estimate_without_any_experience_only_knows_the_position(make: Make) -> None:
+async def test_an_estimate_without_finished_runs_has_only_a_position(make: Make) -> None:
     backend = make()
     first, second = await submit(backend), await submit(backend)
     for job, position in ((first, 1), (second, 2)):
@@ -702,7 +702,7 @@ async def run_some(backend: Backend, count: int, run_s: float) -> None:
 
 
 @virtual_time
-async def test_an_estimate_is_made_from_how_fast_jobs_have_ended(make: Make) -> None:
+async def test_an_estimate_follows_the_measured_drain_rate_and_run_time(make: Make) -> None:
     backend = make()
     await run_some(backend, 100, 0.5)
     running = await submit(backend)
@@ -721,24 +721,24 @@ async def test_an_estimate_is_made_from_how_fast_jobs_have_ended(make: Make) -> 
     estimate = backend.estimate(delayed)
     assert estimate.position is None
     assert estimate.eta_s == pytest.approx(60 + 20 / 2.0 + 0.5, rel=0.1)
-    assert estimate.poll_after_s == 3.0, "no client is told to look away for longer"
+    assert estimate.poll_after_s == 3.0, "the maximum poll interval"
     await asyncio.sleep(0.3)
     assert backend.estimate(running).eta_s == pytest.approx(0.2)
     await asyncio.sleep(0.3)
-    assert backend.estimate(running).eta_s is None, "it takes longer than its like"
+    assert backend.estimate(running).eta_s is None, "it already runs longer than its type usually does"
     assert backend.estimate(running).poll_after_s == pytest.approx(0.3)
     await asyncio.sleep(60)
     assert backend.estimate(running).poll_after_s == 3.0
 
 
 @virtual_time
-async def test_what_a_job_may_expect_is_by_the_runs_of_its_own_type(make: Make) -> None:
+async def test_an_estimate_uses_the_run_times_of_the_jobs_own_type(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=2))
     await run_some(backend, 100, 0.001)
     slow = [await submit(backend, JobSpec(type="slow")) for _ in range(5)]
     leases = [await backend.lease() for _ in range(2)]
     for job in slow:
-        assert backend.estimate(job).eta_s is None, "none of its type has ended so far"
+        assert backend.estimate(job).eta_s is None, "no job of its type has ended so far"
         assert backend.estimate(job).poll_after_s == 1.0
     await asyncio.sleep(3.0)
     await backend.ack(slow[0].id, leases[0].attempt, Success(b"1"))
@@ -748,11 +748,11 @@ async def test_what_a_job_may_expect_is_by_the_runs_of_its_own_type(make: Make) 
     assert backend.estimate(slow[3]).eta_s == pytest.approx(3.0 / 2 + 3.0)
     assert backend.estimate(slow[4]).eta_s == pytest.approx(2 * 3.0 / 2 + 3.0)
     quick = await submit(backend)
-    assert (backend.estimate(quick).eta_s or 0.0) > 3.0, "it comes after those"
+    assert (backend.estimate(quick).eta_s or 0.0) > 3.0, "it is behind the slow jobs"
 
 
 @virtual_time
-async def test_a_lone_job_of_an_idle_queue_is_expected_at_once(make: Make) -> None:
+async def test_the_first_job_of_an_idle_queue_is_estimated_to_start_immediately(make: Make) -> None:
     backend = make()
     await run_some(backend, 10, 0.5)
     await asyncio.sleep(3600)
@@ -761,11 +761,11 @@ async def test_a_lone_job_of_an_idle_queue_is_expected_at_once(make: Make) -> No
     assert backend.estimate(job).poll_after_s == pytest.approx(0.5)
     await submit(backend)
     third = await submit(backend)
-    assert backend.estimate(third).eta_s == pytest.approx(3 * 0.5), "one worker is there, for all that is known"
+    assert backend.estimate(third).eta_s == pytest.approx(3 * 0.5), "a single worker is assumed"
 
 
 @virtual_time
-async def test_where_all_workers_are_busy_one_of_them_must_end_first(make: Make) -> None:
+async def test_an_estimate_with_all_workers_busy_includes_the_wait_for_one_of_them(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=2))
     await run_some(backend, 10, 3.0)
     for _ in range(2):
@@ -776,7 +776,7 @@ async def test_where_all_workers_are_busy_one_of_them_must_end_first(make: Make)
 
 
 @virtual_time
-async def test_a_paused_queues_jobs_may_expect_nothing(make: Make) -> None:
+async def test_a_job_of_a_paused_queue_has_a_position_but_no_eta(make: Make) -> None:
     backend = make()
     await run_some(backend, 10, 0.5)
     job = await submit(backend)
@@ -786,7 +786,7 @@ async def test_a_paused_queues_jobs_may_expect_nothing(make: Make) -> None:
 
 
 @virtual_time
-async def test_an_estimate_where_runs_are_known_but_nothing_has_ever_ended(make: Make) -> None:
+async def test_failed_attempts_suffice_for_an_estimate(make: Make) -> None:
     backend = make()
     job = await submit(backend, JobSpec(type="t", attempts_max=2))
     lease = await backend.lease()
@@ -801,7 +801,7 @@ async def test_an_estimate_where_runs_are_known_but_nothing_has_ever_ended(make:
 
 
 @virtual_time
-async def test_whoever_watches_a_job_is_told_of_every_change_of_it(make: Make) -> None:
+async def test_wait_for_change_returns_on_every_change_of_a_job(make: Make) -> None:
     backend = make()
     job = await submit(
         backend, JobSpec(type="t", attempts_max=2), uniqueness=Uniqueness(unique=Unique("u", "debounce"))
@@ -831,7 +831,7 @@ async def test_whoever_watches_a_job_is_told_of_every_change_of_it(make: Make) -
 
 
 @virtual_time
-async def test_a_watcher_of_several_jobs_is_told_of_the_first_change_of_any_and_of_no_others(make: Make) -> None:
+async def test_wait_for_change_of_several_jobs_returns_on_the_first_change_of_any_of_them(make: Make) -> None:
     backend = make()
     first, second, other = await submit(backend), await submit(backend), await submit(backend)
     watcher = asyncio.create_task(backend.wait_for_change([first.id, second.id]))
@@ -849,7 +849,7 @@ async def test_a_watcher_of_several_jobs_is_told_of_the_first_change_of_any_and_
 
 
 @virtual_time
-async def test_a_queues_figures_tell_how_fast_it_drains_and_what_is_in_quarantine(make: Make) -> None:
+async def test_the_stats_of_a_queue_have_its_drain_rate_and_the_quarantined_types(make: Make) -> None:
     backend = make(default=QueuePolicy(retry_budget=3))
     assert (stats_of(backend).drain_rate_per_s, stats_of(backend).drain_s, stats_of(backend).quarantined) == (
         0.0,
