@@ -14,7 +14,7 @@ def drain(deadlines: Deadlines[str], now: float) -> list[str]:
     return out
 
 
-def test_keys_come_out_when_due_and_in_that_order() -> None:
+def test_deadlines_are_popped_when_due_in_order() -> None:
     deadlines: Deadlines[str] = Deadlines()
     deadlines.set("late", 3.0)
     deadlines.set("early", 1.0)
@@ -24,14 +24,14 @@ def test_keys_come_out_when_due_and_in_that_order() -> None:
     assert drain(deadlines, 9.0) == ["late"]
 
 
-def test_equal_due_times_come_out_in_the_order_they_were_set() -> None:
+def test_equal_deadlines_are_popped_in_the_order_they_were_set() -> None:
     deadlines: Deadlines[str] = Deadlines()
     for key in "cab":
         deadlines.set(key, 1.0)
     assert drain(deadlines, 1.0) == ["c", "a", "b"]
 
 
-def test_setting_a_key_again_replaces_its_due_time() -> None:
+def test_setting_a_key_again_replaces_its_deadline() -> None:
     deadlines: Deadlines[str] = Deadlines()
     deadlines.set("a", 1.0)
     deadlines.set("a", 5.0)
@@ -53,7 +53,7 @@ def test_a_discarded_key_is_never_due() -> None:
     assert deadlines.next_at() is None
 
 
-def test_the_first_key_can_be_looked_at_without_taking_it() -> None:
+def test_the_first_key_can_be_read_without_popping_it() -> None:
     deadlines: Deadlines[str] = Deadlines()
     with pytest.raises(IndexError):
         deadlines.first()
@@ -64,7 +64,7 @@ def test_the_first_key_can_be_looked_at_without_taking_it() -> None:
     assert len(deadlines) == 1
 
 
-def test_discarded_entries_do_not_pile_up() -> None:
+def test_discarded_entries_do_not_accumulate_in_the_heap() -> None:
     deadlines: Deadlines[int] = Deadlines()
     deadlines.set(-1, 1e9)
     for key in range(10_000):
@@ -73,7 +73,7 @@ def test_discarded_entries_do_not_pile_up() -> None:
         assert len(deadlines._heap) <= 64 + 2 * len(deadlines) + 1
 
 
-def test_discarding_alone_sweeps_too() -> None:
+def test_discarding_alone_cleans_the_heap() -> None:
     deadlines: Deadlines[int] = Deadlines()
     for key in range(1000):
         deadlines.set(key, float(key))
@@ -82,7 +82,7 @@ def test_discarding_alone_sweeps_too() -> None:
     assert len(deadlines._heap) <= 64
 
 
-def test_setting_one_key_over_and_over_does_not_pile_up() -> None:
+def test_setting_one_key_repeatedly_does_not_grow_the_heap() -> None:
     deadlines: Deadlines[str] = Deadlines()
     for at in range(10_000):
         deadlines.set("a", float(at))
@@ -100,7 +100,7 @@ operations = st.lists(
 
 
 @given(operations)
-def test_the_heap_agrees_with_a_plain_dict(steps: list[tuple[str, int, int]]) -> None:
+def test_deadlines_match_a_plain_dict(steps: list[tuple[str, int, int]]) -> None:
     deadlines: Deadlines[int] = Deadlines()
     model: dict[int, int] = {}
     for step, key, at in steps:

@@ -34,10 +34,10 @@ from jobqueue.core.tuning import TUNING
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, Driver, make_engine
 
-# -- a job's way
+# -- states
 
 
-def test_a_job_that_was_accepted_is_readable_at_once() -> None:
+def test_an_accepted_job_is_readable_at_once() -> None:
     driver = Driver()
     job = driver.submit()
     assert driver.engine.get(job.id) is job
@@ -74,7 +74,7 @@ def test_an_error_message_is_cut_to_its_bound() -> None:
     assert len(job.error.message) == MESSAGE_LENGTH_MAX
 
 
-def test_no_state_moves_where_the_table_has_no_edge() -> None:
+def test_a_transition_missing_from_the_table_raises_an_error() -> None:
     job = Driver().submit()
     for state in TERMINAL - {JobState.FAILED}:
         assert not TRANSITIONS[state]
@@ -84,7 +84,7 @@ def test_no_state_moves_where_the_table_has_no_edge() -> None:
     assert job.state is JobState.QUEUED
 
 
-def test_every_visible_change_raises_the_version() -> None:
+def test_each_visible_change_increments_the_version() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=60)
     versions = [job.version]
@@ -100,7 +100,7 @@ def test_every_visible_change_raises_the_version() -> None:
     assert versions == [0, 1, 2, 3, 4], "by one each time"
 
 
-def test_progress_is_kept_and_starts_over_with_each_attempt() -> None:
+def test_progress_is_stored_and_reset_at_each_attempt() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     driver.engine.report(job.id, attempt=driver.lease(job), progress=Progress(0.5, "half"))
@@ -128,7 +128,7 @@ def test_a_late_ack_cannot_overwrite_the_newer_attempt() -> None:
     assert job.result == b'"new"'
 
 
-def test_a_second_outcome_bounces() -> None:
+def test_a_second_outcome_raises_stale_lease() -> None:
     driver = Driver()
     job = driver.done()
     with pytest.raises(StaleLease):
@@ -138,7 +138,7 @@ def test_a_second_outcome_bounces() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
-def test_an_outcome_on_an_unknown_job_bounces() -> None:
+def test_an_outcome_of_an_unknown_job_raises_stale_lease() -> None:
     driver = Driver()
     job = driver.done()
     driver.engine.delete(job.id)
@@ -155,7 +155,7 @@ def test_a_running_job_is_not_leased_twice() -> None:
     assert (job.attempt, len(driver.of(Started))) == (1, 1)
 
 
-def test_a_timeout_asks_for_a_stop_and_the_outcome_that_follows_is_timed_out() -> None:
+def test_a_timeout_requests_a_stop_and_the_job_fails_as_timed_out() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=5)
     attempt = driver.lease(job)
@@ -170,7 +170,7 @@ def test_a_timeout_asks_for_a_stop_and_the_outcome_that_follows_is_timed_out() -
     assert "5 s" in job.error.message
 
 
-def test_a_gap_in_which_nothing_ran_is_not_charged_to_the_running_attempts() -> None:
+def test_an_excused_gap_extends_the_deadlines_of_running_attempts() -> None:
     driver = Driver()
     running, delayed = driver.submit(timeout_s=5), driver.submit(delay_s=5)
     attempt = driver.lease(running)
@@ -189,7 +189,7 @@ def test_a_gap_in_which_nothing_ran_is_not_charged_to_the_running_attempts() -> 
     assert running.state is JobState.FAILED
 
 
-def test_a_success_after_the_timeout_is_no_success() -> None:
+def test_a_success_reported_after_the_timeout_fails_the_job() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=5)
     attempt = driver.lease(job)
@@ -199,7 +199,7 @@ def test_a_success_after_the_timeout_is_no_success() -> None:
     assert job.result is None
 
 
-def test_an_attempt_that_ignores_its_stop_loses_its_lease_after_the_grace() -> None:
+def test_an_attempt_that_ignores_its_stop_loses_its_lease_after_the_grace_period() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=5)
     attempt = driver.lease(job)
@@ -212,7 +212,7 @@ def test_an_attempt_that_ignores_its_stop_loses_its_lease_after_the_grace() -> N
         driver.ack(job, attempt)
 
 
-def test_a_job_without_a_timeout_runs_as_long_as_it_likes() -> None:
+def test_a_job_without_a_timeout_runs_without_limit() -> None:
     driver = Driver()
     job = driver.submit()
     attempt = driver.lease(job)
@@ -224,7 +224,7 @@ def test_a_job_without_a_timeout_runs_as_long_as_it_likes() -> None:
 # -- attempts
 
 
-def test_a_failed_attempt_waits_for_its_backoff_and_runs_again() -> None:
+def test_a_failed_attempt_is_repeated_after_its_backoff() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     driver.nack(job, driver.lease(job))
@@ -237,14 +237,14 @@ def test_a_failed_attempt_waits_for_its_backoff_and_runs_again() -> None:
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 2)
 
 
-def test_a_handler_may_set_the_wait_before_the_next_attempt() -> None:
+def test_a_failure_can_set_the_delay_before_the_next_attempt() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     driver.nack(job, driver.lease(job), Failure(ErrorCode.HANDLER_ERROR, "later", retry_after_s=30))
     assert job.run_at == driver.now + 30
 
 
-def test_a_job_never_runs_more_often_than_attempts_max() -> None:
+def test_a_job_runs_at_most_attempts_max_times() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=3)
     for attempt in (1, 2, 3):
@@ -255,14 +255,14 @@ def test_a_job_never_runs_more_often_than_attempts_max() -> None:
     assert not driver.try_lease(job)
 
 
-def test_a_final_failure_ends_the_job_whatever_attempts_are_left() -> None:
+def test_a_final_failure_ends_the_job_with_attempts_left() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=5)
     driver.nack(job, driver.lease(job), Failure(ErrorCode.REJECTED, "no", final=True))
     assert job.state is JobState.FAILED
 
 
-def test_a_job_whose_worker_died_goes_back_to_the_front_without_a_backoff() -> None:
+def test_a_crashed_job_returns_to_the_front_without_backoff() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     attempt = driver.lease(job)
@@ -272,7 +272,7 @@ def test_a_job_whose_worker_died_goes_back_to_the_front_without_a_backoff() -> N
     assert driver.start_next() is job
 
 
-def test_a_timed_out_attempt_counts_and_the_next_one_may_succeed() -> None:
+def test_a_timed_out_attempt_counts_and_the_next_attempt_can_succeed() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2, timeout_s=1)
     driver.lease(job)
@@ -285,7 +285,7 @@ def test_a_timed_out_attempt_counts_and_the_next_one_may_succeed() -> None:
 # -- capacity
 
 
-def test_a_full_queue_refuses_and_keeps_nothing() -> None:
+def test_a_full_queue_rejects_a_submission_and_stores_nothing() -> None:
     driver = Driver(capacity=2)
     driver.submit()
     driver.submit()
@@ -297,7 +297,7 @@ def test_a_full_queue_refuses_and_keeps_nothing() -> None:
     assert driver.submit(queue="other")
 
 
-def test_delayed_queued_and_running_jobs_all_hold_a_slot() -> None:
+def test_delayed_queued_and_running_jobs_hold_a_slot() -> None:
     driver = Driver(capacity=3)
     driver.submit(delay_s=60)
     driver.submit()
@@ -306,7 +306,7 @@ def test_delayed_queued_and_running_jobs_all_hold_a_slot() -> None:
         driver.submit()
 
 
-def test_a_retry_keeps_its_slot() -> None:
+def test_a_job_keeps_its_slot_during_backoff() -> None:
     driver = Driver(capacity=1)
     job = driver.submit(attempts_max=2)
     driver.nack(job, driver.lease(job))
@@ -318,7 +318,7 @@ def test_a_retry_keeps_its_slot() -> None:
 
 
 @pytest.mark.parametrize("ending", ["ack", "cancel", "expire"])
-def test_every_end_frees_the_slot(ending: str) -> None:
+def test_a_terminal_job_releases_its_slot(ending: str) -> None:
     driver = Driver(capacity=1)
     job = driver.submit(start_by_s=5)
     if ending == "ack":
@@ -333,7 +333,7 @@ def test_every_end_frees_the_slot(ending: str) -> None:
 # -- delay and start-by
 
 
-def test_a_delayed_job_becomes_ready_at_its_time() -> None:
+def test_a_delayed_job_becomes_ready_at_run_at() -> None:
     driver = Driver()
     job = driver.submit(delay_s=10)
     assert job.state is JobState.DELAYED
@@ -346,7 +346,7 @@ def test_a_delayed_job_becomes_ready_at_its_time() -> None:
 
 
 @pytest.mark.parametrize("delay_s", [0.001, 0.5, 1.0])
-def test_a_delay_may_be_short(delay_s: float) -> None:
+def test_a_delay_can_be_a_millisecond(delay_s: float) -> None:
     driver = Driver()
     job = driver.submit(delay_s=delay_s)
     assert job.state is JobState.DELAYED
@@ -354,7 +354,7 @@ def test_a_delay_may_be_short(delay_s: float) -> None:
     assert job.state is JobState.QUEUED
 
 
-def test_a_job_not_started_by_its_deadline_expires() -> None:
+def test_a_job_not_started_by_its_start_by_deadline_expires() -> None:
     driver = Driver()
     job = driver.submit(start_by_s=5)
     driver.advance(4.9)
@@ -364,15 +364,15 @@ def test_a_job_not_started_by_its_deadline_expires() -> None:
     assert driver.of(Ended) == [Ended(job)]
 
 
-def test_start_by_is_judged_again_at_the_lease() -> None:
+def test_a_lease_checks_the_start_by_deadline() -> None:
     driver = Driver()
     job = driver.submit(start_by_s=5)
-    driver.now += 5  # the timer has not come round yet
+    driver.now += 5  # before the next tick
     assert not driver.try_lease(job)
     assert job.state is JobState.EXPIRED
 
 
-def test_a_job_started_in_time_does_not_expire_between_its_attempts() -> None:
+def test_a_job_started_in_time_does_not_expire_between_attempts() -> None:
     driver = Driver()
     job = driver.submit(start_by_s=5, attempts_max=2)
     attempt = driver.lease(job)
@@ -383,7 +383,7 @@ def test_a_job_started_in_time_does_not_expire_between_its_attempts() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
-def test_a_delayed_job_whose_start_by_comes_with_its_run_at_expires_once_ready() -> None:
+def test_a_delayed_job_with_start_by_at_its_run_at_expires() -> None:
     driver = Driver()
     job = driver.submit(delay_s=3, start_by_s=3)
     driver.advance(3)
@@ -401,7 +401,7 @@ def test_a_waiting_job_is_cancelled_at_once() -> None:
         assert not driver.try_lease(job)
 
 
-def test_a_running_job_is_cancelled_once_its_handler_has_stopped() -> None:
+def test_a_running_job_is_cancelled_once_its_handler_stops() -> None:
     driver = Driver()
     job = driver.submit()
     attempt = driver.lease(job)
@@ -413,7 +413,7 @@ def test_a_running_job_is_cancelled_once_its_handler_has_stopped() -> None:
     assert job.state is JobState.CANCELLED
 
 
-def test_a_success_that_overtakes_the_cancel_stands() -> None:
+def test_a_success_after_a_cancel_request_stands() -> None:
     driver = Driver()
     job = driver.submit()
     attempt = driver.lease(job)
@@ -422,7 +422,7 @@ def test_a_success_that_overtakes_the_cancel_stands() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
-def test_a_handler_that_ignores_the_cancel_does_not_keep_its_job_alive() -> None:
+def test_a_job_is_cancelled_after_the_grace_period_if_its_handler_ignores_the_cancel() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=3)
     driver.lease(job)
@@ -431,7 +431,7 @@ def test_a_handler_that_ignores_the_cancel_does_not_keep_its_job_alive() -> None
     assert job.state is JobState.CANCELLED
 
 
-def test_a_job_that_is_over_can_not_be_cancelled() -> None:
+def test_cancelling_a_terminal_job_raises_wrong_state() -> None:
     driver = Driver()
     job = driver.done()
     with pytest.raises(WrongState, match="succeeded") as error:
@@ -439,7 +439,7 @@ def test_a_job_that_is_over_can_not_be_cancelled() -> None:
     assert error.value.state == "succeeded"
 
 
-def test_a_terminal_record_can_be_deleted_and_its_id_is_gone_then() -> None:
+def test_a_deleted_terminal_job_is_gone() -> None:
     driver = Driver()
     job = driver.done()
     driver.engine.delete(job.id)
@@ -448,7 +448,7 @@ def test_a_terminal_record_can_be_deleted_and_its_id_is_gone_then() -> None:
     assert error.value.reason == "evicted"
 
 
-def test_a_live_record_can_not_be_deleted() -> None:
+def test_deleting_a_live_job_raises_wrong_state() -> None:
     driver = Driver()
     job = driver.submit()
     with pytest.raises(WrongState, match="queued"):
@@ -459,19 +459,19 @@ def test_a_live_record_can_not_be_deleted() -> None:
 # -- records
 
 
-def test_an_id_never_issued_is_not_found() -> None:
+def test_an_id_that_was_never_issued_is_not_found() -> None:
     with pytest.raises(JobNotFound):
         make_engine().get("x" * 22)
 
 
-def test_an_id_of_an_earlier_run_is_gone_with_that_reason() -> None:
+def test_an_id_of_an_earlier_run_is_gone_with_reason_earlier_run() -> None:
     old = Driver(make_engine(run=1)).submit()
     with pytest.raises(JobGone) as error:
         make_engine(run=2).get(old.id)
     assert error.value.reason == "earlier-run"
 
 
-def test_a_terminal_record_is_readable_for_its_ttl_and_gone_within_a_second_after() -> None:
+def test_a_terminal_record_is_readable_for_its_ttl_and_evicted_within_a_second() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=60))
     driver.now += 0.123
     job = driver.done()
@@ -480,11 +480,11 @@ def test_a_terminal_record_is_readable_for_its_ttl_and_gone_within_a_second_afte
     driver.advance(1)
     with pytest.raises(JobGone):
         driver.engine.get(job.id)
-    assert driver.of(Evicted)[0].jobs == (job,)  # type: ignore[attr-defined]
+    assert driver.of(Evicted)[0].jobs == (job,)  # type: ignore[attr-defined]  # all of this kind
     assert driver.engine.totals().evicted_early == 0
 
 
-def test_failed_records_have_a_ttl_of_their_own_and_a_job_may_bring_one() -> None:
+def test_failed_records_have_a_separate_ttl_and_a_job_can_set_its_ttl() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=10, failed_ttl_s=100))
     good, bad, own = driver.done(), driver.submit(), driver.done(ttl_s=50)
     driver.nack(bad, driver.lease(bad))
@@ -502,7 +502,7 @@ def test_a_live_record_is_never_evicted() -> None:
     assert driver.engine.get(job.id) is job
 
 
-def test_at_the_bound_of_records_the_oldest_terminal_ones_go_early_and_are_counted() -> None:
+def test_at_the_bound_of_records_the_oldest_terminal_record_is_evicted_early() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=3))
     jobs = []
     for _ in range(3):
@@ -513,10 +513,10 @@ def test_at_the_bound_of_records_the_oldest_terminal_ones_go_early_and_are_count
         driver.engine.get(jobs[0].id)
     assert driver.engine.get(jobs[1].id)
     assert driver.engine.totals().evicted_early == 1
-    assert [event.early for event in driver.of(Evicted)] == [True]  # type: ignore[attr-defined]
+    assert [event.early for event in driver.of(Evicted)] == [True]  # type: ignore[attr-defined]  # all of this kind
 
 
-def test_a_status_map_full_of_live_jobs_refuses() -> None:
+def test_a_job_store_full_of_live_jobs_rejects_submissions() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=2))
     driver.submit()
     driver.submit()
@@ -526,7 +526,7 @@ def test_a_status_map_full_of_live_jobs_refuses() -> None:
     assert len(driver.engine.store) == 2
 
 
-def test_at_the_bound_of_bytes_terminal_records_go_and_live_ones_refuse() -> None:
+def test_at_the_bound_of_bytes_terminal_records_are_evicted_and_live_ones_kept() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100))
     done = driver.submit(args=b"x" * 10)
     driver.ack(done, driver.lease(done), Success(b"r" * 60))
@@ -538,7 +538,7 @@ def test_at_the_bound_of_bytes_terminal_records_go_and_live_ones_refuse() -> Non
     assert driver.engine.store.bytes_used == 80
 
 
-def test_a_submission_that_can_not_fit_evicts_nothing_in_vain() -> None:
+def test_a_submission_larger_than_the_bound_evicts_nothing() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100))
     done = driver.submit()
     driver.ack(done, driver.lease(done), Success(b"r" * 60))
@@ -547,7 +547,7 @@ def test_a_submission_that_can_not_fit_evicts_nothing_in_vain() -> None:
     assert driver.engine.get(done.id) is done
 
 
-def test_a_result_makes_room_for_itself_among_the_terminal_records() -> None:
+def test_a_result_evicts_older_terminal_records_for_space() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100))
     old, new = driver.submit(), driver.submit()
     driver.ack(old, driver.lease(old), Success(b"r" * 60))
@@ -556,28 +556,28 @@ def test_a_result_makes_room_for_itself_among_the_terminal_records() -> None:
     assert driver.engine.store.bytes_used == 70
 
 
-def test_a_result_for_which_live_jobs_leave_no_room_fails_its_job() -> None:
+def test_a_result_without_space_beside_live_jobs_fails_its_job() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100))
     job = driver.submit(args=b"x" * 30, attempts_max=3)
     driver.submit(args=b"x" * 60)
     driver.ack(job, driver.lease(job), Success(b"r" * 41))
     assert job.error is not None
     assert job.error.code is ErrorCode.RESULT_TOO_LARGE
-    assert job.state is JobState.FAILED, "another attempt would have no more room"
+    assert job.state is JobState.FAILED, "another attempt would have no more space"
     assert driver.engine.store.bytes_used == 90, "its arguments stay, for a retry"
 
 
 # -- pools
 
 
-def test_a_pool_runs_no_more_attempts_than_it_has_permits() -> None:
+def test_a_pool_runs_at_most_one_attempt_per_permit() -> None:
     driver = Driver(pools={"process": 1})
     first, second, third = (driver.submit(pool="process") for _ in range(3))
     free = driver.submit()
     assert driver.try_lease(first)
     assert not driver.try_lease(second)
     assert not driver.try_lease(third)
-    assert driver.try_lease(free), "a job outside the pool is not held up"
+    assert driver.try_lease(free), "a job outside the pool does not wait"
     assert not driver.of(Offered)
     driver.ack(first)
     assert driver.of(Offered) == [Offered(second)]
@@ -585,7 +585,7 @@ def test_a_pool_runs_no_more_attempts_than_it_has_permits() -> None:
     assert not driver.try_lease(third)
 
 
-def test_a_permit_passes_over_a_job_that_was_cancelled_in_line() -> None:
+def test_a_permit_skips_a_cancelled_job() -> None:
     driver = Driver(pools={"process": 1})
     first, second, third = (driver.submit(pool="process") for _ in range(3))
     driver.lease(first)
@@ -596,14 +596,14 @@ def test_a_permit_passes_over_a_job_that_was_cancelled_in_line() -> None:
     assert driver.try_lease(third)
 
 
-def test_a_permit_given_to_a_job_that_is_then_cancelled_passes_on() -> None:
+def test_a_cancelled_job_passes_its_offered_permit_on() -> None:
     driver = Driver(pools={"process": 1})
     first, second, third = (driver.submit(pool="process") for _ in range(3))
     driver.lease(first)
     for job in (second, third):
         assert not driver.try_lease(job)
     driver.ack(first)
-    assert driver.is_ready(second), "it was called"
+    assert driver.is_ready(second), "its permit was offered"
     driver.cancel(second)
     assert driver.try_lease(third)
 
@@ -611,7 +611,7 @@ def test_a_permit_given_to_a_job_that_is_then_cancelled_passes_on() -> None:
 # -- time
 
 
-def test_a_tick_says_when_it_wants_to_be_called_next() -> None:
+def test_a_tick_returns_the_time_of_the_next_deadline() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=60))
     assert driver.tick() is None
     driver.submit(delay_s=30)
@@ -622,7 +622,7 @@ def test_a_tick_says_when_it_wants_to_be_called_next() -> None:
     assert driver.tick() == pytest.approx(1060.25)
 
 
-def test_a_tick_does_a_bounded_portion_and_asks_to_be_called_again() -> None:
+def test_a_tick_does_bounded_work_and_asks_for_another_tick() -> None:
     driver = Driver(capacity=5000)
     for _ in range(TUNING.tick_work_max + 10):
         driver.submit(delay_s=1)
@@ -635,7 +635,7 @@ def test_a_tick_does_a_bounded_portion_and_asks_to_be_called_again() -> None:
     assert driver.engine.queue_states["default"].counts[JobState.DELAYED] == 0
 
 
-def test_eviction_is_done_in_bounded_portions_too() -> None:
+def test_a_tick_evicts_a_bounded_number_of_records() -> None:
     driver = Driver(capacity=5000, bounds=StoreBounds(ttl_s=1))
     for _ in range(TUNING.tick_work_max + 10):
         driver.done()
@@ -646,10 +646,10 @@ def test_eviction_is_done_in_bounded_portions_too() -> None:
     assert driver.engine.store.terminal == 0
 
 
-# -- the end
+# -- drain and shutdown
 
 
-def test_a_drain_admits_no_more_jobs_and_runs_those_it_has() -> None:
+def test_a_drain_rejects_submissions_and_runs_accepted_jobs() -> None:
     driver = Driver()
     job = driver.submit()
     driver.engine.stop_admitting()
@@ -660,7 +660,7 @@ def test_a_drain_admits_no_more_jobs_and_runs_those_it_has() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
-def test_a_shutdown_is_a_stop_that_a_stubborn_handler_can_not_outlive() -> None:
+def test_a_shutdown_cancels_a_job_whose_handler_ignores_the_stop() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=3)
     driver.lease(job)
@@ -671,7 +671,7 @@ def test_a_shutdown_is_a_stop_that_a_stubborn_handler_can_not_outlive() -> None:
     assert job.error.code is ErrorCode.SHUTDOWN
 
 
-def test_a_job_that_waits_again_holds_its_place_among_the_waiting() -> None:
+def test_a_job_queued_again_is_listed_as_waiting_since_then() -> None:
     driver = Driver()
     queue_state = driver.engine.queue_states["default"]
     delayed, crashed = driver.submit(delay_s=2), driver.submit(attempts_max=2)
@@ -681,7 +681,7 @@ def test_a_job_that_waits_again_holds_its_place_among_the_waiting() -> None:
     assert queue_state.waiting == {crashed.id: driver.now - 2, delayed.id: driver.now}
 
 
-def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
+def test_a_shutdown_counts_lost_jobs_by_state_and_records_the_error() -> None:
     driver = Driver()
     delayed, queued, running, done = driver.submit(delay_s=9), driver.submit(), driver.submit(), driver.done()
     attempt = driver.lease(running)
@@ -698,14 +698,14 @@ def test_a_shutdown_counts_what_is_lost_and_says_so_in_every_record() -> None:
     assert driver.engine.store.live == 0
 
 
-def test_after_a_shutdown_nothing_is_admitted() -> None:
+def test_a_submission_after_a_shutdown_is_rejected() -> None:
     driver = Driver()
     driver.shut_down()
     with pytest.raises(Draining):
         driver.submit()
 
 
-def test_after_a_shutdown_nothing_is_tried_again() -> None:
+def test_no_attempt_follows_a_shutdown() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=5, timeout_s=1)
     attempt = driver.lease(job)
@@ -718,7 +718,7 @@ def test_after_a_shutdown_nothing_is_tried_again() -> None:
 # -- conservation
 
 
-def test_accepted_jobs_are_live_terminal_or_evicted_at_every_step() -> None:
+def test_accepted_jobs_equal_live_plus_terminal_plus_evicted_at_each_step() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=4, ttl_s=5))
     for step in range(40):
         if step % 3:
@@ -732,7 +732,7 @@ def test_accepted_jobs_are_live_terminal_or_evicted_at_every_step() -> None:
     assert driver.engine.totals().evicted > 10
 
 
-def test_a_queues_counters_count_each_thing_once() -> None:
+def test_the_counters_of_a_queue_count_each_job_once() -> None:
     driver = Driver(capacity=3)
     for _ in range(2):
         driver.done()
@@ -758,7 +758,7 @@ def test_a_queues_counters_count_each_thing_once() -> None:
     }
 
 
-def test_early_evictions_add_up() -> None:
+def test_early_evictions_are_counted_among_evictions() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=2))
     for _ in range(6):
         driver.done()
@@ -767,10 +767,10 @@ def test_early_evictions_add_up() -> None:
     assert (totals.accepted, totals.evicted, totals.evicted_early) == (6, 4, 4)
 
 
-# -- what is passed through
+# -- files
 
 
-def test_an_upload_and_a_result_file_stay_with_their_record() -> None:
+def test_the_record_keeps_the_upload_and_the_result_file() -> None:
     engine = make_engine()
     upload = Upload("folder", {"part": (StoredFile("path", "text/plain", 3),)})
     job = engine.submit(JobSpec(type="t"), b"{}", upload, now=1.0).job
@@ -786,7 +786,7 @@ def test_an_upload_and_a_result_file_stay_with_their_record() -> None:
 # -- the bounds, to the byte
 
 
-def test_arguments_and_results_may_fill_the_map_to_the_last_byte() -> None:
+def test_arguments_and_results_can_fill_the_job_store_to_the_bound() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100))
     job = driver.submit(args=b"x" * 100)
     with pytest.raises(StatusesFull):
@@ -794,10 +794,10 @@ def test_arguments_and_results_may_fill_the_map_to_the_last_byte() -> None:
     driver.ack(job, driver.lease(job), Success(b"r" * 100))
     assert job.state is JobState.SUCCEEDED
     driver.submit(args=b"")
-    assert driver.engine.get(job.id) is job, "nothing had to go for no bytes"
+    assert driver.engine.get(job.id) is job, "a submission of no bytes evicts nothing"
 
 
-def test_a_result_takes_the_place_of_its_arguments_before_it_drives_others_out() -> None:
+def test_a_result_replaces_its_arguments_before_it_evicts_other_records() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100, jobs_max=2))
     old, new = driver.submit(), driver.submit(args=b"x" * 60)
     driver.ack(old, driver.lease(old), Success(b"r" * 40))
@@ -806,7 +806,7 @@ def test_a_result_takes_the_place_of_its_arguments_before_it_drives_others_out()
     assert driver.engine.store.bytes_used == 100
 
 
-def test_a_result_one_byte_larger_than_its_arguments_drives_out_another_when_the_map_is_full() -> None:
+def test_a_result_one_byte_over_the_bound_evicts_another_record() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=100))
     old, new = driver.submit(), driver.submit(args=b"x" * 60)
     driver.ack(old, driver.lease(old), Success(b"r" * 40))
@@ -815,10 +815,10 @@ def test_a_result_one_byte_larger_than_its_arguments_drives_out_another_when_the
     assert driver.engine.store.bytes_used == 61
 
 
-# -- what refusals say
+# -- messages
 
 
-def test_every_refusal_says_what_and_where() -> None:
+def test_each_error_names_the_queue_job_or_attempt() -> None:
     driver = Driver(capacity=1)
     job = driver.submit()
     with pytest.raises(QueueFull, match="queue 'default' holds 1 live jobs"):

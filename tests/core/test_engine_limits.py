@@ -28,14 +28,14 @@ def start_all(driver: Driver) -> list[Job]:
     return started
 
 
-def no_limiter_knows_of(driver: Driver) -> bool:
+def all_limiters_are_idle(driver: Driver) -> bool:
     return all((limiter.held, limiter.waiting) == (0, 0) for limiter in driver.engine.limiters.stats())
 
 
 # -- concurrency
 
 
-def test_no_more_jobs_of_a_type_run_at_once_than_its_concurrency_and_nobody_behind_them_waits() -> None:
+def test_concurrency_bounds_the_running_jobs_of_a_type_and_does_not_delay_others() -> None:
     driver = Driver(capacity=100)
     few = [driver.submit(type="few", limits=Limits(concurrency=2)) for _ in range(5)]
     free = [driver.submit() for _ in range(3)]
@@ -43,16 +43,16 @@ def test_no_more_jobs_of_a_type_run_at_once_than_its_concurrency_and_nobody_behi
     for n in range(5):
         driver.ack(few[n])
         assert start_all(driver) == few[n + 2 : n + 3]
-    assert no_limiter_knows_of(driver)
+    assert all_limiters_are_idle(driver)
 
 
-def test_a_group_whose_concurrency_is_one_runs_its_jobs_one_after_the_other_in_order() -> None:
+def test_a_group_concurrency_of_one_runs_the_jobs_of_each_group_in_order() -> None:
     driver = Driver(capacity=100)
     jobs = [driver.submit(group=f"g{n % 3}", limits=IN_ORDER) for n in range(12)]
     free = driver.submit(limits=IN_ORDER)
     order: dict[str | None, list[Job]] = {"g0": [], "g1": [], "g2": [], None: []}
     running = start_all(driver)
-    assert running == [*jobs[:3], free], "one of each group, and who has none waits for nobody"
+    assert running == [*jobs[:3], free], "one of each group; a job without a group does not wait"
     while running:
         job = running.pop(Random(len(running)).randrange(len(running)))
         order[job.spec.group].append(job)
@@ -67,27 +67,27 @@ def test_a_group_whose_concurrency_is_one_runs_its_jobs_one_after_the_other_in_o
     }
 
 
-def test_a_sequential_group_stays_in_order_though_its_jobs_crash_and_fail() -> None:
+def test_a_sequential_group_keeps_its_order_through_crashes_and_skips_a_job_in_backoff() -> None:
     driver = Driver()
     first, second = (driver.submit(group="g", limits=IN_ORDER, attempts_max=3) for _ in range(2))
     assert start_all(driver) == [first]
     driver.nack(first, failure=CRASHED)
-    assert start_all(driver) == [first], "it kept its turn"
+    assert start_all(driver) == [first], "it kept its position"
     driver.nack(first)
-    assert start_all(driver) == [second], "who backs off holds nobody up"
+    assert start_all(driver) == [second], "a job in backoff does not delay others"
     driver.ack(second)
     driver.advance(60)
     assert start_all(driver) == [first]
 
 
-def test_each_type_has_groups_of_its_own() -> None:
+def test_groups_of_the_same_name_are_separate_per_type() -> None:
     driver = Driver()
     jobs = [driver.submit(type=job_type, group="g", limits=IN_ORDER) for job_type in ("mail", "call")]
     assert start_all(driver) == jobs
 
 
 @pytest.mark.parametrize("end", ["ack", "nack", "crash", "back off", "cancel", "time out", "lose its lease"])
-def test_a_permit_comes_free_however_its_attempt_ends(end: str) -> None:
+def test_any_end_of_an_attempt_releases_its_permits(end: str) -> None:
     driver = Driver(pools={"thread": 1})
     spec = {"pool": "thread", "limits": Limits(concurrency=1, group_concurrency=1), "group": "g"}
     first = driver.submit(timeout_s=5.0, attempts_max=2 if end in ("crash", "back off") else 1, **spec)
@@ -115,7 +115,7 @@ def test_a_permit_comes_free_however_its_attempt_ends(end: str) -> None:
     assert start_all(driver) == [second]
 
 
-def test_as_many_start_at_once_as_permits_came_free() -> None:
+def test_all_freed_permits_start_jobs_at_once_in_order() -> None:
     driver = Driver(capacity=1000)
     jobs = [driver.submit(limits=Limits(concurrency=100)) for _ in range(250)]
     first = start_all(driver)
@@ -128,7 +128,7 @@ def test_as_many_start_at_once_as_permits_came_free() -> None:
 # -- rates
 
 
-def test_a_types_rate_spaces_its_starts_and_nobody_elses() -> None:
+def test_a_rate_spaces_the_starts_of_its_type_alone() -> None:
     driver = Driver(capacity=100)
     jobs = [driver.submit(type="slow", limits=Limits(rate=Rate(2, 1.0))) for _ in range(10)]
     free = driver.submit()
@@ -136,7 +136,7 @@ def test_a_types_rate_spaces_its_starts_and_nobody_elses() -> None:
     starts = []
     while len(starts) < 8:
         at = driver.engine.next_at()
-        assert at is not None, "somebody waits for time to pass"
+        assert at is not None, "a job waits for a token"
         driver.now = at
         driver.tick()
         starts += [(job.id, driver.now) for job in start_all(driver)]
@@ -154,7 +154,7 @@ def test_each_group_has_a_rate_of_its_own() -> None:
         assert sorted(job.id for job in start_all(driver)) == [job.id for job in jobs[n : n + 2]]
 
 
-def test_a_token_is_spent_by_a_start_alone() -> None:
+def test_only_a_start_spends_a_token() -> None:
     driver = Driver()
     rate = Limits(rate=Rate(1, 60.0))
     first, cancelled, expired, third = (driver.submit(limits=rate, start_by_s=s) for s in (None, None, 5.0, None))
@@ -171,7 +171,7 @@ def test_a_token_is_spent_by_a_start_alone() -> None:
 # -- several at once
 
 
-def test_jobs_need_all_their_permits_and_hold_none_while_they_wait_for_one() -> None:
+def test_a_job_that_waits_for_one_permit_holds_no_other() -> None:
     driver = Driver(pools={"process": 1}, capacity=100)
     both = Limits(concurrency=1)
     first = driver.submit(type="a", pool="process", limits=both)
@@ -189,8 +189,8 @@ def test_jobs_need_all_their_permits_and_hold_none_while_they_wait_for_one() -> 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_bound_is_ever_exceeded_and_nobody_is_forgotten(seed: int) -> None:
-    """Random jobs of random limits, random ends, cancels, pauses and disciplines: in the end, all have run or ended."""
+def test_limits_hold_and_all_jobs_end_through_random_histories(seed: int) -> None:
+    """Random jobs, limits, ends, cancels, pauses and disciplines: finally, all jobs are terminal."""
     rng = Random(seed)
     driver = Driver(
         queues={name: QueuePolicy(capacity=1000, workers=6) for name in ("default", "other")},
@@ -245,7 +245,7 @@ def test_no_bound_is_ever_exceeded_and_nobody_is_forgotten(seed: int) -> None:
         if not any(job.live for job in jobs):
             break
     assert not [job for job in jobs if job.live]
-    assert no_limiter_knows_of(driver)
+    assert all_limiters_are_idle(driver)
     assert not driver.engine.scheduler.waiting("default")
 
 
@@ -267,7 +267,7 @@ def bounds_hold(jobs: list[Job]) -> None:
 
 @pytest.mark.parametrize("offered", [False, True])
 @pytest.mark.parametrize("how", ["cancel", "expire"])
-def test_one_that_waits_or_was_called_and_then_ends_leaves_its_turn_to_the_next(how: str, offered: bool) -> None:
+def test_a_waiting_or_offered_job_that_ends_passes_its_permit_on(how: str, offered: bool) -> None:
     driver = Driver()
     first, second, third = (driver.submit(limits=ONE, start_by_s=s) for s in (None, 5.0, None))
     assert start_all(driver) == [first]
@@ -281,28 +281,28 @@ def test_one_that_waits_or_was_called_and_then_ends_leaves_its_turn_to_the_next(
         driver.advance(5)
     assert second.state == ("cancelled" if how == "cancel" else "expired")
     end = [Ended] if how == "cancel" else [Expired, Ended]
-    assert [type(event) for event in driver.events if event.job is second] == (  # type: ignore[union-attr]
+    assert [type(event) for event in driver.events if event.job is second] == (  # type: ignore[union-attr]  # events of jobs
         [Offered, *end] if offered else end
     )
     if not offered:
         driver.ack(first)
     assert start_all(driver) == [third]
     driver.ack(third)
-    assert no_limiter_knows_of(driver)
+    assert all_limiters_are_idle(driver)
     assert not driver.engine.scheduler.waiting("default")
 
 
-def test_one_that_was_called_too_late_expires_when_its_turn_comes_and_the_next_one_starts() -> None:
+def test_an_offered_job_past_its_start_by_expires_and_the_next_job_starts() -> None:
     driver = Driver()
     first, second, third = (driver.submit(limits=ONE, start_by_s=s) for s in (None, 5.0, None))
     start_all(driver)
     driver.ack(first)
-    driver.now += 5  # the timer has not come round yet
+    driver.now += 5  # before the next tick
     assert start_all(driver) == [third]
     assert second.state is JobState.EXPIRED
 
 
-def test_a_permit_does_not_wait_for_a_queue_that_can_not_use_it() -> None:
+def test_a_permit_goes_to_another_queue_if_the_first_is_paused() -> None:
     driver = Driver()
     first = driver.submit(limits=ONE)
     start_all(driver)
@@ -317,7 +317,7 @@ def test_a_permit_does_not_wait_for_a_queue_that_can_not_use_it() -> None:
     assert start_all(driver) == [here]
 
 
-def test_retried_and_promoted_jobs_wait_for_their_permits_too() -> None:
+def test_retried_jobs_and_jobs_run_now_wait_for_their_permits() -> None:
     driver = Driver()
     dead = driver.failed(FINAL, limits=ONE)
     delayed = driver.submit(limits=ONE, delay_s=60.0)
@@ -331,7 +331,7 @@ def test_retried_and_promoted_jobs_wait_for_their_permits_too() -> None:
         assert start_all(driver) == [after]
 
 
-def test_a_shutdown_ends_those_who_wait_at_limiters_and_leaves_nothing_behind() -> None:
+def test_a_shutdown_cancels_jobs_that_wait_at_limiters() -> None:
     driver = Driver(pools={"thread": 1})
     jobs = [driver.submit(pool="thread", limits=Limits(concurrency=1, rate=Rate(1, 60.0))) for _ in range(5)]
     (running,) = start_all(driver)
@@ -341,7 +341,7 @@ def test_a_shutdown_ends_those_who_wait_at_limiters_and_leaves_nothing_behind() 
     for job in jobs[1:]:
         assert job.state is JobState.CANCELLED
         assert job.error == JobError(ErrorCode.SHUTDOWN, "the server stopped while the job was queued")
-    assert no_limiter_knows_of(driver)
+    assert all_limiters_are_idle(driver)
     assert len(driver.engine.scheduler) == 0
     assert len(driver.of(Ended)) == 5
 
@@ -354,26 +354,26 @@ DEFAULT = {"default": QueuePolicy(retry_budget=BUDGET), "other": QueuePolicy(ret
 
 
 def poison(driver: Driver, **options: object) -> None:
-    """Let as many jobs of the type "bad" fail as are one too many."""
+    """Let jobs of the type "bad" fail until the type is quarantined."""
     for n in range(BUDGET):
         assert not driver.of(Quarantined), f"{n} failures are not too many"
         driver.failed(Failure(ErrorCode.HANDLER_ERROR, f"boom {n}", final=True), type="bad", **options)
 
 
-def test_a_type_that_fails_too_often_in_a_row_is_quarantined_and_others_go_on() -> None:
+def test_consecutive_failures_quarantine_the_type_and_other_types_run() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
     (event,) = driver.of(Quarantined)
-    assert (event.type, event.reason) == ("bad", "handler_error: boom 2")  # type: ignore[union-attr]
-    assert event.until > driver.now  # type: ignore[union-attr]
+    assert (event.type, event.reason) == ("bad", "handler_error: boom 2")  # type: ignore[union-attr]  # all of one kind
+    assert event.until > driver.now  # type: ignore[union-attr]  # all of one kind
     (known,) = driver.engine.quarantine.all()
-    assert (known.type, known.since, known.until) == ("bad", driver.now, event.until)  # type: ignore[union-attr]
+    assert (known.type, known.since, known.until) == ("bad", driver.now, event.until)  # type: ignore[union-attr]  # all of one kind
     bad, elsewhere, good = driver.submit(type="bad"), driver.submit(type="bad", queue="other"), driver.submit()
     assert start_all(driver) == [good]
     assert (bad.state, elsewhere.state) == (JobState.QUEUED, JobState.QUEUED)
 
 
-def test_a_success_in_between_begins_the_count_anew() -> None:
+def test_a_success_resets_the_failure_count() -> None:
     driver = Driver(queues=DEFAULT)
     for _ in range(10):
         for _ in range(BUDGET - 1):
@@ -382,7 +382,7 @@ def test_a_success_in_between_begins_the_count_anew() -> None:
     assert not driver.of(Quarantined)
 
 
-def test_every_attempt_that_fails_counts_not_every_job() -> None:
+def test_each_failed_attempt_of_one_job_counts() -> None:
     driver = Driver(queues=DEFAULT)
     job = driver.submit(attempts_max=BUDGET)
     for _ in range(BUDGET):
@@ -393,7 +393,7 @@ def test_every_attempt_that_fails_counts_not_every_job() -> None:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_what_a_handler_is_not_to_blame_for_does_not_count(code: ErrorCode) -> None:
+def test_rejections_oversized_results_and_shutdowns_do_not_count_as_failures(code: ErrorCode) -> None:
     driver = Driver(queues=DEFAULT)
     for _ in range(BUDGET):
         driver.failed(Failure(code, "no", final=True))
@@ -402,7 +402,7 @@ def test_what_a_handler_is_not_to_blame_for_does_not_count(code: ErrorCode) -> N
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_timeout_that_the_submission_set_says_nothing_against_the_handler(own: bool) -> None:
+def test_a_timeout_set_by_the_submission_does_not_count_as_a_failure(own: bool) -> None:
     driver = Driver(queues=DEFAULT)
     for _ in range(BUDGET):
         job = driver.submit(timeout_s=0.001, own_timeout=own)
@@ -413,7 +413,7 @@ def test_a_timeout_that_the_submission_set_says_nothing_against_the_handler(own:
     assert bool(driver.of(Quarantined)) == (not own)
 
 
-def test_a_lease_lost_after_a_timeout_of_the_submission_s_own_does_not_count_either() -> None:
+def test_a_lease_lost_after_a_timeout_set_by_the_submission_does_not_count() -> None:
     driver = Driver(queues=DEFAULT)
     for _ in range(BUDGET):
         driver.lease(driver.submit(timeout_s=0.001, own_timeout=True))
@@ -422,7 +422,7 @@ def test_a_lease_lost_after_a_timeout_of_the_submission_s_own_does_not_count_eit
     assert not driver.of(Quarantined)
 
 
-def test_cancelled_jobs_say_nothing_against_their_type() -> None:
+def test_cancelled_jobs_do_not_count_as_failures() -> None:
     driver = Driver(queues=DEFAULT)
     for _ in range(2 * BUDGET):
         job = driver.submit()
@@ -432,7 +432,7 @@ def test_cancelled_jobs_say_nothing_against_their_type() -> None:
     assert not driver.of(Quarantined)
 
 
-def test_a_shutdown_quarantines_nothing() -> None:
+def test_a_shutdown_quarantines_no_type() -> None:
     driver = Driver(queues=DEFAULT)
     jobs = [driver.submit(timeout_s=1.0) for _ in range(BUDGET)]
     assert start_all(driver) == jobs
@@ -444,7 +444,7 @@ def test_a_shutdown_quarantines_nothing() -> None:
     assert not driver.of(Quarantined)
 
 
-def test_each_queue_has_a_budget_of_its_own_and_zero_means_never() -> None:
+def test_the_budget_is_set_per_queue_and_zero_disables_the_quarantine() -> None:
     driver = Driver(queues={"default": QueuePolicy(retry_budget=0), "other": QueuePolicy(retry_budget=BUDGET)})
     for _ in range(20):
         driver.failed(FINAL)
@@ -453,13 +453,13 @@ def test_each_queue_has_a_budget_of_its_own_and_zero_means_never() -> None:
     assert driver.of(Quarantined), "the failures are the type's, the budget is the queue's"
 
 
-def test_after_a_while_one_job_is_tried_and_its_success_releases_all() -> None:
+def test_one_probe_runs_when_it_is_due_and_its_success_releases_the_type() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
     waiting = [driver.submit(type="bad") for _ in range(4)]
     assert start_all(driver) == []
-    until = driver.of(Quarantined)[0].until  # type: ignore[union-attr]
-    assert driver.engine.next_at() == until, "somebody will look"
+    until = driver.of(Quarantined)[0].until  # type: ignore[union-attr]  # all of one kind
+    assert driver.engine.next_at() == until, "a tick is due then"
     driver.advance(until - driver.now - 0.001)
     assert start_all(driver) == []
     driver.advance(0.001)
@@ -472,24 +472,24 @@ def test_after_a_while_one_job_is_tried_and_its_success_releases_all() -> None:
     assert start_all(driver) == waiting[1:]
 
 
-def test_a_probe_that_fails_puts_the_next_one_off_for_twice_as_long() -> None:
+def test_each_failed_probe_doubles_the_probe_interval() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
-    waits = [driver.of(Quarantined)[0].until - driver.now]  # type: ignore[union-attr]
+    waits = [driver.of(Quarantined)[0].until - driver.now]  # type: ignore[union-attr]  # all of one kind
     for n in range(3):
         driver.advance(waits[-1])
         probe = driver.submit(type="bad")
         assert start_all(driver) == [probe]
         driver.nack(probe, failure=Failure(ErrorCode.HANDLER_ERROR, f"still {n}", final=True))
         event = driver.of(Quarantined)[-1]
-        assert event.reason == f"handler_error: still {n}"  # type: ignore[union-attr]
-        waits.append(event.until - driver.now)  # type: ignore[union-attr]
+        assert event.reason == f"handler_error: still {n}"  # type: ignore[union-attr]  # all of one kind
+        waits.append(event.until - driver.now)  # type: ignore[union-attr]  # all of one kind
     assert waits == pytest.approx([waits[0], 2 * waits[0], 4 * waits[0], 8 * waits[0]])
     assert not driver.of(Released)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "rejected"])
-def test_a_probe_that_proves_nothing_lets_another_one_try(how: str) -> None:
+def test_a_cancelled_or_rejected_probe_is_followed_by_another_probe(how: str) -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
     first, second, third = (driver.submit(type="bad") for _ in range(3))
@@ -505,7 +505,7 @@ def test_a_probe_that_proves_nothing_lets_another_one_try(how: str) -> None:
     assert start_all(driver) == [third]
 
 
-def test_a_probe_is_of_another_caller_than_the_last_one_that_failed() -> None:
+def test_a_probe_is_taken_from_another_caller_than_the_last_failure() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver, caller="hostile")
     bad = [driver.submit(type="bad", caller="hostile") for _ in range(50)]
@@ -517,7 +517,7 @@ def test_a_probe_is_of_another_caller_than_the_last_one_that_failed() -> None:
     assert start_all(driver) == bad
 
 
-def test_callers_take_turns_at_the_probe_and_so_do_their_groups() -> None:
+def test_probes_alternate_among_callers_and_their_groups() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver, caller="a", group="x")
     for group in "xxxyy":
@@ -534,7 +534,7 @@ def test_callers_take_turns_at_the_probe_and_so_do_their_groups() -> None:
     assert tried == ["b", "c", "ay", "b", "c", "ax", "ay", "ax", "ax"]
 
 
-def test_a_caller_of_many_groups_keeps_no_other_caller_from_the_probe() -> None:
+def test_a_caller_with_many_groups_does_not_delay_the_probe_of_another_caller() -> None:
     driver = Driver(queues={"default": QueuePolicy(retry_budget=BUDGET, capacity=10_000)})
     poison(driver, caller="hostile", group="g")
     for n in range(500):
@@ -545,7 +545,7 @@ def test_a_caller_of_many_groups_keeps_no_other_caller_from_the_probe() -> None:
     assert start_all(driver) == [honest]
 
 
-def test_jobs_that_waited_for_a_permit_when_their_type_was_quarantined_take_turns_as_well() -> None:
+def test_jobs_that_wait_for_a_permit_when_their_type_is_quarantined_alternate_by_caller() -> None:
     driver = Driver(queues=DEFAULT)
     limits = Limits(concurrency=3)
     running = [driver.submit(type="bad", caller="hostile", limits=limits) for _ in range(BUDGET)]
@@ -553,7 +553,7 @@ def test_jobs_that_waited_for_a_permit_when_their_type_was_quarantined_take_turn
         driver.submit(type="bad", caller="hostile", limits=limits)
     honest = driver.submit(type="bad", caller="honest", limits=limits)
     assert start_all(driver) == running
-    driver.now += 61.0  # the honest one came long ago, so the failures of the other count alone
+    driver.now += 61.0  # the honest caller was last seen long ago, so the failures of the other count alone
     for job in running:
         driver.nack(job, failure=FINAL)
     assert driver.of(Quarantined)
@@ -561,7 +561,7 @@ def test_jobs_that_waited_for_a_permit_when_their_type_was_quarantined_take_turn
     assert start_all(driver) == [honest]
 
 
-def test_a_queued_job_is_told_what_it_waits_for() -> None:
+def test_the_estimate_of_a_queued_job_names_the_reason_it_waits() -> None:
     driver = Driver(queues=DEFAULT)
     engine = driver.engine
 
@@ -569,13 +569,13 @@ def test_a_queued_job_is_told_what_it_waits_for() -> None:
         return engine.estimate(job, now=driver.now).waiting_for
 
     limited = [driver.submit(limits=ONE) for _ in range(2)]
-    assert told(limited[1]) is None, "it is its turn next, for all that is known"
+    assert told(limited[1]) is None, "no worker has tried it yet"
     start_all(driver)
     assert [told(job) for job in limited] == [None, WaitingFor(WaitReason.LIMIT)]
     bad = driver.submit(type="bad")
     poison(driver)
-    until = driver.of(Quarantined)[0].until  # type: ignore[union-attr]
-    assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until), "before a worker has tried it, too"
+    until = driver.of(Quarantined)[0].until  # type: ignore[union-attr]  # all of one kind
+    assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until), "also before a worker has tried it"
     start_all(driver)
     assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until)
     assert engine.estimate(bad, now=driver.now).eta_s is None
@@ -591,7 +591,7 @@ def test_a_queued_job_is_told_what_it_waits_for() -> None:
     assert told(driver.submit(type="bad")) is None
 
 
-def test_the_jobs_of_one_caller_leave_room_for_another_one_s_at_a_quarantined_type() -> None:
+def test_jobs_of_one_caller_of_a_quarantined_type_leave_slots_for_another_caller() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=40, retry_budget=BUDGET)})
     poison(driver, caller="hostile")
     for _ in range(4):
@@ -612,7 +612,7 @@ def test_the_jobs_of_one_caller_leave_room_for_another_one_s_at_a_quarantined_ty
     assert start_all(driver) == [honest]
 
 
-def test_those_who_ran_already_neither_release_their_type_nor_make_it_worse() -> None:
+def test_outcomes_of_attempts_from_before_the_quarantine_do_not_change_it() -> None:
     driver = Driver(queues=DEFAULT)
     early = [driver.submit(type="bad") for _ in range(2)]
     assert start_all(driver) == early
@@ -627,14 +627,14 @@ def test_those_who_ran_already_neither_release_their_type_nor_make_it_worse() ->
     assert start_all(driver) == [waiting]
 
 
-def test_a_type_in_quarantine_may_wait_on_one_slot_in_ten_and_the_others_stay_free() -> None:
+def test_a_quarantined_type_holds_at_most_one_slot_in_ten() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=20, retry_budget=BUDGET)})
     poison(driver)
     waiting = [driver.submit(type="bad") for _ in range(2)]
     assert start_all(driver) == []
     with pytest.raises(TypeQuarantined, match=r"'bad' is in quarantine .*boom 2.*, and 2 of its jobs are") as refusal:
         driver.submit(type="bad")
-    assert refusal.value.retry_after_s == pytest.approx(driver.of(Quarantined)[0].until - driver.now)  # type: ignore[union-attr]  # of one kind
+    assert refusal.value.retry_after_s == pytest.approx(driver.of(Quarantined)[0].until - driver.now)  # type: ignore[union-attr]  # all of one kind
     assert driver.engine.queue_states["default"].refused_total == 1
     with pytest.raises(TypeQuarantined):
         driver.retry(next(job for job in driver.engine.newest_first(None) if job.state is JobState.FAILED))
@@ -647,7 +647,7 @@ def test_a_type_in_quarantine_may_wait_on_one_slot_in_ten_and_the_others_stay_fr
     assert driver.submit(type="bad"), "it was released"
 
 
-def test_even_in_a_small_queue_one_job_waits_to_be_the_probe() -> None:
+def test_a_quarantined_type_holds_one_slot_for_its_probe_in_a_small_queue() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=5, retry_budget=BUDGET)})
     poison(driver)
     probe = driver.submit(type="bad")
@@ -658,7 +658,7 @@ def test_even_in_a_small_queue_one_job_waits_to_be_the_probe() -> None:
     assert start_all(driver) == [probe]
 
 
-def test_time_goes_on_for_those_who_wait_in_quarantine() -> None:
+def test_jobs_of_a_quarantined_type_expire_and_can_be_cancelled() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
     expiring, cancelled = driver.submit(type="bad", start_by_s=0.5), driver.submit(type="bad")
@@ -671,7 +671,7 @@ def test_time_goes_on_for_those_who_wait_in_quarantine() -> None:
     assert start_all(driver) == [late]
 
 
-def test_dead_letters_of_a_quarantined_type_wait_when_they_are_retried() -> None:
+def test_a_retried_job_of_a_quarantined_type_waits_for_the_probe() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver)
     dead = next(driver.engine.newest_first(None))
@@ -683,7 +683,7 @@ def test_dead_letters_of_a_quarantined_type_wait_when_they_are_retried() -> None
     assert driver.of(Released)
 
 
-def test_a_quarantined_type_keeps_its_other_limits_once_it_is_released() -> None:
+def test_a_released_type_keeps_its_other_limits() -> None:
     driver = Driver(queues=DEFAULT)
     poison(driver, limits=ONE)
     waiting = [driver.submit(type="bad", limits=ONE) for _ in range(3)]
@@ -691,4 +691,4 @@ def test_a_quarantined_type_keeps_its_other_limits_once_it_is_released() -> None
     for n in range(3):
         assert start_all(driver) == waiting[n : n + 1]
         driver.ack(waiting[n])
-    assert no_limiter_knows_of(driver)
+    assert all_limiters_are_idle(driver)

@@ -1,4 +1,7 @@
-"""The engine against a model of plain dicts, driven by random operations at random times."""
+"""The engine against a model of plain dicts, driven by random operations at random times.
+
+`Modelled.spec` has values of any type, so arithmetic with them ignores their types.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from jobqueue.errors import (
 from tests.core.making import Driver
 
 PATIENCE_S = 5.0
-# The first one keeps its discipline, which says exactly who is next.
+# The first queue stays FIFO, so its next job is known exactly.
 QUEUES = {
     "default": QueuePolicy(capacity=5, workers=3, retry_budget=0),
     "other": QueuePolicy(capacity=3, workers=2, retry_budget=0, weight=2),
@@ -41,7 +44,7 @@ POOLS = {"process": 2}
 CALLER_JOBS_MAX = 3
 KINDS: dict[str, dict[str, object]] = {
     "plain": {},
-    "laned": {"pool": "process"},
+    "pooled": {"pool": "process"},
     "single": {"limits": Limits(concurrency=1)},
     "grouped": {"pool": "process", "limits": Limits(concurrency=2, group_concurrency=1)},
 }
@@ -56,7 +59,7 @@ FOR_ACTION = {
 
 @dataclass
 class Modelled:
-    """What the model knows of one job."""
+    """The model's state of one job."""
 
     state: str
     kind: str
@@ -115,16 +118,16 @@ class EngineMachine(RuleBasedStateMachine):
         self.ended: set[str] = set()
 
     def pick(self, number: int, *states: str) -> str:
-        """Choose a job, mostly one in these states, now and then any one."""
+        """Choose a job, mostly one in these states, sometimes any other."""
         fit = [job_id for job_id, known in self.model.items() if known.state in states]
         found = fit if fit and number % 8 != 7 else list(self.model)
         return found[number // 8 % len(found)]
 
-    # -- the rules: clients
+    # -- rules of clients
 
     @rule(
         args=st.sampled_from([2, 30, 700]),
-        kind=st.sampled_from(["plain", "single", "laned", "grouped", "plain"]),
+        kind=st.sampled_from(["plain", "single", "pooled", "grouped", "plain"]),
         queue=st.sampled_from(["default", "default", "other"]),
         group=st.sampled_from([None, "g", "h"]),
         priority=st.integers(0, 9),
@@ -191,7 +194,7 @@ class EngineMachine(RuleBasedStateMachine):
         mode=st.sampled_from(["return", "replace", "debounce"]),
     )
     def submit_again(self, number: int, **options: object) -> None:
-        """Submit what has the unique value of a live job."""
+        """Submit a job with the unique value of a live one."""
         kind, unique = list(self.values)[number % len(self.values)]
         spec = {"group": "g", "priority": 5, "start_by_s": None, "timeout_s": 1.5, "attempts_max": 2, "ttl_s": None}
         self.submit_one(kind=kind, unique=unique, **spec, **options)  # type: ignore[arg-type]  # as above
@@ -208,13 +211,13 @@ class EngineMachine(RuleBasedStateMachine):
         elif mode == "reject":
             self.refused(new, mode, Duplicate)
         elif mode == "debounce" and waits and holder.queue == new.queue:
-            self.put_off(holder_id, holder, new)
+            self.debounce(holder_id, holder, new)
         else:
             accepted = self.submit_new(new, mode, replaced=holder if waits else None)
             if accepted and mode == "replace" and holder.state == "running" and holder.stop is None:
                 holder.stop, holder.stopped_at = "cancelled", self.driver.now
 
-    def put_off(self, holder_id: str, holder: Modelled, new: Modelled) -> None:
+    def debounce(self, holder_id: str, holder: Modelled, new: Modelled) -> None:
         if self.live_bytes() - holder.args_bytes + new.args_bytes + new.key_bytes > BOUNDS.bytes_max:
             self.refused(new, "debounce", StatusesFull)
             return
@@ -237,7 +240,7 @@ class EngineMachine(RuleBasedStateMachine):
             return False
         job_id = self.admitted(new, mode, None)
         if replaced is not None:
-            self.over(replaced, "cancelled")
+            self.end(replaced, "cancelled")
         self.model[job_id] = new
         if new.key is not None:
             self.keys[new.caller, new.key] = (job_id, new.fingerprint)
@@ -252,7 +255,7 @@ class EngineMachine(RuleBasedStateMachine):
         return self.driver.admit(new.fingerprint, **uniqueness, **spec)  # type: ignore[arg-type]
 
     def admitted(self, new: Modelled, mode: UniqueMode, same: str | None) -> str:
-        """Submit a job that is to be led to the one that is there; None: to be a new one."""
+        """Submit a job and check that the result is the existing job `same`, or, if None, a new one."""
         submitted = self.admit(new, mode)
         assert submitted.duplicate == (same is not None)
         assert submitted.job.id == same or submitted.job.id not in self.model
@@ -280,7 +283,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert job.stopping in (StopReason.CANCELLED, StopReason.TIMED_OUT)
         else:
             self.driver.cancel(job)
-            self.over(known, "cancelled")
+            self.end(known, "cancelled")
 
     def delete(self, job_id: str, known: Modelled) -> None:
         if known.live:
@@ -320,25 +323,25 @@ class EngineMachine(RuleBasedStateMachine):
         known.state, known.run_at, known.queued_at, known.in_front = "queued", job.run_at, self.driver.now, False
         assert job.run_at == self.driver.now
 
-    # -- the rules: workers
+    # -- rules of workers
 
     def start(self, count: int) -> None:
         for _ in range(count):
             job = self.driver.start_next()
             if job is None:
                 for job_id, known in self.model.items():
-                    assert known.state != "queued" or not self.may_start(known), f"{job_id} is forgotten"
+                    assert known.state != "queued" or not self.may_start(known), f"{job_id} may start but is not ready"
                 return
             self.started(self.model[job.id], job)
 
     def started(self, known: Modelled, job: Job) -> None:
         assert known.state == "queued"
-        assert self.may_start(known), "some permit was not there"
+        assert self.may_start(known), "a permit was missing"
         if (known.queue, known.kind) == ("default", "plain") and not known.in_front:
             for other in self.model.values():
                 if (other.state, other.queue, other.kind) == ("queued", "default", "plain"):
                     assert not other.in_front
-                    assert other.queued_at >= known.queued_at, "who came first goes first"
+                    assert other.queued_at >= known.queued_at, "first in, first out"
         assert job.attempt == known.attempt + 1
         assert job.attempt not in known.attempts_seen
         known.attempts_seen.append(job.attempt)
@@ -363,7 +366,7 @@ class EngineMachine(RuleBasedStateMachine):
         elif before - known.args_bytes + size > BOUNDS.bytes_max:
             self.failed(known, job, final=True)
         else:
-            self.over(known, "succeeded", size)
+            self.end(known, "succeeded", size)
         self.drop_evicted()
 
     @precondition(lambda self: self.model)
@@ -385,7 +388,7 @@ class EngineMachine(RuleBasedStateMachine):
             return
         self.driver.nack(job, failure=failure)
         if known.stop == "cancelled":
-            self.over(known, "cancelled")
+            self.end(known, "cancelled")
         elif known.stop == "timed_out":
             self.failed(known, job, final=False)
         else:
@@ -398,7 +401,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self.failed(known, job, final=final)
         self.drop_evicted()
 
-    # -- the rules: operators
+    # -- rules of operators
 
     @rule(queue=st.sampled_from(["default", "other"]), paused=st.booleans())
     def pause(self, queue: str, paused: bool) -> None:
@@ -416,12 +419,12 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model)
     @rule(seconds=st.sampled_from([0.25, 0.5, 1.0, 3.0, 10.0]))
     def advance(self, seconds: float) -> None:
-        for _ in range(round(seconds * 4)):  # so finely that a job can't both end and be evicted unseen
+        for _ in range(round(seconds * 4)):  # small steps: no job can end and be evicted within one
             self.driver.advance(0.25)
-            self.live_through_time()
+            self.apply_time()
             self.drop_evicted()
 
-    # -- what the model knows
+    # -- the model
 
     def live_bytes(self) -> int:
         return sum(known.size_bytes for known in self.model.values() if known.live)
@@ -437,7 +440,7 @@ class EngineMachine(RuleBasedStateMachine):
     def refusal(
         self, queue: str, size_bytes: int, caller: str | None, replaced: Modelled | None
     ) -> type[Exception] | None:
-        """Return what a job of that size would be refused with, once `replaced` has ended."""
+        """Return the error that rejects a job of that size, once `replaced` has ended."""
         live = [known for known in self.model.values() if known.live and known is not replaced]
         if sum(known.queue == queue for known in live) >= self.policies[queue].capacity:
             return QueueFull
@@ -448,7 +451,7 @@ class EngineMachine(RuleBasedStateMachine):
         return None
 
     def may_start(self, known: Modelled) -> bool:
-        """Tell whether every bound leaves room for one more run of this job."""
+        """Return whether all limits permit one more run of this job."""
         running = [other for other in self.model.values() if other.state == "running"]
         if known.queue in self.paused:
             return False
@@ -465,13 +468,13 @@ class EngineMachine(RuleBasedStateMachine):
             return len(of_kind) < 2 and (group is None or all(other.spec["group"] != group for other in of_kind))
         return True
 
-    def over(self, known: Modelled, state: str, result_bytes: int = 0) -> None:
+    def end(self, known: Modelled, state: str, result_bytes: int = 0) -> None:
         known.state, known.finished_at, known.result_bytes = state, self.driver.now, result_bytes
         if state != "failed":
             known.args_bytes = 0
-        self.lose_value(known)
+        self.release_value(known)
 
-    def lose_value(self, known: Modelled) -> None:
+    def release_value(self, known: Modelled) -> None:
         value = (known.kind, known.unique or "")
         if value in self.values and self.model[self.values[value]] is known:
             del self.values[value]
@@ -480,13 +483,13 @@ class EngineMachine(RuleBasedStateMachine):
         if known.stop == "timed_out" or job.history is not None:
             known.history = [failed.size_bytes for failed in job.history or ()]
         if final or not known.attempts_left:
-            self.over(known, "failed")
+            self.end(known, "failed")
         else:
             known.state, known.run_at, known.in_front = "delayed", job.run_at, False
             assert self.driver.now <= job.run_at <= self.driver.now + 4.0
 
-    def live_through_time(self) -> None:
-        """Take over what time did, once it is seen to be allowed at this instant."""
+    def apply_time(self) -> None:
+        """Apply to the model what deadlines did to the engine, checking that each was due."""
         now = self.driver.now
         for job_id, known in self.model.items():
             job = self.driver.engine.store.get(job_id)
@@ -515,7 +518,7 @@ class EngineMachine(RuleBasedStateMachine):
                 known.finished_at = job.finished_at
                 if job.state is not JobState.FAILED:
                     known.args_bytes = 0
-                self.lose_value(known)
+                self.release_value(known)
 
     def check_not_overdue(self, known: Modelled) -> None:
         now = self.driver.now
@@ -532,16 +535,16 @@ class EngineMachine(RuleBasedStateMachine):
         return BOUNDS.failed_ttl_s if known.state == "failed" else BOUNDS.ttl_s
 
     def drop_evicted(self) -> None:
-        self.look_at_evictions()
+        self.check_evictions()
         now = self.driver.now
         for job_id, known in list(self.model.items()):
             if self.driver.engine.store.get(job_id) is None:
-                assert not known.live or job_id in self.ended, "it may have ended since, and gone for want of room"
+                assert not known.live or job_id in self.ended, "a live record was evicted"
                 self.drop(job_id)
             elif known.finished_at is not None:
                 assert now < known.finished_at + self.ttl_s(known) + 2 * EXPIRY_BUCKET_S
 
-    def look_at_evictions(self) -> None:
+    def check_evictions(self) -> None:
         for event in self.driver.events:
             match event:
                 case Ended(job):
@@ -553,15 +556,15 @@ class EngineMachine(RuleBasedStateMachine):
         self.driver.events.clear()
 
     def drop(self, job_id: str) -> None:
-        self.lose_value(self.model[job_id])
+        self.release_value(self.model[job_id])
         del self.model[job_id]
         self.gone.add(job_id)
         self.keys = {name: held for name, held in self.keys.items() if held[0] != job_id}
 
-    # -- what must hold at every step
+    # -- invariants
 
     @invariant()
-    def every_record_is_as_the_model_says(self) -> None:
+    def every_record_matches_the_model(self) -> None:
         for job_id, known in self.model.items():
             job = self.driver.engine.store.get(job_id)
             assert job is not None
@@ -572,13 +575,13 @@ class EngineMachine(RuleBasedStateMachine):
                 assert (job.run_at, job.start_by_at) == (known.run_at, known.start_by_at)
 
     @invariant()
-    def what_is_gone_says_so(self) -> None:
+    def deleted_and_evicted_jobs_are_gone(self) -> None:
         for job_id in self.gone:
             with pytest.raises(JobGone):
                 self.driver.engine.get(job_id)
 
     @invariant()
-    def nothing_is_lost_and_no_bound_is_broken(self) -> None:
+    def counts_add_up_and_bounds_hold(self) -> None:
         engine = self.driver.engine
         store, totals = engine.store, engine.totals()
         assert totals.accepted == store.live + store.terminal + totals.evicted
@@ -592,7 +595,7 @@ class EngineMachine(RuleBasedStateMachine):
         assert sum(job.state is JobState.FAILED for job in held) <= BOUNDS.failed_max
 
     @invariant()
-    def every_queued_job_is_in_one_place(self) -> None:
+    def every_queued_job_is_ready_or_at_a_limiter(self) -> None:
         engine = self.driver.engine
         ready: Counter[str] = Counter()
         for job in engine.newest_first(None):
@@ -619,7 +622,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert limiter.held <= (limiter.permits or len(running)) or limiter.kind == "groups"
 
     @invariant()
-    def uniqueness_is_exactly_that_of_the_jobs_that_are_held(self) -> None:
+    def the_uniqueness_index_matches_the_model(self) -> None:
         uniqueness_index = self.driver.engine._transitions.uniqueness_index
         assert uniqueness_index._by_key == self.keys
         assert uniqueness_index._by_value == self.values
@@ -628,7 +631,7 @@ class EngineMachine(RuleBasedStateMachine):
         )
 
     @invariant()
-    def every_live_job_that_time_can_move_has_a_deadline(self) -> None:
+    def delayed_and_stopping_jobs_have_deadlines(self) -> None:
         for job in self.driver.engine.newest_first(None):
             if job.state is JobState.DELAYED or (job.stopping is not None and job.state is JobState.RUNNING):
                 assert job.id in self.driver.engine._transitions.deadlines
@@ -636,7 +639,7 @@ class EngineMachine(RuleBasedStateMachine):
     # -- the end
 
     def teardown(self) -> None:
-        """Let everything run: nobody may be left over, and nothing of anybody."""
+        """Run all jobs to their ends, and check that no state is left."""
         driver, engine = self.driver, self.driver.engine
         for name in self.policies:
             engine.set_paused(name, False)
@@ -649,7 +652,7 @@ class EngineMachine(RuleBasedStateMachine):
             if not engine.store.live:
                 break
             driver.advance(0.5)
-        assert not engine.store.live, "a live job is forgotten"
+        assert not engine.store.live, "a live job never runs"
         driver.advance(BOUNDS.failed_ttl_s + 1)
         totals, store, uniqueness_index = engine.totals(), engine.store, engine._transitions.uniqueness_index
         assert totals.accepted == totals.evicted

@@ -21,24 +21,24 @@ def test_ids_have_22_url_safe_characters() -> None:
         assert set(job_id) <= set(ALPHABET)
 
 
-def test_ids_never_repeat_and_sort_in_the_order_of_issue() -> None:
+def test_ids_are_unique_and_sort_in_the_order_of_issue() -> None:
     ids = issuer()
     issued = [ids.issue() for _ in range(10_000)]
     assert issued == sorted(set(issued))
 
 
-def test_no_number_of_the_sequence_is_left_out() -> None:
+def test_ids_number_jobs_without_gaps() -> None:
     ids = issuer()
     numbers = [_number(ids.issue()[3:10]) for _ in range(200)]
     assert numbers == list(range(numbers[0], numbers[0] + 200))
 
 
-def test_an_issued_id_is_recognised_without_being_remembered() -> None:
+def test_an_issued_id_belongs_to_this_run() -> None:
     ids = issuer()
     assert all(ids.origin(ids.issue()) is Origin.THIS_RUN for _ in range(300))
 
 
-def test_an_id_that_is_yet_to_be_issued_was_never_issued() -> None:
+def test_an_id_of_the_future_was_never_issued() -> None:
     ahead, ids = issuer(), issuer()
     to_come = [ahead.issue() for _ in range(200)]
     assert all(ids.origin(job_id) is Origin.NEVER for job_id in to_come)
@@ -48,12 +48,12 @@ def test_an_id_that_is_yet_to_be_issued_was_never_issued() -> None:
         assert ids.origin(job_id) is Origin.THIS_RUN
 
 
-def test_an_id_of_an_earlier_run_is_known_as_such() -> None:
+def test_an_id_of_an_earlier_run_is_recognised() -> None:
     assert issuer(run=RUNS[8], secret=b"another secret!!").origin(issuer().issue()) is Origin.EARLIER_RUN
 
 
 @given(st.integers(0, 300), st.integers(0, ID_LENGTH - 1), st.sampled_from(ALPHABET))
-def test_an_id_with_one_character_changed_was_never_issued(skip: int, place: int, character: str) -> None:
+def test_an_id_with_a_changed_character_is_not_of_this_run(skip: int, place: int, character: str) -> None:
     ids = issuer()
     for _ in range(skip):
         ids.issue()
@@ -63,7 +63,7 @@ def test_an_id_with_one_character_changed_was_never_issued(skip: int, place: int
         assert ids.origin(forged) is not Origin.THIS_RUN
 
 
-def test_whoever_knows_the_alphabet_and_the_check_but_not_the_secret_forges_nothing() -> None:
+def test_an_id_forged_without_the_secret_was_never_issued() -> None:
     ids, forger = issuer(), issuer(secret=b"a guessed secret")
     for _ in range(100):
         ids.issue()
@@ -71,11 +71,11 @@ def test_whoever_knows_the_alphabet_and_the_check_but_not_the_secret_forges_noth
 
 
 @given(st.text(max_size=40))
-def test_any_text_that_is_no_id_was_never_issued(text: str) -> None:
+def test_arbitrary_text_was_never_issued(text: str) -> None:
     assert issuer().origin(text) is Origin.NEVER
 
 
-def test_noise_is_rarely_taken_for_an_earlier_run() -> None:
+def test_random_text_rarely_passes_for_an_earlier_run() -> None:
     import random
 
     rng = random.Random(1)
@@ -85,25 +85,25 @@ def test_noise_is_rarely_taken_for_an_earlier_run() -> None:
     assert mistaken < 40  # one in 4,096 is about 10
 
 
-def test_a_short_secret_is_refused() -> None:
+def test_a_short_secret_raises_an_error() -> None:
     with pytest.raises(ValueError, match="at least 16 bytes"):
         issuer(secret=b"short")
 
 
-def test_a_run_number_that_does_not_fit_is_refused() -> None:
+def test_a_run_number_out_of_range_raises_an_error() -> None:
     for run in (-1, 0, RUNS[0] - 1, RUNS[-1] + 1):
         with pytest.raises(ValueError, match="the run of job ids is in"):
             issuer(run=run)
 
 
-def test_no_id_begins_with_a_dash_and_the_first_ones_are_no_row_of_dashes() -> None:
+def test_the_first_id_of_a_run_starts_without_a_dash() -> None:
     for run in (RUNS[0], RUNS[-1]):
         job_id = issuer(run=run).issue()
         assert not job_id.startswith("-")
         assert job_id[3:9] == "000000"
 
 
-def test_an_id_from_before_the_first_was_never_issued() -> None:
+def test_an_id_numbered_before_the_first_was_never_issued() -> None:
     ids = issuer()
     ids.issue()
     forged = ids._run + "------5" + "0" * 10

@@ -18,14 +18,14 @@ def new_job() -> Job:
     )
 
 
-def test_a_job_whose_life_is_plain_has_no_extras() -> None:
+def test_a_job_without_rare_fields_has_no_extras() -> None:
     driver = Driver()
     job = driver.done()
     assert job.extras is None
     assert (job.progress, job.stopping, job.error, job.history, job.attempts_before) == (None, None, None, None, 0)
 
 
-def test_a_record_takes_no_more_room_than_its_fields_that_all_jobs_have() -> None:
+def test_the_size_of_a_record_is_that_of_its_common_fields() -> None:
     assert new_job().__sizeof__() <= 16 + 16 * 8
 
 
@@ -39,7 +39,7 @@ def test_a_record_takes_no_more_room_than_its_fields_that_all_jobs_have() -> Non
         ("attempts_before", 2),
     ],
 )
-def test_what_few_jobs_have_is_read_as_it_was_set(name: str, value: object) -> None:
+def test_rare_fields_are_read_as_they_were_set(name: str, value: object) -> None:
     job, other = new_job(), new_job()
     setattr(job, name, value)
     assert getattr(job, name) == value
@@ -48,10 +48,10 @@ def test_what_few_jobs_have_is_read_as_it_was_set(name: str, value: object) -> N
     setattr(job, name, empty)
     setattr(other, name, empty)
     assert getattr(job, name) == empty
-    assert other.extras is None, "nothing was set, so nothing is kept"
+    assert other.extras is None, "no rare field was set"
 
 
-def test_a_retried_job_counts_its_attempts_on() -> None:
+def test_a_retried_job_continues_its_attempt_count() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     assert job.attempts_max == 2

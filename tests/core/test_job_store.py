@@ -9,7 +9,7 @@ from tests.core.making import Driver
 
 
 def driver_of(jobs: int, **bounds: float) -> Driver:
-    driver = Driver(capacity=10 * jobs, bounds=StoreBounds(**bounds))  # type: ignore[arg-type]
+    driver = Driver(capacity=10 * jobs, bounds=StoreBounds(**bounds))  # type: ignore[arg-type]  # any bound
     return driver
 
 
@@ -19,16 +19,16 @@ def test_records_are_listed_newest_first_across_id_pages() -> None:
     assert [job.id for job in driver.engine.newest_first(None)] == ids[::-1]
 
 
-def test_a_listing_goes_on_below_any_id_even_one_that_is_gone() -> None:
+def test_a_listing_continues_below_a_deleted_id() -> None:
     driver = driver_of(3 * ID_PAGE_SIZE)
     jobs = [driver.done() for _ in range(ID_PAGE_SIZE + 100)]
-    for place in (50, ID_PAGE_SIZE, ID_PAGE_SIZE + 50):
-        driver.engine.delete(jobs[place].id)
-        below = [job.id for job in islice(driver.engine.newest_first(jobs[place].id), 20)]
-        assert below == [job.id for job in jobs[place - 20 : place][::-1]]
+    for index in (50, ID_PAGE_SIZE, ID_PAGE_SIZE + 50):
+        driver.engine.delete(jobs[index].id)
+        below = [job.id for job in islice(driver.engine.newest_first(jobs[index].id), 20)]
+        assert below == [job.id for job in jobs[index - 20 : index][::-1]]
 
 
-def test_pages_show_no_record_twice_and_miss_none_that_was_there_throughout() -> None:
+def test_pages_list_each_lasting_record_exactly_once() -> None:
     driver = driver_of(1000)
     there = {driver.done().id for _ in range(300)}
     seen: list[str] = []
@@ -43,7 +43,7 @@ def test_pages_show_no_record_twice_and_miss_none_that_was_there_throughout() ->
     assert there <= set(seen)
 
 
-def test_a_id_page_with_few_records_left_gives_its_room_back() -> None:
+def test_a_sparse_id_page_releases_memory() -> None:
     driver = driver_of(2 * ID_PAGE_SIZE)
     jobs = [driver.done() for _ in range(ID_PAGE_SIZE)]
     id_page = driver.engine.store._id_pages[jobs[0].id[:8]]
@@ -54,7 +54,7 @@ def test_a_id_page_with_few_records_left_gives_its_room_back() -> None:
     assert left.__sizeof__() < id_page.__sizeof__() / 4
 
 
-def test_a_id_page_is_copied_once_on_its_way_to_empty() -> None:
+def test_an_id_page_is_copied_once_until_it_is_empty() -> None:
     driver = driver_of(2 * ID_PAGE_SIZE)
     jobs = [driver.done() for _ in range(1000)]
     copies = {id(driver.engine.store._id_pages[jobs[0].id[:8]])}
@@ -66,7 +66,7 @@ def test_a_id_page_is_copied_once_on_its_way_to_empty() -> None:
     assert len(copies) == 2
 
 
-def test_id_pages_that_become_sparse_together_give_their_room_back() -> None:
+def test_id_pages_that_become_sparse_together_release_memory() -> None:
     driver = driver_of(2 * ID_PAGE_SIZE, ttl_s=10)
     jobs = [driver.submit() for _ in range(2 * ID_PAGE_SIZE)]
     kept = (jobs.pop(ID_PAGE_SIZE), jobs.pop(0))
@@ -82,11 +82,11 @@ def test_id_pages_that_become_sparse_together_give_their_room_back() -> None:
         assert left.__sizeof__() < full.__sizeof__() / 4
 
 
-def test_records_of_many_id_pages_that_end_together_go_together() -> None:
+def test_records_of_several_id_pages_that_end_together_are_evicted_together() -> None:
     driver = driver_of(3 * ID_PAGE_SIZE, ttl_s=10)
     waiting = [driver.submit() for _ in range(2 * ID_PAGE_SIZE + 10)]
-    for place in (0, ID_PAGE_SIZE, 1, 2 * ID_PAGE_SIZE, ID_PAGE_SIZE + 1, 2):
-        driver.engine.cancel(waiting[place].id, now=driver.now)
+    for index in (0, ID_PAGE_SIZE, 1, 2 * ID_PAGE_SIZE, ID_PAGE_SIZE + 1, 2):
+        driver.engine.cancel(waiting[index].id, now=driver.now)
     driver.advance(11)
     store = driver.engine.store
     assert (store.live, store.terminal) == (2 * ID_PAGE_SIZE + 4, 0)
@@ -94,7 +94,7 @@ def test_records_of_many_id_pages_that_end_together_go_together() -> None:
     assert store.get(waiting[ID_PAGE_SIZE + 2].id) is waiting[ID_PAGE_SIZE + 2]
 
 
-def test_an_expiry_bucket_that_was_emptied_by_hand_is_opened_anew() -> None:
+def test_an_expiry_bucket_emptied_by_deletes_is_replaced() -> None:
     driver = driver_of(10, ttl_s=10)
     old = driver.done()
     driver.advance(1)
@@ -107,7 +107,7 @@ def test_an_expiry_bucket_that_was_emptied_by_hand_is_opened_anew() -> None:
     assert driver.engine.store.get(new.id) is None
 
 
-def test_an_old_expiry_bucket_goes_while_none_of_its_ttl_is_being_filled() -> None:
+def test_an_old_expiry_bucket_is_evicted_without_a_newer_one_of_its_ttl() -> None:
     driver = driver_of(10, ttl_s=10)
     driver.done()
     driver.advance(1)
@@ -116,18 +116,18 @@ def test_an_old_expiry_bucket_goes_while_none_of_its_ttl_is_being_filled() -> No
     assert len(driver.engine.store) == 0
 
 
-def test_equal_instants_of_ended_records_are_one_object() -> None:
+def test_equal_times_of_terminal_records_share_one_object() -> None:
     driver = driver_of(10)
     first, second = driver.submit(), driver.submit()
     for job in (first, second):
         for step in (driver.lease, driver.ack):
-            driver.now = float(str(driver.now))  # as a clock does: each look makes a new number
+            driver.now = float(str(driver.now))  # a new float object at each reading, as a clock returns
             step(job)
     assert len({id(at) for job in (first, second) for at in (job.created_at, job.run_at, job.started_at)}) == 1
     assert first.finished_at is second.finished_at is first.created_at
 
 
-def test_the_instants_that_are_remembered_are_bounded() -> None:
+def test_the_table_of_shared_times_is_bounded() -> None:
     driver = driver_of(10, ttl_s=1)
     for _ in range(10_000):
         driver.done()
@@ -135,7 +135,7 @@ def test_the_instants_that_are_remembered_are_bounded() -> None:
     assert len(driver.engine.store._instants) < 6000
 
 
-def test_the_collector_looks_at_no_record() -> None:
+def test_the_garbage_collector_tracks_no_record() -> None:
     driver = driver_of(1000)
     jobs = [driver.done() for _ in range(100)]
     store = driver.engine.store
@@ -143,7 +143,7 @@ def test_the_collector_looks_at_no_record() -> None:
     assert not any(gc.is_tracked(held) for held in (*store._id_pages.values(), *store._expiry_buckets.values()))
 
 
-def test_empty_id_pages_and_expiry_buckets_are_taken_away() -> None:
+def test_empty_id_pages_and_expiry_buckets_are_removed() -> None:
     driver = driver_of(100, ttl_s=1)
     for _ in range(50):
         driver.done()
@@ -156,7 +156,7 @@ def test_empty_id_pages_and_expiry_buckets_are_taken_away() -> None:
     assert store.next_eviction_at() is None
 
 
-def test_the_bytes_held_are_those_of_live_arguments_and_of_results() -> None:
+def test_bytes_used_counts_live_arguments_and_results() -> None:
     driver = driver_of(10)
     store = driver.engine.store
     job = driver.submit(args=b"x" * 100)
@@ -167,7 +167,7 @@ def test_the_bytes_held_are_those_of_live_arguments_and_of_results() -> None:
     assert store.bytes_used == 0
 
 
-def test_early_eviction_takes_those_that_ended_first_whatever_their_ttl() -> None:
+def test_early_eviction_takes_the_first_ended_record_of_any_ttl() -> None:
     driver = driver_of(10, jobs_max=3)
     first = driver.done(ttl_s=1000)
     driver.advance(1)

@@ -1,4 +1,4 @@
-"""Settings of a queue that can't be kept to are refused where they are made, before anything has changed."""
+"""Invalid settings of a queue raise an error when the policy is made."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from jobqueue.core.policy import QueuePolicy
 
 @pytest.mark.parametrize("name", ["capacity", "workers", "weight"])
 @pytest.mark.parametrize("number", [0, -1])
-def test_a_queue_has_a_slot_a_worker_and_a_share(name: str, number: int) -> None:
+def test_capacity_workers_and_weight_below_one_raise_an_error(name: str, number: int) -> None:
     with pytest.raises(ValueError, match=f"{name} is a number from 1, got {number}"):
         msgspec.structs.replace(QueuePolicy(), **{name: number})
 
 
-def test_a_discipline_that_no_order_has_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_discipline_raises_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="fifo, lifo, priority, fair, adaptive, got 'random'"):
-        QueuePolicy(discipline="random")  # type: ignore[arg-type]
+        QueuePolicy(discipline="random")  # type: ignore[arg-type]  # invalid on purpose

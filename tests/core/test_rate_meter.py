@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jobqueue.core.rate_meter import RateMeter
 
 
-def test_it_comes_to_the_true_rate_and_stays_there() -> None:
+def test_the_rate_converges_to_a_steady_rate() -> None:
     rate = RateMeter()
     for n in range(5000):
         rate.add(n / 50)
@@ -17,7 +17,7 @@ def test_it_comes_to_the_true_rate_and_stays_there() -> None:
             assert rate.per_s(n / 50) == pytest.approx(50.0, rel=0.01)
 
 
-def test_it_follows_a_new_rate_by_half_of_the_difference_in_each_half_life() -> None:
+def test_the_rate_approaches_a_new_rate_by_half_per_half_life() -> None:
     rate = RateMeter(10.0)
     for n in range(20_000):
         rate.add(n / 100)
@@ -28,7 +28,7 @@ def test_it_follows_a_new_rate_by_half_of_the_difference_in_each_half_life() -> 
 
 
 @pytest.mark.parametrize("half_life_s", [1.0, 10.0, 60.0])
-def test_it_halves_in_each_half_life_in_which_nothing_happens(half_life_s: float) -> None:
+def test_the_rate_halves_per_half_life_without_events(half_life_s: float) -> None:
     rate = RateMeter(half_life_s)
     start = 100 * half_life_s
     rate.begin(0.0)
@@ -40,14 +40,14 @@ def test_it_halves_in_each_half_life_in_which_nothing_happens(half_life_s: float
         assert rate.per_s(start + 1.0 + lives * half_life_s) == pytest.approx(last / 2**lives, rel=1e-9)
 
 
-def test_the_half_life_is_ten_seconds_unless_said_otherwise() -> None:
+def test_the_half_life_defaults_to_ten_seconds() -> None:
     rate = RateMeter()
     rate.begin(-1000.0)
     rate.add(0.0)
     assert rate.per_s(10.0) == pytest.approx(rate.per_s(0.0) / 2, rel=1e-9)
 
 
-def test_it_is_right_from_the_start_and_does_not_climb_from_nothing() -> None:
+def test_the_rate_is_correct_from_the_start() -> None:
     rate = RateMeter()
     rate.begin(500.0)
     for n in range(2000):
@@ -57,14 +57,14 @@ def test_it_is_right_from_the_start_and_does_not_climb_from_nothing() -> None:
             assert rate.per_s(now) == pytest.approx(20.0, rel=1e-3)
 
 
-def test_one_event_in_the_first_moment_is_not_a_thousand_per_second() -> None:
+def test_one_event_after_a_millisecond_is_one_per_second() -> None:
     rate = RateMeter()
     rate.begin(0.0)
     rate.add(0.001)
     assert rate.per_s(0.001) == pytest.approx(1.0, rel=0.05)
 
 
-def test_without_a_beginning_looking_begins_with_the_first_event() -> None:
+def test_measuring_begins_with_the_first_event_by_default() -> None:
     rate = RateMeter()
     rate.add(100.0)
     assert rate.per_s(100.0) == pytest.approx(1.0, rel=0.05)
@@ -72,7 +72,7 @@ def test_without_a_beginning_looking_begins_with_the_first_event() -> None:
     assert rate.per_s(105.0) == pytest.approx(1 / 5, rel=0.2)
 
 
-def test_before_the_first_event_the_rate_is_nothing() -> None:
+def test_the_rate_is_zero_before_the_first_event() -> None:
     rate = RateMeter()
     assert rate.per_s(5.0) == 0.0
     rate.begin(5.0)
@@ -80,7 +80,7 @@ def test_before_the_first_event_the_rate_is_nothing() -> None:
     assert rate.per_s(50.0) == 0.0
 
 
-def test_several_events_at_once_count_as_so_many() -> None:
+def test_events_added_together_equal_events_added_one_by_one() -> None:
     several, each = RateMeter(), RateMeter()
     for now in (1.0, 2.0, 7.0):
         several.add(now, 5)
@@ -90,7 +90,7 @@ def test_several_events_at_once_count_as_so_many() -> None:
 
 
 @pytest.mark.parametrize("per_s", [300, 5_000, 50_000])
-def test_a_crowd_of_events_is_measured_to_a_thousandth_and_never_too_high(per_s: int) -> None:
+def test_a_high_rate_is_measured_within_a_thousandth_and_never_too_high(per_s: int) -> None:
     rate = RateMeter(1.0)
     rate.begin(0.0)
     for n in range(4 * per_s):
@@ -98,7 +98,7 @@ def test_a_crowd_of_events_is_measured_to_a_thousandth_and_never_too_high(per_s:
     assert per_s * (1 - 1e-3) < rate.per_s(4.0) <= per_s * (1 + 1e-5)
 
 
-def test_a_long_silence_is_no_arithmetic_fault() -> None:
+def test_a_long_pause_causes_no_arithmetic_error() -> None:
     rate = RateMeter()
     rate.add(0.0, 1_000_000)
     assert rate.per_s(1e9) == 0.0
@@ -107,9 +107,7 @@ def test_a_long_silence_is_no_arithmetic_fault() -> None:
 
 
 @given(st.lists(st.floats(0.0, 30.0), min_size=1, max_size=40), st.floats(0.0, 100.0))
-def test_it_is_the_sum_of_halved_events_over_what_a_steady_one_would_weigh(
-    waits_s: list[float], later_s: float
-) -> None:
+def test_the_rate_is_the_sum_of_decayed_events_over_the_decayed_time(waits_s: list[float], later_s: float) -> None:
     rate = RateMeter(10.0)
     rate.begin(0.0)
     now = 0.0
@@ -119,7 +117,7 @@ def test_it_is_the_sum_of_halved_events_over_what_a_steady_one_would_weigh(
         rate.add(now)
         times.append(now)
     now += later_s
-    looked_s = max(now, 1.0)
+    observed_s = max(now, 1.0)
     weight = sum(0.5 ** ((now - time) / 10.0) for time in times)
-    steady = sum(0.5 ** ((step + 0.5) / 1000 * looked_s / 10.0) for step in range(1000)) * looked_s / 1000
+    steady = sum(0.5 ** ((step + 0.5) / 1000 * observed_s / 10.0) for step in range(1000)) * observed_s / 1000
     assert rate.per_s(now) == pytest.approx(weight / steady, rel=1e-3)

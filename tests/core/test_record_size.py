@@ -1,4 +1,4 @@
-"""What a record holds counts in the job store's bound, whichever of its fields a client makes large."""
+"""The size of a record counts against the bound of the job store, by all fields that a client can make large."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def upload_of(count: int, *, name: str = "file", media_type: str = "text/plain",
     return Upload("f", {f"{name}{n}": (StoredFile("p", media_type, 1, filename),) for n in range(count)})
 
 
-def test_a_submission_that_asks_for_nothing_special_holds_nothing_beside_its_arguments() -> None:
+def test_a_plain_submission_holds_no_bytes_beside_its_arguments() -> None:
     assert held_bytes(PLAIN, None, None) == 0
     assert held_bytes(PLAIN, None, Uniqueness("10.0.0.7", plain=True)) == 0
     assert Driver().submit().extras is None
@@ -39,12 +39,12 @@ def test_a_submission_that_asks_for_nothing_special_holds_nothing_beside_its_arg
         ({"upload": upload_of(1000)}, 1000 * 100),
     ],
 )
-def test_what_a_client_makes_large_counts(more: dict[str, Any], bytes_: int) -> None:
+def test_large_fields_of_a_submission_count(more: dict[str, Any], bytes_: int) -> None:
     asked: dict[str, Any] = {"spec": PLAIN, "upload": None, "uniqueness": None} | more
     assert held_bytes(**asked) >= bytes_
 
 
-def test_names_of_parts_can_not_take_more_than_the_bound() -> None:
+def test_names_of_parts_count_against_the_bound() -> None:
     driver = Driver(capacity=1000, bounds=StoreBounds(bytes_max=10_000_000))
     upload = upload_of(16, name="n" * 56_000)
     for _ in range(11):
@@ -55,7 +55,7 @@ def test_names_of_parts_can_not_take_more_than_the_bound() -> None:
     assert 0.9 * 10_000_000 < store.bytes_used == store.live_bytes <= 10_000_000
 
 
-def test_it_counts_from_acceptance_until_the_record_is_gone_through_failure_and_retry() -> None:
+def test_held_bytes_count_from_acceptance_to_eviction_through_failure_and_retry() -> None:
     driver = Driver()
     store = driver.engine.store
     job = driver.failed(args=b"12345", unique="u", key="k", group="g", own=True, ttl_s=5.0)
@@ -70,7 +70,7 @@ def test_it_counts_from_acceptance_until_the_record_is_gone_through_failure_and_
     assert (store.bytes_used, store.live_bytes) == (0, 0)
 
 
-def test_a_debounced_job_counts_what_its_newest_submission_asks_for() -> None:
+def test_a_debounced_job_counts_the_fields_of_its_newest_submission() -> None:
     driver = Driver()
     store = driver.engine.store
     job = driver.submit(unique="u", delay_s=1.0, own=True)

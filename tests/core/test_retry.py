@@ -1,4 +1,4 @@
-"""Dead letters: what is kept of failed jobs, how many of them, and how they are sent round again."""
+"""Dead letters: the bound on failed jobs, their histories, retry and run_now."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.core.making import CRASHED, FAILED, FINAL, Driver
 # -- retry
 
 
-def test_a_retried_job_is_the_same_job_with_its_arguments_and_files() -> None:
+def test_a_retried_job_keeps_its_record_arguments_and_files() -> None:
     driver = Driver()
     upload = Upload("folder", {"part": (StoredFile("path", "text/plain", 3),)})
     job = driver.failed(args=b'{"n":7}', upload=upload)
@@ -46,7 +46,7 @@ def test_a_retried_job_is_the_same_job_with_its_arguments_and_files() -> None:
     assert (job.state, job.result, job.attempt) == (JobState.SUCCEEDED, b"7", 2)
 
 
-def test_a_retry_begins_a_new_series_of_as_many_attempts() -> None:
+def test_each_retry_adds_attempts_max_attempts() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     for series in (1, 2, 3):
@@ -60,7 +60,7 @@ def test_a_retry_begins_a_new_series_of_as_many_attempts() -> None:
     assert job.attempts_before == 6
 
 
-def test_an_outcome_of_an_earlier_series_bounces() -> None:
+def test_an_outcome_from_before_a_retry_raises_stale_lease() -> None:
     driver = Driver()
     job = driver.submit(timeout_s=1)
     late = driver.lease(job)
@@ -80,7 +80,7 @@ def test_an_outcome_of_an_earlier_series_bounces() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
-def test_the_backoffs_of_a_new_series_begin_small_again() -> None:
+def test_a_retry_resets_the_backoff() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=8)
     for _ in range(8):
@@ -91,13 +91,13 @@ def test_the_backoffs_of_a_new_series_begin_small_again() -> None:
         driver.retry(job)
         driver.lease(job)
         driver.nack(job)
-        assert job.run_at - driver.now <= 1.0, "as after a first attempt"
+        assert job.run_at - driver.now <= 1.0, "the backoff of a first attempt"
         driver.run_now(job)
         driver.lease(job)
         driver.nack(job, failure=FINAL)
 
 
-def test_a_retried_job_needs_a_slot() -> None:
+def test_a_retry_needs_a_slot() -> None:
     driver = Driver(capacity=1)
     job = driver.failed()
     other = driver.submit()
@@ -105,7 +105,7 @@ def test_a_retried_job_needs_a_slot() -> None:
         driver.retry(job)
     assert refusal.value.retry_after_s > 0
     queue_state = driver.engine.queue_states["default"]
-    assert (job.state, job.error.code) == (JobState.FAILED, ErrorCode.HANDLER_ERROR)  # type: ignore[union-attr]
+    assert (job.state, job.error.code) == (JobState.FAILED, ErrorCode.HANDLER_ERROR)  # type: ignore[union-attr]  # a failed job
     assert (queue_state.live, queue_state.retried_total) == (1, 0)
     driver.cancel(other)
     driver.retry(job)
@@ -114,7 +114,7 @@ def test_a_retried_job_needs_a_slot() -> None:
     assert (queue_state.live, queue_state.retried_total, queue_state.submitted_total) == (1, 1, 2)
 
 
-def test_retries_in_vain_by_an_operator_take_no_retry_slots_from_refused_callers() -> None:
+def test_rejected_retries_of_an_operator_take_no_retry_slots_from_callers() -> None:
     waits = []
     for retries in (0, 500):
         driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=2))
@@ -128,10 +128,10 @@ def test_retries_in_vain_by_an_operator_take_no_retry_slots_from_refused_callers
         with pytest.raises(QueueFull) as refusal:
             driver.submit()
         waits.append(refusal.value.retry_after_s)
-    assert waits[0] == pytest.approx(waits[1], rel=0.2), "but for the jitter"
+    assert waits[0] == pytest.approx(waits[1], rel=0.2), "equal up to the jitter"
 
 
-def test_the_map_always_has_room_for_a_retry_since_it_holds_the_record_already() -> None:
+def test_the_job_store_always_has_space_for_a_retry() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=2, bytes_max=1000))
     dead = driver.failed(args=b"x" * 300)
     driver.submit(b"x" * (1000 - dead.size_bytes))
@@ -141,7 +141,7 @@ def test_the_map_always_has_room_for_a_retry_since_it_holds_the_record_already()
         driver.submit(b"")
 
 
-def test_a_retried_job_is_accepted_once_and_adds_up() -> None:
+def test_a_retried_job_counts_as_accepted_once() -> None:
     driver = Driver()
     job = driver.failed(args=b"x" * 20)
     store, totals = driver.engine.store, driver.engine.totals()
@@ -152,11 +152,11 @@ def test_a_retried_job_is_accepted_once_and_adds_up() -> None:
     assert (store.live, store.terminal, store.live_bytes, store.bytes_used) == (1, 0, used, used)
     driver.cancel(job)
     assert (store.live, store.terminal, store.live_bytes) == (0, 1, 0)
-    assert store.bytes_used == used - 20, "its history stays, its arguments go"
+    assert store.bytes_used == used - 20, "the history is kept, the arguments are not"
     assert driver.engine.queue_states["default"].ended_total[JobState.CANCELLED] == 1
 
 
-def test_a_retried_job_starts_however_late_it_is() -> None:
+def test_a_retried_job_has_no_start_by_deadline() -> None:
     driver = Driver()
     job = driver.failed(start_by_s=5.0)
     driver.advance(100)
@@ -166,7 +166,7 @@ def test_a_retried_job_starts_however_late_it_is() -> None:
     assert driver.start_next() is job
 
 
-def test_a_retried_job_has_a_ttl_anew() -> None:
+def test_a_retry_restarts_the_ttl() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=100.0, failed_ttl_s=10.0))
     job = driver.failed()
     driver.advance(9)
@@ -199,7 +199,7 @@ def test_only_a_failed_job_can_be_retried(state: str) -> None:
     assert job.state == state
 
 
-def test_what_is_not_there_can_not_be_retried() -> None:
+def test_retrying_a_deleted_or_unknown_job_raises_an_error() -> None:
     driver = Driver()
     job = driver.failed()
     driver.engine.delete(job.id)
@@ -209,7 +209,7 @@ def test_what_is_not_there_can_not_be_retried() -> None:
         driver.engine.retry("nope", now=driver.now)
 
 
-def test_a_retry_waits_until_the_live_job_with_its_unique_value_is_over() -> None:
+def test_a_retry_is_rejected_while_its_unique_value_has_a_live_job() -> None:
     driver = Driver()
     job = driver.failed(unique="u")
     holder = driver.submit(unique="u")
@@ -222,7 +222,7 @@ def test_a_retry_waits_until_the_live_job_with_its_unique_value_is_over() -> Non
     assert driver.submit(unique="u") is job
 
 
-def test_a_draining_queue_retries_nothing() -> None:
+def test_a_retry_is_rejected_while_draining() -> None:
     driver = Driver()
     job = driver.failed()
     driver.engine.stop_admitting()
@@ -231,7 +231,7 @@ def test_a_draining_queue_retries_nothing() -> None:
     assert job.state is JobState.FAILED
 
 
-def test_a_retried_job_that_its_caller_has_no_place_for_is_refused() -> None:
+def test_a_retry_over_the_quota_of_its_caller_is_rejected() -> None:
     driver = Driver(caller_jobs_max=1)
     job = driver.failed(caller="ann")
     driver.submit(caller="ann")
@@ -253,10 +253,10 @@ def test_a_delayed_job_can_be_run_now() -> None:
     assert driver.events == [Ready(job)]
     assert driver.start_next() is job
     driver.advance(3600)
-    assert job.state is JobState.RUNNING, "its old time has nothing to say any more"
+    assert job.state is JobState.RUNNING, "its former run_at has no effect"
 
 
-def test_a_job_that_backs_off_can_be_run_now() -> None:
+def test_a_job_in_backoff_can_be_run_now() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     driver.lease(job)
@@ -267,7 +267,7 @@ def test_a_job_that_backs_off_can_be_run_now() -> None:
     assert job.attempt == 2
 
 
-def test_a_job_that_was_run_early_must_still_start_by_its_time() -> None:
+def test_run_now_keeps_the_start_by_deadline() -> None:
     driver = Driver()
     job = driver.submit(delay_s=5.0, start_by_s=9.0)
     driver.run_now(job)
@@ -292,7 +292,7 @@ def test_only_a_delayed_job_can_be_run_now(state: str) -> None:
     assert error.value.state == state
 
 
-def test_what_is_not_there_can_not_be_run_now() -> None:
+def test_running_an_unknown_job_now_raises_not_found() -> None:
     with pytest.raises(JobNotFound):
         Driver().engine.run_now("nope", now=1.0)
 
@@ -300,7 +300,7 @@ def test_what_is_not_there_can_not_be_run_now() -> None:
 # -- the bound on dead letters
 
 
-def test_of_too_many_dead_letters_those_that_failed_first_go_early() -> None:
+def test_dead_letters_over_the_bound_are_evicted_oldest_first() -> None:
     driver = Driver(bounds=StoreBounds(failed_max=2))
     jobs = []
     for _ in range(4):
@@ -309,12 +309,12 @@ def test_of_too_many_dead_letters_those_that_failed_first_go_early() -> None:
         driver.advance(1)
     held = [driver.engine.store.get(job.id) is not None for job in jobs]
     assert held == [False, False, True, True]
-    assert [(event.jobs, event.early) for event in driver.of(Evicted)] == [((jobs[0],), True), ((jobs[1],), True)]  # type: ignore[attr-defined]
+    assert [(event.jobs, event.early) for event in driver.of(Evicted)] == [((jobs[0],), True), ((jobs[1],), True)]  # type: ignore[attr-defined]  # all of this kind
     assert driver.engine.totals().evicted_early == 2
-    assert driver.engine.store.terminal == 2 + 4, "the others have places of their own"
+    assert driver.engine.store.terminal == 2 + 4, "other terminal records don't count"
 
 
-def test_the_bound_on_dead_letters_may_leave_none() -> None:
+def test_a_bound_of_zero_keeps_no_dead_letters() -> None:
     driver = Driver(bounds=StoreBounds(failed_max=0))
     job = driver.submit()
     driver.lease(job)
@@ -324,7 +324,7 @@ def test_the_bound_on_dead_letters_may_leave_none() -> None:
     assert driver.engine.store.bytes_used == 0
 
 
-def test_a_dead_letter_that_was_retried_or_deleted_or_is_over_its_ttl_leaves_its_place() -> None:
+def test_a_retried_deleted_or_evicted_dead_letter_no_longer_counts() -> None:
     driver = Driver(bounds=StoreBounds(failed_max=3, failed_ttl_s=10.0))
     retried, deleted, old = driver.failed(), driver.failed(), driver.failed()
     driver.retry(retried)
@@ -336,7 +336,7 @@ def test_a_dead_letter_that_was_retried_or_deleted_or_is_over_its_ttl_leaves_its
     assert driver.engine.totals().evicted_early == 0
 
 
-def test_a_dead_letter_that_failed_again_is_the_youngest() -> None:
+def test_a_dead_letter_that_fails_again_is_the_newest() -> None:
     driver = Driver(bounds=StoreBounds(failed_max=2))
     first, second = driver.failed(), driver.failed()
     driver.retry(first)
@@ -348,13 +348,13 @@ def test_a_dead_letter_that_failed_again_is_the_youngest() -> None:
     assert driver.engine.get(third.id) is third
 
 
-def test_those_that_ended_first_go_first_even_after_a_retry() -> None:
+def test_early_eviction_follows_the_latest_end_after_a_retry() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=4))
     gone, again = driver.failed(), driver.failed()
     driver.advance(1)
     later = driver.done()
     driver.done()
-    driver.submit()  # the first that ended has to go
+    driver.submit()  # evicts the first that ended
     assert driver.engine.store.get(gone.id) is None
     driver.advance(1)
     driver.retry(again)
@@ -368,7 +368,7 @@ def test_those_that_ended_first_go_first_even_after_a_retry() -> None:
 # -- the history of attempts
 
 
-def test_each_failed_attempt_is_remembered() -> None:
+def test_the_history_has_each_failed_attempt() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=3, timeout_s=2.0)
     driver.advance(1)
@@ -385,10 +385,10 @@ def test_each_failed_attempt_is_remembered() -> None:
     driver.run_now(job)
     driver.lease(job)
     driver.ack(job)
-    assert len(job.history) == 2, "what became of a job doesn't change what it went through"
+    assert len(job.history) == 2, "a success does not change the history"
 
 
-def test_a_crash_and_a_result_without_room_are_remembered_too() -> None:
+def test_the_history_has_crashes_and_results_that_are_too_large() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=1000))
     job = driver.submit(attempts_max=2)
     driver.lease(job)
@@ -398,7 +398,7 @@ def test_a_crash_and_a_result_without_room_are_remembered_too() -> None:
     assert [failed.code for failed in job.history or ()] == [ErrorCode.WORKER_CRASHED, ErrorCode.RESULT_TOO_LARGE]
 
 
-def test_an_attempt_that_was_cancelled_has_not_failed() -> None:
+def test_the_history_has_no_cancelled_attempt() -> None:
     driver = Driver()
     job = driver.submit()
     driver.lease(job)
@@ -407,7 +407,7 @@ def test_an_attempt_that_was_cancelled_has_not_failed() -> None:
     assert job.history is None
 
 
-def test_a_history_spans_all_series_and_ends_with_the_latest_attempts() -> None:
+def test_the_history_spans_retries_and_keeps_the_latest_attempts() -> None:
     driver = Driver()
     job = driver.failed()
     for _ in range(2 * HISTORY_MAX):
@@ -417,7 +417,7 @@ def test_a_history_spans_all_series_and_ends_with_the_latest_attempts() -> None:
     assert [failed.attempt for failed in job.history or ()] == list(range(HISTORY_MAX + 2, 2 * HISTORY_MAX + 2))
 
 
-def test_a_history_keeps_the_end_of_a_long_traceback_and_the_start_of_a_long_message() -> None:
+def test_the_history_keeps_the_end_of_a_traceback_and_the_start_of_a_message() -> None:
     driver = Driver()
     job = driver.failed(Failure(ErrorCode.HANDLER_ERROR, "m" * 999 + "Mx" * 500, traceback="x" * 5000 + "the end"))
     (failed,) = job.history or ()
@@ -428,7 +428,7 @@ def test_a_history_keeps_the_end_of_a_long_traceback_and_the_start_of_a_long_mes
     assert failed.traceback.endswith("xthe end")
 
 
-def test_the_bytes_of_a_history_count_exactly() -> None:
+def test_the_bytes_of_a_history_are_counted_exactly() -> None:
     driver = Driver()
     job = driver.submit(b"x" * 20, attempts_max=100)
     store, sizes = driver.engine.store, []
@@ -446,7 +446,7 @@ def test_the_bytes_of_a_history_count_exactly() -> None:
 
 
 @pytest.mark.parametrize("letter", ["ä", "→", "😀"])
-def test_a_history_in_other_letters_than_ascii_counts_no_less_than_the_memory_that_it_takes(letter: str) -> None:
+def test_a_history_with_non_ascii_text_counts_at_least_its_memory(letter: str) -> None:
     driver = Driver()
     job = driver.submit(attempts_max=2)
     driver.lease(job)
@@ -457,7 +457,7 @@ def test_a_history_in_other_letters_than_ascii_counts_no_less_than_the_memory_th
     assert failed.size_bytes >= ATTEMPT_BYTES + letters_bytes
 
 
-def test_a_longer_history_costs_no_other_record_while_there_is_room() -> None:
+def test_a_longer_history_evicts_no_record_within_the_bounds() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=2))
     over, job = driver.done(), driver.submit(attempts_max=2)
     driver.lease(job)
@@ -465,7 +465,7 @@ def test_a_longer_history_costs_no_other_record_while_there_is_room() -> None:
     assert driver.engine.get(over.id) is over
 
 
-def test_a_history_drives_terminal_records_out_but_is_not_kept_at_the_cost_of_live_ones() -> None:
+def test_a_history_evicts_terminal_records_and_is_cut_beside_live_ones() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=1000))
     old = driver.submit()
     driver.lease(old)
@@ -479,12 +479,12 @@ def test_a_history_drives_terminal_records_out_but_is_not_kept_at_the_cost_of_li
     driver.submit(b"x" * (900 - ATTEMPT_BYTES - len("boom")))
     driver.lease(job)
     driver.nack(job)
-    assert len(job.history or ()) == 1, "there was no room for another"
+    assert len(job.history or ()) == 1, "there was no space for another"
     assert driver.engine.store.bytes_used == 1000
     assert driver.of(Submitted)
 
 
-def test_a_failed_job_that_is_too_large_beside_the_live_ones_is_not_retried() -> None:
+def test_a_retried_job_that_fails_again_keeps_the_job_store_within_its_bound() -> None:
     driver = Driver(bounds=StoreBounds(bytes_max=1000))
     job = driver.failed(FAILED, args=b"x" * 400)
     live = driver.submit(b"x" * (600 - ATTEMPT_BYTES - len("boom")))

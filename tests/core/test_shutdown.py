@@ -1,4 +1,4 @@
-"""The end of all live jobs, in portions: nothing starts meanwhile, and what is lost is counted as of the beginning."""
+"""The shutdown ends all live jobs in portions; no job starts meanwhile, and lost jobs are counted at its start."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def driver_with(queued: int) -> tuple[Driver, list[Job]]:
     return driver, [driver.submit() for _ in range(queued)]
 
 
-def test_a_portion_ends_a_bounded_number_of_jobs_and_says_whether_more_are_left() -> None:
+def test_a_portion_ends_a_bounded_number_of_jobs_and_returns_whether_more_are_left() -> None:
     driver, jobs = driver_with(2 * ENDS_MAX + 1)
     assert driver.engine.begin_shut_down() == {JobState.DELAYED: 0, JobState.QUEUED: len(jobs), JobState.RUNNING: 0}
     ended = []
@@ -41,7 +41,7 @@ def test_a_portion_ends_a_bounded_number_of_jobs_and_says_whether_more_are_left(
 
 
 @pytest.mark.parametrize("records", [LOOKS_MAX - 1, LOOKS_MAX, 2 * LOOKS_MAX])
-def test_a_portion_looks_at_a_bounded_number_of_records_and_misses_none(records: int) -> None:
+def test_a_portion_visits_a_bounded_number_of_records_and_misses_none(records: int) -> None:
     driver, jobs = driver_with(1)
     driver.lease(jobs[0])
     for _ in range(records):
@@ -51,10 +51,10 @@ def test_a_portion_looks_at_a_bounded_number_of_records_and_misses_none(records:
     while go_on(driver):
         portions += 1
     assert portions == math.ceil((records + 1) / LOOKS_MAX)
-    assert len(driver.of(StopRequested)) == 1, "the oldest of all is told, too"
+    assert len(driver.of(StopRequested)) == 1, "the oldest job is stopped, too"
 
 
-def test_who_runs_is_told_to_stop_before_those_who_wait_end() -> None:
+def test_running_jobs_are_stopped_before_queued_jobs_end() -> None:
     driver, jobs = driver_with(3)
     driver.lease(jobs[0])
     driver.engine.begin_shut_down()
@@ -68,7 +68,7 @@ def test_who_runs_is_told_to_stop_before_those_who_wait_end() -> None:
     ]
 
 
-def test_nothing_starts_once_it_has_begun_not_even_a_job_that_was_taken_already() -> None:
+def test_no_job_starts_during_a_shutdown_not_even_a_popped_one() -> None:
     driver, jobs = driver_with(3)
     taken = driver.engine.scheduler.pop(driver.now)
     driver.engine.begin_shut_down()
@@ -82,7 +82,7 @@ def test_nothing_starts_once_it_has_begun_not_even_a_job_that_was_taken_already(
     assert taken.error == LOST_IN_QUEUE
 
 
-def test_a_queue_that_an_operator_resumes_meanwhile_stays_closed() -> None:
+def test_a_queue_resumed_during_a_shutdown_stays_closed() -> None:
     driver, _ = driver_with(1)
     driver.engine.begin_shut_down()
     driver.engine.set_paused("default", False)
@@ -90,7 +90,7 @@ def test_a_queue_that_an_operator_resumes_meanwhile_stays_closed() -> None:
     assert driver.start_next() is None
 
 
-def test_what_ends_otherwise_meanwhile_is_lost_by_the_count_and_keeps_its_own_end() -> None:
+def test_a_job_that_ends_during_a_shutdown_counts_as_lost_and_keeps_its_outcome() -> None:
     driver, (runs, cancelled, left) = driver_with(3)
     attempt = driver.lease(runs)
     lost = driver.engine.begin_shut_down()
@@ -108,7 +108,7 @@ def test_what_ends_otherwise_meanwhile_is_lost_by_the_count_and_keeps_its_own_en
     assert (runs.error, cancelled.error, left.error) == (None, None, LOST_IN_QUEUE)
 
 
-def test_a_delayed_job_whose_time_comes_meanwhile_ends_with_the_others() -> None:
+def test_a_delayed_job_that_becomes_ready_during_a_shutdown_is_cancelled() -> None:
     driver = Driver()
     job = driver.submit(delay_s=1.0)
     lost = driver.engine.begin_shut_down()
@@ -119,7 +119,7 @@ def test_a_delayed_job_whose_time_comes_meanwhile_ends_with_the_others() -> None
     assert (lost[JobState.DELAYED], job.state, job.error) == (1, JobState.CANCELLED, LOST_IN_QUEUE)
 
 
-def test_a_record_that_was_evicted_meanwhile_is_nobodys() -> None:
+def test_a_record_evicted_during_a_shutdown_is_skipped() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     job = driver.submit()
     driver.engine.begin_shut_down()
@@ -131,7 +131,7 @@ def test_a_record_that_was_evicted_meanwhile_is_nobodys() -> None:
     assert not go_on(driver)
 
 
-def test_a_second_shutdown_counts_and_ends_what_the_first_has_left() -> None:
+def test_a_second_shutdown_counts_and_ends_the_jobs_left_by_the_first() -> None:
     driver, jobs = driver_with(ENDS_MAX + 2)
     driver.lease(jobs[0])
     driver.engine.begin_shut_down()

@@ -1,4 +1,4 @@
-"""What becomes of a submission: its defaults, the refusals in their order, and those of which nothing was read."""
+"""Submissions: their defaults, the order of rejections, and rejections before the body is read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.core.making import Driver
 
 ADAPTIVE = QueuePolicy(capacity=10, discipline=Discipline.ADAPTIVE, patience_s=30.0)
 
-# -- how long an adaptive queue's jobs wait
+# -- the patience of an adaptive queue
 
 
-def test_an_adaptive_queues_jobs_wait_as_long_as_its_clients_are_thought_to() -> None:
+def test_jobs_of_an_adaptive_queue_expire_after_its_patience() -> None:
     driver = Driver(queues={"default": ADAPTIVE, "other": QueuePolicy()})
     job, other = driver.submit(), driver.submit(queue="other")
     assert (job.start_by_at, other.start_by_at) == (1030.0, None)
@@ -26,7 +26,7 @@ def test_an_adaptive_queues_jobs_wait_as_long_as_its_clients_are_thought_to() ->
     assert other.state is JobState.QUEUED
 
 
-def test_patience_begins_when_a_delay_is_over() -> None:
+def test_patience_begins_at_run_at() -> None:
     driver = Driver(queues={"default": ADAPTIVE})
     job = driver.submit(delay_s=100.0)
     driver.advance(129.9)
@@ -36,19 +36,19 @@ def test_patience_begins_when_a_delay_is_over() -> None:
 
 
 @pytest.mark.parametrize("start_by_s", [5.0, 500.0])
-def test_a_submissions_own_start_by_wins(start_by_s: float) -> None:
+def test_the_start_by_of_a_submission_overrides_the_patience(start_by_s: float) -> None:
     driver = Driver(queues={"default": ADAPTIVE})
     job = driver.submit(start_by_s=start_by_s)
     assert job.start_by_at == 1000.0 + start_by_s
 
 
-def test_no_other_discipline_limits_how_long_a_job_waits() -> None:
+def test_other_disciplines_set_no_start_by_deadline() -> None:
     for discipline in set(Discipline) - {Discipline.ADAPTIVE}:
         driver = Driver(queues={"default": QueuePolicy(discipline=discipline)})
         assert driver.submit().start_by_at is None
 
 
-def test_a_job_keeps_the_patience_under_which_it_was_accepted() -> None:
+def test_a_job_keeps_the_patience_of_its_acceptance() -> None:
     driver = Driver(queues={"default": ADAPTIVE})
     before = driver.submit()
     driver.engine.set_policy("default", QueuePolicy(), now=driver.now)
@@ -56,10 +56,10 @@ def test_a_job_keeps_the_patience_under_which_it_was_accepted() -> None:
     assert (before.start_by_at, after.start_by_at) == (1030.0, None)
 
 
-# -- which refusal
+# -- the order of rejections
 
 
-def test_of_several_reasons_a_refusal_names_the_widest() -> None:
+def test_a_rejection_has_the_broadest_of_several_reasons() -> None:
     driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_jobs_max=1)
     job = driver.submit(caller="ann")
     engine = driver.engine
@@ -79,7 +79,7 @@ def test_of_several_reasons_a_refusal_names_the_widest() -> None:
         roomy.submit(caller="ann")
 
 
-def test_every_refusal_is_counted_once_at_its_queue() -> None:
+def test_each_rejection_is_counted_once_at_its_queue() -> None:
     driver = Driver(capacity=1, caller_jobs_max=1)
     driver.submit(caller="ann")
     for refused in (QueueFull, QueueFull):
@@ -95,7 +95,7 @@ def test_every_refusal_is_counted_once_at_its_queue() -> None:
     assert driver.engine.totals().accepted == 1
 
 
-def test_a_caller_over_its_quota_comes_back_when_one_of_its_jobs_may_be_over() -> None:
+def test_retry_after_of_a_caller_over_its_quota_is_the_estimated_end_of_one_of_its_jobs() -> None:
     driver = Driver(capacity=100, caller_jobs_max=4)
     for _ in range(100):
         job = driver.submit()
@@ -110,10 +110,10 @@ def test_a_caller_over_its_quota_comes_back_when_one_of_its_jobs_may_be_over() -
     assert refusal.value.retry_after_s == pytest.approx(40 / 4 / 2.0, rel=0.1), "one job in ten is its own"
 
 
-# -- those of which nothing was read
+# -- rejections before the body is read
 
 
-def test_a_submission_of_which_nothing_was_read_is_refused_only_if_every_one_would_be() -> None:
+def test_an_unread_submission_is_rejected_only_if_every_queue_is_full() -> None:
     driver = Driver(capacity=1)
     engine = driver.engine
     assert engine.refuse_unseen(now=driver.now) is None
@@ -127,7 +127,7 @@ def test_a_submission_of_which_nothing_was_read_is_refused_only_if_every_one_wou
     assert engine.refuse_unseen(now=driver.now) is None
 
 
-def test_one_whose_queue_is_not_known_is_told_of_none_and_counts_where_a_slot_comes_free_first() -> None:
+def test_a_rejection_without_a_queue_names_none_and_counts_at_the_fastest_queue() -> None:
     driver = Driver(queues={name: QueuePolicy(capacity=1) for name in ("slow", "fast", "last")})
     for name, run_s in (("slow", 60.0), ("fast", 2.0), ("last", 20.0)):
         job = driver.submit(queue=name)
@@ -145,7 +145,7 @@ def test_one_whose_queue_is_not_known_is_told_of_none_and_counts_where_a_slot_co
     }
 
 
-def test_a_live_unique_value_may_make_any_submission_welcome() -> None:
+def test_an_unread_submission_is_not_rejected_while_a_unique_value_is_live() -> None:
     driver = Driver(capacity=1)
     driver.submit(queue="other")
     job = driver.submit(unique="u")
@@ -156,7 +156,7 @@ def test_a_live_unique_value_may_make_any_submission_welcome() -> None:
     assert isinstance(driver.engine.refuse_unseen(now=driver.now), QueueFull)
 
 
-def test_a_live_unique_value_keeps_only_those_from_an_early_refusal_that_may_have_it() -> None:
+def test_only_submissions_that_may_have_a_live_unique_value_escape_an_early_rejection() -> None:
     driver = Driver(capacity=1)
     driver.submit(queue="other")
     job = driver.submit(unique="u")
@@ -172,7 +172,7 @@ def test_a_live_unique_value_keeps_only_those_from_an_early_refusal_that_may_hav
     assert driver.submit(unique="u") is job
 
 
-def test_a_submission_whose_queue_is_known_is_refused_by_that_queue_whatever_the_others_hold() -> None:
+def test_an_unread_submission_of_a_known_queue_is_rejected_by_that_queue_alone() -> None:
     driver = Driver(capacity=1)
     driver.submit(unique="u")
     engine = driver.engine
@@ -183,7 +183,7 @@ def test_a_submission_whose_queue_is_known_is_refused_by_that_queue_whatever_the
     assert isinstance(engine.refuse_unseen("other", now=driver.now), Draining)
 
 
-def test_a_key_that_may_stand_for_a_job_is_let_through_and_an_unknown_one_is_not() -> None:
+def test_an_unread_submission_with_a_known_key_is_not_rejected() -> None:
     driver = Driver(capacity=1)
     driver.submit(key="k", caller="ann")
     driver.submit(queue="other")
@@ -197,13 +197,13 @@ def test_a_key_that_may_stand_for_a_job_is_let_through_and_an_unknown_one_is_not
             assert engine.refuse_unseen(uniqueness=uniqueness, now=driver.now) is not None
 
 
-def test_a_drain_refuses_without_looking() -> None:
+def test_a_drain_rejects_unread_submissions() -> None:
     driver = Driver()
     driver.engine.stop_admitting()
     assert isinstance(driver.engine.refuse_unseen(now=driver.now), Draining)
 
 
-def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> None:
+def test_early_rejections_are_counted_once_and_get_retry_slots() -> None:
     driver = Driver(queues={"default": QueuePolicy(capacity=1)})
     driver.submit()
     queue_state = driver.engine.queue_states["default"]
@@ -217,11 +217,11 @@ def test_those_that_were_refused_unseen_are_counted_once_and_get_places() -> Non
     driver.engine.stop_admitting()
     driver.engine.refuse_unseen(now=driver.now)
     assert sum(queue_state.refused_total for queue_state in driver.engine.queue_states.values()) == 6, (
-        "a drain's refusals count too"
+        "rejections of a drain count, too"
     )
 
 
-def test_a_key_keeps_its_slot_whether_the_submission_was_read_or_not_and_gives_it_up_once_accepted() -> None:
+def test_a_key_has_one_retry_slot_before_and_after_the_body_is_read_until_it_is_accepted() -> None:
     driver = Driver(capacity=1)
     queue_state, holder = driver.engine.queue_states["default"], driver.submit()
     uniqueness = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]
@@ -240,7 +240,7 @@ def test_a_key_keeps_its_slot_whether_the_submission_was_read_or_not_and_gives_i
     assert queue_state.retry_after.waiting == 5
 
 
-def test_a_slot_given_unread_is_given_up_whichever_queue_takes_the_submission() -> None:
+def test_an_early_retry_slot_is_released_by_an_acceptance_in_any_queue() -> None:
     driver = Driver(capacity=1)
     holders = [driver.submit(), driver.submit(queue="other")]
     uniqueness = [Uniqueness("ann", key=IdempotencyKey(f"k{n}", b"")) for n in range(6)]

@@ -1,4 +1,4 @@
-"""Same job once: idempotency keys, unique values, and how many live jobs a caller may have."""
+"""Uniqueness: idempotency keys, unique values, and the quota of live jobs per caller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.core.making import CRASHED, FINAL, Driver
 
 
 def snapshot(driver: Driver) -> object:
-    """What a submission that came to nothing must leave as it was."""
+    """Return all state that a rejected submission must not change."""
     engine = driver.engine
     store, uniqueness_index = engine.store, engine._transitions.uniqueness_index
     return (
@@ -42,7 +42,7 @@ def snapshot(driver: Driver) -> object:
     )
 
 
-def nothing_is_unique_any_more(driver: Driver) -> bool:
+def uniqueness_index_is_empty(driver: Driver) -> bool:
     uniqueness_index = driver.engine._transitions.uniqueness_index
     return not (uniqueness_index._by_key or uniqueness_index._by_value or uniqueness_index._live)
 
@@ -78,7 +78,7 @@ def bring_to(driver: Driver, state: str, **options: object) -> object:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_same_key_and_body_lead_to_the_same_job_live_or_over(state: str) -> None:
+def test_the_same_key_and_body_return_the_same_job_in_any_state(state: str) -> None:
     driver = Driver()
     job = bring_to(driver, state, args=b'{"a":1}', key="k")
     before = snapshot(driver)
@@ -90,7 +90,7 @@ def test_the_same_key_and_body_lead_to_the_same_job_live_or_over(state: str) -> 
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_the_same_key_with_another_body_is_refused_live_or_over(state: str) -> None:
+def test_the_same_key_with_another_body_is_rejected_in_any_state(state: str) -> None:
     driver = Driver()
     bring_to(driver, state, args=b'{"a":1}', key="k")
     before = snapshot(driver)
@@ -99,7 +99,7 @@ def test_the_same_key_with_another_body_is_refused_live_or_over(state: str) -> N
     assert snapshot(driver) == before
 
 
-def test_a_new_submission_is_no_duplicate() -> None:
+def test_a_new_key_is_no_duplicate() -> None:
     driver = Driver()
     first, second = driver.admit(key="a"), driver.admit(key="b")
     assert not first.duplicate
@@ -107,7 +107,7 @@ def test_a_new_submission_is_no_duplicate() -> None:
     assert first.job is not second.job
 
 
-def test_each_caller_has_keys_of_its_own_and_so_have_those_without_a_name() -> None:
+def test_keys_are_separate_per_caller_and_for_anonymous_submissions() -> None:
     driver = Driver()
     jobs = {caller: driver.submit(b"%d" % n, key="k", caller=caller) for n, caller in enumerate(["ann", "bob", None])}
     assert len({job.id for job in jobs.values()}) == 3
@@ -136,7 +136,7 @@ def evict_by_the_bound_of_bytes(driver: Driver) -> None:
     driver.submit(b"x" * 1000)
 
 
-def evict_by_the_bound_of_failed_ones(driver: Driver) -> None:
+def evict_by_the_bound_of_dead_letters(driver: Driver) -> None:
     driver.failed()
 
 
@@ -147,10 +147,10 @@ def evict_by_the_bound_of_failed_ones(driver: Driver) -> None:
         evict_by_deleting,
         evict_by_the_bound_of_records,
         evict_by_the_bound_of_bytes,
-        evict_by_the_bound_of_failed_ones,
+        evict_by_the_bound_of_dead_letters,
     ],
 )
-def test_a_key_is_kept_for_its_records_life_however_that_ends(evict: Callable[[Driver], None]) -> None:
+def test_a_key_is_kept_as_long_as_its_record(evict: Callable[[Driver], None]) -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=3, bytes_max=1000, failed_max=1, ttl_s=5.0, failed_ttl_s=7.0))
     job = driver.failed(key="k", caller="ann", unique="u")
     driver.advance(5)
@@ -158,13 +158,13 @@ def test_a_key_is_kept_for_its_records_life_however_that_ends(evict: Callable[[D
     evict(driver)
     with pytest.raises(JobGone):
         driver.engine.get(job.id)
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
     for live in [job for job in driver.engine.newest_first(None) if job.live]:
         driver.cancel(live)
     assert not driver.admit(b"something else", key="k", caller="ann").duplicate
 
 
-def test_a_key_is_answered_by_a_server_that_would_refuse_anything_new() -> None:
+def test_a_known_key_is_answered_when_new_submissions_are_rejected() -> None:
     driver = Driver(capacity=1, bounds=StoreBounds(jobs_max=1), caller_jobs_max=1)
     job = driver.submit(key="k", caller="ann")
     with pytest.raises(QueueFull):
@@ -176,20 +176,20 @@ def test_a_key_is_answered_by_a_server_that_would_refuse_anything_new() -> None:
     with pytest.raises(Draining):
         driver.submit(caller="bob")
     assert driver.submit(key="k", caller="ann") is job
-    assert driver.engine.queue_states["default"].refused_total == 2, "those of the others"
+    assert driver.engine.queue_states["default"].refused_total == 2, "the rejections of new submissions"
 
 
-def test_a_refused_submission_leaves_its_key_free() -> None:
+def test_a_rejected_submission_does_not_occupy_its_key() -> None:
     driver = Driver(capacity=1)
     first = driver.submit()
     with pytest.raises(QueueFull):
         driver.submit(b"1", key="k", caller="ann", unique="u")
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
     driver.cancel(first)
     assert not driver.admit(b"2", key="k", caller="ann", unique="u").duplicate
 
 
-def test_a_key_outlives_a_retry() -> None:
+def test_a_key_is_kept_through_a_retry() -> None:
     driver = Driver()
     job = driver.failed(key="k", caller="ann")
     driver.retry(job)
@@ -198,10 +198,10 @@ def test_a_key_outlives_a_retry() -> None:
     driver.ack(job)
     assert driver.submit(key="k", caller="ann") is job
     driver.engine.delete(job.id)
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
 
 
-def test_a_known_key_is_answered_before_the_unique_value_is_looked_at() -> None:
+def test_a_known_key_precedes_the_unique_value() -> None:
     driver = Driver()
     keyed = driver.done(key="k", unique="u")
     holder = driver.submit(unique="u")
@@ -224,22 +224,22 @@ OUTCOMES = {
     ("reject", "running"): ("refused", "refused"),
     ("replace", "delayed"): ("new, the holder is cancelled", "new, the holder is cancelled"),
     ("replace", "queued"): ("new, the holder is cancelled", "new, the holder is cancelled"),
-    ("replace", "running"): ("new, the holder is told to stop", "new, the holder is told to stop"),
-    ("debounce", "delayed"): ("the holder, put off", "new, the holder is cancelled"),
-    ("debounce", "queued"): ("the holder, put off", "new, the holder is cancelled"),
+    ("replace", "running"): ("new, the holder is stopped", "new, the holder is stopped"),
+    ("debounce", "delayed"): ("the holder, debounced", "new, the holder is cancelled"),
+    ("debounce", "queued"): ("the holder, debounced", "new, the holder is cancelled"),
     ("debounce", "running"): ("new, the holder goes on", "new, the holder goes on"),
 }
 
 
 @pytest.mark.parametrize("queue", ["default", "other"])
 @pytest.mark.parametrize(("mode", "state"), OUTCOMES)
-def test_a_second_submission_of_a_unique_value(mode: str, state: str, queue: str) -> None:
+def test_a_second_submission_of_a_unique_value_follows_its_mode(mode: str, state: str, queue: str) -> None:
     driver = Driver()
     holder = driver.submit(b"old", unique="u", delay_s=9.0 if state == "delayed" else 0.0)
     if state == "running":
         driver.lease(holder)
     driver.events.clear()
-    outcome = OUTCOMES[mode, state][queue == "other"]  # type: ignore[index]
+    outcome = OUTCOMES[mode, state][queue == "other"]  # type: ignore[index]  # a bool is an index
 
     if outcome == "refused":
         before = snapshot(driver)
@@ -253,7 +253,7 @@ def test_a_second_submission_of_a_unique_value(mode: str, state: str, queue: str
         assert submitted.job is holder
         assert submitted.duplicate
         assert (holder.args, holder.version, driver.events) == (b"old", int(state == "running"), [])
-    elif outcome == "the holder, put off":
+    elif outcome == "the holder, debounced":
         assert submitted.job is holder
         assert submitted.duplicate
         assert (holder.args, holder.version) == (b"new", 1)
@@ -263,17 +263,17 @@ def test_a_second_submission_of_a_unique_value(mode: str, state: str, queue: str
         assert not submitted.duplicate
         assert (submitted.job.args, submitted.job.spec.queue) == (b"new", queue)
         assert holder.state == ("cancelled" if outcome == "new, the holder is cancelled" else state)
-        assert holder.stopping is (StopReason.CANCELLED if outcome == "new, the holder is told to stop" else None)
-        told = {"new, the holder is cancelled": Ended, "new, the holder is told to stop": StopRequested}.get(outcome)
-        assert [type(event) for event in driver.events if event.job is holder] == (  # type: ignore[union-attr]
+        assert holder.stopping is (StopReason.CANCELLED if outcome == "new, the holder is stopped" else None)
+        told = {"new, the holder is cancelled": Ended, "new, the holder is stopped": StopRequested}.get(outcome)
+        assert [type(event) for event in driver.events if event.job is holder] == (  # type: ignore[union-attr]  # events of jobs
             [told] if told else []
         )
         assert driver.of(Submitted) == [Submitted(submitted.job)]
-    assert driver.submit(unique="u") is submitted.job, "the job that it led to has the value now"
+    assert driver.submit(unique="u") is submitted.job, "the returned job has the value now"
 
 
 @pytest.mark.parametrize("mode", ["return", "reject", "replace", "debounce"])
-def test_a_value_is_free_once_its_job_is_over(mode: str) -> None:
+def test_a_unique_value_is_released_by_a_terminal_job(mode: str) -> None:
     for state in ("succeeded", "failed", "cancelled", "expired"):
         driver = Driver()
         job = bring_to(driver, state, unique="u")
@@ -282,7 +282,7 @@ def test_a_value_is_free_once_its_job_is_over(mode: str) -> None:
         assert not again.duplicate
 
 
-def test_a_value_is_held_through_backoffs_and_crashes() -> None:
+def test_a_unique_value_is_held_through_backoffs_and_crashes() -> None:
     driver = Driver()
     job = driver.submit(unique="u", attempts_max=3)
     driver.lease(job)
@@ -293,35 +293,35 @@ def test_a_value_is_held_through_backoffs_and_crashes() -> None:
     assert driver.submit(unique="u") is job
 
 
-def test_each_type_has_values_of_its_own() -> None:
+def test_unique_values_are_separate_per_type() -> None:
     driver = Driver()
     mail, call = driver.submit(type="mail", unique="u"), driver.submit(type="call", unique="u")
     assert mail is not call
     assert driver.submit(type="call", unique="u") is call
 
 
-def test_values_are_shared_by_all_callers() -> None:
+def test_unique_values_are_shared_by_all_callers() -> None:
     driver = Driver()
     job = driver.submit(unique="u", caller="ann")
     assert driver.submit(unique="u", caller="bob") is job
     assert driver.engine._transitions.uniqueness_index.live_of("bob") == 0
 
 
-def test_a_replaced_job_that_ends_late_leaves_the_value_to_its_heir() -> None:
+def test_a_replaced_job_that_ends_late_does_not_release_the_value() -> None:
     driver = Driver()
     old = driver.submit(unique="u")
     driver.lease(old)
-    heir = driver.submit(unique="u", mode="replace")
+    successor = driver.submit(unique="u", mode="replace")
     driver.nack(old)
     assert old.state is JobState.CANCELLED
-    assert driver.submit(unique="u") is heir
-    driver.cancel(heir)
+    assert driver.submit(unique="u") is successor
+    driver.cancel(successor)
     driver.engine.delete(old.id)
-    driver.engine.delete(heir.id)
-    assert nothing_is_unique_any_more(driver)
+    driver.engine.delete(successor.id)
+    assert uniqueness_index_is_empty(driver)
 
 
-def test_a_replacement_takes_the_slot_of_the_one_that_it_replaces() -> None:
+def test_a_replacement_takes_the_slot_of_the_replaced_job() -> None:
     driver = Driver(capacity=1)
     old = driver.submit(unique="u")
     new = driver.submit(unique="u", mode="replace")
@@ -330,7 +330,7 @@ def test_a_replacement_takes_the_slot_of_the_one_that_it_replaces() -> None:
         driver.submit()
 
 
-def test_a_replacement_takes_its_callers_place_over_too() -> None:
+def test_a_replacement_takes_the_quota_of_the_replaced_job_of_its_caller() -> None:
     driver = Driver(caller_jobs_max=1)
     old = driver.submit(unique="u", caller="ann")
     new = driver.submit(unique="u", mode="replace", caller="ann")
@@ -339,17 +339,17 @@ def test_a_replacement_takes_its_callers_place_over_too() -> None:
     driver.submit(caller="bob")
     with pytest.raises(RateLimited):
         driver.submit(unique="u", mode="replace", caller="bob")
-    assert new.state is JobState.QUEUED, "the place that would come free is another's"
+    assert new.state is JobState.QUEUED, "the quota that it would release is of another caller"
 
 
-def test_a_replacement_may_be_as_large_as_what_is_free_once_the_old_one_has_gone() -> None:
+def test_a_replacement_can_use_the_space_of_the_replaced_job() -> None:
     held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
     driver = Driver(bounds=StoreBounds(jobs_max=2, bytes_max=100 + held))
     driver.submit(b"x" * 40)
     old = driver.submit(b"x" * 60, unique="u")
     new = driver.submit(b"y" * 60, unique="u", mode="replace")
     assert old.state is JobState.CANCELLED
-    assert (len(driver.engine.store), driver.engine.store.bytes_used) == (2, 100 + held), "and the old record went"
+    assert (len(driver.engine.store), driver.engine.store.bytes_used) == (2, 100 + held), "the old record was evicted"
     with pytest.raises(StatusesFull):
         driver.submit(b"z" * 61, unique="u", mode="replace")
     assert new.state is JobState.QUEUED
@@ -357,8 +357,8 @@ def test_a_replacement_may_be_as_large_as_what_is_free_once_the_old_one_has_gone
 
 REFUSALS = {
     "the queue is full": QueueFull,
-    "the map is full": StatusesFull,
-    "the caller has its share": RateLimited,
+    "the job store is full": StatusesFull,
+    "the caller is at its quota": RateLimited,
     "the server drains": Draining,
 }
 
@@ -366,7 +366,7 @@ REFUSALS = {
 @pytest.mark.parametrize("why", REFUSALS)
 @pytest.mark.parametrize("state", HOLDERS)
 @pytest.mark.parametrize("mode", ["replace", "debounce"])
-def test_nothing_is_half_done_when_the_new_one_is_refused(mode: str, state: str, why: str) -> None:
+def test_a_rejected_replacement_changes_nothing(mode: str, state: str, why: str) -> None:
     driver = Driver(
         queues={"default": QueuePolicy(), "other": QueuePolicy(capacity=1)},
         bounds=StoreBounds(bytes_max=1000),
@@ -375,10 +375,10 @@ def test_nothing_is_half_done_when_the_new_one_is_refused(mode: str, state: str,
     holder = driver.submit(b"old", unique="u", caller="ann", delay_s=9.0 if state == "delayed" else 0.0)
     if state == "running":
         driver.lease(holder)
-    args = b"x" * 2000 if why == "the map is full" else b"new"
+    args = b"x" * 2000 if why == "the job store is full" else b"new"
     if why == "the queue is full":
         driver.submit(queue="other")
-    elif why == "the caller has its share":
+    elif why == "the caller is at its quota":
         driver.submit(caller="bob")
     elif why == "the server drains":
         driver.engine.stop_admitting()
@@ -393,7 +393,7 @@ def test_nothing_is_half_done_when_the_new_one_is_refused(mode: str, state: str,
 # -- debounce
 
 
-def test_a_debounced_delay_begins_anew() -> None:
+def test_each_debounced_submission_restarts_the_delay() -> None:
     driver = Driver()
     job = driver.submit(b"1", unique="u", mode="debounce", delay_s=10.0, start_by_s=15.0)
     for n in range(2, 6):
@@ -410,16 +410,16 @@ def test_a_debounced_delay_begins_anew() -> None:
     assert job.state is JobState.EXPIRED
 
 
-def test_a_debounced_job_becomes_what_was_asked_for_last() -> None:
+def test_a_debounced_job_takes_the_spec_of_the_newest_submission() -> None:
     driver = Driver(bounds=StoreBounds(jobs_max=2))
     over = driver.done()
     job = driver.submit(unique="u", delay_s=5.0, priority=1, attempts_max=1)
     driver.submit(unique="u", mode="debounce", delay_s=5.0, priority=7, attempts_max=3)
     assert (job.spec.priority, job.attempts_max) == (7, 3)
-    assert driver.engine.get(over.id) is over, "no record had to go for it"
+    assert driver.engine.get(over.id) is over, "no record was evicted for it"
 
 
-def test_a_debounced_submission_without_a_delay_lets_the_job_run_now() -> None:
+def test_a_debounced_submission_without_a_delay_makes_the_job_ready() -> None:
     driver = Driver()
     job = driver.submit(unique="u", delay_s=60.0)
     driver.submit(b"now", unique="u", mode="debounce")
@@ -427,7 +427,7 @@ def test_a_debounced_submission_without_a_delay_lets_the_job_run_now() -> None:
     assert (job.state, job.args) == (JobState.QUEUED, b"now")
 
 
-def test_a_debounced_job_that_is_queued_already_keeps_its_turn_and_its_time() -> None:
+def test_a_debounced_queued_job_keeps_its_position_and_its_start_by() -> None:
     driver = Driver()
     first, _ = driver.submit(b"old", unique="u", start_by_s=5.0), driver.submit()
     driver.advance(3)
@@ -436,7 +436,7 @@ def test_a_debounced_job_that_is_queued_already_keeps_its_turn_and_its_time() ->
     assert driver.start_next() is first
 
 
-def test_a_debounced_job_that_backs_off_tries_the_new_arguments_at_the_time_that_was_set() -> None:
+def test_a_debounced_job_in_backoff_keeps_its_run_at_with_the_new_arguments() -> None:
     driver = Driver()
     job = driver.submit(b"old", unique="u", attempts_max=2)
     driver.lease(job)
@@ -448,7 +448,7 @@ def test_a_debounced_job_that_backs_off_tries_the_new_arguments_at_the_time_that
     assert job.state is JobState.QUEUED
 
 
-def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
+def test_a_debounced_job_counts_the_bytes_of_its_newest_arguments() -> None:
     held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
     driver = Driver(bounds=StoreBounds(bytes_max=100 + held))
     job = driver.submit(b"x" * 30, unique="u", delay_s=1.0)
@@ -460,7 +460,7 @@ def test_a_debounced_jobs_bytes_are_those_of_its_newest_arguments() -> None:
     assert (store.live_bytes, store.bytes_used) == (0, held)
 
 
-def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() -> None:
+def test_shared_keys_count_bytes_and_are_rejected_over_the_bound() -> None:
     held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
     driver = Driver(bounds=StoreBounds(bytes_max=held + 2 + 2 * key_bytes("k0")))
     job = driver.submit(unique="u")
@@ -480,10 +480,10 @@ def test_keys_that_lead_to_a_job_count_and_without_room_for_one_it_is_refused() 
     job = many.submit(unique="u")
     for n in range(3 * SHARED_MAX):
         many.submit(unique="u", key=f"{n:04}")
-    assert job.held_bytes == held + SHARED_MAX * key_bytes("0000"), "those that were forgotten don't count"
+    assert job.held_bytes == held + SHARED_MAX * key_bytes("0000"), "forgotten keys don't count"
 
 
-def test_debounced_arguments_drive_terminal_records_out_but_no_live_ones() -> None:
+def test_debounced_arguments_evict_terminal_records_and_no_live_ones() -> None:
     held = held_bytes(JobSpec(type="t"), None, Uniqueness(unique=Unique("u")))
     driver = Driver(bounds=StoreBounds(bytes_max=100 + held))
     over = driver.done()
@@ -500,10 +500,10 @@ def test_debounced_arguments_drive_terminal_records_out_but_no_live_ones() -> No
     assert driver.engine.queue_states["default"].refused_total == 1
 
 
-# -- a caller's live jobs
+# -- quotas of callers
 
 
-def test_a_caller_may_have_so_many_live_jobs_and_is_told_so() -> None:
+def test_a_caller_over_its_quota_of_live_jobs_is_rejected() -> None:
     driver = Driver(caller_jobs_max=2)
     for delay_s in (0.0, 60.0):
         driver.submit(caller="ann", delay_s=delay_s, queue="other")
@@ -516,14 +516,14 @@ def test_a_caller_may_have_so_many_live_jobs_and_is_told_so() -> None:
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled", "expired"])
-def test_a_callers_job_counts_from_acceptance_to_its_end(state: str) -> None:
+def test_a_terminal_job_does_not_count_against_the_quota(state: str) -> None:
     driver = Driver(caller_jobs_max=1)
     bring_to(driver, state, caller="ann")
     assert driver.submit(caller="ann")
     assert driver.engine._transitions.uniqueness_index.live_of("ann") == 1
 
 
-def test_a_callers_job_counts_while_it_runs_and_while_it_backs_off() -> None:
+def test_a_job_that_runs_or_is_in_backoff_counts_against_the_quota() -> None:
     for state in ("running", "backing off"):
         driver = Driver(caller_jobs_max=1)
         bring_to(driver, state, caller="ann")
@@ -531,7 +531,7 @@ def test_a_callers_job_counts_while_it_runs_and_while_it_backs_off() -> None:
             driver.submit(caller="ann")
 
 
-def test_a_retried_job_counts_for_its_caller_again_and_may_be_one_too_many() -> None:
+def test_a_retried_job_counts_against_the_quota_again() -> None:
     driver = Driver(caller_jobs_max=1)
     job = driver.failed(caller="ann")
     other = driver.submit(caller="ann")
@@ -547,7 +547,7 @@ def test_a_retried_job_counts_for_its_caller_again_and_may_be_one_too_many() -> 
     assert driver.engine._transitions.uniqueness_index.live_of("ann") == 0
 
 
-def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
+def test_each_terminal_job_reduces_the_count_of_its_caller_by_one() -> None:
     driver = Driver(caller_jobs_max=3)
     jobs = [driver.submit(caller="ann") for _ in range(3)]
     for left in (2, 1, 0):
@@ -555,7 +555,7 @@ def test_each_end_takes_one_of_a_callers_jobs_off_its_count() -> None:
         assert driver.engine._transitions.uniqueness_index.live_of("ann") == left
 
 
-def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
+def test_a_replacement_releases_exactly_one_slot_and_one_job_of_the_quota() -> None:
     driver = Driver(capacity=3, caller_jobs_max=3)
     old = driver.submit(unique="u", caller="ann")
     for _ in range(2):
@@ -569,7 +569,7 @@ def test_a_replacement_frees_one_place_of_each_kind_and_no_more() -> None:
     assert old.state is JobState.QUEUED
 
 
-def test_the_quota_may_change_while_jobs_are_live() -> None:
+def test_a_changed_quota_applies_to_live_jobs() -> None:
     driver = Driver(caller_jobs_max=1)
     driver.submit(caller="ann")
     driver.engine.set_caller_jobs_max(2)
@@ -581,7 +581,7 @@ def test_the_quota_may_change_while_jobs_are_live() -> None:
     driver.submit(caller="ann")
 
 
-def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
+def test_a_shutdown_releases_unique_values_and_quotas_and_keeps_keys_for_the_ttl() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     for state in ("delayed", "queued", "backing off", "running"):
         bring_to(driver, state, caller=state, unique=state, key=state)
@@ -590,13 +590,13 @@ def test_a_shutdown_leaves_no_claims_of_live_jobs() -> None:
     uniqueness_index = driver.engine._transitions.uniqueness_index
     assert (uniqueness_index._by_value, uniqueness_index._live, len(uniqueness_index._by_key)) == ({}, {}, 4)
     driver.advance(2)
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
 
 
-# -- the book of claims, by itself
+# -- the uniqueness index
 
 
-def test_what_nobody_claims_nobody_holds() -> None:
+def test_an_empty_uniqueness_index_finds_no_job() -> None:
     uniqueness_index = UniquenessIndex()
     assert uniqueness_index.under_key(Uniqueness(key=IdempotencyKey("k", b""))) is None
     assert uniqueness_index.under_key(Uniqueness()) is None
@@ -606,29 +606,29 @@ def test_what_nobody_claims_nobody_holds() -> None:
     assert not uniqueness_index.any_unique
 
 
-def test_a_job_without_claims_enters_nothing() -> None:
+def test_a_plain_job_adds_nothing_to_the_uniqueness_index() -> None:
     driver = Driver()
     driver.done()
     driver.submit()
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
     assert driver.of(Ready)
 
 
-@pytest.mark.parametrize("claim", [{"caller": "ann"}, {"unique": "u"}, {"key": "k"}])
-def test_each_claim_may_stand_alone(claim: dict[str, str]) -> None:
+@pytest.mark.parametrize("field", [{"caller": "ann"}, {"unique": "u"}, {"key": "k"}])
+def test_caller_unique_value_and_key_can_each_be_used_alone(field: dict[str, str]) -> None:
     driver = Driver()
-    job = driver.submit(**claim)
-    assert not nothing_is_unique_any_more(driver)
+    job = driver.submit(**field)
+    assert not uniqueness_index_is_empty(driver)
     driver.cancel(job)
     driver.engine.delete(job.id)
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
 
 
-# -- keys of submissions that led to a job by its unique value
+# -- keys of submissions that returned a job by its unique value
 
 
 @pytest.mark.parametrize("mode", ["return", "debounce"])
-def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mode: UniqueMode) -> None:
+def test_a_key_submitted_with_a_live_unique_value_returns_that_job_from_then_on(mode: UniqueMode) -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     holder = driver.submit(b"1", unique="u", delay_s=5.0)
     assert driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0).job is holder
@@ -637,16 +637,16 @@ def test_a_key_that_met_a_live_unique_value_stands_for_that_job_from_then_on(mod
         driver.admit(b"3", caller="ann", key="k", delay_s=5.0)
     driver.cancel(holder)
     again = driver.admit(b"2", caller="ann", key="k", unique="u", mode=mode, delay_s=5.0)
-    assert again.job is holder, "though it is over"
+    assert again.job is holder, "although it is terminal"
     driver.advance(2)
     assert driver.admit(b"3", caller="ann", key="k").duplicate is False
     driver.shut_down()
     driver.advance(2)
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
     assert not driver.engine._transitions.uniqueness_index._shared
 
 
-def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
+def test_the_keys_that_share_a_job_are_bounded() -> None:
     driver = Driver(bounds=StoreBounds(ttl_s=1.0))
     holder = driver.submit(unique="u")
     for number in range(SHARED_MAX + 5):
@@ -654,4 +654,4 @@ def test_a_job_remembers_a_bounded_number_of_keys_that_led_to_it() -> None:
     assert len(driver.engine._transitions.uniqueness_index._by_key) == SHARED_MAX
     driver.cancel(holder)
     driver.advance(2)
-    assert nothing_is_unique_any_more(driver)
+    assert uniqueness_index_is_empty(driver)
