@@ -9,29 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jobqueue.core.job import ErrorCode, Failure, Progress, Success
+from jobqueue.core.job import ErrorCode, Failure, Success
 from jobqueue.errors import Refused, StaleLease
 from jobqueue.handlers.result import encode_result, failure_of, isinstance_of, trace_of
 from jobqueue.runtime.pools.call import Call, success_of
+from jobqueue.runtime.progress import ProgressReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from jobqueue.backend.base import Backend
-    from jobqueue.context import JobContext
-    from jobqueue.core.job import JobId, Lease, Upload
+    from jobqueue.context import JobContext, ProgressSink
+    from jobqueue.core.job import JobId, Lease, Progress, Upload
     from jobqueue.handlers import Handler, Registry
     from jobqueue.handlers.result import Trace
 
 
 class Offload(Protocol):
-    """A pool of threads or processes: runs a blocking call, and ends it when its awaiter is cancelled."""
+    """A pool of threads or processes: runs a blocking call, and ends it when its awaiter is cancelled.
 
-    async def run(self, call: Call, *, on_progress: Callable[[float, str | None], None]) -> Success | Failure: ...
+    It calls `on_progress` with each report, from any thread.
+    """
+
+    async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure: ...
 
 
 class Executor:
@@ -88,7 +92,7 @@ class Executor:
             call = self._call(handler, handler.kwargs(lease.args), lease)
         except BaseException as error:  # a type in the signature has code of its own
             return failure_of(error, handler.retry_on, handler.reject_on, trace=self._trace)
-        reporter = _Reporter(self._backend, lease)
+        reporter = ProgressReporter(partial(self._report, lease))
         if handler.run_in == "loop":
             # Few jobs write a file: only these have a folder to remove.
             context = call.context(
@@ -97,8 +101,12 @@ class Executor:
             outcome = await self._run_here(call, context, handler)
         else:
             outcome = await self._pools[handler.run_in].run(call, on_progress=reporter.tell)
-        await reporter.flush()
+        await reporter.finish()
         return self._judged(outcome)
+
+    async def _report(self, lease: Lease, progress: Progress) -> None:
+        with contextlib.suppress(StaleLease):  # the attempt is over for the backend: its progress is of no use
+            await self._backend.report(lease.job_id, lease.attempt, progress)
 
     async def _run_here(self, call: Call, context: JobContext, handler: Handler) -> Success | Failure:
         try:
@@ -146,41 +154,3 @@ class Executor:
             reject_on=handler.reject_on,
             log_level=logging.getLogger().getEffectiveLevel() if handler.run_in == "process" else logging.WARNING,
         )
-
-
-class _Reporter:
-    """Passes an attempt's progress on to the backend: the latest, and one report at a time.
-
-    A handler may report in a tight loop, and from threads that it has started; a report that is overtaken before it is
-    sent is dropped.
-    """
-
-    def __init__(self, backend: Backend, lease: Lease) -> None:
-        self._backend = backend
-        self._lease = lease
-        self._latest: deque[Progress] = deque(maxlen=1)  # put and taken atomically, from any thread
-        self._sending: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._called = False
-
-    def tell(self, fraction: float, note: str | None) -> None:
-        self._latest.append(Progress(fraction, note))
-        if asyncio._get_running_loop() is self._loop:
-            self._send()
-        elif not self._called:
-            self._called = True  # one call at a time: it takes the latest report
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and so is the attempt
-                self._loop.call_soon_threadsafe(self._send)
-
-    def _send(self) -> None:
-        self._called = False
-        if self._sending is None or self._sending.done():
-            self._sending = self._loop.create_task(self.flush())
-
-    async def flush(self) -> None:
-        """Send the latest progress, before the outcome."""
-        while self._latest:
-            try:
-                await self._backend.report(self._lease.job_id, self._lease.attempt, self._latest.pop())
-            except StaleLease:
-                return  # the attempt is over for the backend: its progress is of no use

@@ -82,6 +82,25 @@ async def test_a_report_that_comes_after_the_end_changes_nothing() -> None:
         assert (job.state, job.progress) == (JobState.SUCCEEDED, None)
 
 
+async def test_a_report_of_an_abandoned_thread_changes_nothing_of_the_next_attempt() -> None:
+    queue, go_on, reported = JobQueue(), threading.Event(), threading.Event()
+
+    @queue.handler(timeout_s=0.1, attempts_max=2, backoff=Backoff(backoff_s_base=0.01), run_in="thread")
+    def hang(ctx: JobContext) -> str:
+        if ctx.attempt == 2:
+            go_on.set()
+            reported.wait(30)
+            return "the second attempt"
+        go_on.wait(30)
+        ctx.progress(1.0, "too late")
+        reported.set()
+        return "the first attempt"
+
+    async with queue:
+        job = await (await queue.submit("hang")).wait(timeout_s=30)
+        assert (job.result, job.progress) == (b'"the second attempt"', None)
+
+
 def test_a_report_that_comes_after_the_loop_harms_nobody() -> None:
     contexts: list[JobContext] = []
     queue = JobQueue()

@@ -49,7 +49,7 @@ from jobqueue.runtime.isolation import Isolation
 from jobqueue.runtime.pools import descendants, messages
 from jobqueue.runtime.pools.leftovers import Leftovers
 from jobqueue.runtime.pools.log_relay import RelayHandler
-from jobqueue.runtime.progress import ProgressThrottle
+from jobqueue.runtime.progress import PipeThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -311,7 +311,7 @@ class _Process:
         return leftovers
 
     def _carry_out(self, body: bytes, leftovers: Leftovers) -> None:
-        throttle = ProgressThrottle(self._send_progress)
+        throttle = PipeThrottle(self._send_progress)
         try:
             call: Call = pickle.loads(body)
         except BaseException as error:  # its module can't be imported here

@@ -21,12 +21,12 @@ import queue
 import sys
 import threading
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.job import ErrorCode, Failure
 from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
-from jobqueue.runtime.progress import ProgressThrottle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class ThreadPool:
     async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
         """Run a call in a thread and return its outcome.
 
-        Cancelling sets the context's `cancelled` and abandons the thread.
+        Cancelling sets the context's `cancelled` and abandons the thread. `on_progress` is called from the thread.
 
         Raises:
             RuntimeError: The pool is closed.
@@ -75,10 +75,6 @@ class ThreadPool:
             return Failure(ErrorCode.WORKER_CRASHED, f"no thread could be started: {error}")
         future: asyncio.Future[Success | Failure] = asyncio.get_running_loop().create_future()
 
-        def progressed(fraction: float, note: str | None) -> None:
-            if not future.done():
-                on_progress(fraction, note)
-
         heard = False
 
         def ended(outcome: Success | Failure) -> None:
@@ -91,14 +87,8 @@ class ThreadPool:
             else:
                 future.set_result(outcome)
 
-        tell = _teller(future.get_loop())
-
-        def report(fraction: float, note: str | None) -> None:
-            tell(progressed, fraction, note)
-
-        throttle = ProgressThrottle(report)
-        context = call.context(throttle, state=self.state)
-        thread.give(_Work(call, context, throttle, lambda outcome: tell(ended, outcome)))
+        context = call.context(on_progress, state=self.state)
+        thread.give(_Work(call, context, partial(_call_on, future.get_loop(), ended)))
         try:
             outcome = await future
         except asyncio.CancelledError:
@@ -157,27 +147,21 @@ class ThreadPool:
 class _Work:
     """A call for a thread, and the report of its outcome; `tell` returns whether the loop still runs."""
 
-    def __init__(
-        self, call: Call, context: JobContext, throttle: ProgressThrottle, tell: Callable[[Success | Failure], bool]
-    ) -> None:
+    def __init__(self, call: Call, context: JobContext, tell: Callable[[Success | Failure], bool]) -> None:
         self._call = call
         self._context = context
-        self._throttle = throttle
         self._tell = tell
         self._surroundings = contextvars.copy_context()
         self._begun = False
 
     def carry_out(self) -> bool:
         self._begun = True
-        outcome = self._surroundings.run(self._call.carry_out, self._context)
-        self._throttle.close()
-        return self._tell(outcome)
+        return self._tell(self._surroundings.run(self._call.carry_out, self._context))
 
     def end_after(self, error: BaseException) -> bool:
         """Carry the call out if the interruption came before it began, and fail it if it came in between."""
         if not self._begun:
             return self.carry_out()
-        self._throttle.close()
         how = f"the thread that ran the job was interrupted: {described(error)}"
         return self._tell(Failure(ErrorCode.WORKER_CRASHED, how))
 
@@ -230,16 +214,14 @@ class _Thread(threading.Thread):
         return "" if frame is None else "".join(traceback.format_stack(frame))
 
 
-def _teller(loop: asyncio.AbstractEventLoop) -> Callable[..., bool]:
-    """Return a function that schedules a call on the loop; it returns False once the loop is closed."""
-
-    def tell(func: Callable[..., None], *args: object) -> bool:
-        try:
-            loop.call_soon_threadsafe(func, *args)
-        except RuntimeError:
-            if not loop.is_closed():
-                raise
-            return False
-        return True
-
-    return tell
+def _call_on(
+    loop: asyncio.AbstractEventLoop, func: Callable[[Success | Failure], None], outcome: Success | Failure
+) -> bool:
+    """Call a function on the loop with an outcome, from another thread; return False if the loop is closed."""
+    try:
+        loop.call_soon_threadsafe(func, outcome)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+        return False
+    return True

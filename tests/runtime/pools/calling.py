@@ -60,11 +60,13 @@ class Run:
     def __init__(self, pool: ThreadPool | ProcessPool, call: Call) -> None:
         self.reports: list[tuple[float, str | None]] = []
         self._told = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Success | Failure] = asyncio.create_task(pool.run(call, on_progress=self._on_progress))
 
     def _on_progress(self, fraction: float, note: str | None) -> None:
-        assert asyncio.current_task() is None
-        assert asyncio.get_running_loop()
+        self._loop.call_soon_threadsafe(self._note, fraction, note)
+
+    def _note(self, fraction: float, note: str | None) -> None:
         self.reports.append((fraction, note))
         self._told.set()
 
