@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.stats import QueueStats, StoreStats
     from jobqueue.core.submit import SubmitResult
-    from jobqueue.errors import Refused
+    from jobqueue.errors import JobGone, JobNotFound, Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]
 
@@ -253,8 +253,8 @@ class LocalBackend(Backend, Protocol):
         """Return the record with this id, if there is one."""
         ...
 
-    def look(self, job_id: str) -> Job:
-        """As `get`, at once."""
+    def missing(self, job_id: str) -> JobNotFound | JobGone:
+        """Return what `get` raises for an id that has no record."""
         ...
 
     def is_closed(self) -> bool:

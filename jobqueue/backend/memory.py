@@ -111,7 +111,7 @@ class MemoryBackend:
         self._tuning = tuning
         self._scheduler = engine.scheduler
         # Bound directly: a method around each would be a call more for each read and each submission.
-        self.find, self.is_closed = engine.find, engine.is_closed
+        self.find, self.missing, self.is_closed = engine.find, engine.missing, engine.is_closed
         self._ready = ReadyQueue(engine.scheduler, now)
         self._waiters: dict[JobId, dict[asyncio.Future[JobView], None]] = {}
         self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
@@ -153,9 +153,6 @@ class MemoryBackend:
 
     async def get(self, job_id: str) -> JobView:
         return view_of(self._engine.get(job_id))
-
-    def look(self, job_id: str) -> Job:
-        return self._engine.get(job_id)
 
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: JobId | None) -> Page:
         jobs: list[JobView] = []

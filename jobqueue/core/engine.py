@@ -142,12 +142,16 @@ class Engine:
             JobGone: It was issued, but its record is no longer held.
         """
         job = self.store.get(job_id)
-        if job is not None:
-            return job
+        if job is None:
+            raise self.missing(job_id)
+        return job
+
+    def missing(self, job_id: str) -> JobNotFound | JobGone:
+        """Return why no record has this id: what `get` raises."""
         origin = self._ids.origin(job_id)
         if origin is Origin.NEVER:
-            raise JobNotFound(f"no job was ever created with the id {shown(job_id)!r}")
-        raise JobGone("evicted" if origin is Origin.THIS_RUN else "earlier-run")
+            return JobNotFound(f"no job was ever created with the id {shown(job_id)!r}")
+        return JobGone("evicted" if origin is Origin.THIS_RUN else "earlier-run")
 
     def cancel(self, job_id: str, *, now: float) -> Job:
         """Cancel a live job: a waiting one at once, a running one as soon as its attempt has stopped.

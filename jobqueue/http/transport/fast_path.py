@@ -128,10 +128,7 @@ class FastPath:
         if job is None:
             if not is_well_formed(job_id):  # possibly escaped, or another resource's path
                 return None
-            try:
-                job = local.look(job_id)
-            except Exception as error:
-                return self._refuse(error, head_only, now)
+            return self._refuse(local.missing(job_id), head_only, now)
         estimate = local.estimate_now(job) if job.finished_at is None else None
         reply = job_reply(job, estimate, tags, head_only, self._queue)
         if reply.size_bytes > SMALL_BYTES and estimate is None:
