@@ -1,4 +1,4 @@
-"""Either client, called in the same way; and a server that gives the answers of a script."""
+"""One interface for both clients, and a server with scripted responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def caller(kind: str, client: Any) -> Call:
-    """Call a method of either client, the blocking one in a thread; of events, return the `first` so many, or all."""
+    """Return a function that calls a method of the client, in a thread if it is blocking.
+
+    A call of `events` returns a list of all events, or of the `first` ones.
+    """
 
     async def call(name: str, *args: Any, first: int | None = None, **options: Any) -> Any:
         method = getattr(client, name)
@@ -29,13 +32,13 @@ def caller(kind: str, client: Any) -> Call:
                 return await asyncio.to_thread(lambda: list(itertools.islice(method(*args, **options), first)))
             return await asyncio.to_thread(method, *args, **options)
         if name == "events":
-            return await heard(method(*args, **options), first)
+            return await collect(method(*args, **options), first)
         return await method(*args, **options)
 
     return call
 
 
-async def heard(events: AsyncGenerator[JobEvent, None], first: int | None) -> list[JobEvent]:
+async def collect(events: AsyncGenerator[JobEvent, None], first: int | None) -> list[JobEvent]:
     taken: list[JobEvent] = []
     async with aclosing(events):
         async for event in events:
@@ -55,9 +58,9 @@ async def calling(kind: str, url: str, **options: Any) -> AsyncIterator[Call]:
 
 
 class Script:
-    """Gives its answers in turn, one a request, and closes where an answer says so.
+    """Sends its scripted responses in order, one per request, and closes the connection after `Connection: close`.
 
-    None breaks the connection instead, and b"" says nothing.
+    None closes the connection without a response, and b"" sends nothing.
     """
 
     def __init__(self, *answers: bytes | None) -> None:
@@ -69,7 +72,7 @@ class Script:
         self.url = ""
 
     def header(self, name: str) -> list[str | None]:
-        """Return the values of a header, request by request."""
+        """Return the value of a header in each request."""
         fields = [
             dict(line.lower().split(": ", 1) for line in head.split("\r\n") if ": " in line) for head in self.heads
         ]
@@ -126,7 +129,7 @@ def refusal(name: str, header_s: int, status: int = 503, **members: Any) -> byte
 
 
 def page(status: int, text: str = "<html><h1>Bad Gateway</h1></html>", **headers: str) -> bytes:
-    """An answer of something other than the server: a proxy's page."""
+    """Return a response of a proxy: an HTML page."""
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     head = "\r\n".join([f"HTTP/1.1 {status} -", "Content-Type: text/html", f"Content-Length: {len(text)}", *lines])
     head += "\r\nConnection: close"
@@ -134,7 +137,7 @@ def page(status: int, text: str = "<html><h1>Bad Gateway</h1></html>", **headers
 
 
 def stream(*frames: str, then: str = "Connection: close") -> bytes:
-    """An event stream that ends with its connection."""
+    """Return an event stream that ends with its connection."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{then}\r\n\r\n"
     return head.encode() + "".join(frame + "\n\n" for frame in frames).encode()
 

@@ -1,4 +1,4 @@
-"""Both clients, for every test that takes `kind` or `call`."""
+"""Fixtures: `kind` and `call` run a test with each client, async and sync."""
 
 from __future__ import annotations
 

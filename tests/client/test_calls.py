@@ -1,5 +1,5 @@
-"""The Python client, in both its forms, against the real server; rare answers come from a script."""
-# ruff: noqa: ASYNC230, ASYNC240 - a test may look at the disk
+"""Calls of both Python clients against the real server, and against scripted responses."""
+# ruff: noqa: ASYNC230, ASYNC240 - a test may block its loop to access files
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEVER_ISSUED = "x" * 22
 # -- against the real server
 
 
-async def test_a_job_is_submitted_waited_for_and_its_result_read(call: Call) -> None:
+async def test_a_client_submits_a_job_waits_for_it_and_reads_its_result(call: Call) -> None:
     job = await call("submit", "echo", {"value": [1, "zwei", None]}, group="g", priority=3)
     assert (job.type, job.group, job.priority, job.error) == ("echo", "g", 3, None)
 
@@ -41,7 +41,7 @@ async def test_a_job_is_submitted_waited_for_and_its_result_read(call: Call) -> 
     assert await call("result", job.id) == [1, "zwei", None]
 
 
-async def test_a_status_tells_whether_the_job_lives_and_when_to_look_again(call: Call, serving: Serving) -> None:
+async def test_status_returns_the_state_etag_and_retry_after(call: Call, serving: Serving) -> None:
     job = await call("submit", "hold", {"note": "half way"})
 
     status = await call("status", job.id)
@@ -54,7 +54,7 @@ async def test_a_status_tells_whether_the_job_lives_and_when_to_look_again(call:
     assert (status.code, status.over, status.state, status.retry_after_s) == (200, True, JobState.SUCCEEDED, None)
 
 
-async def test_a_failed_job_says_why(call: Call) -> None:
+async def test_a_failed_job_raises_job_failed_with_its_error(call: Call) -> None:
     job = await call("submit", "fail")
     job = await call("wait", job.id, timeout_s=10)
     assert job.state is JobState.FAILED
@@ -67,13 +67,13 @@ async def test_a_failed_job_says_why(call: Call) -> None:
         job.unwrap()
 
 
-async def test_a_job_is_run_and_its_result_returned(call: Call) -> None:
+async def test_run_and_unwrap_return_the_result(call: Call) -> None:
     assert await call("run", "echo", {"value": [1, None]}) == [1, None]
     job = await call("submit", "echo", {"value": 2}, wait_s=10)
     assert job.unwrap() == 2
 
 
-async def test_a_job_that_lives_has_no_result_yet(call: Call, serving: Serving) -> None:
+async def test_a_live_or_cancelled_job_has_no_result(call: Call, serving: Serving) -> None:
     with pytest.raises(TimeoutError, match="is still running after"):
         await call("run", "hold", wait_s=0.1)
     job = await call("submit", "hold")
@@ -87,7 +87,7 @@ async def test_a_job_that_lives_has_no_result_yet(call: Call, serving: Serving) 
         await call("result", job.id)
 
 
-async def test_the_in_process_handle_tells_a_failure_with_the_same_words(call: Call, serving: Serving) -> None:
+async def test_the_in_process_handle_raises_the_same_error_for_a_failed_job(call: Call, serving: Serving) -> None:
     handle = await serving.queue.submit("fail")
     with pytest.raises(errors.JobFailed) as here:
         await handle.result(timeout_s=10)
@@ -96,7 +96,7 @@ async def test_the_in_process_handle_tells_a_failure_with_the_same_words(call: C
     assert (here.value.code, here.value.message) == (there.value.code, there.value.message)
 
 
-async def test_files_go_up_and_a_result_file_comes_down(call: Call, tmp_path: Path) -> None:
+async def test_a_client_uploads_files_and_downloads_a_result_file(call: Call, tmp_path: Path) -> None:
     small, large = tmp_path / 'a "quoted" name.bin', tmp_path / "b.wav"
     small.write_bytes(b"")
     large.write_bytes(b"\x00\xff" * 300_000)
@@ -114,7 +114,7 @@ async def test_files_go_up_and_a_result_file_comes_down(call: Call, tmp_path: Pa
     assert not any(name.endswith(".part") for name in os.listdir(tmp_path))
 
 
-async def test_anything_that_can_be_a_file_goes_up_with_its_name_and_type(call: Call, tmp_path: Path) -> None:
+async def test_every_kind_of_file_argument_is_uploaded_with_its_name_and_type(call: Call, tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b'/caf\xe9 "quoted".txt'))
     odd.write_bytes(b"1")
     with odd.open("rb") as opened:
@@ -123,7 +123,7 @@ async def test_anything_that_can_be_a_file_goes_up_with_its_name_and_type(call: 
             "open": opened,
             "several": [b"22", io.BytesIO(b"333"), ("ü;\r\n.csv", b"4444"), ("x", bytearray(b"5"), "text/x-y")],
         }
-        with pytest.raises(ErrorAnswer):  # the server under test takes three
+        with pytest.raises(ErrorAnswer):  # the limit of the server under test is three
             await call("submit", "named", files=files)
         files["several"] = files["several"][2:]
         del files["open"]
@@ -134,7 +134,7 @@ async def test_anything_that_can_be_a_file_goes_up_with_its_name_and_type(call: 
     }
 
 
-async def test_an_open_file_is_sent_again_from_where_it_stood(kind: str, tmp_path: Path) -> None:
+async def test_a_resubmitted_open_file_starts_at_its_original_position(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"0123456789")
     with path.open("rb") as file:
@@ -145,7 +145,7 @@ async def test_an_open_file_is_sent_again_from_where_it_stood(kind: str, tmp_pat
     assert b"\r\n\r\n56789\r\n--" in script.bodies[0]
 
 
-async def test_what_can_not_be_a_file_is_told_before_anything_is_sent(kind: str) -> None:
+async def test_an_invalid_file_argument_raises_before_any_request(kind: str) -> None:
     async with scripted(kind) as (call, script):
         with pytest.raises(TypeError, match="open as text"):
             await call("submit", "t", files={"a": io.StringIO("x")})
@@ -154,7 +154,7 @@ async def test_what_can_not_be_a_file_is_told_before_anything_is_sent(kind: str)
     assert script.requests == []
 
 
-async def test_many_jobs_are_read_at_once(call: Call) -> None:
+async def test_get_many_returns_documents_and_an_error_per_missing_job(call: Call) -> None:
     jobs = [await call("submit", "echo", {"value": n}) for n in range(3)]
     for job in jobs:
         await call("wait", job.id, timeout_s=10)
@@ -165,13 +165,13 @@ async def test_many_jobs_are_read_at_once(call: Call) -> None:
     assert isinstance(found[NEVER_ISSUED], errors.JobNotFound)
 
 
-async def test_more_ids_than_one_request_takes_are_read_in_several(call: Call) -> None:
+async def test_get_many_splits_more_ids_than_one_request_allows(call: Call) -> None:
     found = await call("get_many", [f"{n:022}" for n in range(150)])
     assert len(found) == 150
     assert all(isinstance(error, errors.JobNotFound) for error in found.values())
 
 
-async def test_a_list_is_read_page_by_page(call: Call) -> None:
+async def test_list_returns_pages_newest_first(call: Call) -> None:
     submitted = [(await call("submit", "hold", group="g")).id for _ in range(3)]
     await call("submit", "hold")
 
@@ -182,7 +182,7 @@ async def test_a_list_is_read_page_by_page(call: Call) -> None:
     assert second.next_cursor is None
 
 
-async def test_a_live_job_is_cancelled_and_an_ended_one_forgotten(call: Call, serving: Serving) -> None:
+async def test_cancel_applies_to_live_jobs_and_delete_to_terminal_ones(call: Call, serving: Serving) -> None:
     job = await call("submit", "hold")
     with pytest.raises(errors.WrongState):
         await call("delete", job.id)
@@ -199,7 +199,7 @@ async def test_a_live_job_is_cancelled_and_an_ended_one_forgotten(call: Call, se
         assert raised.value.reason == "evicted"
 
 
-async def test_an_id_that_was_never_issued_is_not_found(call: Call) -> None:
+async def test_an_unknown_id_raises_not_found(call: Call) -> None:
     for id in (NEVER_ISSUED, "a/b c?d#e"):
         for method in ("get", "status", "wait", "result", "cancel"):
             with pytest.raises((errors.JobNotFound, ErrorAnswer)):
@@ -208,7 +208,7 @@ async def test_an_id_that_was_never_issued_is_not_found(call: Call) -> None:
         await call("status", NEVER_ISSUED)
 
 
-async def test_what_can_not_be_accepted_says_where_and_why(call: Call) -> None:
+async def test_an_invalid_submission_raises_an_error_with_its_pointers_or_status(call: Call) -> None:
     with pytest.raises(errors.InvalidSubmission) as raised:
         await call("submit", "big", {"size": "many"})
     assert [fault.pointer for fault in raised.value.errors] == ["/args/size"]
@@ -219,28 +219,28 @@ async def test_what_can_not_be_accepted_says_where_and_why(call: Call) -> None:
     assert too_large.value.status == 413
 
 
-async def test_numbers_that_are_no_json_are_not_sent_as_null(call: Call) -> None:
+async def test_submitting_nan_raises_value_error(call: Call) -> None:
     with pytest.raises(ValueError, match="JSON"):
         await call("submit", "echo", {"value": float("nan")})
 
 
-async def test_the_queues_tell_what_they_hold(call: Call) -> None:
+async def test_queues_returns_the_name_and_counts_of_each_queue(call: Call) -> None:
     await call("submit", "hold")
     (queue,) = await call("queues")
     assert (queue["name"], queue["submitted_total"]) == ("default", 1)
 
 
-# -- against a script
+# -- against scripted responses
 
 
-async def test_a_read_whose_connection_breaks_has_no_answer(kind: str) -> None:
+async def test_a_read_on_a_broken_connection_raises_no_answer(kind: str) -> None:
     async with scripted(kind) as (call, _):
         with pytest.raises(NoAnswer) as raised:
             await call("get", "j")
         assert not isinstance(raised.value, FateUnknown)
 
 
-async def test_a_server_that_is_not_there_was_sent_nothing(kind: str) -> None:
+async def test_a_refused_connection_or_unknown_host_raises_unreachable(kind: str) -> None:
     async with scripted(kind) as (_, script):
         url = script.url
     async with calling(kind, url) as call:
@@ -253,19 +253,19 @@ async def test_a_server_that_is_not_there_was_sent_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("url", [None, b"http://127.0.0.1", 8080])
-def test_a_url_that_is_no_text_is_told(url: Any) -> None:
+def test_a_url_that_is_not_a_string_raises_type_error(url: Any) -> None:
     for client in (Client, SyncClient):
         with pytest.raises(TypeError, match=r"a server URL is a string, not .*; expected a URL such as http://127"):
             client(url)
 
 
-async def test_a_server_that_stays_silent_is_given_up(kind: str) -> None:
+async def test_a_silent_server_raises_fate_unknown_after_the_timeout(kind: str) -> None:
     async with scripted(kind, b"") as (_, script), calling(kind, script.url, timeout_s=0.2) as call:
         with pytest.raises(FateUnknown, match=r"no answer came \(timed out\): it may have taken effect"):
             await call("submit", "t")
 
 
-async def test_an_answer_that_is_no_job_is_an_error_of_the_answer(kind: str) -> None:
+async def test_an_unexpected_response_raises_error_answer_with_its_status(kind: str) -> None:
     strange = (answer(200, {"hello": 1}), answer(200), answer(500, {"type": "/problems/internal"}))
     async with scripted(kind, *strange) as (call, _):
         for method, status in (("get", 200), ("status", 200), ("get", 500)):
@@ -274,7 +274,7 @@ async def test_an_answer_that_is_no_job_is_an_error_of_the_answer(kind: str) -> 
             assert raised.value.status == status
 
 
-async def test_a_result_file_that_breaks_off_leaves_nothing_behind(kind: str, tmp_path: Path) -> None:
+async def test_an_interrupted_download_leaves_no_file(kind: str, tmp_path: Path) -> None:
     cut = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n" + b"x" * 10
     async with scripted(kind, cut, None) as (call, _):
         with pytest.raises(NoAnswer):
@@ -282,19 +282,19 @@ async def test_a_result_file_that_breaks_off_leaves_nothing_behind(kind: str, tm
     assert os.listdir(tmp_path) == []
 
 
-async def test_an_upload_that_is_refused_before_its_end_still_gets_its_reason(
+async def test_an_upload_over_the_limit_raises_error_answer_with_413(
     kind: str, start: Callable[..., Awaitable[Serving]], tmp_path: Path
 ) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(b"\x00" * 8_000_000)
-    serving = await start()  # takes 1 MiB
+    serving = await start()  # its limit is 1 MiB
     async with calling(kind, serving.url) as call:
         with pytest.raises(ErrorAnswer) as raised:
             await call("submit", "sizes", files={"large": path})
     assert raised.value.status == 413
 
 
-async def test_an_answer_that_comes_before_the_upload_is_over_is_read(kind: str, tmp_path: Path) -> None:
+async def test_a_rejection_during_an_upload_is_read(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "large.bin"
     path.write_bytes(b"\x00" * 50_000_000)
 
@@ -315,7 +315,9 @@ async def test_an_answer_that_comes_before_the_upload_is_over_is_read(kind: str,
         server.close()
 
 
-async def test_a_file_that_shrinks_while_it_is_sent_is_told(kind: str, tmp_path: Path, serving: Serving) -> None:
+async def test_a_file_that_shrinks_during_its_upload_raises_os_error(
+    kind: str, tmp_path: Path, serving: Serving
+) -> None:
     from jobqueue.client import Multipart
 
     path = tmp_path / "shrinking.bin"
@@ -326,7 +328,7 @@ async def test_a_file_that_shrinks_while_it_is_sent_is_told(kind: str, tmp_path:
         b"".join(form.chunks())
 
 
-def test_a_url_that_is_none_says_what_one_looks_like() -> None:
+def test_an_invalid_url_raises_an_error_with_an_example_and_without_the_password() -> None:
     for url in (
         *("127.0.0.1:8080", "ftp://host", "http://", "http://host/?a=b", "http://host:99999", "http://host:0"),
         *("http://host/a b", "http://ada:secret@host/\r\nX-Evil: 1", "http://host/é", "http://[::1"),

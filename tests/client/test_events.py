@@ -1,4 +1,4 @@
-"""Events by the Python client: to the job's end, over connections that break."""
+"""Event streams of the Python clients: up to the terminal event, across broken connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def states(events: list[JobEvent]) -> list[str | None]:
 # -- against the real server
 
 
-async def test_a_job_is_heard_from_its_state_of_now_to_its_end(call: Call, serving: Serving) -> None:
+async def test_events_of_a_job_lead_from_its_current_state_to_its_terminal_state(call: Call, serving: Serving) -> None:
     job = await call("submit", "hold", {"note": "half way"})
     asyncio.get_running_loop().call_later(0.3, serving.gate.set)
 
@@ -39,7 +39,7 @@ async def test_a_job_is_heard_from_its_state_of_now_to_its_end(call: Call, servi
     assert len({each.id for each in events}) == len(events)
 
 
-async def test_a_job_that_is_over_is_heard_once(call: Call) -> None:
+async def test_a_terminal_job_has_one_event(call: Call) -> None:
     job = await call("submit", "fail", wait_s=10)
 
     (last,) = await call("events", job.id)
@@ -48,7 +48,7 @@ async def test_a_job_that_is_over_is_heard_once(call: Call) -> None:
     assert last.data["error"] == {"code": "handler_error"}
 
 
-async def test_all_jobs_are_heard_without_an_end(call: Call, serving: Serving) -> None:
+async def test_events_of_all_jobs_continue_after_a_job_ends(call: Call, serving: Serving) -> None:
     hearing = asyncio.create_task(call("events", first=6))
     await asyncio.sleep(0.2)  # for the stream to begin
     ids = {(await call("submit", "echo")).id for _ in range(2)}
@@ -59,12 +59,12 @@ async def test_all_jobs_are_heard_without_an_end(call: Call, serving: Serving) -
     assert sum(each.over for each in events) == 2
 
 
-async def test_an_unknown_job_has_no_events(call: Call) -> None:
+async def test_events_of_an_unknown_job_raise_not_found(call: Call) -> None:
     with pytest.raises(errors.JobNotFound):
         await call("events", "x" * 22)
 
 
-async def test_a_stream_may_be_silent_for_longer_than_the_client_s_timeout(
+async def test_a_stream_may_be_silent_for_longer_than_the_timeout_of_the_client(
     kind: str, serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Listener] = []
@@ -77,21 +77,21 @@ async def test_a_stream_may_be_silent_for_longer_than_the_client_s_timeout(
     assert len(opened) == 1
 
 
-async def test_who_stops_listening_hangs_up(serving: Serving) -> None:
+async def test_closing_the_event_iterator_closes_the_connection(serving: Serving) -> None:
     async with Client(serving.url) as client:
         job = await client.submit("hold")
         events = client.events(job.id)
         await anext(events)
         assert len(serving.server.connections) == 1
         await events.aclose()
-        await asyncio.sleep(0.1)  # for the server to see that
+        await asyncio.sleep(0.1)  # for the server to notice
         assert len(serving.server.connections) == 0
 
 
-# -- against a script
+# -- against scripted responses
 
 
-async def test_a_stream_that_breaks_goes_on_after_the_last_event_heard(kind: str) -> None:
+async def test_a_broken_stream_resumes_after_the_last_received_event(kind: str) -> None:
     broken = stream("retry: 100", event(1, "queued"), event(2, "running")) + b"id: x-3\nevent: lost\n"
     async with scripted(kind, broken, stream(": nothing"), None, stream(event(3, "succeeded"))) as (call, script):
         events = await call("events", "j")
@@ -102,25 +102,25 @@ async def test_a_stream_that_breaks_goes_on_after_the_last_event_heard(kind: str
     assert 0.1 <= script.times[1] - script.times[0] < 0.6
 
 
-async def test_what_comes_after_the_end_is_not_waited_for(kind: str) -> None:
+async def test_events_end_at_the_terminal_event_without_waiting_for_the_stream(kind: str) -> None:
     endless = stream(event(1, "cancelled"), event(2, "queued"), then="Content-Length: 100000")
     async with scripted(kind, endless) as (call, _):
         assert states(await asyncio.wait_for(call("events", "j"), 2)) == ["cancelled"]
 
 
-async def test_a_listener_can_begin_where_another_one_ended(kind: str) -> None:
+async def test_events_start_after_a_given_last_event_id(kind: str) -> None:
     async with scripted(kind, stream(event(8, "failed"))) as (call, script):
         await call("events", "j", last_event_id="x-7")
     assert script.header("last-event-id") == ["x-7"]
 
 
-async def test_a_listener_that_has_heard_the_end_already_hears_nothing(kind: str) -> None:
+async def test_events_after_the_terminal_event_are_empty(kind: str) -> None:
     async with scripted(kind, plain(204)) as (call, script):
         assert await call("events", "j", last_event_id="x-7") == []
         assert len(script.requests) == 1
 
 
-async def test_a_server_where_too_many_listen_is_asked_again_for_as_long_as_wanted(kind: str) -> None:
+async def test_a_rejected_stream_is_retried_after_retry_after_within_retry_for_s(kind: str) -> None:
     busy = refusal("too-many-long-polls", 1, retry_after_s=0.2)
     async with scripted(kind, busy, stream(event(1, "expired"))) as (call, script):
         assert states(await call("events", "j")) == ["expired"]
@@ -131,7 +131,7 @@ async def test_a_server_where_too_many_listen_is_asked_again_for_as_long_as_want
             await call("events", "j", retry_for_s=5)
 
 
-async def test_the_time_to_try_again_begins_when_a_stream_breaks(kind: str) -> None:
+async def test_retry_for_s_starts_when_the_stream_breaks(kind: str) -> None:
     answers = [stream("retry: 10", event(1, "running")), refusal("too-many-long-polls", 1, retry_after_s=0.2)]
     answers.append(stream(event(2, "succeeded")))
 
@@ -150,7 +150,7 @@ async def test_the_time_to_try_again_begins_when_a_stream_breaks(kind: str) -> N
         server.close()
 
 
-async def test_a_server_that_has_gone_is_given_up_after_a_while(kind: str) -> None:
+async def test_events_raise_no_answer_when_the_server_stays_unreachable(kind: str) -> None:
     async with scripted(kind) as (_, script):
         url = script.url
     async with calling(kind, url) as call:
@@ -158,7 +158,7 @@ async def test_a_server_that_has_gone_is_given_up_after_a_while(kind: str) -> No
             await call("events", "j", retry_for_s=0.5)
 
 
-async def test_a_stream_of_all_goes_on_when_a_job_ends(kind: str) -> None:
+async def test_a_broken_stream_of_all_jobs_resumes(kind: str) -> None:
     first, second = stream(event(1, "succeeded")), stream("retry: 10", event(2, "failed"), event(3, "queued"))
     async with scripted(kind, first, second) as (call, _):
         assert states(await call("events", first=3)) == ["succeeded", "failed", "queued"]
@@ -167,7 +167,7 @@ async def test_a_stream_of_all_goes_on_when_a_job_ends(kind: str) -> None:
 @pytest.mark.parametrize(
     "strange", [stream("data: [1"), stream('data: "text"'), plain(200, document("queued")), plain(418)]
 )
-async def test_what_is_no_stream_of_events_is_told(kind: str, strange: bytes) -> None:
+async def test_a_response_that_is_not_an_event_stream_raises_error_answer(kind: str, strange: bytes) -> None:
     async with scripted(kind, strange) as (call, _):
         with pytest.raises(ErrorAnswer):
             await call("events", "j")

@@ -1,4 +1,4 @@
-"""What stands between a client and its server: proxies that answer in its place, cut waits off, or are hostile."""
+"""Clients behind proxies: gateway errors, interrupted waits, invalid headers and hostile responses."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ LONG_AGO = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that says nothing of a pause is asked again soon."""
+    """Shorten the pause after a response without Retry-After."""
     monkeypatch.setattr("jobqueue.client.protocol.PAUSE_S", 0.05)
 
 
-# -- an answer that is not the server's
+# -- responses of a proxy
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 521, 408])
-async def test_a_submission_that_a_proxy_answered_is_sent_again_under_its_key(kind: str, status: int) -> None:
+async def test_a_submission_with_a_proxys_error_is_resent_under_its_idempotency_key(kind: str, status: int) -> None:
     async with scripted(kind, page(status), None, answer(202, document("queued"))) as (call, script):
         job = await call("submit", "t", retry_for_s=10)
 
@@ -43,7 +43,7 @@ async def test_a_submission_that_a_proxy_answered_is_sent_again_under_its_key(ki
     assert len(set(script.header("idempotency-key"))) == 1
 
 
-async def test_a_proxy_s_answer_to_a_submission_leaves_its_fate_unknown(kind: str) -> None:
+async def test_a_proxys_response_to_a_submission_raises_fate_unknown(kind: str) -> None:
     async with scripted(kind, page(502), page(504), refusal("queue-full", 60)) as (call, script):
         with pytest.raises(FateUnknown, match=r"HTTP 502, not from the job server.*: Bad Gateway; ") as raised:
             await call("submit", "t")
@@ -54,7 +54,7 @@ async def test_a_proxy_s_answer_to_a_submission_leaves_its_fate_unknown(kind: st
         assert later.value.idempotency_key
 
 
-async def test_a_success_that_is_not_in_the_server_s_words_leaves_the_fate_unknown(kind: str) -> None:
+async def test_a_foreign_200_response_to_a_submission_leaves_its_fate_unknown(kind: str) -> None:
     async with scripted(kind, page(200, "<html>Welcome"), answer(202, document("queued"))) as (call, script):
         await call("submit", "t", retry_for_s=10)
         assert len(set(script.header("idempotency-key"))) == 1
@@ -64,30 +64,30 @@ async def test_a_success_that_is_not_in_the_server_s_words_leaves_the_fate_unkno
             assert isinstance(outcome, FateUnknown)
 
 
-async def test_a_page_of_something_else_is_told_as_that(kind: str) -> None:
+async def test_an_html_response_raises_error_answer_that_names_the_media_type(kind: str) -> None:
     async with scripted(kind, page(200, "<html>Welcome")) as (call, _):
         with pytest.raises(ErrorAnswer, match=r"HTTP 200: text/html instead of JSON; this URL is not .*: Welcome"):
             await call("get", "j")
 
 
-async def test_what_a_proxy_refuses_for_good_is_told_at_once_and_as_what_it_is(kind: str) -> None:
+async def test_a_proxys_client_error_raises_error_answer_without_a_retry(kind: str) -> None:
     async with scripted(kind, *[page(413, "<h1>413 Request Entity Too Large</h1>"), page(404), page(403)]) as (call, _):
         with pytest.raises(ErrorAnswer, match=r"HTTP 413: not from the job server.*: 413 Request Entity Too Large"):
             await call("submit", "t", retry_for_s=10)
         for status in (404, 403):
-            with pytest.raises(ErrorAnswer) as raised:  # and no JobNotFound
+            with pytest.raises(ErrorAnswer) as raised:  # not a JobNotFound
                 await call("get", "j")
             assert raised.value.status == status
 
 
-async def test_a_proxy_s_own_limit_is_a_refusal(kind: str) -> None:
+async def test_a_proxys_429_is_retried_after_its_retry_after(kind: str) -> None:
     async with scripted(kind, page(429, Retry_After="1"), answer(202, document("queued"))) as (call, script):
         await call("submit", "t", retry_for_s=10)
     first, second = script.times
     assert second - first >= 1.0
 
 
-async def test_a_redirect_is_told_with_the_url_and_not_followed(kind: str) -> None:
+async def test_a_redirect_raises_an_error_with_its_url_and_is_not_followed(kind: str) -> None:
     async with scripted(kind, page(301, Location="https://elsewhere.example/v1/jobs")) as (call, script):
         with pytest.raises(ErrorAnswer, match=r"redirected to https://elsewhere.example/v1/jobs; give the client"):
             await call("submit", "t", retry_for_s=10)
@@ -95,15 +95,15 @@ async def test_a_redirect_is_told_with_the_url_and_not_followed(kind: str) -> No
 
 
 @pytest.mark.parametrize("method", ["get", "status", "result"])
-async def test_reads_survive_a_proxy_without_its_server(kind: str, method: str) -> None:
+async def test_reads_are_retried_after_gateway_errors_and_broken_connections(kind: str, method: str) -> None:
     found = answer(200, document("succeeded", result=5), Job_State="succeeded", Content_Type="application/json")
-    lost = [None] * (2 if kind == "async" else 1)  # aiohttp asks a second time by itself
+    lost = [None] * (2 if kind == "async" else 1)  # aiohttp repeats the request once by itself
     async with scripted(kind, page(502), *lost, page(504), found, retry_reads_for_s=10.0) as (call, script):
         await call(method, "j")
     assert len(script.requests) == 4 + (kind == "async")
 
 
-async def test_a_read_that_nothing_but_a_proxy_answers_is_given_up_in_time(kind: str) -> None:
+async def test_a_read_with_only_gateway_errors_raises_no_answer_in_time(kind: str) -> None:
     async with scripted(kind, *[page(502)] * 100, retry_reads_for_s=0.3) as (call, script):
         with pytest.raises(NoAnswer, match=r"HTTP 502, not from the job server") as raised:
             await call("get", "j")
@@ -112,7 +112,7 @@ async def test_a_read_that_nothing_but_a_proxy_answers_is_given_up_in_time(kind:
     assert 2 <= len(script.requests) <= 8
 
 
-async def test_a_wait_goes_on_past_a_proxy_and_asks_for_less_each_time(kind: str) -> None:
+async def test_a_wait_continues_after_gateway_errors_with_ever_shorter_long_polls(kind: str) -> None:
     answers = (page(504), page(503), page(502), answer(200, document("succeeded", result=5)))
     async with scripted(kind, *answers) as (call, script):
         job = await call("wait", "j")
@@ -120,7 +120,7 @@ async def test_a_wait_goes_on_past_a_proxy_and_asks_for_less_each_time(kind: str
     assert script.header("prefer") == ["wait=25", "wait=12", "wait=6", "wait=3"]
 
 
-async def test_a_wait_that_is_never_answered_ends(kind: str) -> None:
+async def test_a_wait_with_only_gateway_errors_ends_at_its_time_limit(kind: str) -> None:
     async with scripted(kind, *[page(502)] * 100) as (call, _):
         with pytest.raises(NoAnswer):
             await call("wait", "j", retry_for_s=0.3)
@@ -128,7 +128,7 @@ async def test_a_wait_that_is_never_answered_ends(kind: str) -> None:
             await call("wait", "j", timeout_s=0.3)
 
 
-async def test_a_submission_that_waits_longer_than_a_proxy_does_is_still_waited_for(kind: str) -> None:
+async def test_run_continues_when_a_proxy_interrupts_its_wait(kind: str) -> None:
     waited = {"Preference_Applied": "wait=25"}
     answers = (
         page(504),
@@ -143,14 +143,14 @@ async def test_a_submission_that_waits_longer_than_a_proxy_does_is_still_waited_
     assert [request.partition(" ")[0] for request in script.requests] == ["POST", "POST", "GET", "GET", "GET"]
 
 
-async def test_a_job_that_was_accepted_is_not_lost_when_its_wait_breaks(kind: str) -> None:
+async def test_submit_returns_the_accepted_job_when_its_wait_fails(kind: str) -> None:
     answers = (answer(202, document("running", poll_after_ms=10)), answer(410, {"type": "/problems/gone"}))
     async with scripted(kind, *answers) as (call, _):
         job = await call("submit", "t", wait_s=60)
     assert (job.id, job.state) == ("j", JobState.RUNNING)
 
 
-async def test_events_go_on_past_a_proxy(kind: str) -> None:
+async def test_events_continue_after_gateway_errors(kind: str) -> None:
     answers = (
         page(502),
         page(503, Retry_After="0"),
@@ -159,16 +159,16 @@ async def test_events_go_on_past_a_proxy(kind: str) -> None:
         stream(event(2, "failed")),
     )
     async with scripted(kind, *answers) as (call, script):
-        heard = await call("events", "j", retry_for_s=10)
-    assert [event.name for event in heard] == ["running", "failed"]
+        received = await call("events", "j", retry_for_s=10)
+    assert [event.name for event in received] == ["running", "failed"]
     assert script.header("last-event-id")[-1] == "x-1"
 
 
-# -- when to come back
+# -- Retry-After
 
 
 @pytest.mark.parametrize("own", [True, False])
-async def test_a_pause_may_be_given_as_a_date(kind: str, own: bool) -> None:
+async def test_retry_after_may_be_a_date(kind: str, own: bool) -> None:
     now = time.time()
     dates = {"Retry_After": formatdate(now + 2, usegmt=True), "Date": formatdate(now, usegmt=True)}
     body = {"type": "/problems/queue-full", "detail": "full"} if own else None
@@ -178,7 +178,7 @@ async def test_a_pause_may_be_given_as_a_date(kind: str, own: bool) -> None:
     assert second - first >= 1.9
 
 
-async def test_a_date_is_counted_from_the_server_s_own_clock(kind: str) -> None:
+async def test_a_retry_after_date_is_relative_to_the_servers_date(kind: str) -> None:
     dates = {"Retry_After": "Sun, 06 Nov 1994 08:49:38 GMT", "Date": LONG_AGO}
     async with scripted(kind, answer(503, {"type": "/problems/queue-full"}, **dates)) as (call, _):
         with pytest.raises(errors.QueueFull) as raised:
@@ -190,7 +190,7 @@ HOSTILE = ["1e400", "-5", "9" * 5000, "٣", "nan", "inf", "", "soon", LONG_AGO, 
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-async def test_a_pause_that_is_none_or_endless_does_no_harm(kind: str, value: str) -> None:
+async def test_an_invalid_retry_after_header_is_bounded(kind: str, value: str) -> None:
     header = {"Retry_After": value}
     async with scripted(kind, answer(503, {"type": "/problems/queue-full"}, **header), page(503, **header)) as (
         call,
@@ -204,7 +204,7 @@ async def test_a_pause_that_is_none_or_endless_does_no_harm(kind: str, value: st
 
 
 @pytest.mark.parametrize("value", ["1e400", "-5", "1e308", "-0.0"])
-async def test_a_document_s_pause_that_is_none_or_endless_does_no_harm(kind: str, value: str) -> None:
+async def test_an_invalid_pause_in_a_document_is_bounded(kind: str, value: str) -> None:
     body = b'{"type":"/problems/queue-full","retry_after_s":%b}' % value.encode()
     raw = b"HTTP/1.1 503 -\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     polled = answer(202, document("queued", poll_after_ms=-(10**6))), answer(200, document("succeeded"))
@@ -214,12 +214,12 @@ async def test_a_document_s_pause_that_is_none_or_endless_does_no_harm(kind: str
         assert (await call("wait", "j", timeout_s=10)).over
 
 
-# -- hostile answers
+# -- hostile responses
 
 
 @asynccontextmanager
 async def pouring(kind: str, head: bytes, drop: bytes, **options: Any) -> AsyncIterator[Any]:
-    """A client of a server that sends a head, and then the same bytes without end."""
+    """Yield the calls of a client whose server sends a head and then the same bytes endlessly."""
 
     pouring: set[asyncio.Task[None] | None] = set()
 
@@ -254,7 +254,7 @@ async def pouring(kind: str, head: bytes, drop: bytes, **options: Any) -> AsyncI
         (b"", b"\0" * 65536),
     ],
 )
-async def test_an_endless_answer_is_no_answer(
+async def test_an_endless_response_raises_no_answer(
     kind: str, head: bytes, drop: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "ANSWER_BYTES_MAX", 1 << 20)
@@ -265,7 +265,7 @@ async def test_an_endless_answer_is_no_answer(
             await asyncio.wait_for(call("submit", "t"), 20)
 
 
-async def test_a_compressed_answer_is_read_and_a_bomb_is_not(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_compressed_response_is_read_up_to_the_size_limit(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def compressed(plain: bytes) -> bytes:
         body = gzip.compress(plain)
         head = (
@@ -284,7 +284,7 @@ async def test_a_compressed_answer_is_read_and_a_bomb_is_not(kind: str, monkeypa
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "1", "0"])
-async def test_a_stream_that_asks_for_an_endless_pause_is_not_obeyed_beyond_a_day(kind: str, value: str) -> None:
+async def test_the_retry_field_of_a_stream_is_limited_to_a_day(kind: str, value: str) -> None:
     from jobqueue.client import EventParser
 
     parser = EventParser()
@@ -302,9 +302,7 @@ TOO_DEEP = '{"id":"j","deep":' + "[" * 20_000 + "]" * 20_000 + "}"
 
 
 @pytest.mark.parametrize("status", [200, 404, 503])
-async def test_an_answer_that_is_nested_too_deeply_is_told_as_one_that_is_not_the_server_s(
-    kind: str, status: int
-) -> None:
+async def test_a_too_deeply_nested_response_raises_an_error_of_the_client(kind: str, status: int) -> None:
     for name, args in {"get": ["j"], "get_many": [["j"]], "list": [], "queues": [], "cancel": ["j"]}.items():
         async with scripted(kind, text(status, TOO_DEEP)) as (call, _):
             with pytest.raises((ErrorAnswer, NoAnswer)):
@@ -315,7 +313,7 @@ async def test_an_answer_that_is_nested_too_deeply_is_told_as_one_that_is_not_th
 
 
 @pytest.mark.parametrize("body", [TOO_DEEP, "", '{"id":', '"\\ud800"'])
-async def test_a_result_that_is_no_json_is_told_as_an_answer_that_is_not_the_server_s(kind: str, body: str) -> None:
+async def test_a_result_that_is_not_json_raises_error_answer(kind: str, body: str) -> None:
     async with scripted(kind, text(200, body)) as (call, _):
         with pytest.raises(ErrorAnswer):
             await call("result", "j")
@@ -324,15 +322,13 @@ async def test_a_result_that_is_no_json_is_told_as_an_answer_that_is_not_the_ser
 @pytest.mark.parametrize(
     "job", ['{"id":"j"}', "3", '{"id":3}', '{"id":"j","status":404,"problem":{"type":"/problems/x","errors":3}}']
 )
-async def test_one_of_many_documents_that_is_none_is_told_as_an_answer_that_is_not_the_server_s(
-    kind: str, job: str
-) -> None:
+async def test_an_invalid_document_in_a_list_raises_error_answer(kind: str, job: str) -> None:
     async with scripted(kind, text(200, f'{{"jobs":[{job}]}}')) as (call, _):
         with pytest.raises(ErrorAnswer):
             await call("get_many", ["j"])
 
 
-async def test_a_server_that_asks_for_no_pause_is_not_asked_again_at_once(kind: str) -> None:
+async def test_a_retry_after_of_zero_is_raised_to_a_minimum_pause(kind: str) -> None:
     good = answer(200, document("succeeded"))
     unpaused = [page(502, Retry_After="0"), refusal("queue-full", 0, retry_after_s=1e-9)]
     for name, args in {"wait": ["j"], "submit": ["t"]}.items():
@@ -347,7 +343,7 @@ async def test_a_server_that_asks_for_no_pause_is_not_asked_again_at_once(kind: 
         assert script.times[1] - script.times[0] > 0.09
 
 
-async def test_a_wait_of_more_digits_than_a_number_has_is_no_wait(kind: str) -> None:
+async def test_a_preference_applied_with_too_many_digits_is_ignored(kind: str) -> None:
     unchanged = answer(304, None, Preference_Applied=f"wait={'9' * 5000}", Retry_After="1")
     async with scripted(kind, unchanged, answer(200, document("succeeded"))) as (call, _):
         assert (await call("wait", "j", timeout_s=10)).over

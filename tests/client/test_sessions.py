@@ -1,4 +1,4 @@
-"""One client in several event loops, in several threads, and without aiohttp."""
+"""Sessions of the clients: several event loops, several threads, no aiohttp, credentials in URLs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 
-async def test_one_client_serves_one_loop_after_another(serving: Serving) -> None:
+async def test_one_client_works_in_consecutive_event_loops(serving: Serving) -> None:
     client = Client(serving.url)
 
     def twice() -> list[Any]:
@@ -30,7 +30,7 @@ async def test_one_client_serves_one_loop_after_another(serving: Serving) -> Non
     assert client._sessions._open == {}
 
 
-async def test_one_client_serves_loops_that_run_at_once_and_closes_them_all(serving: Serving) -> None:
+async def test_one_client_works_in_concurrent_event_loops_and_closes_all_sessions(serving: Serving) -> None:
     client = Client(serving.url)
     ran, may_end = threading.Event(), threading.Event()
 
@@ -50,7 +50,7 @@ async def test_one_client_serves_loops_that_run_at_once_and_closes_them_all(serv
     assert client._sessions._open == {}
 
 
-async def test_a_session_is_closed_with_its_loop(serving: Serving) -> None:
+async def test_a_session_closes_with_its_event_loop(serving: Serving) -> None:
     client = Client(serving.url)
     await asyncio.to_thread(lambda: asyncio.run(client.submit("echo")))
     assert client._sessions._open == {}
@@ -58,14 +58,14 @@ async def test_a_session_is_closed_with_its_loop(serving: Serving) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_closed_client_opens_again(serving: Serving) -> None:
+async def test_a_closed_client_reopens_on_use(serving: Serving) -> None:
     async with Client(serving.url) as client:
         await client.submit("echo")
     assert (await client.submit("echo")).type == "echo"
     await client.close()
 
 
-async def test_the_blocking_client_is_used_with_with_and_needs_no_aiohttp(serving: Serving) -> None:
+async def test_the_sync_client_is_a_context_manager_and_needs_no_aiohttp(serving: Serving) -> None:
     code = f"""
 import sys
 sys.modules["aiohttp"] = None  # its import fails
@@ -84,14 +84,14 @@ except ImportError:
     assert (child.stdout, child.stderr) == ("7\nno aiohttp\n", "")
 
 
-# -- where the server is
+# -- credentials
 
 
 @pytest.mark.parametrize(
     ("user", "sent"),
     [("ada:secret@", "ada:secret"), ("a%40b:p%3Aw%C3%A9@", "a@b:p:wé"), ("ada@", "ada:"), (":secret@", ":secret")],
 )
-async def test_a_user_and_a_password_in_the_url_are_sent(kind: str, user: str, sent: str) -> None:
+async def test_credentials_in_the_url_are_sent_as_basic_authorization(kind: str, user: str, sent: str) -> None:
     async with Script(answer(200, document("queued"))).serving() as script:
         async with calling(kind, script.url.replace("http://", f"http://{user}")) as call:
             await call("get", "j")
@@ -100,7 +100,7 @@ async def test_a_user_and_a_password_in_the_url_are_sent(kind: str, user: str, s
         assert "@" not in script.heads[0].partition("Host: ")[2].partition("\r\n")[0]
 
 
-async def test_a_header_of_one_s_own_wins(kind: str) -> None:
+async def test_a_given_authorization_header_overrides_the_url(kind: str) -> None:
     async with Script(answer(200, document("queued"))).serving() as script:
         url = script.url.replace("http://", "http://ada:secret@")
         async with calling(kind, url, headers={"authorization": "Bearer x"}) as call:
@@ -109,12 +109,12 @@ async def test_a_header_of_one_s_own_wins(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Client, SyncClient])
-def test_a_client_shows_its_url_and_no_password(kind: Any) -> None:
+def test_the_repr_of_a_client_has_its_url_without_the_password(kind: Any) -> None:
     assert repr(kind("http://host:8080/jobs/")) == f"{kind.__name__}('http://host:8080/jobs')"
     assert repr(kind("http://ada:secret@host")) == f"{kind.__name__}('http://ada@host')"
 
 
-async def test_an_error_shows_no_password(kind: str) -> None:
+async def test_an_error_message_has_no_password(kind: str) -> None:
     async with Script().serving() as script:
         url = script.url
     async with calling(kind, url.replace("http://", "http://ada:secret@")) as call:

@@ -1,4 +1,4 @@
-"""Server-sent events from bytes, as the HTML standard has them."""
+"""Parsing of server-sent events, as the HTML standard defines it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parsed(*chunks: bytes) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(
     ("text", "events"),
     [
-        # The standard's own examples.
+        # The examples of the standard.
         ("data: YHOO\ndata: +2\ndata: 10\n\n", [("message", "YHOO\n+2\n10", "")]),
         (
             ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
@@ -40,12 +40,12 @@ def parsed(*chunks: bytes) -> list[tuple[str, str, str]]:
         ("data: cut off", []),
     ],
 )
-def test_events_are_read_as_the_standard_says(text: str, events: list[tuple[str, str, str]]) -> None:
+def test_events_are_parsed_as_the_html_standard_says(text: str, events: list[tuple[str, str, str]]) -> None:
     assert parsed(text.encode()) == events
 
 
 @given(st.data())
-def test_a_stream_means_the_same_however_it_is_cut(data: st.DataObject) -> None:
+def test_a_stream_parses_alike_however_it_is_split(data: st.DataObject) -> None:
     lines = st.lists(st.sampled_from(["data: é", "data", "id: 1", "id", "event: e", ": c", "", "", "retry: 5"]))
     ends = st.sampled_from(["\n", "\r", "\r\n"])
     whole = "".join(line + data.draw(ends) for line in data.draw(lines)).encode()
@@ -55,7 +55,7 @@ def test_a_stream_means_the_same_however_it_is_cut(data: st.DataObject) -> None:
     assert parsed(*pieces) == parsed(whole)
 
 
-def test_the_last_id_and_the_time_to_come_back_are_kept() -> None:
+def test_the_parser_keeps_the_last_event_id_and_the_retry_time() -> None:
     parser = EventParser("from before")
     assert parser.last_id == "from before"
     parser.feed(b"retry: 1500\nid: 9\n\nretry: soon\nid: 10\ndata: not yet")
@@ -63,14 +63,14 @@ def test_the_last_id_and_the_time_to_come_back_are_kept() -> None:
     assert parser.feed(b"\n\n") == [ServerSentEvent("message", "not yet", "10")]
 
 
-def test_bytes_that_are_no_text_are_replaced() -> None:
+def test_invalid_utf_8_is_replaced() -> None:
     assert parsed(b"data: \xff\n\n") == [("message", "\ufffd", "")]
 
 
-def test_an_event_that_never_ends_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_over_the_size_limit_raises_value_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 1000)
     parser = EventParser()
-    for _ in range(50):  # many small ones are none
+    for _ in range(50):  # many small events are below the limit
         parser.feed(b"data: " + b"x" * 100 + b"\n\n: beat\n\n")
     for _ in range(9):
         parser.feed(b"data: " + b"x" * 100 + b"\n")
@@ -78,7 +78,7 @@ def test_an_event_that_never_ends_is_a_fault(monkeypatch: pytest.MonkeyPatch) ->
         parser.feed(b"x" * 100)
 
 
-def test_more_of_a_long_line_costs_no_copy_of_what_came_before() -> None:
+def test_appending_to_a_long_line_copies_no_earlier_bytes() -> None:
     parser = EventParser()
     parser.feed(b"data: " + b"x" * 1_000_000)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Steering jobs and queues by the Python client, against the real server."""
+"""Control of jobs and queues by the Python clients, against the real server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 
-async def test_a_failed_job_is_sent_round_again_and_tells_its_history(call: Call) -> None:
+async def test_retry_runs_a_failed_job_again_and_extends_its_history(call: Call) -> None:
     job = await call("submit", "fail", wait_s=10)
     assert [attempt.code for attempt in job.history] == ["handler_error"]
     assert "it can't be done" in job.history[0].message
@@ -28,14 +28,14 @@ async def test_a_failed_job_is_sent_round_again_and_tells_its_history(call: Call
     assert (job.state, job.attempt, len(job.history)) == (JobState.FAILED, 2, 2)
 
 
-async def test_only_a_failed_job_can_be_sent_round_again(call: Call) -> None:
+async def test_retry_of_a_succeeded_job_raises_wrong_state(call: Call) -> None:
     job = await call("submit", "echo", wait_s=10)
     with pytest.raises(errors.WrongState) as raised:
         await call("retry", job.id)
     assert raised.value.state == "succeeded"
 
 
-async def test_a_delayed_job_is_run_now(call: Call) -> None:
+async def test_run_now_runs_a_delayed_job(call: Call) -> None:
     job = await call("submit", "echo", {"value": 3}, delay_s=3600)
     assert job.state is JobState.DELAYED
 
@@ -46,7 +46,7 @@ async def test_a_delayed_job_is_run_now(call: Call) -> None:
         await call("run_now", job.id)
 
 
-async def test_many_jobs_are_acted_on_by_what_they_have_in_common(call: Call) -> None:
+async def test_bulk_actions_apply_to_all_jobs_that_match_a_filter(call: Call) -> None:
     for group in ("a", "a", "b"):
         await call("submit", "fail", group=group, wait_s=10)
     held = [(await call("submit", "hold", group="h")).id for _ in range(2)]
@@ -60,12 +60,12 @@ async def test_many_jobs_are_acted_on_by_what_they_have_in_common(call: Call) ->
         await call("get", held[0])
 
 
-async def test_a_filter_that_would_match_all_is_turned_away(call: Call) -> None:
+async def test_an_empty_filter_raises_invalid_submission(call: Call) -> None:
     with pytest.raises(errors.InvalidSubmission, match="an empty filter"):
         await call("delete_all")
 
 
-async def test_a_queue_is_paused_and_goes_on(call: Call) -> None:
+async def test_pause_holds_jobs_until_resume(call: Call) -> None:
     assert (await call("pause", "default"))["paused"] is True
     job = await call("submit", "echo", {"value": 1}, wait_s=0.3)
     assert job.state is JobState.QUEUED
@@ -74,7 +74,7 @@ async def test_a_queue_is_paused_and_goes_on(call: Call) -> None:
     assert (await call("wait", job.id, timeout_s=10)).result == 1
 
 
-async def test_a_queue_is_changed_while_it_works(call: Call, serving: Serving) -> None:
+async def test_change_queue_changes_a_busy_queue(call: Call, serving: Serving) -> None:
     job = await call("submit", "hold")
 
     queue = await call("change_queue", "default", workers=2, capacity=7, discipline="lifo")
@@ -85,13 +85,13 @@ async def test_a_queue_is_changed_while_it_works(call: Call, serving: Serving) -
     assert (await call("wait", job.id, timeout_s=10)).result == "held"
 
 
-async def test_a_change_out_of_bounds_is_told(call: Call) -> None:
+async def test_an_invalid_change_raises_an_error_with_its_pointer(call: Call) -> None:
     with pytest.raises(errors.InvalidSubmission) as raised:
         await call("change_queue", "default", capacity=0)
     assert [fault.pointer for fault in raised.value.errors] == ["/capacity"]
 
 
-async def test_a_queue_that_is_not_there_can_not_be_steered(call: Call) -> None:
+async def test_operations_on_an_unknown_queue_raise_404(call: Call) -> None:
     for method in ("pause", "resume", "change_queue"):
         with pytest.raises(ErrorAnswer, match="there is no queue 'a/b'") as raised:
             await call(method, "a/b")

@@ -1,4 +1,4 @@
-"""Waiting for a job by the Python client: by one request if the server waits, by polls if it does not."""
+"""Waits of the Python clients: by long polls, or by polls of a server without long polling."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 
-async def test_a_wait_ends_when_the_job_does(call: Call, serving: Serving) -> None:
+async def test_wait_returns_as_soon_as_the_job_is_terminal(call: Call, serving: Serving) -> None:
     job = await call("submit", "hold")
     asyncio.get_running_loop().call_later(0.2, serving.gate.set)
 
@@ -25,10 +25,10 @@ async def test_a_wait_ends_when_the_job_does(call: Call, serving: Serving) -> No
     job = await call("wait", job.id)
 
     assert job.result == "held"
-    assert time.monotonic() - began < 0.9  # the server would have a poll come after a second
+    assert time.monotonic() - began < 0.9  # a poll would come after a second
 
 
-async def test_a_wait_that_takes_too_long_is_a_timeout(call: Call) -> None:
+async def test_wait_raises_timeout_error_after_timeout_s(call: Call) -> None:
     job = await call("submit", "hold")
     for timeout_s in (0.2, 1.3):
         began = time.monotonic()
@@ -37,7 +37,7 @@ async def test_a_wait_that_takes_too_long_is_a_timeout(call: Call) -> None:
         assert timeout_s <= time.monotonic() - began < timeout_s + 5
 
 
-async def test_a_server_that_waits_for_less_is_asked_again_at_once(
+async def test_wait_repeats_a_long_poll_that_the_server_shortened(
     kind: str, start: Callable[..., Awaitable[Serving]]
 ) -> None:
     serving = await start(limits={"long_poll_max_s": 1.0})
@@ -49,7 +49,7 @@ async def test_a_server_that_waits_for_less_is_asked_again_at_once(
         assert time.monotonic() - began < 1.9  # a poll would have come after 2 s
 
 
-async def test_the_answer_after_a_wait_is_a_new_one_only_if_something_changed(kind: str) -> None:
+async def test_long_polls_are_conditional_and_ask_for_the_remaining_time(kind: str) -> None:
     applied = {"Preference_Applied": "wait=1"}
     answers = (
         answer(202, document("queued"), ETag='W/"1"', **applied),
@@ -64,7 +64,7 @@ async def test_the_answer_after_a_wait_is_a_new_one_only_if_something_changed(ki
     assert script.header("if-none-match") == [None, 'w/"1"', 'w/"1"']
 
 
-async def test_a_wait_that_was_cut_short_is_not_repeated_at_full_speed(kind: str) -> None:
+async def test_wait_pauses_after_a_long_poll_that_ended_early(kind: str) -> None:
     cut = answer(202, document("running", poll_after_ms=300), Preference_Applied="wait=20")
     async with scripted(kind, cut, cut, answer(200, document("succeeded"))) as (call, script):
         await call("wait", "j", timeout_s=20)
@@ -74,7 +74,7 @@ async def test_a_wait_that_was_cut_short_is_not_repeated_at_full_speed(kind: str
     assert third - second >= 0.29
 
 
-async def test_a_server_that_does_not_wait_is_polled_by_etag_and_as_often_as_it_suggests(
+async def test_wait_polls_by_etag_at_the_suggested_interval_without_long_polling(
     kind: str,
 ) -> None:
     answers = (
