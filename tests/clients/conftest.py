@@ -1,4 +1,4 @@
-"""The server that every fleet of these tests talks to."""
+"""The fixture of the stub server that the fleets of these tests use."""
 
 from __future__ import annotations
 

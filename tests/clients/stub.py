@@ -1,4 +1,4 @@
-"""A server that gives the rare answers on demand: refusals, dropped connections, silence, 410."""
+"""A server with rare responses on demand: rejections, dropped connections, silence, 410."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ TERMINAL = {"succeeded", "failed", "cancelled", "expired"}
 
 
 class Stub:
-    """Accepts jobs and ends them after `polls_to_end` polls, unless told otherwise.
+    """Accepts jobs and ends them after `polls_to_end` polls, unless configured otherwise.
 
     Attributes:
-        submissions: What to do with the next submissions: `accept`, `refuse`, `drop`, `hang`, or a status code.
-            Jobs of a batch take one each; `whole …` is for the batch.
-        polls: What to do with the next polls: `answer`, `drop`, `410`, `404`, `503`, `500`.
-        waits: The same for requests with `Prefer: wait`: `answer` once it is over, `cut` short, or not wait (`no`).
+        submissions: The responses to the next submissions: `accept`, `refuse`, `drop`, `hang`, or a status code.
+            Each job of a batch takes one; `whole …` applies to the batch.
+        polls: The responses to the next polls: `answer`, `drop`, `410`, `404`, `503`, `500`.
+        waits: The same for requests with `Prefer: wait`: `answer` at the end of the job, `cut` short, or `no` wait.
         streams: The same for event streams: `whole`, or `break`, `end` or `hang` after one event; or a status.
-        ends_as: The terminal state of its jobs; None: they never end.
-        takes_s: How long its jobs take, for those who wait or listen.
-        applied_s: How long a wait is allowed to take.
-        submitted_at, polled_at: When requests came, on `time.monotonic`'s clock.
+        ends_as: The terminal state of all jobs; None: jobs never end.
+        takes_s: The run time of jobs, for long polls and streams.
+        applied_s: The maximum duration of a long poll.
+        submitted_at, polled_at: The times of requests, by `time.monotonic`.
         listened: The `Last-Event-ID` of each stream.
     """
 
@@ -52,7 +52,7 @@ class Stub:
         self.finer_retry_after_s: float | None = None
         self.problem: dict[str, object] = {}
         self.authorizations: set[str | None] = set()
-        self.retries_after_s: deque[float] = deque()  # of the next refused jobs of a batch
+        self.retries_after_s: deque[float] = deque()  # of the next rejected jobs of a batch
         self.poll_after_s: int | None = None
         self.submitted_at: list[float] = []
         self.polled_at: list[float] = []
@@ -66,7 +66,7 @@ class Stub:
         self._ids = itertools.count()
         self._polled: dict[str, int] = {}
         self._submitted: list[tuple[int, asyncio.Event]] = []
-        self._leaving = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._hanging = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -86,22 +86,22 @@ class Stub:
         try:
             yield self
         finally:
-            await self.go_away()
+            await self.stop()
 
-    async def go_away(self) -> None:
-        """Close every connection and listen no more."""
-        self._leaving.set()
+    async def stop(self) -> None:
+        """Close the listening socket and every connection."""
+        self._stopping.set()
         self._hanging.set()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
-    def let_go(self) -> None:
-        """Drop what hangs."""
+    def release(self) -> None:
+        """Drop the hanging requests."""
         self._hanging.set()
 
     async def submitted(self, number: int) -> None:
-        """Wait until so many submissions have come."""
+        """Wait for this number of submissions in total."""
         event = asyncio.Event()
         self._submitted.append((number, event))
         if len(self.submitted_at) < number:
@@ -109,7 +109,7 @@ class Stub:
 
     async def _submit(self, request: web.Request) -> web.Response:
         self.connections.add(request.transport)
-        self._came(1)
+        self._count_submissions(1)
         self.authorizations.add(request.headers.get("Authorization"))
         self.bodies.append(await request.read())
         order = self.submissions.popleft() if self.submissions else "accept"
@@ -129,14 +129,14 @@ class Stub:
 
     async def _submit_batch(self, request: web.Request) -> web.Response:
         jobs = (await request.json())["jobs"]
-        self._came(len(jobs))
+        self._count_submissions(len(jobs))
         self.batches.append(len(jobs))
         if self.submissions and self.submissions[0].startswith("whole "):
             order = self.submissions.popleft().removeprefix("whole ")
             return _dropped(request) if order == "drop" else self._refusal("draining")
-        return web.json_response({"jobs": [self._verdict() for _ in jobs]}, status=207)
+        return web.json_response({"jobs": [self._outcome() for _ in jobs]}, status=207)
 
-    def _verdict(self) -> dict[str, object]:
+    def _outcome(self) -> dict[str, object]:
         order = self.submissions.popleft() if self.submissions else "accept"
         if order == "accept":
             return {"status": 202, "id": self._accept()}
@@ -144,7 +144,7 @@ class Stub:
         retry_after_s = self.retries_after_s.popleft() if self.retries_after_s else self.finer_retry_after_s
         return {"status": status, "problem": {"status": status, "retry_after_s": retry_after_s, **self.problem}}
 
-    def _came(self, jobs: int) -> None:
+    def _count_submissions(self, jobs: int) -> None:
         self.submitted_at.extend([time.monotonic()] * jobs)
         for number, event in self._submitted:
             if len(self.submitted_at) >= number:
@@ -204,7 +204,7 @@ class Stub:
         if order == "cut":
             return self._live(job_id, applied)
         if order == "answer":
-            await self._leave_or(self.applied_s if self.ends_as is None else min(self.applied_s, self.takes_s))
+            await self._sleep_or_stop(self.applied_s if self.ends_as is None else min(self.applied_s, self.takes_s))
             if self.ends_as is None or self.applied_s < self.takes_s:
                 self.takes_s -= self.applied_s
                 return self._live(job_id, applied)
@@ -244,7 +244,7 @@ class Stub:
             return _dropped(request)
         if order in ("whole", "hang"):
             endless = order == "hang" or self.ends_as is None
-            await self._leave_or(3600.0 if endless else self.takes_s)
+            await self._sleep_or_stop(3600.0 if endless else self.takes_s)
             if not endless:
                 await response.write(b":\n\n" + self._event(job_id, 2, self.ends_as, self.ends_as))
         return response
@@ -254,9 +254,9 @@ class Stub:
         data = json.dumps({"id": job_id, "state": state, "error": error})
         return f"id: {job_id}.{number}\nevent: {name}\ndata: {data}\n\n".encode()
 
-    async def _leave_or(self, seconds: float) -> None:
+    async def _sleep_or_stop(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
 
 def _dropped(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What a fleet shows while it runs."""
+"""The progress display of a fleet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_elsewhere_than_on_a_terminal_each_second_is_a_line() -> None:
+def test_the_display_writes_one_line_per_update_without_a_terminal() -> None:
     file = io.StringIO()
     with Display(10, file) as display:
         counts = Counts(clients=4, answers=100, ended=20, accepted=30)
@@ -23,10 +23,10 @@ def test_elsewhere_than_on_a_terminal_each_second_is_a_line() -> None:
 
     first, second = file.getvalue().splitlines()
     assert first.split("  ")[-5:] == ["jobs done/s 20", "refused/s 0", "jobs live 10", "jobs ended 20", "errors 0"]
-    assert "clients 4 of 10  requests/s 125  jobs done/s 2" in second  # since the line before
+    assert "clients 4 of 10  requests/s 125  jobs done/s 2" in second  # since the previous line
 
 
-def test_on_a_terminal_it_is_one_picture_that_goes_away() -> None:
+def test_the_display_redraws_one_transient_screen_on_a_terminal() -> None:
     file = Terminal()
     with Display(10, file) as display:
         display.show(1.0, Counts(clients=4), "creating")
@@ -37,7 +37,7 @@ def test_on_a_terminal_it_is_one_picture_that_goes_away() -> None:
     assert "\x1b[2K" in file.getvalue()  # it was erased
 
 
-def test_a_server_that_has_gone_is_told_while_it_is_gone() -> None:
+def test_the_display_reports_an_unreachable_server_until_it_responds_again() -> None:
     file = io.StringIO()
     with Display(10, file) as display:
         display.show(1.0, Counts(answers=1), "creating")
@@ -45,6 +45,6 @@ def test_a_server_that_has_gone_is_told_while_it_is_gone() -> None:
         display.show(3.0, Counts(answers=1, unreachable=3, unreadable_gone=5), "finishing")
         display.show(4.0, Counts(answers=9, unreachable=3, unreadable_gone=5), "finishing")
 
-    told = [line.split("  clients")[0].split(" s  ")[1] for line in file.getvalue().splitlines()]
+    shown = [line.split("  clients")[0].split(" s  ")[1] for line in file.getvalue().splitlines()]
     gone = "no server listens"
-    assert told == ["creating", f"creating; {gone}", f"finishing; {gone}", "finishing"]
+    assert shown == ["creating", f"creating; {gone}", f"finishing; {gone}", "finishing"]

@@ -1,4 +1,4 @@
-"""The fleet as its users start it: a program with options, signals, an exit code and a report."""
+"""The fleet as a program: options, signals, exit codes and reports."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def figures(path: Path) -> dict[str, Any]:
     return report
 
 
-async def test_a_whole_course_ends_with_a_table_a_report_and_exit_code_0(stub: Stub, tmp_path: Path) -> None:
+async def test_a_successful_run_prints_a_table_writes_a_report_and_exits_with_0(stub: Stub, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "report.json"
 
     code, out, err = await run(stub, "--duration-s", "1.5", "--report", str(path))
@@ -67,10 +67,10 @@ async def test_a_whole_course_ends_with_a_table_a_report_and_exit_code_0(stub: S
     assert "Every accepted job was seen to end." in out
     assert all(line == line.rstrip() for line in out.splitlines())
     assert err.splitlines()[-1] == f"written: {path}"
-    assert "jobs done/s" in err.splitlines()[0]  # a line a second, where there is no terminal
+    assert "jobs done/s" in err.splitlines()[0]  # one line per second without a terminal
 
 
-async def test_two_processes_are_one_fleet(stub: Stub, tmp_path: Path) -> None:
+async def test_a_fleet_of_two_processes_adds_up_its_counters(stub: Stub, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
 
     code, _, _ = await run(stub, "--duration-s", "1", "--processes", "2", "--report", str(path))
@@ -81,7 +81,7 @@ async def test_two_processes_are_one_fleet(stub: Stub, tmp_path: Path) -> None:
     assert report["accepted"] == len(stub.submitted_at)
 
 
-async def test_a_requirement_that_is_not_met_is_exit_code_99(stub: Stub, tmp_path: Path) -> None:
+async def test_an_unmet_requirement_sets_exit_code_99(stub: Stub, tmp_path: Path) -> None:
     path, page = tmp_path / "report.json", tmp_path / "pages" / "report.html"
     met, unmet = ("--require", "p95<60s", "errors<=0"), ("--require", "refused<=0")
     stub.submissions.append("refuse")
@@ -97,22 +97,22 @@ async def test_a_requirement_that_is_not_met_is_exit_code_99(stub: Stub, tmp_pat
     assert "</html>" in page.read_text()
 
 
-async def test_a_run_that_keeps_to_its_requirements_is_exit_code_0(stub: Stub) -> None:
+async def test_met_requirements_keep_exit_code_0(stub: Stub) -> None:
     assert (await run(stub, "--duration-s", "1", "--require", "succeeded>=100%", "--require", "unseen<=0"))[0] == 0
 
 
-async def test_without_a_server_the_fleet_says_so_and_ends(stub: Stub) -> None:
-    await stub.go_away()
+async def test_a_fleet_without_a_server_prints_a_hint_and_no_table(stub: Stub) -> None:
+    await stub.stop()
 
     code, out, _ = await run(stub, "--duration-s", "60", "--require", "p95<1s")
 
     assert code == 1
     port = stub.url.rpartition(":")[2]
     right = f'start one with make run-server ARGS="--port {port}", or give the URL of one.'
-    assert " ".join(out.split()) == f"No server listens on {stub.url}: {right}"  # and no table of noughts
+    assert " ".join(out.split()) == f"No server listens on {stub.url}: {right}"  # and no table of zeros
 
 
-def test_a_ctrl_c_while_a_program_starts_has_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_during_the_start_exits_with_130_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> int:
         raise KeyboardInterrupt
 
@@ -122,12 +122,12 @@ def test_a_ctrl_c_while_a_program_starts_has_no_traceback(capsys: pytest.Capture
     assert capsys.readouterr().err == "\rinterrupted\n"
 
 
-async def test_a_host_without_an_address_is_named() -> None:
+async def test_an_unresolvable_host_raises_an_error_that_names_it() -> None:
     with pytest.raises(OSError, match=r"the host 'nowhere\.invalid' can't be resolved"):
         address_of(options.Options(url="http://nowhere.invalid"))
 
 
-async def test_jobs_never_seen_to_end_are_exit_code_1_and_counted(stub: Stub) -> None:
+async def test_unseen_jobs_set_exit_code_1_and_are_counted_by_state(stub: Stub) -> None:
     stub.ends_as = None
 
     code, out, _ = await run(stub, "--duration-s", "0.5", "--grace-s", "0.5")
@@ -136,12 +136,12 @@ async def test_jobs_never_seen_to_end_are_exit_code_1_and_counted(stub: Stub) ->
     assert "12 jobs were accepted but never seen to end; lost by their last state: 12 queued." in out
 
 
-async def test_one_signal_finishes_in_order(stub: Stub, tmp_path: Path) -> None:
+async def test_one_stop_signal_finishes_the_accepted_jobs(stub: Stub, tmp_path: Path) -> None:
     stub.polls_to_end = 5
     path = tmp_path / "report.json"
     async with fleet(stub, "--duration-s", "60", "--report", str(path)) as process:
         await stub.submitted(12)
-        for number in (signal.SIGINT, signal.SIGTERM):  # as a terminal and a wrapper pass one stop on
+        for number in (signal.SIGINT, signal.SIGTERM):  # one stop, forwarded by the terminal and by a wrapper
             process.send_signal(number)
             await asyncio.sleep(0.01)
         await process.communicate()
@@ -151,7 +151,7 @@ async def test_one_signal_finishes_in_order(stub: Stub, tmp_path: Path) -> None:
     assert report["accepted"] == report["ended"] > 0
 
 
-async def test_it_runs_with_standard_descriptors_closed(stub: Stub, tmp_path: Path) -> None:
+async def test_the_fleet_runs_with_closed_standard_descriptors(stub: Stub, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     arguments = " ".join(["--url", stub.url, *SMALL, "--duration-s", "0.5", "--report", str(path)])
     process = await asyncio.create_subprocess_shell(f"exec {sys.executable} -m clients {arguments} <&- >&- 2>&-")
@@ -159,7 +159,7 @@ async def test_it_runs_with_standard_descriptors_closed(stub: Stub, tmp_path: Pa
     assert figures(path)["accepted"] > 0
 
 
-async def test_a_second_signal_ends_it_now(stub: Stub, tmp_path: Path) -> None:
+async def test_a_second_signal_ends_the_fleet_immediately(stub: Stub, tmp_path: Path) -> None:
     stub.ends_as = None
     path = tmp_path / "report.json"
     async with fleet(stub, "--duration-s", "60", "--report", str(path)) as process:
@@ -175,12 +175,12 @@ async def test_a_second_signal_ends_it_now(stub: Stub, tmp_path: Path) -> None:
     assert figures(path)["unseen"] == 12
 
 
-async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None:
+async def test_worker_processes_end_when_their_parent_is_killed(stub: Stub) -> None:
     stub.ends_as = None
     async with fleet(stub, "--duration-s", "60") as process:
         await stub.submitted(12)
         process.kill()
-        await asyncio.wait_for(process.communicate(), 5)  # until every holder of its output is gone
+        await asyncio.wait_for(process.communicate(), 5)  # until every process with its output has ended
 
     polls = len(stub.polled_at)
     await asyncio.sleep(0.2)
@@ -220,7 +220,7 @@ async def test_a_fleet_whose_parent_is_killed_ends_by_itself(stub: Stub) -> None
         (["--require", "p95<50ms", "nope<1"], "there is no metric 'nope'; there are: p50, p95"),
     ],
 )
-def test_a_wrong_option_says_what_would_be_right(
+def test_an_invalid_option_prints_one_line_with_a_hint(
     argv: list[str], hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -228,36 +228,34 @@ def test_a_wrong_option_says_what_would_be_right(
 
     err = capsys.readouterr().err
     assert hint in err
-    assert err.count("\n") == 1  # without the usage, which would hide it
+    assert err.count("\n") == 1  # without the usage, which would hide the hint
 
 
-def test_another_type_has_no_arguments_unless_they_are_given() -> None:
+def test_only_the_default_type_has_default_arguments() -> None:
     assert options.parse([]).args == {"min_s": 0.05, "max_s": 0.05}
     assert options.parse(["--type", "echo"]).args == {}
     assert options.parse(["--type", "echo", "--args", '{"a": 1}']).args == {"a": 1}
 
 
-def test_a_client_that_waits_or_listens_needs_a_connection_for_each_job_up_to_a_bound() -> None:
+def test_long_polling_and_streaming_clients_open_one_connection_per_job_up_to_a_bound() -> None:
     assert [options.Options(via=via).connections for via in ("head", "get", "batch")] == [1, 1, 1]
     assert [options.Options(via=via).connections for via in ("wait", "events")] == [4, 4]
     assert options.Options(via="wait", jobs=100).connections == 7
 
 
-def test_more_connections_than_open_files_are_allowed_is_told_beforehand() -> None:
+def test_too_few_open_files_raise_an_error_with_a_hint() -> None:
     with pytest.raises(OSError, match="use more --processes"):
         processes.raise_open_files(10**9)
 
 
-async def test_a_process_of_the_fleet_that_is_killed_is_told_and_its_jobs_are_not_forgotten(
-    stub: Stub, tmp_path: Path
-) -> None:
+async def test_a_killed_process_is_reported_and_its_jobs_are_counted(stub: Stub, tmp_path: Path) -> None:
     stub.ends_as = None
     path = tmp_path / "report.json"
     async with fleet(
         stub, "--duration-s", "2", "--grace-s", "0.1", "--processes", "2", "--report", str(path)
     ) as process:
         await stub.submitted(12)
-        await asyncio.sleep(0.5)  # for its counts to be told
+        await asyncio.sleep(0.5)  # for its counts to be reported
         children_with("spawn_main", of=psutil.Process(process.pid))[0].kill()
         out, _ = await process.communicate()
 

@@ -1,4 +1,4 @@
-"""The report as a page: whole, self-contained, and harmless whatever the server said."""
+"""The HTML report: complete, self-contained, with escaped text of the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOID = {"meta"}
 
 
 class Outline(HTMLParser):
-    """Checks that every element is closed, and keeps their names."""
+    """Checks that every element is closed, and collects element names and text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def outline(page: str) -> Outline:
     return found
 
 
-def test_a_page_has_the_verdict_the_requirements_the_plots_and_the_figures() -> None:
+def test_a_page_is_self_contained_with_verdict_requirements_plots_and_figures() -> None:
     page = page_of(report(some()))
     found = outline(page)
     assert found.names.count("svg") == 2
@@ -78,7 +78,7 @@ def test_a_page_has_the_verdict_the_requirements_the_plots_and_the_figures() -> 
     assert not re.search(r"(src|href)=|url\(|@import|https?://(?!127\.0\.0\.1)", page)
 
 
-def test_what_a_server_says_is_no_markup() -> None:
+def test_text_of_the_server_is_escaped() -> None:
     seen = some()
     seen.counts.created += 1
     seen.counts.invalid = 1
@@ -89,18 +89,18 @@ def test_what_a_server_says_is_no_markup() -> None:
     assert not {"script", "img"} & set(found.names)
 
 
-def test_a_run_without_answers_has_a_page_too() -> None:
+def test_a_run_without_responses_has_a_page() -> None:
     nothing = report_of(Options(), Counters(), elapsed_s=1.0, cpu_s=0.0)
     assert "No answer from" in outline(page_of(nothing)).text
 
 
-def test_rates_are_between_two_moments_and_idle_series_have_none() -> None:
+def test_rates_are_differences_of_moments_and_omit_idle_series() -> None:
     rates = rates_of(moments(10, 30, 60))
     assert rates["ended"] == [(1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]
     assert "refused" not in rates
 
 
-def test_a_long_run_has_a_bounded_timeline_from_its_beginning_to_its_end() -> None:
+def test_a_timeline_is_bounded_and_covers_the_whole_run() -> None:
     timeline = Timeline()
     for second in range(1, 10_001):
         timeline.add(float(second), Counts(ended=second))

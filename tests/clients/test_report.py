@@ -1,4 +1,4 @@
-"""The figures of a fleet: they add up, over processes too, and say what they are."""
+"""The report of a fleet: consistent sums, across processes, and their presentation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def report(seen: Counters, **changes: Any) -> Report:
     return report_of(Options(), seen, elapsed_s=2.0, cpu_s=0.5, **changes)
 
 
-def test_a_report_has_the_sums_and_the_split() -> None:
+def test_a_report_has_consistent_sums_and_counts_by_state_and_status() -> None:
     figures = report(counters())
 
     assert figures.created == figures.accepted + figures.given_up + figures.unknown_fate + figures.invalid
@@ -48,7 +48,7 @@ def test_a_report_has_the_sums_and_the_split() -> None:
     assert figures.statuses_by_status == {"200": 100, "202": 100}
 
 
-def test_latencies_are_in_milliseconds_to_three_digits() -> None:
+def test_latencies_are_in_milliseconds_with_three_digits() -> None:
     latency_ms = report(counters()).latency_ms
 
     over = latency_ms["status 200"]
@@ -58,7 +58,7 @@ def test_latencies_are_in_milliseconds_to_three_digits() -> None:
     assert latency_ms["submit"].count == 2
 
 
-def test_tallies_of_several_processes_add_up() -> None:
+def test_counters_of_several_processes_add_up() -> None:
     total = Counters()
     for _ in range(3):
         total.add(pickle.loads(pickle.dumps(counters().dump())))
@@ -71,7 +71,7 @@ def test_tallies_of_several_processes_add_up() -> None:
 
 
 @pytest.mark.parametrize("name", ["created", "accepted"])
-def test_figures_that_do_not_add_up_are_noticed(name: str) -> None:
+def test_inconsistent_counters_raise_an_error(name: str) -> None:
     seen = counters()
     seen.check()
     setattr(seen.counts, name, getattr(seen.counts, name) + 1)
@@ -79,17 +79,17 @@ def test_figures_that_do_not_add_up_are_noticed(name: str) -> None:
         seen.check()
 
 
-def test_the_exit_code_is_0_only_if_every_accepted_job_was_seen_to_end() -> None:
+def test_the_exit_code_is_0_only_when_every_accepted_job_was_seen_to_end() -> None:
     good = Counters()
     good.counts.answers = 1
 
     assert report(good).exit_code == 0
     assert report(good, processes_died=1).exit_code == 1
     assert report(counters()).exit_code == 1
-    assert report(Counters()).exit_code == 1  # nobody ever answered
+    assert report(Counters()).exit_code == 1  # without any response
 
 
-def test_the_table_holds_what_a_reader_looks_for() -> None:
+def test_the_table_has_counts_latencies_and_the_verdict() -> None:
     file = io.StringIO()
     Console(width=120, file=file).print(render(report(counters())))
     text = " ".join(file.getvalue().split())
@@ -105,10 +105,10 @@ def test_the_table_holds_what_a_reader_looks_for() -> None:
         "lost by their last state: 1 queued, 1 running.",
     ):
         assert part in text
-    assert "rejected" not in text  # of which there were none
+    assert "rejected" not in text  # there were none
 
 
-def test_every_figure_is_whole_in_80_columns() -> None:
+def test_no_figure_is_cut_off_in_80_columns() -> None:
     seen = counters()
     seen.counts.refused = 123_456_789
     seen.error("submission: " + "[/not markup] " * 10)

@@ -1,4 +1,4 @@
-"""Requirements: what they say, and what figures they are held against."""
+"""Requirements: their syntax, and their comparison with the figures of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def figures(*texts: str) -> Report:
     return report_of(Options(require=tuple(requirement(text) for text in texts)), seen, elapsed_s=10.0, cpu_s=0.1)
 
 
-def held(*texts: str) -> tuple[Checked, ...]:
+def checked_requirements(*texts: str) -> tuple[Checked, ...]:
     return figures(*texts).requirements
 
 
@@ -55,27 +55,29 @@ def held(*texts: str) -> tuple[Checked, ...]:
         ("given_up<11%", True),
         ("jobs_per_s>=9", True),
         ("jobs_per_s>9/s", False),
-        ("wait.p95<1s", False),  # there was none
+        ("wait.p95<1s", False),  # no long poll was made
     ],
 )
-def test_a_requirement_is_held_against_its_figure(text: str, met: bool) -> None:
-    (checked,) = held(text)
+def test_a_requirement_is_compared_with_its_figure_and_sets_the_exit_code(text: str, met: bool) -> None:
+    (checked,) = checked_requirements(text)
     assert (checked.text, checked.met) == (text, met)
     assert figures(text).exit_code == (0 if met else 99)
 
 
-def test_a_figure_is_told_with_its_unit() -> None:
-    told = [each.told for each in held("p50<1s", "refused<1%", "refused<1", "jobs_per_s>1", "wait.p95<1s")]
-    assert told == ["50.01 ms", "10 %", "10", "9/s", "no figure"]
+def test_a_checked_figure_is_shown_with_its_unit() -> None:
+    shown = [
+        each.told for each in checked_requirements("p50<1s", "refused<1%", "refused<1", "jobs_per_s>1", "wait.p95<1s")
+    ]
+    assert shown == ["50.01 ms", "10 %", "10", "9/s", "no figure"]
 
 
-def test_a_fleet_that_failed_is_exit_code_1_whatever_was_required() -> None:
+def test_a_failed_fleet_has_exit_code_1_regardless_of_requirements() -> None:
     nothing = report_of(Options(require=(requirement("p95<1s"),)), Counters(), elapsed_s=1.0, cpu_s=0.0)
     assert nothing.exit_code == 1
     assert not nothing.requirements[0].met
 
 
-def test_requirements_add_up_on_the_command_line() -> None:
+def test_repeated_require_options_accumulate() -> None:
     from clients.options import parse
 
     given = parse(["--require", "p95<50ms", "refused<1%", "--require", "errors<=0"]).require

@@ -1,4 +1,4 @@
-"""The open loop: a rate that doesn't depend on the answers, and figures that don't flatter."""
+"""The open loop: a rate independent of responses, and latencies from the due time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.clients.sailing import sail
+from tests.clients.fleet_run import run_fleet
 
 if TYPE_CHECKING:
     from clients.report import Report
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 async def offer(stub: Stub, rate: float, duration_s: float = 1.0, **changes: Any) -> Report:
-    return await sail(stub, **{"rate": rate, "clients": 20, "duration_s": duration_s, "poll_s": 0.1, **changes})
+    return await run_fleet(stub, **{"rate": rate, "clients": 20, "duration_s": duration_s, "poll_s": 0.1, **changes})
 
 
-async def test_submissions_come_at_the_rate_that_was_asked_for(stub: Stub) -> None:
+async def test_the_open_loop_submits_at_the_given_rate(stub: Stub) -> None:
     report = await offer(stub, 200.0)
 
     assert 150 <= report.offered <= 250  # 3.5 standard deviations of a Poisson process
-    # What was due at the very end may not have gone out on a slow machine: it is counted, not lost.
+    # On a slow machine the last due submissions may stay unsent; they are counted.
     assert report.offered == report.created + report.unsent
     assert report.created == report.accepted == report.ended == len(stub.submitted_at)
     assert report.unsent <= 25
     assert (report.errors, report.unseen) == (0, 0)
 
 
-async def test_the_rate_stays_when_every_answer_is_a_refusal(stub: Stub) -> None:
+async def test_the_open_loop_keeps_its_rate_when_all_submissions_are_rejected(stub: Stub) -> None:
     stub.submissions.extend(["refuse"] * 1000)
     stub.retry_after_s = 30
 
@@ -42,14 +42,14 @@ async def test_the_rate_stays_when_every_answer_is_a_refusal(stub: Stub) -> None
     assert report.latency_ms["refusal"].p99 >= report.latency_ms["refusal"].p50 > 0
 
 
-async def test_a_seed_gives_the_same_times_of_submission(stub: Stub) -> None:
+async def test_equal_seeds_give_equal_submission_times(stub: Stub) -> None:
     reports = [await offer(stub, 100.0, 0.5, seed=seed) for seed in (1, 1, 2)]
 
     one, same, other = (report.offered for report in reports)
     assert one == same != other
 
 
-async def test_goodput_counts_what_succeeded_while_more_was_offered(stub: Stub) -> None:
+async def test_goodput_counts_successes_during_the_offered_load_only(stub: Stub) -> None:
     report = await offer(stub, 100.0)
     assert 0.5 * report.ended <= report.goodput_per_s <= report.ended
 
@@ -58,26 +58,26 @@ async def test_goodput_counts_what_succeeded_while_more_was_offered(stub: Stub) 
     assert report.ended > 50
     assert report.goodput_per_s == 0.0
 
-    stub.ends_as, stub.polls_to_end = "succeeded", 8  # after the last was offered
+    stub.ends_as, stub.polls_to_end = "succeeded", 8  # after the last submission
     report = await offer(stub, 100.0, 0.5)
     assert report.ended > 20
     assert report.goodput_per_s == 0.0
 
 
-async def test_a_submission_that_waits_for_a_connection_counts_from_when_it_was_due(stub: Stub) -> None:
+async def test_latency_of_a_late_submission_counts_from_its_due_time(stub: Stub) -> None:
     stub.submissions.extend(["hang"])  # on the only connection
-    course = asyncio.create_task(offer(stub, 50.0, 2.0, clients=1, grace_s=0.1))
+    running = asyncio.create_task(offer(stub, 50.0, 2.0, clients=1, grace_s=0.1))
     await stub.submitted(1)
     await asyncio.sleep(0.5)
-    stub.let_go()
+    stub.release()
 
-    report = await course
+    report = await running
 
     assert report.latency_ms["submit 202"].max >= 400
     assert report.latency_ms["late"].max >= 400
 
 
-async def test_what_found_no_connection_until_the_end_is_offered_but_not_created(stub: Stub) -> None:
+async def test_submissions_without_a_free_connection_count_as_offered_and_unsent(stub: Stub) -> None:
     stub.submissions.extend(["hang"])
 
     report = await offer(stub, 50.0, clients=1, grace_s=0.1)
@@ -86,13 +86,13 @@ async def test_what_found_no_connection_until_the_end_is_offered_but_not_created
     assert report.unsent == report.offered - 1 > 20
 
 
-async def test_all_connections_take_their_turn(stub: Stub) -> None:
+async def test_the_open_loop_uses_all_connections(stub: Stub) -> None:
     await offer(stub, 200.0, clients=20, via="head")
 
     assert len(stub.connections) == 20
 
 
-async def test_accepted_jobs_are_polled_when_they_are_due_and_to_their_end(stub: Stub) -> None:
+async def test_accepted_jobs_are_polled_at_the_interval_until_they_are_terminal(stub: Stub) -> None:
     stub.polls_to_end = 3
 
     report = await offer(stub, 50.0)
@@ -102,7 +102,7 @@ async def test_accepted_jobs_are_polled_when_they_are_due_and_to_their_end(stub:
     assert report.latency_ms["life"].p50 >= 300
 
 
-async def test_jobs_that_never_end_are_unseen_and_the_fleet_ends_all_the_same(stub: Stub) -> None:
+async def test_the_open_loop_ends_despite_jobs_that_never_end(stub: Stub) -> None:
     stub.ends_as = None
 
     async with asyncio.timeout(30):
@@ -111,7 +111,7 @@ async def test_jobs_that_never_end_are_unseen_and_the_fleet_ends_all_the_same(st
     assert report.accepted == report.unseen == report.lost["queued"] > 5
 
 
-async def test_jobs_are_looked_at_once_more_before_the_end(stub: Stub) -> None:
+async def test_jobs_are_polled_before_the_end_of_the_grace_period(stub: Stub) -> None:
     stub.poll_after_s = 60
 
     report = await offer(stub, 50.0, 0.5, grace_s=2.3)
@@ -120,7 +120,7 @@ async def test_jobs_are_looked_at_once_more_before_the_end(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("order", ["drop", "422"])
-async def test_a_submission_that_goes_wrong_is_counted_and_does_not_stop_the_others(stub: Stub, order: str) -> None:
+async def test_a_failed_submission_is_counted_and_does_not_stop_the_others(stub: Stub, order: str) -> None:
     stub.submissions.extend(["accept", order])
 
     report = await offer(stub, 100.0, 0.5)
@@ -129,12 +129,12 @@ async def test_a_submission_that_goes_wrong_is_counted_and_does_not_stop_the_oth
     assert report.accepted == report.ended == report.created - 1 > 20
 
 
-async def test_a_server_that_goes_away_is_told(stub: Stub) -> None:
-    course = asyncio.create_task(offer(stub, 100.0, 1.0, grace_s=0.2))
+async def test_submissions_to_a_stopped_server_count_as_unreachable(stub: Stub) -> None:
+    running = asyncio.create_task(offer(stub, 100.0, 1.0, grace_s=0.2))
     await stub.submitted(20)
-    await stub.go_away()
+    await stub.stop()
 
-    report = await course
+    report = await running
 
     assert report.unreachable > 10
     assert report.errors == 0

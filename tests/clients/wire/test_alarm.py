@@ -1,4 +1,4 @@
-"""A sleep that can be cut short."""
+"""The interruptible sleep."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import time
 from clients.wire.alarm import Alarm
 
 
-async def test_a_sleeper_wakes_when_it_is_due() -> None:
+async def test_until_returns_true_at_its_deadline() -> None:
     began = time.monotonic()
     assert await Alarm().until(began + 0.05)
     assert time.monotonic() - began >= 0.045
 
 
-async def test_what_is_due_already_is_not_slept_for() -> None:
+async def test_until_returns_immediately_after_its_deadline() -> None:
     assert await Alarm().until(time.monotonic())
 
 
-async def test_a_sleep_that_is_cut_ends_at_once() -> None:
+async def test_cut_ends_a_sleep_immediately() -> None:
     alarm = Alarm()
     sleeping = asyncio.create_task(alarm.until(time.monotonic() + 60))
     await asyncio.sleep(0)
@@ -26,17 +26,17 @@ async def test_a_sleep_that_is_cut_ends_at_once() -> None:
     assert await asyncio.wait_for(sleeping, 1) is False
 
 
-async def test_a_sleep_that_is_cut_between_its_end_and_the_sleeper_s_turn_was_cut() -> None:
+async def test_cut_after_the_deadline_but_before_the_wake_up_still_counts() -> None:
     alarm = Alarm()
     sleeping = asyncio.create_task(alarm.until(time.monotonic() + 0.01))
     await asyncio.sleep(0)
-    # The timer ends the sleep, and what is put off from there runs before the sleeper does.
+    # The timer ends the sleep, and callbacks scheduled then run before the sleeping task.
     asyncio.get_running_loop().call_later(0.01, alarm.cut)
-    time.sleep(0.03)  # noqa: ASYNC251  # so that both are due in one turn of the loop
+    time.sleep(0.03)  # noqa: ASYNC251 - makes both due in one loop iteration
     assert await asyncio.wait_for(sleeping, 1) is False
 
 
-async def test_a_cut_without_a_sleeper_does_not_spoil_the_next_sleep() -> None:
+async def test_cut_without_a_sleeper_does_not_affect_the_next_sleep() -> None:
     alarm = Alarm()
     alarm.cut()
     assert await alarm.until(time.monotonic() + 0.01)

@@ -1,4 +1,4 @@
-"""One simulated client's connection, against bytes."""
+"""The connection of a simulated client, against scripted bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GET = b"GET / HTTP/1.1\r\n\r\n"
 
 
 class Bytes:
-    """Answers each request with the next pieces, and counts connections; no pieces: it closes."""
+    """Sends the next pieces for each request and counts connections; without pieces it closes the connection."""
 
     def __init__(self, *answers: list[bytes]) -> None:
         self._answers = list(answers)
@@ -38,7 +38,7 @@ class Bytes:
         finally:
             connection.close()
             server.close()
-            await asyncio.sleep(0.01)  # for its connections to see that
+            await asyncio.sleep(0.01)  # for its connections to notice
 
     def _count(self) -> None:
         self.reopened += 1
@@ -61,7 +61,7 @@ class Bytes:
             await writer.wait_closed()
 
 
-async def test_one_connection_serves_request_after_request() -> None:
+async def test_consecutive_requests_reuse_one_connection() -> None:
     server = Bytes([OK], [OK], [OK])
     async with server.connect() as connection:
         for _ in range(3):
@@ -70,7 +70,7 @@ async def test_one_connection_serves_request_after_request() -> None:
     assert server.connections == 1
 
 
-async def test_an_answer_may_come_in_pieces() -> None:
+async def test_a_response_may_arrive_byte_by_byte() -> None:
     whole = b"HTTP/1.1 202 Accepted\r\nJob-State: queued\r\ncontent-length: 3\r\nLocation: /v1/Jobs/Ab\r\n\r\nabc"
     server = Bytes([whole[n : n + 1] for n in range(len(whole))])
     async with server.connect() as connection:
@@ -80,7 +80,7 @@ async def test_an_answer_may_come_in_pieces() -> None:
     assert answer.header(b"retry-after") is None
 
 
-async def test_an_answer_to_head_has_no_body_whatever_it_announces() -> None:
+async def test_a_response_to_head_has_no_body_despite_its_content_length() -> None:
     server = Bytes([b"HTTP/1.1 202 Accepted\r\nContent-Length: 500\r\nRetry-After: 7\r\n\r\n"])
     async with server.connect() as connection:
         answer = await connection.exchange(GET, safe=True, bodiless=True)
@@ -88,7 +88,7 @@ async def test_an_answer_to_head_has_no_body_whatever_it_announces() -> None:
 
 
 @pytest.mark.parametrize("last", [b"Connection: close\r\n", b"connection: Close\r\n"])
-async def test_a_connection_that_the_server_is_about_to_close_is_not_used_again(last: bytes) -> None:
+async def test_a_connection_is_not_reused_after_connection_close(last: bytes) -> None:
     server = Bytes([b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + last + b"\r\n"], [OK])
     async with server.connect() as connection:
         await connection.exchange(GET, safe=False)
@@ -97,7 +97,7 @@ async def test_a_connection_that_the_server_is_about_to_close_is_not_used_again(
     assert server.reopened == 0
 
 
-async def test_a_safe_request_that_meets_a_closing_connection_is_sent_again_on_a_new_one() -> None:
+async def test_a_safe_request_on_a_closing_connection_is_resent_on_a_new_one() -> None:
     server = Bytes([OK], [], [OK])
     async with server.connect() as connection:
         await connection.exchange(GET, safe=True)
@@ -105,7 +105,7 @@ async def test_a_safe_request_that_meets_a_closing_connection_is_sent_again_on_a
     assert (server.connections, server.requests, server.reopened) == (2, 3, 1)
 
 
-async def test_a_post_that_meets_a_closing_connection_is_not_sent_again() -> None:
+async def test_a_post_on_a_closing_connection_is_not_resent() -> None:
     server = Bytes([OK], [], [OK])
     async with server.connect() as connection:
         await connection.exchange(GET, safe=False)
@@ -114,19 +114,19 @@ async def test_a_post_that_meets_a_closing_connection_is_not_sent_again() -> Non
     assert server.requests == 2
 
 
-async def test_an_answer_that_breaks_off_is_not_asked_for_again() -> None:
+async def test_a_request_is_not_resent_after_an_incomplete_response() -> None:
     server = Bytes([OK], [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab"], [])
     async with server.connect() as connection:
         await connection.exchange(GET, safe=True)
         asking = asyncio.create_task(connection.exchange(GET, safe=True))
         await asyncio.sleep(0.05)
-        connection.close()  # as seen from the client, it breaks
+        connection.close()  # for the client, the connection breaks
         with pytest.raises(NoAnswer):
             await asking
     assert server.requests == 2
 
 
-async def test_a_post_does_not_use_a_connection_that_may_just_be_closing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_post_reuses_only_a_recently_used_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "FRESH_S", 0.0)
     server = Bytes([OK], [OK], [OK])
     async with server.connect() as client:
@@ -148,13 +148,13 @@ async def test_a_post_does_not_use_a_connection_that_may_just_be_closing(monkeyp
         (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "a Content-Length below 0 or over 64 MiB"),
     ],
 )
-async def test_what_is_no_answer_is_told(answer: bytes, why: str) -> None:
+async def test_an_invalid_response_raises_no_answer_with_the_reason(answer: bytes, why: str) -> None:
     async with Bytes([answer]).connect() as connection:
         with pytest.raises(NoAnswer, match=f"not an HTTP answer: {why}"):
             await connection.exchange(GET, safe=True)
 
 
-async def test_bytes_that_nobody_asked_for_close_the_connection() -> None:
+async def test_unsolicited_bytes_close_the_connection() -> None:
     late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
     server = Bytes([OK, late], [OK])
     async with server.connect() as connection:
@@ -164,7 +164,7 @@ async def test_bytes_that_nobody_asked_for_close_the_connection() -> None:
     assert server.connections == 2
 
 
-async def test_nobody_listening_is_told_apart_from_a_broken_connection() -> None:
+async def test_a_refused_connection_raises_unreachable() -> None:
     server = Bytes()
     async with server.connect() as connection:
         pass

@@ -1,4 +1,4 @@
-"""A fleet of one process, run in the test's own loop."""
+"""Runs of a fleet of one process in the event loop of the test."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def options(stub: Stub, **changes: Any) -> Options:
-    """A fleet that is small, and soon done."""
+    """Return the options of a small and short run."""
     defaults = {"clients": 1, "jobs": 3, "poll_s": 0.02, "spawn_rate": 1000.0, "duration_s": 0.2, "grace_s": 5.0}
     return Options(**{"url": stub.url, **defaults, **changes})
 
 
-async def sail(stub: Stub, **changes: Any) -> Report:
-    """Go the whole course; the figures add up."""
+async def run_fleet(stub: Stub, **changes: Any) -> Report:
+    """Run a fleet to its end, check its counters and return its report."""
     wanted = options(stub, **changes)
     counters = Counters()
     before = time.monotonic()
-    gc.collect()  # as the fleet does when it starts: after many tests that takes as long as a small fleet's course
+    gc.collect()  # as the fleet does at its start: after many tests it takes as long as the run of a small fleet
     started = time.monotonic() + 1.5 * (time.monotonic() - before)
     await Fleet(wanted, counters, part=0, starts_at=started).run()
     counters.check()
