@@ -439,8 +439,8 @@ def test_start_times_and_choices_depend_on_the_seed_and_not_on_the_processes() -
     def schedule(of: Options) -> list[tuple[float, float]]:
         return [(start_offset_s(index, of), random_of(index, of).random()) for index in range(20)]
 
-    assert schedule(one) == running(split)
-    assert schedule(one) != running(other)
+    assert schedule(one) == schedule(split)
+    assert schedule(one) != schedule(other)
 
 
 def test_clients_start_evenly_at_the_spawn_rate() -> None:
