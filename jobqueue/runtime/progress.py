@@ -42,6 +42,7 @@ class ProgressReporter:
         self._awaited = False
         self._due_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._turn = asyncio.Lock()
         self._sending: asyncio.Task[None] | None = None
 
     def tell(self, fraction: float, note: str | None) -> None:
@@ -60,8 +61,6 @@ class ProgressReporter:
         """Send the latest report now, before the outcome."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._sending is not None:
-            await self._sending
         await self._send_latest()
 
     def _plan(self) -> None:
@@ -78,8 +77,9 @@ class ProgressReporter:
             self._sending = self._loop.create_task(self._send_latest())
 
     async def _send_latest(self) -> None:
-        while self._latest:
-            await self._send(self._latest.pop())
+        async with self._turn:  # not by waiting for the task, which may not have begun
+            while self._latest:
+                await self._send(self._latest.pop())
 
 
 class PipeThrottle:
