@@ -1,4 +1,4 @@
-"""The pools watch descriptors by hand, so their tests run on both loops that the server may run on."""
+"""Loops of the tests: the pools register descriptors with the loop, so their tests run on asyncio and on uvloop."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ ON_BOTH_LOOPS = {"tests.runtime.pools.test_threads", "tests.runtime.pools.test_p
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    if item.module.__name__ in ON_BOTH_LOOPS:  # type: ignore[attr-defined]
+    if item.module.__name__ in ON_BOTH_LOOPS:  # type: ignore[attr-defined]  # of a pytest.Function
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

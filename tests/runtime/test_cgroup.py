@@ -1,4 +1,4 @@
-"""The CPUs and the memory that a container has are read from its control groups, of either version."""
+"""CPU quota and memory limit of a container, read from control groups of versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ V1 = "33 31 0:29 {root} {folder} rw - cgroup cgroup rw,cpu,cpuacct\n34 31 0:30 /
 
 
 class System:
-    """A /proc/self and control groups, made of files."""
+    """A fake /proc/self and fake control groups, as files."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.proc = tmp_path / "proc"
@@ -54,7 +54,7 @@ def system(tmp_path: Path) -> System:
         ("nonsense", "200000 100000", 2.0),
     ],
 )
-def test_of_version_2_the_smallest_quota_on_the_way_up_counts(
+def test_version_2_uses_the_smallest_cpu_quota_of_the_group_and_its_parents(
     system: System, inner: str, outer: str, quota: float | None
 ) -> None:
     system.mount(V2, "0::/pods/one\n")
@@ -64,20 +64,20 @@ def test_of_version_2_the_smallest_quota_on_the_way_up_counts(
 
 
 @pytest.mark.parametrize(("quota_us", "quota"), [("-1", None), ("25000", 0.25), ("300000", 3.0)])
-def test_version_1_is_read_as_well(system: System, quota_us: str, quota: float | None) -> None:
+def test_version_1_has_its_cpu_quota_read(system: System, quota_us: str, quota: float | None) -> None:
     system.mount(V1, "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n0::/\n")
     system.limit("docker/abc", cpu__cfs_quota_us=quota_us, cpu__cfs_period_us="100000")
     assert cgroup.cpu_quota(system.proc) == quota
 
 
 @pytest.mark.parametrize("root", ["/docker/abc", "/elsewhere"])
-def test_a_container_that_sees_its_own_group_only_finds_its_quota(system: System, root: str) -> None:
+def test_a_container_that_sees_only_its_own_group_finds_its_quota(system: System, root: str) -> None:
     system.mount(V1, "3:cpu,cpuacct:/docker/abc\n", root=root)
     system.limit("", cpu__cfs_quota_us="200000", cpu__cfs_period_us="100000")
     assert cgroup.cpu_quota(system.proc) == 2.0
 
 
-def test_what_can_not_be_read_sets_no_limit(system: System) -> None:
+def test_unreadable_control_groups_set_no_cpu_quota(system: System) -> None:
     assert cgroup.cpu_quota(system.proc) is None
     system.mount("nonsense", "nonsense")
     assert cgroup.cpu_quota(system.proc) is None
@@ -95,7 +95,7 @@ def test_what_can_not_be_read_sets_no_limit(system: System) -> None:
         (512, "max 1", 256),
     ],
 )
-def test_as_many_cpus_count_as_can_be_kept_busy(
+def test_the_cpu_count_is_bounded_by_the_quota(
     system: System, monkeypatch: pytest.MonkeyPatch, cpus: int, cpu_max: str, count: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cpus)))
@@ -105,7 +105,7 @@ def test_as_many_cpus_count_as_can_be_kept_busy(
 
 
 @pytest.mark.parametrize(("processes", "planned", "over"), [(None, 2, 0), (1, 1, 0), (3, 3, 1)])
-async def test_how_many_processes_there_are_is_told_at_the_start(
+async def test_the_start_logs_the_number_of_processes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -120,16 +120,16 @@ async def test_how_many_processes_there_are_is_told_at_the_start(
     queue.handler(run_in="process")(blocking.echo)
     async with queue:
         pass
-    told = [str(record.msg) for record in caplog.records]
-    assert f"processes.planned processes={planned} cpus=16 cpu_quota=1.5" in told
-    assert sum("processes.over_quota" in line for line in told) == over
+    logged = [str(record.msg) for record in caplog.records]
+    assert f"processes.planned processes={planned} cpus=16 cpu_quota=1.5" in logged
+    assert sum("processes.over_quota" in line for line in logged) == over
 
 
 @pytest.mark.parametrize(
     ("inner", "outer", "limit"),
     [("max", "max", None), ("1000000", "max", 1_000_000), ("max", "2000000", 2_000_000), ("3000", "2000", 2000)],
 )
-def test_of_version_2_the_smallest_memory_on_the_way_up_counts(
+def test_version_2_uses_the_smallest_memory_limit_of_the_group_and_its_parents(
     system: System, inner: str, outer: str, limit: int | None
 ) -> None:
     system.mount(V2, "0::/pods/one\n")
@@ -139,7 +139,7 @@ def test_of_version_2_the_smallest_memory_on_the_way_up_counts(
 
 
 @pytest.mark.parametrize(("given", "limit"), [("9223372036854771712", None), ("268435456", 268_435_456)])
-def test_of_version_1_what_is_no_limit_is_a_very_large_one(system: System, given: str, limit: int | None) -> None:
+def test_a_very_large_memory_limit_of_version_1_means_none(system: System, given: str, limit: int | None) -> None:
     folder = str(system.folder).replace(" ", "\\040")
     (system.proc / "mountinfo").write_text(f"34 31 1:30 / {folder} rw - cgroup cgroup rw,memory\n")
     (system.proc / "cgroup").write_text("4:memory:/one\n")
@@ -147,5 +147,5 @@ def test_of_version_1_what_is_no_limit_is_a_very_large_one(system: System, given
     assert cgroup.memory_limit(system.proc) == limit
 
 
-def test_what_can_not_be_read_limits_no_memory(tmp_path: Path) -> None:
+def test_unreadable_control_groups_set_no_memory_limit(tmp_path: Path) -> None:
     assert cgroup.memory_limit(tmp_path) is None

@@ -1,4 +1,4 @@
-"""What a handler on the loop may do from the threads that it starts."""
+"""Handlers on the loop: progress from their threads, durations, and errors of their task groups."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def _own_threads() -> AsyncIterator[None]:
-    """Ends the threads that `asyncio.to_thread` has started."""
+    """Shut down the threads of `asyncio.to_thread`."""
     yield
     await asyncio.get_running_loop().shutdown_default_executor()
 
 
 @pytest.mark.usefixtures("_own_threads")
-async def test_progress_is_told_from_any_thread() -> None:
-    queue, told = JobQueue(), threading.Event()
+async def test_progress_can_be_reported_from_any_thread() -> None:
+    queue, reported = JobQueue(), threading.Event()
 
     @queue.handler
     async def report(ctx: JobContext) -> None:
@@ -51,7 +51,7 @@ async def test_progress_is_told_from_any_thread() -> None:
             ctx.progress(1.0, "the last")
 
         await asyncio.gather(*(asyncio.to_thread(tell) for _ in range(3)))
-        told.set()
+        reported.set()
 
     async with queue:
         for type, note in (("report", "on the loop"), ("report_a_lot", "the last")):
@@ -62,7 +62,7 @@ async def test_progress_is_told_from_any_thread() -> None:
 
 
 @pytest.mark.usefixtures("_own_threads")
-async def test_a_report_that_comes_after_the_end_changes_nothing() -> None:
+async def test_progress_after_the_end_of_the_job_is_ignored() -> None:
     queue, ended = JobQueue(), threading.Event()
     threads: list[threading.Thread] = []
 
@@ -82,7 +82,7 @@ async def test_a_report_that_comes_after_the_end_changes_nothing() -> None:
         assert (job.state, job.progress) == (JobState.SUCCEEDED, None)
 
 
-async def test_a_report_of_an_abandoned_thread_changes_nothing_of_the_next_attempt() -> None:
+async def test_progress_of_an_abandoned_thread_does_not_reach_the_next_attempt() -> None:
     queue, go_on, reported = JobQueue(), threading.Event(), threading.Event()
 
     @queue.handler(timeout_s=0.1, attempts_max=2, backoff=Backoff(backoff_s_base=0.01), run_in="thread")
@@ -101,7 +101,7 @@ async def test_a_report_of_an_abandoned_thread_changes_nothing_of_the_next_attem
         assert (job.result, job.progress) == (b'"the second attempt"', None)
 
 
-def test_a_report_that_comes_after_the_loop_harms_nobody() -> None:
+def test_progress_after_the_loop_is_closed_is_ignored() -> None:
     contexts: list[JobContext] = []
     queue = JobQueue()
 
@@ -118,7 +118,7 @@ def test_a_report_that_comes_after_the_loop_harms_nobody() -> None:
 
 
 @pytest.mark.usefixtures("_own_threads")
-async def test_a_thread_of_a_cancelled_handler_can_tell() -> None:
+async def test_a_thread_of_a_cancelled_handler_sees_the_cancellation() -> None:
     queue, seen = JobQueue(), threading.Event()
 
     @queue.handler
@@ -143,7 +143,7 @@ async def test_a_thread_of_a_cancelled_handler_can_tell() -> None:
 
 
 @virtual_time
-async def test_durations_are_given_in_seconds_or_as_timedeltas() -> None:
+async def test_durations_are_seconds_or_timedeltas() -> None:
     queue = JobQueue()
     starts: list[float] = []
     loop = asyncio.get_running_loop()
@@ -170,7 +170,7 @@ async def test_durations_are_given_in_seconds_or_as_timedeltas() -> None:
 
 @pytest.mark.parametrize("delay_s", [timedelta(seconds=-1), timedelta(days=31), float("nan"), True, "5"])
 @virtual_time
-async def test_a_duration_that_is_none_is_refused(delay_s: object) -> None:
+async def test_an_invalid_duration_is_rejected(delay_s: object) -> None:
     queue = JobQueue()
 
     @queue.handler
@@ -178,11 +178,11 @@ async def test_a_duration_that_is_none_is_refused(delay_s: object) -> None:
 
     async with queue:
         with pytest.raises(InvalidSubmission, match="/delay_s"):
-            await queue.submit("nothing", delay_s=delay_s)  # type: ignore[arg-type]
+            await queue.submit("nothing", delay_s=delay_s)  # type: ignore[arg-type]  # invalid on purpose
 
 
 @virtual_time
-async def test_what_a_task_of_a_group_raises_is_what_the_handler_raised() -> None:
+async def test_an_exception_of_a_task_in_a_group_counts_as_the_handlers() -> None:
     queue, loop = JobQueue(), asyncio.get_running_loop()
     starts: list[float] = []
 

@@ -1,4 +1,4 @@
-"""A SystemExit or a KeyboardInterrupt of a task or a callback ends that one, not the loop."""
+"""A SystemExit or KeyboardInterrupt of a task or callback does not end the loop."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ async def leave(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), SystemExit(), KeyboardInterrupt()], ids=repr)
-def test_the_loop_goes_on_after_an_exit_of_a_task(
+def test_the_loop_continues_after_an_exit_of_a_task(
     make_loop: Loops, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> str:
         task = asyncio.create_task(leave(error))
         await asyncio.sleep(0)
-        with pytest.raises(type(error)):  # the one that awaits it is told
+        with pytest.raises(type(error)):  # the awaiting task gets it
             await task
         return "to the end"
 
@@ -37,16 +37,16 @@ def test_the_loop_goes_on_after_an_exit_of_a_task(
     assert "in leave" in record.getMessage()
 
 
-def test_what_was_ready_beside_an_exit_runs(make_loop: Loops) -> None:
+def test_callbacks_ready_beside_an_exit_run(make_loop: Loops) -> None:
     async def main() -> list[str]:
         loop, ran = asyncio.get_running_loop(), list[str]()
-        over = asyncio.Event()
+        done = asyncio.Event()
         for name in ("one", "two"):
             loop.call_soon(sys.exit, 1)
             loop.call_soon(ran.append, name)
         loop.call_later(0.001, sys.exit, 2)
-        loop.call_later(0.002, over.set)
-        await over.wait()
+        loop.call_later(0.002, done.set)
+        await done.wait()
         return ran
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
@@ -54,7 +54,7 @@ def test_what_was_ready_beside_an_exit_runs(make_loop: Loops) -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), ValueError("it failed")], ids=repr)
-def test_what_the_main_task_raises_is_raised(
+def test_an_exception_of_the_main_task_is_raised(
     make_loop: Loops, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
     with asyncio.Runner(loop_factory=make_loop) as runner, pytest.raises(type(error)) as raised:
@@ -63,7 +63,7 @@ def test_what_the_main_task_raises_is_raised(
     assert not caplog.records
 
 
-def test_an_exit_in_the_turn_in_which_the_main_task_ends_changes_nothing(make_loop: Loops) -> None:
+def test_an_exit_in_the_iteration_in_which_the_main_task_ends_changes_nothing(make_loop: Loops) -> None:
     async def main() -> int:
         asyncio.get_running_loop().call_soon(sys.exit, 3)
         return 0

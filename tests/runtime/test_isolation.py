@@ -1,4 +1,4 @@
-"""What one job leaves behind or raises reaches no other, on the loop, in threads and in processes."""
+"""Isolation of jobs: no state or exception of one reaches another, on the loop, in threads and in processes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from jobqueue.core.job import Job
 
-PLACES = ["loop", "thread", "process"]
+RUN_INS = ["loop", "thread", "process"]
 
 
-def queue_of(place: str, name: str) -> JobQueue:
+def queue_of(run_in: str, name: str) -> JobQueue:
     queue = JobQueue(Settings(runtime=RuntimeSettings(workers=4, threads=1, processes=1)))
-    on_the_loop = place == "loop"
+    on_the_loop = run_in == "loop"
     func = getattr(hostile, f"{name}_on_the_loop" if on_the_loop else name)
-    queue.handler(name=name, run_in=place, attempts_max=2)(func)  # type: ignore[arg-type]
+    queue.handler(name=name, run_in=run_in, attempts_max=2)(func)  # type: ignore[arg-type]  # a str, not the literals
     return queue
 
 
@@ -41,9 +41,9 @@ async def end_of(queue: JobQueue, type: str, args: dict[str, Any] | None = None,
     return await handle.wait(timeout_s=60)
 
 
-@pytest.mark.parametrize("place", PLACES)
-async def test_no_exception_of_a_handler_costs_its_worker(place: str) -> None:
-    async with queue_of(place, "raises") as queue:
+@pytest.mark.parametrize("run_in", RUN_INS)
+async def test_a_worker_survives_any_exception_of_a_handler(run_in: str) -> None:
+    async with queue_of(run_in, "raises") as queue:
         for which in hostile.RAISED:
             job = await end_of(queue, "raises", {"which": which})
             assert job.error is not None
@@ -53,20 +53,20 @@ async def test_no_exception_of_a_handler_costs_its_worker(place: str) -> None:
             assert "died" not in job.error.message
 
 
-@pytest.mark.parametrize("place", PLACES)
-async def test_a_retry_that_hides_its_wait_gets_the_next_attempt(place: str) -> None:
-    async with queue_of(place, "raises") as queue:
+@pytest.mark.parametrize("run_in", RUN_INS)
+async def test_a_retry_without_a_readable_delay_is_still_retried(run_in: str) -> None:
+    async with queue_of(run_in, "raises") as queue:
         job = await end_of(queue, "raises", {"which": "rate limited"}, attempts_max=2)
         assert (job.attempt, job.state) == (2, JobState.FAILED)
 
 
-@pytest.mark.parametrize("place", PLACES)
-async def test_an_attempt_starts_without_what_the_last_one_set(place: str) -> None:
-    for prec in (28, 40):  # as it comes, and as the application chose
+@pytest.mark.parametrize("run_in", RUN_INS)
+async def test_context_changes_of_an_attempt_do_not_reach_the_next(run_in: str) -> None:
+    for prec in (28, 40):  # the default, and a choice of the application
         with decimal.localcontext() as chosen:
             chosen.prec = prec
-            async with queue_of(place, "leave_behind") as queue:
-                expected = ["nothing", 28 if place == "process" else prec]
+            async with queue_of(run_in, "leave_behind") as queue:
+                expected = ["nothing", 28 if run_in == "process" else prec]
                 for _ in range(3):
                     job = await end_of(queue, "leave_behind")
                     assert job.result is not None
@@ -74,7 +74,7 @@ async def test_an_attempt_starts_without_what_the_last_one_set(place: str) -> No
             assert chosen.prec == prec
 
 
-async def test_a_thread_sees_the_context_variables_that_the_application_set() -> None:
+async def test_a_thread_sees_the_context_variables_of_the_application() -> None:
     hostile.LEFT_BEHIND.set("by the application")
     async with queue_of("thread", "leave_behind") as queue:
         for _ in range(2):
@@ -82,7 +82,7 @@ async def test_a_thread_sees_the_context_variables_that_the_application_set() ->
             assert job.result == b'["by the application",28]'
 
 
-def test_decimals_flags_alone_are_no_reason_for_a_context_of_its_own() -> None:
+def test_decimal_flags_alone_create_no_separate_decimal_context() -> None:
     with decimal.localcontext() as chosen:
         chosen.flags[decimal.Inexact] = True
         fresh = Isolation().fresh()
@@ -106,7 +106,7 @@ def pool_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("jobqueue-thread-")]
 
 
-async def test_a_thread_that_was_interrupted_while_idle_carries_out_its_next_call() -> None:
+async def test_an_idle_thread_that_is_interrupted_runs_its_next_call() -> None:
     pool = ThreadPool(size=1)
     before = set(pool_threads())
     await run(pool, blocking.echo)
@@ -117,13 +117,13 @@ async def test_a_thread_that_was_interrupted_while_idle_carries_out_its_next_cal
     await pool.close()
 
 
-async def test_a_call_whose_thread_was_interrupted_ends(tmp_path: Path) -> None:
+async def test_a_call_ends_when_its_thread_is_interrupted(tmp_path: Path) -> None:
     logged = LogEvents()
     logging.getLogger("jobqueue.runtime.pools.threads").addHandler(logged)
     pool = ThreadPool(size=1)
     before = set(pool_threads())
     running = Run(pool, call_of(blocking.wait_for, path=str(tmp_path / "never")))
-    await running.told()
+    await running.next_report()
     (thread,) = set(pool_threads()) - before
     interrupt(thread)
     outcome = await asyncio.wait_for(running.task, 10)
@@ -143,11 +143,11 @@ async def test_a_dead_thread_is_replaced(monkeypatch: pytest.MonkeyPatch) -> Non
         patch.setattr(thread, "is_alive", lambda: False)
         assert await run(pool, blocking.echo, value=1) == Success(b"1")
     assert len(set(pool_threads()) - before) == 2
-    thread.give(None)  # type: ignore[attr-defined]
+    thread.give(None)  # type: ignore[attr-defined]  # of the pool's thread class
     await pool.close()
 
 
-async def test_an_interruption_right_after_the_call_is_not_told_twice() -> None:
+async def test_an_interruption_after_the_result_is_ignored() -> None:
     class Late(Exception):
         pass
 
@@ -162,7 +162,7 @@ async def test_an_interruption_right_after_the_call_is_not_told_twice() -> None:
         original(given)
 
     original = thread.give
-    thread.give = give  # type: ignore[method-assign]
+    thread.give = give  # type: ignore[method-assign]  # a spy
     assert await run(pool, blocking.echo, value=1) == Success(b"1")
     assert work.end_after(Late())
     assert await run(pool, blocking.echo, value=2) == Success(b"2")

@@ -1,4 +1,4 @@
-"""What the log tells of failed jobs: one line each, wherever the handler ran and however it failed."""
+"""Log lines of failed jobs: one for each, wherever the handler ran and however it failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueue.testing import virtual_time
 from tests.runtime.pools import blocking
 
 
-def told(caplog: pytest.LogCaptureFixture, event: str) -> list[tuple[int, dict[str, Any]]]:
+def fields_of(caplog: pytest.LogCaptureFixture, event: str) -> list[tuple[int, dict[str, Any]]]:
     """Return level and fields of each line of that event, in order."""
     messages = [(record.levelno, record.msg) for record in caplog.records]
     return [
@@ -31,7 +31,7 @@ def all_levels(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def failing() -> JobQueue:
-    """Return a queue with a handler for each way in which a job on the loop can fail."""
+    """Return a queue with one handler for each kind of failure on the loop."""
     queue = JobQueue(Settings(limits=LimitsSettings(result_bytes=100)), drain_s=0.0)
 
     @queue.handler(timeout_s=1.5)
@@ -78,13 +78,13 @@ def failing() -> JobQueue:
         ("retry", "handler_error", "again"),
     ],
 )
-async def test_each_failed_job_is_one_line_whatever_its_error(
+async def test_each_failed_job_logs_one_line(
     caplog: pytest.LogCaptureFixture, type: str, code: str, message: str
 ) -> None:
     async with failing() as queue:
         job = await queue.submit(type)
         assert (await job.wait()).state is JobState.FAILED
-    ((level, fields),) = told(caplog, "job.failed")
+    ((level, fields),) = fields_of(caplog, "job.failed")
     assert level == logging.WARNING
     assert message in fields.pop("message")
     traceback = fields.pop("traceback", None)
@@ -98,11 +98,11 @@ async def test_each_failed_job_is_one_line_whatever_its_error(
         "code": code,
         "run_s": pytest.approx(run_s, abs=0.01),
     }
-    assert told(caplog, "attempt.failed") == []
+    assert fields_of(caplog, "attempt.failed") == []
 
 
 @virtual_time
-async def test_an_attempt_whose_job_goes_on_is_told_at_a_lower_level_and_the_last_one_as_failed(
+async def test_a_failed_attempt_is_logged_at_info_and_the_last_one_as_job_failed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = JobQueue()
@@ -113,18 +113,18 @@ async def test_an_attempt_whose_job_goes_on_is_told_at_a_lower_level_and_the_las
 
     async with queue:
         await (await queue.submit("call")).wait()
-    lines = told(caplog, "attempt.failed")
+    lines = fields_of(caplog, "attempt.failed")
     assert [level for level, _ in lines] == [logging.INFO, logging.INFO]
     assert [(fields["attempt"], fields["message"], fields["retry_in_s"]) for _, fields in lines] == [
         (1, "busy", 2.5),
         (2, "busy", 2.5),
     ]
-    ((level, last),) = told(caplog, "job.failed")
+    ((level, last),) = fields_of(caplog, "job.failed")
     assert (level, last["attempt"], "retry_in_s" in last) == (logging.WARNING, 3, False)
 
 
 @virtual_time
-async def test_a_handler_that_ignores_its_stop_is_told_as_failed_when_its_lease_is_lost(
+async def test_a_lost_lease_is_logged_as_job_failed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = JobQueue()
@@ -140,13 +140,13 @@ async def test_a_handler_that_ignores_its_stop_is_told_as_failed_when_its_lease_
 
     async with queue:
         assert (await (await queue.submit("stubborn")).wait()).state is JobState.FAILED
-        ((_, fields),) = told(caplog, "job.failed")
+        ((_, fields),) = fields_of(caplog, "job.failed")
         assert (fields["code"], fields["run_s"]) == ("timed_out", 2.0)
         release.set()
 
 
 @virtual_time
-async def test_what_a_handler_raises_while_it_is_stopped_is_told_with_its_traceback(
+async def test_an_exception_during_a_stop_is_logged_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = JobQueue()
@@ -165,16 +165,16 @@ async def test_what_a_handler_raises_while_it_is_stopped_is_told_with_its_traceb
         await asyncio.sleep(1)
         await cancelled.cancel()
         assert (await cancelled.wait()).state is JobState.CANCELLED
-    ((_, failed),) = told(caplog, "job.failed")
+    ((_, failed),) = fields_of(caplog, "job.failed")
     assert (failed["job_id"], failed["code"]) == (stopped.id, "timed_out")
     assert "KeyError: 'cleaning up'" in failed["traceback"]
-    ((level, fields),) = told(caplog, "attempt.failed")
+    ((level, fields),) = fields_of(caplog, "attempt.failed")
     assert (level, fields["job_id"]) == (logging.INFO, cancelled.id)
     assert "KeyError: 'cleaning up'" in fields["traceback"]
 
 
 @virtual_time
-async def test_jobs_that_end_well_or_are_cancelled_are_no_failures(caplog: pytest.LogCaptureFixture) -> None:
+async def test_succeeded_and_cancelled_jobs_are_not_logged_as_failures(caplog: pytest.LogCaptureFixture) -> None:
     queue = JobQueue(drain_s=0.0)
 
     @queue.handler
@@ -189,11 +189,11 @@ async def test_jobs_that_end_well_or_are_cancelled_are_no_failures(caplog: pytes
         await running.cancel()
         await running.wait()
         await queue.submit("nap", {"seconds": 60})  # ends with the drain
-    assert told(caplog, "job.failed") == told(caplog, "attempt.failed") == []
+    assert fields_of(caplog, "job.failed") == fields_of(caplog, "attempt.failed") == []
 
 
 @virtual_time
-async def test_jobs_that_expire_are_counted_and_sampled(caplog: pytest.LogCaptureFixture) -> None:
+async def test_expired_jobs_are_sampled_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     queue = JobQueue()
 
     @queue.handler
@@ -204,31 +204,33 @@ async def test_jobs_that_expire_are_counted_and_sampled(caplog: pytest.LogCaptur
         jobs = [await queue.submit("late", start_by_s=5) for _ in range(20)]
         for job in jobs:
             assert (await job.wait()).state is JobState.EXPIRED
-    lines = told(caplog, "job.expired")
+    lines = fields_of(caplog, "job.expired")
     assert len(lines) < 20
     assert lines[0][1]["type"] == "late"
 
 
 @pytest.mark.parametrize("run_in", ["thread", "process"])
-async def test_handlers_in_threads_and_processes_are_told_alike(caplog: pytest.LogCaptureFixture, run_in: Any) -> None:
+async def test_failures_in_threads_and_processes_are_logged_alike(
+    caplog: pytest.LogCaptureFixture, run_in: Any
+) -> None:
     queue = JobQueue()
     for handler in (blocking.reject, blocking.fail, blocking.wait_until_cancelled):
         queue.handler(run_in=run_in, timeout_s=None)(handler)
     async with queue:
         for type, timeout_s in (("reject", None), ("fail", None), ("wait_until_cancelled", 0.2)):
             await (await queue.submit(type, timeout_s=timeout_s)).wait()
-    assert [(fields["type"], fields["code"]) for _, fields in told(caplog, "job.failed")] == [
+    assert [(fields["type"], fields["code"]) for _, fields in fields_of(caplog, "job.failed")] == [
         ("reject", "rejected"),
         ("fail", "handler_error"),
         ("wait_until_cancelled", "timed_out"),
     ]
 
 
-async def test_a_process_that_dies_is_told_as_a_failed_job(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_process_that_dies_is_logged_as_job_failed(caplog: pytest.LogCaptureFixture) -> None:
     queue = JobQueue()
     queue.handler(run_in="process")(blocking.kill_itself)
     async with queue:
         await (await queue.submit("kill_itself")).wait()
-    ((level, fields),) = told(caplog, "job.failed")
+    ((level, fields),) = fields_of(caplog, "job.failed")
     assert (level, fields["code"]) == (logging.WARNING, "worker_crashed")
     assert "SIGKILL" in fields["message"]

@@ -1,4 +1,4 @@
-"""What handlers log reaches the log with its logger and its job, wherever they run."""
+"""Log records of handlers keep their logger and job, on the loop, in threads and in processes."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def make_queue(tmp_path: Path) -> JobQueue:
 
 
 async def logged(tmp_path: Path, act: Callable[[JobQueue], Awaitable[object]], form: str = "json") -> list[str]:
-    """Return the lines of the log that come into being while a queue runs and something is done with it."""
+    """Return the log lines of a queue that runs while `act` uses it."""
     fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-    writer = configure(LogSettings(level="info", format=form), fd=fd)  # type: ignore[arg-type]
+    writer = configure(LogSettings(level="info", format=form), fd=fd)  # type: ignore[arg-type]  # a str, not the literals
     try:
         async with make_queue(tmp_path) as queue:
             await act(queue)
@@ -69,14 +69,14 @@ async def do(queue: JobQueue, type_: str, **args: Any) -> str:
 
 
 @pytest.mark.parametrize("type_", FORMS)
-async def test_a_record_tells_its_logger_and_its_job(tmp_path: Path, type_: str) -> None:
+async def test_a_json_record_has_its_logger_and_job(tmp_path: Path, type_: str) -> None:
     ids: list[str] = []
 
     async def act(queue: JobQueue) -> None:
         ids.append(await do(queue, type_))
 
     lines = [json.loads(line) for line in await logged(tmp_path, act)]
-    told = {line["message"]: line for line in lines if line["event"] == "log"}
+    found = {line["message"]: line for line in lines if line["event"] == "log"}
     expected = {
         "one of 2": ("app.audio", "info"),
         "at the root": ("root", "info"),
@@ -86,28 +86,28 @@ async def test_a_record_tells_its_logger_and_its_job(tmp_path: Path, type_: str)
     if type_ == "loop":
         expected |= {"from a task": ("root", "info"), "from asyncio's thread": ("root", "info")}
     for message, (logger, level) in expected.items():
-        line = told[message]
+        line = found[message]
         assert (line["logger"], line["level"]) == (logger, level)
         assert (line["job_id"], line["type"], line["attempt"]) == (ids[0], type_, 1)
-    assert told["with its traceback"]["traceback"].endswith("LookupError: no such colour\n")
-    assert "too little" not in told
+    assert found["with its traceback"]["traceback"].endswith("LookupError: no such colour\n")
+    assert "too little" not in found
 
 
-async def test_in_a_process_a_thread_without_context_is_of_the_job_that_runs(tmp_path: Path) -> None:
+async def test_a_record_of_a_thread_in_a_process_has_the_running_job(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in await logged(tmp_path, lambda queue: do(queue, "process"))]
     from_thread = next(line for line in lines if line.get("message") == "from a thread")
     assert from_thread["type"] == "process"
 
 
 @pytest.mark.parametrize("type_", FORMS)
-async def test_in_text_a_record_tells_them_as_well(tmp_path: Path, type_: str) -> None:
+async def test_a_text_record_has_its_logger_and_job(tmp_path: Path, type_: str) -> None:
     lines = await logged(tmp_path, lambda queue: do(queue, type_), form="text")
     line = next(line for line in lines if "one of 2" in line)
     assert ' INFO log logger=app.audio message="one of 2" job_id=' in line
     assert line.endswith(f" type={type_} attempt=1")
 
 
-async def test_outside_of_handlers_a_record_tells_no_job(tmp_path: Path) -> None:
+async def test_a_record_outside_of_handlers_has_no_job(tmp_path: Path) -> None:
     async def act(queue: JobQueue) -> None:
         for form in FORMS:
             await do(queue, form)
@@ -118,7 +118,7 @@ async def test_outside_of_handlers_a_record_tells_no_job(tmp_path: Path) -> None
     assert current_attempt.get() is None
 
 
-async def test_a_level_that_changes_reaches_the_processes(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_changed_log_level_reaches_the_processes(caplog: pytest.LogCaptureFixture) -> None:
     pool = ProcessPool(size=1)
     root = logging.getLogger()
     for level, count in [(logging.DEBUG, 6), (logging.WARNING, 2), (logging.ERROR, 1)]:
@@ -132,31 +132,31 @@ async def test_a_level_that_changes_reaches_the_processes(caplog: pytest.LogCapt
     await pool.close()
 
 
-async def test_of_a_flood_from_a_process_the_rest_is_counted(tmp_path: Path) -> None:
+async def test_records_of_a_process_over_the_limit_are_dropped_and_counted(tmp_path: Path) -> None:
     count = log_relay.RECORDS_BURST * 5
     lines = [json.loads(line) for line in await logged(tmp_path, lambda queue: do(queue, "log_a_flood", records=count))]
-    told = [line for line in lines if line.get("message", "").startswith("record ")]
+    found = [line for line in lines if line.get("message", "").startswith("record ")]
     dropped = [line for line in lines if line["event"] == "process.log_dropped"]
-    assert len(told) + sum(line["count"] for line in dropped) == count
-    assert log_relay.RECORDS_BURST <= len(told) < count / 2
-    assert {line["type"] for line in (*told, *dropped)} == {"log_a_flood"}
+    assert len(found) + sum(line["count"] for line in dropped) == count
+    assert log_relay.RECORDS_BURST <= len(found) < count / 2
+    assert {line["type"] for line in (*found, *dropped)} == {"log_a_flood"}
 
 
-async def test_what_can_not_be_told_is_told_as_far_as_it_can(caplog: pytest.LogCaptureFixture) -> None:
+async def test_invalid_and_oversized_records_are_logged_in_part(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     pool = ProcessPool(size=1)
-    call = msgspec.structs.replace(call_of(blocking.log_what_can_not_be), log_level=logging.INFO)
+    call = msgspec.structs.replace(call_of(blocking.log_invalid_records), log_level=logging.INFO)
     await pool.run(call, on_progress=lambda fraction, note: None)
-    told = {record.getMessage(): record.name for record in caplog.records if record.process in pool.pids}
-    assert "(its text is not available: TypeError)" in told
-    assert "x" * log_relay.MESSAGE_LENGTH_MAX in told
-    assert told["?"] == "y" * log_relay.NAME_LENGTH_MAX
-    assert told["with more"] == "job.some-type"
+    found = {record.getMessage(): record.name for record in caplog.records if record.process in pool.pids}
+    assert "(its text is not available: TypeError)" in found
+    assert "x" * log_relay.MESSAGE_LENGTH_MAX in found
+    assert found["?"] == "y" * log_relay.NAME_LENGTH_MAX
+    assert found["with more"] == "job.some-type"
     assert "y" * log_relay.NAME_LENGTH_MAX not in logging.root.manager.loggerDict
     await pool.close()
 
 
-async def test_what_processes_print_never_stands_between_the_lines_of_the_log(tmp_path: Path) -> None:
+async def test_output_of_processes_becomes_log_lines_of_their_job(tmp_path: Path) -> None:
     pool = ProcessPool(size=1)
     fd = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
     writer = configure(LogSettings(), fd=fd)
@@ -165,9 +165,9 @@ async def test_what_processes_print_never_stands_between_the_lines_of_the_log(tm
     writer.close()
     os.close(fd)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
-    (told,) = (line for line in lines if line["event"] == "process.stderr")
-    assert told["text"] == "a first line\nno more colours"
-    assert (told["job_id"], told["type"], told["attempt"]) == ("some-job", "some-type", 3)
+    (found,) = (line for line in lines if line["event"] == "process.stderr")
+    assert found["text"] == "a first line\nno more colours"
+    assert (found["job_id"], found["type"], found["attempt"]) == ("some-job", "some-type", 3)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,12 @@ async def test_what_processes_print_never_stands_between_the_lines_of_the_log(tm
         "text",
     ],
 )
-def test_a_record_that_no_process_sends_is_refused(said: object) -> None:
+def test_an_invalid_record_of_a_process_raises_an_error(said: object) -> None:
     with pytest.raises(InvalidMessage):
         record_of(msgspec.msgpack.encode(said), pid=1, attempt=None)
 
 
-def test_a_record_without_a_job_is_of_the_call_that_the_process_has() -> None:
+def test_a_record_without_a_job_gets_the_job_of_its_process() -> None:
     body = msgspec.msgpack.encode(Record(20, "app", 1.5, "100 %"))
     record: Any = record_of(body, pid=7, attempt=call_of(blocking.echo))
     assert (record.getMessage(), record.created, record.process) == ("100 %", 1.5, 7)

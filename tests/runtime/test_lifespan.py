@@ -1,4 +1,4 @@
-"""A queue's lifespan surrounds its life; an initializer prepares each process. Handlers find both at `ctx.state`."""
+"""The lifespan of a queue, and the initializer of each process; handlers find the value of either at `ctx.state`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def logged() -> AsyncIterator[LogEvents]:
 
 
 @pytest.mark.parametrize("type_", ["on_the_loop", "in_a_thread"])
-async def test_what_a_lifespan_yields_is_at_the_context_of_each_job(tmp_path: Path, type_: str) -> None:
+async def test_the_context_of_each_job_has_the_value_of_the_lifespan(tmp_path: Path, type_: str) -> None:
     queue, pool = make_queue(tmp_path), Pool()
 
     @queue.lifespan
@@ -81,7 +81,7 @@ async def test_what_a_lifespan_yields_is_at_the_context_of_each_job(tmp_path: Pa
     assert pool.steps == ["entered", "job", "left"]
 
 
-async def test_it_is_left_after_the_drain_and_entered_again_at_the_next_start(tmp_path: Path) -> None:
+async def test_a_lifespan_is_exited_after_the_drain_and_entered_again_at_the_next_start(tmp_path: Path) -> None:
     queue, pool = make_queue(tmp_path), Pool()
 
     @queue.lifespan
@@ -110,7 +110,7 @@ async def test_without_a_lifespan_the_state_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (RuntimeError("no database"), "the lifespan failed at its start: RuntimeError: no database"),
         (SystemExit(3), "the lifespan failed at its start: RuntimeError: it raised SystemExit"),
@@ -119,7 +119,9 @@ async def test_without_a_lifespan_the_state_is_none(tmp_path: Path) -> None:
         (Unreadable(), r"the lifespan failed at its start: Unreadable: \(its text is not available\)"),
     ],
 )
-async def test_what_it_raises_at_its_start_stops_the_start(tmp_path: Path, error: BaseException, told: str) -> None:
+async def test_an_exception_on_entering_the_lifespan_stops_the_start(
+    tmp_path: Path, error: BaseException, message: str
+) -> None:
     queue = make_queue(tmp_path)
     broken = True
 
@@ -130,7 +132,7 @@ async def test_what_it_raises_at_its_start_stops_the_start(tmp_path: Path, error
             raise error
         yield Pool()
 
-    with pytest.raises(LifespanFailed, match=told):
+    with pytest.raises(LifespanFailed, match=message):
         await queue.start()
     assert not queue.running
     broken = False
@@ -138,7 +140,7 @@ async def test_what_it_raises_at_its_start_stops_the_start(tmp_path: Path, error
         assert await (await queue.submit("on_the_loop")).result() == "Pool"
 
 
-async def test_one_that_yields_nothing_or_is_no_context_manager_is_told(tmp_path: Path) -> None:
+async def test_a_lifespan_that_does_not_yield_or_is_no_context_manager_stops_the_start(tmp_path: Path) -> None:
     queue = make_queue(tmp_path)
 
     @queue.lifespan
@@ -150,12 +152,14 @@ async def test_one_that_yields_nothing_or_is_no_context_manager_is_told(tmp_path
     with pytest.raises(LifespanFailed, match="generator didn't yield"):
         await queue.start()
     other = make_queue(tmp_path / "other")
-    other.lifespan(lambda queue: 7)  # type: ignore[arg-type, return-value]
+    other.lifespan(lambda queue: 7)  # type: ignore[arg-type, return-value]  # invalid on purpose
     with pytest.raises(LifespanFailed, match="TypeError: it returned int, which is not an async context manager"):
         await other.start()
 
 
-async def test_what_it_raises_at_its_end_is_logged_and_the_stop_goes_on(tmp_path: Path, logged: LogEvents) -> None:
+async def test_an_exception_on_exiting_the_lifespan_is_logged_and_the_stop_continues(
+    tmp_path: Path, logged: LogEvents
+) -> None:
     queue = make_queue(tmp_path)
 
     @queue.lifespan
@@ -170,7 +174,7 @@ async def test_what_it_raises_at_its_end_is_logged_and_the_stop_goes_on(tmp_path
     assert logged.of("lifespan.failed") == [{"reason": "RuntimeError: already closed"}]
 
 
-async def test_what_it_raises_at_its_end_may_be_unreadable(tmp_path: Path, logged: LogEvents) -> None:
+async def test_an_unreadable_exception_on_exiting_the_lifespan_is_logged(tmp_path: Path, logged: LogEvents) -> None:
     queue = make_queue(tmp_path)
 
     @queue.lifespan
@@ -185,7 +189,7 @@ async def test_what_it_raises_at_its_end_may_be_unreadable(tmp_path: Path, logge
     assert logged.of("lifespan.failed") == [{"reason": "Unreadable: (its text is not available)"}]
 
 
-async def test_a_start_that_fails_later_leaves_it_again(tmp_path: Path) -> None:
+async def test_a_start_that_fails_later_exits_the_lifespan(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     queue, pool = make_queue(tmp_path / "file"), Pool()
 
@@ -201,7 +205,7 @@ async def test_a_start_that_fails_later_leaves_it_again(tmp_path: Path) -> None:
     assert pool.steps == ["entered", "left"]
 
 
-async def test_a_start_that_is_cancelled_while_it_enters_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_start_cancelled_while_entering_cleans_up_the_lifespan(tmp_path: Path) -> None:
     queue, pool = make_queue(tmp_path), Pool()
     entering = asyncio.Event()
 
@@ -224,8 +228,8 @@ async def test_a_start_that_is_cancelled_while_it_enters_leaves_nothing_behind(t
     assert not queue.running
 
 
-async def test_a_task_group_within_it_lives_as_long_as_the_queue(tmp_path: Path) -> None:
-    """It must be entered and left in one task, whichever tasks start and stop the queue."""
+async def test_a_task_group_in_a_lifespan_lives_as_long_as_the_queue(tmp_path: Path) -> None:
+    """A task group must be entered and exited in one task, whichever tasks start and stop the queue."""
     queue = make_queue(tmp_path)
 
     @queue.lifespan
@@ -241,7 +245,7 @@ async def test_a_task_group_within_it_lives_as_long_as_the_queue(tmp_path: Path)
     await asyncio.create_task(queue.stop())
 
 
-def test_what_is_no_lifespan_is_refused() -> None:
+def test_an_invalid_lifespan_raises_an_error() -> None:
     queue = JobQueue()
 
     async def generator(queue: JobQueue) -> AsyncIterator[int]:
@@ -253,13 +257,13 @@ def test_what_is_no_lifespan_is_refused() -> None:
         yield 1
 
     with pytest.raises(ValueError, match=r"generator: put @contextlib.asynccontextmanager between it and @queue"):
-        queue.lifespan(generator)  # type: ignore[arg-type]
+        queue.lifespan(generator)  # type: ignore[arg-type]  # invalid on purpose
     with pytest.raises(ValueError, match="must be a function that returns an async context manager"):
-        queue.lifespan(coroutine)  # type: ignore[arg-type]
+        queue.lifespan(coroutine)  # type: ignore[arg-type]  # invalid on purpose
     with pytest.raises(ValueError, match="it must yield, once"):
-        queue.lifespan(asynccontextmanager(coroutine))  # type: ignore[arg-type]
+        queue.lifespan(asynccontextmanager(coroutine))  # type: ignore[arg-type]  # invalid on purpose
     with pytest.raises(ValueError, match="it is called with the queue, so it takes one argument"):
-        queue.lifespan(asynccontextmanager(lonely))  # type: ignore[arg-type]
+        queue.lifespan(asynccontextmanager(lonely))  # type: ignore[arg-type]  # invalid on purpose
     queue.lifespan(asynccontextmanager(generator))
     with pytest.raises(ValueError, match="which is set already"):
         queue.lifespan(asynccontextmanager(generator))
@@ -288,13 +292,13 @@ async def test_an_initializer_runs_once_in_each_process_before_its_first_job(tmp
         assert after["state"] == {"pid": after["pid"], "times": 1}
 
 
-async def test_what_an_initializer_has_started_is_there_for_every_job(tmp_path: Path) -> None:
+async def test_a_program_started_by_an_initializer_stays_for_all_jobs(tmp_path: Path) -> None:
     async with make_process_queue(tmp_path, initialized.start_a_program) as queue:
         for _ in range(3):
             assert (await (await queue.submit("look")).result())["state"] == "alive"
 
 
-async def test_an_initializer_that_fails_is_told_and_tried_again(
+async def test_a_failing_initializer_is_reported_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01, backoff_s_max=0.02))
@@ -318,7 +322,7 @@ async def test_an_initializer_that_fails_is_told_and_tried_again(
 
 
 @pytest.mark.parametrize("run_in", ["loop", "process"])
-async def test_an_initializer_that_no_handler_would_meet_is_told(
+async def test_an_initializer_without_process_handlers_is_logged(
     tmp_path: Path, logged: LogEvents, run_in: Literal["loop", "process"]
 ) -> None:
     queue = JobQueue(Settings(runtime=RuntimeSettings(processes=1), spool=SpoolSettings(dir=str(tmp_path))))
@@ -336,7 +340,7 @@ async def test_an_initializer_that_no_process_can_import_stops_the_start(tmp_pat
         await queue.start()
 
 
-def test_what_is_no_initializer_is_refused() -> None:
+def test_an_invalid_initializer_raises_an_error() -> None:
     queue = JobQueue()
 
     async def coroutine() -> None: ...
@@ -346,14 +350,14 @@ def test_what_is_no_initializer_is_refused() -> None:
 
     def demanding(settings: Any) -> None: ...
 
-    for func, told in [
+    for func, message in [
         (coroutine, "must be a plain function"),
         (generator, "must return its value, not yield it"),
         (demanding, "called without arguments"),
         (7, "must be a plain function"),
     ]:
-        with pytest.raises(ValueError, match=told):
-            queue.process_init(func)  # type: ignore[type-var]
+        with pytest.raises(ValueError, match=message):
+            queue.process_init(func)  # type: ignore[type-var]  # invalid on purpose
     queue.process_init(initialized.connect)
     with pytest.raises(ValueError, match="which is set already"):
         queue.process_init(initialized.connect)

@@ -1,4 +1,4 @@
-"""Order, limits, retries and steering, through the in-process API and real workers, on a virtual clock."""
+"""Order, limits, retries and live changes, through the in-process API and real workers, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def now() -> float:
 
 
 def queue_of(**default: object) -> JobQueue:
-    return JobQueue(Settings(queues={"default": QueueSettings(**default)}))  # type: ignore[arg-type]
+    return JobQueue(Settings(queues={"default": QueueSettings(**default)}))  # type: ignore[arg-type]  # any setting
 
 
 def undrained(settings: Settings) -> JobQueue:
-    """Return a queue that ends without waiting for its live jobs."""
+    """Return a queue that stops without draining its live jobs."""
     return JobQueue(settings, drain_s=0.0)
 
 
@@ -34,7 +34,7 @@ def undrained(settings: Settings) -> JobQueue:
 
 
 @virtual_time
-async def test_an_exception_that_is_not_worth_a_retry_ends_the_job_at_once() -> None:
+async def test_an_exception_outside_retry_on_fails_the_job_at_once() -> None:
     queue = queue_of()
     runs: Counter[str] = Counter()
 
@@ -51,7 +51,7 @@ async def test_an_exception_that_is_not_worth_a_retry_ends_the_job_at_once() -> 
 
 
 @virtual_time
-async def test_exceptions_named_by_reject_on_reject_the_job_wherever_it_runs_and_pause_no_type() -> None:
+async def test_exceptions_in_reject_on_reject_the_job_and_do_not_quarantine_its_type() -> None:
     queue = queue_of(retry_budget=2)
 
     @queue.handler(attempts_max=3, retry_on=Exception, reject_on=(ValueError, KeyError))
@@ -65,12 +65,12 @@ async def test_exceptions_named_by_reject_on_reject_the_job_wherever_it_runs_and
             assert job.error is not None
             assert job.error.code is ErrorCode.REJECTED
             assert job.error.message == f"ValueError: invalid literal for int() with base 10: 'x{n}'"
-            assert "return int(text)" in (job.history or ())[0].traceback  # type: ignore[operator]
+            assert "return int(text)" in (job.history or ())[0].traceback  # type: ignore[operator]  # a failed attempt has one
         assert await (await queue.submit("parse", {"text": "7"})).result() == 7
 
 
 @virtual_time
-async def test_a_timeout_that_a_submission_sets_for_itself_pauses_no_type() -> None:
+async def test_a_timeout_set_by_the_submission_does_not_quarantine_the_type() -> None:
     queue = queue_of(retry_budget=2)
 
     @queue.handler(timeout_s=60.0)
@@ -90,7 +90,7 @@ async def test_a_timeout_that_a_submission_sets_for_itself_pauses_no_type() -> N
 
 
 @virtual_time
-async def test_a_handlers_own_backoff_bounds_the_wait_before_each_attempt() -> None:
+async def test_the_backoff_of_a_handler_bounds_the_delay_before_each_attempt() -> None:
     queue = queue_of()
     starts: list[float] = []
 
@@ -106,7 +106,7 @@ async def test_a_handlers_own_backoff_bounds_the_wait_before_each_attempt() -> N
     for wait_s, ceiling_s in zip(waits, [0.5, 1.0, 2.0, 2.0, 2.0], strict=True):
         assert 0 <= wait_s <= ceiling_s + 0.002
     assert [failed.attempt for failed in job.history or ()] == [1, 2, 3, 4, 5, 6]
-    assert "raise ValueError" in (job.history or ())[0].traceback  # type: ignore[operator]
+    assert "raise ValueError" in (job.history or ())[0].traceback  # type: ignore[operator]  # a failed attempt has one
 
 
 @virtual_time
@@ -151,7 +151,7 @@ async def test_a_delayed_job_can_be_run_now() -> None:
 
 
 async def good_per_s(*, poison: bool) -> float:
-    """Run jobs of a good type, as many as the workers can do, beside those of a type that only wastes their time."""
+    """Return good jobs per second at full load; with `poison`, beside a type that always fails."""
     queue = undrained(Settings(queues={"default": QueueSettings(workers=8, retry_budget=10, capacity=20_000)}))
     done = 0
 
@@ -178,14 +178,14 @@ async def good_per_s(*, poison: bool) -> float:
 
 
 @virtual_time
-async def test_a_poisoned_type_leaves_the_others_nine_tenths_of_their_throughput() -> None:
+async def test_a_poisoned_type_leaves_nine_tenths_of_the_throughput_to_other_types() -> None:
     alone, beside = await good_per_s(poison=False), await good_per_s(poison=True)
     assert alone == pytest.approx(80.0, rel=0.01)
     assert beside >= 0.9 * alone, f"{beside:.1f}/s beside it, {alone:.1f}/s alone"
 
 
 @virtual_time
-async def test_a_type_in_quarantine_is_tried_again_and_released_when_it_works() -> None:
+async def test_a_quarantined_type_is_probed_and_released_once_it_succeeds() -> None:
     queue = queue_of(workers=4, retry_budget=3)
     broken = True
     runs: list[float] = []
@@ -204,10 +204,10 @@ async def test_a_type_in_quarantine_is_tried_again_and_released_when_it_works() 
         assert "down" in quarantined.reason
         waiting = [await queue.submit("call") for _ in range(5)]
         await asyncio.sleep(0.5)
-        assert len(runs) == 3, "nothing of a quarantined type runs"
+        assert len(runs) == 3, "no job of a quarantined type runs"
         failed_probe = await waiting[0].wait()
         assert failed_probe.state is JobState.FAILED
-        assert len(runs) == 4, "one is tried, not all"
+        assert len(runs) == 4, "one probe runs, not all jobs"
         assert queue.backend.stats()[1][0].quarantined[0].type == "call"
         broken = False
         for handle in waiting[1:]:
@@ -217,7 +217,7 @@ async def test_a_type_in_quarantine_is_tried_again_and_released_when_it_works() 
 
 
 @virtual_time
-async def test_a_type_in_quarantine_does_not_fill_its_queue() -> None:
+async def test_a_quarantined_type_does_not_fill_its_queue() -> None:
     queue = queue_of(workers=4, capacity=100, retry_budget=3)
 
     @queue.handler
@@ -239,14 +239,14 @@ async def test_a_type_in_quarantine_does_not_fill_its_queue() -> None:
                 refusals.append(refusal)
             await asyncio.sleep(0.001)
             assert await (await queue.submit("good")).result() == "done"
-        assert len(refusals) == 290, "one in ten slots is theirs"
+        assert len(refusals) == 290, "the type holds one slot in ten"
         assert "down" in str(refusals[0])
         assert 0 < refusals[-1].retry_after_s <= 1.0
         await queue.drain(0.0)
 
 
 @virtual_time
-async def test_rejected_jobs_say_nothing_against_their_handler() -> None:
+async def test_rejected_jobs_do_not_quarantine_their_type() -> None:
     queue = queue_of(retry_budget=2)
 
     @queue.handler
@@ -264,7 +264,7 @@ async def test_rejected_jobs_say_nothing_against_their_handler() -> None:
 
 
 @virtual_time
-async def test_a_rate_spaces_the_starts_and_holds_nobody_else_up() -> None:
+async def test_a_rate_spaces_the_starts_of_its_handler_alone() -> None:
     queue = queue_of(workers=2)
     starts: list[float] = []
 
@@ -290,7 +290,7 @@ async def test_a_rate_spaces_the_starts_and_holds_nobody_else_up() -> None:
 
 
 @virtual_time
-async def test_a_group_of_which_one_job_may_run_at_a_time_is_served_in_order() -> None:
+async def test_a_group_concurrency_of_one_runs_each_group_in_order() -> None:
     queue = queue_of(workers=8)
     order: list[tuple[str, int]] = []
     running: Counter[str] = Counter()
@@ -315,7 +315,7 @@ async def test_a_group_of_which_one_job_may_run_at_a_time_is_served_in_order() -
 
 
 @virtual_time
-async def test_a_handlers_concurrency_bounds_its_jobs_and_leaves_the_other_workers_free() -> None:
+async def test_concurrency_bounds_the_jobs_of_a_handler_and_leaves_other_workers_free() -> None:
     queue = queue_of(workers=10)
     running = peak = 0
 
@@ -357,22 +357,20 @@ async def test_a_handlers_concurrency_bounds_its_jobs_and_leaves_the_other_worke
         ({"reject_on": (ValueError, 3)}, "reject_on is an exception class, or a tuple of them"),
     ],
 )
-def test_an_option_that_cannot_be_used_is_told_when_the_handler_is_registered(
-    options: dict[str, object], message: str
-) -> None:
+def test_an_invalid_option_raises_an_error_at_registration(options: dict[str, object], message: str) -> None:
     queue = JobQueue()
 
     async def work() -> None: ...
 
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
-        queue.handler(**options)(work)  # type: ignore[call-overload]
+        queue.handler(**options)(work)  # type: ignore[call-overload]  # invalid on purpose
 
 
 # -- unique
 
 
 @virtual_time
-async def test_a_unique_value_leads_to_the_live_job_and_is_free_again_once_it_ends() -> None:
+async def test_a_unique_value_returns_the_live_job_until_it_ends() -> None:
     queue = queue_of()
 
     @queue.handler
@@ -391,7 +389,7 @@ async def test_a_unique_value_leads_to_the_live_job_and_is_free_again_once_it_en
 
 
 @virtual_time
-async def test_debounced_submissions_run_once_with_the_last_arguments_after_quiet() -> None:
+async def test_debounced_submissions_run_once_with_the_last_arguments() -> None:
     queue = queue_of()
     saved: list[tuple[float, int]] = []
 
@@ -410,11 +408,11 @@ async def test_debounced_submissions_run_once_with_the_last_arguments_after_quie
     assert saved == [(pytest.approx(began + 6.0, abs=0.01), 4)]
 
 
-# -- steering
+# -- live changes
 
 
 @virtual_time
-async def test_workers_can_be_added_and_taken_away_while_jobs_run() -> None:
+async def test_the_number_of_workers_can_change_while_jobs_run() -> None:
     queue = queue_of(workers=2)
     running = peak = 0
 
@@ -442,7 +440,7 @@ async def test_workers_can_be_added_and_taken_away_while_jobs_run() -> None:
 
 
 @virtual_time
-async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed() -> None:
+async def test_a_paused_queue_accepts_jobs_and_starts_none_until_it_is_resumed() -> None:
     queue = queue_of(workers=2)
 
     @queue.handler
@@ -463,7 +461,7 @@ async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed() -
 @pytest.mark.parametrize("after", list(Discipline))
 @pytest.mark.parametrize("before", list(Discipline))
 @virtual_time
-async def test_a_live_queue_changes_its_discipline_and_loses_nothing(before: Discipline, after: Discipline) -> None:
+async def test_a_changed_discipline_of_a_live_queue_loses_no_job(before: Discipline, after: Discipline) -> None:
     queue = queue_of(workers=1, discipline=before, patience_s=1000.0)
     ran: list[int] = []
 
@@ -482,7 +480,7 @@ async def test_a_live_queue_changes_its_discipline_and_loses_nothing(before: Dis
 
 
 @virtual_time
-async def test_queues_share_one_pool_by_their_weights() -> None:
+async def test_queues_share_worker_time_by_weight() -> None:
     queues = {
         "default": QueueSettings(workers=4, weight=3, capacity=50_000),
         "bulk": QueueSettings(workers=4, weight=1, capacity=50_000),
@@ -493,12 +491,12 @@ async def test_queues_share_one_pool_by_their_weights() -> None:
     @queue.handler
     async def short() -> None:
         await asyncio.sleep(0.01)
-        busy_s["default"] += 0.01  # type: ignore[assignment]
+        busy_s["default"] += 0.01  # type: ignore[assignment]  # a Counter of floats
 
     @queue.handler(queue="bulk")
     async def long() -> None:
         await asyncio.sleep(0.05)
-        busy_s["bulk"] += 0.05  # type: ignore[assignment]
+        busy_s["bulk"] += 0.05  # type: ignore[assignment]  # a Counter of floats
 
     async with queue:
         for _ in range(20_000):
@@ -507,12 +505,12 @@ async def test_queues_share_one_pool_by_their_weights() -> None:
             await queue.submit("long")
         await asyncio.sleep(50.0)
         assert busy_s["default"] / busy_s["bulk"] == pytest.approx(3.0, rel=0.05)
-        assert sum(busy_s.values()) == pytest.approx(200.0, rel=0.02), "nobody idles"
+        assert sum(busy_s.values()) == pytest.approx(200.0, rel=0.02), "all workers are busy"
         await queue.drain(0.0)
 
 
 @virtual_time
-async def test_strict_shares_serve_the_higher_weight_first() -> None:
+async def test_strict_shares_serve_the_queue_of_higher_weight_first() -> None:
     queues = {"default": QueueSettings(workers=1, weight=1), "urgent": QueueSettings(workers=1, weight=2)}
     queue = JobQueue(Settings(queues=queues, runtime=RuntimeSettings(workers=1, shares="strict")))
     ran: list[str] = []
@@ -532,7 +530,7 @@ async def test_strict_shares_serve_the_higher_weight_first() -> None:
 
 
 @virtual_time
-async def test_a_reload_takes_over_what_it_can_and_names_the_rest() -> None:
+async def test_a_reload_applies_live_settings_and_returns_those_that_need_a_restart() -> None:
     before = Settings(queues={"default": QueueSettings(workers=1, capacity=10)})
     queue = JobQueue(before)
 
@@ -559,7 +557,7 @@ async def test_a_reload_takes_over_what_it_can_and_names_the_rest() -> None:
 
 
 @virtual_time
-async def test_a_burst_of_jobs_of_an_adaptive_queue_is_served_in_time_or_expires() -> None:
+async def test_an_overloaded_adaptive_queue_starts_jobs_within_its_patience_or_expires_them() -> None:
     queue = queue_of(workers=1, discipline="adaptive", patience_s=2.0)
     started: list[float] = []
 
@@ -571,18 +569,18 @@ async def test_a_burst_of_jobs_of_an_adaptive_queue_is_served_in_time_or_expires
     async with queue:
         events = EventRecorder(queue.backend)
         handles = []
-        for _ in range(400):  # twice what one worker can do
+        for _ in range(400):  # at twice the capacity of one worker
             handles.append(await queue.submit("work", {"submitted_at": now()}))
             await asyncio.sleep(0.05)
         states = Counter([(await handle.wait()).state for handle in handles])
         assert len(events.of(Started)) == states[JobState.SUCCEEDED]
     assert states[JobState.SUCCEEDED] + states[JobState.EXPIRED] == 400
-    assert max(started) <= 2.0, "nothing is begun for a client that has gone"
-    assert states[JobState.SUCCEEDED] >= 190, "and no worker idled"
+    assert max(started) <= 2.0, "no job starts after its patience"
+    assert states[JobState.SUCCEEDED] >= 190, "the worker idled"
 
 
 @virtual_time
-async def test_a_rate_with_a_burst_of_one_starts_its_jobs_evenly() -> None:
+async def test_a_rate_with_a_burst_of_one_spaces_its_starts_evenly() -> None:
     queue = queue_of()
     starts: list[float] = []
 

@@ -1,5 +1,5 @@
-"""The spool by itself: folders, locks, counting, and what each event removes."""
-# ruff: noqa: ASYNC240 - a test may look at the disk
+"""The spool alone: folders, locks, counters, and the files that each event removes."""
+# ruff: noqa: ASYNC240 - a test may access files
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def written(path: Path, content: bytes) -> StoredFile:
     return StoredFile(str(path), "text/plain", len(content))
 
 
-async def test_an_upload_is_what_was_written(spool: Spool) -> None:
+async def test_an_upload_has_the_written_content(spool: Spool) -> None:
     upload = await uploaded(spool, a=b"1" * 300, b=b"")
     assert {name: Path(file.path).read_bytes() for name, (file,) in upload.files.items()} == {"a": b"1" * 300, "b": b""}
     assert spool.bytes_used == 300
@@ -85,7 +85,7 @@ async def test_an_upload_that_is_not_kept_is_removed(spool: Spool) -> None:
     assert spool.bytes_used == 0
 
 
-async def test_an_upload_that_is_cancelled_while_it_is_written_is_removed_after_the_write(
+async def test_an_upload_cancelled_during_a_write_is_removed_after_the_write(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on, began = threading.Event(), asyncio.Event()
@@ -110,7 +110,7 @@ async def test_an_upload_that_is_cancelled_while_it_is_written_is_removed_after_
     assert list(spool.folder.iterdir()) == []
 
 
-async def test_bytes_over_the_bound_are_refused_and_those_of_ended_jobs_free_again(spool: Spool) -> None:
+async def test_bytes_over_the_bound_raise_spool_full_and_ended_jobs_release_theirs(spool: Spool) -> None:
     upload = await uploaded(spool, a=b"1" * 900)
     with pytest.raises(SpoolFull) as refused:
         await uploaded(spool, a=b"1" * 101)
@@ -122,14 +122,14 @@ async def test_bytes_over_the_bound_are_refused_and_those_of_ended_jobs_free_aga
 
 
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.CANCELLED, JobState.EXPIRED])
-async def test_inputs_go_when_the_job_ends(spool: Spool, state: JobState) -> None:
+async def test_inputs_are_removed_when_the_job_ends(spool: Spool, state: JobState) -> None:
     upload = await uploaded(spool, a=b"1")
     spool.on_event(Ended(job_of(upload, state)))
     await settled(spool)
     assert list(spool.folder.iterdir()) == []
 
 
-async def test_a_failed_job_keeps_its_inputs_and_nothing_else_until_it_is_evicted(spool: Spool) -> None:
+async def test_a_failed_job_keeps_only_its_inputs_until_it_is_evicted(spool: Spool) -> None:
     upload = await uploaded(spool, a=b"1")
     job = job_of(upload, JobState.FAILED)
     job.attempt = 1
@@ -145,9 +145,7 @@ async def test_a_failed_job_keeps_its_inputs_and_nothing_else_until_it_is_evicte
 
 
 @pytest.mark.parametrize("with_upload", [True, False])
-async def test_a_removal_that_comes_late_takes_nothing_of_a_job_that_was_sent_round_again(
-    spool: Spool, with_upload: bool
-) -> None:
+async def test_a_late_removal_keeps_the_files_of_a_retried_job(spool: Spool, with_upload: bool) -> None:
     upload = await uploaded(spool, a=b"1") if with_upload else None
     job = job_of(upload, JobState.FAILED)
     folder = spool.folder_of(job.id, job.upload)
@@ -155,7 +153,7 @@ async def test_a_removal_that_comes_late_takes_nothing_of_a_job_that_was_sent_ro
     written(folder / "result-8", b"half")
     written(folder / "result-9", b"half")
     spool.on_event(Ended(job))
-    # Its next attempt begins before a thread gets to its folder.
+    # The next attempt begins before the removal reaches the folder.
     job.attempt = 10
     job.file = written(folder / "result-10", b"whole")
     await settled(spool)
@@ -172,7 +170,9 @@ async def test_a_removal_that_comes_late_takes_nothing_of_a_job_that_was_sent_ro
 
 
 @pytest.mark.parametrize("with_upload", [True, False])
-async def test_a_result_file_is_counted_from_the_end_and_goes_with_the_record(spool: Spool, with_upload: bool) -> None:
+async def test_a_result_file_is_counted_from_the_end_of_the_job_until_its_eviction(
+    spool: Spool, with_upload: bool
+) -> None:
     upload = await uploaded(spool, a=b"1" * 50) if with_upload else None
     job = job_of(upload)
     folder = spool.folder_of(job.id, job.upload)
@@ -188,22 +188,20 @@ async def test_a_result_file_is_counted_from_the_end_and_goes_with_the_record(sp
     assert spool.bytes_used == 0
 
 
-async def test_a_job_that_has_no_files_costs_no_removal(spool: Spool) -> None:
+async def test_a_job_without_files_starts_no_removal(spool: Spool) -> None:
     spool.on_event(Ended(job_of(None)))
     spool.on_event(Evicted((job_of(None),)))
     assert spool._removing is None
 
 
-async def test_a_folder_that_was_handed_out_and_never_made_is_no_fault(
-    spool: Spool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_folder_that_was_never_made_is_no_error(spool: Spool, caplog: pytest.LogCaptureFixture) -> None:
     spool.folder_of(job_of(None).id, None)
     spool.on_event(Ended(job_of(None)))
     await settled(spool)
     assert not caplog.records
 
 
-async def test_the_run_takes_everything_with_it(tmp_path: Path) -> None:
+async def test_close_removes_the_folder_of_the_run(tmp_path: Path) -> None:
     spool = Spool(SpoolSettings(dir=str(tmp_path)))
     await spool.open()
     await uploaded(spool, a=b"1")
@@ -211,7 +209,7 @@ async def test_the_run_takes_everything_with_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == [f"jobqueue-{os.geteuid()}"]
 
 
-async def test_folders_of_dead_runs_are_removed_and_those_of_live_ones_not(tmp_path: Path, spool: Spool) -> None:
+async def test_folders_of_dead_runs_are_removed_and_those_of_live_ones_kept(tmp_path: Path, spool: Spool) -> None:
     await uploaded(spool, a=b"1")
     code = (
         "import asyncio, os, sys\n"
@@ -236,17 +234,17 @@ async def test_folders_of_dead_runs_are_removed_and_those_of_live_ones_not(tmp_p
     await later.close()
 
 
-async def test_a_folder_that_someone_else_may_write_to_is_closed_to_them(tmp_path: Path) -> None:
+async def test_a_shared_base_folder_gets_owner_only_permissions(tmp_path: Path) -> None:
     base = tmp_path / f"jobqueue-{os.geteuid()}"
     base.mkdir(mode=0o755)
     spool = Spool(SpoolSettings(dir=str(tmp_path)))
     await spool.open()
     assert base.stat().st_mode & 0o777 == 0o700
-    assert tmp_path.stat().st_mode & 0o777 != 0, "the configured folder itself is left alone"
+    assert tmp_path.stat().st_mode & 0o777 != 0, "the configured folder keeps its permissions"
     await spool.close()
 
 
-async def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path) -> None:
+async def test_a_symbolic_link_as_the_base_folder_raises_config_error(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / f"jobqueue-{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
     spool = Spool(SpoolSettings(dir=str(tmp_path)))
@@ -255,7 +253,7 @@ async def test_a_symbolic_link_in_its_place_is_refused(tmp_path: Path) -> None:
     await spool.close()
 
 
-async def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
+async def test_a_file_as_the_configured_folder_raises_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     spool = Spool(SpoolSettings(dir=str(tmp_path / "file")))
     with pytest.raises(ConfigError, match=r"spool\.dir"):
@@ -263,7 +261,7 @@ async def test_a_file_in_its_place_is_told(tmp_path: Path) -> None:
     await spool.close()
 
 
-async def test_what_cannot_be_removed_is_told(
+async def test_a_failed_removal_is_logged(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     upload = await uploaded(spool, a=b"1")
@@ -278,11 +276,11 @@ async def test_what_cannot_be_removed_is_told(
     assert "spool.remove_failed" in caplog.text
 
 
-def test_a_folder_that_another_server_has_just_removed_is_nobodys_remains(tmp_path: Path) -> None:
+def test_a_missing_run_folder_is_not_dead(tmp_path: Path) -> None:
     assert module._is_dead(tmp_path / "run-gone") is False
 
 
-async def test_what_is_called_like_a_run_and_is_none_is_passed_over_with_a_warning(
+async def test_entries_that_are_no_run_folders_are_skipped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = tmp_path / f"jobqueue-{os.geteuid()}"
@@ -306,8 +304,8 @@ async def test_what_is_called_like_a_run_and_is_none_is_passed_over_with_a_warni
     await opened.open()
     await settled(opened)
     await opened.close()
-    told = [dict(record.msg.fields) for record in caplog.records if "spool.entry_ignored" in record.getMessage()]  # type: ignore[attr-defined]
-    assert {Path(fields["path"]).name: fields["reason"] for fields in told} == {
+    warnings = [dict(record.msg.fields) for record in caplog.records if "spool.entry_ignored" in record.getMessage()]  # type: ignore[attr-defined]  # an EventMessage
+    assert {Path(fields["path"]).name: fields["reason"] for fields in warnings} == {
         "run-x": "Not a directory",
         "run-link": "is a symbolic link",
         "run-lost": "is a symbolic link",
@@ -318,13 +316,13 @@ async def test_what_is_called_like_a_run_and_is_none_is_passed_over_with_a_warni
     assert (elsewhere / "kept").exists()
 
 
-async def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_tilde_expands_to_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     opened = Spool(SpoolSettings(dir="~/files"))
     await opened.open()
     assert opened.folder.is_relative_to(tmp_path / "files")
     await opened.close()
-    with pytest.raises(ConfigError, match=r"^spool\.dir: ~nobody-of-that-name is not a home folder$"):
-        await Spool(SpoolSettings(dir="~nobody-of-that-name/x")).open()
+    with pytest.raises(ConfigError, match=r"^spool\.dir: ~no-such-user is not a home folder$"):
+        await Spool(SpoolSettings(dir="~no-such-user/x")).open()
     assert [path.name for path in tmp_path.iterdir()] == ["files"]

@@ -1,4 +1,4 @@
-"""Files submitted in-process: copied into the spool, under the limits of uploads, and gone with their job."""
+"""Files submitted in-process: copied into the spool within the limits of uploads, and removed with their job."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ async def running(tmp_path: Path, **changes: Any) -> AsyncIterator[JobQueue]:
 
     @queue.handler
     async def on_the_loop(ctx: JobContext) -> Any:
-        return told(ctx)
+        return files_of(ctx)
 
     @queue.handler
     def in_a_thread(ctx: JobContext) -> Any:
-        return told(ctx)
+        return files_of(ctx)
 
     queue.handler(blocking.list_files, name="in_a_process", run_in="process")
     async with queue:
         yield queue
 
 
-def told(ctx: JobContext) -> Any:
+def files_of(ctx: JobContext) -> Any:
     return blocking.list_files(ctx)
 
 
@@ -50,7 +50,7 @@ def spooled(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("handler", ["on_the_loop", "in_a_thread", "in_a_process"])
-async def test_every_kind_of_file_reaches_every_kind_of_handler(tmp_path: Path, handler: str) -> None:
+async def test_any_kind_of_file_reaches_any_kind_of_handler(tmp_path: Path, handler: str) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"1,2")
     async with running(tmp_path) as queue:
@@ -63,7 +63,7 @@ async def test_every_kind_of_file_reaches_every_kind_of_handler(tmp_path: Path, 
         }
 
 
-async def test_what_was_given_may_change_once_it_was_submitted(tmp_path: Path) -> None:
+async def test_a_submitted_file_is_a_copy(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"before")
     async with running(tmp_path) as queue:
@@ -81,14 +81,14 @@ async def test_what_was_given_may_change_once_it_was_submitted(tmp_path: Path) -
         ({"a": b"x" * 600, "b": b"x" * 600}, "1200 bytes together, and 1000 are allowed \\(limits.files_bytes\\)"),
     ],
 )
-async def test_the_limits_of_uploads_hold(tmp_path: Path, files: Any, detail: str) -> None:
+async def test_files_over_the_upload_limits_are_rejected(tmp_path: Path, files: Any, detail: str) -> None:
     async with running(tmp_path) as queue:
         with pytest.raises(InvalidSubmission, match=f"/files: .*{detail}"):
             await queue.submit("on_the_loop", files=files)
         assert (spooled(tmp_path), queue.spool.bytes_used) == ([], 0)
 
 
-async def test_a_full_spool_refuses_and_takes_files_again_when_a_job_has_ended(tmp_path: Path) -> None:
+async def test_a_full_spool_rejects_files_until_a_job_ends(tmp_path: Path) -> None:
     async with running(tmp_path) as queue:
         await queue.pause("default")
         held = [await queue.submit("on_the_loop", files={"a": b"x" * 900}) for _ in range(2)]
@@ -100,7 +100,7 @@ async def test_a_full_spool_refuses_and_takes_files_again_when_a_job_has_ended(t
         await queue.submit("on_the_loop", files={"a": b"x" * 900})
 
 
-async def test_what_is_refused_leaves_no_file_behind(tmp_path: Path) -> None:
+async def test_a_rejected_submission_leaves_no_file(tmp_path: Path) -> None:
     one = {"default": QueueSettings(workers=1, capacity=1)}
     async with running(tmp_path, queues=one) as queue:
         await queue.pause("default")
@@ -108,7 +108,7 @@ async def test_what_is_refused_leaves_no_file_behind(tmp_path: Path) -> None:
         with pytest.raises(UnknownType):
             await queue.submit("nope", files=files)
         with pytest.raises(TypeError, match="the file 'b' takes"):
-            await queue.submit("on_the_loop", files={"a": b"x", "b": 7})  # type: ignore[dict-item]
+            await queue.submit("on_the_loop", files={"a": b"x", "b": 7})  # type: ignore[dict-item]  # invalid on purpose
         with pytest.raises(FileNotFoundError):
             await queue.submit("on_the_loop", files={"a": b"x", "b": tmp_path / "none"})
         first = await queue.submit("on_the_loop", files=files, unique="u")

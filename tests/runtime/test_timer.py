@@ -7,7 +7,7 @@ from jobqueue.testing import virtual_time
 
 
 class Source:
-    """What is due at some instants, and when it was told."""
+    """A source of deadlines that records its ticks."""
 
     def __init__(self, *due: float) -> None:
         self.due = list(due)
@@ -30,7 +30,7 @@ class Source:
 
 
 @virtual_time
-async def test_the_timer_ticks_at_each_deadline_and_never_between() -> None:
+async def test_the_timer_ticks_exactly_at_each_deadline() -> None:
     source = Source(1001.0, 1002.5, 1100.0)
     timer = Timer(source)
     timer.start()
@@ -40,7 +40,7 @@ async def test_the_timer_ticks_at_each_deadline_and_never_between() -> None:
 
 
 @virtual_time
-async def test_a_deadline_that_moves_closer_is_kept() -> None:
+async def test_the_timer_follows_a_deadline_that_moves_closer() -> None:
     source = Source(1050.0)
     timer = Timer(source)
     timer.start()
@@ -52,7 +52,7 @@ async def test_a_deadline_that_moves_closer_is_kept() -> None:
 
 
 @virtual_time
-async def test_the_timer_looks_once_for_all_that_one_turn_of_the_loop_has_changed() -> None:
+async def test_the_timer_reads_the_next_deadline_once_per_loop_iteration() -> None:
     source = Source(1050.0)
     timer = Timer(source)
     timer.start()
@@ -69,7 +69,7 @@ async def test_the_timer_looks_once_for_all_that_one_turn_of_the_loop_has_change
 
 
 @virtual_time
-async def test_a_stopped_timer_ticks_no_more() -> None:
+async def test_a_stopped_timer_does_not_tick() -> None:
     source = Source(1001.0)
     timer = Timer(source)
     timer.start()
@@ -80,7 +80,7 @@ async def test_a_stopped_timer_ticks_no_more() -> None:
 
 
 @virtual_time
-async def test_a_tick_that_fails_is_reported_and_does_not_stop_the_timer() -> None:
+async def test_a_failing_tick_is_reported_and_does_not_stop_the_timer() -> None:
     reported = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context["exception"]))
     source = Source(1001.0, 1002.0)
@@ -94,7 +94,7 @@ async def test_a_tick_that_fails_is_reported_and_does_not_stop_the_timer() -> No
 
 
 @virtual_time
-async def test_work_left_over_is_done_soon_but_others_run_in_between() -> None:
+async def test_the_timer_lets_other_callbacks_run_between_portions_of_overdue_work() -> None:
     source = Source(1000.0)
     portions = [1000.0, 1000.0]
 
@@ -103,19 +103,19 @@ async def test_work_left_over_is_done_soon_but_others_run_in_between() -> None:
         source.due = [portions.pop()] if portions else []
         return source.next_at()
 
-    source.tick = tick  # type: ignore[method-assign]
-    turns = 0
+    source.tick = tick  # type: ignore[method-assign]  # another tick
+    iterations = 0
 
-    def turn() -> None:
-        nonlocal turns
-        turns += 1
+    def iteration() -> None:
+        nonlocal iterations
+        iterations += 1
         if len(source.ticked) < 3:
-            asyncio.get_running_loop().call_soon(turn)
+            asyncio.get_running_loop().call_soon(iteration)
 
     timer = Timer(source)
     timer.start()
-    turn()
+    iteration()
     await asyncio.sleep(1)
     timer.stop()
     assert len(source.ticked) == 3
-    assert turns >= 3
+    assert iterations >= 3

@@ -1,4 +1,4 @@
-"""Workers and their supervisor, on a virtual clock: an hour's wait takes no time, and every time is exact."""
+"""Workers and their supervisor, on a virtual clock."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def now() -> float:
 
 
 async def noop() -> None:
-    """Do nothing, well."""
+    """Succeed without doing anything."""
 
 
 def add_stubborn(queue: JobQueue, **options: Any) -> asyncio.Event:
-    """Register the handler `stubborn`, which swallows its cancellation; return what lets it go."""
+    """Register the handler `stubborn`, which ignores its cancellation until the returned event is set."""
     release = asyncio.Event()
 
     @queue.handler(**options)
@@ -73,7 +73,7 @@ async def test_a_job_runs_with_its_arguments_and_its_context() -> None:
 
 
 @virtual_time
-async def test_as_many_jobs_run_at_once_as_there_are_workers_and_the_rest_wait_their_turn() -> None:
+async def test_each_worker_runs_one_job_at_a_time_in_order() -> None:
     queue = make_queue(workers=2)
     order: list[int] = []
 
@@ -92,7 +92,7 @@ async def test_as_many_jobs_run_at_once_as_there_are_workers_and_the_rest_wait_t
 
 
 @virtual_time
-async def test_a_handler_that_raises_fails_its_job_with_what_it_said() -> None:
+async def test_an_exception_of_a_handler_fails_its_job_with_the_message() -> None:
     queue = make_queue()
 
     @queue.handler
@@ -127,7 +127,7 @@ async def test_a_timeout_cancels_the_handler_at_its_time() -> None:
 
 
 @virtual_time
-async def test_a_submission_may_shorten_the_timeout_of_its_handler() -> None:
+async def test_a_submission_can_shorten_the_timeout_of_its_handler() -> None:
     queue = make_queue()
 
     @queue.handler(timeout_s=50)
@@ -141,7 +141,7 @@ async def test_a_submission_may_shorten_the_timeout_of_its_handler() -> None:
 
 
 @virtual_time
-async def test_a_cancelled_job_stops_while_it_runs_and_its_cleanup_is_waited_for() -> None:
+async def test_a_running_job_is_cancelled_after_the_cleanup_of_its_handler() -> None:
     queue = make_queue()
     steps: list[str] = []
     started = asyncio.Event()
@@ -165,7 +165,7 @@ async def test_a_cancelled_job_stops_while_it_runs_and_its_cleanup_is_waited_for
 
 
 @virtual_time
-async def test_a_handler_that_swallows_its_cancellation_loses_its_job_and_its_place(
+async def test_a_handler_that_ignores_its_cancellation_loses_its_lease_and_its_worker_is_replaced(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = make_queue(workers=2)
@@ -178,18 +178,18 @@ async def test_a_handler_that_swallows_its_cancellation_loses_its_job_and_its_pl
         assert error_code(record) is ErrorCode.TIMED_OUT
         assert now() - start == pytest.approx(5 + LEASE_GRACE_S, abs=0.05)
         await asyncio.sleep(0)
-        assert len(worker_tasks()) == 3, "the stuck one, and two that serve"
-        told = [r.getMessage() for r in caplog.records if r.getMessage().startswith("worker.stuck")]
-        assert len(told) == 1
-        assert "stubborn" in told[0], "the log names the handler by its stack"
+        assert len(worker_tasks()) == 3, "the stuck worker and two more"
+        warnings = [r.getMessage() for r in caplog.records if r.getMessage().startswith("worker.stuck")]
+        assert len(warnings) == 1
+        assert "stubborn" in warnings[0], "the log names the handler by its stack"
         release.set()
         await asyncio.sleep(1)
         assert len(worker_tasks()) == 2
-        assert (await stuck.status()).state is JobState.FAILED, "the late outcome bounced"
+        assert (await stuck.status()).state is JobState.FAILED, "the late outcome was rejected"
 
 
 @virtual_time
-async def test_places_left_empty_by_too_many_stuck_handlers_are_filled_once_these_return(
+async def test_workers_are_replaced_once_enough_stuck_handlers_return(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = make_queue(workers=1)
@@ -202,7 +202,7 @@ async def test_places_left_empty_by_too_many_stuck_handlers_are_filled_once_thes
             await (await queue.submit("stubborn")).wait()
         waiting = await queue.submit("fine")
         await asyncio.sleep(10)
-        assert (await waiting.status()).state is JobState.QUEUED, "three are stuck, so nobody serves"
+        assert (await waiting.status()).state is JobState.QUEUED, "three workers are stuck, and none is replaced"
         assert any("worker.not_replaced" in record.getMessage() for record in caplog.records)
         release.set()
         assert (await waiting.wait(timeout_s=1)).state is JobState.SUCCEEDED
@@ -212,7 +212,7 @@ async def test_places_left_empty_by_too_many_stuck_handlers_are_filled_once_thes
 
 @virtual_time
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException])
-async def test_a_handler_that_raises_a_base_exception_ends_neither_the_loop_nor_the_pool(
+async def test_a_base_exception_of_a_handler_ends_neither_the_loop_nor_the_workers(
     kind: type[BaseException],
 ) -> None:
     queue = make_queue(workers=1)
@@ -232,7 +232,7 @@ async def test_a_handler_that_raises_a_base_exception_ends_neither_the_loop_nor_
 
 
 @virtual_time
-async def test_a_cancellation_of_the_handlers_own_making_is_its_error() -> None:
+async def test_a_cancellation_caused_by_the_handler_is_a_handler_error() -> None:
     queue = make_queue(workers=1)
 
     @queue.handler
@@ -249,7 +249,7 @@ async def test_a_cancellation_of_the_handlers_own_making_is_its_error() -> None:
 
 
 @virtual_time
-async def test_a_worker_that_is_killed_at_work_is_replaced_and_its_job_has_crashed() -> None:
+async def test_a_busy_worker_that_is_killed_is_replaced_and_its_job_has_crashed() -> None:
     queue = make_queue(workers=2)
 
     @queue.handler
@@ -269,7 +269,7 @@ async def test_a_worker_that_is_killed_at_work_is_replaced_and_its_job_has_crash
 
 
 @virtual_time
-async def test_idle_workers_that_are_killed_are_replaced_within_100_ms() -> None:
+async def test_a_killed_idle_worker_is_replaced_within_100_ms() -> None:
     queue = make_queue(workers=3)
 
     @queue.handler
@@ -287,7 +287,7 @@ async def test_idle_workers_that_are_killed_are_replaced_within_100_ms() -> None
 
 
 @virtual_time
-async def test_a_crash_loop_is_slowed_down_and_a_job_that_ends_well_resets_it() -> None:
+async def test_replacements_of_workers_back_off_and_a_success_resets_the_backoff() -> None:
     queue = make_queue(workers=1)
     queue.handler(name="fine")(noop)
 
@@ -314,7 +314,7 @@ async def test_a_crash_loop_is_slowed_down_and_a_job_that_ends_well_resets_it() 
 
 
 @virtual_time
-async def test_a_job_whose_worker_died_gets_its_next_attempt() -> None:
+async def test_a_crashed_job_gets_its_next_attempt() -> None:
     queue = make_queue(workers=1)
 
     @queue.handler(attempts_max=3)
@@ -328,20 +328,20 @@ async def test_a_job_whose_worker_died_gets_its_next_attempt() -> None:
 
 
 @virtual_time
-async def test_a_place_is_filled_in_the_turn_of_the_loop_in_which_it_came_free() -> None:
+async def test_a_worker_takes_its_next_job_in_the_same_loop_iteration() -> None:
     queue = make_queue(workers=2)
     queue.handler(name="fine")(noop)
     async with queue:
         jobs = [await queue.submit("fine") for _ in range(100)]
-        turns = 0
+        iterations = 0
         while (await jobs[-1].status()).live:
             await asyncio.sleep(0)
-            turns += 1
-        assert turns <= 55
+            iterations += 1
+        assert iterations <= 55
 
 
 @virtual_time
-async def test_only_a_few_of_many_workers_wait_for_jobs_before_and_after_a_burst_of_them() -> None:
+async def test_few_idle_workers_are_kept_before_and_after_a_burst() -> None:
     queue = make_queue(workers=1000)
     queue.handler(name="fine")(noop)
     async with queue:
@@ -353,9 +353,9 @@ async def test_only_a_few_of_many_workers_wait_for_jobs_before_and_after_a_burst
 
 
 @virtual_time
-@pytest.mark.parametrize("held_back_by", ["nothing", "a pause", "too few places"])
-async def test_a_burst_of_jobs_starts_within_two_turns_of_the_loop(held_back_by: str) -> None:
-    queue = make_queue(workers=2 if held_back_by == "too few places" else 1000, capacity=1000)
+@pytest.mark.parametrize("held_back_by", ["nothing", "a pause", "too few workers"])
+async def test_a_burst_of_jobs_starts_within_two_loop_iterations(held_back_by: str) -> None:
+    queue = make_queue(workers=2 if held_back_by == "too few workers" else 1000, capacity=1000)
     running = 0
 
     @queue.handler
@@ -371,7 +371,7 @@ async def test_a_burst_of_jobs_starts_within_two_turns_of_the_loop(held_back_by:
             await queue.submit("nap")
         if held_back_by == "a pause":
             await queue.resume("default")
-        if held_back_by == "too few places":
+        if held_back_by == "too few workers":
             await queue.change("default", workers=1000)
         for _ in range(2):
             await asyncio.sleep(0)
@@ -379,7 +379,7 @@ async def test_a_burst_of_jobs_starts_within_two_turns_of_the_loop(held_back_by:
 
 
 @virtual_time
-async def test_workers_that_wait_in_a_pool_made_smaller_go_and_one_made_larger_again_has_as_many_as_before() -> None:
+async def test_idle_workers_follow_the_limit_down_and_up_again() -> None:
     queue = make_queue(workers=1000)
     async with queue:
         await queue.change("default", workers=1)
@@ -390,7 +390,7 @@ async def test_workers_that_wait_in_a_pool_made_smaller_go_and_one_made_larger_a
 
 
 @virtual_time
-async def test_nothing_that_a_job_leaves_in_its_context_reaches_the_next() -> None:
+async def test_context_variables_of_a_job_do_not_reach_the_next() -> None:
     queue = make_queue(workers=1)
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="clean")
 
@@ -406,7 +406,7 @@ async def test_nothing_that_a_job_leaves_in_its_context_reaches_the_next() -> No
 
 
 @virtual_time
-async def test_progress_is_reported_and_the_last_word_stands_before_the_outcome() -> None:
+async def test_progress_is_rate_limited_and_the_last_report_precedes_the_outcome() -> None:
     queue = make_queue()
 
     @queue.handler
@@ -420,13 +420,13 @@ async def test_progress_is_reported_and_the_last_word_stands_before_the_outcome(
         recorder = EventRecorder(queue.backend)
         job = await (await queue.submit("steps")).wait()
         assert job.progress == Progress(1.0, "done")
-        assert 1 < len(recorder.of(Progressed)) < 10, "what was overtaken is not sent"
+        assert 1 < len(recorder.of(Progressed)) < 10, "overtaken reports are not sent"
         assert [type(event) for event in recorder.events][-1] is Ended
 
 
 @virtual_time
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan"), float("inf")])
-async def test_progress_that_is_no_fraction_is_the_handlers_error(fraction: float) -> None:
+async def test_progress_outside_of_0_to_1_is_a_handler_error(fraction: float) -> None:
     queue = make_queue()
 
     @queue.handler
@@ -440,7 +440,7 @@ async def test_progress_that_is_no_fraction_is_the_handlers_error(fraction: floa
 
 
 @virtual_time
-async def test_retry_and_reject_are_obeyed() -> None:
+async def test_retry_delays_and_reject_ends_a_job() -> None:
     queue = make_queue()
 
     @queue.handler(attempts_max=5)
@@ -471,7 +471,7 @@ async def test_retry_and_reject_are_obeyed() -> None:
     ],
     ids=lambda value: str(value)[:12],
 )
-async def test_a_result_that_can_not_be_kept_fails_its_job(result: object, code: ErrorCode) -> None:
+async def test_an_invalid_or_oversized_result_fails_its_job(result: object, code: ErrorCode) -> None:
     queue = make_queue()
 
     @queue.handler(attempts_max=3)
@@ -484,7 +484,7 @@ async def test_a_result_that_can_not_be_kept_fails_its_job(result: object, code:
 
 
 @virtual_time
-async def test_a_lost_lease_is_an_event_that_anyone_can_see() -> None:
+async def test_a_lost_lease_is_an_event() -> None:
     queue = make_queue(workers=1)
     release = add_stubborn(queue)
 
@@ -500,7 +500,7 @@ async def test_a_lost_lease_is_an_event_that_anyone_can_see() -> None:
 
 
 @virtual_time
-async def test_closing_does_not_wait_for_a_handler_that_never_stops() -> None:
+async def test_stop_does_not_wait_for_a_handler_that_never_stops() -> None:
     queue = make_queue(workers=1)
     release = add_stubborn(queue)
 

@@ -48,7 +48,7 @@ def report(ctx: JobContext, times: int) -> str:
 
 
 def report_and_wait(ctx: JobContext, path: str) -> None:
-    """Report twice in a row, then wait for the file to go."""
+    """Report twice in a row, then wait until the file is removed."""
     ctx.progress(0.1, "first")
     ctx.progress(0.2, "second")
     while os.path.exists(path):
@@ -56,7 +56,7 @@ def report_and_wait(ctx: JobContext, path: str) -> None:
 
 
 def hang(ctx: JobContext) -> NoReturn:
-    """Say who we are, and never return."""
+    """Report the pid, and never return."""
     ctx.progress(0.0, str(os.getpid()))
     while True:
         time.sleep(3600)
@@ -68,7 +68,7 @@ def hang_with_a_child(ctx: JobContext) -> None:
 
 
 def fork_a_child_and_die(ctx: JobContext) -> None:
-    """Leave a child behind that holds all that we hold, our connection too."""
+    """Leave a child behind that holds all descriptors of this process, its connection included."""
     pid = os.fork()
     if pid == 0:
         signal.pause()
@@ -77,21 +77,21 @@ def fork_a_child_and_die(ctx: JobContext) -> None:
 
 
 def answer_and_die(ctx: JobContext) -> str:
-    """Return; then, before the next call, die."""
+    """Return; then exit before the next call."""
     ctx.progress(0.0, str(os.getpid()))
     threading.Timer(0.05, os._exit, [1]).start()
     return "answered"
 
 
 def terminate_a_child() -> int:
-    """Return how a program ends that we started and then sent SIGTERM."""
+    """Return the exit code of a child that got SIGTERM."""
     with subprocess.Popen(["sleep", "3600"]) as child:
         child.terminate()
     return child.returncode
 
 
 def hold_the_interpreter(ctx: JobContext) -> None:
-    """Keep a core busy in C, so that no other thread of this process ever gets a turn."""
+    """Keep a core busy in C, so that no other thread of this process runs."""
     ctx.progress(0.0, str(os.getpid()))
     sum(range(10**13))
 
@@ -104,7 +104,7 @@ def wait_until_cancelled(ctx: JobContext) -> str:
 
 
 def wait_for(ctx: JobContext, path: str) -> str:
-    """Wait, deaf to everything, until the file exists."""
+    """Wait until the file exists, ignoring cancellation."""
     ctx.progress(0.0, "waiting")
     while not os.path.exists(path):
         time.sleep(0.001)
@@ -146,7 +146,7 @@ def kill_itself() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def read_no_mans_memory() -> None:
+def read_invalid_memory() -> None:
     ctypes.string_at(0)
 
 
@@ -156,7 +156,7 @@ def close_everything() -> None:
 
 
 def numbers_of(size: int) -> list[complex]:
-    """Return what JSON can't represent."""
+    """Return values that JSON can't represent."""
     return [complex(0, n) for n in range(size)]
 
 
@@ -184,7 +184,7 @@ def log_a_flood(records: int) -> None:
         logging.info("record %d", n)
 
 
-def log_what_can_not_be(ctx: JobContext) -> None:
+def log_invalid_records(ctx: JobContext) -> None:
     logging.info("%d", "no number")
     logging.info("x" * 100_000)
     logging.getLogger("y" * 1000).info("\udcff")
@@ -207,14 +207,14 @@ def write_to_own_sockets(data: bytes) -> None:
 
 
 def answer_itself(result: bytes = b'"forged"') -> str:
-    """Send an answer to the pool, as only the process's own loop should, and then return."""
+    """Send a forged answer to the pool, and then return."""
     (process,) = (each for each in gc.get_objects() if isinstance(each, child_module._Process))
     process._send(b"s", msgspec.msgpack.encode(Success(result)))
     return "genuine"
 
 
 def leave_descendants(ctx: JobContext, then: str) -> None:
-    """Start a program in a session of its own, and one whose parent has ended; tell our pid and theirs."""
+    """Start a program in a session of its own, and one whose parent has ended; report all pids."""
     one = subprocess.Popen(["sleep", "3600"], start_new_session=True, stdout=subprocess.DEVNULL)
     shell = ["sh", "-c", "setsid sleep 3600 >/dev/null & echo $!"]
     other = subprocess.run(shell, stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""What the tests of both pools share: how to make a call, and how to see what it does."""
+"""Calls of the tests of both pools, and waiting for their reports, log events and ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONTEXT_TAKERS = {
     "be_signalled",
     "leave_descendants",
     "log_something",
-    "log_what_can_not_be",
+    "log_invalid_records",
 }
 
 
@@ -55,11 +55,11 @@ def call_of(func: Callable[..., Any], *, folder: Path = Path("unused"), **kwargs
 
 
 class Run:
-    """A run under way, with the progress that it has told."""
+    """A running call, and its progress reports."""
 
     def __init__(self, pool: ThreadPool | ProcessPool, call: Call) -> None:
         self.reports: list[tuple[float, str | None]] = []
-        self._told = asyncio.Event()
+        self._reported = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Success | Failure] = asyncio.create_task(pool.run(call, on_progress=self._on_progress))
 
@@ -68,12 +68,12 @@ class Run:
 
     def _note(self, fraction: float, note: str | None) -> None:
         self.reports.append((fraction, note))
-        self._told.set()
+        self._reported.set()
 
-    async def told(self) -> str:
+    async def next_report(self) -> str:
         """Wait for the next report; return its note."""
-        await self._told.wait()
-        self._told.clear()
+        await self._reported.wait()
+        self._reported.clear()
         note = self.reports[-1][1]
         assert note is not None
         return note
@@ -89,7 +89,7 @@ async def run(pool: ThreadPool | ProcessPool, func: Callable[..., Any], **kwargs
 
 
 async def end_of(pid: int) -> None:
-    """Wait until a process, anyone's, has ended."""
+    """Wait until a process ends, a child of this one or not."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -106,7 +106,7 @@ async def end_of(pid: int) -> None:
 
 
 def block_until_the_end_of(pid: int) -> None:
-    """As `end_of`, but the loop stands still meanwhile."""
+    """Wait as `end_of` does, but block the loop."""
     fd = os.pidfd_open(pid)
     ended = select.poll()
     ended.register(fd, select.POLLIN)
@@ -115,7 +115,7 @@ def block_until_the_end_of(pid: int) -> None:
 
 
 class LogEvents(logging.Handler):
-    """Collects what is logged, and lets a test wait for it."""
+    """Collects log events, and lets a test wait for one."""
 
     def __init__(self) -> None:
         super().__init__()

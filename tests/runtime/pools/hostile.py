@@ -1,4 +1,4 @@
-"""Handlers whose exceptions turn against those who judge them, and handlers that leave something behind.
+"""Handlers whose exceptions fail when they are inspected, and handlers that leave state behind.
 
 Processes import them from here. `raises` takes the name of one exception of `RAISED`.
 """
@@ -16,7 +16,7 @@ LEFT_BEHIND: ContextVar[str] = ContextVar("left_behind", default="nothing")
 
 
 class RateLimited(Retry):
-    """A subclass that never calls `Retry.__init__`, as is easily forgotten."""
+    """A subclass that does not call `Retry.__init__`."""
 
     def __init__(self, response: object) -> None:
         self.response = response
@@ -27,8 +27,8 @@ class Forgetful(Reject):
         self.what = what
 
 
-class Leaving:
-    """Whatever is asked of it, it leaves."""
+class Exiting:
+    """An object whose text raises SystemExit and whose attributes raise KeyboardInterrupt."""
 
     def __str__(self) -> str:
         raise SystemExit(9)
@@ -40,7 +40,7 @@ class Leaving:
 
 
 class HostileRetry(Retry):
-    """A retry that raises whatever is asked of it."""
+    """A retry whose attributes and text raise."""
 
     def __init__(self) -> None: ...
 
@@ -55,7 +55,7 @@ class HostileRetry(Retry):
 
 class HostileMeta(type):
     @property
-    def __name__(cls) -> str:  # type: ignore[override]
+    def __name__(cls) -> str:  # type: ignore[override]  # hostile on purpose
         raise SystemExit(4)
 
 
@@ -63,15 +63,15 @@ class Hostile(Exception, metaclass=HostileMeta):
     def __init__(self) -> None: ...
 
     @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    def __class__(self) -> Any:  # type: ignore[override]  # hostile on purpose
         raise SystemExit(5)
 
     @property
-    def args(self) -> Any:  # type: ignore[override]
+    def args(self) -> Any:  # type: ignore[override]  # hostile on purpose
         raise SystemExit(6)
 
     @property
-    def __cause__(self) -> Any:  # type: ignore[override]
+    def __cause__(self) -> Any:  # type: ignore[override]  # hostile on purpose
         raise SystemExit(7)
 
     @property
@@ -97,7 +97,7 @@ class HostileExit(SystemExit):
 
 
 class Text(str):
-    """A text whose own methods fail."""
+    """A text whose methods fail."""
 
     def __getitem__(self, index: object) -> Any:
         raise SystemExit(1)
@@ -109,8 +109,8 @@ class Text(str):
 RAISED: dict[str, Any] = {
     "rate limited": lambda: RateLimited(object()),
     "hostile retry": HostileRetry,
-    "retry with a hostile message": lambda: Retry(None, Leaving()),  # type: ignore[arg-type]
-    "retry with a hostile wait": lambda: Retry(Leaving()),  # type: ignore[arg-type]
+    "retry with a hostile message": lambda: Retry(None, Exiting()),  # type: ignore[arg-type]  # hostile on purpose
+    "retry with a hostile wait": lambda: Retry(Exiting()),  # type: ignore[arg-type]  # hostile on purpose
     "hostile": Hostile,
     "hostile exit": HostileExit,
     "hostile cancellation": HostileCancelled,
@@ -128,7 +128,7 @@ async def raises_on_the_loop(which: str) -> NoReturn:
 
 
 def leave_behind() -> tuple[str, int]:
-    """Return what the former job left behind, and leave something oneself."""
+    """Return the state that the former job left behind, and change it."""
     found = LEFT_BEHIND.get(), decimal.getcontext().prec
     LEFT_BEHIND.set("something")
     decimal.getcontext().prec = 5

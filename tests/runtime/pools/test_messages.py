@@ -1,4 +1,4 @@
-"""What a process says is checked like any other input."""
+"""Messages of a process are validated as untrusted input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encoded(value: object) -> bytes:
     return msgspec.msgpack.encode(value)
 
 
-def test_messages_come_out_whole_however_they_are_cut() -> None:
+def test_messages_are_reassembled_from_pieces_of_any_size() -> None:
     sent = [(TOKEN, PROGRESS, b"p" * 10), (TOKEN, SUCCESS, b""), (TOKEN, FAILURE, b"f" * 300)]
     stream = b"".join(packed(kind, body) for _, kind, body in sent)
     for size in (1, 7, 13, len(stream)):
@@ -46,18 +46,18 @@ def test_messages_come_out_whole_however_they_are_cut() -> None:
         (HEAD.pack(TOKEN, messages.SMALL_BYTES_MAX + 1, FAILURE), "bytes"),
     ],
 )
-def test_bytes_that_are_no_message_are_refused_at_once(data: bytes, detail: str) -> None:
+def test_invalid_bytes_raise_an_error(data: bytes, detail: str) -> None:
     with pytest.raises(InvalidMessage, match=detail):
         list(Inbox().feed(data, {TOKEN: 2**20}))
 
 
-def test_a_token_that_is_no_longer_valid_is_refused() -> None:
+def test_an_expired_token_raises_an_error() -> None:
     bounds = {TOKEN: 100}
-    heard = Inbox().feed(packed(SUCCESS, b"1") + packed(SUCCESS, b"2"), bounds)
-    assert next(heard) == (TOKEN, SUCCESS, b"1")
+    received = Inbox().feed(packed(SUCCESS, b"1") + packed(SUCCESS, b"2"), bounds)
+    assert next(received) == (TOKEN, SUCCESS, b"1")
     del bounds[TOKEN]
     with pytest.raises(InvalidMessage):
-        next(heard)
+        next(received)
 
 
 @pytest.mark.parametrize(
@@ -90,31 +90,33 @@ def test_a_token_that_is_no_longer_valid_is_refused() -> None:
         (b"?", b"", "an unknown kind"),
     ],
 )
-def test_an_answer_that_no_process_gives_is_refused(kind: bytes, body: bytes, detail: str) -> None:
+def test_an_invalid_answer_raises_an_error(kind: bytes, body: bytes, detail: str) -> None:
     with pytest.raises(InvalidMessage, match=detail):
         messages.outcome_of(kind, body, CALL)
 
 
-@pytest.mark.parametrize("said", [(math.nan, None), (1.5, None), (-0.1, None), (0.5, "x" * 201), ("a", None), (1.0, 2)])
-def test_a_progress_that_no_context_reports_is_refused(said: object) -> None:
+@pytest.mark.parametrize(
+    "sent_body", [(math.nan, None), (1.5, None), (-0.1, None), (0.5, "x" * 201), ("a", None), (1.0, 2)]
+)
+def test_an_invalid_progress_raises_an_error(sent_body: object) -> None:
     with pytest.raises(InvalidMessage, match="progress"):
-        messages.progress_of(encoded(said))
+        messages.progress_of(encoded(sent_body))
 
 
-def test_a_result_file_is_looked_at_where_it_stands(tmp_path: Path) -> None:
+def test_a_result_file_is_checked_on_disk(tmp_path: Path) -> None:
     call = call_of(echo, folder=tmp_path)
     path = tmp_path / "results" / "result-3"
     path.parent.mkdir()
     path.write_text("four")
-    said = encoded(Success(b"1", StoredFile(str(path), "text/plain", 9)))
-    assert messages.outcome_of(SUCCESS, said, call) == Success(b"1", StoredFile(str(path), "text/plain", 4))
+    sent_body = encoded(Success(b"1", StoredFile(str(path), "text/plain", 9)))
+    assert messages.outcome_of(SUCCESS, sent_body, call) == Success(b"1", StoredFile(str(path), "text/plain", 4))
     path.unlink()
     path.symlink_to("/etc/passwd")
     with pytest.raises(InvalidMessage, match="not a regular file"):
-        messages.outcome_of(SUCCESS, said, call)
+        messages.outcome_of(SUCCESS, sent_body, call)
 
 
-def test_the_longest_failure_passes_in_the_widest_characters() -> None:
+def test_a_failure_is_truncated_to_pass_in_the_widest_characters() -> None:
     wide = "\N{PILE OF POO}"
     failure = Failure(ErrorCode.HANDLER_ERROR, wide * 9000, traceback=wide * 90_000)
     kind, body = messages.encode_outcome(failure)

@@ -35,7 +35,7 @@ def fork_server() -> psutil.Process:
     return server
 
 
-async def test_a_job_runs_only_once_there_is_a_process_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_stays_queued_until_a_process_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with make_queue(tmp_path) as queue:
         assert await (await queue.submit("echo", {"value": 1})).result() == 1
         server = fork_server()
@@ -55,7 +55,7 @@ async def test_a_job_runs_only_once_there_is_a_process_for_it(tmp_path: Path, mo
         assert queue.degraded == []
 
 
-async def test_a_queue_whose_processes_can_not_start_says_why_and_its_jobs_do(
+async def test_queue_and_jobs_report_the_reason_when_no_process_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01, backoff_s_max=0.02))

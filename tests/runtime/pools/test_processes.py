@@ -1,4 +1,4 @@
-"""Real processes, killed for real. Nothing here sleeps: ends are awaited through pidfds, the rest through reports."""
+"""Real processes that are really killed. No test sleeps: ends are awaited by pidfds, the rest by progress reports."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ GONE = "the process that ran the job is gone: "
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 on_one_loop = pytest.mark.asyncio(loop_scope="module", loop_factories=["asyncio"])
-"""For what starts programs of its own, and has nothing to do with the loop."""
+"""For tests that start programs of their own and do not depend on the loop."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[ProcessPool]:
-    """One for most tests: each must leave it whole, and some kill it thoroughly."""
+    """A pool shared by most tests: each must leave it complete, and some kill all of it."""
     pool = ProcessPool(size=2)
     yield pool
     await pool.close()
@@ -69,14 +69,14 @@ def fork_server_of(pool: ProcessPool) -> psutil.Process:
     return server
 
 
-# What a call gives back
+# Outcomes of a call
 
 
 async def test_a_call_returns_its_result_as_json(pool: ProcessPool) -> None:
     assert await run(pool, blocking.echo, value={"a": [1, None]}) == Success(b'{"a":[1,null]}')
 
 
-async def test_a_handler_sees_its_job_in_a_process_of_its_own(pool: ProcessPool, tmp_path: Path) -> None:
+async def test_a_handler_gets_its_context_in_a_process(pool: ProcessPool, tmp_path: Path) -> None:
     (tmp_path / "upload").write_text("hello")
     outcome = await run(pool, blocking.describe, folder=tmp_path)
     assert isinstance(outcome, Success)
@@ -86,13 +86,13 @@ async def test_a_handler_sees_its_job_in_a_process_of_its_own(pool: ProcessPool,
     assert int(outcome.result.rpartition(b":")[2][:-1]) in pool.pids
 
 
-async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ProcessPool, tmp_path: Path) -> None:
+async def test_a_result_file_is_found_in_the_folder_of_its_job(pool: ProcessPool, tmp_path: Path) -> None:
     outcome = await run(pool, blocking.write_result, folder=tmp_path)
     path = str(tmp_path / "results" / "result-3")
     assert outcome == Success(b"null", StoredFile(path, "text/plain", 12))
 
 
-async def test_large_arguments_and_results_pass(pool: ProcessPool) -> None:
+async def test_large_arguments_and_results_are_passed(pool: ProcessPool) -> None:
     text = "x" * 999_000
     assert await run(pool, blocking.echo, value=text) == Success(f'"{text}"'.encode())
     too_large = await run(pool, blocking.echo, value=text * 5)
@@ -115,7 +115,7 @@ async def test_a_bad_result_fails_the_attempt(pool: ProcessPool) -> None:
         (blocking.interrupt, ErrorCode.WORKER_CRASHED, "KeyboardInterrupt"),
     ],
 )
-async def test_what_a_handler_raises_becomes_an_outcome_and_its_process_lives_on(
+async def test_an_exception_of_a_handler_becomes_an_outcome_and_its_process_survives(
     pool: ProcessPool, handler: Callable[..., Any], code: ErrorCode, message: str
 ) -> None:
     await run(pool, blocking.echo)
@@ -127,7 +127,7 @@ async def test_what_a_handler_raises_becomes_an_outcome_and_its_process_lives_on
     assert before <= set(pool.pids)
 
 
-async def test_a_failure_keeps_its_traceback_and_its_wish_for_a_retry(pool: ProcessPool) -> None:
+async def test_a_failure_keeps_its_traceback_and_retry_delay(pool: ProcessPool) -> None:
     failed, busy = await run(pool, blocking.fail), await run(pool, blocking.ask_for_a_retry)
     assert isinstance(failed, Failure)
     assert isinstance(busy, Failure)
@@ -136,7 +136,7 @@ async def test_a_failure_keeps_its_traceback_and_its_wish_for_a_retry(pool: Proc
 
 
 @on_one_loop
-async def test_what_a_handler_prints_is_not_lost(
+async def test_output_of_a_handler_is_flushed(
     fresh_pool: ProcessPool, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
@@ -151,7 +151,7 @@ def print_twice() -> None:
 # Progress
 
 
-async def test_progress_is_thinned_out_and_the_last_report_comes_before_the_result(pool: ProcessPool) -> None:
+async def test_progress_is_rate_limited_and_the_last_report_precedes_the_result(pool: ProcessPool) -> None:
     running = Run(pool, call_of(blocking.report, times=10_000))
     await running.task
     assert running.reports[0] == (0.0001, "step 1")
@@ -159,12 +159,12 @@ async def test_progress_is_thinned_out_and_the_last_report_comes_before_the_resu
     assert len(running.reports) < 200
 
 
-async def test_a_report_that_came_too_soon_is_told_while_the_handler_goes_on(pool: ProcessPool, tmp_path: Path) -> None:
+async def test_a_delayed_progress_report_is_sent_while_the_handler_runs(pool: ProcessPool, tmp_path: Path) -> None:
     block = tmp_path / "block"
     block.touch()
     running = Run(pool, call_of(blocking.report_and_wait, path=str(block)))
     while not running.reports or running.reports[-1] != (0.2, "second"):
-        await running.told()
+        await running.next_report()
     assert not running.task.done()
     block.unlink()
     await running.task
@@ -173,14 +173,12 @@ async def test_a_report_that_came_too_soon_is_told_while_the_handler_goes_on(poo
 # Deaths
 
 
-async def test_a_killed_process_fails_its_job_and_is_replaced_each_time(
-    fresh_pool: ProcessPool, logged: LogEvents
-) -> None:
+async def test_a_killed_process_fails_its_job_and_is_replaced(fresh_pool: ProcessPool, logged: LogEvents) -> None:
     replaced_after_ms = []
     await run(fresh_pool, blocking.echo)
     for turn in range(20):
         running = Run(fresh_pool, call_of(blocking.hang))
-        pid = int(await running.told())
+        pid = int(await running.next_report())
         started = len(logged.of("process.started"))
         killed_at = time.perf_counter()
         os.kill(pid, signal.SIGKILL)
@@ -200,12 +198,12 @@ async def test_a_killed_process_fails_its_job_and_is_replaced_each_time(
         (blocking.exit_at_once, {"code": 3}, "it exited with code 3"),
         (blocking.exit_at_once, {"code": 0}, "it exited with code 0"),
         (blocking.kill_itself, {}, "it was killed by SIGKILL"),
-        (blocking.read_no_mans_memory, {}, "it was killed by SIGSEGV: Fatal Python error: Segmentation fault"),
+        (blocking.read_invalid_memory, {}, "it was killed by SIGSEGV: Fatal Python error: Segmentation fault"),
         (blocking.complain_and_exit, {}, "it exited with code 5: no more colours"),
         (blocking.close_everything, {}, "it was killed by SIGKILL"),
     ],
 )
-async def test_a_process_that_dies_under_its_job_says_how(
+async def test_the_error_of_a_dead_process_has_its_signal_or_exit_code(
     pool: ProcessPool, handler: Callable[..., Any], kwargs: dict[str, Any], how: str
 ) -> None:
     outcome = await run(pool, handler, **kwargs)
@@ -215,7 +213,7 @@ async def test_a_process_that_dies_under_its_job_says_how(
 
 async def test_a_dead_fork_server_is_replaced_with_its_processes(fresh_pool: ProcessPool) -> None:
     running = Run(fresh_pool, call_of(blocking.hang_with_a_child))
-    grandchild = int(await running.told())
+    grandchild = int(await running.next_report())
     before = set(fresh_pool.pids)
     fork_server_of(fresh_pool).kill()
     outcome = await running.task
@@ -235,22 +233,22 @@ async def test_a_process_that_writes_to_its_own_connection_is_killed_and_its_job
         assert await run(pool, blocking.echo, value=1) == Success(b"1")
 
 
-async def test_no_job_gets_the_answer_of_the_one_before_it() -> None:
+async def test_a_call_never_gets_the_answer_of_an_earlier_call() -> None:
     pool = ProcessPool(size=1)
     for turn in range(10):
         assert await run(pool, blocking.answer_itself) == Success(b'"forged"')
         outcome = await run(pool, blocking.echo, value=turn)
-        assert outcome == Success(str(turn).encode()) or outcome.code is ErrorCode.WORKER_CRASHED  # type: ignore[union-attr]
+        assert outcome == Success(str(turn).encode()) or outcome.code is ErrorCode.WORKER_CRASHED  # type: ignore[union-attr]  # else a Failure
     await pool.close()
 
 
-async def test_a_result_that_is_no_json_never_gets_out_of_the_pool(pool: ProcessPool) -> None:
+async def test_a_result_that_is_not_json_is_a_failure(pool: ProcessPool) -> None:
     outcome = await run(pool, blocking.answer_itself, result=b"nonsense")
     assert isinstance(outcome, Failure)
     assert "a result that is not JSON" in outcome.message
 
 
-async def test_signals_to_everyone_do_not_end_a_process_but_end_what_its_handlers_start(pool: ProcessPool) -> None:
+async def test_sigint_and_sigterm_end_children_of_handlers_but_no_process_of_the_pool(pool: ProcessPool) -> None:
     assert await run(pool, blocking.be_signalled) == Success(b'"still here"')
     assert await run(pool, blocking.terminate_a_child) == Success(str(-signal.SIGTERM).encode())
     running = Run(pool, call_of(blocking.report, times=1))
@@ -265,46 +263,46 @@ async def test_signals_to_everyone_do_not_end_a_process_but_end_what_its_handler
 
 
 @on_one_loop
-async def test_cancelling_kills_the_process_and_the_pool_is_whole_again(
+async def test_cancelling_kills_the_process_and_a_replacement_starts(
     fresh_pool: ProcessPool, logged: LogEvents
 ) -> None:
     running = Run(fresh_pool, call_of(blocking.hang))
-    pid = int(await running.told())
+    pid = int(await running.next_report())
     await running.cancel()
     await end_of(pid)
     started = 3
     await logged.wait("process.started", started)
-    while len(fresh_pool.pids) < 2:  # what was told may have been of the pool before this one
+    while len(fresh_pool.pids) < 2:  # an earlier event may be of the pool of another test
         started += 1
         await logged.wait("process.started", started)
     assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
 
 
-async def test_cancelling_kills_a_process_that_is_stopped(pool: ProcessPool) -> None:
+async def test_cancelling_kills_a_stopped_process(pool: ProcessPool) -> None:
     running = Run(pool, call_of(blocking.hang))
-    pid = int(await running.told())
+    pid = int(await running.next_report())
     os.kill(pid, signal.SIGSTOP)
     await running.cancel()
     await end_of(pid)
 
 
-async def test_cancelling_kills_what_the_handler_has_started(pool: ProcessPool) -> None:
+async def test_cancelling_kills_children_of_the_handler(pool: ProcessPool) -> None:
     running = Run(pool, call_of(blocking.hang_with_a_child))
-    pid = int(await running.told())
+    pid = int(await running.next_report())
     await running.cancel()
     await end_of(pid)
 
 
-async def test_a_death_takes_what_the_handler_has_started_with_it(pool: ProcessPool) -> None:
+async def test_a_dying_process_takes_children_of_its_handler_with_it(pool: ProcessPool) -> None:
     running = Run(pool, call_of(blocking.fork_a_child_and_die))
-    await end_of(int(await running.told()))
+    await end_of(int(await running.next_report()))
     assert await running.task == Failure(ErrorCode.WORKER_CRASHED, GONE + "it exited with code 1")
 
 
 @pytest.mark.parametrize("how", ["ends", "fails", "is cancelled", "is killed"])
 async def test_a_descendant_in_a_session_of_its_own_ends_with_its_job(pool: ProcessPool, how: str) -> None:
     running = Run(pool, call_of(blocking.leave_descendants, then=how))
-    pids = [int(pid) for pid in (await running.told()).split()]
+    pids = [int(pid) for pid in (await running.next_report()).split()]
     if how == "is cancelled":
         await running.cancel()
     elif how == "is killed":
@@ -312,12 +310,12 @@ async def test_a_descendant_in_a_session_of_its_own_ends_with_its_job(pool: Proc
     await asyncio.gather(*(end_of(pid) for pid in pids[1:]))
     await asyncio.wait([running.task])
     assert await run(pool, blocking.echo, value=1) == Success(b"1")
-    async with asyncio.timeout(5):  # they are waited for after their end is seen here
+    async with asyncio.timeout(5):  # the process reaps them after their end is seen here
         while {process.pid for process in fork_server_of(pool).children(recursive=True)} - set(pool.pids):
             await asyncio.sleep(0)
 
 
-async def test_what_a_module_has_started_before_the_first_job_stays(
+async def test_a_program_started_on_import_survives_the_jobs(
     fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "helped.py").write_text(
@@ -328,11 +326,11 @@ async def test_what_a_module_has_started_before_the_first_job_stays(
     monkeypatch.syspath_prepend(tmp_path)
     fresh_pool.start([importlib.import_module("helped").handler])
     seen = {await result_of(run(fresh_pool, importlib.import_module("helped").handler)) for _ in range(4)}
-    assert len(seen) <= 2  # one a process, and alive
+    assert len(seen) <= 2  # one per process, and alive
     assert all(one.endswith(b",null]") for one in seen)
 
 
-async def test_timers_folder_umask_and_signals_are_as_before_when_the_next_job_comes() -> None:
+async def test_timers_folder_umask_and_signals_are_restored_after_each_job() -> None:
     pool = ProcessPool(size=1)
     before = await run(pool, blocking.see_surroundings)
     await run(pool, blocking.change_surroundings)
@@ -347,18 +345,18 @@ async def result_of(outcome: Awaitable[Success | Failure]) -> bytes:
     return success.result
 
 
-async def test_a_result_counts_even_if_its_process_has_died_since(pool: ProcessPool) -> None:
+async def test_a_result_counts_if_its_process_dies_afterwards(pool: ProcessPool) -> None:
     running = Run(pool, call_of(blocking.answer_and_die))
-    pid = int(await running.told())
+    pid = int(await running.next_report())
     block_until_the_end_of(pid)
-    pool.on_exited(pid, "heard of before its answer was read")
+    pool.on_exited(pid, "reported before its answer was read")
     assert await running.task == Success(b'"answered"')
 
 
-async def test_a_run_that_is_cancelled_while_it_waits_takes_no_process(pool: ProcessPool) -> None:
+async def test_a_call_cancelled_while_it_waits_takes_no_process(pool: ProcessPool) -> None:
     hanging = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
     for one in hanging:
-        await one.told()
+        await one.next_report()
     waiting = [Run(pool, call_of(blocking.report, times=1)) for _ in range(2)]
     await asyncio.wait([one.task for one in waiting], timeout=0)
     await waiting[0].cancel()
@@ -372,7 +370,7 @@ async def test_a_run_that_is_cancelled_while_it_waits_takes_no_process(pool: Pro
 
 
 @on_one_loop
-async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_runs_fail_rather_than_hang(
+async def test_restarts_of_a_failing_fork_server_back_off_and_calls_fail(
     fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01, backoff_s_max=0.06))
@@ -387,7 +385,7 @@ async def test_a_fork_server_that_never_starts_is_tried_ever_more_seldom_and_run
     assert await run(fresh_pool, blocking.echo, value=1) == Success(b"1")
 
 
-async def test_a_fork_server_that_says_nothing_is_replaced(
+async def test_a_silent_fork_server_is_replaced(
     fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
 ) -> None:
     await run(fresh_pool, blocking.echo)
@@ -400,18 +398,18 @@ async def test_a_fork_server_that_says_nothing_is_replaced(
         await asyncio.sleep(0)
     running = Run(fresh_pool, call_of(blocking.echo, value=1))
     await logged.wait("process.failed")
-    monkeypatch.setattr(fork_server_module, "SILENT_S", 5.0)  # the new one may take its time
+    monkeypatch.setattr(fork_server_module, "SILENT_S", 5.0)  # enough time for the new one
     assert await running.task == Success(b"1")
     assert fork_server_of(fresh_pool) != server
     assert not server.is_running()
     assert "no answer for 0.1 s, so it was killed" in logged.of("process.failed")[0]["how"]
 
 
-async def test_a_job_under_way_fails_when_its_process_is_dead_and_the_fork_server_silent(
+async def test_a_call_fails_when_its_process_is_dead_and_the_fork_server_silent(
     fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = Run(fresh_pool, call_of(blocking.hang))
-    pid = int(await running.told())
+    pid = int(await running.next_report())
     fork_server_of(fresh_pool).suspend()
     monkeypatch.setattr(fork_server_module, "SILENT_S", 0.05)
     os.kill(pid, signal.SIGKILL)
@@ -421,7 +419,7 @@ async def test_a_job_under_way_fails_when_its_process_is_dead_and_the_fork_serve
 
 
 @on_one_loop
-async def test_the_last_line_of_a_dead_fork_server_is_told(
+async def test_the_error_of_a_dead_fork_server_has_its_last_line(
     fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
@@ -437,7 +435,9 @@ async def test_the_last_line_of_a_dead_fork_server_is_told(
 
 
 @on_one_loop
-async def test_a_program_that_is_not_there_is_told(fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_error_of_a_missing_program_names_it(
+    fresh_pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
     monkeypatch.setattr(child_module, "command", lambda fd: ["/nowhere/python"])
     outcome = await run(fresh_pool, blocking.echo)
@@ -446,12 +446,12 @@ async def test_a_program_that_is_not_there_is_told(fresh_pool: ProcessPool, monk
 
 
 @on_one_loop
-async def test_processes_that_die_young_and_unused_are_replaced_ever_later(
+async def test_replacements_of_processes_that_die_unused_back_off(
     fresh_pool: ProcessPool, logged: LogEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "RESTARTS", Backoff(backoff_s_base=0.01))
     hanging = Run(fresh_pool, call_of(blocking.hang))
-    busy = int(await hanging.told())
+    busy = int(await hanging.next_report())
     for deaths in range(1, 5):
         pids = [event["pid"] for event in await logged.wait("process.started", deaths + 1)]
         os.kill(next(pid for pid in reversed(pids) if pid != busy), signal.SIGKILL)
@@ -463,7 +463,7 @@ async def test_processes_that_die_young_and_unused_are_replaced_ever_later(
 
 
 @on_one_loop
-async def test_a_module_that_fails_to_import_in_the_process_fails_its_own_jobs_only(
+async def test_a_module_that_fails_to_import_in_a_process_fails_only_its_own_jobs(
     fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -484,7 +484,7 @@ async def test_a_module_that_fails_to_import_in_the_process_fails_its_own_jobs_o
 
 
 @on_one_loop
-async def test_a_replacement_imports_what_is_in_use_before_it_is_asked_to(
+async def test_a_replacement_imports_the_modules_in_use_before_its_first_call(
     fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
 ) -> None:
     (tmp_path / "noted.py").write_text(
@@ -499,20 +499,20 @@ async def test_a_replacement_imports_what_is_in_use_before_it_is_asked_to(
     await run(fresh_pool, blocking.exit_at_once, code=1)
     replacement = (await logged.wait("process.started", 3))[-1]["pid"]
     hanging = [Run(fresh_pool, call_of(blocking.hang)) for _ in range(2)]
-    assert str(replacement) in [await one.told() for one in hanging]
+    assert str(replacement) in [await one.next_report() for one in hanging]
     assert str(replacement) in (tmp_path / "imports").read_text().split()
     for one in hanging:
         await one.cancel()
 
 
 @on_one_loop
-async def test_a_pool_that_is_started_has_loaded_its_handlers_before_the_first_call(
+async def test_a_started_pool_imports_its_handlers_before_the_first_call(
     fresh_pool: ProcessPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: LogEvents
 ) -> None:
     imported = tmp_path / "imported"
     os.mkfifo(imported)
-    fd, heard = os.open(imported, os.O_RDONLY | os.O_NONBLOCK), asyncio.Event()
-    asyncio.get_running_loop().add_reader(fd, heard.set)
+    fd, imported_event = os.open(imported, os.O_RDONLY | os.O_NONBLOCK), asyncio.Event()
+    asyncio.get_running_loop().add_reader(fd, imported_event.set)
     (tmp_path / "early.py").write_text(
         f"import os\nif os.getpid() != {os.getpid()}: open({str(imported)!r}, 'w').close()\ndef handler(): pass\n"
     )
@@ -520,7 +520,7 @@ async def test_a_pool_that_is_started_has_loaded_its_handlers_before_the_first_c
     fresh_pool.start([importlib.import_module("early").handler, blocking.echo])
     await logged.wait("process.started", 2)
     async with asyncio.timeout(10):
-        await heard.wait()
+        await imported_event.wait()
     asyncio.get_running_loop().remove_reader(fd)
     os.close(fd)
     with pytest.raises(ValueError, match="it is a lambda"):
@@ -528,7 +528,7 @@ async def test_a_pool_that_is_started_has_loaded_its_handlers_before_the_first_c
 
 
 @on_one_loop
-async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: ProcessPool) -> None:
+async def test_an_unpicklable_call_fails_finally(fresh_pool: ProcessPool) -> None:
     class Unsendable:
         def __reduce__(self) -> str:
             raise SystemExit(3)
@@ -545,14 +545,14 @@ async def test_what_cannot_be_sent_fails_at_once_and_for_good(fresh_pool: Proces
     assert fresh_pool.pids == []
 
 
-# Ends
+# Closing
 
 
-async def test_close_ends_a_run_under_way_and_leaves_no_process() -> None:
+async def test_close_ends_running_calls_and_leaves_no_process() -> None:
     pool = ProcessPool(size=2)
     running = [Run(pool, call_of(blocking.hang)) for _ in range(2)]
     for one in running:
-        await one.told()
+        await one.next_report()
     waiting = Run(pool, call_of(blocking.hang))
     server = fork_server_of(pool)
     family = [server, *server.children()]
@@ -568,7 +568,7 @@ async def test_close_ends_a_run_under_way_and_leaves_no_process() -> None:
         await run(pool, blocking.echo)
 
 
-async def test_close_before_the_first_process_runs_leaves_nothing() -> None:
+async def test_close_before_the_first_process_starts_leaves_no_process() -> None:
     before = set(psutil.Process().children())
     pool = ProcessPool(size=2)
     running = Run(pool, call_of(blocking.echo))
@@ -579,7 +579,7 @@ async def test_close_before_the_first_process_runs_leaves_nothing() -> None:
     assert await running.task == Failure(ErrorCode.SHUTDOWN, "the process pool was closed")
 
 
-async def test_close_does_not_wait_long_for_a_fork_server_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_kills_a_stopped_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork_server_module, "CLOSE_S_MAX", 0.05)
     pool = ProcessPool(size=1)
     await run(pool, blocking.echo)
@@ -597,7 +597,7 @@ from tests.runtime.pools import blocking
 from tests.runtime.pools.calling import call_of
 
 def tell(fraction, note):
-    bystander = os.fork()  # holds all of this program's sockets, so that none of them tells that it has ended
+    bystander = os.fork()  # holds all sockets of this program, so none closes when it ends
     if bystander == 0:
         signal.pause()
     print(note, bystander, flush=True)
@@ -608,7 +608,7 @@ asyncio.run(ProcessPool(size=1).run(call_of(blocking.{handler}), on_progress=tel
 
 @on_one_loop
 @pytest.mark.parametrize("handler", ["hold_the_interpreter", "hang_with_a_child"])
-async def test_no_process_outlives_a_killed_server_however_busy_it_is(handler: str) -> None:
+async def test_a_busy_process_ends_with_its_killed_server(handler: str) -> None:
     script = SERVER.format(root=str(ROOT), handler=handler)
     server = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
     assert server.stdout is not None

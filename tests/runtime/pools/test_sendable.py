@@ -35,7 +35,7 @@ def shadowed() -> None:
 shadow = a_decorator(shadowed)
 
 
-def test_what_a_process_cannot_import_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_that_no_process_can_import_raises_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def local() -> None:
         pass
 
@@ -47,13 +47,13 @@ def test_what_a_process_cannot_import_is_told_with_the_remedy(monkeypatch: pytes
     with pytest.raises(ValueError, match="under that name is another object"):
         check_importable(shadow)
     with pytest.raises(ValueError, match="not a plain function"):
-        check_importable(object())  # type: ignore[arg-type]
+        check_importable(object())  # type: ignore[arg-type]  # invalid on purpose
     monkeypatch.setattr(shadowed, "__module__", "__main__")
     with pytest.raises(ValueError, match="main file, which a process can't import; move it to a module of its own"):
         check_importable(shadowed)
 
 
-# -- what else goes to a process
+# -- types, exceptions and callable objects
 
 
 @dataclass
@@ -91,21 +91,21 @@ def add(a: int, b: int) -> int:
 
 
 def started(func: Callable[..., Any], **options: Any) -> None:
-    """Do what the start of a queue does for a handler in a process."""
+    """Register a handler and check it as the start of a queue does."""
     queue = JobQueue()
     queue.handler(name="it", run_in="process", **options)(func)
     (handler,) = queue.registry
     check_sendable(handler)
 
 
-def test_what_can_be_sent_is_what_lies_at_a_modules_top_level() -> None:
+def test_types_exceptions_and_callables_at_module_level_are_accepted() -> None:
     started(takes, retry_on=(KnownError, OSError, TimeoutError))
     started(functools.partial(add, b=5))
     started(Adder(5))
     started(Adder(5).add)
 
 
-def test_a_type_or_an_exception_that_can_not_be_sent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_exceptions_and_callables_that_cannot_be_pickled_raise_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass
     class Local:
         a: int
@@ -137,7 +137,7 @@ def test_a_type_or_an_exception_that_can_not_be_sent_is_refused(monkeypatch: pyt
         started(functools.partial(takes_local))
 
 
-async def test_the_start_refuses_what_no_process_could_run() -> None:
+async def test_the_start_rejects_a_handler_that_no_process_can_run() -> None:
     class LocalError(Exception): ...
 
     queue = JobQueue()
@@ -147,7 +147,7 @@ async def test_the_start_refuses_what_no_process_could_run() -> None:
     assert not queue.running
 
 
-async def test_partials_and_objects_run_in_a_process() -> None:
+async def test_partials_and_callable_objects_run_in_a_process() -> None:
     pool = ProcessPool(size=1)
     assert await run(pool, functools.partial(blocking.echo, value=5)) == Success(b"5")
     assert await run(pool, Adder(5), a=1) == Success(b"6")

@@ -1,4 +1,4 @@
-"""What a process writes to its standard error is told as events, and never without bound."""
+"""Standard error of a process becomes log events, within bounds."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def texts(logged: LogEvents) -> list[str]:
     return [event["text"] for event in logged.of("process.stderr")]
 
 
-async def test_lines_that_come_together_are_one_event(logged: LogEvents) -> None:
+async def test_lines_written_together_are_one_event(logged: LogEvents) -> None:
     pipe = ErrorPipe(asyncio.get_running_loop(), lambda: {"pid": 7})
     os.write(pipe.writing_fd, b"Traceback (most recent call last):\n  File x\n\nValueError: \xff no\n 1%\r 2%\rhalf a")
     assert await logged.wait("process.stderr")
@@ -46,7 +46,7 @@ async def test_lines_that_come_together_are_one_event(logged: LogEvents) -> None
     assert pipe.last_line() == "half a line"
 
 
-async def test_a_flood_is_cut_and_counted(logged: LogEvents, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lines_over_the_bound_are_dropped_and_counted(logged: LogEvents, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stderr, "WINDOW_S", 0.01)
     pipe = ErrorPipe(asyncio.get_running_loop(), dict)
     for _ in range(100):
@@ -55,12 +55,12 @@ async def test_a_flood_is_cut_and_counted(logged: LogEvents, monkeypatch: pytest
     await logged.wait("process.stderr_dropped")
     pipe.hand_over()
     pipe.close()
-    told = sum(text.count("\n") + 1 for text in texts(logged))
-    assert told + sum(event["lines"] for event in logged.of("process.stderr_dropped")) == 10_000
+    logged_lines = sum(text.count("\n") + 1 for text in texts(logged))
+    assert logged_lines + sum(event["lines"] for event in logged.of("process.stderr_dropped")) == 10_000
     assert max(text.count("\n") + 1 for text in texts(logged)) <= stderr.LINES_MAX
 
 
-async def test_a_writer_that_is_too_fast_waits_for_its_pipe_and_nothing_is_forgotten(
+async def test_output_over_the_byte_rate_waits_in_the_pipe_and_is_not_lost(
     logged: LogEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stderr, "WINDOW_S", 0.01)
@@ -78,7 +78,7 @@ async def test_a_writer_that_is_too_fast_waits_for_its_pipe_and_nothing_is_forgo
     assert [len(text) for text in texts(logged)] == [stderr.LINE_LENGTH_MAX, 4]
 
 
-async def test_an_endless_line_is_told_in_pieces(logged: LogEvents) -> None:
+async def test_a_line_without_end_is_truncated(logged: LogEvents) -> None:
     pipe = ErrorPipe(asyncio.get_running_loop(), dict)
     os.write(pipe.writing_fd, b"z" * 60_000)
     pipe.read_all()
@@ -87,7 +87,7 @@ async def test_an_endless_line_is_told_in_pieces(logged: LogEvents) -> None:
     pipe.close()
 
 
-async def test_a_fatal_error_is_the_last_line_whatever_follows_it(logged: LogEvents) -> None:
+async def test_the_last_line_is_the_fatal_error_of_python(logged: LogEvents) -> None:
     pipe = ErrorPipe(asyncio.get_running_loop(), dict)
     os.write(pipe.writing_fd, b"Fatal Python error: Aborted\n\nCurrent thread 0x1:\n  File x\nExtension modules: a\n")
     pipe.read_all()

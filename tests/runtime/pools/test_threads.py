@@ -43,7 +43,7 @@ async def test_a_call_returns_its_result_as_json(pool: ThreadPool) -> None:
     assert await run(pool, blocking.echo, value={"a": [1, None]}) == Success(b'{"a":[1,null]}')
 
 
-async def test_a_handler_sees_its_job(pool: ThreadPool, tmp_path: Path) -> None:
+async def test_a_handler_gets_its_context(pool: ThreadPool, tmp_path: Path) -> None:
     (tmp_path / "upload").write_text("hello")
     outcome = await run(pool, blocking.describe, folder=tmp_path)
     assert isinstance(outcome, Success)
@@ -52,7 +52,7 @@ async def test_a_handler_sees_its_job(pool: ThreadPool, tmp_path: Path) -> None:
     )
 
 
-async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ThreadPool, tmp_path: Path) -> None:
+async def test_a_result_file_is_found_in_the_folder_of_its_job(pool: ThreadPool, tmp_path: Path) -> None:
     outcome = await run(pool, blocking.write_result, folder=tmp_path)
     path = str(tmp_path / "results" / "result-3")
     assert outcome == Success(b"null", StoredFile(path, "text/plain", 12))
@@ -67,16 +67,16 @@ async def test_a_result_file_is_found_in_a_folder_made_for_it(pool: ThreadPool, 
         (blocking.interrupt, ErrorCode.WORKER_CRASHED, "KeyboardInterrupt"),
     ],
 )
-async def test_what_a_handler_raises_becomes_an_outcome(
+async def test_an_exception_of_a_handler_becomes_an_outcome(
     pool: ThreadPool, handler: object, code: ErrorCode, message: str
 ) -> None:
-    outcome = await run(pool, handler)  # type: ignore[arg-type]
+    outcome = await run(pool, handler)  # type: ignore[arg-type]  # any function
     assert isinstance(outcome, Failure)
     assert (outcome.code, outcome.message) == (code, message)
     assert await run(pool, blocking.echo, value=1) == Success(b"1")
 
 
-async def test_a_bad_or_too_large_result_fails_the_attempt(pool: ThreadPool) -> None:
+async def test_an_invalid_or_oversized_result_fails_the_attempt(pool: ThreadPool) -> None:
     bad = await run(pool, blocking.numbers_of, size=1)
     large = await run(pool, blocking.echo, value="x" * 1_000_000)
     assert isinstance(bad, Failure)
@@ -90,25 +90,25 @@ async def test_each_report_of_progress_is_passed_on_before_the_result(pool: Thre
     assert [note for _, note in running.reports] == [f"step {n}" for n in range(1, 101)]
 
 
-async def test_no_more_than_size_calls_run_at_once(pool: ThreadPool, tmp_path: Path) -> None:
+async def test_the_pool_runs_at_most_size_calls_at_once(pool: ThreadPool, tmp_path: Path) -> None:
     go = tmp_path / "go"
     runs = [Run(pool, call_of(blocking.wait_for, path=str(go))) for _ in range(3)]
-    await asyncio.gather(runs[0].told(), runs[1].told())
+    await asyncio.gather(runs[0].next_report(), runs[1].next_report())
     assert runs[2].reports == []
     assert len(pool_threads()) == 2
     go.touch()
     assert [await r.task for r in runs] == [Success(b'"returned"')] * 3
 
 
-async def test_threads_are_used_again(pool: ThreadPool) -> None:
+async def test_threads_are_reused(pool: ThreadPool) -> None:
     for _ in range(5):
         await run(pool, blocking.echo)
     assert len(pool_threads()) == 1
 
 
-async def test_a_cancelled_run_ends_at_once_and_its_handler_can_tell(pool: ThreadPool, logged: LogEvents) -> None:
+async def test_a_cancelled_call_ends_at_once_and_its_handler_sees_it(pool: ThreadPool, logged: LogEvents) -> None:
     running = Run(pool, call_of(blocking.wait_until_cancelled))
-    await running.told()
+    await running.next_report()
     await running.cancel()
     (abandoned,) = logged.of("thread.abandoned")
     assert abandoned["job_id"] == "some-job"
@@ -116,24 +116,24 @@ async def test_a_cancelled_run_ends_at_once_and_its_handler_can_tell(pool: Threa
     assert (await logged.wait("thread.returned"))[0]["total"] == 0
 
 
-async def test_an_abandoned_thread_gives_up_its_slot(pool: ThreadPool, tmp_path: Path, logged: LogEvents) -> None:
+async def test_an_abandoned_thread_releases_its_slot(pool: ThreadPool, tmp_path: Path, logged: LogEvents) -> None:
     go = tmp_path / "go"
     hanging = [Run(pool, call_of(blocking.wait_for, path=str(go))) for _ in range(2)]
     for one in hanging:
-        await one.told()
+        await one.next_report()
         await one.cancel()
     assert await asyncio.gather(run(pool, blocking.echo), run(pool, blocking.echo)) == [Success(b"null")] * 2
     go.touch()
     await logged.wait("thread.returned", 2)
 
 
-async def test_abandoned_threads_are_bounded_and_further_runs_wait(
+async def test_abandoned_threads_are_bounded_and_further_calls_wait(
     pool: ThreadPool, tmp_path: Path, logged: LogEvents
 ) -> None:
     go = tmp_path / "go"
     for _ in range(4):
         hanging = Run(pool, call_of(blocking.wait_for, path=str(go)))
-        await hanging.told()
+        await hanging.next_report()
         await hanging.cancel()
     assert [event["total"] for event in logged.of("thread.abandoned")] == [1, 2, 3, 4]
     late = Run(pool, call_of(blocking.report, times=1))
@@ -148,10 +148,10 @@ async def test_abandoned_threads_are_bounded_and_further_runs_wait(
     assert await asyncio.gather(*(run(pool, blocking.echo) for _ in range(3))) == [Success(b"null")] * 3
 
 
-async def test_close_ends_every_thread_that_is_idle_and_the_others_when_they_return(tmp_path: Path) -> None:
+async def test_close_ends_idle_threads_at_once_and_busy_ones_when_they_return(tmp_path: Path) -> None:
     pool, go = ThreadPool(size=2), tmp_path / "go"
     running = Run(pool, call_of(blocking.wait_for, path=str(go)))
-    await running.told()
+    await running.next_report()
     await run(pool, blocking.echo)
     before = pool_threads()
     await pool.close()
@@ -166,7 +166,7 @@ async def test_close_ends_every_thread_that_is_idle_and_the_others_when_they_ret
         await run(pool, blocking.echo)
 
 
-async def test_a_system_without_threads_to_give_fails_the_attempt_and_keeps_the_slot(
+async def test_a_thread_that_cannot_start_fails_the_attempt_and_releases_the_slot(
     pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(thread: threading.Thread) -> None:
@@ -180,19 +180,19 @@ async def test_a_system_without_threads_to_give_fails_the_attempt_and_keeps_the_
     assert await run(pool, blocking.echo) == Success(b"null")
 
 
-def test_an_abandoned_thread_that_outlives_its_loop_ends_when_its_handler_returns(tmp_path: Path) -> None:
+def test_an_abandoned_thread_ends_when_its_handler_returns_after_the_loop_is_closed(tmp_path: Path) -> None:
     go = tmp_path / "go"
 
     async def leave_one_behind() -> None:
         pool = ThreadPool(size=1)
         hanging = Run(pool, call_of(blocking.wait_for, path=str(go)))
-        await hanging.told()
+        await hanging.next_report()
         await hanging.cancel()
         await pool.close()
 
     asyncio.run(leave_one_behind())
     (thread,) = pool_threads()
-    assert thread.daemon  # so it can't hold up the program's exit either
+    assert thread.daemon  # so it can't delay the exit of the program
     go.touch()
     thread.join(5)
     assert not thread.is_alive()
