@@ -1,6 +1,7 @@
-"""What handlers did, attempt by attempt, and whether what became of their jobs fits that.
+"""The actual runs of handlers, by attempt, compared with the outcomes of their jobs.
 
-It hears handlers, not the engine: so it knows of runs that the engine doesn't, and of results before they are kept.
+Runs are recorded by the handlers, not by the engine: so runs without a lease are known too, and results before they
+are stored.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ CANCELLED = "cancelled"
 RAISED = frozenset({ErrorCode.HANDLER_ERROR, ErrorCode.WORKER_CRASHED})
 
 ROOMY_BYTES = 100_000
-"""A job store of so many bytes has room for every result and history; a smaller one may not."""
+"""A job store of this size has room for every result and history; a smaller one may not."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One run of a handler. `how` it ended, once it has: with what it returned, cancelled, or in an error's code."""
+    """One run of a handler. `how` is its end: returned, cancelled, or the code of an error; valid once `over`."""
 
     n: int
     how: str = RETURNED
@@ -40,8 +41,8 @@ class Attempts:
     """The auditor's account of attempts.
 
     Args:
-        check: Notes what is wrong.
-        bytes_max: Of the job store.
+        check: Records a violation if its first argument is false.
+        bytes_max: The byte limit of the job store.
     """
 
     def __init__(self, check: Callable[[object, str], None], bytes_max: int) -> None:
@@ -50,41 +51,41 @@ class Attempts:
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._at_work: Counter[str] = Counter()
         self.refused: set[int] = set()
-        """The numbers of submissions that were turned away: none of them may run."""
+        """The numbers of rejected submissions: none of them may run."""
 
     @contextmanager
     def run(self, known: Known, attempt: int, n: int) -> Iterator[Attempt]:
-        """Hear of an attempt: that it begins, and how it ends."""
+        """Record the run of an attempt: its begin, and how it ends."""
         check, job_id = self._check, known.job.id
         check((job_id, attempt) not in self._attempts, f"attempt {attempt} of {known} was run twice")
         check(known.running and known.attempt == attempt, f"attempt {attempt} of {known} runs without a lease")
-        check(n not in self.refused, f"submission {n} was refused, and runs as {known}")
-        self._attempts[job_id, attempt] = heard = Attempt(n)
+        check(n not in self.refused, f"submission {n} was rejected, and runs as {known}")
+        self._attempts[job_id, attempt] = seen = Attempt(n)
         self._at_work[job_id] += 1
         check(self._at_work[job_id] == 1 or known.job.spec.pool is None, f"two attempts of {known} run at once")
         try:
-            yield heard
+            yield seen
         except BaseException as error:
-            heard.how = how_of(error)
+            seen.how = how_of(error)
             raise
         finally:
-            heard.over = True
+            seen.over = True
             self._at_work[job_id] -= 1
 
     def judge(self, known: Known) -> ErrorCode | None:
-        """Check that what became of a job that has just stopped running fits what its handler did.
+        """Check that the state of a job that has just stopped running fits the end of its handler.
 
-        Returns the error's code of the attempt, if it had one, and it is known.
+        Returns the error code of the attempt; None if it has none or the code is unknown.
         """
         job, check = known.job, self._check
-        heard = self._attempts.get((job.id, known.attempt))
-        how = heard.how if heard is not None and heard.over else None
+        seen = self._attempts.get((job.id, known.attempt))
+        how = seen.how if seen is not None and seen.over else None
         code = self._code(known)
         became = f"{known} is {job.state} with {code}: its handler {how}, asked to stop: {known.stop_reason}"
         timed_out = known.stop_reason is StopReason.TIMED_OUT
         if job.state is JobState.SUCCEEDED:
-            check(heard is not None and how == RETURNED and not timed_out, became)
-            check(heard is None or job.result == str(heard.n).encode(), f"{known} has the result {job.result!r}")
+            check(seen is not None and how == RETURNED and not timed_out, became)
+            check(seen is None or job.result == str(seen.n).encode(), f"{known} has the result {job.result!r}")
         elif timed_out:
             check(job.state is not JobState.CANCELLED and code in (None, ErrorCode.TIMED_OUT), became)
         elif known.stop_reason is not None:
@@ -92,7 +93,7 @@ class Attempts:
             error = job.error.code if job.error is not None else None
             check(job.state is JobState.CANCELLED and error == expected, became)
         elif how is None:
-            # Before its handler began, or while that resisted: its worker was killed.
+            # Its worker was killed before the handler began, or while the handler resisted its cancellation.
             check(code in (None, ErrorCode.WORKER_CRASHED), became)
         elif how == RETURNED:
             check(not self._roomy and code is ErrorCode.RESULT_TOO_LARGE, became)
@@ -103,7 +104,7 @@ class Attempts:
         return code
 
     def _code(self, known: Known) -> ErrorCode | None:
-        """Return what is told of the attempt that has just ended; None if nothing is, for want of room."""
+        """Return the error code recorded for the attempt that has just ended; None if the store had no room for it."""
         job = known.job
         if job.history and job.history[-1].attempt == known.attempt:
             told = job.history[-1].code
@@ -115,7 +116,7 @@ class Attempts:
 
 
 def how_of(error: BaseException) -> str:
-    """Name the code that an attempt has to end in, if its handler raised this."""
+    """Return the error code of an attempt whose handler raised this."""
     match error:
         case asyncio.CancelledError():
             return CANCELLED

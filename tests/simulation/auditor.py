@@ -1,19 +1,19 @@
-"""The auditor: hears every event, keeps books of its own, and says which rule was broken first.
+"""The auditor: keeps its own accounts of every event, and reports the first violated rule.
 
-It knows the promises and nothing of how they are kept: no order, no limiter, no heap. What the engine's
-inside must look like is `inspector`'s.
+It checks promises, not their implementation: no order, no limiter, no heap. `inspector` checks the internals of the
+engine.
 
-What it checks, at each event or after each turn of the loop:
+Rules, checked at each event or after each loop iteration:
 
-1. Conservation: accepted = live + terminal + evicted, by its own count and by the engine's, in all and by queue.
-2. A job moves along the table only; terminal ones don't, but for a retry that was asked for.
-3. Each attempt is begun once, in its turn, and never more of them than the series has. What becomes of its job
-   fits what its handler did (`attempts`).
-4. No more run at once than workers, permits, groups and pools allow; none of a paused queue or a quarantined
-   type, but for one probe; no rate is exceeded; nothing starts after its start-by.
-5. A refused submission was refused for a reason, leaves nothing behind, and never runs.
-6. Records go when their TTL is over, or they were deleted, or a bound was met; not otherwise.
-7. No live job holds a unique value that another live one holds.
+1. Conservation: accepted = live + terminal + evicted, by its own count and by the engine's, in total and by queue.
+2. A job moves along the table of transitions only; a terminal job only by a requested retry.
+3. Each attempt begins once, in order, and within the attempts of its series. The outcome of its job fits the run of
+   its handler (`attempts`).
+4. Running jobs never exceed workers, permits, groups and pools; none starts in a paused queue or of a quarantined
+   type, except one probe; no rate is exceeded; no job starts after its start-by time.
+5. A rejected submission has a valid reason, stores nothing, and never runs.
+6. Records are evicted when their TTL is over, by a delete, or at a bound; not otherwise.
+7. No two live jobs hold the same unique value.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ if TYPE_CHECKING:
 
 
 class Violation(AssertionError):
-    """A rule was broken."""
+    """A rule was violated."""
 
 
 class Auditor:
     """Checks the rules after every event.
 
     Args:
-        now: The loop's clock.
-        pools: How many may run at once in each.
-        choosy: Types whose handlers don't retry after every exception.
-        late_s: How late the loop may be, at its worst, with what is due.
-        bytes_max: Of the job store.
+        now: The clock of the loop.
+        pools: The size of each pool.
+        choosy: Types with `retry_on`: they don't retry after every exception.
+        late_s: The maximum delay of due timers.
+        bytes_max: The byte limit of the job store.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class Auditor:
         self.counts: Counter[str] = Counter()
         self.turn = 0
         self._numbers = 0
-        self._places = 0
+        self._ready_count = 0
         self.reordered: set[str] = set()
 
     def attach(self, backend: MemoryBackend) -> None:
-        """Begin new books for a backend that has just started."""
+        """Reset the accounts for a backend that has just started."""
         self.backend = backend
         self.engine: Engine = backend._engine
         self.known: dict[str, Known] = {}
@@ -96,11 +96,11 @@ class Auditor:
         self.limits = Limits(self._pools)
         backend.subscribe(self._on_event)
 
-    # -- what others tell it
+    # -- notes of the other parts
 
-    def note(self, who: str, what: str) -> None:
+    def note(self, part: str, what: str) -> None:
         """Add a line to the trace."""
-        self.trace.append((self._now(), who, what))
+        self.trace.append((self._now(), part, what))
 
     def check(self, holds: object, otherwise: str) -> None:
         if not holds and self.violation is None:
@@ -113,7 +113,7 @@ class Auditor:
 
     @contextmanager
     def asked(self, action: str, job_ids: list[str]) -> Iterator[None]:
-        """Somebody is asking to retry, cancel, or delete these jobs: within, it may happen."""
+        """Permit a requested retry, cancel or delete of these jobs within the context."""
         for job_id in job_ids:
             self._asked[action, job_id] += 1
         try:
@@ -137,7 +137,7 @@ class Auditor:
                 self.note(event.type, f"quarantined until {event.until:.3f} for {event.reason[:40]}")
                 self._breaches(self.limits.quarantine(event.type, event.until, self._now()))
                 blameless = event.reason.startswith((ErrorCode.REJECTED, ErrorCode.SHUTDOWN))
-                self.check(not blameless, f"{event.type} is quarantined for what says nothing against it")
+                self.check(not blameless, f"{event.type} is quarantined for a failure that must not count against it")
                 return
             case Released():
                 self.note(event.type, "released")
@@ -178,7 +178,7 @@ class Auditor:
             case Ended():
                 self._ended(known)
             case Progressed():
-                self.check(known.live, f"{known} has come further after its end")
+                self.check(known.live, f"{known} reported progress after its end")
 
     def _submitted(self, job: Job) -> None:
         self.check(job.id not in self.known, f"id {job.id} was issued twice")
@@ -186,16 +186,16 @@ class Auditor:
         self.known[job.id] = Known(self._numbers, job)
         self.accepted += 1
         self.live += 1
-        self._let_in(self.known[job.id])
+        self._accepted(self.known[job.id])
 
-    def _let_in(self, known: Known) -> None:
+    def _accepted(self, known: Known) -> None:
         queue_state = self.engine.queue_states[known.job.spec.queue]
-        self.check(queue_state.live <= queue_state.policy.capacity, f"{known} was let in beyond the capacity")
-        self.check(self.engine.admission.open, f"{known} was let in while the queue drains")
+        self.check(queue_state.live <= queue_state.policy.capacity, f"{known} was accepted beyond the capacity")
+        self.check(self.engine.admission.open, f"{known} was accepted while the queue drains")
         self._claim(known)
 
     def _claim(self, known: Known) -> None:
-        """Let a job hold its unique value: alone, or in place of those that it supersedes."""
+        """Record the unique value of a job: it holds the value alone, or supersedes the earlier holders."""
         unique = known.job.uniqueness.unique if known.job.uniqueness is not None else None
         if unique is None:
             return
@@ -214,12 +214,12 @@ class Auditor:
             self._stopped_running(known, "is ready again")
             known.waiting = True
             self.check(known.attempts_left > 0, f"{known} is ready for an attempt more than it has")
-            known.place = 0
+            known.ready_number = 0
             return
         if not known.waiting:
             self._retried(known)
-        self._places += 1
-        known.place = self._places
+        self._ready_count += 1
+        known.ready_number = self._ready_count
 
     def _retried(self, known: Known) -> None:
         assert known.final is not None
@@ -232,7 +232,7 @@ class Auditor:
         self.counts["retried"] += 1
         self.terminal -= 1
         self.live += 1
-        self._let_in(known)
+        self._accepted(known)
 
     def _started(self, known: Known) -> None:
         job, now = known.job, self._now()
@@ -253,7 +253,7 @@ class Auditor:
         self.check(in_queue <= queue_state.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
 
     def _check_order(self, known: Known) -> None:
-        """First in, first out, among jobs that need the same permits; probes are, among those of one caller."""
+        """Check FIFO order among jobs with the same limiters; in quarantine, among jobs of the same caller."""
         spec = known.job.spec
         policy = self.engine.queue_states[spec.queue].policy
         if policy.discipline is not Discipline.FIFO or spec.queue in self.reordered:
@@ -264,7 +264,7 @@ class Auditor:
             if spec.type in self.limits.quarantines and other.job.caller != known.job.caller:
                 continue
             if other.job.state is JobState.QUEUED and kind == (theirs.queue, theirs.type, theirs.group):
-                in_order = known.place <= other.place or not other.place
+                in_order = known.ready_number <= other.ready_number or not other.ready_number
                 self.check(in_order, f"{known} started before {other}, which was ready earlier")
 
     def _ended(self, known: Known) -> None:
@@ -329,10 +329,10 @@ class Auditor:
         outcome = known.job.state is JobState.SUCCEEDED or counts
         self._breaches(self.limits.stop(known, outcome=outcome and self.engine.admission.open))
 
-    # -- after each turn
+    # -- after each loop iteration
 
     def check_counts(self) -> None:
-        """Conservation, by both counts: cheap enough for every turn."""
+        """Check conservation by both counts; cheap enough for every loop iteration."""
         engine = self.engine
         store, totals = engine.store, engine.totals()
         ours = (self.accepted, self.live, self.terminal, self.evicted, self.evicted_early)
@@ -343,7 +343,7 @@ class Auditor:
         if self.accepted != self.live + self.terminal + self.evicted:
             self.check(False, f"jobs were lost: {ours}")
         if engine._transitions.events:
-            self.check(False, f"{len(engine._transitions.events)} events that were not published")
+            self.check(False, f"{len(engine._transitions.events)} events were not published")
         for queue_state in engine.queue_states.values():
             came, ended = (
                 queue_state.submitted_total + queue_state.retried_total,
@@ -353,7 +353,7 @@ class Auditor:
                 self.check(False, f"queue {queue_state.name}: {came} came, {queue_state.live} are live, {ended} ended")
 
     def check_records(self) -> None:
-        """Every record looks as the books say, and none is overdue."""
+        """Check that every record agrees with the accounts, and that none is overdue."""
         now, late_s = self._now(), self._late_s
         for known in self.known.values():
             job = known.job
@@ -364,17 +364,17 @@ class Auditor:
             elif known.final is not None and known.final != final_look(job):
                 self.check(False, f"{known} changed after its end, from {known.final} to {final_look(job)}")
             elif known.final is None and (waits != known.waiting or not job.live):
-                self.check(False, f"{known} is {job.state}, and no event told so")
+                self.check(False, f"{known} is {job.state}, and no event said so")
             elif known.final is None and job.attempt != known.attempt:
                 self.check(False, f"{known} is at attempt {job.attempt}, and {known.attempt} was the last to begin")
             elif job.version != known.version:
-                self.check(False, f"{known} has changed since version {known.version}, and no event told so")
+                self.check(False, f"{known} has changed since version {known.version}, and no event said so")
             elif due_at is not None and now > due_at + late_s:
                 self.check(False, f"{known} is {job.state}, though that was to end at {due_at}")
         self._check_unique()
 
     def _due_at(self, known: Known) -> float | None:
-        """Return when time alone ends the state that a job is in; None if it doesn't."""
+        """Return the time at which the state of a job must end; None if it has no deadline."""
         job, spec = known.job, known.job.spec
         if known.final is not None:
             assert job.finished_at is not None

@@ -1,4 +1,4 @@
-"""Chaos: what operators do to a live queue, and what befalls its workers."""
+"""Chaos: operator actions on a live queue, and deaths of its workers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 PAUSES_S = (0.1, 0.25, 0.5, 1.0)
-TROUBLES = 30
-"""How often something happens in one run, at most."""
+ACTIONS_MAX = 30
+"""Maximum number of actions in one run."""
 
 
 class Chaos:
-    """Makes trouble for a queue.
-
-    Args:
-        queue: Is made trouble until `run` is cancelled, or enough of it was made.
-    """
+    """Disturbs a queue until `run` is cancelled or `ACTIONS_MAX` is reached."""
 
     def __init__(self, scenario: Scenario, queue: JobQueue, auditor: Auditor) -> None:
         self._scenario = scenario
@@ -35,13 +31,13 @@ class Chaos:
     async def run(self) -> None:
         if not self._scenario.chaos:
             return
-        for _ in range(TROUBLES):
+        for _ in range(ACTIONS_MAX):
             await asyncio.sleep(self._rng.choice(PAUSES_S))
             if not self._queue.running:
                 return
-            trouble = self._rng.choice(self._scenario.chaos)
-            self._auditor.counts[trouble] += 1
-            match trouble:
+            action = self._rng.choice(self._scenario.chaos)
+            self._auditor.counts[action] += 1
+            match action:
                 case "kill":
                     self._kill()
                 case "pause":
@@ -55,12 +51,12 @@ class Chaos:
         await self.calm()
 
     async def calm(self) -> None:
-        """Let every queue run again."""
+        """Resume every queue."""
         for name in self._scenario.queues:
             await self._queue.resume(name)
 
     def _kill(self) -> None:
-        """Cancel a worker's task from outside, idle or busy."""
+        """Cancel the task of an idle or busy worker."""
         assert self._queue._wiring is not None
         workers = list(self._queue._wiring._workers._workers.items())
         if not workers:
@@ -69,7 +65,7 @@ class Chaos:
         lease = worker.lease
         if lease is not None:
             known = self._auditor.known.get(lease.job_id)
-            self._auditor.check(known is not None and known.running, f"a worker holds {known}, which doesn't run")
+            self._auditor.check(known is not None and known.running, f"a worker holds {known}, which does not run")
             self._auditor.note("chaos", f"kills the worker of {known}")
         else:
             self._auditor.note("chaos", "kills an idle worker")
@@ -81,7 +77,7 @@ class Chaos:
         self._auditor.note("chaos", f"{'resumes' if paused else 'pauses'} {name}")
         await (self._queue.resume(name) if paused else self._queue.pause(name))
         queue_state = self._auditor.engine.queue_states[name]
-        self._auditor.check(queue_state.paused is not paused, f"{name} was to change whether it is paused")
+        self._auditor.check(queue_state.paused is not paused, f"{name} did not change its paused state")
 
     async def _change(self) -> None:
         rng = self._rng
@@ -97,7 +93,7 @@ class Chaos:
         self._auditor.check(not kept, f"{name} keeps its {', '.join(kept)}")
 
     async def _reload(self) -> None:
-        """Reload with one queue's other settings changed."""
+        """Reload settings with changes to one queue."""
         rng, settings = self._rng, self._queue.settings
         name = rng.choice(self._scenario.queues)
         queue = msgspec.structs.replace(
@@ -112,12 +108,12 @@ class Chaos:
         changed = msgspec.structs.replace(settings, queues={**settings.queues, name: queue})
         restart = await self._queue.reload(changed)
         taken_over = self._auditor.engine.queue_states[name].policy == queue.policy
-        self._auditor.check(taken_over or queue == settings.queues[name], f"{name} keeps what it had")
+        self._auditor.check(taken_over or queue == settings.queues[name], f"{name} keeps its old settings")
         self._auditor.check(restart == [], f"a reload of one queue needs a restart, for {restart}")
 
     async def _quota(self) -> None:
         settings = self._queue.settings
         caller_jobs_max = self._rng.choice((None, 1, 3))
-        self._auditor.note("chaos", f"lets a caller have {caller_jobs_max} jobs")
+        self._auditor.note("chaos", f"sets caller_jobs_max to {caller_jobs_max}")
         limits = msgspec.structs.replace(settings.limits, caller_jobs_max=caller_jobs_max)
         await self._queue.reload(msgspec.structs.replace(settings, limits=limits))

@@ -1,8 +1,8 @@
-"""The fleet: clients in this process, who submit, poll, wait, cancel, retry, delete, list, and give up in mid-request.
+"""The fleet: simulated clients that submit, poll, wait, cancel, retry, delete, list, and cancel their requests.
 
-A request runs in a task of its own, as it does behind a connection, and may be cancelled at any turn. Each client
-checks what it is told: that a job it was promised is readable, that a refusal had a reason, that the same
-key means the same job, that a wait ends with the job's end.
+A request runs in its own task, as behind a connection, and may be cancelled in any loop iteration. Each client checks
+the responses: an accepted job is readable, a rejection has a valid reason, the same key returns the same job, a wait
+ends with its job.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ APPLIES: dict[BulkAction, Callable[[Known], bool]] = {
 
 
 class Fleet:
-    """All clients, and the ids that they have seen: any of them may ask for any."""
+    """All clients, and the ids of their jobs: each client may use any id."""
 
     def __init__(self, scenario: Scenario, queue: JobQueue, auditor: Auditor) -> None:
         self.scenario = scenario
@@ -68,7 +68,7 @@ class Fleet:
         self._child_rng = scenario.rng("children")
 
     async def run(self) -> None:
-        """Let all clients do all that they came for."""
+        """Run all clients to their end."""
         clients = [Client(self, f"client {number}") for number in range(self.scenario.clients)]
         tasks = [asyncio.create_task(client.run(), name=client.name) for client in clients]
         try:
@@ -82,7 +82,7 @@ class Fleet:
         return self._submitted
 
     async def submit_child(self) -> str | None:
-        """Submit what a handler submits; None if it was refused."""
+        """Submit the job of a handler; return its id, None if it was rejected."""
         rng = self._child_rng
         submission = Submission(type=rng.choice(self.scenario.types).name)
         return await Client(self, "handler", rng).offer(submission, ["ok"])
@@ -92,7 +92,7 @@ class Client:
     """One client.
 
     Args:
-        rng: Its own chance, if not by its name.
+        rng: The generator of the client; by default that of its name.
     """
 
     def __init__(self, fleet: Fleet, name: str, rng: Random | None = None) -> None:
@@ -125,11 +125,11 @@ class Client:
             await self._carry_out(request)
 
     async def _carry_out(self, request: Callable[[], Awaitable[object]]) -> None:
-        """Carry a request out in a task of its own; now and then, give up on it."""
+        """Run a request in its own task, and cancel it with probability `cancelling`."""
         rng = self._rng
-        task = asyncio.create_task(self._judged(request), name=request.__name__)
+        task = asyncio.create_task(self._checked(request), name=request.__name__)
         try:
-            if rng.random() < self._fleet.scenario.hasty:
+            if rng.random() < self._fleet.scenario.cancelling:
                 for _ in range(rng.randrange(4)):
                     await asyncio.sleep(0)
                 await asyncio.sleep(rng.choice((0.0, 0.0, 0.25, 1.0)))
@@ -140,7 +140,7 @@ class Client:
         finally:
             task.cancel()
 
-    async def _judged(self, request: Callable[[], Awaitable[object]]) -> None:
+    async def _checked(self, request: Callable[[], Awaitable[object]]) -> None:
         try:
             await request()
         except JobQueueError as error:
@@ -148,7 +148,7 @@ class Client:
             self._auditor.counts[type(error).__name__] += 1
         except Exception as error:
             if isinstance(error, RuntimeError) and not self._queue.running:
-                return  # it was stopped for good meanwhile
+                return  # the queue was stopped meanwhile
             self._auditor.check(False, f"a request of {self.name} raised {error!r}")
 
     # -- submitting
@@ -195,7 +195,7 @@ class Client:
         padding: int = 0,
         uploads: bool = False,
     ) -> str | None:
-        """Submit; return the id of the job that it led to, None if to none."""
+        """Submit; return the id of the new or existing job, None after a rejection."""
         number = self._fleet.next_number()
         submission.args = msgspec.Raw(msgspec.json.encode({"n": number, "acts": acts}) + b" " * padding)
         if not uploads:
@@ -222,7 +222,7 @@ class Client:
             auditor.note(self.name, f"submission {number} of {submission.type}: {type(refusal).__name__}")
             auditor.counts[type(refusal).__name__] += 1
             auditor.attempts.refused.add(number)
-            auditor.check(auditor.accepted == before, f"submission {number} was refused, and accepted")
+            auditor.check(auditor.accepted == before, f"submission {number} was rejected, and accepted")
             spec, args, kept, uniqueness = self._queue._asked(
                 submission, *(files.values() or (None, None)), caller, key
             )
@@ -254,7 +254,7 @@ class Client:
         ]
 
     def _due_by_key(self, caller: str | None, key: IdempotencyKey | None) -> tuple[bool, str] | None:
-        """Return what is due to who has used this key for a job that is held: whether it is the same, and its id."""
+        """Return whether the fingerprint matches that of the key, and the id of its job; None for an unknown key."""
         if key is None:
             return None
         known = self._fleet.keys.get((caller, key.key))
@@ -284,19 +284,20 @@ class Client:
         caller: str | None,
         due: tuple[bool, str] | None,
     ) -> None:
-        """Check that a refusal says what is true."""
+        """Check that the reason of a rejection is true."""
         auditor, engine = self._auditor, self._auditor.engine
-        auditor.check(not (due and due[0]), "a submission was refused under a key that it had been accepted under")
+        auditor.check(not (due and due[0]), "a submission was rejected under the key of its accepted job")
         if isinstance(refusal, Refused):
-            auditor.check(0 < refusal.retry_after_s < 400, f"come back after {refusal.retry_after_s} s")
+            auditor.check(0 < refusal.retry_after_s < 400, f"a Retry-After of {refusal.retry_after_s} s")
         queue = submission.queue or self._queue.registry.get(submission.type).queue
         queue_state, bounds = engine.queue_states[queue], self._queue.settings.statuses
         match refusal:
             case Draining():
-                auditor.check(self._queue.draining, "refused for a drain that isn't")
+                auditor.check(self._queue.draining, "rejected for a drain, and the queue is not draining")
             case QueueFull():
                 auditor.check(
-                    queue_state.live >= queue_state.policy.capacity, f"refused with {queue_state.live} live in {queue}"
+                    queue_state.live >= queue_state.policy.capacity,
+                    f"rejected with {queue_state.live} live jobs in {queue}",
                 )
             case RateLimited():
                 live = sum(
@@ -304,37 +305,39 @@ class Client:
                     for known in auditor.known.values()
                 )
                 auditor.check(
-                    live >= (engine.admission.caller_jobs_max or 10**9), f"refused with {live} live of {caller}"
+                    live >= (engine.admission.caller_jobs_max or 10**9), f"rejected with {live} live jobs of {caller}"
                 )
             case StatusesFull():
                 store = engine.store
                 full = store.live >= bounds.jobs_max or store.live_bytes + size > bounds.bytes_max
-                auditor.check(full, "refused for a status map that has room")
+                auditor.check(full, "rejected by a job store that has room")
             case TypeQuarantined():
                 of_type = [k for k in auditor.known.values() if k.waiting and k.job.spec.type == submission.type]
                 enough = len(of_type) >= max(1, queue_state.policy.capacity // QUARANTINED_PART)
-                auditor.check(submission.type in auditor.limits.quarantines, "refused for a quarantine that isn't")
-                auditor.check(enough, f"refused for a quarantine with {len(of_type)} jobs waiting")
+                auditor.check(
+                    submission.type in auditor.limits.quarantines, "rejected for a type that is not in quarantine"
+                )
+                auditor.check(enough, f"rejected for a quarantine with {len(of_type)} waiting jobs")
             case Duplicate():
                 known = auditor.known.get(refusal.job_id)
-                auditor.check(known is not None and known.live, f"refused for a job that is over: {known}")
+                auditor.check(known is not None and known.live, f"rejected as a duplicate of a terminal job: {known}")
             case KeyReused():
-                auditor.check(due is not None and not due[0], "refused for a key that means no other job")
+                auditor.check(due is not None and not due[0], "rejected for a reused key without another job")
 
     def _check_unseen(self, refusal: Refused) -> None:
-        """Check that what is refused before it is read would be refused whatever it is."""
+        """Check that a rejection before the body is read holds for every submission."""
         self._auditor.counts["refused unseen"] += 1
         full = all(
             queue_state.live >= queue_state.policy.capacity
             for queue_state in self._auditor.engine.queue_states.values()
         )
         right = self._queue.draining if isinstance(refusal, Draining) else full
-        self._auditor.check(right, f"{type(refusal).__name__} for everybody, and some might be let in")
+        self._auditor.check(right, f"{type(refusal).__name__} for all submissions, and some could be accepted")
 
-    # -- asking
+    # -- reading
 
     def _some_id(self) -> str | None:
-        """Return an id that somebody has seen, rather a late one."""
+        """Return an id of the fleet, preferably a recent one."""
         ids = self._fleet.ids
         if not ids:
             return None
@@ -349,9 +352,11 @@ class Client:
             return
         estimate = backend.estimate(job)
         fine = estimate.eta_s is None or 0 <= estimate.eta_s < float("inf")
-        self._auditor.check(fine and 0.1 <= estimate.poll_after_s <= 30, f"a strange outlook: {estimate}")
+        self._auditor.check(fine and 0.1 <= estimate.poll_after_s <= 30, f"an invalid estimate: {estimate}")
         live = self._auditor.engine.queue_states[job.spec.queue].live
-        self._auditor.check(estimate.position is None or 1 <= estimate.position <= live, f"a strange place: {estimate}")
+        self._auditor.check(
+            estimate.position is None or 1 <= estimate.position <= live, f"an invalid position: {estimate}"
+        )
 
     async def _wait(self) -> None:
         if (job_id := self._some_id()) is None:
@@ -376,35 +381,35 @@ class Client:
         try:
             async with asyncio.timeout(self._rng.choice((0.25, 3.0))):
                 await self._queue.backend.wait_for_change(ids)
-            told = True
+            returned = True
         except TimeoutError:
-            told = False
+            returned = False
         changed = []
         for job_id, version in zip(ids, versions, strict=True):
             held = self._auditor.known.get(job_id)
             if held is None or held.version != version:
                 changed.append(held or self._auditor.gone[job_id])
-        if told:
-            self._auditor.check(changed, "a watch was told of a change that isn't")
+        if returned:
+            self._auditor.check(changed, "wait_for_change returned without a change")
         else:
             late = [str(known) for known in changed if not self._just_now(known)]
-            self._auditor.check(not late, f"a watch was not told of {', '.join(late)}")
+            self._auditor.check(not late, f"wait_for_change missed {', '.join(late)}")
 
     def _just_now(self, known: Known) -> bool:
-        """Tell whether a job has changed so late that who waited with a timeout need not have heard of it."""
+        """Return whether a job has changed too recently for a wait that ended by its timeout."""
         return known.changed_in >= self._auditor.turn - 3
 
     async def _held(self, asked: Awaitable[Job], job_id: str) -> Job | None:
-        """Return a record, None if it is gone, and then rightly so."""
+        """Return a record; None if it is gone, after checking that it may be."""
         try:
             return await asked
         except JobGone as gone:
             self._auditor.counts["JobGone"] += 1
             self._auditor.check(gone.reason == "evicted", f"gone for {gone.reason}")
-            self._auditor.check(job_id not in self._auditor.known, "a record that is held is said to be gone")
+            self._auditor.check(job_id not in self._auditor.known, "a stored record is reported as gone")
             return None
 
-    # -- asking for something to happen
+    # -- actions
 
     async def _cancel(self) -> None:
         if (job_id := self._some_id()) is None:
@@ -436,7 +441,7 @@ class Client:
         job_id = self._rng.choice(delayed) if delayed and self._rng.random() < 0.8 else self._some_id()
         if job_id is not None:
             job = await self._queue.backend.run_now(job_id)
-            self._auditor.check(job.state is JobState.QUEUED, f"a promoted job is {job.state}")
+            self._auditor.check(job.state is JobState.QUEUED, f"a job is {job.state} after run_now")
 
     async def _delete(self) -> None:
         if (job_id := self._some_id()) is None:
@@ -466,12 +471,12 @@ class Client:
         with auditor.asked(action, may_be):
             done = await self._queue.backend.bulk(action, job_filter)
         auditor.note(self.name, f"bulk {action}: {done.count}, {done.skipped} skipped")
-        told = f"bulk {action} of {matching}: {done}, of {expected}"
-        auditor.check(not in_one_go or done.count + done.skipped == expected, told)
-        auditor.check(action == "retry" or not done.skipped or not in_one_go, told)
+        message = f"bulk {action} of {matching}: {done}, of {expected}"
+        auditor.check(not in_one_go or done.count + done.skipped == expected, message)
+        auditor.check(action == "retry" or not done.skipped or not in_one_go, message)
 
     async def _list(self) -> None:
-        """Page through everything: nothing comes twice, and what was there throughout is seen."""
+        """Page through all jobs: no job comes twice, and none that was stored throughout is missing."""
         rng, auditor, backend = self._rng, self._auditor, self._queue.backend
         job_filter = JobFilter(type=rng.choice((None, "t0")))
         there = [id for id, known in auditor.known.items() if job_filter.matches(known.job)]

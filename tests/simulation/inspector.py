@@ -1,6 +1,6 @@
-"""The inspector: looks inside the engine, where the auditor doesn't: does each part of it agree with the others?
+"""The inspector: checks that the internal structures of the engine agree with each other.
 
-It knows how jobs are kept; when that changes, this changes with it.
+It depends on the implementation, and changes with it; the auditor does not.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Inspector:
-    """Looks into the engine between the events.
+    """Checks the engine between events.
 
     Args:
-        auditor: Is told what is wrong, and knows what may run.
+        auditor: Records violations, and knows which jobs may run.
     """
 
     def __init__(self, queue: JobQueue, auditor: Auditor, scenario: Scenario) -> None:
@@ -33,31 +33,31 @@ class Inspector:
         self._engine = auditor.engine
 
     def check(self) -> None:
-        """All that must hold after every step."""
-        self._check_places()
+        """Check the invariants that hold after every step."""
+        self._check_positions()
         self._check_bounds()
         self._check_deadlines()
         self._check_uniqueness()
 
-    def _check_places(self) -> None:
-        """Each queued job is in one place: ready, or in one line; others are in none. Counts say the same."""
+    def _check_positions(self) -> None:
+        """Check that each queued job is either ready or waits at one limiter, and that the counts agree."""
         check, engine = self._auditor.check, self._engine
         ready = [job for order in engine.scheduler._orders.values() for job in order]
-        in_line = [job for limiter in engine.limiters._all() for line in limiter.lines.values() for job in line.order]
-        places = Counter(job.id for job in [*ready, *in_line])
+        waiting = [job for limiter in engine.limiters._all() for line in limiter.lines.values() for job in line.order]
+        positions = Counter(job.id for job in [*ready, *waiting])
         counts: Counter[tuple[str, JobState]] = Counter()
         for known in self._auditor.known.values():
             job = known.job
             counts[job.spec.queue, job.state] += 1
             queued = job.state is JobState.QUEUED
-            found = places.pop(job.id, 0)
+            found = positions.pop(job.id, 0)
             if found != queued:
-                check(False, f"{known} is {job.state}, and is in {found} places")
+                check(False, f"{known} is {job.state}, and is in {found} positions")
             if (job.id in engine.queue_states[job.spec.queue].waiting) != queued:
                 check(False, f"{known} is {job.state}; counted as queued: {not queued}")
             if job.id in engine.limiters._held and job.state is not JobState.RUNNING:
                 check(False, f"{known} holds permits unused")
-        check(not places, f"{len(places)} jobs stand in line and are not held")
+        check(not positions, f"{len(positions)} jobs wait or are ready without a record")
         for queue_state in engine.queue_states.values():
             for state in LIVE:
                 found = counts[queue_state.name, state]
@@ -76,11 +76,11 @@ class Inspector:
         live_bytes = sum(job.size_bytes for job in held if job.live)
         check(store.live_bytes == live_bytes, f"{live_bytes} bytes are live, not {store.live_bytes}")
         failed = sum(job.state is JobState.FAILED for job in held)
-        check(failed <= bounds.failed_max, f"{failed} dead letters are held, of {bounds.failed_max}")
-        check(len(store._failed) == failed, f"{failed} dead letters, not {len(store._failed)}")
+        check(failed <= bounds.failed_max, f"{failed} failed jobs are held, of {bounds.failed_max}")
+        check(len(store._failed) == failed, f"{failed} failed jobs, not {len(store._failed)}")
 
     def _check_deadlines(self) -> None:
-        """A job that time must move has a deadline, and only live jobs have one."""
+        """Check that each job with a timed transition has a deadline, and that only live jobs have one."""
         deadlines = self._engine._transitions.deadlines
         count = 0
         for known in self._auditor.known.values():
@@ -116,31 +116,31 @@ class Inspector:
         for name, job_id in uniqueness_index._by_value.items():
             check(job_id in known and known[job_id].live, f"the unique value {name} is held by no live job")
         for key, (job_id, _) in uniqueness_index._by_key.items():
-            check(job_id in known, f"the idempotency key {key} is of a job that is gone")
+            check(job_id in known, f"the idempotency key {key} is of an evicted job")
 
-    # -- when nothing is left to do but to let time pass
+    # -- before time advances
 
     def check_quiet(self) -> None:
-        """No worker idles beside a job that it may take; no job waits in a limiter that would let it pass."""
+        """Check that no worker idles beside a ready job, and that no job waits at a limiter with a free permit."""
         self._check_workers()
         check, engine, now = self._auditor.check, self._engine, self._wiring.backend.now()
         due_at = engine.next_at()
         if due_at is not None and due_at <= now:
-            return  # the next tick comes before time passes
+            return  # the next tick comes before time advances
         lines = [line for limiter in engine.limiters._all() for line in limiter.lines.values()]
         if not lines:
             return
-        # One that was called stands for those behind it: it may be ready, and wait for a worker of its queue.
+        # An offered job stands for the jobs behind it: it may be ready and wait for a worker of its queue.
         ready = [job.spec for order in engine.scheduler._orders.values() for job in order]
-        called = {(spec.queue, spec.type) for spec in ready} | {(spec.queue, spec.pool) for spec in ready}
+        offered = {(spec.queue, spec.type) for spec in ready} | {(spec.queue, spec.pool) for spec in ready}
         for job in [job for line in lines for job in line.order]:
-            if (job.spec.queue, job.spec.type) in called or (job.spec.queue, job.spec.pool) in called:
+            if (job.spec.queue, job.spec.type) in offered or (job.spec.queue, job.spec.pool) in offered:
                 continue
             held_back = self._auditor.limits.hold_back(job, now)
             check(held_back, f"{self._auditor.known[job.id]} waits in a limiter, and nothing holds it back")
 
     def _check_workers(self) -> None:
-        """Some wait for jobs or all places are taken, each running job has a worker, and none idles beside a job."""
+        """Check the size of the pool, its idle workers, and that each running job has exactly one worker."""
         check, pool = self._auditor.check, self._wiring._workers
         idle = [worker for worker in pool._workers.values() if worker.lease is None]
         takeable = len(self._engine.scheduler)
@@ -165,16 +165,16 @@ class Inspector:
             check((known.job.id, known.attempt) in held, f"{known} runs, and no worker has it")
         check(len(held) == len(running), "a worker has a job that doesn't run")
 
-    # -- when everything is over
+    # -- after the last job
 
     def check_over(self) -> None:
-        """Nothing is left of jobs that are over, and of waiters."""
+        """Check that no waiter, permit or worker of a terminal job is left."""
         check, engine, backend = self._auditor.check, self._engine, self._wiring.backend
-        check(not self._auditor.live, f"{self._auditor.live} jobs were forgotten")
+        check(not self._auditor.live, f"{self._auditor.live} live jobs are left")
         check(not backend._waiters, f"{len(backend._waiters)} waiters are left")
         check(not backend._watchers, f"{len(backend._watchers)} watchers are left")
         limiters = engine.limiters
-        check(not limiters._held, f"{len(limiters._held)} permits were not given back")
+        check(not limiters._held, f"{len(limiters._held)} permits were not released")
         check(not limiters._waiters, f"{len(limiters._waiters)} wait for a permit")
         for limiter in limiters._all():
             check(
@@ -185,7 +185,7 @@ class Inspector:
         check(not self._wiring._workers._by_job, "workers hold jobs that are over")
 
     def check_evicted(self) -> None:
-        """Nothing at all is left once every TTL is over."""
+        """Check that no record and no index entry is left after every TTL."""
         check, engine = self._auditor.check, self._engine
         check(not len(engine.store), f"{len(engine.store)} records outlive their TTL")
         check(not engine.store.bytes_used, f"{engine.store.bytes_used} bytes are used without a record")
@@ -198,8 +198,11 @@ class Inspector:
                 or uniqueness_index._live
                 or uniqueness_index._shared
             ),
-            "claims of jobs that are gone",
+            "index entries of evicted jobs",
         )
-        check(not engine.store._id_pages and not engine.store._expiry_buckets, "id pages of jobs that are gone")
+        check(
+            not engine.store._id_pages and not engine.store._expiry_buckets,
+            "id pages or expiry buckets of evicted jobs",
+        )
         groups = engine.limiters._groups
         check(not groups, f"limiters of groups that have no jobs: {list(groups)}")

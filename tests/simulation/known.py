@@ -1,4 +1,4 @@
-"""What the books say of one job."""
+"""The auditor's account of one job."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Known:
-    """A job, by what was heard of it.
+    """A job, by its events.
 
     Attributes:
-        number: It is called j1, j2, … in traces.
-        attempt: The latest that began. `series_began_after`: the one before the first of this series.
-        version: The one that the latest event told of, in the turn `changed_in`.
-        final: What a terminal record must go on to look like.
-        superseded: Its unique value went over to another.
-        place: In which order jobs became ready; 0: its worker died, and it has its turn when it gets a permit.
+        number: Its name in traces is j1, j2, ….
+        attempt: The latest attempt. `series_began_after`: the attempt before the first of the current series.
+        version: The version of the latest event, in loop iteration `changed_in`.
+        final: The content that a terminal record must keep.
+        superseded: Another job took over its unique value.
+        ready_number: The order in which jobs became ready; 0 after the death of a worker: due at the next permit.
     """
 
     number: int
@@ -34,7 +34,7 @@ class Known:
     changed_in: int = 0
     final: tuple[Any, ...] | None = None
     superseded: bool = False
-    place: int = 0
+    ready_number: int = 0
     retries: int = 0
 
     @property
@@ -50,5 +50,5 @@ class Known:
 
 
 def final_look(job: Job) -> tuple[Any, ...]:
-    """Return what must not change any more once a job is over."""
+    """Return the content of a record that must not change once the job is terminal."""
     return (job.state, job.version, job.attempt, job.finished_at, job.result, job.error)

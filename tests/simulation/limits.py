@@ -1,6 +1,6 @@
-"""The limits on what may run, kept anew from what was heard: permits, rates, pools, quarantines.
+"""An independent account of the limits, by events: permits, rates, pools, quarantines.
 
-It answers two questions: did this job start too soon, and is there anything that holds that one back?
+It answers two questions: did a job start too early, and does any limit hold a job back?
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EPSILON_S = 1e-6
 
 @dataclass(slots=True)
 class Tokens:
-    """A token bucket as in the book: `count` tokens at most, one of which comes back each `period_s / count`."""
+    """A textbook token bucket: at most `count` tokens, refilled at one per `period_s / count`."""
 
     rate: Rate
     level: float
@@ -38,7 +38,7 @@ class Tokens:
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """A type that must wait until then, for so long, and those of its jobs that were started since."""
+    """A quarantined type: the end and length of its wait, and the probes started since."""
 
     until: float
     wait_s: float
@@ -49,7 +49,7 @@ class Limits:
     """The auditor's account of limits.
 
     Args:
-        pools: How many may run at once in each.
+        pools: The size of each pool.
     """
 
     def __init__(self, pools: dict[str, int]) -> None:
@@ -59,7 +59,7 @@ class Limits:
         self.quarantines: dict[str, CircuitBreaker] = {}
 
     def start(self, known: Known, now: float) -> Iterator[str]:
-        """Count a job that has started; yield each limit that this breaks."""
+        """Count a started job; yield each limit that it exceeds."""
         spec = known.job.spec
         self.running[known.job.id] = known
         for bound, count, where in self._counted(spec):
@@ -77,7 +77,7 @@ class Limits:
             quarantine.probes.add(known.job.id)
 
     def quarantine(self, job_type: str, until: float, now: float) -> Iterator[str]:
-        """Begin a quarantine, or go on with one whose probe failed; yield what is wrong with it."""
+        """Begin a quarantine, or extend one whose probe failed; yield its errors."""
         before = self.quarantines.get(job_type)
         wait_s = PROBE_S_MIN if before is None else min(PROBE_S_MAX, 2 * before.wait_s)
         if abs(until - now - wait_s) > EPSILON_S:
@@ -87,20 +87,20 @@ class Limits:
         self.quarantines[job_type] = CircuitBreaker(until, wait_s)
 
     def release(self, job_type: str) -> Iterator[str]:
-        """End a quarantine; yield what is wrong with that."""
+        """End a quarantine; yield its errors."""
         quarantine = self.quarantines.pop(job_type, None)
         if quarantine is None or not self._probes(quarantine):
             yield f"{job_type} was released, and none of its probes has succeeded"
 
     def stop(self, known: Known, *, outcome: bool) -> Iterator[str]:
-        """Count out a job that runs no longer; yield what should have followed if it was a probe with a verdict."""
+        """Remove a job that stopped running; yield an error if it was a probe whose outcome was ignored."""
         quarantine = self.quarantines.get(known.job.spec.type)
         if outcome and quarantine is not None and known.job.id in self._probes(quarantine):
-            yield f"{known} was the probe of {known.job.spec.type}, which knows nothing of its verdict"
+            yield f"{known} was the probe of {known.job.spec.type}, whose quarantine ignored its outcome"
         self.running.pop(known.job.id, None)
 
     def hold_back(self, job: Job, now: float) -> bool:
-        """Tell whether anything keeps a job from starting now, if a worker came."""
+        """Return whether a limit keeps a job from starting now, given a free worker."""
         spec = job.spec
         quarantine = self.quarantines.get(spec.type)
         if quarantine is not None and (now < quarantine.until or self._probes(quarantine)):
@@ -114,7 +114,7 @@ class Limits:
         return sum(among(known.job.spec) for known in self.running.values())
 
     def _counted(self, spec: JobSpec) -> Iterator[tuple[int, int, str]]:
-        """Yield each bound on how many run at once, how many do, and where."""
+        """Yield each bound on running jobs, the number of running jobs, and the scope."""
         if spec.pool is not None:
             yield self._pools[spec.pool], self.count(lambda other: other.pool == spec.pool), f"in pool {spec.pool}"
         limits = spec.limits

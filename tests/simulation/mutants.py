@@ -1,6 +1,7 @@
-"""Broken engines: each breaks one promise in one place, as a slip of the hand might. The simulation must notice each.
+"""Mutants: each patches one method so that it breaks one promise. The simulation must detect every one of them.
 
-A mutant is a function that puts the slip in, and is undone by its patcher: the code itself stays as it is.
+The name of a mutant says the fault. Its function takes the original method and returns the replacement, which is
+patched in for the duration of a test.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MUTANTS: dict[str, Callable[[], Any]] = {}
 
 
 def mutant(home: Any, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register what takes the place of a method: it gets the method, and returns what stands in for it."""
+    """Register a mutant of a method: a function that takes the method and returns its replacement."""
 
     def register(make: Callable[..., Any]) -> Callable[..., Any]:
         MUTANTS[make.__name__] = lambda: patch.object(home, name, make(getattr(home, name)))
@@ -45,7 +46,7 @@ def mutant(home: Any, name: str) -> Callable[[Callable[..., Any]], Callable[...,
 
 @contextmanager
 def broken(name: str) -> Iterator[None]:
-    """Let everything run with this slip in it."""
+    """Apply a mutant within the context."""
     with MUTANTS[name]():
         yield
 
@@ -54,7 +55,7 @@ def broken(name: str) -> Iterator[None]:
 
 
 @mutant(Limiters, "leave")
-def permits_of_a_failed_attempt_are_not_given_back(leave: Any) -> Any:
+def permits_of_a_failed_attempt_are_not_released(leave: Any) -> Any:
     def left(self: Limiters, job: Any, now: float) -> None:
         if job.state is not JobState.DELAYED:
             leave(self, job, now)
@@ -63,7 +64,7 @@ def permits_of_a_failed_attempt_are_not_given_back(leave: Any) -> Any:
 
 
 @mutant(Limiters, "take_offered")
-def an_offered_job_is_forgotten(take_offered: Any) -> Any:
+def an_offered_job_is_lost(take_offered: Any) -> Any:
     return lambda self: take_offered(self)[1:]
 
 
@@ -73,7 +74,7 @@ def a_revoked_job_stays_ready(take_revoked: Any) -> Any:
 
 
 @mutant(Limiter, "room")
-def a_limiter_passes_one_too_many(room: Any) -> Any:
+def a_limiter_exceeds_its_permits_by_one(room: Any) -> Any:
     return lambda self, now: room(self, now) + (self.permits is not None and self.held == self.permits)
 
 
@@ -98,31 +99,31 @@ def a_probe_without_an_outcome_blocks_its_type(give_back: Any) -> Any:
 
 
 @mutant(Limiters, "withdraw")
-def who_is_cancelled_in_line_stays_there(withdraw: Any) -> Any:
+def a_cancelled_job_stays_in_the_queue_of_its_limiter(withdraw: Any) -> Any:
     return lambda self, job, now: None
 
 
 @mutant(Limiters, "next_at")
-def no_limiter_is_checked_when_time_makes_room(next_at: Any) -> Any:
+def limiters_have_no_deadline(next_at: Any) -> Any:
     return lambda self: None
 
 
 @mutant(Limiters, "open")
-def a_released_type_stays_shut(open_: Any) -> Any:
+def a_released_type_stays_in_quarantine(open_: Any) -> Any:
     return lambda self, job_type, now: None
 
 
 @mutant(Limiters, "shut")
-def a_quarantine_shuts_nothing(shut: Any) -> Any:
+def a_quarantine_stops_no_job(shut: Any) -> Any:
     return lambda self, job_type, until, now: None
 
 
 @mutant(CircuitBreaker, "succeeded")
-def a_probe_that_succeeds_releases_nothing(succeeded: Any) -> Any:
+def a_successful_probe_does_not_release_its_type(succeeded: Any) -> Any:
     return lambda self, job_type, **given: False
 
 
-# -- a job's way
+# -- leases, outcomes and attempts
 
 
 @mutant(Engine, "ack")
@@ -136,12 +137,12 @@ def a_timeout_ends_as_a_cancel(end_stopped: Any) -> Any:
 
 
 @mutant(Engine, "_leased")
-def acks_are_not_fenced(leased: Any) -> Any:
+def any_job_can_be_acknowledged_with_any_attempt(leased: Any) -> Any:
     return lambda self, job_id, attempt: self.store.get(job_id)
 
 
 @mutant(Engine, "_leased")
-def the_attempts_number_is_not_looked_at(leased: Any) -> Any:
+def the_attempt_number_is_ignored(leased: Any) -> Any:
     def found(self: Engine, job_id: Any, attempt: int) -> Any:
         job = self.store.get(job_id)
         return leased(self, job_id, attempt if job is None else job.attempt)
@@ -160,7 +161,7 @@ def a_job_gets_one_attempt_too_many(fail: Any) -> Any:
 
 
 @mutant(Submitter, "retry")
-def a_retry_counts_attempts_anew(retry: Any) -> Any:
+def a_retry_resets_the_attempt_number(retry: Any) -> Any:
     def retried(self: Submitter, job: Any, *, now: float) -> None:
         retry(self, job, now=now)
         job.attempt = job.attempts_before = 0
@@ -169,7 +170,7 @@ def a_retry_counts_attempts_anew(retry: Any) -> Any:
 
 
 @mutant(Transitions, "set_deadline")
-def a_retry_is_never_due(set_deadline: Any) -> Any:
+def a_backoff_has_no_deadline(set_deadline: Any) -> Any:
     def set_but(self: Transitions, job: Any, now: float) -> None:
         if not (job.state is JobState.DELAYED and job.attempt):
             set_deadline(self, job, now)
@@ -189,7 +190,7 @@ def a_queued_job_never_expires(set_deadline: Any) -> Any:
 
 
 @mutant(Transitions, "make_ready")
-def nobody_is_told_of_a_job_whose_worker_died(make_ready: Any) -> Any:
+def a_job_of_a_dead_worker_becomes_ready_without_an_event(make_ready: Any) -> Any:
     def made(self: Transitions, job: Any, now: float, *, front: bool = False) -> None:
         make_ready(self, job, now, front=front)
         if front:
@@ -211,7 +212,7 @@ def a_stop_has_no_deadline(request_stop: Any) -> Any:
 
 
 @mutant(Transitions, "change_state")
-def a_retry_frees_its_slot(change_state: Any) -> Any:
+def a_backoff_frees_the_slot_of_its_job(change_state: Any) -> Any:
     def changed(self: Transitions, job: Any, state: Any, now: float) -> None:
         change_state(self, job, state, now)
         if job.state is JobState.DELAYED and job.attempt:
@@ -221,7 +222,7 @@ def a_retry_frees_its_slot(change_state: Any) -> Any:
 
 
 @mutant(AdmissionControl, "admit")
-def a_full_queue_lets_in(admit: Any) -> Any:
+def a_full_queue_accepts_submissions(admit: Any) -> Any:
     def admitted(self: AdmissionControl, *args: Any, **given: Any) -> None:
         with suppress(QueueFull):
             admit(self, *args, **given)
@@ -235,7 +236,7 @@ def a_queue_runs_more_jobs_than_its_workers(has_worker: Any) -> Any:
 
 
 @mutant(QueueState, "has_worker")
-def a_paused_queue_goes_on(has_worker: Any) -> Any:
+def a_paused_queue_starts_jobs(has_worker: Any) -> Any:
     return property(lambda self: self.counts[JobState.RUNNING] < self.policy.workers)
 
 
@@ -254,13 +255,13 @@ def a_cancelled_job_stays_ready(remove: Any) -> Any:
     return lambda self, job: None
 
 
-# -- records and claims
+# -- records and uniqueness
 
 
 @mutant(JobStore, "revive")
-def a_retried_record_is_evicted_all_the_same(revive: Any) -> Any:
+def a_retried_record_stays_in_its_expiry_bucket(revive: Any) -> Any:
     def revived(self: JobStore, job: Any) -> None:
-        self._take_out = lambda job: None  # the fault: it stays filed
+        self._take_out = lambda job: None  # the fault: it stays in its expiry bucket
         revive(self, job)
         del self._take_out
 
@@ -268,7 +269,7 @@ def a_retried_record_is_evicted_all_the_same(revive: Any) -> Any:
 
 
 @mutant(JobStore, "finish")
-def a_failed_jobs_bytes_are_counted_twice(finish: Any) -> Any:
+def the_bytes_of_a_failed_job_are_counted_wrongly(finish: Any) -> Any:
     def finished(self: JobStore, job: Any, **given: Any) -> None:
         finish(self, job, **given)
         if job.state is JobState.FAILED:
@@ -278,7 +279,7 @@ def a_failed_jobs_bytes_are_counted_twice(finish: Any) -> Any:
 
 
 @mutant(JobStore, "finish")
-def a_dead_letter_loses_its_arguments(finish: Any) -> Any:
+def a_failed_job_loses_its_arguments(finish: Any) -> Any:
     def finished(self: JobStore, job: Any, **given: Any) -> None:
         finish(self, job, **given)
         self.bytes_used -= len(job.args)
@@ -288,12 +289,12 @@ def a_dead_letter_loses_its_arguments(finish: Any) -> Any:
 
 
 @mutant(JobStore, "next_failed_out")
-def dead_letters_are_not_bounded(next_failed_out: Any) -> Any:
+def failed_jobs_are_not_bounded(next_failed_out: Any) -> Any:
     return lambda self: None
 
 
 @mutant(Transitions, "note_evicted")
-def what_a_bound_drove_out_is_not_counted(note_evicted: Any) -> Any:
+def early_evictions_are_not_counted(note_evicted: Any) -> Any:
     def noted(self: Transitions, jobs: Any, *, early: bool) -> None:
         note_evicted(self, jobs, early=early)
         self.evicted -= len(jobs) if early else 0
@@ -302,7 +303,7 @@ def what_a_bound_drove_out_is_not_counted(note_evicted: Any) -> Any:
 
 
 @mutant(UniquenessIndex, "end")
-def a_unique_value_is_kept_after_the_end(end: Any) -> Any:
+def a_terminal_job_keeps_its_unique_value(end: Any) -> Any:
     def ended(self: UniquenessIndex, job: Any) -> None:
         kept = dict(self._by_value)
         end(self, job)
@@ -312,7 +313,7 @@ def a_unique_value_is_kept_after_the_end(end: Any) -> Any:
 
 
 @mutant(UniquenessIndex, "holder")
-def a_unique_value_holds_only_for_who_waits(holder: Any) -> Any:
+def a_unique_value_is_not_found(holder: Any) -> Any:
     def held(self: UniquenessIndex, job_type: str, unique: Any) -> Any:
         return None if unique is not None and unique.value == "y" else holder(self, job_type, unique)
 
@@ -320,12 +321,12 @@ def a_unique_value_holds_only_for_who_waits(holder: Any) -> Any:
 
 
 @mutant(UniquenessIndex, "under_key")
-def a_key_is_forgotten(under_key: Any) -> Any:
+def an_idempotency_key_is_not_found(under_key: Any) -> Any:
     return lambda self, uniqueness: None
 
 
 @mutant(UniquenessIndex, "share")
-def a_duplicates_key_is_forgotten(share: Any) -> Any:
+def the_idempotency_key_of_a_duplicate_is_not_stored(share: Any) -> Any:
     return lambda self, uniqueness, job: None
 
 
@@ -333,7 +334,7 @@ def a_duplicates_key_is_forgotten(share: Any) -> Any:
 
 
 @mutant(memory, "_applies")
-def a_bulk_takes_the_others(applies: Any) -> Any:
+def a_bulk_action_applies_to_the_wrong_jobs(applies: Any) -> Any:
     return lambda action, job: not applies(action, job)
 
 
@@ -343,7 +344,7 @@ def a_pause_does_nothing(set_paused: Any) -> Any:
 
 
 @mutant(MemoryBackend, "resume")
-def nobody_is_woken_when_a_queue_goes_on(resume: Any) -> Any:
+def a_resumed_queue_wakes_no_worker(resume: Any) -> Any:
     async def resumed(self: MemoryBackend, queue: str) -> None:
         self._engine.set_paused(queue, False)
 
@@ -351,12 +352,12 @@ def nobody_is_woken_when_a_queue_goes_on(resume: Any) -> Any:
 
 
 @mutant(MemoryBackend, "_tell_waiters")
-def who_waits_for_an_expired_job_waits_on(tell: Any) -> Any:
+def waiters_of_an_expired_job_are_not_woken(tell: Any) -> Any:
     return lambda self, job: None if job.state is JobState.EXPIRED else tell(self, job)
 
 
 @mutant(MemoryBackend, "_tell_watchers")
-def a_watcher_is_told_of_an_offer(tell: Any) -> Any:
+def watchers_are_woken_by_an_offer(tell: Any) -> Any:
     return lambda self, event: tell(self, Ready(event.job) if isinstance(event, Offered) else event)
 
 
@@ -373,7 +374,7 @@ def a_freed_slot_wakes_no_worker(publish: Any) -> Any:
 
 
 @mutant(WorkerPool, "_replace_crashed")
-def a_worker_that_died_is_not_replaced(replace: Any) -> Any:
+def a_dead_worker_is_not_replaced(replace: Any) -> Any:
     def replaced(self: WorkerPool, worker: Any, task: Any) -> None:
         with patch.object(self, "_hire", lambda: None):
             replace(self, worker, task)
@@ -382,7 +383,7 @@ def a_worker_that_died_is_not_replaced(replace: Any) -> Any:
 
 
 @mutant(WorkerPool, "_replace_crashed")
-def the_job_of_a_worker_that_died_is_forgotten(replace: Any) -> Any:
+def the_job_of_a_dead_worker_is_lost(replace: Any) -> Any:
     def replaced(self: WorkerPool, worker: Any, task: Any) -> None:
         self._release(worker)
         replace(self, worker, task)
@@ -391,7 +392,7 @@ def the_job_of_a_worker_that_died_is_forgotten(replace: Any) -> Any:
 
 
 @mutant(WorkerPool, "resize")
-def workers_that_are_too_many_stay(resize: Any) -> Any:
+def surplus_workers_stay(resize: Any) -> Any:
     def resized(self: WorkerPool, size: int) -> None:
         if size >= self.size:
             resize(self, size)
@@ -401,7 +402,7 @@ def workers_that_are_too_many_stay(resize: Any) -> Any:
 
 
 @mutant(WorkerPool, "_abandon")
-def an_abandoned_worker_still_delivers(abandon: Any) -> Any:
+def an_abandoned_worker_still_reports_its_outcome(abandon: Any) -> Any:
     def abandoned(self: WorkerPool, worker: Any, job_id: Any) -> None:
         self._hire()
 
@@ -409,7 +410,7 @@ def an_abandoned_worker_still_delivers(abandon: Any) -> Any:
 
 
 @mutant(Timer, "look")
-def the_timer_does_not_look_again(look: Any) -> Any:
+def the_timer_ignores_an_earlier_deadline(look: Any) -> Any:
     def looked(self: Timer) -> None:
         if self._handle is None:
             look(self)
@@ -418,7 +419,7 @@ def the_timer_does_not_look_again(look: Any) -> Any:
 
 
 @mutant(Spool, "_end")
-def a_dead_letter_loses_its_files(end: Any) -> Any:
+def a_failed_job_loses_its_files(end: Any) -> Any:
     def ended(self: Spool, job: Any) -> None:
         before, job.state = job.state, JobState.SUCCEEDED
         end(self, job)

@@ -1,8 +1,8 @@
-"""What a seed stands for: the queues, the types, the clients, the weather and the faults of one run.
+"""The scenario of a seed: queues, types, clients, loop timing and faults of one run.
 
-Each seed has some kinds of fault and not others, rather than a little of everything: what one fault would
-hide from another is so found, too (Groce et al., "Swarm testing", ISSTA 2012). Bounds are small, so
-that they are met, and durations lie on a grid, so that things coincide.
+Each seed has some kinds of fault and not others, so that one fault can not mask another
+(Groce et al., "Swarm testing", ISSTA 2012). Bounds are small, so that runs reach them, and durations lie on a grid,
+so that events coincide.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobqueue.config import (
 )
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.policy import Discipline
-from tests.simulation.seeded import Weather
+from tests.simulation.seeded import Timing
 
 QUEUES = ("default", "bulk", "urgent")
 GROUPS = ("a", "b", "c")
@@ -33,7 +33,7 @@ BAD_ACTS = {
     "hangs": ("hang",),
     "resists": ("swallow:0.5", "swallow:2", "swallow_raise", "stubborn"),
     "bad results": ("nan", "object", "large"),
-    "exits": ("exit", "suicide", "inner_cancel", "cancelled_error"),
+    "exits": ("exit", "cancel_own_task", "inner_cancel", "cancelled_error"),
     "meddles": ("cancel_me", "child", "delete_me"),
 }
 OFFLOADED_ACTS = ("ok", "work:0.5", "raise", "retry:0.5", "reject", "hang", "crash", "large", "file", "report:0.5")
@@ -43,17 +43,17 @@ CHAOS = ("kill", "pause", "change", "reload", "quota")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypePlan:
-    """One registered handler. `acts` is what its jobs may be told to do."""
+    """One registered handler."""
 
     name: str
     options: dict[str, Any]
     acts: tuple[str, ...]
-    """What its jobs may be told to do."""
+    """The acts from which its jobs draw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """How the run ends: by `drain`, `stop`, or a drain that is broken off (`cancelled drain`)."""
+    """How the run ends: `drain`, `stop`, `cancelled drain`, `cancelled stop` or `all at once`."""
 
     kind: str
     at_s: float | None
@@ -62,23 +62,24 @@ class Stop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """All that is drawn before the run. The rest is drawn during it, by each one's own generator (`rng`).
+    """All choices made before the run. Later choices are drawn from the generator of each part (`rng`).
 
     Attributes:
-        chaos: What an operator, and accidents, do meanwhile.
-        portion: How many records the engine and the backend handle at once, where they work in portions.
-        abandoned: How many stuck workers are replaced, or as many as there are workers, if that is more.
+        chaos: Kinds of operator actions and accidents during the run.
+        portion: Records that the engine and the backend handle per portion.
+        cancelling: Probability that a client cancels a request.
+        abandoned: Maximum number of stuck workers that are replaced; at least the number of workers.
     """
 
     seed: int
-    weather: Weather
+    timing: Timing
     settings: Settings
     types: tuple[TypePlan, ...]
     clients: int
     requests: int
     uniqueness: bool
     uploads: bool
-    hasty: float
+    cancelling: float
     chaos: tuple[str, ...]
     portion: int
     abandoned: int
@@ -86,14 +87,14 @@ class Scenario:
     restart: bool
     cancelled_start: bool
 
-    def rng(self, who: str) -> Random:
-        """Return the generator of one part of the run, so that what one draws doesn't change what another does."""
-        return Random(f"{self.seed}/{who}")
+    def rng(self, part: str) -> Random:
+        """Return the generator of one part of the run, so that the draws of parts are independent."""
+        return Random(f"{self.seed}/{part}")
 
     @property
     def deadly(self) -> bool:
-        """Whether a worker's task may die."""
-        return "kill" in self.chaos or any("suicide" in plan.acts for plan in self.types)
+        """Whether tasks of workers may die."""
+        return "kill" in self.chaos or any("cancel_own_task" in plan.acts for plan in self.types)
 
     @property
     def queues(self) -> list[str]:
@@ -101,7 +102,7 @@ class Scenario:
 
 
 def draw(seed: int) -> Scenario:
-    """Return what a seed stands for."""
+    """Return the scenario of a seed."""
     rng = Random(f"{seed}/scenario")
     queues = QUEUES[: rng.choice((1, 1, 2, 3))]
     settings = Settings(
@@ -127,14 +128,14 @@ def draw(seed: int) -> Scenario:
     bad = tuple(act for kind in some(rng, BAD_ACTS, 0.4) for act in BAD_ACTS[kind])
     return Scenario(
         seed=seed,
-        weather=draw_weather(rng),
+        timing=draw_timing(rng),
         settings=settings,
         types=tuple(draw_type(rng, f"t{n}", queues, bad) for n in range(rng.randint(1, 4))),
         clients=rng.randint(2, 8),
         requests=rng.choice((8, 16, 40)),
         uniqueness=rng.random() < 0.5,
         uploads=rng.random() < 0.3,
-        hasty=rng.choice((0.0, 0.0, 0.2, 0.5)),
+        cancelling=rng.choice((0.0, 0.0, 0.2, 0.5)),
         chaos=tuple(some(rng, CHAOS, 0.3)),
         portion=rng.choice((1, 3, 1000)),
         abandoned=rng.choice((0, 100)),
@@ -184,8 +185,8 @@ def draw_type(rng: Random, name: str, queues: tuple[str, ...], bad: tuple[str, .
     return TypePlan(name=name, options=options, acts=OFFLOADED_ACTS if run_in != "loop" else good + bad)
 
 
-def draw_weather(rng: Random) -> Weather:
-    return Weather(
+def draw_timing(rng: Random) -> Timing:
+    return Timing(
         shuffled=rng.random() < 0.7,
         late_s=rng.choice((0.0, 0.0, 0.002, 0.1)),
         stall_s=rng.choice((0.0, 0.0, 3.0)),

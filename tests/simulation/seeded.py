@@ -1,21 +1,21 @@
-"""A virtual loop whose every accident is drawn from a seed: what is late, what coincides, who goes first.
+"""A virtual loop with seeded timing: lateness, coincidence and order are drawn from a seed.
 
-What asyncio promises is kept; what it leaves open is drawn:
+It keeps the promises of asyncio and draws the rest:
 
-1. Callbacks run in the order in which they were scheduled (`call_soon` promises that), and never in the turn that
+1. Callbacks run in the order in which they were scheduled (`call_soon` promises that), and never in the iteration that
    scheduled them.
 2. Timers of the same instant run in any order: the documentation calls it undefined. So do those of the same
    millisecond, to which uvloop rounds. Timers of different milliseconds keep their order.
-3. A timer never runs early, but it may be late: by a little, since the machine has more to do; and sometimes, with
-   everybody else, by a lot, since somebody blocked the loop. Then much is due in one turn.
-4. Time may pass between two callbacks of a turn.
-5. `shuffled`: steps of *tasks* that follow each other in a turn run in any order. That is more than a loop of today
-   does: its tasks, too, are woken first in, first out. But no code may count on it, for whether two tasks become ready
-   in one turn or in two is up to timers and the network, and eager tasks and other loops order them
-   differently. A plain callback stays where it was scheduled: what was scheduled before it runs before it. Seeds
-   come with and without this, so that what only fails with it is known as such.
+3. A timer never runs early, but may be late: slightly, on a busy machine, or with all others by a long time, after a
+   callback that blocked the loop. Then many timers are due in one iteration.
+4. Time may pass between two callbacks of an iteration.
+5. `shuffled`: consecutive steps of *tasks* in an iteration run in any order. Current loops are stricter: they wake
+   tasks first in, first out as well. But no code may rely on it: timers and the network decide whether two tasks
+   become ready in the same iteration, and eager tasks and other loops order them differently. A plain callback keeps
+   its position: everything scheduled before it runs before it. Seeds come with and without shuffling, so that a
+   failure that needs it is recognizable.
 
-Sockets and threads are no part of it: who waits for them waits forever, which is an error (`Deadlock`) at once.
+Sockets and threads are not simulated: a task that waits for them raises `Deadlock`.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 
 
 class Deadlock(Exception):
-    """Every task waits, and no timer is set: nothing will ever happen again."""
+    """Every task waits, and no timer is set."""
 
 
 class Livelock(Exception):
-    """The loop turns and turns, and time stands still."""
+    """The loop iterates without end at one instant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
-    """What a loop's turns are like.
+class Timing:
+    """The timing of loop iterations.
 
     Attributes:
         shuffled: Rule 5.
-        late_s: How late the loop looks at its timers, at most; drawn anew for half of its sleeps.
-        stall_s: How long somebody blocks it, at most: in one callback of 200, and one sleep of 100.
-        callback_s: How long a callback takes, at most.
+        late_s: Maximum lateness of timers, in seconds; drawn for half of the sleeps.
+        stall_s: Maximum time for which the loop is blocked: in one of 200 callbacks, and one of 100 sleeps.
+        callback_s: Maximum duration of a callback.
     """
 
     shuffled: bool = False
@@ -59,7 +59,7 @@ class Weather:
 
     @property
     def lateness_s(self) -> float:
-        """How late anything may be: a few stalls, or some turns, in a row."""
+        """Maximum lateness of a timed action: several stalls or iterations in a row."""
         return 0.5 + 2 * self.late_s + 8 * self.stall_s
 
 
@@ -70,30 +70,30 @@ class SeededLoop(VirtualLoop):
     """A virtual loop whose choices are drawn from a seed.
 
     Args:
-        seed: Of all that is drawn here.
+        seed: The seed of all draws of this loop.
     """
 
-    def __init__(self, seed: str, weather: Weather) -> None:
+    def __init__(self, seed: str, timing: Timing) -> None:
         super().__init__()
         self._rng = Random(seed)
-        self._weather = weather
+        self._timing = timing
         self._turned_at = 0.0
         self._turns_here = 0
         self.turns = 0
-        # Called after each turn, and whenever nothing is left to do but to let time pass. What they raise ends the run.
+        # Called after each iteration, and before time advances. Exceptions end the run.
         self.after_turn: Callable[[], None] = lambda: None
         self.when_quiet: Callable[[], None] = lambda: None
 
     def _run_once(self) -> None:
-        """Run one turn: as `BaseEventLoop._run_once`, without a selector, and by the rules above."""
-        ready: list[Handle] = self._ready  # type: ignore[attr-defined] # a deque, which asyncio's own methods fill
+        """Run one iteration: as `BaseEventLoop._run_once`, without a selector, and by the rules above."""
+        ready: list[Handle] = self._ready  # type: ignore[attr-defined] # private: a deque filled by asyncio
         if not ready:
             self._sleep()
         batch = [*ready, *self._due()]
         ready.clear()
-        if self._weather.shuffled:
+        if self._timing.shuffled:
             self._shuffle(batch)
-        callback_s, stall_s = self._weather.callback_s, self._weather.stall_s
+        callback_s, stall_s = self._timing.callback_s, self._timing.stall_s
         for handle in batch:
             if not handle.cancelled():
                 if callback_s:
@@ -109,8 +109,8 @@ class SeededLoop(VirtualLoop):
         self.after_turn()
 
     def _sleep(self) -> None:
-        """Let time pass until the next timer is due, or later."""
-        timers: list[TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        """Advance time to the next timer, or later."""
+        timers: list[TimerHandle] = self._scheduled  # type: ignore[attr-defined] # private: the heap of timers
         self.when_quiet()
         while timers and timers[0].cancelled():
             self._unschedule(timers)
@@ -119,16 +119,16 @@ class SeededLoop(VirtualLoop):
         self._now = max(self._now, timers[0].when()) + self._late_s()
 
     def _late_s(self) -> float:
-        weather, rng = self._weather, self._rng
+        timing, rng = self._timing, self._rng
         late_s = 0.0
-        if weather.stall_s and rng.random() < 0.01:
-            late_s = rng.random() * weather.stall_s
-        elif weather.late_s and rng.random() < 0.5:
-            late_s = rng.random() * weather.late_s
+        if timing.stall_s and rng.random() < 0.01:
+            late_s = rng.random() * timing.stall_s
+        elif timing.late_s and rng.random() < 0.5:
+            late_s = rng.random() * timing.late_s
         return late_s
 
     def _due(self) -> list[Handle]:
-        timers: list[TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        timers: list[TimerHandle] = self._scheduled  # type: ignore[attr-defined] # private: the heap of timers
         if not timers or timers[0].when() > self._now:
             return []
         due = []
@@ -141,11 +141,11 @@ class SeededLoop(VirtualLoop):
 
     def _unschedule(self, timers: list[TimerHandle]) -> TimerHandle:
         handle = heappop(timers)
-        handle._scheduled = False  # type: ignore[attr-defined] # so that a late cancel doesn't count it
+        handle._scheduled = False  # type: ignore[attr-defined] # private: a later cancel must not count it
         return handle
 
     def _shuffle(self, batch: list[Handle]) -> None:
-        """Shuffle each row of tasks' steps that no plain callback interrupts."""
+        """Shuffle each run of consecutive steps of tasks."""
         begin = 0
         for end in range(len(batch) + 1):
             if end == len(batch) or not _is_step(batch[end]):
@@ -157,5 +157,5 @@ class SeededLoop(VirtualLoop):
 
 
 def _is_step(handle: Handle) -> bool:
-    """Tell whether a handle runs a step of a task; asyncio's own reports find that out the same way."""
-    return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)  # type: ignore[attr-defined]
+    """Return whether a handle runs a step of a task, by the test that asyncio uses in its reports."""
+    return isinstance(getattr(handle._callback, "__self__", None), asyncio.Task)  # type: ignore[attr-defined] # private

@@ -1,10 +1,9 @@
-"""One run: a seed's scenario on a seeded loop, from the start of its queue until nothing of it is left.
+"""One run: the scenario of a seed on a seeded loop, from the start of its queue to the last record.
 
-    run(1234).violation   # None, or the first rule that was broken
+    run(1234).violation   # None, or the first violated rule
 
-The end of each run is a check by itself: faults cease, the queue works off what it took, or is drained or
-stopped in mid-flight, and then every accepted job is over, every waiter answered, every record evicted in its time,
-every task gone.
+The end of each run is a check as well: faults cease, the queue finishes its jobs, or is drained or stopped, and then
+every accepted job is terminal, every waiter has its response, every record is evicted in time, every task has ended.
 """
 
 from __future__ import annotations
@@ -34,21 +33,21 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 INSPECT_EVERY = 16
-"""After so many turns the engine's inside is looked at; the books are checked after each one."""
+"""Loop iterations between inspections of the engine; the counts are checked after each iteration."""
 
 FORGOTTEN_S = 40_000.0
-"""Virtual seconds after which a job that still lives was forgotten: no rate, delay or timeout takes that long."""
+"""Virtual seconds after which a live job counts as forgotten: no rate, delay or timeout takes that long."""
 
 RELEASE_S = 30.0
-"""Virtual seconds after which handlers that don't obey end: so many may be stuck that there are no workers left."""
+"""Virtual seconds after which stubborn handlers end: otherwise they might occupy every worker."""
 
-SHELVED_S = 400.0
+EVICTED_S = 400.0
 """Virtual seconds after which every TTL is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a run."""
+    """The outcome of a run."""
 
     seed: int
     violation: str | None
@@ -59,27 +58,29 @@ class Outcome:
 
     @property
     def digest(self) -> str:
-        """Tell two runs apart, or that they are the same."""
-        text = "\n".join([f"{self.turns} {self.ended_at!r}", *(f"{at!r} {who} {what}" for at, who, what in self.trace)])
+        """A hash of the trace: equal runs have equal digests."""
+        text = "\n".join(
+            [f"{self.turns} {self.ended_at!r}", *(f"{at!r} {part} {what}" for at, part, what in self.trace)]
+        )
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def told(self, last: int = 60) -> str:
-        """Return the story of a run that failed: the rule, the end of the trace, and how to see it again."""
-        lines = [f"{at:12.4f}  {who:<12} {what}" for at, who, what in self.trace[-last:]]
+    def report(self, last: int = 60) -> str:
+        """Return a report of the run: the violated rule, the end of the trace, and the command to replay it."""
+        lines = [f"{at:12.4f}  {part:<12} {what}" for at, part, what in self.trace[-last:]]
         return "\n".join(
             [
-                f"seed {self.seed}: {self.violation or 'no rule was broken'}",
-                f"  after {self.turns} turns; the last {len(lines)} of {len(self.trace)} events:",
+                f"seed {self.seed}: {self.violation or 'no violation'}",
+                f"  after {self.turns} loop iterations; the last {len(lines)} of {len(self.trace)} events:",
                 *(f"  {line}" for line in lines),
-                f"  the same again: make sim SEED={self.seed}",
+                f"  replay: make sim SEED={self.seed}",
             ]
         )
 
 
 def run(seed: int) -> Outcome:
-    """Run a seed to its end, or to the first broken rule."""
+    """Run a seed to its end, or to the first violation."""
     scenario = draw(seed)
-    loop = SeededLoop(f"{seed}/loop", scenario.weather)
+    loop = SeededLoop(f"{seed}/loop", scenario.timing)
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     simulation = Simulation(scenario, loop)
@@ -91,7 +92,7 @@ def run(seed: int) -> Outcome:
 
 
 def names(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """Return the names of all tasks, the unnamed ones without their numbers: those count on from run to run."""
+    """Return the names of all tasks, without the numbers of unnamed ones, which differ from run to run."""
     return sorted(task.get_name().split("-")[0] for task in asyncio.all_tasks(loop))
 
 
@@ -105,7 +106,7 @@ class Simulation:
             loop.time,
             pools={"thread": runtime.threads, "process": runtime.processes},
             bytes_max=scenario.settings.statuses.bytes_max,
-            late_s=scenario.weather.lateness_s,
+            late_s=scenario.timing.lateness_s,
             choosy={plan.name for plan in scenario.types if plan.options["retry_on"] is not None},
         )
         self._queue = JobQueue(scenario.settings)
@@ -125,7 +126,7 @@ class Simulation:
             auditor.check(False, f"{type(stuck).__name__}: {stuck}; there are {', '.join(names(loop))}")
         except Exception as error:
             auditor.check(False, f"the run ended with {error!r}")
-        # As it is now: what cleaning up adds is no part of the run.
+        # Copied before the clean-up, which is not part of the run.
         trace, counts = list(auditor.trace), auditor.counts.copy()
         outcome = Outcome(self._scenario.seed, auditor.violation, trace, loop.turns, loop.time(), counts)
         self._clean_up()
@@ -172,7 +173,7 @@ class Simulation:
         self._loop.when_quiet = self._when_quiet
 
     async def _stop(self, fleet: asyncio.Task[None]) -> None:
-        """End the run in the way that its scenario says."""
+        """End the run as its scenario says."""
         stop, queue = self._scenario.stop, self._queue
         if stop.at_s is None:
             await fleet
@@ -191,35 +192,35 @@ class Simulation:
             case "cancelled stop":
                 await self._broken_off(queue.stop())
             case _:
-                # As two signals and the end of a program do. A drain that comes too late may be told so.
+                # As two signals and the end of a program do. A drain that comes too late may raise RuntimeError.
                 calls = (queue.drain(stop.drain_s), queue.drain(0.25), queue.stop(), queue.stop())
                 tasks = [asyncio.create_task(call, name="stop") for call in calls]
                 await asyncio.wait(tasks)
                 errors = [error for task in tasks if not isinstance(error := task.exception(), NoneType | RuntimeError)]
                 self._auditor.check(not errors, f"stopped three times at once: {errors}")
-                self._auditor.check(not queue.running, "it runs on though it was stopped")
+                self._auditor.check(not queue.running, "the queue runs on after its stop")
         if not queue.running or queue.draining:
-            # Who waits for a job of its own is answered, whatever became of the job.
+            # Every client that waits for its job gets a response, whatever the outcome.
             async with asyncio.timeout(FORGOTTEN_S):
                 await fleet
         else:
             await fleet
 
     async def _broken_off(self, call: Coroutine[Any, Any, object]) -> None:
-        """Begin something, and cancel it a little later."""
+        """Start a call, and cancel it a little later."""
         task = asyncio.create_task(call, name="broken off")
         await asyncio.sleep(self._scenario.rng("operator").choice((0.0, 0.0, 0.5)))
         task.cancel()
         await asyncio.wait([task])
-        self._auditor.check(task.cancelled() or task.exception() is None, "broken off, it raised an error")
+        self._auditor.check(task.cancelled() or task.exception() is None, "a cancelled call raised an error")
 
     async def _drain(self, drain_s: float) -> None:
-        """Drain, and check that all is over, and that what was lost was counted."""
+        """Drain, and check that every job is terminal and that lost jobs are counted."""
         before = self._auditor.counts["Ended"]
         began_at = self._loop.time()
         lost = await self._queue.drain(drain_s)
         took_s = self._loop.time() - began_at
-        late_s = self._scenario.weather.lateness_s
+        late_s = self._scenario.timing.lateness_s
         self._auditor.check(took_s <= drain_s + LEASE_GRACE_S + late_s, f"a drain of {drain_s} s took {took_s}")
         self._auditor.note("operator", f"drained; lost {lost}")
         self._auditor.check(self._auditor.live == 0, f"{self._auditor.live} jobs live on after the drain")
@@ -233,7 +234,7 @@ class Simulation:
         self._auditor.check(shut_down <= sum(lost.values()) <= ended, f"{shut_down} jobs were shut down, {lost} lost")
 
     async def _settle(self) -> None:
-        """Let the queue come to its end by itself: no job is forgotten, no record outlives its time."""
+        """Wait until the queue is empty, and check that no job is forgotten and no record outlives its TTL."""
         try:
             async with asyncio.timeout(FORGOTTEN_S):
                 assert self._queue._wiring is not None
@@ -244,13 +245,13 @@ class Simulation:
             return
         self._inspector.check()
         self._inspector.check_over()
-        await asyncio.sleep(SHELVED_S)
+        await asyncio.sleep(EVICTED_S)
         self._inspector.check_evicted()
         assert isinstance(self._queue.spool, SeededSpool)
-        self._auditor.check(not (untidy := self._queue.spool.untidy()), f"the spool holds {untidy}")
+        self._auditor.check(not (leftovers := self._queue.spool.leftovers()), f"the spool holds {leftovers}")
 
     async def _play_again(self) -> None:
-        """Start the same queue once more: it knows nothing of the run before, and works."""
+        """Start the same queue again: it works, and has no job of the earlier run."""
         self._auditor.counts["run again"] += 1
         old_ids = self._fleet.ids[-3:]
         await self._start()
@@ -262,15 +263,15 @@ class Simulation:
             else:
                 self._auditor.check(False, "a job of an earlier run is still there")
         child = await self._fleet.submit_child()
-        self._auditor.check(child is not None, "a queue that was started again takes no job")
+        self._auditor.check(child is not None, "a restarted queue accepts no job")
         await self._settle()
         await self._queue.stop()
 
-    # -- watching
+    # -- checks during the run
 
     @property
     def _watches(self) -> bool:
-        """Whether what runs is what the auditor hears."""
+        """Whether the auditor is attached to the running queue."""
         return self._wiring is not None and self._queue._wiring is self._wiring
 
     def _after_turn(self) -> None:
@@ -290,11 +291,11 @@ class Simulation:
             self._inspector.check_quiet()
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Whatever asyncio would only log is a fault here."""
+        """Record an error that asyncio would only log as a violation."""
         self._auditor.check(False, f"asyncio says: {context['message']}: {context.get('exception')!r}")
 
     def _clean_up(self) -> None:
-        """After a broken rule: end all tasks, so that they don't outlive the run."""
+        """End all tasks after a violation, so that they do not outlive the run."""
         loop = self._loop
         loop.after_turn = loop.when_quiet = lambda: None
         self._stage.release_stubborn()

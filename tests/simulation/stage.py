@@ -1,7 +1,7 @@
-"""The stage: the handlers of a run and what they are told to do, and stand-ins for what would leave the process.
+"""The stage: the handlers of a run, and simulated threads, processes and disk.
 
-Threads, processes and the disk are played on the loop: they take time, fail and are ended like the real
-ones, but at instants that the seed draws. Everything else that runs is jobqueue's own.
+The simulated parts run on the loop: they take time, fail and end like the real ones, at times drawn from the seed.
+All other code is that of jobqueue.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ WALL_OFFSET_S = 1_700_000_000.0
 
 
 class Stage:
-    """Where handlers run.
+    """Runs the handlers.
 
     Attributes:
-        submit_child: Submits a job that does `ok`, and returns its id; the fleet knows how.
+        submit_child: Submits a job with the act `ok` and returns its id; set by the fleet.
     """
 
     def __init__(self, scenario: Scenario, auditor: Auditor, queue: JobQueue) -> None:
@@ -49,7 +49,7 @@ class Stage:
         self._released = asyncio.Event()
         self.disk: dict[str, dict[str, int]] = {}
         self.submit_child: Callable[[], Awaitable[str | None]] = _no_child
-        # One of each for all runs of a life: what a later run draws follows what an earlier one drew.
+        # One generator for all starts of a run: later draws continue earlier ones.
         self._rng, self._disk_rng = scenario.rng("parts"), scenario.rng("disk")
         queue.surroundings = self.surroundings
         for plan in scenario.types:
@@ -58,14 +58,14 @@ class Stage:
             queue.handler(name=plan.name, **plan.options)(handler)
 
     def release_stubborn(self) -> None:
-        """Let those go who neither end by themselves nor by being cancelled."""
+        """End the handlers that ignore cancellation."""
         self._released.set()
 
     def surroundings(self, settings: Settings) -> Surroundings:
-        """Return the surroundings of one run of the queue: stand-ins, and the seed's chance."""
+        """Return the surroundings of one start of the queue: simulated parts and seeded generators."""
         clock = asyncio.get_running_loop().time
         rng, portion, runtime = self._rng, self._scenario.portion, settings.runtime
-        assert runtime.processes is not None, "a life is the same on every machine"
+        assert runtime.processes is not None, "the number of processes must not depend on the machine"
         return Surroundings(
             clock=clock,
             wall_clock=WallClock(clock, wall=lambda: WALL_OFFSET_S + clock(), steady=clock),
@@ -120,7 +120,7 @@ class Stage:
                 future = asyncio.get_running_loop().create_future()
                 asyncio.get_running_loop().call_later(0.25, future.cancel)
                 await future
-            case "suicide":
+            case "cancel_own_task":
                 task = asyncio.current_task()
                 assert task is not None
                 task.cancel()
@@ -141,7 +141,7 @@ class Stage:
                 raise _error(verb, amount)
 
     async def _resist(self, verb: str, amount: float) -> None:
-        """Wait until cancelled; then go on all the same."""
+        """Wait until cancelled; then continue nevertheless."""
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
@@ -159,12 +159,12 @@ class Stage:
 
     def _offloaded_handler(self) -> Callable[..., Any]:
         def act(n: int, acts: list[str]) -> Any:
-            raise AssertionError("a thread or process was to run it")
+            raise AssertionError("only a thread or a process may run this handler")
 
         return act
 
     async def play_offloaded(self, pool: str, call: Call, on_progress: Callable[..., None]) -> Success | Failure:
-        """Do what a thread or a process does with a call: its verdict comes back, whatever the handler does."""
+        """Run a call as a thread or a process does: it returns an outcome, whatever the handler does."""
         n = call.kwargs["n"]
         verb, _, number = _act_of(call.kwargs["acts"], call.attempt).partition(":")
         try:
@@ -199,7 +199,7 @@ class Stage:
         return Success(encode_result(call.kwargs["n"], bytes_max=call.result_bytes_max), file)
 
     def missing_files(self) -> list[str]:
-        """Return the result files that a held record names, and the disk hasn't."""
+        """Return the result files of stored records that are missing on the disk."""
         files = [known.job.file.path for known in self.auditor.known.values() if known.job.file is not None]
         return [path for path in files if path not in self.disk.get(os.path.dirname(path), {})]
 
@@ -235,16 +235,16 @@ def _error(verb: str, amount: float) -> BaseException:
 
 
 def trace_of(error: BaseException) -> str:
-    """Stand for a traceback: how long a real one is depends on where this checkout lies."""
+    """Return a substitute for a traceback: the length of a real one depends on the path of the checkout."""
     return f"Traceback of {type(error).__name__}"
 
 
 async def _no_child() -> str | None:
-    raise JobQueueError("nobody to submit it")
+    raise JobQueueError("submit_child is not set")
 
 
 class SeededPool:
-    """Stands for the pool of threads or of processes. It has so many slots, and the limiters must keep to them."""
+    """A simulated pool of threads or processes. It has `size` slots, which the limiters must not exceed."""
 
     degraded = None
 
@@ -257,7 +257,7 @@ class SeededPool:
         self._taken = 0
 
     def check(self, handler: Handler) -> None:
-        """Pass: the handlers are functions of the stage."""
+        """Accept every handler: they are functions of the stage."""
 
     def start(self, handlers: object, init: object = None) -> None:
         pass
@@ -275,7 +275,7 @@ class SeededPool:
 
 
 class SeededSpool(spool.Spool):
-    """The spool, with a disk that is a dict, and slow."""
+    """The spool on a simulated disk: a dict, with delays."""
 
     def __init__(self, disk: dict[str, dict[str, int]], rng: random.Random, settings: SpoolSettings) -> None:
         super().__init__(settings)
@@ -307,8 +307,8 @@ class SeededSpool(spool.Spool):
                 self._disk |= {doomed.folder: left} if left else {}
         return []
 
-    def untidy(self) -> str:
-        """Return what is left of jobs' files; once no record is held, that is nothing."""
+    def leftovers(self) -> str:
+        """Return a description of the remaining files of jobs; empty once no record is stored."""
         left: dict[str, dict[Any, Any]] = {"counted": self._held, "handed out": self._handed, "on disk": self._disk}
         told = [f"{what}: {list(folders)}" for what, folders in left.items() if folders]
         return "; ".join([*told, f"{self._bytes_used} bytes"] if self._bytes_used else told)

@@ -1,4 +1,4 @@
-"""Does the memory of statuses stay where its bounds put it, however many jobs go through?"""
+"""Memory of the job store: it stays within its bounds over 1,000,000 jobs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TTL_S = 2.0
 SAMPLES = 10
 
 
-def test_a_million_finished_jobs_leave_the_memory_flat(capsys: pytest.CaptureFixture[str]) -> None:
-    """1,000,000 jobs at 20,000 a second, each record readable for 2 s."""
+def test_memory_stays_flat_over_a_million_finished_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Run 1,000,000 jobs at 20,000 per second, with a TTL of 2 s."""
     engine = make_engine(capacity=10, bounds=StoreBounds(ttl_s=TTL_S))
     spec = JobSpec(type="t")
     process = psutil.Process()
@@ -47,5 +47,5 @@ def test_a_million_finished_jobs_leave_the_memory_flat(capsys: pytest.CaptureFix
     assert engine.totals().accepted == JOBS
     assert all(count <= (TTL_S + 0.5) * JOBS_PER_S for count in held)
     settled = rss_mib[1:]
-    assert max(settled) - min(settled) < 3.0, "memory is flat once the first TTL is over"
-    assert not all(after > before + 0.05 for before, after in pairwise(settled)), "and does not creep"
+    assert max(settled) - min(settled) < 3.0, "memory is flat after the first TTL"
+    assert not all(after > before + 0.05 for before, after in pairwise(settled)), "memory does not grow steadily"
