@@ -1,4 +1,4 @@
-"""Wiring: constructs, starts and stops the parts of a running JobQueue: backend, spool, timer, workers.
+"""Wiring: constructs, starts and stops the parts of a running JobQueue: backend, spool, pools, workers.
 
 External parts (clocks, randomness, the secret of the ids, executors, the disk) come in as `Surroundings`: `system` has
 the machine's own, a test passes others.
@@ -27,7 +27,6 @@ from jobqueue.runtime.lifespan import Lifespan
 from jobqueue.runtime.pools.processes import ProcessPool
 from jobqueue.runtime.pools.threads import ThreadPool
 from jobqueue.runtime.spool import Spool
-from jobqueue.runtime.timer import Timer
 from jobqueue.runtime.wall_clock import WallClock
 from jobqueue.runtime.workers import WorkerPool
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from jobqueue.backend.base import LocalBackend
     from jobqueue.config import Settings
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.handlers import Handler, Registry
@@ -146,8 +146,7 @@ class Wiring:
             tuning=given.tuning,
         )
         self.wall_clock, self.spool = given.wall_clock, given.spool
-        self.backend = MemoryBackend(engine, now=given.clock, tuning=given.tuning)
-        self._timer = Timer(self.backend)
+        self.backend: LocalBackend = MemoryBackend(engine, now=given.clock, tuning=given.tuning)
         self._in_process = [handler for handler in registry if handler.run_in == "process"]
         self._threads, self._processes = given.threads, given.processes
         self._processes.on_strength = lambda strength: self.backend.set_permits("process", strength)
@@ -184,9 +183,7 @@ class Wiring:
         self.backend.subscribe(self.spool.on_event, Ended, Evicted)
         self.backend.subscribe(self._workers.on_event, StopRequested, LeaseLost)
         self.backend.subscribe(self._job_log.on_event, *LOGGED)
-        self.backend.on_deadlines_moved(self._timer.look)
-        self.backend.on_unserved(self._workers.reinforce)
-        self._timer.start()
+        await self.backend.start(self._workers.reinforce)
         self._workers.start()
 
     def _tell_processes(self) -> None:
@@ -206,7 +203,7 @@ class Wiring:
         return [] if reason is None else [f"handlers in processes can't run: {reason}"]
 
     async def stop(self) -> None:
-        self._timer.stop()
+        await self.backend.stop()
         try:
             await self._workers.close()
             await self._threads.close()

@@ -202,7 +202,7 @@ LEVELS = {
     ),
     "jobqueue.runtime": (
         {
-            *("copying", "executor", "exits", "job_log", "lifespan", "loop_monitor", "spool", "timer", "wall_clock"),
+            *("copying", "executor", "exits", "job_log", "lifespan", "loop_monitor", "spool", "wall_clock"),
             "workers",
         },
         {"pools"},
@@ -301,7 +301,6 @@ CONCRETE = {
     "ThreadPool",
     "ProcessPool",
     "WorkerPool",
-    "Timer",
     "Watch",
     "JobServer",
 }
@@ -542,7 +541,7 @@ def test_the_law_catches(law: Callable[[Module], Iterator[str]], name: str, sour
         (imports_up_a_folder, "jobqueue.core.limits.x", "from jobqueue.core.scheduling.order import Order"),
         (everyday_imports, "jobqueue", "if TYPE_CHECKING:\n    from jobqueue.app import JobQueue"),
         (impure_core, "jobqueue.core.x", "from random import Random\nimport msgspec, heapq\nRandom(1).random()"),
-        (concrete_outside_roots, "jobqueue.runtime.timer", "class Timer: ...\nTimer()"),
+        (concrete_outside_roots, "jobqueue.runtime.spool", "class Spool: ...\nSpool()"),
         (client_stands_apart, "clients.x", "from jobqueue.client import Client"),
         (client_stands_apart, "jobqueue.client.jobs", "from jobqueue.client.protocol import Steps"),
         (vague_names, "jobqueue.communication", ""),

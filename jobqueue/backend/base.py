@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from jobqueue.core.job import Job, JobId, JobState
+from jobqueue.core.job import Job, JobState
 from jobqueue.core.job_view import AnyJob, JobView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Failure, JobSpec, Lease, Progress, Success, Uniqueness, Upload
+    from jobqueue.core.job import Failure, JobId, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.eta import Estimate
@@ -49,14 +49,18 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Jobs, newest first, and the id after which the next page begins (None: the last page).
+    """Jobs, newest first, and where the next page begins (None: this is the last one).
 
     A page may hold fewer jobs than asked for, even none, and still have a next one:
     the search stops after a bounded number of records.
     """
 
     jobs: list[JobView]
-    cursor: JobId | None
+    cursor: str | None
+
+
+class InvalidCursor(Exception):
+    """A cursor is none of this backend; its text is the argument."""
 
 
 class BulkCount(msgspec.Struct, frozen=True):
@@ -111,9 +115,23 @@ class Snapshot(Protocol):
 class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
-    Each operation may wait for a store outside this process; the answers at once are those of `Snapshot`. Records come
-    as views, which don't change any more.
+    Each operation may wait for a store outside this process. What is done at once concerns this process alone: the
+    answers of `Snapshot`, `cursor_after`, `set_permits` and `stop_admitting`. Records come as views, which don't
+    change any more.
     """
+
+    async def start(self, call_for_worker: Callable[[], None]) -> None:
+        """Meet deadlines from now on: of delays, backoffs, timeouts, start-bys and TTLs.
+
+        Args:
+            call_for_worker: Called for each job that may be taken while no `lease` waits. A hint, that may be missing
+                or wrong: a later `lease` takes the job all the same, or waits.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Meet no deadline any more. Every other operation is over, or stops with this one."""
+        ...
 
     async def submit(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
@@ -137,8 +155,16 @@ class Backend(Snapshot, Protocol):
         """
         ...
 
-    async def page(self, job_filter: JobFilter, *, limit: int, cursor: JobId | None) -> Page:
-        """Return jobs that match, newest first, from the one after `cursor` on."""
+    async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Page:
+        """Return jobs that match, newest first, from `cursor` on: one of an earlier page, or of `cursor_after`.
+
+        Raises:
+            InvalidCursor: It is neither.
+        """
+        ...
+
+    def cursor_after(self, job: JobView) -> str:
+        """Return the cursor of a page that begins after this job: at most 64 letters, digits, `-` and `_`."""
         ...
 
     async def lease(self) -> Lease:
@@ -226,8 +252,12 @@ class Backend(Snapshot, Protocol):
         """Change the maximum of live jobs of a caller; None: no limit. Callers that have more keep them."""
         ...
 
-    async def idle(self) -> None:
-        """Return once no job is live."""
+    def set_permits(self, pool: str, permits: int) -> None:
+        """Change the maximum number of attempts that run at once in a pool of this process; it stops none."""
+        ...
+
+    def stop_admitting(self) -> None:
+        """Reject every submission of this process from now on."""
         ...
 
     async def drain(self, deadline_s: float, on_deadline: Callable[[], None]) -> None:
@@ -269,10 +299,6 @@ class LocalBackend(Backend, Protocol):
 
     def estimate_now(self, job: Job) -> Estimate:
         """As `estimate`, of the live record itself."""
-        ...
-
-    def stop_admitting(self) -> None:
-        """Reject every submission from now on."""
         ...
 
     def excuse(self, gap_s: float) -> None:

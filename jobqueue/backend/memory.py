@@ -12,7 +12,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from jobqueue.backend.base import BulkCount, JobFilter, Page
+from jobqueue.backend.base import BulkCount, InvalidCursor, JobFilter, Page
+from jobqueue.backend.timer import Timer
 from jobqueue.core.events import (
     AttemptFailed,
     BackedOff,
@@ -26,7 +27,8 @@ from jobqueue.core.events import (
     Ready,
     Released,
 )
-from jobqueue.core.job import JobState
+from jobqueue.core.ids import is_well_formed
+from jobqueue.core.job import JobId, JobState
 from jobqueue.core.job_view import view_of
 from jobqueue.core.scheduling.eta import POLL_AFTER_S_UNKNOWN, Estimate
 from jobqueue.core.submit import SubmitResult
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import BulkAction
     from jobqueue.core.engine import Engine
-    from jobqueue.core.job import Failure, Job, JobId, JobSpec, Lease, Progress, Success, Uniqueness, Upload
+    from jobqueue.core.job import Failure, Job, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.policy import QueuePolicy
@@ -116,12 +118,20 @@ class MemoryBackend:
         self._waiters: dict[JobId, dict[asyncio.Future[JobView], None]] = {}
         self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
-        self._look: Callable[[], None] = lambda: None
+        self._timer = Timer(self)
+        self._look = self._timer.look
         self._call_for_worker: Callable[[], None] = lambda: None
         # A lost lease as well: where one tick revokes several, all slots are free before the first end is published.
         self.subscribe(self._on_ready, Ready, Offered, LeaseLost)
         self.subscribe(self._on_freed, BackedOff)
         self.subscribe(self._on_ended, Ended)
+
+    async def start(self, call_for_worker: Callable[[], None]) -> None:
+        self._call_for_worker = call_for_worker
+        self._timer.start()
+
+    async def stop(self) -> None:
+        self._timer.stop()
 
     def now(self) -> float:
         return self._now()
@@ -154,10 +164,13 @@ class MemoryBackend:
     async def get(self, job_id: str) -> JobView:
         return view_of(self._engine.get(job_id))
 
-    async def page(self, job_filter: JobFilter, *, limit: int, cursor: JobId | None) -> Page:
+    async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Page:
+        if cursor is not None and not is_well_formed(cursor):
+            raise InvalidCursor(cursor)
+        after = None if cursor is None else JobId(cursor)
         jobs: list[JobView] = []
         last = None
-        for job in islice(self._engine.newest_first(cursor), self._tuning.page_scan_max):
+        for job in islice(self._engine.newest_first(after), self._tuning.page_scan_max):
             last = job.id
             if job_filter.matches(job):
                 jobs.append(view_of(job))
@@ -165,6 +178,9 @@ class MemoryBackend:
                     break
         more = last is not None and next(self._engine.newest_first(last), None) is not None
         return Page(jobs, last if more else None)
+
+    def cursor_after(self, job: JobView) -> str:
+        return job.id
 
     async def lease(self) -> Lease:
         tries, ready = 0, self._scheduler
@@ -302,20 +318,10 @@ class MemoryBackend:
 
         return unsubscribe
 
-    def on_deadlines_moved(self, look: Callable[[], None]) -> None:
-        """Call `look` after every operation: the next deadline may be earlier now."""
-        self._look = look
-
-    def on_unserved(self, call_for_worker: Callable[[], None]) -> None:
-        """Call `call_for_worker` for each job that may be taken while no worker waits."""
-        self._call_for_worker = call_for_worker
-
     async def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
-        """Change the maximum of live jobs of a caller."""
         self._engine.set_caller_jobs_max(caller_jobs_max)
 
     def set_permits(self, pool: str, permits: int) -> None:
-        """Change the maximum of jobs that run at once in a pool."""
         self._engine.set_permits(pool, permits, now=self._now())
         self._publish()
 
@@ -326,7 +332,6 @@ class MemoryBackend:
         return next_at
 
     def excuse(self, gap_s: float) -> None:
-        """Extend the deadlines of running attempts by a gap in which this process was suspended."""
         self._engine.excuse(gap_s)
 
     def next_at(self) -> float | None:

@@ -149,7 +149,7 @@ async def test_one_worker_is_called_for_each_job_that_may_be_taken_and_that_nobo
         nonlocal calls
         calls += 1
 
-    backend.on_unserved(call)
+    await backend.start(call)
     await backend.pause("other")
     backend.submit_now(OTHER)
     assert calls == 0, "it may not be taken"
@@ -165,7 +165,7 @@ async def test_one_worker_is_called_for_each_job_that_may_be_taken_and_that_nobo
 @virtual_time
 async def test_one_who_was_cancelled_while_it_waited_is_not_taken_for_one_who_waits() -> None:
     backend, called = make_backend(), asyncio.Event()
-    backend.on_unserved(called.set)
+    await backend.start(called.set)
     worker = asyncio.create_task(backend.lease())
     await asyncio.sleep(0)
     worker.cancel()

@@ -20,7 +20,8 @@ CAPACITY = 6000
 class Make(Protocol):
     """Makes an empty backend for one test, on the running loop and its clock, which may be virtual.
 
-    Its queues are `default`, with `CAPACITY` slots, and `small`, with one slot, overridden by `queues`.
+    Its queues are `default`, with `CAPACITY` slots, and `small`, with one slot, overridden by `queues`. Its pool
+    `process` has one permit.
     """
 
     def __call__(self, *, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> Backend: ...
@@ -31,6 +32,7 @@ def memory(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> Memo
         queues={"default": QueuePolicy(capacity=CAPACITY), "small": QueuePolicy(capacity=1)} | queues,
         ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]),
         rng=Random(1),
+        pools={"process": 1},
         caller_jobs_max=caller_jobs_max,
     )
     return MemoryBackend(engine, now=asyncio.get_running_loop().time)

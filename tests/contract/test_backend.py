@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobqueue.backend.base import Backend, BulkCount, JobFilter
+from jobqueue.backend.base import Backend, BulkCount, InvalidCursor, JobFilter
 from jobqueue.core.job import (
     ErrorCode,
     Failure,
@@ -25,6 +25,7 @@ from jobqueue.core.job import (
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.stats import QueueStats
+from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import (
     Draining,
     Duplicate,
@@ -311,6 +312,77 @@ async def test_a_drain_cancels_the_remaining_jobs_at_its_deadline(make: Make) ->
     for job_id in (running.id, waiting.id):
         ended = await backend.get(job_id)
         assert (ended.state, ended.error and ended.error.code) == (JobState.CANCELLED, ErrorCode.SHUTDOWN)
+
+
+@virtual_time
+async def test_stop_admitting_rejects_new_submissions_and_keeps_the_jobs(make: Make) -> None:
+    backend = make()
+    job = await submit(backend)
+    backend.stop_admitting()
+    with pytest.raises(Draining):
+        await backend.submit(SPEC)
+    assert (await backend.lease()).job_id == job.id
+
+
+# -- deadlines and workers
+
+
+@virtual_time
+async def test_a_started_backend_meets_each_kind_of_deadline(make: Make) -> None:
+    backend = make()
+    await backend.start(lambda: None)
+    delayed = await submit(backend, JobSpec(type="t", delay_s=2.0, timeout_s=3.0, ttl_s=5.0))
+    expiring = await submit(backend, JobSpec(type="t", queue="small", delay_s=20.0, start_by_s=4.0))
+    worker = asyncio.create_task(backend.lease())
+    await asyncio.sleep(1.9)
+    assert not worker.done()
+    await asyncio.sleep(0.2)
+    assert worker.result().job_id == delayed.id
+    await asyncio.sleep(3.0 + LEASE_GRACE_S)
+    assert (await states(backend, delayed)) == [JobState.FAILED]
+    await asyncio.sleep(6.0)
+    with pytest.raises(JobGone):
+        await backend.get(delayed.id)
+    await asyncio.sleep(20.0)
+    assert (await states(backend, expiring)) == [JobState.EXPIRED]
+    await backend.stop()
+
+
+@virtual_time
+async def test_a_worker_is_called_for_when_a_job_may_be_taken_and_no_lease_waits(make: Make) -> None:
+    backend, called = make(), asyncio.Event()
+    await backend.start(called.set)
+    worker = asyncio.create_task(backend.lease())
+    await settle()
+    await backend.submit(SPEC)
+    await worker
+    assert not called.is_set()
+    await backend.submit(SPEC)
+    await asyncio.wait_for(called.wait(), 10)
+    await backend.stop()
+
+
+@virtual_time
+async def test_a_job_waits_until_its_pool_has_a_permit(make: Make) -> None:
+    backend = make()
+    backend.set_permits("process", 0)
+    held, other = await submit(backend, JobSpec(type="p", pool="process")), await submit(backend)
+    assert (await backend.lease()).job_id == other.id
+    worker = asyncio.create_task(backend.lease())
+    await settle()
+    assert not worker.done()
+    backend.set_permits("process", 1)
+    assert (await worker).job_id == held.id
+
+
+@virtual_time
+async def test_a_page_begins_after_any_job_and_refuses_a_foreign_cursor(make: Make) -> None:
+    backend = make()
+    jobs = [await submit(backend) for _ in range(4)]
+    page = await backend.page(JobFilter(), limit=10, cursor=backend.cursor_after(jobs[2]))
+    assert [job.id for job in page.jobs] == [jobs[1].id, jobs[0].id]
+    with pytest.raises(InvalidCursor, match="no such thing"):
+        await backend.page(JobFilter(), limit=10, cursor="no such thing")
 
 
 @virtual_time

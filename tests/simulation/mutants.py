@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from jobqueue.backend import memory
 from jobqueue.backend.memory import MemoryBackend
+from jobqueue.backend.timer import Timer
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Offered, Ready
@@ -28,7 +29,6 @@ from jobqueue.core.transitions import Transitions
 from jobqueue.core.uniqueness import UniquenessIndex
 from jobqueue.errors import QueueFull
 from jobqueue.runtime.spool import Spool
-from jobqueue.runtime.timer import Timer
 from jobqueue.runtime.workers import WorkerPool
 
 MUTANTS: dict[str, Callable[[], Any]] = {}

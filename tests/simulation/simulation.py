@@ -238,7 +238,7 @@ class Simulation:
         try:
             async with asyncio.timeout(FORGOTTEN_S):
                 assert self._queue._wiring is not None
-                await self._queue.backend.idle()
+                await self._auditor.backend.idle()
         except TimeoutError:
             live = [f"{known} ({known.job.state})" for known in self._auditor.known.values() if known.live]
             self._auditor.check(False, f"forgotten: {', '.join(live)}")

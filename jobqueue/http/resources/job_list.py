@@ -10,9 +10,8 @@ from aiohttp import hdrs, web
 from msgspec.structs import replace
 
 from jobqueue.api_limits import IDS_MAX
-from jobqueue.backend.base import JobFilter
-from jobqueue.core.ids import is_well_formed
-from jobqueue.core.job import JobId, JobState
+from jobqueue.backend.base import InvalidCursor, JobFilter
+from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.prefer import preferred_wait_s
@@ -56,11 +55,14 @@ class JobList:
             if len(given) > 1:
                 raise MalformedRequest("ids can't be combined with a filter")
             return await self._some(request, _ids(given["ids"]))
-        limit, cursor = _limit(given.get("limit")), _cursor(given.get("cursor"))
-        page = await self._queue.backend.page(_filter(given), limit=limit, cursor=cursor)
+        limit, cursor = _limit(given.get("limit")), given.get("cursor")
+        try:
+            page = await self._queue.backend.page(_filter(given), limit=limit, cursor=cursor)
+        except InvalidCursor as error:
+            raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(str(error))!r}") from None
         count, documents = self._fitting(page.jobs)
         jobs = page.jobs[: max(1, count)]
-        cursor = page.cursor if len(jobs) == len(page.jobs) else jobs[-1].id
+        cursor = page.cursor if len(jobs) == len(page.jobs) else self._queue.backend.cursor_after(jobs[-1])
         end = b'],"next_cursor":' + (b"null}" if cursor is None else f'"{cursor}"}}'.encode())
         return self._answer(request, jobs, documents if count == len(jobs) else None, end, {})
 
@@ -185,12 +187,6 @@ def _limit(text: str | None) -> int:
     if not text.isascii() or not text.isdecimal() or len(text) > 3 or not 1 <= int(text) <= PAGE_MAX:
         raise MalformedRequest(f"limit is a number from 1 to {PAGE_MAX}, got {shown(text)!r}")
     return int(text)
-
-
-def _cursor(text: str | None) -> JobId | None:
-    if text is not None and not is_well_formed(text):
-        raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(text)!r}")
-    return None if text is None else JobId(text)
 
 
 def _filter(given: dict[str, str]) -> JobFilter:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from jobqueue.runtime.timer import Timer
+from jobqueue.backend.timer import Timer
 from jobqueue.testing import virtual_time
 
 

@@ -1,4 +1,4 @@
-"""The one timer: sleeps until the next deadline, lets the backend tick, and sleeps again.
+"""The timer of the backend in memory: sleeps until the next deadline, lets it tick, and sleeps again.
 
 Nothing polls. Every operation may have set a deadline, so the backend lets the timer look whether the
 next one has moved closer than the instant it sleeps to: once for all operations of one turn of the loop.
