@@ -1,4 +1,4 @@
-"""Settings from every source, and every fault of theirs at once, each with its place."""
+"""Settings from all sources, and all their faults at once, each with its position."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def faults_of(
     return list(caught.value.faults)
 
 
-# The sources, and which one wins
+# Sources and their precedence
 
 
-def test_without_any_source_the_defaults_hold() -> None:
+def test_settings_without_a_source_are_the_defaults() -> None:
     assert load(None, environ={}) == Settings()
 
 
-def test_the_file_at_the_root_says_exactly_the_defaults() -> None:
+def test_the_file_at_the_root_has_exactly_the_defaults() -> None:
     loaded = trace(ROOT / "config.yaml", environ={})
     assert loaded.settings == Settings()
     assert "# default" not in loaded.show()  # it names every setting
 
 
-def test_the_environment_wins_over_the_file_and_a_flag_over_both(write: Callable[[str], Path]) -> None:
+def test_the_environment_overrides_the_file_and_a_flag_overrides_both(write: Callable[[str], Path]) -> None:
     path = write("server: {host: a.example, port: 1000, linger_s: 1m}")
     environ = {"JOBQUEUE_SERVER__PORT": "2000", "JOBQUEUE_SERVER__HOST": "b.example"}
     settings = load(path, environ=environ, overrides=[Override("--host", "server.host", "c.example")])
@@ -67,24 +67,24 @@ def test_the_environment_wins_over_the_file_and_a_flag_over_both(write: Callable
 
 
 @pytest.mark.parametrize(("before", "now"), RENAMED.items(), ids=lambda path: ".".join(path))
-def test_the_old_name_of_a_setting_is_answered_with_its_present_name(
+def test_the_old_name_of_a_setting_is_a_fault_with_the_new_name(
     write: Callable[[str], Path], before: tuple[str, str], now: tuple[str, str]
 ) -> None:
     (section, old), present = before, ".".join(now)
-    told = f"renamed to {present}"
-    assert faults_of(write(f"{section}:\n  {old}: 1")) == [f"config.yaml:2:3: {section}.{old}: {told}"]
+    detail = f"renamed to {present}"
+    assert faults_of(write(f"{section}:\n  {old}: 1")) == [f"config.yaml:2:3: {section}.{old}: {detail}"]
     variable = variable_of(before)
     assert faults_of(None, environ={variable: "1"}) == [f"{variable}: renamed to {variable_of(now)}"]
     flag = Override(f"--set {section}.{old}", f"{section}.{old}", "1")
-    assert faults_of(None, overrides=[flag]) == [f"--set {section}.{old}: {told}"]
+    assert faults_of(None, overrides=[flag]) == [f"--set {section}.{old}: {detail}"]
 
 
-def test_a_renamed_setting_leads_to_one_that_there_is() -> None:
+def test_renamed_settings_map_to_existing_ones() -> None:
     assert set(RENAMED.values()) <= set(SETTINGS)
     assert not set(RENAMED) & set(SETTINGS)
 
 
-def test_a_queue_may_be_named_in_any_source_and_default_is_always_there(write: Callable[[str], Path]) -> None:
+def test_a_queue_can_be_named_in_any_source_and_default_always_exists(write: Callable[[str], Path]) -> None:
     path = write("queues:\n  mail: {workers: 2}\n  slow:\n")
     overrides = [Override("--set queues.night-shift.capacity", "queues.night-shift.capacity", "5")]
     settings = load(path, environ={"JOBQUEUE_QUEUES__MAIL__CAPACITY": "7"}, overrides=overrides)
@@ -96,12 +96,12 @@ def test_a_queue_may_be_named_in_any_source_and_default_is_always_there(write: C
     }
 
 
-def test_settings_made_in_python_have_the_default_queue_too() -> None:
+def test_settings_made_in_python_have_the_default_queue() -> None:
     assert Settings(queues={"mail": QueueSettings(workers=1)}).queues["default"] == QueueSettings()
 
 
 @pytest.mark.parametrize("service", ["JOBQUEUE", "JOBQUEUE_SERVER", "JOBQUEUE_BLUE_GREEN"])
-def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_left_alone(service: str) -> None:
+def test_variables_set_by_kubernetes_for_a_service_are_ignored(service: str) -> None:
     environ = {
         f"{service}_PORT": "tcp://10.0.0.1:80",
         f"{service}_SERVICE_HOST": "10.0.0.1",
@@ -115,13 +115,13 @@ def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_left_alone
     assert load(None, environ=environ) == Settings()
 
 
-def test_a_variable_of_another_program_is_passed_over() -> None:
+def test_a_variable_of_another_program_is_ignored() -> None:
     names = ["SERVER__PORT", "TASKQUEUE_SERVER__PORT", "JOBQUEUES_HOME", "JOBQEUE_SERVER__SPEED", "JOBQUEU__PORT", "_"]
     assert load(None, environ=dict.fromkeys(names, "1")) == Settings()
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "detail"),
     [
         ("JOBQUEUE_SERVER_PORT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
         ("JOBQUEUE_SERVER_PROT", ", did you mean 'JOBQUEUE_SERVER__PORT'?"),
@@ -141,11 +141,11 @@ def test_a_variable_of_another_program_is_passed_over() -> None:
         ("JOBQUEU_QUEUES__MAIL__WORKERS", ", did you mean 'JOBQUEUE_QUEUES__MAIL__WORKERS'?"),
     ],
 )
-def test_a_variable_of_ours_that_is_no_setting_is_a_fault_with_what_was_meant(name: str, told: str) -> None:
-    assert faults_of(None, environ={name: "1"}) == [f"{name}: unknown setting{told}"]
+def test_an_unknown_variable_of_jobqueue_is_a_fault_with_a_suggestion(name: str, detail: str) -> None:
+    assert faults_of(None, environ={name: "1"}) == [f"{name}: unknown setting{detail}"]
 
 
-def test_what_was_read_is_told_by_name_and_number(write: Callable[[str], Path]) -> None:
+def test_the_sources_are_summarised_by_name_and_number(write: Callable[[str], Path]) -> None:
     path = write("server: {port: 1}")
     environ = {"JOBQUEUE_SERVER__PORT": "2", "JOBQUEUE_SERVER__HOST": "::1", "HOME": "/"}
     one_flag = [Override("--port", "server.port", "3")]
@@ -158,13 +158,13 @@ def test_what_was_read_is_told_by_name_and_number(write: Callable[[str], Path]) 
     ("setting", "text"),
     [("server: {port: %s}", '"9000"'), ("server: {port: %s}", "'9000'"), ("server: {fast_path: %s}", '"true"')],
 )
-def test_a_value_whose_quotes_are_in_the_way_is_told_so(write: Callable[[str], Path], setting: str, text: str) -> None:
+def test_a_quoted_value_is_a_fault_that_names_the_quotes(write: Callable[[str], Path], setting: str, text: str) -> None:
     (fault,) = faults_of(write(setting % text))
     assert fault.endswith(f", not '{text[1:-1]}': remove the quotes")
 
 
 @pytest.mark.parametrize("text", ['"9000"', "'9000'"])
-def test_quotes_that_reached_a_variable_or_a_flag_are_told_too(text: str) -> None:
+def test_quotes_in_a_variable_or_a_flag_are_a_fault_that_names_them(text: str) -> None:
     (fault,) = faults_of(None, environ={"JOBQUEUE_SERVER__PORT": text})
     assert fault == f"JOBQUEUE_SERVER__PORT: must be a whole number from 0 to 65535, not '{text}': remove the quotes"
     (fault,) = faults_of(None, overrides=[Override("--port", "server.port", text)])
@@ -172,17 +172,17 @@ def test_quotes_that_reached_a_variable_or_a_flag_are_told_too(text: str) -> Non
 
 
 @pytest.mark.parametrize("text", ['"high"', "high", '"70000"', "'"])
-def test_quotes_are_not_blamed_for_what_would_be_wrong_without_them(write: Callable[[str], Path], text: str) -> None:
+def test_quotes_are_not_mentioned_for_a_value_invalid_without_them(write: Callable[[str], Path], text: str) -> None:
     for fault in faults_of(write(f"server: {{port: {text}}}"), environ={"JOBQUEUE_SERVER__PORT": text}):
         assert "quotes" not in fault
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "null\n", "{}", "server:\n", b"\xef\xbb\xbf"])
-def test_a_file_that_sets_nothing_leaves_the_defaults(write: Callable[[str | bytes], Path], text: str | bytes) -> None:
+def test_an_empty_file_leaves_the_defaults(write: Callable[[str | bytes], Path], text: str | bytes) -> None:
     assert load(write(text), environ={}) == Settings()
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(write: Callable[[bytes], Path]) -> None:
+def test_a_byte_order_mark_is_skipped(write: Callable[[bytes], Path]) -> None:
     path = write(b"\xef\xbb\xbfserver: {port: 1}")
     assert load(path, environ={}).server.port == 1
 
@@ -194,7 +194,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(write: Callable[[bytes],
     ("text", "size"),
     [("1024", 1024), ("1MiB", MIB), ("1 MiB", MIB), ("1.5MiB", MIB * 3 // 2), ("2MB", 2_000_000), ("'2kB'", 2000)],
 )
-def test_a_size_reads_with_a_unit_or_as_bytes(write: Callable[[str], Path], text: str, size: int) -> None:
+def test_a_size_has_a_unit_or_is_in_bytes(write: Callable[[str], Path], text: str, size: int) -> None:
     assert load(write(f"limits: {{result_bytes: {text}}}"), environ={}).limits.result_bytes == size
 
 
@@ -210,7 +210,7 @@ def test_a_size_reads_with_a_unit_or_as_bytes(write: Callable[[str], Path], text
         ("1m1s1ms", 61.001),
     ],
 )
-def test_a_duration_reads_with_units_or_as_seconds(write: Callable[[str], Path], text: str, duration_s: float) -> None:
+def test_a_duration_has_units_or_is_in_seconds(write: Callable[[str], Path], text: str, duration_s: float) -> None:
     assert load(write(f"statuses: {{ttl_s: {text}}}"), environ={}).statuses.ttl_s == duration_s
 
 
@@ -236,7 +236,7 @@ def test_a_duration_reads_with_units_or_as_seconds(write: Callable[[str], Path],
         *("[1]", "{a: 1}", ".inf", ".nan", "null", "٣"),
     ],
 )
-def test_what_is_no_size_is_a_fault(write: Callable[[str], Path], text: str) -> None:
+def test_an_invalid_size_is_a_fault(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"limits: {{result_bytes: {text}}}"))
     assert fault.startswith(
         "config.yaml:1:24: limits.result_bytes: must be a size from 1 to 1GiB, such as 1MiB, or a number of bytes, not "
@@ -250,7 +250,7 @@ def test_what_is_no_size_is_a_fault(write: Callable[[str], Path], text: str) -> 
         "9" * 400,
     ],
 )
-def test_what_is_no_duration_is_a_fault(write: Callable[[str], Path], text: str) -> None:
+def test_an_invalid_duration_is_a_fault(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"statuses: {{ttl_s: {text}}}"))
     assert "config.yaml:1:19: statuses.ttl_s: must be a duration from 0s to 30d, such as 250ms or 10m" in fault
 
@@ -258,7 +258,7 @@ def test_what_is_no_duration_is_a_fault(write: Callable[[str], Path], text: str)
 @pytest.mark.parametrize(
     "text", ["true", "yes", "'8080'", "80.0", "65536", "-1", "1e3", "010", "0x50", "8080x", ".nan", "1:30", "[]", "~"]
 )
-def test_what_is_no_whole_number_is_a_fault(write: Callable[[str], Path], text: str) -> None:
+def test_an_invalid_whole_number_is_a_fault(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"server: {{port: {text}}}"))
     assert fault.startswith("config.yaml:1:16: server.port: must be a whole number from 0 to 65535, not ")
 
@@ -273,9 +273,7 @@ def test_what_is_no_whole_number_is_a_fault(write: Callable[[str], Path], text: 
         ("null", None),
     ],
 )
-def test_a_rate_reads_as_so_many_in_a_second_a_minute_or_an_hour(
-    write: Callable[[str], Path], text: str, rate: Rate | None
-) -> None:
+def test_a_rate_is_per_second_minute_or_hour(write: Callable[[str], Path], text: str, rate: Rate | None) -> None:
     path = write(f"limits: {{caller_rate: {text}}}")
     assert load(path, environ={}).limits.caller_rate == rate
     assert load(None, environ={"JOBQUEUE_LIMITS__CALLER_RATE": text.strip("'")}).limits.caller_rate == rate
@@ -285,7 +283,7 @@ def test_a_rate_reads_as_so_many_in_a_second_a_minute_or_an_hour(
     "text",
     ["10/x", "0/s", "-1/s", "10", "1.5/s", "10 / s", "10/sec", "10/2s", "1e3/s", "01/s", "9999999999/s", "true", "[1]"],
 )
-def test_what_is_no_rate_is_a_fault(write: Callable[[str], Path], text: str) -> None:
+def test_an_invalid_rate_is_a_fault(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"limits:\n  caller_rate: {text}"))
     assert fault == (
         "config.yaml:2:16: limits.caller_rate: must be a rate such as 10/s, 600/m, 5/h or 10/s burst 1: "
@@ -295,13 +293,13 @@ def test_what_is_no_rate_is_a_fault(write: Callable[[str], Path], text: str) -> 
 
 
 @pytest.mark.parametrize("discipline", list(Discipline))
-def test_every_discipline_has_its_word(write: Callable[[str], Path], discipline: Discipline) -> None:
+def test_every_discipline_can_be_set(write: Callable[[str], Path], discipline: Discipline) -> None:
     path = write(f"queues: {{default: {{discipline: {discipline}}}}}")
     found = load(path, environ={}).queues["default"].discipline
     assert (type(found), found) == (Discipline, discipline)
 
 
-def test_an_unknown_discipline_is_a_fault_that_lists_those_there_are(write: Callable[[str], Path]) -> None:
+def test_an_unknown_discipline_is_a_fault_that_lists_the_known_ones(write: Callable[[str], Path]) -> None:
     assert faults_of(write("queues:\n  default:\n    discipline: random\n")) == [
         "config.yaml:3:17: queues.default.discipline: must be one of fifo, lifo, priority, fair, adaptive, not 'random'"
     ]
@@ -320,7 +318,7 @@ def test_an_unknown_discipline_is_a_fault_that_lists_those_there_are(write: Call
         ("codel_interval_s: 2d", "a duration from 1ms to 1d, "),
     ],
 )
-def test_a_queue_is_set_within_bounds(write: Callable[[str], Path], text: str, expected: str) -> None:
+def test_a_setting_of_a_queue_out_of_bounds_is_a_fault(write: Callable[[str], Path], text: str, expected: str) -> None:
     (fault,) = faults_of(write(f"queues: {{mail: {{{text}}}}}"))
     assert f": must be {expected}" in fault
 
@@ -329,27 +327,27 @@ def test_a_queue_is_set_within_bounds(write: Callable[[str], Path], text: str, e
     "text",
     ["true", "1", "1.5", "null", "", "2024-01-01", "[]", "{}", "''", "a" * 256, '"\\ud800"', '"\\n"'],
 )
-def test_what_yaml_takes_for_something_else_is_no_text(write: Callable[[str], Path], text: str) -> None:
+def test_a_yaml_value_of_another_type_is_no_string(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"server:\n  host: {text}"))
     assert "server.host: must be a string of 1 to 255 printable characters (in quotes if it looks like" in fault
 
 
-def test_a_word_that_is_none_of_those_known_is_a_fault(write: Callable[[str], Path]) -> None:
+def test_an_unknown_word_is_a_fault_that_lists_the_known_ones(write: Callable[[str], Path]) -> None:
     (fault,) = faults_of(write("log: {format: JSON}"))
     assert fault == "config.yaml:1:15: log.format: must be one of auto, json, text, not 'JSON'"
 
 
-def test_null_stands_for_the_default_where_a_setting_has_none(write: Callable[[str], Path]) -> None:
+def test_null_or_empty_means_unset_for_optional_settings(write: Callable[[str], Path]) -> None:
     path = write("spool: {dir: null}\nruntime: {processes: null}")
     settings = load(path, environ={"JOBQUEUE_SPOOL__DIR": ""})
     assert (settings.spool.dir, settings.runtime.processes) == (None, None)
 
 
-def test_a_queue_without_settings_has_the_policy_that_the_core_has_by_itself() -> None:
+def test_a_queue_without_settings_has_the_default_policy_of_the_core() -> None:
     assert QueueSettings().policy == QueuePolicy()
 
 
-def test_a_queues_policy_is_what_was_set_for_it(write: Callable[[str], Path]) -> None:
+def test_the_policy_of_a_queue_has_its_settings(write: Callable[[str], Path]) -> None:
     path = write(
         "queues:\n  mail: {workers: 2, capacity: 7, discipline: adaptive, weight: 3, patience_s: 1m, aging_s: 4s,"
         " codel_target_s: 5ms, codel_interval_s: 100ms, retry_budget: 0}"
@@ -367,10 +365,10 @@ def test_a_queues_policy_is_what_was_set_for_it(write: Callable[[str], Path]) ->
     )
 
 
-# Faults, and their places
+# Faults and their positions
 
 
-def test_every_fault_of_every_source_is_told_at_once(write: Callable[[str], Path]) -> None:
+def test_all_faults_of_all_sources_are_reported_at_once(write: Callable[[str], Path]) -> None:
     path = write("server:\n  port: high\nqueues:\n  default:\n    capacityy: 5\n")
     environ = {"JOBQUEUE_SERVER__PORT": "higher", "JOBQUEUE_SERVER__PROT": "1"}
     assert faults_of(path, environ=environ, overrides=[Override("--port", "server.port", "highest")]) == [
@@ -397,7 +395,7 @@ def test_every_fault_of_every_source_is_told_at_once(write: Callable[[str], Path
         ("limits: {body_bytes: 1GiB}", "config.yaml:1:22: limits.body_bytes: must not be over statuses.bytes_max"),
     ],
 )  # fmt: skip
-def test_a_fault_says_where_it_is_and_what_would_be_right(write: Callable[[str], Path], text: str, fault: str) -> None:
+def test_a_fault_has_its_position_and_the_expected_value(write: Callable[[str], Path], text: str, fault: str) -> None:
     (found,) = faults_of(write(text))
     assert found.startswith(fault)
 
@@ -410,7 +408,7 @@ def test_a_fault_says_where_it_is_and_what_would_be_right(write: Callable[[str],
         "server: {origins: 'https://app.example.com, http://localhost:5173'}",
     ],
 )
-def test_a_list_reads_as_a_list_or_with_commas(write: Callable[[str], Path], text: str) -> None:
+def test_a_list_is_a_yaml_list_or_separated_by_commas(write: Callable[[str], Path], text: str) -> None:
     given = ("https://app.example.com", "http://localhost:5173")
     assert load(write(text), environ={}).server.origins == given
     joined = ",".join(given)
@@ -446,7 +444,7 @@ def test_a_list_reads_as_a_list_or_with_commas(write: Callable[[str], Path], tex
         ("host: [a]", "a list"),
     ],
 )
-def test_what_is_no_list_of_origins_or_hosts_is_a_fault(write: Callable[[str], Path], text: str, got: str) -> None:
+def test_an_invalid_list_of_origins_or_hosts_is_a_fault(write: Callable[[str], Path], text: str, got: str) -> None:
     (fault,) = faults_of(write(f"server:\n  {text}"))
     name = text.partition(":")[0]
     assert f"server.{name}: must be " in fault
@@ -458,7 +456,7 @@ def test_too_many_queues_are_a_fault(write: Callable[[str], Path]) -> None:
     assert fault == "queues: 101 are configured, and at most 100 are allowed"
 
 
-def test_a_flag_may_not_go_below_a_setting() -> None:
+def test_a_flag_below_a_setting_is_a_fault() -> None:
     (fault,) = faults_of(None, overrides=[Override("--set server.port.x", "server.port.x", "1")])
     assert fault == "--set server.port.x: unknown setting: the name before it is a setting, not a section"
 
@@ -493,18 +491,18 @@ def test_a_flag_may_not_go_below_a_setting() -> None:
         ("a: {" * 20_000, "config.yaml:1:32: not YAML: nested over 8 levels deep"),
     ],
 )  # fmt: skip
-def test_what_of_yaml_is_of_no_use_here_is_a_fault_and_no_crash(
+def test_invalid_and_unsupported_yaml_is_a_fault(
     write: Callable[[str | bytes], Path], text: str | bytes, fault: str
 ) -> None:
     assert any(found.startswith(fault) for found in faults_of(write(text)))
 
 
-def test_a_bomb_of_aliases_is_not_expanded(write: Callable[[str], Path]) -> None:
+def test_an_alias_bomb_is_not_expanded(write: Callable[[str], Path]) -> None:
     bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
     assert all("unknown setting" in fault for fault in faults_of(write(bomb)))
 
 
-def test_a_file_that_is_not_there_or_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+def test_a_missing_or_unreadable_file_is_a_fault(tmp_path: Path) -> None:
     missing = tmp_path / "missing.yaml"
     assert faults_of(missing) == [f"{missing}: can't be read: No such file or directory"]
     assert faults_of(tmp_path) == [f"{tmp_path}: can't be read: Is a directory"]
@@ -516,7 +514,9 @@ def test_a_file_that_is_not_there_or_cannot_be_read_is_a_fault(tmp_path: Path) -
     | st.text(alphabet="server: portlg\n-{}[]&*!?|>'\"#%@`,0", max_size=60)
     | st.binary(max_size=60)
 )
-def test_no_file_makes_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str | bytes) -> None:
+def test_any_file_loads_or_raises_config_error_with_positions(
+    tmp_path_factory: pytest.TempPathFactory, text: str | bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     faults: Sequence[str] = ()
@@ -527,10 +527,10 @@ def test_no_file_makes_a_traceback(tmp_path_factory: pytest.TempPathFactory, tex
     assert all(fault.startswith(f"{path}:") and "\n" not in fault for fault in faults)
 
 
-# Shown, and told to editors
+# `config show` and the JSON schema
 
 
-def test_show_says_where_each_value_came_from(write: Callable[[str], Path]) -> None:
+def test_show_has_the_source_of_each_value(write: Callable[[str], Path]) -> None:
     path = write("server:\n  port: 1000\n  host: 'odd # \"host\"'\nqueues:\n  mail:\n    workers: 3\n")
     overrides = [Override("--workers", "queues.default.workers", "9")]
     shown = trace(path, environ={"JOBQUEUE_STATUSES__TTL_S": "90"}, overrides=overrides).show()
@@ -561,7 +561,7 @@ queues = st.builds(QueueSettings, discipline=st.sampled_from(Discipline), patien
     rate=st.none() | rates,
     origins=st.lists(st.sampled_from(["https://a", "http://b:1", "http://[::1]:80"])),
 )
-def test_what_is_shown_reads_as_the_same_settings(
+def test_shown_settings_load_as_the_same_settings(
     tmp_path_factory: pytest.TempPathFactory,
     host: str,
     drain_s: float,
@@ -586,7 +586,7 @@ def test_what_is_shown_reads_as_the_same_settings(
     assert load(path, environ={}) == made
 
 
-def test_what_differs_is_told_by_name_with_the_texts_of_both(write: Callable[[str], Path]) -> None:
+def test_differences_are_listed_by_name_with_both_values(write: Callable[[str], Path]) -> None:
     before = load(write("queues: {mail: {}, slow: {workers: 1}}\nspool: {dir: /a}"), environ={})
     after = load(
         write("queues: {mail: {discipline: lifo, aging_s: 90}, fast: {}}\nlimits: {caller_rate: 5/h}"), environ={}
@@ -624,7 +624,7 @@ def test_the_schema_knows_the_units(section: str, name: str, good: list[str], ba
     assert not any(re.search(text["pattern"], value) for value in bad)
 
 
-def test_the_schema_takes_a_rate_for_a_text() -> None:
+def test_the_schema_has_a_rate_as_a_string() -> None:
     schema: dict[str, Any] = json.loads(json_schema.render())
     rate, null = schema["$defs"]["LimitsSettings"]["properties"]["caller_rate"]["anyOf"]
     assert (rate, null) == ({"$ref": "#/$defs/Rate"}, {"type": "null"})
@@ -633,7 +633,7 @@ def test_the_schema_takes_a_rate_for_a_text() -> None:
     assert not re.search(pattern, "10/x")
 
 
-def test_the_schema_has_a_sentence_on_every_setting() -> None:
+def test_the_schema_describes_every_setting() -> None:
     sections: dict[str, Any] = json.loads(json_schema.render())["$defs"]
     settings = [of for section in sections.values() for of in section.get("properties", {}).values()]
     assert len(settings) > 40

@@ -1,4 +1,4 @@
-"""One reload: taken over and told, or told and left alone."""
+"""Reloads: applied and logged, or logged as invalid without a change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Events(logging.Handler):
-    """What is logged, one after the other."""
+    """Logged events, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,8 +41,8 @@ class Events(logging.Handler):
         return self._events.empty()
 
 
-class Taker:
-    """In a JobQueue's place: takes over queues, and says that the rest needs a restart."""
+class FakeQueue:
+    """A fake JobQueue: applies queues, and returns the settings that need a restart."""
 
     def __init__(self) -> None:
         self.settings = Settings()
@@ -58,20 +58,20 @@ class Taker:
 
 
 class Sources:
-    """What is read, and a door that a test may hold shut while it is."""
+    """Settings to load, and an event that a test may hold back the loading with."""
 
     def __init__(self) -> None:
         self.settings: Settings | Exception = Settings()
         self.readings = 0
         self.begun = asyncio.Event()
-        self.door = threading.Event()
-        self.door.set()
+        self.may_load = threading.Event()
+        self.may_load.set()
         self._loop = asyncio.get_running_loop()
 
     def load(self) -> Settings:
         self.readings += 1
         self._loop.call_soon_threadsafe(self.begun.set)
-        assert self.door.wait(10)
+        assert self.may_load.wait(10)
         if isinstance(self.settings, Exception):
             raise self.settings
         return self.settings
@@ -90,7 +90,7 @@ def events() -> Iterator[Events]:
 
 @asynccontextmanager
 async def reloading(
-    queue: Taker, load: Callable[[], Settings], set_level: Callable[[str], None] = lambda level: None
+    queue: FakeQueue, load: Callable[[], Settings], set_level: Callable[[str], None] = lambda level: None
 ) -> AsyncIterator[Reload]:
     reload = Reload(queue, load, set_level=set_level)
     task = asyncio.create_task(reload.run())
@@ -105,8 +105,8 @@ def workers(count: int) -> Settings:
     return Settings(queues={"default": QueueSettings(workers=count)})
 
 
-async def test_what_is_read_is_taken_over_and_told(events: Events) -> None:
-    queue, levels = Taker(), list[str]()
+async def test_a_reload_applies_and_logs_the_changes(events: Events) -> None:
+    queue, levels = FakeQueue(), list[str]()
     queue.needs_restart = ["server.port"]
     settings = Settings(
         queues={"default": QueueSettings(workers=7)}, server=ServerSettings(port=1), log=LogSettings(level="error")
@@ -120,15 +120,15 @@ async def test_what_is_read_is_taken_over_and_told(events: Events) -> None:
     assert levels == ["error"]
 
 
-async def test_nothing_is_said_of_a_restart_when_none_is_needed(events: Events) -> None:
-    async with reloading(Taker(), Settings) as reload:
+async def test_a_reload_without_restart_settings_logs_no_restart(events: Events) -> None:
+    async with reloading(FakeQueue(), Settings) as reload:
         reload.ask()
         assert await events.next() == ("config.reloaded", {"changed": {}})
     assert events.none_left
 
 
-async def test_every_fault_is_told_and_the_old_settings_stay(events: Events) -> None:
-    queue, levels = Taker(), list[str]()
+async def test_an_invalid_reload_logs_every_fault_and_keeps_the_settings(events: Events) -> None:
+    queue, levels = FakeQueue(), list[str]()
     sources = Sources()
     sources.settings = ConfigError("config.yaml:1:1: this", "config.yaml:2:2: that")
     async with reloading(queue, sources.load, levels.append) as reload:
@@ -142,8 +142,8 @@ async def test_every_fault_is_told_and_the_old_settings_stay(events: Events) -> 
     assert queue.settings == workers(7)
 
 
-async def test_what_the_queue_can_not_take_is_a_fault_too(events: Events) -> None:
-    queue, levels = Taker(), list[str]()
+async def test_a_setting_that_the_queue_rejects_is_logged_as_a_fault(events: Events) -> None:
+    queue, levels = FakeQueue(), list[str]()
     queue.fault = ConfigError("queues.mail: a handler's jobs go there")
     async with reloading(queue, lambda: workers(7), levels.append) as reload:
         reload.ask()
@@ -151,8 +151,8 @@ async def test_what_the_queue_can_not_take_is_a_fault_too(events: Events) -> Non
     assert levels == []
 
 
-async def test_a_reload_that_breaks_does_not_keep_the_next_one_from_working(events: Events) -> None:
-    queue = Taker()
+async def test_a_reload_after_a_failed_one_works(events: Events) -> None:
+    queue = FakeQueue()
     queue.fault = RuntimeError("broken")
     async with reloading(queue, lambda: workers(7)) as reload:
         reload.ask()
@@ -163,50 +163,50 @@ async def test_a_reload_that_breaks_does_not_keep_the_next_one_from_working(even
     assert queue.settings == workers(7)
 
 
-async def test_asked_again_while_it_reads_it_reads_once_more_and_not_oftener(events: Events) -> None:
-    queue, sources = Taker(), Sources()
+async def test_requests_during_a_reload_cause_exactly_one_more(events: Events) -> None:
+    queue, sources = FakeQueue(), Sources()
     sources.settings = workers(7)
-    sources.door.clear()
+    sources.may_load.clear()
     async with reloading(queue, sources.load) as reload:
         reload.ask()
-        await sources.begun.wait()  # the loop goes on meanwhile
+        await sources.begun.wait()  # the loop is not blocked
         for _ in range(3):
             reload.ask()
-        sources.door.set()
+        sources.may_load.set()
         assert (await events.next())[1] == {"changed": {"queues.default.workers": "1000 -> 7"}}
         assert await events.next() == ("config.reloaded", {"changed": {}})
         assert (sources.readings, events.none_left) == (2, True)
 
 
-async def test_while_the_server_stops_it_is_ignored_and_that_is_told(events: Events) -> None:
+async def test_a_reload_during_a_stop_is_ignored_and_logged(events: Events) -> None:
     sources = Sources()
-    async with reloading(Taker(), sources.load) as reload:
+    async with reloading(FakeQueue(), sources.load) as reload:
         reload.stop()
         reload.ask()
         assert await events.next() == ("config.reload_ignored", {"reason": "the server is stopping"})
     assert sources.readings == 0
 
 
-async def test_what_is_being_read_when_the_server_stops_is_not_taken_over(events: Events) -> None:
-    queue, sources = Taker(), Sources()
+async def test_a_reload_that_ends_during_a_stop_is_not_applied(events: Events) -> None:
+    queue, sources = FakeQueue(), Sources()
     sources.settings = workers(7)
-    sources.door.clear()
+    sources.may_load.clear()
     async with reloading(queue, sources.load) as reload:
         reload.ask()
         await sources.begun.wait()
         reload.stop()
-        sources.door.set()
+        sources.may_load.set()
         assert (await events.next())[0] == "config.reload_ignored"
     assert queue.settings == Settings()
 
 
-async def test_a_reading_that_hangs_does_not_hold_up_the_end() -> None:
+async def test_a_hanging_reload_does_not_delay_the_stop() -> None:
     sources = Sources()
-    sources.door.clear()
-    async with reloading(Taker(), sources.load) as reload:
+    sources.may_load.clear()
+    async with reloading(FakeQueue(), sources.load) as reload:
         reload.ask()
         await sources.begun.wait()
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "jobqueue-reload"]
     assert thread.daemon
-    sources.door.set()
-    thread.join(10)  # what it reads too late goes nowhere, without a word
+    sources.may_load.set()
+    thread.join(10)  # the late result is dropped without a log line

@@ -1,4 +1,4 @@
-"""A server as people run it: a process of its own, its log, its signals."""
+"""A server in a process of its own, with its log and signals."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ServerProcess:
     """`python -m jobqueue serve TARGET` on a free port; its events can be waited for.
 
     Args:
-        folder: Where its spool goes.
-        target: What it serves; the demo handlers if not given.
+        folder: The parent folder of its spool.
+        target: The served target; the demo handlers by default.
         settings: Further `--set`s, as `section.key=value`.
         under: A command that runs it as its own last arguments.
     """
@@ -41,20 +41,20 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        told = self.wait_for("server.listening")
-        return f"http://{told['host']}:{told['port']}"
+        entry = self.wait_for("server.listening")
+        return f"http://{entry['host']}:{entry['port']}"
 
     def wait_for(self, event: str, timeout_s: float = 30.0) -> dict[str, Any]:
-        """Return the first event of that name, once it is there."""
+        """Wait for the first event of that name, and return it."""
 
         def found() -> dict[str, Any] | None:
             return next((each for each in self.events if each["event"] == event), None)
 
         with self._changed:
             self._changed.wait_for(lambda: found() is not None or self._ended, timeout_s)
-            told = found()
-        assert told is not None, f"no event {event!r} among {[each['event'] for each in self.events]}"
-        return told
+            entry = found()
+        assert entry is not None, f"no event {event!r} among {[each['event'] for each in self.events]}"
+        return entry
 
     def stop(self, number: int = signal.SIGTERM, timeout_s: float = 30.0) -> int:
         """Send a signal and return the exit code."""

@@ -42,7 +42,7 @@ async def sleep(seconds: float) -> float:
 
 @queue.handler
 async def stubborn() -> None:
-    """Swallows its cancellation, as no handler should."""
+    """Ignores its cancellation, as no handler should."""
     while True:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
@@ -58,7 +58,7 @@ async def block(seconds: float) -> None:
 
 @queue.handler
 async def lumber(seconds: float) -> None:
-    """Makes every turn of the loop a long one."""
+    """Makes every loop iteration take 0.3 s."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         await block(0.3)
@@ -67,7 +67,7 @@ async def lumber(seconds: float) -> None:
 
 @queue.handler
 async def hog(seconds: float) -> int:
-    """Takes every file descriptor that is left, for a while."""
+    """Takes all remaining file descriptors for `seconds`."""
     taken: list[int] = []
     with contextlib.suppress(OSError):
         while True:
@@ -85,7 +85,7 @@ def spawn() -> int:
 
 
 if __name__ == "__main__":
-    # By its own name, under which a process of the pool can import it.
+    # Imported by its own name, so a process of the pool can import its handlers.
     from tests.e2e import served
 
     read = functools.partial(load, Path(sys.argv[1]), environ={})

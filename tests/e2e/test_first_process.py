@@ -1,4 +1,4 @@
-"""As the first process of a container, the server leaves no zombies, and stops like everywhere."""
+"""The server as the first process of a container: it leaves no zombies, and stops as elsewhere."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ def container(request: pytest.FixtureRequest) -> list[str]:
 
 
 def family(server: ServerProcess) -> list[psutil.Process]:
-    """Return the first process of the container, and all below it."""
+    """Return the first process of the container and its descendants."""
     (first,) = psutil.Process(server.pid).children()
     return [first, *first.children(recursive=True)]
 
 
 def orphans(server: ServerProcess) -> list[tuple[str, str]]:
-    """Return name and status of each process in the container that a handler left there."""
+    """Return name and status of each process that a handler left in the container."""
     found = []
     for process in family(server):
         with suppress(psutil.NoSuchProcess):  # it may end between being listed and being read
@@ -66,7 +66,7 @@ def orphans(server: ServerProcess) -> list[tuple[str, str]]:
     return found
 
 
-def test_handlers_that_leave_orphans_leave_no_zombies(tmp_path: Path, container: list[str]) -> None:
+def test_orphans_of_handlers_do_not_become_zombies(tmp_path: Path, container: list[str]) -> None:
     (tmp_path / "tasks.py").write_text(TASKS)
     with ServerProcess(tmp_path / "spool", str(tmp_path / "tasks.py"), under=container) as server:
         client = SyncClient(server.url)
@@ -83,7 +83,7 @@ def test_handlers_that_leave_orphans_leave_no_zombies(tmp_path: Path, container:
         assert server.exit_code() == 0
 
 
-def test_a_server_that_is_killed_ends_the_container_with_it(tmp_path: Path, container: list[str]) -> None:
+def test_a_killed_server_ends_its_container(tmp_path: Path, container: list[str]) -> None:
     with ServerProcess(tmp_path, under=container) as server:
         assert server.url
         family(server)[1].kill()

@@ -1,4 +1,4 @@
-"""The fleet against the real server, and what both say of a stop in the middle."""
+"""The simulated fleet against the real server, through drains and rejections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def fleet(url: str, report: Path, *options: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("via", ["head", "get", "wait", "events", "batch"])
-def test_every_job_that_the_server_accepts_is_seen_to_end(tmp_path: Path, via: str) -> None:
+def test_the_fleet_sees_the_end_of_every_accepted_job(tmp_path: Path, via: str) -> None:
     with ServerProcess(tmp_path) as server:
         run = fleet(server.url, tmp_path / "report.json", "--clients", "50", "--duration-s", "3", "--via", via)
         out, _ = run.communicate(timeout=60)
@@ -32,7 +32,7 @@ def test_every_job_that_the_server_accepts_is_seen_to_end(tmp_path: Path, via: s
 
 
 @pytest.mark.parametrize("via", ["head", "wait", "events", "batch"])
-def test_refused_jobs_come_back_and_every_accepted_one_is_seen_to_end(tmp_path: Path, via: str) -> None:
+def test_rejected_jobs_are_submitted_again_and_the_end_of_every_accepted_one_is_seen(tmp_path: Path, via: str) -> None:
     with ServerProcess(tmp_path, None, "queues.default.workers=4", "queues.default.capacity=8") as server:
         options = ("--clients", "20", "--duration-s", "6", "--via", via, "--poll-s", "0.2")
         run = fleet(server.url, tmp_path / "report.json", *options)
@@ -41,11 +41,11 @@ def test_refused_jobs_come_back_and_every_accepted_one_is_seen_to_end(tmp_path: 
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     assert run.returncode == 0, out
     assert report["refused"] > 20
-    assert report["accepted"] == report["ended"] > 8, "more than the queue holds: those that were refused got in"
+    assert report["accepted"] == report["ended"] > 8, "more than the capacity: rejected jobs were accepted later"
     assert (report["unseen"], report["errors"], report["unknown_fate"]) == (0, 0, 0)
 
 
-def test_what_was_offered_in_an_open_loop_was_accepted_or_refused(tmp_path: Path) -> None:
+def test_every_job_of_an_open_loop_is_accepted_rejected_or_unsent(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, None, "queues.default.workers=4", "queues.default.capacity=20") as server:
         options = ("--clients", "20", "--duration-s", "4", "--rate", "400", "--args", '{"min_s": 0.05}')
         run = fleet(server.url, tmp_path / "report.json", *options)
@@ -55,29 +55,29 @@ def test_what_was_offered_in_an_open_loop_was_accepted_or_refused(tmp_path: Path
     assert run.returncode == 0, out
     assert report["offered"] == report["accepted"] + report["refused"] + report["unsent"] > 1400
     assert report["refused"] > report["accepted"] == report["ended"] > 100
-    assert 40 <= report["goodput_per_s"] <= 80  # which is what 4 workers can do
+    assert 40 <= report["goodput_per_s"] <= 80  # the capacity of 4 workers
     assert report["latency_ms"]["refusal"]["count"] == report["refused"]
 
 
 @pytest.mark.parametrize("via", ["head", "wait", "events"])
-def test_what_a_stop_loses_is_counted_alike_by_the_server_and_by_its_clients(tmp_path: Path, via: str) -> None:
+def test_server_and_fleet_count_the_same_jobs_lost_by_a_stop(tmp_path: Path, via: str) -> None:
     settings = ["server.drain_s=1", "server.linger_s=2", "queues.default.workers=4"]
     with ServerProcess(tmp_path, None, *settings) as server:
         options = ["--clients", "40", "--duration-s", "30", "--args", '{"min_s": 0.5}', "--via", via]
-        # Who polls when the server says so may come too late: it does not know then that it will stop.
+        # A client that obeys poll_after_s may poll too late: the server does not foresee the stop.
         options += ["--poll-s", "0.2", "--disobedient", "1"]
         run = fleet(server.url, tmp_path / "report.json", *options)
         assert run.stdout is not None
-        while "jobs ended 1" not in run.stdout.readline():  # some are over, most wait
+        while "jobs ended 1" not in run.stdout.readline():  # some jobs have ended, most wait
             assert run.poll() is None
         assert server.stop(signal.SIGTERM) == 0
         run.send_signal(signal.SIGINT)
         run.communicate(timeout=60)
-        told = server.wait_for("drain.lost")
+        lost_event = server.wait_for("drain.lost")
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
-    lost = {state: told[state] for state in ("delayed", "queued", "running")}
+    lost = {state: lost_event[state] for state in ("delayed", "queued", "running")}
     assert report["lost"] == lost
     assert lost["queued"] > 10
     assert report["accepted"] == report["ended"]
     assert report["unseen"] == 0
-    assert report["unreadable"]["up"] == 0, "until its exit, the server told every status"
+    assert report["unreadable"]["up"] == 0, "a status was unreadable before the exit of the server"

@@ -1,4 +1,4 @@
-"""What `make build` made, run without Python: in an empty environment and folder. On demand: `make test-build`."""
+"""The single-file programs of `make build`, in an empty environment and folder. On demand: `make test-build`."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def serve(start: Start) -> Serve:
         process = start("jobqueue", "serve", *arguments, "--port", "0", "--set", "server.linger_s=0")
         assert process.stderr is not None
         for line in process.stderr:
-            said = json.loads(line)
-            if said["event"] == "server.listening":
-                return process, f"http://127.0.0.1:{said['port']}"
-        raise AssertionError("it ended without listening")
+            entry = json.loads(line)
+            if entry["event"] == "server.listening":
+                return process, f"http://127.0.0.1:{entry['port']}"
+        raise AssertionError("the server ended without listening")
 
     return serve
 
@@ -82,13 +82,13 @@ def run_job(url: str, type: str, args: dict[str, Any]) -> Any:
     return job["result"]
 
 
-def everyone(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def family_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     launcher = psutil.Process(process.pid)
     return [launcher, *launcher.children(recursive=True)]
 
 
 def test_the_command_line_runs_without_python(start: Start) -> None:
-    for name, arguments, told in (
+    for name, arguments, expected in (
         ("jobqueue", ["--version"], "jobqueue 0"),
         ("jobqueue", ["config", "show"], "  port: 8080"),
         ("jobqueue-clients", ["--help"], "Simulated clients"),
@@ -96,7 +96,7 @@ def test_the_command_line_runs_without_python(start: Start) -> None:
         process = start(name, *arguments)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
-        assert told in out
+        assert expected in out
 
 
 def test_a_process_handler_of_the_demo_runs(serve: Serve) -> None:
@@ -113,10 +113,10 @@ def test_a_process_handler_of_a_file_runs(serve: Serve, tmp_path: Path) -> None:
     assert run_job(url, "where", {}) == "tasks"
 
 
-def test_nothing_outlives_a_killed_launcher(serve: Serve) -> None:
+def test_no_process_outlives_a_killed_launcher(serve: Serve) -> None:
     process, url = serve()
     run_job(url, "spin", {"duration_s": 0.01})
-    family = everyone(process)
+    family = family_of(process)
     assert len(family) >= 4  # the launcher, the server, the fork server, a process for handlers
     process.kill()
     process.wait(30)
@@ -124,14 +124,14 @@ def test_nothing_outlives_a_killed_launcher(serve: Serve) -> None:
     assert not alive
 
 
-def test_a_terminals_interrupt_arrives_once_and_drains(serve: Serve) -> None:
+def test_an_interrupt_from_a_terminal_drains_the_server(serve: Serve) -> None:
     process, url = serve()
     run_job(url, "echo", {})
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 0  # a second signal would have ended it at once, with 1
+    assert process.wait(30) == 0  # a second signal would abort it, with exit code 1
 
 
-def test_the_fleet_runs_in_several_processes_and_sees_every_job_end(serve: Serve, start: Start, tmp_path: Path) -> None:
+def test_the_fleet_in_several_processes_sees_every_job_end(serve: Serve, start: Start, tmp_path: Path) -> None:
     _, url = serve()
     options = ["--url", url, "--clients", "20", "--duration-s", "1.5", "--processes", "2", "--report", "report.json"]
     fleet = start("jobqueue-clients", *options)
@@ -142,12 +142,12 @@ def test_the_fleet_runs_in_several_processes_and_sees_every_job_end(serve: Serve
     assert report["unseen"] == 0
 
 
-def test_nothing_of_the_fleet_outlives_its_killed_launcher(serve: Serve, start: Start) -> None:
+def test_no_process_of_the_fleet_outlives_its_killed_launcher(serve: Serve, start: Start) -> None:
     _, url = serve()
     fleet = start("jobqueue-clients", "--url", url, "--clients", "2", "--duration-s", "60", "--processes", "2")
     assert fleet.stderr is not None
     assert any("clients 2 of 2" in line for line in fleet.stderr)
-    family = everyone(fleet)
+    family = family_of(fleet)
     assert len(family) >= 4
     fleet.kill()
     fleet.wait(30)

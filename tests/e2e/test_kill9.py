@@ -1,4 +1,4 @@
-"""`kill -9` of handlers' processes, a hundred times, while the server is under load."""
+"""`kill -9` of processes that run handlers, a hundred times, while the server is under load."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def submit(session: aiohttp.ClientSession, type_: str, **args: object) -> 
 
 
 async def until(session: aiohttp.ClientSession, job_id: str, condition: str) -> dict[str, Any]:
-    """Look at a job until it is over, or (`running`) until its handler has told its process's id."""
+    """Poll a job until it is terminal, or (`running`) until its handler has reported the id of its process."""
     while True:
         async with session.get(f"/v1/jobs/{job_id}") as answer:
             job: dict[str, Any] = await answer.json()
@@ -60,19 +60,19 @@ async def until(session: aiohttp.ClientSession, job_id: str, condition: str) -> 
 
 
 async def kill_one(session: aiohttp.ClientSession, type_: str) -> tuple[dict[str, Any], float]:
-    """Kill a job's process; return the job's end, and how long after the kill the pool ran another call."""
+    """Kill the process of a job; return the terminal job, and the seconds until the pool ran another call."""
     job_id = await submit(session, type_)
     job = await until(session, job_id, "running")
     os.kill(int(job["progress"]["note"]), signal.SIGKILL)
     killed_at = time.perf_counter()
-    ended = await until(session, job_id, "over")
+    ended = await until(session, job_id, "terminal")
     next_id = await submit(session, "hold", seconds=0.0)
-    assert (await until(session, next_id, "over"))["state"] == "succeeded"
+    assert (await until(session, next_id, "terminal"))["state"] == "succeeded"
     return ended, time.perf_counter() - killed_at
 
 
 @pytest.mark.timeout(240)
-async def test_a_hundred_kills_under_load_crash_a_hundred_jobs_and_nothing_else(
+async def test_a_hundred_kills_under_load_crash_exactly_a_hundred_jobs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "tasks.py").write_text(TARGET)
@@ -86,7 +86,7 @@ async def test_a_hundred_kills_under_load_crash_a_hundred_jobs_and_nothing_else(
             async def load(seed: int) -> int:
                 n = 0
                 while not stop.is_set():
-                    job = await until(session, await submit(session, "echo", n=seed + n), "over")
+                    job = await until(session, await submit(session, "echo", n=seed + n), "terminal")
                     assert job["result"] == seed + n
                     n += 1
                 return n
@@ -106,7 +106,7 @@ async def test_a_hundred_kills_under_load_crash_a_hundred_jobs_and_nothing_else(
     back_s.sort()
     with capsys.disabled():
         print(
-            f"\n  {KILLS} kills: {dict(outcomes)}; the next call of the pool was over after"
+            f"\n  {KILLS} kills: {dict(outcomes)}; the next call of the pool ended after"
             f" {back_s[len(back_s) // 2] * 1000:.0f} ms (median), {back_s[-1] * 1000:.0f} ms (worst);"
             f" {echoed} jobs of the load ended well meanwhile"
         )

@@ -1,4 +1,4 @@
-"""`jobqueue serve path/to/tasks.py`: a process for handlers imports the file's functions from where it is."""
+"""`jobqueue serve path/to/tasks.py`: processes import the functions of the file from its folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def where() -> dict:
 """
 
 
-def test_a_function_of_a_file_runs_in_a_process_that_imports_it_from_there(tmp_path: Path) -> None:
+def test_a_function_of_a_file_runs_in_a_process(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "tasks.py").write_text(TASKS)
     (tmp_path / "app" / "neighbour.py").write_text("ANSWER = 42")
@@ -40,7 +40,7 @@ def test_a_function_of_a_file_runs_in_a_process_that_imports_it_from_there(tmp_p
 NAMESAKES = ("random", "socket", "struct", "selectors", "msgspec", "psutil")
 
 
-def test_files_beside_it_that_are_called_like_other_modules_do_not_keep_its_processes_from_running(
+def test_files_named_like_other_modules_do_not_break_the_processes(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "app").mkdir()
@@ -56,7 +56,7 @@ def test_files_beside_it_that_are_called_like_other_modules_do_not_keep_its_proc
         assert server.stop() == 0
 
 
-def test_a_server_without_handlers_warns_and_serves_all_the_same(tmp_path: Path) -> None:
+def test_a_server_without_handlers_warns_and_serves(tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("from jobqueue import JobQueue\n\nqueue = JobQueue()\n")
     with ServerProcess(tmp_path, str(tmp_path / "empty.py")) as server:
         assert "@queue.handler" in server.wait_for("server.no_handlers")["hint"]
@@ -84,7 +84,7 @@ def look(ctx: JobContext) -> str:
 """
 
 
-def test_a_lifespan_is_entered_before_the_server_listens_and_left_before_it_exits(tmp_path: Path) -> None:
+def test_a_lifespan_is_entered_before_the_server_listens_and_exited_before_the_exit(tmp_path: Path) -> None:
     target = tmp_path / "lasting.py"
     target.write_text(LIFESPAN.format(broken=False, left=str(tmp_path / "left")))
     with ServerProcess(tmp_path / "spool", str(target)) as server:
@@ -97,7 +97,7 @@ def test_a_lifespan_is_entered_before_the_server_listens_and_left_before_it_exit
     assert (tmp_path / "left").exists()
 
 
-def test_a_lifespan_that_fails_ends_the_start_with_its_reason(tmp_path: Path) -> None:
+def test_a_failing_lifespan_stops_the_start_with_its_reason(tmp_path: Path) -> None:
     target = tmp_path / "lasting.py"
     target.write_text(LIFESPAN.format(broken=True, left=""))
     with ServerProcess(tmp_path / "spool", str(target)) as server:
@@ -124,7 +124,7 @@ async def database(queue):
 """
 
 
-def test_a_stop_while_a_lifespan_is_entered_is_a_stop(tmp_path: Path) -> None:
+def test_sigterm_while_a_lifespan_is_entered_stops_the_server(tmp_path: Path) -> None:
     (tmp_path / "lasting.py").write_text(HANGING)
     with ServerProcess(tmp_path / "spool", str(tmp_path / "lasting.py")) as server:
         assert server.wait_for("log")["message"] == "entering"
@@ -154,7 +154,7 @@ async def wait() -> None:
 """
 
 
-def test_an_exit_in_a_task_that_a_handler_has_started_does_not_end_the_server(tmp_path: Path) -> None:
+def test_an_exit_in_a_task_of_a_handler_does_not_end_the_server(tmp_path: Path) -> None:
     (tmp_path / "leaving.py").write_text(LEAVING)
     with ServerProcess(tmp_path, str(tmp_path / "leaving.py")) as server, SyncClient(server.url) as client:
         assert client.run("start") == "left them"

@@ -1,4 +1,4 @@
-"""The whole process: its start, its signals, its drain, its death."""
+"""The server process: start, signals, drain, death."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Server:
-    """A server in a process of its own, and what it logs."""
+    """A server in a process of its own, and its log."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -62,7 +62,7 @@ class Server:
                 await self.news()
 
     async def news(self) -> None:
-        """Wait until something more is logged."""
+        """Wait for the next log line."""
         assert not self._reading.done(), self.log
         self._news.clear()
         await self._news.wait()
@@ -79,7 +79,7 @@ class Server:
 
 
 def write_settings(tmp_path: Path, **settings: dict[str, Any]) -> Path:
-    """Write the server's file; JSON is YAML, too."""
+    """Write the settings file of the server; JSON is YAML, too."""
     settings = {"spool": {"dir": str(tmp_path)}, "server": {"drain_s": 5.0, "linger_s": 0.3}, **settings}
     settings["server"] = {"port": 0, **settings["server"]}
     path = tmp_path / "settings.yaml"
@@ -110,13 +110,13 @@ async def submit(http: aiohttp.ClientSession, type: str, **args: object) -> str:
 
 
 async def state_of(http: aiohttp.ClientSession, job_id: str) -> str:
-    # Not HEAD: aiohttp's client takes an answer without a length for one that ends with its connection.
+    # Not HEAD: for aiohttp's client, a response without a length ends with its connection.
     async with http.get(f"/v1/jobs/{job_id}") as response:
         await response.read()
         return response.headers["Job-State"]
 
 
-async def test_the_time_of_a_suspended_process_is_not_charged_to_its_attempts(tmp_path: Path) -> None:
+async def test_suspension_of_the_process_extends_the_deadlines_of_running_attempts(tmp_path: Path) -> None:
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         body = {"type": "sleep", "args": {"seconds": 1.5}, "timeout_s": 2.5}
         async with http.post("/v1/jobs", json=body) as response:
@@ -130,11 +130,11 @@ async def test_the_time_of_a_suspended_process_is_not_charged_to_its_attempts(tm
             assert (await response.json())["state"] == "succeeded"
 
 
-async def test_sigterm_works_the_queue_off_while_statuses_stay_readable(tmp_path: Path) -> None:
+async def test_sigterm_drains_the_queue_while_statuses_stay_readable(tmp_path: Path) -> None:
     async with running(tmp_path, server={"linger_s": 2.0}) as server, aiohttp.ClientSession(await server.url()) as http:
         job = await submit(http, "sleep", seconds=0.5)
         server.process.send_signal(signal.SIGTERM)
-        told_at = time.monotonic()
+        signalled_at = time.monotonic()
         while True:
             async with http.get("/readyz") as response:
                 if response.status == 503:
@@ -143,19 +143,19 @@ async def test_sigterm_works_the_queue_off_while_statuses_stay_readable(tmp_path
         async with http.post("/v1/jobs", json={"type": "echo"}) as response:
             assert (response.status, (await response.json())["type"]) == (503, "/problems/draining")
             assert response.headers["Retry-After"]
-        assert await state_of(http, job) == "running", "it is refused long before the queue is worked off"
+        assert await state_of(http, job) == "running", "the submission is rejected long before the drain ends"
         await server.event("server.drained")
         # The linger: over a new connection, too.
         async with aiohttp.ClientSession(http._base_url) as other:
             assert await state_of(other, job) == "succeeded"
         assert await server.exit_code() == 0
-        assert 0.5 + 2.0 <= time.monotonic() - told_at < 0.5 + 2.0 + 10
+        assert 0.5 + 2.0 <= time.monotonic() - signalled_at < 0.5 + 2.0 + 10
     assert (await server.event("server.drained"))["lost"] == 0
     assert "drain.lost" not in [entry["event"] for entry in server.log]
-    assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240
+    assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240 - a test may access files
 
 
-async def test_what_a_drain_loses_is_counted_by_state(tmp_path: Path) -> None:
+async def test_jobs_lost_by_a_drain_are_counted_by_state(tmp_path: Path) -> None:
     settings: dict[str, Any] = {
         "server": {"drain_s": 0.2, "linger_s": 2.0},
         "queues": {"default": {"workers": 2, "capacity": 100}},
@@ -175,7 +175,7 @@ async def test_what_a_drain_loses_is_counted_by_state(tmp_path: Path) -> None:
         assert await server.exit_code() == 0
 
 
-async def test_a_handler_that_swallows_its_cancellation_does_not_change_the_exit(tmp_path: Path) -> None:
+async def test_a_handler_that_ignores_its_cancellation_does_not_change_the_exit_code(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"server": {"drain_s": 0.2, "linger_s": 0.0}}
     async with running(tmp_path, **settings) as server, aiohttp.ClientSession(await server.url()) as http:
         job = await submit(http, "stubborn")
@@ -185,10 +185,10 @@ async def test_a_handler_that_swallows_its_cancellation_does_not_change_the_exit
         assert await server.exit_code() == 0
     assert (await server.event("drain.lost"))["running"] == 1
     assert (await server.event("server.tasks_leaked"))["tasks"] >= 1
-    assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240
+    assert list(tmp_path.rglob("run-*")) == []  # noqa: ASYNC240 - a test may access files
 
 
-async def test_a_second_signal_ends_it_at_once_with_all_its_children(tmp_path: Path) -> None:
+async def test_a_second_signal_aborts_the_server_with_all_its_children(tmp_path: Path) -> None:
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         await submit(http, "spawn")
         me = psutil.Process(server.process.pid)
@@ -206,7 +206,7 @@ async def test_a_second_signal_ends_it_at_once_with_all_its_children(tmp_path: P
         assert not left, left
 
 
-async def test_an_end_by_force_counts_what_it_loses_by_state(tmp_path: Path) -> None:
+async def test_jobs_lost_by_an_abort_are_counted_by_state(tmp_path: Path) -> None:
     queues: dict[str, Any] = {"default": {"workers": 2}, "other": {"workers": 1}}
     async with running(tmp_path, queues=queues) as server, aiohttp.ClientSession(await server.url()) as http:
         for _ in range(5):
@@ -223,7 +223,7 @@ async def test_an_end_by_force_counts_what_it_loses_by_state(tmp_path: Path) -> 
     assert (lost["level"], lost["delayed"], lost["queued"], lost["running"]) == ("warning", 2, 3, 2)
 
 
-async def test_what_a_drain_has_counted_an_end_by_force_does_not_count_again(tmp_path: Path) -> None:
+async def test_an_abort_does_not_count_jobs_lost_by_the_drain_again(tmp_path: Path) -> None:
     server_settings = {"drain_s": 0.1, "linger_s": 30.0}
     async with running(tmp_path, server=server_settings) as server, aiohttp.ClientSession(await server.url()) as http:
         await submit(http, "stubborn")
@@ -235,7 +235,7 @@ async def test_what_a_drain_has_counted_an_end_by_force_does_not_count_again(tmp
     assert [entry["running"] for entry in server.log if entry["event"] == "drain.lost"] == [1]
 
 
-async def test_a_stop_that_comes_as_two_signals_is_one(tmp_path: Path) -> None:
+async def test_several_signals_in_quick_succession_are_one_stop(tmp_path: Path) -> None:
     async with running(tmp_path, server={"linger_s": 2.0}) as server, aiohttp.ClientSession(await server.url()) as http:
         job = await submit(http, "sleep", seconds=0.5)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
@@ -246,7 +246,7 @@ async def test_a_stop_that_comes_as_two_signals_is_one(tmp_path: Path) -> None:
         assert await server.exit_code() == 0
 
 
-async def test_a_second_signal_ends_it_even_while_a_handler_blocks_the_loop(tmp_path: Path) -> None:
+async def test_a_second_signal_aborts_the_server_while_a_handler_blocks_the_loop(tmp_path: Path) -> None:
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         await submit(http, "echo")
         await submit(http, "block", seconds=30)
@@ -259,7 +259,7 @@ async def test_a_second_signal_ends_it_even_while_a_handler_blocks_the_loop(tmp_
     assert (lost["delayed"], lost["queued"], lost["running"]) == (0, 0, 1)
 
 
-async def test_there_is_no_linger_where_nothing_was_live_and_no_client_is_connected(tmp_path: Path) -> None:
+async def test_an_idle_server_without_clients_exits_without_linger(tmp_path: Path) -> None:
     async with running(tmp_path, server={"linger_s": 60.0}) as server:
         await server.url()
         server.process.send_signal(signal.SIGTERM)
@@ -275,7 +275,7 @@ async def test_there_is_no_linger_where_nothing_was_live_and_no_client_is_connec
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-async def test_it_serves_and_stops_with_standard_descriptors_closed(tmp_path: Path, closed: str) -> None:
+async def test_the_server_runs_and_stops_with_standard_descriptors_closed(tmp_path: Path, closed: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -301,7 +301,7 @@ async def test_it_serves_and_stops_with_standard_descriptors_closed(tmp_path: Pa
         assert await process.wait() == 0
 
 
-TARGET_THAT_TAKES_LONG = """
+SLOW_TARGET = """
 import pathlib, time
 pathlib.Path("importing").touch()
 {body}
@@ -312,11 +312,11 @@ queue = JobQueue()
 
 @pytest.mark.parametrize("body", ["time.sleep(60)", "try: time.sleep(60)\nexcept BaseException: pass"])
 @pytest.mark.parametrize("first_process", [False, True])
-async def test_a_stop_during_the_start_is_a_stop(tmp_path: Path, body: str, first_process: bool) -> None:
+async def test_sigterm_during_the_start_stops_the_server(tmp_path: Path, body: str, first_process: bool) -> None:
     unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"] if first_process else []
-    if unshare and (not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode):  # noqa: ASYNC221
+    if unshare and (not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False).returncode):  # noqa: ASYNC221 - before any other task runs
         pytest.skip("no process namespaces here")
-    (tmp_path / "tasks.py").write_text(TARGET_THAT_TAKES_LONG.format(body=body))
+    (tmp_path / "tasks.py").write_text(SLOW_TARGET.format(body=body))
     process = await asyncio.create_subprocess_exec(
         *unshare,
         *(sys.executable, "-m", "jobqueue", "serve", "tasks.py", "--port=0", f"--set=spool.dir={tmp_path}"),
@@ -331,15 +331,15 @@ async def test_a_stop_during_the_start_is_a_stop(tmp_path: Path, body: str, firs
             me = psutil.Process(process.pid)
             pid = me.children()[0].pid if unshare else me.pid
             os.kill(pid, signal.SIGTERM)
-            _, told = await process.communicate()
-        assert (process.returncode, told) == (0, b"")
+            _, errors = await process.communicate()
+        assert (process.returncode, errors) == (0, b"")
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
 
 
-async def test_a_blocked_loop_does_not_hold_up_the_exit_for_ever(tmp_path: Path) -> None:
+async def test_a_blocked_loop_delays_the_exit_by_a_bounded_time(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"server": {"drain_s": 0.1, "linger_s": 0.1}}
     async with running(tmp_path, **settings) as server, aiohttp.ClientSession(await server.url()) as http:
         await submit(http, "block", seconds=30)
@@ -347,11 +347,11 @@ async def test_a_blocked_loop_does_not_hold_up_the_exit_for_ever(tmp_path: Path)
         server.process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         assert await server.exit_code() == 1
-        assert 0.2 + 1.5 < time.monotonic() - began < 0.2 + 6.0  # it is slower on a busy machine
+        assert 0.2 + 1.5 < time.monotonic() - began < 0.2 + 6.0  # with a margin for a busy machine
     await server.event("server.stuck")
 
 
-async def test_a_standing_lag_of_the_loop_refuses_submissions_while_statuses_go_on(tmp_path: Path) -> None:
+async def test_a_standing_loop_lag_rejects_submissions_while_statuses_are_served(tmp_path: Path) -> None:
     async with (
         running(tmp_path, limits={"loop_lag_max_s": 0.1}) as server,
         aiohttp.ClientSession(await server.url()) as http,
@@ -374,7 +374,7 @@ async def test_a_standing_lag_of_the_loop_refuses_submissions_while_statuses_go_
         assert status == 202
 
 
-async def test_sighup_makes_it_read_its_settings_again(tmp_path: Path) -> None:
+async def test_sighup_reloads_the_settings(tmp_path: Path) -> None:
     narrow: dict[str, Any] = {"default": {"workers": 1, "capacity": 2}}
     wide: dict[str, Any] = {"default": {"workers": 2, "capacity": 3, "discipline": "lifo"}}
     async with running(tmp_path, queues=narrow) as server, aiohttp.ClientSession(await server.url()) as http:
@@ -396,7 +396,7 @@ async def test_sighup_makes_it_read_its_settings_again(tmp_path: Path) -> None:
         await submit(http, "echo")
 
 
-async def test_a_reload_with_faults_tells_each_and_changes_nothing(tmp_path: Path) -> None:
+async def test_an_invalid_reload_logs_each_fault_and_changes_nothing(tmp_path: Path) -> None:
     queues: dict[str, Any] = {"default": {"workers": 1, "capacity": 1}}
     async with running(tmp_path, queues=queues) as server, aiohttp.ClientSession(await server.url()) as http:
         await submit(http, "sleep", seconds=60)
@@ -412,7 +412,7 @@ async def test_a_reload_with_faults_tells_each_and_changes_nothing(tmp_path: Pat
         assert "config.reloaded" not in [entry["event"] for entry in server.log]
 
 
-async def test_sighup_while_it_drains_is_ignored(tmp_path: Path) -> None:
+async def test_sighup_during_a_drain_is_ignored(tmp_path: Path) -> None:
     async with running(tmp_path, server={"linger_s": 2.0}) as server, aiohttp.ClientSession(await server.url()) as http:
         job = await submit(http, "sleep", seconds=0.5)
         server.process.send_signal(signal.SIGTERM)
@@ -424,7 +424,7 @@ async def test_sighup_while_it_drains_is_ignored(tmp_path: Path) -> None:
         assert await server.exit_code() == 0
 
 
-async def test_a_closed_terminal_stops_it_and_its_sighup_reloads_nothing(tmp_path: Path) -> None:
+async def test_sighup_of_a_closed_terminal_stops_the_server(tmp_path: Path) -> None:
     terminal, inside = pty.openpty()
     async with (
         running(tmp_path, stdin=inside, server={"linger_s": 2.0}) as server,
@@ -435,28 +435,28 @@ async def test_a_closed_terminal_stops_it_and_its_sighup_reloads_nothing(tmp_pat
         job = await submit(http, "sleep", seconds=0.2)
         os.close(inside)
         os.close(terminal)
-        for _ in range(2):  # as the shell and the kernel both do
+        for _ in range(2):  # the shell and the kernel both send it
             server.process.send_signal(signal.SIGHUP)
         await server.event("server.drained")
         assert await state_of(http, job) == "succeeded"
         assert await server.exit_code() == 0
 
 
-async def test_sigkill_loses_everything_and_the_next_run_says_so(tmp_path: Path) -> None:
+async def test_after_sigkill_the_next_run_answers_410_for_earlier_ids(tmp_path: Path) -> None:
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         job = await submit(http, "sleep", seconds=60)
         server.process.kill()
         assert await server.exit_code() == -signal.SIGKILL
-    left = set(tmp_path.rglob("run-*"))  # noqa: ASYNC240
+    left = set(tmp_path.rglob("run-*"))  # noqa: ASYNC240 - a test may access files
     assert len(left) == 1
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         async with http.get(f"/v1/jobs/{job}") as response:
             assert (response.status, (await response.json())["reason"]) == (410, "earlier-run")
-        while left & set(tmp_path.rglob("run-*")):  # noqa: ASYNC240
+        while left & set(tmp_path.rglob("run-*")):  # noqa: ASYNC240 - a test may access files
             await asyncio.sleep(0.02)
 
 
-async def test_a_port_in_use_is_told_clearly(tmp_path: Path) -> None:
+async def test_a_port_in_use_fails_the_start_with_its_reason(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -467,13 +467,13 @@ async def test_a_port_in_use_is_told_clearly(tmp_path: Path) -> None:
     assert f"127.0.0.1:{port} is in use" in failed["reason"]
 
 
-async def test_an_address_of_another_machine_is_told_clearly(tmp_path: Path) -> None:
+async def test_an_address_of_another_machine_fails_the_start_with_its_reason(tmp_path: Path) -> None:
     async with running(tmp_path, server={"host": "192.0.2.1"}) as server:
         assert await server.exit_code() == 1
     assert "not an address of this machine" in (await server.event("server.failed"))["reason"]
 
 
-async def test_an_address_that_other_machines_reach_brings_a_warning_and_any_host(tmp_path: Path) -> None:
+async def test_an_address_that_other_machines_reach_logs_a_warning_and_accepts_any_host(tmp_path: Path) -> None:
     async with running(tmp_path, server={"host": "0.0.0.0"}) as server:
         warning = await server.event("server.exposed")
         assert "limits.caller_jobs_max" in (await server.event("server.callers_unbounded"))["hint"]
@@ -488,7 +488,7 @@ async def test_an_address_that_other_machines_reach_brings_a_warning_and_any_hos
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "::1"])
-async def test_a_loopback_address_brings_no_warning_and_answers_to_its_own_names(tmp_path: Path, host: str) -> None:
+async def test_a_loopback_address_logs_no_warning_and_accepts_its_own_names_alone(tmp_path: Path, host: str) -> None:
     async with running(tmp_path, server={"host": host}) as server:
         listening = await server.event("server.listening")
         assert not {"server.exposed", "server.callers_unbounded"} & {entry["event"] for entry in server.log}
@@ -508,7 +508,7 @@ async def test_a_loopback_address_brings_no_warning_and_answers_to_its_own_names
         ("0.0.0.0", True, True),
     ],
 )
-async def test_tracebacks_are_sent_on_a_loopback_address_and_logged_on_any(
+async def test_tracebacks_are_sent_on_a_loopback_address_and_always_logged(
     tmp_path: Path, host: str, tracebacks: bool | None, sent: bool
 ) -> None:
     async with running(tmp_path, server={"host": host, "tracebacks": tracebacks}) as server:
@@ -522,7 +522,9 @@ async def test_tracebacks_are_sent_on_a_loopback_address_and_logged_on_any(
             for query in (f"ids={documents[0]['id']}", "state=failed"):
                 async with http.get(f"/v1/jobs?{query}") as response:
                     listed = (await response.json())["jobs"]
-                    assert [attempt["traceback"] for job in listed for attempt in job["history"]] == [None], "never"
+                    assert [attempt["traceback"] for job in listed for attempt in job["history"]] == [None], (
+                        "lists have no tracebacks"
+                    )
             async with http.get(f"/v1/jobs/{documents[0]['id']}/events") as response:
                 assert ("Traceback" in await response.text()) <= sent
         for document in documents:
@@ -534,14 +536,14 @@ async def test_tracebacks_are_sent_on_a_loopback_address_and_logged_on_any(
             await server.news()
 
 
-async def test_without_the_c_parser_it_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_server_does_not_start_without_the_c_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_NO_EXTENSIONS", "1")
     async with running(tmp_path) as server:
         assert await server.exit_code() == 1
     assert "C parser" in (await server.event("server.failed"))["reason"]
 
 
-async def test_a_stuck_log_pipe_stops_nothing(tmp_path: Path) -> None:
+async def test_a_stuck_log_pipe_does_not_stop_the_server(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     path = write_settings(tmp_path, log={"level": "debug"})
     process = await asyncio.create_subprocess_exec(
@@ -556,7 +558,7 @@ async def test_a_stuck_log_pipe_stops_nothing(tmp_path: Path) -> None:
             listening = next((each for line in lines.splitlines() if "port" in (each := json.loads(line))), {})
         async with aiohttp.ClientSession(f"http://127.0.0.1:{listening['port']}") as http:
             noise = "x" * 4000
-            for _ in range(2000):  # refusals are sampled, failures are a line each, and nobody reads them
+            for _ in range(2000):  # more log lines than the pipe holds, and no reader
                 async with http.get(f"/{noise}") as response:
                     assert response.status == 404
             for _ in range(500):
@@ -573,7 +575,7 @@ async def test_a_stuck_log_pipe_stops_nothing(tmp_path: Path) -> None:
         await loop.shutdown_default_executor()
 
 
-async def test_open_files_are_raised_and_too_few_are_told(tmp_path: Path) -> None:
+async def test_the_limit_of_open_files_is_raised_and_a_low_one_is_logged(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *("prlimit", "--nofile=256:1024", sys.executable, "-m", "tests.e2e.served"),
         str(write_settings(tmp_path)),
@@ -605,17 +607,17 @@ async def test_open_files_are_raised_and_too_few_are_told(tmp_path: Path) -> Non
         await server.exit_code()
 
 
-async def test_the_collector_is_set_for_the_server_and_left_alone_in_other_programs(tmp_path: Path) -> None:
-    pythons_own = gc.get_threshold()
+async def test_garbage_collection_is_tuned_in_the_server_and_unchanged_in_other_programs(tmp_path: Path) -> None:
+    default_thresholds = gc.get_threshold()
     async with JobQueue():
-        assert gc.get_threshold() == pythons_own
+        assert gc.get_threshold() == default_thresholds
     async with running(tmp_path) as server, aiohttp.ClientSession(await server.url()) as http:
         job = await submit(http, "thresholds")
         async with http.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=5"}) as response:
-            assert tuple((await response.json())["result"]) == COLLECTIONS != pythons_own
+            assert tuple((await response.json())["result"]) == COLLECTIONS != default_thresholds
 
 
-async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected(tmp_path: Path) -> None:
+async def test_exhausted_file_descriptors_do_not_spin_the_loop_or_stop_open_connections(tmp_path: Path) -> None:
     async with running(tmp_path, server={"drain_s": 0.0, "linger_s": 0.0}) as server:
         url = await server.url()
         port = int(url.rpartition(":")[2])
@@ -629,7 +631,7 @@ async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected
                 await asyncio.sleep(0.01)
             process = psutil.Process(server.process.pid)
             cpu_before, began = sum(process.cpu_times()[:2]), time.monotonic()
-            turned_away = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+            waiting = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
             form = aiohttp.FormData({"job": '{"type":"echo"}'})
             form.add_field("file", b"x", filename="f")
             async with other.post("/v1/jobs", data=form) as response:
@@ -637,14 +639,14 @@ async def test_an_exhausted_file_table_neither_spins_nor_stops_what_is_connected
             while await state_of(http, job) == "running":
                 await asyncio.sleep(0.1)
             assert sum(process.cpu_times()[:2]) - cpu_before < 0.5 * (time.monotonic() - began)
-            for _, writer in turned_away:
+            for _, writer in waiting:
                 writer.close()
         async with aiohttp.ClientSession(url) as http:
             await submit(http, "echo")
 
 
 class Screen:
-    """What a person sees who has started it on a terminal of 80 columns, without colours."""
+    """A server on a terminal of 80 columns without colours, and its output."""
 
     def __init__(self, tmp_path: Path, *settings: str) -> None:
         self.terminal, inside = pty.openpty()
@@ -678,10 +680,10 @@ class Screen:
         os.close(self.terminal)
 
 
-async def test_on_a_terminal_it_speaks_to_a_person(tmp_path: Path) -> None:
+async def test_on_a_terminal_the_server_prints_a_banner_and_text_lines(tmp_path: Path) -> None:
     with Screen(tmp_path, "server.linger_s=60") as screen:
         await screen.until("Ctrl-C\n")
-        # In a container with a quota, it tells that first.
+        # In a container with a quota, a line about it comes first.
         first, *rest = screen.text[screen.text.index("jobqueue ") : screen.text.index("Ctrl-C")].splitlines()
         url = first.removeprefix(f"jobqueue {__version__} on ")
         assert rest == [
@@ -702,24 +704,24 @@ async def test_on_a_terminal_it_speaks_to_a_person(tmp_path: Path) -> None:
         assert "{" not in screen.text
 
 
-async def test_on_a_terminal_the_banner_comes_before_what_is_warned_of(tmp_path: Path) -> None:
+async def test_on_a_terminal_the_banner_precedes_the_warnings(tmp_path: Path) -> None:
     with Screen(tmp_path, "server.host=0.0.0.0", "statuses.bytes_max=1000GiB", "server.linger_s=0") as screen:
         await screen.until(" WARNING server.callers_unbounded")
-        places = [screen.text.index(told) for told in ("Ctrl-C\n", "server.memory_overcommitted", "server.exposed")]
-        assert places == sorted(places)
+        positions = [screen.text.index(text) for text in ("Ctrl-C\n", "server.memory_overcommitted", "server.exposed")]
+        assert positions == sorted(positions)
 
 
-async def test_on_a_terminal_a_stop_with_nothing_to_do_is_quiet_and_at_once(tmp_path: Path) -> None:
+async def test_on_a_terminal_an_idle_stop_is_immediate_and_prints_two_lines(tmp_path: Path) -> None:
     with Screen(tmp_path, "server.linger_s=60") as screen:
         await screen.until("Ctrl-C\n")
         began = len(screen.text)
         screen.process.send_signal(signal.SIGINT)
         await screen.until("stopped\n")
-        said = [line for line in screen.text[began:].splitlines() if "process.started" not in line]
-        assert [line for line in said if line] == ["stopping", "stopped"]
+        lines = [line for line in screen.text[began:].splitlines() if "process.started" not in line]
+        assert [line for line in lines if line] == ["stopping", "stopped"]
 
 
-async def test_it_serves_without_docstrings_and_assertions(tmp_path: Path) -> None:
+async def test_the_server_runs_without_docstrings_and_assertions(tmp_path: Path) -> None:
     options = ("--port=0", f"--set=spool.dir={tmp_path}", "--set=server.linger_s=0", "--set=log.format=json")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-OO", "-m", "jobqueue", "serve", *options), stderr=asyncio.subprocess.PIPE

@@ -1,4 +1,4 @@
-"""What may be given as a file, and what is said of what may not."""
+"""Files of a submission: accepted forms, and the errors of others."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def seen(**files: Any) -> list[tuple[str, str, str, bytes]]:
     found = []
     for source in sources_of(files):
         content = b"".join(source.chunks(3))
-        assert b"".join(source.chunks(1000)) == content  # once more, as a repeated request would
+        assert b"".join(source.chunks(1000)) == content  # read again, as by a repeated request
         assert len(content) == source.size_bytes
         found.append((source.part, source.filename, source.media_type, content))
     return found
 
 
-def test_a_path_has_its_own_name_and_type(tmp_path: Path) -> None:
+def test_a_path_provides_name_and_media_type(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"1,2\n3,4")
-    told = [("f", "table.csv", "text/csv", b"1,2\n3,4")]
-    assert seen(f=path) == seen(f=str(path)) == told
+    expected = [("f", "table.csv", "text/csv", b"1,2\n3,4")]
+    assert seen(f=path) == seen(f=str(path)) == expected
     assert seen(f=("other.txt", path)) == [("f", "other.txt", "text/plain", b"1,2\n3,4")]
 
 
-def test_bytes_are_content_and_are_named_as_their_part() -> None:
+def test_bytes_are_named_after_their_part() -> None:
     for content in (b"12345", bytearray(b"12345"), memoryview(b"12345")):
         assert seen(f=content) == [("f", "f", "application/octet-stream", b"12345")]
     assert seen(f=("a.json", b"{}", "text/x-mine")) == [("f", "a.json", "text/x-mine", b"{}")]
     assert seen(f=b"") == [("f", "f", "application/octet-stream", b"")]
 
 
-def test_an_open_file_is_read_from_where_it_stands(tmp_path: Path) -> None:
+def test_an_open_file_is_read_from_its_position(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"0123456789")
     with path.open("rb") as file:
@@ -54,7 +54,7 @@ def test_an_open_file_is_read_from_where_it_stands(tmp_path: Path) -> None:
         assert seen(f=nameless)[0][1] == "f"
 
 
-def test_a_list_is_several_files_of_one_part() -> None:
+def test_a_list_provides_several_files_of_one_part() -> None:
     assert [(part, name) for part, name, _, _ in seen(f=[("1", b""), ("2", b"")], g=[], h=b"")] == [
         ("f", "1"),
         ("f", "2"),
@@ -62,17 +62,17 @@ def test_a_list_is_several_files_of_one_part() -> None:
     ]
 
 
-def test_a_name_that_is_no_utf_8_has_replacement_characters(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_gets_replacement_characters(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")
     Path(path).write_bytes(b"x")
     assert seen(f=path)[0][1:3] == ("caf\ufffd.txt", "text/plain")
     assert seen(f=Path(path))[0][1] == seen(f=("caf\udce9.txt", b"x"))[0][1] == "caf\ufffd.txt"
 
 
-def test_what_can_not_be_a_file_is_told_with_its_part(tmp_path: Path) -> None:
+def test_an_invalid_file_raises_an_error_that_names_its_part(tmp_path: Path) -> None:
     class Slow(io.BytesIO):
-        async def read(self, size: int = -1) -> bytes:  # type: ignore[override]
-            raise AssertionError("it is not to be called")
+        async def read(self, size: int = -1) -> bytes:  # type: ignore[override]  # an async file
+            raise AssertionError("read was called")
 
     closed = io.BytesIO()
     closed.close()
@@ -100,18 +100,18 @@ def test_what_can_not_be_a_file_is_told_with_its_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("files", [["a.txt"], "a.txt", b"content"])
-def test_files_without_names_of_parts_are_told_how_to_be_given(files: Any) -> None:
+def test_files_without_part_names_raise_an_error_with_the_right_form(files: Any) -> None:
     with pytest.raises(TypeError, match=r"files= takes names of parts with their files, as in \{'file': ...\}, not "):
         sources_of(files)
 
 
 @pytest.mark.parametrize("part", ["", "job", 7])
-def test_a_part_name_that_can_be_none_is_told(part: Any) -> None:
+def test_an_invalid_part_name_raises_an_error(part: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="file's part"):
         sources_of({part: b""})
 
 
-def test_a_file_that_grows_or_shrinks_is_read_as_long_as_it_was_or_told(tmp_path: Path) -> None:
+def test_a_file_that_grows_is_read_to_its_former_length_and_one_that_shrinks_raises_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"12345")
     (source,) = sources_of({"f": path})

@@ -1,4 +1,4 @@
-"""What a handler gets of an uploaded file: a path with three more facts, and a name that can do no harm."""
+"""Uploaded files of a handler: a path with file name, media type and size, and safe file names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def upload(path: Path, filename: str = "photo.jpg") -> UploadedFile:
     return UploadedFile.of(str(path), filename=filename, media_type="image/jpeg", size_bytes=3)
 
 
-def test_an_uploaded_file_is_a_path_in_every_way(tmp_path: Path) -> None:
+def test_an_uploaded_file_behaves_as_a_path(tmp_path: Path) -> None:
     path = tmp_path / "file-0"
     path.write_bytes(b"abc")
     file = upload(path)
@@ -30,7 +30,7 @@ def test_an_uploaded_file_is_a_path_in_every_way(tmp_path: Path) -> None:
     assert (file.with_suffix(".x").name, file.name) == ("file-0.x", "file-0")
 
 
-def test_what_it_knows_travels_to_another_process() -> None:
+def test_an_uploaded_file_keeps_its_attributes_through_pickle() -> None:
     copy = pickle.loads(pickle.dumps(upload(Path("/spool/file-0"))))
     assert (copy, copy.filename, copy.media_type, copy.size_bytes) == (
         Path("/spool/file-0"),
@@ -40,7 +40,7 @@ def test_what_it_knows_travels_to_another_process() -> None:
     )
 
 
-def test_getall_is_a_list_however_many_files_came() -> None:
+def test_getall_returns_a_list_for_any_number_of_files() -> None:
     one, two = upload(Path("/1")), upload(Path("/2"))
     files = UploadedFiles({"one": one, "two": [one, two]})
     assert (files["one"], files.getall("one")) == (one, [one])
@@ -49,7 +49,7 @@ def test_getall_is_a_list_however_many_files_came() -> None:
 
 
 @given(st.text(max_size=600) | st.text(st.sampled_from("./\\ \0éx"), max_size=600))
-def test_a_safe_filename_stays_in_its_folder_whatever_was_sent(name: str) -> None:
+def test_a_safe_filename_stays_in_its_folder_for_any_input(name: str) -> None:
     safe = safe_filename(name)
     assert len(safe.encode()) <= FILENAME_BYTES_MAX
     assert not set(safe) & {"/", "\\", "\0", "\r", "\n"}
@@ -57,7 +57,7 @@ def test_a_safe_filename_stays_in_its_folder_whatever_was_sent(name: str) -> Non
     assert safe_filename(safe) == safe
 
 
-def test_a_long_name_keeps_its_extension_and_whole_characters() -> None:
+def test_a_truncated_name_keeps_its_extension_and_whole_characters() -> None:
     cut = safe_filename("é" * 60_000 + ".jpeg")
     assert cut.endswith("é.jpeg")
     assert len(cut.encode()) == FILENAME_BYTES_MAX

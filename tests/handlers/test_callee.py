@@ -1,4 +1,4 @@
-"""What can be registered as a handler, what of it is called, and where its context goes."""
+"""Callables as handlers: which are accepted, where they run, and which parameter gets the context."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ async def result_of(func: Any, args: dict[str, Any] | None = None, **options: An
         return await (await queue.submit("it", args)).result(timeout_s=30)
 
 
-def plainly(func: Callable[..., Any]) -> Callable[..., Any]:
-    """A decorator that knows nothing of async functions."""
+def plain_wrapper(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that does not know async functions."""
 
     @functools.wraps(func)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -57,8 +57,8 @@ def run_by_itself(func: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def in_vain(func: Callable[..., Any]) -> Callable[..., Any]:
-    """A decorator without functools.wraps: nothing tells what it is around."""
+def opaque_wrapper(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator without functools.wraps, so the wrapped function is unknown."""
 
     def call(**kwargs: Any) -> Any:
         return func(**kwargs)
@@ -66,7 +66,7 @@ def in_vain(func: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def asynchronously(func: Callable[..., Any]) -> Callable[..., Any]:
+def async_wrapper(func: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(func)
     async def call(*args: Any, **kwargs: Any) -> Any:
         return func(*args, **kwargs)
@@ -78,12 +78,12 @@ async def add(a: int, b: int = 1) -> int:
     return a + b
 
 
-def add_plainly(a: int, b: int = 1) -> int:
+def add_plain(a: int, b: int = 1) -> int:
     return a + b
 
 
 @types.coroutine
-def add_as_of_old(a: int, b: int = 1) -> Iterator[Any]:
+def add_old_style(a: int, b: int = 1) -> Iterator[Any]:
     yield from asyncio.sleep(0).__await__()
     return a + b
 
@@ -99,7 +99,7 @@ class Adder:
         assert ctx.attempt == 1
         return a + self.b
 
-    def add_plainly(self, a: int) -> int:
+    def add_plain(self, a: int) -> int:
         return a + self.b
 
     @classmethod
@@ -133,54 +133,54 @@ class Wrapper:
 
 ON_THE_LOOP = {
     "a function": add,
-    "a wrapped one": plainly(add),
-    "a twice wrapped one": plainly(plainly(add)),
-    "one made async": asynchronously(add_plainly),
-    "a wrapper of one made async": plainly(asynchronously(add_plainly)),
+    "a wrapped one": plain_wrapper(add),
+    "a twice wrapped one": plain_wrapper(plain_wrapper(add)),
+    "one made async": async_wrapper(add_plain),
+    "a wrapper of one made async": plain_wrapper(async_wrapper(add_plain)),
     "a partial": functools.partial(add, b=1),
     "a partial of a partial": functools.partial(functools.partial(add), b=1),
-    "a wrapped partial": plainly(functools.partial(add, b=1)),
+    "a wrapped partial": plain_wrapper(functools.partial(add, b=1)),
     "an object": Adder(),
     "a partial of an object": functools.partial(Adder()),
     "a method": Adder().add,
-    "a wrapped method": plainly(Adder().add),
+    "a wrapped method": plain_wrapper(Adder().add),
     "a method of a class": Adder.add_for_all,
     "a static method": Adder.add_at_all,
     "a static method while its class is made": Adder.__dict__["add_at_all"],
-    "a coroutine of old": add_as_of_old,
+    "an old-style coroutine": add_old_style,
     "a wrapping object": Wrapper(add),
 }
 IN_A_THREAD = {
-    "a function": add_plainly,
-    "a wrapped one": plainly(add_plainly),
-    "a partial": functools.partial(add_plainly, b=1),
+    "a function": add_plain,
+    "a wrapped one": plain_wrapper(add_plain),
+    "a partial": functools.partial(add_plain, b=1),
     "an object": PlainAdder(),
-    "a method": Adder().add_plainly,
-    "a wrapping object": Wrapper(add_plainly),
-    "a cached one": functools.lru_cache(add_plainly),
+    "a method": Adder().add_plain,
+    "a wrapping object": Wrapper(add_plain),
+    "a cached one": functools.lru_cache(add_plain),
 }
 
 
 @pytest.mark.parametrize("which", ON_THE_LOOP)
-def test_what_a_callable_finally_calls_is_awaited_if_it_is_async(which: str) -> None:
+def test_a_callable_that_wraps_an_async_function_runs_on_the_loop(which: str) -> None:
     assert handler_of(ON_THE_LOOP[which]).run_in == "loop"
     assert virtual_time(result_of)(ON_THE_LOOP[which], {"a": 2}) == 3
 
 
 @pytest.mark.parametrize("which", IN_A_THREAD)
-async def test_what_finally_calls_a_plain_function_runs_in_a_thread(which: str) -> None:
+async def test_a_callable_that_wraps_a_plain_function_runs_in_a_thread(which: str) -> None:
     assert handler_of(IN_A_THREAD[which]).run_in == "thread"
     assert await result_of(IN_A_THREAD[which], {"a": 2}) == 3
 
 
-async def test_a_wrapper_that_runs_an_async_function_by_itself_says_so_by_where_it_runs() -> None:
+async def test_a_wrapper_that_runs_an_async_function_itself_needs_run_in() -> None:
     assert await result_of(run_by_itself(add), {"a": 2}, run_in="thread") == 3
     with pytest.raises(ValueError, match="an async function runs in 'loop'"):
         handler_of(add, run_in="thread")
 
 
 @virtual_time
-async def test_a_wrapper_may_have_the_value_without_the_function() -> None:
+async def test_a_wrapper_of_an_async_function_can_return_a_plain_value() -> None:
     @functools.wraps(add)
     def known(**kwargs: Any) -> Any:
         return 7 if kwargs == {"a": 1} else add(**kwargs)
@@ -189,9 +189,9 @@ async def test_a_wrapper_may_have_the_value_without_the_function() -> None:
     assert await result_of(known, {"a": 2}) == 3
 
 
-async def test_a_coroutine_that_nothing_awaits_is_told_as_one() -> None:
+async def test_an_unawaited_coroutine_fails_the_job_with_a_hint() -> None:
     with pytest.raises(jobqueue.errors.JobFailed, match=r"coroutine.*functools\.wraps"):
-        await result_of(in_vain(add), {"a": 1})
+        await result_of(opaque_wrapper(add), {"a": 1})
 
 
 async def count_on(n: int) -> AsyncIterator[int]:
@@ -209,24 +209,24 @@ def count(n: int) -> Iterator[int]:
         (count, "it is a generator, and no job would run its body"),
         (count_on, "it is an async generator"),
         (functools.partial(count, n=3), "it is a generator"),
-        (plainly(count), "it is a wrapper around a generator"),
-        (plainly(count_on), "it is a wrapper around an async generator"),
+        (plain_wrapper(count), "it is a wrapper around a generator"),
+        (plain_wrapper(count_on), "it is a wrapper around an async generator"),
         (Adder().managed, "it is a wrapper around a generator"),
         (Adder, "it is the class 'Adder'"),
         (functools.partial(Adder, 1), "it is the class 'Adder'"),
         (Adder.__dict__["add_for_all"], r"it is a classmethod without its class: register it .* as Class\.add_for_all"),
-        (Adder.add_plainly, "it is a method without its object"),
+        (Adder.add_plain, "it is a method without its object"),
         (5, "it is no function, but a int"),
         (None, "it is no function, but a NoneType"),
         (max, "its signature can't be read"),
     ],
 )
-def test_what_can_be_no_handler_is_refused_with_the_reason(func: Any, reason: str) -> None:
+def test_an_unsuitable_callable_raises_an_error_with_the_reason(func: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=f"handler 'it': {reason}"):
         handler_of(func)
 
 
-def test_an_async_wrapper_around_a_generator_is_what_it_says() -> None:
+def test_an_async_wrapper_around_a_generator_is_accepted() -> None:
     @functools.wraps(count_on)
     async def collect(n: int) -> list[int]:
         return [i async for i in count_on(n)]
@@ -235,17 +235,17 @@ def test_an_async_wrapper_around_a_generator_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("func", [functools.partial(add, b=5), Adder()])
-def test_where_there_is_no_name_one_is_asked_for(func: Any) -> None:
+def test_a_callable_without_a_name_raises_an_error_that_asks_for_one(func: Any) -> None:
     with pytest.raises(ValueError, match="has no name of its own: register it with name="):
         handler_of(func, name=None)
 
 
-def test_a_name_in_the_place_of_the_function_is_told_how_to_be_given() -> None:
+def test_a_name_instead_of_a_function_raises_an_error_with_the_right_form() -> None:
     with pytest.raises(ValueError, match=r"is a function, not 'resize': write @queue.handler\(name='resize'\)"):
-        JobQueue().handler("resize")  # type: ignore[type-var]
+        JobQueue().handler("resize")  # type: ignore[type-var]  # invalid on purpose
 
 
-def test_what_a_partial_has_fixed_is_no_argument_of_clients() -> None:
+def test_arguments_fixed_by_a_partial_are_rejected_in_submissions() -> None:
     class Database: ...
 
     def store(db: Database, a: int, b: int = 1, **rest: Any) -> None: ...
@@ -300,11 +300,11 @@ def by_position(c: JobContext, /, a: int) -> tuple[Any, int]:
     return c.job_id, a
 
 
-def by_name(a, ctx):  # type: ignore[no-untyped-def]
+def by_name(a, ctx):  # type: ignore[no-untyped-def]  # unannotated on purpose
     return ctx.job_id, a
 
 
-@plainly
+@plain_wrapper
 def through_a_wrapper(a: int, c: JobContext) -> tuple[Any, int]:
     return c.job_id, a
 
@@ -313,23 +313,23 @@ async def awaited(a: int, *, c: JobContext) -> tuple[Any, int]:
     return c.job_id, a
 
 
-def returns_the_unknown(a: int, c: JobContext) -> JobHandle | timedelta:
-    return c.job_id, a  # type: ignore[return-value]
+def returns_an_unknown_type(a: int, c: JobContext) -> JobHandle | timedelta:
+    return c.job_id, a  # type: ignore[return-value]  # only the annotation matters
 
 
 @pytest.mark.parametrize(
     "func",
     [
         *(keyword_only, second, or_none, optional, union, annotated, annotated_or_none, twice_quoted, by_position),
-        *(by_name, through_a_wrapper, awaited, returns_the_unknown),
+        *(by_name, through_a_wrapper, awaited, returns_an_unknown_type),
     ],
 )
-async def test_the_context_goes_where_its_annotation_stands(func: Any) -> None:
+async def test_the_context_is_passed_to_the_annotated_parameter(func: Any) -> None:
     job_id, a = await result_of(func, {"a": 1})
     assert (len(job_id), a) == (22, 1)
 
 
-def test_a_context_that_is_imported_for_type_checkers_alone_is_known() -> None:
+def test_a_context_imported_for_type_checking_alone_is_recognised() -> None:
     names: dict[str, Any] = {}
     exec("async def it(a: int, ctx: 'JobContext') -> 'Unknown': ...", names)
     assert handler_of(names["it"]).context_name == "ctx"
@@ -356,12 +356,12 @@ def renamed(c: Renamed) -> None: ...
         (renamed, "its annotations can't be read: name 'Renamed' is not defined"),
     ],
 )
-def test_a_context_that_can_not_be_told_is_refused(func: Any, reason: str) -> None:
+def test_an_ambiguous_context_raises_an_error(func: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         handler_of(func)
 
 
-def test_a_parameter_called_ctx_that_is_something_else_stays_an_argument() -> None:
+def test_a_parameter_called_ctx_of_another_type_stays_an_argument() -> None:
     def func(ctx: int, c: JobContext) -> None: ...
 
     handler = handler_of(func)
@@ -382,17 +382,17 @@ def test_a_parameter_called_ctx_that_is_something_else_stays_an_argument() -> No
         ("back_off", "backoff"),
     ],
 )
-def test_an_option_that_there_is_none_of_is_told_with_the_one_that_was_meant(given: str, meant: str) -> None:
+def test_an_unknown_option_raises_an_error_that_suggests_a_known_one(given: str, meant: str) -> None:
     with pytest.raises(TypeError, match=rf"handler\(\) has no option '{given}'; did you mean '{meant}'\?"):
-        JobQueue().handler(**{given: 30})  # type: ignore[call-overload]
+        JobQueue().handler(**{given: 30})  # type: ignore[call-overload]  # invalid on purpose
 
 
-def test_an_option_like_no_other_is_told_with_all_there_are() -> None:
+def test_an_unknown_option_without_a_similar_one_raises_an_error_that_lists_all() -> None:
     with pytest.raises(TypeError, match=r"no option 'zzz'; there are: attempts_max, .*timeout_s"):
-        JobQueue().handler(zzz=1)  # type: ignore[call-overload]
+        JobQueue().handler(zzz=1)  # type: ignore[call-overload]  # invalid on purpose
 
 
-async def test_a_submission_tells_where_options_and_arguments_belong() -> None:
+async def test_misplaced_options_and_arguments_of_submit_raise_an_error_with_a_hint() -> None:
     with pytest.raises(TypeError, match="did you mean 'delay_s'"):
         await JobQueue().submit("it", delay=3)
     with pytest.raises(TypeError, match=r"go together: submit\(type, \{'text': \.\.\.\}\)"):
@@ -409,6 +409,6 @@ async def test_a_submission_tells_where_options_and_arguments_belong() -> None:
     ],
     ids=str,
 )
-def test_an_option_that_is_none_is_refused(options: dict[str, Any]) -> None:
+def test_an_invalid_option_value_raises_an_error(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="handler 'it': "):
         handler_of(add, **options)

@@ -1,4 +1,4 @@
-"""Types that msgspec doesn't know, and types whose own code fails: pydantic's models, paths, hostile constructors."""
+"""Types unknown to msgspec, and types whose code fails: pydantic models, paths, hostile constructors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Checked:
 
 
 class Counted(pydantic.BaseModel):
-    """Keeps what it is asked to check."""
+    """A model that records the values it validates."""
 
     asked: ClassVar[list[Any]] = []
     n: int
@@ -78,7 +78,7 @@ async def take(ctx: JobContext, order: Order, more: dict[str, list[Line]] | None
 ORDER = Order(lines=[Line(sku="ab", n=2)], due=dt.date(2026, 1, 1))
 
 
-def test_a_model_is_made_out_of_json_and_goes_back() -> None:
+def test_models_are_decoded_from_json_and_encoded_again() -> None:
     async def many(order: Order, other: Order | None, lines: list[Line], holder: Holder, numbers: Numbers) -> None: ...
 
     handler = handler_of(many)
@@ -92,7 +92,7 @@ def test_a_model_is_made_out_of_json_and_goes_back() -> None:
     assert handler.kwargs(handler.check(encode(given))) == given
 
 
-def test_each_fault_of_a_model_has_its_pointer() -> None:
+def test_each_fault_of_a_model_has_a_pointer() -> None:
     faults = faults_of(
         handler_of(take),
         b'{"order":{"lines":[{"sku":"a","n":1},{"sku":"ab","n":0}],"due":"soon","share":"x"},"more":{"a":[{"sku":1}]}}',
@@ -108,7 +108,7 @@ def test_each_fault_of_a_model_has_its_pointer() -> None:
     assert faults["/args/order/lines/1/n"] == "Input should be greater than or equal to 1"
 
 
-def test_a_models_faults_are_counted_where_there_are_many() -> None:
+def test_many_faults_of_a_model_are_counted() -> None:
     lines = b",".join(b'{"sku":"ab","n":0}' for _ in range(400))
     faults = faults_of(handler_of(take), b'{"order":{"due":"2026-01-01","lines":[%b]}}' % lines)
     assert len(faults) == 33
@@ -118,7 +118,7 @@ def test_a_models_faults_are_counted_where_there_are_many() -> None:
     assert faults == {"/args/order": "5,000 faults"}
 
 
-def test_a_refused_model_is_asked_once_and_another_value_under_the_same_name_again(
+def test_each_invalid_value_of_a_model_is_validated_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[Any] = []
@@ -134,7 +134,7 @@ def test_a_refused_model_is_asked_once_and_another_value_under_the_same_name_aga
     assert asked == [{"n": "x"}, {"n": 1}, {"n": 1}]
 
 
-def test_a_refused_model_leaves_nothing_to_the_collector() -> None:
+def test_an_invalid_model_leaves_no_reference_cycles() -> None:
     handler = handler_of(take)
 
     def chained(error: BaseException | None) -> Iterator[BaseException]:
@@ -152,20 +152,20 @@ def test_a_refused_model_leaves_nothing_to_the_collector() -> None:
             except InvalidSubmission as refusal:
                 held = [each for each in chained(refusal) if isinstance(each, pydantic.ValidationError)]
                 raise
-        # It would hold far more than what came: each of its faults holds the value.
+        # The error would hold far more than the input: each of its faults holds the value.
         assert not held
         assert not [each for each in gc.get_objects() if isinstance(each, ModelFaults)]
     finally:
         gc.enable()
 
 
-def test_a_missing_and_a_wrong_model_are_told() -> None:
+def test_a_missing_and_a_wrong_model_have_one_fault() -> None:
     assert set(faults_of(handler_of(take), b"{}")) == {"/args/order"}
     assert set(faults_of(handler_of(take), b'{"order":[]}')) == {"/args/order"}
 
 
 @virtual_time
-async def test_a_model_may_be_a_result() -> None:
+async def test_a_model_can_be_a_result() -> None:
     queue = JobQueue()
 
     @queue.handler
@@ -180,8 +180,8 @@ async def test_a_model_may_be_a_result() -> None:
             await (await queue.submit("turn", {"order": ORDER, "share": 1})).result()
 
 
-def test_a_model_can_be_sent_to_a_process_if_its_class_can() -> None:
-    def plainly(order: Order, lines: list[Line]) -> None: ...
+def test_a_model_of_a_local_class_cannot_be_sent_to_a_process() -> None:
+    def plain(order: Order, lines: list[Line]) -> None: ...
 
     class Local(pydantic.BaseModel):
         a: int
@@ -189,9 +189,9 @@ def test_a_model_can_be_sent_to_a_process_if_its_class_can() -> None:
     def locally(value: Any) -> None: ...
 
     locally.__annotations__["value"] = list[Local]
-    plainly.__qualname__, plainly.__module__ = "take", take.__module__
+    plain.__qualname__, plain.__module__ = "take", take.__module__
     with pytest.raises(ValueError, match="another object"):
-        check_sendable(handler_of(plainly, run_in="process"))
+        check_sendable(handler_of(plain, run_in="process"))
     handler = handler_of(locally, run_in="process")
     handler.func = handler_of
     with pytest.raises(ValueError, match=r"with its argument type '.*Local': it is defined inside another function"):
@@ -223,12 +223,12 @@ def in_a_union(a: Order | int) -> None: ...
         (in_a_union, "custom type may not contain any additional types"),
     ],
 )
-def test_what_would_not_be_checked_is_refused(func: Any, reason: str) -> None:
+def test_constraints_that_would_not_be_checked_raise_an_error(func: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         handler_of(func)
 
 
-def test_a_path_is_a_text() -> None:
+def test_a_path_is_decoded_from_a_string() -> None:
     async def paths(path: Path, many: list[PurePosixPath] | None = None) -> None: ...
 
     handler = handler_of(paths)
@@ -237,7 +237,7 @@ def test_a_path_is_a_text() -> None:
     assert faults_of(handler, b'{"path":5}') == {"/args/path": "Expected `str`, got `int`"}
 
 
-# -- types whose own code fails
+# -- types whose code fails
 
 
 @dataclass
@@ -270,7 +270,7 @@ class FailingModel(pydantic.BaseModel):
 
 @pytest.mark.parametrize("how", ["key", "exit", "value", "runtime"])
 @pytest.mark.parametrize("kind", [Failing, FailingStruct, FailingModel])
-def test_whatever_a_types_own_code_raises_refuses_the_submission(kind: type, how: str) -> None:
+def test_any_exception_of_a_type_rejects_the_submission(kind: type, how: str) -> None:
     async def func(value: Any, other: int) -> None: ...
 
     func.__annotations__["value"] = kind
@@ -282,7 +282,7 @@ def test_whatever_a_types_own_code_raises_refuses_the_submission(kind: type, how
     assert how in fault.lower()
 
 
-def test_a_fault_beside_keys_that_are_numbers_is_told_alone() -> None:
+def test_a_fault_beside_integer_keys_is_reported_alone() -> None:
     async def func(table: dict[int, int], other: int) -> None: ...
 
     assert set(faults_of(handler_of(func), b'{"table":{"1":2},"other":"x"}')) == {"/args/other"}

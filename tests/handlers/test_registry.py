@@ -65,17 +65,17 @@ def test_arguments_arrive_converted_to_the_annotated_types() -> None:
     }
 
 
-def test_what_is_not_submitted_is_left_to_the_functions_own_default() -> None:
+def test_missing_arguments_get_the_defaults_of_the_function() -> None:
     default = object()
 
-    async def func(ctx: JobContext, a: int, b: Any = default, c: list[int] = []) -> None: ...  # noqa: B006
+    async def func(ctx: JobContext, a: int, b: Any = default, c: list[int] = []) -> None: ...  # noqa: B006 - a mutable default is what is tested
 
     handler = handler_of(func)
     handler.check(b'{"a":1}')
     assert handler.kwargs(b'{"a":1}') == {"a": 1}
 
 
-def test_all_faults_of_the_arguments_are_named_at_once_each_by_its_pointer() -> None:
+def test_all_faults_of_the_arguments_are_reported_with_pointers() -> None:
     faults = faults_of(handler_of(resize), b'{"width":"wide","colour":"blue","depth":1}')
     assert set(faults) == {"/args/width", "/args/colour", "/args/depth", "/args/path"}
     assert "Expected `int`, got `str`" in faults["/args/width"]
@@ -83,7 +83,7 @@ def test_all_faults_of_the_arguments_are_named_at_once_each_by_its_pointer() -> 
     assert "required" in faults["/args/path"]
 
 
-def test_a_pointer_leads_into_nested_values_and_is_escaped() -> None:
+def test_a_pointer_reaches_nested_values_and_is_escaped() -> None:
     async def nested(ctx: JobContext, many: list[dict[str, int]]) -> None: ...
 
     assert set(faults_of(handler_of(nested), b'{"many":[{},{"a":1.5}]}')) == {"/args/many/1/*"}
@@ -91,7 +91,7 @@ def test_a_pointer_leads_into_nested_values_and_is_escaped() -> None:
 
 
 @pytest.mark.parametrize("args", [b"[]", b"null", b"1", b'"text"'])
-def test_arguments_that_are_no_object_are_refused(args: bytes) -> None:
+def test_arguments_that_are_not_an_object_are_rejected(args: bytes) -> None:
     assert set(faults_of(handler_of(resize), args)) == {"/args"}
 
 
@@ -102,7 +102,7 @@ def test_bounds_in_an_annotation_are_checked() -> None:
     assert set(faults_of(handler_of(bounded), b'{"n":4}')) == {"/args/n"}
 
 
-def test_a_function_may_take_any_further_arguments() -> None:
+def test_a_function_with_keyword_arguments_accepts_further_arguments() -> None:
     async def open_ended(ctx: JobContext, a: int, **rest: Any) -> None: ...
 
     handler = handler_of(open_ended)
@@ -111,12 +111,12 @@ def test_a_function_may_take_any_further_arguments() -> None:
     assert set(faults_of(handler, b'{"a":"x"}')) == {"/args/a"}
 
 
-def test_a_function_need_not_take_the_context() -> None:
+def test_the_context_parameter_is_optional() -> None:
     async def plain(a: int) -> None: ...
 
     async def bare() -> None: ...
 
-    async def unannotated(ctx, a: int) -> None: ...  # type: ignore[no-untyped-def]
+    async def unannotated(ctx, a: int) -> None: ...  # type: ignore[no-untyped-def]  # unannotated on purpose
 
     assert not handler_of(plain).wants_context
     assert not handler_of(bare).wants_context
@@ -127,7 +127,7 @@ def test_a_function_need_not_take_the_context() -> None:
 # -- registration
 
 
-def test_a_decorated_function_stays_as_it_is() -> None:
+def test_the_decorator_returns_the_function_unchanged() -> None:
     queue = JobQueue()
 
     @queue.handler
@@ -154,7 +154,7 @@ def takes_positional(a: int, /) -> None: ...
 def takes_a_callback(callback: functools.partial[int]) -> None: ...
 
 
-def takes_the_unknown(a: Nowhere) -> None: ...  # type: ignore[name-defined] # noqa: F821
+def takes_an_unknown_type(a: Nowhere) -> None: ...  # type: ignore[name-defined] # noqa: F821 - undefined on purpose
 
 
 def plain() -> None: ...
@@ -166,7 +166,7 @@ def plain() -> None: ...
         (takes_args, {}, r"go by name, so \*args"),
         (takes_positional, {}, "go by name"),
         (takes_a_callback, {}, "JSON can't be checked against its signature"),
-        (takes_the_unknown, {}, "annotations can't be read"),
+        (takes_an_unknown_type, {}, "annotations can't be read"),
         (resize, {"run_in": "thread"}, "an async function runs in 'loop'"),
         (plain, {"run_in": "loop"}, "a plain function runs in 'thread' or 'process'"),
         (plain, {"run_in": "elsewhere"}, "run_in is 'loop', 'thread' or 'process', got 'elsewhere'"),
@@ -176,14 +176,14 @@ def plain() -> None: ...
         (plain, {"attempts_max": 0}, "attempts_max is 1 to 100"),
     ],
 )
-def test_a_function_that_can_be_no_handler_is_refused_with_the_reason(
+def test_an_unsuitable_function_or_option_raises_an_error_with_the_reason(
     func: Any, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         handler_of(func, **options)
 
 
-def test_a_type_is_registered_once() -> None:
+def test_registering_a_type_twice_raises_an_error() -> None:
     queue = JobQueue()
     queue.handler(name="a")(plain)
     with pytest.raises(ValueError, match="'a' is registered already"):
@@ -213,7 +213,7 @@ def spec_of(registry: Registry, given: Submission, wall_now: float = 0.0) -> Job
     return registry.check(given, wall_now=lambda: wall_now)[0]
 
 
-def test_a_submission_is_plain_if_it_says_its_type_and_arguments_alone() -> None:
+def test_a_submission_with_type_and_arguments_alone_is_plain() -> None:
     more: dict[str, Any] = {
         "queue": "fast",
         "priority": 1,
@@ -232,14 +232,14 @@ def test_a_submission_is_plain_if_it_says_its_type_and_arguments_alone() -> None
         assert not submission(**{name: value}).plain, name
 
 
-def test_jobs_that_ask_for_nothing_special_share_one_spec() -> None:
+def test_plain_submissions_share_one_spec() -> None:
     registry = registry_of(takes_nothing)
     first = spec_of(registry, submission())
     assert spec_of(registry, submission()) is first
     assert spec_of(registry, submission(priority=3)) is not first
 
 
-def test_a_submission_overrides_its_handlers_defaults() -> None:
+def test_a_submission_overrides_the_defaults_of_its_handler() -> None:
     registry = registry_of(takes_nothing, attempts_max=2, queue="slow")
     spec = spec_of(registry, submission())
     assert (spec.queue, spec.timeout_s, spec.attempts_max) == ("slow", 60.0, 2)
@@ -247,7 +247,7 @@ def test_a_submission_overrides_its_handlers_defaults() -> None:
     assert (spec.queue, spec.timeout_s, spec.attempts_max) == ("fast", 1, 5)
 
 
-def test_an_unknown_type_is_told_with_those_that_are_known() -> None:
+def test_an_unknown_type_raises_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(UnknownType) as error:
         spec_of(registry_of(takes_nothing), submission(type="nope"))
     (fault,) = error.value.errors
@@ -255,7 +255,7 @@ def test_an_unknown_type_is_told_with_those_that_are_known() -> None:
     assert "takes_nothing" in fault.detail
 
 
-def test_run_at_counts_from_the_wall_clock_and_in_the_past_means_now() -> None:
+def test_run_at_is_wall_clock_time_and_in_the_past_means_now() -> None:
     registry = registry_of(takes_nothing)
     at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     assert spec_of(registry, submission(run_at=at), wall_now=at.timestamp() - 30).delay_s == 30
@@ -271,13 +271,13 @@ def test_run_at_counts_from_the_wall_clock_and_in_the_past_means_now() -> None:
         ({"delay_s": 10, "start_by_s": 10}, "/start_by_s"),
     ],
 )
-def test_fields_that_contradict_each_other_or_the_handler_are_refused(fields: dict[str, Any], pointer: str) -> None:
+def test_contradictory_fields_are_rejected(fields: dict[str, Any], pointer: str) -> None:
     with pytest.raises(InvalidSubmission) as error:
         spec_of(registry_of(takes_nothing), submission(**fields), wall_now=1.7e9)
     assert [fault.pointer for fault in error.value.errors] == [pointer]
 
 
-def test_of_a_hundred_thousand_unknown_arguments_a_few_are_named_and_the_rest_counted(
+def test_many_unknown_arguments_are_reported_in_part_and_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = 0
@@ -298,7 +298,7 @@ def test_of_a_hundred_thousand_unknown_arguments_a_few_are_named_and_the_rest_co
     assert made < 100
 
 
-def test_the_count_of_faults_includes_those_of_the_options() -> None:
+def test_the_count_of_faults_includes_faults_of_the_options() -> None:
     registry = registry_of(takes_nothing)
     args = msgspec.Raw(msgspec.json.encode({str(number): 0 for number in range(1000)}))
     with pytest.raises(InvalidSubmission) as error:
@@ -310,7 +310,7 @@ def test_the_count_of_faults_includes_those_of_the_options() -> None:
 # -- outcomes
 
 
-def test_results_keep_what_json_can_say() -> None:
+def test_results_are_encoded_as_json() -> None:
     class Point(msgspec.Struct):
         x: int
 
@@ -324,21 +324,21 @@ def test_results_keep_what_json_can_say() -> None:
     }
 
 
-def test_a_nan_is_told_from_a_none_wherever_it_hides() -> None:
+def test_nan_and_infinity_in_a_result_raise_bad_result_and_none_does_not() -> None:
     assert encode_result([None, Size(1, 2)], bytes_max=100) == b'[null,{"width":1,"height":2}]'
-    for value in (float("nan"), [None, float("inf")], {"a": {"b": [-float("inf")]}}, Size(float("nan"), 1)):  # type: ignore[arg-type]
+    for value in (float("nan"), [None, float("inf")], {"a": {"b": [-float("inf")]}}, Size(float("nan"), 1)):  # type: ignore[arg-type]  # NaN for an int
         with pytest.raises(BadResult):
             encode_result(value, bytes_max=100)
 
 
-def test_a_result_nested_without_end_is_bad() -> None:
+def test_a_cyclic_result_raises_bad_result() -> None:
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(BadResult):
         encode_result(endless, bytes_max=100)
 
 
-def test_a_result_may_have_exactly_its_bound() -> None:
+def test_a_result_can_have_exactly_the_maximum_size() -> None:
     assert encode_result("x" * 8, bytes_max=10) == b'"xxxxxxxx"'
     with pytest.raises(ResultTooLarge, match="11 bytes"):
         encode_result("x" * 9, bytes_max=10)
@@ -363,15 +363,15 @@ class Unprintable(Exception):
         (ResultTooLarge("l"), ErrorCode.RESULT_TOO_LARGE, "l", True),
     ],
 )
-def test_whatever_a_handler_raises_becomes_an_outcome(
+def test_any_exception_of_a_handler_becomes_a_failure(
     error: BaseException, code: ErrorCode, message: str, final: bool
 ) -> None:
     failure = failure_of(error)
     assert (failure.code, failure.message, failure.final) == (code, message, final)
 
 
-def test_whatever_is_given_as_a_message_can_be_told_and_has_a_bound() -> None:
-    for error in (Retry(1, 5), Reject("\ud800" * 5000), ValueError("x" * 10**6)):  # type: ignore[arg-type]
+def test_any_message_can_be_encoded_and_is_bounded() -> None:
+    for error in (Retry(1, 5), Reject("\ud800" * 5000), ValueError("x" * 10**6)):  # type: ignore[arg-type]  # invalid on purpose
         message = failure_of(error).message
         message.encode()
         assert 0 < len(message) <= 1100
@@ -379,7 +379,7 @@ def test_whatever_is_given_as_a_message_can_be_told_and_has_a_bound() -> None:
     assert len(failure_of(deep).traceback or "") <= 10_000
 
 
-def test_a_small_result_takes_the_memory_of_a_small_result() -> None:
+def test_a_small_result_takes_little_memory() -> None:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -390,7 +390,7 @@ def test_a_small_result_takes_the_memory_of_a_small_result() -> None:
     assert each < 150
 
 
-def test_of_duplicate_keys_the_last_counts_and_only_it_is_kept() -> None:
+def test_the_last_of_duplicate_keys_counts() -> None:
     async def func(ctx: JobContext, n: int) -> None: ...
 
     handler = handler_of(func)
@@ -400,7 +400,7 @@ def test_of_duplicate_keys_the_last_counts_and_only_it_is_kept() -> None:
     assert set(faults_of(handler, b'{"n":2,"n":"x"}')) == {"/args/n"}
 
 
-def test_an_argument_can_not_take_the_contexts_name() -> None:
+def test_an_argument_with_the_name_of_the_context_is_rejected() -> None:
     async def open_ended(ctx: JobContext, **rest: Any) -> None: ...
 
     assert set(faults_of(handler_of(open_ended), b'{"ctx":1}')) == {"/args/ctx"}
@@ -412,7 +412,7 @@ BOUNDS = Bounds(ttl_s_max=60.0, delay_s_max=10.0)
 @pytest.mark.parametrize(
     ("field", "most", "setting"), [("delay_s", 10.0, "limits.delay_s_max"), ("ttl_s", 60.0, "statuses.ttl_s_max")]
 )
-def test_a_time_above_the_servers_bound_is_a_fault_of_its_field(field: str, most: float, setting: str) -> None:
+def test_a_duration_over_the_limit_of_the_server_is_a_fault_of_its_field(field: str, most: float, setting: str) -> None:
     registry = registry_of(takes_nothing)
 
     def check(seconds: float) -> JobSpec:
@@ -425,7 +425,7 @@ def test_a_time_above_the_servers_bound_is_a_fault_of_its_field(field: str, most
     assert invalid.value.errors[0].detail == f"at most {most:g} s ({setting})"
 
 
-def test_an_instant_beyond_the_longest_delay_is_a_fault_as_well() -> None:
+def test_run_at_beyond_the_longest_delay_is_a_fault() -> None:
     registry = registry_of(takes_nothing)
 
     def check(run_at: str) -> JobSpec:

@@ -1,4 +1,4 @@
-"""What a handler raised, judged: by exceptions that lie, nest, and ask for what can't be given."""
+"""Exceptions of handlers become failures: hostile and nested ones, and invalid delays of retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAY_S = 86_400
 
 
 def raised(error: BaseException, source: BaseException | None = None) -> BaseException:
-    """Raise an exception from another one, and return it as it was caught."""
+    """Raise an exception from another one, and return it as caught."""
     try:
         raise error from source
     except BaseException as caught:
@@ -30,16 +30,16 @@ def raised_while_handling(error: BaseException, first: BaseException, *, suppres
         except BaseException:
             if suppress:
                 raise error from None
-            raise error  # noqa: B904 # the context is what this is about
+            raise error  # noqa: B904 - the implicit context is what is tested
     except BaseException as caught:
         return caught
 
 
-# -- exceptions that turn against their judge
+# -- hostile exceptions
 
 
 @pytest.mark.parametrize("which", hostile.RAISED)
-def test_no_exception_gets_past_its_judge(which: str) -> None:
+def test_any_hostile_exception_becomes_a_failure_with_text(which: str) -> None:
     failure = failure_of(hostile.RAISED[which](), (LookupError,))
     for text in (failure.message, failure.traceback or ""):
         assert type(text) is str
@@ -47,17 +47,17 @@ def test_no_exception_gets_past_its_judge(which: str) -> None:
 
 
 @pytest.mark.parametrize("which", ["rate limited", "hostile retry", "retry with a hostile message"])
-def test_a_retry_stays_a_retry_whatever_its_class_forgot_or_hides(which: str) -> None:
+def test_a_retry_without_readable_attributes_is_a_retry(which: str) -> None:
     failure = failure_of(hostile.RAISED[which]())
     assert (failure.code, failure.final, failure.retry_after_s) == (ErrorCode.HANDLER_ERROR, False, None)
 
 
-def test_a_reject_stays_a_reject_whatever_its_class_forgot() -> None:
+def test_a_reject_without_its_constructor_called_is_a_reject() -> None:
     failure = failure_of(hostile.Forgetful("a thing"))
     assert (failure.code, failure.message, failure.final) == (ErrorCode.REJECTED, "a thing", True)
 
 
-def test_a_class_may_say_its_wait_once_for_all() -> None:
+def test_a_subclass_of_retry_can_set_delay_and_message() -> None:
     class Busy(Retry):
         after_s = 30
         message = "busy"
@@ -68,14 +68,14 @@ def test_a_class_may_say_its_wait_once_for_all() -> None:
     assert (failure.message, failure.retry_after_s) == ("busy", 30)
 
 
-# -- waits
+# -- delays
 
 
 @pytest.mark.parametrize(
     ("after_s", "wait_s"),
     [(None, None), (0, 0), (0.5, 0.5), (30 * DAY_S, 30 * DAY_S), (timedelta(hours=1), 3600), (timedelta(0), 0)],
 )
-def test_a_retry_carries_its_wait_in_seconds_or_as_a_timedelta(after_s: Any, wait_s: float | None) -> None:
+def test_a_retry_has_its_delay_in_seconds_or_as_a_timedelta(after_s: Any, wait_s: float | None) -> None:
     failure = failure_of(Retry(after_s))
     assert (failure.retry_after_s, failure.final) == (wait_s, False)
 
@@ -87,7 +87,7 @@ def test_a_retry_carries_its_wait_in_seconds_or_as_a_timedelta(after_s: Any, wai
         *("5", "soon", b"5", [], True, False, 5j),
     ],
 )
-def test_a_wait_that_can_not_be_kept_is_an_error_of_the_handler(after_s: Any) -> None:
+def test_an_invalid_delay_of_a_retry_is_a_final_handler_error(after_s: Any) -> None:
     failure = failure_of(Retry(after_s, "busy"))
     assert (failure.code, failure.retry_after_s, failure.final) == (ErrorCode.HANDLER_ERROR, None, True)
     assert "the handler asked for a retry after " in failure.message
@@ -115,7 +115,7 @@ def group(*members: BaseException) -> BaseExceptionGroup[BaseException]:
     ],
     ids=str,
 )
-def test_a_reject_wins_wherever_it_stands(error: BaseException) -> None:
+def test_a_reject_in_a_group_or_chain_takes_precedence(error: BaseException) -> None:
     failure = failure_of(error)
     assert (failure.code, failure.message, failure.final) == (ErrorCode.REJECTED, "no", True)
 
@@ -133,17 +133,19 @@ def test_a_reject_wins_wherever_it_stands(error: BaseException) -> None:
     ],
     ids=str,
 )
-def test_then_a_retry_does_and_of_several_the_longest(error: BaseException, wait_s: float | None) -> None:
+def test_a_retry_in_a_group_or_chain_follows_and_the_longest_delay_counts(
+    error: BaseException, wait_s: float | None
+) -> None:
     failure = failure_of(error, (LookupError,))
     assert (failure.code, failure.final, failure.retry_after_s) == (ErrorCode.HANDLER_ERROR, False, wait_s)
 
 
-def test_a_wait_that_can_not_be_kept_is_told_from_within_a_group() -> None:
+def test_an_invalid_delay_in_a_group_is_a_final_failure() -> None:
     failure = failure_of(group(Retry(5), Retry(float("nan"))))
     assert (failure.final, "after nan" in failure.message) == (True, True)
 
 
-def test_what_is_suppressed_does_not_count() -> None:
+def test_a_suppressed_context_does_not_count() -> None:
     failure = failure_of(raised_while_handling(KeyError("k"), Reject("no"), suppress=True))
     assert (failure.code, failure.final) == (ErrorCode.HANDLER_ERROR, False)
 
@@ -165,11 +167,11 @@ def test_what_is_suppressed_does_not_count() -> None:
     ],
     ids=str,
 )
-def test_then_retry_on_decides_and_of_a_group_all_must_match(error: BaseException, again: bool) -> None:
+def test_retry_on_must_match_every_exception_of_a_group(error: BaseException, again: bool) -> None:
     assert failure_of(error, (ConnectionError,)).final is not again
 
 
-def test_a_chain_that_bites_its_tail_and_a_group_of_groups_end() -> None:
+def test_cyclic_chains_and_deeply_nested_groups_are_handled() -> None:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
     assert failure_of(first, (LookupError,)).final
@@ -183,7 +185,7 @@ def test_a_chain_that_bites_its_tail_and_a_group_of_groups_end() -> None:
     assert failure_of(deep, (ConnectionError,)).message
 
 
-def test_a_group_is_told_with_what_is_in_it() -> None:
+def test_the_message_of_a_group_has_its_exceptions() -> None:
     failure = failure_of(group(ValueError("first"), group(KeyError("second"))))
     assert failure.message == "ExceptionGroup: several (2 sub-exceptions); ValueError: first; KeyError: 'second'"
     rejected = failure_of(group(ValueError("first"), Reject("no")))
@@ -202,14 +204,14 @@ def test_a_group_is_told_with_what_is_in_it() -> None:
         (group(ValueError("bad"), Retry(3)), ErrorCode.HANDLER_ERROR),
     ],
 )
-def test_what_reject_on_names_rejects_the_job_unless_the_handler_asked_for_a_retry(
+def test_an_exception_in_reject_on_rejects_the_job_unless_a_retry_is_requested(
     error: BaseException, code: ErrorCode
 ) -> None:
     failure = failure_of(error, None, (ValueError,))
     assert (failure.code, failure.final) == (code, code is ErrorCode.REJECTED)
 
 
-def test_an_error_raised_while_a_bad_input_was_handled_is_an_error_of_its_own() -> None:
+def test_reject_on_ignores_the_context_of_another_exception() -> None:
     error = ConnectionError("the complaint could not be sent")
     error.__context__ = ValueError("bad")
     assert failure_of(error, None, (ValueError,)).code is ErrorCode.HANDLER_ERROR

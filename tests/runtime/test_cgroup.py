@@ -64,7 +64,7 @@ def test_version_2_uses_the_smallest_cpu_quota_of_the_group_and_its_parents(
 
 
 @pytest.mark.parametrize(("quota_us", "quota"), [("-1", None), ("25000", 0.25), ("300000", 3.0)])
-def test_version_1_has_its_cpu_quota_read(system: System, quota_us: str, quota: float | None) -> None:
+def test_the_cpu_quota_of_version_1_is_read(system: System, quota_us: str, quota: float | None) -> None:
     system.mount(V1, "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n0::/\n")
     system.limit("docker/abc", cpu__cfs_quota_us=quota_us, cpu__cfs_period_us="100000")
     assert cgroup.cpu_quota(system.proc) == quota
