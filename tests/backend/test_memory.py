@@ -1,4 +1,4 @@
-"""What the backend in memory owes beside the contract: whom it wakes, and when it asks for one more worker."""
+"""The memory backend beyond the contract: the workers that it wakes, and its calls for more workers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_backend(queues: Mapping[str, QueuePolicy] = QUEUES) -> MemoryBackend:
 
 @contextmanager
 def waiting(backend: MemoryBackend) -> Iterator[asyncio.Future[None]]:
-    """Wait for a job, by hand; give what is done once the one who waits is woken."""
+    """Start a lease that waits, by hand; yield the future that is done once the lease is woken."""
     lease = backend.lease()
     woken: Any = lease.send(None)
     try:
@@ -50,7 +50,7 @@ def waiting(backend: MemoryBackend) -> Iterator[asyncio.Future[None]]:
 
 
 def leased(backend: MemoryBackend) -> Lease:
-    """Take a job that must be there."""
+    """Lease a job that must be ready."""
     with pytest.raises(StopIteration) as taken:
         backend.lease().send(None)
     lease: Lease = taken.value.value
@@ -58,7 +58,7 @@ def leased(backend: MemoryBackend) -> Lease:
 
 
 @virtual_time
-async def test_a_job_of_a_paused_queue_wakes_nobody_until_it_is_resumed() -> None:
+async def test_a_job_of_a_paused_queue_wakes_no_worker_until_it_is_resumed() -> None:
     backend = make_backend()
     await backend.pause("default")
     with waiting(backend) as woken:
@@ -69,7 +69,7 @@ async def test_a_job_of_a_paused_queue_wakes_nobody_until_it_is_resumed() -> Non
 
 
 @virtual_time
-async def test_a_job_whose_queue_runs_as_many_as_it_may_wakes_nobody_until_one_ends() -> None:
+async def test_a_job_of_a_queue_at_its_worker_limit_wakes_no_worker_until_a_job_ends() -> None:
     backend = make_backend()
     backend.submit_now(DEFAULT)
     lease = leased(backend)
@@ -81,7 +81,7 @@ async def test_a_job_whose_queue_runs_as_many_as_it_may_wakes_nobody_until_one_e
 
 
 @virtual_time
-async def test_a_job_whose_queue_runs_as_many_as_it_may_wakes_somebody_when_more_may_run() -> None:
+async def test_a_job_of_a_queue_at_its_worker_limit_wakes_a_worker_when_the_limit_is_raised() -> None:
     backend = make_backend()
     backend.submit_now(DEFAULT)
     leased(backend)
@@ -92,7 +92,7 @@ async def test_a_job_whose_queue_runs_as_many_as_it_may_wakes_somebody_when_more
 
 
 @virtual_time
-async def test_a_job_of_another_queue_wakes_somebody_though_one_is_paused_and_one_is_full() -> None:
+async def test_a_job_wakes_a_worker_while_another_queue_is_paused() -> None:
     backend = make_backend()
     await backend.pause("default")
     backend.submit_now(DEFAULT)
@@ -102,7 +102,7 @@ async def test_a_job_of_another_queue_wakes_somebody_though_one_is_paused_and_on
 
 
 @virtual_time
-async def test_the_end_of_a_run_wakes_nobody_while_its_queue_is_paused() -> None:
+async def test_the_end_of_a_job_wakes_no_worker_while_its_queue_is_paused() -> None:
     backend = make_backend()
     backend.submit_now(DEFAULT)
     lease = leased(backend)
@@ -116,7 +116,7 @@ async def test_the_end_of_a_run_wakes_nobody_while_its_queue_is_paused() -> None
 
 
 @virtual_time
-async def test_a_job_whose_worker_died_wakes_somebody_in_the_place_that_it_left() -> None:
+async def test_a_crashed_job_wakes_a_worker_for_its_next_attempt() -> None:
     backend = make_backend()
     backend.submit_now(JobSpec(type="t", attempts_max=2))
     lease = leased(backend)
@@ -127,13 +127,13 @@ async def test_a_job_whose_worker_died_wakes_somebody_in_the_place_that_it_left(
 
 
 @virtual_time
-async def test_a_job_that_is_called_from_a_limiter_wakes_somebody_only_if_its_queue_goes_on() -> None:
+async def test_an_offered_job_of_a_paused_queue_wakes_no_worker_until_it_is_resumed() -> None:
     backend = make_backend()
     await backend.change_queue("default", QueuePolicy(workers=3))
     for _ in range(2):
         backend.submit_now(JobSpec(type="t", limits=Limits(concurrency=1)))
     lease = leased(backend)
-    with waiting(backend) as woken:  # it finds the second job, which must wait at the limiter
+    with waiting(backend) as woken:  # the lease finds the second job, which must wait at the limiter
         await backend.pause("default")
         await backend.ack(lease.job_id, 1, DONE)
         assert not woken.done()
@@ -142,7 +142,7 @@ async def test_a_job_that_is_called_from_a_limiter_wakes_somebody_only_if_its_qu
 
 
 @virtual_time
-async def test_one_worker_is_called_for_each_job_that_may_be_taken_and_that_nobody_waits_for() -> None:
+async def test_the_backend_calls_for_one_worker_per_ready_job_without_a_waiting_lease() -> None:
     backend, calls = make_backend(), 0
 
     def call() -> None:
@@ -152,10 +152,10 @@ async def test_one_worker_is_called_for_each_job_that_may_be_taken_and_that_nobo
     await backend.start(call)
     await backend.pause("other")
     backend.submit_now(OTHER)
-    assert calls == 0, "it may not be taken"
+    assert calls == 0, "its queue is paused"
     with waiting(backend):
         backend.submit_now(DEFAULT)
-        assert calls == 0, "somebody waited for it"
+        assert calls == 0, "a lease waited for it"
         backend.submit_now(DEFAULT)
         assert calls == 1
     await backend.resume("other")
@@ -163,7 +163,7 @@ async def test_one_worker_is_called_for_each_job_that_may_be_taken_and_that_nobo
 
 
 @virtual_time
-async def test_one_who_was_cancelled_while_it_waited_is_not_taken_for_one_who_waits() -> None:
+async def test_a_cancelled_lease_does_not_count_as_waiting() -> None:
     backend, called = make_backend(), asyncio.Event()
     await backend.start(called.set)
     worker = asyncio.create_task(backend.lease())
@@ -175,25 +175,25 @@ async def test_one_who_was_cancelled_while_it_waited_is_not_taken_for_one_who_wa
 
 
 @virtual_time
-async def test_several_leases_that_are_lost_at_once_wake_somebody_for_the_job_that_waited_for_a_place() -> None:
+async def test_leases_lost_together_wake_a_worker_for_a_waiting_job() -> None:
     backend = make_backend({"default": QueuePolicy(workers=2)})
     for _ in range(2):
         backend.submit_now(JobSpec(type="t", timeout_s=1.0))
         leased(backend)
     backend.submit_now(DEFAULT)
     await asyncio.sleep(1.0)
-    backend.tick()  # both are told to stop, and don't
+    backend.tick()  # both handlers ignore the requested stop
     await asyncio.sleep(LEASE_GRACE_S)
     with waiting(backend) as woken:
         backend.tick()
         assert woken.done()
 
 
-# -- what it answers at once, and tells listeners
+# -- pages and listeners
 
 
 @virtual_time
-async def test_a_search_stops_after_a_bounded_number_of_records_and_can_go_on() -> None:
+async def test_a_page_scans_a_bounded_number_of_records_and_its_cursor_continues() -> None:
     backend = memory()
     wanted = await submit(backend, JobSpec(type="wanted"))
     for _ in range(TUNING.page_scan_max):
@@ -207,33 +207,33 @@ async def test_a_search_stops_after_a_bounded_number_of_records_and_can_go_on() 
 
 
 @virtual_time
-async def test_listeners_hear_every_event_in_order_until_they_leave() -> None:
+async def test_a_listener_gets_every_event_in_order_until_it_unsubscribes() -> None:
     backend = memory()
-    heard: list[Event] = []
-    leave = backend.subscribe(heard.append)
+    received: list[Event] = []
+    leave = backend.subscribe(received.append)
     job = await submit(backend)
     lease = await backend.lease()
     await backend.ack(job.id, lease.attempt, Success(b"1"))
-    assert [type(event) for event in heard] == [Submitted, Ready, Started, Ended]
+    assert [type(event) for event in received] == [Submitted, Ready, Started, Ended]
     leave()
     await backend.submit(SPEC)
-    assert len(heard) == 4
+    assert len(received) == 4
 
 
 @virtual_time
-async def test_a_listener_hears_only_of_what_it_asked_for() -> None:
+async def test_a_listener_gets_only_events_of_its_types() -> None:
     backend = memory()
-    heard: list[Started | Ended] = []
-    leave = backend.subscribe(heard.append, Started, Ended)
+    received: list[Started | Ended] = []
+    leave = backend.subscribe(received.append, Started, Ended)
     job = await submit_failed(backend)
-    assert [(type(event), event.job.id) for event in heard] == [(Started, job.id), (Ended, job.id)]
+    assert [(type(event), event.job.id) for event in received] == [(Started, job.id), (Ended, job.id)]
     leave()
     await submit_failed(backend)
-    assert len(heard) == 2
+    assert len(received) == 2
 
 
 @virtual_time
-async def test_listeners_hear_at_once_what_a_changed_queue_leads_to() -> None:
+async def test_a_listener_gets_events_of_a_changed_policy_immediately() -> None:
     backend = memory()
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
     first, _, third = [await submit(backend, spec) for _ in range(3)]
@@ -243,14 +243,14 @@ async def test_listeners_hear_at_once_what_a_changed_queue_leads_to() -> None:
     worker.cancel()
     await backend.pause("default")
     await backend.ack(first.id, 1, Success(b"1"))
-    heard: list[Any] = []
-    backend.subscribe(heard.append)
+    received: list[Any] = []
+    backend.subscribe(received.append)
     await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
-    assert [(type(event), event.job.id) for event in heard] == [(Offered, third.id)]
+    assert [(type(event), event.job.id) for event in received] == [(Offered, third.id)]
 
 
 @virtual_time
-async def test_it_is_closed_once_every_queue_is_full() -> None:
+async def test_the_backend_is_closed_once_every_queue_is_full() -> None:
     backend = memory(default=QueuePolicy(capacity=1))
     backend.submit_now(DEFAULT)
     assert not backend.is_closed()

@@ -1,7 +1,7 @@
-"""Pages of another origin: a server of empty pages, and what a script in one of them tries with a job queue.
+"""Pages of another origin: a server of empty pages, and attempts of their scripts against a job queue.
 
 An attempt is the body of an async function; `base` is the job queue's URL, `job` a delayed job's id. It waits until
-the browser has an answer or has given up, and returns what the page learns.
+the browser has a response or gives up, and returns the result that the page sees.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ const sandboxed = script => {
 
 
 class Attempt(NamedTuple):
-    """What a page tries.
+    """An attempt of a page.
 
     Attributes:
         name: As a person reads it.
@@ -131,7 +131,7 @@ READS = (
 
 
 def script_of(attempt: Attempt) -> str:
-    """Return an attempt as a function of `[base, job]`; what it throws is what it learns, too."""
+    """Return an attempt as a function of `[base, job]`; an exception is a result, too."""
     return f"async ([base, job]) => {{ {PRELUDE}; try {{ return await (async () => {{ {attempt.script} }})() }} " + (
         "catch (error) { return String(error) } }"
     )
@@ -143,7 +143,7 @@ async def _page(request: web.Request) -> web.Response:
 
 @contextlib.asynccontextmanager
 async def page_server() -> AsyncIterator[int]:
-    """Serve an empty page on 127.0.0.1, under whichever name it is asked for; yield the port."""
+    """Serve an empty page on 127.0.0.1 for any host name; yield the port."""
     app = web.Application()
     app.router.add_get("/{path:.*}", _page)
     runner = web.AppRunner(app, access_log=None)

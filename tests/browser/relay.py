@@ -1,4 +1,4 @@
-"""A relay before a server, which notes each request and its status: a browser keeps many from pages and tests."""
+"""A relay before a server that records each request and its status; a browser hides many from pages and tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Noted(NamedTuple):
 
 
 class Relay:
-    """Passes connections on to a port of this machine.
+    """Forwards connections to a port of this machine.
 
     Attributes:
         noted: The requests that were answered, in the order of their answers.
@@ -38,7 +38,7 @@ class Relay:
         self.noted: list[Noted] = []
 
     async def first(self) -> list[Noted]:
-        """Wait until a request is answered; return those that are."""
+        """Wait until a request is answered; return all answered requests."""
         while not self.noted:
             self._news.clear()
             await asyncio.wait_for(self._news.wait(), 10)
@@ -99,7 +99,7 @@ async def relayed(server_port: int, port: int) -> AsyncIterator[Relay]:
 
 
 def free_port() -> int:
-    """Return a port that no program listens on."""
+    """Return an unused port."""
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", 0))

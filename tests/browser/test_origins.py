@@ -63,7 +63,7 @@ async def page(browser: Browser) -> Page:
 
 
 class Queue:
-    """The job queue: as pages reach it (through a relay that notes their requests), and as its own machine sees it."""
+    """The job queue, through a relay that records the requests of pages, and directly."""
 
     def __init__(self, server_url: str, port: int, relay: Relay) -> None:
         self._server_url = server_url
@@ -79,7 +79,7 @@ class Queue:
             return json.loads(response.read() or b"null")
 
     def state(self) -> dict[str, Any]:
-        """Return all that a page may want to change."""
+        """Return the state that a page may try to change."""
         (queue,) = self.ask("GET", "/v1/queues")["queues"]
         names = ("paused", "workers", "delayed", "submitted_total", "cancelled_total")
         return {name: queue[name] for name in names}
@@ -106,12 +106,12 @@ async def queue(tmp_path: Path, pages: int) -> AsyncIterator[Queue]:
 
 
 async def tried(page: Page, attempt: Attempt, base: str, job: str) -> str:
-    """Run an attempt in a page; return what the page has learned."""
+    """Run an attempt in a page; return its result in the page."""
     return str(await asyncio.wait_for(page.evaluate(script_of(attempt), [base, job]), 20))
 
 
 async def check_refused(page: Page, attempt: Attempt, queue: Queue, base: str, job: str, status: int) -> None:
-    """Run an attempt, and check that the queue has refused it and is as it was."""
+    """Run an attempt, and check that the server rejects it and the queue is unchanged."""
     before = queue.state()
     queue.relay.noted.clear()
     seen = await tried(page, attempt, base, job)
@@ -124,7 +124,7 @@ async def check_refused(page: Page, attempt: Attempt, queue: Queue, base: str, j
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", EVIL])
 @pytest.mark.parametrize(("kind", "attempts"), [("changes", CHANGES), ("reads", READS)])
-async def test_a_page_of_another_origin_gets_nowhere(
+async def test_requests_of_a_page_of_another_origin_are_rejected(
     page: Page, pages: int, queue: Queue, host: str, kind: str, attempts: tuple[Attempt, ...]
 ) -> None:
     origin = f"http://{host}:{pages}"
@@ -135,10 +135,8 @@ async def test_a_page_of_another_origin_gets_nowhere(
         await check_refused(page, attempt, queue, queue.url, job, 403)
 
 
-async def test_a_page_under_a_name_that_was_bound_to_the_servers_address_gets_nowhere(
-    page: Page, tmp_path: Path
-) -> None:
-    """The page comes from its own server. Then the name leads to the job queue, as it does once DNS says so."""
+async def test_requests_after_dns_rebinding_are_rejected(page: Page, tmp_path: Path) -> None:
+    """The page is loaded from another server; then its name resolves to the job queue."""
     async with page_server() as port:
         origin = f"http://{EVIL}:{port}"
         await page.goto(f"{origin}/page")
@@ -152,7 +150,7 @@ async def test_a_page_under_a_name_that_was_bound_to_the_servers_address_gets_no
         assert answer.status == 421
 
 
-async def test_a_link_is_followed_from_anywhere(page: Page, pages: int, queue: Queue) -> None:
+async def test_a_link_from_any_page_is_followed(page: Page, pages: int, queue: Queue) -> None:
     await page.goto(f"http://{EVIL}:{pages}/page")
     await page.set_content(f'<a href="{queue.url}/v1/queues">the queues</a>')
     async with page.expect_navigation() as navigation:
@@ -162,7 +160,7 @@ async def test_a_link_is_followed_from_anywhere(page: Page, pages: int, queue: Q
     assert answer.status == 200
 
 
-async def test_a_page_of_the_servers_own_origin_may_do_all(page: Page, queue: Queue) -> None:
+async def test_a_page_of_the_origin_of_the_server_has_full_access(page: Page, queue: Queue) -> None:
     await page.goto(f"{queue.url}/v1/queues")
     statuses = await page.evaluate(
         """async () => {
@@ -182,42 +180,42 @@ LISTED = """async base => {
     const call = (path, method = 'GET', headers = {}, body) => fetch(base + path, {method, headers, body});
     const submit = () => call(
         '/v1/jobs', 'POST', {...json, 'Idempotency-Key': 'k', Prefer: 'wait=0'}, '{"type":"echo","delay_s":1}');
-    const told = {};
+    const results = {};
     const submitted = await submit();
-    told.status = submitted.status;
+    results.status = submitted.status;
     for (const name of ['Location', 'Retry-After', 'Job-State', 'ETag', 'Preference-Applied'])
-        told[name] = submitted.headers.get(name);
-    told['Job-Deduplicated'] = (await submit()).headers.get('Job-Deduplicated');
-    const ended = await call(told.Location, 'GET', {Prefer: 'wait=10'});
-    told.state = (await ended.json()).state;
-    told.unchanged = (await call(told.Location, 'GET', {'If-None-Match': ended.headers.get('ETag')})).status;
+        results[name] = submitted.headers.get(name);
+    results['Job-Deduplicated'] = (await submit()).headers.get('Job-Deduplicated');
+    const ended = await call(results.Location, 'GET', {Prefer: 'wait=10'});
+    results.state = (await ended.json()).state;
+    results.unchanged = (await call(results.Location, 'GET', {'If-None-Match': ended.headers.get('ETag')})).status;
     const source = new EventSource(`${base}/v1/events`);
-    told.listened = await new Promise(resolve => {
+    results.listened = await new Promise(resolve => {
         source.onopen = () => resolve('open');
         source.onerror = () => resolve('error');
     });
     source.close();
-    told.deleted = (await call(told.Location, 'DELETE')).status;
-    const gone = await call(told.Location);
-    told.gone = [gone.status, gone.headers.get('Job-Gone-Reason'), (await gone.json()).type];
-    told.patched = (await call('/v1/queues/default', 'PATCH', json, '{"workers":7}')).status;
+    results.deleted = (await call(results.Location, 'DELETE')).status;
+    const gone = await call(results.Location);
+    results.gone = [gone.status, gone.headers.get('Job-Gone-Reason'), (await gone.json()).type];
+    results.patched = (await call('/v1/queues/default', 'PATCH', json, '{"workers":7}')).status;
     const wrong = await call('/v1/jobs', 'POST', json, '{}');
-    told.wrong = [wrong.status, (await wrong.json()).type];
-    return told;
+    results.wrong = [wrong.status, (await wrong.json()).type];
+    return results;
 }"""
 
 
-async def test_a_listed_page_submits_waits_reads_and_listens(page: Page, pages: int, queue: Queue) -> None:
+async def test_a_page_of_a_listed_origin_has_full_access(page: Page, pages: int, queue: Queue) -> None:
     origin = f"http://listed.example:{pages}"
     await page.goto(f"{origin}/page")
-    told = await asyncio.wait_for(page.evaluate(LISTED, queue.url), 30)
+    results = await asyncio.wait_for(page.evaluate(LISTED, queue.url), 30)
     print(f"\na listed page of {origin} with {queue.url}")
-    for name, value in told.items():
+    for name, value in results.items():
         print(f"  {name:20} {value}")
-    assert told.pop("Location").startswith("/v1/jobs/")
-    assert int(told.pop("Retry-After")) >= 1
-    assert told.pop("ETag").startswith('W/"')
-    assert told == {
+    assert results.pop("Location").startswith("/v1/jobs/")
+    assert int(results.pop("Retry-After")) >= 1
+    assert results.pop("ETag").startswith('W/"')
+    assert results == {
         "status": 202,
         "Job-State": "delayed",
         "Preference-Applied": "wait=0",

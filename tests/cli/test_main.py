@@ -1,4 +1,4 @@
-"""The command line: flags, exit codes, and what a person is told who mistypes one."""
+"""The command line: flags, exit codes, and messages for mistyped ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def hello() -> str:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder, the current one; what is imported from it is forgotten after the test."""
+    """An empty current folder; modules imported from it are removed after the test."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("JOBQUEUE_")]:
         monkeypatch.delenv(name)
@@ -52,13 +52,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def reloads() -> list[Callable[[], Settings]]:
-    """The way to read the settings again, that the server was given."""
+    """The functions passed to the server to load the settings again."""
     return []
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch, reloads: list[Callable[[], Settings]]) -> list[tuple[JobQueue, Settings]]:
-    """What the server was given, instead of serving it."""
+    """The queues and settings passed to the server, which does not start."""
     served: list[tuple[JobQueue, Settings]] = []
 
     def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], sources: str) -> int:
@@ -79,10 +79,10 @@ def tasks(folder: Path) -> Path:
     return path
 
 
-# What is served
+# Targets
 
 
-def test_without_a_target_the_demo_is_served_with_the_defaults(served: list[tuple[JobQueue, Settings]]) -> None:
+def test_serve_without_a_target_serves_the_demo_with_the_defaults(served: list[tuple[JobQueue, Settings]]) -> None:
     assert main(["serve"]) == 0
     ((queue, settings),) = served
     assert queue is demo.queue
@@ -90,7 +90,7 @@ def test_without_a_target_the_demo_is_served_with_the_defaults(served: list[tupl
 
 
 @pytest.mark.parametrize("attribute", ["", ":", ":queue"])
-def test_a_file_is_imported_under_its_stem_with_its_neighbours(
+def test_a_file_is_imported_under_its_stem_and_can_import_its_neighbours(
     tasks: Path, served: list[tuple[JobQueue, Settings]], attribute: str
 ) -> None:
     assert main(["serve", f"app/tasks_of_test.py{attribute}"]) == 0
@@ -100,7 +100,7 @@ def test_a_file_is_imported_under_its_stem_with_its_neighbours(
     assert (handler.name, handler.func.__module__) == ("greet", "tasks_of_test")
 
 
-def test_a_module_is_looked_for_in_the_current_folder(
+def test_a_module_is_found_in_the_current_folder(
     tasks: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tasks.parent)
@@ -110,7 +110,7 @@ def test_a_module_is_looked_for_in_the_current_folder(
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "message"),
     [
         ("app/missing.py", "app/missing.py: no such file"),
         ("app/missing.py:queue", "app/missing.py: no such file"),
@@ -134,12 +134,12 @@ def test_a_module_is_looked_for_in_the_current_folder(
         ("jobqueue.demo:a:b", "'jobqueue.demo:a:b' is not a valid target"),
     ],
 )  # fmt: skip
-def test_a_target_that_is_none_is_told_and_ends_with_2(
+def test_an_invalid_target_prints_an_error_and_exits_with_2(
     tasks: Path,
     served: list[tuple[JobQueue, Settings]],
     capsys: pytest.CaptureFixture[str],
     target: str,
-    told: str,
+    message: str,
 ) -> None:
     for name, text in {
         "turtle": "",
@@ -155,12 +155,14 @@ def test_a_target_that_is_none_is_told_and_ends_with_2(
     assert main(["serve", target]) == 2
     err = capsys.readouterr().err
     assert err.startswith("jobqueue serve: ")
-    assert told in err
+    assert message in err
     assert "jobqueue/cli/target.py" not in err
     assert not served
 
 
-def test_the_traceback_of_a_broken_module_begins_in_it(tasks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_traceback_of_a_broken_module_begins_in_that_module(
+    tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tasks.parent / "broken.py").write_text("def f():\n    1 / 0\n\nf()")
     main(["serve", "app/broken.py"])
     _, first, *_, last = capsys.readouterr().err.strip().splitlines()
@@ -168,7 +170,7 @@ def test_the_traceback_of_a_broken_module_begins_in_it(tasks: Path, capsys: pyte
     assert last == "ZeroDivisionError: division by zero"
 
 
-def test_what_a_registration_refuses_ends_with_the_modules_own_line(
+def test_the_traceback_of_an_invalid_registration_has_only_the_line_of_the_module(
     tasks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "from jobqueue import JobQueue\nqueue = JobQueue()\n@queue.handler(timeout=3)\ndef f(): ..."
@@ -182,7 +184,7 @@ def test_what_a_registration_refuses_ends_with_the_modules_own_line(
 # Settings
 
 
-def test_flags_win_over_the_environment_and_the_file(
+def test_flags_override_the_environment_and_the_file(
     folder: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "config.yaml").write_text("server: {port: 1, host: file.example, drain_s: 5}")
@@ -210,7 +212,7 @@ def test_flags_win_over_the_environment_and_the_file(
     assert settings.queues["mail"].workers == 6
 
 
-def test_a_file_may_be_named_and_must_then_be_there(
+def test_config_names_a_file_that_must_exist(
     folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "config.yaml").write_text("server: {port: 1}")
@@ -221,7 +223,7 @@ def test_a_file_may_be_named_and_must_then_be_there(
     assert capsys.readouterr().err == "missing.yaml: can't be read: No such file or directory\n"
 
 
-def test_the_server_can_read_the_same_sources_again(
+def test_a_reload_reads_the_same_sources(
     folder: Path,
     served: list[tuple[JobQueue, Settings]],
     reloads: list[Callable[[], Settings]],
@@ -237,7 +239,7 @@ def test_the_server_can_read_the_same_sources_again(
     assert (default.workers, default.capacity, default.weight) == (2, 3, 9)
 
 
-def test_a_file_that_has_gone_by_the_second_reading_is_a_fault_and_not_the_defaults(
+def test_a_file_missing_at_a_reload_is_a_fault(
     folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
 ) -> None:
     (folder / "config.yaml").write_text("server: {port: 1}")
@@ -247,7 +249,7 @@ def test_a_file_that_has_gone_by_the_second_reading_is_a_fault_and_not_the_defau
         reloads[0]()
 
 
-def test_a_file_that_was_not_there_at_the_start_may_come_later(
+def test_a_file_created_after_the_start_is_read_by_a_reload(
     folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
 ) -> None:
     main(["serve"])
@@ -255,7 +257,7 @@ def test_a_file_that_was_not_there_at_the_start_may_come_later(
     assert reloads[0]().server.port == 1
 
 
-def test_a_pipe_can_be_read_at_the_start_but_not_again(
+def test_a_pipe_is_read_at_the_start_and_cannot_be_reloaded(
     folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
 ) -> None:
     reading, writing = os.pipe()
@@ -271,7 +273,7 @@ def test_a_pipe_can_be_read_at_the_start_but_not_again(
 
 
 @pytest.mark.parametrize("command", [["serve"], ["config", "check"], ["config", "show"]])
-def test_every_fault_of_the_settings_is_a_line_and_ends_with_2(
+def test_each_fault_of_the_settings_is_one_line_and_the_exit_code_is_2(
     folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
     (folder / "config.yaml").write_text("queues:\n  default:\n    capacityy: 1\n")
@@ -284,7 +286,7 @@ def test_every_fault_of_the_settings_is_a_line_and_ends_with_2(
     assert not served
 
 
-def test_check_tells_that_there_is_no_fault_and_what_was_read(
+def test_check_prints_ok_and_the_sources(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["config", "check"]) == 0
@@ -296,14 +298,14 @@ def test_check_tells_that_there_is_no_fault_and_what_was_read(
     assert capsys.readouterr().out == "configuration OK: config.yaml, 2 environment variables\n"
 
 
-def test_a_variable_with_one_underscore_is_a_fault_of_every_command(
+def test_a_variable_with_one_underscore_is_a_fault_in_every_command(
     served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBQUEUE_SERVER_PORT", "1")
     for command in (["config", "check"], ["config", "show"], ["serve"]):
         assert main(command) == 2
-        told = "JOBQUEUE_SERVER_PORT: unknown setting, did you mean 'JOBQUEUE_SERVER__PORT'?\n"
-        assert capsys.readouterr().err == told
+        message = "JOBQUEUE_SERVER_PORT: unknown setting, did you mean 'JOBQUEUE_SERVER__PORT'?\n"
+        assert capsys.readouterr().err == message
     assert not served
 
 
@@ -312,7 +314,7 @@ def test_a_mistyped_setting_is_suggested_with_its_full_name(capsys: pytest.Captu
     assert capsys.readouterr().err == "--set server.prot: unknown setting, did you mean 'server.port'?\n"
 
 
-def test_a_tilde_is_the_home_folder_in_every_path(
+def test_a_tilde_expands_to_the_home_folder_in_every_path(
     folder: Path,
     tasks: Path,
     served: list[tuple[JobQueue, Settings]],
@@ -323,17 +325,17 @@ def test_a_tilde_is_the_home_folder_in_every_path(
     (folder / "settings.yaml").write_text("server: {port: 7}")
     assert main(["serve", "~/app/tasks_of_test.py", "--config=~/settings.yaml"]) == 0
     assert [settings.server.port for _, settings in served] == [7]
-    assert main(["serve", "--config=~nobody-of-that-name/x.yaml"]) == 2
-    assert main(["serve", "~nobody-of-that-name/tasks.py"]) == 2
+    assert main(["serve", "--config=~no-such-user/x.yaml"]) == 2
+    assert main(["serve", "~no-such-user/tasks.py"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "--config: ~nobody-of-that-name is not a home folder",
-        "jobqueue serve: ~nobody-of-that-name/tasks.py: ~nobody-of-that-name is not a home folder",
+        "--config: ~no-such-user is not a home folder",
+        "jobqueue serve: ~no-such-user/tasks.py: ~no-such-user is not a home folder",
     ]
     assert not (folder / "~").exists()
 
 
 @pytest.mark.parametrize("target", [[], ["tasks_of_test"], ["tasks_of_test.py"]])
-def test_a_deleted_folder_is_told_in_one_line(
+def test_a_deleted_current_folder_is_a_one_line_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: list[str]
 ) -> None:
     gone = tmp_path / "gone"
@@ -346,7 +348,7 @@ def test_a_deleted_folder_is_told_in_one_line(
     assert "deleted" in line or "no such file" in line
 
 
-def test_show_tells_where_values_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_the_source_of_each_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "show", "--port", "9"]) == 0
     assert "  port: 9                                 # --port\n" in capsys.readouterr().out
 
@@ -356,13 +358,13 @@ def test_schema_prints_the_file_for_editors(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == json_schema.render()
 
 
-# The command line itself
+# Arguments
 
 
 @pytest.mark.parametrize(
     "argv", [[], ["config"], ["serve", "a", "b"], ["--nonsense"], ["--vers"], ["serve", "--set", "port"]]
 )
-def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_command_line_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(argv)
     assert ended.value.code == 2
@@ -370,7 +372,7 @@ def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["serv"], "jobqueue: error: argument COMMAND: invalid choice: 'serv', did you mean 'serve'?"),
         (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
@@ -381,16 +383,16 @@ def test_a_command_line_that_is_none_ends_with_2(argv: list[str], capsys: pytest
         (["config", "show", "--sett=a"], "jobqueue: error: unrecognized arguments: --sett=a, did you mean '--set'?"),
     ],
 )  # fmt: skip
-def test_a_mistyped_command_or_flag_is_one_line_with_what_was_meant(
-    argv: list[str], told: str, capsys: pytest.CaptureFixture[str]
+def test_a_mistyped_command_or_flag_is_a_one_line_error_with_a_suggestion(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(argv)
     assert ended.value.code == 2
-    assert capsys.readouterr().err == f"{told}\n"
+    assert capsys.readouterr().err == f"{message}\n"
 
 
-def test_an_abbreviated_flag_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_abbreviated_flag_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["serve", "--work", "3"])
     assert "unrecognized arguments: --work" in capsys.readouterr().err
@@ -412,7 +414,7 @@ assert False, "optimised"
 """
 
 
-def test_every_module_and_help_works_without_docstrings_and_assertions() -> None:
+def test_all_modules_and_help_work_without_docstrings_and_assertions() -> None:
     python = [sys.executable, "-OO"]
     subprocess.run([*python, "-c", IMPORT_ALL], cwd=ROOT, check=True)
     for arguments in (["--version"], ["--help"], ["serve", "--help"], ["config", "--help"], ["config", "check"]):

@@ -1,4 +1,4 @@
-"""The arena: a server with little memory, an honest client, and what both came to while it was attacked."""
+"""The arena: a server with little memory, an honest client, and the results of both during an attack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PATIENCE_S = 20.0
 
 
 class Honest:
-    """A client that submits a job and looks at it until it is over, again and again, and obeys Retry-After."""
+    """A client that repeatedly submits a job and polls it until it is terminal, and obeys Retry-After."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -90,7 +90,7 @@ class Honest:
 
 
 class Row(NamedTuple):
-    """What came of one attack."""
+    """The results of one attack."""
 
     attack: str
     requests: int
@@ -132,7 +132,7 @@ class Arena:
         return self.server.process.poll() is None
 
     async def attacked(self, title: str, names: list[str], seconds: float) -> Row:
-        """Run attacks side by side while an honest client works, and until it has ended what it began."""
+        """Run attacks side by side while an honest client works, until its last job is terminal."""
         self._reset_peak()
         honest, over = Honest(self.server.url), asyncio.Event()
         working = asyncio.create_task(honest.run(over))
@@ -190,7 +190,7 @@ class Arena:
 
 @contextlib.contextmanager
 def little_memory(limit_bytes: int) -> Iterator[tuple[str, ...] | None]:
-    """Make a control group with little memory; yield the command that runs another in it, None where that can't be."""
+    """Make a control group with little memory; yield a command prefix that runs a program in it, or None."""
     folder = _own_group()
     if folder is None:
         yield None
@@ -221,7 +221,7 @@ def _own_group() -> Path | None:
 
 
 async def large_jobs(url: str, count: int = 30) -> list[str]:
-    """Have jobs done whose results are nearly as large as may be; return their ids."""
+    """Run jobs with results of nearly the maximum size; return their ids."""
     ids = []
     async with aiohttp.ClientSession(url) as http:
         for _ in range(count):

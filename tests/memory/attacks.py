@@ -28,7 +28,7 @@ END = b"\r\n--xyz--\r\n"
 
 
 class Target(NamedTuple):
-    """The server, until when it is attacked, and jobs with large results."""
+    """The server, the end of the attack, and jobs with large results."""
 
     port: int
     until: float
@@ -50,12 +50,12 @@ def get(path: str) -> bytes:
 
 
 class Cut(Exception):
-    """The server, or the end of the time, ended a connection."""
+    """A connection ended, by the server or at the end of the attack."""
 
 
 @contextlib.asynccontextmanager
 async def connected(target: Target, receive_bytes: int = 0) -> AsyncIterator[socket.socket]:
-    """Connect a socket for the time of the block. Raises Cut, at whatever point the connection breaks."""
+    """Connect a socket for the time of the block. Raises Cut when the connection breaks."""
     loop = asyncio.get_running_loop()
     with socket.socket() as wire:
         if receive_bytes:
@@ -74,7 +74,7 @@ async def send(wire: socket.socket, data: bytes) -> None:
 
 
 async def take(wire: socket.socket) -> None:
-    """Read a little of an answer, so that the next request is sent after it."""
+    """Read the start of a response, so that the next request follows it."""
     await asyncio.get_running_loop().sock_recv(wire, 65536)
 
 
@@ -83,7 +83,7 @@ def reset(wire: socket.socket) -> None:
 
 
 async def repeated(target: Target, each: Callable[[], Awaitable[None]], *, at_once: int) -> int:
-    """Do something again and again, so many at once; return how often it was done."""
+    """Run an action repeatedly in concurrent loops; return the number of runs."""
     count = 0
 
     async def one() -> None:
@@ -99,7 +99,7 @@ async def repeated(target: Target, each: Callable[[], Awaitable[None]], *, at_on
 
 
 async def answered(target: Target, request: bytes, *, at_once: int) -> int:
-    """Send a request, whole, again and again, and wait for its answer."""
+    """Repeatedly send a whole request and wait for its response."""
 
     async def each() -> None:
         async with connected(target) as wire:
@@ -122,7 +122,7 @@ async def broken(target: Target, request: bytes, *, at_once: int) -> int:
 
 
 async def stalled(target: Target, request: bytes, *, connections: int, receive_bytes: int = 0) -> int:
-    """Send something over each of many connections, and then nothing: neither send nor read."""
+    """Send something over each of many connections, then neither send nor read."""
     count = 0
 
     async def each() -> None:

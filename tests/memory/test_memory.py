@@ -1,7 +1,7 @@
-"""No stream of requests takes the memory: each attack by itself, then all at once, against a server with 256 MB.
+"""No attack exhausts the memory: each attack alone, then all at once, against a server with 256 MB.
 
 `make test-memory` prints a row for each; ATTACK="name name" chooses some. Where no control group can be made, the peak
-of the resident set must stay below as much.
+of the resident set must stay below that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ATTACK_S = 5.0
 ALL_S = 15.0
 
 
-async def fought(server: ServerProcess, only: list[str]) -> list[Row]:
+async def run_attacks(server: ServerProcess, only: list[str]) -> list[Row]:
     arena = Arena(server, await large_jobs(server.url))
     print("\n" + HEAD, flush=True)
     rows = []
@@ -42,7 +42,7 @@ async def fought(server: ServerProcess, only: list[str]) -> list[Row]:
     return rows
 
 
-def test_no_stream_of_requests_takes_the_memory(tmp_path: Path) -> None:
+def test_no_attack_exhausts_the_memory(tmp_path: Path) -> None:
     only = os.environ.get("ATTACK", "").split() or list(ATTACKS)
     with little_memory(MEMORY_BYTES) as command:
         print(
@@ -50,7 +50,7 @@ def test_no_stream_of_requests_takes_the_memory(tmp_path: Path) -> None:
             end="",
         )
         with ServerProcess(tmp_path, None, *SETTINGS, under=command or ()) as server:
-            rows = asyncio.run(fought(server, only))
+            rows = asyncio.run(run_attacks(server, only))
             assert server.process.poll() is None, "the server was killed"
             assert max(row.peak_mib for row in rows) < MEMORY_BYTES >> 20
             assert not [row for row in rows if row.lost], "an honest client lost a job"
@@ -58,7 +58,7 @@ def test_no_stream_of_requests_takes_the_memory(tmp_path: Path) -> None:
 
 
 async def submitted(url: str, count: int) -> None:
-    """Submit plain jobs until so many were accepted."""
+    """Submit plain jobs until `count` are accepted."""
     batch = {"jobs": [{"type": "echo"}] * 1000}
 
     async def each(http: aiohttp.ClientSession) -> None:
@@ -72,8 +72,8 @@ async def submitted(url: str, count: int) -> None:
         await asyncio.gather(*(each(http) for _ in range(8)))
 
 
-def test_records_that_hold_nothing_do_not_take_the_memory_either(tmp_path: Path) -> None:
-    """With the default of `statuses.jobs_max` 610,000 have ended such a server."""
+def test_empty_records_do_not_exhaust_the_memory(tmp_path: Path) -> None:
+    """With the default of `statuses.jobs_max`, 610,000 of them exhausted such a server."""
     with ServerProcess(tmp_path, None, *SETTINGS) as server:
         asyncio.run(submitted(server.url, 250_000))
         resident = int(Path(f"/proc/{server.pid}/status").read_text().partition("VmHWM:")[2].split()[0])
