@@ -1,1 +1,2 @@
-"""The documents, held to their word: code blocks, links and paths. The convention: README.md beside this file."""
+"""Tests of the documents: code blocks, links, paths and reference tables. README.md beside this file explains the
+convention."""

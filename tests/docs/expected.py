@@ -1,4 +1,4 @@
-"""What a page says is printed, compared with what was; and the statuses that it says each curl is answered with."""
+"""Comparison of shown with printed output, and of expected with actual statuses of curl."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def pattern_of(shown: str) -> re.Pattern[str]:
-    """Return what a shown output means: `…` is any text of a line, and alone on a line any lines."""
+    """Return the pattern of a shown output: `…` matches any text of a line, and alone on a line any lines."""
     parts = []
     for line in shown.strip("\n").split("\n"):
         if line.strip() == "…":
@@ -17,29 +17,29 @@ def pattern_of(shown: str) -> re.Pattern[str]:
 
 
 def is_shown(shown: str, printed: str) -> bool:
-    """Tell whether the output that a page shows is what was printed, all of it."""
+    """Return whether the shown output matches the printed output completely."""
     lines = printed.replace("\r\n", "\n").strip("\n")
     return pattern_of(shown).fullmatch(f"{lines}\n") is not None
 
 
 def are_among(shown: str, logged: str) -> bool:
-    """Tell whether the lines that a page shows are among those logged, in their order."""
+    """Return whether the log contains the shown lines in order."""
     lines = [line for line in shown.strip("\n").split("\n") if line.strip() != "…"]
     left = iter(logged.split("\n"))
     return all(any(is_shown(line, other) for other in left) for line in lines)
 
 
 def statuses_of(script: str) -> list[int | None]:
-    """Return, for each curl in a script, the status that its line says; None where it says none."""
-    told: list[int | None] = []
+    """Return the expected status of each curl in a script; None if its line names none."""
+    expected: list[int | None] = []
     for line in re.sub(r"\\\n", " ", script).split("\n"):
         code, comment = _split(line)
         curls = len(re.findall(r"(?<![\w/-])curl\b", code))
         if not curls:
             continue
         status = re.match(r"#\s*([1-5]\d\d)\b", comment)
-        told += [*([None] * (curls - 1)), int(status[1]) if status else None]
-    return told
+        expected += [*([None] * (curls - 1)), int(status[1]) if status else None]
+    return expected
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -56,13 +56,13 @@ def _split(line: str) -> tuple[str, str]:
 
 
 def wrong_statuses(script: str, answered: list[int]) -> str:
-    """Compare the statuses of a script's curls with what it says; return what is wrong, empty if nothing is."""
-    told = statuses_of(script)
-    if len(told) != len(answered):  # a loop
-        told = [None] * len(answered)
+    """Return the differences between the expected and actual statuses of a script; empty if there are none."""
+    expected = statuses_of(script)
+    if len(expected) != len(answered):  # a loop
+        expected = [None] * len(answered)
     wrong = [
         f"curl {number} was answered with {status}, not {want or 'less than 400'}"
-        for number, (want, status) in enumerate(zip(told, answered, strict=True), 1)
+        for number, (want, status) in enumerate(zip(expected, answered, strict=True), 1)
         if (status != want if want else not 100 < status < 400)
     ]
     return "; ".join(wrong)

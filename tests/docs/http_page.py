@@ -1,4 +1,4 @@
-"""The page of the HTTP API as data: each operation with the answers that it may give."""
+"""The page of the HTTP API as data: each operation with its responses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ HEADING = re.compile(r"^### ((?:`[A-Z]+ /\S+`(?:, )?)+)$", re.MULTILINE)
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """A method and a path, with the answers of its own.
+    """A method and a path, with their own responses.
 
     Attributes:
-        headers: The headers that an answer may have, beside those of all answers.
-        takes_body: Whether the answers to any body are among its own.
+        headers: The headers of each response, besides those of all responses.
+        takes_body: Whether the responses to any body apply.
     """
 
     method: str
@@ -38,15 +38,15 @@ class Operation:
 
     @property
     def all_answers(self) -> frozenset[Answer]:
-        """Every answer of the operation, those to any request and any body too."""
+        """Every response of the operation, including those to any request and any body."""
         return self.answers | ANY_REQUEST | (ANY_BODY if self.takes_body else frozenset())
 
 
 def answers_in(text: str) -> dict[Answer, frozenset[str]]:
-    """Return the answers in a table, each with the headers that its row names."""
+    """Return the responses in a table, each with the headers in its row."""
     table = [cells for cells in rows(text, columns=3) if re.fullmatch(r"[1-5]\d\d", cells[0])]
     found = {(int(status), "".join(codes(problem))): frozenset(HEADER.findall(more)) for status, problem, more in table}
-    assert len(found) == len(table), "an answer stands twice in a table"
+    assert len(found) == len(table), "a response is twice in a table"
     return found
 
 
@@ -59,7 +59,7 @@ def operations() -> dict[tuple[str, str], Operation]:
         below = section(text, f"### {match[1]}")
         for code in codes(match[1]):
             method, path = code.split(" ")
-            assert "(#answers-to-any-request)" in below, f"{code} links to what holds for any request"
+            assert "(#answers-to-any-request)" in below, f"{code} has no link to the answers to any request"
             takes_body = "(#answers-to-any-body)" in below
             found[method, path] = Operation(method, path, answers_in(below), takes_body)
     return found

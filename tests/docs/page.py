@@ -30,14 +30,14 @@ VERBS = {
     "ini": set(),
     "dockerfile": set(),
 }
-"""How a block of a language may be checked, beside by its syntax."""
+"""The checks of a language besides its syntax."""
 
 NEEDS_VERB = {"sh", "text"}
-"""Languages whose syntax says too little."""
+"""Languages whose syntax alone is no check."""
 
 
 class BadPage(Exception):
-    """A page that can't be checked; the message begins with its name and the line."""
+    """An error of a page; the message begins with the name of the page and the line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class Block:
     """A fenced code block, or a hidden instruction (`hidden`).
 
     Attributes:
-        line: Of its opening fence, counted from 1.
-        file: The name under which it is written to the page's folder; empty if it isn't.
-        appended: Whether it is put at the end of that file.
-        not_run: Why it isn't run; empty if it may be.
+        line: The line of its opening fence, from 1.
+        file: The name of the file in the folder of the page; empty if the block is not written.
+        appended: Whether the block is appended to that file.
+        not_run: The reason not to run the block; empty to run it.
     """
 
     page: str
@@ -67,9 +67,9 @@ class Block:
 
 
 def block_of(page: str, line: int, info: str, text: str) -> Block:
-    """Read an info string. Raises BadPage if it doesn't say how the block is checked."""
-    told, _, reason = info.partition("not run:")
-    words = told.split()
+    """Parse an info string. Raises BadPage if it names no check."""
+    head, _, reason = info.partition("not run:")
+    words = head.split()
     language = words[0] if words else ""
     if language not in VERBS:
         known = ", ".join(VERBS)
@@ -84,7 +84,7 @@ def block_of(page: str, line: int, info: str, text: str) -> Block:
     if program and shutil.which(program) is None:
         not_run = f"needs {program}"
     if "not run:" in info and not not_run:
-        raise BadPage(f"{page}:{line}: it says that it is not run, and not why")
+        raise BadPage(f"{page}:{line}: not run, without a reason")
     unchecked = language in NEEDS_VERB or language == "python"
     if unchecked and not (verb or file or not_run):
         raise BadPage(f"{page}:{line}: a block that is neither run nor output: say how it is checked (tests/docs)")
@@ -124,8 +124,8 @@ class Page:
         return found
 
     def _hidden(self, line: int, html: str) -> Iterator[Block]:
-        for said in re.findall(r"<!--\s*docs:\s*(.*?)\s*-->", html, re.DOTALL):
-            head, _, body = said.partition("\n")
+        for instruction in re.findall(r"<!--\s*docs:\s*(.*?)\s*-->", html, re.DOTALL):
+            head, _, body = instruction.partition("\n")
             words = head.split()
             if words[:1] == ["setup"] and words[1:] in (["python"], ["sh"]):
                 hidden = Block(
@@ -161,12 +161,12 @@ class Page:
 
     @cached_property
     def words(self) -> list[tuple[int, str]]:
-        """What stands in backticks, with the line of its paragraph."""
+        """The code spans, with the lines of their paragraphs."""
         return [(line, token.content) for line, token in self._inline() if token.type == "code_inline"]
 
     @cached_property
     def anchors(self) -> set[str]:
-        """The fragments that GitHub makes of the headings."""
+        """The fragments of the headings, as on GitHub."""
         found: dict[str, int] = {}
         anchors = set()
         for heading, inline in zip(self._tokens, self._tokens[1:], strict=False):

@@ -28,7 +28,7 @@ BLOCK_S = 60.0
 START_S = 30.0
 DEMO = "jobqueue serve"
 LISTENS = re.compile(r"server\.listening|Running on http")
-"""A server's word that it listens: this project's, aiohttp's and uvicorn's."""
+"""The log line of a listening server: of this project, aiohttp or uvicorn."""
 
 CURL = r"""
 curl() {
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 class Ports:
-    """The ports that a page names, and the free ones in their place."""
+    """The ports on a page, and the free ports that replace them."""
 
     HOST = r"(?:127\.0\.0\.1|localhost|example\.com|\]):"
     NAMED = re.compile(rf"({HOST}|--port[= ]|\bport: ?|\b(?:port|PORT)=|\blisten |^:)(80\d\d|9\d\d\d)\b", re.MULTILINE)
@@ -58,14 +58,14 @@ class Ports:
     def replace(self, text: str) -> str:
         return self.NAMED.sub(lambda found: found[1] + self.of(found[2]), text)
 
-    def put_back(self, text: str) -> str:
+    def restore(self, text: str) -> str:
         for named, given in self._given.items():
             text = re.sub(rf"\b{given}\b", named, text)
         return text
 
 
 class Server:
-    """A server that a page has started; what it logs can be waited for."""
+    """A server started by a page; tests can wait for its log lines."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -121,7 +121,7 @@ class Reader:
     """Follows a page's blocks in their order. Use it as a context manager: leaving ends the servers.
 
     Args:
-        folder: An empty one, for what the page's blocks write.
+        folder: An empty folder for the files of the page.
     """
 
     def __init__(self, page: Page, folder: Path) -> None:
@@ -161,7 +161,7 @@ class Reader:
     ) -> None:
         for server in self._servers:
             server.kill()
-        for file in self._folder.glob("*.pid"):  # of programs that go on by themselves
+        for file in self._folder.glob("*.pid"):  # of programs that run in the background
             with suppress(ValueError, ProcessLookupError):
                 os.kill(int(file.read_text()), signal.SIGTERM)
 
@@ -253,15 +253,15 @@ class Reader:
             timeout=BLOCK_S,
             check=False,
         )
-        told = more() if callable(more) else ""
-        assert ran.returncode == 0, f"it ended with {ran.returncode}\n{ran.stdout}\n{ran.stderr}\n{told}"
+        extra = more() if callable(more) else ""
+        assert ran.returncode == 0, f"it ended with {ran.returncode}\n{ran.stdout}\n{ran.stderr}\n{extra}"
         return self._as_written(ran.stdout)
 
     def _localized(self, text: str) -> str:
         return self._ports.replace(text).replace(FOLDER, str(self._folder))
 
     def _as_written(self, text: str) -> str:
-        return self._ports.put_back(text).replace(str(self._folder), FOLDER)
+        return self._ports.restore(text).replace(str(self._folder), FOLDER)
 
     # -- servers
 

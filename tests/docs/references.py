@@ -1,4 +1,4 @@
-"""What documents refer to: links, anchors, files, folders and make targets, and what is wrong with them."""
+"""References in documents: links, anchors, files, folders, make targets, settings and names, and their errors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOGGERS = {"jobqueue.jobs"}
-"""Loggers that are called otherwise than a module."""
+"""Loggers that are not named after a module."""
 
 MADE = ("tmp/", "mutants/")
-"""Folders that only running something makes."""
+"""Folders that are created by running a command."""
 
 SUFFIXES = (".py", ".md", ".yaml", ".json", ".toml", ".lock", ".sh", ".png")
 SECTIONS = r"(?:server|statuses|limits|spool|runtime|log|queues\.(?:<name>|default))"
@@ -41,7 +41,7 @@ def bases() -> list[str]:
 
 
 def broken_links(document: Page) -> Iterator[str]:
-    """Yield each link to a file, or to a heading, that isn't there."""
+    """Yield each link to a missing file or heading."""
     for line, target in document.links:
         if re.match(r"[a-z]+:", target):
             continue
@@ -56,7 +56,7 @@ def broken_links(document: Page) -> Iterator[str]:
 
 
 def missing_paths(document: Page) -> Iterator[str]:
-    """Yield each path in backticks that looks like one of this project's, and isn't there."""
+    """Yield each missing path of this project in backticks."""
     own = {block.file for block in document.blocks if block.file} if document.name != "ARCHITECTURE.md" else set()
     for line, word in document.words:
         found = PATH.match(word)
@@ -108,7 +108,7 @@ def unknown_names(document: Page) -> Iterator[str]:
 
 
 def is_importable(dotted: str) -> bool:
-    """Tell whether a dotted name is a module, or a name in one."""
+    """Return whether a dotted name is a module, or a name in one."""
     try:
         pkgutil.resolve_name(dotted)
     except (ImportError, AttributeError):

@@ -1,4 +1,4 @@
-"""Each language's check of a block: its own parser where one is at hand, the program itself where it is installed."""
+"""The syntax check of each language: by a parser, and by the program itself where it is installed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def check(block: Block, folder: Path) -> None:
-    """Check a block's syntax, and the names of this project in it. Raises whatever the language's parser does."""
+    """Check a block's syntax, and the names of this project in it. Raises the error of the parser."""
     checks = {
         "python": check_python,
         "json": check_json,
@@ -39,7 +39,7 @@ def check(block: Block, folder: Path) -> None:
 
 
 def check_python(block: Block, folder: Path) -> None:
-    """Compile it, and look for each name that it imports from this package."""
+    """Compile it, and import each name that it imports from this package."""
     tree = ast.parse(block.text, block.place)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jobqueue":
@@ -110,14 +110,14 @@ def check_caddy(block: Block, folder: Path) -> None:
 
 
 def check_unit(block: Block, folder: Path) -> None:
-    """Parse it as an INI file; a unit is verified by systemd where it is at hand, with programs that exist here."""
+    """Parse it as an INI file; a unit is verified by systemd where it is installed, with existing programs."""
     parser = configparser.RawConfigParser(strict=False, interpolation=None, allow_no_value=True)
     parser.read_string(block.text)
     if "Unit" in parser and (verify := shutil.which("systemd-analyze")):
         file = folder / (block.file or "jobqueue.service")
         file.write_text(re.sub(r"(?m)^(Exec\w+=)\S+", r"\1/bin/true", block.text))
-        told = _run([verify, "verify", "--man=no", str(file)])
-        faults = [line for line in told.splitlines() if file.name in line]  # what it only warns of, too
+        output = _run([verify, "verify", "--man=no", str(file)])
+        faults = [line for line in output.splitlines() if file.name in line]  # warnings included
         assert not faults, "; ".join(faults)
 
 

@@ -1,4 +1,4 @@
-"""The tables of a page in Markdown, as the tests of the reference read them."""
+"""Parsing of the tables of a page in Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def page(name: str) -> str:
 
 
 def section(text: str, heading: str) -> str:
-    """Return what stands below a heading, up to the next one of its level or above. Raises ValueError."""
+    """Return the text below a heading, up to the next one of its level or above. Raises ValueError."""
     level = len(heading) - len(heading.lstrip("#"))
     start = text.index(f"\n{heading}\n") + len(heading) + 2
     end = re.compile(rf"^#{{1,{level}}} ", re.MULTILINE).search(text, start)
@@ -25,7 +25,7 @@ def rows(text: str, *, columns: int | None = None) -> list[list[str]]:
     """Return the cells of every table row, without heads and rules.
 
     Args:
-        columns: Only of tables with so many.
+        columns: Only of tables with this number of columns.
     """
     found: list[list[str]] = []
     lines = text.splitlines()
@@ -39,7 +39,7 @@ def rows(text: str, *, columns: int | None = None) -> list[list[str]]:
 
 
 def codes(cell: str) -> list[str]:
-    """Return what stands in backticks."""
+    """Return the code spans."""
     return re.findall(r"`([^`]+)`", cell)
 
 

@@ -1,4 +1,4 @@
-"""The harness catches what it is for: a page that doesn't keep its word, shown on pages that don't."""
+"""The harness detects incorrect pages, shown on examples."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.docs.reader import Ports, Reader
 from tests.docs.references import broken_links, missing_paths, missing_targets, unknown_names, unknown_settings
 
 
-def written(text: str) -> Page:
+def page_of(text: str) -> Page:
     return Page(ROOT / "docs" / "how-to" / "example.md", text)
 
 
 def follow(text: str, folder: Path) -> None:
-    with Reader(written(text), folder) as reader:
+    with Reader(page_of(text), folder) as reader:
         reader.follow()
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("# A page\n\n```\nls\n```\n", "example.md:3: a block in no language"),
         ("```cobol\nSTOP RUN.\n```\n", "example.md:1: a block in cobol"),
@@ -31,14 +31,14 @@ def follow(text: str, folder: Path) -> None:
         ("```python\nprint(1)\n```\n", "neither run nor output"),
         ("```text\n1\n```\n", "neither run nor output"),
         ("```sh runs\nls\n```\n", "after sh may stand"),
-        ("```sh not run:\nls\n```\n", "not why"),
+        ("```sh not run:\nls\n```\n", "without a reason"),
         ("Text\n\n    ls\n", "example.md:3: an indented block"),
         ("<!-- docs: stopp -->\n", "a hidden instruction that tests/docs doesn't know"),
     ],
 )
-def test_a_block_that_does_not_say_how_it_is_checked_is_an_error_with_page_and_line(text: str, told: str) -> None:
-    with pytest.raises(BadPage, match=told):
-        _ = written(text).blocks
+def test_a_block_without_a_known_check_raises_bad_page_with_page_and_line(text: str, message: str) -> None:
+    with pytest.raises(BadPage, match=message):
+        _ = page_of(text).blocks
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_a_block_that_does_not_say_how_it_is_checked_is_an_error_with_page_and_l
         "```sh serve\njobqueue serve nothing.py\n```\n",
     ],
 )
-def test_a_page_that_does_not_keep_its_word_fails_with_page_and_line(text: str, tmp_path: Path) -> None:
+def test_an_incorrect_block_fails_with_page_and_line(text: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"^docs/how-to/example\.md:\d+: "):
         follow(text, tmp_path)
 
 
-def test_a_page_is_followed_with_its_folder_its_variables_and_its_server(tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_share_folder_variables_and_server(tmp_path: Path) -> None:
     follow(
         """
 ```python file=tasks.py
@@ -124,12 +124,12 @@ HTTP/1.1 200 OK
     )
 
 
-def test_a_curl_that_is_answered_otherwise_than_the_page_says_fails(tmp_path: Path) -> None:
+def test_a_curl_with_an_unexpected_status_fails(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="curl 1 was answered with 404, not less than 400"):
         follow("```sh run\ncurl http://127.0.0.1:8080/nope\n```\n", tmp_path)
 
 
-def test_a_hidden_setup_is_put_before_the_next_python_block_only(tmp_path: Path) -> None:
+def test_a_hidden_setup_applies_to_the_next_python_block_only(tmp_path: Path) -> None:
     setup = "<!-- docs: setup python\nvalue = 1\n-->\n\n```python run\nprint(value)\n```\n\n```text output\n1\n```\n\n"
     follow(setup, tmp_path)
     (again := tmp_path / "again").mkdir()
@@ -151,16 +151,16 @@ def test_a_hidden_setup_is_put_before_the_next_python_block_only(tmp_path: Path)
         ("a.c", "abc\n", False),
     ],
 )
-def test_an_ellipsis_stands_for_text_of_a_line_and_alone_for_lines(shown: str, printed: str, same: bool) -> None:
+def test_an_ellipsis_matches_text_within_a_line_or_whole_lines(shown: str, printed: str, same: bool) -> None:
     assert is_shown(shown, printed) is same
 
 
-def test_lines_of_a_log_must_come_in_their_order() -> None:
+def test_log_lines_must_be_in_order() -> None:
     assert are_among("b …\nd", "a\nb 1\nc\nd\n")
     assert not are_among("d\nb …", "a\nb 1\nc\nd\n")
 
 
-def test_the_status_of_a_curl_stands_at_the_end_of_its_line() -> None:
+def test_the_expected_status_of_a_curl_is_the_comment_of_its_line() -> None:
     script = "# curl 1\ncurl a \\\n  -d '# 2'  # 202\nID=$(curl b)\ncurl c && curl d # 410: gone\n"
     assert statuses_of(script) == [202, None, None, 410]
     assert wrong_statuses(script, [202, 200, 304, 410]) == ""
@@ -168,17 +168,17 @@ def test_the_status_of_a_curl_stands_at_the_end_of_its_line() -> None:
     assert "curl 5 was answered with 500" in wrong_statuses(script, [202, 200, 304, 200, 500])
 
 
-def test_ports_are_replaced_wherever_a_page_names_them_and_put_back() -> None:
+def test_ports_of_a_page_are_replaced_and_restored() -> None:
     ports = Ports()
     text = "http://127.0.0.1:8080/v1 localhost:8080 --port 8081 --port=8082 listen 8000; port: 8083 8,080 of 8084"
     replaced = ports.replace(text)
     assert replaced.count("808") == 1
     assert "8000" not in replaced
-    assert ports.put_back(replaced) == text
+    assert ports.restore(replaced) == text
 
 
-def test_what_a_page_refers_to_and_is_not_there_is_told_with_its_line() -> None:
-    document = written(
+def test_missing_references_are_reported_with_page_and_line() -> None:
+    document = page_of(
         "# A `title`, twice\n\n# A title twice\n\n[a](nothing.md) [b](files.md#nothing) [c](#a-title-twice-1) "
         "[d](https://example.com/x.md)\n\n"
         "`docs/none.md` `core/none.py` `tests/docs` `and/or` `make nothing` `make test`\n"
@@ -191,11 +191,11 @@ def test_what_a_page_refers_to_and_is_not_there_is_told_with_its_line() -> None:
         "docs/how-to/example.md:7: no such path: docs/none.md",
         "docs/how-to/example.md:7: no such path: core/none.py",
     ]
-    settings = written(
+    settings = page_of(
         "`server.port` `server.porrt` `queues.default.workers: 4` `queues.<name>.worker` `server.listening`"
     )
     assert [fault.rsplit(" ", 1)[1] for fault in unknown_settings(settings)] == ["server.porrt", "queues.<name>.worker"]
-    names = written("`jobqueue.testing` `jobqueue.testing.inline(queue)` `jobqueue.nothing` `jobqueue.testing.nothing`")
+    names = page_of("`jobqueue.testing` `jobqueue.testing.inline(queue)` `jobqueue.nothing` `jobqueue.testing.nothing`")
     assert [fault.rsplit(" ", 1)[1] for fault in unknown_names(names)] == [
         "jobqueue.nothing",
         "jobqueue.testing.nothing",
@@ -203,5 +203,5 @@ def test_what_a_page_refers_to_and_is_not_there_is_told_with_its_line() -> None:
     assert list(missing_targets(document)) == ["docs/how-to/example.md:7: no such target: make nothing"]
 
 
-def test_a_heading_has_the_fragment_that_github_gives_it() -> None:
+def test_slug_of_a_heading_is_that_of_github() -> None:
     assert slug_of("What's left, and `why`: 2 of 3_a") == "whats-left-and-why-2-of-3_a"

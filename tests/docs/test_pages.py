@@ -1,4 +1,4 @@
-"""Every page's blocks, followed from top to bottom as a reader would."""
+"""The blocks of every page, run from top to bottom."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the pages 
 
 
 @pytest.mark.parametrize("name", pages())
-def test_a_page_keeps_its_word(name: str, tmp_path: Path) -> None:
+def test_every_block_of_a_page_is_correct(name: str, tmp_path: Path) -> None:
     with Reader(page(name), tmp_path) as reader:
         reader.follow()
 
@@ -23,11 +23,11 @@ def test_a_page_keeps_its_word(name: str, tmp_path: Path) -> None:
 def blocks_not_run() -> list[tuple[str, str]]:
     found = []
     for name in pages():
-        with contextlib.suppress(BadPage):  # the page's own test tells it
+        with contextlib.suppress(BadPage):  # reported by the test of the page
             found += [(block.place, block.not_run) for block in page(name).blocks if block.not_run]
     return found
 
 
 @pytest.mark.parametrize(("place", "reason"), blocks_not_run())
-def test_a_block_that_is_not_run_says_why(place: str, reason: str) -> None:
+def test_a_block_that_is_not_run_is_listed_with_its_reason(place: str, reason: str) -> None:
     pytest.skip(f"{place} is not run: {reason}")

@@ -1,4 +1,4 @@
-"""The page of the client: both clients' methods and options, the exceptions, the documents."""
+"""The reference page of the clients: methods, options, exceptions and documents."""
 
 from __future__ import annotations
 
@@ -41,80 +41,82 @@ def table(heading: str, head: str) -> list[list[str]]:
     return rows(below[below.index(f"\n| {head}") + 1 :].partition("\n\n")[0])
 
 
-def spelt(function: Callable[..., Any]) -> str:
-    """Return a method's signature as the page spells it: names and defaults."""
-    told, after_star = [], False
+def signature_of(function: Callable[..., Any]) -> str:
+    """Return the signature of a method as on the page: names and defaults."""
+    on_page, after_star = [], False
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
         if parameter.kind is parameter.KEYWORD_ONLY and not after_star:
-            told.append("*")
+            on_page.append("*")
             after_star = True
         prefix = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
         default = "" if parameter.default is parameter.empty else f"={parameter.default!r}".replace("'", '"')
-        told.append(f"{prefix}{parameter.name}{default}")
-    return ", ".join(told)
+        on_page.append(f"{prefix}{parameter.name}{default}")
+    return ", ".join(on_page)
 
 
 def methods(of: type) -> dict[str, str]:
     found = {name: value for name, value in vars(of).items() if inspect.isfunction(value) and not name.startswith("_")}
-    return {name: spelt(function) for name, function in found.items()}
+    return {name: signature_of(function) for name, function in found.items()}
 
 
 @pytest.mark.parametrize("of", [Client, SyncClient])
-def test_the_methods_of_both_clients_are_those_of_the_page(of: type) -> None:
-    told = dict(re.fullmatch(r"(\w+)\((.*)\)", codes(cells[0])[0]).groups() for cells in table("## Methods", "Method"))
-    assert told == methods(of)
-    assert f"`Client({spelt(of.__init__)})`" in PAGE
+def test_both_clients_have_the_methods_and_signatures_on_the_page(of: type) -> None:
+    on_page = dict(
+        re.fullmatch(r"(\w+)\((.*)\)", codes(cells[0])[0]).groups() for cells in table("## Methods", "Method")
+    )
+    assert on_page == methods(of)
+    assert f"`Client({signature_of(of.__init__)})`" in PAGE
 
 
-def test_the_options_of_a_client_have_their_defaults() -> None:
-    told = {codes(cells[0])[0]: cells[1].strip("`") for cells in table("## Making one", "Option")}
+def test_the_page_has_the_options_of_a_client_with_their_defaults() -> None:
+    on_page = {codes(cells[0])[0]: cells[1].strip("`") for cells in table("## Making one", "Option")}
     given = list(inspect.signature(Client.__init__).parameters.values())[1:]
-    assert told == {p.name: "required" if p.default is p.empty else repr(p.default) for p in given}
+    assert on_page == {p.name: "required" if p.default is p.empty else repr(p.default) for p in given}
 
 
-def test_the_options_of_a_submission_are_those_of_the_signatures() -> None:
-    told = [codes(cells[0])[0] for cells in table("## Methods", "Option of")]
+def test_the_page_has_the_options_of_a_submission() -> None:
+    on_page = [codes(cells[0])[0] for cells in table("## Methods", "Option of")]
     own = {"self", "type", "args", "options"}
     for function in (Client.submit, Client.run):
-        assert told == [name for name in inspect.signature(function).parameters if name not in own]
+        assert on_page == [name for name in inspect.signature(function).parameters if name not in own]
 
 
-def test_the_names_of_options_filters_and_changes_are_those_of_the_types() -> None:
-    told = {codes(cells[0])[0]: codes(cells[1]) for cells in table("## Methods", "Names")}
-    assert told["**options"][: len(SubmitOptions.__annotations__)] == list(SubmitOptions.__annotations__)
-    assert told["**filters"] == list(ListFilter.__annotations__)
-    assert told["**job_filter"] == list(JobFilter.__annotations__)
-    assert told["**changes"] == list(QueueChanges.__annotations__)
+def test_the_page_has_the_names_of_options_filters_and_changes() -> None:
+    on_page = {codes(cells[0])[0]: codes(cells[1]) for cells in table("## Methods", "Names")}
+    assert on_page["**options"][: len(SubmitOptions.__annotations__)] == list(SubmitOptions.__annotations__)
+    assert on_page["**filters"] == list(ListFilter.__annotations__)
+    assert on_page["**job_filter"] == list(JobFilter.__annotations__)
+    assert on_page["**changes"] == list(QueueChanges.__annotations__)
 
 
-def test_every_exception_that_a_call_may_raise_stands_on_the_page() -> None:
-    told = {codes(cells[0])[0]: cells for cells in table("## Exceptions", "Exception")}
+def test_the_page_has_every_exception_of_the_clients() -> None:
+    on_page = {codes(cells[0])[0]: cells for cells in table("## Exceptions", "Exception")}
     of_the_client = {ErrorAnswer, NoAnswer, Unreachable, FateUnknown}
     from_answers = {*REFUSALS.values(), errors.Refused, errors.RateLimited, errors.JobFailed}
     from_answers |= {errors.InvalidSubmission, errors.UnknownType, errors.KeyReused, errors.Duplicate}
     from_answers |= {errors.WrongState, errors.JobNotFound, errors.JobGone}
-    assert set(told) == {kind.__name__ for kind in (*from_answers, *of_the_client)}
+    assert set(on_page) == {kind.__name__ for kind in (*from_answers, *of_the_client)}
     for slug, kind in REFUSALS.items():
-        assert codes(told[kind.__name__][1]) == [slug]
+        assert codes(on_page[kind.__name__][1]) == [slug]
     named = {code for cells in table("## Methods", "Method") for code in codes(cells[2]) if code[0].isupper()}
-    assert named - set(told) == {"TypeError", "ValueError", "OSError", "TimeoutError"}
+    assert named - set(on_page) == {"TypeError", "ValueError", "OSError", "TimeoutError"}
 
 
-def test_the_documents_have_the_members_of_the_classes() -> None:
-    told = {codes(cells[0])[0]: cells[1] for cells in table("## Documents", "Class")}
+def test_the_page_has_the_members_of_the_documents() -> None:
+    on_page = {codes(cells[0])[0]: cells[1] for cells in table("## Documents", "Class")}
 
     def public(of: Any) -> set[str]:
         made = {name for name, value in vars(of).items() if isinstance(value, property) or inspect.isfunction(value)}
         return {name for name in {*of.__struct_fields__, *made} if not name.startswith("_")}
 
     for of in (JobStatus, JobPage, BulkCount, JobEvent):
-        assert set(codes(told[of.__name__])) == public(of), of
+        assert set(codes(on_page[of.__name__])) == public(of), of
     more = public(JobDocument) - set(documents.JobDocument.__struct_fields__)
     assert more == {"deduplicated", "over", "unwrap"}
-    assert {"deduplicated", "over", "unwrap()"} <= set(codes(told["JobDocument"]))
+    assert {"deduplicated", "over", "unwrap()"} <= set(codes(on_page["JobDocument"]))
     assert set(documents.JobDocument.__struct_fields__) <= public(JobDocument)
 
 
-def test_every_class_that_a_method_returns_is_offered_by_the_package() -> None:
+def test_every_document_class_on_the_page_is_exported() -> None:
     for cells in table("## Documents", "Class"):
         assert codes(cells[0])[0] in client.__all__

@@ -1,4 +1,4 @@
-"""The page of the command line: every command and flag of the parsers, and nothing beside them."""
+"""The reference page of the command line: exactly the commands and flags of the parsers."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PAGE = page("command-line.md")
 
 
 class Caught(Exception):
-    """What ends a main function as soon as its parser is asked."""
+    """Ends a main function when it calls its parser."""
 
 
 @pytest.fixture
 def parser_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]], object]], argparse.ArgumentParser]:
-    """Return the parser that a main function makes."""
+    """Return the parser of a main function."""
 
     def parser_of(main: Callable[[list[str]], object]) -> argparse.ArgumentParser:
         caught: list[argparse.ArgumentParser] = []
@@ -43,7 +43,7 @@ def parser_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[list[str]]
 
 
 def commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield every command that does something, by its full name."""
+    """Yield every command without subcommands, by its full name."""
     below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     for action in below:
         for word, inner in action.choices.items():
@@ -61,7 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> dict[str, object]:
     return found
 
 
-def told(heading: str) -> dict[str, str]:
+def arguments_on_page(heading: str) -> dict[str, str]:
     """Return the arguments on the page, each with the cell of its default."""
     below = section(PAGE, heading)
     if "\n| Argument |" not in below:
@@ -70,29 +70,29 @@ def told(heading: str) -> dict[str, str]:
     return {name: cells[1] for cells in table for name in codes(cells[0])}
 
 
-def test_every_command_stands_on_the_page_with_its_arguments(
+def test_the_page_has_every_command_with_its_arguments(
     parser_of: Callable[[Callable[[list[str]], object]], argparse.ArgumentParser],
 ) -> None:
     parser = parser_of(cli.main)
     of_the_code = dict(commands(parser, "jobqueue"))
     assert re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE) == list(of_the_code)
     for name, command in of_the_code.items():
-        assert set(told(f"### `{name}`")) == set(arguments(command)), name
+        assert set(arguments_on_page(f"### `{name}`")) == set(arguments(command)), name
     top = section(PAGE, "## `jobqueue`").partition("\n### ")[0]
     assert [codes(cells[0])[0] for cells in rows(top)] == list(arguments(parser))
 
 
-def test_every_option_of_the_fleet_stands_on_the_page_with_its_default(
+def test_the_page_has_every_option_of_the_fleet_with_its_default(
     parser_of: Callable[[Callable[[list[str]], object]], argparse.ArgumentParser],
 ) -> None:
-    of_the_code, of_the_page = arguments(parser_of(options.parse)), told("## `jobqueue-clients`")
+    of_the_code, of_the_page = arguments(parser_of(options.parse)), arguments_on_page("## `jobqueue-clients`")
     assert list(of_the_page) == list(of_the_code)
     for name, default in of_the_code.items():
         if default not in (None, (), []):
             assert of_the_page[name] == f"`{default}`", name
 
 
-def test_the_flags_of_settings_name_their_settings() -> None:
+def test_the_page_names_the_setting_of_each_flag() -> None:
     below = section(PAGE, "### `jobqueue serve`")
     for flag, (setting, _, _) in cli.FLAGS.items():
         assert f"| `--{flag}` | | `{setting}` |" in below

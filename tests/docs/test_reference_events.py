@@ -1,4 +1,4 @@
-"""The catalogue of log and queue events: the names, levels and fields that the code reports, no more and no less."""
+"""The catalogue of log and queue events: exactly the names, levels and fields of the code."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PACKAGE = Path(jobqueue.__file__).parent
 LEVELS = {"debug", "info", "warning", "error"}
 NO_FIELDS = {"every_s"}
 OWN_CODE = {"log.py"}
-"""Where the event loggers are made: what it reports itself, it passes to `_record`."""
+"""The module of the event loggers: it passes its own events to `_record`."""
 
 WRAPPERS = {"_tell": "server.py"}
 """Functions that take an event's fields as keywords, and the file or folder where they are called."""
 
 NEVER = {"job.failed": {"retry_in_s"}}
-"""What an event lacks although the same code gives it to another one."""
+"""Fields that an event lacks although the same call site sets them for another event."""
 
 SPREAD = {
     "lost": set(LIVE_STATES),
@@ -94,7 +94,7 @@ def fields_in(spread: ast.expr, function: ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, ast.AnnAssign):
             targets.append(node.target)
         for target in targets:
-            value = node.value  # type: ignore[attr-defined]
+            value = node.value  # type: ignore[attr-defined]  # targets is empty for other nodes
             if ast.unparse(target) == text:
                 dicts = (each for each in ast.walk(value) if isinstance(each, ast.Dict))
                 found |= {str(constant(key)) for each in dicts for key in each.keys}
@@ -142,29 +142,31 @@ def reported() -> dict[str, Reported]:
 
 def catalogue() -> dict[str, Reported]:
     table = rows(page("events.md").partition("\n# Queue events\n")[0], columns=5)
-    assert len(table) == len({cells[0] for cells in table}), "an event stands twice on the page"
+    assert len(table) == len({cells[0] for cells in table}), "an event is twice on the page"
     return {codes(cells[0])[0]: Reported(set(cells[1].split(", ")), set(codes(cells[2]))) for cells in table}
 
 
-def test_the_catalogue_has_every_event_of_the_code_and_no_other() -> None:
+def test_the_catalogue_lists_exactly_the_log_events_of_the_code() -> None:
     assert sorted(catalogue()) == sorted(reported())
     assert len(reported()) > 50
 
 
-def test_each_event_has_the_levels_and_fields_of_the_code() -> None:
-    code, told = reported(), catalogue()
-    wrong = {name: (told[name], code[name]) for name in sorted(code) if name in told and told[name] != code[name]}
+def test_the_catalogue_has_the_levels_and_fields_of_each_event() -> None:
+    code, on_page = reported(), catalogue()
+    wrong = {
+        name: (on_page[name], code[name]) for name in sorted(code) if name in on_page and on_page[name] != code[name]
+    }
     assert wrong == {}
 
 
-def test_each_event_says_when_it_comes_and_what_to_do() -> None:
+def test_the_catalogue_has_a_cause_and_an_action_for_each_event() -> None:
     for name, _, _, when, what_to_do in rows(page("events.md").partition("\n# Queue events\n")[0], columns=5):
         assert len(when) > 15, name
         assert what_to_do, name
 
 
-def test_every_name_of_an_event_in_the_code_is_a_constant() -> None:
-    """Where it is a variable, it is a wrapper's argument, and the wrapper is known to this test."""
+def test_event_names_in_the_code_are_constants_outside_known_wrappers() -> None:
+    """A variable name is the argument of a wrapper in `WRAPPERS`."""
     for path, tree in package():
         if path.name in OWN_CODE:
             continue
@@ -176,7 +178,7 @@ def test_every_name_of_an_event_in_the_code_is_a_constant() -> None:
                     assert function.name in WRAPPERS, f"{path}:{call.lineno}"
 
 
-def test_the_intervals_of_sampled_events_are_those_of_the_code() -> None:
+def test_the_page_has_the_intervals_of_sampled_events() -> None:
     intervals: dict[str, str] = {}
     for _, tree in package():
         for call in calls(tree):
@@ -190,12 +192,14 @@ def test_the_intervals_of_sampled_events_are_those_of_the_code() -> None:
     assert set(codes(intro)) == {name for name, every_s in intervals.items() if every_s == "1.0"}
 
 
-def test_the_members_of_every_line_are_those_of_the_code() -> None:
+def test_the_page_has_the_members_of_every_log_line() -> None:
     head = page("events.md").partition("\n## ")[0]
     assert {name for cells in rows(head, columns=2) for name in codes(cells[0])} == log._RESERVED
 
 
-def test_the_table_of_events_has_every_event_with_its_fields() -> None:
-    told = {codes(cells[0])[0]: codes(cells[1]) for cells in rows(page("events.md").partition("\n# Queue events\n")[2])}
+def test_the_page_has_every_queue_event_with_its_fields() -> None:
+    on_page = {
+        codes(cells[0])[0]: codes(cells[1]) for cells in rows(page("events.md").partition("\n# Queue events\n")[2])
+    }
     kinds = typing.get_args(events.Event)
-    assert told == {kind.__name__: list(kind.__struct_fields__) for kind in kinds}
+    assert on_page == {kind.__name__: list(kind.__struct_fields__) for kind in kinds}

@@ -1,4 +1,4 @@
-"""The page of handlers and JobQueue: each option and member of the code with its default, and so the docstrings."""
+"""The reference page of handlers and JobQueue, and the docstrings: options, members and defaults of the code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOR_THE_RUNTIME = {
     },
     JobHandle: set[str](),
 }
-"""Public names that the rooms above use, and no application."""
+"""Public names for the package itself, not for applications."""
 
 NO_DEFAULT_TO_NAME = {"the function's name", "the handler's", "required", "none", "no limit", "all", "now"}
 
@@ -68,7 +68,7 @@ def documented(function: Any) -> dict[str, str]:
     return {name: " ".join(text.split()) for name, text in found}
 
 
-def test_the_options_of_a_handler_are_those_of_the_code() -> None:
+def test_the_page_has_the_options_of_a_handler() -> None:
     fields = list(HandlerOptions.__struct_fields__)
     assert names(HANDLER, "Option") == fields
     assert list(documented(Registration.handler)) == fields
@@ -82,7 +82,7 @@ def test_the_options_of_a_handler_are_those_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("option", HandlerOptions.__struct_fields__)
-def test_an_option_s_default_on_the_page_is_that_of_the_code(option: str) -> None:
+def test_the_page_has_the_default_of_each_handler_option(option: str) -> None:
     cells = next(cells for cells in table(HANDLER, "Option") if codes(cells[0]) == [option])
     default = HandlerOptions.__struct_defaults__[HandlerOptions.__struct_fields__.index(option)]
     if default is None:
@@ -91,7 +91,7 @@ def test_an_option_s_default_on_the_page_is_that_of_the_code(option: str) -> Non
         assert cells[2] == f"`{default!r}`".replace("'", '"')
 
 
-def test_the_options_of_submit_are_those_of_its_signature() -> None:
+def test_the_page_has_the_options_of_submit_with_their_defaults() -> None:
     given = parameters(JobQueue.submit)
     assert names(SUBMIT, "Option") == list(given)
     assert list(documented(JobQueue.submit)) == list(given)
@@ -102,35 +102,35 @@ def test_the_options_of_submit_are_those_of_its_signature() -> None:
 
 
 @pytest.mark.parametrize("function", [Registration.handler, JobQueue.submit], ids=lambda function: function.__name__)
-def test_a_docstring_says_the_default_of_each_option(function: Any) -> None:
-    told = documented(function)
-    told.pop("type", None)
-    assert {name for name, text in told.items() if "Defaults to" not in text} == set()
+def test_the_docstring_has_the_default_of_each_option(function: Any) -> None:
+    on_page = documented(function)
+    on_page.pop("type", None)
+    assert {name for name, text in on_page.items() if "Defaults to" not in text} == set()
 
 
-def test_the_exceptions_of_submit_are_those_of_its_docstring() -> None:
+def test_the_page_has_the_exceptions_of_submit() -> None:
     doc = inspect.getdoc(JobQueue.submit) or ""
-    told = re.findall(r"^    ([A-Z]\w+): ", doc.partition("Raises:\n")[2], re.MULTILINE)
-    assert names(SUBMIT, "Raises") == told
+    on_page = re.findall(r"^    ([A-Z]\w+): ", doc.partition("Raises:\n")[2], re.MULTILINE)
+    assert names(SUBMIT, "Raises") == on_page
     refused = {kind.__name__ for kind in errors.Refused.__subclasses__() if kind.__module__ == errors.__name__}
-    assert refused - set(told) == {"RateLimited"}, "which only a caller over HTTP can be"
+    assert refused - set(on_page) == {"RateLimited"}, "only HTTP callers are rate limited"
 
 
 @pytest.mark.parametrize(
     ("of", "heading"), [(JobContext, "## `JobContext`"), (JobQueue, "## `JobQueue`"), (JobHandle, "## `JobHandle`")]
 )
-def test_a_class_has_the_members_of_the_page_and_no_others_for_users(of: type, heading: str) -> None:
+def test_the_page_lists_exactly_the_members_for_users(of: type, heading: str) -> None:
     listed = names(heading, "Member")
     assert set(listed) == public(of) - FOR_THE_RUNTIME[of]
     for cells in table(heading, "Member"):
         for code in codes(cells[0]):
             name, _, given = code.partition("(")
             if given and "…" not in given:
-                told = [argument.partition("=")[0].strip() for argument in given.rstrip(")").split(",") if argument]
-                assert told == list(parameters(getattr(of, name))), name
+                on_page = [argument.partition("=")[0].strip() for argument in given.rstrip(")").split(",") if argument]
+                assert on_page == list(parameters(getattr(of, name))), name
 
 
-def test_the_test_kit_has_the_names_of_the_page() -> None:
+def test_the_page_has_every_name_of_the_test_kit() -> None:
     made = {
         name
         for name, value in vars(testing).items()

@@ -1,4 +1,4 @@
-"""The page of the HTTP API: every route, problem type, field and event of the code, and nothing beside them."""
+"""The reference page of the HTTP API: exactly the routes, problem types, fields and events of the code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def routes() -> set[tuple[str, str]]:
 
 
 def rows_of(heading: str, head: str) -> list[list[str]]:
-    """Return the rows of the one table below a heading whose first column has this head."""
+    """Return the rows of the table below a heading whose first column has this head."""
     below = section(PAGE, heading)
     table = below[below.index(f"\n| {head} |") + 1 :]
     return rows(table.partition("\n\n")[0])
@@ -46,18 +46,18 @@ def first_names(table: list[list[str]]) -> list[str]:
     return [name for cells in table for name in codes(cells[0])]
 
 
-def test_every_route_stands_on_the_page_with_each_of_its_methods_and_no_other() -> None:
+def test_the_page_lists_exactly_the_routes_and_methods_of_the_code() -> None:
     assert set(operations()) == routes()
 
 
-def test_every_problem_type_stands_on_the_page_beside_its_status() -> None:
+def test_the_page_has_every_problem_type_with_its_status() -> None:
     answers = [answer for operation in operations().values() for answer in operation.answers]
-    told = {problem: status for status, problem in (*answers, *ANY_REQUEST, *ANY_BODY) if problem}
-    assert told == STATUS_OF
+    on_page = {problem: status for status, problem in (*answers, *ANY_REQUEST, *ANY_BODY) if problem}
+    assert on_page == STATUS_OF
 
 
 @pytest.mark.parametrize("operation", operations().values(), ids=str)
-def test_every_answer_from_400_on_names_its_problem_and_every_one_to_a_job_its_404_and_410(operation: Any) -> None:
+def test_every_operation_lists_its_errors_with_problem_types(operation: Any) -> None:
     assert all((status >= 400) == bool(problem) for status, problem in operation.answers)
     if "{id}" in operation.path:
         assert {(404, "job-not-found"), (410, "job-gone")} <= operation.answers
@@ -65,18 +65,18 @@ def test_every_answer_from_400_on_names_its_problem_and_every_one_to_a_job_its_4
         assert (404, "queue-not-found") in operation.answers
 
 
-def test_the_states_are_those_of_the_code() -> None:
+def test_the_page_has_the_states_of_a_job() -> None:
     table = {codes(cells[0])[0]: cells[1] for cells in rows_of("## The life of a job", "State")}
     assert set(table) == set(JobState)
     assert {state for state, live in table.items() if live == "yes"} == LIVE
 
 
-def test_the_fields_of_a_submission_are_those_of_the_struct() -> None:
+def test_the_page_has_the_fields_of_a_submission() -> None:
     assert first_names(rows_of("### `POST /v1/jobs`", "Field")) == list(Submission.__struct_fields__)
     assert first_names(rows_of("### `POST /v1/jobs`", "`mode`")) == list(typing.get_args(UniqueMode))
 
 
-def test_the_parameters_filters_and_changes_are_those_of_the_code() -> None:
+def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
     queries = rows_of("### `GET /v1/jobs`, `HEAD /v1/jobs`", "Query")
     assert first_names(queries) == ["ids", *job_list._PARAMETERS]
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
@@ -84,7 +84,7 @@ def test_the_parameters_filters_and_changes_are_those_of_the_code() -> None:
     assert first_names(changes) == list(QueueChange.__struct_fields__)
 
 
-def test_the_events_are_those_that_the_event_log_names() -> None:
+def test_the_page_lists_exactly_the_events_of_streams() -> None:
     named = {
         str(word.value)
         for function in (event_log._name_of, event_log._name_of_state)
@@ -102,20 +102,20 @@ def test_the_events_are_those_that_the_event_log_names() -> None:
     assert set(first_names(rows_of("### Events", "Event"))) == named
 
 
-def test_the_data_of_events_has_the_members_of_the_code() -> None:
-    told = {cells[0]: set(codes(cells[1])) - {"quarantined"} for cells in rows_of("### Events", "Data")}
+def test_the_page_has_the_members_of_event_data() -> None:
+    on_page = {cells[0]: set(codes(cells[1])) - {"quarantined"} for cells in rows_of("### Events", "Data")}
 
     def keys(function: Any) -> set[str]:
         source = inspect.getsource(function)
         dicts = (node for node in ast.walk(ast.parse(source.lstrip())) if isinstance(node, ast.Dict))
         return {str(key.value) for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
 
-    assert told["job"] == keys(event_log.EventLog._job_data) - {"fraction", "note", "code"}
-    assert told["type"] == keys(event_log.EventLog._type_data)
-    assert told["reset"] == set(events._RESET)
+    assert on_page["job"] == keys(event_log.EventLog._job_data) - {"fraction", "note", "code"}
+    assert on_page["type"] == keys(event_log.EventLog._type_data)
+    assert on_page["reset"] == set(events._RESET)
 
 
-def test_the_numbers_on_streams_are_those_of_the_code() -> None:
+def test_the_page_has_the_limits_of_streams() -> None:
     below = section(PAGE, "## Event streams")
     first, last = events.RETRY_MS
     for number in (
@@ -127,11 +127,11 @@ def test_the_numbers_on_streams_are_those_of_the_code() -> None:
         assert number in below
 
 
-def test_every_header_that_pages_may_read_is_told_somewhere() -> None:
+def test_the_page_mentions_every_exposed_header() -> None:
     assert [name for name in origins.EXPOSED.split(", ") if f"`{name}" not in PAGE] == []
 
 
-def test_every_mention_of_a_setting_is_of_one_that_there_is() -> None:
+def test_every_setting_or_event_on_the_pages_exists() -> None:
     known = set(members(page("settings.md")))
     for name in ("http.md", "job.md", "problems.md", "events.md"):
         mentioned = re.findall(r"`((?:server|limits|statuses|spool|runtime|log)\.[a-z_]+)`", page(name))

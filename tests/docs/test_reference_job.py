@@ -1,4 +1,4 @@
-"""The page of documents: the members of the structs and of the answers, no more and no less."""
+"""The reference page of documents: exactly the members of the structs and responses."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def check_struct(heading: str, of: type[msgspec.Struct]) -> None:
     assert nullable(heading) == optional_fields(of)
 
 
-def test_a_job_and_what_is_in_it_have_the_members_and_the_nulls_of_the_structs() -> None:
+def test_the_page_has_the_members_and_nullability_of_a_job_document() -> None:
     check_struct("## Job", JobDocument)
     check_struct("### Waiting for", WaitingDocument)
     check_struct("### Failed attempt", AttemptDocument)
 
 
-def test_every_value_of_a_closed_set_stands_on_the_page() -> None:
+def test_the_page_has_every_value_of_each_enumeration() -> None:
     assert members(own_section("### Error codes")) == list(ErrorCode)
     table = {codes(cells[0])[0]: cells[2] for cells in rows(own_section("## Job"))}
     assert set(codes(table["state"])) == {*LIVE, *TERMINAL}
@@ -69,7 +69,7 @@ def test_every_value_of_a_closed_set_stands_on_the_page() -> None:
     assert set(codes(kinds)) == set(typing.get_args(typing.get_type_hints(LimiterStats)["kind"]))
 
 
-async def test_a_queue_and_a_limiter_have_the_members_of_their_documents() -> None:
+async def test_the_page_has_the_members_and_nullability_of_queues_and_limiters() -> None:
     async with JobQueue() as queue:
         (stats,) = queue.backend.stats()[1]
         quarantined = QuarantinedType(type="t", since=0.0, until=1.0, reason="no")
@@ -84,5 +84,5 @@ async def test_a_queue_and_a_limiter_have_the_members_of_their_documents() -> No
     assert {name for name, value in limiter.items() if value is None} == nullable("### Limiter")
 
 
-def test_an_unknown_job_in_a_list_has_the_members_of_its_document() -> None:
+def test_the_page_has_the_members_of_an_unknown_job_in_a_list() -> None:
     assert members(own_section("### Unknown job")) == list(orjson.loads(missing_document("x", JobGone("evicted"))))

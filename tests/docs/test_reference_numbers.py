@@ -1,4 +1,4 @@
-"""The numbers in the reference that are no settings: those of the code."""
+"""Numbers in the reference that are constants of the code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KIB = 1024
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "text"),
     [
         ("http.md", f"at most {api_limits.BATCH_MAX:,} submissions"),
         ("http.md", f"Depth at most {json_body.DEPTH_MAX}"),
@@ -62,10 +62,10 @@ KIB = 1024
         ("client.md", {0.2: "up to a fifth more"}[protocol.JITTER]),
     ],
 )
-def test_a_number_on_a_page_is_that_of_the_code(name: str, told: str) -> None:
-    assert told in page(name).replace("\n", " ")
+def test_a_page_has_the_number_of_the_code(name: str, text: str) -> None:
+    assert text in page(name).replace("\n", " ")
 
 
-def test_the_wait_of_a_connection_over_the_limit_is_that_of_the_page() -> None:
+def test_the_page_has_the_retry_after_of_a_connection_over_the_limit() -> None:
     assert b"Retry-After: 1\r\n" in rejected._REFUSED
     assert "keep fewer connections; repeat after `retry_after_s` (1 s)" in page("problems.md")

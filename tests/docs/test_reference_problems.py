@@ -1,4 +1,4 @@
-"""The page of problem types: each one of the error table, with its status, title and members."""
+"""The reference page of problem types: status, title, members and headers of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobqueue.http.response.problems import INTERNAL, TABLE, Row, problem_of
 from tests.docs.tables import codes, page, rows
 
 BASE = {"type", "title", "status", "detail"}
-HEADERS_FOR_ITS_OWN_MEMBERS = {"retry_after_s": "Retry-After", "reason": "Job-Gone-Reason", "state": "Job-State"}
+HEADER_OF_MEMBER = {"retry_after_s": "Retry-After", "reason": "Job-Gone-Reason", "state": "Job-State"}
 A_FAULT = errors.InvalidField(pointer="/type", detail="unknown")
 EXAMPLES: dict[type[BaseException], BaseException] = {
     errors.JobGone: errors.JobGone("evicted"),
@@ -34,25 +34,25 @@ def example_of(kind: type[BaseException]) -> BaseException:
     return kind(A_FAULT) if issubclass(kind, errors.InvalidSubmission) else kind()
 
 
-def test_every_problem_type_has_a_row_and_no_other() -> None:
+def test_the_page_lists_exactly_the_problem_types_of_the_code() -> None:
     assert set(table()) == {row.slug for row in (*TABLE.values(), INTERNAL)}
 
 
 @pytest.mark.parametrize("row", sorted({*TABLE.values(), INTERNAL}, key=lambda row: row.slug), ids=lambda row: row.slug)
-def test_a_row_has_the_status_and_the_title_of_the_code(row: Row) -> None:
+def test_a_row_has_the_status_and_title_of_the_code(row: Row) -> None:
     _, status, title, _, when, what_to_do = table()[row.slug]
     assert (int(status), title) == (row.status, row.title)
     assert min(len(when), len(what_to_do)) >= 8
 
 
 @pytest.mark.parametrize("kind", TABLE, ids=lambda kind: kind.__name__)
-def test_a_row_has_the_members_that_the_problem_adds(kind: type[BaseException]) -> None:
+def test_a_row_has_the_extension_members_and_headers_of_the_problem(kind: type[BaseException]) -> None:
     problem = problem_of(example_of(kind))
     added = set(problem.members) - BASE
     cells = table()[problem.row.slug]
     assert set(codes(cells[3])) == added
     described = {name for row in rows(page("problems.md"), columns=3) for name in codes(row[0])}
     assert added | BASE <= described
-    told = {HEADERS_FOR_ITS_OWN_MEMBERS[name] for name in added if name in HEADERS_FOR_ITS_OWN_MEMBERS}
+    implied = {HEADER_OF_MEMBER[name] for name in added if name in HEADER_OF_MEMBER}
     assert all(name in page("problems.md") for name in problem.headers)
-    assert set(problem.headers) - told <= set(codes(cells[4])), "a header that no member tells stands in the row"
+    assert set(problem.headers) - implied <= set(codes(cells[4])), "the row has each header that no member implies"

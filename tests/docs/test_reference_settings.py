@@ -1,4 +1,4 @@
-"""The reference page of the settings: current, complete, and right about what a reload changes."""
+"""The reference page of the settings: generated, complete, and correct about live reloads."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ OTHER_VALUES: Mapping[str, str] = {
     "log.level": "error",
     "log.format": "json",
 }
-"""Of the settings that neither 7 nor 3MiB is a valid value of."""
+"""Values of the settings for which neither 7 nor 3MiB is valid."""
 
 
 def names_on_the_page() -> list[str]:
     return re.findall(r"^\| `([a-z_.]+)`<br>`JOBQUEUE_", PAGE.read_text(), re.MULTILINE)
 
 
-def test_the_page_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_equals_the_output_of_config_reference(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "reference"]) == 0
     assert PAGE.read_text() == capsys.readouterr().out, (
-        "make it anew: python -m jobqueue config reference > docs/reference/settings.md"
+        "regenerate it: python -m jobqueue config reference > docs/reference/settings.md"
     )
 
 
-def test_every_setting_has_a_row() -> None:
+def test_the_page_has_every_setting() -> None:
     assert sorted(names_on_the_page()) == sorted(".".join(path) for path in SETTINGS)
 
 
-def test_every_row_has_a_sentence_and_every_flag_stands_beside_its_setting() -> None:
+def test_the_page_has_a_sentence_for_each_setting_and_its_flag() -> None:
     rows = [row for row in PAGE.read_text().splitlines() if "<br>`JOBQUEUE_" in row]
     assert all(re.search(r"\| [A-Z][^|]{15,}\. \|$", row) for row in rows)
     for flag, (setting, _, _) in FLAGS.items():
@@ -58,7 +58,7 @@ def test_every_row_has_a_sentence_and_every_flag_stands_beside_its_setting() -> 
         assert f"<br>`--{flag}` |" in row
 
 
-async def test_what_the_page_calls_live_is_what_a_reload_takes_over() -> None:
+async def test_the_page_marks_exactly_the_settings_that_a_reload_applies() -> None:
     needs_restart = set()
     async with JobQueue() as queue:
         for path in SETTINGS:

@@ -1,4 +1,4 @@
-"""Every link, heading, path and make target that a document names is there; and every document that a source names."""
+"""References in documents, and references to documents in sources, exist."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ SOURCES = sorted(
 
 
 @pytest.mark.parametrize("name", documents())
-def test_every_link_leads_somewhere(name: str) -> None:
+def test_every_link_and_heading_of_a_document_exists(name: str) -> None:
     assert not list(broken_links(page(name)))
 
 
 @pytest.mark.parametrize("name", documents())
-def test_every_path_that_a_document_names_is_there(name: str) -> None:
+def test_every_path_in_a_document_exists(name: str) -> None:
     assert not list(missing_paths(page(name)))
 
 
 @pytest.mark.parametrize("name", documents())
-def test_every_make_target_that_a_document_names_is_there(name: str) -> None:
+def test_every_make_target_in_a_document_exists(name: str) -> None:
     assert not list(missing_targets(page(name)))
 
 
 @pytest.mark.parametrize("name", documents())
-def test_every_setting_that_a_document_names_is_one(name: str) -> None:
+def test_every_setting_in_a_document_exists(name: str) -> None:
     assert not list(unknown_settings(page(name)))
 
 
 @pytest.mark.parametrize("name", documents())
-def test_every_dotted_name_that_a_document_gives_can_be_imported(name: str) -> None:
+def test_every_dotted_name_in_a_document_can_be_imported(name: str) -> None:
     assert not list(unknown_names(page(name)))
 
 
-def test_every_document_that_a_source_names_is_there() -> None:
+def test_every_document_named_in_a_source_exists() -> None:
     missing = [
         f"{path.relative_to(ROOT)} names {named}"
         for path in SOURCES
@@ -59,7 +59,7 @@ def test_every_document_that_a_source_names_is_there() -> None:
     assert not missing
 
 
-def test_every_page_can_be_reached_from_the_readme() -> None:
+def test_every_page_is_reachable_from_the_readme() -> None:
     reached, left = set(), ["README.md"]
     while left:
         name = left.pop()
@@ -73,5 +73,5 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert {name for name in documents() if name.startswith("docs/")} <= reached
 
 
-def test_the_readme_stays_short() -> None:
+def test_the_readme_has_at_most_130_lines() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 130
