@@ -1,4 +1,4 @@
-"""The processes below another one, found by what their command line contains."""
+"""Child processes, found by the text of their command lines."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import psutil
 
 
 def children_with(text: str, *, of: psutil.Process | None = None, recursive: bool = True) -> list[psutil.Process]:
-    """Return the living children of a process that have this text in their command line.
-
-    One that ends between being listed and being read is none of them, and neither is a zombie.
+    """Return the live children of a process with this text in their command line, without zombies.
 
     Args:
-        of: The process; by default this one.
-        recursive: Look at the children's children, too.
+        of: The parent process; by default this one.
+        recursive: Include indirect children.
     """
     found = []
     for child in (of or psutil.Process()).children(recursive=recursive):
-        with suppress(psutil.NoSuchProcess):  # a zombie is one, too
+        with suppress(psutil.NoSuchProcess):  # ended meanwhile, or a zombie
             if text in " ".join(child.cmdline()):
                 found.append(child)
     return found

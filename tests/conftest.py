@@ -1,4 +1,4 @@
-"""What every test shares: a check that nothing is left running behind it."""
+"""Fixtures for every test: it must leave no thread and no task running."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def no_thread_is_left_behind() -> Iterator[None]:
+def no_thread_is_leaked() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     new = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
     for thread in new:
-        thread.join(1.0)  # one that is on its way out is not left behind
+        thread.join(1.0)  # an ending thread is not leaked
     left = [thread for thread in new if thread.is_alive()]
-    assert not left, f"threads left behind: {left}"
+    assert not left, f"leaked threads: {left}"
 
 
 @pytest.fixture(autouse=True)
-async def no_task_is_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+async def no_task_is_leaked(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     yield
     left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task() and not t.done()]
-    assert not left, f"tasks left behind: {left}"
+    assert not left, f"leaked tasks: {left}"

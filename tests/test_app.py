@@ -35,7 +35,7 @@ from jobqueue.wiring import Surroundings, system
 
 
 def make_queue(*, drain_s: float = 20.0, **settings: object) -> JobQueue:
-    queue = JobQueue(Settings(**settings), drain_s=drain_s)  # type: ignore[arg-type]
+    queue = JobQueue(Settings(**settings), drain_s=drain_s)  # type: ignore[arg-type]  # groups of settings by name
 
     @queue.handler
     async def double(ctx: JobContext, n: int) -> int:
@@ -52,8 +52,8 @@ def make_queue(*, drain_s: float = 20.0, **settings: object) -> JobQueue:
     return queue
 
 
-class WallClockThatSteps:
-    """The system's wall clock, each time off by the next of `steps`, in seconds."""
+class SteppingWallClock:
+    """The wall clock of the system, offset by the next of `steps`, in seconds, at each reading."""
 
     def __init__(self) -> None:
         self.steps: Iterator[float] = itertools.repeat(0.0)
@@ -70,7 +70,7 @@ def now() -> float:
 
 
 @virtual_time
-async def test_a_job_is_submitted_and_its_result_awaited_without_http() -> None:
+async def test_submit_returns_a_handle_to_the_result_and_status() -> None:
     async with make_queue() as queue:
         job = await queue.submit("double", {"n": 21})
         assert await job.result(timeout_s=5) == 42
@@ -79,7 +79,7 @@ async def test_a_job_is_submitted_and_its_result_awaited_without_http() -> None:
 
 
 @virtual_time
-async def test_waiting_may_time_out_and_the_job_goes_on() -> None:
+async def test_wait_times_out_and_the_job_runs_on() -> None:
     async with make_queue() as queue:
         job = await queue.submit("nap", {"seconds": 10})
         with pytest.raises(TimeoutError, match=f"job {job.id} is still running after 3 s"):
@@ -88,7 +88,7 @@ async def test_waiting_may_time_out_and_the_job_goes_on() -> None:
 
 
 @virtual_time
-async def test_a_result_that_never_was_raises_with_the_reason() -> None:
+async def test_the_result_of_a_cancelled_job_raises_job_failed() -> None:
     async with make_queue() as queue:
         job = await queue.submit("nap", delay_s=60)
         await job.cancel()
@@ -124,10 +124,10 @@ async def test_a_record_is_gone_after_its_ttl() -> None:
 
 @virtual_time
 @pytest.mark.parametrize("step_s", [3600.0, -3600.0, 0.5, 365 * 86400.0])
-async def test_a_step_of_the_wall_clock_changes_nothing_for_live_jobs_and_all_that_is_told(
+async def test_a_step_of_the_wall_clock_changes_reported_times_but_no_deadline(
     step_s: float,
 ) -> None:
-    queue, clock = make_queue(), WallClockThatSteps()
+    queue, clock = make_queue(), SteppingWallClock()
     queue.surroundings = clock.surroundings
     async with queue:
         start, before = now(), queue.wall(now())
@@ -143,14 +143,14 @@ async def test_a_step_of_the_wall_clock_changes_nothing_for_live_jobs_and_all_th
 
 
 @virtual_time
-async def test_times_that_are_told_stay_the_same_while_the_wall_clock_only_jitters() -> None:
-    queue, clock = make_queue(), WallClockThatSteps()
+async def test_reported_times_ignore_jitter_of_the_wall_clock() -> None:
+    queue, clock = make_queue(), SteppingWallClock()
     queue.surroundings = clock.surroundings
     async with queue:
         before = queue.wall(now())
         clock.steps = itertools.cycle([0.0, 0.004, -0.004])
         assert {queue.wall(now()) for _ in range(100)} == {before}
-        assert round(before - now(), 3) == pytest.approx(before - now(), abs=1e-6)  # in whole milliseconds
+        assert round(before - now(), 3) == pytest.approx(before - now(), abs=1e-6)  # whole milliseconds
 
 
 @pytest.mark.parametrize(
@@ -170,16 +170,16 @@ async def test_times_that_are_told_stay_the_same_while_the_wall_clock_only_jitte
     ],
 )
 @virtual_time
-async def test_a_submission_that_is_not_right_is_refused_and_says_where(call: dict[str, object], pointer: str) -> None:
+async def test_an_invalid_submission_raises_an_error_with_its_pointer(call: dict[str, object], pointer: str) -> None:
     async with make_queue() as queue:
         with pytest.raises(InvalidSubmission) as error:
-            await queue.submit(**call)  # type: ignore[arg-type]
+            await queue.submit(**call)  # type: ignore[arg-type]  # invalid on purpose
         assert [fault.pointer for fault in error.value.errors] == [pointer]
         assert queue.backend.stats()[0].accepted_total == 0
 
 
 @virtual_time
-async def test_an_unknown_type_and_an_unknown_id_are_told() -> None:
+async def test_an_unknown_type_or_id_raises_an_error() -> None:
     async with make_queue() as queue:
         with pytest.raises(UnknownType):
             await queue.submit("triple")
@@ -188,7 +188,7 @@ async def test_an_unknown_type_and_an_unknown_id_are_told() -> None:
 
 
 @virtual_time
-async def test_leaving_the_block_waits_for_jobs_no_longer_than_drain_s() -> None:
+async def test_leaving_the_context_waits_at_most_drain_s() -> None:
     loop = asyncio.get_running_loop()
     async with make_queue(drain_s=7.0) as queue:
         await queue.submit("nap", {"seconds": 5.0})
@@ -199,13 +199,13 @@ async def test_leaving_the_block_waits_for_jobs_no_longer_than_drain_s() -> None
 
 
 @pytest.mark.parametrize("drain_s", [-1.0, float("nan"), True, "20"])
-def test_a_drain_that_is_no_duration_is_refused(drain_s: Any) -> None:
+def test_an_invalid_drain_s_raises_value_error(drain_s: Any) -> None:
     with pytest.raises(ValueError, match=r"drain_s is 0 or more|a duration is"):
         JobQueue(drain_s=drain_s)
 
 
 @virtual_time
-async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+async def test_a_full_queue_raises_queue_full_with_retry_after() -> None:
     async with make_queue(queues={"default": QueueSettings(workers=1, capacity=2)}, drain_s=0.0) as queue:
         await queue.submit("nap")
         await queue.submit("nap")
@@ -215,7 +215,7 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
 
 
 @virtual_time
-async def test_leaving_the_block_works_the_queue_off() -> None:
+async def test_leaving_the_context_finishes_the_jobs() -> None:
     queue = make_queue(queues={"default": QueueSettings(workers=1)})
     ended = []
     async with queue:
@@ -226,7 +226,7 @@ async def test_leaving_the_block_works_the_queue_off() -> None:
 
 
 @virtual_time
-async def test_a_drain_ends_at_its_deadline_and_counts_what_it_loses(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_drain_cancels_jobs_at_its_deadline_and_counts_them(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with make_queue(queues={"default": QueueSettings(workers=2)}) as queue:
         done = await queue.submit("nap", {"seconds": 5})
@@ -249,7 +249,7 @@ async def test_a_drain_ends_at_its_deadline_and_counts_what_it_loses(caplog: pyt
 
 
 @virtual_time
-async def test_a_shutdown_of_thousands_lets_others_go_on() -> None:
+async def test_a_drain_of_thousands_of_jobs_yields_to_the_loop() -> None:
     queue = make_queue(queues={"default": QueueSettings(workers=1, capacity=4000)})
     async with queue:
         jobs = [await queue.submit("nap") for _ in range(4000)]
@@ -264,7 +264,7 @@ async def test_a_shutdown_of_thousands_lets_others_go_on() -> None:
 
 
 @virtual_time
-async def test_a_drain_that_is_cancelled_amid_its_end_leaves_no_job_behind() -> None:
+async def test_a_drain_cancelled_while_it_ends_jobs_leaves_no_live_job() -> None:
     queue = make_queue(queues={"default": QueueSettings(workers=1, capacity=4000)})
     async with queue:
         for _ in range(4000):
@@ -279,7 +279,7 @@ async def test_a_drain_that_is_cancelled_amid_its_end_leaves_no_job_behind() -> 
 
 
 @virtual_time
-async def test_an_empty_queue_is_drained_at_once() -> None:
+async def test_a_drain_of_an_empty_queue_returns_immediately() -> None:
     async with make_queue() as queue:
         start = now()
         assert await queue.drain(20) == {"delayed": 0, "queued": 0, "running": 0}
@@ -288,7 +288,7 @@ async def test_an_empty_queue_is_drained_at_once() -> None:
 
 
 @virtual_time
-async def test_leaving_the_block_by_an_error_waits_for_nothing() -> None:
+async def test_leaving_the_context_by_an_exception_does_not_drain() -> None:
     start = now()
 
     class Boom(Exception): ...
@@ -304,7 +304,7 @@ async def test_leaving_the_block_by_an_error_waits_for_nothing() -> None:
 
 
 @virtual_time
-async def test_a_stop_that_is_cancelled_still_answers_who_waits_for_a_job() -> None:
+async def test_a_cancelled_stop_still_ends_the_waits_for_jobs() -> None:
     queue = make_queue()
     released = asyncio.Event()
 
@@ -330,7 +330,7 @@ async def test_a_stop_that_is_cancelled_still_answers_who_waits_for_a_job() -> N
 
 
 @virtual_time
-async def test_who_stops_a_queue_that_is_being_stopped_waits_for_the_same_end() -> None:
+async def test_concurrent_stops_wait_for_the_same_end() -> None:
     queue = make_queue()
     await queue.start()
     await queue.submit("nap")
@@ -342,13 +342,13 @@ async def test_who_stops_a_queue_that_is_being_stopped_waits_for_the_same_end() 
 
 
 @virtual_time
-async def test_a_queue_may_be_stopped_within_its_own_block() -> None:
+async def test_a_queue_can_be_stopped_within_its_context() -> None:
     async with make_queue() as queue:
         await queue.stop()
     assert not queue.running
 
 
-def test_a_queue_that_does_not_run_is_not_draining_because_somebody_asked() -> None:
+def test_stop_admitting_of_a_stopped_queue_raises_and_changes_nothing() -> None:
     queue = make_queue()
     with pytest.raises(RuntimeError, match="not running"):
         queue.stop_admitting()
@@ -356,7 +356,7 @@ def test_a_queue_that_does_not_run_is_not_draining_because_somebody_asked() -> N
 
 
 @virtual_time
-async def test_a_queue_that_is_being_stopped_is_not_started_beside_that() -> None:
+async def test_start_during_a_stop_raises_runtime_error() -> None:
     queue = make_queue()
     await queue.start()
     stopping = asyncio.create_task(queue.stop())
@@ -369,7 +369,7 @@ async def test_a_queue_that_is_being_stopped_is_not_started_beside_that() -> Non
 
 
 @virtual_time
-async def test_a_restart_is_a_new_run_and_knows_the_ids_of_the_earlier_one() -> None:
+async def test_a_restarted_queue_reports_ids_of_the_earlier_run_as_gone() -> None:
     queue = make_queue()
     async with queue:
         job = await queue.submit("double", {"n": 1})
@@ -380,7 +380,7 @@ async def test_a_restart_is_a_new_run_and_knows_the_ids_of_the_earlier_one() -> 
 
 
 @virtual_time
-async def test_a_queue_that_does_not_run_says_how_to_start_it() -> None:
+async def test_a_call_in_the_wrong_state_raises_an_error_with_a_hint() -> None:
     queue = make_queue()
     assert not queue.running
     with pytest.raises(RuntimeError, match="async with queue"):
@@ -394,7 +394,7 @@ async def test_a_queue_that_does_not_run_says_how_to_start_it() -> None:
 
 
 @virtual_time
-async def test_a_handler_for_a_queue_that_is_not_configured_stops_the_start() -> None:
+async def test_start_raises_for_a_handler_of_an_unknown_queue() -> None:
     queue = make_queue()
 
     @queue.handler(queue="fast")
@@ -405,7 +405,7 @@ async def test_a_handler_for_a_queue_that_is_not_configured_stops_the_start() ->
 
 
 @virtual_time
-async def test_named_queues_have_workers_of_their_own() -> None:
+async def test_each_named_queue_has_its_own_workers() -> None:
     queue = make_queue(queues={"default": QueueSettings(workers=1), "fast": QueueSettings(workers=1)})
     async with queue:
         slow = await queue.submit("nap", {"seconds": 60})
@@ -417,15 +417,15 @@ async def test_named_queues_have_workers_of_their_own() -> None:
 
 
 @virtual_time
-async def test_inline_a_submission_returns_when_its_job_is_over() -> None:
+async def test_inline_submissions_return_after_their_jobs() -> None:
     async with inline(make_queue()) as queue:
         job = await queue.submit("nap", {"seconds": 100})
         assert (await job.status()).state is JobState.SUCCEEDED
-    assert "accept" not in vars(queue), "the queue is as it was"
+    assert "accept" not in vars(queue), "the queue is restored"
 
 
 @virtual_time
-async def test_a_recorder_keeps_the_events_and_waits_for_them() -> None:
+async def test_an_event_recorder_collects_and_awaits_events_until_closed() -> None:
     async with make_queue(statuses=StatusesSettings(ttl_s=5.0)) as queue:
         recorder = EventRecorder(queue.backend)
         job = await queue.submit("nap", {"seconds": 1})
@@ -439,14 +439,14 @@ async def test_a_recorder_keeps_the_events_and_waits_for_them() -> None:
         assert len(recorder.of(Ended)) == 1
 
 
-def test_a_manual_clock_goes_only_forward() -> None:
+def test_a_manual_clock_advances_only_forward() -> None:
     clock = ManualClock(5.0)
     assert (clock(), clock.advance(2.5), clock()) == (5.0, 7.5, 7.5)
     with pytest.raises(ValueError, match="does not go back"):
         clock.advance(-1)
 
 
-def test_a_virtual_hour_takes_no_time() -> None:
+def test_virtual_time_passes_an_hour_immediately() -> None:
     start = time.perf_counter()
 
     @virtual_time
@@ -463,7 +463,7 @@ def test_a_virtual_hour_takes_no_time() -> None:
 
 
 @virtual_time
-async def test_of_two_starts_at_once_one_is_refused() -> None:
+async def test_the_second_of_two_concurrent_starts_raises_runtime_error() -> None:
     queue = make_queue()
     first, second = await asyncio.gather(queue.start(), queue.start(), return_exceptions=True)
     assert first is None
@@ -473,7 +473,7 @@ async def test_of_two_starts_at_once_one_is_refused() -> None:
 
 
 @virtual_time
-async def test_a_block_that_is_cancelled_twice_leaves_a_queue_that_can_start_again() -> None:
+async def test_a_queue_can_start_again_after_a_twice_cancelled_context() -> None:
     queue = make_queue()
     inside = asyncio.Event()
 
@@ -500,7 +500,7 @@ async def test_a_block_that_is_cancelled_twice_leaves_a_queue_that_can_start_aga
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link"])
 @virtual_time
-async def test_what_is_no_regular_file_is_no_result_file(kind: str) -> None:
+async def test_a_result_file_that_is_not_regular_fails_the_job(kind: str) -> None:
     queue = make_queue()
 
     @queue.handler
@@ -520,12 +520,12 @@ async def test_what_is_no_regular_file_is_no_result_file(kind: str) -> None:
 
 
 @virtual_time
-async def test_a_media_type_is_a_text() -> None:
+async def test_a_media_type_that_is_not_a_string_fails_the_job() -> None:
     queue = make_queue()
 
     @queue.handler
     async def writes(ctx: JobContext) -> None:
-        ctx.result_file(123)  # type: ignore[arg-type]
+        ctx.result_file(123)  # type: ignore[arg-type]  # invalid on purpose
 
     async with queue:
         job = await (await queue.submit("writes")).wait()
@@ -534,7 +534,7 @@ async def test_a_media_type_is_a_text() -> None:
 
 
 @virtual_time
-async def test_a_result_file_for_which_the_spool_has_no_room_fails_its_job() -> None:
+async def test_a_result_file_beyond_the_spool_limit_fails_the_job() -> None:
     queue = make_queue(spool=SpoolSettings(bytes_max=1000), limits=LimitsSettings(files_bytes=1000))
 
     @queue.handler

@@ -1,4 +1,4 @@
-"""The built-in handlers do what the README says of them."""
+"""The built-in demo handlers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_echo_returns_its_arguments() -> None:
 
 
 @virtual_time
-async def test_sleep_takes_as_long_as_it_is_told() -> None:
+async def test_sleep_takes_a_time_within_its_arguments() -> None:
     async with queue:
         job = await queue.submit("sleep", {"min_s": 5, "max_s": 10})
         slept_s = (await job.result())["slept_s"]
@@ -43,7 +43,7 @@ async def test_sleep_takes_as_long_as_it_is_told() -> None:
 
 
 @virtual_time
-async def test_sleep_refuses_times_that_make_no_sense() -> None:
+async def test_sleep_rejects_invalid_times() -> None:
     with pytest.raises(InvalidSubmission, match="/args/min_s"):
         await outcome("sleep", {"min_s": -1})
     with pytest.raises(JobFailed, match=r"max_s \(1.0\) is under min_s"):
@@ -51,20 +51,20 @@ async def test_sleep_refuses_times_that_make_no_sense() -> None:
 
 
 @virtual_time
-async def test_fail_fails_with_the_message() -> None:
+async def test_fail_raises_an_error_with_the_given_message() -> None:
     with pytest.raises(JobFailed, match="handler_error: RuntimeError: so be it"):
         await outcome("fail", {"message": "so be it"})
 
 
-async def test_spin_runs_in_a_process_and_tells_its_progress() -> None:
+async def test_spin_runs_in_a_process_and_returns_its_rounds() -> None:
     assert (await outcome("spin", {"duration_s": 0.01}))["rounds"] >= 1
     assert (await outcome("spin", {"duration_s": 0})) == {"rounds": 0}
     assert queue.registry.get("spin").run_in == "process"
 
 
-def context(files: dict[str, Any], told: list[float]) -> JobContext:
+def context(files: dict[str, Any], progress: list[float]) -> JobContext:
     def folder() -> Path:
-        raise AssertionError("it writes no file")
+        raise AssertionError("digest writes no file")
 
     return JobContext(
         job_id="j",
@@ -72,7 +72,7 @@ def context(files: dict[str, Any], told: list[float]) -> JobContext:
         group=None,
         files=UploadedFiles(files),
         folder=folder,
-        on_progress=lambda fraction, note: told.append(fraction),
+        on_progress=lambda fraction, note: progress.append(fraction),
     )
 
 
@@ -80,27 +80,27 @@ def test_digest_hashes_every_uploaded_file(tmp_path: Path) -> None:
     contents = {"a": b"x" * 3_000_000, "b": b""}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    told: list[float] = []
-    assert digest(context({name: uploaded(tmp_path / name) for name in contents}, told)) == {
+    progress: list[float] = []
+    assert digest(context({name: uploaded(tmp_path / name) for name in contents}, progress)) == {
         name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in contents.items()
     }
-    assert told[-1] == 1.0
-    assert told == sorted(told)
+    assert progress[-1] == 1.0
+    assert progress == sorted(progress)
 
 
-def test_digest_tells_of_each_file_that_came_under_one_name(tmp_path: Path) -> None:
+def test_digest_hashes_every_file_of_one_name(tmp_path: Path) -> None:
     (tmp_path / "1").write_bytes(b"x")
     (tmp_path / "2").write_bytes(b"yy")
     several = digest(context({"a": [uploaded(tmp_path / "1"), uploaded(tmp_path / "2")]}, []))
-    assert [told["size_bytes"] for told in several["a"]] == [1, 2]
+    assert [file["size_bytes"] for file in several["a"]] == [1, 2]
 
 
 def uploaded(path: Path) -> UploadedFile:
     return UploadedFile.of(str(path), filename=path.name, media_type="text/plain", size_bytes=path.stat().st_size)
 
 
-def test_digest_stops_when_it_is_told_to(tmp_path: Path) -> None:
+def test_digest_stops_when_cancelled(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     ctx = context({"a": uploaded(tmp_path / "a")}, [])
     ctx.cancel()
@@ -108,6 +108,6 @@ def test_digest_stops_when_it_is_told_to(tmp_path: Path) -> None:
         digest(ctx)
 
 
-def test_digest_without_a_file_says_how_to_send_one() -> None:
+def test_digest_without_a_file_is_rejected_with_a_hint() -> None:
     with pytest.raises(Reject, match="multipart/form-data"):
         digest(context({}, []))

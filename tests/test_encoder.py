@@ -1,4 +1,4 @@
-"""Values on their way through JSON: whole, equal at the other end, or refused with the reason."""
+"""Encoding of values as JSON: lossless, or an error with the reason."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def frozen(value: Any) -> bool:
 
 
 def around(kind: Any, values: st.SearchStrategy[Any], data: st.DataObject) -> tuple[Any, Any]:
-    """Draw a value of a kind, within one of the collections that a signature may have."""
+    """Draw a value of a kind, in one of the collections that a signature may have."""
     which = data.draw(st.sampled_from(["itself", "list", "tuple", "set", "frozenset", "optional", "values", "keys"]))
     hashable = values.filter(frozen)
     match which:
@@ -163,7 +163,7 @@ def around(kind: Any, values: st.SearchStrategy[Any], data: st.DataObject) -> tu
         case "frozenset" if kind not in (Point, Plain, Typed, Any, bytearray, Renamed):
             return frozenset[kind], frozenset(data.draw(st.lists(hashable, max_size=3)))
         case "optional":
-            return Optional[kind], data.draw(st.none() | values)  # noqa: UP045
+            return Optional[kind], data.draw(st.none() | values)  # noqa: UP045 - the old form is under test
         case "values":
             return dict[str, kind], data.draw(st.dictionaries(texts, values, max_size=3))
         case "keys":
@@ -174,7 +174,7 @@ def around(kind: Any, values: st.SearchStrategy[Any], data: st.DataObject) -> tu
 
 
 def handler_of(hint: Any) -> Handler:
-    async def take(value) -> None: ...  # type: ignore[no-untyped-def]
+    async def take(value) -> None: ...  # type: ignore[no-untyped-def]  # the hint is set below
 
     take.__annotations__["value"] = hint
     registry = Registry()
@@ -185,7 +185,7 @@ def handler_of(hint: Any) -> Handler:
 
 @settings(max_examples=600, deadline=None)
 @given(data=st.data())
-def test_what_a_signature_takes_goes_through_and_comes_out_equal(data: st.DataObject) -> None:
+def test_arguments_of_every_type_survive_encoding_and_decoding(data: st.DataObject) -> None:
     kind, values = data.draw(st.sampled_from(KINDS))
     hint, value = around(kind, values, data)
     handler = handler_of(hint)
@@ -197,7 +197,7 @@ def test_what_a_signature_takes_goes_through_and_comes_out_equal(data: st.DataOb
 
 
 @virtual_time
-async def test_a_value_goes_in_and_comes_back_in_process() -> None:
+async def test_a_queue_passes_typed_arguments_and_returns_json_values() -> None:
     queue = JobQueue()
 
     @queue.handler
@@ -214,15 +214,15 @@ async def test_a_value_goes_in_and_comes_back_in_process() -> None:
         }
 
 
-# -- whole, or not at all
+# -- lossless or an error
 
 
-class Lossy(dict):  # type: ignore[type-arg]
+class Lossy(dict):  # type: ignore[type-arg]  # a plain subclass, as users write it
     pass
 
 
 @dataclasses.dataclass
-class AlsoADict(dict):  # type: ignore[type-arg]
+class AlsoADict(dict):  # type: ignore[type-arg]  # a plain subclass, as users write it
     a: int = 1
 
 
@@ -277,7 +277,7 @@ class Share(float):
         ([None, 2**64 - 1, -(2**63)], b"[null,18446744073709551615,-9223372036854775808]"),
     ],
 )
-def test_a_value_is_encoded_whole(value: Any, json: bytes) -> None:
+def test_encode_keeps_all_of_a_value(value: Any, json: bytes) -> None:
     assert encode(value) == json
 
 
@@ -296,7 +296,7 @@ def endless() -> list[Any]:
         ({True: 1}, "keys are strings, numbers or dates, not bool"),
         ({None: 1}, "not NoneType"),
         ({(1, 2): 1}, "not tuple"),
-        (Point(1, float("nan")), "Out of range float"),  # type: ignore[arg-type]
+        (Point(1, float("nan")), "Out of range float"),  # type: ignore[arg-type]  # an int by its hint
         ({1: [None, float("inf")]}, "Out of range float"),
         (Unset(1), "'Unset' object has no attribute 'b'"),
         (2**64, "64-bit"),
@@ -314,7 +314,7 @@ def endless() -> list[Any]:
         (dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(seconds=1))), "date value out of range"),
     ],
 )
-def test_what_can_not_be_encoded_whole_is_refused_with_the_reason(value: Any, reason: str) -> None:
+def test_an_unencodable_value_raises_an_error_with_the_reason(value: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         encode(value)
     with pytest.raises(BadResult, match=reason):
@@ -324,7 +324,7 @@ def test_what_can_not_be_encoded_whole_is_refused_with_the_reason(value: Any, re
 
 
 @virtual_time
-async def test_a_result_is_whole_or_bad() -> None:
+async def test_an_unencodable_result_fails_the_job() -> None:
     queue = JobQueue()
 
     @queue.handler
@@ -343,9 +343,9 @@ async def test_a_result_is_whole_or_bad() -> None:
         assert "two keys of an object" in job.error.message
 
 
-def test_the_client_takes_durations_as_timedeltas() -> None:
+def test_the_client_encodes_durations_from_timedeltas() -> None:
     submission = {"type": "it", "delay_s": dt.timedelta(minutes=1), "timeout_s": 0.5, "run_at": dt.datetime(2026, 1, 1)}
-    assert orjson.loads(encoded(submission)) == {  # type: ignore[arg-type]
+    assert orjson.loads(encoded(submission)) == {  # type: ignore[arg-type]  # no TypedDict
         "type": "it",
         "delay_s": 60.0,
         "timeout_s": 0.5,

@@ -1,7 +1,7 @@
-"""The laws of the house, read off the syntax trees of its files.
+"""The laws of the code, checked on the syntax trees of its files.
 
-Each law is a function from a module to its breaches, is tried on every file that it is about, and is shown
-to catch what it forbids: a law that catches nothing is a wish.
+Each law is a function from a module to its breaches. It is applied to every file in its scope, and tested with code
+that breaks it and code that keeps it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Import:
-    """A module that is imported, by its full name; `always` means: at run time, as soon as the importer is."""
+    """An imported module by its full name; `always`: imported at run time, together with the importer."""
 
     target: str
     line: int
@@ -61,7 +61,7 @@ def is_module(name: str) -> bool:
 
 
 def imports(module: Module) -> Iterator[Import]:
-    """Yield what a module imports, `from package import module` resolved to that module."""
+    """Yield the imports of a module, `from package import module` resolved to that module."""
 
     def walk(node: ast.AST, always: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -93,7 +93,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 
 # Imports run downwards
 
-FLOORS = (
+LAYERS = (
     {"api_limits", "duration", "encoder", "errors"},
     {"core"},
     {"cli.parser", "client", "config", "context", "files", "handlers", "log", "paths", "process", "sampling"},
@@ -106,34 +106,34 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
-"""A module's floor is that of its longest name here: `cli.parser` is a leaf, the rest of `cli` the roof."""
+"""Lowest first. The longest matching name decides: `cli.parser` is low, the rest of `cli` high."""
 
 
-def floor(name: str) -> int:
-    """Return how high up a module of the package is. The package itself holds no code but its version: the ground."""
+def layer(name: str) -> int:
+    """Return the level of a module of the package. The package itself holds only its version: the lowest level."""
     _, _, inner = name.partition("jobqueue.")
     if not inner:
         return 0
-    levels = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-    return levels[max((room for room in levels if f"{inner}.".startswith(f"{room}.")), key=len)]
+    levels = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+    return levels[max((part for part in levels if f"{inner}.".startswith(f"{part}.")), key=len)]
 
 
 def upward_imports(module: Module) -> Iterator[str]:
     if module.name == "jobqueue":
         return
     for it in imports(module):
-        if it.target.split(".")[0] == "jobqueue" and floor(it.target) > floor(module.name):
+        if it.target.split(".")[0] == "jobqueue" and layer(it.target) > layer(module.name):
             yield f"{module.name}:{it.line} imports {it.target}, which is above it"
         if it.target == "jobqueue" and module.name not in ("jobqueue.demo", *FACADE_READERS):
-            yield f"{module.name}:{it.line} imports from the package; name the module, which has a place in the house"
+            yield f"{module.name}:{it.line} imports from the package; name the module, which has a layer"
 
 
 FACADE_READERS = ("jobqueue.cli.main", "jobqueue.terminal")
-"""The command line and the banner ask for the version."""
+"""The command line and the banner import the version."""
 
 
 def everyday_imports(module: Module) -> Iterator[str]:
-    """The package's own file must stay light: what it offers is imported when it is asked for."""
+    """The `__init__` of the package imports its public names lazily."""
     if module.name == "jobqueue":
         for it in imports(module):
             if it.always and it.target.split(".")[0] == "jobqueue":
@@ -141,7 +141,7 @@ def everyday_imports(module: Module) -> Iterator[str]:
 
 
 def cycle(package: list[Module]) -> list[str]:
-    """Return the names around a cycle of imports that happen at once, or none."""
+    """Return the names along a cycle of imports at load time; empty if there is none."""
     graph = {module.name: {it.target for it in imports(module) if it.always} for module in package}
     done: set[str] = set()
 
@@ -209,13 +209,13 @@ LEVELS = {
         {"cgroup", "isolation", "progress"},
     ),
 }
-"""The rooms of a folder from the top to the bottom: a module imports from its own level and those below."""
+"""The levels of a folder, highest first: a module imports from its own level and those below."""
 
 
 def level(folder: str, name: str) -> int:
-    room = name.removeprefix(f"{folder}.").split(".")[0]
-    found = [number for number, rooms in enumerate(LEVELS[folder]) if room in rooms]
-    assert found, f"{name} has no place in LEVELS"
+    part = name.removeprefix(f"{folder}.").split(".")[0]
+    found = [number for number, parts in enumerate(LEVELS[folder]) if part in parts]
+    assert found, f"{name} is missing in LEVELS"
     return found[0]
 
 
@@ -228,7 +228,7 @@ def imports_up_a_folder(module: Module) -> Iterator[str]:
                 yield f"{module.name}:{it.line} imports {it.target}, which is above it in {folder}"
 
 
-# What a room may know
+# What a package may import
 
 CORE_MAY_IMPORT = {
     *("__future__", "array", "binascii", "collections", "enum", "hashlib", "heapq", "hmac"),
@@ -276,13 +276,13 @@ def grown_leaves(module: Module) -> Iterator[str]:
 
 
 CORE_SEEN_FROM_HTTP = {
-    f"jobqueue.core.{room}"
-    for room in (
+    f"jobqueue.core.{part}"
+    for part in (
         *("events", "ids", "job", "job_view", "limits.limiters", "limits.token_bucket", "rate"),
         *("scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
     )
 }
-"""The words of the port, and the two measures that HTTP takes itself: of a caller's rate, of when the shed return."""
+"""The value types of the port, and the two measures of HTTP itself: the rate of a caller, and retry-after."""
 
 
 def http_behind_the_port(module: Module) -> Iterator[str]:
@@ -308,7 +308,7 @@ ROOTS = ("jobqueue.wiring", "jobqueue.server")
 
 
 def concrete_outside_roots(module: Module) -> Iterator[str]:
-    """A class is made in the roots alone; others take what they need by its protocol, or for a type."""
+    """Only the roots construct concrete classes; other modules use protocols, or import a class for its type."""
     if module.name in ROOTS:
         return
     own = {node.name for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)}
@@ -324,16 +324,16 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 
 
 CLIENT_MAY_IMPORT = {
-    f"jobqueue.{room}" for room in ("api_limits", "errors", "duration", "encoder", "core.job", "files.source")
+    f"jobqueue.{part}" for part in ("api_limits", "errors", "duration", "encoder", "core.job", "files.source")
 }
 
 
 FLEET_MAY_IMPORT = {
     "jobqueue.client",
     "jobqueue.api_limits",
-    *(f"jobqueue.{room}" for room in ("cli.parser", "paths", "process.standard_files")),
+    *(f"jobqueue.{part}" for part in ("cli.parser", "paths", "process.standard_files")),
 }
-"""The fleet sees what any client sees; its process starts, and its command line is parsed, as the server's."""
+"""The public client, and what the fleet shares with the server: the start of processes and the parser."""
 
 
 def is_client(name: str) -> bool:
@@ -359,18 +359,18 @@ VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", 
 def vague_names(module: Module) -> Iterator[str]:
     for part in module.name.split("."):
         if VAGUE & set(part.lower().split("_")):
-            yield f"{module.name}: {part} says nothing; name the noun that it owns"
+            yield f"{module.name}: {part} is vague; name the noun that the module owns"
 
 
 def long_files(module: Module) -> Iterator[str]:
     lines = module.source.count("\n")
     if lines > LINES_MAX:
-        yield f"{module.name} has {lines} lines, and {LINES_MAX} is the most"
+        yield f"{module.name} has {lines} lines, at most {LINES_MAX} are allowed"
 
 
 def no_docstring(module: Module) -> Iterator[str]:
     if module.source.strip() and ast.get_docstring(module.tree) is None:
-        yield f"{module.name} does not open with what it owns"
+        yield f"{module.name} has no docstring"
 
 
 SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields|Examples?|Notes?):")
@@ -385,7 +385,7 @@ def no_summary(module: Module) -> Iterator[str]:
 
 
 def polling(module: Module) -> Iterator[str]:
-    """Who waits by sleeping again and again could have waited for an event. A client has to ask: HTTP is all it has."""
+    """A loop that sleeps should wait for an event instead. Clients are exempt: they have only HTTP."""
     if is_client(module.name):
         return
     for loop in ast.walk(module.tree):
@@ -398,16 +398,16 @@ def polling(module: Module) -> Iterator[str]:
 # Tests wait for events
 
 BLOCKING_HANDLERS = "tests.runtime.pools.blocking"
-"""No tests: functions that run in threads and processes of their own. To block there is what they are for."""
+"""Not tests but handlers for threads and processes: they block on purpose."""
 
 SIMULATION = "tests.simulation"
-"""Runs on the virtual loop as a whole; so there, only to stop the process is to sleep."""
+"""Runs on the virtual loop only, so only a blocking sleep counts."""
 
 SOCKET_TESTS = ("tests.http", "tests.client", "tests.clients", "tests.e2e", "tests.memory")
 
 
 def sleeping_tests(module: Module) -> Iterator[str]:
-    """Below http/, a test sleeps on the virtual clock or not at all; so do the handlers that it runs."""
+    """Outside socket tests, a test and its handlers sleep on the virtual clock only."""
 
     def walk(node: ast.AST, virtual: bool) -> Iterator[str]:
         for child in ast.iter_child_nodes(node):
@@ -458,18 +458,18 @@ TESTS = modules("tests")
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_the_law_holds(law: Callable[[Module], Iterator[str]], about: list[Module]) -> None:
+def test_every_module_keeps_the_law(law: Callable[[Module], Iterator[str]], about: list[Module]) -> None:
     assert len(about) > 5
     assert [breach for module in about for breach in law(module)] == []
 
 
-def test_no_imports_run_in_a_circle() -> None:
+def test_the_code_has_no_import_cycle() -> None:
     assert cycle(PACKAGE) == []
     assert cycle(FLEET) == []
     assert cycle(BENCH) == []
 
 
-def test_no_modules_know_each_other_in_a_circle() -> None:
+def test_no_modules_depend_on_each_other_in_a_circle() -> None:
     assert [*circles(PACKAGE), *circles(FLEET), *circles(BENCH)] == []
 
 
@@ -529,7 +529,7 @@ def test_no_modules_know_each_other_in_a_circle() -> None:
     ],
     ids=lambda value: value.__name__ if callable(value) else str(value).splitlines()[0] if value else "",
 )  # fmt: skip
-def test_the_law_catches(law: Callable[[Module], Iterator[str]], name: str, source: str) -> None:
+def test_the_law_detects_a_breach(law: Callable[[Module], Iterator[str]], name: str, source: str) -> None:
     assert list(law(Module(name, source)))
 
 
@@ -559,11 +559,11 @@ def test_the_law_catches(law: Callable[[Module], Iterator[str]], name: str, sour
     ],
     ids=lambda value: value.__name__ if callable(value) else str(value).splitlines()[0] if value else "",
 )
-def test_the_law_lets_pass(law: Callable[[Module], Iterator[str]], name: str, source: str) -> None:
+def test_the_law_accepts_permitted_code(law: Callable[[Module], Iterator[str]], name: str, source: str) -> None:
     assert list(law(Module(name, source))) == []
 
 
-def test_a_circle_of_imports_is_found() -> None:
+def test_cycle_returns_a_cycle_of_imports_at_load_time() -> None:
     a = Module("jobqueue.app", "import jobqueue.cli")
     b = Module("jobqueue.cli", "import jobqueue.app")
     assert cycle([a, b]) == ["jobqueue.app", "jobqueue.cli", "jobqueue.app"]
@@ -571,7 +571,7 @@ def test_a_circle_of_imports_is_found() -> None:
     assert cycle([a, lazy]) == []
 
 
-def test_modules_that_know_each_other_for_types_are_a_circle() -> None:
+def test_circles_include_imports_for_types() -> None:
     a = Module("jobqueue.app", "if TYPE_CHECKING:\n    from jobqueue.cli import main")
     b = Module("jobqueue.cli.main", "import jobqueue.app")
     c = Module("jobqueue.log", "import jobqueue.app")

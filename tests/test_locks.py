@@ -1,7 +1,7 @@
 """The lock files are complete: they meet each requirement of each locked package, extras and markers included.
 
-pip installs them without resolving anything, so a missing requirement would be missing at run time, and a resolving pip
-would fetch whatever release is newest on that day.
+pip installs them without resolving, so a missing requirement would be missing at run time, and a resolving pip would
+fetch the newest release of the day.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DEVELOPMENT = [*PROJECT["dependencies"], *(it for extra in EXTRAS.values() for i
 
 
 def environment(python: str, platform: str) -> dict[str, str]:
-    """Return the markers' values on a Python version, `3.12`, and a platform, `linux`."""
+    """Return the values of the markers on a Python version, `3.12`, and a platform, `linux`."""
     system = {"linux": "Linux", "darwin": "Darwin"}[platform]
     return {
         **{name: str(value) for name, value in default_environment().items()},
@@ -77,7 +77,7 @@ def unmet(roots: list[str], lock: list[Requirement], world: dict[str, str]) -> l
 
 
 def requires(name: str, version: str) -> list[str]:
-    """Return the requirements of an installed package; of one that belongs to another environment, none are known."""
+    """Return the requirements of an installed package; none of a package for another environment."""
     try:
         package = metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -91,13 +91,13 @@ def requires(name: str, version: str) -> list[str]:
     [("requirements.lock", RUNTIME), ("requirements-dev.lock", DEVELOPMENT)],
     ids=["runtime", "development"],
 )
-def test_each_requirement_of_a_locked_package_is_met_within_the_lock(
+def test_a_lock_file_meets_every_requirement_of_its_packages(
     lock: str, roots: list[str], world: dict[str, str]
 ) -> None:
     assert unmet(roots, locked((ROOT / lock).read_text()), world) == []
 
 
-def test_a_lock_that_lacks_the_requirement_of_an_extra_is_noticed() -> None:
+def test_a_missing_requirement_of_an_extra_is_detected() -> None:
     whole = locked((ROOT / "requirements-dev.lock").read_text())
     without = [pin for pin in whole if pin.name != "python-socketio" and pin.name != "websocket-client"]
 
@@ -106,7 +106,7 @@ def test_a_lock_that_lacks_the_requirement_of_an_extra_is_noticed() -> None:
     assert any("python-socketio[client]" in fault for fault in faults), faults
 
 
-def test_each_locked_package_is_installed_at_its_version_in_this_environment() -> None:
+def test_the_installed_packages_have_the_locked_versions() -> None:
     here = {name: str(value) for name, value in default_environment().items()}
     for pin in locked((ROOT / "requirements-dev.lock").read_text()):
         if pin.marker is None or pin.marker.evaluate({**here, "extra": ""}):
@@ -114,7 +114,7 @@ def test_each_locked_package_is_installed_at_its_version_in_this_environment() -
 
 
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
-def test_a_lock_file_keeps_extras_and_hashes_and_names_no_registry(lock: str) -> None:
+def test_a_lock_file_has_pins_and_hashes_and_no_registry(lock: str) -> None:
     text = (ROOT / lock).read_text()
 
     assert "://" not in text
@@ -122,7 +122,7 @@ def test_a_lock_file_keeps_extras_and_hashes_and_names_no_registry(lock: str) ->
     assert all("--hash=sha256:" in block for block in text.replace("\\\n", " ").splitlines() if block)
 
 
-def test_make_installs_locked_packages_and_resolves_nothing() -> None:
+def test_the_makefile_installs_locked_packages_without_resolving() -> None:
     makefile = (ROOT / "Makefile").read_text()
 
     assert "install --quiet --no-deps --require-hashes" in makefile

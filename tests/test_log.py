@@ -1,4 +1,4 @@
-"""One line an event, in bounded memory, whatever the pipe and the fields are like."""
+"""The log: one line per event, in bounded memory, for any pipe and any fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = event_logger("jobqueue.test")
 
 
 class Pipe:
-    """A pipe that is read only when a test says so."""
+    """A pipe that is read only on demand."""
 
     def __init__(self) -> None:
         self.read_fd, self.write_fd = os.pipe()
@@ -33,7 +33,7 @@ class Pipe:
 
     def configure(self, level: str = "info", format: str = "json") -> LogWriter:
         root = logging.getLogger()
-        for handler in list(root.handlers):  # pytest's own raise at what can't be printed; it adds them for each test
+        for handler in list(root.handlers):  # those of pytest, added for each test, raise at unprintable records
             root.removeHandler(handler)
         self.writer = configure(SimpleNamespace(level=level, format=format), fd=self.write_fd)
         return self.writer
@@ -59,12 +59,12 @@ class Pipe:
         return text
 
     def finish(self) -> list[dict[str, object]]:
-        """Close the log, and return every line as what it says."""
+        """Close the log, and return every line as a dict."""
         return [json.loads(line) for line in self.read_in_background()().splitlines()]
 
 
 @pytest.fixture(autouse=True)
-def _no_counts_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fresh_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "_samples", Samples())
 
 
@@ -75,7 +75,7 @@ def pipe() -> Iterator[Pipe]:
     if pipe.read_fd >= 0:
         os.close(pipe.read_fd)  # frees a thread that is stuck in a write
     if pipe.writer is not None:
-        pipe.writer.close(10)  # or it would write to whoever gets its descriptor's number next
+        pipe.writer.close(10)  # otherwise it writes to the next file with this descriptor
     if pipe.write_fd >= 0:
         os.close(pipe.write_fd)
 
@@ -84,7 +84,7 @@ def test_an_event_is_one_line_of_json(pipe: Pipe) -> None:
     pipe.configure()
     log.warning("worker.crashed", job_id="a\nb", attempt=2, tags=["x"])
     (line,) = pipe.finish()
-    assert line.pop("time").endswith("Z")  # type: ignore[attr-defined]
+    assert line.pop("time").endswith("Z")  # type: ignore[attr-defined]  # a string
     assert line == {
         "level": "warning",
         "event": "worker.crashed",
@@ -95,7 +95,7 @@ def test_an_event_is_one_line_of_json(pipe: Pipe) -> None:
     }
 
 
-def test_an_event_below_the_level_is_not_written(pipe: Pipe) -> None:
+def test_events_below_the_level_are_not_written(pipe: Pipe) -> None:
     pipe.configure(level="warning")
     log.info("quiet")
     log.debug("quieter")
@@ -103,7 +103,7 @@ def test_an_event_below_the_level_is_not_written(pipe: Pipe) -> None:
     assert [line["event"] for line in pipe.finish()] == ["loud"]
 
 
-def test_the_level_may_change_while_it_writes(pipe: Pipe) -> None:
+def test_the_level_can_change_at_run_time(pipe: Pipe) -> None:
     level = logging.getLogger().level
     writer = pipe.configure(level="warning")
     log.info("quiet")
@@ -113,7 +113,7 @@ def test_the_level_may_change_while_it_writes(pipe: Pipe) -> None:
     assert logging.getLogger().level == level
 
 
-def test_text_is_for_people_and_no_field_can_forge_a_line(pipe: Pipe) -> None:
+def test_text_format_quotes_fields_and_prevents_forged_lines(pipe: Pipe) -> None:
     pipe.configure(format="text")
     text = pipe.read_in_background()
     log.info("job.failed", code="handler_error", message="two words", stack="one\n\x1b[2Jtwo\n2026 INFO forged")
@@ -127,7 +127,7 @@ UNSEEN = "\x7f\x85\x9b\u061c\u200b\u200e\u2028\u2029\u202e\u2066\ufeff\U000e0041
 
 @pytest.mark.parametrize("message", [f"a{UNSEEN}b", f"two\nlines, a{UNSEEN}b"], ids=["one-line", "several-lines"])
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_what_cannot_be_seen_is_escaped_in_every_form(pipe: Pipe, message: str, format: str) -> None:
+def test_invisible_characters_are_escaped_in_every_format(pipe: Pipe, message: str, format: str) -> None:
     pipe.configure(format=format)
     text = pipe.read_in_background()
     log.warning("job.failed", message=message)
@@ -144,7 +144,7 @@ def test_what_cannot_be_seen_is_escaped_in_every_form(pipe: Pipe, message: str, 
         assert [json.loads(line).get("message") for line in written.splitlines()] == [message, None, message]
 
 
-def test_an_event_that_another_program_shows_is_escaped_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_event_shown_by_another_handler_is_escaped(caplog: pytest.LogCaptureFixture) -> None:
     log.warning("job.failed", message="\u202egnp.exe")
     assert caplog.messages == ['job.failed message="\\u202egnp.exe"']
 
@@ -157,7 +157,7 @@ def test_an_event_that_another_program_shows_is_escaped_too(caplog: pytest.LogCa
         ({"TERM": "dumb"}, "{time} WARNING job.failed"),
     ],
 )
-def test_auto_is_for_people_on_a_terminal(
+def test_auto_format_is_text_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], head: str
 ) -> None:
     for name, value in ({"NO_COLOR": "", "TERM": "xterm", "TZ": "XXX-5:30"} | environment).items():
@@ -184,14 +184,14 @@ def test_auto_is_for_people_on_a_terminal(
         time.tzset()
 
 
-def test_auto_is_json_where_there_is_no_terminal(pipe: Pipe) -> None:
+def test_auto_format_is_json_without_a_terminal(pipe: Pipe) -> None:
     writer = pipe.configure(format="auto")
     log.info("started")
     assert [line["event"] for line in pipe.finish()] == ["started"]
     assert not writer.on_terminal
 
 
-def test_a_field_may_not_take_the_place_of_what_every_line_has(pipe: Pipe) -> None:
+def test_a_field_with_a_reserved_name_is_renamed(pipe: Pipe) -> None:
     pipe.configure()
     log.info("started", level="field", event="field")
     (line,) = pipe.finish()
@@ -199,7 +199,7 @@ def test_a_field_may_not_take_the_place_of_what_every_line_has(pipe: Pipe) -> No
     assert (line["level_"], line["event_"]) == ("field", "field")
 
 
-def test_an_exception_brings_its_traceback(pipe: Pipe) -> None:
+def test_an_exception_is_logged_with_its_traceback(pipe: Pipe) -> None:
     pipe.configure()
     try:
         raise ValueError("broken")
@@ -216,7 +216,7 @@ class Unprintable:
 
 @pytest.mark.parametrize("value", [2**70, "\ud800", {3: 4}, {("a",): 1}, object(), b"\xff", float("nan"), threading])
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_no_value_of_a_field_can_break_a_line(pipe: Pipe, value: object, format: str) -> None:
+def test_any_value_of_a_field_is_logged_in_one_line(pipe: Pipe, value: object, format: str) -> None:
     pipe.configure(format=format)
     text = pipe.read_in_background()
     log.info("odd", value=value)
@@ -226,7 +226,7 @@ def test_no_value_of_a_field_can_break_a_line(pipe: Pipe, value: object, format:
 
 
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_a_field_that_cannot_be_printed_is_told_and_raises_nothing(pipe: Pipe, format: str) -> None:
+def test_an_unprintable_field_is_reported_and_raises_no_error(pipe: Pipe, format: str) -> None:
     pipe.configure(format=format)
     text = pipe.read_in_background()
     log.info("odd", value=Unprintable())
@@ -237,7 +237,7 @@ def test_a_field_that_cannot_be_printed_is_told_and_raises_nothing(pipe: Pipe, f
 
 @pytest.mark.parametrize("format", ["json", "text"])
 @pytest.mark.parametrize("name", ["__traceback__", "__cause__", "__context__", "__str__"])
-def test_an_exception_that_cannot_be_read_is_told_and_raises_nothing(pipe: Pipe, format: str, name: str) -> None:
+def test_an_unreadable_exception_is_logged_without_an_error(pipe: Pipe, format: str, name: str) -> None:
     def leave(self: BaseException) -> object:
         raise SystemExit(3)
 
@@ -248,22 +248,22 @@ def test_an_exception_that_cannot_be_read_is_told_and_raises_nothing(pipe: Pipe,
     assert "odd" in text().splitlines()[0]
 
 
-def test_lines_of_other_libraries_and_warnings_come_in_the_same_form(pipe: Pipe) -> None:
+def test_records_of_other_libraries_have_the_same_format(pipe: Pipe) -> None:
     pipe.configure()
     logging.getLogger("library").warning("%s of %s", 1, 2)
-    logging.getLogger("library").warning("%s of %s", 1)  # a faulty call must not write to stderr, nor raise
+    logging.getLogger("library").warning("%s of %s", 1)  # an invalid call must neither write to stderr nor raise
     first, second = pipe.finish()
     assert (first["event"], first["logger"], first["message"]) == ("log", "library", "1 of 2")
     assert second["event"] == "log.unprintable"
 
 
-def test_without_configure_events_are_ordinary_log_records(caplog: pytest.LogCaptureFixture) -> None:
+def test_events_are_ordinary_log_records_without_configure(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     log.info("drain.lost", delayed=0, note="two words")
     assert [record.getMessage() for record in caplog.records] == ['drain.lost delayed=0 note="two words"']
 
 
-def test_a_pipe_that_nobody_reads_stops_nobody_and_the_drops_are_told_when_it_is_read(
+def test_a_full_pipe_does_not_block_logging_and_dropped_lines_are_reported(
     pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_module, "BUFFER_BYTES_MAX", 100_000)
@@ -276,18 +276,18 @@ def test_a_pipe_that_nobody_reads_stops_nobody_and_the_drops_are_told_when_it_is
         done.set()
 
     threading.Thread(target=flood, daemon=True).start()
-    assert done.wait(20), "logging waited for a pipe that nobody reads"
+    assert done.wait(20), "logging waited for a full pipe"
     assert writer.dropped > 5_000
 
     lines = pipe.finish()
     written = [int(str(line["number"])) for line in lines if line["event"] == "flood"]
-    told = sum(int(str(line["count"])) for line in lines if line["event"] == "log.dropped")
+    dropped = sum(int(str(line["count"])) for line in lines if line["event"] == "log.dropped")
     assert written == sorted(written)
-    assert told == writer.dropped
-    assert len(written) + told == 10_000
+    assert dropped == writer.dropped
+    assert len(written) + dropped == 10_000
 
 
-def test_what_was_written_makes_room_in_the_buffer(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_written_lines_free_the_buffer(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "BUFFER_BYTES_MAX", 500)
     writer = pipe.configure()
     for number in range(100):
@@ -296,16 +296,16 @@ def test_what_was_written_makes_room_in_the_buffer(pipe: Pipe, monkeypatch: pyte
     assert writer.dropped == 0
 
 
-def test_a_stuck_pipe_holds_up_the_exit_no_longer_than_asked(pipe: Pipe) -> None:
+def test_close_waits_at_most_its_timeout_for_a_full_pipe(pipe: Pipe) -> None:
     writer = pipe.configure()
     for number in range(1_000):
         log.info("flood", number=number)
     began = time.perf_counter()
     writer.close(0.05)
-    assert time.perf_counter() - began < 10  # a stuck pipe would hold it up for ever
+    assert time.perf_counter() - began < 10  # without the timeout it would wait forever
 
 
-def test_a_pipe_whose_reader_is_gone_stops_nobody(pipe: Pipe) -> None:
+def test_a_closed_pipe_does_not_block_logging(pipe: Pipe) -> None:
     writer = pipe.configure()
     os.close(pipe.read_fd)
     pipe.read_fd = -1
@@ -315,7 +315,7 @@ def test_a_pipe_whose_reader_is_gone_stops_nobody(pipe: Pipe) -> None:
     assert writer.dropped == 100
 
 
-def test_a_non_blocking_pipe_loses_nothing_while_it_is_full(pipe: Pipe) -> None:
+def test_a_full_non_blocking_pipe_loses_no_line(pipe: Pipe) -> None:
     os.set_blocking(pipe.write_fd, False)
     pipe.configure()
     for number in range(1_000):
@@ -323,7 +323,7 @@ def test_a_non_blocking_pipe_loses_nothing_while_it_is_full(pipe: Pipe) -> None:
     assert len(pipe.finish()) == 1_000
 
 
-def test_closing_gives_the_root_logger_back(pipe: Pipe) -> None:
+def test_close_restores_the_root_logger(pipe: Pipe) -> None:
     root = logging.getLogger()
     level = root.level
     writer = pipe.configure(level="debug")
@@ -333,7 +333,7 @@ def test_closing_gives_the_root_logger_back(pipe: Pipe) -> None:
     assert (root.level, root.handlers) == (level, [])
 
 
-def test_a_frequent_event_is_a_line_a_period_and_the_counts_add_up(pipe: Pipe) -> None:
+def test_a_sampled_event_is_one_line_per_period_with_correct_counts(pipe: Pipe) -> None:
     pipe.configure()
     for number in range(1_000):
         log.sampled("refused", every_s=3600.0, reason="queue-full", number=number)
@@ -342,21 +342,21 @@ def test_a_frequent_event_is_a_line_a_period_and_the_counts_add_up(pipe: Pipe) -
     assert (last["event"], last["count"], last["number"]) == ("refused", 999, 999)
 
 
-def test_the_rest_of_a_burst_is_told_when_its_period_is_over_without_another_event(pipe: Pipe) -> None:
+def test_the_rest_of_a_burst_is_logged_at_the_end_of_its_period(pipe: Pipe) -> None:
     pipe.configure()
     counts = []
-    for burst in (1, 4):  # the second burst begins when the first one's line has left, so the writer is idle
+    for burst in (1, 4):  # the second burst begins after the line of the first, with an idle writer
         for _ in range(burst):
             log.sampled("burst", every_s=0.05)
         counts.append(json.loads(os.read(pipe.read_fd, 4096))["count"])
     assert counts == [1, 4]
 
 
-def test_a_traceback_is_readable_in_a_program_with_logging_of_its_own() -> None:
-    told = str(EventMessage("job.failed", {"code": "handler_error", "traceback": "Traceback:\n  oh\x1b[2J\n"}))
-    assert told.splitlines() == ["job.failed code=handler_error", "    Traceback:", "      oh\\u001b[2J"]
+def test_an_event_message_shows_its_traceback_in_lines() -> None:
+    message = str(EventMessage("job.failed", {"code": "handler_error", "traceback": "Traceback:\n  oh\x1b[2J\n"}))
+    assert message.splitlines() == ["job.failed code=handler_error", "    Traceback:", "      oh\\u001b[2J"]
 
 
-def test_what_holds_several_values_reads_without_the_marks_of_a_language() -> None:
-    told = str(EventMessage("config.reloaded", {"changed": {"a.b": "1 -> 5", "c": "on"}, "settings": ["d", "e"]}))
-    assert told == 'config.reloaded changed="a.b: 1 -> 5, c: on" settings="d, e"'
+def test_an_event_message_shows_lists_and_dicts_as_plain_text() -> None:
+    message = str(EventMessage("config.reloaded", {"changed": {"a.b": "1 -> 5", "c": "on"}, "settings": ["d", "e"]}))
+    assert message == 'config.reloaded changed="a.b: 1 -> 5, c: on" settings="d, e"'

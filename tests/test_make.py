@@ -1,4 +1,4 @@
-"""The Makefile, as far as it reads what it is given; nothing is built."""
+"""The Makefile: variables and help; no recipe runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["run-clients", "CLIENT=50"], "make run-clients does not take CLIENT; it takes ARGS CLIENTS DURATION HTML"),
         (["run-clients", "clients=50", "URL=http://host"], "make run-clients does not take clients; it takes ARGS"),
@@ -28,23 +28,23 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["check", "ARGS=-x"], "make check does not take ARGS; it takes no variables but PYTHON"),
     ],
 )
-def test_a_variable_that_a_target_does_not_take_is_an_error(arguments: list[str], told: str) -> None:
+def test_an_unsupported_variable_of_a_target_is_an_error(arguments: list[str], message: str) -> None:
     ran = make("--dry-run", *arguments)
     assert ran.returncode == 2
-    assert told in ran.stderr
+    assert message in ran.stderr
     assert not ran.stdout
 
 
-def test_each_target_takes_the_variables_that_its_line_and_its_recipe_name() -> None:
+def test_each_target_accepts_the_variables_of_its_help_line_and_recipe() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([a-z-]+):.*## (.*)\n((?:\t.*\n)*)", makefile, re.MULTILINE)
     assert len(targets) > 15
-    for target, told, recipe in targets:
-        named = {*re.findall(r"\b([A-Z]{3,})=", told), *re.findall(r"\$\((?:if \$\()?([A-Z]{3,})\)", recipe)}
+    for target, description, recipe in targets:
+        named = {*re.findall(r"\b([A-Z]{3,})=", description), *re.findall(r"\$\((?:if \$\()?([A-Z]{3,})\)", recipe)}
         given = named - {"MAKEFILE_LIST", "VENV", "FREEZE", "LOCK", "PYTHON"}
         assert "does not take" not in make("--dry-run", target, *(f"{name}=1" for name in given)).stderr
 
 
-def test_help_keeps_its_columns_apart() -> None:
+def test_the_columns_of_make_help_are_aligned() -> None:
     lines = make("help").stdout.splitlines()
     assert len({len(line) - len(re.sub(r"^  make [a-z-]+ +", "", line)) for line in lines}) == 1

@@ -51,12 +51,12 @@ def per_thousand(prose: list[str]) -> float:
 
 
 @pytest.mark.parametrize("folder", ["jobqueue", "clients", "bench"])
-def test_docstrings_and_comments_are_about_components(folder: str) -> None:
+def test_docstrings_and_comments_rarely_use_words_for_persons(folder: str) -> None:
     sources = [path.read_text() for path in sorted((ROOT / folder).rglob("*.py"))]
     assert per_thousand([part for source in sources for part in python_prose(source)]) <= PERSON_WORDS_MAX
 
 
-def test_documents_are_about_components() -> None:
+def test_documents_rarely_use_words_for_persons() -> None:
     paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     assert len(paths) > 20
     assert per_thousand([part for path in paths for part in document_prose(path.read_text())]) <= PERSON_WORDS_MAX
@@ -78,7 +78,7 @@ def test_words_for_persons_in_documents_are_counted() -> None:
     assert per_thousand(list(document_prose("# A page\n\nThose who wait."))) > PERSON_WORDS_MAX
 
 
-def test_code_and_released_versions_do_not_count() -> None:
+def test_code_and_released_versions_are_not_counted() -> None:
     page = (
         "Some `who` here.\n\n```sh\nwho\n```\n\n## [0.1.0] - unreleased\n\nA line.\n\n## [0.0.9] - 2026-01-01\n\nwho\n"
     )

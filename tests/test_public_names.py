@@ -36,11 +36,11 @@ def test_dir_lists_the_public_names_and_modules() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*jobqueue.__all__, *MODULES}))
-def test_every_public_name_can_be_had_from_the_package_alone(name: str) -> None:
+def test_every_public_name_is_an_attribute_of_the_package(name: str) -> None:
     assert getattr(jobqueue, name) is not None
 
 
-def test_a_public_module_needs_no_import_of_its_own() -> None:
+def test_public_modules_are_available_after_importing_the_package() -> None:
     script = "import jobqueue; jobqueue.errors.Refused; jobqueue.testing.inline; jobqueue.http.application"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
@@ -48,12 +48,12 @@ def test_a_public_module_needs_no_import_of_its_own() -> None:
 @pytest.mark.parametrize(
     "name", ["InvalidSubmission", "JobFailed", "JobGone", "JobNotFound", "JobQueueError", "QueueFull", "Refused"]
 )
-def test_an_exception_of_the_package_is_the_one_of_errors(name: str) -> None:
+def test_exceptions_of_the_package_are_those_of_errors(name: str) -> None:
     assert getattr(jobqueue, name) is getattr(errors, name)
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
-def test_what_a_public_module_lists_is_there(name: str) -> None:
+def test_every_name_in_all_of_a_public_module_exists(name: str) -> None:
     module = import_module(name)
     assert all(hasattr(module, listed) for listed in getattr(module, "__all__", ()))
 
@@ -69,6 +69,6 @@ def test_documents_and_examples_import_only_public_modules() -> None:
     assert used <= PUBLIC
 
 
-def test_the_reference_names_the_public_modules() -> None:
+def test_the_reference_lists_exactly_the_public_modules() -> None:
     page = (ROOT / "docs/reference/README.md").read_text()
     assert set(re.findall(r"^\| `(jobqueue[a-z.]*)` \|", page, re.M)) == PUBLIC

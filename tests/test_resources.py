@@ -1,4 +1,4 @@
-"""What the settings ask of the machine is told at the start where there is less."""
+"""The checks of memory and open files at the start."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def have(monkeypatch: pytest.MonkeyPatch, *, machine: int, group: int | None) ->
 
 
 @pytest.mark.parametrize(("machine", "group"), [(256, None), (16_000, 256), (300, 4000), (16_000, 700)])
-def test_bounds_over_the_memory_that_there_is_are_told(
+def test_memory_bounds_above_the_available_memory_are_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, machine: int, group: int | None
 ) -> None:
     have(monkeypatch, machine=machine * MIB, group=None if group is None else group * MIB)
@@ -47,7 +47,7 @@ def test_bounds_over_the_memory_that_there_is_are_told(
 
 
 @pytest.mark.parametrize("jobs_max", [10_000, 1_000_000])
-def test_what_the_hint_says_fits(
+def test_the_settings_of_the_memory_hint_fit(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, jobs_max: int
 ) -> None:
     have(monkeypatch, machine=16_000 * MIB, group=256 * MIB)
@@ -62,7 +62,7 @@ def test_what_the_hint_says_fits(
     assert not caplog.records
 
 
-def test_records_that_hold_nothing_take_memory_as_well(
+def test_the_memory_warning_counts_empty_records(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     have(monkeypatch, machine=16_000 * MIB, group=256 * MIB)
@@ -70,10 +70,10 @@ def test_records_that_hold_nothing_take_memory_as_well(
     assert "statuses.jobs_max" in caplog.records[0].getMessage()
 
 
-def test_the_settings_for_a_small_machine_fit_into_it(
+def test_the_documented_settings_for_a_small_machine_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those of the how-to, which are those that `make test-memory` attacks."""
+    """The settings of the how-to are those under which `make test-memory` runs its attacks."""
     block = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/how-to/small-machines.md").read_text(), re.DOTALL)
     assert block is not None
     (tmp_path / "config.yaml").write_text(block[1])
@@ -92,7 +92,7 @@ def limited(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int) -> list[tuple
     return raised
 
 
-def test_open_files_are_raised_for_connections_and_what_they_are_sent(
+def test_the_limit_of_open_files_is_raised_for_connections_and_sent_files(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     raised = limited(monkeypatch, 1024, resource.RLIM_INFINITY)
@@ -103,7 +103,7 @@ def test_open_files_are_raised_for_connections_and_what_they_are_sent(
 
 
 @pytest.mark.parametrize("hard", [256, 1024, 2000, 4096, 20_000])
-def test_connections_and_files_never_need_more_than_there_may_be(
+def test_connections_and_sent_files_never_exceed_the_limit_of_open_files(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hard: int
 ) -> None:
     limited(monkeypatch, 256, hard)
@@ -114,7 +114,7 @@ def test_connections_and_files_never_need_more_than_there_may_be(
     assert (files.connections < 16_384) == any("connections_capped" in each.getMessage() for each in caplog.records)
 
 
-def test_few_connections_leave_files_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_connections_leave_an_open_file_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     limited(monkeypatch, 256, 2000)
     files = fit_files(settings_of(server={"connections_max": 100}, runtime={"processes": 2}))
     assert files == (100, 100)
@@ -135,11 +135,11 @@ for size in (2**20, 250_000):
         between.append(bytearray(20_000))
     peak = resident()
     blocks.clear()
-    assert peak - before > 50 * size, "they were in memory"
-    assert resident() - before < 100 * 25_000, "they are the system's again"
+    assert peak - before > 50 * size, "the blocks were in memory"
+    assert resident() - before < 100 * 25_000, "the blocks are returned to the system"
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_large_blocks_are_returned_when_they_are_freed_whatever_lies_between() -> None:
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt needs glibc")
+def test_freed_large_blocks_are_returned_to_the_system() -> None:
     assert subprocess.run([sys.executable, "-c", FREED], check=False).returncode == 0

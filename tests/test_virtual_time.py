@@ -16,7 +16,7 @@ def now() -> float:
 
 
 @virtual_time
-async def test_years_pass() -> None:
+async def test_virtual_sleeps_of_years_keep_the_exact_time() -> None:
     start = now()
     for _ in range(3):
         await asyncio.sleep(90 * DAY_S)
@@ -29,7 +29,7 @@ async def test_years_pass() -> None:
 
 
 @virtual_time
-async def test_timers_keep_their_order_when_the_clock_is_years_old() -> None:
+async def test_timers_keep_their_order_after_years() -> None:
     await asyncio.sleep(20 * YEAR_S)
     order: list[int] = []
     for number in (3, 1, 2):
@@ -39,7 +39,7 @@ async def test_timers_keep_their_order_when_the_clock_is_years_old() -> None:
 
 
 @virtual_time
-async def test_jobs_run_and_time_out_when_the_clock_is_years_old() -> None:
+async def test_jobs_run_and_time_out_after_years() -> None:
     queue = JobQueue()
 
     @queue.handler(timeout_s=5)
