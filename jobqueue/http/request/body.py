@@ -47,15 +47,15 @@ class BodyKind(Enum):
 _MEDIA_TYPES = frozenset(kind.value for kind in BodyKind)
 
 
-def kind_of(content_type: str | None) -> BodyKind | None:
+def kind_of(content_type: str) -> BodyKind | None:
     """Return which body a Content-Type announces, whatever its parameters; None: another one, or none."""
-    media_type = (content_type or "").partition(";")[0].strip().lower()
+    media_type = content_type.partition(";")[0].strip().lower()
     return BodyKind(media_type) if media_type in _MEDIA_TYPES else None
 
 
 def check_head(
     request: web.BaseRequest, limits: LimitsSettings, *, takes: tuple[BodyKind, ...] = (BodyKind.JSON,)
-) -> BodyKind:
+) -> None:
     """Check the request's head for a supported body.
 
     Raises:
@@ -71,7 +71,6 @@ def check_head(
         bytes_max += limits.files_bytes + MULTIPART_EXTRA_BYTES
     if length is not None and length > bytes_max:
         raise BodyTooLarge(f"the body has {length} bytes, and {bytes_max} are allowed")
-    return kind
 
 
 def _body_kind(request: web.BaseRequest, takes: tuple[BodyKind, ...]) -> BodyKind:

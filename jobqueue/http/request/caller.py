@@ -1,4 +1,4 @@
-"""The caller of a request: its remote address, of IPv6 the network of 64 bits."""
+"""The caller of a request: the remote address of its connection, of IPv6 the network of 64 bits."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from jobqueue.handlers import plain_uniqueness
 if TYPE_CHECKING:
     import asyncio
 
-    from aiohttp import web
-
     from jobqueue.core.job import Uniqueness
 
 
-def caller_of(request: web.BaseRequest) -> str:
-    """Return the caller of a request: the remote address, or one name for all connections without one.
+def caller_of(remote: str | None) -> str:
+    """Return the caller at a remote address; one name for all connections without one.
 
     Of an IPv6 address, its network of 64 bits: a client has all addresses of its network.
     """
-    return name_of(request.remote)
+    if not remote:
+        return "local"
+    return _network_of(remote) if ":" in remote else remote
 
 
 def uniqueness_at(transport: asyncio.BaseTransport) -> Uniqueness:
@@ -29,14 +29,7 @@ def uniqueness_at(transport: asyncio.BaseTransport) -> Uniqueness:
     peer = transport.get_extra_info("peername")
     if isinstance(peer, (tuple, list)):
         peer = peer[0] if peer else None
-    return plain_uniqueness(name_of(str(peer) if peer else None))  # as aiohttp tells it of a request
-
-
-def name_of(remote: str | None) -> str:
-    """Return the name of the caller at a remote address."""
-    if not remote:
-        return "local"
-    return _network_of(remote) if ":" in remote else remote
+    return plain_uniqueness(caller_of(str(peer) if peer else None))  # as aiohttp tells it of a request
 
 
 @functools.lru_cache(maxsize=1024)

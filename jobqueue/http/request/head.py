@@ -34,6 +34,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
         caller: The caller's name, as `caller_of` returns it.
         key: The Idempotency-Key; None: there is none.
         kind: The body's; None: one that is not taken.
+        content_type: The Content-Type, with its parameters; empty: there is none.
         length_bytes: The Content-Length; None: the body is chunked, or there is none.
         wait_s: Seconds of `Prefer: wait`; None: there is no such preference.
     """
@@ -41,6 +42,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
     caller: str
     key: str | None
     kind: BodyKind | None
+    content_type: str
     length_bytes: int | None
     wait_s: int | None
 
@@ -68,5 +70,13 @@ def head_of(request: web.BaseRequest, caller: str) -> SubmissionHead:
     Raises:
         MalformedRequest: The Idempotency-Key can't be read.
     """
-    kind = kind_of(request.headers.get(hdrs.CONTENT_TYPE))
-    return SubmissionHead(caller, key_of(request), kind, request.content_length, preferred_wait_s(request))
+    headers = request.headers
+    content_type = headers.get(hdrs.CONTENT_TYPE, "")
+    return SubmissionHead(
+        caller=caller,
+        key=key_of(headers),
+        kind=kind_of(content_type),
+        content_type=content_type,
+        length_bytes=request.content_length,
+        wait_s=preferred_wait_s(headers),
+    )

@@ -15,7 +15,7 @@ from jobqueue.core.job import IdempotencyKey
 from jobqueue.http.errors import MalformedRequest
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from multidict import CIMultiDictProxy
 
     from jobqueue.http.request.body import BodyKind
 
@@ -28,13 +28,13 @@ _BARE = re.compile(r"[!#-~][ -~]*")
 _ESCAPED = re.compile(r"\\(.)")
 
 
-def key_of(request: web.BaseRequest) -> str | None:
-    """Return the key of a request; `"k"` and `k` are the same.
+def key_of(headers: CIMultiDictProxy[str]) -> str | None:
+    """Return the key in a request's headers; `"k"` and `k` are the same.
 
     Raises:
         MalformedRequest: It is duplicate, empty, too long, or has invalid characters.
     """
-    lines = request.headers.getall(IDEMPOTENCY_KEY, ())
+    lines = headers.getall(IDEMPOTENCY_KEY, ())
     if not lines:
         return None
     if len(lines) > 1:

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from multidict import CIMultiDictProxy
 
 PREFER = "Prefer"
 APPLIED = "Preference-Applied"
@@ -22,13 +22,13 @@ _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
 _DELTA_SECONDS = re.compile(r"[0-9]+")
 
 
-def preferred_wait_s(request: web.BaseRequest) -> int | None:
+def preferred_wait_s(headers: CIMultiDictProxy[str]) -> int | None:
     """Return the seconds of `Prefer: wait=N`; None if there is no such preference, or an invalid one.
 
     Of a repeated preference only the first counts, over all lines of the header
     (section 2). Parameters after a semicolon are ignored: `wait` has none.
     """
-    lines = request.headers.getall(PREFER, ())
+    lines = headers.getall(PREFER, ())
     for element in _ELEMENT.findall(",".join(lines)) if lines else ():
         name, equals, value = element.partition(";")[0].partition("=")
         if name.strip(" \t").lower() == "wait":

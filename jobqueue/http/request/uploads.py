@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import hdrs
-
 from jobqueue.files.media import media_type_or_default
 from jobqueue.http.errors import BodyTooLarge, MalformedRequest
 from jobqueue.http.request.body import BodyDeadline
@@ -19,8 +17,6 @@ from jobqueue.http.request.multipart import FormReader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp import web
-
     from jobqueue.config import LimitsSettings
     from jobqueue.handlers import Submission
     from jobqueue.http.request.body import Bodies
@@ -30,7 +26,8 @@ if TYPE_CHECKING:
 
 
 async def receive(
-    request: web.Request,
+    body: Body,
+    content_type: str,
     limits: LimitsSettings,
     bodies: Bodies,
     upload: PendingUpload,
@@ -40,6 +37,7 @@ async def receive(
     """Read a form: return its submission, and add its files to `upload`.
 
     Args:
+        content_type: The request's header, with the form's boundary.
         check: Checks the submission before any file is read, so that no file is uploaded in vain.
         fingerprint: Updated with the job part and each file.
 
@@ -47,20 +45,7 @@ async def receive(
         MalformedRequest, MalformedJson, InvalidSubmission: The form is invalid.
         BodyTooLarge, BodyTooSlow, Overloaded, SpoolFull: It is too large, or too slow.
     """
-    with bodies.of(request) as body:
-        form = FormReader(body, request.headers[hdrs.CONTENT_TYPE])
-        return await _receive(form, body, limits, bodies, upload, check, fingerprint)
-
-
-async def _receive(
-    form: FormReader,
-    body: Body,
-    limits: LimitsSettings,
-    bodies: Bodies,
-    upload: PendingUpload,
-    check: Callable[[Submission], object],
-    fingerprint: Fingerprint | None,
-) -> Submission:
+    form = FormReader(body, content_type)
     async with BodyDeadline(limits.body_timeout_s) as deadline:
         part = await form.next_part()
         if part is None or part.name != "job":

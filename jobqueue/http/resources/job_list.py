@@ -80,7 +80,8 @@ class JobList:
         async def change() -> None:
             await self._queue.backend.wait_for_change(live)
 
-        applied = await self._waiters.wait(request, preferred_wait_s(request), change if live and not news else None)
+        wait_s = preferred_wait_s(request.headers)
+        applied = await self._waiters.wait(request, wait_s, change if live and not news else None)
         if applied and live:
             async with self._turn:
                 # One change may have woken thousands: each writes its list in turn, and other tasks run in between.

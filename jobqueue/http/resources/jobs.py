@@ -37,7 +37,7 @@ class Jobs:
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/jobs/{id}: 202 while live, 200 once terminal; with `Prefer: wait=N`, it waits for the end."""
         job = await self._queue.backend.get(request.match_info["id"])
-        return await answer_at_end(request, preferred_wait_s(request), job, self._queue, self._waiters)
+        return await answer_at_end(request, preferred_wait_s(request.headers), job, self._queue, self._waiters)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:cancel: 200 if it is cancelled, 202 while its handler still has to stop."""

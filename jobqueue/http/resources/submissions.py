@@ -87,7 +87,7 @@ class Submissions:
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Answer a client that expects 100 Continue."""
-        caller = caller_of(request)
+        caller = caller_of(request.remote)
         refusal = await answer_expectation(request, lambda request: self._check_unread(request, caller))
         if refusal is not None:
             refusal.headers.update(self._rate_limits.fields(caller))
@@ -97,7 +97,7 @@ class Submissions:
         self, request: web.Request, answer: Callable[[web.Request, str], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Answer, given the request and its caller, and tell that caller its quota."""
-        caller = caller_of(request)
+        caller = caller_of(request.remote)
         try:
             response = await answer(request, caller)
         except Exception as error:
@@ -161,14 +161,16 @@ class Submissions:
     async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)
         async with self._queue.spool.new_upload() as upload:
-            submission = await uploads.receive(
-                request,
-                self._queue.settings.limits,
-                self._bodies,
-                upload,
-                lambda submission: self._check_job(submission, head),
-                fingerprint,
-            )
+            with self._bodies.of(request) as body:
+                submission = await uploads.receive(
+                    body,
+                    head.content_type,
+                    self._queue.settings.limits,
+                    self._bodies,
+                    upload,
+                    lambda submission: self._check_job(submission, head),
+                    fingerprint,
+                )
             key = fingerprint.under(head.key) if head.key is not None and fingerprint is not None else None
             received = upload.received()
             if received is None:

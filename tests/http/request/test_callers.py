@@ -11,7 +11,7 @@ import pytest
 
 from jobqueue.core.job import Uniqueness
 from jobqueue.errors import InvalidSubmission
-from jobqueue.http.request.caller import name_of, uniqueness_at
+from jobqueue.http.request.caller import caller_of, uniqueness_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -163,4 +163,4 @@ def test_a_caller_is_the_address_of_its_connection(peer: object, name: str) -> N
 
 
 def test_addresses_of_one_network_are_one_caller() -> None:
-    assert {name_of(f"2001:db8:0:1::{n:x}") for n in range(1000)} == {"2001:db8:0:1::/64"}
+    assert {caller_of(f"2001:db8:0:1::{n:x}") for n in range(1000)} == {"2001:db8:0:1::/64"}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.body import BodyKind
@@ -17,14 +16,12 @@ from tests.http.serving import CLOSE, Answer, post
 
 if TYPE_CHECKING:
     import aiohttp
-    from aiohttp import web
 
     from tests.http.serving import Serving
 
 
 def key(*lines: str) -> str | None:
-    headers = CIMultiDict([("Idempotency-Key", line) for line in lines])
-    return key_of(cast("web.Request", SimpleNamespace(headers=headers)))
+    return key_of(CIMultiDictProxy(CIMultiDict([("Idempotency-Key", line) for line in lines])))
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from jobqueue.http.request.prefer import WAIT_S_MAX, preferred_wait_s
 
 
 def preferred(*lines: str) -> int | None:
-    return preferred_wait_s(make_mocked_request("GET", "/", CIMultiDict([("Prefer", line) for line in lines])))
+    return preferred_wait_s(CIMultiDictProxy(CIMultiDict([("Prefer", line) for line in lines])))
 
 
 @pytest.mark.parametrize(
