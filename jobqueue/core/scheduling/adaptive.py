@@ -13,15 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobqueue.core.scheduling.codel import CoDel
-from jobqueue.core.scheduling.linked_list import LinkedList
+from jobqueue.core.scheduling.requeued import RequeuedFirst
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jobqueue.core.job import Job
 
 
-class Adaptive:
+class Adaptive(RequeuedFirst):
     """First in, first out; last in, first out while there is a standing queue. Positions are by the present mode.
 
     Requeued jobs go first in both modes.
@@ -30,38 +28,27 @@ class Adaptive:
         target_s, interval_s: See `CoDel`.
     """
 
-    __slots__ = ("_codel", "_fresh", "_returned")
+    __slots__ = ("_codel",)
 
     def __init__(self, *, target_s: float, interval_s: float) -> None:
+        super().__init__()
         self._codel = CoDel(target_s=target_s, interval_s=interval_s)
-        self._returned = LinkedList()
-        self._fresh = LinkedList()
 
     @property
     def newest_first(self) -> bool:
         """Whether there was a standing queue when a job was last taken."""
         return self._codel.standing
 
-    def __len__(self) -> int:
-        return len(self._returned) + len(self._fresh)
-
-    def __iter__(self) -> Iterator[Job]:
-        yield from self._returned
-        yield from self._fresh
-
-    def push(self, job: Job, *, now: float, front: bool = False) -> None:
-        (self._returned if front else self._fresh).push(job, now=now, front=front)
-
     def pop(self, now: float) -> Job:
         fresh = self._fresh
         if fresh:
             self._codel.observe(now, waited_s=now - fresh.first_since(), backlog=len(fresh) - 1)
-        if self._returned:
-            return self._returned.pop(now)
+        if self._requeued:
+            return self._requeued.pop(now)
         return fresh.pop_last() if self._codel.standing else fresh.pop(now)
 
     def remove(self, job: Job) -> bool:
-        if self._returned.remove(job):
+        if self._requeued.remove(job):
             return True
         here = self._fresh.remove(job)
         if not self._fresh:
@@ -69,5 +56,5 @@ class Adaptive:
         return here
 
     def position(self, job: Job) -> int | None:
-        place = self._fresh.position_from_last(job) if self._codel.standing else self._fresh.position(job)
-        return self._returned.position(job) if place is None else len(self._returned) + place
+        ahead = self._fresh.position_from_last(job) if self._codel.standing else self._fresh.position(job)
+        return self._requeued.position(job) if ahead is None else len(self._requeued) + ahead

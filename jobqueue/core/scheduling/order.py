@@ -12,6 +12,7 @@ from jobqueue.core.policy import Discipline
 from jobqueue.core.scheduling.adaptive import Adaptive
 from jobqueue.core.scheduling.fair import Fair, one
 from jobqueue.core.scheduling.linked_list import LinkedList, Stamps, by_stamp
+from jobqueue.core.scheduling.requeued import RequeuedFirst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,37 +58,20 @@ class Fifo(LinkedList):
     __slots__ = ()
 
 
-class Lifo:
-    """Last in, first out. A position counts the newer jobs now; each later one adds to it.
+class Lifo(RequeuedFirst):
+    """Last in, first out. A position counts the newer jobs now; each later one adds to it."""
 
-    Requeued jobs are in a list of their own, which goes first.
-    """
-
-    __slots__ = ("_fresh", "_returned")
-
-    def __init__(self) -> None:
-        self._returned = LinkedList()
-        self._fresh = LinkedList()
-
-    def __len__(self) -> int:
-        return len(self._returned) + len(self._fresh)
-
-    def __iter__(self) -> Iterator[Job]:
-        yield from self._returned
-        yield from self._fresh
-
-    def push(self, job: Job, *, now: float, front: bool = False) -> None:
-        (self._returned if front else self._fresh).push(job, now=now, front=front)
+    __slots__ = ()
 
     def pop(self, now: float) -> Job:
-        return self._returned.pop(now) if self._returned else self._fresh.pop_last()
+        return self._requeued.pop(now) if self._requeued else self._fresh.pop_last()
 
     def remove(self, job: Job) -> bool:
-        return self._fresh.remove(job) or self._returned.remove(job)
+        return self._fresh.remove(job) or self._requeued.remove(job)
 
     def position(self, job: Job) -> int | None:
         newer = self._fresh.position_from_last(job)
-        return self._returned.position(job) if newer is None else len(self._returned) + newer
+        return self._requeued.position(job) if newer is None else len(self._requeued) + newer
 
 
 class Priority:
