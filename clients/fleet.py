@@ -1,6 +1,6 @@
 """The fleet of one process: starts its clients one by one, stops them in order.
 
-The order: create until the time is over (or someone asks to finish), then poll until
+The order: create until the time is over (or a signal asks to finish), then poll until
 every accepted job has ended or the grace is over, then account for the rest.
 """
 

@@ -181,12 +181,12 @@ def _child(pipe: Pipe, options: Options, part: int) -> None:
     try:
         _, starts_at = pipe.recv()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_sail(pipe, options, part, starts_at))
+            runner.run(_run_fleet(pipe, options, part, starts_at))
     except (EOFError, BrokenPipeError):
         return  # the parent has exited
 
 
-async def _sail(pipe: Pipe, options: Options, part: int, starts_at: float) -> None:
+async def _run_fleet(pipe: Pipe, options: Options, part: int, starts_at: float) -> None:
     counters = Counters()
     fleet = Fleet(options, counters, part=part, starts_at=starts_at)
     course = asyncio.create_task(fleet.run())

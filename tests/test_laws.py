@@ -301,7 +301,7 @@ CONCRETE = {
     "ThreadPool",
     "ProcessPool",
     "WorkerPool",
-    "Watch",
+    "LoopMonitor",
     "JobServer",
 }
 ROOTS = ("jobqueue.wiring", "jobqueue.server")

@@ -67,7 +67,7 @@ class Slot:
 
 
 class SimulatedClient(ABC):
-    """See the module.
+    """Submits jobs and follows each until it is terminal; a subclass decides how it follows.
 
     Args:
         connect: Makes a connection, which opens itself when it is needed.

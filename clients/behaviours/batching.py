@@ -24,7 +24,7 @@ NO_PROBLEM = Problem()
 
 
 class BatchingClient(PollingClient):
-    """See the module."""
+    """Submits and reads the jobs of a client in batches."""
 
     async def _step(self) -> None:
         first = min(self._slots, key=lambda slot: slot.due)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clients.wire.connection import Answer, Connection
 
 WAIT_S = 20  # asked for in one request
-GRAIN_S = 0.1  # by which a wait may be shorter than was applied, and still count as waited out
+SLACK_S = 0.1  # by which a wait may be shorter than was applied, and still count as waited out
 
 _APPLIED = re.compile(r"\bwait=(\d+)")
 
@@ -94,7 +94,7 @@ class FollowingClient(SimulatedClient):
 
 
 class LongPollingClient(FollowingClient):
-    """See the module."""
+    """Follows each job by long polls."""
 
     async def _hear_of(self, slot: Slot) -> None:
         request = self._requests.read("GET", slot.target, f"Prefer: wait={WAIT_S}\r\n")
@@ -120,4 +120,4 @@ def waited_out(answer: Answer, waited_s: float) -> bool:
     ask again at once would be a storm.
     """
     applied = _APPLIED.search(answer.header(b"preference-applied") or "")
-    return applied is not None and 1 <= int(applied[1]) <= waited_s + GRAIN_S
+    return applied is not None and 1 <= int(applied[1]) <= waited_s + SLACK_S

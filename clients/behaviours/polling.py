@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PollingClient(SimulatedClient):
-    """See the module."""
+    """Reads each job over one connection when it is due."""
 
     def __init__(self, *, options: Options, **common: Any) -> None:
         super().__init__(options=options, **common)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class StreamingClient(FollowingClient):
-    """See the module."""
+    """Follows each job by a stream of its events."""
 
     def __init__(self, *, address: tuple[str, int], **common: Any) -> None:
         super().__init__(**common)

@@ -101,16 +101,19 @@ class Listener:
         try:
             refuse_foreign("GET", answer)
         except NoAnswer as failure:
-            self._come_back(failure)
+            self.unanswered(failure)
             return
         error = error_in(answer) if answer.status != 200 else ErrorAnswer(200, "not an event stream")
         if not isinstance(error, errors.Refused):
             raise error
-        self._come_back(error)
+        self.unanswered(error)
 
-    def unanswered(self, failure: NoAnswer) -> None:
+    def unanswered(self, failure: errors.Refused | NoAnswer) -> None:
         """The stream could not be opened. Raises the failure once the patience is over."""
-        self._come_back(failure)
+        pause_s = self._patience.pause_s(failure)
+        if pause_s is None:
+            raise failure
+        self.pause_s = pause_s
 
     def feed(self, chunk: bytes) -> list[JobEvent]:
         """Return the events that these bytes complete, up to the last one. Raises ErrorAnswer."""
@@ -132,9 +135,3 @@ class Listener:
             self._retry_s = self._parser.retry_s
         self._patience = Patience(self._retry_for_s)
         self.pause_s = max(PAUSE_S_MIN, self._retry_s) * (1 + JITTER * random.random())
-
-    def _come_back(self, failure: errors.Refused | NoAnswer) -> None:
-        pause_s = self._patience.pause_s(failure)
-        if pause_s is None:
-            raise failure
-        self.pause_s = pause_s

@@ -176,7 +176,7 @@ class _Reader:
             text, tag = value.value, self._tag(value)
         else:
             form = "list"
-            items = self._items(value, path)
+            items = self._items(value)
         if usable:
             given = Given(
                 path=path,
@@ -196,7 +196,7 @@ class _Reader:
         elif form == "mapping":
             raise _too_deep(value)
 
-    def _items(self, event: Any, path: tuple[str, ...]) -> tuple[str, ...] | None:
+    def _items(self, event: Any) -> tuple[str, ...] | None:
         """Return the texts of a list; None if the node is none, or anything else stands in it."""
         if not isinstance(event, events.SequenceStartEvent):
             self._skip(event)

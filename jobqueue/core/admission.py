@@ -157,7 +157,7 @@ class AdmissionControl:
 
     def _statuses_full(self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float) -> StatusesFull:
         # Never a retry: its record is held already, and has room.
-        detail = "the status map is full of live jobs, which can't be evicted"
+        detail = "the job store is full of live jobs, which can't be evicted"
         return StatusesFull(detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now))
 
     def _quarantined(

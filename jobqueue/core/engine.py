@@ -48,7 +48,6 @@ from jobqueue.core.job import (
     Job,
     JobError,
     JobId,
-    JobState,
     Lease,
     StopReason,
 )
@@ -260,7 +259,7 @@ class Engine:
             self._fail(job, attempts.timed_out(job), now)
             return
         if not self.store.has_room_for_result(job, len(success.result)):
-            detail = f"the status map has no room for a result of {len(success.result)} bytes"
+            detail = f"the job store has no room for a result of {len(success.result)} bytes"
             self._fail(job, Failure(ErrorCode.RESULT_TOO_LARGE, detail, final=True), now)
             return
         more_bytes = len(success.result) - len(job.args)
@@ -365,8 +364,8 @@ class Engine:
         """Reject every submission from now on."""
         self.admission.open = False
 
-    def begin_shut_down(self) -> dict[JobState, int]:
-        """Accept and start nothing any more; return the number of jobs lost, by live state.
+    def begin_shut_down(self) -> None:
+        """Accept and start nothing any more.
 
         `go_on_shutting_down` ends them, and is to be called until nothing is left: running ones are asked
         to stop, waiting ones end without a run. All end as cancelled, with the error `shutdown`.
@@ -375,11 +374,6 @@ class Engine:
         self._shut_down = ShutDown(self._transitions)
         for queue_state in self.queue_states.values():
             queue_state.closed = True  # so that no job is popped only to be refused its lease
-        queue_states = self.queue_states.values()
-        return {
-            state: sum(queue_state.counts[state] for queue_state in queue_states)
-            for state in (DELAYED, QUEUED, RUNNING)
-        }
 
     def go_on_shutting_down(self, *, now: float) -> bool:
         """End a portion of the jobs of a shutdown; return whether more are left. Let other tasks run in between."""

@@ -45,9 +45,8 @@ class UniquenessIndex:
         return self._by_key[uniqueness.caller, uniqueness.key.key][1] == uniqueness.key.fingerprint
 
     def share(self, uniqueness: Uniqueness, job: Job) -> str | None:
-        """Add a key to an existing job; return an earlier key that was dropped for it, if any."""
-        if uniqueness.key is None:
-            return None
+        """Add a submission's key to an existing job; return an earlier key that was dropped for it, if any."""
+        assert uniqueness.key is not None
         names = self._shared.setdefault(job.id, deque())
         names.append((uniqueness.caller, uniqueness.key.key))
         self._by_key[names[-1]] = (job.id, uniqueness.key.fingerprint)

@@ -48,7 +48,7 @@ def api(queue: JobQueue, lag: Callable[[], float] | None = None) -> web.Applicat
 
     Args:
         lag: Returns how many seconds late the event loop runs, so that submissions are refused while it is
-            over `limits.loop_lag_max_s`; `jobqueue.runtime.loop_monitor.Watch.lag` does.
+            over `limits.loop_lag_max_s`; `jobqueue.runtime.loop_monitor.LoopMonitor.lag` does.
     """
     app = web.Application()
     Api(queue, lag).add_to(app)

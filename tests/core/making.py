@@ -8,6 +8,7 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import (
+    LIVE,
     ErrorCode,
     Failure,
     IdempotencyKey,
@@ -190,12 +191,18 @@ class Driver:
             self.events.append(event)
 
     def shut_down(self) -> dict[JobState, int]:
-        """Shut the engine down as the backend does; return the number of lost jobs by state."""
-        lost = self.engine.begin_shut_down()
+        """Shut the engine down as the backend does; return the number of live jobs before it, by state."""
+        lost = self.live_by_state()
+        self.engine.begin_shut_down()
         while self.engine.go_on_shutting_down(now=self.now):
             self.note_events()
         self.note_events()
         return lost
+
+    def live_by_state(self) -> dict[JobState, int]:
+        """Return the number of jobs in each live state."""
+        counts = [queue_state.counts for queue_state in self.engine.queue_states.values()]
+        return {state: sum(each[state] for each in counts) for state in LIVE}
 
     def of(self, kind: type) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]

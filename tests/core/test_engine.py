@@ -830,7 +830,7 @@ def test_each_error_names_the_queue_job_or_attempt() -> None:
         driver.ack(job, 7)
     with pytest.raises(JobNotFound, match="'nope'"):
         driver.engine.get("nope")
-    with pytest.raises(StatusesFull, match="status map is full of live jobs"):
+    with pytest.raises(StatusesFull, match="job store is full of live jobs"):
         Driver(bounds=StoreBounds(bytes_max=1)).submit(args=b"xx")
     driver.engine.stop_admitting()
     with pytest.raises(Draining, match="accepts no more jobs"):

@@ -84,7 +84,7 @@ def estimate_of(
             # It exceeds the typical run: the longer it has taken, the later it is expected to end.
             return Estimate(None, None, _within(elapsed_s / 2))
         eta_s = run_s - elapsed_s
-    elif run_s is None or queue_state.paused or (wait_s := _wait_s(queue_state, position, run_s, now)) is None:
+    elif run_s is None or queue_state.paused or (wait_s := _wait_s(queue_state, position, now)) is None:
         return Estimate(position, None, POLL_AFTER_S_UNKNOWN, waiting_for)
     else:
         eta_s = wait_s + run_s
@@ -100,7 +100,7 @@ def _within(wait_s: float) -> float:
     return POLL_AFTER_S_MIN if wait_s < POLL_AFTER_S_MIN else wait_s
 
 
-def _wait_s(queue_state: QueueState, position: int | None, run_s: float, now: float) -> float | None:
+def _wait_s(queue_state: QueueState, position: int | None, now: float) -> float | None:
     """Estimate a job's wait for its start; without a position it comes after all waiting jobs."""
     waiting = len(queue_state.waiting) if position is None else position
     if not waiting:

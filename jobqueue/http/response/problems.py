@@ -56,7 +56,7 @@ _FAILED_EVERY_S = 10.0
 _REFUSED_EVERY_S = 10.0
 _GONE = {
     "earlier-run": "an earlier run of this server issued the id; its jobs ended with it",
-    "evicted": "the record was evicted: its TTL expired, a limit of the status map was reached, or it was deleted",
+    "evicted": "the record was evicted: its TTL expired, a limit of the job store was reached, or it was deleted",
 }
 
 
