@@ -12,19 +12,19 @@ from jobqueue.http.transport.accept import CROWD_MAX, Acceptor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-CROWD = 200
+CONNECTIONS = 200
 
 
-class Hall:
-    """A door, those who came in through it, and how to bring a crowd before it."""
+class Acceptance:
+    """An acceptor, its accepted connections, and clients that connect."""
 
     def __init__(self) -> None:
-        self.listener = Acceptor(lambda: Guest(self))
-        self.inside: list[Guest] = []
+        self.listener = Acceptor(lambda: Accepted(self))
+        self.connections: list[Accepted] = []
         self._clients = contextlib.ExitStack()
 
-    def bring(self, size: int) -> list[socket.socket]:
-        """Let so many clients stand before the door; none gets in before the loop turns."""
+    def connect(self, size: int) -> list[socket.socket]:
+        """Connect clients to the backlog; none is accepted before the next loop iteration."""
         [address] = self.listener.addresses
         clients = [self._clients.enter_context(socket.create_connection(address)) for _ in range(size)]
         for client in clients:
@@ -32,68 +32,68 @@ class Hall:
         return clients
 
     async def arrivals(self) -> list[int]:
-        """Return how many came in with each turn of the loop, until the whole crowd is in."""
-        came = []
-        while len(self.inside) < CROWD:
-            before = len(self.inside)
+        """Return the connections accepted per loop iteration, until all are accepted."""
+        counts = []
+        while len(self.connections) < CONNECTIONS:
+            before = len(self.connections)
             await asyncio.sleep(0)
-            came.append(len(self.inside) - before)
-        return came
+            counts.append(len(self.connections) - before)
+        return counts
 
     async def close(self) -> None:
         self.listener.close()
         self._clients.close()
-        for guest in self.inside:
-            guest.wire.abort()
+        for accepted in self.connections:
+            accepted.wire.abort()
         await asyncio.sleep(0)
 
 
-class Guest(asyncio.Protocol):
-    def __init__(self, hall: Hall) -> None:
-        self._hall = hall
+class Accepted(asyncio.Protocol):
+    def __init__(self, acceptance: Acceptance) -> None:
+        self._acceptance = acceptance
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.wire: asyncio.WriteTransport = transport  # type: ignore[assignment] # the interface is wider than a server's
-        self._hall.inside.append(self)
+        self.wire: asyncio.WriteTransport = transport  # type: ignore[assignment]  # a server's transport writes
+        self._acceptance.connections.append(self)
 
 
 @pytest.fixture
-async def hall() -> AsyncIterator[Hall]:
-    hall = Hall()
-    await hall.listener.listen("127.0.0.1", 0)
-    yield hall
-    await hall.close()
+async def acceptance() -> AsyncIterator[Acceptance]:
+    acceptance = Acceptance()
+    await acceptance.listener.listen("127.0.0.1", 0)
+    yield acceptance
+    await acceptance.close()
 
 
-async def test_many_connections_are_accepted_within_a_few_loop_iterations(hall: Hall) -> None:
-    hall.bring(CROWD)
-    assert len(await hall.arrivals()) < 20
+async def test_many_connections_are_accepted_within_a_few_loop_iterations(acceptance: Acceptance) -> None:
+    acceptance.connect(CONNECTIONS)
+    assert len(await acceptance.arrivals()) < 20
 
 
-async def test_open_connections_wait_for_a_bounded_number_of_new_ones(hall: Hall) -> None:
-    hall.bring(CROWD)
-    assert max(await hall.arrivals()) <= CROWD_MAX + 1
+async def test_connections_accepted_per_loop_iteration_are_bounded(acceptance: Acceptance) -> None:
+    acceptance.connect(CONNECTIONS)
+    assert max(await acceptance.arrivals()) <= CROWD_MAX + 1
 
 
-async def test_each_of_many_connections_is_served(hall: Hall) -> None:
-    clients = hall.bring(CROWD)
-    await hall.arrivals()
-    for number, guest in enumerate(hall.inside):
-        guest.wire.write(b"%d\n" % number)
+async def test_each_of_many_connections_is_served(acceptance: Acceptance) -> None:
+    clients = acceptance.connect(CONNECTIONS)
+    await acceptance.arrivals()
+    for number, accepted in enumerate(acceptance.connections):
+        accepted.wire.write(b"%d\n" % number)
     loop = asyncio.get_running_loop()
-    told = {await loop.sock_recv(client, 16) for client in clients}
-    assert told == {b"%d\n" % number for number in range(CROWD)}
+    received = {await loop.sock_recv(client, 16) for client in clients}
+    assert received == {b"%d\n" % number for number in range(CONNECTIONS)}
 
 
-async def test_a_closed_acceptor_accepts_no_connection(hall: Hall) -> None:
-    [address] = hall.listener.addresses
-    hall.listener.close()
+async def test_a_closed_acceptor_accepts_no_connection(acceptance: Acceptance) -> None:
+    [address] = acceptance.listener.addresses
+    acceptance.listener.close()
     await asyncio.sleep(0)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
 
 
-async def test_a_port_that_is_taken_is_not_shared(hall: Hall) -> None:
-    [(host, port)] = hall.listener.addresses
+async def test_a_port_that_is_taken_is_not_shared(acceptance: Acceptance) -> None:
+    [(host, port)] = acceptance.listener.addresses
     with pytest.raises(OSError, match="in use"):
-        await Acceptor(lambda: Guest(hall)).listen(host, port)
+        await Acceptor(lambda: Accepted(acceptance)).listen(host, port)

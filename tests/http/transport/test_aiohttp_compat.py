@@ -1,4 +1,4 @@
-"""The tables of aiohttp's private fields name those that the code touches, and no other."""
+"""The tables of aiohttp's private fields equal the fields that the code uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DOCUMENTED = {"_replace"}
-"""Of a named tuple."""
+"""Documented: a method of a named tuple."""
 
 OWNERS = {**FAST_PATH_FIELDS, **OTHER_FIELDS}
 HTTP = [module for module in modules("jobqueue/http") if module.name != "jobqueue.http.transport.aiohttp_compat"]
@@ -40,7 +40,7 @@ def is_self(node: ast.expr) -> bool:
 
 
 def fields_of(owner: object) -> set[str]:
-    """The private names of a class or module of aiohttp, those included that only an instance has."""
+    """Return the private names of a class or module of aiohttp, instance attributes included."""
     names = set(dir(owner))
     for each in inspect.getmro(owner) if isinstance(owner, type) else ():
         if each.__module__.startswith("aiohttp"):
@@ -49,7 +49,7 @@ def fields_of(owner: object) -> set[str]:
 
 
 def inherited(module: Module, node: ast.ClassDef) -> set[str]:
-    """The private names that a class of ours has of aiohttp's classes."""
+    """Return the private names that a class inherits from classes of aiohttp."""
     cls: type = getattr(import_module(module.name), node.name, object)
     return set().union(*(fields_of(base) for base in cls.__mro__ if base.__module__.startswith("aiohttp")))
 
@@ -65,17 +65,17 @@ def classes(module: Module) -> Iterator[tuple[ast.ClassDef, set[str]]]:
 
 
 KNOWN = set().union(*(fields_of(owner) for owner in OWNERS))
-"""What a class in the tables has is taken to be aiohttp's, although one of ours has a field of the same name."""
+"""Names of classes in the tables; these count as aiohttp's, even if a class of the package has an equal name."""
 
 
 def own_names(package: list[Module]) -> set[str]:
-    """The private names that our classes define: methods and fields that are not those of a class of aiohttp."""
+    """Return the private names that classes of the package define, without those of aiohttp."""
     defined = ((methods_of(node) | stored_on_self(node)) - base for module in package for node, base in classes(module))
     return set().union(*defined)
 
 
 def touched(module: Module, own: set[str]) -> Iterator[str]:
-    """Yield the private names of aiohttp in a module: imported, overridden, or asked of an object."""
+    """Yield the private names of aiohttp in a module: imported, overridden, or read from an object."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("aiohttp"):
             yield from (alias.name for alias in node.names)
@@ -93,19 +93,19 @@ def touched_in(package: list[Module]) -> set[str]:
     return {name for name in names if is_private(name)} - DOCUMENTED
 
 
-def test_every_private_field_of_aiohttp_that_is_touched_is_in_the_tables_and_no_other_is() -> None:
+def test_the_tables_equal_the_used_private_fields_of_aiohttp() -> None:
     named = {name for names in OWNERS.values() for name in names}
     assert touched_in(HTTP) == {name for name in named if is_private(name)}
 
 
-def test_this_release_of_aiohttp_has_every_field_in_the_tables() -> None:
+def test_the_installed_aiohttp_has_all_fields_in_the_tables() -> None:
     missing = [
         name for owner, names in OWNERS.items() for name in names if is_private(name) and name not in fields_of(owner)
     ]
     assert missing == []
 
 
-def test_a_field_that_is_asked_of_a_request_an_overridden_method_and_an_imported_name_are_found() -> None:
+def test_read_fields_overridden_methods_and_imported_names_are_found() -> None:
     source = """
 import aiohttp
 from aiohttp.web_protocol import _ErrInfo

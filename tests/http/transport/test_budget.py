@@ -1,4 +1,4 @@
-"""The in-flight budget at work: what fills it, who is refused, who is cut, and that honest clients go on."""
+"""The in-flight budget: what counts, which requests are rejected or cut, and service of honest clients."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ STALLED = {
 
 
 @pytest.mark.parametrize("kind", STALLED)
-async def test_stalled_requests_do_not_keep_honest_ones_out(tight: Serving, kind: str) -> None:
+async def test_stalled_requests_do_not_block_honest_ones(tight: Serving, kind: str) -> None:
     body = ECHO.ljust(180_000)
     async with contextlib.AsyncExitStack() as stalled:
         for _ in range(40):
@@ -69,7 +69,7 @@ async def test_stalled_requests_do_not_keep_honest_ones_out(tight: Serving, kind
         assert tight.server.in_flight.used_bytes <= BUDGET
 
 
-async def test_what_is_refused_is_dropped_at_once_and_told_while_the_client_still_sends(tight: Serving) -> None:
+async def test_a_rejected_request_frees_its_bytes_and_is_answered_while_the_client_still_sends(tight: Serving) -> None:
     async with contextlib.AsyncExitStack() as arriving:
         for _ in range(8):
             _, writer = await arriving.enter_async_context(tight.connect())
@@ -87,7 +87,7 @@ async def test_what_is_refused_is_dropped_at_once_and_told_while_the_client_stil
         await asyncio.sleep(0.01)
 
 
-async def test_a_small_submission_gets_in_beside_large_ones_that_arrive(tight: Serving) -> None:
+async def test_a_small_submission_is_accepted_beside_arriving_large_ones(tight: Serving) -> None:
     async with contextlib.AsyncExitStack() as arriving:
         for _ in range(8):
             _, writer = await arriving.enter_async_context(tight.connect())
@@ -100,7 +100,7 @@ async def test_a_small_submission_gets_in_beside_large_ones_that_arrive(tight: S
             assert (await read_answer(reader)).status == 202
 
 
-async def test_an_upload_of_any_length_holds_little_of_the_budget(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_an_upload_holds_little_of_the_budget(start: Callable[..., Awaitable[Serving]]) -> None:
     roomy = await start(limits={**LIMITS, "files_bytes": 2**24})
     size = 2**23
     body = JOB_PART + FILE_PART + b"x" * size + b"\r\n--xyz--\r\n"
@@ -109,7 +109,7 @@ async def test_an_upload_of_any_length_holds_little_of_the_budget(start: Callabl
     assert roomy.server.in_flight.used_bytes == 0
 
 
-async def test_what_waits_to_be_written_to_a_file_is_counted(tight: Serving) -> None:
+async def test_bytes_waiting_to_be_written_to_a_file_are_counted(tight: Serving) -> None:
     async with tight.connect() as (_, writer):
         writer.write(with_body(JOB_PART + FILE_PART + b"x" * 40_000, 200_000, media_type=FORM))
         await holding(tight, 40_000)
@@ -117,7 +117,7 @@ async def test_what_waits_to_be_written_to_a_file_is_counted(tight: Serving) -> 
         assert 40_000 <= tight.server.in_flight.used_bytes < 50_000
 
 
-async def test_what_a_thread_still_writes_counts_although_its_connection_is_gone(
+async def test_bytes_being_written_by_a_thread_count_after_the_connection_ends(
     tight: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_write = asyncio.Event()
@@ -140,7 +140,7 @@ async def test_what_a_thread_still_writes_counts_although_its_connection_is_gone
         await asyncio.sleep(0.01)
 
 
-async def test_a_request_that_waits_holds_nothing_of_its_body(tight: Serving) -> None:
+async def test_a_long_poll_holds_no_bytes_of_its_body(tight: Serving) -> None:
     async with contextlib.AsyncExitStack() as waiting:
         for _ in range(20):
             _, writer = await waiting.enter_async_context(tight.connect())
@@ -151,7 +151,7 @@ async def test_a_request_that_waits_holds_nothing_of_its_body(tight: Serving) ->
         assert tight.server.in_flight.used_bytes == 0
 
 
-async def test_events_that_are_not_taken_are_counted(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_unread_events_are_counted(start: Callable[..., Awaitable[Serving]]) -> None:
     noisy = await start(limits={**LIMITS, "write_timeout_s": 30.0})
     async with raw(noisy, 4096) as wire:
         await sent(noisy, wire, b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -164,7 +164,7 @@ async def test_events_that_are_not_taken_are_counted(start: Callable[..., Awaita
         assert noisy.server.in_flight.used_bytes > 20_000
 
 
-async def test_answers_that_are_not_taken_are_counted_and_stalled_ones_cut(
+async def test_unread_responses_are_counted_and_stalled_ones_cut(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
     tight = await start(limits={**LIMITS, "write_timeout_s": 30.0})

@@ -1,4 +1,4 @@
-"""What a connection may do: how many, how silent, how slow. Each fault hurts only its own connection."""
+"""Limits of connections: number, idle time, transfer rate. A fault affects only its own connection."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 GET = b"GET /livez HTTP/1.1\r\nHost: h\r\n\r\n"
 PLAIN = post(b'{"type":"echo"}')
-"""Takes the fast path; GET doesn't."""
+"""A request for the fast path; GET takes the stock path."""
 
 
 async def closed_after_s(reader: asyncio.StreamReader) -> float:
-    """Wait until the server closes the connection; return how long it took."""
+    """Wait until the server closes the connection; return the duration."""
     began = time.monotonic()
     with contextlib.suppress(ConnectionError):
         await asyncio.wait_for(reader.read(), 5)
     return time.monotonic() - began
 
 
-async def test_a_silent_connection_is_closed(start: Any) -> None:
+async def test_an_idle_connection_is_closed(start: Any) -> None:
     serving = await start(limits={"idle_timeout_s": 0.2})
     async with serving.connect() as (reader, _):
         assert 0.15 < await closed_after_s(reader) < 1
@@ -41,9 +41,7 @@ async def test_a_silent_connection_is_closed(start: Any) -> None:
 
 @pytest.mark.parametrize("fast_path", [True, False])
 @pytest.mark.parametrize("requests", [[GET], [PLAIN], [PLAIN, GET], [GET, PLAIN]])
-async def test_a_connection_that_is_silent_after_an_answer_is_closed(
-    start: Any, requests: list[bytes], fast_path: bool
-) -> None:
+async def test_a_connection_idle_after_a_response_is_closed(start: Any, requests: list[bytes], fast_path: bool) -> None:
     serving = await start(limits={"idle_timeout_s": 0.2}, server={"fast_path": fast_path})
     async with serving.connect() as (reader, writer):
         for request in requests:
@@ -52,7 +50,7 @@ async def test_a_connection_that_is_silent_after_an_answer_is_closed(
         assert 0.15 < await closed_after_s(reader) < 1
 
 
-async def test_the_time_for_a_head_is_counted_from_the_answer_before_it(start: Any) -> None:
+async def test_the_timeout_of_a_head_counts_from_the_previous_response(start: Any) -> None:
     serving = await start(limits={"idle_timeout_s": 0.3})
     async with serving.connect() as (reader, writer):
         await asyncio.sleep(0.2)
@@ -62,7 +60,7 @@ async def test_the_time_for_a_head_is_counted_from_the_answer_before_it(start: A
         assert 0.25 < await closed_after_s(reader) < 1
 
 
-async def test_a_head_that_drips_is_not_waited_for_any_longer(start: Any) -> None:
+async def test_a_slowly_sent_head_does_not_extend_the_timeout(start: Any) -> None:
     serving = await start(limits={"idle_timeout_s": 0.3})
 
     async def drip(writer: asyncio.StreamWriter) -> None:
@@ -91,7 +89,7 @@ async def test_a_connection_in_use_stays_open(start: Any) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_plain_requests_make_no_task_even_the_first_of_a_connection(start: Any) -> None:
+async def test_plain_requests_create_no_task(start: Any) -> None:
     serving = await start()
     async with serving.connect() as (reader, writer):
         tasks = asyncio.all_tasks()
@@ -103,7 +101,7 @@ async def test_plain_requests_make_no_task_even_the_first_of_a_connection(start:
         assert not {task for task in asyncio.all_tasks() - tasks if "RequestHandler" in repr(task)}
 
 
-async def test_a_request_that_comes_with_its_connection_is_recalled_by_its_head(
+async def test_the_first_request_of_a_connection_is_answered_from_the_head_cache(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving = await start()
@@ -113,13 +111,13 @@ async def test_a_request_that_comes_with_its_connection_is_recalled_by_its_head(
     monkeypatch.delattr(Connection, "_parse")
     monkeypatch.delattr(web.RequestHandler, "data_received")
     with socket.create_connection(("127.0.0.1", serving.port)) as client:
-        client.sendall(PLAIN)  # before the loop turns, and lets it in
+        client.sendall(PLAIN)  # before the connection is accepted
         client.setblocking(False)
         raw = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 4096), 5)
         assert Answer(raw).status == 202
 
 
-async def test_a_stop_closes_idle_connections_at_once(start: Any) -> None:
+async def test_a_stop_closes_idle_connections_immediately(start: Any) -> None:
     serving = await start()
     async with serving.connect() as (silent, _), serving.connect() as (plain, to_plain), serving.connect() as (_, to):
         to_plain.write(PLAIN)
@@ -135,7 +133,7 @@ async def test_a_stop_closes_idle_connections_at_once(start: Any) -> None:
         assert serving.server.open == 0
 
 
-async def test_clients_that_send_without_a_pause_are_paused_and_answered(
+async def test_clients_that_send_continuously_are_paused_and_answered(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue.http.transport.read_budget.PORTION", 2)
@@ -154,7 +152,7 @@ async def test_clients_that_send_without_a_pause_are_paused_and_answered(
     async def ask(request: bytes) -> None:
         async with serving.connect() as (reader, writer):
             for _ in range(rounds):
-                writer.write(request * 3)  # so many at once that even one client makes a turn long
+                writer.write(request * 3)  # even one client exceeds the budget of an iteration
                 for _ in range(3):
                     await read_answer(reader)
 
@@ -175,7 +173,7 @@ async def test_a_paused_connection_is_not_read_until_it_is_resumed(serving: Serv
         assert (await read_answer(reader)).status == 200
 
 
-async def test_letting_go_on_reads_nothing_that_may_not_be_read_for_another_reason(serving: Serving) -> None:
+async def test_releasing_a_held_connection_keeps_another_pause(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         while not serving.server.connections:
             await asyncio.sleep(0)
@@ -190,7 +188,7 @@ async def test_letting_go_on_reads_nothing_that_may_not_be_read_for_another_reas
         assert (await read_answer(reader)).status == 200
 
 
-async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(start: Any) -> None:
+async def test_a_connection_over_the_limit_gets_503_and_the_others_are_served(start: Any) -> None:
     serving = await start(server={"connections_max": 2})
     async with serving.connect() as (one, to_one), serving.connect() as (_, to_two):
         to_one.write(GET)
@@ -213,7 +211,7 @@ async def test_one_connection_too_many_gets_a_503_and_the_others_are_served(star
         assert (await read_answer(again)).status == 200
 
 
-async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_connections_never_exceeds_the_limit(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobqueue.http.transport.rejected.LINGER_S", 5.0)
     serving = await start(server={"connections_max": 20})
     loop = asyncio.get_running_loop()
@@ -229,7 +227,7 @@ async def test_a_flood_of_connections_never_exceeds_the_cap(start: Any, monkeypa
         for each in flood:
             with contextlib.suppress(BlockingIOError):
                 refused += each.recv(100).startswith(b"HTTP/1.1 503 ")
-        assert refused == len(flood) - 20, "each is told, however many there are"
+        assert refused == len(flood) - 20, "each rejected connection gets a 503"
     while serving.server.open or serving.server.rejected:
         await asyncio.sleep(0.01)
 
@@ -274,7 +272,7 @@ async def test_a_client_that_pipelines_and_never_reads_is_cut(start: Any) -> Non
             await asyncio.sleep(0.02)
 
 
-async def test_no_more_answers_are_made_than_a_client_takes(start: Any) -> None:
+async def test_responses_are_not_made_beyond_the_write_buffer_of_a_slow_client(start: Any) -> None:
     serving = await start()
     handle = await serving.queue.submit("big", {"size": 900_000})
     await handle.wait()
@@ -286,7 +284,7 @@ async def test_no_more_answers_are_made_than_a_client_takes(start: Any) -> None:
         assert 0 < connection.transport.get_write_buffer_size() < 2_000_000
 
 
-async def test_a_client_that_leaves_even_a_little_unread_is_cut(start: Any) -> None:
+async def test_a_client_that_leaves_small_responses_unread_is_cut(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.3})
     handle = await serving.queue.submit("big", {"size": 8000})
     await handle.wait()
@@ -300,7 +298,7 @@ async def test_a_client_that_leaves_even_a_little_unread_is_cut(start: Any) -> N
         while not serving.server.connections:
             await asyncio.sleep(0.01)
         (connection,) = serving.server.connections
-        # Until the system's buffers are full, and the first bytes wait in ours.
+        # Until the buffers of the kernel are full, and the first bytes wait in the transport.
         while connection.transport is not None and not connection.transport.get_write_buffer_size():
             await loop.sock_sendall(client, request)
             await asyncio.sleep(0.001)
@@ -308,7 +306,7 @@ async def test_a_client_that_leaves_even_a_little_unread_is_cut(start: Any) -> N
             await asyncio.sleep(0.02)
 
 
-async def test_a_slow_reader_at_the_minimum_rate_gets_the_whole_answer(start: Any) -> None:
+async def test_a_slow_reader_above_the_minimum_rate_gets_the_whole_response(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.5, "result_bytes": 16 * 2**20})
     handle = await serving.queue.submit("big", {"size": 16 * 2**20 - 100})
     await handle.wait()
@@ -325,7 +323,7 @@ async def test_a_slow_reader_at_the_minimum_rate_gets_the_whole_answer(start: An
             await asyncio.sleep(0.02)
         while got < 16 * 2**20 - 100:
             data = await asyncio.wait_for(loop.sock_recv(client, 2**20), 5)
-            assert data, "cut off although it kept to the rate"
+            assert data, "cut off above the minimum rate"
             got += len(data)
 
 
@@ -359,7 +357,7 @@ async def test_a_slow_reader_at_the_minimum_rate_gets_the_whole_answer(start: An
         (b"POST /v1/jobs HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", "malformed-request"),
     ],
 )
-async def test_what_the_parser_refuses_is_a_problem_too(start: Any, request_bytes: bytes, kind: str) -> None:
+async def test_a_request_rejected_by_the_parser_gets_a_problem(start: Any, request_bytes: bytes, kind: str) -> None:
     serving = await start(limits={"header_bytes": 2048})
     answer = Answer(await serving.talk(request_bytes))
     assert answer.version == "HTTP/1.1"
@@ -369,7 +367,7 @@ async def test_what_the_parser_refuses_is_a_problem_too(start: Any, request_byte
     assert len(answer.problem["detail"]) < 400
 
 
-async def test_a_refusal_arrives_even_while_the_client_still_sends(start: Any) -> None:
+async def test_a_rejection_arrives_while_the_client_still_sends(start: Any) -> None:
     serving = await start(limits={"header_bytes": 2048})
     async with serving.connect() as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 8 * 2**20)
@@ -394,7 +392,7 @@ async def test_pipelined_requests_are_answered_in_order(serving: Serving) -> Non
         assert [(await read_answer(reader)).status for _ in range(4)] == [200, 404, 202, 200]
 
 
-async def test_a_request_to_upgrade_is_answered_as_if_it_had_not_asked(serving: Serving) -> None:
+async def test_an_upgrade_request_is_answered_as_a_plain_request(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + GET)
         assert [(await read_answer(reader)).status for _ in range(2)] == [200, 200]

@@ -1,4 +1,4 @@
-"""A request that dies leaves nothing behind: its buffers go with it, not with the collector's next look."""
+"""A broken or rejected request leaves no reference cycle: its buffers are freed at once, not by the collector."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def victim(start: Callable[..., Awaitable[Serving]]) -> Serving:
 
 def of_requests() -> Counter[str]:
     found = [each for each in gc.get_objects() if isinstance(each, OF_REQUESTS)]
-    # aiohttp's router keeps what it raises in a cycle of its own, of a few hundred bytes.
+    # aiohttp's router keeps its exceptions in a reference cycle of a few hundred bytes.
     return Counter(type(each).__name__ for each in found if not isinstance(each, web.HTTPException))
 
 
@@ -74,7 +74,7 @@ DEATHS = {
 
 @contextlib.asynccontextmanager
 async def raw(serving: Serving, receive_bytes: int = 0) -> AsyncIterator[socket.socket]:
-    """A connection that the test itself resets, or leaves."""
+    """A raw connection that the test resets or closes."""
     loop = asyncio.get_running_loop()
     with socket.socket() as wire:
         if receive_bytes:
@@ -85,7 +85,7 @@ async def raw(serving: Serving, receive_bytes: int = 0) -> AsyncIterator[socket.
 
 
 async def sent(serving: Serving, wire: socket.socket, data: bytes) -> None:
-    """Send, and wait until the server has taken it in."""
+    """Send data, and wait until the server has read it."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(wire, data)
     for _ in range(5):
@@ -99,7 +99,7 @@ async def all_gone(serving: Serving) -> None:
 
 
 async def left_by(serving: Serving, die: Callable[[], Awaitable[None]]) -> Counter[str]:
-    """Count what is left of several requests."""
+    """Count the objects that several requests leave."""
     await die()
     await all_gone(serving)
     before = of_requests()
@@ -116,7 +116,7 @@ def reset(wire: socket.socket) -> None:
 @pytest.mark.parametrize("death", DEATHS)
 @pytest.mark.parametrize("way", ["reset", "closed", "too slow"])
 @pytest.mark.usefixtures("no_collector")
-async def test_a_request_that_is_broken_off_leaves_nothing(victim: Serving, death: str, way: str) -> None:
+async def test_a_broken_off_request_leaves_no_objects(victim: Serving, death: str, way: str) -> None:
     async def die() -> None:
         async with raw(victim) as wire:
             await sent(victim, wire, DEATHS[death])
@@ -146,21 +146,21 @@ REFUSED = {
 
 @pytest.mark.parametrize("refused", REFUSED)
 @pytest.mark.usefixtures("no_collector")
-async def test_a_request_that_is_refused_leaves_nothing(victim: Serving, refused: str) -> None:
-    async def be_refused() -> None:
+async def test_a_rejected_request_leaves_no_objects(victim: Serving, refused: str) -> None:
+    async def be_rejected() -> None:
         async with raw(victim) as wire:
             await sent(victim, wire, REFUSED[refused])
             with contextlib.suppress(ConnectionError):
                 while await asyncio.get_running_loop().sock_recv(wire, 65536):
                     pass
 
-    assert await left_by(victim, be_refused) == Counter()
+    assert await left_by(victim, be_rejected) == Counter()
     assert victim.server.in_flight.used_bytes == 0
 
 
 @pytest.mark.parametrize("way", ["reset", "closed", "too slow"])
 @pytest.mark.usefixtures("no_collector")
-async def test_an_answer_that_is_not_taken_leaves_nothing(start: Callable[..., Awaitable[Serving]], way: str) -> None:
+async def test_an_unread_response_leaves_no_objects(start: Callable[..., Awaitable[Serving]], way: str) -> None:
     victim = await start(limits={"write_timeout_s": 0.2, "result_bytes": 2**23})
     handle = await victim.queue.submit("big", {"size": 6_000_000})
     await handle.wait()
@@ -179,7 +179,7 @@ async def test_an_answer_that_is_not_taken_leaves_nothing(start: Callable[..., A
 
 
 @pytest.mark.usefixtures("no_collector")
-async def test_requests_that_are_cancelled_leave_nothing(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_a_cancelled_request_leaves_no_objects(start: Callable[..., Awaitable[Serving]]) -> None:
     victim = await start()
 
     async def die() -> None:

@@ -1,6 +1,6 @@
-"""The fast path is only faster: the same streams, through it and past it, give the same bytes and the same state.
+"""The fast path against the stock path: the same streams give the same bytes and the same state.
 
-Two servers stand side by side, one with the fast path, one without. A stream names jobs by placeholders, which stand
+Two servers run side by side, one with the fast path, one without. A stream names jobs by placeholders, which stand
 for the same jobs on both, since both issue the same ids. Dates, ports, and what is measured (estimates, and the times
 made from them), are taken out before the bytes are compared.
 """
@@ -52,7 +52,7 @@ _MEASURED = re.compile(
 
 
 class Pair:
-    """Both servers, and their jobs by the placeholders that stand for them: the same ids on both."""
+    """Both servers, and the ids of their jobs by placeholder, which are equal."""
 
     def __init__(self, fast: Serving, stock: Serving) -> None:
         self.both = (fast, stock)
@@ -75,17 +75,17 @@ class Pair:
             self.jobs = jobs
 
     def forget(self) -> None:
-        """Let the fast path's server forget which heads it has learned."""
+        """Clear the head cache of the server with the fast path."""
         fast_path = self.both[0].server.fast_path
         assert fast_path is not None
         fast_path._head_cache = HeadCache()
 
     async def same(self, stream: bytes, splits: tuple[int, ...] = (), *, turns: int = 3) -> bytes:
-        """Send a stream to both, cut at the same places; return what both answered.
+        """Send a stream to both, split at the same positions; return the response of both.
 
         Args:
-            splits: Where to cut it, beside where it has a CUT.
-            turns: Of the loop, for each piece: from about thirty on, all is answered that came before the next one.
+            splits: Positions of splits, beside each CUT.
+            turns: Loop iterations after each piece; from about thirty on, it is answered before the next piece.
         """
         before = [self.counts(serving) for serving in self.both]
         for name, job_id in self.jobs.items():
@@ -112,21 +112,21 @@ class Pair:
 
 
 class Acceptor(asyncio.Protocol):
-    """Keeps all that comes until the connection is gone, in whichever way."""
+    """Collects all received data until the connection ends."""
 
     def __init__(self) -> None:
-        self.came = bytearray()
-        self.gone = asyncio.Event()
+        self.received = bytearray()
+        self.ended = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
-        self.came += data
+        self.received += data
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.gone.set()
+        self.ended.set()
 
 
 async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...], turns: int) -> bytes:
-    """Send a stream in pieces, each of which arrives by itself; return all that comes until the end."""
+    """Send a stream in separate pieces; return all data received until the end."""
     loop = asyncio.get_running_loop()
     transport, listener = await loop.create_connection(Acceptor, "127.0.0.1", serving.port)
     start = 0
@@ -137,10 +137,10 @@ async def talk(serving: Serving, stream: bytes, splits: tuple[int, ...], turns: 
         for _ in range(turns):
             await asyncio.sleep(0)
     try:
-        await asyncio.wait_for(listener.gone.wait(), 5)
+        await asyncio.wait_for(listener.ended.wait(), 5)
     finally:
         transport.abort()
-    return bytes(listener.came)
+    return bytes(listener.received)
 
 
 def same_ids(settings: Settings) -> Surroundings:
@@ -270,15 +270,13 @@ CORPUS = [
 
 
 @pytest.mark.parametrize("number", range(len(CORPUS)))
-async def test_a_request_is_answered_alike_in_both_paths_and_again_once_its_head_is_learned(
-    pair: Pair, number: int
-) -> None:
+async def test_both_paths_answer_a_request_alike_before_and_after_its_head_is_cached(pair: Pair, number: int) -> None:
     for _ in range(3):
         raw = await pair.same(CORPUS[number] + CUT + END, turns=30)
         assert raw.startswith(b"HTTP/1.")
 
 
-async def test_requests_are_answered_alike_where_no_origin_is_listed(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_both_paths_answer_alike_without_listed_origins(start: Callable[..., Awaitable[Serving]]) -> None:
     pair = Pair(
         await start(same_ids, **SETTINGS),
         await start(same_ids, **SETTINGS, server={"fast_path": False}, spool={"dir": None}),
@@ -290,13 +288,13 @@ async def test_requests_are_answered_alike_where_no_origin_is_listed(start: Call
             assert b"Vary" not in raw
 
 
-async def test_a_stream_is_answered_alike_wherever_it_is_cut(pair: Pair) -> None:
+async def test_both_paths_answer_a_stream_alike_for_any_split(pair: Pair) -> None:
     stream = head("HEAD", "/v1/jobs/{DONE}") + post(LATER) + head("GET", "/v1/jobs/{FAILED}") + END
     for cut in range(1, len(stream), 3):
         await pair.same(stream, (cut,))
 
 
-async def test_a_learned_request_is_answered_alike_whatever_came_before_it(pair: Pair) -> None:
+async def test_both_paths_answer_a_cached_request_alike_after_any_data(pair: Pair) -> None:
     learned = (head("HEAD", "/v1/jobs/{DONE}"), head("GET", "/v1/jobs/{LIVE}", 'If-None-Match: W/"0"'), post(LATER))
     for request in learned:
         await pair.same(request + CUT + END)
@@ -312,7 +310,7 @@ async def test_a_learned_request_is_answered_alike_whatever_came_before_it(pair:
         head("GET", "/v1/jobs/{HELD}", "Prefer: wait=1"),
         head("HEAD", "/v1/jobs/{FAILED}") + b"HEAD /v1",
         post(b"x" * 10)[:-1],
-        # The head's end is cut, and the body has what looks like one: what follows is no beginning of a request.
+        # The end of the head is split, and the body looks like one, so no request begins after it.
         post(b"\r\n\r\n{}").replace(b"\r\n\r\n\r\n\r\n{}", b"\r\n\r" + CUT + b"\n\r\n\r\n{}") + b"GET ",
     ):
         for request in learned:
@@ -320,7 +318,7 @@ async def test_a_learned_request_is_answered_alike_whatever_came_before_it(pair:
             await pair.same(before + CUT + request + END, turns=30)
 
 
-async def test_pipelined_answers_keep_the_order_of_their_requests(pair: Pair) -> None:
+async def test_pipelined_requests_are_answered_in_order(pair: Pair) -> None:
     slow = head("GET", "/v1/jobs/{HELD}", "Prefer: wait=1")
     stream = head("GET", "/v1/jobs/{DONE}") + slow + head("HEAD", "/v1/jobs/{FAILED}") + post(LATER) + END
     raw = await pair.same(stream)
@@ -328,7 +326,7 @@ async def test_pipelined_answers_keep_the_order_of_their_requests(pair: Pair) ->
     assert codes == [b"200", b"202", b"200", b"202", b"200"]
 
 
-async def test_more_requests_at_once_than_the_parser_takes_are_all_answered_in_order(pair: Pair) -> None:
+async def test_more_pipelined_requests_than_the_limit_of_the_parser_are_answered_in_order(pair: Pair) -> None:
     stream = b"".join(head("HEAD", f"/v1/jobs/{job}") for job in ("{DONE}", "{LIVE}", "{GONE}")) * 200 + END
     raw = await pair.same(stream)
     codes = re.findall(rb"HTTP/1.1 (\d{3})", raw)
@@ -336,13 +334,13 @@ async def test_more_requests_at_once_than_the_parser_takes_are_all_answered_in_o
 
 
 @pytest.mark.parametrize("cut", [0, 30])
-async def test_a_connection_may_carry_any_number_of_plain_requests(serving: Serving, cut: int) -> None:
+async def test_a_connection_carries_any_number_of_plain_requests(serving: Serving, cut: int) -> None:
     request = head("HEAD", "/v1/jobs/" + "0" * 22)
     async with serving.connect() as (reader, writer):
-        for _ in range(5 * 16 * 1024 * 4 // len(request)):  # five times what one head may have
+        for _ in range(5 * 16 * 1024 * 4 // len(request)):  # five times the maximum size of a head
             writer.write(request[:cut])
             if cut:
-                await asyncio.sleep(0)  # so that each piece comes by itself
+                await asyncio.sleep(0)  # separates the pieces
             writer.write(request[cut:])
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
 
@@ -366,9 +364,9 @@ PIECES = st.one_of(
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
-    # Cut between requests or not: only what comes by itself is recalled.
+    # Split between requests or not: only a request that arrives alone is taken from the head cache.
     stream = draw(st.sampled_from([b"", CUT])).join(draw(st.lists(PIECES, min_size=1, max_size=4)))
-    if draw(st.integers(0, 4)) == 0 and stream:  # break it
+    if draw(st.integers(0, 4)) == 0 and stream:  # corrupt it
         at = draw(st.integers(0, len(stream) - 1))
         stream = stream[:at] + draw(st.binary(max_size=3)) + stream[at + draw(st.integers(0, 2)) :]
     stream += draw(st.sampled_from([b"", CUT])) + END
@@ -376,7 +374,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
 
 
 async def agree_on(pair: Pair, examples: int) -> None:
-    """Send generated streams to both, twice, through hypothesis, which wants a plain function."""
+    """Send generated streams to both, twice; hypothesis needs a plain function, so it runs in a thread."""
     loop = asyncio.get_running_loop()
 
     @settings(
@@ -399,20 +397,20 @@ async def agree_on(pair: Pair, examples: int) -> None:
         await loop.run_in_executor(executor, run)
 
 
-async def test_generated_streams_are_answered_alike(pair: Pair) -> None:
+async def test_both_paths_answer_generated_streams_alike(pair: Pair) -> None:
     await agree_on(pair, 500)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-async def test_ten_thousand_generated_streams_are_answered_alike(pair: Pair) -> None:
+async def test_both_paths_answer_ten_thousand_generated_streams_alike(pair: Pair) -> None:
     await agree_on(pair, 10_000)
 
 
-# -- what the fast path takes, and when it is off
+# -- requests of the fast path, and when it is off
 
 
-async def test_the_fast_path_takes_what_it_is_for_and_recalls_it(
+async def test_the_fast_path_parses_plain_requests_once_and_then_uses_the_head_cache(
     start: Callable[..., Awaitable[Serving]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -454,28 +452,28 @@ async def test_the_fast_path_takes_what_it_is_for_and_recalls_it(
                 await read_answer(reader)
     assert asked == [
         *("parsed", "recalled", "recalled", "parsed", "recalled"),
-        *("stock", "parsed", "recalled"),  # what comes after the stock path's is parsed once
+        *("stock", "parsed", "recalled"),  # a request after one of the stock path is parsed once
         *("parsed", "recalled", "parsed"),
     ]
 
 
-async def test_a_connection_is_closed_when_it_was_silent_for_long_enough_after_a_learned_request(
+async def test_a_connection_idle_after_a_cached_request_is_closed(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
     serving = await start(limits={"idle_timeout_s": 0.3})
     request = head("HEAD", "/v1/jobs/" + "0" * 22)
     async with serving.connect() as (reader, writer):
-        for _ in range(6):  # in use, it stays open
+        for _ in range(6):  # an active connection stays open
             writer.write(request)
             await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(0.1)
-        writer.write(request[:10])  # which isn't enough to keep it open
+        writer.write(request[:10])  # a part of a head does not keep it open
         began = asyncio.get_running_loop().time()
         assert await asyncio.wait_for(reader.read(), 5) == b""
         assert asyncio.get_running_loop().time() - began > 0.1
 
 
-async def test_limits_and_quotas_that_change_hold_for_learned_submissions(
+async def test_changed_limits_and_quotas_apply_to_cached_submissions(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
     serving = await start()
@@ -497,7 +495,7 @@ async def test_limits_and_quotas_that_change_hold_for_learned_submissions(
 
 
 @pytest.mark.parametrize("began_at", [0.0, 0.25, 0.999])
-def test_the_date_of_an_answer_is_never_a_second_old(
+def test_the_date_of_a_response_is_less_than_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
     assert serving.server.fast_path is not None
@@ -510,12 +508,12 @@ def test_the_date_of_an_answer_is_never_a_second_old(
         assert fast_path._date(100.0 + elapsed) == b"Date: %d\r\n\r\n" % int(began_at + elapsed)
 
 
-async def test_an_idle_connection_is_closed_as_in_the_stock_path(pair: Pair) -> None:
+async def test_both_paths_close_an_idle_connection(pair: Pair) -> None:
     raw = await pair.same(head("HEAD", "/v1/jobs/{DONE}"))
     assert raw.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_full_queue_and_a_drain_are_refused_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_both_paths_reject_alike_when_full_and_draining(start: Callable[..., Awaitable[Serving]]) -> None:
     full = {"queues": {"default": {"capacity": 1, "workers": 1}}}
     pair = Pair(
         await start(same_ids, **full), await start(same_ids, **full, server={"fast_path": False}, spool={"dir": None})
@@ -540,7 +538,7 @@ async def test_both_paths_answer_with_the_same_quotas(start: Callable[..., Await
 
 
 @pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive", "_pause_transport_reading"])
-async def test_an_aiohttp_without_what_the_fast_path_touches_turns_it_off_with_a_warning(
+async def test_a_missing_field_of_aiohttp_turns_the_fast_path_off_with_a_warning(
     start: Callable[..., Awaitable[Serving]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

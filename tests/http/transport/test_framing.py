@@ -1,4 +1,4 @@
-"""Framing is bounded by the body that it carries, and the head of a part by its size, whichever way they come."""
+"""Bounds of chunk framing, relative to the body, and of the heads of parts, for any split of the data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("body", REFUSED)
 @pytest.mark.parametrize("size", [1000, 10_000, 10**7])
-async def test_a_body_that_is_little_more_than_framing_is_refused(serving: Serving, body: str, size: int) -> None:
+async def test_a_body_of_mostly_framing_is_rejected(serving: Serving, body: str, size: int) -> None:
     answer = Answer(await serving.talk(*pieces(CHUNKED + REFUSED[body], size)))
     assert (answer.status, answer.kind) == (400, "malformed-request")
     assert "framing" in answer.problem["detail"] or "chunk" in answer.problem["detail"]
@@ -60,7 +60,7 @@ TAKEN = {
 
 @pytest.mark.parametrize("body", TAKEN)
 @pytest.mark.parametrize("size", [100, 10_000, 10**7])
-async def test_chunks_that_carry_more_than_their_framing_are_taken(serving: Serving, body: str, size: int) -> None:
+async def test_chunks_with_moderate_framing_are_accepted(serving: Serving, body: str, size: int) -> None:
     async with serving.connect() as (reader, writer):
         for _ in range(2):
             for piece in pieces(CHUNKED + TAKEN[body] + LAST, size):
@@ -69,7 +69,7 @@ async def test_chunks_that_carry_more_than_their_framing_are_taken(serving: Serv
             assert (await read_answer(reader)).status == 202
 
 
-async def test_requests_behind_a_chunked_one_are_none_of_its_framing(serving: Serving) -> None:
+async def test_requests_after_a_chunked_one_do_not_count_as_its_framing(serving: Serving) -> None:
     head = b"GET /v1/queues HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 2 * FREE_BYTES
     async with serving.connect() as (reader, writer):
         writer.write(CHUNKED + chunks(ECHO, 1) + LAST + head)
@@ -81,7 +81,7 @@ async def test_requests_behind_a_chunked_one_are_none_of_its_framing(serving: Se
         assert (await read_answer(reader)).status == 200
 
 
-async def test_chunks_in_one_large_piece_arrive_whole_and_in_order(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_many_chunks_in_one_large_piece_are_decoded_in_order(start: Callable[..., Awaitable[Serving]]) -> None:
     roomy = await start(limits={"body_bytes": 2**20})
     value = "".join(f"{number:07d}" for number in range(100_000))
     body = json.dumps({"type": "echo", "args": {"value": value}}).encode()
@@ -96,7 +96,9 @@ async def test_chunks_in_one_large_piece_arrive_whole_and_in_order(start: Callab
             assert json.loads(job.result or b"") == expected
 
 
-async def test_others_are_answered_while_many_small_chunks_come(start: Callable[..., Awaitable[Serving]]) -> None:
+async def test_other_clients_are_answered_while_many_small_chunks_arrive(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
     roomy = await start(limits={"body_bytes": 2**22})
     request = CHUNKED + chunks(ECHO.ljust(2**21), 7) + LAST
     async with roomy.connect() as (reader, writer), roomy.connect() as (other, to_other):
@@ -125,7 +127,7 @@ LONG_HEADS = {
 
 @pytest.mark.parametrize("head", LONG_HEADS)
 @pytest.mark.parametrize("size", [1000, 10_000, 10**7])
-async def test_the_head_of_a_part_is_bounded_whichever_way_it_comes(
+async def test_the_head_of_a_part_is_bounded_for_any_split(
     start: Callable[..., Awaitable[Serving]], head: str, size: int
 ) -> None:
     roomy = await start(limits={"body_bytes": 2**20})
@@ -136,7 +138,7 @@ async def test_the_head_of_a_part_is_bounded_whichever_way_it_comes(
 
 @pytest.mark.parametrize("size", [b"-6", b"-5", b"-8", b"+0", b"0x-6", b"", b" ", b"_", b"f" * 5000, b"\xff"])
 async def test_a_body_that_looks_like_a_head_and_chunks_does_not_block_the_loop(serving: Serving, size: bytes) -> None:
-    # Each size, taken for one, would lead to another place, and -6 back to its own.
+    # Parsed as a size, each of these would jump elsewhere, and -6 back to itself.
     body = b" HTTP/1.\r\n\r\n" + size + b"\r\nxxxxxxxx"
     next_one = b"GET /" + b"a" * 5000
 

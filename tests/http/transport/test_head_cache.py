@@ -1,6 +1,6 @@
-"""A head is learned only if the parser reads it, with any id or body, as the fast path does when it recalls it.
+"""The head cache: a head is cached only if the parser reads it alike for any id or body.
 
-Connections are fed by hand here, so that each piece of what a client sends arrives as it is.
+Connections are fed by hand, so that the pieces of a client arrive unchanged.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WELL_FORMED = re.compile(rf"[{ALPHABET}]{{{ID_LENGTH}}}")
 
 
 class Sink(asyncio.Transport):
-    """A client that takes whatever it is sent."""
+    """A client that accepts all data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ JSON_LINES = ("Content-Type: application/json", f"Content-Length: {len(BODY)}")
 
 
 class Learner:
-    """A server whose table of learned heads is looked at."""
+    """A server and its head cache."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
@@ -91,7 +91,7 @@ class Learner:
         return cast("Connection", self._serving.server())
 
     async def offer(self, *pieces: bytes) -> None:
-        """Send pieces over a connection of their own."""
+        """Send pieces over a new connection."""
         connection = self.connection()
         connection.connection_made(Sink())
         await asyncio.sleep(0)
@@ -101,7 +101,7 @@ class Learner:
         await asyncio.sleep(0)
 
     async def learns(self, *pieces: bytes) -> HeadCache:
-        """Return what a server that has learned nothing yet learns from a connection."""
+        """Return the head cache after a connection that started with an empty one."""
         self._fast_path._head_cache = HeadCache()
         await self.offer(*pieces)
         return self.heads
@@ -113,7 +113,7 @@ async def learner(start: Callable[..., Awaitable[Serving]]) -> Learner:
 
 
 class Protocol:
-    """All that a parser asks of its connection."""
+    """The methods that a parser calls on its connection."""
 
     connected = True
 
@@ -125,10 +125,10 @@ class Protocol:
 
 
 def parsed(data: bytes) -> list[tuple[Any, Any]]:
-    """Return what a parser makes of a piece, which must leave it at rest, ready for a next request."""
+    """Return the messages parsed from a piece, after which the parser must be ready for a next request."""
     parser = cast("Any", web_protocol).HttpRequestParser(
         Protocol(),
-        object(),  # the loop, on which nobody waits here
+        object(),  # the loop, which is not used here
         2**16,
         max_line_size=1024,
         max_field_size=1024,
@@ -144,13 +144,13 @@ def parsed(data: bytes) -> list[tuple[Any, Any]]:
 
 
 def check_recalled(heads: HeadCache, data: bytes) -> bool:
-    """Check that a request that is recalled is one that the parser reads so; return whether it is recalled."""
+    """Check that the parser reads a cached request alike; return whether it is cached."""
     found, body = heads.look(data), heads.submission(data)
     if found is None and body is None:
         return False
     assert found is None or body is None
     if found is not None and not WELL_FORMED.fullmatch(found[0]):
-        return False  # the fast path leaves it to the parser, as another test shows
+        return False  # left to the parser, as another test shows
     ((message, payload),) = parsed(data)
     assert message.version == (1, 1)
     assert not message.should_close
@@ -171,7 +171,7 @@ def check_recalled(heads: HeadCache, data: bytes) -> bool:
     return True
 
 
-# -- what is learned
+# -- cached heads
 
 
 @pytest.mark.parametrize(
@@ -184,16 +184,14 @@ def check_recalled(heads: HeadCache, data: bytes) -> bool:
         (HOST, "Cache-Control: no-cache"),
     ],
 )
-async def test_the_looks_of_clients_are_learned_for_every_id_and_both_methods(
-    learner: Learner, lines: tuple[str, ...]
-) -> None:
+async def test_plain_reads_are_cached_for_any_id_and_both_methods(learner: Learner, lines: tuple[str, ...]) -> None:
     for learned_from in ("HEAD", "GET"):
         heads = await learner.learns(look(learned_from, ID, *lines))
         for method in ("HEAD", "GET"):
             assert check_recalled(heads, look(method, ALPHABET[-ID_LENGTH:], *lines))
 
 
-async def test_a_submission_is_learned_for_every_body_of_its_length(learner: Learner) -> None:
+async def test_a_submission_is_cached_for_any_body_of_its_length(learner: Learner) -> None:
     heads = await learner.learns(submission(BODY, HOST, *JSON_LINES))
     for body in (BODY, b"\r\n\r\n" * 7 + b"{}", b"\0" * len(BODY)):
         assert check_recalled(heads, submission(body, HOST, *JSON_LINES))
@@ -240,19 +238,19 @@ async def test_a_submission_is_learned_for_every_body_of_its_length(learner: Lea
         [submission(b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY), HOST, JSON_LINES[0], "Transfer-Encoding: chunked")],
     ],
 )
-async def test_what_may_mean_anything_else_is_not_learned(learner: Learner, pieces: list[bytes]) -> None:
+async def test_an_ambiguous_or_unusual_head_is_not_cached(learner: Learner, pieces: list[bytes]) -> None:
     assert len(await learner.learns(*pieces)) == 0
 
 
-@pytest.mark.parametrize("turns", [0, 1])
-async def test_a_request_is_not_recalled_while_the_parser_is_within_another(learner: Learner, turns: int) -> None:
-    """Not even if the other began before aiohttp's task did, so that the stock path took what came of it."""
+@pytest.mark.parametrize("iterations", [0, 1])
+async def test_a_cached_request_is_not_used_within_an_unfinished_one(learner: Learner, iterations: int) -> None:
+    """Also if the other began before aiohttp's task did, so that the stock path handled it."""
     request = look("GET", ID, HOST)
     await learner.learns(request)
     connection = cast("Connection", learner._serving.server())
     client = Sink()
     connection.connection_made(client)
-    for _ in range(turns):
+    for _ in range(iterations):
         await asyncio.sleep(0)
     connection.data_received(b"GET /livez HTTP/1.1\r\nX-Y: ")
     await asyncio.sleep(0)
@@ -263,7 +261,7 @@ async def test_a_request_is_not_recalled_while_the_parser_is_within_another(lear
     connection.connection_lost(None)
 
 
-# -- the table
+# -- bounds
 
 
 async def test_a_full_head_cache_is_cleared_and_caches_again(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,11 +276,11 @@ async def test_a_full_head_cache_is_cleared_and_caches_again(learner: Learner, m
     assert learner.heads.look(client) == (ID, False, ())
 
 
-def test_the_table_takes_little_memory() -> None:
+def test_the_head_cache_takes_at_most_a_mebibyte() -> None:
     assert head_cache.HEADS_MAX * head_cache.HEAD_BYTES_MAX <= 2**20
 
 
-# -- any head at all
+# -- generated heads
 
 NAMES = st.sampled_from(
     ["User-Agent", "Accept", "accept-encoding", "Connection", "Host", "If-None-Match", "Content-Length", "Prefer", "X"]
@@ -309,7 +307,7 @@ PIECES = st.sampled_from(
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Draw a request, and one that is nearly the same."""
+    """Draw a request, and a slightly changed one."""
     first = draw(WHOLE)
     second = draw(st.sampled_from([first, first.replace(b"GET", b"HEAD", 1), first.replace(b"HEAD", b"GET", 1)]))
     for _ in range(draw(st.integers(0, 2))):
@@ -319,12 +317,12 @@ def near_misses(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 async def in_examples(run: Callable[[], None]) -> None:
-    """Run what hypothesis has made of a test: it wants a plain function, and the loop goes on meanwhile."""
+    """Run a test of hypothesis, a plain function, in a thread, so the loop is not blocked."""
     with ThreadPoolExecutor(1) as executor:
         await asyncio.get_running_loop().run_in_executor(executor, run)
 
 
-async def test_whatever_is_recalled_is_read_by_the_parser_in_the_same_way(learner: Learner) -> None:
+async def test_the_parser_reads_every_cached_request_alike(learner: Learner) -> None:
     loop = asyncio.get_running_loop()
     recalled = 0
 
@@ -339,7 +337,7 @@ async def test_whatever_is_recalled_is_read_by_the_parser_in_the_same_way(learne
         recalled += check_recalled(wait_for(learner.learns(first)), second)
 
     await in_examples(run)
-    assert recalled > 50, "so few of them say nothing"
+    assert recalled > 50, "too few requests were cached"
 
 
 @pytest.mark.parametrize(
@@ -360,7 +358,7 @@ async def test_a_read_with_any_byte_changed_outside_its_id_does_not_match(
         assert heads.look(request_bytes[:at] + request_bytes[at + 1 :]) is None
 
 
-async def test_an_id_with_anything_else_in_it_is_left_to_the_parser(learner: Learner) -> None:
+async def test_an_invalid_id_is_left_to_the_parser(learner: Learner) -> None:
     request = look("GET", ID, HOST)
     await learner.learns(request)
     for byte in set(range(256)) - set(ALPHABET.encode()):
@@ -370,7 +368,7 @@ async def test_an_id_with_anything_else_in_it_is_left_to_the_parser(learner: Lea
 
 
 @given(st.data())
-def test_a_submission_with_any_one_byte_of_its_head_changed_is_not_recalled(data: st.DataObject) -> None:
+def test_a_submission_with_a_changed_byte_in_its_head_does_not_match(data: st.DataObject) -> None:
     request = submission(BODY, HOST, *JSON_LINES)
     heads = HeadCache()
     heads.learn(request, parsed(request)[0][0], request.index(b"\r\n\r\n") + 4)

@@ -1,4 +1,4 @@
-"""The last request of a connection: it is answered, whatever its client does with its own side, and told to be last."""
+"""The last request of a connection: answered after a half-close, and marked as the last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def serving(start: Callable[..., Awaitable[Serving]], request: pytest.Fixt
 
 
 async def half_closed(serving: Serving, request: bytes) -> bytes:
-    """Send and shut the sending side before the server looks; read until it closes the connection."""
+    """Send and shut down the sending side before the server reads; read until the server closes the connection."""
     wire = socket.create_connection(("127.0.0.1", serving.port))
     wire.sendall(request)
     wire.shutdown(socket.SHUT_WR)
@@ -55,33 +55,31 @@ async def half_closed(serving: Serving, request: bytes) -> bytes:
         (b"G@T / HTTP/1.1\r\n\r\n", 400),
     ],
 )
-async def test_a_client_that_shuts_its_sending_side_gets_its_answer(
-    serving: Serving, request_bytes: bytes, status: int
-) -> None:
+async def test_a_client_that_half_closes_gets_its_response(serving: Serving, request_bytes: bytes, status: int) -> None:
     answer = Answer(await half_closed(serving, request_bytes))
     assert answer.status == status
     assert len(answer.rest) == int(answer.headers["content-length"])
 
 
-async def test_all_that_was_asked_before_the_half_close_is_answered(serving: Serving) -> None:
+async def test_all_requests_before_a_half_close_are_answered(serving: Serving) -> None:
     slow = b"GET /v1/queues HTTP/1.1\r\nHost: h\r\n\r\n"
     raw = await half_closed(serving, slow + GET + slow + GET)
     assert raw.count(b"HTTP/1.1 200 OK") == 4
 
 
 @pytest.mark.parametrize("body", [post(ECHO)[:-1], CHUNKED + b"f\r\n" + ECHO, CHUNKED + b"f\r\n" + ECHO + b"\r\n"])
-async def test_a_body_that_the_half_close_cut_off_is_refused(serving: Serving, body: bytes) -> None:
+async def test_a_body_cut_off_by_a_half_close_is_rejected(serving: Serving, body: bytes) -> None:
     answer = Answer(await half_closed(serving, body))
     assert (answer.status, answer.kind) == (400, "malformed-request")
     assert serving.queue.backend.stats()[0].accepted_total == 0
 
 
-async def test_a_half_close_with_nothing_asked_closes_the_connection(serving: Serving) -> None:
+async def test_a_half_close_without_a_request_closes_the_connection(serving: Serving) -> None:
     assert await half_closed(serving, b"") == b""
     assert await half_closed(serving, b"GET / HT") == b""
 
 
-async def test_nothing_waits_for_a_client_that_may_be_gone(serving: Serving) -> None:
+async def test_a_half_close_ends_long_polls_and_event_streams(serving: Serving) -> None:
     waits = Answer(await half_closed(serving, post(b'{"type":"hold"}', "Prefer: wait=60")))
     assert waits.status == 202
     assert (json.loads(waits.rest)["state"], serving.waiting.count) == ("running", 0)
@@ -90,12 +88,12 @@ async def test_nothing_waits_for_a_client_that_may_be_gone(serving: Serving) -> 
     events = await half_closed(serving, (look % "/events").encode())
     assert b"event: started" in events
     assert events.endswith(b"0\r\n\r\n"), "the stream has an end"
-    # Also those that are begun only after the half-close.
+    # Also long polls that begin after the half-close.
     raw = await half_closed(serving, (look % "").encode() * 3)
     assert raw.count(b"HTTP/1.1 202 Accepted") == 3
 
 
-async def test_what_follows_an_upgrade_that_is_not_taken_is_not_silently_lost(serving: Serving) -> None:
+async def test_a_connection_closes_if_data_follows_an_ignored_upgrade(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(H2C + GET)
         answer = await read_answer(reader)
@@ -103,7 +101,7 @@ async def test_what_follows_an_upgrade_that_is_not_taken_is_not_silently_lost(se
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
-async def test_an_upgrade_that_came_alone_keeps_its_connection(serving: Serving) -> None:
+async def test_an_ignored_upgrade_without_further_data_keeps_the_connection(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         for data in (H2C, GET, H2C, post(ECHO)):
             writer.write(data)
@@ -112,15 +110,15 @@ async def test_an_upgrade_that_came_alone_keeps_its_connection(serving: Serving)
             assert "connection" not in answer.headers
 
 
-async def test_the_body_of_an_upgrade_that_is_not_taken_is_read(serving: Serving) -> None:
+async def test_the_body_of_an_ignored_upgrade_is_read(serving: Serving) -> None:
     answer: Any = Answer(await serving.talk(post(ECHO, "Connection: Upgrade", "Upgrade: h2c") + GET))
     assert (answer.status, answer.headers["connection"]) == (202, "close")
 
 
-@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("iterations", range(5))
 @pytest.mark.parametrize("broken", [False, True])
-async def test_a_body_that_ends_early_is_refused_at_whatever_turn_of_the_loop(
-    start: Callable[..., Awaitable[Serving]], broken: bool, turns: int
+async def test_a_body_that_ends_early_is_rejected_at_any_loop_iteration(
+    start: Callable[..., Awaitable[Serving]], broken: bool, iterations: int
 ) -> None:
     serving = await start(limits={"body_timeout_s": 60})
     async with serving.connect() as (reader, _):
@@ -128,7 +126,7 @@ async def test_a_body_that_ends_early_is_refused_at_whatever_turn_of_the_loop(
             await asyncio.sleep(0)
         connection = serving.server.connections[0]
         connection.data_received(CHUNKED + b"f\r\n" + ECHO[:5])
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         if broken:
             connection.data_received(ECHO[5:] + b"\r\nno length\r\n")
@@ -141,10 +139,10 @@ async def test_a_body_that_ends_early_is_refused_at_whatever_turn_of_the_loop(
 UNREAD = b"POST /livez HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n"
 
 
-@pytest.mark.parametrize("turns", range(12))
+@pytest.mark.parametrize("iterations", range(12))
 @pytest.mark.parametrize("end", ["half-close", "no length\r\n", "1;" + "x" * 9000 + "\r\nx\r\n"])
-async def test_the_rest_of_a_body_that_is_answered_unread_may_end_early(
-    start: Callable[..., Awaitable[Serving]], caplog: pytest.LogCaptureFixture, end: str, turns: int
+async def test_the_unread_rest_of_an_answered_body_can_end_early(
+    start: Callable[..., Awaitable[Serving]], caplog: pytest.LogCaptureFixture, end: str, iterations: int
 ) -> None:
     serving = await start(limits={"body_timeout_s": 60})
     async with serving.connect() as (reader, _):
@@ -152,7 +150,7 @@ async def test_the_rest_of_a_body_that_is_answered_unread_may_end_early(
             await asyncio.sleep(0)
         connection = serving.server.connections[0]
         connection.data_received(UNREAD)
-        for _ in range(turns):
+        for _ in range(iterations):
             await asyncio.sleep(0)
         if end == "half-close":
             connection.eof_received()

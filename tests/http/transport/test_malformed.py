@@ -1,4 +1,4 @@
-"""All that is refused with a status is refused by a problem document, the parser's refusals included."""
+"""Each rejection has a problem document, rejections by the parser included."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def either(start: Callable[..., Awaitable[Serving]], request: pytest.Fixtu
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_malformed_request_gets_a_problem_that_says_what_is_wrong(either: Serving, name: str) -> None:
+async def test_a_malformed_request_gets_a_problem_with_the_detail(either: Serving, name: str) -> None:
     request, detail = REFUSED[name]
     answer = Answer(await either.talk(request))
     assert (answer.version, answer.status, answer.kind) == ("HTTP/1.1", 400, "malformed-request")
@@ -59,7 +59,9 @@ async def test_a_malformed_request_gets_a_problem_that_says_what_is_wrong(either
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_it_gets_one_however_it_is_cut_and_whatever_came_before_it(either: Serving, name: str) -> None:
+async def test_a_malformed_request_gets_a_problem_in_any_pieces_and_after_any_request(
+    either: Serving, name: str
+) -> None:
     request, _ = REFUSED[name]
     before = (b"GET /livez" + REST, f"HEAD /v1/jobs/{'0' * 22}".encode() + REST, post(b'{"type":"echo"}'))
     for first, size in itertools.product((None, *before), (1, 7)):
@@ -89,7 +91,7 @@ async def test_it_gets_one_however_it_is_cut_and_whatever_came_before_it(either:
         (b"PROPFIND /v1/jobs", 405, "method-not-allowed"),
     ],
 )
-async def test_what_the_parser_takes_and_no_resource_does_gets_one_too(
+async def test_a_valid_request_without_a_resource_gets_a_problem(
     either: Serving, request_bytes: bytes, status: int, kind: str
 ) -> None:
     answer = Answer(await either.talk(request_bytes + REST.replace(b"h\r\n", b"h\r\nConnection: close\r\n", 1)))
@@ -101,7 +103,7 @@ async def test_what_the_parser_takes_and_no_resource_does_gets_one_too(
 
 @pytest.mark.parametrize("target", ["POST /v1/jobs", "POST /v1/jobs:batch", "GET /livez", "POST /nope", "PUT /v1/jobs"])
 @pytest.mark.parametrize("version", ["1.0", "0.9"])
-async def test_a_transfer_encoding_in_http_1_0_is_refused_and_the_connection_closed(
+async def test_a_transfer_encoding_in_http_1_0_is_rejected_and_the_connection_closed(
     either: Serving, target: str, version: str
 ) -> None:
     head = f"{target} HTTP/{version}\r\nHost: h\r\nConnection: keep-alive\r\n".encode() + CHUNKED
@@ -110,7 +112,7 @@ async def test_a_transfer_encoding_in_http_1_0_is_refused_and_the_connection_clo
     assert (answer.status, answer.kind) == (400, "malformed-request")
     assert "Transfer-Encoding" in answer.problem["detail"]
     assert answer.headers.get("connection") != "keep-alive"
-    assert raw.count(b"HTTP/") - raw.count(b'"detail":"HTTP/') == 1, "what follows is not taken for a request"
+    assert raw.count(b"HTTP/") - raw.count(b'"detail":"HTTP/') == 1, "the body was parsed as a request"
     assert either.queue.backend.stats()[0].accepted_total == 0
 
 
@@ -127,7 +129,7 @@ async def test_http_1_0_with_a_length_is_served(either: Serving) -> None:
     "expectation", ["\udcff", "caf\u00e9", "\udcff-continue", "100-continu\udcff", "nonsense", "200-ok"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PROPFIND"])
-async def test_any_other_expectation_is_refused_on_any_path(
+async def test_an_unknown_expectation_is_rejected_on_any_path(
     either: Serving, path: str, expectation: str, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = f"{method} {path} HTTP/1.1\r\nHost: h\r\nExpect: {expectation}\r\nContent-Length: 2\r\n\r\n"
@@ -142,7 +144,7 @@ async def test_any_other_expectation_is_refused_on_any_path(
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Lets time pass for the log of failures, which has told nothing yet."""
+    """Advances the clock of the failure log, which starts empty."""
     now = 1000.0
 
     def passes(seconds: float) -> None:
@@ -167,8 +169,15 @@ async def test_failures_of_one_kind_are_sampled_in_the_log_with_one_traceback(
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
+    def missing(*_: object) -> Exception:
+        try:
+            fail()
+        except RuntimeError as error:
+            return error
+        raise AssertionError
+
     serving = await start(limits={"long_polls_max": 0})
-    monkeypatch.setattr(serving.queue.local, "look", fail)
+    monkeypatch.setattr(serving.queue.local, "missing", missing)
     monkeypatch.setattr(serving.queue.backend, "get", fail)
     look, stock = f"GET /v1/jobs/{'0' * 22}".encode() + REST, b"GET /v1/jobs/x" + REST
     async with serving.connect() as (reader, writer):
@@ -176,18 +185,18 @@ async def test_failures_of_one_kind_are_sampled_in_the_log_with_one_traceback(
             for _ in range(100):
                 writer.write(request)
                 assert (await read_answer(reader)).status == 500
-    told = failures(caplog)
-    assert [record.levelname for record in told].count("ERROR") == 1, "both fail at one place"
-    assert len(told) == 2
-    assert "count=1" in told[1].getMessage()
-    assert "RuntimeError" in told[1].getMessage()
-    assert told[1].exc_info is None
+    records = failures(caplog)
+    assert [record.levelname for record in records].count("ERROR") == 1, "one traceback for both paths"
+    assert len(records) == 2
+    assert "count=1" in records[1].getMessage()
+    assert "RuntimeError" in records[1].getMessage()
+    assert records[1].exc_info is None
     clock(60.0)
     Answer(await serving.talk(stock.replace(b"h\r\n", f"h\r\n{CLOSE}\r\n".encode(), 1)))
     assert [record.levelname for record in failures(caplog)].count("ERROR") == 2
 
 
-def test_failures_of_other_kinds_are_told_each_and_their_number_is_bounded(
+def test_each_kind_of_failure_is_logged_and_the_table_of_kinds_is_bounded(
     caplog: pytest.LogCaptureFixture, clock: Callable[[float], None]
 ) -> None:
     for error in (ValueError("a"), TypeError("b"), ValueError("c")):
