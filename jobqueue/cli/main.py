@@ -1,4 +1,4 @@
-"""The command line: `jobqueue serve`, `jobqueue config check|show|schema|reference`.
+"""The command line: `jobqueue serve`, `jobqueue config check|show|default|schema|reference`.
 
 Exit codes: 0 for done, 1 for a server that failed, 2 for an invalid command line, settings or
 target. Each command imports its modules when it runs, so that a fault
@@ -89,6 +89,14 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
+def default(options: argparse.Namespace) -> int:
+    """Print a settings file with every setting at its default, commented."""
+    from jobqueue.config import default_file
+
+    print(default_file.render(), end="")
+    return 0
+
+
 def schema(options: argparse.Namespace) -> int:
     """Print the JSON Schema of a settings file."""
     from jobqueue.config import json_schema
@@ -127,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, parents, text in (
         ("check", check, [settings], "Check the settings: print every error, or confirm them with their sources."),
         ("show", show, [settings], "Print the settings in effect, each with its source."),
+        ("default", default, [], "Print a settings file: every setting with its default and a comment."),
         ("schema", schema, [], "Print the JSON Schema of a settings file."),
         ("reference", reference, [], "Print the reference page of all settings, in Markdown."),
     ):

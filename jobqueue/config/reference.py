@@ -1,24 +1,25 @@
 """The reference page of the settings, in Markdown: made from the structs, as the schema is.
 
-It is `docs/reference/settings.md`. A section is a table; its sentence is the struct's docstring, and a
-setting's sentence is the description in its type.
+It is `docs/reference/settings.md`. A section is a table, a setting a row.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec import inspect
 
+from jobqueue.config.descriptions import description, fields, sections, summary
 from jobqueue.config.environment import variable
 from jobqueue.config.load import QUEUES_MAX, WITHIN
-from jobqueue.config.settings import QUEUE_NAME, QueueSettings, Settings, reloads_live
+from jobqueue.config.settings import QUEUE_NAME, reloads_live
 from jobqueue.config.units import DURATION_UNITS, SIZE_UNITS, Kind, write_duration, write_size
 from jobqueue.core.rate import RATE_EXPECTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+
+    import msgspec
 
 SOURCE = "Made by `python -m jobqueue config reference > docs/reference/settings.md`: change the code, not this page."
 
@@ -52,20 +53,11 @@ def render(flags: Mapping[str, str]) -> str:
         flags: The flags that set one setting, by its dotted name.
     """
     notation = ["| Type | Notation |", "|---|---|", *(f"| {name} | {how} |" for name, how in NOTATION.items()), ""]
-    sections = (_section(name, of, flags) for name, of in _sections())
-    return "\n".join([HEAD, *notation, LIVE, *sections, _together()])
+    parts = (_section(path, of, flags) for path, of in sections())
+    return "\n".join([HEAD, *notation, LIVE, *parts, _together()])
 
 
-def _sections() -> Iterator[tuple[str, type[msgspec.Struct]]]:
-    """Yield the sections in the order of `config.yaml`: queues first."""
-    yield "queues.default", QueueSettings
-    for field in msgspec.structs.fields(Settings):
-        if field.name != "queues":
-            yield field.name, field.type
-
-
-def _section(name: str, of: type[msgspec.Struct], flags: Mapping[str, str]) -> str:
-    path = tuple(name.split("."))
+def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str, str]) -> str:
     of_queue = path[0] == "queues"
     more = (
         f" Further queues stand beside `default`, under names of the form `{QUEUE_NAME}`, at most {QUEUES_MAX} in all; "
@@ -73,13 +65,12 @@ def _section(name: str, of: type[msgspec.Struct], flags: Mapping[str, str]) -> s
         if of_queue
         else ""
     )
-    rows = [_row((*path, field.name), field, flags) for field in _fields(of)]
-    summary = (of.__doc__ or "").partition("\n")[0]
+    rows = [_row((*path, field.name), field, flags) for field in fields(of)]
     return "\n".join(
         [
             f"## `{path[0]}`",
             "",
-            summary + more,
+            summary(of) + more,
             "",
             "| Setting, variable, flag | Type and range | Default | Live | Meaning |",
             "|---|---|---|---|---|",
@@ -89,18 +80,12 @@ def _section(name: str, of: type[msgspec.Struct], flags: Mapping[str, str]) -> s
     )
 
 
-def _fields(of: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
-    info = inspect.type_info(of)
-    assert isinstance(info, inspect.StructType)
-    return info.fields
-
-
 def _row(path: tuple[str, ...], field: inspect.Field, flags: Mapping[str, str]) -> str:
     kind = Kind(field.name, field.type)
     setting = ".".join(path)
     names = [f"`{setting}`", f"`{variable(path)}`", *(f"`{flag}`" for flag in [flags.get(setting)] if flag)]
     live = "yes" if reloads_live(path) else "no"
-    cells = ["<br>".join(names), _type(kind), f"`{kind.write(field.default)}`", live, _description(field.type)]
+    cells = ["<br>".join(names), _type(kind), f"`{kind.write(field.default)}`", live, description(field.type)]
     return f"| {' | '.join(cells)} |"
 
 
@@ -129,15 +114,6 @@ def _type(kind: Kind) -> str:
         case other:
             raise TypeError(f"no words for a {other}")
     return f"{told}, or `null`" if kind.optional else told
-
-
-def _description(of: inspect.Type) -> str:
-    """Return the description of a setting, from anywhere in its type."""
-    if isinstance(of, inspect.Metadata):
-        schema: dict[str, Any] = of.extra_json_schema or {}
-        return schema.get("description") or _description(of.type)
-    options = of.types if isinstance(of, inspect.UnionType) else ()
-    return next((told for option in options if (told := _description(option))), "")
 
 
 def _together() -> str:

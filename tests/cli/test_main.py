@@ -378,7 +378,10 @@ def test_an_invalid_command_line_exits_with_2(argv: list[str], capsys: pytest.Ca
         (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
         (["serve", "--prot", "1"], "jobqueue: error: unrecognized arguments: --prot, did you mean '--port'?"),
         ([], "jobqueue: error: a command is missing; there are: serve, config"),
-        (["config"], "jobqueue config: error: a command is missing; there are: check, show, schema, reference"),
+        (
+            ["config"],
+            "jobqueue config: error: a command is missing; there are: check, show, default, schema, reference",
+        ),
         (["serve", "a", "b"], "jobqueue: error: unrecognized arguments: b; see jobqueue --help"),
         (["config", "show", "--sett=a"], "jobqueue: error: unrecognized arguments: --sett=a, did you mean '--set'?"),
     ],

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobqueue.config import MIB, QueueSettings, Settings, json_schema
+from jobqueue.config import MIB, QueueSettings, Settings, default_file, json_schema
 from jobqueue.config.environment import variable as variable_of
 from jobqueue.config.load import RENAMED, SETTINGS, Override, differences, load, trace
 from jobqueue.core.policy import Discipline, QueuePolicy
@@ -57,6 +57,14 @@ def test_the_file_at_the_root_has_exactly_the_defaults() -> None:
     loaded = trace(ROOT / "config.yaml", environ={})
     assert loaded.settings == Settings()
     assert "# default" not in loaded.show()  # it names every setting
+
+
+def test_the_file_at_the_root_is_made_from_the_settings() -> None:
+    written = default_file.render()
+    assert (ROOT / "config.yaml").read_text() == written, (
+        "make it anew: python -m jobqueue config default > config.yaml"
+    )
+    assert max(len(line) for line in written.splitlines()) <= default_file.WIDTH
 
 
 def test_the_environment_overrides_the_file_and_a_flag_overrides_both(write: Callable[[str], Path]) -> None:

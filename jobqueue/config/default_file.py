@@ -1,0 +1,68 @@
+"""The settings file with all defaults, commented: `config.yaml`, made from the structs as the page of reference is.
+
+1. A setting is a line, with its sentence beside it; a longer sentence continues in the same column.
+2. A section's comments start in one column. No line is longer than `WIDTH`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from jobqueue.config.descriptions import description, fields, sections, summary
+from jobqueue.config.load import QUEUES_MAX
+from jobqueue.config.units import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import msgspec
+    from msgspec import inspect
+
+WIDTH = 120
+INDENT = "  "
+GROUPED_FROM = 10_000
+"""Whole numbers from here on are written with `_` between the thousands."""
+
+HEAD = """\
+# yaml-language-server: $schema=config.schema.json
+#
+# Every setting of `jobqueue serve`, with its default: a line may be left out. The environment overrides this file
+# (JOBQUEUE_SERVER__PORT=9000), and flags override both (--port 9000).
+# A size is written as 1MiB or as a number of bytes, a duration as 250ms, 10m, 1h30m or as a number of seconds, a rate
+# as 10/s, 600/m or 5/h.
+# `jobqueue config check` reports every fault, `jobqueue config show` the source of each value. SIGHUP makes a running
+# server read this file again: queues, most limits and log.level change at once; the log names what needs a restart.
+#
+# Made by `python -m jobqueue config default > config.yaml`.
+"""
+
+
+def render() -> str:
+    """Return the text of the file."""
+    return "\n".join([HEAD, *("\n".join([*_section(path, of), ""]) for path, of in sections())])
+
+
+def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
+    of_queue = path[0] == "queues"
+    further = (
+        f" `default` always exists; further queues, at most {QUEUES_MAX} in all, stand beside it." if of_queue else ""
+    )
+    yield from textwrap.wrap(summary(of) + further, WIDTH, initial_indent="# ", subsequent_indent="# ")
+    for depth, name in enumerate(path):
+        yield f"{INDENT * depth}{name}:"
+    indent = INDENT * len(path)
+    rows = [(f"{indent}{field.name}: {_value(field)}", description(field.type)) for field in fields(of)]
+    column = max(len(setting) for setting, _ in rows) + len("  ")
+    for setting, sentence in rows:
+        first, *others = textwrap.wrap(sentence, WIDTH - column - len("# "))
+        yield f"{setting:{column}}# {first}"
+        yield from (f"{'':{column}}# {more}" for more in others)
+
+
+def _value(field: inspect.Field) -> str:
+    kind, value = Kind(field.name, field.type), field.default
+    if isinstance(value, int) and not kind.is_size and value >= GROUPED_FROM:
+        return f"{value:_}"
+    # A plain string needs no quotes in YAML.
+    return kind.write(value).strip('"')

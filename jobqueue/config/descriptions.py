@@ -1,0 +1,46 @@
+"""The sections of the settings in the order of their documents, and the sentence of each setting.
+
+A section's sentence is the first line of its struct's docstring, a setting's is the description in its type. The page
+of reference and `config.yaml` are made from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import inspect
+
+from jobqueue.config.settings import QueueSettings, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def sections() -> Iterator[tuple[tuple[str, ...], type[msgspec.Struct]]]:
+    """Yield the path and the struct of each section; the queues come first."""
+    yield ("queues", "default"), QueueSettings
+    for field in msgspec.structs.fields(Settings):
+        if field.name != "queues":
+            yield (field.name,), field.type
+
+
+def summary(section: type[msgspec.Struct]) -> str:
+    """Return the sentence of a section."""
+    return (section.__doc__ or "").partition("\n")[0]
+
+
+def fields(section: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+    """Return the settings of a section, in order."""
+    info = inspect.type_info(section)
+    assert isinstance(info, inspect.StructType)
+    return info.fields
+
+
+def description(of: inspect.Type) -> str:
+    """Return the sentence of a setting, from anywhere in its type."""
+    if isinstance(of, inspect.Metadata):
+        schema: dict[str, Any] = of.extra_json_schema or {}
+        return schema.get("description") or description(of.type)
+    options = of.types if isinstance(of, inspect.UnionType) else ()
+    return next((told for option in options if (told := description(option))), "")
