@@ -102,7 +102,7 @@ class Fleet:
                 return
 
     def _in_vain(self) -> bool:
-        """Tell whether it can only go on as it began: without a server, or with every submission turned away."""
+        """Whether nothing can change any more: there is no server, or every submission is invalid."""
         counts = self._counters.counts
         if not counts.answers:
             return counts.unreachable > 0 and not counts.errors

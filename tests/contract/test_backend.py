@@ -942,3 +942,17 @@ async def test_the_stats_of_a_queue_have_its_drain_rate_and_the_quarantined_type
         assert (quarantined.type, quarantined.since) == ("bad", backend.now())
         assert quarantined.until > backend.now()
         assert "boom" in quarantined.reason
+
+
+@virtual_time
+async def test_limiters_count_the_permits_held_and_the_jobs_that_wait(make: Make) -> None:
+    backend = make()
+    spec = JobSpec(type="one", limits=Limits(concurrency=1))
+    await submit(backend, spec)
+    await submit(backend, spec)
+    await backend.lease()
+    worker = asyncio.create_task(backend.lease())
+    await settle()
+    worker.cancel()
+    (limiter,) = [limiter for limiter in backend.limiters() if limiter.kind == "type"]
+    assert (limiter.name, limiter.permits, limiter.held, limiter.waiting) == ("one", 1, 1, 1)

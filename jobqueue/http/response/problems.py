@@ -95,7 +95,7 @@ TABLE: dict[type[BaseException], Row] = {
     UnknownTransferCoding: Row("unknown-transfer-coding", "Unsupported transfer coding", 501),
     errors.QueueFull: Row("queue-full", "Queue full", 503),
     errors.TypeQuarantined: Row("type-quarantined", "Job type quarantined", 503),
-    errors.StatusesFull: Row("statuses-full", "Status map full", 503),
+    errors.StatusesFull: Row("statuses-full", "Job store full", 503),
     errors.SpoolFull: Row("spool-full", "Spool full", 503),
     Overloaded: Row("overloaded", "Server overloaded", 503),
     TooManyLongPolls: Row("too-many-long-polls", "Too many open long polls and streams", 503),

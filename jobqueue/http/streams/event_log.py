@@ -245,12 +245,11 @@ class EventLog:
             data = self._job_data(job)
         self._serial += 1
         framed = frame(self.last_id, name, data)
-        job_id = None if job is None else job.id
-        self._ring.append(Recorded(self._serial, job_id, framed))
+        self._ring.append(Recorded(self._serial, None if job is None else job.id, framed))
         for subscriber in self._to_all:
             subscriber.offer(framed)
-        if job is not None and job_id is not None:
-            for subscriber in self._by_job.get(job_id, ()):
+        if job is not None:
+            for subscriber in self._by_job.get(job.id, ()):
                 subscriber.offer(framed)
                 if not job.live:
                     subscriber.end()

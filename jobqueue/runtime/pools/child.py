@@ -172,7 +172,7 @@ class _ForkServer:
         self._end()
 
     def _answer(self) -> bool:
-        """Handle one request; return False once the pool has hung up."""
+        """Handle one request; return False once the pool has closed the connection."""
         try:
             request, fds, _, _ = socket.recv_fds(self._control, len(FORK), 2)
         except ConnectionError:
@@ -212,7 +212,7 @@ class _ForkServer:
             _Process(_out_of_the_way(connection)).run()
             code = 0
         except ConnectionError:
-            code = 0  # the pool has hung up
+            code = 0  # the pool has closed the connection
         except BaseException:
             traceback.print_exc()
         finally:
@@ -285,7 +285,7 @@ class _Process:
     def _read(self) -> tuple[bytes, bytes]:
         head = self._incoming.read(messages.HEAD.size)
         if not head:
-            raise ConnectionError("the pool has hung up")
+            raise ConnectionError("the pool has closed the connection")
         token, length, _ = messages.HEAD.unpack(head)
         return token, self._incoming.read(length)
 

@@ -90,7 +90,7 @@ class RelayHandler(logging.Handler):
             self._dropped += 1
             return
         self._room -= 1.0
-        with contextlib.suppress(OSError):  # the server has hung up
+        with contextlib.suppress(OSError):  # the server has closed the socket
             self.tell_dropped()
             self._send(msgspec.msgpack.encode(_packed(record)))
 

@@ -48,7 +48,7 @@ class Owner(Protocol):
         ...
 
     def on_given_up(self, process: WorkerProcess) -> None:
-        """It has hung up, or was killed for an invalid message; its exit is not reported yet."""
+        """It has closed its connection, or was killed for an invalid message; its exit is not reported yet."""
         ...
 
 
