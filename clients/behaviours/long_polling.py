@@ -9,7 +9,6 @@ The price is a connection for each job that lives, kept for the next one, and bo
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from abc import abstractmethod
 from contextlib import contextmanager
@@ -18,18 +17,16 @@ from typing import TYPE_CHECKING, Any
 from clients.behaviours.base import SimulatedClient
 from clients.options import JOBS_AT_ONCE
 from clients.wire.connection import NoAnswer
+from jobqueue.client import waited_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clients.behaviours.base import Slot
     from clients.options import Options
-    from clients.wire.connection import Answer, Connection
+    from clients.wire.connection import Connection
 
 WAIT_S = 20  # asked for in one request
-SLACK_S = 0.1  # by which a wait may be shorter than was applied, and still count as waited out
-
-_APPLIED = re.compile(r"\bwait=(\d+)")
 
 
 class FollowingClient(SimulatedClient):
@@ -109,15 +106,5 @@ class LongPollingClient(FollowingClient):
             self._counts.answers += 1
             self._counters.time(f"wait {answer.status}", waited_s)
             await self._told(connection, slot, answer)
-            if waited_out(answer, waited_s):
+            if waited_out(answer.header(b"preference-applied") or "", waited_s):
                 slot.due = time.monotonic()
-
-
-def waited_out(answer: Answer, waited_s: float) -> bool:
-    """Whether a live job's answer took the wait that the server applied.
-
-    An earlier answer was cut short (the server is about to exit), or the server didn't wait (too many long polls): to
-    ask again at once would be a storm.
-    """
-    applied = _APPLIED.search(answer.header(b"preference-applied") or "")
-    return applied is not None and 1 <= int(applied[1]) <= waited_s + SLACK_S

@@ -24,6 +24,7 @@ from jobqueue.client.models import (
     WaitingFor,
 )
 from jobqueue.client.multipart import Multipart
+from jobqueue.client.prefer import waited_out
 from jobqueue.client.protocol import ErrorAnswer, FateUnknown, NoAnswer, Unreachable
 from jobqueue.client.retry_after import pause_s_of, retry_after_s
 from jobqueue.client.sse import EventParser, ServerSentEvent
@@ -61,6 +62,7 @@ __all__ = [
     "address_of",
     "pause_s_of",
     "retry_after_s",
+    "waited_out",
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +13,7 @@ import msgspec
 from jobqueue import errors
 from jobqueue.api_limits import IDS_MAX
 from jobqueue.client.models import BulkCount, JobDocument, JobFilter, JobPage, JobStatus, ListFilter, PathLike
+from jobqueue.client.prefer import SLACK_S, waited_out
 from jobqueue.client.protocol import (
     PAUSE_S,
     Answer,
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WAIT_S_MAX = 25  # asked for in one request: well under the 30 to 60 s after which proxies and balancers give up
-GRAIN_S = 0.1  # tolerance in the length of a wait
-
-_APPLIED = re.compile(r"\bwait=([0-9]{1,9})\b")
 
 
 def status(id: str) -> Steps[JobStatus]:
@@ -97,11 +94,11 @@ def until_over(
     job, etag, after_s, pause_s, wait_s_max = known, "", 0.0, PAUSE_S, WAIT_S_MAX
     patience: Patience | None = None
     while True:
-        wait_s = int(max(0.0, min(wait_s_max, give_up_at - time.monotonic() - after_s + GRAIN_S)))
+        wait_s = int(max(0.0, min(wait_s_max, give_up_at - time.monotonic() - after_s + SLACK_S)))
         headers = {**({"Prefer": f"wait={wait_s}"} if wait_s else {}), **({"If-None-Match": etag} if etag else {})}
         asked_at = time.monotonic() + after_s
         request = Request(method="GET", target=job_path(id), headers=headers, after_s=after_s, quiet_s=wait_s)
-        waited_out = False
+        at_once = False
         try:
             answer = yield request
         except NoAnswer as failure:
@@ -125,11 +122,11 @@ def until_over(
                         return job
                     etag = answer.headers.get("etag", "")
                     pause_s = _poll_after_s(job) or answer.retry_after_s or PAUSE_S
-            waited_out = _waited_out(answer, asked_at)
+            at_once = waited_out(answer.headers.get("preference-applied", ""), time.monotonic() - asked_at)
         left_s = give_up_at - time.monotonic()
         if left_s <= 0:
             return job
-        after_s = 0.0 if waited_out else min(max(PAUSE_S_MIN, pause_s), left_s)
+        after_s = 0.0 if at_once else min(max(PAUSE_S_MIN, pause_s), left_s)
 
 
 def _poll_after_s(job: JobDocument) -> float | None:
@@ -177,12 +174,6 @@ def bulk(action: Literal["retry", "cancel", "delete"], job_filter: JobFilter) ->
 
 def page(filters: ListFilter) -> Steps[JobPage]:
     return decoded((yield Request(method="GET", target=f"/v1/jobs?{urlencode(filters)}")), JobPage)
-
-
-def _waited_out(answer: Answer, asked_at: float) -> bool:
-    """Whether the server waited as long as it says; a wait that was cut short is not repeated at once."""
-    applied = _APPLIED.search(answer.headers.get("preference-applied", ""))
-    return applied is not None and 1 <= int(applied[1]) <= time.monotonic() - asked_at + GRAIN_S
 
 
 class _Missing(msgspec.Struct, frozen=True):
