@@ -219,7 +219,7 @@ async def test_an_invalid_pause_in_a_document_is_bounded(kind: str, value: str) 
 
 @asynccontextmanager
 async def pouring(kind: str, head: bytes, drop: bytes, **options: Any) -> AsyncIterator[Any]:
-    """Yield the calls of a client whose server sends a head and then the same bytes endlessly."""
+    """Yield the calls of a client of a server that sends a head and then the same bytes endlessly."""
 
     pouring: set[asyncio.Task[None] | None] = set()
 

@@ -12,7 +12,7 @@ from jobqueue.client.protocol import Answer, error_in
 from jobqueue.http.response.problems import INTERNAL, TABLE, Row, problem_of
 
 PUBLIC_ERRORS = {kind: row for kind, row in TABLE.items() if kind.__module__ == errors.__name__}
-"""The problems whose errors are public, in `jobqueue.errors`."""
+"""The problems with public errors, in `jobqueue.errors`."""
 
 EXAMPLES: dict[type[BaseException], BaseException] = {
     errors.JobGone: errors.JobGone("evicted"),

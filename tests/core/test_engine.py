@@ -660,7 +660,7 @@ def test_a_drain_rejects_submissions_and_runs_accepted_jobs() -> None:
     assert job.state is JobState.SUCCEEDED
 
 
-def test_a_shutdown_cancels_a_job_whose_handler_ignores_the_stop() -> None:
+def test_a_shutdown_cancels_a_job_with_a_handler_that_ignores_the_stop() -> None:
     driver = Driver()
     job = driver.submit(attempts_max=3)
     driver.lease(job)

@@ -33,7 +33,7 @@ VERBS = {
 """The checks of a language besides its syntax."""
 
 NEEDS_VERB = {"sh", "text"}
-"""Languages whose syntax alone is no check."""
+"""Languages for which a check of syntax alone says nothing."""
 
 
 class BadPage(Exception):
@@ -199,11 +199,11 @@ def page(name: str) -> Page:
 
 
 def pages() -> list[str]:
-    """Return the names of the documents whose blocks are checked."""
+    """Return the names of the documents with checked blocks."""
     tops = [name for name in ("README.md", "CONTRIBUTING.md") if (ROOT / name).exists()]
     return [*tops, *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
 
 
 def documents() -> list[str]:
-    """Return the names of the documents whose links and names are checked."""
+    """Return the names of the documents with checked links and names."""
     return [*pages(), "ARCHITECTURE.md", *(["SECURITY.md"] if (ROOT / "SECURITY.md").exists() else [])]

@@ -36,7 +36,7 @@ def routes() -> set[tuple[str, str]]:
 
 
 def rows_of(heading: str, head: str) -> list[list[str]]:
-    """Return the rows of the table below a heading whose first column has this head."""
+    """Return the rows of the table below a heading, the one with this head of the first column."""
     below = section(PAGE, heading)
     table = below[below.index(f"\n| {head} |") + 1 :]
     return rows(table.partition("\n\n")[0])

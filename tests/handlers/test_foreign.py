@@ -1,4 +1,4 @@
-"""Types unknown to msgspec, and types whose code fails: pydantic models, paths, hostile constructors."""
+"""Types unknown to msgspec, and types with code that fails: pydantic models, paths, hostile constructors."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_a_path_is_decoded_from_a_string() -> None:
     assert faults_of(handler, b'{"path":5}') == {"/args/path": "Expected `str`, got `int`"}
 
 
-# -- types whose code fails
+# -- types with code that fails
 
 
 @dataclass

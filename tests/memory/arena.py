@@ -119,7 +119,7 @@ class Arena:
 
     Args:
         server: Runs with little memory.
-        large: Jobs whose results are large.
+        large: Jobs with large results.
     """
 
     def __init__(self, server: ServerProcess, large: list[str]) -> None:

@@ -530,7 +530,7 @@ async def test_strict_shares_serve_the_queue_of_higher_weight_first() -> None:
 
 
 @virtual_time
-async def test_a_reload_applies_live_settings_and_returns_those_that_need_a_restart() -> None:
+async def test_a_reload_applies_live_settings_and_returns_the_names_of_all_others() -> None:
     before = Settings(queues={"default": QueueSettings(workers=1, capacity=10)})
     queue = JobQueue(before)
 

@@ -116,7 +116,7 @@ class Attempts:
 
 
 def how_of(error: BaseException) -> str:
-    """Return the error code of an attempt whose handler raised this."""
+    """Return the error code of an attempt after this exception of its handler."""
     match error:
         case asyncio.CancelledError():
             return CANCELLED

@@ -77,7 +77,7 @@ class Limits:
             quarantine.probes.add(known.job.id)
 
     def quarantine(self, job_type: str, until: float, now: float) -> Iterator[str]:
-        """Begin a quarantine, or extend one whose probe failed; yield its errors."""
+        """Begin a quarantine, or extend one after a failed probe; yield its errors."""
         before = self.quarantines.get(job_type)
         wait_s = PROBE_S_MIN if before is None else min(PROBE_S_MAX, 2 * before.wait_s)
         if abs(until - now - wait_s) > EPSILON_S:
@@ -93,10 +93,10 @@ class Limits:
             yield f"{job_type} was released, and none of its probes has succeeded"
 
     def stop(self, known: Known, *, outcome: bool) -> Iterator[str]:
-        """Remove a job that stopped running; yield an error if it was a probe whose outcome was ignored."""
+        """Remove a job that stopped running; yield an error if it was a probe with an ignored outcome."""
         quarantine = self.quarantines.get(known.job.spec.type)
         if outcome and quarantine is not None and known.job.id in self._probes(quarantine):
-            yield f"{known} was the probe of {known.job.spec.type}, whose quarantine ignored its outcome"
+            yield f"{known} was the probe of {known.job.spec.type}, but the quarantine ignored its outcome"
         self.running.pop(known.job.id, None)
 
     def hold_back(self, job: Job, now: float) -> bool:

@@ -67,7 +67,7 @@ TURNS_AT_ONE_INSTANT_MAX = 20_000
 
 
 class SeededLoop(VirtualLoop):
-    """A virtual loop whose choices are drawn from a seed.
+    """A virtual loop with choices drawn from a seed.
 
     Args:
         seed: The seed of all draws of this loop.

@@ -89,7 +89,7 @@ def test_a_successful_probe_releases_the_type() -> None:
     assert driver.succeed()
     assert driver.breaker.of("t") is None
     assert driver.breaker.all() == []
-    assert not driver.succeed(), "it is released once"
+    assert not driver.succeed(), "the type is released once"
 
 
 def test_the_probe_interval_doubles_with_each_failed_probe_up_to_a_bound() -> None:
@@ -127,7 +127,7 @@ def test_a_success_of_an_attempt_started_before_the_quarantine_does_not_release_
     for driver.now in (100.5, until, until + 0.5):
         assert not driver.succeed(started_at=99.0)
     assert driver.breaker.of("t") is not None
-    assert driver.succeed(started_at=until), "the probe's does"
+    assert driver.succeed(started_at=until), "a success of the probe releases the type"
 
 
 def test_failures_of_attempts_started_before_the_quarantine_do_not_delay_the_probe() -> None:
@@ -139,7 +139,7 @@ def test_failures_of_attempts_started_before_the_quarantine_do_not_delay_the_pro
     quarantined = driver.breaker.of("t")
     assert quarantined is not None
     assert (quarantined.until, quarantined.reason) == (until, "down")
-    assert driver.fail(started_at=until) == driver.now + 2.0, "the probe's do"
+    assert driver.fail(started_at=until) == driver.now + 2.0, "a failure of the probe does"
 
 
 def test_late_failures_from_before_a_release_do_not_quarantine_the_type_again() -> None:

@@ -47,7 +47,7 @@ def test_the_token_bucket_matches_an_exact_bucket(rate: Rate, start: float, seed
     bucket, exact, now = TokenBucket(rate), ExactBucket(rate, start), start
     token_s = rate.period_s / rate.count
     for _ in range(150):
-        # Just at the instants when tokens come is where a rounded bucket would err.
+        # A rounded bucket would err at the instants at which tokens arrive.
         now += rng.choice([0.0, token_s, token_s / 2, rng.random() * 3 * token_s, rng.random() * rate.period_s])
         for _ in range(rng.choice([1, 1, 1, 2, 11])):
             exact.fill(now)

@@ -14,7 +14,7 @@ INTERVAL_S = 30.0
 PATIENCE_S = 30.0
 
 
-class Desk:
+class ServedOrder:
     """An adaptive order that serves one job per second; a job expires when the patience of its client ends."""
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Desk:
             self.expired += 1
 
 
-def run(desk: Desk, seconds: int, *, load: float) -> list[tuple[float, int]]:
-    return list(desk.serve(seconds, load=load))
+def run(served_order: ServedOrder, seconds: int, *, load: float) -> list[tuple[float, int]]:
+    return list(served_order.serve(seconds, load=load))
 
 
 def in_order(served: list[tuple[float, int]]) -> bool:
@@ -62,45 +62,45 @@ def in_order(served: list[tuple[float, int]]) -> bool:
 
 
 def test_an_adaptive_order_is_fifo_below_capacity() -> None:
-    desk = Desk()
-    served = run(desk, 300, load=0.9)
+    served_order = ServedOrder()
+    served = run(served_order, 300, load=0.9)
     assert in_order(served)
-    assert not desk.order.newest_first
+    assert not served_order.order.newest_first
 
 
 def test_an_adaptive_order_serves_a_burst_shorter_than_the_interval_as_fifo() -> None:
-    desk = Desk()
+    served_order = ServedOrder()
     for _ in range(20):
-        desk.arrive()
-    assert in_order(run(desk, 60, load=0.2))
-    assert desk.expired == 0
+        served_order.arrive()
+    assert in_order(run(served_order, 60, load=0.2))
+    assert served_order.expired == 0
 
 
 def test_an_adaptive_order_at_double_load_serves_the_newest_jobs_within_a_second() -> None:
-    desk = Desk()
-    run(desk, 120, load=2.0)
-    assert desk.order.newest_first
-    served = run(desk, 300, load=2.0)
+    served_order = ServedOrder()
+    run(served_order, 120, load=2.0)
+    assert served_order.order.newest_first
+    served = run(served_order, 300, load=2.0)
     assert max(waited_s for waited_s, _ in served) <= 1.0
-    assert desk.order.newest_first, "the oldest that wait must count, not the newest that are taken"
-    assert desk.expired > 200
+    assert served_order.order.newest_first, "the wait of the oldest job counts, not that of the popped one"
+    assert served_order.expired > 200
 
 
 def test_fifo_at_double_load_serves_each_job_at_the_end_of_its_patience() -> None:
-    desk = Desk()
-    desk.order = make_order(QueuePolicy())  # type: ignore[assignment]  # another order, for comparison
-    run(desk, 120, load=2.0)
-    served = run(desk, 300, load=2.0)
+    served_order = ServedOrder()
+    served_order.order = make_order(QueuePolicy())  # type: ignore[assignment]  # another order, for comparison
+    run(served_order, 120, load=2.0)
+    served = run(served_order, 300, load=2.0)
     assert min(waited_s for waited_s, _ in served) >= PATIENCE_S - 2.0
 
 
 def test_an_adaptive_order_returns_to_fifo_once_the_standing_queue_is_gone() -> None:
-    desk = Desk()
-    run(desk, 200, load=2.0)
-    assert not in_order(run(desk, 20, load=0.5)), "the old ones are served between the new ones, newest first"
-    run(desk, 80, load=0.5)
-    assert in_order(run(desk, 100, load=0.9))
-    assert len(desk.came) <= 2
+    served_order = ServedOrder()
+    run(served_order, 200, load=2.0)
+    assert not in_order(run(served_order, 20, load=0.5)), "old jobs are served between new ones, newest first"
+    run(served_order, 80, load=0.5)
+    assert in_order(run(served_order, 100, load=0.9))
+    assert len(served_order.came) <= 2
 
 
 def test_positions_follow_the_current_mode() -> None:

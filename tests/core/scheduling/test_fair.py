@@ -55,7 +55,7 @@ def test_an_unspent_deficit_carries_over_to_the_next_round() -> None:
     costs = {"a-0": 2.0, "b-0": 3.0}
     order = Fair(lambda job: costs.get(job.id, 2.0))
     fill(order, *jobs_of("b", 5), *jobs_of("a", 5))
-    # A turn is worth 3. b spends 3, then 2 and 2 of 3 and 1; a spends 2, 2 and 2 of 3, 1 and 2, and so on.
+    # The quantum is 3. Group b spends 3, then 2 of 3, then 2 and 2 of 3 + 1, and so on.
     assert popped(order) == ["b-0", "a-0", "b-1", "a-1", "a-2", "b-2", "b-3", "a-3", "b-4", "a-4"]
 
 
@@ -239,7 +239,7 @@ def test_a_small_group_waits_for_at_most_one_job_of_each_other_group_beside_a_la
             assert pop < waiting.pop(group)
         assert all(pop < latest for latest in waiting.values())
         longest = max(longest, len(waiting))
-    assert longest > 25, "the mice hardly competed"
+    assert longest > 25, "few small groups waited at once"
 
 
 # Calls of the cost function

@@ -75,7 +75,7 @@ def test_an_order_matches_its_naive_model(name: str) -> None:
     walk.stroll(Random(f"{name} 1"), OPERATIONS)
     assert walk.serial > OPERATIONS / 4
     if isinstance(pair.model, AdaptiveModel):
-        assert pair.model.switches > 50, "the walk was hardly in both modes"
+        assert pair.model.switches > 50, "the walk rarely changed the mode"
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -97,7 +97,7 @@ def test_the_measured_drain_rate_converges_to_a_steady_rate_and_decays() -> None
     assert queue_state_of(driver).measured_drain_per_s(driver.now) == pytest.approx(10.0, rel=0.05)
     driver.advance(10)
     assert queue_state_of(driver).measured_drain_per_s(driver.now) == pytest.approx(5.0, rel=0.1), (
-        "half, after 10 s of none"
+        "half, after 10 s without an end"
     )
     assert queue_state_of(driver, "other").measured_drain_per_s(driver.now) == 0.0
 
@@ -226,7 +226,7 @@ def test_each_rejection_gets_a_later_retry_slot_spaced_by_the_drain_rate() -> No
         waits.append(refusal.value.retry_after_s)
     assert min(waits) >= RETRY_AFTER_S_MIN
     assert waits[19] > waits[9] > waits[0], "a slot for each, not one time for all"
-    assert 20 / 2.0 <= waits[19] <= 20 / (0.05 * 2.0) * 1.1, "two slots a second, less newcomers; a twentieth at least"
+    assert 20 / 2.0 <= waits[19] <= 20 / (0.05 * 2.0) * 1.1, "two slots a second, less arrivals; a twentieth at least"
 
 
 def test_retry_after_of_a_reduced_capacity_lies_behind_the_end_of_the_surplus() -> None:

@@ -214,7 +214,7 @@ def answer_itself(result: bytes = b'"forged"') -> str:
 
 
 def leave_descendants(ctx: JobContext, then: str) -> None:
-    """Start a program in a session of its own, and one whose parent has ended; report all pids."""
+    """Start a program in a session of its own, and an orphan; report all pids."""
     one = subprocess.Popen(["sleep", "3600"], start_new_session=True, stdout=subprocess.DEVNULL)
     shell = ["sh", "-c", "setsid sleep 3600 >/dev/null & echo $!"]
     other = subprocess.run(shell, stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Handlers whose exceptions fail when they are inspected, and handlers that leave state behind.
+"""Handlers with exceptions that fail when they are inspected, and handlers that leave state behind.
 
 Processes import them from here. `raises` takes the name of one exception of `RAISED`.
 """
@@ -28,7 +28,7 @@ class Forgetful(Reject):
 
 
 class Exiting:
-    """An object whose text raises SystemExit and whose attributes raise KeyboardInterrupt."""
+    """An object with a text that raises SystemExit and attributes that raise KeyboardInterrupt."""
 
     def __str__(self) -> str:
         raise SystemExit(9)
@@ -40,7 +40,7 @@ class Exiting:
 
 
 class HostileRetry(Retry):
-    """A retry whose attributes and text raise."""
+    """A retry with attributes and a text that raise."""
 
     def __init__(self) -> None: ...
 
@@ -97,7 +97,7 @@ class HostileExit(SystemExit):
 
 
 class Text(str):
-    """A text whose methods fail."""
+    """A text with methods that fail."""
 
     def __getitem__(self, index: object) -> Any:
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""Jobs whose handlers run in processes: the whole queue, with real processes."""
+"""Jobs with handlers in processes: the whole queue, with real processes."""
 
 from __future__ import annotations
 
