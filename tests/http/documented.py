@@ -1,4 +1,4 @@
-"""The answers that tests meet, held against the reference page of the HTTP API."""
+"""Comparison of responses in tests with the reference page of the HTTP API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def operation_of(method: str, path: str) -> Operation | None:
-    """Return the operation on the page that a request is of; None: the path, or its method, is none of the API."""
+    """Return the operation on the page for a request; None for an unknown path or method."""
     for operation in operations().values():
         pattern = re.sub(r"\\\{\w+\\\}", "[^/:]+", re.escape(operation.path))
         if operation.method == method and re.fullmatch(pattern, path):
@@ -23,11 +23,11 @@ def operation_of(method: str, path: str) -> Operation | None:
 
 
 class Answers:
-    """Watches the answers of a session.
+    """Records the undocumented responses of a session.
 
     Attributes:
-        trace: What the session is to be made with.
-        undocumented: The answers that the page doesn't list for their operation.
+        trace: The trace configuration for the session.
+        undocumented: The responses that the page does not list for their operation.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Answers:
         if response.content_type == "application/problem+json" and params.method != "HEAD":
             try:
                 problem = (await response.json(content_type=None))["type"].rpartition("/")[2]
-            except aiohttp.ClientError:  # the test, or the server, broke it off
+            except aiohttp.ClientError:  # the connection was closed
                 return
         if (status, problem) not in known and (problem or status not in {status for status, _ in known}):
             self.undocumented.append(f"{params.method} {params.url.raw_path} -> {status} {problem}")

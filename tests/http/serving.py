@@ -1,4 +1,4 @@
-"""The server under test: handlers that wait for the test, and raw connections."""
+"""The server under test: its handlers, and raw connections to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Serving:
 
         @queue.handler
         async def hold(ctx: JobContext, note: str | None = None) -> str:
-            """Runs until the test opens the gate."""
+            """Run until the test sets `gate`."""
             if note is not None:
                 ctx.progress(0.5, note)
             await gate.wait()
@@ -114,7 +114,7 @@ class Serving:
                 await writer.wait_closed()
 
     async def talk(self, *data: bytes) -> bytes:
-        """Send, and read until the server closes the connection."""
+        """Send the pieces, and read until the server closes the connection."""
         async with self.connect() as (reader, writer):
             for piece in data:
                 writer.write(piece)
@@ -123,7 +123,7 @@ class Serving:
 
 
 class Answer:
-    """The first answer in a piece of a connection."""
+    """The first response in received bytes."""
 
     def __init__(self, raw: bytes) -> None:
         head, _, self.rest = raw.partition(b"\r\n\r\n")
@@ -148,7 +148,7 @@ class Answer:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> Answer:
-    """Read one answer that has a Content-Length, or no body."""
+    """Read one response with a Content-Length or without a body."""
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
     answer = Answer(head)
     if answer.status >= 200:
@@ -157,7 +157,7 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
 
 
 def post(body: bytes, *headers: str, media_type: str = "application/json") -> bytes:
-    """A submission as it goes over the wire."""
+    """Return the bytes of a submission."""
     lines = [f"Content-Type: {media_type}", f"Content-Length: {len(body)}", *headers]
     head = "".join(f"{line}\r\n" for line in lines)
     return f"POST /v1/jobs HTTP/1.1\r\nHost: h\r\n{head}\r\n".encode("utf-8", "surrogateescape") + body

@@ -1,4 +1,4 @@
-"""The in-flight budget: what is counted, what is refused, and which share is cut when it is full."""
+"""The in-flight budget: accounting, rejections, and the choice of the share to cut."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from jobqueue.http.in_flight import FREED_SHARE, RATE_BYTES_S_MIN, SMALL_BYTES, 
 BUDGET = 32 * SMALL_BYTES
 
 
-class Budgeted:
-    """A budget on a clock of the test's own, and what was cut of it."""
+class TestedBudget:
+    """A budget on a manual clock, and the names of the shares that were cut."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -28,11 +28,11 @@ class Budgeted:
 
 
 @pytest.fixture
-def budgeted() -> Budgeted:
-    return Budgeted()
+def budgeted() -> TestedBudget:
+    return TestedBudget()
 
 
-def test_what_was_given_back_can_be_taken_again(budgeted: Budgeted) -> None:
+def test_released_bytes_can_be_taken_again(budgeted: TestedBudget) -> None:
     share = budgeted.share("a")
     assert share.take(BUDGET // 2)
     assert not budgeted.share("b").take(BUDGET // 4)
@@ -43,13 +43,13 @@ def test_what_was_given_back_can_be_taken_again(budgeted: Budgeted) -> None:
     assert budgeted.budget.used_bytes == BUDGET // 4
 
 
-def test_no_more_is_given_back_than_was_taken(budgeted: Budgeted) -> None:
+def test_give_releases_at_most_the_held_bytes(budgeted: TestedBudget) -> None:
     share = budgeted.share("a", 100)
     share.give(1000)
     assert (share.held_bytes, budgeted.budget.used_bytes) == (0, 0)
 
 
-def test_bytes_that_are_there_already_are_counted_even_without_room(budgeted: Budgeted) -> None:
+def test_hold_counts_received_bytes_even_over_the_budget(budgeted: TestedBudget) -> None:
     share = budgeted.budget.share(lambda: True)
     assert not share.hold(2 * BUDGET)
     assert budgeted.budget.used_bytes == 2 * BUDGET
@@ -57,7 +57,7 @@ def test_bytes_that_are_there_already_are_counted_even_without_room(budgeted: Bu
     assert budgeted.budget.used_bytes == 0
 
 
-def test_a_full_budget_cuts_the_longest_stalled_share_first(budgeted: Budgeted) -> None:
+def test_a_full_budget_cuts_the_longest_stalled_share_first(budgeted: TestedBudget) -> None:
     budgeted.share("first", BUDGET // 4)
     budgeted.now += 0.1
     budgeted.share("second", BUDGET // 4)
@@ -66,7 +66,7 @@ def test_a_full_budget_cuts_the_longest_stalled_share_first(budgeted: Budgeted) 
     assert budgeted.cut == ["first"]
 
 
-def test_a_body_that_arrives_is_not_given_up_for_a_newer_one(budgeted: Budgeted) -> None:
+def test_a_share_with_progress_is_not_cut_for_a_newer_one(budgeted: TestedBudget) -> None:
     arriving = budgeted.share("arriving", BUDGET // 2)
     for _ in range(20):
         budgeted.now += STALLED_S / 2
@@ -75,7 +75,7 @@ def test_a_body_that_arrives_is_not_given_up_for_a_newer_one(budgeted: Budgeted)
     assert budgeted.cut == []
 
 
-def test_many_bytes_at_first_buy_no_patience_later(budgeted: Budgeted) -> None:
+def test_a_large_first_part_does_not_protect_a_share_that_stalls_later(budgeted: TestedBudget) -> None:
     trickling = budgeted.share("trickling", BUDGET // 2)
     for _ in range(20):
         budgeted.now += 0.1
@@ -84,7 +84,7 @@ def test_many_bytes_at_first_buy_no_patience_later(budgeted: Budgeted) -> None:
     assert budgeted.cut == ["trickling"]
 
 
-def test_a_share_that_knows_of_progress_is_not_cut(budgeted: Budgeted) -> None:
+def test_a_share_that_declines_the_cut_keeps_its_bytes(budgeted: TestedBudget) -> None:
     share = budgeted.budget.share(lambda: False)
     share.hold(BUDGET // 2)
     budgeted.now += 2 * STALLED_S
@@ -92,14 +92,14 @@ def test_a_share_that_knows_of_progress_is_not_cut(budgeted: Budgeted) -> None:
     assert share.held_bytes == BUDGET // 2
 
 
-def test_large_bodies_leave_room_for_small_ones(budgeted: Budgeted) -> None:
+def test_large_bodies_leave_a_reserve_for_small_ones(budgeted: TestedBudget) -> None:
     large = [budgeted.share("large") for _ in range(100)]
     assert sum(share.take(2 * SMALL_BYTES) for share in large) == BUDGET * 5 // 8 // (2 * SMALL_BYTES)
     assert budgeted.share("small").take(SMALL_BYTES)
     assert not budgeted.share("large").take(SMALL_BYTES + 1)
 
 
-def test_a_long_upload_is_not_given_up_for_newer_ones(budgeted: Budgeted) -> None:
+def test_a_long_upload_may_take_bytes_while_newer_uploads_are_rejected(budgeted: TestedBudget) -> None:
     upload = budgeted.share("upload", 2 * SMALL_BYTES)
     upload.give(2 * SMALL_BYTES)
     while budgeted.share("newer").take(2 * SMALL_BYTES):
@@ -109,7 +109,7 @@ def test_a_long_upload_is_not_given_up_for_newer_ones(budgeted: Budgeted) -> Non
     assert not upload.take(2 * SMALL_BYTES)
 
 
-def test_cutting_frees_more_than_the_next_arrival_needs(budgeted: Budgeted) -> None:
+def test_a_cut_frees_a_fixed_share_of_the_budget(budgeted: TestedBudget) -> None:
     for number in range(BUDGET // SMALL_BYTES):
         budgeted.share(str(number), SMALL_BYTES)
     budgeted.now += 2 * STALLED_S
@@ -117,7 +117,7 @@ def test_cutting_frees_more_than_the_next_arrival_needs(budgeted: Budgeted) -> N
     assert budgeted.budget.used_bytes <= BUDGET - BUDGET // FREED_SHARE + 1
 
 
-def test_a_share_that_holds_nothing_is_never_cut(budgeted: Budgeted) -> None:
+def test_an_empty_share_is_never_cut(budgeted: TestedBudget) -> None:
     budgeted.share("idle", 100).close()
     budgeted.share("full", BUDGET // 2)
     budgeted.now += 2 * STALLED_S
@@ -125,16 +125,16 @@ def test_a_share_that_holds_nothing_is_never_cut(budgeted: Budgeted) -> None:
     assert budgeted.cut == ["full"]
 
 
-def test_searches_that_find_nothing_are_spaced(budgeted: Budgeted) -> None:
+def test_unsuccessful_searches_for_a_stalled_share_are_rate_limited(budgeted: TestedBudget) -> None:
     budgeted.share("full", BUDGET // 2)
-    looks = 0
+    searches = 0
 
     class Counting(set[Share]):
-        def __iter__(self):  # type: ignore[no-untyped-def]
-            nonlocal looks
-            looks += 1
+        def __iter__(self):  # type: ignore[no-untyped-def]  # as in the base class
+            nonlocal searches
+            searches += 1
             return super().__iter__()
 
     budgeted.budget._holding = Counting(budgeted.budget._holding)
     assert not any(budgeted.share("new").take(BUDGET) for _ in range(1000))
-    assert looks == 1
+    assert searches == 1

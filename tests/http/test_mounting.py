@@ -1,4 +1,4 @@
-"""The API inside somebody else's aiohttp application."""
+"""The API mounted in another aiohttp application."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def host(tmp_path: Path) -> AsyncIterator[str]:
-    """An application of one page of its own, with the API below /background."""
+    """The URL of an application with one page of its own and the API below /background."""
     queue = JobQueue(
         Settings(
             limits=LimitsSettings(body_bytes=1000, body_timeout_s=0.2),
@@ -50,7 +50,7 @@ async def host(tmp_path: Path) -> AsyncIterator[str]:
     assert not queue.running
 
 
-async def test_a_job_lives_its_life_below_the_prefix(host: str) -> None:
+async def test_a_job_can_be_submitted_and_read_below_the_prefix(host: str) -> None:
     async with aiohttp.ClientSession(host) as http:
         async with http.post("/background/v1/jobs", json={"type": "echo", "args": {"value": 7}}) as response:
             assert response.status == 202
@@ -64,7 +64,7 @@ async def test_a_job_lives_its_life_below_the_prefix(host: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_refusals_below_the_prefix_are_problems_and_the_rest_is_the_hosts(host: str) -> None:
+async def test_errors_are_problems_below_the_prefix_only(host: str) -> None:
     async with aiohttp.ClientSession(host) as http:
         for method, path, status in (
             ("GET", "/background/nope", 404),
@@ -112,7 +112,7 @@ async def test_a_host_application_stops_without_waiting_for_long_polls(tmp_path:
             assert (await stream.content.read()).endswith(b"\n\n")
 
 
-async def test_a_client_of_a_host_that_hangs_up_gives_its_place_back(tmp_path: Path) -> None:
+async def test_a_disconnected_stream_of_a_host_application_frees_its_waiter(tmp_path: Path) -> None:
     queue = JobQueue(Settings(spool=SpoolSettings(dir=str(tmp_path))), drain_s=0.0)
     api = Api(queue)
     app = web.Application()
@@ -135,7 +135,7 @@ async def test_a_client_of_a_host_that_hangs_up_gives_its_place_back(tmp_path: P
 
 
 @pytest.mark.parametrize(("tracebacks", "sent"), [(None, False), (False, False), (True, True)])
-async def test_a_host_sends_tracebacks_only_if_it_is_told_to(
+async def test_a_host_application_sends_tracebacks_only_when_configured(
     tmp_path: Path, tracebacks: bool | None, sent: bool
 ) -> None:
     server = ServerSettings(tracebacks=tracebacks)
@@ -166,17 +166,17 @@ async def test_a_host_sends_tracebacks_only_if_it_is_told_to(
 
 @pytest.fixture
 def without_c_parser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host may run without aiohttp's C parser; then broken bodies reach us in another way."""
+    """Run the host with the Python parser of aiohttp, which reports malformed bodies differently."""
     monkeypatch.setattr(web_protocol, "HttpRequestParser", HttpRequestParserPy)
 
 
 @pytest.mark.usefixtures("without_c_parser")
-async def test_a_broken_body_is_refused_however_the_host_parses(host: str) -> None:
+async def test_a_malformed_body_is_rejected_with_the_python_parser_too(host: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(host.rpartition(":")[2]))
     try:
         head = "POST /background/v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
-        await asyncio.sleep(0.05)  # until then aiohttp itself answers, before we hear of the request
+        await asyncio.sleep(0.05)  # earlier, aiohttp responds before the handler runs
         writer.write(b"nonsense\r\n")
         answer = await asyncio.wait_for(reader.read(), 5)
         assert answer.startswith(b"HTTP/1.1 400")

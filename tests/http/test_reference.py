@@ -1,4 +1,4 @@
-"""Each answer that the reference page lists for an operation is given by the server, with the headers that it names."""
+"""The server gives each response on the reference page, with the headers that the page names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELSEWHERE: dict[tuple[str, str], set[Answer]] = {
     ("GET", f"{JOB}/result"): {(503, "refused")},
     ("HEAD", f"{JOB}/result"): {(503, "refused")},
 }
-"""What takes more than requests to provoke: a file that the system can't open."""
+"""Responses that requests alone can not provoke: a file that the system fails to open."""
 
 
 OF_ALL_ANSWERS = {
@@ -40,17 +40,17 @@ CODED = (
 
 
 class Seen:
-    """The answers that a server has given, by operation, and the headers that they had."""
+    """The responses of a server, by operation, and their headers."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], set[Answer]] = defaultdict(set)
         self.headers: dict[tuple[str, str, Answer], set[str]] = defaultdict(set)
 
     async def ask(self, http: aiohttp.ClientSession, method: str, template: str, path: str = "", **more: Any) -> Any:
-        """Send a request, keep what was answered, and return the document.
+        """Send a request, record the response, and return the document.
 
         Args:
-            path: What stands for `{id}` or `{name}`, and a query.
+            path: The value of `{id}` or `{name}`, and a query.
         """
         url = template.replace("{id}", path).replace("{name}", path) if "{" in template else template + path
         async with http.request(method, url, **more) as response:
@@ -77,14 +77,15 @@ async def made(http: aiohttp.ClientSession, type: str, state: str, **more: Any) 
     return str(job["id"])
 
 
-async def test_every_answer_on_the_page_is_given(start: Start, http_to: Open) -> None:
+async def test_the_server_gives_every_response_on_the_page_with_its_headers(start: Start, http_to: Open) -> None:
     seen = Seen()
     serving = await start()
     http = await http_to(serving)
-    for scenario in (submissions, looks, actions, lists_and_bulk, streams, queues):
+    for scenario in (submissions, reads, actions, lists_and_bulk, streams, queues):
         await scenario(serving, http, seen)
-    for limits in (refused_for_room, refused_for_quota, refused_in_quarantine, refused_for_memory, draining):
-        await limits(start, http_to, seen)
+    rejections = (rejected_without_room, rejected_over_quota, rejected_in_quarantine, rejected_without_memory)
+    for rejected in (*rejections, draining):
+        await rejected(start, http_to, seen)
     missing = {}
     for key, operation in operations().items():
         known = operation.answers - ELSEWHERE.get(key, set())
@@ -97,20 +98,20 @@ async def test_every_answer_on_the_page_is_given(start: Start, http_to: Open) ->
 
 
 def wrong_headers(seen: Seen) -> list[str]:
-    """Compare the headers that came with an answer with those that its row names."""
+    """Return the differences between the headers of responses and those in their rows."""
     wrong = []
     for (method, template, answer), headers in sorted(seen.headers.items()):
         operation = operations()[method, template]
         if method == "HEAD" and answer[0] >= 400:
-            continue  # its problem is not known
+            continue  # a HEAD does not name its problem
         if answer in operation.headers:
-            told, came = set(operation.headers[answer]), headers - OF_ALL_ANSWERS
-            if answer[0] == 304:  # its row refers to another one
-                told |= operation.headers[200, ""] | operation.headers.get((202, ""), frozenset())
-            told = {name.title() for name in told}
-            wrong += [f"{operation} {answer}: {name} came" for name in sorted(came - told)]
+            listed, sent = set(operation.headers[answer]), headers - OF_ALL_ANSWERS
+            if answer[0] == 304:  # its row refers to another row
+                listed |= operation.headers[200, ""] | operation.headers.get((202, ""), frozenset())
+            listed = {name.title() for name in listed}
+            wrong += [f"{operation} {answer}: {name} is not listed" for name in sorted(sent - listed)]
             if answer[0] != 304:
-                wrong += [f"{operation} {answer}: {name} never came" for name in sorted(told - headers)]
+                wrong += [f"{operation} {answer}: {name} is missing" for name in sorted(listed - headers)]
     return wrong
 
 
@@ -134,14 +135,14 @@ async def submissions(serving: Serving, http: aiohttp.ClientSession, seen: Seen)
     await submit({"type": "echo"})
     await submit_batch({"jobs": []})
     serving.lag_s = 0.0
-    verdicts = await submit_batch({"jobs": [{"type": "echo"}, {"type": "nope"}, {"type": "hold", "unique": "u"}]})
-    told = set(members(section(page("job.md"), "## Batch")))
-    assert {name for verdict in verdicts["jobs"] for name in verdict} == told
+    results = await submit_batch({"jobs": [{"type": "echo"}, {"type": "nope"}, {"type": "hold", "unique": "u"}]})
+    listed = set(members(section(page("job.md"), "## Batch")))
+    assert {name for result in results["jobs"] for name in result} == listed
     await submit_batch({"jobs": []}, headers={"Idempotency-Key": "k"})
     await submit_batch([])
 
 
-async def looks(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
+async def reads(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> None:
     live, done = await made(http, "hold", "running"), await made(http, "echo", "succeeded")
     gone = await made(http, "echo", "succeeded")
     await seen.ask(http, "DELETE", JOB, gone)
@@ -194,9 +195,9 @@ async def streams(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> 
     for job_id in (gone, "nope"):
         await seen.ask(http, "GET", f"{JOB}/events", job_id)
     async with http.get(f"/v1/jobs/{done}/events") as response:
-        told = (await response.text()).split("id: ")[1].split("\n")[0]
+        last_id = (await response.text()).split("id: ")[1].split("\n")[0]
     await seen.ask(http, "GET", f"{JOB}/events", done)
-    await seen.ask(http, "GET", f"{JOB}/events", done, headers={"Last-Event-ID": told})
+    await seen.ask(http, "GET", f"{JOB}/events", done, headers={"Last-Event-ID": last_id})
     async with http.get("/v1/events") as response:
         seen.answers["GET", "/v1/events"].add((response.status, ""))
 
@@ -217,7 +218,7 @@ async def queues(serving: Serving, http: aiohttp.ClientSession, seen: Seen) -> N
     await seen.ask(http, "PATCH", QUEUE, "default", json={"weight": 0})
 
 
-async def refused_for_room(start: Start, http_to: Open, seen: Seen) -> None:
+async def rejected_without_room(start: Start, http_to: Open, seen: Seen) -> None:
     serving = await start(queues={"default": {"capacity": 1}}, limits={"long_polls_max": 0}, spool={"bytes_max": 1})
     http = await http_to(serving)
     form = aiohttp.FormData()
@@ -235,7 +236,7 @@ async def refused_for_room(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "GET", "/v1/events")
 
 
-async def refused_for_quota(start: Start, http_to: Open, seen: Seen) -> None:
+async def rejected_over_quota(start: Start, http_to: Open, seen: Seen) -> None:
     http = await http_to(await start(limits={"caller_rate": {"count": 1, "period_s": 3600.0}}))
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     for template in ("/v1/jobs", "/v1/jobs:batch"):
@@ -246,7 +247,7 @@ async def refused_for_quota(start: Start, http_to: Open, seen: Seen) -> None:
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
 
 
-async def refused_in_quarantine(start: Start, http_to: Open, seen: Seen) -> None:
+async def rejected_in_quarantine(start: Start, http_to: Open, seen: Seen) -> None:
     http = await http_to(await start(queues={"default": {"capacity": 10, "retry_budget": 1}}))
     failed = await made(http, "fail", "failed")
     for _ in range(3):  # the first ones may wait
@@ -254,7 +255,7 @@ async def refused_in_quarantine(start: Start, http_to: Open, seen: Seen) -> None
     await seen.ask(http, "POST", f"{JOB}:retry", failed)
 
 
-async def refused_for_memory(start: Start, http_to: Open, seen: Seen) -> None:
+async def rejected_without_memory(start: Start, http_to: Open, seen: Seen) -> None:
     http = await http_to(await start(statuses={"jobs_max": 2}))
     for _ in range(3):
         await seen.ask(http, "POST", "/v1/jobs", json={"type": "hold"})
@@ -272,7 +273,9 @@ async def draining(start: Start, http_to: Open, seen: Seen) -> None:
         await seen.ask(http, method, "/readyz")
 
 
-async def test_the_answers_to_any_request_and_any_body_are_given(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_the_server_gives_the_responses_to_any_request_and_any_body(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
     seen = Seen()
 
     async def ask(method: str, path: str, **more: Any) -> None:
@@ -303,7 +306,7 @@ async def test_the_answers_to_any_request_and_any_body_are_given(serving: Servin
     assert set(ANY_REQUEST | ANY_BODY) - elsewhere - given == set()
 
 
-def test_the_headers_of_the_page_are_named_as_they_are_sent() -> None:
+def test_the_headers_on_the_page_have_the_case_of_the_server() -> None:
     for name in codes(page("http.md")):
         if name.count("-") and name[0].isupper() and " " not in name and ":" not in name:
             assert name == name.title() or name in ("ETag", "X-Content-Type-Options"), name

@@ -1,4 +1,4 @@
-"""Refusals: early, cheap, and told with a time to come back."""
+"""Rejections: early, cheap, with Retry-After; and quotas."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ FULL = {"queues": {"default": {"capacity": 1, "workers": 1}}}
 
 
 async def fill(serving: Serving) -> str:
-    """Take the only seat; return the path of the job that has it."""
+    """Take the only slot; return the path of the job that holds it."""
     answer = Answer(await serving.talk(post(HOLD, CLOSE)))
     assert answer.status == 202
     return answer.headers["location"]
 
 
 def without_body(*headers: str) -> bytes:
-    """A submission whose body does not come."""
+    """Return a submission without its body."""
     lines = ["Content-Type: application/json", "Content-Length: 15", *headers]
     return ("POST /v1/jobs HTTP/1.1\r\nHost: h\r\n" + "".join(f"{line}\r\n" for line in lines) + "\r\n").encode()
 
 
 @pytest.mark.parametrize("kind", ["queue-full", "draining", "overloaded"])
-async def test_what_all_are_refused_for_is_told_before_the_body_comes(start: Any, kind: str) -> None:
+async def test_a_rejection_of_all_submissions_is_sent_before_the_body(start: Any, kind: str) -> None:
     serving = await start(**FULL)
     match kind:
         case "queue-full":
@@ -61,7 +61,7 @@ async def test_what_all_are_refused_for_is_told_before_the_body_comes(start: Any
 
 
 @pytest.mark.parametrize("split", [False, True])
-async def test_a_refusal_keeps_the_connection_where_the_body_is_small(start: Any, split: bool) -> None:
+async def test_a_rejection_of_a_small_body_keeps_the_connection(start: Any, split: bool) -> None:
     serving = await start(**FULL)
     await fill(serving)
     async with serving.connect() as (reader, writer):
@@ -80,7 +80,7 @@ async def test_a_refusal_keeps_the_connection_where_the_body_is_small(start: Any
         assert (await read_answer(reader)).status == 200
 
 
-async def test_a_refusal_closes_the_connection_where_a_large_body_would_follow(start: Any) -> None:
+async def test_a_rejection_before_a_large_body_closes_the_connection(start: Any) -> None:
     serving = await start(**FULL, limits={"body_bytes": 1_000_000})
     await fill(serving)
     async with serving.connect() as (reader, writer):
@@ -89,10 +89,10 @@ async def test_a_refusal_closes_the_connection_where_a_large_body_would_follow(s
         assert (answer.status, answer.headers["connection"]) == (503, "close")
 
 
-async def test_an_overloaded_loop_sheds_submissions_alone(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_an_overloaded_loop_rejects_submissions_only(serving: Serving, http: aiohttp.ClientSession) -> None:
     serving.lag_s = 0.5
     async with http.post("/v1/jobs", data=HOLD, headers={"Content-Type": "application/json"}) as response:
-        assert response.status == 202, "the bound itself is still fine"
+        assert response.status == 202, "the limit itself is accepted"
         path = response.headers["Location"]
     serving.lag_s = 0.51
     for headers in ({}, {"Idempotency-Key": "k"}):
@@ -114,7 +114,7 @@ async def test_an_overloaded_loop_sheds_submissions_alone(serving: Serving, http
         assert response.status == 202
 
 
-async def test_those_who_are_shed_are_not_told_one_time(serving: Serving) -> None:
+async def test_retry_after_of_an_overloaded_loop_is_jittered(serving: Serving) -> None:
     serving.lag_s = 1.0
     times = set()
     async with serving.connect() as (reader, writer):
@@ -125,7 +125,7 @@ async def test_those_who_are_shed_are_not_told_one_time(serving: Serving) -> Non
     assert max(times) > 3
 
 
-async def test_a_repeated_key_is_answered_even_when_nobody_else_gets_in(start: Any) -> None:
+async def test_a_known_idempotency_key_gets_its_job_even_while_submissions_are_rejected(start: Any) -> None:
     serving = await start(**FULL)
     first = Answer(await serving.talk(post(HOLD, "Idempotency-Key: k", CLOSE)))
     assert first.status == 202
@@ -139,7 +139,7 @@ async def test_a_repeated_key_is_answered_even_when_nobody_else_gets_in(start: A
         assert other.problem["retry_after_s"] > 0
 
 
-async def test_a_key_that_nobody_knows_is_no_way_past_a_full_queue(start: Any) -> None:
+async def test_an_unknown_idempotency_key_is_rejected_before_the_body_by_a_full_queue(start: Any) -> None:
     serving = await start(**FULL)
     await fill(serving)
     async with serving.connect() as (reader, writer):
@@ -148,7 +148,7 @@ async def test_a_key_that_nobody_knows_is_no_way_past_a_full_queue(start: Any) -
         assert (answer.status, answer.kind) == (503, "queue-full"), "the body is not waited for"
 
 
-async def test_one_live_unique_value_leaves_the_early_refusal_to_all_that_cannot_have_it(
+async def test_only_bodies_that_may_have_a_live_unique_value_are_decoded_by_a_full_queue(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serving = await start(**FULL)
@@ -163,18 +163,18 @@ async def test_one_live_unique_value_leaves_the_early_refusal_to_all_that_cannot
     for module in (fast_path, submissions):
         monkeypatch.setattr(module, "decode_submission", decode)
     for body in (ECHO, b'{"type":"no such type"}', b"no JSON"):
-        answer = await asked(serving, body)
+        answer = await submitted(serving, body)
         assert (answer.status, answer.kind) == (503, "queue-full")
     assert decoded == []
     for body in (b'{"type":"hold","unique":"u"}', b'{"type":"hold","\\u0075nique":"u"}'):
         for headers in ((), ("Prefer: wait=0",)):
-            answer = await asked(serving, body, *headers)
+            answer = await submitted(serving, body, *headers)
             assert (answer.status, answer.headers["job-deduplicated"]) == (202, "true")
-    answer = await asked(serving, b'{"type":"hold","unique":"another"}')
+    answer = await submitted(serving, b'{"type":"hold","unique":"another"}')
     assert (answer.status, answer.kind) == (503, "queue-full")
 
 
-async def asked(serving: Serving, body: bytes, *headers: str) -> Answer:
+async def submitted(serving: Serving, body: bytes, *headers: str) -> Answer:
     """Send a submission over a connection that stays open: the fast path's, unless a header forbids it."""
     async with serving.connect() as (reader, writer):
         writer.write(post(body, *headers))
@@ -182,7 +182,7 @@ async def asked(serving: Serving, body: bytes, *headers: str) -> Answer:
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs:batch"])
-async def test_a_large_body_is_not_read_for_a_unique_value_while_the_queue_is_full(start: Any, path: str) -> None:
+async def test_a_full_queue_does_not_read_a_large_body_for_a_unique_value(start: Any, path: str) -> None:
     serving = await start(**FULL)
     await serving.talk(post(b'{"type":"hold","unique":"u"}', CLOSE))
     for framing in ("Content-Length: 60000", "Transfer-Encoding: chunked"):
@@ -193,7 +193,7 @@ async def test_a_large_body_is_not_read_for_a_unique_value_while_the_queue_is_fu
             assert (answer.status, answer.kind) == (503, "queue-full"), "the body is not waited for"
 
 
-async def test_an_upload_with_a_unique_value_of_its_own_is_refused_before_its_files_come(start: Any) -> None:
+async def test_a_full_queue_rejects_an_upload_with_a_new_unique_value_before_its_files(start: Any) -> None:
     serving = await start(**FULL)
     await serving.talk(post(b'{"type":"hold","unique":"u"}', CLOSE))
     for unique in (b"", b',"unique":"v"'):
@@ -204,7 +204,7 @@ async def test_an_upload_with_a_unique_value_of_its_own_is_refused_before_its_fi
             assert (answer.status, answer.kind) == (503, "queue-full")
 
 
-async def test_an_upload_to_one_full_queue_of_several_is_refused_before_its_files_come(start: Any) -> None:
+async def test_an_upload_to_a_full_queue_among_several_is_rejected_before_its_files(start: Any) -> None:
     serving = await start(queues={"default": {"capacity": 1, "workers": 1}, "other": {"capacity": 1, "workers": 1}})
     await fill(serving)
     async with serving.connect() as (reader, writer):
@@ -213,7 +213,7 @@ async def test_an_upload_to_one_full_queue_of_several_is_refused_before_its_file
         assert (answer.status, answer.kind) == (503, "queue-full")
 
 
-async def test_a_queue_that_fills_meanwhile_refuses_an_upload_before_its_files_come(start: Any) -> None:
+async def test_an_upload_to_a_queue_that_fills_meanwhile_is_rejected_before_its_files(start: Any) -> None:
     serving = await start(**FULL)
     body = form(("job", SIZES), end=b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n')
     request = posted(body + b"x" * 100_000)[:-100_000]
@@ -221,7 +221,7 @@ async def test_a_queue_that_fills_meanwhile_refuses_an_upload_before_its_files_c
         begin = request.index(b"Content-Disposition")
         writer.write(request[:begin])
         await writer.drain()
-        await asyncio.sleep(0.05)  # so that it was let in
+        await asyncio.sleep(0.05)  # for the head to be accepted
         await fill(serving)
         writer.write(request[begin:])
         answer = await read_answer(reader)
@@ -229,9 +229,7 @@ async def test_a_queue_that_fills_meanwhile_refuses_an_upload_before_its_files_c
     await removed(serving)
 
 
-async def test_refusals_are_counted_and_sampled_not_written_a_line_each(
-    start: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_rejections_are_counted_and_logged_as_samples(start: Any, caplog: pytest.LogCaptureFixture) -> None:
     serving = await start(**FULL)
     await fill(serving)
     caplog.set_level(logging.INFO)
@@ -245,7 +243,7 @@ async def test_refusals_are_counted_and_sampled_not_written_a_line_each(
     assert queue.refused_total == 200
 
 
-async def test_what_is_refused_was_not_kept(start: Any) -> None:
+async def test_rejected_submissions_are_not_stored(start: Any) -> None:
     serving = await start(**FULL)
     path = await fill(serving)
     for body in (ECHO, HOLD):
@@ -262,7 +260,7 @@ RATE = {"caller_rate": {"count": 2, "period_s": 60.0}}
 POLICY = '"submissions";q=2;w=60'
 
 
-async def test_a_caller_over_its_rate_is_told_when_to_come_back(start: Any) -> None:
+async def test_a_caller_over_its_rate_gets_429_with_retry_after(start: Any) -> None:
     serving = await start(limits=RATE)
     async with serving.connect() as (reader, writer):
         for left in (1, 0):
@@ -279,7 +277,7 @@ async def test_a_caller_over_its_rate_is_told_when_to_come_back(start: Any) -> N
         assert answer.headers["ratelimit"] == '"submissions";r=0;t=30'
 
 
-async def test_every_answer_to_a_submission_tells_the_quota(start: Any) -> None:
+async def test_every_response_to_a_submission_has_the_quota(start: Any) -> None:
     serving = await start(limits={"caller_rate": {"count": 100, "period_s": 60.0}})
     requests = {
         202: post(ECHO, CLOSE),
@@ -294,12 +292,12 @@ async def test_every_answer_to_a_submission_tells_the_quota(start: Any) -> None:
         assert answer.status == status
         assert answer.headers["ratelimit-policy"] == '"submissions";q=100;w=60'
         assert answer.headers["ratelimit"].startswith('"submissions";r=')
-    asked = Answer(
+    submitted = Answer(
         await serving.talk(
             without_body("Expect: 100-continue", CLOSE).replace(b"Content-Length: 15", b"Content-Length: 99999999")
         )
     )
-    assert (asked.status, "ratelimit" in asked.headers) == (413, True)
+    assert (submitted.status, "ratelimit" in submitted.headers) == (413, True)
     serving.queue.stop_admitting()
     refused = Answer(await serving.talk(post(ECHO, CLOSE)))
     assert (refused.status, "ratelimit" in refused.headers) == (503, True)
@@ -307,12 +305,12 @@ async def test_every_answer_to_a_submission_tells_the_quota(start: Any) -> None:
     assert "ratelimit" not in looked.headers
 
 
-async def test_without_a_quota_there_is_nothing_to_tell(serving: Serving) -> None:
+async def test_responses_have_no_quota_headers_without_a_quota(serving: Serving) -> None:
     answer = Answer(await serving.talk(post(ECHO, CLOSE)))
     assert not [name for name in answer.headers if name.startswith("ratelimit")]
 
 
-async def test_a_refusal_for_the_servers_own_reasons_costs_the_caller_nothing(start: Any) -> None:
+async def test_a_rejection_by_a_full_queue_does_not_count_against_the_quota(start: Any) -> None:
     serving = await start(**FULL, limits=RATE)
     path = await fill(serving)
     for _ in range(5):
@@ -323,7 +321,7 @@ async def test_a_refusal_for_the_servers_own_reasons_costs_the_caller_nothing(st
     assert Answer(await serving.talk(post(ECHO, CLOSE))).status == 202
 
 
-async def test_a_caller_has_no_more_live_jobs_than_it_may(start: Any) -> None:
+async def test_a_caller_over_its_live_jobs_gets_429(start: Any) -> None:
     serving = await start(limits={"caller_jobs_max": 2})
     for _ in range(2):
         answer = Answer(await serving.talk(post(HOLD, CLOSE)))

@@ -1,4 +1,4 @@
-"""No input produces a 500: nasty requests, and random ones, against one server."""
+"""No input produces a 500: hostile and random requests against one server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3}) ", re.MULTILINE)
 
 
 class Victim:
-    """A server in a loop of its own, with short patience, that remembers what it logged as an error."""
+    """A server in its own loop, with short timeouts, and the errors that it logged."""
 
     def __init__(self, runner: asyncio.Runner, serving: Serving, errors: list[logging.LogRecord]) -> None:
         self.runner = runner
@@ -39,7 +39,7 @@ class Victim:
         return handle.id
 
     def survives(self, *streams: bytes) -> list[bytes]:
-        """Send every stream over a connection of its own; return what came back."""
+        """Send every stream over its own connection; return the responses."""
 
         async def send() -> list[bytes]:
             few = asyncio.Semaphore(100)
@@ -197,7 +197,7 @@ def test_no_header_breaks_the_server(victim: Victim) -> None:
         victim.survives(*(get(b"/v1/jobs?ids=%b" % victim.over, line) for line in some))
 
 
-# -- random ones
+# -- random requests
 
 FRAGMENTS = st.sampled_from(
     [
@@ -256,7 +256,7 @@ def sent(method: str, path: str, body: bytes, *headers: str) -> bytes:
 
 @few
 @given(st.lists(DOCUMENTS, min_size=5, max_size=5))
-def test_no_document_breaks_a_resource_that_takes_one(victim: Victim, documents: list[Any]) -> None:
+def test_no_document_breaks_a_resource_with_a_body(victim: Victim, documents: list[Any]) -> None:
     bodies = [json.dumps(document).encode("utf-8", "surrogatepass") for document in documents]
     victim.survives(*(sent(*resource, body) for resource in BODY_RESOURCES for body in bodies))
     victim.survives(*(sent("POST", "/v1/jobs", body, "Idempotency-Key: k", "Prefer: wait=1") for body in bodies))
@@ -264,7 +264,7 @@ def test_no_document_breaks_a_resource_that_takes_one(victim: Victim, documents:
 
 @few
 @given(st.lists(st.binary(max_size=100), min_size=5, max_size=5))
-def test_no_bytes_break_a_resource_that_takes_a_document(victim: Victim, bodies: list[bytes]) -> None:
+def test_no_bytes_break_a_resource_with_a_body(victim: Victim, bodies: list[bytes]) -> None:
     victim.survives(*(sent(*resource, body) for resource in BODY_RESOURCES for body in bodies))
     victim.survives(*(sent("POST", "/v1/jobs:batch", b'{"jobs":[' + body + b"]}") for body in bodies))
 
@@ -275,10 +275,10 @@ def test_no_random_header_breaks_the_server(victim: Victim, headers: list[tuple[
     victim.survives(*(get(b"/v1/jobs/x", name + b": " + value) for name, value in headers))
 
 
-# -- our own faults
+# -- internal errors
 
 
-async def test_an_unexpected_error_is_a_500_that_tells_nothing_and_a_log_that_tells_all(
+async def test_an_unexpected_error_is_a_500_without_details_and_is_logged_in_full(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(job_id: str) -> None:
@@ -294,7 +294,7 @@ async def test_an_unexpected_error_is_a_500_that_tells_nothing_and_a_log_that_te
     assert "a secret" in str(failed.exc_info[1])
 
 
-async def test_an_answer_that_breaks_midway_breaks_its_connection_and_no_other(
+async def test_an_error_during_a_response_closes_only_its_connection(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = await serving.queue.submit("report", {"size": 1_000_000})
@@ -312,5 +312,5 @@ async def test_an_answer_that_breaks_midway_breaks_its_connection_and_no_other(
         with contextlib.suppress(ConnectionError):
             raw = await asyncio.wait_for(reader.read(), 5)
             assert STATUS.findall(raw) == [b"200"]
-            assert len(raw) < 1_000_000, "the client can tell that it is not all"
+            assert len(raw) < 1_000_000, "the client can detect the truncation"
     assert Answer(await serving.talk(get(b"/livez"))).status == 200

@@ -1,4 +1,4 @@
-"""What the server is short of is told as that: memory, and descriptors of files."""
+"""Responses under a shortage of memory or of file descriptors."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ except MemoryError:
 """
 
 
-def test_json_that_there_is_no_memory_for_is_not_called_malformed() -> None:
+def test_decoding_without_memory_raises_memory_error() -> None:
     assert subprocess.run([sys.executable, "-c", SHORT], check=False).returncode == 3
 
 
 @pytest.mark.parametrize("headers", [(), ("Prefer: wait=0",)])
-async def test_a_valid_submission_without_memory_is_refused_for_now(
+async def test_a_valid_submission_without_memory_gets_503(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, headers: tuple[str, ...]
 ) -> None:
     def parse(body: bytes) -> object:
@@ -50,12 +50,12 @@ async def test_a_valid_submission_without_memory_is_refused_for_now(
     assert "memory" in answer.problem["detail"]
 
 
-def test_memory_that_is_short_anywhere_is_a_refusal() -> None:
+def test_a_memory_error_becomes_a_503_problem() -> None:
     problem = problem_of(MemoryError())
     assert (problem.row.status, problem.members["retry_after_s"]) == (503, 2.0)
 
 
-async def test_downloads_beyond_the_descriptors_are_refused_and_connections_go_on(
+async def test_downloads_beyond_the_descriptors_get_503_and_connections_continue(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
     serving = await start()

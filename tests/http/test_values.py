@@ -1,4 +1,4 @@
-"""Arguments and results of types that are more than JSON's, over HTTP: by hand and by the client."""
+"""Arguments and results of rich types over HTTP, raw and by the client."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def selling(serving: Serving) -> Serving:
     return serving
 
 
-async def test_the_client_submits_what_a_signature_takes(selling: Serving) -> None:
+async def test_the_client_submits_typed_arguments(selling: Serving) -> None:
     args = {
         "items": [Item(sku="ab", price=Decimal("1.10")), Item(sku="cd", price=Decimal("2.20"))],
         "at": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
@@ -55,7 +55,7 @@ async def test_the_client_submits_what_a_signature_takes(selling: Serving) -> No
         assert (bad.error.code, "the key nan" in bad.error.message) == ("bad_result", True)
 
 
-async def test_a_models_faults_are_pointers(selling: Serving) -> None:
+async def test_errors_of_a_pydantic_model_have_pointers(selling: Serving) -> None:
     body = b'{"type":"sell","args":{"items":[{"sku":"a","price":"x"}],"at":"2026-01-01T00:00:00Z","tags":[1]}}'
     answer = Answer(await selling.talk(post(body, CLOSE)))
     errors = {error["pointer"]: error["detail"] for error in answer.problem["errors"]}

@@ -1,4 +1,4 @@
-"""Callers over HTTP, told apart by their addresses: what one does is not the others' loss. On both paths."""
+"""Callers over HTTP, identified by their addresses: isolation from each other, on both paths."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fast_path(request: pytest.FixtureRequest) -> dict[str, object]:
 
 
 class Callers:
-    """Clients of one server, each at an address of its own."""
+    """Clients of one server, each at its own address."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
@@ -62,7 +62,7 @@ async def callers_of() -> AsyncIterator[Callable[[Serving], Callers]]:
 HOSTILE, HONEST = "127.0.0.2", "127.0.0.3"
 
 
-async def test_one_caller_s_failures_pause_no_type_that_another_caller_uses(
+async def test_failures_of_one_caller_do_not_quarantine_a_type_of_another(
     start: Callable[..., Awaitable[Serving]], fast_path: dict[str, object], callers_of: Callable[[Serving], Callers]
 ) -> None:
     serving = await start(server=fast_path, queues={"default": {"retry_budget": 5}})
@@ -78,16 +78,16 @@ async def test_one_caller_s_failures_pause_no_type_that_another_caller_uses(
     assert held["state"] == "delayed"
 
 
-async def test_a_batch_of_jobs_with_timeouts_of_their_own_pauses_no_type(
+async def test_timeouts_set_by_submissions_do_not_quarantine_a_type(
     start: Callable[..., Awaitable[Serving]], callers_of: Callable[[Serving], Callers]
 ) -> None:
     serving = await start(queues={"default": {"retry_budget": 5}})
     callers = callers_of(serving)
     poisoned = {"jobs": [{"type": "hold", "timeout_s": 0.001}] * 100}
-    status, verdicts = await callers.post(HOSTILE, poisoned, "/v1/jobs:batch")
+    status, results = await callers.post(HOSTILE, poisoned, "/v1/jobs:batch")
     assert status == 207
-    for verdict in verdicts["jobs"]:
-        job = await serving.queue.job(verdict["id"]).wait()
+    for result in results["jobs"]:
+        job = await serving.queue.job(result["id"]).wait()
         assert job.error is not None
         assert job.error.code == "timed_out"
     serving.gate.set()
@@ -95,7 +95,7 @@ async def test_a_batch_of_jobs_with_timeouts_of_their_own_pauses_no_type(
     assert (await serving.queue.job(job["id"]).wait()).state == "succeeded"
 
 
-async def test_one_caller_s_refusals_put_no_other_caller_s_return_off(
+async def test_rejections_of_one_caller_do_not_delay_the_retry_after_of_another(
     start: Callable[..., Awaitable[Serving]], fast_path: dict[str, object], callers_of: Callable[[Serving], Callers]
 ) -> None:
     serving = await start(server=fast_path, queues={"default": {"capacity": 1, "workers": 1}})
@@ -110,7 +110,7 @@ async def test_one_caller_s_refusals_put_no_other_caller_s_return_off(
     assert problem["retry_after_s"] < hostile_s / 3
 
 
-async def test_a_job_that_waits_in_quarantine_says_so_and_when_it_is_tried(
+async def test_a_job_of_a_quarantined_type_reports_the_reason_and_the_time_of_the_probe(
     start: Callable[..., Awaitable[Serving]], fast_path: dict[str, object], callers_of: Callable[[Serving], Callers]
 ) -> None:
     serving = await start(server=fast_path, queues={"default": {"retry_budget": 1}})
@@ -126,18 +126,18 @@ async def test_a_job_that_waits_in_quarantine_says_so_and_when_it_is_tried(
 
 
 @pytest.mark.parametrize(("field", "value"), [("ttl_s", 3601), ("delay_s", 61), ("run_at", "2999-01-01T00:00:00Z")])
-async def test_one_caller_cannot_ask_for_a_slot_or_a_record_for_longer_than_the_server_allows(
+async def test_a_ttl_or_delay_over_the_limit_is_rejected(
     start: Callable[..., Awaitable[Serving]], callers_of: Callable[[Serving], Callers], field: str, value: object
 ) -> None:
     serving = await start(statuses={"ttl_s_max": 3600.0}, limits={"delay_s_max": 60.0})
     callers = callers_of(serving)
     status, problem = await callers.post(HOSTILE, {"type": "echo", field: value})
     assert (status, problem["errors"][0]["pointer"]) == (422, f"/{field}")
-    _, verdicts = await callers.post(HOSTILE, {"jobs": [{"type": "echo", field: value}]}, "/v1/jobs:batch")
-    assert verdicts["jobs"][0]["problem"]["errors"][0]["pointer"] == f"/jobs/0/{field}"
+    _, results = await callers.post(HOSTILE, {"jobs": [{"type": "echo", field: value}]}, "/v1/jobs:batch")
+    assert results["jobs"][0]["problem"]["errors"][0]["pointer"] == f"/jobs/0/{field}"
     within = datetime.fromisoformat(value) if isinstance(value, str) else value
     with pytest.raises(InvalidSubmission, match=f"/{field}: at most"):
-        await serving.queue.submit("echo", **{field: within})  # type: ignore[arg-type]
+        await serving.queue.submit("echo", **{field: within})  # type: ignore[arg-type]  # one of several options
 
 
 class Transport(asyncio.Transport):
@@ -158,9 +158,9 @@ class Transport(asyncio.Transport):
         ("/run/client.sock", "/run/client.sock"),
     ],
 )
-def test_a_caller_is_the_address_of_its_connection(peer: object, name: str) -> None:
+def test_a_caller_is_named_after_its_address(peer: object, name: str) -> None:
     assert uniqueness_at(Transport(peer)) == Uniqueness(name, plain=True)
 
 
-def test_addresses_of_one_network_are_one_caller() -> None:
+def test_addresses_of_one_64_bit_network_are_one_caller() -> None:
     assert {caller_of(f"2001:db8:0:1::{n:x}") for n in range(1000)} == {"2001:db8:0:1::/64"}

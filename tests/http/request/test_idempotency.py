@@ -1,4 +1,4 @@
-"""One submission, sent again under its Idempotency-Key, is one job."""
+"""Idempotency keys and unique values: a repeated submission is one job."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_key_may_be_quoted_or_bare(text: str, value: str) -> None:
     assert key(text) == value
 
 
-def test_no_header_is_no_key() -> None:
+def test_a_missing_header_is_no_key() -> None:
     assert key() is None
 
 
@@ -52,12 +52,12 @@ def test_no_header_is_no_key() -> None:
     ["", '""', '"', '"abc', '"a"b"', '"a\\b"', '"a"; p=1', "a\x01b", '"a\x7f"', "é", '"é"', "k" * 256,
      '"' + "k" * 256 + '"', "\udcff"],
 )  # fmt: skip
-def test_what_is_no_key_is_refused(text: str) -> None:
+def test_an_invalid_key_raises_malformed_request(text: str) -> None:
     with pytest.raises(MalformedRequest, match="Idempotency-Key"):
         key(text)
 
 
-def test_two_keys_are_refused() -> None:
+def test_two_keys_raise_malformed_request() -> None:
     with pytest.raises(MalformedRequest, match="duplicate"):
         key("a", "a")
 
@@ -72,7 +72,7 @@ def digest(kind: BodyKind, job: bytes, *files: tuple[str, str, bytes], filename:
     return fingerprint.under("k").fingerprint
 
 
-def test_any_difference_makes_another_fingerprint() -> None:
+def test_any_difference_changes_the_fingerprint() -> None:
     submissions = [
         digest(BodyKind.JSON, b"{}"),
         digest(BodyKind.JSON, b"{} "),
@@ -98,7 +98,7 @@ ECHO = b'{"type":"echo","args":{"value":1}}'
 KEY = "Idempotency-Key: k"
 
 
-async def test_the_same_submission_under_the_same_key_is_the_same_job(serving: Serving) -> None:
+async def test_the_same_submission_under_the_same_key_returns_the_same_job(serving: Serving) -> None:
     first = Answer(await serving.talk(post(b'{"type":"hold"}', KEY, CLOSE)))
     assert first.status == 202
     assert "job-deduplicated" not in first.headers
@@ -113,7 +113,7 @@ async def test_the_same_submission_under_the_same_key_is_the_same_job(serving: S
     assert serving.queue.backend.stats()[0].accepted_total == 1
 
 
-async def test_another_submission_under_the_same_key_is_refused(serving: Serving) -> None:
+async def test_another_submission_under_the_same_key_gets_422(serving: Serving) -> None:
     assert Answer(await serving.talk(post(ECHO, KEY, CLOSE))).status == 202
     for body in (b'{"type":"echo","args":{"value":2}}', ECHO + b" ", b'{"type":"hold"}'):
         reused = Answer(await serving.talk(post(body, KEY, CLOSE)))
@@ -122,7 +122,7 @@ async def test_another_submission_under_the_same_key_is_refused(serving: Serving
     assert Answer(await serving.talk(post(ECHO, "Idempotency-Key: other", CLOSE))).status == 202
 
 
-async def test_a_submission_that_was_refused_may_be_sent_again_under_its_key(start: Any) -> None:
+async def test_a_rejected_submission_can_be_repeated_under_its_key(start: Any) -> None:
     serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     assert Answer(await serving.talk(post(ECHO, KEY, CLOSE))).status == 503
@@ -133,25 +133,25 @@ async def test_a_submission_that_was_refused_may_be_sent_again_under_its_key(sta
     assert "job-deduplicated" not in accepted.headers
 
 
-async def test_a_key_keeps_the_slot_of_its_client_among_others_of_its_address(start: Any) -> None:
+async def test_a_key_keeps_its_retry_slot_among_others_of_its_address(start: Any) -> None:
     serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
     await serving.talk(post(b'{"type":"hold"}', CLOSE))
 
-    async def told(key: str) -> float:
+    async def retry_after_s(key: str) -> float:
         refused = Answer(await serving.talk(post(ECHO, f"Idempotency-Key: {key}", CLOSE)))
         assert refused.status == 503
         return float(refused.problem["retry_after_s"])
 
     keys = [f"k{number}" for number in range(6)]
-    first = [await told(key) for key in keys]
-    again = [await told(key) for key in keys[1:]]
+    first = [await retry_after_s(key) for key in keys]
+    again = [await retry_after_s(key) for key in keys[1:]]
 
     assert first == sorted(first)
-    assert all(later <= 1.1 * earlier for later, earlier in zip(again, first[1:], strict=True)), "the jitter is new"
-    assert await told("new") > first[-1]
+    assert all(later <= 1.1 * earlier for later, earlier in zip(again, first[1:], strict=True)), "except for the jitter"
+    assert await retry_after_s("new") > first[-1]
 
 
-async def test_a_key_is_kept_for_the_records_life(serving: Serving) -> None:
+async def test_a_key_is_forgotten_with_its_record(serving: Serving) -> None:
     first = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
     await serving.queue.backend.wait(first.headers["location"][-22:])
     await serving.queue.backend.delete(first.headers["location"][-22:])
@@ -161,13 +161,13 @@ async def test_a_key_is_kept_for_the_records_life(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("text", ["", '""', "k" * 256, '"open', "é", "a\x7f"])
-async def test_a_key_that_is_none_is_a_400(serving: Serving, text: str) -> None:
+async def test_an_invalid_key_gets_400(serving: Serving, text: str) -> None:
     answer = Answer(await serving.talk(post(ECHO, f"Idempotency-Key: {text}", CLOSE)))
     assert (answer.status, answer.kind) == (400, "malformed-request")
     assert serving.queue.backend.stats()[0].accepted_total == 0
 
 
-async def test_an_upload_under_a_key_is_one_job_with_one_set_of_files(serving: Serving) -> None:
+async def test_a_repeated_upload_under_a_key_returns_the_same_job_and_stores_no_files(serving: Serving) -> None:
     parts = (("job", b'{"type":"hold"}'), ("a", b"x" * 100_000), ("b", b"2"))
     first = Answer(await serving.talk(posted(form(*parts), KEY, CLOSE)))
     assert first.status == 202
@@ -190,7 +190,7 @@ async def test_an_upload_under_a_key_is_one_job_with_one_set_of_files(serving: S
     assert serving.queue.spool.bytes_used == 100_001
 
 
-async def test_a_repeated_post_may_wait_for_the_outcome(serving: Serving) -> None:
+async def test_a_repeated_post_can_wait_for_the_outcome(serving: Serving) -> None:
     await serving.talk(post(ECHO, KEY, CLOSE))
     again = Answer(await serving.talk(post(ECHO, KEY, "Prefer: wait=10", CLOSE)))
     assert (again.status, again.headers["preference-applied"]) == (200, "wait=10")
@@ -200,22 +200,22 @@ async def test_a_repeated_post_may_wait_for_the_outcome(serving: Serving) -> Non
 # -- unique values
 
 
-async def test_a_live_unique_value_is_one_job(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_unique_value_allows_one_live_job(serving: Serving, http: aiohttp.ClientSession) -> None:
     async def send(**more: Any) -> tuple[int, str | None, dict[str, Any]]:
         async with http.post("/v1/jobs", json={"type": "hold", **more}) as response:
             return response.status, response.headers.get("Job-Deduplicated"), await response.json()
 
-    status, told, first = await send(unique="u")
-    assert (status, told) == (202, None)
-    status, told, same = await send(unique="u")
-    assert (status, told, same["id"]) == (202, "true", first["id"])
-    status, told, problem = await send(unique={"value": "u", "mode": "reject"})
+    status, deduplicated, first = await send(unique="u")
+    assert (status, deduplicated) == (202, None)
+    status, deduplicated, same = await send(unique="u")
+    assert (status, deduplicated, same["id"]) == (202, "true", first["id"])
+    status, deduplicated, problem = await send(unique={"value": "u", "mode": "reject"})
     assert (status, problem["type"], problem["id"]) == (409, "/problems/duplicate", first["id"])
-    status, told, other = await send(unique={"value": "other"})
-    assert (status, told, other["id"] != first["id"]) == (202, None, True)
-    status, told, replaced = await send(unique={"value": "u", "mode": "replace"})
-    assert (status, told, replaced["id"] != first["id"]) == (202, None, True)
+    status, deduplicated, other = await send(unique={"value": "other"})
+    assert (status, deduplicated, other["id"] != first["id"]) == (202, None, True)
+    status, deduplicated, replaced = await send(unique={"value": "u", "mode": "replace"})
+    assert (status, deduplicated, replaced["id"] != first["id"]) == (202, None, True)
     serving.gate.set()
     await serving.queue.backend.wait(replaced["id"])
-    status, told, later = await send(unique="u")
-    assert (status, told, later["id"] != replaced["id"]) == (202, None, True)
+    status, deduplicated, later = await send(unique="u")
+    assert (status, deduplicated, later["id"] != replaced["id"]) == (202, None, True)

@@ -1,4 +1,4 @@
-"""What counts as acceptable JSON, and what a submission must be. No socket, no loop."""
+"""Decoding of submissions and batches: strict JSON, and validation. No socket, no loop."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def pointers(body: bytes) -> dict[str, str]:
         submission('{"a":"' + '\\"[' * 3 + '","b":' + nested(DEPTH_MAX) + "}"),
     ],
 )
-def test_what_is_not_strictly_json_or_would_not_survive_it_is_malformed(body: bytes) -> None:
+def test_strict_parsing_rejects_malformed_or_lossy_json(body: bytes) -> None:
     with pytest.raises(MalformedJson) as refused:
         decode_submission(body)
     assert len(str(refused.value)) < 300
@@ -86,34 +86,34 @@ def test_what_is_not_strictly_json_or_would_not_survive_it_is_malformed(body: by
         "{}",
     ],
 )
-def test_arguments_keep_the_bytes_that_they_came_as(args: str) -> None:
+def test_arguments_keep_their_original_bytes(args: str) -> None:
     assert bytes(decode_submission(submission(args)).args) == args.encode()
 
 
-def test_of_duplicate_keys_the_last_wins() -> None:
+def test_the_last_of_duplicate_keys_wins() -> None:
     assert decode_submission(b'{"type":"a","type":"b"}').type == "b"
 
 
-def test_every_fault_is_told_at_once_with_its_pointer() -> None:
+def test_all_errors_are_reported_at_once_with_pointers() -> None:
     faults = pointers(b'{"priority":99,"delay_s":"soon","a/b~c":1,"group":7,"run_at":"yesterday"}')
     assert set(faults) == {"/priority", "/delay_s", "/a~1b~0c", "/group", "/run_at", "/type"}
     assert "required" in faults["/type"]
     assert "unknown" in faults["/a~1b~0c"]
-    assert "priority" in faults["/a~1b~0c"], "says which fields there are"
+    assert "priority" in faults["/a~1b~0c"], "lists the known fields"
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"type"', b"true"])
-def test_a_document_that_is_no_object_is_invalid_as_a_whole(body: bytes) -> None:
+def test_a_document_that_is_not_an_object_is_invalid_at_the_root(body: bytes) -> None:
     assert list(pointers(body)) == [""]
 
 
-def test_the_list_of_faults_is_bounded_and_the_rest_is_counted() -> None:
+def test_the_list_of_errors_is_bounded_and_the_rest_is_counted() -> None:
     body = json.dumps({"type": 1, **{f"x{number}": 1 for number in range(1000)}}).encode()
     with pytest.raises(InvalidSubmission) as refused:
         decode_submission(body)
     assert len(refused.value.errors) == 32
     assert refused.value.more == 1001 - 32
-    assert refused.value.errors[0].pointer == "/type", "the fields that there are come before unknown names"
+    assert refused.value.errors[0].pointer == "/type", "known fields come before unknown names"
     assert str(refused.value).endswith("; and 969 more")
 
 
@@ -127,7 +127,7 @@ def test_the_list_of_faults_is_bounded_and_the_rest_is_counted() -> None:
         {"type": "echo", "unique": {"value": "v", "mode": "x", "/" * 900_000: 1}},
     ],
 )
-def test_no_fault_repeats_a_long_text(document: dict[str, object]) -> None:
+def test_errors_quote_long_texts_in_part(document: dict[str, object]) -> None:
     with pytest.raises(InvalidSubmission) as refused:
         decode_submission(json.dumps(document).encode())
     assert all(len(fault.pointer) <= 300 and len(fault.detail) <= 500 for fault in refused.value.errors)
@@ -159,11 +159,11 @@ def test_no_fault_repeats_a_long_text(document: dict[str, object]) -> None:
         ("unique", "x" * 201),
     ],
 )
-def test_a_field_of_the_wrong_kind_is_pointed_at(field: str, value: Any) -> None:
+def test_an_invalid_field_is_reported_with_its_pointer(field: str, value: Any) -> None:
     assert list(pointers(json.dumps({"type": "t", field: value}).encode())) == [f"/{field}"]
 
 
-def test_a_faulty_unique_value_is_pointed_at_within_it() -> None:
+def test_an_invalid_unique_value_is_reported_with_the_pointer_of_its_member() -> None:
     assert list(pointers(b'{"type":"t","unique":{"value":"x","mode":"sometimes"}}')) == ["/unique/mode"]
     assert list(pointers(b'{"type":"t","unique":{"value":""}}')) == ["/unique/value"]
 
@@ -172,7 +172,7 @@ def batch(*jobs: str) -> bytes:
     return b'{"jobs":[' + ",".join(jobs).encode() + b"]}"
 
 
-def test_a_batch_is_read_as_submissions_that_keep_their_bytes() -> None:
+def test_a_batch_decodes_to_submissions_with_original_argument_bytes() -> None:
     first, second = decode_batch(batch('{"type":"a","args":{"x": 1.50}}', '{ "type" : "b" }'))
     assert (first.submission().type, bytes(first.submission().args)) == ("a", b'{"x": 1.50}')
     assert second.submission().type == "b"
@@ -190,7 +190,7 @@ def test_a_batch_is_read_as_submissions_that_keep_their_bytes() -> None:
         (batch(*["1"] * (BATCH_MAX + 1)), "/jobs"),
     ],
 )
-def test_a_batch_that_is_none_is_refused_as_a_whole(body: bytes, pointer: str) -> None:
+def test_an_invalid_batch_is_rejected_as_a_whole(body: bytes, pointer: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         decode_batch(body)
     assert [fault.pointer for fault in refused.value.errors] == [pointer]
@@ -199,12 +199,12 @@ def test_a_batch_that_is_none_is_refused_as_a_whole(body: bytes, pointer: str) -
 @pytest.mark.parametrize(
     "job", ['{"type":"a","args":{"x":1e400}}', '{"type":"a","args":' + nested(DEPTH_MAX - 1) + "}"]
 )
-def test_what_is_no_acceptable_json_spoils_the_whole_batch(job: str) -> None:
+def test_malformed_json_in_one_item_rejects_the_whole_batch(job: str) -> None:
     with pytest.raises(MalformedJson):
         decode_batch(batch('{"type":"a"}', job))
 
 
-def test_an_item_that_is_not_valid_is_refused_for_itself() -> None:
+def test_an_invalid_item_is_rejected_individually() -> None:
     items = decode_batch(batch('{"type":"a","priority":10}', "1", '{"type":"a"}'))
     for item, pointer in zip(items[:2], ("/priority", ""), strict=True):
         with pytest.raises(InvalidSubmission) as refused:
@@ -213,13 +213,13 @@ def test_an_item_that_is_not_valid_is_refused_for_itself() -> None:
     assert items[2].submission().type == "a"
 
 
-def test_of_duplicate_lists_of_jobs_the_last_counts() -> None:
+def test_the_last_of_duplicate_job_lists_wins() -> None:
     (item,) = decode_batch(b'{"jobs":1,"jobs":[{"type":"a"},{"type":"b"}],"jobs":[{"type":"c"}]}')
     assert item.submission().type == "c"
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_end_in_anything_but_a_submission_or_a_refusal(body: bytes) -> None:
+def test_any_bytes_give_a_submission_or_a_documented_error(body: bytes) -> None:
     with contextlib.suppress(MalformedJson, InvalidSubmission):
         decode_submission(body)
 
@@ -232,7 +232,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["type", "args", "priority", "delay_s", "run_at", "x"]), ANYTHING))
-def test_no_json_ends_in_anything_but_a_submission_or_a_refusal(document: dict[str, Any]) -> None:
+def test_any_json_gives_an_equal_submission_or_a_documented_error(document: dict[str, Any]) -> None:
     body = json.dumps(document).encode("utf-8", "surrogatepass")
     try:
         accepted = decode_submission(body)
@@ -243,7 +243,7 @@ def test_no_json_ends_in_anything_but_a_submission_or_a_refusal(document: dict[s
 
 
 @given(st.integers(-(2**66), 2**66))
-def test_exactly_the_integers_of_64_bits_are_accepted(number: int) -> None:
+def test_integers_of_64_bits_are_accepted_and_larger_ones_rejected(number: int) -> None:
     body = submission(json.dumps({"a": number}))
     if -(2**63) <= number < 2**64:
         decode_submission(body)
@@ -253,7 +253,7 @@ def test_exactly_the_integers_of_64_bits_are_accepted(number: int) -> None:
 
 
 @given(st.integers(1, 60), st.text(alphabet='[]{}"\\a', max_size=20))
-def test_exactly_the_depths_up_to_the_limit_are_accepted(levels: int, text: str) -> None:
+def test_nesting_is_accepted_up_to_the_limit(levels: int, text: str) -> None:
     body = submission(json.dumps({text: 0})[:-1] + ',"deep":' + nested(levels) + "}")
     if levels + 2 <= DEPTH_MAX:
         decode_submission(body)
@@ -270,5 +270,5 @@ def test_exactly_the_depths_up_to_the_limit_are_accepted(levels: int, text: str)
         (1_767_225_600.25, "2026-01-01T00:00:00.250Z"),
     ],
 )
-def test_a_time_is_rfc_3339_with_milliseconds(seconds: float, text: str) -> None:
+def test_a_timestamp_is_rfc_3339_with_milliseconds(seconds: float, text: str) -> None:
     assert timestamp(seconds) == text

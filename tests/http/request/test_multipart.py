@@ -1,4 +1,4 @@
-"""The form's grammar, however the network cuts it. No socket."""
+"""Parsing of multipart forms, for any split of the body. No socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPE = "multipart/form-data; boundary=xyz"
 
 
 class Body:
-    """A body that comes in pieces."""
+    """A body that arrives in pieces."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self.pieces = [piece for piece in pieces if piece]
@@ -32,7 +32,7 @@ class Body:
 
 def parts_of(pieces: Iterable[bytes], content_type: str = TYPE) -> list[tuple[Part, bytes]]:
     async def read() -> list[tuple[Part, bytes]]:
-        form = FormReader(Body(pieces), content_type)  # type: ignore[arg-type]
+        form = FormReader(Body(pieces), content_type)  # type: ignore[arg-type]  # only `readany` is used
         parts = []
         while (part := await form.next_part()) is not None:
             content = b""
@@ -52,7 +52,7 @@ def form(*parts: tuple[str, bytes], boundary: bytes = b"xyz") -> bytes:
 DISPOSITION = 'Content-Disposition: form-data; name="a"'
 
 
-def test_parts_have_names_and_types() -> None:
+def test_parts_have_names_types_and_filenames() -> None:
     body = form(
         (DISPOSITION, b"1"), ('content-disposition:form-data;filename="f"; name=b\r\nContent-Type: text/csv', b"")
     )
@@ -65,7 +65,7 @@ def test_parts_have_names_and_types() -> None:
     ),
     st.lists(st.integers(0, 300), max_size=10),
 )
-def test_where_the_network_cuts_makes_no_difference(contents: list[bytes], cuts: list[int]) -> None:
+def test_parts_do_not_depend_on_the_split_of_the_body(contents: list[bytes], cuts: list[int]) -> None:
     if any(b"\r\n--xyz" in content for content in contents):
         return
     body = form(*((f'Content-Disposition: form-data; name="p{n}"', content) for n, content in enumerate(contents)))
@@ -74,12 +74,12 @@ def test_where_the_network_cuts_makes_no_difference(contents: list[bytes], cuts:
     assert [content for _, content in parts_of(pieces)] == contents
 
 
-def test_byte_by_byte_is_the_same_as_at_once() -> None:
+def test_a_body_parses_alike_byte_by_byte() -> None:
     body = form((DISPOSITION, b"\r\n--xy\r\n--xyy"), (DISPOSITION, b"-" * 100))
     assert parts_of(body[at : at + 1] for at in range(len(body))) == parts_of([body])
 
 
-def test_what_is_left_of_a_part_is_skipped() -> None:
+def test_the_unread_rest_of_a_part_is_skipped() -> None:
     async def names() -> list[str]:
         reader = FormReader(Body([form((DISPOSITION, b"x" * 1000), (DISPOSITION, b""))]), TYPE)  # type: ignore[arg-type]
         found = []
@@ -99,7 +99,7 @@ def test_what_is_left_of_a_part_is_skipped() -> None:
         ('form-data; filename="name=x"; name="y"', "y"),
     ],
 )
-def test_names_are_read_as_browsers_write_them(disposition: str, name: str) -> None:
+def test_part_names_are_parsed_as_browsers_write_them(disposition: str, name: str) -> None:
     ((part, _),) = parts_of([form((f"Content-Disposition: {disposition}", b""))])
     assert part.name == name
 
@@ -120,7 +120,7 @@ def test_names_are_read_as_browsers_write_them(disposition: str, name: str) -> N
         (b"name=a; filename*=nonsense; filename=b", "b"),
     ],
 )
-def test_filenames_are_read_as_browsers_curl_and_libraries_write_them(disposition: bytes, filename: str) -> None:
+def test_filenames_are_parsed_as_browsers_curl_and_libraries_write_them(disposition: bytes, filename: str) -> None:
     body = b"--xyz\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n\r\n--xyz--\r\n"
     ((part, _),) = parts_of([body])
     assert part.filename == filename
@@ -130,7 +130,7 @@ def test_filenames_are_read_as_browsers_curl_and_libraries_write_them(dispositio
     "content_type",
     ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "x" * 71],
 )
-def test_a_form_needs_a_boundary(content_type: str) -> None:
+def test_a_form_without_a_valid_boundary_is_malformed(content_type: str) -> None:
     with pytest.raises(MalformedRequest, match="boundary"):
         parts_of([b""], content_type)
 
@@ -166,13 +166,13 @@ def test_a_boundary_may_be_quoted() -> None:
         b'--xyz\r\nContent-Disposition: form-data; name="\xff"\r\n\r\n\r\n--xyz--',
     ],
 )
-def test_a_broken_form_is_refused(body: bytes) -> None:
+def test_an_invalid_form_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedRequest):
         parts_of([body])
 
 
 @given(st.binary(max_size=300))
-def test_no_bytes_end_in_anything_but_parts_or_a_refusal(noise: bytes) -> None:
+def test_any_bytes_give_parts_or_malformed_request(noise: bytes) -> None:
     for body in (noise, b"--xyz\r\n" + noise, form((DISPOSITION, noise)), form((noise.decode("latin-1"), b""))):
         with contextlib.suppress(MalformedRequest):
             parts_of([body])

@@ -1,4 +1,4 @@
-"""Web pages of other origins change and read nothing; those that are listed get what a page needs."""
+"""Cross-origin requests are rejected; listed origins get CORS headers; hosts are checked."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ OWN = (
     (),
     ("Origin: http://h",),
     ("Origin: http://h", "Sec-Fetch-Site: same-origin"),
-    ("Origin: https://h", "Sec-Fetch-Site: same-origin"),  # behind a proxy that speaks TLS
+    ("Origin: https://h", "Sec-Fetch-Site: same-origin"),  # behind a TLS proxy
     ("Sec-Fetch-Site: same-origin",),
     ("Sec-Fetch-Site: none",),
 )
@@ -61,21 +61,21 @@ async def either(start: Callable[..., Awaitable[Serving]], request: pytest.Fixtu
     return await start(server={"fast_path": request.param, "origins": ["http://listed", "https://app.example:8443"]})
 
 
-async def told(serving: Serving, request: bytes) -> Answer:
+async def answer_to(serving: Serving, request: bytes) -> Answer:
     return Answer(await serving.talk(request))
 
 
 def counts(serving: Serving) -> object:
-    """Return what a request may change, without the rate that time changes."""
+    """Return the state that a request can change, without the drain rate, which changes with time."""
     statuses, (queue,) = serving.queue.backend.stats()
     return statuses, msgspec.structs.replace(queue, drain_rate_per_s=0.0)
 
 
-# -- what is refused
+# -- cross-origin requests
 
 
 @pytest.mark.parametrize("lines", FOREIGN)
-async def test_a_request_of_a_foreign_page_changes_nothing(either: Serving, lines: tuple[str, ...]) -> None:
+async def test_a_cross_origin_request_changes_nothing(either: Serving, lines: tuple[str, ...]) -> None:
     live = await either.queue.submit("echo", delay_s=1000)
     failed = await either.queue.submit("fail")
     await failed.wait()
@@ -101,7 +101,7 @@ async def test_a_request_of_a_foreign_page_changes_nothing(either: Serving, line
         ask("OPTIONS", "/v1/jobs", "Access-Control-Request-Method: POST", *lines),
         ask("POST", "/nope", *lines),
     ):
-        answer = await told(either, request)
+        answer = await answer_to(either, request)
         assert (answer.status, answer.kind) == (403, "cross-origin"), request
         assert "server.origins" in answer.problem["detail"]
         assert "access-control-allow-origin" not in answer.headers
@@ -109,7 +109,7 @@ async def test_a_request_of_a_foreign_page_changes_nothing(either: Serving, line
 
 
 @pytest.mark.parametrize("lines", FOREIGN)
-async def test_a_foreign_page_reads_nothing_and_holds_no_place(either: Serving, lines: tuple[str, ...]) -> None:
+async def test_a_cross_origin_read_gets_403_and_holds_no_waiter(either: Serving, lines: tuple[str, ...]) -> None:
     done = await either.queue.submit("echo")
     await done.wait()
     upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eHh4")
@@ -125,33 +125,31 @@ async def test_a_foreign_page_reads_nothing_and_holds_no_place(either: Serving, 
         ask("GET", "/readyz", *lines),
         ask("GET", "/v1/events", *lines, *upgrade),
     ):
-        answer = await told(either, request)
+        answer = await answer_to(either, request)
         assert answer.status == 403, request
         assert "access-control-allow-origin" not in answer.headers
         assert either.waiting.count == 0
 
 
 @pytest.mark.parametrize("lines", OWN)
-async def test_a_page_of_the_servers_own_and_a_client_that_is_none_may_do_all(
-    either: Serving, lines: tuple[str, ...]
-) -> None:
-    accepted = await told(either, ask("POST", "/v1/jobs", JSON, *lines, body=b'{"type":"echo"}'))
+async def test_same_origin_pages_and_other_clients_are_unrestricted(either: Serving, lines: tuple[str, ...]) -> None:
+    accepted = await answer_to(either, ask("POST", "/v1/jobs", JSON, *lines, body=b'{"type":"echo"}'))
     assert accepted.status == 202
-    assert (await told(either, ask("HEAD", accepted.headers["location"], *lines))).status in (200, 202)
-    assert (await told(either, ask("GET", accepted.headers["location"], *lines))).status in (200, 202)
-    assert (await told(either, ask("POST", "/v1/queues/default:pause", *lines))).status == 200
+    assert (await answer_to(either, ask("HEAD", accepted.headers["location"], *lines))).status in (200, 202)
+    assert (await answer_to(either, ask("GET", accepted.headers["location"], *lines))).status in (200, 202)
+    assert (await answer_to(either, ask("POST", "/v1/queues/default:pause", *lines))).status == 200
 
 
-async def test_a_link_may_be_followed_from_anywhere_but_not_framed_or_posted(either: Serving) -> None:
+async def test_a_cross_site_link_may_be_navigated_but_not_framed_or_posted(either: Serving) -> None:
     link = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate")
-    assert (await told(either, ask("GET", "/v1/queues", *link, "Sec-Fetch-Dest: document"))).status == 200
-    assert (await told(either, ask("GET", "/v1/queues", *link, "Sec-Fetch-Dest: iframe"))).status == 403
-    assert (await told(either, ask("GET", "/v1/queues", *link, "Sec-Fetch-Dest: object"))).status == 403
+    assert (await answer_to(either, ask("GET", "/v1/queues", *link, "Sec-Fetch-Dest: document"))).status == 200
+    assert (await answer_to(either, ask("GET", "/v1/queues", *link, "Sec-Fetch-Dest: iframe"))).status == 403
+    assert (await answer_to(either, ask("GET", "/v1/queues", *link, "Sec-Fetch-Dest: object"))).status == 403
     post_link = ask("POST", "/v1/queues/default:pause", *link, "Sec-Fetch-Dest: document")
-    assert (await told(either, post_link)).status == 403
+    assert (await answer_to(either, post_link)).status == 403
 
 
-async def test_a_learned_head_is_not_recalled_for_a_foreign_page(serving: Serving) -> None:
+async def test_a_cached_head_does_not_match_a_cross_origin_request(serving: Serving) -> None:
     look = b"GET /v1/queues HTTP/1.1\r\nHost: h\r\n\r\n".replace(b"queues", b"jobs/" + b"0" * 22)
     body = b'{"type":"echo"}'
     async with serving.connect() as (reader, writer):
@@ -168,22 +166,22 @@ async def test_a_learned_head_is_not_recalled_for_a_foreign_page(serving: Servin
             assert (answer.status, answer.kind) == (421, "misdirected-request")
 
 
-async def test_what_a_header_says_is_quoted_in_part_and_in_ascii(serving: Serving) -> None:
-    answer = await told(serving, ask("GET", "/livez", "Origin: \udcff" + "x" * 5000))
+async def test_an_origin_is_quoted_in_part_and_in_ascii(serving: Serving) -> None:
+    answer = await answer_to(serving, ask("GET", "/livez", "Origin: \udcff" + "x" * 5000))
     assert answer.status == 403
     assert len(answer.problem["detail"]) < 400
     assert answer.problem["detail"].isascii()
 
 
-# -- what a listed page gets
+# -- listed origins
 
 LISTED = "Origin: http://listed"
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/queues/default:pause", "/v1/jobs/x", "/nope"])
-async def test_a_preflight_of_a_listed_page_is_answered(either: Serving, path: str) -> None:
+async def test_a_preflight_of_a_listed_origin_gets_204_with_its_headers(either: Serving, path: str) -> None:
     asked = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type,idempotency-key")
-    answer = await told(either, ask("OPTIONS", path, LISTED, *asked, "Sec-Fetch-Site: cross-site"))
+    answer = await answer_to(either, ask("OPTIONS", path, LISTED, *asked, "Sec-Fetch-Site: cross-site"))
     assert answer.status == 204
     assert answer.headers["access-control-allow-origin"] == "http://listed"
     assert answer.headers["vary"] == "Origin"
@@ -195,13 +193,13 @@ async def test_a_preflight_of_a_listed_page_is_answered(either: Serving, path: s
     assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_options_without_a_preflights_headers_is_a_request_as_any_other(either: Serving) -> None:
+async def test_options_without_preflight_headers_gets_405(either: Serving) -> None:
     for lines in ((), ("Origin: http://h", "Access-Control-Request-Method: POST"), (LISTED,)):
-        answer = await told(either, ask("OPTIONS", "/v1/jobs", *lines))
+        answer = await answer_to(either, ask("OPTIONS", "/v1/jobs", *lines))
         assert (answer.status, answer.kind) == (405, "method-not-allowed")
 
 
-async def test_every_answer_to_a_listed_page_can_be_read_by_it(either: Serving) -> None:
+async def test_every_response_to_a_listed_origin_has_cors_headers(either: Serving) -> None:
     done = await either.queue.submit("echo")
     await done.wait()
     file = await either.queue.submit("report")
@@ -229,34 +227,34 @@ async def test_every_answer_to_a_listed_page_can_be_read_by_it(either: Serving) 
         (422, ask("POST", "/v1/jobs", JSON, LISTED, body=b"{}")),
         (421, ask("GET", "/v1/queues", LISTED, host="evil")),
     ):
-        answer = await told(either, request)
+        answer = await answer_to(either, request)
         assert answer.status == status, request
         if status == 417:
-            continue  # told below the level of the API, where no web page gets to: it can't set Expect
+            continue  # sent below the API; a web page can not set Expect
         assert answer.headers["access-control-allow-origin"] == "http://listed", request
         assert answer.headers["access-control-expose-headers"] == EXPOSED
         assert answer.headers["vary"] == "Origin"
     either.queue.stop_admitting()
-    refused = await told(either, ask("POST", "/v1/jobs", JSON, LISTED, body=b'{"type":"echo"}'))
+    refused = await answer_to(either, ask("POST", "/v1/jobs", JSON, LISTED, body=b'{"type":"echo"}'))
     assert (refused.status, refused.headers["access-control-allow-origin"]) == (503, "http://listed")
     assert "retry-after" in refused.headers
     assert "Retry-After" in EXPOSED
 
 
-async def test_answers_to_others_tell_caches_that_origins_differ(either: Serving) -> None:
+async def test_responses_without_a_listed_origin_vary_by_origin(either: Serving) -> None:
     for request in (ask("GET", "/v1/queues"), post(b'{"type":"echo"}', CLOSE), post(b"{", CLOSE)):
-        answer = await told(either, request)
+        answer = await answer_to(either, request)
         assert answer.headers["vary"] == "Origin"
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_without_listed_origins_no_answer_speaks_of_them(serving: Serving) -> None:
+async def test_responses_have_no_cors_headers_without_listed_origins(serving: Serving) -> None:
     for request in (ask("GET", "/v1/queues", "Origin: http://h"), ask("GET", "/v1/queues", LISTED)):
-        answer = await told(serving, request)
+        answer = await answer_to(serving, request)
         assert not [name for name in answer.headers if name.startswith(("access-control", "vary"))]
 
 
-async def test_only_the_very_origin_is_listed(either: Serving) -> None:
+async def test_only_an_exact_origin_is_listed(either: Serving) -> None:
     for origin in (
         "https://listed",
         "http://listed:81",
@@ -264,16 +262,16 @@ async def test_only_the_very_origin_is_listed(either: Serving) -> None:
         "http://LISTED",
         "http://app.example:8443",
     ):
-        assert (await told(either, ask("GET", "/livez", f"Origin: {origin}"))).status == 403
-    assert (await told(either, ask("GET", "/livez", "Origin: https://app.example:8443"))).status == 200
+        assert (await answer_to(either, ask("GET", "/livez", f"Origin: {origin}"))).status == 403
+    assert (await answer_to(either, ask("GET", "/livez", "Origin: https://app.example:8443"))).status == 200
 
 
-def test_an_origin_is_listed_however_it_is_written() -> None:
+def test_listed_origins_are_normalized() -> None:
     policy = OriginPolicy(["HTTPS://App.Example:443", "http://[::1]:80", "http://a:8080"])
     assert policy.origins == {"https://app.example", "http://[::1]", "http://a:8080"}
 
 
-# -- under which names it is reached
+# -- hosts
 
 
 @pytest.mark.parametrize(
@@ -309,7 +307,7 @@ def test_an_origin_is_listed_however_it_is_written() -> None:
         (".", False),
     ],
 )
-async def test_a_loopback_address_answers_to_its_own_names(either: Serving, host: str, allowed: bool) -> None:
+async def test_a_loopback_server_accepts_only_its_own_host_names(either: Serving, host: str, allowed: bool) -> None:
     host = host.format(port=either.port)
     for request in (
         ask("GET", f"/v1/jobs/{'0' * 22}", host=host),
@@ -318,7 +316,7 @@ async def test_a_loopback_address_answers_to_its_own_names(either: Serving, host
         ask("GET", "/nope", host=host),
         ask("POST", "/v1/queues/default:pause", host=host),
     ):
-        answer = await told(either, request)
+        answer = await answer_to(either, request)
         assert (answer.status != 421) == allowed
         if not allowed:
             assert answer.kind == "misdirected-request"
@@ -328,40 +326,40 @@ async def test_a_loopback_address_answers_to_its_own_names(either: Serving, host
     assert (statuses.accepted_total, queue.paused) == ((1, True) if allowed else (0, False))
 
 
-async def test_an_empty_host_is_none_of_the_servers_names(either: Serving) -> None:
-    answer = await told(either, ask("GET", "/livez", "Host:", host=""))
+async def test_an_empty_host_is_rejected(either: Serving) -> None:
+    answer = await answer_to(either, ask("GET", "/livez", "Host:", host=""))
     assert (answer.status, answer.kind) == (421, "misdirected-request")
 
 
-async def test_a_page_under_a_name_that_was_bound_anew_is_refused_though_it_is_of_the_same_origin(
+async def test_dns_rebinding_is_rejected_despite_the_same_origin(
     either: Serving,
 ) -> None:
     host = f"evil.example:{either.port}"
-    answer = await told(either, ask("POST", "/v1/queues/default:pause", f"Origin: http://{host}", host=host))
+    answer = await answer_to(either, ask("POST", "/v1/queues/default:pause", f"Origin: http://{host}", host=host))
     assert (answer.status, answer.kind) == (421, "misdirected-request")
 
 
-async def test_the_authority_of_an_absolute_target_is_judged_as_well(either: Serving) -> None:
-    assert (await told(either, ask("GET", "http://h/livez"))).status == 200
-    assert (await told(either, ask("GET", "http://evil/livez"))).status == 421
-    assert (await told(either, ask("GET", "http://h/livez", host="evil"))).status == 421
-    assert (await told(either, ask("GET", "http://h@evil/livez"))).status in (400, 421)
+async def test_the_authority_of_an_absolute_target_is_checked(either: Serving) -> None:
+    assert (await answer_to(either, ask("GET", "http://h/livez"))).status == 200
+    assert (await answer_to(either, ask("GET", "http://evil/livez"))).status == 421
+    assert (await answer_to(either, ask("GET", "http://h/livez", host="evil"))).status == 421
+    assert (await answer_to(either, ask("GET", "http://h@evil/livez"))).status in (400, 421)
 
 
-async def test_an_address_in_a_query_or_a_path_is_no_host(either: Serving) -> None:
-    assert (await told(either, ask("GET", "/v1/jobs?group=http://evil/x"))).status == 200
-    assert (await told(either, ask("GET", "/http://evil/x"))).status == 404
-    assert (await told(either, ask("GET", "/v1/jobs?group=http://evil/x", host="evil"))).status == 421
+async def test_a_url_in_a_query_or_path_is_not_checked_as_host(either: Serving) -> None:
+    assert (await answer_to(either, ask("GET", "/v1/jobs?group=http://evil/x"))).status == 200
+    assert (await answer_to(either, ask("GET", "/http://evil/x"))).status == 404
+    assert (await answer_to(either, ask("GET", "/v1/jobs?group=http://evil/x", host="evil"))).status == 421
     for end in ("?group=x", "/v1/jobs?group=http://evil"):
-        assert (await told(either, ask("GET", f"http://h{end}"))).status in (200, 404)
-        assert (await told(either, ask("GET", f"http://evil{end}"))).status == 421
+        assert (await answer_to(either, ask("GET", f"http://h{end}"))).status in (200, 404)
+        assert (await answer_to(either, ask("GET", f"http://evil{end}"))).status == 421
 
 
-async def test_only_http_1_0_may_come_without_a_host(either: Serving) -> None:
-    assert (await told(either, ask("GET", "/livez", host="", version="1.0"))).status == 200
-    assert (await told(either, ask("GET", "/livez", host="evil", version="1.0"))).status == 421
-    assert (await told(either, ask("GET", "/livez", host="", version="1.1"))).status == 400
-    assert (await told(either, ask("GET", "/livez", host="", version="2.0"))).status == 421
+async def test_a_missing_host_is_accepted_in_http_1_0_only(either: Serving) -> None:
+    assert (await answer_to(either, ask("GET", "/livez", host="", version="1.0"))).status == 200
+    assert (await answer_to(either, ask("GET", "/livez", host="evil", version="1.0"))).status == 421
+    assert (await answer_to(either, ask("GET", "/livez", host="", version="1.1"))).status == 400
+    assert (await answer_to(either, ask("GET", "/livez", host="", version="2.0"))).status == 421
 
 
 def accepts(policy: OriginPolicy, host: str) -> bool:
@@ -388,7 +386,7 @@ def accepts(policy: OriginPolicy, host: str) -> bool:
         (None, ["jobs.example"], ["jobs.example", "127.0.0.1:99", "localhost"], ["evil"]),
     ],
 )
-def test_which_names_are_the_servers_follows_from_its_addresses_and_settings(
+def test_allowed_hosts_follow_from_addresses_and_settings(
     addresses: list[tuple[str, int]] | None, hosts: list[str], allowed: list[str], refused: list[str]
 ) -> None:
     policy = OriginPolicy((), hosts)
@@ -402,7 +400,7 @@ def test_which_names_are_the_servers_follows_from_its_addresses_and_settings(
 
 
 @pytest.mark.parametrize("hosts", [(), ("jobs.example",)])
-async def test_a_host_application_refuses_foreign_pages_and_hosts_that_are_not_listed(
+async def test_a_host_application_rejects_cross_origin_requests_and_unlisted_hosts(
     tmp_path: Path, hosts: tuple[str, ...]
 ) -> None:
     server = ServerSettings(hosts=hosts, origins=("http://listed",))
@@ -439,10 +437,10 @@ async def test_a_host_application_refuses_foreign_pages_and_hosts_that_are_not_l
         await runner.cleanup()
 
 
-# -- a stream that was let in
+# -- streams and result files
 
 
-async def test_a_listed_page_reads_an_event_stream_from_its_first_line(either: Serving) -> None:
+async def test_an_event_stream_for_a_listed_origin_has_cors_headers(either: Serving) -> None:
     async with either.connect() as (reader, writer):
         writer.write(ask("GET", "/v1/events", LISTED))
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
@@ -450,9 +448,9 @@ async def test_a_listed_page_reads_an_event_stream_from_its_first_line(either: S
         assert b"Vary: Origin\r\n" in head
 
 
-async def test_a_result_file_is_no_part_of_another_origins_page(serving: Serving) -> None:
+async def test_a_result_file_has_a_same_origin_resource_policy(serving: Serving) -> None:
     job = await serving.queue.submit("report", {"media_type": "text/javascript"})
     await job.wait()
-    answer = await told(serving, ask("GET", f"/v1/jobs/{job.id}/result"))
+    answer = await answer_to(serving, ask("GET", f"/v1/jobs/{job.id}/result"))
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-    assert json.loads((await told(serving, ask("GET", f"/v1/jobs/{job.id}"))).rest)["state"] == "succeeded"
+    assert json.loads((await answer_to(serving, ask("GET", f"/v1/jobs/{job.id}"))).rest)["state"] == "succeeded"

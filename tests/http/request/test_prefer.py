@@ -1,4 +1,4 @@
-"""The Prefer header, read as RFC 7240 has it. No socket, no loop."""
+"""Parsing of the Prefer header by RFC 7240. No socket, no loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def preferred(*lines: str) -> int | None:
         (["wait=" + "9" * 6000], WAIT_S_MAX),
     ],
 )
-def test_a_wait_in_seconds_is_found_wherever_it_stands(lines: list[str], wait_s: int) -> None:
+def test_a_wait_in_seconds_is_found_at_any_position(lines: list[str], wait_s: int) -> None:
     assert preferred(*lines) == wait_s
 
 
@@ -64,20 +64,20 @@ def test_a_wait_in_seconds_is_found_wherever_it_stands(lines: list[str], wait_s:
         ["wait;10"],
     ],
 )
-def test_what_is_no_wait_in_seconds_is_ignored(lines: list[str]) -> None:
+def test_an_invalid_wait_is_ignored(lines: list[str]) -> None:
     assert preferred(*lines) is None
 
 
 @pytest.mark.parametrize("lines", [["wait=5, wait=9"], ["wait=5", "wait=9"], ["foo, wait=5; x", "bar, wait=9"]])
-def test_of_several_waits_the_first_counts(lines: list[str]) -> None:
+def test_the_first_of_several_waits_counts(lines: list[str]) -> None:
     assert preferred(*lines) == 5
 
 
-def test_a_first_wait_that_makes_no_sense_hides_the_second() -> None:
+def test_an_invalid_first_wait_hides_the_second() -> None:
     assert preferred("wait=abc, wait=9") is None
 
 
 @given(st.lists(st.text(alphabet='wait=0159,;"\\ \tx', max_size=20), max_size=3))
-def test_no_header_ends_in_anything_but_a_number_or_none(lines: list[str]) -> None:
+def test_any_header_gives_a_bounded_number_or_none(lines: list[str]) -> None:
     wait_s = preferred(*lines)
     assert wait_s is None or 0 <= wait_s <= WAIT_S_MAX

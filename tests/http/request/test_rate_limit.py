@@ -1,4 +1,4 @@
-"""Quotas per caller: counted, told, and bounded. The clock is the test's."""
+"""Quotas per caller: counting, headers, and bounds, on a manual clock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def left(fields: dict[str, str]) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def test_a_caller_may_submit_as_often_as_the_rate_says_and_then_again_when_it_is_told(clock: Clock) -> None:
+def test_a_caller_may_submit_at_its_rate_and_again_after_retry_after(clock: Clock) -> None:
     several = rate_limits(clock)
     several.take("a")
     several.take("a")
@@ -54,7 +54,7 @@ def test_a_caller_may_submit_as_often_as_the_rate_says_and_then_again_when_it_is
     several.take("a")
 
 
-def test_what_is_left_is_told_and_never_more_per_second_than_the_rate(clock: Clock) -> None:
+def test_the_headers_have_the_remaining_tokens_and_the_time_to_the_next(clock: Clock) -> None:
     one = rate_limits(clock)
     assert one.fields("a") == {"RateLimit-Policy": POLICY, "RateLimit": '"submissions";r=2;t=60'}
     one.take("a")
@@ -67,7 +67,7 @@ def test_what_is_left_is_told_and_never_more_per_second_than_the_rate(clock: Clo
     assert left(one.fields("a")) == (1, 30)
 
 
-def test_looking_takes_nothing(clock: Clock) -> None:
+def test_check_and_fields_take_no_token(clock: Clock) -> None:
     one = rate_limits(clock)
     for _ in range(10):
         one.check("a")
@@ -78,7 +78,7 @@ def test_looking_takes_nothing(clock: Clock) -> None:
         one.check("a")
 
 
-def test_without_a_quota_nothing_is_refused_told_or_remembered(clock: Clock) -> None:
+def test_no_caller_is_limited_or_stored_without_a_rate(clock: Clock) -> None:
     none = rate_limits(clock, rate=None)
     for _ in range(100):
         none.take("a")
@@ -86,7 +86,7 @@ def test_without_a_quota_nothing_is_refused_told_or_remembered(clock: Clock) -> 
     assert len(none) == 0
 
 
-def test_the_bound_on_live_jobs_is_a_policy_too(clock: Clock) -> None:
+def test_the_limit_of_live_jobs_is_a_ratelimit_policy(clock: Clock) -> None:
     assert rate_limits(clock, rate=None, caller_jobs_max=5).fields("a") == {
         "RateLimit-Policy": '"live-jobs";q=5;qu="concurrent-requests"'
     }
@@ -95,7 +95,7 @@ def test_the_bound_on_live_jobs_is_a_policy_too(clock: Clock) -> None:
     )
 
 
-def test_a_changed_rate_counts_from_now_on(clock: Clock) -> None:
+def test_a_changed_rate_applies_immediately(clock: Clock) -> None:
     settings = [LimitsSettings(caller_rate=Rate.parse("1/h"))]
     one = RateLimits(lambda: settings[0], clock)
     one.take("a")
@@ -109,7 +109,7 @@ def test_a_changed_rate_counts_from_now_on(clock: Clock) -> None:
     assert len(one) == 0
 
 
-def test_callers_whose_bucket_is_full_again_are_forgotten(clock: Clock) -> None:
+def test_callers_with_a_full_bucket_are_evicted(clock: Clock) -> None:
     several = rate_limits(clock)
     for number in range(100):
         several.take(f"early {number}")
@@ -119,7 +119,7 @@ def test_callers_whose_bucket_is_full_again_are_forgotten(clock: Clock) -> None:
     assert len(several) == 60
 
 
-def test_callers_are_bounded_and_the_longest_silent_one_goes_first(
+def test_the_least_recently_active_caller_is_evicted_at_the_limit(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "CALLERS_MAX", 10)
@@ -129,16 +129,16 @@ def test_callers_are_bounded_and_the_longest_silent_one_goes_first(
     for number in range(9):
         several.take(f"other {number}")
     with pytest.raises(RateLimited):
-        several.take("first")  # remembered, and now the latest
+        several.take("first")  # still stored, and now the most recent
     for number in range(100):
         several.take(f"flood {number}")
         assert len(several) <= 10
-    several.take("first")  # forgotten, so forgiven
+    several.take("first")  # evicted, so its count is reset
     several.take("first")
     for number in range(100):
         several.take(f"again {number}")
         with pytest.raises(RateLimited):
-            several.take("first")  # never silent for long, so never forgotten
+            several.take("first")  # recently active, so never evicted
 
 
 @pytest.mark.parametrize(
@@ -152,5 +152,5 @@ def test_callers_are_bounded_and_the_longest_silent_one_goes_first(
         ("fe80::1%eth0", "fe80::/64"),
     ],
 )
-def test_a_network_of_64_bits_is_one_caller(remote: str | None, caller: str) -> None:
+def test_a_64_bit_network_is_one_caller(remote: str | None, caller: str) -> None:
     assert caller_of(remote) == caller

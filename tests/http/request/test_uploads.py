@@ -1,4 +1,4 @@
-"""Submissions with files: streamed to the spool, counted, and gone when they are of no more use."""
+"""Submissions with files: streaming to the spool, accounting, and removal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def posted(body: bytes, *headers: str) -> bytes:
 
 
 def spooled(serving: Serving) -> list[Path]:
-    # os.walk, because it passes over a folder that is being removed.
+    # os.walk ignores a folder that is being removed.
     return sorted(Path(folder) / name for folder, _, names in os.walk(serving.spool_dir) for name in names)
 
 
@@ -47,7 +47,7 @@ def result_of(job_id: str) -> bytes:
 SIZES = b'{"type":"sizes"}'
 
 
-async def test_files_reach_the_handler_and_are_removed_when_it_has_ended(serving: Serving) -> None:
+async def test_files_reach_the_handler_and_are_removed_after_it(serving: Serving) -> None:
     async with aiohttp.ClientSession(serving.url) as http:
         with aiohttp.MultipartWriter("form-data") as parts:
             parts.append(SIZES.decode()).set_content_disposition("form-data", name="job")
@@ -61,7 +61,7 @@ async def test_files_reach_the_handler_and_are_removed_when_it_has_ended(serving
     assert serving.queue.spool.bytes_used == 0
 
 
-async def test_no_name_of_a_client_becomes_a_path(serving: Serving) -> None:
+async def test_part_names_never_become_paths(serving: Serving) -> None:
     body = form(("job", b'{"type":"hold"}'), ("../../../x", b"1"), ("/etc/passwd", b"2"))
     assert Answer(await serving.talk(posted(body, CLOSE))).status == 202
     assert [path.name for path in spooled(serving)] == ["file-0", "file-1"]
@@ -81,32 +81,32 @@ def part(disposition: bytes, content: bytes = b"", media_type: bytes = b"text/cs
 NAMED = part(b'name="job"', b'{"type":"named"}', b"application/json")
 
 
-async def told_of(serving: Serving, *parts: bytes) -> Any:
+async def result_of_named(serving: Serving, *parts: bytes) -> Any:
     answer = Answer(await serving.talk(posted(NAMED + b"".join(parts) + b"--xyz--\r\n", "Prefer: wait=10", CLOSE)))
     assert answer.status == 200, answer.rest
     return json.loads(answer.rest)["result"]
 
 
-async def test_a_handler_learns_the_name_the_type_and_the_size_of_a_file(serving: Serving) -> None:
-    told = await told_of(
+async def test_a_handler_gets_the_filename_type_and_size_of_a_file(serving: Serving) -> None:
+    files = await result_of_named(
         serving, part(b'name="a"; filename="caf\xc3\xa9.csv"', b"1,2"), part(b"name=b", b"", b"no type")
     )
-    assert told == {"a": [["café.csv", "text/csv", 3]], "b": [["", "application/octet-stream", 0]]}
+    assert files == {"a": [["café.csv", "text/csv", 3]], "b": [["", "application/octet-stream", 0]]}
 
 
-async def test_a_filename_that_is_no_utf_8_is_accepted_with_replacement_characters(serving: Serving) -> None:
-    assert (await told_of(serving, part(b'name="a"; filename="caf\xe9.txt"')))["a"][0][0] == "caf\ufffd.txt"
+async def test_invalid_utf_8_in_a_filename_is_replaced(serving: Serving) -> None:
+    assert (await result_of_named(serving, part(b'name="a"; filename="caf\xe9.txt"')))["a"][0][0] == "caf\ufffd.txt"
 
 
-async def test_several_files_under_one_name_are_a_list_in_their_order(serving: Serving) -> None:
+async def test_several_files_of_one_name_are_a_list_in_order(serving: Serving) -> None:
     a, b, a2 = part(b'name=a; filename="1"', b"1"), part(b'name=b; filename="b"'), part(b'name=a; filename="2"', b"22")
-    told = await told_of(serving, a, b, a2)
-    assert told == {"a": [["1", "text/csv", 1], ["2", "text/csv", 2]], "b": [["b", "text/csv", 0]]}
+    files = await result_of_named(serving, a, b, a2)
+    assert files == {"a": [["1", "text/csv", 1], ["2", "text/csv", 2]], "b": [["b", "text/csv", 0]]}
     await removed(serving)
     assert serving.queue.spool.bytes_used == 0
 
 
-async def test_files_under_one_name_count_each_towards_the_limit(serving: Serving) -> None:
+async def test_each_file_of_one_name_counts_towards_the_limit(serving: Serving) -> None:
     body = NAMED + part(b"name=a", b"1") * 4 + b"--xyz--\r\n"
     answer = Answer(await serving.talk(posted(body, CLOSE)))
     assert (answer.status, answer.kind) == (413, "too-large")
@@ -114,7 +114,7 @@ async def test_files_under_one_name_count_each_towards_the_limit(serving: Servin
 
 
 @pytest.mark.parametrize(
-    ("sent", "seen"),
+    ("sent", "filename"),
     [
         (b'"../../x"', "x"),
         (b'"/etc/passwd"', "passwd"),
@@ -125,11 +125,11 @@ async def test_files_under_one_name_count_each_towards_the_limit(serving: Servin
         (b'"' + b"x" * 6_000 + b'.tar"', "x" * 251 + ".tar"),
     ],
 )
-async def test_a_hostile_filename_is_harmless(serving: Serving, sent: bytes, seen: str) -> None:
-    assert (await told_of(serving, part(b'name="a"; filename=' + sent)))["a"][0][0] == seen
+async def test_a_hostile_filename_is_sanitized(serving: Serving, sent: bytes, filename: str) -> None:
+    assert (await result_of_named(serving, part(b'name="a"; filename=' + sent)))["a"][0][0] == filename
 
 
-async def test_the_same_key_with_another_filename_is_another_submission(serving: Serving) -> None:
+async def test_the_same_key_with_another_filename_gets_422(serving: Serving) -> None:
     def sent(filename: str) -> bytes:
         body = NAMED + part(b'name=a; filename="%b"' % filename.encode()) + b"--xyz--\r\n"
         return posted(body, "Idempotency-Key: k", CLOSE)
@@ -140,7 +140,7 @@ async def test_the_same_key_with_another_filename_is_another_submission(serving:
     assert statuses[2] == 422
 
 
-async def test_a_failed_job_keeps_its_files_until_its_record_goes(serving: Serving) -> None:
+async def test_a_failed_job_keeps_its_files_until_its_record_is_deleted(serving: Serving) -> None:
     serving.queue.handler(name="fail_with_files")(_fail_with_files)
     answer = Answer(await serving.talk(posted(form(("job", b'{"type":"fail_with_files"}'), ("a", b"1")), CLOSE)))
     job_id = answer.headers["location"].rpartition("/")[2]
@@ -155,7 +155,7 @@ async def _fail_with_files() -> None:
     raise ValueError("no")
 
 
-async def test_a_result_file_is_streamed_with_its_media_type_and_goes_with_its_record(
+async def test_a_result_file_is_streamed_with_its_media_type_and_deleted_with_its_record(
     serving: Serving,
 ) -> None:
     async with aiohttp.ClientSession(serving.url) as http:
@@ -178,7 +178,7 @@ async def test_a_result_file_is_streamed_with_its_media_type_and_goes_with_its_r
 
 
 @pytest.mark.parametrize("media_type", ["text/plain\r\nX-Evil: 1", "nonsense", "é/é", "", "a/b; c=\n"])
-async def test_a_media_type_that_is_none_is_replaced(serving: Serving, media_type: str) -> None:
+async def test_an_invalid_media_type_is_replaced(serving: Serving, media_type: str) -> None:
     handle = await serving.queue.submit("report", {"media_type": media_type})
     await handle.wait()
     answer = Answer(
@@ -188,7 +188,7 @@ async def test_a_media_type_that_is_none_is_replaced(serving: Serving, media_typ
     assert "x-evil" not in answer.headers
 
 
-async def test_a_result_file_that_has_vanished_is_gone(serving: Serving) -> None:
+async def test_a_missing_result_file_gets_410(serving: Serving) -> None:
     handle = await serving.queue.submit("report")
     job = await handle.wait()
     assert job.file is not None
@@ -213,9 +213,9 @@ async def test_a_result_file_that_has_vanished_is_gone(serving: Serving) -> None
         (form(("job", SIZES), ("a", b"x" * 600_000), ("b", b"x" * 600_000)), 413, "too-large"),
     ],
 )
-async def test_a_refused_upload_leaves_nothing_behind(serving: Serving, body: bytes, status: int, kind: str) -> None:
+async def test_a_rejected_upload_leaves_no_files(serving: Serving, body: bytes, status: int, kind: str) -> None:
     async with serving.connect() as (reader, writer):
-        # Chunked, so that its length does not tell.
+        # Chunked, so that Content-Length does not give the size away.
         start = "POST /v1/jobs HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=xyz\r\n"
         writer.write(f"{start}Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
         answer = await read_answer(reader)
@@ -225,14 +225,14 @@ async def test_a_refused_upload_leaves_nothing_behind(serving: Serving, body: by
     assert serving.queue.backend.stats()[0].accepted_total == 0
 
 
-async def test_a_job_that_would_be_refused_is_refused_before_its_files_come(serving: Serving) -> None:
+async def test_an_invalid_job_is_rejected_before_its_files(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         body = form(("job", b'{"type":"nope"}'), end=b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n')
         writer.write(posted(body + b"x" * 100_000)[:-100_000])
         assert (await read_answer(reader)).status == 422
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing_behind(serving: Serving) -> None:
+async def test_an_interrupted_upload_leaves_no_files_or_bytes(serving: Serving) -> None:
     body = form(("job", SIZES), ("a", b"x" * 600_000))
     async with serving.connect() as (_, writer):
         writer.write(posted(body)[:-1000])
@@ -245,7 +245,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing_behind(serving: Serving)
     assert serving.queue.spool.bytes_used == 0
 
 
-async def test_a_full_spool_refuses_before_the_body_comes_and_takes_uploads_again_later(start: Any) -> None:
+async def test_a_full_spool_rejects_uploads_before_the_body_until_it_has_room(start: Any) -> None:
     serving = await start(spool={"bytes_max": 100_000})
     held = Answer(await serving.talk(posted(form(("job", b'{"type":"hold"}'), ("a", b"x" * 90_000)), CLOSE)))
     assert held.status == 202
@@ -260,7 +260,9 @@ async def test_a_full_spool_refuses_before_the_body_comes_and_takes_uploads_agai
     assert again.status == 202
 
 
-async def test_a_full_disk_is_a_refusal_with_cleanup(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_rejects_the_upload_and_frees_its_bytes(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(folder: str, path: str, data: bytearray) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -270,9 +272,7 @@ async def test_a_full_disk_is_a_refusal_with_cleanup(serving: Serving, monkeypat
     assert serving.queue.spool.bytes_used == 0
 
 
-async def test_an_upload_may_take_long_as_long_as_it_keeps_to_the_rate(
-    start: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_upload_at_the_minimum_rate_is_accepted(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobqueue.http.request.body.RATE_BYTES_S_MIN", 100_000)
     serving = await start(limits={"body_timeout_s": 0.3})
     body = posted(form(("job", SIZES), ("a", b"x" * 100_000)), CLOSE)
@@ -283,7 +283,7 @@ async def test_an_upload_may_take_long_as_long_as_it_keeps_to_the_rate(
         assert (await read_answer(reader)).status == 202
 
 
-async def test_an_upload_that_drips_is_cut_off(start: Any) -> None:
+async def test_a_slow_upload_gets_408(start: Any) -> None:
     serving = await start(limits={"body_timeout_s": 0.3})
     body = form(("job", SIZES), ("a", b"x" * 1000))
     async with serving.connect() as (reader, writer):
@@ -293,11 +293,11 @@ async def test_an_upload_that_drips_is_cut_off(start: Any) -> None:
     await removed(serving)
 
 
-async def test_files_for_a_handler_that_takes_none_are_no_fault(serving: Serving) -> None:
+async def test_files_for_a_handler_without_files_are_accepted(serving: Serving) -> None:
     assert Answer(await serving.talk(posted(form(("job", b'{"type":"echo"}'), ("a", b"1")), CLOSE))).status == 202
     await removed(serving)
 
 
-async def test_a_form_without_files_is_a_submission_too(serving: Serving) -> None:
+async def test_a_form_without_files_is_a_valid_submission(serving: Serving) -> None:
     assert Answer(await serving.talk(posted(form(("job", SIZES)), CLOSE))).status == 202
     assert spooled(serving) == []

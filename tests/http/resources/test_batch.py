@@ -1,4 +1,4 @@
-"""Batches: one verdict for each job, in order, each on its own."""
+"""Batches: one result per job, in order, independent of the others."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ async def send(http: aiohttp.ClientSession, *jobs: Any) -> list[dict[str, Any]]:
     async with http.post("/v1/jobs:batch", json={"jobs": jobs}) as response:
         assert response.status == 207, await response.text()
         assert response.content_type == "application/json"
-        verdicts: list[dict[str, Any]] = (await response.json())["jobs"]
-        assert len(verdicts) == len(jobs)
-        return verdicts
+        results: list[dict[str, Any]] = (await response.json())["jobs"]
+        assert len(results) == len(jobs)
+        return results
 
 
 async def test_a_batch_has_a_result_for_each_job_in_order(serving: Serving, http: aiohttp.ClientSession) -> None:
@@ -44,10 +44,10 @@ async def test_a_batch_has_a_result_for_each_job_in_order(serving: Serving, http
         {"type": "big", "args": {"size": "x", "a/b": 1}, "priority": 3},
         7,
     )
-    for verdict, value in ((first, b"1"), (second, b"2")):
-        assert verdict["status"] == 202
-        assert set(verdict) == {"status", "id"}
-        assert (await serving.queue.backend.wait(verdict["id"])).result == value
+    for result, value in ((first, b"1"), (second, b"2")):
+        assert result["status"] == 202
+        assert set(result) == {"status", "id"}
+        assert (await serving.queue.backend.wait(result["id"])).result == value
     assert (unknown["status"], unknown["problem"]["type"]) == (422, "/problems/unknown-type")
     assert [fault["pointer"] for fault in unknown["problem"]["errors"]] == ["/jobs/1/type"]
     assert {fault["pointer"] for fault in faulty["problem"]["errors"]} == {"/jobs/3/args/size", "/jobs/3/args/a~1b"}
@@ -67,7 +67,7 @@ async def test_a_batch_has_a_result_for_each_job_in_order(serving: Serving, http
         ({}, "/type"),
     ],
 )
-async def test_every_fault_is_pointed_at_from_the_root_of_the_batch(
+async def test_errors_have_pointers_from_the_root_of_the_batch(
     http: aiohttp.ClientSession, job: dict[str, Any], pointer: str
 ) -> None:
     fine, faulty = await send(http, ECHO, job)
@@ -78,19 +78,19 @@ async def test_every_fault_is_pointed_at_from_the_root_of_the_batch(
     )
 
 
-async def test_a_batch_of_a_thousand_is_taken_and_one_more_is_not(start: Any) -> None:
+async def test_a_batch_has_at_most_1000_jobs(start: Any) -> None:
     serving = await start(limits={"body_bytes": 1_000_000})
     jobs = ",".join(['{"type":"echo"}'] * 1000)
     answer = Answer(await serving.talk(batch(f'{{"jobs":[{jobs}]}}'.encode(), CLOSE)))
     assert answer.status == 207
-    assert {verdict["status"] for verdict in json.loads(answer.rest)["jobs"]} == {202}
+    assert {result["status"] for result in json.loads(answer.rest)["jobs"]} == {202}
     answer = Answer(await serving.talk(batch(f'{{"jobs":[{jobs},{{"type":"echo"}}]}}'.encode(), CLOSE)))
     assert (answer.status, answer.kind) == (422, "invalid-request")
     assert answer.problem["errors"][0]["pointer"] == "/jobs"
     assert serving.queue.backend.stats()[0].accepted_total == 1000
 
 
-async def test_a_batch_full_of_faults_has_a_short_answer(start: Any) -> None:
+async def test_a_batch_with_many_errors_has_a_bounded_response(start: Any) -> None:
     serving = await start(limits={"body_bytes": 2_000_000})
     args = {f"unknown{number}": 0 for number in range(110)}
     body = json.dumps({"jobs": [{"type": "big", "args": args}] * 999 + [ECHO]}).encode()
@@ -106,7 +106,7 @@ async def test_a_batch_full_of_faults_has_a_short_answer(start: Any) -> None:
     assert "errors" not in last["problem"]
 
 
-async def test_an_empty_batch_is_no_fault(http: aiohttp.ClientSession) -> None:
+async def test_an_empty_batch_is_valid(http: aiohttp.ClientSession) -> None:
     assert await send(http) == []
 
 
@@ -122,24 +122,24 @@ async def test_an_empty_batch_is_no_fault(http: aiohttp.ClientSession) -> None:
         (b'{"jobs":["' + b"x" * 66_000 + b'"]}', 413, "too-large"),
     ],
 )
-async def test_what_is_no_batch_is_refused_as_a_whole(serving: Serving, body: bytes, status: int, kind: str) -> None:
+async def test_an_invalid_batch_is_rejected_as_a_whole(serving: Serving, body: bytes, status: int, kind: str) -> None:
     answer = Answer(await serving.talk(batch(body, CLOSE)))
     assert (answer.status, answer.kind) == (status, kind)
 
 
-async def test_a_batch_takes_no_form(serving: Serving) -> None:
+async def test_a_batch_as_a_form_gets_415(serving: Serving) -> None:
     head = "POST /v1/jobs:batch HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     answer = Answer(await serving.talk(f"{head}Content-Length: 0\r\n{CLOSE}\r\n\r\n".encode()))
     assert (answer.status, answer.headers["accept-post"]) == (415, "application/json")
 
 
-async def test_a_batch_takes_no_key_and_says_what_to_do_instead(serving: Serving) -> None:
+async def test_a_batch_with_an_idempotency_key_is_rejected_with_a_hint(serving: Serving) -> None:
     answer = Answer(await serving.talk(batch(b'{"jobs":[]}', "Idempotency-Key: k", CLOSE)))
     assert (answer.status, answer.kind) == (400, "malformed-request")
     assert "unique" in answer.problem["detail"]
 
 
-async def test_unique_values_count_within_a_batch(http: aiohttp.ClientSession) -> None:
+async def test_unique_values_apply_within_a_batch(http: aiohttp.ClientSession) -> None:
     unique = {"type": "hold", "unique": "u"}
     first, same, rejected, other = await send(
         http,
@@ -153,34 +153,34 @@ async def test_unique_values_count_within_a_batch(http: aiohttp.ClientSession) -
     assert (rejected["status"], rejected["problem"]["type"]) == (409, "/problems/duplicate")
     assert rejected["problem"]["id"] == first["id"]
     assert other["status"] == 202
-    assert other["id"] != first["id"], "a unique value is of one type"
+    assert other["id"] != first["id"], "a unique value belongs to one type"
 
 
-async def test_what_finds_no_slot_is_refused_for_itself(start: Any, http_to: Any) -> None:
+async def test_jobs_of_a_batch_without_a_slot_are_rejected_individually(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {"capacity": 2, "workers": 1}})
     http = await http_to(serving)
-    verdicts = await send(http, *[{"type": "hold"}] * 4)
-    assert [verdict["status"] for verdict in verdicts] == [202, 202, 503, 503]
-    problem = verdicts[2]["problem"]
+    results = await send(http, *[{"type": "hold"}] * 4)
+    assert [result["status"] for result in results] == [202, 202, 503, 503]
+    problem = results[2]["problem"]
     assert problem["type"] == "/problems/queue-full"
     assert problem["retry_after_s"] > 0
     async with http.post("/v1/jobs:batch", json={"jobs": [ECHO]}) as response:
-        assert response.status == 503, "the queue is full for all, so the body need not be read"
+        assert response.status == 503, "a full queue rejects the batch before its body"
 
 
-async def test_each_item_counts_for_the_quota(start: Any, http_to: Any) -> None:
+async def test_each_accepted_job_of_a_batch_counts_against_the_quota(start: Any, http_to: Any) -> None:
     serving = await start(limits={"caller_rate": {"count": 3, "period_s": 60.0}})
     http = await http_to(serving)
     async with http.post("/v1/jobs:batch", json={"jobs": [ECHO, {"type": "nope"}, ECHO, ECHO]}) as response:
-        verdicts = (await response.json())["jobs"]
-        assert [verdict["status"] for verdict in verdicts] == [202, 422, 202, 429]
-        assert verdicts[3]["problem"]["type"] == "/problems/quota-exceeded"
+        results = (await response.json())["jobs"]
+        assert [result["status"] for result in results] == [202, 422, 202, 429]
+        assert results[3]["problem"]["type"] == "/problems/quota-exceeded"
         assert response.headers["RateLimit"].startswith('"submissions";r=0;t=')
     async with http.post("/v1/jobs:batch", json={"jobs": [ECHO]}) as response:
         assert response.status == 429
 
 
-async def test_others_are_answered_while_a_batch_is_judged(start: Any) -> None:
+async def test_other_requests_are_served_while_a_batch_is_processed(start: Any) -> None:
     serving = await start(limits={"body_bytes": 1_000_000})
     jobs = ",".join(['{"type":"echo","delay_s":60}'] * 1000)
     async with serving.connect() as (reader, writer), serving.connect() as (other, to_other):

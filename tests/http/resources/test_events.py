@@ -1,4 +1,4 @@
-"""Event streams over HTTP: how they begin, go on after a break, and end."""
+"""Event streams over HTTP: their start, resumption and end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Event(dict[str, str]):
 
 
 async def block(response: aiohttp.ClientResponse) -> list[str] | None:
-    """The lines up to the next empty one; None at the stream's end."""
+    """Return the lines up to the next empty one; None at the end of the stream."""
     lines: list[str] = []
     while True:
         line = await asyncio.wait_for(response.content.readline(), 5)
@@ -37,7 +37,7 @@ async def block(response: aiohttp.ClientResponse) -> list[str] | None:
 
 
 async def next_event(response: aiohttp.ClientResponse) -> Event | None:
-    """The next event that has data, as an EventSource would dispatch it."""
+    """Return the next event with data, as an EventSource dispatches it."""
     while (lines := await block(response)) is not None:
         event = Event(line.split(": ", 1) for line in lines if not line.startswith(":"))
         if "data" in event:
@@ -59,7 +59,7 @@ async def names(http: aiohttp.ClientSession, path: str, last_id: str | None = No
         return [event["event"] for event in await all_events(response)]
 
 
-async def test_a_stream_has_the_headers_that_keep_it_flowing(http: aiohttp.ClientSession) -> None:
+async def test_a_stream_has_headers_against_buffering_and_caching(http: aiohttp.ClientSession) -> None:
     async with http.get("/v1/events") as response:
         assert response.status == 200
         assert response.headers["Content-Type"] == "text/event-stream"
@@ -71,7 +71,7 @@ async def test_a_stream_has_the_headers_that_keep_it_flowing(http: aiohttp.Clien
         assert first_id.startswith("id: ")
 
 
-async def test_a_stream_of_a_job_begins_with_its_state_and_ends_with_its_end(
+async def test_a_stream_of_a_job_starts_with_its_state_and_ends_with_its_terminal_event(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     job = await submit(http, type="hold", args={"note": "half"})
@@ -86,7 +86,7 @@ async def test_a_stream_of_a_job_begins_with_its_state_and_ends_with_its_end(
     assert last["id"] > first["id"]
 
 
-async def test_a_stream_has_the_events_of_a_whole_life(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_stream_has_every_event_of_a_job(serving: Serving, http: aiohttp.ClientSession) -> None:
     async with http.get("/v1/events") as response:
         await block(response)
         await submit(http, type="fail", attempts_max=2, delay_s=0.01)
@@ -103,7 +103,7 @@ async def test_a_stream_has_the_events_of_a_whole_life(serving: Serving, http: a
     assert len({event["id"] for event in events}) == len(events)
 
 
-async def test_the_stream_of_a_terminal_job_has_its_end_and_closes(
+async def test_the_stream_of_a_terminal_job_has_its_terminal_event_and_ends(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     job = await submit(http, type="echo")
@@ -111,7 +111,7 @@ async def test_the_stream_of_a_terminal_job_has_its_end_and_closes(
     assert await names(http, f"/v1/jobs/{job['id']}/events") == ["succeeded"]
 
 
-async def test_a_reconnection_after_the_end_is_answered_with_204(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_reconnection_after_the_terminal_event_gets_204(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     path = f"/v1/jobs/{job['id']}/events"
     async with http.get(path) as response:
@@ -123,7 +123,7 @@ async def test_a_reconnection_after_the_end_is_answered_with_204(serving: Servin
     assert serving.waiting.count == 0
 
 
-async def test_a_broken_stream_goes_on_where_it_broke(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_broken_stream_resumes_after_the_last_event(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     path = f"/v1/jobs/{job['id']}/events"
     async with http.get(path) as response:
@@ -135,9 +135,7 @@ async def test_a_broken_stream_goes_on_where_it_broke(serving: Serving, http: ai
     assert await names(http, path, first["id"]) == ["succeeded"]
 
 
-async def test_a_stream_that_broke_before_its_first_event_goes_on_too(
-    serving: Serving, http: aiohttp.ClientSession
-) -> None:
+async def test_a_stream_broken_before_its_first_event_resumes(serving: Serving, http: aiohttp.ClientSession) -> None:
     async with http.get("/v1/events") as response:
         await block(response)
         (line,) = await block(response) or [""]
@@ -149,7 +147,7 @@ async def test_a_stream_that_broke_before_its_first_event_goes_on_too(
 
 
 @pytest.mark.parametrize("last_id", ["nonsense", "0123456789ab-7", "", "é"])
-async def test_what_can_not_be_followed_on_from_is_said(
+async def test_an_unknown_last_event_id_gets_a_reset_event(
     serving: Serving, http: aiohttp.ClientSession, last_id: str
 ) -> None:
     async with http.get("/v1/events", headers={"Last-Event-ID": last_id}) as response:
@@ -159,11 +157,11 @@ async def test_what_can_not_be_followed_on_from_is_said(
         assert "fetch the jobs" in event.data["reason"]
     job = await submit(http, type="echo")
     await ended(serving, job)
-    # One job's state is all that there is to be read anew.
+    # For one job, its current state is complete.
     assert await names(http, f"/v1/jobs/{job['id']}/events", last_id) == ["succeeded"]
 
 
-async def test_a_silent_stream_sends_comments(start: Any, http_to: Any) -> None:
+async def test_an_idle_stream_sends_comments(start: Any, http_to: Any) -> None:
     serving = await start(limits={"heartbeat_s": 0.1})
     http = await http_to(serving)
     async with http.get("/v1/events") as response:
@@ -172,7 +170,7 @@ async def test_a_silent_stream_sends_comments(start: Any, http_to: Any) -> None:
         assert [await block(response) for _ in range(3)] == [[":"]] * 3
 
 
-async def test_streams_end_properly_when_the_server_goes_away(start: Any, http_to: Any) -> None:
+async def test_streams_end_with_complete_events_when_the_server_stops(start: Any, http_to: Any) -> None:
     serving = await start()
     http = await http_to(serving)
     job = await submit(http, type="hold")
@@ -181,30 +179,30 @@ async def test_streams_end_properly_when_the_server_goes_away(start: Any, http_t
         await serving.queue.drain(0.05)
         assert [event["event"] for event in await all_events(one)] == ["stopping", "cancelled"]
         closing = asyncio.create_task(serving.server.close(0.5))
-        told = [event["event"] for event in await all_events(every)]
-        assert told[-1] == "cancelled"
+        names_of_all = [event["event"] for event in await all_events(every)]
+        assert names_of_all[-1] == "cancelled"
         await closing
     assert serving.server.open == 0
 
 
-async def test_streams_are_opened_while_the_server_drains(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_streams_can_be_opened_during_a_drain(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     serving.queue.stop_admitting()
     async with http.get(f"/v1/jobs/{job['id']}/events") as response:
         assert response.status == 200
 
 
-async def test_a_subscriber_that_does_not_read_is_cut_and_delays_no_other(
+async def test_a_subscriber_that_does_not_read_is_cut_without_delaying_others(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue.http.streams.event_log.BACKLOG_BYTES_MAX", 10_000)
-    async with serving.connect() as (_, deaf), serving.connect() as (reader, writer):
-        deaf.transport.pause_reading()
-        deaf.write(b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
+    async with serving.connect() as (_, idle), serving.connect() as (reader, writer):
+        idle.transport.pause_reading()
+        idle.write(b"GET /v1/events HTTP/1.1\r\nHost: h\r\n\r\n")
         async with asyncio.timeout(10):
             while serving.waiting.count != 1:
                 await asyncio.sleep(0.005)
-            while serving.waiting.count:  # the system's buffers take some megabytes first
+            while serving.waiting.count:  # the kernel buffers some megabytes first
                 for _ in range(500):
                     await serving.queue.submit("echo", {"value": 1})
                 await asyncio.sleep(0)
@@ -215,7 +213,7 @@ async def test_a_subscriber_that_does_not_read_is_cut_and_delays_no_other(
             await asyncio.sleep(0.01)
 
 
-async def test_streams_of_all_jobs_are_bounded_by_themselves(
+async def test_streams_of_all_jobs_have_their_own_limit(
     http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobqueue.http.resources.events.ALL_MAX", 1)
@@ -228,7 +226,7 @@ async def test_streams_of_all_jobs_are_bounded_by_themselves(
             assert one.status == 200
 
 
-async def test_an_unknown_job_has_no_stream(serving: Serving) -> None:
+async def test_the_stream_of_an_unknown_job_gets_404(serving: Serving) -> None:
     for path, status in (("/v1/jobs/nope/events", 404), ("/v1/jobs/a:b/events", 404)):
         answer = Answer(await serving.talk(f"GET {path} HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
         assert answer.status == status

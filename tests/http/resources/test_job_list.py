@@ -1,4 +1,4 @@
-"""Many jobs at once: by their ids, and by filters, page by page."""
+"""Lists of jobs: by ids, and by filters in pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def listed(http: aiohttp.ClientSession, **parameters: str) -> dict[str, An
         return page
 
 
-async def test_ids_are_answered_in_their_order_and_missing_ones_each_for_itself(
+async def test_a_list_by_ids_keeps_their_order_and_reports_missing_jobs_individually(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     first, second, gone = [await submit(http, type="echo") for _ in range(3)]
@@ -36,7 +36,7 @@ async def test_ids_are_answered_in_their_order_and_missing_ones_each_for_itself(
     assert jobs[3]["problem"]["reason"] == "evicted"
 
 
-async def test_an_id_that_is_asked_for_several_times_is_answered_once(http: aiohttp.ClientSession) -> None:
+async def test_a_repeated_id_is_listed_once(http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="echo")
     ids = [job["id"], "nope", f" {job['id']}", *["nope"] * 97]
     assert [each["id"] for each in (await listed(http, ids=",".join(ids)))["jobs"]] == [job["id"], "nope"]
@@ -64,14 +64,14 @@ async def test_an_id_that_is_asked_for_several_times_is_answered_once(http: aioh
         "State=queued",
     ],
 )
-async def test_an_invalid_query_is_answered_with_a_reason(http: aiohttp.ClientSession, query: str) -> None:
+async def test_an_invalid_query_gets_400_with_a_reason(http: aiohttp.ClientSession, query: str) -> None:
     async with http.get(f"/v1/jobs?{query}") as response:
         problem = await response.json()
         assert (response.status, problem["type"]) == (400, "/problems/malformed-request")
         assert len(problem["detail"]) > 20
 
 
-async def test_filters_choose_and_the_newest_comes_first(http: aiohttp.ClientSession) -> None:
+async def test_a_filtered_list_is_newest_first(http: aiohttp.ClientSession) -> None:
     held = await submit(http, type="hold", group="a")
     delayed = await submit(http, type="echo", group="a", delay_s=60)
     other = await submit(http, type="echo", group="b", delay_s=60)
@@ -87,7 +87,7 @@ async def test_filters_choose_and_the_newest_comes_first(http: aiohttp.ClientSes
     assert await ids(type="nope") == []
 
 
-async def test_pages_show_every_job_once_while_others_come_and_go(
+async def test_pages_show_every_job_once_despite_submissions_and_deletes(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     jobs = [await submit(http, type="echo") for _ in range(25)]
@@ -99,7 +99,7 @@ async def test_pages_show_every_job_once_while_others_come_and_go(
         page = await listed(http, **parameters)
         seen += [job["id"] for job in page["jobs"]]
         await submit(http, type="echo")
-        async with http.delete(f"/v1/jobs/{seen[-1]}"):  # the very one at which the next page begins
+        async with http.delete(f"/v1/jobs/{seen[-1]}"):  # the job at which the next page starts
             pass
         if page["next_cursor"] is None:
             break
@@ -107,7 +107,7 @@ async def test_pages_show_every_job_once_while_others_come_and_go(
     assert seen == [job["id"] for job in reversed(jobs)]
 
 
-async def test_a_page_ends_where_its_bytes_end_and_the_next_one_goes_on(
+async def test_a_page_is_bounded_in_bytes_and_continued_by_the_next(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     sizes = [100_000, 100_000, 300_000, 10, 100_000, 100_000]
@@ -128,7 +128,7 @@ async def test_a_page_ends_where_its_bytes_end_and_the_next_one_goes_on(
     assert pages == [[100_000, 100_000, 10], [300_000], [100_000, 100_000]]
 
 
-async def test_ids_with_large_results_are_answered_piece_by_piece_and_are_the_same_json(
+async def test_a_list_of_large_results_is_sent_in_chunks_as_valid_json(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     jobs = [await submit(http, type="big", args={"size": size}) for size in (100_000, 200_000, 5, 300_000)]
@@ -153,7 +153,7 @@ async def test_ids_with_large_results_are_answered_piece_by_piece_and_are_the_sa
         assert response.status == 304
 
 
-async def test_histories_in_lists_are_short(start: Any, http_to: Any) -> None:
+async def test_histories_in_lists_are_shortened(start: Any, http_to: Any) -> None:
     serving = await start()
 
     @serving.queue.handler(attempts_max=1)

@@ -1,4 +1,4 @@
-"""One job over HTTP: submitted, looked at, cancelled, forgotten."""
+"""One job over HTTP: submission, reads, cancellation, deletion; queues and health."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def ended(serving: Serving, job: dict[str, Any]) -> None:
     await serving.queue.backend.wait(job["id"])
 
 
-async def test_a_submission_is_answered_with_its_whole_document_and_where_to_look(
+async def test_a_submission_gets_202_with_its_document_and_location(
     http: aiohttp.ClientSession,
 ) -> None:
     async with http.post("/v1/jobs", json={"type": "hold", "group": "g", "priority": 3}) as response:
@@ -55,7 +55,7 @@ async def test_a_submission_is_answered_with_its_whole_document_and_where_to_loo
         assert [document[name] for name in absent] == [None] * len(absent)
 
 
-async def test_an_id_that_a_client_has_seen_is_readable_at_once(http: aiohttp.ClientSession) -> None:
+async def test_a_submitted_job_is_readable_immediately(http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     async with http.get(f"/v1/jobs/{job['id']}") as response:
         assert response.status == 202
@@ -73,7 +73,7 @@ async def test_times_are_rfc_3339_in_utc_with_milliseconds(serving: Serving, htt
     assert 0 <= age_s < 10
 
 
-async def test_the_status_code_tells_a_live_job_from_a_finished_one(
+async def test_the_status_is_202_for_a_live_job_and_200_for_a_terminal_one(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     job = await submit(http, type="hold")
@@ -93,7 +93,7 @@ async def test_the_status_code_tells_a_live_job_from_a_finished_one(
         assert (document["result"], document["poll_after_ms"]) == ("held", None)
 
 
-async def test_a_head_has_the_headers_of_a_get_and_no_body(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_head_has_the_headers_of_get_and_no_body(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="echo", args={"value": 1})
     await ended(serving, job)
     async with http.get(f"/v1/jobs/{job['id']}") as response:
@@ -101,13 +101,13 @@ async def test_a_head_has_the_headers_of_a_get_and_no_body(serving: Serving, htt
     raw = await serving.talk(f"HEAD /v1/jobs/{job['id']} HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode())
     answer = Answer(raw)
     assert answer.rest == b""
-    # No length at all rather than a wrong one: the JSON was never made.
+    # No length rather than a wrong one: the JSON is not rendered.
     assert "content-length" not in answer.headers
     for name in ("ETag", "Job-State", "Cache-Control", "Content-Type"):
         assert answer.headers[name.lower()] == got[name]
 
 
-async def test_a_head_does_not_render_json(
+async def test_head_does_not_render_json(
     serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await submit(http, type="hold")
@@ -121,12 +121,12 @@ async def test_a_head_does_not_render_json(
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-async def test_an_etag_saves_the_answer_until_the_job_changes(
+async def test_a_matching_etag_gets_304_until_the_job_changes(
     serving: Serving, http: aiohttp.ClientSession, method: str
 ) -> None:
     job = await submit(http, type="hold")
     path = f"/v1/jobs/{job['id']}"
-    await asyncio.sleep(0.02)  # it runs now, and stays so
+    await asyncio.sleep(0.02)  # it runs now
     async with http.head(path) as response:
         etag = response.headers["ETag"]
     opaque = etag.removeprefix("W/")
@@ -147,9 +147,7 @@ async def test_an_etag_saves_the_answer_until_the_job_changes(
         assert response.headers["ETag"] != etag
 
 
-async def test_a_result_keeps_the_bytes_that_the_handler_returned(
-    serving: Serving, http: aiohttp.ClientSession
-) -> None:
+async def test_a_result_has_the_same_bytes_in_both_resources(serving: Serving, http: aiohttp.ClientSession) -> None:
     value = {"b": 18446744073709551615, "a": [1.5, "é\u2028", None]}
     job = await submit(http, type="echo", args={"value": value})
     await ended(serving, job)
@@ -171,7 +169,7 @@ async def test_null_is_a_result(serving: Serving, http: aiohttp.ClientSession) -
         assert (response.status, await response.read()) == (200, b"null\n")
 
 
-async def test_progress_and_errors_are_told(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_document_has_progress_and_error(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold", args={"note": "half"})
     while True:
         async with http.get(f"/v1/jobs/{job['id']}") as response:
@@ -188,9 +186,7 @@ async def test_progress_and_errors_are_told(serving: Serving, http: aiohttp.Clie
         }
 
 
-async def test_a_note_that_utf_8_cannot_carry_does_not_hide_the_job(
-    serving: Serving, http: aiohttp.ClientSession
-) -> None:
+async def test_an_unencodable_progress_note_is_replaced(serving: Serving, http: aiohttp.ClientSession) -> None:
     serving.queue.handler(name="surrogate")(_surrogate)
     job = await submit(http, type="surrogate")
     await ended(serving, job)
@@ -207,7 +203,7 @@ async def _surrogate(ctx: JobContext) -> None:
     ("submission", "state"),
     [({"type": "hold"}, "running"), ({"type": "fail"}, "failed"), ({"type": "echo", "delay_s": 60}, "delayed")],
 )
-async def test_only_a_success_has_a_result(
+async def test_the_result_of_a_job_that_did_not_succeed_gets_409(
     serving: Serving, http: aiohttp.ClientSession, submission: dict[str, Any], state: str
 ) -> None:
     job = await submit(http, **submission)
@@ -220,7 +216,7 @@ async def test_only_a_success_has_a_result(
         assert problem["type"] == "/problems/wrong-state"
 
 
-async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_it_has_stopped(
+async def test_cancel_ends_a_delayed_job_immediately_and_a_running_one_when_it_stops(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     waiting = await submit(http, type="echo", delay_s=60)
@@ -238,13 +234,13 @@ async def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_it_has_
         assert (await response.json())["state"] == "cancelled"
 
 
-async def test_an_entity_tag_is_for_looking_alone(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_cancel_ignores_if_none_match(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="echo", delay_s=60)
     async with http.post(f"/v1/jobs/{job['id']}:cancel", headers={"If-None-Match": "*"}) as response:
         assert (response.status, (await response.json())["state"]) == (200, "cancelled")
 
 
-async def test_a_terminal_record_can_be_forgotten_and_a_live_one_not(
+async def test_a_terminal_job_can_be_deleted_and_a_live_one_gets_409(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     job = await submit(http, type="hold")
@@ -263,7 +259,7 @@ async def test_a_terminal_record_can_be_forgotten_and_a_live_one_not(
         assert response.status == 410
 
 
-async def test_an_id_of_an_earlier_run_is_gone_and_noise_was_never_there(
+async def test_an_id_of_an_earlier_run_gets_410_and_an_unknown_id_404(
     start: Any, serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     job = await submit(http, type="echo")
@@ -277,7 +273,7 @@ async def test_an_id_of_an_earlier_run_is_gone_and_noise_was_never_there(
         assert (unknown.status, unknown.kind) == (404, "job-not-found")
 
 
-async def test_a_full_queue_refuses_with_retry_after_and_a_refused_job_never_runs(start: Any) -> None:
+async def test_a_full_queue_rejects_with_retry_after_and_accepts_no_job(start: Any) -> None:
     serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     assert held.status == 202
@@ -289,7 +285,7 @@ async def test_a_full_queue_refuses_with_retry_after_and_a_refused_job_never_run
     assert serving.queue.backend.stats()[0].accepted_total == 1
 
 
-async def test_queues_are_told_with_their_counts(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_queues_have_counts_and_settings(serving: Serving, http: aiohttp.ClientSession) -> None:
     await submit(http, type="hold")
     await submit(http, type="echo", delay_s=60)
     await asyncio.sleep(0.02)
@@ -302,7 +298,7 @@ async def test_queues_are_told_with_their_counts(serving: Serving, http: aiohttp
         assert (response.status, (await response.json())["type"]) == (404, "/problems/queue-not-found")
 
 
-async def test_readiness_names_what_is_degraded(
+async def test_readiness_names_the_degraded_parts(
     serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with http.get("/readyz") as response:
@@ -313,7 +309,7 @@ async def test_readiness_names_what_is_degraded(
         assert (await response.json())["degraded"] == ["handlers in processes can't run: no process runs"]
 
 
-async def test_a_draining_server_lives_but_is_not_ready_and_admits_nothing(
+async def test_a_draining_server_is_live_not_ready_and_rejects_submissions(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     job = await submit(http, type="hold")
@@ -332,7 +328,7 @@ async def test_a_draining_server_lives_but_is_not_ready_and_admits_nothing(
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/jobs/", "/v1/jobs/a/b", "/v1/jobs/a:fly", "/v2/jobs", "/V1/jobs"])
-async def test_an_unknown_path_is_a_problem(http: aiohttp.ClientSession, path: str) -> None:
+async def test_an_unknown_path_gets_a_404_problem(http: aiohttp.ClientSession, path: str) -> None:
     async with http.get(path) as response:
         assert response.status == 404
         assert response.content_type == "application/problem+json"
@@ -348,7 +344,7 @@ async def test_an_unknown_path_is_a_problem(http: aiohttp.ClientSession, path: s
         ("OPTIONS", "/readyz", "GET, HEAD"),
     ],
 )
-async def test_a_wrong_method_is_answered_with_the_allowed_ones(
+async def test_a_wrong_method_gets_405_with_the_allowed_methods(
     http: aiohttp.ClientSession, method: str, path: str, allowed: str
 ) -> None:
     async with http.request(method, path) as response:

@@ -1,4 +1,4 @@
-"""Queues in use: told, paused, resumed and changed, without losing a job."""
+"""Queues over HTTP: documents, pause, resume and changes, without losing a job."""
 
 from __future__ import annotations
 
@@ -34,13 +34,15 @@ async def change(http: aiohttp.ClientSession, body: Any, name: str = "default") 
         return response.status, await response.json()
 
 
-async def test_a_queue_tells_its_settings_what_it_holds_and_how_fast_it_drains(start: Any, http_to: Any) -> None:
+async def test_a_queue_document_has_settings_counts_and_drain_rate(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {"workers": 2, "capacity": 7, "weight": 3, "discipline": "lifo"}})
     http = await http_to(serving)
     document = await queue_of(http)
     assert list(document) == FIELDS
-    told = {name: document[name] for name in ("workers", "capacity", "weight", "discipline", "paused", "quarantined")}
-    assert told == {
+    settings = {
+        name: document[name] for name in ("workers", "capacity", "weight", "discipline", "paused", "quarantined")
+    }
+    assert settings == {
         "workers": 2,
         "capacity": 7,
         "weight": 3,
@@ -84,7 +86,7 @@ async def test_the_limiters_at_which_jobs_wait_are_reported(start: Any, http_to:
     assert (limiters["groups", "narrow"]["held"], limiters["groups", "narrow"]["waiting"]) == (2, 1)
 
 
-async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed(
+async def test_a_paused_queue_accepts_jobs_and_starts_none_until_resumed(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     async with http.post("/v1/queues/default:pause") as response:
@@ -98,7 +100,7 @@ async def test_a_paused_queue_takes_jobs_and_starts_none_until_it_is_resumed(
     await asyncio.wait_for(ended(serving, job), 5)
 
 
-async def test_a_queue_in_use_is_changed_and_loses_no_job(start: Any, http_to: Any) -> None:
+async def test_a_change_of_a_busy_queue_loses_no_job(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {"workers": 1, "capacity": 3}})
     http = await http_to(serving)
     jobs = [await submit(http, type="hold") for _ in range(3)]
@@ -119,7 +121,7 @@ async def test_a_queue_in_use_is_changed_and_loses_no_job(start: Any, http_to: A
     assert (await queue_of(http))["succeeded_total"] == 4
 
 
-async def test_nothing_asked_is_nothing_changed(http: aiohttp.ClientSession) -> None:
+async def test_an_empty_change_changes_nothing(http: aiohttp.ClientSession) -> None:
     before = await queue_of(http)
     assert await change(http, {}) == (200, before)
 
@@ -142,7 +144,7 @@ async def test_nothing_asked_is_nothing_changed(http: aiohttp.ClientSession) -> 
         (7, ""),
     ],
 )
-async def test_a_change_that_can_not_be_is_pointed_at_and_nothing_changes(
+async def test_an_invalid_change_gets_422_with_a_pointer_and_changes_nothing(
     http: aiohttp.ClientSession, body: Any, pointer: str
 ) -> None:
     before = await queue_of(http)
@@ -152,7 +154,7 @@ async def test_a_change_that_can_not_be_is_pointed_at_and_nothing_changes(
     assert await queue_of(http) == before
 
 
-async def test_a_change_is_json(http: aiohttp.ClientSession) -> None:
+async def test_a_change_must_be_json(http: aiohttp.ClientSession) -> None:
     async with http.patch("/v1/queues/default", data=b"workers: 1") as response:
         assert (response.status, response.headers["Accept-Patch"]) == (415, "application/json")
     async with http.patch(
@@ -171,14 +173,14 @@ async def test_a_change_is_json(http: aiohttp.ClientSession) -> None:
         ("PATCH", "/nope%3Apause"),
     ],
 )
-async def test_a_queue_that_is_not_there_is_a_404(http: aiohttp.ClientSession, method: str, path: str) -> None:
+async def test_an_unknown_queue_gets_404(http: aiohttp.ClientSession, method: str, path: str) -> None:
     async with http.request(method, f"/v1/queues{path}", json={}) as response:
         assert response.status in (404, 405)
         if response.status == 404:
             assert (await response.json())["type"] == "/problems/queue-not-found"
 
 
-async def test_each_queue_is_changed_for_itself(start: Any, http_to: Any) -> None:
+async def test_a_change_applies_to_one_queue(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {}, "mail": {"workers": 5}})
     http = await http_to(serving)
     assert (await change(http, {"workers": 9}, "mail"))[0] == 200

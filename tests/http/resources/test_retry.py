@@ -1,4 +1,4 @@
-"""Dead letters and delayed jobs: looked at, sent round again, run now; one by one and all that match."""
+"""Retry, run, cancel and delete of jobs, one at a time and in bulk."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ async def failed(serving: Serving, http: aiohttp.ClientSession, **more: Any) -> 
     return job
 
 
-async def test_a_dead_letter_tells_each_of_its_attempts(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_failed_job_has_a_history_of_its_attempts(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="fail", attempts_max=2)
     async with http.post(f"/v1/jobs/{job['id']}:run"):
         pass
     async with asyncio.timeout(5):
         while await state(http, job) != "failed":
-            async with http.post(f"/v1/jobs/{job['id']}:run"):  # its backoff need not be waited for
+            async with http.post(f"/v1/jobs/{job['id']}:run"):  # skips its backoff
                 pass
             await asyncio.sleep(0.01)
     async with http.get(f"/v1/jobs/{job['id']}") as response:
@@ -53,7 +53,7 @@ async def test_a_dead_letter_tells_each_of_its_attempts(serving: Serving, http: 
         assert attempt["started_at"] <= attempt["ended_at"]
 
 
-async def test_a_failed_job_is_retried_under_its_id(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_retry_runs_a_failed_job_again_under_its_id(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await failed(serving, http)
     async with http.post(f"/v1/jobs/{job['id']}:retry") as response:
         document = await response.json()
@@ -75,7 +75,7 @@ async def test_a_failed_job_is_retried_under_its_id(serving: Serving, http: aioh
         ({"type": "fail"}, "run"),
     ],
 )
-async def test_what_the_state_forbids_is_a_409_with_the_state(
+async def test_retry_or_run_in_the_wrong_state_gets_409_with_the_state(
     serving: Serving, http: aiohttp.ClientSession, submission: dict[str, Any], action: str
 ) -> None:
     job = await submit(http, **submission)
@@ -86,7 +86,7 @@ async def test_what_the_state_forbids_is_a_409_with_the_state(
         assert problem["state"] == response.headers["Job-State"] == await state(http, job)
 
 
-async def test_a_retry_needs_a_slot(start: Any, http_to: Any) -> None:
+async def test_a_retry_into_a_full_queue_gets_503(start: Any, http_to: Any) -> None:
     serving = await start(queues={"default": {"capacity": 1, "workers": 1}})
     http = await http_to(serving)
     job = await failed(serving, http)
@@ -97,7 +97,7 @@ async def test_a_retry_needs_a_slot(start: Any, http_to: Any) -> None:
     assert await state(http, job) == "failed"
 
 
-async def test_a_delayed_job_runs_now(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_run_starts_a_delayed_job(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="echo", delay_s=60)
     async with http.post(f"/v1/jobs/{job['id']}:run") as response:
         assert (response.status, (await response.json())["state"]) == (202, "queued")
@@ -106,7 +106,7 @@ async def test_a_delayed_job_runs_now(serving: Serving, http: aiohttp.ClientSess
 
 
 @pytest.mark.parametrize("action", ["retry", "run", "cancel"])
-async def test_a_job_that_is_not_there_can_not_be_acted_on(
+async def test_an_action_on_a_missing_job_gets_404_or_410(
     serving: Serving, http: aiohttp.ClientSession, action: str
 ) -> None:
     job = await failed(serving, http)
@@ -116,14 +116,14 @@ async def test_a_job_that_is_not_there_can_not_be_acted_on(
             assert response.status == status
 
 
-async def test_a_head_of_a_record_that_is_gone_tells_why(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_head_of_an_evicted_job_has_the_reason(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await failed(serving, http)
     await serving.queue.backend.delete(job["id"])
     async with http.head(f"/v1/jobs/{job['id']}") as response:
         assert (response.status, response.headers["Job-Gone-Reason"]) == (410, "evicted")
 
 
-async def test_all_that_match_are_sent_round_again(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_bulk_retry_retries_all_matching_jobs(serving: Serving, http: aiohttp.ClientSession) -> None:
     several = [await failed(serving, http, group="a") for _ in range(3)]
     other = await failed(serving, http, group="b")
     assert await act(http, "retry", type="fail", group="a") == {"count": 3}
@@ -135,7 +135,7 @@ async def test_all_that_match_are_sent_round_again(serving: Serving, http: aioht
         assert (await response.json())["attempt"] == 1
 
 
-async def test_all_that_match_are_cancelled_or_forgotten(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_bulk_cancel_and_delete_apply_to_all_matching_jobs(serving: Serving, http: aiohttp.ClientSession) -> None:
     delayed = [await submit(http, type="echo", delay_s=60) for _ in range(3)]
     held = await submit(http, type="hold")
     await asyncio.sleep(0.02)
@@ -144,11 +144,11 @@ async def test_all_that_match_are_cancelled_or_forgotten(serving: Serving, http:
     assert await act(http, "delete", state="cancelled", queue="default") == {"count": 3}
     assert [await state(http, job) for job in delayed] == ["evicted"] * 3
     assert await state(http, held) == "running"
-    assert await act(http, "delete", type="hold") == {"count": 0}, "a live job can't be forgotten"
+    assert await act(http, "delete", type="hold") == {"count": 0}, "a live job can not be deleted"
     assert await act(http, "cancel", type="hold") == {"count": 1}
 
 
-async def test_age_counts_from_the_submission(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_older_than_s_counts_from_the_submission(serving: Serving, http: aiohttp.ClientSession) -> None:
     old = await failed(serving, http)
     await asyncio.sleep(0.3)
     young = await failed(serving, http)
@@ -177,7 +177,7 @@ async def test_age_counts_from_the_submission(serving: Serving, http: aiohttp.Cl
         (b'{"older_than_s":1e999}', 400, None),
     ],
 )
-async def test_a_filter_that_does_not_say_what_is_meant_is_refused(
+async def test_an_invalid_filter_is_rejected_and_changes_nothing(
     serving: Serving, http: aiohttp.ClientSession, action: str, body: bytes, status: int, pointer: str | None
 ) -> None:
     job = await failed(serving, http)
@@ -189,10 +189,10 @@ async def test_a_filter_that_does_not_say_what_is_meant_is_refused(
         if pointer is not None:
             assert problem["type"] == "/problems/invalid-request"
             assert [fault["pointer"] for fault in problem["errors"]] == [pointer]
-    assert [await state(http, each) for each in (job, delayed)] == ["failed", "delayed"], "nothing was done"
+    assert [await state(http, each) for each in (job, delayed)] == ["failed", "delayed"], "no job was changed"
 
 
-async def test_a_filter_is_json(http: aiohttp.ClientSession) -> None:
+async def test_a_filter_must_be_json(http: aiohttp.ClientSession) -> None:
     async with http.post("/v1/jobs:delete", data={"state": "failed"}) as response:
         assert (response.status, response.headers["Accept-Post"]) == (415, "application/json")
     async with http.post("/v1/jobs:delete") as response:

@@ -1,4 +1,4 @@
-"""Which bodies are taken, and what the others are told: before they are read, where the head tells."""
+"""Bodies of submissions: media types, limits, framing and errors, before the body where the head suffices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def head(*headers: str) -> bytes:
     "media_type",
     ["application/json", "Application/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'],
 )
-async def test_json_in_utf_8_is_taken(serving: Serving, media_type: str) -> None:
+async def test_json_in_utf_8_is_accepted(serving: Serving, media_type: str) -> None:
     assert Answer(await serving.talk(post(ECHO, CLOSE, media_type=media_type))).status == 202
 
 
@@ -47,20 +47,20 @@ async def test_json_in_utf_8_is_taken(serving: Serving, media_type: str) -> None
         ["Content-Type: nonsense"],
     ],
 )
-async def test_any_other_type_or_coding_is_refused(serving: Serving, headers: list[str]) -> None:
+async def test_other_media_types_and_codings_get_415(serving: Serving, headers: list[str]) -> None:
     answer = Answer(await serving.talk(head(*headers, "Content-Length: 15", CLOSE) + ECHO))
     assert (answer.status, answer.kind) == (415, "unsupported-media-type")
     assert answer.headers["accept-post"] == "application/json, multipart/form-data"
 
 
-async def test_a_refusal_of_a_body_that_came_whole_keeps_the_connection(serving: Serving) -> None:
+async def test_a_rejection_of_a_complete_body_keeps_the_connection(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         for body, status in ((b"nonsense", 400), (b'{"type":"nope"}', 422), (ECHO, 202)):
             writer.write(post(body))
             assert (await read_answer(reader)).status == status
 
 
-async def test_a_faulty_submission_gets_all_its_faults_with_pointers(serving: Serving) -> None:
+async def test_an_invalid_submission_gets_all_its_errors_with_pointers(serving: Serving) -> None:
     answer = Answer(await serving.talk(post(b'{"type":"big","priority":99,"nope":1}', CLOSE)))
     assert (answer.status, answer.kind) == (422, "invalid-submission")
     assert {fault["pointer"] for fault in answer.problem["errors"]} == {"/priority", "/nope"}
@@ -68,7 +68,7 @@ async def test_a_faulty_submission_gets_all_its_faults_with_pointers(serving: Se
     assert {fault["pointer"] for fault in answer.problem["errors"]} == {"/args/size", "/args/nope"}
 
 
-async def test_of_many_faults_the_first_are_named_once_and_the_rest_is_counted(start: Any) -> None:
+async def test_the_first_of_many_errors_are_listed_and_the_rest_counted(start: Any) -> None:
     serving = await start(limits={"body_bytes": 2_000_000})
     args = {str(number): 0 for number in range(110_000)}
     body = json.dumps({"type": "big", "args": args}).encode()
@@ -100,29 +100,27 @@ async def test_of_many_faults_the_first_are_named_once_and_the_rest_is_counted(s
     ],
 )
 @pytest.mark.parametrize("fast_path", [True, False])
-async def test_no_refusal_repeats_more_than_the_beginning_of_what_was_sent(
-    start: Any, request_of: Any, fast_path: bool
-) -> None:
+async def test_problems_quote_long_input_in_part(start: Any, request_of: Any, fast_path: bool) -> None:
     serving = await start(server={"fast_path": fast_path})
     answer = Answer(await serving.talk(request_of("n" * 3000)))
     assert b"/problems/" in answer.rest
     assert b"n" * 120 not in answer.rest
 
 
-async def test_an_unknown_type_is_a_problem_of_its_own(serving: Serving) -> None:
+async def test_an_unknown_type_gets_its_own_problem_type(serving: Serving) -> None:
     answer = Answer(await serving.talk(post(b'{"type":"nope"}', CLOSE)))
     assert (answer.status, answer.kind) == (422, "unknown-type")
     (fault,) = answer.problem["errors"]
     assert fault["pointer"] == "/type"
-    assert "echo" in fault["detail"], "says which types there are"
+    assert "echo" in fault["detail"], "lists the known types"
 
 
-async def test_an_unknown_queue_is_pointed_at(serving: Serving) -> None:
+async def test_an_unknown_queue_gets_422_with_its_pointer(serving: Serving) -> None:
     answer = Answer(await serving.talk(post(b'{"type":"echo","queue":"nope"}', CLOSE)))
     assert (answer.status, [fault["pointer"] for fault in answer.problem["errors"]]) == (422, ["/queue"])
 
 
-async def test_a_length_over_the_limit_is_refused_before_the_body_comes(serving: Serving) -> None:
+async def test_a_content_length_over_the_limit_gets_413_before_the_body(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 65537"))
         answer = await read_answer(reader)
@@ -130,7 +128,7 @@ async def test_a_length_over_the_limit_is_refused_before_the_body_comes(serving:
         assert answer.headers["connection"] == "close"
 
 
-async def test_an_expectation_is_refused_if_the_body_would_be(serving: Serving) -> None:
+async def test_an_expectation_is_rejected_when_the_body_would_be(serving: Serving) -> None:
     for headers, status in (
         (["Content-Type: application/json", "Content-Length: 65537"], 413),
         (["Content-Type: text/plain", "Content-Length: 10"], 415),
@@ -144,7 +142,7 @@ async def test_an_expectation_is_refused_if_the_body_would_be(serving: Serving) 
             assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
-async def test_an_expectation_is_met_if_the_head_is_valid(serving: Serving) -> None:
+async def test_a_valid_head_gets_100_continue(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-Continue"))
         assert (await read_answer(reader)).status == 100
@@ -152,7 +150,7 @@ async def test_an_expectation_is_met_if_the_head_is_valid(serving: Serving) -> N
         assert (await read_answer(reader)).status == 202
 
 
-async def test_an_invalid_body_after_100_continue_is_answered_with_its_faults(serving: Serving) -> None:
+async def test_an_invalid_body_after_100_continue_gets_422(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-continue"))
         assert (await read_answer(reader)).status == 100
@@ -162,7 +160,7 @@ async def test_an_invalid_body_after_100_continue_is_answered_with_its_faults(se
         assert (await read_answer(reader)).status == 202
 
 
-async def test_a_draining_server_does_not_ask_for_the_body(serving: Serving) -> None:
+async def test_a_draining_server_sends_no_100_continue(serving: Serving) -> None:
     serving.queue.stop_admitting()
     answer = Answer(
         await serving.talk(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-continue"))
@@ -171,13 +169,13 @@ async def test_a_draining_server_does_not_ask_for_the_body(serving: Serving) -> 
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/x", "/nope", "/readyz"])
-async def test_another_expectation_is_refused_everywhere(serving: Serving, path: str) -> None:
+async def test_an_unknown_expectation_gets_417_on_every_path(serving: Serving, path: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: h\r\nExpect: the-unexpected\r\n{CLOSE}\r\n\r\n"
     answer = Answer(await serving.talk(request.encode()))
     assert (answer.status, answer.kind) == (417, "unknown-expectation")
 
 
-async def test_a_chunked_body_is_taken_up_to_the_limit(serving: Serving) -> None:
+async def test_a_chunked_body_is_accepted_up_to_the_limit(serving: Serving) -> None:
     start = head("Content-Type: application/json", "Transfer-Encoding: chunked")
     async with serving.connect() as (reader, writer):
         for piece in (start, b"5\r\n" + ECHO[:5] + b"\r\n", b"a;ext=1\r\n" + ECHO[5:] + b"\r\n", b"0\r\n\r\n"):
@@ -188,7 +186,7 @@ async def test_a_chunked_body_is_taken_up_to_the_limit(serving: Serving) -> None
         assert (await read_answer(reader)).status == 413
 
 
-async def test_another_transfer_coding_is_refused(serving: Serving) -> None:
+async def test_an_unknown_transfer_coding_gets_501(serving: Serving) -> None:
     answer = Answer(
         await serving.talk(
             head("Content-Type: application/json", "Transfer-Encoding: gzip, chunked", CLOSE) + b"0\r\n\r\n"
@@ -197,7 +195,7 @@ async def test_another_transfer_coding_is_refused(serving: Serving) -> None:
     assert (answer.status, answer.kind) == (501, "unknown-transfer-coding")
 
 
-async def test_a_body_exactly_at_the_limit_is_taken(serving: Serving) -> None:
+async def test_a_body_is_accepted_up_to_the_limit(serving: Serving) -> None:
     body = ECHO.ljust(65536)
     async with serving.connect() as (reader, writer):
         writer.write(post(body))
@@ -206,7 +204,7 @@ async def test_a_body_exactly_at_the_limit_is_taken(serving: Serving) -> None:
         assert (await read_answer(reader)).status == 413
 
 
-async def test_a_dripping_body_is_cut_off_and_affects_no_other_client(start: Any) -> None:
+async def test_a_slow_body_gets_408_and_delays_no_other_client(start: Any) -> None:
     serving = await start(limits={"body_timeout_s": 0.3})
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Content-Length: 15") + ECHO[:5])
@@ -216,18 +214,18 @@ async def test_a_dripping_body_is_cut_off_and_affects_no_other_client(start: Any
         assert answer.headers["connection"] == "close"
 
 
-async def test_a_body_whose_framing_breaks_is_refused_at_once(serving: Serving) -> None:
+async def test_an_invalid_chunk_gets_400_immediately(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(head("Content-Type: application/json", "Transfer-Encoding: chunked"))
         await writer.drain()
-        await asyncio.sleep(0.05)  # so that its handler waits for the body
+        await asyncio.sleep(0.05)  # for the handler to wait for the body
         writer.write(b"nonsense\r\n")
         answer = await read_answer(reader)
         assert (answer.status, answer.kind) == (400, "malformed-request")
-        assert await asyncio.wait_for(reader.read(), 5) == b"", "one answer, and no more"
+        assert await asyncio.wait_for(reader.read(), 5) == b"", "exactly one response"
 
 
-async def test_a_client_that_hangs_up_within_a_body_leaves_nothing_behind(
+async def test_a_disconnect_within_a_body_leaves_no_job_and_no_error(
     serving: Serving, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving.connect() as (_, writer):
@@ -240,7 +238,7 @@ async def test_a_client_that_hangs_up_within_a_body_leaves_nothing_behind(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_arguments_reach_the_handler_as_they_were_sent(serving: Serving) -> None:
+async def test_arguments_reach_the_handler_unchanged(serving: Serving) -> None:
     args = '{"value":{"big":18446744073709551615,"float":1.0,"text":"\\u00e9é"}}'
     answer = Answer(await serving.talk(post(b'{"type":"echo","args":' + args.encode() + b"}", CLOSE)))
     job = await serving.queue.backend.wait(json.loads(answer.rest)["id"])
@@ -248,7 +246,7 @@ async def test_arguments_reach_the_handler_as_they_were_sent(serving: Serving) -
     assert json.loads(job.result) == json.loads(args)["value"]
 
 
-async def test_the_instant_that_a_job_may_run_at_comes_back_as_it_was_sent(serving: Serving) -> None:
+async def test_run_at_is_returned_as_it_was_sent(serving: Serving) -> None:
     fractions = [f"{milliseconds:03d}" for milliseconds in range(1, 1000, 7)]
     fractions += [f"{microseconds:06d}" for microseconds in range(1, 1_000_000, 17_321)]
     day = (datetime.now(UTC) + timedelta(days=2)).date()
@@ -260,7 +258,7 @@ async def test_the_instant_that_a_job_may_run_at_comes_back_as_it_was_sent(servi
             assert (answer.status, json.loads(answer.rest)["run_at"]) == (202, run_at)
 
 
-def test_a_time_is_told_in_milliseconds_that_have_passed() -> None:
+def test_a_timestamp_is_rounded_down_to_milliseconds() -> None:
     for milliseconds in range(1000):
         assert timestamp(1.7e9 + milliseconds / 1000) == f"2023-11-14T22:13:20.{milliseconds:03d}Z"
     assert timestamp(1.7e9 + 0.9994) == "2023-11-14T22:13:20.999Z"

@@ -1,4 +1,4 @@
-"""Documents written by template are those of `JobDocument`, byte for byte."""
+"""Documents written by template equal those of `JobDocument`, byte for byte."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def at_an_instant(job: Job) -> Estimate:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "member"),
     [
         (with_extras, b'"attempts_max":4'),
         (paused, b'"waiting_for":{"reason":"queue-paused","retry_at":null}'),
@@ -110,17 +110,17 @@ def at_an_instant(job: Job) -> Estimate:
     ],
 )
 def test_a_job_that_is_not_plain_has_a_whole_document(
-    change: Callable[[Job], Estimate], told: bytes, queue: JobQueue
+    change: Callable[[Job], Estimate], member: bytes, queue: JobQueue
 ) -> None:
     job = plain_job(JobSpec(type="echo"))
     estimate = change(job)
     document = job_document(job, queue, estimate)
     assert document == whole(job, queue, estimate)
-    assert told in document
+    assert member in document
 
 
 def test_parts_of_specs_are_kept_up_to_a_bound_and_never_mixed_up(queue: JobQueue) -> None:
-    for number in range(2 * job_template.SPECS_MAX):  # each spec is freed after its turn, and its id is used again
+    for number in range(2 * job_template.SPECS_MAX):  # each spec is freed, and its id() is reused
         job = plain_job(JobSpec(type=f"type-{number}"))
         assert b'"type":"type-%d"' % number in job_document(job, queue, Estimate(1, 1.0, 1.0))
         assert len(job_template._parts) <= job_template.SPECS_MAX

@@ -1,4 +1,4 @@
-"""Long answers, and those that are not taken: they hold little memory, here and in the system."""
+"""Long and unread responses: they hold little memory, in the process and in the kernel."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def serving(start: Callable[..., Awaitable[Serving]], request: pytest.Fixt
 
 
 @pytest.mark.parametrize("size", [100, 70_000, 262_000, SIZE])
-async def test_a_document_is_the_same_json_however_long_its_result_is(serving: Serving, size: int) -> None:
+async def test_a_document_is_valid_json_for_results_of_any_length(serving: Serving, size: int) -> None:
     job_id = await large(serving, size)
     for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/result"):
         answer = Answer(await serving.talk(get(path, CLOSE)))
@@ -58,7 +58,7 @@ async def test_a_document_is_the_same_json_however_long_its_result_is(serving: S
         assert head.headers.get("content-length", answer.headers["content-length"]) == answer.headers["content-length"]
 
 
-async def test_texts_in_a_document_are_never_taken_for_its_missing_result(serving: Serving) -> None:
+async def test_text_like_a_result_member_is_not_mistaken_for_the_result(serving: Serving) -> None:
     serving.gate.set()
     handle = await serving.queue.submit("big", {"size": SIZE}, group='"result":null,"result":null')
     await handle.result()
@@ -67,7 +67,7 @@ async def test_texts_in_a_document_are_never_taken_for_its_missing_result(servin
     assert (document["group"], len(document["result"])) == ('"result":null,"result":null', SIZE)
 
 
-async def test_long_answers_keep_their_connection_and_their_order(serving: Serving) -> None:
+async def test_long_responses_keep_the_connection_and_the_order(serving: Serving) -> None:
     job_id = await large(serving)
     async with serving.connect() as (reader, writer):
         writer.write(get(f"/v1/jobs/{job_id}/result") + get("/livez") + get(f"/v1/jobs/{job_id}") + get("/livez"))
@@ -75,7 +75,7 @@ async def test_long_answers_keep_their_connection_and_their_order(serving: Servi
     assert [length > SIZE for length in lengths] == [True, False, True, False]
 
 
-async def test_a_long_answer_that_is_waited_for_tells_the_quota(start: Any) -> None:
+async def test_a_long_response_to_a_waiting_submission_has_the_quota(start: Any) -> None:
     serving = await start(limits={"caller_jobs_max": 10})
     body = json.dumps({"type": "big", "args": {"size": SIZE}}).encode()
     answer = Answer(await serving.talk(post(body, "Prefer: wait=10", CLOSE)))
@@ -85,7 +85,7 @@ async def test_a_long_answer_that_is_waited_for_tells_the_quota(start: Any) -> N
 
 
 async def unread(serving: Serving, request: bytes) -> socket.socket:
-    """Ask for something over a connection that takes next to nothing."""
+    """Send a request over a connection with a small receive buffer that is never read."""
     wire = socket.socket()
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     wire.setblocking(False)
@@ -101,12 +101,12 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def in_process(serving: Serving) -> list[int]:
-    """How much of its answers each connection holds here."""
+    """Return the unsent bytes of each connection in this process."""
     return [connection._wire.get_write_buffer_size() for connection in serving.server.connections]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{0}", "/v1/jobs/{0}/result", "/v1/jobs?ids={0},{1},{2}", "/v1/jobs"])
-async def test_an_unread_answer_holds_little_memory(serving: Serving, path: str) -> None:
+async def test_an_unread_response_holds_little_memory(serving: Serving, path: str) -> None:
     ids = [await large(serving) for _ in range(3)]
     wires = [await unread(serving, get(path.format(*ids))) for _ in range(5)]
     await until(lambda: sum(size > 0 for size in in_process(serving)) == 5)
@@ -116,7 +116,7 @@ async def test_an_unread_answer_holds_little_memory(serving: Serving, path: str)
         wire.close()
 
 
-async def test_a_record_that_is_evicted_while_it_is_sent_is_free_and_its_answer_is_broken_off(
+async def test_evicting_a_job_while_it_is_sent_frees_it_and_resets_the_connection(
     serving: Serving,
 ) -> None:
     job_id = await large(serving)
@@ -133,7 +133,7 @@ async def test_a_record_that_is_evicted_while_it_is_sent_is_free_and_its_answer_
         writer.close()
 
 
-async def test_a_list_that_is_waited_for_holds_no_results(serving: Serving) -> None:
+async def test_a_long_poll_of_a_list_holds_no_results(serving: Serving) -> None:
     live = await serving.queue.submit("hold")
     job_id = await large(serving)
     async with serving.connect() as (reader, writer):
@@ -147,7 +147,7 @@ async def test_a_list_that_is_waited_for_holds_no_results(serving: Serving) -> N
         assert (await read_answer(reader)).status == 200
 
 
-async def test_the_kernel_holds_little_of_an_unread_answer(serving: Serving) -> None:
+async def test_the_kernel_buffers_little_of_an_unread_response(serving: Serving) -> None:
     job_id = await large(serving, 60_000)
     wire = await unread(serving, get(f"/v1/jobs/{job_id}") * 60)
     await until(lambda: max(in_process(serving), default=0) > 0)
@@ -157,18 +157,18 @@ async def test_the_kernel_holds_little_of_an_unread_answer(serving: Serving) -> 
     wire.close()
 
 
-async def test_a_cut_is_a_reset_that_leaves_nothing_behind(start: Any) -> None:
+async def test_a_cut_connection_is_reset_and_closed(start: Any) -> None:
     serving = await start(limits={"write_timeout_s": 0.2})
     job_id = await large(serving)
     wire = await unread(serving, get(f"/v1/jobs/{job_id}"))
     await until(lambda: serving.server.open == 1)
     await until(lambda: serving.server.open == 0)
     state = struct.unpack("B", wire.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 1))[0]
-    assert state == CLOSED, "a reset ends both sides at once, whatever was not read"
+    assert state == CLOSED, "a reset closes both sides immediately, despite unread bytes"
     wire.close()
 
 
-async def test_long_answers_are_refused_while_too_many_wait_to_be_taken(start: Any) -> None:
+async def test_long_responses_are_rejected_while_the_in_flight_budget_is_full(start: Any) -> None:
     serving = await start(limits={"in_flight_bytes": 2**21})
     job_id = await large(serving)
     share = serving.server.in_flight.share(lambda: False)
@@ -182,7 +182,7 @@ async def test_long_answers_are_refused_while_too_many_wait_to_be_taken(start: A
     assert Answer(await serving.talk(get(f"/v1/jobs/{job_id}", CLOSE))).status == 200
 
 
-async def test_a_hundred_clients_that_read_nothing_are_cut_within_the_budget(start: Any) -> None:
+async def test_unread_responses_of_100_clients_stay_within_the_budget(start: Any) -> None:
     serving = await start(limits={"in_flight_bytes": 2**21})
     ids = [await large(serving, 250_000) for _ in range(3)]
     wires = [await unread(serving, get(f"/v1/jobs?ids={','.join(ids)}")) for _ in range(100)]
@@ -214,7 +214,7 @@ async def test_a_hundred_clients_that_read_nothing_are_cut_within_the_budget(sta
         b"G@T / HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_every_json_answer_ends_with_a_line_break(serving: Serving, request_bytes: bytes) -> None:
+async def test_every_json_response_ends_with_a_newline(serving: Serving, request_bytes: bytes) -> None:
     answer = Answer(await serving.talk(request_bytes))
     assert answer.headers["content-type"] in ("application/json", "application/problem+json")
     assert answer.rest.endswith(b"}\n")
@@ -224,14 +224,14 @@ async def test_every_json_answer_ends_with_a_line_break(serving: Serving, reques
 @pytest.mark.parametrize(
     "path", ["/livez", "/v1/queues/default", "/v1/jobs", "/nope", "/v1/jobs/x", "/v1/jobs?limit=0"]
 )
-async def test_a_head_tells_the_length_that_a_get_has(serving: Serving, path: str) -> None:
+async def test_head_has_the_content_length_of_get(serving: Serving, path: str) -> None:
     whole = Answer(await serving.talk(get(path, CLOSE)))
     head = Answer(await serving.talk(get(path, CLOSE, method="HEAD")))
     assert head.rest == b""
     assert head.headers["content-length"] == whole.headers["content-length"] == str(len(whole.rest))
 
 
-async def test_a_file_ends_as_its_handler_wrote_it(http: aiohttp.ClientSession) -> None:
+async def test_a_result_file_has_no_added_newline(http: aiohttp.ClientSession) -> None:
     async with http.post("/v1/jobs", json={"type": "report"}, headers={"Prefer": "wait=5"}) as response:
         job = await response.json()
     async with http.get(f"/v1/jobs/{job['id']}/result") as response:
