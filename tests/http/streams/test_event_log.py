@@ -1,4 +1,4 @@
-"""The event log's ring and its subscribers: what is recorded, replayed, and cut off. No socket."""
+"""The ring of the event log and its subscribers: recording, replay and cuts. No socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobqueue.http.streams.event_log import HEARTBEAT, EventLog, Subscriber
 
 
 class FakeQueue:
-    """Stands in for a queue and its backend: the test tells the events."""
+    """A fake of a queue and its backend: the test emits the events."""
 
     def __init__(self) -> None:
         self.listeners: list[Any] = []
@@ -32,7 +32,7 @@ class FakeQueue:
     def wall(self, instant: float) -> float:
         return instant
 
-    def tell(self, *events: Any) -> None:
+    def emit(self, *events: Any) -> None:
         for event in events:
             for listener in self.listeners:
                 listener(event)
@@ -55,15 +55,15 @@ def event_log(fake_queue: FakeQueue) -> EventLog:
 
 def listen(event_log: EventLog, job_id: str | None = None) -> Subscriber:
     def cut() -> None:
-        raise AssertionError("cut off")
+        raise AssertionError("the subscriber was cut")
 
     subscriber = Subscriber(job_id, cut)
     event_log.join(subscriber)
     return subscriber
 
 
-async def heard(subscriber: Subscriber) -> list[dict[str, str]]:
-    """What waits for it, as fields."""
+async def taken(subscriber: Subscriber) -> list[dict[str, str]]:
+    """Take the backlog of a subscriber, as fields."""
     frames = await subscriber.take(0)
     if frames is None or frames == HEARTBEAT:
         return []
@@ -75,8 +75,8 @@ async def test_an_event_has_an_id_a_name_and_one_line_of_json(event_log: EventLo
     running = job(state=JobState.RUNNING)
     running.attempt = 2
     running.progress = Progress(0.5, "half\nway")
-    fake_queue.tell(Progressed(running))
-    (event,) = await heard(subscriber)
+    fake_queue.emit(Progressed(running))
+    (event,) = await taken(subscriber)
     assert (event["event"], event["id"]) == ("progress", event_log.last_id)
     assert json.loads(event["data"]) == {
         "id": "job-1",
@@ -91,13 +91,13 @@ async def test_an_event_has_an_id_a_name_and_one_line_of_json(event_log: EventLo
     }
 
 
-async def test_each_event_that_a_client_can_see_is_named(event_log: EventLog, fake_queue: FakeQueue) -> None:
+async def test_each_queue_event_has_a_public_name(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
     fresh, put_off, done = job(1), job(2), job(3, JobState.SUCCEEDED)
     put_off.version = 1
-    fake_queue.tell(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh))
-    fake_queue.tell(Ended(done), Quarantined("t", 160.0, "failed too often"), Released("t"))
-    events = await heard(subscriber)
+    fake_queue.emit(Submitted(fresh), Ready(fresh), Ready(put_off), Progressed(put_off), Started(fresh))
+    fake_queue.emit(Ended(done), Quarantined("t", 160.0, "failed too often"), Released("t"))
+    events = await taken(subscriber)
     names = ["submitted", "queued", "changed", "started", "succeeded", "quarantined", "released"]
     assert [event["event"] for event in events] == names
     assert json.loads(events[5]["data"]) == {
@@ -108,16 +108,16 @@ async def test_each_event_that_a_client_can_see_is_named(event_log: EventLog, fa
     }
 
 
-async def test_a_subscriber_to_one_job_hears_of_no_other_and_is_over_at_its_end(
+async def test_a_subscriber_of_one_job_gets_its_events_only_and_ends_with_it(
     event_log: EventLog, fake_queue: FakeQueue
 ) -> None:
     subscriber = listen(event_log, "job-1")
-    fake_queue.tell(Started(job(1)), Started(job(2)), Ended(job(1, JobState.FAILED)), Released("t"))
-    assert [event["event"] for event in await heard(subscriber)] == ["started", "failed"]
+    fake_queue.emit(Started(job(1)), Started(job(2)), Ended(job(1, JobState.FAILED)), Released("t"))
+    assert [event["event"] for event in await taken(subscriber)] == ["started", "failed"]
     assert await subscriber.take(10) is None
 
 
-async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
+async def test_the_event_log_records_from_the_first_subscriber_until_shortly_after_the_last(
     event_log: EventLog, fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log_module, "RECORD_S", 0.01)
@@ -127,7 +127,7 @@ async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
     event_log.leave(one)
     event_log.leave(other)
     assert event_log.recording
-    again = listen(event_log)  # before the time is over: it goes on
+    again = listen(event_log)  # within the time, recording continues
     await asyncio.sleep(0.03)
     assert event_log.recording
     event_log.leave(again)
@@ -137,7 +137,7 @@ async def test_nothing_is_recorded_before_somebody_listens_nor_long_after(
 
 
 def since(event_log: EventLog, event_id: str, job_id: str | None) -> list[bytes] | None:
-    """Replay all after an event, piece by piece; None: that can't be done."""
+    """Replay all events after one, in pieces; None if that is not possible."""
     subscriber = Subscriber(job_id, lambda: None)
     subscriber.replayed_to = event_log.serial_of(event_id)
     if subscriber.replayed_to is None:
@@ -149,24 +149,24 @@ def since(event_log: EventLog, event_id: str, job_id: str | None) -> list[bytes]
     return [frame for frame in b"".join(pieces).split(b"\n\n") if frame]
 
 
-async def test_what_was_missed_is_replayed(event_log: EventLog, fake_queue: FakeQueue) -> None:
+async def test_missed_events_are_replayed(event_log: EventLog, fake_queue: FakeQueue) -> None:
     listen(event_log)
-    fake_queue.tell(Started(job(1)))
+    fake_queue.emit(Started(job(1)))
     seen = event_log.last_id
     assert since(event_log, seen, None) == []
-    fake_queue.tell(Started(job(2)), Started(job(1)), Started(job(2)))
+    fake_queue.emit(Started(job(2)), Started(job(1)), Started(job(2)))
     assert [b"job-2" in frame for frame in since(event_log, seen, None) or ()] == [True, False, True]
     assert len(since(event_log, seen, "job-1") or ()) == 1
     assert since(event_log, seen, "job-3") == []
 
 
-async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_once_and_in_order(
+async def test_a_long_replay_comes_in_pieces_with_new_events_once_and_in_order(
     event_log: EventLog, fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1000)
     listen(event_log)
     start = event_log.last_id
-    fake_queue.tell(*(Started(job(number)) for number in range(50)))
+    fake_queue.emit(*(Started(job(number)) for number in range(50)))
     late = listen(event_log)
     late.replayed_to = event_log.serial_of(start)
     numbers, pieces = [], 0
@@ -175,33 +175,31 @@ async def test_a_long_replay_comes_in_pieces_and_what_happens_meanwhile_comes_on
         assert len(piece) < 2000
         numbers += [json.loads(line[6:])["id"] for line in piece.splitlines() if line.startswith(b"data: ")]
         if pieces < 5:
-            fake_queue.tell(Started(job(100 + pieces)))
+            fake_queue.emit(Started(job(100 + pieces)))
     assert pieces > 5
-    fake_queue.tell(Started(job(200)))
-    numbers += [json.loads(event["data"])["id"] for event in await heard(late)]
+    fake_queue.emit(Started(job(200)))
+    numbers += [json.loads(event["data"])["id"] for event in await taken(late)]
     assert numbers == [f"job-{number}" for number in (*range(50), *range(101, 105), 200)]
 
 
-async def test_a_replay_that_the_ring_overtakes_ends_its_stream(
-    fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_replay_overtaken_by_the_ring_ends(fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_log_module, "RING_MAX", 3)
     monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1)
     event_log = EventLog(cast("Any", fake_queue))
     late = listen(event_log)
     late.replayed_to = event_log.serial_of(event_log.last_id)
-    fake_queue.tell(*(Started(job()) for _ in range(3)))
+    fake_queue.emit(*(Started(job()) for _ in range(3)))
     assert event_log.replay(late)
-    fake_queue.tell(*(Started(job()) for _ in range(3)))
+    fake_queue.emit(*(Started(job()) for _ in range(3)))
     assert event_log.replay(late) is None
 
 
-async def test_what_waits_for_a_reader_is_taken_in_pieces(
+async def test_a_backlog_is_taken_in_pieces(
     event_log: EventLog, fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log_module, "PIECE_BYTES", 1000)
     subscriber = listen(event_log)
-    fake_queue.tell(*(Started(job(number)) for number in range(50)))
+    fake_queue.emit(*(Started(job(number)) for number in range(50)))
     pieces = []
     while (piece := await subscriber.take(0.0)) != HEARTBEAT:
         assert piece is not None
@@ -210,87 +208,87 @@ async def test_what_waits_for_a_reader_is_taken_in_pieces(
     assert b"".join(pieces).count(b"event: started") == 50
 
 
-async def test_what_the_ring_has_lost_can_not_be_replayed(
+async def test_events_dropped_from_the_ring_can_not_be_replayed(
     fake_queue: FakeQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_log_module, "RING_MAX", 3)
     event_log = EventLog(cast("Any", fake_queue))
     listen(event_log)
     start = event_log.last_id
-    fake_queue.tell(Started(job()))
+    fake_queue.emit(Started(job()))
     first = event_log.last_id
-    fake_queue.tell(Started(job()), Started(job()))
+    fake_queue.emit(Started(job()), Started(job()))
     assert len(since(event_log, start, None) or ()) == 3
-    fake_queue.tell(Started(job()))
+    fake_queue.emit(Started(job()))
     assert since(event_log, start, None) is None
     assert len(since(event_log, first, None) or ()) == 3
 
 
 @pytest.mark.parametrize("event_id", ["", "x", "-1", "0123456789ab-1", "{tag}-2", "{tag}--1", "{tag}-1 ", "{tag}-٣"])
-async def test_an_id_of_no_event_of_this_recording_can_not_be_followed(
+async def test_an_invalid_event_id_can_not_be_resumed(
     event_log: EventLog, fake_queue: FakeQueue, event_id: str
 ) -> None:
     listen(event_log)
-    fake_queue.tell(Started(job()))
+    fake_queue.emit(Started(job()))
     assert since(event_log, event_id.format(tag=event_log.last_id.split("-")[0]), None) is None
 
 
-async def test_ids_of_an_earlier_recording_can_not_be_followed(event_log: EventLog, fake_queue: FakeQueue) -> None:
+async def test_an_event_id_of_an_earlier_recording_can_not_be_resumed(
+    event_log: EventLog, fake_queue: FakeQueue
+) -> None:
     subscriber = listen(event_log)
-    fake_queue.tell(Started(job()))
+    fake_queue.emit(Started(job()))
     before = event_log.last_id
     event_log.leave(subscriber)
     event_log.stop()
-    fake_queue.tell(Started(job()))  # no recorder is there
+    fake_queue.emit(Started(job()))  # not recorded
     listen(event_log)
-    fake_queue.tell(Started(job()))
+    fake_queue.emit(Started(job()))
     assert since(event_log, before, None) is None
 
 
-async def test_a_queue_that_was_started_anew_is_listened_to_anew(event_log: EventLog, fake_queue: FakeQueue) -> None:
+async def test_the_event_log_subscribes_to_a_restarted_backend(event_log: EventLog, fake_queue: FakeQueue) -> None:
     listen(event_log)
-    before, anew = event_log.last_id, FakeQueue()
-    fake_queue.backend = fake_queue.local = anew
+    before, restarted = event_log.last_id, FakeQueue()
+    fake_queue.backend = fake_queue.local = restarted
     subscriber = listen(event_log)
-    assert (fake_queue.listeners, len(anew.listeners)) == ([], 1)
-    anew.tell(Started(job()))
-    assert len(await heard(subscriber)) == 1
+    assert (fake_queue.listeners, len(restarted.listeners)) == ([], 1)
+    restarted.emit(Started(job()))
+    assert len(await taken(subscriber)) == 1
     assert since(event_log, before, None) is None
 
 
-async def test_who_reads_too_slowly_is_cut_off_and_holds_nothing_any_more(
-    event_log: EventLog, fake_queue: FakeQueue
-) -> None:
+async def test_a_slow_subscriber_is_cut_and_releases_its_backlog(event_log: EventLog, fake_queue: FakeQueue) -> None:
     cuts: list[None] = []
     slow, quick = Subscriber(None, lambda: cuts.append(None)), listen(event_log)
     event_log.join(slow)
     count = 0
     while not cuts:
-        fake_queue.tell(Started(job()))
-        count += len(await heard(quick))
+        fake_queue.emit(Started(job()))
+        count += len(await taken(quick))
         assert count < 10_000
-    fake_queue.tell(Started(job()))
+    fake_queue.emit(Started(job()))
     assert len(cuts) == 1
     assert await slow.take(10) is None
-    assert len(await heard(quick)) == 1
+    assert len(await taken(quick)) == 1
 
 
-async def test_a_silent_stream_gets_a_comment_now_and_then(event_log: EventLog) -> None:
+async def test_an_idle_subscriber_gets_a_heartbeat(event_log: EventLog) -> None:
     assert await listen(event_log).take(0.01) == b":\n\n"
 
 
-async def test_what_waits_is_written_before_a_stream_ends(event_log: EventLog, fake_queue: FakeQueue) -> None:
+async def test_a_backlog_is_delivered_before_a_stream_ends(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
-    fake_queue.tell(Started(job()))
+    fake_queue.emit(Started(job()))
     subscriber.end()
-    fake_queue.tell(Started(job()))
-    assert len(await heard(subscriber)) == 1
+    fake_queue.emit(Started(job()))
+    assert len(await taken(subscriber)) == 1
     assert await subscriber.take(10) is None
 
 
-async def test_a_stream_that_waits_hears_at_once(event_log: EventLog, fake_queue: FakeQueue) -> None:
+async def test_a_waiting_subscriber_gets_events_immediately(event_log: EventLog, fake_queue: FakeQueue) -> None:
     subscriber = listen(event_log)
     taking = asyncio.create_task(subscriber.take(10))
     await asyncio.sleep(0)
-    fake_queue.tell(Started(job()), Started(job()))
+    fake_queue.emit(Started(job()), Started(job()))
     assert (await taking or b"").count(b"data: ") == 2

@@ -1,4 +1,4 @@
-"""Waiting instead of polling: answered the moment there is news, never longer than asked, and bounded."""
+"""Long polling: prompt responses, the limits of waits, and the limit of waiters."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ async def look(http: aiohttp.ClientSession, path: str, **headers: str) -> tuple[
         return response.status, response.headers, json.loads(text) if text else None
 
 
-# -- one job
+# -- long polls of a job
 
 
-async def test_a_get_that_waits_is_answered_when_the_job_ends(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_long_poll_returns_when_the_job_becomes_terminal(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     async with underway(look(http, f"/v1/jobs/{job['id']}", **WAIT)) as looking:
         await until_waiting(serving, 1)
@@ -69,7 +69,7 @@ async def test_a_get_that_waits_is_answered_when_the_job_ends(serving: Serving, 
     assert waiting(serving) == 0
 
 
-async def test_a_get_that_has_waited_long_enough_is_answered_with_the_job_as_it_is(start: Any, http_to: Any) -> None:
+async def test_a_long_poll_returns_the_live_job_at_the_limit(start: Any, http_to: Any) -> None:
     serving = await start(limits={"long_poll_max_s": 0.1})
     http = await http_to(serving)
     job = await submit(http, type="hold")
@@ -80,7 +80,7 @@ async def test_a_get_that_has_waited_long_enough_is_answered_with_the_job_as_it_
     assert "Retry-After" in headers
 
 
-async def test_a_wait_for_a_terminal_job_returns_at_once(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_long_poll_of_a_terminal_job_returns_immediately(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="echo")
     await ended(serving, job)
     began = time.monotonic()
@@ -89,7 +89,7 @@ async def test_a_wait_for_a_terminal_job_returns_at_once(serving: Serving, http:
     assert time.monotonic() - began < 8
 
 
-async def test_a_wait_that_makes_no_sense_is_ignored(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_an_invalid_wait_preference_is_ignored(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     for nonsense in ("wait=-1", "wait=abc", "wait=1.5", "wait", "respond-async"):
         status, headers, _ = await look(http, f"/v1/jobs/{job['id']}", Prefer=nonsense)
@@ -97,13 +97,13 @@ async def test_a_wait_that_makes_no_sense_is_ignored(serving: Serving, http: aio
         assert "Preference-Applied" not in headers
 
 
-async def test_a_wait_of_nothing_is_answered_at_once(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_wait_of_zero_returns_immediately(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
     status, headers, _ = await look(http, f"/v1/jobs/{job['id']}", Prefer="wait=0")
     assert (status, headers["Preference-Applied"]) == (202, "wait=0")
 
 
-async def test_a_post_that_waits_answers_with_the_outcome_where_it_comes_in_time(
+async def test_a_waiting_post_returns_the_outcome_or_the_live_job_at_its_limit(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     async with http.post("/v1/jobs", json={"type": "echo", "args": {"value": 7}}, headers=WAIT) as response:
@@ -117,7 +117,7 @@ async def test_a_post_that_waits_answers_with_the_outcome_where_it_comes_in_time
         assert response.headers["Preference-Applied"] == "wait=1"
 
 
-async def test_a_head_waits_too(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_head_supports_long_polling(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
 
     async def head() -> tuple[int, str]:
@@ -130,12 +130,12 @@ async def test_a_head_waits_too(serving: Serving, http: aiohttp.ClientSession) -
         assert await asyncio.wait_for(looking, 5) == (200, "succeeded")
 
 
-async def test_waiting_for_a_job_that_is_not_there_is_refused_at_once(http: aiohttp.ClientSession) -> None:
+async def test_a_long_poll_of_an_unknown_job_gets_404(http: aiohttp.ClientSession) -> None:
     status, _, _ = await look(http, "/v1/jobs/nope", **WAIT)
     assert status == 404
 
 
-async def test_waits_end_with_the_job_however_it_ends(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_long_poll_returns_when_the_job_is_cancelled(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="echo", delay_s=60)
     async with underway(look(http, f"/v1/jobs/{job['id']}", **WAIT)) as looking:
         await until_waiting(serving, 1)
@@ -145,10 +145,10 @@ async def test_waits_end_with_the_job_however_it_ends(serving: Serving, http: ai
     assert (status, document["state"]) == (200, "cancelled")
 
 
-# -- several
+# -- long polls of a list
 
 
-async def test_a_list_that_waits_is_answered_at_the_first_change(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_long_poll_of_a_list_returns_at_the_first_change(serving: Serving, http: aiohttp.ClientSession) -> None:
     held, delayed = await submit(http, type="hold"), await submit(http, type="echo", delay_s=60)
     path = f"/v1/jobs?ids={held['id']},{delayed['id']},nope"
     async with underway(look(http, path, **WAIT)) as looking:
@@ -160,7 +160,9 @@ async def test_a_list_that_waits_is_answered_at_the_first_change(serving: Servin
     assert page["jobs"][1]["state"] != "delayed"
 
 
-async def test_no_change_between_two_waits_is_missed(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_conditional_long_poll_misses_no_change_between_two_requests(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
     held, delayed = await submit(http, type="hold"), await submit(http, type="echo", delay_s=60)
     path = f"/v1/jobs?ids={held['id']},{delayed['id']}"
     await asyncio.sleep(0.02)
@@ -177,7 +179,7 @@ async def test_no_change_between_two_waits_is_missed(serving: Serving, http: aio
     assert (status, page["jobs"][0]["state"]) == (200, "succeeded")
 
 
-async def test_a_list_without_news_is_not_sent_again(start: Any, http_to: Any) -> None:
+async def test_an_unchanged_list_gets_304_at_the_limit(start: Any, http_to: Any) -> None:
     serving = await start(limits={"long_poll_max_s": 0.1})
     http = await http_to(serving)
     job = await submit(http, type="hold")
@@ -189,7 +191,7 @@ async def test_a_list_without_news_is_not_sent_again(start: Any, http_to: Any) -
     assert waiting(serving) == 0
 
 
-async def test_a_list_in_which_nothing_can_change_is_answered_at_once(
+async def test_a_long_poll_of_a_list_without_live_jobs_returns_immediately(
     serving: Serving, http: aiohttp.ClientSession
 ) -> None:
     job = await submit(http, type="echo")
@@ -201,7 +203,9 @@ async def test_a_list_in_which_nothing_can_change_is_answered_at_once(
         assert time.monotonic() - began < 8
 
 
-async def test_a_list_tells_what_has_gone_while_it_waited(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_a_long_poll_of_a_list_reports_jobs_deleted_meanwhile(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
     job = await submit(http, type="echo", delay_s=60)
     async with underway(look(http, f"/v1/jobs?ids={job['id']}", **WAIT)) as looking:
         await until_waiting(serving, 1)
@@ -211,16 +215,16 @@ async def test_a_list_tells_what_has_gone_while_it_waited(serving: Serving, http
     assert page["jobs"][0]["status"] == 410
 
 
-async def test_a_filter_is_not_waited_on(http: aiohttp.ClientSession) -> None:
+async def test_a_filtered_list_ignores_the_wait_preference(http: aiohttp.ClientSession) -> None:
     status, headers, _ = await look(http, "/v1/jobs?state=queued", **WAIT)
     assert status == 200
     assert "Preference-Applied" not in headers
 
 
-# -- bounds
+# -- limits
 
 
-async def test_a_wait_over_the_limit_is_answered_at_once(start: Any, http_to: Any) -> None:
+async def test_a_long_poll_over_the_limit_returns_immediately_and_a_stream_gets_503(start: Any, http_to: Any) -> None:
     serving = await start(limits={"long_polls_max": 1})
     http = await http_to(serving)
     job = await submit(http, type="hold")
@@ -241,7 +245,7 @@ async def test_a_wait_over_the_limit_is_answered_at_once(start: Any, http_to: An
     assert waiting(serving) == 0
 
 
-async def test_a_client_that_hangs_up_gives_its_place_back_at_once(start: Any) -> None:
+async def test_a_disconnected_client_frees_its_waiter_immediately(start: Any) -> None:
     serving = await start()
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     path = held.headers["location"]
@@ -262,7 +266,7 @@ async def test_a_client_that_hangs_up_gives_its_place_back_at_once(start: Any) -
             await asyncio.sleep(0.01)
 
 
-async def test_waits_are_answered_and_not_cut_when_the_server_goes_away(start: Any) -> None:
+async def test_long_polls_get_responses_when_the_server_closes(start: Any) -> None:
     serving = await start()
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     path = held.headers["location"]
@@ -277,7 +281,9 @@ async def test_waits_are_answered_and_not_cut_when_the_server_goes_away(start: A
         assert serving.server.open == 0
 
 
-async def test_no_wait_begins_while_the_server_stops(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_no_long_poll_or_stream_starts_while_the_server_stops(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
     job = await submit(http, type="hold")
     serving.waiting.end()
     status, headers, _ = await asyncio.wait_for(look(http, f"/v1/jobs/{job['id']}", **WAIT), 2)
@@ -286,7 +292,7 @@ async def test_no_wait_begins_while_the_server_stops(serving: Serving, http: aio
         assert refused.status == 503
 
 
-async def test_waits_go_on_while_the_queue_drains_and_end_with_it(start: Any) -> None:
+async def test_long_polls_continue_during_a_drain_and_end_with_it(start: Any) -> None:
     serving = await start()
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     async with serving.connect() as (reader, writer):
@@ -298,7 +304,9 @@ async def test_waits_go_on_while_the_queue_drains_and_end_with_it(start: Any) ->
 
 
 @pytest.mark.parametrize("count", [200])
-async def test_all_waits_for_one_job_are_answered(serving: Serving, http: aiohttp.ClientSession, count: int) -> None:
+async def test_all_long_polls_of_one_job_get_responses(
+    serving: Serving, http: aiohttp.ClientSession, count: int
+) -> None:
     job = await submit(http, type="hold")
     async with contextlib.AsyncExitStack() as stack:
         readers = []
@@ -313,7 +321,7 @@ async def test_all_waits_for_one_job_are_answered(serving: Serving, http: aiohtt
     assert waiting(serving) == 0
 
 
-async def test_one_change_in_a_list_that_many_wait_for_lets_others_go_on_in_between(
+async def test_a_change_in_a_list_with_many_waiters_yields_to_the_loop(
     serving: Serving, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [(await submit(http, type="hold"))["id"] for _ in range(20)]
@@ -324,7 +332,7 @@ async def test_one_change_in_a_list_that_many_wait_for_lets_others_go_on_in_betw
         written[turn] += 1
         return document(*args)
 
-    async def turn_after_turn() -> None:
+    async def count_iterations() -> None:
         nonlocal turn
         while True:
             turn += 1
@@ -334,15 +342,15 @@ async def test_one_change_in_a_list_that_many_wait_for_lets_others_go_on_in_betw
     path = f"/v1/jobs?ids={','.join(ids)}"
     async with underway(_all(look(http, path, **WAIT) for _ in range(30))) as looking:
         await until_waiting(serving, 30)
-        async with underway(turn_after_turn()):
+        async with underway(count_iterations()):
             await serving.queue.backend.cancel(ids[0])
             answers = await looking
     assert all(len(page["jobs"]) == 20 for _, _, page in answers)
     assert written.total() == 600
-    assert max(written.values()) <= 40, "a list or two at a time"
+    assert max(written.values()) <= 40, "at most two lists per loop iteration"
 
 
-async def test_a_wait_may_be_longer_than_a_connection_may_be_silent(start: Any) -> None:
+async def test_long_polls_and_streams_may_exceed_the_idle_timeout(start: Any) -> None:
     serving = await start(limits={"idle_timeout_s": 0.1, "heartbeat_s": 10.0})
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     path = held.headers["location"]
@@ -357,7 +365,9 @@ async def test_a_wait_may_be_longer_than_a_connection_may_be_silent(start: Any) 
         assert b"event: succeeded" in await asyncio.wait_for(stream.readuntil(b"0\r\n\r\n"), 5)
 
 
-async def test_requests_behind_a_wait_are_answered_after_it(serving: Serving, http: aiohttp.ClientSession) -> None:
+async def test_requests_pipelined_behind_a_long_poll_get_responses_after_it(
+    serving: Serving, http: aiohttp.ClientSession
+) -> None:
     job = await submit(http, type="hold")
     async with serving.connect() as (reader, writer):
         writer.write(f"GET /v1/jobs/{job['id']} HTTP/1.1\r\nHost: h\r\nPrefer: wait=60\r\n\r\n".encode())
