@@ -206,7 +206,7 @@ LEVELS = {
             "workers",
         },
         {"pools"},
-        {"cgroup", "isolation", "progress"},
+        {"cgroup", "isolation", "progress", "steps"},
     ),
 }
 """The levels of a folder, highest first: a module imports from its own level and those below."""

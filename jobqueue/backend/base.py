@@ -120,12 +120,12 @@ class Backend(Snapshot, Protocol):
     change any more.
     """
 
-    async def start(self, call_for_worker: Callable[[], None]) -> None:
+    async def start(self, call_for_workers: Callable[[int], None]) -> None:
         """Meet deadlines from now on: of delays, backoffs, timeouts, start-bys and TTLs.
 
         Args:
-            call_for_worker: Called for each job that may be taken while no `lease` waits. A hint, that may be missing
-                or wrong: a later `lease` takes the job all the same, or waits.
+            call_for_workers: Called with a number of jobs that may be taken while no `lease`, or too few, wait. A hint,
+                that may be missing or wrong: a later `lease` takes the jobs all the same, or waits.
         """
         ...
 
@@ -168,7 +168,19 @@ class Backend(Snapshot, Protocol):
         ...
 
     async def lease(self) -> Lease:
-        """Wait for a ready job, by the order of queues and jobs, and lease one attempt of it."""
+        """Wait for a ready job, by the order of queues and jobs, and lease one attempt of it.
+
+        The worker that has leased a job takes the next ones, too: a backend need not wake another for them. Where it
+        takes no more for now, it calls `pass_on`.
+        """
+        ...
+
+    def lease_now(self) -> Lease | None:
+        """As `lease`, without waiting. None: there is no ready job, or finding one takes longer."""
+        ...
+
+    def pass_on(self) -> None:
+        """Let other workers lease the jobs that are ready: the one that leased the last job leases no other for now."""
         ...
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:

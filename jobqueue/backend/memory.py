@@ -66,6 +66,9 @@ class ReadyQueue(asyncio.Queue[Any]):
     scheduler's next job. `wake` replaces `put_nowait`. Unbounded: the engine bounds the jobs (`capacity`).
 
     Overrides the hooks that asyncio.Queue documents for subclasses, and wakes by its private list of waiting getters.
+
+    Attributes:
+        searching: A worker is about to take jobs: it takes all there are, or passes on. No other need be woken.
     """
 
     _getters: deque[asyncio.Future[None]]  # the base class's: one for each waiting `get`
@@ -73,6 +76,7 @@ class ReadyQueue(asyncio.Queue[Any]):
     def __init__(self, ready: Scheduler, now: Callable[[], float]) -> None:
         self._ready = ready
         self._now = now
+        self.searching = False
         super().__init__()
 
     def _init(self, maxsize: int) -> None:
@@ -83,6 +87,13 @@ class ReadyQueue(asyncio.Queue[Any]):
 
     def _get(self) -> Job:
         return self._ready.pop(self._now())
+
+    def empty(self) -> bool:
+        """Return whether there is no job. `get` asks before it waits, so a worker that finds none searches no more."""
+        if self._ready:
+            return False
+        self.searching = False
+        return True
 
     def wake(self) -> bool:
         """Wake one waiting `get`; return whether there was one.
@@ -120,14 +131,14 @@ class MemoryBackend:
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._timer = Timer(self)
         self._look = self._timer.look
-        self._call_for_worker: Callable[[], None] = lambda: None
+        self._call_for_workers: Callable[[int], None] = lambda jobs: None
         # A lost lease as well: where one tick revokes several, all slots are free before the first end is published.
         self.subscribe(self._on_ready, Ready, Offered, LeaseLost)
         self.subscribe(self._on_freed, BackedOff)
         self.subscribe(self._on_ended, Ended)
 
-    async def start(self, call_for_worker: Callable[[], None]) -> None:
-        self._call_for_worker = call_for_worker
+    async def start(self, call_for_workers: Callable[[int], None]) -> None:
+        self._call_for_workers = call_for_workers
         self._timer.start()
 
     async def stop(self) -> None:
@@ -183,24 +194,42 @@ class MemoryBackend:
         return job.id
 
     async def lease(self) -> Lease:
-        tries, ready = 0, self._scheduler
+        ready = self._scheduler
         while True:
-            # The queue is only for waiting: `get` checks three times before it returns a job that is there.
-            job = ready.pop(self._now()) if ready else await self._ready.get()
-            lease = self._engine.lease(job, now=self._now())
-            self._publish()
+            lease = self.lease_now()
+            if lease is None and not ready:
+                # The queue is only for waiting: `get` checks three times before it returns a job that is there.
+                lease = self._lease(await self._ready.get())
             if lease is not None:
                 return lease
-            tries += 1
-            if tries % self._tuning.lease_tries == 0:
+            if ready:
                 await self._pause_search()
+
+    def lease_now(self) -> Lease | None:
+        ready = self._scheduler
+        for _ in range(self._tuning.lease_tries):
+            if not ready:
+                break
+            lease = self._lease(ready.pop(self._now()))
+            if lease is not None:
+                return lease
+        return None
+
+    def _lease(self, job: Job) -> Lease | None:
+        """Lease a job that may be taken; None: it has to wait for a limiter, or has expired."""
+        lease = self._engine.lease(job, now=self._now())
+        self._publish()
+        return lease
 
     async def _pause_search(self) -> None:
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self._wake()  # another worker has to take over
+            self.pass_on()
             raise
+
+    def pass_on(self) -> None:
+        self._wake_all()
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         self._engine.ack(job_id, attempt=attempt, success=success, now=self._now())
@@ -306,6 +335,7 @@ class MemoryBackend:
     async def resume(self, queue: str) -> None:
         self._engine.set_paused(queue, False)
         self._wake_all()
+        self._look()
 
     def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
         heard = kinds or tuple(self._listeners)
@@ -434,14 +464,20 @@ class MemoryBackend:
             asyncio.get_running_loop().call_soon(self._tell_some, waiting, news)
 
     def _wake(self) -> None:
-        if not self._ready.wake():
-            self._call_for_worker()
+        """Have a worker look for jobs, unless one is about to."""
+        if not self._ready.searching:
+            self._ready.searching = True
+            if not self._ready.wake():
+                self._call_for_workers(1)
 
     def _wake_all(self) -> None:
-        """Wake as many workers as there are jobs to be taken."""
-        for _ in range(len(self._scheduler)):
-            self._wake()
-        self._look()
+        """Have as many workers look for jobs as there are to be taken: the handlers of some may suspend."""
+        jobs = len(self._scheduler)
+        self._ready.searching = jobs > 0
+        for _ in range(jobs):
+            if not self._ready.wake():
+                self._call_for_workers(jobs)
+                break
 
 
 def _applies(action: BulkAction, job: Job) -> bool:

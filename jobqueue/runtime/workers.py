@@ -2,15 +2,17 @@
 
 Rules:
 
-1. A worker is one task; it leases one job, runs it, reports the outcome and ends; the next
-   job gets another task. So nothing that a handler leaves behind in its task (context
-   variables, a cancellation, a broken cancel scope) reaches the next job.
-2. Only a few workers are kept idle: with a thousand waiting in turn, each would be
-   cache-cold when its job comes. A worker that takes a job refills
-   the idle ones, and a job without an idle worker starts a new one, up to `size`.
-3. However a task ends, it is replaced: at once, or with a growing pause
+1. A worker is one task; it leases a job, runs it and reports the outcome. Each attempt has a context of its own.
+2. A worker goes on with the next job only if the handler never suspended, and left nothing behind in the task:
+   no reference to it (a timer that cancels it later, an open timeout or cancel scope), no callback, cancellation
+   or other name. Else it ends, and the next job gets another task. So nothing of one job reaches the next.
+3. After JOBS_IN_A_ROW jobs, or ROW_S, the rest of the loop has its turn.
+4. Only a few workers are kept idle: with a thousand waiting in turn, each would be
+   cache-cold when its job comes. A worker whose handler suspends refills the idle ones and passes the other ready jobs
+   on; a job without an idle worker starts a new one, up to `size`.
+5. However a task ends, it is replaced: at once, or with a growing pause
    after consecutive crashes.
-4. A task that ignores its cancellation is abandoned: it keeps running, counted, but its
+6. A task that ignores its cancellation is abandoned: it keeps running, counted, but its
    place is free, and its outcome is ignored.
 """
 
@@ -18,17 +20,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
+from weakref import getweakrefcount
 
 import msgspec
 
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.events import LeaseLost, StopRequested
-from jobqueue.core.job import ErrorCode, Failure, Lease
+from jobqueue.core.job import ErrorCode, Failure, Lease, Success
 from jobqueue.errors import StaleLease
 from jobqueue.handlers.result import described
 from jobqueue.log import current_attempt, event_logger
 from jobqueue.runtime.isolation import Isolation
+from jobqueue.runtime.steps import Suspended, begin
 
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
@@ -43,14 +48,22 @@ CRASH_PAUSE = Backoff(backoff_s_base=0.05, backoff_s_max=5.0)
 WAITING_MIN = 4
 """Idle workers kept waiting: enough for one loop iteration, few enough to stay cache-warm."""
 
+NAME = "worker"
+
+JOBS_IN_A_ROW = 64
+
+ROW_S = 0.001
+"""Time after which a worker starts no other job in the same step of its task, in seconds."""
+
 CLOSE_S = 0.5
 
 
 class _Worker(msgspec.Struct, eq=False):
-    """One task of the pool, and its lease."""
+    """One task of the pool, its lease, and the attempt whose handler has suspended."""
 
     task: asyncio.Task[None] | None = None
     lease: Lease | None = None
+    attempt: Suspended[Success | Failure] | None = None
     stopping: bool = False
 
 
@@ -86,10 +99,12 @@ class WorkerPool:
         self._open = True
         self.resize(self.size)
 
-    def reinforce(self) -> None:
-        """Start one more worker, if there is a place."""
-        if self._open and self._strength < self._places:
+    def reinforce(self, jobs: int) -> None:
+        """Start workers until as many are idle as jobs are ready, as far as there are places."""
+        idle = len(self._workers) - len(self._by_job)
+        while idle < jobs and self._open and self._strength < self._places:
             self._hire()
+            idle += 1
 
     def resize(self, size: int) -> None:
         """Change the number of places: surplus idle workers end now, busy ones after their job."""
@@ -127,13 +142,47 @@ class WorkerPool:
     # -- one worker
 
     async def _serve(self, worker: _Worker) -> None:
-        lease = worker.lease = await self._backend.lease()
+        """Serve jobs for as long as nothing of one can reach the next, and the worker is needed."""
+        task, backend, now = worker.task, self._backend, asyncio.get_running_loop().time
+        assert task is not None
+        served, until = 0, 0.0
+        while True:
+            lease = backend.lease_now()
+            if lease is None:
+                if len(self._workers) - len(self._by_job) > WAITING_MIN:
+                    break  # enough others are idle
+                lease, served = await backend.lease(), 0
+            if not served:
+                until = now() + ROW_S
+            if not await self._attempt(worker, task, lease):
+                return
+            served += 1
+            if served == JOBS_IN_A_ROW or now() >= until:
+                served = 0
+                await _give_way()
+        # Not by its task's end, which comes one loop iteration later: a job may wait for the place.
+        del self._workers[task]
+        backend.pass_on()
+
+    async def _attempt(self, worker: _Worker, task: asyncio.Task[None], lease: Lease) -> bool:
+        """Run an attempt and report its outcome; return whether the worker may go on with another job."""
+        worker.lease = lease
         job_id, attempt = lease.job_id, lease.attempt
         self._by_job[job_id] = worker
-        current_attempt.set(lease)  # in this task's own context, which ends with it
-        self._see_to_waiting()
+        context = self._isolation.fresh()
+        context.run(current_attempt.set, lease)
+        references = getrefcount(task), getweakrefcount(task)
+        suspended = False
+        outcome: Success | Failure | None
         try:
-            outcome = await self._executor.run(lease)
+            result = begin(self._executor.run(lease), context)
+            if isinstance(result, Suspended):
+                suspended, worker.attempt = True, result
+                self._see_to_waiting()
+                self._backend.pass_on()
+                outcome = await result
+            else:
+                outcome = result
         except asyncio.CancelledError:
             if not worker.stopping:
                 raise
@@ -149,41 +198,48 @@ class WorkerPool:
         except StaleLease:
             late = {"code": outcome.code, "message": outcome.message} if isinstance(outcome, Failure) else {}
             log.warning("attempt.stale_result", job_id=job_id, attempt=attempt, **late)
-        # Not by its task's end, which comes one loop iteration later: a job may wait for the place.
-        if worker.task in self._workers:
-            del self._workers[worker.task]
-            self._crashes = 0
-            self._see_to_waiting()
+        if task not in self._workers:
+            return False  # abandoned
+        self._crashes = 0
+        # Counted here, as before: in another frame there are more references.
+        same = not suspended and (getrefcount(task), getweakrefcount(task)) == references
+        if same and self._strength <= self._places and _is_clean(task):
+            return True
+        del self._workers[task]
+        self._see_to_waiting()
+        if not suspended:
+            self._backend.pass_on()
+        return False
 
     # -- the supervisor
 
     def _see_to_waiting(self) -> None:
         """Start one more worker if too few are idle, or will be after a pause."""
-        if self._strength - len(self._by_job) < WAITING_MIN:
-            self.reinforce()
+        if self._strength - len(self._by_job) < WAITING_MIN and self._open and self._strength < self._places:
+            self._hire()
 
     def _hire(self) -> None:
         worker = _Worker()
         worker.task = task = asyncio.get_running_loop().create_task(
             self._serve(worker),
-            name="worker",
-            context=self._isolation.fresh(),  # not the current one: it may be a handler's
+            name=NAME,
+            context=self._context,  # not the current one: it may be a handler's
         )
         self._workers[task] = worker
         task.add_done_callback(self._on_end, context=self._context)
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
+        failed = task.cancelled() or task.exception() is not None
         worker = self._workers.pop(task, None)
         if worker is not None:
             if self._open:
                 self._replace_crashed(worker, task)
-            return
-        if not task.cancelled():
-            task.exception()  # retrieved, and ignored
-        if task in self._abandoned:
+        elif task in self._abandoned:
             del self._abandoned[task]
             self._count_places()
             self._see_to_waiting()
+        if failed:
+            self._backend.pass_on()  # it may have been about to take jobs
 
     def _replace_crashed(self, worker: _Worker, task: asyncio.Task[None]) -> None:
         self._crashes += 1
@@ -223,7 +279,7 @@ class WorkerPool:
             "worker.stuck",
             job_id=job_id,
             abandoned=len(self._abandoned) + 1,
-            stack=_stack_of(worker.task),
+            stack=_stack_of(worker.attempt),
         )
         self._release(worker)
         assert worker.task is not None
@@ -256,10 +312,21 @@ class WorkerPool:
             worker.lease = None
 
 
-def _stack_of(task: asyncio.Task[None] | None) -> str:
-    """Return where a suspended task stands, down to what it awaits: `Task.get_stack` ends at the first coroutine."""
+def _is_clean(task: asyncio.Task[None]) -> bool:
+    """Return whether a handler has left its task's cancellations, name and callbacks as they were."""
+    # The private list of callbacks, because asyncio has no other way to see them; one is `_on_end`.
+    return not task.cancelling() and task.get_name() == NAME and len(task._callbacks) == 1
+
+
+async def _give_way() -> None:
+    """Let the rest of the loop have its turn."""
+    await asyncio.sleep(0)
+
+
+def _stack_of(attempt: Suspended[Any] | None) -> str:
+    """Return where a suspended attempt stands, down to what it awaits: `Task.get_stack` ends at the first coroutine."""
     lines: list[str] = []
-    step: Any = task.get_coro() if task is not None else None
+    step: Any = attempt.coroutine if attempt is not None else None
     while (frame := getattr(step, "cr_frame", None)) is not None and len(lines) < 20:
         lines.append(f"{frame.f_code.co_qualname} at {frame.f_code.co_filename}:{frame.f_lineno}")
         step = step.cr_await

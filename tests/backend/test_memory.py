@@ -142,35 +142,69 @@ async def test_an_offered_job_of_a_paused_queue_wakes_no_worker_until_it_is_resu
 
 
 @virtual_time
-async def test_the_backend_calls_for_one_worker_per_ready_job_without_a_waiting_lease() -> None:
-    backend, calls = make_backend(), 0
-
-    def call() -> None:
-        nonlocal calls
-        calls += 1
-
-    await backend.start(call)
+async def test_a_worker_is_called_for_a_job_that_no_worker_waits_for() -> None:
+    backend, called = make_backend(), list[int]()
+    await backend.start(called.append)
     await backend.pause("other")
     backend.submit_now(OTHER)
-    assert calls == 0, "its queue is paused"
+    assert called == [], "its queue is paused"
     with waiting(backend):
         backend.submit_now(DEFAULT)
-        assert calls == 0, "a lease waited for it"
-        backend.submit_now(DEFAULT)
-        assert calls == 1
+        assert called == [], "a worker waited for it"
+    backend.pass_on()
+    assert called == [1]
     await backend.resume("other")
-    assert calls == 3, "for the first of each queue; the second of `default` waits for the first"
+    assert called == [1, 2], "for the first of each queue"
 
 
 @virtual_time
-async def test_a_cancelled_lease_does_not_count_as_waiting() -> None:
-    backend, called = make_backend(), asyncio.Event()
-    await backend.start(called.set)
+async def test_the_worker_of_a_burst_is_the_only_one_until_it_passes_on() -> None:
+    backend, called = make_backend({"default": QueuePolicy(workers=5)}), list[int]()
+    await backend.start(called.append)
+    with waiting(backend) as woken:
+        for _ in range(3):
+            backend.submit_now(DEFAULT)
+        assert woken.done()
+        assert called == []
+    assert backend.lease_now() is not None
+    backend.submit_now(DEFAULT)
+    assert called == []
+    backend.pass_on()
+    assert called == [3]
+
+
+@virtual_time
+async def test_a_worker_that_found_no_job_is_woken_by_the_next() -> None:
+    backend, called = make_backend({"default": QueuePolicy(workers=5)}), list[int]()
+    await backend.start(called.append)
+    backend.submit_now(DEFAULT)
+    assert called == [1]
+    assert backend.lease_now() is not None
+    with waiting(backend) as woken:
+        backend.submit_now(DEFAULT)
+        assert woken.done()
+
+
+@virtual_time
+async def test_a_worker_woken_for_a_job_that_was_cancelled_meanwhile_is_woken_by_the_next() -> None:
+    backend = make_backend()
+    worker = asyncio.create_task(backend.lease())
+    await asyncio.sleep(0)
+    await backend.cancel(backend.submit_now(DEFAULT).job.id)
+    await asyncio.sleep(0)
+    job = backend.submit_now(DEFAULT).job
+    assert (await worker).job_id == job.id
+
+
+@virtual_time
+async def test_a_worker_cancelled_while_it_waited_is_not_taken_for_one_that_waits() -> None:
+    backend, called = make_backend(), list[int]()
+    await backend.start(called.append)
     worker = asyncio.create_task(backend.lease())
     await asyncio.sleep(0)
     worker.cancel()
     job = backend.submit_now(DEFAULT).job
-    assert called.is_set()
+    assert called == [1]
     assert job.state is JobState.QUEUED
 
 

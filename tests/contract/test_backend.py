@@ -17,6 +17,7 @@ from jobqueue.core.job import (
     JobId,
     JobSpec,
     JobState,
+    Lease,
     Progress,
     Success,
     Unique,
@@ -59,6 +60,13 @@ async def submit_failed(backend: Backend, spec: JobSpec = SPEC, **options: Any) 
     return job
 
 
+async def lease_one(backend: Backend) -> Lease:
+    """Lease a job as a worker whose handler suspends does."""
+    lease = await backend.lease()
+    backend.pass_on()
+    return lease
+
+
 async def states(backend: Backend, *jobs: JobView) -> list[str]:
     """Return the current states of these jobs."""
     return [(await backend.get(job.id)).state for job in jobs]
@@ -97,7 +105,7 @@ async def test_a_submitted_job_is_readable_immediately(make: Make) -> None:
 @virtual_time
 async def test_lease_waits_for_a_job_and_returns_it_to_one_worker(make: Make) -> None:
     backend = make()
-    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
+    workers = [asyncio.create_task(lease_one(backend)) for _ in range(3)]
     await settle()
     assert not any(worker.done() for worker in workers)
     job = await submit(backend)
@@ -109,9 +117,34 @@ async def test_lease_waits_for_a_job_and_returns_it_to_one_worker(make: Make) ->
 
 
 @virtual_time
+async def test_the_jobs_that_a_worker_leaves_are_leased_by_others_once_it_passes_on(make: Make) -> None:
+    backend = make()
+    workers = [asyncio.create_task(backend.lease()) for _ in range(2)]
+    await settle()
+    await submit(backend)
+    await submit(backend)
+    await settle()
+    backend.pass_on()
+    await settle()
+    assert all(worker.done() for worker in workers)
+
+
+@virtual_time
+async def test_lease_now_returns_no_job_where_none_is_ready(make: Make) -> None:
+    backend = make()
+    assert backend.lease_now() is None
+    await backend.submit(JobSpec(type="t", delay_s=10))
+    assert backend.lease_now() is None
+    job = await submit(backend)
+    lease = backend.lease_now() or await backend.lease()
+    assert lease.job_id == job.id
+    assert backend.lease_now() is None
+
+
+@virtual_time
 async def test_cancelling_a_waiting_lease_loses_no_job(make: Make) -> None:
     backend = make()
-    waiting = asyncio.create_task(backend.lease())
+    waiting = asyncio.create_task(lease_one(backend))
     await settle()
     job = await submit(backend)
     waiting.cancel()
@@ -330,7 +363,7 @@ async def test_stop_admitting_rejects_new_submissions_and_keeps_the_jobs(make: M
 @virtual_time
 async def test_a_started_backend_meets_each_kind_of_deadline(make: Make) -> None:
     backend = make()
-    await backend.start(lambda: None)
+    await backend.start(lambda jobs: None)
     delayed = await submit(backend, JobSpec(type="t", delay_s=2.0, timeout_s=3.0, ttl_s=5.0))
     expiring = await submit(backend, JobSpec(type="t", queue="small", delay_s=20.0, start_by_s=4.0))
     worker = asyncio.create_task(backend.lease())
@@ -351,12 +384,13 @@ async def test_a_started_backend_meets_each_kind_of_deadline(make: Make) -> None
 @virtual_time
 async def test_a_worker_is_called_for_when_a_job_may_be_taken_and_no_lease_waits(make: Make) -> None:
     backend, called = make(), asyncio.Event()
-    await backend.start(called.set)
+    await backend.start(lambda jobs: called.set())
     worker = asyncio.create_task(backend.lease())
     await settle()
     await backend.submit(SPEC)
     await worker
     assert not called.is_set()
+    backend.pass_on()
     await backend.submit(SPEC)
     await asyncio.wait_for(called.wait(), 10)
     await backend.stop()
@@ -465,7 +499,7 @@ async def test_a_queue_never_runs_more_jobs_than_its_workers(make: Make) -> None
     backend = make(default=QueuePolicy(workers=2))
     for _ in range(5):
         await backend.submit(SPEC)
-    workers = [asyncio.create_task(backend.lease()) for _ in range(4)]
+    workers = [asyncio.create_task(lease_one(backend)) for _ in range(4)]
     await settle()
     assert sum(worker.done() for worker in workers) == 2
     leased = [worker.result() for worker in workers if worker.done()]
@@ -482,7 +516,7 @@ async def test_two_slots_freed_at_once_wake_two_workers(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=2))
     for _ in range(4):
         await backend.submit(SPEC)
-    workers = [asyncio.create_task(backend.lease()) for _ in range(4)]
+    workers = [asyncio.create_task(lease_one(backend)) for _ in range(4)]
     await settle()
     first, second = [worker.result() for worker in workers if worker.done()]
     await backend.ack(first.job_id, 1, Success(b"1"))
@@ -494,7 +528,7 @@ async def test_two_slots_freed_at_once_wake_two_workers(make: Make) -> None:
 @virtual_time
 async def test_a_paused_queue_starts_no_job_until_it_is_resumed(make: Make) -> None:
     backend = make()
-    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
+    workers = [asyncio.create_task(lease_one(backend)) for _ in range(3)]
     await backend.pause("default")
     for _ in range(3):
         await backend.submit(SPEC)
@@ -514,7 +548,7 @@ async def test_a_paused_queue_starts_no_job_until_it_is_resumed(make: Make) -> N
 async def test_a_changed_policy_applies_to_waiting_workers_and_to_submissions(make: Make) -> None:
     backend = make(default=QueuePolicy(workers=1))
     jobs = [await submit(backend) for _ in range(4)]
-    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
+    workers = [asyncio.create_task(lease_one(backend)) for _ in range(3)]
     await settle()
     policy = QueuePolicy(capacity=4, workers=3, discipline=Discipline.LIFO)
     await backend.change_queue("default", policy)
@@ -531,7 +565,7 @@ async def test_a_changed_discipline_reorders_the_jobs_that_wait_at_a_limiter(mak
     backend = make()
     spec = JobSpec(type="one", limits=Limits(concurrency=1))
     first, second, third = [await submit(backend, spec) for _ in range(3)]
-    workers = [asyncio.create_task(backend.lease()) for _ in range(3)]
+    workers = [asyncio.create_task(lease_one(backend)) for _ in range(3)]
     await settle()
     assert [worker.result().job_id for worker in workers if worker.done()] == [first.id]
     await backend.change_queue("default", QueuePolicy(discipline=Discipline.LIFO))
@@ -552,7 +586,7 @@ async def test_a_worker_cancelled_among_blocked_jobs_leaves_the_ready_job_to_the
     for _ in range(2000):
         await backend.submit(spec)
     free = await submit(backend)
-    workers = [asyncio.create_task(backend.lease()) for _ in range(2)]
+    workers = [asyncio.create_task(lease_one(backend)) for _ in range(2)]
     await settle()
     await backend.resume("default")
     await one_turn()
@@ -572,7 +606,7 @@ async def test_a_lease_that_passes_thousands_of_blocked_jobs_yields_to_the_loop(
     free = await submit(backend)
     await backend.resume("default")
     await backend.lease()
-    worker = asyncio.create_task(backend.lease())
+    worker = asyncio.create_task(lease_one(backend))
     turns = 0
     while not worker.done():
         turns += 1
@@ -617,7 +651,7 @@ async def test_a_retry_into_a_full_queue_raises_queue_full(make: Make) -> None:
 @virtual_time
 async def test_run_now_makes_a_delayed_job_ready_and_wakes_a_worker(make: Make) -> None:
     backend = make()
-    worker = asyncio.create_task(backend.lease())
+    worker = asyncio.create_task(lease_one(backend))
     job = await submit(backend, JobSpec(type="t", delay_s=3600.0))
     await settle()
     assert not worker.done()

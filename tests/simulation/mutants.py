@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from jobqueue.backend import memory
-from jobqueue.backend.memory import MemoryBackend
+from jobqueue.backend.memory import MemoryBackend, ReadyQueue
 from jobqueue.backend.timer import Timer
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.engine import Engine
@@ -371,6 +371,24 @@ def a_freed_slot_wakes_no_worker(publish: Any) -> Any:
                 publish(self)
 
     return published
+
+
+@mutant(MemoryBackend, "pass_on")
+def the_rest_of_a_burst_wakes_no_worker(pass_on: Any) -> Any:
+    def passed_on(self: MemoryBackend) -> None:
+        self._ready.searching = False
+
+    return passed_on
+
+
+@mutant(MemoryBackend, "pass_on")
+def a_worker_that_passes_on_counts_as_searching(pass_on: Any) -> Any:
+    return lambda self: None
+
+
+@mutant(ReadyQueue, "empty")
+def a_worker_that_found_nothing_counts_as_searching(empty: Any) -> Any:
+    return lambda self: not self._ready
 
 
 @mutant(WorkerPool, "_replace_crashed")

@@ -1,0 +1,246 @@
+"""A worker's task serves the next job, too, unless the handler has suspended or left something behind in the task."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from jobqueue import JobQueue
+from jobqueue.config import QueueSettings, Settings
+from jobqueue.runtime.workers import JOBS_IN_A_ROW, ROW_S, WAITING_MIN
+from jobqueue.testing import VirtualLoop, virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+kept: list[object] = []
+"""What a handler keeps beyond its end."""
+
+
+def make_queue(workers: int = 1) -> JobQueue:
+    queue = JobQueue(Settings(queues={"default": QueueSettings(workers=workers, capacity=10_000)}))
+
+    @queue.handler
+    async def identify() -> int:
+        await asyncio.sleep(0)  # a cancellation that came late would be raised here
+        return id(current())
+
+    @queue.handler
+    async def identify_at_once() -> int:
+        return id(current())
+
+    return queue
+
+
+def current() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    kept.clear()
+
+
+@virtual_time
+async def test_jobs_that_never_suspend_share_a_task() -> None:
+    queue = make_queue(workers=100)
+    async with queue:
+        jobs = [await queue.submit("identify_at_once") for _ in range(20)]
+        assert len({await job.result() for job in jobs}) == 1
+
+
+@virtual_time
+async def test_a_job_after_one_that_suspended_has_a_task_of_its_own() -> None:
+    queue = make_queue()
+    async with queue:
+        jobs = [await queue.submit("identify") for _ in range(2)]
+        assert len({await job.result() for job in jobs}) == 2
+
+
+def keep_the_task() -> None:
+    kept.append(current())
+
+
+def keep_a_weak_reference() -> None:
+    kept.append(weakref.ref(current(), kept.append))
+
+
+def cancel_later() -> None:
+    asyncio.get_running_loop().call_later(0.0, current().cancel)
+
+
+def cancel_now() -> None:
+    current().cancel()
+
+
+def add_a_callback() -> None:
+    current().add_done_callback(print)
+
+
+def rename() -> None:
+    current().set_name("renamed")
+
+
+def open_a_timeout() -> None:
+    with suppress(StopIteration):
+        asyncio.timeout(0).__aenter__().send(None)
+
+
+def raise_with_the_task() -> None:
+    error = LookupError("gone")
+    error.task = current()  # type: ignore[attr-defined]  # a frame or an exception may hold it, too
+    kept.append(error)
+    raise error
+
+
+TRACES = [
+    keep_the_task,
+    keep_a_weak_reference,
+    cancel_later,
+    cancel_now,
+    add_a_callback,
+    rename,
+    open_a_timeout,
+    raise_with_the_task,
+]
+
+
+@virtual_time
+@pytest.mark.parametrize("leave", TRACES)
+async def test_a_job_after_one_that_left_something_in_its_task_has_a_task_of_its_own(leave: Callable[[], None]) -> None:
+    queue, tasks = make_queue(), []
+
+    @queue.handler
+    async def leaves() -> None:
+        tasks.append(id(current()))
+        leave()
+
+    async with queue:
+        await queue.submit("leaves")
+        job = await queue.submit("identify")
+        assert await job.result() not in tasks
+
+
+@virtual_time
+async def test_an_exception_alone_is_nothing_left_behind() -> None:
+    queue, tasks = make_queue(), []
+
+    @queue.handler
+    async def fails() -> None:
+        tasks.append(id(current()))
+        raise LookupError("gone")
+
+    async with queue:
+        await queue.submit("fails")
+        assert await (await queue.submit("identify_at_once")).result() in tasks
+
+
+@virtual_time
+async def test_other_tasks_have_their_turn_after_a_row_of_jobs() -> None:
+    queue = make_queue()
+    async with queue:
+        jobs = [await queue.submit("identify_at_once") for _ in range(10 * JOBS_IN_A_ROW)]
+        turns = 0
+        while (await jobs[-1].status()).live:
+            await asyncio.sleep(0)
+            turns += 1
+        assert 10 <= turns <= 12
+
+
+@virtual_time
+async def test_other_tasks_have_their_turn_after_each_job_that_takes_longer_than_a_row() -> None:
+    queue, loop = make_queue(), asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+
+    @queue.handler
+    async def computes() -> None:
+        loop.jump(2 * ROW_S)
+
+    async with queue:
+        jobs = [await queue.submit("computes") for _ in range(10)]
+        turns = 0
+        while (await jobs[-1].status()).live:
+            await asyncio.sleep(0)
+            turns += 1
+        assert 10 <= turns <= 12
+
+
+@virtual_time
+async def test_jobs_that_suspend_behind_one_that_does_not_start_in_the_next_turn() -> None:
+    queue, running = make_queue(workers=100), []
+
+    @queue.handler
+    async def naps() -> None:
+        running.append(current())
+        await asyncio.sleep(1)
+
+    async with queue:
+        await queue.submit("identify_at_once")
+        for _ in range(50):
+            await queue.submit("naps")
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(running) == 50
+
+
+@virtual_time
+@pytest.mark.parametrize("leaves_something", [False, True])
+async def test_a_burst_starts_no_more_workers_than_it_has_jobs(leaves_something: bool) -> None:
+    queue, most = make_queue(workers=1000), 0
+
+    def workers() -> int:
+        return sum(task.get_name() == "worker" for task in asyncio.all_tasks())
+
+    @queue.handler
+    async def naps() -> None:
+        nonlocal most
+        most = max(most, workers())
+        if leaves_something:
+            kept.append(current())
+        else:
+            await asyncio.sleep(1)
+
+    async with queue:
+        jobs = [await queue.submit("naps") for _ in range(50)]
+        for job in jobs:
+            await job.wait()
+        assert most <= 50 + WAITING_MIN
+
+
+@virtual_time
+async def test_a_worker_of_a_pool_made_smaller_ends_after_its_job() -> None:
+    queue = make_queue(workers=2)
+
+    @queue.handler
+    async def naps() -> None:
+        await asyncio.sleep(3600)
+
+    @queue.handler
+    async def shrinks() -> None:
+        await queue.change("default", workers=1)
+
+    async with queue:
+        nap = await queue.submit("naps")
+        await (await queue.submit("shrinks")).result()
+        await asyncio.sleep(0)
+        assert sum(task.get_name() == "worker" for task in asyncio.all_tasks()) == 1
+        await nap.cancel()
+
+
+@virtual_time
+async def test_jobs_go_on_after_the_worker_about_to_take_them_is_killed() -> None:
+    queue = make_queue(workers=2)
+    async with queue:
+        await asyncio.sleep(0)  # both workers wait
+        jobs = [await queue.submit("identify_at_once") for _ in range(3)]
+        for task in asyncio.all_tasks():
+            if task.get_name() == "worker":
+                task.cancel()
+        for job in jobs:
+            await job.result()
