@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.overload.choice import choice
-from bench.overload.crowd import PAUSE_S, Manners, Service
+from bench.overload.clients import PAUSE_S, Manners, Service
 from bench.overload.figures import Figures
 from bench.overload.plot import draw
 from bench.overload.policies import CHOICES, POLICIES

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.overload.crowd import Manners
+from bench.overload.clients import Manners
 from bench.overload.figures import times
 from bench.overload.policies import CHOICES, FIFO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.overload.crowd import Service
+    from bench.overload.clients import Service
     from bench.overload.figures import Figures
 
 NEAR = 0.02

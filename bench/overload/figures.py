@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload.crowd import ELEPHANT, PRIORITIES, Client, Manners
+from bench.overload.clients import ELEPHANT, PRIORITIES, Client, Manners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,8 +31,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         dead: The share of the workers' time that went into results after their client had left.
         busy: The share of the workers' time that went into any result.
         served: The share of the clients that got their result in time.
-        waited_in_vain: Of those that were accepted at least once, and did not.
-        turned_away: Of those that never were.
+        unserved: The share of the clients that were accepted at least once, and got no result in time.
+        never_accepted: The share of the clients with rejections only.
         tries: Submissions per client.
         wait_s: Queueing delay of the jobs that started: quantiles by name.
         answer_s: From a client's first try to its result, of those that got it.
@@ -51,8 +51,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     dead: float
     busy: float
     served: float
-    waited_in_vain: float
-    turned_away: float
+    unserved: float
+    never_accepted: float
     tries: float
     refused: float
     shed: float
@@ -104,8 +104,8 @@ class Seen:
             dead=self._dead_s / ((in_time_s + self._dead_s) or 1.0),
             busy=(in_time_s + self._dead_s) / all_s,
             served=_served(visits) or 0.0,
-            waited_in_vain=sum(visit.accepted and visit.answered_at is None for visit in visits) / (len(visits) or 1),
-            turned_away=sum(not visit.accepted for visit in visits) / (len(visits) or 1),
+            unserved=sum(visit.accepted and visit.answered_at is None for visit in visits) / (len(visits) or 1),
+            never_accepted=sum(not visit.accepted for visit in visits) / (len(visits) or 1),
             tries=tries / (len(visits) or 1),
             refused=sum(visit.refused for visit in visits) / (tries or 1),
             shed=sum(visit.shed for visit in visits) / (tries or 1),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 
 from bench.measure.picture import save
-from bench.overload.crowd import MICE_LOAD, PRIORITIES, Manners
+from bench.overload.clients import MICE_LOAD, PRIORITIES, Manners
 from bench.overload.figures import times
 from bench.overload.policies import CHOICES
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bench.overload.crowd import Service
+    from bench.overload.clients import Service
     from bench.overload.figures import Figures
     from bench.overload.returns import ReturnFigures
 
 BY_PRIORITY = ("fifo", "priority", "priority start_by", "priority red")
 BY_GROUP = ("fifo", "fair", "fair caller_jobs_max", "fair caller_jobs_max start_by")
-BY_HERD = ("herd on a busy server", "herd on a busy server; all told 5 s")
+BY_HERD = ("herd on a busy server", "herd on a busy server; constant 5 s")
 OVERLOADS = (1.2, 2.0, 10.0)
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:orange")
 GREY = "0.8"
@@ -45,7 +45,7 @@ def draw(runs: Sequence[Figures], returns: Sequence[ReturnFigures], folder: Path
     """Draw all plots into a folder; return their paths."""
     chosen = [policy.name(service) for policy in CHOICES]
     obedient = [run for run in runs if run.manners is Manners.OBEDIENT]
-    goodput, dead = "goodput, in shares of the workers' time", "dead work, in shares of all work"
+    goodput, dead = "goodput (share of worker time)", "dead work (share of all work)"
     plots: dict[str, Callable[[], Any]] = {
         "goodput": lambda: _by_load(runs, goodput, attrgetter("goodput"), chosen),
         "goodput-all": lambda: _each_by_load(runs, goodput, attrgetter("goodput")),
@@ -126,7 +126,7 @@ def _each_by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures]
     for panel in list(panels.flat)[len(policies) :]:
         panel.set_visible(False)
     figure.supylabel(label, fontsize=10)
-    figure.supxlabel("load, in multiples of the capacity", fontsize=10)
+    figure.supxlabel("load (multiples of capacity)", fontsize=10)
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9, frameon=False
     )
@@ -154,7 +154,7 @@ def _waits(runs: Sequence[Figures], policies: Sequence[str]) -> Any:
                     panel.scatter(values, [at] * 3, color=colour, s=[size for _, size in QUANTILES])
         panel.set_title(times(load), fontsize=11)
         panel.set_xscale("log")
-        panel.set_xlabel("s after the submission")
+        panel.set_xlabel("time since submission (s)")
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.set_yticks([len(policies) - place for place in range(len(policies))], policies, fontsize=9)
         panel.grid(alpha=0.3)
@@ -179,11 +179,11 @@ def _refusals(runs: Sequence[Figures]) -> Any:
             shares = [run.refused_by_priority[level] or 0.0 for run in those]
             places = [place + (number - 1) * 0.27 for place in range(len(those))]
             panel.bar(places, shares, 0.25, label=f"priority {level}", color=mpl.colormaps["viridis"](number / 2.5))
-        panel.set_xticks(range(len(those)), [run.policy.replace(", ", ",\n") for run in those], fontsize=9)
+        panel.set_xticks(range(len(those)), [run.policy.replace(" ", "\n") for run in those], fontsize=9)
         panel.set_title(times(load), fontsize=11)
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         panel.grid(alpha=0.3, axis="y")
-    panels[0][0].set_ylabel("submissions refused or shed")
+    panels[0][0].set_ylabel("share of submissions refused or shed")
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, frameon=False
     )
@@ -202,12 +202,12 @@ def _shares(runs: Sequence[Figures]) -> Any:
         mice = [run.goodput_mice for run in those]
         panel.bar(places, mice, label="50 mice", color="tab:green")
         panel.bar(places, [run.goodput_elephant for run in those], bottom=mice, label="1 elephant", color="tab:gray")
-        panel.axhline(MICE_LOAD, color="black", linestyle=":", linewidth=1, label="what the mice want")
+        panel.axhline(MICE_LOAD, color="black", linestyle=":", linewidth=1, label="mice's demand")
         panel.set_xticks(places, [times(run.load) for run in those])
         panel.set_title(policy, fontsize=10)
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         panel.grid(alpha=0.3, axis="y")
-    panels[0][0].set_ylabel("goodput, in shares of the workers' time")
+    panels[0][0].set_ylabel("goodput (share of worker time)")
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, frameon=False
     )
@@ -215,13 +215,13 @@ def _shares(runs: Sequence[Figures]) -> Any:
 
 
 def _returns(scenes: Sequence[ReturnFigures]) -> Any:
-    """Draw the returns of refused clients in each second, as told by the engine, and as told one time for all."""
+    """Draw the returns of refused clients in each second, with the engine's Retry-After, and with a constant one."""
     figure, panels = plt.subplots(1, len(scenes), sharey=True, squeeze=False, figsize=(11, 3.6), layout="constrained")
     for panel, scene in zip(panels[0], scenes, strict=True):
         seconds = range(scene.returns_from_s, scene.returns_from_s + len(scene.returns_by_second))
         panel.bar(seconds, scene.returns_by_second, 1.0, color="tab:blue")
         panel.set_title(scene.scene, fontsize=10)
-        panel.set_xlabel("s")
+        panel.set_xlabel("time (s)")
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.grid(alpha=0.3)
@@ -234,7 +234,7 @@ def _load_axis(panel: Any, loads: Sequence[float]) -> None:
     panel.set_xscale("log")
     panel.set_xticks(loads, [f"{load:g}" for load in loads])
     panel.minorticks_off()
-    panel.set_xlabel("load, in multiples of the capacity")
+    panel.set_xlabel("load (multiples of capacity)")
     panel.grid(alpha=0.3)
 
 

@@ -10,7 +10,7 @@ from random import Random
 
 import msgspec
 
-from bench.overload.crowd import Service
+from bench.overload.clients import Service
 from bench.overload.dropping import DroppingCoDel
 from jobqueue.core.policy import Discipline, QueuePolicy
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload.crowd import whole_seconds
+from bench.overload.clients import whole_seconds
 from bench.overload.desk import Desk
 from bench.overload.figures import quantiles
 from jobqueue.core.job import JobSpec
@@ -38,7 +38,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """The arrivals, and the precision of Retry-After.
 
     Attributes:
-        herd_at: When all come at once; None: each comes at a time of its own within the first rest.
+        herd_at: The time at which all arrive at once; None: independent arrivals within the first rest.
         busy: Number of clients that arrive before the herd, at random, so that the engine has measured its drain rate.
         whole_seconds: Retry-After as in HTTP's header, in whole seconds; else the problem's `retry_after_s`.
         constant_s: A Retry-After for all, instead of the engine's: for comparison.
@@ -57,13 +57,19 @@ LASTS_S = 300.0
 BUSY = 400  # clients, four fifths of what the workers can do
 
 SCENES = (
-    Scene(name="each at a time of its own", counted_from=60.0),
-    Scene(name="each at a time of its own; precise", counted_from=60.0, whole_seconds=False),
+    Scene(name="independent", counted_from=60.0),
+    Scene(name="independent; fractional seconds", counted_from=60.0, whole_seconds=False),
     Scene(name="herd on a fresh server", herd_at=0.0, counted_from=0.0),
-    Scene(name="herd on a fresh server; precise", herd_at=0.0, counted_from=0.0, whole_seconds=False),
+    Scene(name="herd on a fresh server; fractional seconds", herd_at=0.0, counted_from=0.0, whole_seconds=False),
     Scene(name="herd on a busy server", herd_at=60.0, busy=BUSY, counted_from=60.0),
-    Scene(name="herd on a busy server; precise", herd_at=60.0, busy=BUSY, counted_from=60.0, whole_seconds=False),
-    Scene(name="herd on a busy server; all told 5 s", herd_at=60.0, busy=BUSY, counted_from=60.0, constant_s=5.0),
+    Scene(
+        name="herd on a busy server; fractional seconds",
+        herd_at=60.0,
+        busy=BUSY,
+        counted_from=60.0,
+        whole_seconds=False,
+    ),
+    Scene(name="herd on a busy server; constant 5 s", herd_at=60.0, busy=BUSY, counted_from=60.0, constant_s=5.0),
 )
 
 
@@ -77,7 +83,7 @@ class ReturnFigures(msgspec.Struct, frozen=True, kw_only=True):
         peak_to_mean: The most returns in one second, against the mean of a second.
         peak_to_mean_poisson: The same of a Poisson stream of as many returns: pure chance.
         peak_to_mean_tenth: As `peak_to_mean`, by tenths of a second.
-        told_s: Retry-After of the rejected: quantiles by name.
+        retry_after_s: Retry-After of the rejected: quantiles by name.
         busy: The share of the workers' time that went into work.
         returns_by_second: Number of returns in each second, from `returns_from_s` on.
     """
@@ -89,7 +95,7 @@ class ReturnFigures(msgspec.Struct, frozen=True, kw_only=True):
     peak_to_mean: float | None
     peak_to_mean_poisson: float | None
     peak_to_mean_tenth: float | None
-    told_s: dict[str, float | None]
+    retry_after_s: dict[str, float | None]
     busy: float
     returns_from_s: int
     returns_by_second: list[int]
@@ -109,7 +115,7 @@ class _Loop:
         self._tries: Counter[int] = Counter()  # by how many returns there were before
         self._accepted: Counter[int] = Counter()
         self._returned_at: list[float] = []
-        self._told_s: list[float] = []
+        self._retry_after_s: list[float] = []
         self._worked_s = 0.0
 
     def figures(self) -> ReturnFigures:
@@ -129,7 +135,7 @@ class _Loop:
             peak_to_mean=peak_to_mean(self._returned_at, 1.0),
             peak_to_mean_poisson=poisson_peak_to_mean(self._returned_at, 1.0),
             peak_to_mean_tenth=peak_to_mean(self._returned_at, 0.1),
-            told_s=quantiles(self._told_s),
+            retry_after_s=quantiles(self._retry_after_s),
             busy=self._worked_s / (WORKERS * counted_s),
             returns_from_s=int(scene.counted_from),
             returns_by_second=[by_second[second] for second in range(int(scene.counted_from), int(LASTS_S))],
@@ -145,10 +151,10 @@ class _Loop:
         try:
             job = self._desk.submit(SPEC, self._rng.expovariate(1 / WORK_S))
         except Refused as refusal:
-            told_s = self._told(refusal)
+            retry_after_s = self._told(refusal)
             if counted:
-                self._told_s.append(told_s)
-            self._desk.at(now + told_s, self._submit, (client, returns + 1))
+                self._retry_after_s.append(retry_after_s)
+            self._desk.at(now + retry_after_s, self._submit, (client, returns + 1))
         else:
             self._accepted[returns] += counted
             self._clients[job.id] = client

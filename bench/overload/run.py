@@ -1,4 +1,4 @@
-"""One run: a crowd at the desk under one policy; the outcome of each client and of the workers' time."""
+"""One run: a stream of clients under one policy; the outcome of each client and of the workers' time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload.crowd import PAUSE_S, Client, Manners, Service, crowd, whole_seconds
+from bench.overload.clients import PAUSE_S, Client, Manners, Service, arrivals, whole_seconds
 from bench.overload.desk import Desk
 from bench.overload.figures import Figures, Seen, Visit
 from jobqueue.core.job import JobSpec, JobState, Uniqueness
@@ -70,7 +70,7 @@ class _Run:
         self._from, self._to = load.warm_s, load.warm_s + load.measured_s
         # Until the last client of the measured time has its result or has left.
         self._until = self._to + 1.5 * service.patience_s
-        self._crowd = iter(crowd(load.factor, until=self._until, seed=seed, service=service))
+        self._arrivals = iter(arrivals(load.factor, until=self._until, seed=seed, service=service))
         self._visits: dict[JobId, Visit] = {}
         self._seen = Seen(
             policy=policy.name(service),
@@ -88,7 +88,7 @@ class _Run:
     # -- clients
 
     def _expect_next(self) -> None:
-        client = next(self._crowd, None)
+        client = next(self._arrivals, None)
         if client is not None:
             self._desk.at(client.at, self._arrive, client)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.overload.crowd import PRIORITIES, Manners
+from bench.overload.clients import PRIORITIES, Manners
 from bench.overload.figures import times
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ def report(runs: Sequence[Figures], returns: Sequence[ReturnFigures], *, close_u
         those = [run for run in runs if run.manners is manners]
         close = [run for run in those if run.load == close_up]
         parts += [f"Goodput, and share of dead work, by load; {manners} clients", overview(those)]
-        parts += [f"Waits and ends of clients at {times(close_up)}; {manners}", clients_table(close)]
+        parts += [f"Latency and outcomes of clients at {times(close_up)}; {manners}", clients_table(close)]
         parts += [f"Served in time and refused, by priority and group, at {times(close_up)}; {manners}"]
         parts += [groups_table(close)]
     if returns:
-        parts += ["1,000 obedient clients that want twice the capacity", returns_table(returns)]
+        parts += ["Retry-After: 1,000 obedient clients with a demand of twice the capacity", returns_table(returns)]
     return "\n\n".join(parts)
 
 
@@ -42,7 +42,7 @@ def short_report(runs: Sequence[Figures], *, close_up: float = CLOSE_UP) -> str:
         close = [run for run in those if run.load == close_up]
         if len({run.load for run in those}) > 1:
             parts += [f"Goodput, and share of dead work, by load; {manners} clients", overview(those)]
-        parts += [f"Waits and ends of clients at {times(close_up)}; {manners}", clients_table(close)]
+        parts += [f"Latency and outcomes of clients at {times(close_up)}; {manners}", clients_table(close)]
     return "\n\n".join(parts)
 
 
@@ -55,15 +55,15 @@ def overview(runs: Sequence[Figures]) -> str:
 
 
 def clients_table(runs: Sequence[Figures]) -> str:
-    """Return a line for each policy: how long a start and an answer take, and how clients end."""
+    """Return a line for each policy: time to a start and to an answer, and the clients' outcomes."""
     head = [
         "policy",
         "goodput",
         "start after, s",
         "answer after, s",
         "served",
-        "waited in vain",
-        "turned away",
+        "unserved",
+        "never accepted",
         "tries",
     ]
     return table(
@@ -75,8 +75,8 @@ def clients_table(runs: Sequence[Figures]) -> str:
                 _seconds(run.wait_s),
                 _seconds(run.answer_s),
                 _percent(run.served),
-                _percent(run.waited_in_vain),
-                _percent(run.turned_away),
+                _percent(run.unserved),
+                _percent(run.never_accepted),
                 f"{run.tries:.1f}",
             ]
             for run in runs
@@ -106,8 +106,8 @@ def groups_table(runs: Sequence[Figures]) -> str:
 
 def returns_table(returns: Sequence[ReturnFigures]) -> str:
     """Return a line for each scene."""
-    head = ["how they come", "refused", "in at the first return", "returns at most", "told to wait, s"]
-    head += ["peak to mean", "by chance", "in 0.1 s", "busy"]
+    head = ["arrivals", "refused", "accepted on first return", "most returns", "Retry-After, s"]
+    head += ["peak to mean", "Poisson", "in 0.1 s", "busy"]
     return table(
         head,
         (
@@ -116,7 +116,7 @@ def returns_table(returns: Sequence[ReturnFigures]) -> str:
                 _percent(scene.refused),
                 _percent(scene.first_return),
                 str(scene.returns_max),
-                _seconds(scene.told_s),
+                _seconds(scene.retry_after_s),
                 _number(scene.peak_to_mean),
                 _number(scene.peak_to_mean_poisson),
                 _number(scene.peak_to_mean_tenth),

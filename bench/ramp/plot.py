@@ -146,9 +146,9 @@ def _draw_latencies(panel: Any, total: Sequence[Row], probe: Sequence[Measuremen
         panel.plot(*_columns(seen), color="silver", linestyle=style, linewidth=2, label=f"locust's {label}, last 10 s")
     for kind, colour in (("POST", "tab:green"), ("HEAD", "tab:blue")):
         line = _p95_by_window([it for it in probe if it.kind == kind], start)
-        panel.plot(*_columns(line), color=colour, label=f"the probe's {kind}, p95 of {WINDOW_S:.0f} s")
+        panel.plot(*_columns(line), color=colour, label=f"probe's {kind}, p95 of {WINDOW_S:.0f} s")
     lags = [(it.at - start, max(it.ms or 0.0, LAG_MS_MIN)) for it in probe if it.kind == "lag"]
-    panel.plot(*_columns(lags), color="tab:red", linewidth=1, label="lag of the server's loop")
+    panel.plot(*_columns(lags), color="tab:red", linewidth=1, label="lag of the server's event loop")
     panel.set_yscale("log")
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     panel.set_ylabel("latency (ms)")
@@ -175,7 +175,7 @@ def _draw_cpus(panel: Any, samples: Sequence[Sample], start: float) -> None:
     panel.plot(
         [s.at - start for s in samples], others, color="silver", linestyle="--", label="everything else on the machine"
     )
-    panel.axhline(100, color="black", linewidth=0.8, linestyle=":", label="one whole core")
+    panel.axhline(100, color="black", linewidth=0.8, linestyle=":", label="one core")
     panel.set_ylabel("CPU (% of a core)")
     panel.set_ylim(bottom=0)
     _legend(panel)
@@ -191,8 +191,8 @@ def _meaning(name: str) -> str:
         "submit 202": "submissions accepted",
         "submit 503": "submissions refused: 503",
         "submit 429": "submissions refused: 429",
-        "status 202": "statuses: lives",
-        "status 200": "statuses: over",
+        "status 202": "statuses: live",
+        "status 200": "statuses: terminal",
         "submit 0": "submissions without an answer",
         "status 0": "statuses without an answer",
     }

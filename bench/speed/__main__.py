@@ -33,11 +33,11 @@ PLOTS = "results"
 
 
 BENCHES: dict[ModuleType, str] = {
-    http: "What a request costs",
-    life: "What a job's life costs",
-    fleet: "The known load",
-    memory: "What keeping costs",
-    core: "What an operation costs",
+    http: "Cost of a request",
+    life: "Cost of a job's life cycle",
+    fleet: "Known load",
+    memory: "Cost of stored records",
+    core: "Cost of an operation",
 }
 """Each has `Results`, which its JSON file holds, and `report` and `targets` of these; and its title."""
 

@@ -1,4 +1,4 @@
-"""The known load: latency and CPU of 500, 8,000 and 15,000 clients that submit jobs and read their statuses.
+"""Known load: latency and CPU of 500, 8,000 and 15,000 clients that submit jobs and read their statuses.
 
     make bench-fleet                         # two minutes
     python -m bench.speed.fleet --quick

@@ -18,10 +18,11 @@ import msgspec
 
 from bench.load.driving import Generator, raise_open_files
 from bench.load.generator import Order
-from bench.measure.machine import Machine, describe
+from bench.measure.machine import describe
 from bench.measure.spread import Spread, many, spread, table
 from bench.peers.contenders import Contender, Kind, contenders
-from bench.speed.bench import BUSY, Progress, SpeedBench, counts, in_turn, names
+from bench.speed.bench import BUSY, Progress, SpeedBench, counts, in_turn
+from bench.speed.comparison import FLAGS, Comparison
 from bench.speed.plot import Panel, bars
 from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import end_with
@@ -86,13 +87,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
 
 
-class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of http.json."""
-
-    machine: Machine
-    options: Options
-    skipped: list[str]
-    readings: list[Reading]
+Results = Comparison[Options, Reading]
+"""The content of http.json."""
 
 
 RATIOS = (
@@ -262,15 +258,13 @@ def _notes(results: Results) -> list[str]:
 
 BENCH = SpeedBench(
     name="http",
-    about="Measure what a request costs.",
+    about="Measure the cost of a request.",
     whole=Options(),
     quick=QUICK,
     flags={
+        **FLAGS,
         "--connections": {"type": counts, "metavar": "N,N", "help": f"default: {','.join(map(str, CONNECTIONS))}"},
-        "--rounds": {"type": int, "metavar": "N", "help": "how often each is measured"},
-        "--seconds": {"type": float, "metavar": "S", "help": "how long each measurement takes"},
         "--records": {"type": int, "metavar": "N", "help": f"finished jobs that are held (default: {RECORDS})"},
-        "--only": {"type": names, "metavar": "NAME,NAME", "help": "measure these contenders alone"},
     },
     run=run,
     report=report,

@@ -20,11 +20,12 @@ import msgspec
 from bench.load.driving import Generator, raise_open_files
 from bench.load.generator import Order
 from bench.load.scripts import Batch, Life
-from bench.measure.machine import Machine, describe
+from bench.measure.machine import describe
 from bench.measure.spread import Spread, spread, table
 from bench.peers.contenders import SUBMISSION, Contender, Ours, contenders, request
 from bench.peers.stacks import stacks
-from bench.speed.bench import BUSY, Progress, SpeedBench, in_turn, names
+from bench.speed.bench import BUSY, Progress, SpeedBench, in_turn
+from bench.speed.comparison import FLAGS, Comparison
 from bench.speed.plot import Panel, bars
 from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import end_with
@@ -93,13 +94,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     generator: float
 
 
-class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of life.json."""
-
-    machine: Machine
-    options: Options
-    skipped: list[str]
-    readings: list[Reading]
+Results = Comparison[Options, Reading]
+"""The content of life.json."""
 
 
 RATIOS = (
@@ -242,8 +238,7 @@ def report(results: Results) -> str:
     ]
     if idle:
         notes.append(
-            f"Not at the limit of their core, so that more than CPU a job decides their jobs a second: "
-            f"{'; '.join(idle)}."
+            f"Below the limit of their core, so jobs a second depend on more than CPU a job: {'; '.join(idle)}."
         )
     return "\n\n".join([target_table(targets(results)), table(["", "by", *figures], lines), *notes])
 
@@ -258,20 +253,16 @@ def draw(results: Results, path: Path) -> None:
     series = {
         name: [_of(results.readings, name, via, lambda reading: reading.jobs_per_s) for via in Via] for name in everyone
     }
-    title = f"submit, run, ask until over: {CONNECTIONS} connections, one core for the server"
+    title = f"submit, run, poll until terminal: {CONNECTIONS} connections, one core for the server"
     bars([Panel(title=title, groups=list(Via), series=series)], label="jobs a second", path=path)
 
 
 BENCH = SpeedBench(
     name="life",
-    about="Measure what a job's whole life costs.",
+    about="Measure the cost of a job's life cycle.",
     whole=Options(),
     quick=QUICK,
-    flags={
-        "--only": {"type": names, "metavar": "NAME,NAME", "help": "measure these contenders alone"},
-        "--rounds": {"type": int, "metavar": "N", "help": "how often each is measured"},
-        "--seconds": {"type": float, "metavar": "S", "help": "how long each measurement takes"},
-    },
+    flags=FLAGS,
     run=run,
     report=report,
     draw=draw,

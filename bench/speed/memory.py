@@ -266,9 +266,9 @@ def _parts_bytes(life: _Life) -> dict[str, float]:
         "record": _taken(job),
         "id": _taken(job.id),
         "result": _taken(job.result),
-        "three times, were they its own": sum(_taken(at) for at in times),
-        "place on its id page": each(store._id_pages.values()),
-        "place in its expiry bucket": each(store._expiry_buckets.values()),
+        "three timestamps, if unshared": sum(_taken(at) for at in times),
+        "share of its id page": each(store._id_pages.values()),
+        "share of its expiry bucket": each(store._expiry_buckets.values()),
     }
 
 
@@ -368,19 +368,19 @@ def report(results: Results) -> str:
         ]
 
     figures: list[list[object]] = [
-        ["bytes that are left of each place, once all have gone", spread(f.left_bytes for f in engine)],
-        ["server as it starts, MiB", spread(f.started_bytes / 2**20 for f in server)],
+        ["bytes left per status after the eviction of all", spread(f.left_bytes for f in engine)],
+        ["server at start, MiB", spread(f.started_bytes / 2**20 for f in server)],
         [f"server with {statuses:,} statuses, MiB", spread(f.full_bytes / 2**20 for f in server)],
-        ["of it, bytes a status", spread((f.full_bytes - f.started_bytes) / f.statuses for f in server)],
+        ["of which bytes a status", spread((f.full_bytes - f.started_bytes) / f.statuses for f in server)],
         ["an idle connection, KiB", spread(f.connection_bytes / 1024 for f in server)],
-        ["one that has said nothing yet, KiB", spread(f.connection_new_bytes / 1024 for f in server)],
+        ["a connection without a request yet, KiB", spread(f.connection_new_bytes / 1024 for f in server)],
     ]
     steps: list[list[object]] = [
         ["submit, lease, ack: growing", *pauses(lambda f: f.growing)],
         ["the same, each evicting the oldest one", *pauses(lambda f: f.at_bound)],
         ["a tick that evicts", *pauses(lambda f: f.evicting)],
         [
-            "a full collection, by hand",
+            "a full garbage collection",
             spread(f.collecting_ms for f in engine),
             None,
             None,
@@ -412,7 +412,7 @@ def draw(results: Results, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = Parser(prog="python -m bench.speed.memory", description="Measure what keeping costs.")
+    parser = Parser(prog="python -m bench.speed.memory", description="Measure memory and pauses of stored records.")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STATUSES:,} statuses, one round")
     parser.add_argument("--out", type=Path, default=FOLDER, help=f"folder (default: {FOLDER})")
     parser.add_argument("--engine", type=int, help=argparse.SUPPRESS)

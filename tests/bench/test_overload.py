@@ -15,7 +15,7 @@ import pytest
 
 from bench.overload import __main__ as overload
 from bench.overload.choice import choice
-from bench.overload.crowd import ELEPHANT, MICE_LOAD, PAUSE_S, Manners, Service, crowd, whole_seconds
+from bench.overload.clients import ELEPHANT, MICE_LOAD, PAUSE_S, Manners, Service, arrivals, whole_seconds
 from bench.overload.desk import Desk
 from bench.overload.figures import Figures, quantiles
 from bench.overload.policies import CHOICES, POLICIES, RED_THRESHOLDS, DropByCoDel, Red
@@ -99,7 +99,7 @@ def test_obedient_clients_try_less_often_for_the_same_outcome() -> None:
 
     assert obedient.tries < 1.5
     assert disobedient.tries > 4
-    assert disobedient.turned_away == pytest.approx(obedient.turned_away, abs=0.1)
+    assert disobedient.never_accepted == pytest.approx(obedient.never_accepted, abs=0.1)
 
 
 @pytest.mark.parametrize("scene", [scene for scene in SCENES if scene.constant_s is None], ids=lambda scene: scene.name)
@@ -159,11 +159,11 @@ def test_figures_do_not_depend_on_the_hash_seed() -> None:
     assert b"Figures(policy='fifo'" in outputs.pop()
 
 
-# -- the crowd
+# -- arrivals
 
 
-def test_a_crowd_offers_its_load_as_a_poisson_stream() -> None:
-    clients = crowd(2.0, until=1000.0, seed="1", service=SERVICE)
+def test_arrivals_are_a_poisson_stream_of_the_given_load() -> None:
+    clients = arrivals(2.0, until=1000.0, seed="1", service=SERVICE)
     gaps = [after.at - before.at for before, after in pairwise(clients)]
     mean = sum(gaps) / len(gaps)
     variance = sum((gap - mean) ** 2 for gap in gaps) / len(gaps)
@@ -174,15 +174,15 @@ def test_a_crowd_offers_its_load_as_a_poisson_stream() -> None:
     assert mice == pytest.approx(MICE_LOAD / 2.0, abs=0.02)
 
 
-def test_a_longer_crowd_begins_with_the_shorter_one() -> None:
-    first, longer = (crowd(1.2, until=until, seed="1", service=SERVICE) for until in (9.0, 99.0))
+def test_a_longer_stream_begins_with_the_shorter_one() -> None:
+    first, longer = (arrivals(1.2, until=until, seed="1", service=SERVICE) for until in (9.0, 99.0))
     assert longer[: len(first)] == first
 
 
 def test_every_client_is_counted_once() -> None:
     for name in POLICY:
         figures = run(POLICY[name], Load(5.0, 5.0, 5.0), Manners.DISOBEDIENT, seed="1")
-        assert figures.served + figures.waited_in_vain + figures.turned_away == pytest.approx(1.0)
+        assert figures.served + figures.unserved + figures.never_accepted == pytest.approx(1.0)
 
 
 def test_retry_after_is_rounded_up_to_whole_seconds() -> None:
@@ -232,7 +232,7 @@ def test_the_desk_keeps_to_its_workers_and_slots() -> None:
             desk.submit(JobSpec(type="work"), 1.0)
         live.append(desk.queue_state.live)
 
-    for client in crowd(10.0, until=20.0, seed="1", service=SERVICE):
+    for client in arrivals(10.0, until=20.0, seed="1", service=SERVICE):
         desk.at(client.at, arrive, client)
     desk.run(20.0)
 

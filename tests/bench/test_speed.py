@@ -321,7 +321,7 @@ def test_the_report_holds_every_part_and_lists_missing_measurements(tmp_path: Pa
     assert "| GET, CPU / bare aiohttp's 204 " in text
     assert "commit c0ffee" in text
     assert "It was not measured: `make bench-life` does." in text
-    assert "![What a request costs](results/http.png)" in text
+    assert "![Cost of a request](results/http.png)" in text
     assert (tmp_path / "results" / "http.png").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from bench.load.driving import GENERATOR_CORE, SERVER_CORE
 from bench.measure.machine import describe
 from bench.speed import http, life
 from bench.speed.bench import SpeedBench, in_turn
+from bench.speed.comparison import FLAGS
 from bench.speed.fleet import DefaultServer
 from bench.speed.targets import Target
 from tests.bench.test_speed import MACHINE, life_reading, reading
@@ -94,4 +96,11 @@ def test_the_report_names_a_server_that_was_not_saturated() -> None:
     readings[1] = msgspec.structs.replace(readings[1], server=0.8)
     found = life.Results(machine=MACHINE, options=life.Options(), skipped=[], readings=readings)
     text = life.report(found)
-    assert text.endswith("more than CPU a job decides their jobs a second: go by HEAD.")
+    assert text.endswith("jobs a second depend on more than CPU a job: go by HEAD.")
+
+
+@pytest.mark.parametrize("bench", [http, life])
+def test_a_comparison_is_read_back_from_its_file_and_takes_the_common_options(bench: ModuleType) -> None:
+    found = bench.Results(machine=MACHINE, options=bench.Options(), skipped=["go: not installed"], readings=[])
+    assert msgspec.json.decode(msgspec.json.encode(found), type=bench.Results) == found
+    assert set(FLAGS) <= set(bench.BENCH.flags)

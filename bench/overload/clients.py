@@ -1,7 +1,7 @@
-"""The crowd: clients that arrive in an open loop, each with a patience, obedient or not.
+"""Simulated clients: they arrive in an open loop, each with a patience, obedient or not.
 
-Arrivals don't depend on the desk's speed. A crowd is drawn from a seed, so every policy meets the same clients with
-the same work.
+Arrivals don't depend on the speed of the service. They are drawn from a seed, so every policy meets the same clients
+with the same work.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MICE_LOAD = 0.4
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """The service that a crowd comes to; the defaults are those of the documents.
+    """The simulated service; the defaults are those of the documents.
 
     Attributes:
         workers: Jobs that run at once.
@@ -90,7 +90,7 @@ class Client(msgspec.Struct, frozen=True, gc=False):
 
 
 @lru_cache(maxsize=16)
-def crowd(load: float, *, until: float, seed: str, service: Service) -> tuple[Client, ...]:
+def arrivals(load: float, *, until: float, seed: str, service: Service) -> tuple[Client, ...]:
     """Draw the clients that come before `until`, in the order of their coming: a Poisson stream.
 
     Args:
@@ -100,7 +100,7 @@ def crowd(load: float, *, until: float, seed: str, service: Service) -> tuple[Cl
 
 
 def _stream(load: float, until: float, seed: str, service: Service) -> Iterator[Client]:
-    rng = Random(f"{seed}/crowd/{load}")
+    rng = Random(f"{seed}/crowd/{load}")  # another text would change every figure in docs/explanation/overload.md
     priorities, weights = tuple(PRIORITIES), tuple(PRIORITIES.values())
     at = 0.0
     while (at := at + rng.expovariate(load * service.capacity_per_s)) < until:
