@@ -565,30 +565,30 @@ def test_the_estimate_of_a_queued_job_names_the_reason_it_waits() -> None:
     driver = Driver(queues=DEFAULT)
     engine = driver.engine
 
-    def told(job: Job) -> WaitingFor | None:
+    def waiting_for(job: Job) -> WaitingFor | None:
         return engine.estimate(job, now=driver.now).waiting_for
 
     limited = [driver.submit(limits=ONE) for _ in range(2)]
-    assert told(limited[1]) is None, "no worker has tried it yet"
+    assert waiting_for(limited[1]) is None, "no worker has tried it yet"
     start_all(driver)
-    assert [told(job) for job in limited] == [None, WaitingFor(WaitReason.LIMIT)]
+    assert [waiting_for(job) for job in limited] == [None, WaitingFor(WaitReason.LIMIT)]
     bad = driver.submit(type="bad")
     poison(driver)
     until = driver.of(Quarantined)[0].until  # type: ignore[union-attr]  # all of one kind
-    assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until), "also before a worker has tried it"
+    assert waiting_for(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until), "also before a worker has tried it"
     start_all(driver)
-    assert told(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until)
+    assert waiting_for(bad) == WaitingFor(WaitReason.TYPE_QUARANTINED, until)
     assert engine.estimate(bad, now=driver.now).eta_s is None
     assert engine.estimate(bad, now=driver.now).poll_after_s == until - driver.now
-    assert told(driver.submit(type="bad", delay_s=5.0)) is None, "its time hasn't come"
+    assert waiting_for(driver.submit(type="bad", delay_s=5.0)) is None, "its time hasn't come"
     engine.set_paused("default", True)
-    assert told(bad) == WaitingFor(WaitReason.QUEUE_PAUSED)
+    assert waiting_for(bad) == WaitingFor(WaitReason.QUEUE_PAUSED)
     engine.set_paused("default", False)
     driver.advance(until - driver.now)
     assert start_all(driver) == [bad]
-    assert told(bad) is None
+    assert waiting_for(bad) is None
     driver.ack(bad)
-    assert told(driver.submit(type="bad")) is None
+    assert waiting_for(driver.submit(type="bad")) is None
 
 
 def test_jobs_of_one_caller_of_a_quarantined_type_leave_slots_for_another_caller() -> None:

@@ -99,7 +99,7 @@ class Modelled:
 
     @property
     def attempts_left(self) -> bool:
-        return self.attempt < self.attempts_before + self.spec["attempts_max"]  # type: ignore[operator]
+        return self.attempt < self.attempts_before + self.spec["attempts_max"]  # type: ignore[operator]  # a value of any type
 
 
 PICK = st.integers(0, 999)
@@ -161,7 +161,7 @@ class EngineMachine(RuleBasedStateMachine):
             queue=queue,
             args_bytes=args,
             spec=spec,
-            run_at=self.driver.now + spec["delay_s"],  # type: ignore[operator]
+            run_at=self.driver.now + spec["delay_s"],  # type: ignore[operator]  # of any type
             start_by_at=self.start_by_at(queue, spec),
             caller=caller,
             key=key,
@@ -197,7 +197,7 @@ class EngineMachine(RuleBasedStateMachine):
         """Submit a job with the unique value of a live one."""
         kind, unique = list(self.values)[number % len(self.values)]
         spec = {"group": "g", "priority": 5, "start_by_s": None, "timeout_s": 1.5, "attempts_max": 2, "ttl_s": None}
-        self.submit_one(kind=kind, unique=unique, **spec, **options)  # type: ignore[arg-type]  # as above
+        self.submit_one(kind=kind, unique=unique, **spec, **options)  # type: ignore[arg-type]  # of any type
 
     def submit_beside(self, holder_id: str, new: Modelled, mode: UniqueMode) -> None:
         holder = self.model[holder_id]
@@ -252,7 +252,7 @@ class EngineMachine(RuleBasedStateMachine):
     def admit(self, new: Modelled, mode: UniqueMode) -> SubmitResult:
         uniqueness = {"caller": new.caller, "key": new.key, "unique": new.unique, "mode": mode}
         spec = {"type": new.kind, "queue": new.queue, **KINDS[new.kind], **new.spec}
-        return self.driver.admit(new.fingerprint, **uniqueness, **spec)  # type: ignore[arg-type]
+        return self.driver.admit(new.fingerprint, **uniqueness, **spec)  # type: ignore[arg-type]  # of any type
 
     def admitted(self, new: Modelled, mode: UniqueMode, same: str | None) -> str:
         """Submit a job and check that the result is the existing job `same`, or, if None, a new one."""
@@ -432,9 +432,9 @@ class EngineMachine(RuleBasedStateMachine):
     def start_by_at(self, queue: str, spec: dict[str, object]) -> float | None:
         now = self.driver.now
         if spec["start_by_s"] is not None:
-            return now + spec["start_by_s"]  # type: ignore[operator]
+            return now + spec["start_by_s"]  # type: ignore[operator]  # of any type
         if self.policies[queue].discipline is Discipline.ADAPTIVE:
-            return now + spec["delay_s"] + PATIENCE_S  # type: ignore[operator]
+            return now + spec["delay_s"] + PATIENCE_S  # type: ignore[operator]  # of any type
         return None
 
     def refusal(
@@ -497,8 +497,8 @@ class EngineMachine(RuleBasedStateMachine):
                 if job is not None:
                     self.check_not_overdue(known)
                     if known.stop is None and job.stopping is StopReason.TIMED_OUT:
-                        assert now >= known.started_at + known.spec["timeout_s"]  # type: ignore[operator]
-                        known.stop, known.stopped_at = "timed_out", known.started_at + known.spec["timeout_s"]  # type: ignore[operator]
+                        assert now >= known.started_at + known.spec["timeout_s"]  # type: ignore[operator]  # of any type
+                        known.stop, known.stopped_at = "timed_out", known.started_at + known.spec["timeout_s"]  # type: ignore[operator]  # of any type
                 continue
             if job.state is JobState.EXPIRED:
                 assert known.start_by_at is not None
@@ -510,7 +510,7 @@ class EngineMachine(RuleBasedStateMachine):
                 known.queued_at, known.in_front = known.run_at, False
             elif known.state == "running":
                 assert job.state in (JobState.FAILED, JobState.CANCELLED, JobState.DELAYED, JobState.QUEUED)
-                assert known.stop == "cancelled" or now >= known.started_at + known.spec["timeout_s"] + LEASE_GRACE_S  # type: ignore[operator]
+                assert known.stop == "cancelled" or now >= known.started_at + known.spec["timeout_s"] + LEASE_GRACE_S  # type: ignore[operator]  # of any type
                 known.history = [failed.size_bytes for failed in job.history or ()]
                 known.run_at, known.queued_at, known.in_front = job.run_at, job.run_at, False
             known.state = job.state
@@ -531,7 +531,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def ttl_s(self, known: Modelled) -> float:
         if known.spec["ttl_s"] is not None:
-            return float(known.spec["ttl_s"])  # type: ignore[arg-type]
+            return float(known.spec["ttl_s"])  # type: ignore[arg-type]  # of any type
         return BOUNDS.failed_ttl_s if known.state == "failed" else BOUNDS.ttl_s
 
     def drop_evicted(self) -> None:

@@ -95,7 +95,7 @@ def test_the_coroutine_is_closed_with_its_rest() -> None:
     closed: list[bool] = []
 
     @types.coroutine
-    def forever():  # type: ignore[no-untyped-def]
+    def forever():  # type: ignore[no-untyped-def]  # untyped on purpose
         yield
 
     async def waits() -> None:

@@ -1,4 +1,4 @@
-"""CoDel: a standing queue is told from a burst."""
+"""CoDel: a standing queue is distinguished from a burst."""
 
 from __future__ import annotations
 

@@ -190,9 +190,9 @@ def test_an_early_return_of_a_single_client_keeps_its_slot() -> None:
     retry_after = RetryAfter(NoChance())
     for n in range(100):
         refuse(retry_after, f"c{n}", 1, now=0.0)
-    told = [refuse(retry_after, "c99", 1, now=float(second))[0] + second for second in (1, 2, 3)]
+    returns_at = [refuse(retry_after, "c99", 1, now=float(second))[0] + second for second in (1, 2, 3)]
 
-    assert told == pytest.approx([5.0] * 3)
+    assert returns_at == pytest.approx([5.0] * 3)
     assert retry_after.waiting == 100 - 60, "past slots are gone, and no slot was added"
 
 

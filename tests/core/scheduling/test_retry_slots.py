@@ -1,4 +1,4 @@
-"""Retry slots of one caller: early returns told by keys, and unused slots given out again."""
+"""Retry slots of one caller: early returns known by keys, and unused slots given out again."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def rejected_clients(count: int, *, drain_per_s: float = 20.0) -> RetryAfter:
 
 def test_an_early_return_with_a_key_keeps_its_slot_behind_a_shared_address() -> None:
     retry_after = rejected_clients(100)
-    told = [refuse_key(retry_after, "k80", now=now) + now for now in (0.001, 0.5, 1.0, 2.5)]
+    returns_at = [refuse_key(retry_after, "k80", now=now) + now for now in (0.001, 0.5, 1.0, 2.5)]
 
-    assert told == pytest.approx([81 / 20.0] * 4)
+    assert returns_at == pytest.approx([81 / 20.0] * 4)
     assert retry_after.retry_slot_s(0.0, drain_per_s=20.0, caller="crowd", key="new") == pytest.approx(101 / 20.0)
 
 
@@ -241,24 +241,24 @@ def test_the_slots_of_obedient_clients_are_never_given_out_again(
 
 def test_a_caller_silent_after_a_burst_gets_the_true_wait() -> None:
     desk = Desk(QueuePolicy(capacity=40, workers=2), seed="1", on_end=lambda job: None)
-    told: dict[str, list[float]] = {"hog": [], "other": []}
+    waits_s: dict[str, list[float]] = {"hog": [], "other": []}
 
     def submit(caller: str) -> None:
         try:
             desk.submit(JobSpec(type="work"), 0.1, Uniqueness(caller, plain=True))
         except Refused as refusal:
-            told[caller].append(refusal.retry_after_s or 0.0)
+            waits_s[caller].append(refusal.retry_after_s or 0.0)
 
     for step in range(400):
         desk.at(step / 100, submit, "hog")
     desk.run(12.0)
-    assert told["hog"][-1] > 100.0
+    assert waits_s["hog"][-1] > 100.0
     for _ in range(41):  # the queue is full again, by another address
         submit("other")
     submit("hog")
 
-    assert len(told["other"]) == 1
-    assert told["hog"][-1] <= 3.0
+    assert len(waits_s["other"]) == 1
+    assert waits_s["hog"][-1] <= 3.0
 
 
 def test_an_acceptance_after_silence_resets_the_slots_of_a_caller() -> None:
