@@ -186,7 +186,7 @@ def test_every_client_is_counted_once() -> None:
 
 
 def test_retry_after_is_rounded_up_to_whole_seconds() -> None:
-    assert [whole_seconds(told) for told in (0.01, 1.0, 1.01, 59.5)] == [1.0, 1.0, 2.0, 60.0]
+    assert [whole_seconds(seconds) for seconds in (0.01, 1.0, 1.01, 59.5)] == [1.0, 1.0, 2.0, 60.0]
 
 
 def test_disobedient_clients_retry_after_their_own_pause() -> None:

@@ -166,7 +166,7 @@ def test_drawing_an_empty_history_raises_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         (
             "http://127.0.0.1:{port}",
@@ -177,14 +177,14 @@ def test_drawing_an_empty_history_raises_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_ramp_without_a_reachable_server_exits_with_2_and_writes_nothing(
-    url: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    url: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     monkeypatch.setenv("URL", url.format(port=port))
     assert main() == 2
-    assert capsys.readouterr().err.startswith(told.format(port=port))
+    assert capsys.readouterr().err.startswith(message.format(port=port))
     assert not list(tmp_path.iterdir())
 
 

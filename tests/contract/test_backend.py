@@ -203,12 +203,12 @@ async def test_thousands_of_waiters_are_woken_over_several_loop_iterations(make:
     await settle()
     waiting[1].cancel()
     await backend.cancel(job.id)
-    told = [0]
+    woken = [0]
     for _ in range(100):
         await one_turn()
-        told.append(sum(task.done() for task in waiting))
-    assert told[-1] == 3000
-    assert max(after - before for before, after in pairwise(told)) <= 500
+        woken.append(sum(task.done() for task in waiting))
+    assert woken[-1] == 3000
+    assert max(after - before for before, after in pairwise(woken)) <= 500
 
 
 @virtual_time

@@ -107,9 +107,11 @@ class Attempts:
         """Return the error code recorded for the attempt that has just ended; None if the store had no room for it."""
         job = known.job
         if job.history and job.history[-1].attempt == known.attempt:
-            told = job.history[-1].code
-            self._check(job.error is None or job.error.code == told, f"{known} failed with {job.error}, not {told}")
-            return told
+            recorded = job.history[-1].code
+            self._check(
+                job.error is None or job.error.code == recorded, f"{known} failed with {job.error}, not {recorded}"
+            )
+            return recorded
         failed = job.state in (JobState.FAILED, JobState.DELAYED, JobState.QUEUED)
         self._check(not (failed and self._roomy), f"attempt {known.attempt} of {known} is missing in its history")
         return job.error.code if job.error is not None else None

@@ -83,7 +83,7 @@ class Limits:
         if abs(until - now - wait_s) > EPSILON_S:
             yield f"{job_type} is quarantined for {until - now} s, not {wait_s}"
         if before is not None and not self._probes(before):
-            yield f"{job_type} is quarantined anew, and none of its probes has failed"
+            yield f"{job_type} is quarantined again, and none of its probes has failed"
         self.quarantines[job_type] = CircuitBreaker(until, wait_s)
 
     def release(self, job_type: str) -> Iterator[str]:

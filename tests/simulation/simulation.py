@@ -200,7 +200,7 @@ class Simulation:
                 self._auditor.check(not errors, f"stopped three times at once: {errors}")
                 self._auditor.check(not queue.running, "the queue runs on after its stop")
         if not queue.running or queue.draining:
-            # Every client that waits for its job gets a response, whatever the outcome.
+            # Every client that waits for its job gets a response for any outcome.
             async with asyncio.timeout(FORGOTTEN_S):
                 await fleet
         else:

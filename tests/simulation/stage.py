@@ -164,7 +164,7 @@ class Stage:
         return act
 
     async def play_offloaded(self, pool: str, call: Call, on_progress: Callable[..., None]) -> Success | Failure:
-        """Run a call as a thread or a process does: it returns an outcome, whatever the handler does."""
+        """Run a call as a thread or a process does: it returns an outcome for any behaviour of the handler."""
         n = call.kwargs["n"]
         verb, _, number = _act_of(call.kwargs["acts"], call.attempt).partition(":")
         try:
@@ -310,5 +310,5 @@ class SeededSpool(spool.Spool):
     def leftovers(self) -> str:
         """Return a description of the remaining files of jobs; empty once no record is stored."""
         left: dict[str, dict[Any, Any]] = {"counted": self._held, "handed out": self._handed, "on disk": self._disk}
-        told = [f"{what}: {list(folders)}" for what, folders in left.items() if folders]
-        return "; ".join([*told, f"{self._bytes_used} bytes"] if self._bytes_used else told)
+        parts = [f"{what}: {list(folders)}" for what, folders in left.items() if folders]
+        return "; ".join([*parts, f"{self._bytes_used} bytes"] if self._bytes_used else parts)

@@ -7,7 +7,7 @@ import gc
 import json
 import socket
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from jobqueue.http.transport.connection import Connection
     from tests.http.serving import Serving
 
 SIZE = 800_000
@@ -102,7 +103,8 @@ async def until(condition: Callable[[], object]) -> None:
 
 def in_process(serving: Serving) -> list[int]:
     """Return the unsent bytes of each connection in this process."""
-    return [connection._wire.get_write_buffer_size() for connection in serving.server.connections]  # type: ignore[attr-defined]
+    connections = cast("list[Connection]", serving.server.connections)
+    return [connection._wire.get_write_buffer_size() for connection in connections]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{0}", "/v1/jobs/{0}/result", "/v1/jobs?ids={0},{1},{2}", "/v1/jobs"])
@@ -151,9 +153,9 @@ async def test_the_kernel_buffers_little_of_an_unread_response(serving: Serving)
     job_id = await large(serving, 60_000)
     wire = await unread(serving, get(f"/v1/jobs/{job_id}") * 60)
     await until(lambda: max(in_process(serving), default=0) > 0)
-    (connection,) = serving.server.connections
-    taken = connection._wire.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)  # type: ignore[attr-defined]
-    assert taken == UNSENT_BYTES_MAX
+    (connection,) = cast("list[Connection]", serving.server.connections)
+    server_socket = connection._wire.get_extra_info("socket")
+    assert server_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES_MAX
     wire.close()
 
 

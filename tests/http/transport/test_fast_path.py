@@ -295,8 +295,8 @@ async def test_both_paths_answer_a_stream_alike_for_any_split(pair: Pair) -> Non
 
 
 async def test_both_paths_answer_a_cached_request_alike_after_any_data(pair: Pair) -> None:
-    learned = (head("HEAD", "/v1/jobs/{DONE}"), head("GET", "/v1/jobs/{LIVE}", 'If-None-Match: W/"0"'), post(LATER))
-    for request in learned:
+    cached = (head("HEAD", "/v1/jobs/{DONE}"), head("GET", "/v1/jobs/{LIVE}", 'If-None-Match: W/"0"'), post(LATER))
+    for request in cached:
         await pair.same(request + CUT + END)
     for before in (
         b"",
@@ -313,7 +313,7 @@ async def test_both_paths_answer_a_cached_request_alike_after_any_data(pair: Pai
         # The end of the head is split, and the body looks like one, so no request begins after it.
         post(b"\r\n\r\n{}").replace(b"\r\n\r\n\r\n\r\n{}", b"\r\n\r" + CUT + b"\n\r\n\r\n{}") + b"GET ",
     ):
-        for request in learned:
+        for request in cached:
             await pair.same(before + CUT + request + CUT + END, turns=30)
             await pair.same(before + CUT + request + END, turns=30)
 
@@ -419,7 +419,7 @@ async def test_the_fast_path_parses_plain_requests_once_and_then_uses_the_head_c
     def recalling(self: FastPath, data: bytes, client: Any, now: float) -> bytes | None:
         raw = recall(self, data, client, now)
         if raw is not None:
-            asked.append("recalled")
+            asked.append("matched")
         return raw
 
     def answering(self: FastPath, message: Any, payload: Any, client: Any, now: float) -> bytes | None:
@@ -451,9 +451,9 @@ async def test_the_fast_path_parses_plain_requests_once_and_then_uses_the_head_c
             else:
                 await read_answer(reader)
     assert asked == [
-        *("parsed", "recalled", "recalled", "parsed", "recalled"),
-        *("stock", "parsed", "recalled"),  # a request after one of the stock path is parsed once
-        *("parsed", "recalled", "parsed"),
+        *("parsed", "matched", "matched", "parsed", "matched"),
+        *("stock", "parsed", "matched"),  # a request after one of the stock path is parsed once
+        *("parsed", "matched", "parsed"),
     ]
 
 
