@@ -25,7 +25,7 @@ SHARED_MAX = 100
 
 
 class UniquenessIndex:
-    """Index of the keys and values of all records."""
+    """Index of the keys and values of all records that have any: those without are passed over by the caller."""
 
     def __init__(self) -> None:
         self._by_key: dict[Name, tuple[JobId, bytes]] = {}
@@ -71,8 +71,7 @@ class UniquenessIndex:
     def stake(self, job: Job) -> None:
         """Enter a job that becomes live; a unique value passes to it."""
         uniqueness = job.uniqueness
-        if uniqueness is None or uniqueness.plain:
-            return
+        assert uniqueness is not None, "a plain submission has no entry"
         if uniqueness.key is not None:
             self._by_key[uniqueness.caller, uniqueness.key.key] = (job.id, uniqueness.key.fingerprint)
         if uniqueness.unique is not None:
@@ -83,8 +82,7 @@ class UniquenessIndex:
     def end(self, job: Job) -> None:
         """Remove the entries that only a live job may have."""
         uniqueness = job.uniqueness
-        if uniqueness is None or uniqueness.plain:
-            return
+        assert uniqueness is not None, "a plain submission has no entry"
         if uniqueness.unique is not None:
             name = (job.spec.type, uniqueness.unique.value)
             if self._by_value.get(name) == job.id:  # it may have passed to another job
@@ -101,7 +99,8 @@ class UniquenessIndex:
         for name in self._shared.pop(job.id, ()):
             self._drop_name(name, job)
         uniqueness = job.uniqueness
-        if uniqueness is not None and uniqueness.key is not None:
+        assert uniqueness is not None, "a plain submission has no entry"
+        if uniqueness.key is not None:
             self._drop_name((uniqueness.caller, uniqueness.key.key), job)
 
     def _drop_name(self, name: Name, job: Job) -> None:
