@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
-from jobqueue.core.events import Ended, Evicted, LeaseLost, StopRequested
+from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.tuning import TUNING, Tuning
@@ -181,9 +181,8 @@ class Wiring:
             self._tell_processes()
         await self.spool.open()
         self.backend.subscribe(self.spool.on_event, Ended, Evicted)
-        self.backend.subscribe(self._workers.on_event, StopRequested, LeaseLost)
         self.backend.subscribe(self._job_log.on_event, *LOGGED)
-        await self.backend.start(self._workers.reinforce)
+        await self.backend.start(self._workers)
         self._workers.start()
 
     def _tell_processes(self) -> None:

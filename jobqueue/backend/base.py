@@ -112,6 +112,25 @@ class Snapshot(Protocol):
         ...
 
 
+class Workers(Protocol):
+    """The workers of this process, as far as a backend needs them. Their methods are called on the loop."""
+
+    def reinforce(self, jobs: int) -> None:
+        """This number of jobs may be taken while no `lease`, or too few, wait.
+
+        A hint, which may be missing or wrong: a later `lease` takes the jobs all the same, or waits.
+        """
+        ...
+
+    def stop(self, job_id: JobId, attempt: int) -> None:
+        """Stop an attempt, if it runs here: it then reports `stopped`, or its own outcome."""
+        ...
+
+    def abandon(self, job_id: JobId, attempt: int) -> None:
+        """An attempt has lost its lease: its outcome would be rejected."""
+        ...
+
+
 class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
@@ -120,12 +139,11 @@ class Backend(Snapshot, Protocol):
     change any more.
     """
 
-    async def start(self, call_for_workers: Callable[[int], None]) -> None:
+    async def start(self, workers: Workers) -> None:
         """Meet deadlines from now on: of delays, backoffs, timeouts, start-bys and TTLs.
 
         Args:
-            call_for_workers: Called with a number of jobs that may be taken while no `lease`, or too few, wait. A hint,
-                that may be missing or wrong: a later `lease` takes the jobs all the same, or waits.
+            workers: Those of this process, whose attempts are stopped when a deadline or a cancellation says so.
         """
         ...
 
@@ -192,7 +210,7 @@ class Backend(Snapshot, Protocol):
         ...
 
     async def stopped(self, job_id: JobId, attempt: int) -> None:
-        """Record that an attempt ended because it was told to (`StopRequested`). Raises StaleLease."""
+        """Record that an attempt ended because it was told to (`Workers.stop`). Raises StaleLease."""
         ...
 
     async def report(self, job_id: JobId, attempt: int, progress: Progress) -> None:

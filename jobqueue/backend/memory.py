@@ -26,6 +26,7 @@ from jobqueue.core.events import (
     Quarantined,
     Ready,
     Released,
+    StopRequested,
 )
 from jobqueue.core.ids import is_well_formed
 from jobqueue.core.job import JobId, JobState
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from jobqueue.backend.base import BulkAction
+    from jobqueue.backend.base import BulkAction, Workers
     from jobqueue.core.engine import Engine
     from jobqueue.core.job import Failure, Job, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.job_view import AnyJob, JobView
@@ -137,8 +138,10 @@ class MemoryBackend:
         self.subscribe(self._on_freed, BackedOff)
         self.subscribe(self._on_ended, Ended)
 
-    async def start(self, call_for_workers: Callable[[int], None]) -> None:
-        self._call_for_workers = call_for_workers
+    async def start(self, workers: Workers) -> None:
+        self._call_for_workers = workers.reinforce
+        self.subscribe(lambda event: workers.stop(event.job.id, event.attempt), StopRequested)
+        self.subscribe(lambda event: workers.abandon(event.job.id, event.attempt), LeaseLost)
         self._timer.start()
 
     async def stop(self) -> None:

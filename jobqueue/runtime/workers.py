@@ -27,7 +27,6 @@ from weakref import getweakrefcount
 import msgspec
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.events import LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Failure, Lease, Success
 from jobqueue.errors import StaleLease
 from jobqueue.handlers.result import described
@@ -128,16 +127,18 @@ class WorkerPool:
         if self._workers:
             await asyncio.wait(tuple(self._workers), timeout=CLOSE_S)
 
-    def on_event(self, event: StopRequested | LeaseLost) -> None:
-        """Cancel or abandon the worker that an event concerns."""
-        worker = self._holder(event.job.id, event.attempt)
-        if worker is None:
-            return
-        if isinstance(event, LeaseLost):
-            self._abandon(worker, event.job.id)
-        elif worker.task is not None:
+    def stop(self, job_id: JobId, attempt: int) -> None:
+        """Cancel the worker that runs an attempt."""
+        worker = self._holder(job_id, attempt)
+        if worker is not None and worker.task is not None:
             worker.stopping = True
             worker.task.cancel()
+
+    def abandon(self, job_id: JobId, attempt: int) -> None:
+        """Replace the worker that runs an attempt without a lease."""
+        worker = self._holder(job_id, attempt)
+        if worker is not None:
+            self._abandon(worker, job_id)
 
     # -- one worker
 

@@ -20,7 +20,7 @@ from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.tuning import TUNING
 from jobqueue.testing import virtual_time
 from tests.contract.backends import memory
-from tests.contract.test_backend import SPEC, settle, submit, submit_failed
+from tests.contract.test_backend import SPEC, Workers, settle, submit, submit_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,42 +143,42 @@ async def test_an_offered_job_of_a_paused_queue_wakes_no_worker_until_it_is_resu
 
 @virtual_time
 async def test_a_worker_is_called_for_a_job_that_no_worker_waits_for() -> None:
-    backend, called = make_backend(), list[int]()
-    await backend.start(called.append)
+    backend, workers = make_backend(), Workers()
+    await backend.start(workers)
     await backend.pause("other")
     backend.submit_now(OTHER)
-    assert called == [], "its queue is paused"
+    assert workers.calls == [], "its queue is paused"
     with waiting(backend):
         backend.submit_now(DEFAULT)
-        assert called == [], "a worker waited for it"
+        assert workers.calls == [], "a worker waited for it"
     backend.pass_on()
-    assert called == [1]
+    assert workers.calls == [1]
     await backend.resume("other")
-    assert called == [1, 2], "for the first of each queue"
+    assert workers.calls == [1, 2], "for the first of each queue"
 
 
 @virtual_time
 async def test_the_worker_of_a_burst_is_the_only_one_until_it_passes_on() -> None:
-    backend, called = make_backend({"default": QueuePolicy(workers=5)}), list[int]()
-    await backend.start(called.append)
+    backend, workers = make_backend({"default": QueuePolicy(workers=5)}), Workers()
+    await backend.start(workers)
     with waiting(backend) as woken:
         for _ in range(3):
             backend.submit_now(DEFAULT)
         assert woken.done()
-        assert called == []
+        assert workers.calls == []
     assert backend.lease_now() is not None
     backend.submit_now(DEFAULT)
-    assert called == []
+    assert workers.calls == []
     backend.pass_on()
-    assert called == [3]
+    assert workers.calls == [3]
 
 
 @virtual_time
 async def test_a_worker_that_found_no_job_is_woken_by_the_next() -> None:
-    backend, called = make_backend({"default": QueuePolicy(workers=5)}), list[int]()
-    await backend.start(called.append)
+    backend, workers = make_backend({"default": QueuePolicy(workers=5)}), Workers()
+    await backend.start(workers)
     backend.submit_now(DEFAULT)
-    assert called == [1]
+    assert workers.calls == [1]
     assert backend.lease_now() is not None
     with waiting(backend) as woken:
         backend.submit_now(DEFAULT)
@@ -198,13 +198,13 @@ async def test_a_worker_woken_for_a_job_that_was_cancelled_meanwhile_is_woken_by
 
 @virtual_time
 async def test_a_worker_cancelled_while_it_waited_is_not_taken_for_one_that_waits() -> None:
-    backend, called = make_backend(), list[int]()
-    await backend.start(called.append)
+    backend, workers = make_backend(), Workers()
+    await backend.start(workers)
     worker = asyncio.create_task(backend.lease())
     await asyncio.sleep(0)
     worker.cancel()
     job = backend.submit_now(DEFAULT).job
-    assert called == [1]
+    assert workers.calls == [1]
     assert job.state is JobState.QUEUED
 
 

@@ -77,6 +77,26 @@ def stats_of(backend: Backend, name: str = "default") -> QueueStats:
     return stats
 
 
+class Workers:
+    """Records the calls of a backend."""
+
+    def __init__(self) -> None:
+        self.called = asyncio.Event()
+        self.calls: list[int] = []
+        self.stopped: list[tuple[JobId, int]] = []
+        self.abandoned: list[tuple[JobId, int]] = []
+
+    def reinforce(self, jobs: int) -> None:
+        self.calls.append(jobs)
+        self.called.set()
+
+    def stop(self, job_id: JobId, attempt: int) -> None:
+        self.stopped.append((job_id, attempt))
+
+    def abandon(self, job_id: JobId, attempt: int) -> None:
+        self.abandoned.append((job_id, attempt))
+
+
 async def settle() -> None:
     """Let every task run until it waits: the virtual clock advances only when no callback is ready."""
     await asyncio.sleep(1)
@@ -363,7 +383,7 @@ async def test_stop_admitting_rejects_new_submissions_and_keeps_the_jobs(make: M
 @virtual_time
 async def test_a_started_backend_meets_each_kind_of_deadline(make: Make) -> None:
     backend = make()
-    await backend.start(lambda jobs: None)
+    await backend.start(Workers())
     delayed = await submit(backend, JobSpec(type="t", delay_s=2.0, timeout_s=3.0, ttl_s=5.0))
     expiring = await submit(backend, JobSpec(type="t", queue="small", delay_s=20.0, start_by_s=4.0))
     worker = asyncio.create_task(backend.lease())
@@ -383,16 +403,33 @@ async def test_a_started_backend_meets_each_kind_of_deadline(make: Make) -> None
 
 @virtual_time
 async def test_a_worker_is_called_for_when_a_job_may_be_taken_and_no_lease_waits(make: Make) -> None:
-    backend, called = make(), asyncio.Event()
-    await backend.start(lambda jobs: called.set())
+    backend, workers = make(), Workers()
+    await backend.start(workers)
     worker = asyncio.create_task(backend.lease())
     await settle()
     await backend.submit(SPEC)
     await worker
-    assert not called.is_set()
+    assert not workers.called.is_set()
     backend.pass_on()
     await backend.submit(SPEC)
-    await asyncio.wait_for(called.wait(), 10)
+    await asyncio.wait_for(workers.called.wait(), 10)
+    await backend.stop()
+
+
+@virtual_time
+async def test_workers_are_told_which_attempt_to_stop_and_which_has_lost_its_lease(make: Make) -> None:
+    backend, workers = make(), Workers()
+    await backend.start(workers)
+    cancelled = await submit(backend)
+    await backend.lease()
+    await backend.cancel(cancelled.id)
+    await settle()
+    assert workers.stopped == [(cancelled.id, 1)]
+    late = await submit(backend, JobSpec(type="t", timeout_s=1.0))
+    await backend.lease()
+    await asyncio.sleep(1.0 + LEASE_GRACE_S + 0.5)
+    assert workers.stopped == [(cancelled.id, 1), (late.id, 1)]
+    assert workers.abandoned == [(cancelled.id, 1), (late.id, 1)], "neither has reported its end"
     await backend.stop()
 
 
