@@ -9,6 +9,8 @@ Rules:
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from jobqueue.handlers import HANDLER_TIMEOUT_S, HandlerOptions, Registry, refuse_unknown, register
@@ -26,17 +28,26 @@ Init = TypeVar("Init", bound="Callable[[], Any]")
 T = TypeVar("T")
 
 
-class Registration:
-    """The decorators of a JobQueue.
+@dataclass(slots=True, kw_only=True)
+class Registered:
+    """The functions registered with a JobQueue.
 
     Attributes:
         registry: The handlers, by type.
+        lifespan: Returns the context manager around one run of the queue; None: there is none.
+        process_init: Initializes a process; None: there is none.
     """
 
+    registry: Registry = field(default_factory=Registry)
+    lifespan: Callable[[], AbstractAsyncContextManager[Any]] | None = None
+    process_init: Callable[[], Any] | None = None
+
+
+class Registration:
+    """The decorators of a JobQueue."""
+
     def __init__(self) -> None:
-        self.registry = Registry()
-        self._lifespan: Callable[[Any], AbstractAsyncContextManager[Any]] | None = None
-        self._process_init: Callable[[], Any] | None = None
+        self._registered = Registered()
 
     @overload
     def handler(self, func: F, /) -> F: ...
@@ -91,7 +102,7 @@ class Registration:
         chosen = HandlerOptions(**options)
 
         def add(function: F) -> F:
-            return register(self.registry, function, chosen)
+            return register(self._registered.registry, function, chosen)
 
         return add if func is None else add(func)
 
@@ -124,9 +135,9 @@ class Registration:
             inspect.signature(func).bind(self)
         except TypeError:
             raise ValueError(f"lifespan {name}: it is called with the queue, so it takes one argument") from None
-        if self._lifespan is not None:
+        if self._registered.lifespan is not None:
             raise ValueError(f"lifespan {name}: a queue has one, which is set already: enter the other within it")
-        self._lifespan = func
+        self._registered.lifespan = partial(func, self)
         return func
 
     def process_init(self, func: Init, /) -> Init:
@@ -151,7 +162,7 @@ class Registration:
             inspect.signature(func).bind()
         except TypeError:
             raise ValueError(f"process_init {name}: it is called without arguments") from None
-        if self._process_init is not None:
+        if self._registered.process_init is not None:
             raise ValueError(f"process_init {name}: a queue has one, which is set already: call the other from it")
-        self._process_init = func
+        self._registered.process_init = func
         return func

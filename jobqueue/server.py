@@ -35,12 +35,13 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import psutil
 import uvloop
+from aiohttp import web
 
 from jobqueue import terminal
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
-from jobqueue.http import API, FAST_PATH, api
 from jobqueue.http.response.descriptors import DESCRIPTORS
+from jobqueue.http.routes import FAST_PATH, Api
 from jobqueue.http.transport.accept import Acceptor
 from jobqueue.http.transport.connection import JobServer
 from jobqueue.log import configure, event_logger
@@ -52,12 +53,9 @@ from jobqueue.runtime.loop_monitor import LoopMonitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp import web
-
-    from jobqueue.app import JobQueue
     from jobqueue.config import ServerSettings, Settings
-    from jobqueue.http.routes import Api
     from jobqueue.log import LogWriter
+    from jobqueue.service import Service
 
 COLLECTIONS = (5_000, 1, 50)
 """Thresholds of the garbage collector: new objects per young collection, young per middle, middle per full one.
@@ -89,7 +87,7 @@ FORCE_S = 0.2
 log = event_logger(__name__)
 
 
-def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], sources: str = "") -> int:
+def serve(service: Service, settings: Settings, *, load: Callable[[], Settings], sources: str = "") -> int:
     """Serve a queue over HTTP until a signal ends it; return the exit code.
 
     Args:
@@ -97,13 +95,13 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], 
         sources: The sources of the settings, to be shown on a terminal.
     """
     signals.install()
-    queue.configure(settings)
+    service.configure(settings)
     writer = configure(settings.log)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     try:
         if signals.stopped:  # during an import that swallowed it
             return 0
-        code = run_to_end(runner.get_loop(), _run(queue, writer, load, sources))
+        code = run_to_end(runner.get_loop(), _run(service, writer, load, sources))
         left = len(asyncio.all_tasks(runner.get_loop()))
         if left:
             # Handlers that swallow their cancellation: closing the loop would wait for them for ever.
@@ -116,19 +114,19 @@ def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], 
         writer.close()
 
 
-async def _run(queue: JobQueue, writer: LogWriter, load: Callable[[], Settings], sources: str) -> int:
-    return await _Process(queue, writer, load, sources).run()
+async def _run(service: Service, writer: LogWriter, load: Callable[[], Settings], sources: str) -> int:
+    return await _Process(service, writer, load, sources).run()
 
 
 class _Process:
-    def __init__(self, queue: JobQueue, writer: LogWriter, load: Callable[[], Settings], sources: str) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, writer: LogWriter, load: Callable[[], Settings], sources: str) -> None:
+        self._service = service
         self._sources = sources
-        self._settings = queue.settings.server
+        self._settings = service.settings.server
         self._writer = writer
         # Looked up late: the backend is made when the queue starts.
-        self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: queue.local.excuse(gap_s))
-        self._reload = Reload(queue, load, set_level=writer.set_level)
+        self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: service.local.excuse(gap_s))
+        self._reload = Reload(service, load, set_level=writer.set_level)
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
         self._told_to_stop = asyncio.Event()
@@ -145,15 +143,16 @@ class _Process:
 
     async def _serve(self) -> int:
         try:
-            app = api(self._queue, lag=self._loop_monitor.lag)
+            app, api = web.Application(), Api(self._service, self._loop_monitor.lag)
+            api.add_to(app)
             server = self._make_server(app)
             if not await self._start_queue():
                 return 0
-            listener = await self._listen(server, app[API])
+            listener = await self._listen(server, api)
         except (ConfigError, LifespanFailed, ValueError, OSError) as error:
             cause = error.__cause__ if isinstance(error, LifespanFailed) else None
             log.error("server.failed", reason=_reason(error, self._settings), exc=cause)
-            await self._queue.stop()
+            await self._service.stop()
             return 1
         reloading = asyncio.create_task(self._reload.run())
         try:
@@ -168,7 +167,7 @@ class _Process:
 
     async def _start_queue(self) -> bool:
         """Start the queue, which may take as long as its lifespan does; False if a stop came meanwhile."""
-        starting = asyncio.ensure_future(self._queue.start())
+        starting = asyncio.ensure_future(self._service.start())
         told = asyncio.ensure_future(self._told_to_stop.wait())
         await asyncio.wait([starting, told], return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
@@ -179,20 +178,20 @@ class _Process:
                 return False
         starting.result()
         if signals.stopped:
-            await self._queue.stop()
+            await self._service.stop()
             return False
         return True
 
     def _make_server(self, app: web.Application) -> JobServer:
-        files = fit_files(self._queue.settings)
+        files = fit_files(self._service.settings)
         app[DESCRIPTORS].files_max = files.sent
         fast_path = app[FAST_PATH] if self._settings.fast_path else None
-        return JobServer(app, self._queue.settings.limits, connections_max=files.connections, fast_path=fast_path)
+        return JobServer(app, self._service.settings.limits, connections_max=files.connections, fast_path=fast_path)
 
-    async def _listen(self, server: JobServer, api_served: Api) -> Acceptor:
+    async def _listen(self, server: JobServer, api: Api) -> Acceptor:
         listener = await Acceptor(server, server.prepare).listen(self._settings.host, self._settings.port)
         # Nothing was awaited since it listens, so no request was answered before this.
-        self._tell_of_start(listener, is_open=api_served.listens_on(listener.addresses))
+        self._tell_of_start(listener, is_open=api.listens_on(listener.addresses))
         self._loop_monitor.start()
         # Present objects live to the end: the collector need not traverse them.
         gc.collect()
@@ -204,18 +203,18 @@ class _Process:
         """Log the addresses, and then warnings."""
         if self._writer.on_terminal:
             self._writer.say(
-                terminal.banner(listener.addresses, [each.name for each in self._queue.registry], self._sources)
+                terminal.banner(listener.addresses, [each.name for each in self._service.registry], self._sources)
             )
         else:
             for host, port in listener.addresses:
                 log.info("server.listening", host=host, port=port, pid=os.getpid())
-        warn_of_memory(self._queue.settings)
+        warn_of_memory(self._service.settings)
         return_freed_memory()
-        if not any(self._queue.registry):
+        if not any(self._service.registry):
             log.warning("server.no_handlers", hint="every submission is refused: register handlers with @queue.handler")
         if is_open:
             log.warning("server.exposed", host=self._settings.host, reason=OPEN)
-            limits = self._queue.settings.limits
+            limits = self._service.settings.limits
             if limits.caller_jobs_max is None and limits.caller_rate is None:
                 log.warning("server.callers_unbounded", hint=UNBOUNDED)
 
@@ -235,21 +234,21 @@ class _Process:
 
     def _stop_admitting(self) -> None:
         self._reload.stop()
-        if self._queue.running:
-            self._queue.stop_admitting()
+        if self._service.running:
+            self._service.stop_admitting()
         self._told_to_stop.set()
 
     async def _drain(self, server: JobServer, listener: Acceptor) -> None:
-        live, drain_s = sum(self._queue.live_counts().values()), self._settings.drain_s
+        live, drain_s = sum(self._service.live_counts().values()), self._settings.drain_s
         self._tell("server.draining", terminal.draining(live, drain_s), live=live, drain_s=drain_s)
-        lost = await self._queue.drain(drain_s)
+        lost = await self._service.drain(drain_s)
         # Without live jobs and connections there is no client that could read a status.
         linger_s = self._settings.linger_s if live or server.open else 0.0
         self._tell("server.drained", terminal.lingering(linger_s), lost=sum(lost.values()), linger_s=linger_s)
         await asyncio.sleep(linger_s)
         listener.close()
         await server.close(CLOSE_S)
-        await self._queue.stop()
+        await self._service.stop()
         self._tell("server.stopped", "stopped", **msgspec.structs.asdict(self._loop_monitor.health()))
 
     def _tell(self, event: str, sentence: str, **fields: object) -> None:
@@ -266,7 +265,7 @@ class _Process:
         if stuck:
             log.error("server.stuck", reason="the server could not stop in time, so it is ended by force")
         with suppress(Exception):  # no error may keep the process from ending
-            self._queue.tell_lost()
+            self._service.tell_lost()
         _kill_children()
         self._writer.close(0.2)
         os._exit(1)

@@ -187,14 +187,16 @@ async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
     asserted on the next line. Jobs run as they do in service, offloads and timeouts included.
     """
 
+    service = queue.service
+
     async def accept(submission: Submission, **options: Any) -> SubmitResult[JobView]:
         submitted = await accept_only(submission, **options)
-        return SubmitResult(await queue.backend.wait(submitted.job.id), submitted.duplicate)
+        return SubmitResult(await service.backend.wait(submitted.job.id), submitted.duplicate)
 
-    accept_only: Callable[..., Awaitable[SubmitResult[JobView]]] = queue.accept
-    queue.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below
+    accept_only: Callable[..., Awaitable[SubmitResult[JobView]]] = service.accept
+    service.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below
     try:
         async with queue:
             yield queue
     finally:
-        del queue.accept
+        del service.accept

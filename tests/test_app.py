@@ -104,7 +104,7 @@ async def test_a_delayed_job_starts_at_its_time() -> None:
     async with make_queue() as queue:
         start = now()
         delayed = await queue.submit("double", {"n": 1}, delay_s=30)
-        at = dt.datetime.fromtimestamp(queue.wall(now()) + 60, tz=dt.UTC)
+        at = dt.datetime.fromtimestamp(queue.service.wall(now()) + 60, tz=dt.UTC)
         dated = await queue.submit("double", {"n": 1}, run_at=at)
         assert (await delayed.wait()).started_at == pytest.approx(start + 30, abs=0.05)
         assert (await dated.wait()).started_at == pytest.approx(start + 60, abs=0.05)
@@ -128,14 +128,14 @@ async def test_a_step_of_the_wall_clock_changes_reported_times_but_no_deadline(
     step_s: float,
 ) -> None:
     queue, clock = make_queue(), SteppingWallClock()
-    queue.surroundings = clock.surroundings
+    queue.service.surroundings = clock.surroundings
     async with queue:
-        start, before = now(), queue.wall(now())
+        start, before = now(), queue.service.wall(now())
         timed_out = await queue.submit("nap", {"seconds": 100}, timeout_s=50)
         dated = await queue.submit("double", {"n": 1}, run_at=dt.datetime.fromtimestamp(before + 60, tz=dt.UTC))
         clock.steps = itertools.repeat(step_s)
-        assert queue.wall(start) == pytest.approx(before + step_s, abs=0.01)
-        at = dt.datetime.fromtimestamp(queue.wall(now()) + 0.5, tz=dt.UTC)
+        assert queue.service.wall(start) == pytest.approx(before + step_s, abs=0.01)
+        at = dt.datetime.fromtimestamp(queue.service.wall(now()) + 0.5, tz=dt.UTC)
         new = await queue.submit("double", {"n": 1}, run_at=at)
         assert (await new.wait()).started_at == pytest.approx(start + 0.5, abs=0.05)
         assert (await timed_out.wait()).finished_at == pytest.approx(start + 50, abs=0.05)
@@ -145,11 +145,11 @@ async def test_a_step_of_the_wall_clock_changes_reported_times_but_no_deadline(
 @virtual_time
 async def test_reported_times_ignore_jitter_of_the_wall_clock() -> None:
     queue, clock = make_queue(), SteppingWallClock()
-    queue.surroundings = clock.surroundings
+    queue.service.surroundings = clock.surroundings
     async with queue:
-        before = queue.wall(now())
+        before = queue.service.wall(now())
         clock.steps = itertools.cycle([0.0, 0.004, -0.004])
-        assert {queue.wall(now()) for _ in range(100)} == {before}
+        assert {queue.service.wall(now()) for _ in range(100)} == {before}
         assert round(before - now(), 3) == pytest.approx(before - now(), abs=1e-6)  # whole milliseconds
 
 
@@ -175,7 +175,7 @@ async def test_an_invalid_submission_raises_an_error_with_its_pointer(call: dict
         with pytest.raises(InvalidSubmission) as error:
             await queue.submit(**call)  # type: ignore[arg-type]  # invalid on purpose
         assert [fault.pointer for fault in error.value.errors] == [pointer]
-        assert queue.backend.stats()[0].accepted_total == 0
+        assert queue.service.backend.stats()[0].accepted_total == 0
 
 
 @virtual_time
@@ -219,7 +219,9 @@ async def test_leaving_the_context_finishes_the_jobs() -> None:
     queue = make_queue(queues={"default": QueueSettings(workers=1)})
     ended = []
     async with queue:
-        queue.backend.subscribe(lambda event: ended.append(event.job.state) if isinstance(event, Ended) else None)
+        queue.service.backend.subscribe(
+            lambda event: ended.append(event.job.state) if isinstance(event, Ended) else None
+        )
         for _ in range(3):
             await queue.submit("nap", {"seconds": 5})
     assert ended == [JobState.SUCCEEDED] * 3
@@ -270,12 +272,12 @@ async def test_a_drain_cancelled_while_it_ends_jobs_leaves_no_live_job() -> None
         for _ in range(4000):
             await queue.submit("nap")
         draining = asyncio.create_task(queue.drain(0.0))
-        while queue.backend.stats()[0].live in (0, 4000):
+        while queue.service.backend.stats()[0].live in (0, 4000):
             await asyncio.sleep(0)
         draining.cancel()
         await asyncio.sleep(1)
         assert draining.cancelled()
-        assert queue.backend.stats()[0].live == 0
+        assert queue.service.backend.stats()[0].live == 0
 
 
 @virtual_time
@@ -351,7 +353,7 @@ async def test_a_queue_can_be_stopped_within_its_context() -> None:
 def test_stop_admitting_of_a_stopped_queue_raises_and_changes_nothing() -> None:
     queue = make_queue()
     with pytest.raises(RuntimeError, match="not running"):
-        queue.stop_admitting()
+        queue.service.stop_admitting()
     assert not queue.draining
 
 
@@ -427,7 +429,7 @@ async def test_inline_submissions_return_after_their_jobs() -> None:
 @virtual_time
 async def test_an_event_recorder_collects_and_awaits_events_until_closed() -> None:
     async with make_queue(statuses=StatusesSettings(ttl_s=5.0)) as queue:
-        recorder = EventRecorder(queue.backend)
+        recorder = EventRecorder(queue.service.backend)
         job = await queue.submit("nap", {"seconds": 1})
         (ended,) = await recorder.wait_for(Ended)
         assert ended.job.id == job.id
@@ -545,4 +547,4 @@ async def test_a_result_file_beyond_the_spool_limit_fails_the_job() -> None:
         assert (await (await queue.submit("writes", {"size": 900})).wait()).state is JobState.SUCCEEDED
         job = await (await queue.submit("writes", {"size": 200})).wait()
         assert job.error is not None
-        assert (job.error.code, queue.spool.bytes_used) == ("result_too_large", 900)
+        assert (job.error.code, queue.service.spool.bytes_used) == ("result_too_large", 900)

@@ -59,7 +59,7 @@ async def test_fail_raises_an_error_with_the_given_message() -> None:
 async def test_spin_runs_in_a_process_and_returns_its_rounds() -> None:
     assert (await outcome("spin", {"duration_s": 0.01}))["rounds"] >= 1
     assert (await outcome("spin", {"duration_s": 0})) == {"rounds": 0}
-    assert queue.registry.get("spin").run_in == "process"
+    assert queue.service.registry.get("spin").run_in == "process"
 
 
 def context(files: dict[str, Any], progress: list[float]) -> JobContext:

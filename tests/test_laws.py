@@ -100,6 +100,7 @@ LAYERS = (
     {"backend"},
     {"runtime"},
     {"handle", "registration", "wiring"},
+    {"service"},
     {"app"},
     {"demo", "http", "testing"},
     {"resources", "server", "terminal"},
@@ -294,6 +295,17 @@ def http_behind_the_port(module: Module) -> Iterator[str]:
             yield f"{module.name}:{it.line} imports {it.target}; http sees the Backend port"
 
 
+DOORS = ("jobqueue", "jobqueue.cli.target", "jobqueue.http", "jobqueue.testing")
+"""The modules that users hand a JobQueue."""
+
+
+def facade_behind_the_doors(module: Module) -> Iterator[str]:
+    """`JobQueue` is for users: the package itself passes on its service."""
+    for it in imports(module):
+        if it.target == "jobqueue.app" and module.name not in DOORS:
+            yield f"{module.name}:{it.line} imports {it.target}; only {', '.join(DOORS)} do, the rest takes a Service"
+
+
 CONCRETE = {
     "MemoryBackend",
     "ReadyQueue",
@@ -446,6 +458,7 @@ TESTS = modules("tests")
         (impure_core, PACKAGE),
         (grown_leaves, [*PACKAGE, *HOOKS]),
         (http_behind_the_port, PACKAGE),
+        (facade_behind_the_doors, PACKAGE),
         (concrete_outside_roots, PACKAGE),
         (imported_test_kit, [*PACKAGE, *FLEET]),
         (client_stands_apart, [*PACKAGE, *FLEET]),
@@ -500,6 +513,8 @@ def test_no_modules_depend_on_each_other_in_a_circle() -> None:
         (http_behind_the_port, "jobqueue.http.x", "from jobqueue.backend.memory import MemoryBackend"),
         (http_behind_the_port, "jobqueue.http.x", "from jobqueue.backend import memory"),
         (http_behind_the_port, "jobqueue.http.x", "if TYPE_CHECKING:\n    from jobqueue.core import job_store"),
+        (facade_behind_the_doors, "jobqueue.server", "from jobqueue.app import JobQueue"),
+        (facade_behind_the_doors, "jobqueue.http.x", "if TYPE_CHECKING:\n    from jobqueue.app import JobQueue"),
         (concrete_outside_roots, "jobqueue.http.x", "backend = MemoryBackend()"),
         (imported_test_kit, "jobqueue.x", "from jobqueue import testing"),
         (imported_test_kit, "clients.x", "def f():\n    import jobqueue.testing"),
@@ -541,6 +556,7 @@ def test_the_law_detects_a_breach(law: Callable[[Module], Iterator[str]], name: 
         (imports_up_a_folder, "jobqueue.core.limits.x", "from jobqueue.core.scheduling.order import Order"),
         (everyday_imports, "jobqueue", "if TYPE_CHECKING:\n    from jobqueue.app import JobQueue"),
         (impure_core, "jobqueue.core.x", "from random import Random\nimport msgspec, heapq\nRandom(1).random()"),
+        (facade_behind_the_doors, "jobqueue.http", "if TYPE_CHECKING:\n    from jobqueue.app import JobQueue"),
         (concrete_outside_roots, "jobqueue.runtime.spool", "class Spool: ...\nSpool()"),
         (client_stands_apart, "clients.x", "from jobqueue.client import Client"),
         (client_stands_apart, "jobqueue.client.jobs", "from jobqueue.client.protocol import Steps"),

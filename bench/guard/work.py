@@ -136,7 +136,7 @@ class Served:
     async def _settle(self) -> None:
         for _ in range(TURNS):
             await asyncio.sleep(0)
-        assert not queue.backend.stats()[0].live
+        assert not queue.service.backend.stats()[0].live
 
     def _requests(self, kind: Kind) -> Sequence[bytes]:
         if kind in (Kind.POST, Kind.RUN, Kind.REFUSED):

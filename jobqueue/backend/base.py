@@ -1,4 +1,4 @@
-"""The Backend port: the operations on jobs that HTTP, `JobQueue` and the workers use.
+"""The Backend port: the operations on jobs that HTTP, `Service` and the workers use.
 
 Kept small, so that a backend outside this process can be added beside `memory`
 without a change above it.

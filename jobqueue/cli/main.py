@@ -73,7 +73,7 @@ def serve(options: argparse.Namespace) -> int:
             raise ConfigError(f"{again}: not a regular file, so it can't be reloaded")
         return load(again, environ=os.environ, overrides=overrides)
 
-    return server.serve(queue, loaded.settings, load=load_again, sources=loaded.sources)
+    return server.serve(queue.service, loaded.settings, load=load_again, sources=loaded.sources)
 
 
 def check(options: argparse.Namespace) -> int:

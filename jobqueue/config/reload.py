@@ -27,7 +27,7 @@ log = event_logger(__name__)
 
 
 class Reloadable(Protocol):
-    """A JobQueue, as far as a reload needs it."""
+    """A `Service`, as far as a reload needs it."""
 
     @property
     def settings(self) -> Settings: ...

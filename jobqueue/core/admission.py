@@ -127,11 +127,38 @@ class AdmissionControl:
         """Whether this queue rejects every new job now."""
         return not self.open or queue_state.live >= queue_state.policy.capacity
 
-    def refuse_unseen(self, queue: str | None, uniqueness: Uniqueness | None, *, now: float) -> Refused:
-        """Count a submission that was rejected before its body was read; return the rejection.
+    def refuse_unseen(
+        self,
+        queue: str | None = None,
+        uniqueness: Uniqueness | None = None,
+        *,
+        job_type: str = "",
+        may_be_unique: bool = True,
+        now: float,
+    ) -> Refused | None:
+        """Reject a submission before its body is read, if every such one would be rejected now; count it if so.
 
         Where its queue isn't known, it counts for the one with the earliest free slot expected.
+
+        Args:
+            queue: Its queue, if known: then its type and its unique value are known, too.
+            uniqueness: Its caller; its key, which may belong to a job that is held (the fingerprint is not read); its
+                unique value, if its queue is known.
+            may_be_unique: Whether it may have a unique value, if its queue is not known: that of a live job, then.
         """
+        uniqueness_index = self._uniqueness_index
+        if uniqueness is not None and not uniqueness.plain:
+            if uniqueness.key is not None and uniqueness_index.under_key(uniqueness) is not None:
+                return None
+            if uniqueness_index.holder(job_type, uniqueness.unique) is not None:
+                return None
+        if queue is not None:
+            closed = self.closed_to(self._queue_states[queue])
+        else:
+            closed = self.closed_to_all() and not (may_be_unique and uniqueness_index.any_unique)
+        return self._refuse(queue, uniqueness, now) if closed else None
+
+    def _refuse(self, queue: str | None, uniqueness: Uniqueness | None, now: float) -> Refused:
         queue_state = self._soonest(now) if queue is None else self._queue_states[queue]
         queue_state.arrivals.add(now)
         if not self.open:

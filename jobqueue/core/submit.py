@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import JobSpec, Uniqueness, Upload
     from jobqueue.core.transitions import Transitions
-    from jobqueue.errors import Refused
 
 
 ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
@@ -70,37 +69,6 @@ class Submitter:
         held = held_bytes(spec, upload, uniqueness)
         self._admission.admit(self._transitions.queue_states[spec.queue], spec, len(args) + held, uniqueness, now=now)
         return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
-
-    def refuse_unseen(
-        self,
-        queue: str | None = None,
-        uniqueness: Uniqueness | None = None,
-        *,
-        job_type: str = "",
-        may_be_unique: bool = True,
-        now: float,
-    ) -> Refused | None:
-        """Reject a submission before its body is read, if every such one would be rejected now; count it if so.
-
-        Args:
-            queue: Its queue, if known: then its type and its unique value are known, too.
-            uniqueness: Its caller; its key, which may belong to a job that is held (the fingerprint is not read); its
-                unique value, if its queue is known.
-            may_be_unique: Whether it may have a unique value, if its queue is not known: that of a live job, then.
-        """
-        uniqueness_index = self._transitions.uniqueness_index
-        if uniqueness is not None and not uniqueness.plain:
-            if uniqueness.key is not None and uniqueness_index.under_key(uniqueness) is not None:
-                return None
-            if uniqueness_index.holder(job_type, uniqueness.unique) is not None:
-                return None
-        if queue is not None:
-            closed = self._admission.closed_to(self._transitions.queue_states[queue])
-        else:
-            closed = self._admission.closed_to_all() and not (may_be_unique and uniqueness_index.any_unique)
-        if not closed:
-            return None
-        return self._admission.refuse_unseen(queue, uniqueness, now=now)
 
     def retry(self, job: Job, *, now: float) -> None:
         """Retry a failed job: a new series of attempts, under the same id.

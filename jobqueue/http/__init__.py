@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from jobqueue.http.routes import API, FAST_PATH, Api
+from jobqueue.http.routes import FAST_PATH, Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from jobqueue.app import JobQueue
 
-__all__ = ["API", "FAST_PATH", "api", "application"]
+__all__ = ["FAST_PATH", "api", "application"]
 
 
 def application(queue: JobQueue) -> web.Application:
@@ -51,5 +51,5 @@ def api(queue: JobQueue, lag: Callable[[], float] | None = None) -> web.Applicat
             over `limits.loop_lag_max_s`; `jobqueue.runtime.loop_monitor.LoopMonitor.lag` does.
     """
     app = web.Application()
-    Api(queue, lag).add_to(app)
+    Api(queue.service, lag).add_to(app)
     return app

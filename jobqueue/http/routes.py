@@ -32,7 +32,7 @@ from jobqueue.http.transport.fast_path import FastPath
 if TYPE_CHECKING:
     from aiohttp.typedefs import Middleware
 
-    from jobqueue.app import JobQueue
+    from jobqueue.service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -55,22 +55,22 @@ class Api:
         waiters: The waiting requests of all resources.
     """
 
-    def __init__(self, queue: JobQueue, lag: Callable[[], float] | None = None) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
+        self._service = service
         self.in_flight = InFlightBudget(self._in_flight_bytes)
-        bodies = Bodies(lambda: queue.settings.limits, self.in_flight)
-        self.policy = OriginPolicy(queue.settings.server.origins, queue.settings.server.hosts)
-        self.waiters = Waiters(lambda: queue.settings.limits)
-        early = EarlyRefusal(queue, lag)
-        self._submissions = Submissions(queue, self.waiters, bodies, early)
+        bodies = Bodies(lambda: service.settings.limits, self.in_flight)
+        self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
+        self.waiters = Waiters(lambda: service.settings.limits)
+        early = EarlyRefusal(service, lag)
+        self._submissions = Submissions(service, self.waiters, bodies, early)
         self._descriptors = Descriptors()
-        self._jobs = Jobs(queue, self.waiters, self._descriptors)
-        self._lists = JobList(queue, self.waiters)
-        self._bulk = Bulk(queue, bodies)
-        self._fast_path = FastPath(queue, early, self.policy)
-        self._queues = Queues(queue, bodies, lag)
-        self._health = Health(queue, lambda: self._fast_path.in_use)
-        self._streams = Streams(queue, self.waiters)
+        self._jobs = Jobs(service, self.waiters, self._descriptors)
+        self._lists = JobList(service, self.waiters)
+        self._bulk = Bulk(service, bodies)
+        self._fast_path = FastPath(service, early, self.policy)
+        self._services = Queues(service, bodies, lag)
+        self._health = Health(service, lambda: self._fast_path.in_use)
+        self._streams = Streams(service, self.waiters)
 
     def add_to(self, app: web.Application) -> None:
         """Register every resource, the middleware, and the end of waits and streams."""
@@ -93,15 +93,15 @@ class Api:
         for path, handler in (
             ("/v1/jobs", self._lists.list_jobs),
             (f"{JOB}/result", self._jobs.result),
-            ("/v1/queues", self._queues.all),
-            (QUEUE, self._queues.one),
+            ("/v1/queues", self._services.all),
+            (QUEUE, self._services.one),
             ("/livez", self._health.live),
             ("/readyz", self._health.ready),
         ):
             router.add_get(path, handler, expect_handler=expect)
         for path, stream in ((f"{JOB}/events", self._streams.one), ("/v1/events", self._streams.all)):
             router.add_get(path, stream, allow_head=False, expect_handler=expect)
-        router.add_patch(QUEUE, self._queues.change, expect_handler=expect)
+        router.add_patch(QUEUE, self._services.change, expect_handler=expect)
         for path, act in (
             (f"{JOB}:cancel", self._jobs.cancel),
             (f"{JOB}:retry", self._jobs.retry),
@@ -109,12 +109,11 @@ class Api:
             ("/v1/jobs:retry", self._bulk.retry),
             ("/v1/jobs:cancel", self._bulk.cancel),
             ("/v1/jobs:delete", self._bulk.delete),
-            (f"{QUEUE}:pause", self._queues.pause),
-            (f"{QUEUE}:resume", self._queues.resume),
+            (f"{QUEUE}:pause", self._services.pause),
+            (f"{QUEUE}:resume", self._services.resume),
         ):
             router.add_post(path, act, expect_handler=expect)
         app[FAST_PATH] = self._fast_path
-        app[API] = self
         app[IN_FLIGHT] = self.in_flight
         app[DESCRIPTORS] = self._descriptors
         app.on_shutdown.append(self._end)
@@ -125,21 +124,17 @@ class Api:
         Loopback addresses turn on the check of hosts, and, unless set otherwise, tracebacks in documents.
         """
         self.policy.listens_on(addresses)
-        if self._queue.settings.server.tracebacks is None:
-            self._queue.tells_tracebacks = self.policy.is_local
+        if self._service.settings.server.tracebacks is None:
+            self._service.tells_tracebacks = self.policy.is_local
         return not self.policy.is_local
 
     def _in_flight_bytes(self) -> int:
-        limits = self._queue.settings.limits
+        limits = self._service.settings.limits
         return max(limits.in_flight_bytes, 2 * limits.body_bytes)
 
     async def _end(self, app: web.Application) -> None:
         self.waiters.end()
         self._streams.stop()
-
-
-API = web.AppKey("api", Api)
-"""The key of an application's API, for a server that knows its addresses."""
 
 
 def _answering(policy: OriginPolicy) -> Middleware:

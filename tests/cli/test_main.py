@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import __version__, demo, server
-from jobqueue.app import JobQueue
 from jobqueue.cli.main import main
 from jobqueue.config import json_schema
 from jobqueue.errors import ConfigError
+from jobqueue.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,12 +57,12 @@ def reloads() -> list[Callable[[], Settings]]:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch, reloads: list[Callable[[], Settings]]) -> list[tuple[JobQueue, Settings]]:
+def served(monkeypatch: pytest.MonkeyPatch, reloads: list[Callable[[], Settings]]) -> list[tuple[Service, Settings]]:
     """The queues and settings passed to the server, which does not start."""
-    served: list[tuple[JobQueue, Settings]] = []
+    served: list[tuple[Service, Settings]] = []
 
-    def serve(queue: JobQueue, settings: Settings, *, load: Callable[[], Settings], sources: str) -> int:
-        served.append((queue, settings))
+    def serve(service: Service, settings: Settings, *, load: Callable[[], Settings], sources: str) -> int:
+        served.append((service, settings))
         reloads.append(load)
         return 0
 
@@ -82,31 +82,31 @@ def tasks(folder: Path) -> Path:
 # Targets
 
 
-def test_serve_without_a_target_serves_the_demo_with_the_defaults(served: list[tuple[JobQueue, Settings]]) -> None:
+def test_serve_without_a_target_serves_the_demo_with_the_defaults(served: list[tuple[Service, Settings]]) -> None:
     assert main(["serve"]) == 0
-    ((queue, settings),) = served
-    assert queue is demo.queue
+    ((service, settings),) = served
+    assert service is demo.queue.service
     assert settings.server.port == 8080
 
 
 @pytest.mark.parametrize("attribute", ["", ":", ":queue"])
 def test_a_file_is_imported_under_its_stem_and_can_import_its_neighbours(
-    tasks: Path, served: list[tuple[JobQueue, Settings]], attribute: str
+    tasks: Path, served: list[tuple[Service, Settings]], attribute: str
 ) -> None:
     assert main(["serve", f"app/tasks_of_test.py{attribute}"]) == 0
-    ((queue, _),) = served
-    assert queue is sys.modules["tasks_of_test"].queue
-    (handler,) = queue.registry
+    ((service, _),) = served
+    assert service is sys.modules["tasks_of_test"].queue.service
+    (handler,) = service.registry
     assert (handler.name, handler.func.__module__) == ("greet", "tasks_of_test")
 
 
 def test_a_module_is_found_in_the_current_folder(
-    tasks: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
+    tasks: Path, served: list[tuple[Service, Settings]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tasks.parent)
     assert main(["serve", "tasks_of_test:other"]) == 0
-    ((queue, _),) = served
-    assert queue is sys.modules["tasks_of_test"].other
+    ((service, _),) = served
+    assert service is sys.modules["tasks_of_test"].other.service
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_module_is_found_in_the_current_folder(
 )  # fmt: skip
 def test_an_invalid_target_prints_an_error_and_exits_with_2(
     tasks: Path,
-    served: list[tuple[JobQueue, Settings]],
+    served: list[tuple[Service, Settings]],
     capsys: pytest.CaptureFixture[str],
     target: str,
     message: str,
@@ -185,7 +185,7 @@ def test_the_traceback_of_an_invalid_registration_has_only_the_line_of_the_modul
 
 
 def test_flags_override_the_environment_and_the_file(
-    folder: Path, served: list[tuple[JobQueue, Settings]], monkeypatch: pytest.MonkeyPatch
+    folder: Path, served: list[tuple[Service, Settings]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "config.yaml").write_text("server: {port: 1, host: file.example, drain_s: 5}")
     monkeypatch.setenv("JOBQUEUE_SERVER__PORT", "2")
@@ -213,7 +213,7 @@ def test_flags_override_the_environment_and_the_file(
 
 
 def test_config_names_a_file_that_must_exist(
-    folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str]
+    folder: Path, served: list[tuple[Service, Settings]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "config.yaml").write_text("server: {port: 1}")
     (folder / "other.yaml").write_text("server: {port: 2}")
@@ -225,7 +225,7 @@ def test_config_names_a_file_that_must_exist(
 
 def test_a_reload_reads_the_same_sources(
     folder: Path,
-    served: list[tuple[JobQueue, Settings]],
+    served: list[tuple[Service, Settings]],
     reloads: list[Callable[[], Settings]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -240,7 +240,7 @@ def test_a_reload_reads_the_same_sources(
 
 
 def test_a_file_missing_at_a_reload_is_a_fault(
-    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+    folder: Path, served: list[tuple[Service, Settings]], reloads: list[Callable[[], Settings]]
 ) -> None:
     (folder / "config.yaml").write_text("server: {port: 1}")
     main(["serve"])
@@ -250,7 +250,7 @@ def test_a_file_missing_at_a_reload_is_a_fault(
 
 
 def test_a_file_created_after_the_start_is_read_by_a_reload(
-    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+    folder: Path, served: list[tuple[Service, Settings]], reloads: list[Callable[[], Settings]]
 ) -> None:
     main(["serve"])
     (folder / "config.yaml").write_text("server: {port: 1}")
@@ -258,7 +258,7 @@ def test_a_file_created_after_the_start_is_read_by_a_reload(
 
 
 def test_a_pipe_is_read_at_the_start_and_cannot_be_reloaded(
-    folder: Path, served: list[tuple[JobQueue, Settings]], reloads: list[Callable[[], Settings]]
+    folder: Path, served: list[tuple[Service, Settings]], reloads: list[Callable[[], Settings]]
 ) -> None:
     reading, writing = os.pipe()
     try:
@@ -274,7 +274,7 @@ def test_a_pipe_is_read_at_the_start_and_cannot_be_reloaded(
 
 @pytest.mark.parametrize("command", [["serve"], ["config", "check"], ["config", "show"]])
 def test_each_fault_of_the_settings_is_one_line_and_the_exit_code_is_2(
-    folder: Path, served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], command: list[str]
+    folder: Path, served: list[tuple[Service, Settings]], capsys: pytest.CaptureFixture[str], command: list[str]
 ) -> None:
     (folder / "config.yaml").write_text("queues:\n  default:\n    capacityy: 1\n")
     assert main([*command, "--port", "x", "--set", "a.b=1"]) == 2
@@ -299,7 +299,7 @@ def test_check_prints_ok_and_the_sources(
 
 
 def test_a_variable_with_one_underscore_is_a_fault_in_every_command(
-    served: list[tuple[JobQueue, Settings]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    served: list[tuple[Service, Settings]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOBQUEUE_SERVER_PORT", "1")
     for command in (["config", "check"], ["config", "show"], ["serve"]):
@@ -317,7 +317,7 @@ def test_a_mistyped_setting_is_suggested_with_its_full_name(capsys: pytest.Captu
 def test_a_tilde_expands_to_the_home_folder_in_every_path(
     folder: Path,
     tasks: Path,
-    served: list[tuple[JobQueue, Settings]],
+    served: list[tuple[Service, Settings]],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

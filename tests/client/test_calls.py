@@ -49,7 +49,7 @@ async def test_status_returns_the_state_etag_and_retry_after(call: Call, serving
     assert status.etag is not None
 
     serving.gate.set()
-    await serving.queue.backend.wait(job.id)
+    await serving.service.backend.wait(job.id)
     status = await call("status", job.id)
     assert (status.code, status.over, status.state, status.retry_after_s) == (200, True, JobState.SUCCEEDED, None)
 
@@ -82,7 +82,7 @@ async def test_a_live_or_cancelled_job_has_no_result(call: Call, serving: Servin
     with pytest.raises(errors.WrongState, match="no result yet"):
         job.unwrap()
     await call("cancel", job.id)
-    await serving.queue.backend.wait(job.id)
+    await serving.service.backend.wait(job.id)
     with pytest.raises(errors.JobFailed, match="cancelled"):
         await call("result", job.id)
 

@@ -20,10 +20,7 @@ HANDLER, SUBMIT = "## `@queue.handler`", "### `JobQueue.submit`"
 
 FOR_THE_RUNTIME = {
     JobContext: {"cancel", "written_result"},
-    JobQueue: {
-        *("accept", "accept_now", "check", "wall", "stop_admitting", "live_counts", "tell_lost"),
-        *("backend", "local", "spool", "registry", "surroundings", "tells_tracebacks"),
-    },
+    JobQueue: {"service"},
     JobHandle: set[str](),
 }
 """Public names for the package itself, not for applications."""

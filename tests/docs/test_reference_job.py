@@ -71,12 +71,12 @@ def test_the_page_has_every_value_of_each_enumeration() -> None:
 
 async def test_the_page_has_the_members_and_nullability_of_queues_and_limiters() -> None:
     async with JobQueue() as queue:
-        (stats,) = queue.backend.stats()[1]
+        (stats,) = queue.service.backend.stats()[1]
         quarantined = QuarantinedType(type="t", since=0.0, until=1.0, reason="no")
         document: dict[str, Any] = orjson.loads(
-            queue_document(msgspec.structs.replace(stats, quarantined=[quarantined]), queue)
+            queue_document(msgspec.structs.replace(stats, quarantined=[quarantined]), queue.service)
         )
-        limiter = orjson.loads(limiter_document(LimiterStats(kind="type", name="t", held=0, waiting=0), queue))
+        limiter = orjson.loads(limiter_document(LimiterStats(kind="type", name="t", held=0, waiting=0), queue.service))
     assert members(own_section("## Queue")) == list(document)
     assert members(own_section("### Quarantined type")) == list(document["quarantined"][0])
     assert {name for name, value in document.items() if value is None} == nullable("## Queue")

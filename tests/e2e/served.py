@@ -89,4 +89,4 @@ if __name__ == "__main__":
     from tests.e2e import served
 
     read = functools.partial(load, Path(sys.argv[1]), environ={})
-    sys.exit(serve(served.queue, read(), load=read))
+    sys.exit(serve(served.queue.service, read(), load=read))

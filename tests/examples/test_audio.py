@@ -241,7 +241,7 @@ def test_a_truncated_or_corrupt_file_is_transcoded_in_part_or_rejected(job: Call
     ],
 )
 def test_arguments_are_checked_before_the_job_is_accepted(args: bytes, pointer: str) -> None:
-    registry: Registry = audio.queue.registry
+    registry: Registry = audio.queue.service.registry
     with pytest.raises(InvalidSubmission) as caught:
         registry.get("transcode").check(args)
     assert [fault.pointer for fault in caught.value.errors] == [pointer]

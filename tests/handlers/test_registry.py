@@ -139,7 +139,7 @@ def test_the_decorator_returns_the_function_unchanged() -> None:
         return a
 
     assert two(2) == 2
-    assert [(h.name, h.run_in, h.timeout_s) for h in queue.registry] == [
+    assert [(h.name, h.run_in, h.timeout_s) for h in queue.service.registry] == [
         ("one", "loop", 300.0),
         ("second-one", "thread", 5),
     ]

@@ -41,7 +41,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving
         surroundings: Callable[[Settings], Surroundings] = system, /, **settings: dict[str, object]
     ) -> Serving:
         serving = Serving(tmp_path / "spool", settings)
-        serving.queue.surroundings = surroundings
+        serving.service.surroundings = surroundings
         started.append(serving)
         await serving.start()
         return serving

@@ -34,6 +34,7 @@ class Serving:
         merged = {name: {**DEFAULTS.get(name, {}), **settings.get(name, {})} for name in {*DEFAULTS, *settings}}
         merged.setdefault("spool", {}).setdefault("dir", str(spool_dir))
         self.queue = JobQueue(msgspec.convert(merged, Settings))
+        self.service = self.queue.service
         self.gate = asyncio.Event()
         self.spool_dir = spool_dir
         self.lag_s = 0.0
@@ -81,7 +82,7 @@ class Serving:
         await self.queue.start()
         settings = self.queue.settings
         app = web.Application()
-        api = Api(self.queue, lambda: self.lag_s)
+        api = Api(self.service, lambda: self.lag_s)
         api.add_to(app)
         self.waiting: Waiters = api.waiters
         self.descriptors = app[DESCRIPTORS]

@@ -114,7 +114,7 @@ async def test_a_host_application_stops_without_waiting_for_long_polls(tmp_path:
 
 async def test_a_disconnected_stream_of_a_host_application_frees_its_waiter(tmp_path: Path) -> None:
     queue = JobQueue(Settings(spool=SpoolSettings(dir=str(tmp_path))), drain_s=0.0)
-    api = Api(queue)
+    api = Api(queue.service)
     app = web.Application()
     api.add_to(app)
     async with queue:

@@ -265,7 +265,7 @@ async def draining(start: Start, http_to: Open, seen: Seen) -> None:
     serving = await start()
     http = await http_to(serving)
     failed = await made(http, "fail", "failed")
-    serving.queue.stop_admitting()
+    serving.service.stop_admitting()
     await seen.ask(http, "POST", "/v1/jobs", json={"type": "echo"})
     await seen.ask(http, "POST", "/v1/jobs:batch", json={"jobs": [{"type": "echo"}]})
     await seen.ask(http, "POST", f"{JOB}:retry", failed)

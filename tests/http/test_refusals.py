@@ -45,7 +45,7 @@ async def test_a_rejection_of_all_submissions_is_sent_before_the_body(start: Any
         case "queue-full":
             await fill(serving)
         case "draining":
-            serving.queue.stop_admitting()
+            serving.service.stop_admitting()
         case "overloaded":
             serving.lag_s = 0.6
     for path in ("/v1/jobs", "/v1/jobs:batch"):
@@ -129,7 +129,7 @@ async def test_a_known_idempotency_key_gets_its_job_even_while_submissions_are_r
     serving = await start(**FULL)
     first = Answer(await serving.talk(post(HOLD, "Idempotency-Key: k", CLOSE)))
     assert first.status == 202
-    for refuse in (lambda: None, serving.queue.stop_admitting):
+    for refuse in (lambda: None, serving.service.stop_admitting):
         refuse()
         again = Answer(await serving.talk(post(HOLD, "Idempotency-Key: k", CLOSE)))
         assert (again.status, again.headers["job-deduplicated"]) == (202, "true")
@@ -239,7 +239,7 @@ async def test_rejections_are_counted_and_logged_as_samples(start: Any, caplog: 
             assert (await read_answer(reader)).status == 503
     lines = [record for record in caplog.records if record.getMessage().startswith("http.refused")]
     assert len(lines) <= 2
-    (queue,) = serving.queue.backend.stats()[1]
+    (queue,) = serving.service.backend.stats()[1]
     assert queue.refused_total == 200
 
 
@@ -249,7 +249,7 @@ async def test_rejected_submissions_are_not_stored(start: Any) -> None:
     for body in (ECHO, HOLD):
         assert Answer(await serving.talk(post(body, CLOSE))).status == 503
     serving.gate.set()
-    await serving.queue.backend.wait(path[-22:])
+    await serving.service.backend.wait(path[-22:])
     page = Answer(await serving.talk(f"GET /v1/jobs HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
     assert [f"/v1/jobs/{job['id']}" for job in json.loads(page.rest)["jobs"]] == [path]
 
@@ -298,7 +298,7 @@ async def test_every_response_to_a_submission_has_the_quota(start: Any) -> None:
         )
     )
     assert (submitted.status, "ratelimit" in submitted.headers) == (413, True)
-    serving.queue.stop_admitting()
+    serving.service.stop_admitting()
     refused = Answer(await serving.talk(post(ECHO, CLOSE)))
     assert (refused.status, "ratelimit" in refused.headers) == (503, True)
     looked = Answer(await serving.talk(f"GET /v1/jobs HTTP/1.1\r\nHost: h\r\n{CLOSE}\r\n\r\n".encode()))
@@ -317,7 +317,7 @@ async def test_a_rejection_by_a_full_queue_does_not_count_against_the_quota(star
         answer = Answer(await serving.talk(post(ECHO, CLOSE)))
         assert (answer.status, answer.headers["ratelimit"]) == (503, '"submissions";r=1;t=30')
     serving.gate.set()
-    await serving.queue.backend.wait(path[-22:])
+    await serving.service.backend.wait(path[-22:])
     assert Answer(await serving.talk(post(ECHO, CLOSE))).status == 202
 
 
@@ -330,5 +330,5 @@ async def test_a_caller_over_its_live_jobs_gets_429(start: Any) -> None:
     assert (refused.status, refused.kind) == (429, "quota-exceeded")
     assert int(refused.headers["retry-after"]) >= 1
     serving.gate.set()
-    await serving.queue.backend.wait(answer.headers["location"][-22:])
+    await serving.service.backend.wait(answer.headers["location"][-22:])
     assert Answer(await serving.talk(post(HOLD, CLOSE))).status == 202

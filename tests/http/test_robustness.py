@@ -284,7 +284,7 @@ async def test_an_unexpected_error_is_a_500_without_details_and_is_logged_in_ful
     async def fail(job_id: str) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(serving.queue.backend, "get", fail)
+    monkeypatch.setattr(serving.service.backend, "get", fail)
     answer = Answer(await serving.talk(get(b"/v1/jobs/x")))
     assert (answer.status, answer.kind) == (500, "internal")
     assert "secret" not in str(answer.problem)

@@ -86,7 +86,7 @@ async def test_a_timeout_set_by_the_submission_does_not_quarantine_the_type() ->
         assert done.state is JobState.SUCCEEDED
         for _ in range(2):
             await (await queue.submit("work", {"seconds": 70.0})).wait()
-        assert queue.backend.stats()[1][0].quarantined, "the handler's own timeout counts"
+        assert queue.service.backend.stats()[1][0].quarantined, "the handler's own timeout counts"
 
 
 @virtual_time
@@ -197,7 +197,7 @@ async def test_a_quarantined_type_is_probed_and_released_once_it_succeeds() -> N
             raise ValueError("down")
 
     async with queue:
-        events = EventRecorder(queue.backend)
+        events = EventRecorder(queue.service.backend)
         for _ in range(3):
             await (await queue.submit("call")).wait()
         (quarantined,) = await events.wait_for(Quarantined)
@@ -208,12 +208,12 @@ async def test_a_quarantined_type_is_probed_and_released_once_it_succeeds() -> N
         failed_probe = await waiting[0].wait()
         assert failed_probe.state is JobState.FAILED
         assert len(runs) == 4, "one probe runs, not all jobs"
-        assert queue.backend.stats()[1][0].quarantined[0].type == "call"
+        assert queue.service.backend.stats()[1][0].quarantined[0].type == "call"
         broken = False
         for handle in waiting[1:]:
             assert (await handle.wait()).state is JobState.SUCCEEDED
         assert [event.type for event in events.of(Released)] == ["call"]
-        assert queue.backend.stats()[1][0].quarantined == []
+        assert queue.service.backend.stats()[1][0].quarantined == []
 
 
 @virtual_time
@@ -254,7 +254,7 @@ async def test_rejected_jobs_do_not_quarantine_their_type() -> None:
         raise Reject("not this one")
 
     async with queue:
-        events = EventRecorder(queue.backend)
+        events = EventRecorder(queue.service.backend)
         for _ in range(10):
             await (await queue.submit("choosy")).wait(timeout_s=1)
         assert not events.of(Quarantined)
@@ -553,7 +553,7 @@ async def test_a_reload_applies_live_settings_and_returns_the_names_of_all_other
         for job in jobs:
             await job.wait()
         assert now() - began == pytest.approx(4.0, abs=0.1)
-        assert queue.backend.stats()[1][0].policy.discipline == Discipline.LIFO
+        assert queue.service.backend.stats()[1][0].policy.discipline == Discipline.LIFO
 
 
 @virtual_time
@@ -567,7 +567,7 @@ async def test_an_overloaded_adaptive_queue_starts_jobs_within_its_patience_or_e
         await asyncio.sleep(0.1)
 
     async with queue:
-        events = EventRecorder(queue.backend)
+        events = EventRecorder(queue.service.backend)
         handles = []
         for _ in range(400):  # at twice the capacity of one worker
             handles.append(await queue.submit("work", {"submitted_at": now()}))

@@ -85,7 +85,7 @@ async def test_files_over_the_upload_limits_are_rejected(tmp_path: Path, files: 
     async with running(tmp_path) as queue:
         with pytest.raises(InvalidSubmission, match=f"/files: .*{detail}"):
             await queue.submit("on_the_loop", files=files)
-        assert (spooled(tmp_path), queue.spool.bytes_used) == ([], 0)
+        assert (spooled(tmp_path), queue.service.spool.bytes_used) == ([], 0)
 
 
 async def test_a_full_spool_rejects_files_until_a_job_ends(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def test_a_rejected_submission_leaves_no_file(tmp_path: Path) -> None:
         with pytest.raises(Duplicate):
             await queue.submit("on_the_loop", files=files, unique="u", unique_mode="reject")
         assert (await queue.submit("on_the_loop", files=files, unique="u")).id == first.id
-        assert queue.spool.bytes_used == 10
+        assert queue.service.spool.bytes_used == 10
         await queue.resume("default")
         await first.wait(10)
-        assert queue.spool.bytes_used == 0
+        assert queue.service.spool.bytes_used == 0

@@ -193,7 +193,7 @@ async def test_workers_are_replaced_once_enough_stuck_handlers_return(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     queue = make_queue(workers=1)
-    queue.surroundings = lambda settings: replace(system(settings), tuning=Tuning(abandoned_min=2))
+    queue.service.surroundings = lambda settings: replace(system(settings), tuning=Tuning(abandoned_min=2))
     release = add_stubborn(queue, timeout_s=1)
 
     queue.handler(name="fine")(noop)
@@ -417,7 +417,7 @@ async def test_progress_is_rate_limited_and_the_last_report_precedes_the_outcome
         ctx.progress(1.0, "done")
 
     async with queue:
-        recorder = EventRecorder(queue.backend)
+        recorder = EventRecorder(queue.service.backend)
         job = await (await queue.submit("steps")).wait()
         assert job.progress == Progress(1.0, "done")
         assert 1 < len(recorder.of(Progressed)) < 10, "overtaken reports are not sent"
@@ -489,7 +489,7 @@ async def test_a_lost_lease_is_an_event() -> None:
     release = add_stubborn(queue)
 
     async with queue:
-        recorder = EventRecorder(queue.backend)
+        recorder = EventRecorder(queue.service.backend)
         job = await queue.submit("stubborn")
         await recorder.wait_for(Started)
         await job.cancel()

@@ -57,8 +57,8 @@ class Chaos:
 
     def _kill(self) -> None:
         """Cancel the task of an idle or busy worker."""
-        assert self._queue._wiring is not None
-        workers = list(self._queue._wiring._workers._workers.items())
+        assert self._queue.service._wiring is not None
+        workers = list(self._queue.service._wiring._workers._workers.items())
         if not workers:
             return
         task, worker = self._rng.choice(workers)

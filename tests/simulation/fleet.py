@@ -200,7 +200,7 @@ class Client:
         submission.args = msgspec.Raw(msgspec.json.encode({"n": number, "acts": acts}) + b" " * padding)
         if not uploads:
             return await self._accept(number, submission, caller, key, None)
-        async with self._queue.spool.new_upload() as upload:
+        async with self._queue.service.spool.new_upload() as upload:
             file = upload.new_file("text", "text/plain")
             await file.write(b"hello")
             await file.finish()
@@ -209,7 +209,7 @@ class Client:
     async def _accept(
         self, number: int, submission: Submission, caller: str | None, key: IdempotencyKey | None, upload: Any
     ) -> str | None:
-        auditor, backend = self._auditor, self._queue.backend
+        auditor, backend = self._auditor, self._queue.service.backend
         before = auditor.accepted
         due = self._due_by_key(caller, key)
         if (unseen := backend.refuse_unseen()) is not None:
@@ -217,13 +217,13 @@ class Client:
         files = {} if upload is None else {"folder": upload.folder, "files": upload.files}
         try:
             with auditor.asked("cancel", self._superseded_by(submission)):
-                submitted = await self._queue.accept(submission, caller=caller, key=key, **files)
+                submitted = await self._queue.service.accept(submission, caller=caller, key=key, **files)
         except (Refused, Duplicate, KeyReused, InvalidSubmission) as refusal:
             auditor.note(self.name, f"submission {number} of {submission.type}: {type(refusal).__name__}")
             auditor.counts[type(refusal).__name__] += 1
             auditor.attempts.refused.add(number)
             auditor.check(auditor.accepted == before, f"submission {number} was rejected, and accepted")
-            spec, args, kept, uniqueness = self._queue._asked(
+            spec, args, kept, uniqueness = self._queue.service._asked(
                 submission, *(files.values() or (None, None)), caller, key
             )
             self._check_reason(refusal, submission, len(args) + held_bytes(spec, kept, uniqueness), caller, due)
@@ -289,7 +289,7 @@ class Client:
         auditor.check(not (due and due[0]), "a submission was rejected under the key of its accepted job")
         if isinstance(refusal, Refused):
             auditor.check(0 < refusal.retry_after_s < 400, f"a Retry-After of {refusal.retry_after_s} s")
-        queue = submission.queue or self._queue.registry.get(submission.type).queue
+        queue = submission.queue or self._queue.service.registry.get(submission.type).queue
         queue_state, bounds = engine.queue_states[queue], self._queue.settings.statuses
         match refusal:
             case Draining():
@@ -346,7 +346,7 @@ class Client:
     async def _poll(self) -> None:
         if (job_id := self._some_id()) is None:
             return
-        backend = self._queue.backend
+        backend = self._queue.service.backend
         job = await self._held(backend.get(job_id), job_id)
         if job is None or not job.live:
             return
@@ -363,7 +363,7 @@ class Client:
             return
         try:
             async with asyncio.timeout(self._rng.choice((None, None, 0.5, 5.0))):
-                job = await self._held(self._queue.backend.wait(job_id), job_id)
+                job = await self._held(self._queue.service.backend.wait(job_id), job_id)
         except TimeoutError:
             held = self._auditor.known.get(job_id) or self._auditor.gone[job_id]
             self._auditor.check(held.live or self._just_now(held), f"a wait for {held} goes on")
@@ -380,7 +380,7 @@ class Client:
         versions = [self._auditor.known[job_id].job.version for job_id in ids]
         try:
             async with asyncio.timeout(self._rng.choice((0.25, 3.0))):
-                await self._queue.backend.wait_for_change(ids)
+                await self._queue.service.backend.wait_for_change(ids)
             returned = True
         except TimeoutError:
             returned = False
@@ -418,7 +418,7 @@ class Client:
         was_live = known is not None and known.live
         try:
             with self._auditor.asked("cancel", [job_id]):
-                job = await self._queue.backend.cancel(job_id)
+                job = await self._queue.service.backend.cancel(job_id)
         except WrongState:
             self._auditor.check(not was_live, f"{known} is live, and can't be cancelled")
             raise
@@ -429,7 +429,7 @@ class Client:
         job_id = self._some_failed() if self._rng.random() < 0.8 else self._some_id()
         if job_id is not None:
             with self._auditor.asked("retry", [job_id]):
-                job = await self._queue.backend.retry(job_id)
+                job = await self._queue.service.backend.retry(job_id)
                 self._auditor.check(job.live, "a job was retried, and isn't live")
 
     def _some_failed(self) -> str | None:
@@ -440,7 +440,7 @@ class Client:
         delayed = [id for id, known in self._auditor.known.items() if known.job.state is JobState.DELAYED]
         job_id = self._rng.choice(delayed) if delayed and self._rng.random() < 0.8 else self._some_id()
         if job_id is not None:
-            job = await self._queue.backend.run_now(job_id)
+            job = await self._queue.service.backend.run_now(job_id)
             self._auditor.check(job.state is JobState.QUEUED, f"a job is {job.state} after run_now")
 
     async def _delete(self) -> None:
@@ -448,7 +448,7 @@ class Client:
             return
         known = self._auditor.known.get(job_id)
         with self._auditor.asked("delete", [job_id]):
-            await self._queue.backend.delete(job_id)
+            await self._queue.service.backend.delete(job_id)
         self._auditor.check(known is not None and not known.live, f"{known} was deleted while it was live")
         self._auditor.check(job_id not in self._auditor.known, f"{known} was deleted, and is held")
 
@@ -460,7 +460,7 @@ class Client:
             type=rng.choice((None, None, "t0")),
             queue=rng.choice((None, None, "default")),
             group=rng.choice((None, None, "a")),
-            created_before=rng.choice((None, self._queue.backend.now() - 2.0)),
+            created_before=rng.choice((None, self._queue.service.backend.now() - 2.0)),
         )
         matching = f"{job_filter.state} {job_filter.type} {job_filter.queue} {job_filter.group}"
         auditor.note(self.name, f"bulk {action} of {matching}")
@@ -469,7 +469,7 @@ class Client:
         expected = sum(job_filter.matches(known.job) and APPLIES[action](known) for known in auditor.known.values())
         in_one_go = len(auditor.known) <= self._fleet.scenario.portion
         with auditor.asked(action, may_be):
-            done = await self._queue.backend.bulk(action, job_filter)
+            done = await self._queue.service.backend.bulk(action, job_filter)
         auditor.note(self.name, f"bulk {action}: {done.count}, {done.skipped} skipped")
         message = f"bulk {action} of {matching}: {done}, of {expected}"
         auditor.check(not in_one_go or done.count + done.skipped == expected, message)
@@ -477,7 +477,7 @@ class Client:
 
     async def _list(self) -> None:
         """Page through all jobs: no job comes twice, and none that was stored throughout is missing."""
-        rng, auditor, backend = self._rng, self._auditor, self._queue.backend
+        rng, auditor, backend = self._rng, self._auditor, self._queue.service.backend
         job_filter = JobFilter(type=rng.choice((None, "t0")))
         there = [id for id, known in auditor.known.items() if job_filter.matches(known.job)]
         seen: list[str] = []

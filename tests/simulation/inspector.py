@@ -28,8 +28,8 @@ class Inspector:
         self._auditor = auditor
         self._scenario = scenario
         self._settings = queue.settings
-        assert queue._wiring is not None
-        self._wiring = queue._wiring
+        assert queue.service._wiring is not None
+        self._wiring = queue.service._wiring
         self._engine = auditor.engine
 
     def check(self) -> None:

@@ -165,7 +165,7 @@ class Simulation:
             await self._broken_off(self._queue.start())
         if not self._queue.running:
             await self._queue.start()
-        self._wiring = self._queue._wiring
+        self._wiring = self._queue.service._wiring
         assert self._wiring is not None
         self._auditor.attach(self._wiring.backend)
         self._inspector = Inspector(self._queue, self._auditor, self._scenario)
@@ -237,7 +237,7 @@ class Simulation:
         """Wait until the queue is empty, and check that no job is forgotten and no record outlives its TTL."""
         try:
             async with asyncio.timeout(FORGOTTEN_S):
-                assert self._queue._wiring is not None
+                assert self._queue.service._wiring is not None
                 await self._auditor.backend.idle()
         except TimeoutError:
             live = [f"{known} ({known.job.state})" for known in self._auditor.known.values() if known.live]
@@ -247,8 +247,8 @@ class Simulation:
         self._inspector.check_over()
         await asyncio.sleep(EVICTED_S)
         self._inspector.check_evicted()
-        assert isinstance(self._queue.spool, SeededSpool)
-        self._auditor.check(not (leftovers := self._queue.spool.leftovers()), f"the spool holds {leftovers}")
+        assert isinstance(self._queue.service.spool, SeededSpool)
+        self._auditor.check(not (leftovers := self._queue.service.spool.leftovers()), f"the spool holds {leftovers}")
 
     async def _play_again(self) -> None:
         """Start the same queue again: it works, and has no job of the earlier run."""
@@ -257,7 +257,7 @@ class Simulation:
         await self._start()
         for job_id in old_ids:
             try:
-                await self._queue.backend.get(job_id)
+                await self._queue.service.backend.get(job_id)
             except JobGone as gone:
                 self._auditor.check(gone.reason == "earlier-run", f"an old id is gone for {gone.reason}")
             else:
@@ -272,7 +272,7 @@ class Simulation:
     @property
     def _watches(self) -> bool:
         """Whether the auditor is attached to the running queue."""
-        return self._wiring is not None and self._queue._wiring is self._wiring
+        return self._wiring is not None and self._queue.service._wiring is self._wiring
 
     def _after_turn(self) -> None:
         auditor = self._auditor

@@ -51,7 +51,7 @@ class Stage:
         self.submit_child: Callable[[], Awaitable[str | None]] = _no_child
         # One generator for all starts of a run: later draws continue earlier ones.
         self._rng, self._disk_rng = scenario.rng("parts"), scenario.rng("disk")
-        queue.surroundings = self.surroundings
+        queue.service.surroundings = self.surroundings
         for plan in scenario.types:
             offloaded = plan.options["run_in"] != "loop"
             handler = self._offloaded_handler() if offloaded else self._handler()
@@ -127,15 +127,15 @@ class Stage:
                 await asyncio.sleep(0.25)
             case "cancel_me":
                 with self.auditor.asked("cancel", [ctx.job_id]):
-                    await self._queue.backend.cancel(ctx.job_id)
+                    await self._queue.service.backend.cancel(ctx.job_id)
                 await asyncio.sleep(0.5)
             case "delete_me":
-                await self._queue.backend.delete(ctx.job_id)
+                await self._queue.service.backend.delete(ctx.job_id)
             case "child":
                 child = await self.submit_child()
                 if child is not None:
                     async with asyncio.timeout(0.5):
-                        await self._queue.backend.wait(child)
+                        await self._queue.service.backend.wait(child)
             case _:
                 await asyncio.sleep(amount)
                 raise _error(verb, amount)

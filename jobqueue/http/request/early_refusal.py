@@ -18,8 +18,8 @@ from jobqueue.http.errors import Overloaded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.app import JobQueue
     from jobqueue.core.job import Uniqueness
+    from jobqueue.service import Service
 
 RETURNS_PER_S = 100.0
 """Clients shed by a late loop that are told the same second to retry: what a slow machine takes."""
@@ -32,8 +32,8 @@ class EarlyRefusal:
         lag: Returns how many seconds late the event loop runs; None: it is not measured.
     """
 
-    def __init__(self, queue: JobQueue, lag: Callable[[], float] | None) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, lag: Callable[[], float] | None) -> None:
+        self._service = service
         self._lag = lag
         self._retry_after = RetryAfter(random.Random())
 
@@ -47,15 +47,15 @@ class EarlyRefusal:
             Overloaded, Refused
         """
         self.refuse_late(uniqueness)
-        refusal = self._queue.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique)
+        refusal = self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique)
         if refusal is not None:
             raise refusal
 
     def refuse_late(self, uniqueness: Uniqueness) -> None:
         """Refuse by the first rule. Raises Overloaded."""
-        if self._lag is not None and (lag_s := self._lag()) > self._queue.settings.limits.loop_lag_max_s:
+        if self._lag is not None and (lag_s := self._lag()) > self._service.settings.limits.loop_lag_max_s:
             detail = f"the event loop is {lag_s:.1f} s late; submissions are refused above limits.loop_lag_max_s"
-            now = self._queue.backend.now()
+            now = self._service.backend.now()
             key = None if uniqueness.key is None else uniqueness.key.key
             retry_slot_s = self._retry_after.retry_slot_s(
                 now, drain_per_s=RETURNS_PER_S, caller=uniqueness.caller, key=key
@@ -66,6 +66,6 @@ class EarlyRefusal:
         """Refuse by the second rule, given the body, while no queue admits a job. Raises Refused."""
         # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
         may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
-        refusal = self._queue.local.refuse_unseen(None, uniqueness, may_be_unique=may_be_unique)
+        refusal = self._service.local.refuse_unseen(None, uniqueness, may_be_unique=may_be_unique)
         if refusal is not None:
             raise refusal

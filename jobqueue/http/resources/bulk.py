@@ -24,8 +24,8 @@ from jobqueue.http.response.reply import JSON
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from jobqueue.app import JobQueue
     from jobqueue.http.request.body import Bodies
+    from jobqueue.service import Service
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
@@ -43,8 +43,8 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Bulk:
     """The handlers of the actions on many jobs."""
 
-    def __init__(self, queue: JobQueue, bodies: Bodies) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, bodies: Bodies) -> None:
+        self._service = service
         self._bodies = bodies
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
@@ -60,9 +60,9 @@ class Bulk:
         return await self._act(request, "delete")
 
     async def _act(self, request: web.Request, action: BulkAction) -> web.StreamResponse:
-        check_head(request, self._queue.settings.limits)
+        check_head(request, self._service.settings.limits)
         given = decode(await self._bodies.read(request), BulkFilter)
-        done = await self._queue.backend.bulk(action, self._filter(given))
+        done = await self._service.backend.bulk(action, self._filter(given))
         answer = {"count": done.count}
         if done.skipped:
             answer["skipped"] = done.skipped
@@ -76,5 +76,5 @@ class Bulk:
                 InvalidField(pointer="", detail=f"an empty filter would match all; give any of: {known}")
             )
         if "older_than_s" in fields:
-            fields["created_before"] = self._queue.backend.now() - fields.pop("older_than_s")
+            fields["created_before"] = self._service.backend.now() - fields.pop("older_than_s")
         return JobFilter(**fields)

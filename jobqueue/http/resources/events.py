@@ -27,8 +27,8 @@ from jobqueue.http.streams.event_log import EventLog, Subscriber, frame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.app import JobQueue
     from jobqueue.http.streams.waiters import Waiters
+    from jobqueue.service import Service
 
 RETRY_MS = (1000, 4000)
 """Reconnection time in ms: drawn for each stream, so that reconnections are spread."""
@@ -51,10 +51,10 @@ _RESET = {"reason": "the events after this Last-Event-ID are no longer available
 class Streams:
     """The handlers of event streams."""
 
-    def __init__(self, queue: JobQueue, waiters: Waiters) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, waiters: Waiters) -> None:
+        self._service = service
         self._waiters = waiters
-        self._event_log = EventLog(queue)
+        self._event_log = EventLog(service)
 
     def stop(self) -> None:
         """Stop recording; to be called when no more streams can begin."""
@@ -66,7 +66,7 @@ class Streams:
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs/{id}/events: events of one job, to its end."""
-        job = await self._queue.backend.get(request.match_info["id"])
+        job = await self._service.backend.get(request.match_info["id"])
         return await self._stream(request, job.id)
 
     async def _stream(self, request: web.Request, job_id: str | None) -> web.StreamResponse:
@@ -93,7 +93,7 @@ class Streams:
     async def _opening(self, request: web.Request, subscriber: Subscriber) -> bytes | None:
         """Return the first bytes of a stream; None if the job has ended, and the client knows."""
         event_log, job_id = self._event_log, subscriber.job_id
-        job = None if job_id is None else await self._queue.backend.get(job_id)
+        job = None if job_id is None else await self._service.backend.get(job_id)
         if job is not None and not job.live:
             subscriber.end()
         head = b"retry: %d\n\n" % random.randint(*RETRY_MS)
@@ -120,6 +120,6 @@ class Streams:
             await response.write(frames)  # waits while more than 64 KiB are unread
             frames = self._event_log.replay(subscriber)
             if frames == b"":
-                frames = await subscriber.take(self._queue.settings.limits.heartbeat_s)
+                frames = await subscriber.take(self._service.settings.limits.heartbeat_s)
         await response.write_eof()
         return response

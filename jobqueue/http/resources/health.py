@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.app import JobQueue
+    from jobqueue.service import Service
 
 
 class Health:
@@ -25,8 +25,8 @@ class Health:
         fast_path_in_use: Returns whether the server answers plain requests on the fast path.
     """
 
-    def __init__(self, queue: JobQueue, fast_path_in_use: Callable[[], bool]) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, fast_path_in_use: Callable[[], bool]) -> None:
+        self._service = service
         self._fast_path_in_use = fast_path_in_use
 
     async def live(self, request: web.Request) -> web.StreamResponse:
@@ -38,9 +38,9 @@ class Health:
 
         `degraded` names unavailable parts, with the reason, although jobs are accepted.
         """
-        if self._queue.draining:
+        if self._service.draining:
             raise Draining
         body: dict[str, object] = {"status": "ready", "fast_path": self._fast_path_in_use()}
-        if degraded := self._queue.degraded:
+        if degraded := self._service.degraded:
             body["degraded"] = degraded
         return whole_answer(request, orjson.dumps(body), JSON)

@@ -29,9 +29,9 @@ from jobqueue.http.response.responses import known_tags
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
 
-    from jobqueue.app import JobQueue
     from jobqueue.core.job_view import JobView
     from jobqueue.http.streams.waiters import Waiters
+    from jobqueue.service import Service
 
     Listed = JobView | tuple[str, JobQueueError]
 
@@ -43,8 +43,8 @@ _PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
 class JobList:
     """The handlers of `GET /v1/jobs`."""
 
-    def __init__(self, queue: JobQueue, waiters: Waiters) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, waiters: Waiters) -> None:
+        self._service = service
         self._waiters = waiters
         self._turn = asyncio.Lock()
 
@@ -57,12 +57,12 @@ class JobList:
             return await self._some(request, _ids(given["ids"]))
         limit, cursor = _limit(given.get("limit")), given.get("cursor")
         try:
-            page = await self._queue.backend.page(_filter(given), limit=limit, cursor=cursor)
+            page = await self._service.backend.page(_filter(given), limit=limit, cursor=cursor)
         except InvalidCursor as error:
             raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(str(error))!r}") from None
         count, documents = self._fitting(page.jobs)
         jobs = page.jobs[: max(1, count)]
-        cursor = page.cursor if len(jobs) == len(page.jobs) else self._queue.backend.cursor_after(jobs[-1])
+        cursor = page.cursor if len(jobs) == len(page.jobs) else self._service.backend.cursor_after(jobs[-1])
         end = b'],"next_cursor":' + (b"null}" if cursor is None else f'"{cursor}"}}'.encode())
         return self._answer(request, jobs, documents if count == len(jobs) else None, end, {})
 
@@ -78,7 +78,7 @@ class JobList:
         del listed  # or a wait would hold what is evicted meanwhile
 
         async def change() -> None:
-            await self._queue.backend.wait_for_change(live)
+            await self._service.backend.wait_for_change(live)
 
         wait_s = preferred_wait_s(request.headers)
         applied = await self._waiters.wait(request, wait_s, change if live and not news else None)
@@ -92,7 +92,7 @@ class JobList:
 
     async def _job_or_error(self, job_id: str) -> Listed:
         try:
-            return await self._queue.backend.get(job_id)
+            return await self._service.backend.get(job_id)
         except (JobNotFound, JobGone) as error:
             return job_id, error
 
@@ -132,8 +132,8 @@ class JobList:
     def _document(self, job: Listed) -> bytes:
         if isinstance(job, tuple):
             return missing_document(*job)
-        estimate = self._queue.backend.estimate(job) if job.live else None
-        return list_document(job, self._queue, estimate)
+        estimate = self._service.backend.estimate(job) if job.live else None
+        return list_document(job, self._service, estimate)
 
     async def _pieces(self, ids: Sequence[str], end: bytes) -> AsyncGenerator[bytes]:
         before = b'{"jobs":['
@@ -149,7 +149,7 @@ class JobList:
             if small:
                 yield document
                 continue
-            async for piece in document_pieces(self._queue, document, job_id, result_bytes):
+            async for piece in document_pieces(self._service, document, job_id, result_bytes):
                 yield piece
         yield end
 

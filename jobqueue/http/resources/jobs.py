@@ -17,11 +17,11 @@ from jobqueue.http.response.reply import COMMON, JSON
 from jobqueue.http.response.responses import job_answer
 
 if TYPE_CHECKING:
-    from jobqueue.app import JobQueue
     from jobqueue.core.job import StoredFile
     from jobqueue.core.job_view import JobView
     from jobqueue.http.response.descriptors import Descriptors
     from jobqueue.http.streams.waiters import Waiters
+    from jobqueue.service import Service
 
 CHUNK_BYTES = 256 * 1024
 
@@ -29,36 +29,36 @@ CHUNK_BYTES = 256 * 1024
 class Jobs:
     """The handlers of `/v1/jobs/{id}` and what is below it."""
 
-    def __init__(self, queue: JobQueue, waiters: Waiters, descriptors: Descriptors) -> None:
+    def __init__(self, service: Service, waiters: Waiters, descriptors: Descriptors) -> None:
         self._descriptors = descriptors
-        self._queue = queue
+        self._service = service
         self._waiters = waiters
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/jobs/{id}: 202 while live, 200 once terminal; with `Prefer: wait=N`, it waits for the end."""
-        job = await self._queue.backend.get(request.match_info["id"])
-        return await answer_at_end(request, preferred_wait_s(request.headers), job, self._queue, self._waiters)
+        job = await self._service.backend.get(request.match_info["id"])
+        return await answer_at_end(request, preferred_wait_s(request.headers), job, self._service, self._waiters)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:cancel: 200 if it is cancelled, 202 while its handler still has to stop."""
-        return job_answer(request, await self._queue.backend.cancel(request.match_info["id"]), self._queue)
+        return job_answer(request, await self._service.backend.cancel(request.match_info["id"]), self._service)
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:retry: retry a failed job."""
-        return job_answer(request, await self._queue.backend.retry(request.match_info["id"]), self._queue)
+        return job_answer(request, await self._service.backend.retry(request.match_info["id"]), self._service)
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:run: queue a delayed job now."""
-        return job_answer(request, await self._queue.backend.run_now(request.match_info["id"]), self._queue)
+        return job_answer(request, await self._service.backend.run_now(request.match_info["id"]), self._service)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /v1/jobs/{id}"""
-        await self._queue.backend.delete(request.match_info["id"])
+        await self._service.backend.delete(request.match_info["id"])
         return web.Response(status=204, headers=COMMON)
 
     async def result(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs/{id}/result: the result file if there is one, or else the JSON."""
-        job = await self._queue.backend.get(request.match_info["id"])
+        job = await self._service.backend.get(request.match_info["id"])
         if job.state is not JobState.SUCCEEDED:
             raise WrongState(f"the job is {job.state}, so it has no result", state=job.state)
         headers = {**JSON, "Job-State": job.state}
@@ -70,7 +70,7 @@ class Jobs:
         result = job.result or b"null"
         if len(result) <= WHOLE_BYTES_MAX:
             return whole_answer(request, result, headers)
-        pieces = result_pieces(self._queue, job.id, len(result))
+        pieces = result_pieces(self._service, job.id, len(result))
         return LongResponse(request, pieces, headers, size_bytes=len(result))
 
     async def _send_file(self, request: web.Request, file: StoredFile, headers: dict[str, str]) -> web.StreamResponse:
@@ -80,7 +80,7 @@ class Jobs:
     async def _send_open_file(
         self, request: web.Request, file: StoredFile, headers: dict[str, str]
     ) -> web.StreamResponse:
-        in_thread = self._queue.spool.in_thread
+        in_thread = self._service.spool.in_thread
         try:
             fd, size_bytes = await in_thread(partial(_open_file, file.path))
         except FileNotFoundError:
@@ -115,7 +115,7 @@ async def answer_at_end(
     request: web.Request,
     preferred_s: int | None,
     job: JobView,
-    queue: JobQueue,
+    service: Service,
     waiters: Waiters,
     more: dict[str, str] | None = None,
 ) -> web.StreamResponse:
@@ -129,12 +129,12 @@ async def answer_at_end(
 
     async def end() -> None:
         nonlocal ended
-        ended = await queue.backend.wait(job.id)
+        ended = await service.backend.wait(job.id)
 
     applied = await waiters.wait(request, preferred_s, end if job.live else None)
     if applied and job.live:
-        job = ended or await queue.backend.get(job.id)
-    return job_answer(request, job, queue, {**(more or {}), **applied})
+        job = ended or await service.backend.get(job.id)
+    return job_answer(request, job, service, {**(more or {}), **applied})
 
 
 def _open_file(path: str) -> tuple[int, int]:

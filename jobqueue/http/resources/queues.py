@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.app import JobQueue
     from jobqueue.http.request.body import Bodies
+    from jobqueue.service import Service
 
 CHANGEABLE = ("workers", "capacity", "discipline", "weight")
 
@@ -43,15 +43,15 @@ QueueChange = msgspec.defstruct(
 class Queues:
     """The handlers of `/v1/queues`."""
 
-    def __init__(self, queue: JobQueue, bodies: Bodies, lag: Callable[[], float] | None) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, bodies: Bodies, lag: Callable[[], float] | None) -> None:
+        self._service = service
         self._bodies = bodies
         self._lag = lag
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/queues: all queues, all limiters, and the lag of the event loop."""
-        queues = b",".join(queue_document(stats, self._queue) for stats in self._queue.backend.stats()[1])
-        limiters = b",".join(limiter_document(stats, self._queue) for stats in self._queue.backend.limiters())
+        queues = b",".join(queue_document(stats, self._service) for stats in self._service.backend.stats()[1])
+        limiters = b",".join(limiter_document(stats, self._service) for stats in self._service.backend.limiters())
         loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
         body = b'{"queues":[%b],"limiters":[%b],"loop_lag_s":%b}' % (queues, limiters, loop_lag_s)
         return whole_answer(request, body, JSON)
@@ -63,33 +63,33 @@ class Queues:
     async def change(self, request: web.Request) -> web.StreamResponse:
         """PATCH /v1/queues/{name}: change the given settings at once; no job is lost."""
         name = self._name(request)
-        check_head(request, self._queue.settings.limits)
+        check_head(request, self._service.settings.limits)
         given = decode(await self._bodies.read(request), QueueChange)
         changes: dict[str, Any] = {
             setting: value for setting in CHANGEABLE if (value := getattr(given, setting)) is not UNSET
         }
-        await self._queue.change(name, **changes)
+        await self._service.change(name, changes)
         return self._answer(request, name)
 
     async def pause(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/queues/{name}:pause: start no more of its jobs."""
         name = self._name(request)
-        await self._queue.pause(name)
+        await self._service.backend.pause(name)
         return self._answer(request, name)
 
     async def resume(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/queues/{name}:resume"""
         name = self._name(request)
-        await self._queue.resume(name)
+        await self._service.backend.resume(name)
         return self._answer(request, name)
 
     def _name(self, request: web.Request) -> str:
         name = request.match_info["name"]
-        known = self._queue.settings.queues
+        known = self._service.settings.queues
         if name not in known:
             raise QueueNotFound(f"there is no queue {shown(name)!r}; there are: {', '.join(known)}")
         return name
 
     def _answer(self, request: web.Request, name: str) -> web.StreamResponse:
-        (stats,) = (stats for stats in self._queue.backend.stats()[1] if stats.name == name)
-        return whole_answer(request, queue_document(stats, self._queue), JSON)
+        (stats,) = (stats for stats in self._service.backend.stats()[1] if stats.name == name)
+        return whole_answer(request, queue_document(stats, self._service), JSON)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import orjson
 
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.handlers import uniqueness_of
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request import uploads
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
@@ -42,15 +41,14 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from jobqueue.app import JobQueue
     from jobqueue.core.job_view import JobView
     from jobqueue.core.submit import SubmitResult
-    from jobqueue.handlers import Submission
     from jobqueue.http.request.body import Bodies
     from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.head import SubmissionHead
     from jobqueue.http.request.json_body import BatchItem
     from jobqueue.http.streams.waiters import Waiters
+    from jobqueue.service import Service
 
 BATCH_TURN_S = 0.001
 """How long items of a batch are processed before other requests run, in seconds; not a number of items, since one of
@@ -69,13 +67,13 @@ class Submissions:
         lag: Returns the lag of the event loop in seconds; None: it is not measured.
     """
 
-    def __init__(self, queue: JobQueue, waiters: Waiters, bodies: Bodies, early: EarlyRefusal) -> None:
-        self._queue = queue
+    def __init__(self, service: Service, waiters: Waiters, bodies: Bodies, early: EarlyRefusal) -> None:
+        self._service = service
         self._waiters = waiters
         self._bodies = bodies
         self._early = early
         self._batch_turn = asyncio.Lock()
-        self._rate_limits = RateLimits(lambda: queue.settings.limits, lambda: queue.backend.now())
+        self._rate_limits = RateLimits(lambda: service.settings.limits, lambda: service.backend.now())
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
@@ -118,9 +116,9 @@ class Submissions:
         """Read the head of one submission, and refuse what can be refused before the body is read."""
         head = head_of(request, caller)
         self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
-        check_head(request, self._queue.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
+        check_head(request, self._service.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if head.kind is BodyKind.MULTIPART:
-            self._queue.spool.check_room(head.length_bytes or 0)
+            self._service.spool.check_room(head.length_bytes or 0)
         return head
 
     def _check_batch(self, request: web.Request, caller: str) -> None:
@@ -131,7 +129,7 @@ class Submissions:
             )
         head = head_of(request, caller)
         self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
-        check_head(request, self._queue.settings.limits)
+        check_head(request, self._service.settings.limits)
 
     # -- one job
 
@@ -146,50 +144,41 @@ class Submissions:
         headers = {"Location": f"{resource.canonical}/{submitted.job.id}"}
         if submitted.duplicate:
             headers |= DEDUPLICATED
-        return await answer_at_end(request, head.wait_s, submitted.job, self._queue, self._waiters, headers)
+        return await answer_at_end(request, head.wait_s, submitted.job, self._service, self._waiters, headers)
 
     async def _accept_json(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         # A separate function, because a request that waits for its job must not hold its body meanwhile.
         body = await self._bodies.read(request)
         submission = decode_submission(body)
         if head.key is None:
-            return await self._queue.accept(submission, caller=head.caller)
+            return await self._service.accept(submission, caller=head.caller)
         fingerprint = Fingerprint(BodyKind.JSON)
         fingerprint.add(body)
-        return await self._queue.accept(submission, caller=head.caller, key=fingerprint.under(head.key))
+        return await self._service.accept(submission, caller=head.caller, key=fingerprint.under(head.key))
 
     async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)
-        async with self._queue.spool.new_upload() as upload:
+        async with self._service.spool.new_upload() as upload:
             with self._bodies.of(request) as body:
                 submission = await uploads.receive(
                     body,
                     head.content_type,
-                    self._queue.settings.limits,
+                    self._service.settings.limits,
                     self._bodies,
                     upload,
-                    lambda submission: self._check_job(submission, head),
+                    lambda submission: self._service.check(submission, head.caller, keyed=head.key is not None),
                     fingerprint,
                 )
             key = fingerprint.under(head.key) if head.key is not None and fingerprint is not None else None
             received = upload.received()
             if received is None:
-                return await self._queue.accept(submission, caller=head.caller, key=key)
-            submitted = await self._queue.accept(
+                return await self._service.accept(submission, caller=head.caller, key=key)
+            submitted = await self._service.accept(
                 submission, folder=received.folder, files=received.files, caller=head.caller, key=key
             )
             if not submitted.duplicate:
                 upload.keep()
             return submitted
-
-    def _check_job(self, submission: Submission, head: SubmissionHead) -> None:
-        """Reject before the files are received."""
-        spec = self._queue.check(submission)
-        if head.key is None:
-            uniqueness = uniqueness_of(submission, head.caller, None, with_files=True, counted=False)
-            refusal = self._queue.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type)
-            if refusal is not None:
-                raise refusal
 
     # -- a batch
 
@@ -222,7 +211,7 @@ class Submissions:
         """Submit one item of a batch; return its part of the answer, with its faults if there is room for them."""
         try:
             self._rate_limits.take(caller)
-            submitted = await self._queue.accept(item.submission(), caller=caller)
+            submitted = await self._service.accept(item.submission(), caller=caller)
         except Exception as error:
             problem = refuse(_below(f"/jobs/{number}", error), {"item": number})
             told = problem.json

@@ -20,13 +20,13 @@ from jobqueue.http.response.problems import problem_of
 from jobqueue.http.response.timestamps import exact_timestamp, timestamp
 
 if TYPE_CHECKING:
-    from jobqueue.app import JobQueue
     from jobqueue.core.job import FailedAttempt
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.limits.limiters import LimiterStats
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
     from jobqueue.core.stats import QueueStats
     from jobqueue.errors import JobQueueError
+    from jobqueue.service import Service
 
 FAR_S = 30 * 24 * 3600
 """Longer estimates are omitted."""
@@ -89,22 +89,22 @@ _PAUSED = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
 _encode = msgspec.json.Encoder().encode
 
 
-def job_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> bytes:
+def job_document(job: AnyJob, service: Service, estimate: Estimate | None) -> bytes:
     """Return a job's document, with its result's bytes in it.
 
     Args:
         estimate: Of a live job; None for a terminal one.
     """
-    wall = queue.wall_offset_s()  # read once: the clocks' difference is the same for all instants
+    wall = service.wall_offset_s()  # read once: the clocks' difference is the same for all instants
     if is_plain(job):
         if estimate is None:
             return terminal_document(job, wall)
         if estimate.waiting_for is None:
             return live_document(job, wall, estimate)
-    return _encode(_whole_document(job, queue, estimate, wall))
+    return _encode(_whole_document(job, service, estimate, wall))
 
 
-def _whole_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None, wall: float) -> JobDocument:
+def _whole_document(job: AnyJob, service: Service, estimate: Estimate | None, wall: float) -> JobDocument:
     spec, extras = job.spec, job.extras or _NO_EXTRAS
     created, started, finished = job.created_at, job.started_at, job.finished_at
     created_at = timestamp(wall + created)
@@ -136,7 +136,7 @@ def _whole_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None, wal
         waiting_for,
         None if job.result is None else msgspec.Raw(job.result),
         extras.error,
-        [_attempt(failed, queue) for failed in extras.history] if extras.history else None,
+        [_attempt(failed, service) for failed in extras.history] if extras.history else None,
     )
 
 
@@ -150,22 +150,22 @@ def _run_at(job: AnyJob, wall: float) -> str:
     return (exact_timestamp if job.run_at == job.spec.run_at else timestamp)(wall + job.run_at)
 
 
-def list_document(job: AnyJob, queue: JobQueue, estimate: Estimate | None) -> bytes:
+def list_document(job: AnyJob, service: Service, estimate: Estimate | None) -> bytes:
     """Return a job's document for a list: with a short history, without tracebacks."""
     if job.extras is not None and job.extras.history:
         history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)
         job = replace(job, extras=replace(job.extras, history=history))
-    return job_document(job, queue, estimate)
+    return job_document(job, service, estimate)
 
 
-def _attempt(failed: FailedAttempt, queue: JobQueue) -> AttemptDocument:
+def _attempt(failed: FailedAttempt, service: Service) -> AttemptDocument:
     return AttemptDocument(
         failed.attempt,
-        timestamp(queue.wall(failed.started_at)),
-        timestamp(queue.wall(failed.ended_at)),
+        timestamp(service.wall(failed.started_at)),
+        timestamp(service.wall(failed.ended_at)),
         failed.code,
         failed.message,
-        failed.traceback if queue.tells_tracebacks else None,
+        failed.traceback if service.tells_tracebacks else None,
     )
 
 
@@ -176,9 +176,9 @@ def missing_document(job_id: str, error: JobQueueError) -> bytes:
     return head[:-1] + b',"problem":' + problem.json + b"}"
 
 
-def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
+def queue_document(stats: QueueStats, service: Service) -> bytes:
     """Return a queue's document: settings, present counts, drain rate, counters since start."""
-    now, oldest_at, policy = queue.backend.now(), stats.oldest_queued_at, stats.policy
+    now, oldest_at, policy = service.backend.now(), stats.oldest_queued_at, stats.policy
     return orjson.dumps(
         {
             "name": stats.name,
@@ -190,15 +190,15 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
             "delayed": stats.delayed,
             "queued": stats.queued,
             "running": stats.running,
-            "oldest_queued_at": None if oldest_at is None else timestamp(queue.wall(oldest_at)),
+            "oldest_queued_at": None if oldest_at is None else timestamp(service.wall(oldest_at)),
             "oldest_queued_s": None if oldest_at is None else round(now - oldest_at, 3),
             "drain_rate_per_s": round(stats.drain_rate_per_s, 3),
             "drain_s": None if stats.drain_s is None or stats.drain_s > FAR_S else round(stats.drain_s, 3),
             "quarantined": [
                 {
                     "type": quarantined.type,
-                    "since": timestamp(queue.wall(quarantined.since)),
-                    "until": timestamp(queue.wall(quarantined.until)),
+                    "since": timestamp(service.wall(quarantined.since)),
+                    "until": timestamp(service.wall(quarantined.until)),
                     "reason": quarantined.reason,
                 }
                 for quarantined in stats.quarantined
@@ -214,7 +214,7 @@ def queue_document(stats: QueueStats, queue: JobQueue) -> bytes:
     )
 
 
-def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
+def limiter_document(stats: LimiterStats, service: Service) -> bytes:
     """Return a limiter's document: its limits, and how many jobs hold it and wait for it."""
     return orjson.dumps(
         {
@@ -224,6 +224,6 @@ def limiter_document(stats: LimiterStats, queue: JobQueue) -> bytes:
             "waiting": stats.waiting,
             "permits": stats.permits,
             "rate": None if stats.rate is None else str(stats.rate),
-            "quarantined_until": None if stats.shut_until is None else timestamp(queue.wall(stats.shut_until)),
+            "quarantined_until": None if stats.shut_until is None else timestamp(service.wall(stats.shut_until)),
         }
     )

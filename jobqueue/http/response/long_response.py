@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractStreamWriter
 
-    from jobqueue.app import JobQueue
     from jobqueue.http.in_flight import Share
+    from jobqueue.service import Service
 
 WHOLE_BYTES_MAX = RESULT_BYTES_MAX
 PIECE_BYTES = 64 * 1024
@@ -148,7 +148,7 @@ async def _slices(body: bytes) -> AsyncGenerator[bytes]:
         yield body[at : at + PIECE_BYTES]
 
 
-async def document_pieces(queue: JobQueue, document: bytes, job_id: str, size_bytes: int) -> AsyncGenerator[bytes]:
+async def document_pieces(service: Service, document: bytes, job_id: str, size_bytes: int) -> AsyncGenerator[bytes]:
     """Yield a job's document with its result, which `document` lacks.
 
     Args:
@@ -156,15 +156,15 @@ async def document_pieces(queue: JobQueue, document: bytes, job_id: str, size_by
     """
     head, name, tail = document.partition(NO_RESULT)
     yield head + name[: -len(b"null")]
-    async for piece in result_pieces(queue, job_id, size_bytes):
+    async for piece in result_pieces(service, job_id, size_bytes):
         yield piece
     yield tail
 
 
-async def result_pieces(queue: JobQueue, job_id: str, size_bytes: int) -> AsyncGenerator[bytes]:
+async def result_pieces(service: Service, job_id: str, size_bytes: int) -> AsyncGenerator[bytes]:
     """Yield a job's result while its record is held. Raises JobGone if it isn't any more."""
     for at in range(0, size_bytes, PIECE_BYTES):
-        result = (await queue.backend.get(job_id)).result
+        result = (await service.backend.get(job_id)).result
         if result is None or len(result) != size_bytes:
             raise JobGone("evicted")
         piece = result[at : at + PIECE_BYTES]

@@ -29,11 +29,11 @@ from jobqueue.http.response.problems import INTERNAL, TABLE, whole_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobqueue.app import JobQueue
     from jobqueue.core.job import JobState
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.http.response.problems import Problem
+    from jobqueue.service import Service
 
 SERVER = "jobqueue"
 COMMON = {"Server": SERVER, "Cache-Control": "private, no-cache"}
@@ -102,7 +102,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 def job_reply(
-    job: AnyJob, estimate: Estimate | None, known_tags: tuple[str, ...], head_only: bool, queue: JobQueue
+    job: AnyJob, estimate: Estimate | None, known_tags: tuple[str, ...], head_only: bool, service: Service
 ) -> Reply:
     """Return the reply with a job.
 
@@ -110,7 +110,7 @@ def job_reply(
         estimate: Of a live job; None for a terminal one.
         known_tags: The tags that the request names, as `opaque_tags` returns them.
         head_only: The request is a HEAD: no document is made.
-        queue: Has the wall clock, and the setting of tracebacks in documents.
+        service: Has the wall clock, and the setting of tracebacks in documents.
     """
     opaque_tag, reply, unchanged = _job_head(job.state, job.version)
     if known_tags and opaque_tag in known_tags:
@@ -119,9 +119,9 @@ def job_reply(
         retry_after_s = 0 if estimate is None else whole_seconds(estimate.poll_after_s)
         result = job.result
         if result is None or len(result) <= RESULT_BYTES_MAX:
-            body = job_document(job, queue, estimate)
+            body = job_document(job, service, estimate)
             return Reply(reply.head, retry_after_s, body, len(body) + 1)
-        body = job_document(replace(job, result=None), queue, estimate)
+        body = job_document(replace(job, result=None), service, estimate)
         return Reply(reply.head, retry_after_s, body, len(body) - len(b"null") + len(result) + 1)
     return reply if estimate is None else Reply(reply.head, whole_seconds(estimate.poll_after_s))
 

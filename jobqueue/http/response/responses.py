@@ -15,9 +15,9 @@ from jobqueue.http.response.reply import NO_TAGS, RESULT_BYTES_MAX, job_reply, o
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from jobqueue.app import JobQueue
     from jobqueue.core.job_view import AnyJob
     from jobqueue.http.response.problems import Problem
+    from jobqueue.service import Service
 
 SMALL_BODY_BYTES = 64 * 1024
 """An unread body up to this length is skipped after a rejection, if it comes soon, and the connection is kept."""
@@ -26,21 +26,21 @@ _NO_HEADERS: Mapping[str, str] = {}
 
 
 def job_answer(
-    request: web.Request, job: AnyJob, queue: JobQueue, more: Mapping[str, str] = _NO_HEADERS
+    request: web.Request, job: AnyJob, service: Service, more: Mapping[str, str] = _NO_HEADERS
 ) -> web.StreamResponse:
     """Answer with a job: the status code says whether it is terminal, or that the client has this version of it.
 
     Args:
         more: Headers beside those of every such answer.
     """
-    estimate = queue.backend.estimate(job) if job.live else None
-    reply = job_reply(job, estimate, known_tags(request), request.method == hdrs.METH_HEAD, queue)
+    estimate = service.backend.estimate(job) if job.live else None
+    reply = job_reply(job, estimate, known_tags(request), request.method == hdrs.METH_HEAD, service)
     status, headers, body = reply.head.status, {**reply.headers, **more}, reply.body
     if body is None:
         return web.Response(status=status, headers=headers)
     if job.result is None or len(job.result) <= RESULT_BYTES_MAX:
         return whole_answer(request, body, headers, status=status)
-    pieces = document_pieces(queue, body, job.id, len(job.result))
+    pieces = document_pieces(service, body, job.id, len(job.result))
     return LongResponse(request, pieces, headers, status=status, size_bytes=reply.size_bytes - 1)
 
 

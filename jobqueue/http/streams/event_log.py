@@ -43,11 +43,11 @@ from jobqueue.http.response.timestamps import timestamp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.app import JobQueue
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job
     from jobqueue.core.job_view import AnyJob
+    from jobqueue.service import Service
 
 RING_MAX = 4096
 RECORD_S = 60.0
@@ -144,8 +144,8 @@ class Subscriber:
 class EventLog:
     """The recording of a queue's events, and its subscribers."""
 
-    def __init__(self, queue: JobQueue) -> None:
-        self._queue = queue
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._backend: LocalBackend | None = None
         self._stop_listening: Callable[[], None] | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -174,9 +174,9 @@ class EventLog:
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._backend is not self._queue.local:  # there were no subscribers, or the queue was restarted
+        if self._backend is not self._service.local:  # there were no subscribers, or the queue was restarted
             self.stop()
-            self._backend = self._queue.local
+            self._backend = self._service.local
             self._tag, self._serial = secrets.token_hex(6), 0
             self._stop_listening = self._backend.subscribe(self._on_event)
         self._peers(subscriber).add(subscriber)
@@ -277,13 +277,13 @@ class EventLog:
         data: dict[str, Any] = {"type": event.type, "at": self._now()}
         if isinstance(event, Quarantined):
             data |= {
-                "until": timestamp(self._queue.wall(event.until)),
+                "until": timestamp(self._service.wall(event.until)),
                 "reason": shown(event.reason, REASON_LENGTH_MAX),
             }
         return data
 
     def _now(self) -> str:
-        return timestamp(self._queue.wall(self._queue.backend.now()))
+        return timestamp(self._service.wall(self._service.backend.now()))
 
 
 def frame(event_id: str, name: str, data: dict[str, Any]) -> bytes:

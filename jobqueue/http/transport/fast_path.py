@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
     from aiohttp.http_parser import RawRequestMessage
 
-    from jobqueue.app import JobQueue
     from jobqueue.core.job import Uniqueness
     from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.origins import OriginPolicy
+    from jobqueue.service import Service
 
 PREFIX = "/v1/jobs/"
 PREFIX_LENGTH = len(PREFIX)
@@ -58,7 +58,7 @@ class FastPath:
     """Answers plain requests straight from the parser's output.
 
     Args:
-        queue: Its backend must be local.
+        service: Its backend must be local.
         early: Refuses submissions as it does on the stock path.
         policy: Recognises requests of no foreign page; the stock path checks all others.
 
@@ -66,9 +66,9 @@ class FastPath:
         in_use: Whether a server asks it: for `/readyz`, which tells.
     """
 
-    def __init__(self, queue: JobQueue, early: EarlyRefusal, policy: OriginPolicy) -> None:
+    def __init__(self, service: Service, early: EarlyRefusal, policy: OriginPolicy) -> None:
         self.in_use = False
-        self._queue = queue
+        self._service = service
         self._early = early
         self._policy = policy
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
@@ -123,14 +123,14 @@ class FastPath:
     # -- reads
 
     def _look(self, job_id: str, head_only: bool, tags: tuple[str, ...], now: float) -> bytes | None:
-        local = self._queue.local
+        local = self._service.local
         job = local.find(job_id)
         if job is None:
             if not is_well_formed(job_id):  # possibly escaped, or another resource's path
                 return None
             return self._refuse(local.missing(job_id), head_only, now)
         estimate = local.estimate_now(job) if job.finished_at is None else None
-        reply = job_reply(job, estimate, tags, head_only, self._queue)
+        reply = job_reply(job, estimate, tags, head_only, self._service)
         if reply.size_bytes > SMALL_BYTES and estimate is None:
             return None  # it is sent in pieces
         # Inline, since a call is a fiftieth of all that a HEAD costs.
@@ -158,22 +158,22 @@ class FastPath:
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether a body of this size is small enough, and no quota has to be in the response."""
-        limits = self._queue.settings.limits
+        limits = self._service.settings.limits
         return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_jobs_max is None
 
     def _accept(self, body: bytes, client: Client, now: float) -> bytes:
         try:
             uniqueness = client.uniqueness or client.make_uniqueness()
             self._early.refuse_late(uniqueness)
-            local = self._queue.local
+            local = self._service.local
             if local.is_closed():
                 self._early.refuse_closed(body, uniqueness)
-            submitted = self._queue.accept_now(decode_submission(body), uniqueness)
+            submitted = self._service.accept_now(decode_submission(body), uniqueness)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, self._date(now)))
             estimate = local.estimate_now(job) if job.finished_at is None else None
-            return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._queue), end)
+            return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._service), end)
         except Exception as error:
             return self._refuse(error, False, now)
 

@@ -71,9 +71,9 @@ async def test_failures_of_one_caller_do_not_quarantine_a_type_of_another(
     for _ in range(20):
         _, job = await callers.post(HOSTILE, BAD)
         await serving.queue.job(job["id"]).wait()
-    assert serving.queue.backend.stats()[1][0].quarantined == []
+    assert serving.service.backend.stats()[1][0].quarantined == []
     await callers.post(HONEST, {"type": "fail"})
-    while not serving.queue.backend.stats()[1][0].quarantined:
+    while not serving.service.backend.stats()[1][0].quarantined:
         await asyncio.sleep(0.01)
     assert held["state"] == "delayed"
 

@@ -106,11 +106,11 @@ async def test_the_same_submission_under_the_same_key_returns_the_same_job(servi
     assert (again.status, again.headers["job-deduplicated"]) == (202, "true")
     assert again.headers["location"] == first.headers["location"]
     serving.gate.set()
-    await serving.queue.backend.wait(first.headers["location"][-22:])
+    await serving.service.backend.wait(first.headers["location"][-22:])
     over = Answer(await serving.talk(post(b'{"type":"hold"}', KEY, CLOSE)))
     assert (over.status, over.headers["job-deduplicated"]) == (200, "true")
     assert json.loads(over.rest)["result"] == "held"
-    assert serving.queue.backend.stats()[0].accepted_total == 1
+    assert serving.service.backend.stats()[0].accepted_total == 1
 
 
 async def test_another_submission_under_the_same_key_gets_422(serving: Serving) -> None:
@@ -118,7 +118,7 @@ async def test_another_submission_under_the_same_key_gets_422(serving: Serving) 
     for body in (b'{"type":"echo","args":{"value":2}}', ECHO + b" ", b'{"type":"hold"}'):
         reused = Answer(await serving.talk(post(body, KEY, CLOSE)))
         assert (reused.status, reused.kind) == (422, "idempotency-key-reused")
-    assert serving.queue.backend.stats()[0].accepted_total == 1
+    assert serving.service.backend.stats()[0].accepted_total == 1
     assert Answer(await serving.talk(post(ECHO, "Idempotency-Key: other", CLOSE))).status == 202
 
 
@@ -127,7 +127,7 @@ async def test_a_rejected_submission_can_be_repeated_under_its_key(start: Any) -
     held = Answer(await serving.talk(post(b'{"type":"hold"}', CLOSE)))
     assert Answer(await serving.talk(post(ECHO, KEY, CLOSE))).status == 503
     serving.gate.set()
-    await serving.queue.backend.wait(held.headers["location"][-22:])
+    await serving.service.backend.wait(held.headers["location"][-22:])
     accepted = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
     assert accepted.status == 202
     assert "job-deduplicated" not in accepted.headers
@@ -153,8 +153,8 @@ async def test_a_key_keeps_its_retry_slot_among_others_of_its_address(start: Any
 
 async def test_a_key_is_forgotten_with_its_record(serving: Serving) -> None:
     first = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
-    await serving.queue.backend.wait(first.headers["location"][-22:])
-    await serving.queue.backend.delete(first.headers["location"][-22:])
+    await serving.service.backend.wait(first.headers["location"][-22:])
+    await serving.service.backend.delete(first.headers["location"][-22:])
     later = Answer(await serving.talk(post(ECHO, KEY, CLOSE)))
     assert later.status == 202
     assert later.headers["location"] != first.headers["location"]
@@ -164,7 +164,7 @@ async def test_a_key_is_forgotten_with_its_record(serving: Serving) -> None:
 async def test_an_invalid_key_gets_400(serving: Serving, text: str) -> None:
     answer = Answer(await serving.talk(post(ECHO, f"Idempotency-Key: {text}", CLOSE)))
     assert (answer.status, answer.kind) == (400, "malformed-request")
-    assert serving.queue.backend.stats()[0].accepted_total == 0
+    assert serving.service.backend.stats()[0].accepted_total == 0
 
 
 async def test_a_repeated_upload_under_a_key_returns_the_same_job_and_stores_no_files(serving: Serving) -> None:
@@ -175,7 +175,7 @@ async def test_a_repeated_upload_under_a_key_returns_the_same_job_and_stores_no_
     assert (again.status, again.headers["location"]) == (202, first.headers["location"])
     assert again.headers["job-deduplicated"] == "true"
     await removed(serving, left=2)
-    assert serving.queue.spool.bytes_used == 100_001
+    assert serving.service.spool.bytes_used == 100_001
     for others in (
         (parts[0], ("a", b"y" * 100_000), parts[2]),
         (parts[0], ("c", b"x" * 100_000), parts[2]),
@@ -187,7 +187,7 @@ async def test_a_repeated_upload_under_a_key_returns_the_same_job_and_stores_no_
     as_json = Answer(await serving.talk(post(b'{"type":"hold"}', KEY, CLOSE)))
     assert as_json.status == 422
     await removed(serving, left=2)
-    assert serving.queue.spool.bytes_used == 100_001
+    assert serving.service.spool.bytes_used == 100_001
 
 
 async def test_a_repeated_post_can_wait_for_the_outcome(serving: Serving) -> None:
@@ -216,6 +216,6 @@ async def test_a_unique_value_allows_one_live_job(serving: Serving, http: aiohtt
     status, deduplicated, replaced = await send(unique={"value": "u", "mode": "replace"})
     assert (status, deduplicated, replaced["id"] != first["id"]) == (202, None, True)
     serving.gate.set()
-    await serving.queue.backend.wait(replaced["id"])
+    await serving.service.backend.wait(replaced["id"])
     status, deduplicated, later = await send(unique="u")
     assert (status, deduplicated, later["id"] != replaced["id"]) == (202, None, True)

@@ -67,7 +67,7 @@ async def answer_to(serving: Serving, request: bytes) -> Answer:
 
 def counts(serving: Serving) -> object:
     """Return the state that a request can change, without the drain rate, which changes with time."""
-    statuses, (queue,) = serving.queue.backend.stats()
+    statuses, (queue,) = serving.service.backend.stats()
     return statuses, msgspec.structs.replace(queue, drain_rate_per_s=0.0)
 
 
@@ -234,7 +234,7 @@ async def test_every_response_to_a_listed_origin_has_cors_headers(either: Servin
         assert answer.headers["access-control-allow-origin"] == "http://listed", request
         assert answer.headers["access-control-expose-headers"] == EXPOSED
         assert answer.headers["vary"] == "Origin"
-    either.queue.stop_admitting()
+    either.service.stop_admitting()
     refused = await answer_to(either, ask("POST", "/v1/jobs", JSON, LISTED, body=b'{"type":"echo"}'))
     assert (refused.status, refused.headers["access-control-allow-origin"]) == (503, "http://listed")
     assert "retry-after" in refused.headers
@@ -322,7 +322,7 @@ async def test_a_loopback_server_accepts_only_its_own_host_names(either: Serving
             assert answer.kind == "misdirected-request"
             assert "server.hosts" in answer.problem["detail"]
             assert f"127.0.0.1:{either.port}" in answer.problem["detail"]
-    statuses, (queue,) = either.queue.backend.stats()
+    statuses, (queue,) = either.service.backend.stats()
     assert (statuses.accepted_total, queue.paused) == ((1, True) if allowed else (0, False))
 
 

@@ -55,10 +55,10 @@ async def test_files_reach_the_handler_and_are_removed_after_it(serving: Serving
             parts.append(b"").set_content_disposition("form-data", name="empty", filename="b.bin")
         async with http.post("/v1/jobs", data=parts) as response:
             assert response.status == 202, await response.text()
-            job = await serving.queue.backend.wait((await response.json())["id"])
+            job = await serving.service.backend.wait((await response.json())["id"])
     assert job.result == b'{"large":300000,"empty":0}'
     await removed(serving)
-    assert serving.queue.spool.bytes_used == 0
+    assert serving.service.spool.bytes_used == 0
 
 
 async def test_part_names_never_become_paths(serving: Serving) -> None:
@@ -103,7 +103,7 @@ async def test_several_files_of_one_name_are_a_list_in_order(serving: Serving) -
     files = await result_of_named(serving, a, b, a2)
     assert files == {"a": [["1", "text/csv", 1], ["2", "text/csv", 2]], "b": [["b", "text/csv", 0]]}
     await removed(serving)
-    assert serving.queue.spool.bytes_used == 0
+    assert serving.service.spool.bytes_used == 0
 
 
 async def test_each_file_of_one_name_counts_towards_the_limit(serving: Serving) -> None:
@@ -144,10 +144,10 @@ async def test_a_failed_job_keeps_its_files_until_its_record_is_deleted(serving:
     serving.queue.handler(name="fail_with_files")(_fail_with_files)
     answer = Answer(await serving.talk(posted(form(("job", b'{"type":"fail_with_files"}'), ("a", b"1")), CLOSE)))
     job_id = answer.headers["location"].rpartition("/")[2]
-    await serving.queue.backend.wait(job_id)
+    await serving.service.backend.wait(job_id)
     await asyncio.sleep(0.05)
     assert len(spooled(serving)) == 1
-    await serving.queue.backend.delete(job_id)
+    await serving.service.backend.delete(job_id)
     await removed(serving)
 
 
@@ -162,7 +162,7 @@ async def test_a_result_file_is_streamed_with_its_media_type_and_deleted_with_it
         args = {"size": 600_000, "media_type": "audio/flac"}
         async with http.post("/v1/jobs", json={"type": "report", "args": args}) as response:
             job = await response.json()
-        await serving.queue.backend.wait(job["id"])
+        await serving.service.backend.wait(job["id"])
         path = f"/v1/jobs/{job['id']}"
         async with http.get(f"{path}/result") as response:
             assert (response.status, response.content_type) == (200, "audio/flac")
@@ -170,11 +170,11 @@ async def test_a_result_file_is_streamed_with_its_media_type_and_deleted_with_it
             assert await response.read() == b"r" * 600_000
         async with http.head(f"{path}/result") as response:
             assert (response.headers["Content-Length"], await response.read()) == ("600000", b"")
-        assert serving.queue.spool.bytes_used == 600_000
+        assert serving.service.spool.bytes_used == 600_000
         async with http.delete(path) as response:
             assert response.status == 204
     await removed(serving)
-    assert serving.queue.spool.bytes_used == 0
+    assert serving.service.spool.bytes_used == 0
 
 
 @pytest.mark.parametrize("media_type", ["text/plain\r\nX-Evil: 1", "nonsense", "é/é", "", "a/b; c=\n"])
@@ -221,8 +221,8 @@ async def test_a_rejected_upload_leaves_no_files(serving: Serving, body: bytes, 
         answer = await read_answer(reader)
     assert (answer.status, answer.kind) == (status, kind)
     await removed(serving)
-    assert serving.queue.spool.bytes_used == 0
-    assert serving.queue.backend.stats()[0].accepted_total == 0
+    assert serving.service.spool.bytes_used == 0
+    assert serving.service.backend.stats()[0].accepted_total == 0
 
 
 async def test_an_invalid_job_is_rejected_before_its_files(serving: Serving) -> None:
@@ -242,7 +242,7 @@ async def test_an_interrupted_upload_leaves_no_files_or_bytes(serving: Serving) 
     await removed(serving)
     while serving.server.open:
         await asyncio.sleep(0.01)
-    assert serving.queue.spool.bytes_used == 0
+    assert serving.service.spool.bytes_used == 0
 
 
 async def test_a_full_spool_rejects_uploads_before_the_body_until_it_has_room(start: Any) -> None:
@@ -269,7 +269,7 @@ async def test_a_full_disk_rejects_the_upload_and_frees_its_bytes(
     monkeypatch.setattr("jobqueue.runtime.spool._append", full)
     answer = Answer(await serving.talk(posted(form(("job", SIZES), ("a", b"1")), CLOSE)))
     assert (answer.status, answer.kind) == (503, "spool-full")
-    assert serving.queue.spool.bytes_used == 0
+    assert serving.service.spool.bytes_used == 0
 
 
 async def test_a_long_upload_at_the_minimum_rate_is_accepted(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,12 +47,12 @@ async def test_a_batch_has_a_result_for_each_job_in_order(serving: Serving, http
     for result, value in ((first, b"1"), (second, b"2")):
         assert result["status"] == 202
         assert set(result) == {"status", "id"}
-        assert (await serving.queue.backend.wait(result["id"])).result == value
+        assert (await serving.service.backend.wait(result["id"])).result == value
     assert (unknown["status"], unknown["problem"]["type"]) == (422, "/problems/unknown-type")
     assert [fault["pointer"] for fault in unknown["problem"]["errors"]] == ["/jobs/1/type"]
     assert {fault["pointer"] for fault in faulty["problem"]["errors"]} == {"/jobs/3/args/size", "/jobs/3/args/a~1b"}
     assert [fault["pointer"] for fault in none["problem"]["errors"]] == ["/jobs/4"]
-    assert serving.queue.backend.stats()[0].accepted_total == 2
+    assert serving.service.backend.stats()[0].accepted_total == 2
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_a_batch_has_at_most_1000_jobs(start: Any) -> None:
     answer = Answer(await serving.talk(batch(f'{{"jobs":[{jobs},{{"type":"echo"}}]}}'.encode(), CLOSE)))
     assert (answer.status, answer.kind) == (422, "invalid-request")
     assert answer.problem["errors"][0]["pointer"] == "/jobs"
-    assert serving.queue.backend.stats()[0].accepted_total == 1000
+    assert serving.service.backend.stats()[0].accepted_total == 1000
 
 
 async def test_a_batch_with_many_errors_has_a_bounded_response(start: Any) -> None:

@@ -187,7 +187,7 @@ async def test_streams_end_with_complete_events_when_the_server_stops(start: Any
 
 async def test_streams_can_be_opened_during_a_drain(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await submit(http, type="hold")
-    serving.queue.stop_admitting()
+    serving.service.stop_admitting()
     async with http.get(f"/v1/jobs/{job['id']}/events") as response:
         assert response.status == 200
 

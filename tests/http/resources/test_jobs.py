@@ -33,7 +33,7 @@ async def submit(http: aiohttp.ClientSession, **submission: Any) -> dict[str, An
 
 
 async def ended(serving: Serving, job: dict[str, Any]) -> None:
-    await serving.queue.backend.wait(job["id"])
+    await serving.service.backend.wait(job["id"])
 
 
 async def test_a_submission_gets_202_with_its_document_and_location(
@@ -281,8 +281,8 @@ async def test_a_full_queue_rejects_with_retry_after_and_accepts_no_job(start: A
     assert (refused.status, refused.kind) == (503, "queue-full")
     assert int(refused.headers["retry-after"]) >= 1
     serving.gate.set()
-    await serving.queue.backend.wait(json.loads(held.rest)["id"])
-    assert serving.queue.backend.stats()[0].accepted_total == 1
+    await serving.service.backend.wait(json.loads(held.rest)["id"])
+    assert serving.service.backend.stats()[0].accepted_total == 1
 
 
 async def test_queues_have_counts_and_settings(serving: Serving, http: aiohttp.ClientSession) -> None:
@@ -303,7 +303,7 @@ async def test_readiness_names_the_degraded_parts(
 ) -> None:
     async with http.get("/readyz") as response:
         assert await response.json() == {"status": "ready", "fast_path": True}
-    monkeypatch.setattr(type(serving.queue), "degraded", ["handlers in processes can't run: no process runs"])
+    monkeypatch.setattr(type(serving.service), "degraded", ["handlers in processes can't run: no process runs"])
     async with http.get("/readyz") as response:
         assert response.status == 200
         assert (await response.json())["degraded"] == ["handlers in processes can't run: no process runs"]
@@ -315,7 +315,7 @@ async def test_a_draining_server_is_live_not_ready_and_rejects_submissions(
     job = await submit(http, type="hold")
     async with http.get("/readyz") as response:
         assert response.status == 200
-    serving.queue.stop_admitting()
+    serving.service.stop_admitting()
     async with http.get("/readyz") as response:
         assert response.status == 503
     async with http.get("/livez") as response:

@@ -110,7 +110,7 @@ async def test_an_action_on_a_missing_job_gets_404_or_410(
     serving: Serving, http: aiohttp.ClientSession, action: str
 ) -> None:
     job = await failed(serving, http)
-    await serving.queue.backend.delete(job["id"])
+    await serving.service.backend.delete(job["id"])
     for job_id, status in ((job["id"], 410), ("nope", 404)):
         async with http.post(f"/v1/jobs/{job_id}:{action}") as response:
             assert response.status == status
@@ -118,7 +118,7 @@ async def test_an_action_on_a_missing_job_gets_404_or_410(
 
 async def test_head_of_an_evicted_job_has_the_reason(serving: Serving, http: aiohttp.ClientSession) -> None:
     job = await failed(serving, http)
-    await serving.queue.backend.delete(job["id"])
+    await serving.service.backend.delete(job["id"])
     async with http.head(f"/v1/jobs/{job['id']}") as response:
         assert (response.status, response.headers["Job-Gone-Reason"]) == (410, "evicted")
 

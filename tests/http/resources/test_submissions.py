@@ -161,7 +161,7 @@ async def test_an_invalid_body_after_100_continue_gets_422(serving: Serving) -> 
 
 
 async def test_a_draining_server_sends_no_100_continue(serving: Serving) -> None:
-    serving.queue.stop_admitting()
+    serving.service.stop_admitting()
     answer = Answer(
         await serving.talk(head("Content-Type: application/json", "Content-Length: 15", "Expect: 100-continue"))
     )
@@ -234,14 +234,14 @@ async def test_a_disconnect_within_a_body_leaves_no_job_and_no_error(
         await asyncio.sleep(0.02)
     while serving.server.open:
         await asyncio.sleep(0.01)
-    assert serving.queue.backend.stats()[0].accepted_total == 0
+    assert serving.service.backend.stats()[0].accepted_total == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_arguments_reach_the_handler_unchanged(serving: Serving) -> None:
     args = '{"value":{"big":18446744073709551615,"float":1.0,"text":"\\u00e9é"}}'
     answer = Answer(await serving.talk(post(b'{"type":"echo","args":' + args.encode() + b"}", CLOSE)))
-    job = await serving.queue.backend.wait(json.loads(answer.rest)["id"])
+    job = await serving.service.backend.wait(json.loads(answer.rest)["id"])
     assert job.result is not None
     assert json.loads(job.result) == json.loads(args)["value"]
 

@@ -18,6 +18,8 @@ from jobqueue.http.response.documents import job_document
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from jobqueue.service import Service
+
 WALL = 1_700_000_000.25
 
 instants = st.floats(0, 1e9) | st.integers(0, 10**9).map(float)
@@ -57,29 +59,29 @@ def plain_jobs(draw: st.DrawFn, states: frozenset[JobState]) -> Job:
 
 
 @pytest.fixture(scope="module")
-def queue() -> JobQueue:
-    queue = JobQueue()
-    queue.wall_offset_s = lambda: WALL
-    return queue
+def service() -> Service:
+    service = JobQueue().service
+    service.wall_offset_s = lambda: WALL
+    return service
 
 
-def whole(job: Job, queue: JobQueue, estimate: Estimate | None) -> bytes:
+def whole(job: Job, service: Service, estimate: Estimate | None) -> bytes:
     """Return the document as the struct encodes it."""
-    return msgspec.json.encode(documents._whole_document(job, queue, estimate, WALL))
+    return msgspec.json.encode(documents._whole_document(job, service, estimate, WALL))
 
 
 @given(job=plain_jobs(TERMINAL))
-def test_the_template_of_a_terminal_job_gives_the_bytes_of_its_struct(job: Job, queue: JobQueue) -> None:
-    assert job_template.terminal_document(job, WALL) == whole(job, queue, None) == job_document(job, queue, None)
+def test_the_template_of_a_terminal_job_gives_the_bytes_of_its_struct(job: Job, service: Service) -> None:
+    assert job_template.terminal_document(job, WALL) == whole(job, service, None) == job_document(job, service, None)
 
 
 @given(job=plain_jobs(LIVE), estimate=estimates)
 def test_the_template_of_a_live_job_gives_the_bytes_of_its_struct(
-    job: Job, queue: JobQueue, estimate: Estimate
+    job: Job, service: Service, estimate: Estimate
 ) -> None:
     job.result = None
-    expected = whole(job, queue, estimate)
-    assert job_template.live_document(job, WALL, estimate) == expected == job_document(job, queue, estimate)
+    expected = whole(job, service, estimate)
+    assert job_template.live_document(job, WALL, estimate) == expected == job_document(job, service, estimate)
 
 
 def plain_job(spec: JobSpec) -> Job:
@@ -110,17 +112,17 @@ def at_an_instant(job: Job) -> Estimate:
     ],
 )
 def test_a_job_that_is_not_plain_has_a_whole_document(
-    change: Callable[[Job], Estimate], member: bytes, queue: JobQueue
+    change: Callable[[Job], Estimate], member: bytes, service: Service
 ) -> None:
     job = plain_job(JobSpec(type="echo"))
     estimate = change(job)
-    document = job_document(job, queue, estimate)
-    assert document == whole(job, queue, estimate)
+    document = job_document(job, service, estimate)
+    assert document == whole(job, service, estimate)
     assert member in document
 
 
-def test_parts_of_specs_are_kept_up_to_a_bound_and_never_mixed_up(queue: JobQueue) -> None:
+def test_parts_of_specs_are_kept_up_to_a_bound_and_never_mixed_up(service: Service) -> None:
     for number in range(2 * job_template.SPECS_MAX):  # each spec is freed, and its id() is reused
         job = plain_job(JobSpec(type=f"type-{number}"))
-        assert b'"type":"type-%d"' % number in job_document(job, queue, Estimate(1, 1.0, 1.0))
+        assert b'"type":"type-%d"' % number in job_document(job, service, Estimate(1, 1.0, 1.0))
         assert len(job_template._parts) <= job_template.SPECS_MAX

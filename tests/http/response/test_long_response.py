@@ -124,7 +124,7 @@ async def test_evicting_a_job_while_it_is_sent_frees_it_and_resets_the_connectio
     job_id = await large(serving)
     wires = [await unread(serving, get(path.format(job_id))) for path in ("/v1/jobs/{0}", "/v1/jobs?ids={0},x")]
     await until(lambda: sum(size > 0 for size in in_process(serving)) == 2)
-    await serving.queue.backend.delete(job_id)
+    await serving.service.backend.delete(job_id)
     gc.collect()
     held = [each for each in gc.get_objects() if type(each).__name__ == "Job" and each.id == job_id]
     assert held == []
@@ -141,7 +141,7 @@ async def test_a_long_poll_of_a_list_holds_no_results(serving: Serving) -> None:
     async with serving.connect() as (reader, writer):
         writer.write(get(f"/v1/jobs?ids={job_id},{live.id}", "Prefer: wait=20"))
         await until(lambda: serving.waiting.count == 1)
-        await serving.queue.backend.delete(job_id)
+        await serving.service.backend.delete(job_id)
         gc.collect()
         held = [each for each in gc.get_objects() if type(each).__name__ == "Job" and each.id == job_id]
         assert held == []

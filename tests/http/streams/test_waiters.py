@@ -209,8 +209,8 @@ async def test_a_long_poll_of_a_list_reports_jobs_deleted_meanwhile(
     job = await submit(http, type="echo", delay_s=60)
     async with underway(look(http, f"/v1/jobs?ids={job['id']}", **WAIT)) as looking:
         await until_waiting(serving, 1)
-        await serving.queue.backend.cancel(job["id"])
-        await serving.queue.backend.delete(job["id"])
+        await serving.service.backend.cancel(job["id"])
+        await serving.service.backend.delete(job["id"])
         _, _, page = await asyncio.wait_for(looking, 5)
     assert page["jobs"][0]["status"] == 410
 
@@ -343,7 +343,7 @@ async def test_a_change_in_a_list_with_many_waiters_yields_to_the_loop(
     async with underway(_all(look(http, path, **WAIT) for _ in range(30))) as looking:
         await until_waiting(serving, 30)
         async with underway(count_iterations()):
-            await serving.queue.backend.cancel(ids[0])
+            await serving.service.backend.cancel(ids[0])
             answers = await looking
     assert all(len(page["jobs"]) == 20 for _, _, page in answers)
     assert written.total() == 600

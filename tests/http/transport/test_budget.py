@@ -121,13 +121,13 @@ async def test_bytes_being_written_by_a_thread_count_after_the_connection_ends(
     tight: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_write = asyncio.Event()
-    in_thread = tight.queue.spool.in_thread
+    in_thread = tight.service.spool.in_thread
 
     async def slowly(work: Callable[[], object]) -> object:
         await may_write.wait()
         return await in_thread(work)
 
-    monkeypatch.setattr(tight.queue.spool, "in_thread", slowly)
+    monkeypatch.setattr(tight.service.spool, "in_thread", slowly)
     async with raw(tight) as wire:
         await sent(tight, wire, with_body(JOB_PART + FILE_PART + b"x" * 100_000, 200_000, media_type=FORM))
         await holding(tight, 100_000)

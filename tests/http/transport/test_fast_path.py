@@ -66,7 +66,7 @@ class Pair:
             await failed.wait()
             deleted = await serving.queue.submit("echo")
             await deleted.wait()
-            await serving.queue.backend.delete(deleted.id)
+            await serving.service.backend.delete(deleted.id)
             live = await serving.queue.submit("echo", delay_s=1000)
             held = await serving.queue.submit("hold", {"note": "n"})
             named = {b"{DONE}": done, b"{FAILED}": failed, b"{GONE}": deleted, b"{LIVE}": live, b"{HELD}": held}
@@ -103,7 +103,7 @@ class Pair:
         return fast
 
     def counts(self, serving: Serving) -> dict[str, int]:
-        statuses, (queue,) = serving.queue.backend.stats()
+        statuses, (queue,) = serving.service.backend.stats()
         counts = ("submitted_total", "refused_total", "cancelled_total", "retried_total", "delayed")
         return {name: getattr(queue, name) for name in counts} | {
             "accepted": statuses.accepted_total,
@@ -499,7 +499,7 @@ def test_the_date_of_a_response_is_less_than_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
     assert serving.server.fast_path is not None
-    fast_path = FastPath(serving.queue, serving.server.fast_path._early, OriginPolicy())
+    fast_path = FastPath(serving.service, serving.server.fast_path._early, OriginPolicy())
     elapsed = 0.0
     monkeypatch.setattr(fast_path_module.time, "time", lambda: began_at + elapsed)
     monkeypatch.setattr(fast_path_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))
@@ -524,7 +524,7 @@ async def test_both_paths_reject_alike_when_full_and_draining(start: Callable[..
         raw = await pair.same(post(LATER) + END)
         assert Answer(raw).kind == kind
         for serving in pair.both:
-            serving.queue.stop_admitting()
+            serving.service.stop_admitting()
 
 
 async def test_both_paths_answer_with_the_same_quotas(start: Callable[..., Awaitable[Serving]]) -> None:

@@ -92,7 +92,7 @@ async def test_many_chunks_in_one_large_piece_are_decoded_in_order(start: Callab
         for expected in (value, None, value):
             answer = await read_answer(reader)
             assert answer.status == 202
-            job = await roomy.queue.backend.wait(json.loads(answer.rest)["id"])
+            job = await roomy.service.backend.wait(json.loads(answer.rest)["id"])
             assert json.loads(job.result or b"") == expected
 
 

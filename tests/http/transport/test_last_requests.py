@@ -71,7 +71,7 @@ async def test_all_requests_before_a_half_close_are_answered(serving: Serving) -
 async def test_a_body_cut_off_by_a_half_close_is_rejected(serving: Serving, body: bytes) -> None:
     answer = Answer(await half_closed(serving, body))
     assert (answer.status, answer.kind) == (400, "malformed-request")
-    assert serving.queue.backend.stats()[0].accepted_total == 0
+    assert serving.service.backend.stats()[0].accepted_total == 0
 
 
 async def test_a_half_close_without_a_request_closes_the_connection(serving: Serving) -> None:

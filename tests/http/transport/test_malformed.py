@@ -113,7 +113,7 @@ async def test_a_transfer_encoding_in_http_1_0_is_rejected_and_the_connection_cl
     assert "Transfer-Encoding" in answer.problem["detail"]
     assert answer.headers.get("connection") != "keep-alive"
     assert raw.count(b"HTTP/") - raw.count(b'"detail":"HTTP/') == 1, "the body was parsed as a request"
-    assert either.queue.backend.stats()[0].accepted_total == 0
+    assert either.service.backend.stats()[0].accepted_total == 0
 
 
 async def test_http_1_0_with_a_length_is_served(either: Serving) -> None:
@@ -177,8 +177,8 @@ async def test_failures_of_one_kind_are_sampled_in_the_log_with_one_traceback(
         raise AssertionError
 
     serving = await start(limits={"long_polls_max": 0})
-    monkeypatch.setattr(serving.queue.local, "missing", missing)
-    monkeypatch.setattr(serving.queue.backend, "get", fail)
+    monkeypatch.setattr(serving.service.local, "missing", missing)
+    monkeypatch.setattr(serving.service.backend, "get", fail)
     look, stock = f"GET /v1/jobs/{'0' * 22}".encode() + REST, b"GET /v1/jobs/x" + REST
     async with serving.connect() as (reader, writer):
         for request in (look, stock):

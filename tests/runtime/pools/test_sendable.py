@@ -94,7 +94,7 @@ def started(func: Callable[..., Any], **options: Any) -> None:
     """Register a handler and check it as the start of a queue does."""
     queue = JobQueue()
     queue.handler(name="it", run_in="process", **options)(func)
-    (handler,) = queue.registry
+    (handler,) = queue.service.registry
     check_sendable(handler)
 
 

@@ -1,0 +1,307 @@
+"""Service: one queue as HTTP, the command line, servers and `JobQueue` use it.
+
+It checks submissions and passes them to the backend, holds the settings in effect, and starts, drains and stops the
+parts of a run (`Wiring`). Both HTTP paths call it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue.config import LIMITS_FIXED
+from jobqueue.config.load import differences
+from jobqueue.core.job import Upload
+from jobqueue.errors import InvalidField, InvalidSubmission
+from jobqueue.handlers import uniqueness_of
+from jobqueue.handlers.submission import Bounds
+from jobqueue.wiring import Wiring, system
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.config import Settings
+    from jobqueue.core.job import IdempotencyKey, Job, JobSpec, StoredFile, Uniqueness
+    from jobqueue.core.job_view import JobView
+    from jobqueue.core.submit import SubmitResult
+    from jobqueue.handlers import Submission
+    from jobqueue.registration import Registered
+    from jobqueue.runtime.spool import Spool
+    from jobqueue.wiring import Surroundings
+
+
+def not_running() -> RuntimeError:
+    """Return what is raised where a running queue is needed."""
+    return RuntimeError("the queue is not running: use `async with queue:` or await queue.start()")
+
+
+class Service:
+    """One queue behind all its interfaces.
+
+    Args:
+        registered: The handlers, the lifespan and the initializer of processes.
+        settings: Those of the first start.
+
+    Attributes:
+        registry: The handlers, by type.
+        settings: Those in effect.
+        draining: Whether submissions are rejected, from the start of a drain until the next start.
+        local: The backend's calls without an await, for the fast path; each raises RuntimeError while the queue doesn't
+            run. An attribute, as is the next one: most requests read it.
+        wall_offset_s: Returns the Unix seconds at zero of the engine's clock. Raises likewise.
+        tells_tracebacks: Whether documents have the tracebacks of failed attempts. Where `server.tracebacks` is null,
+            a server decides when it knows its addresses.
+        surroundings: Makes each run's external parts: clocks, randomness, executors, the disk. A test may set its
+            own.
+    """
+
+    def __init__(self, registered: Registered, settings: Settings) -> None:
+        self._registered = registered
+        self.registry = registered.registry
+        self.settings = settings
+        self.draining = False
+        self.tells_tracebacks = settings.server.tracebacks is True
+        self.surroundings: Callable[[Settings], Surroundings] = system
+        self._wiring: Wiring | None = None
+        self.local: LocalBackend = NOT_RUNNING
+        self.wall_offset_s: Callable[[], float] = NOT_RUNNING
+        self._starting = False
+        self._stopping: asyncio.Future[None] | None = None
+
+    # -- life
+
+    def configure(self, settings: Settings) -> None:
+        """Replace the settings before the start, as `JobQueue.configure`."""
+        if self._wiring is not None:
+            raise RuntimeError("the settings of a running queue can't be replaced")
+        self.settings = settings
+        self.tells_tracebacks = settings.server.tracebacks is True
+
+    async def start(self) -> None:
+        """Enter the lifespan, open the spool and start timer and workers. Raises as `JobQueue.start`."""
+        if self._wiring is not None or self._starting:
+            raise RuntimeError("the queue is already running")
+        if self._stopping is not None:
+            raise RuntimeError("the queue is being stopped: await stop() before starting it again")
+        for handler in self.registry:
+            if handler.queue not in self.settings.queues:
+                known = ", ".join(self.settings.queues)
+                raise ValueError(
+                    f"handler {handler.name!r} uses queue {handler.queue!r}; configured: {known}; "
+                    f"add queues.{handler.queue} to the settings, if only as `{handler.queue}: {{}}`"
+                )
+        registered, given = self._registered, self.surroundings(self.settings)
+        wiring = Wiring(
+            self.settings,
+            self.registry,
+            given,
+            lifespan=registered.lifespan,
+            process_init=registered.process_init,
+        )
+        self._starting = True
+        try:
+            await wiring.start()
+        except BaseException:
+            await wiring.stop()
+            raise
+        finally:
+            self._starting = False
+        self._wiring, self.draining = wiring, False
+        self.local, self.wall_offset_s = wiring.backend, wiring.wall_clock.offset_s
+
+    async def stop(self) -> None:
+        """Stop at once, as `JobQueue.stop`."""
+        if self._stopping is None:
+            if self._wiring is None:
+                return
+            self._stopping = asyncio.ensure_future(self._end(self._wiring))
+        stopping = self._stopping
+        try:
+            await asyncio.shield(stopping)
+        except asyncio.CancelledError:
+            # Finished, because it is bounded, and a partial stop would leave threads and waiting calls behind.
+            await stopping
+            raise
+
+    async def _end(self, wiring: Wiring) -> None:
+        try:
+            if wiring.backend.stats()[0].live:
+                await self.drain(0.0)
+        finally:
+            self._wiring = None
+            self.local = self.wall_offset_s = NOT_RUNNING
+            try:
+                await wiring.stop()
+            finally:
+                self._stopping = None
+
+    def stop_admitting(self) -> None:
+        """Reject every submission from now on, as the first step of a drain."""
+        self._running.backend.stop_admitting()
+        self.draining = True
+
+    async def drain(self, deadline_s: float) -> dict[str, int]:
+        """Reject submissions, work the queue off, and after `deadline_s` seconds end the remaining jobs.
+
+        Returns the count of those by state, as `JobQueue.drain`.
+        """
+        wiring, lost = self._running, dict[str, int]()
+        self.draining = True
+        await wiring.backend.drain(deadline_s, lambda: lost.update(wiring.tell_lost()))
+        return lost
+
+    def live_counts(self) -> dict[str, int]:
+        """Return the number of jobs in each live state; empty if the queue doesn't run."""
+        return self._wiring.live_counts() if self._wiring is not None else {}
+
+    def tell_lost(self) -> dict[str, int]:
+        """Log the live jobs as lost, once (`drain.lost`); return their count by state. For a forced end."""
+        return self._wiring.tell_lost() if self._wiring is not None else {}
+
+    @property
+    def running(self) -> bool:
+        return self._wiring is not None
+
+    @property
+    def degraded(self) -> list[str]:
+        """Parts that are unavailable although the queue runs, with the reason; empty if none is."""
+        return [] if self._wiring is None else self._wiring.degraded
+
+    @property
+    def backend(self) -> Backend:
+        """The backend. Raises RuntimeError if the queue doesn't run."""
+        return self._running.backend
+
+    @property
+    def spool(self) -> Spool:
+        """The spool. Raises RuntimeError if the queue doesn't run."""
+        return self._running.spool
+
+    # -- submissions
+
+    async def accept(
+        self,
+        submission: Submission,
+        *,
+        folder: str | None = None,
+        files: dict[str, tuple[StoredFile, ...]] | None = None,
+        caller: str | None = None,
+        key: IdempotencyKey | None = None,
+    ) -> SubmitResult[JobView]:
+        """Check a submission and pass it to the backend, with its files.
+
+        Args:
+            caller: The caller that submits it: the scope of `key`, of quotas and of fair shares.
+
+        Raises:
+            InvalidSubmission, UnknownType, Duplicate, Refused: As `JobQueue.submit`.
+            KeyReused: The caller submitted something else under this key.
+        """
+        asked = self._asked(submission, folder, files, caller, key)
+        return await self.backend.submit(*asked)
+
+    def accept_now(self, submission: Submission, caller: Uniqueness) -> SubmitResult[Job]:
+        """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
+        if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
+            return self.local.submit_now(*self._asked(submission, None, None, caller.caller, None))
+        spec, args = self._check(submission)
+        return self.local.submit_now(spec, args, None, caller)
+
+    def _asked(
+        self,
+        submission: Submission,
+        folder: str | None,
+        files: dict[str, tuple[StoredFile, ...]] | None,
+        caller: str | None,
+        key: IdempotencyKey | None,
+    ) -> tuple[JobSpec, bytes, Upload | None, Uniqueness | None]:
+        """Check a submission, and return the arguments of `Backend.submit`."""
+        spec, args = self._check(submission)
+        counted = self.settings.limits.caller_jobs_max is not None
+        uniqueness = uniqueness_of(submission, caller, key, with_files=folder is not None, counted=counted)
+        upload = Upload(folder, files or {}) if folder is not None else None
+        return spec, args, upload, uniqueness
+
+    def check(self, submission: Submission, caller: str | None, *, keyed: bool) -> None:
+        """Reject a submission with files before they are copied or received, as far as is known by then.
+
+        Args:
+            caller: As `accept`.
+            keyed: It has an Idempotency-Key, and so may equal a held job: only its faults are rejected.
+
+        Raises:
+            InvalidSubmission, UnknownType, Refused: As `JobQueue.submit`.
+        """
+        spec, _ = self._check(submission)
+        if keyed:
+            return
+        uniqueness = uniqueness_of(submission, caller, None, with_files=True, counted=False)
+        refusal = self.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type)
+        if refusal is not None:
+            raise refusal
+
+    def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:
+        if submission.plain:
+            spec, args = self.registry.check_plain(submission)
+        else:
+            spec, args = self.registry.check(submission, wall_now=self._wall_now, bounds=self._bounds)
+            if submission.run_at is not None and spec.delay_s:
+                # The instant itself: a delay would be slightly off.
+                spec = msgspec.structs.replace(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
+        if spec.queue not in self.settings.queues:
+            known = ", ".join(self.settings.queues)
+            raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
+        return spec, args
+
+    def _bounds(self) -> Bounds:
+        return Bounds(self.settings.statuses.ttl_s_max, self.settings.limits.delay_s_max)
+
+    # -- steering
+
+    async def change(self, queue: str, changes: Mapping[str, Any]) -> None:
+        """Change settings of a queue, by name, until its next reload. Raises ValueError, as `JobQueue.change`."""
+        await self._running.change(queue, msgspec.structs.replace(self._running.policies[queue], **changes))
+
+    async def reload(self, settings: Settings) -> list[str]:
+        """Apply the settings that may change while the queue runs, as `JobQueue.reload`."""
+        before, after = self.settings, settings
+        for name in [name for name in before.queues if name in after.queues]:
+            if after.queues[name] != before.queues[name]:
+                await self._running.change(name, after.queues[name].policy)
+        queues = {name: after.queues.get(name, queue) for name, queue in before.queues.items()}
+        log_settings = msgspec.structs.replace(before.log, level=after.log.level)
+        # Settings of existing connections and workers stay, so that all have the same.
+        fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
+        limits = msgspec.structs.replace(after.limits, **fixed)
+        live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings)
+        self.settings = live
+        await self._running.backend.set_caller_jobs_max(after.limits.caller_jobs_max)
+        return list(differences(live, after))
+
+    def wall(self, instant: float) -> float:
+        """Convert an instant of the engine's clock to Unix seconds, by the present wall clock."""
+        return self.wall_offset_s() + instant
+
+    def _wall_now(self) -> float:
+        return self.wall(self.backend.now())
+
+    @property
+    def _running(self) -> Wiring:
+        if self._wiring is None:
+            raise not_running()
+        return self._wiring
+
+
+class _NotRunning:
+    def __getattr__(self, name: str) -> Any:
+        raise not_running()
+
+    def __call__(self) -> Any:
+        raise not_running()
+
+
+NOT_RUNNING: Any = _NotRunning()
+"""Stands for what a service has only while its queue runs."""
