@@ -135,8 +135,8 @@ class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
     Each operation may wait for a store outside this process. What is done at once concerns this process alone: the
-    answers of `Snapshot`, `cursor_after`, `set_permits` and `stop_admitting`. Records come as views, which don't
-    change any more.
+    answers of `Snapshot`, `lease_now`, `pass_on`, `cursor_after`, `set_permits` and `stop_admitting`. A store
+    outside it may return None from `lease_now` at all times. Records come as views, which don't change any more.
     """
 
     async def start(self, workers: Workers) -> None:
