@@ -63,13 +63,13 @@ class AdmissionControl:
         *,
         now: float,
         replaced: Job | None = None,
-        crowd: bool = True,
+        by_client: bool = True,
     ) -> None:
         """Accept a job, or count it and reject.
 
         Args:
             replaced: A job that ends when this one is accepted: its slot, its record and its caller's count come free.
-            crowd: Whether a client submits it, and returns after a rejection; an operator's retry doesn't.
+            by_client: Whether a client submits it, and returns after a rejection; an operator's retry doesn't.
 
         Raises:
             Draining: No more jobs are admitted.
@@ -78,7 +78,7 @@ class AdmissionControl:
             TypeQuarantined: The type is in quarantine, and its waiting jobs have all the slots that they may have.
             RateLimited: The caller has its maximum of live jobs.
         """
-        if crowd:
+        if by_client:
             queue_state.arrivals.add(now)
         caller = None if uniqueness is None else uniqueness.caller
         refusal: Refused | None
@@ -88,7 +88,7 @@ class AdmissionControl:
             queue_state.live - (replaced is not None and replaced.spec.queue == queue_state.name)
             >= queue_state.policy.capacity
         ):
-            refusal = self._queue_full(queue_state, uniqueness, now=now, crowd=crowd)
+            refusal = self._queue_full(queue_state, uniqueness, now=now, by_client=by_client)
         elif not self._store.has_room_for(size_bytes, replaced):
             refusal = self._statuses_full(queue_state, uniqueness, now=now)
         else:
@@ -96,11 +96,11 @@ class AdmissionControl:
             refusal = None if quarantined is None else self._quarantined(queue_state, quarantined, caller, now)
             if refusal is None and self.caller_jobs_max is not None and uniqueness is not None:
                 refusal = self._over_quota(queue_state, uniqueness, self.caller_jobs_max, replaced, now)
-            if refusal is not None and crowd:
+            if refusal is not None and by_client:
                 queue_state.retry_after.came(caller, now)
         if refusal is not None:
             raise _counted(refusal, queue_state)
-        if crowd:
+        if by_client:
             if uniqueness is not None and uniqueness.key is not None:
                 # A retry slot given before the body was read may be another queue's.
                 for each in self._queue_states.values():
@@ -163,7 +163,7 @@ class AdmissionControl:
         queue_state.arrivals.add(now)
         if not self.open:
             return _counted(Draining(), queue_state)
-        refusal = self._queue_full(queue_state, uniqueness, now=now, crowd=True)
+        refusal = self._queue_full(queue_state, uniqueness, now=now, by_client=True)
         if queue is None and len(self._queue_states) > 1:
             refusal = QueueFull("every queue is at its capacity", retry_after_s=refusal.retry_after_s)
         return _counted(refusal, queue_state)
@@ -174,12 +174,12 @@ class AdmissionControl:
         return queue_states[0] if len(queue_states) == 1 else min(queue_states, key=lambda each: each.slot_s(now))
 
     def _queue_full(
-        self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float, crowd: bool
+        self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float, by_client: bool
     ) -> QueueFull:
         name, live, capacity = queue_state.name, queue_state.live, queue_state.policy.capacity
         detail = f"queue {name!r} holds {live} live jobs, and its capacity is {capacity}"
         return QueueFull(
-            detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now) if crowd else queue_state.slot_s(now)
+            detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now) if by_client else queue_state.slot_s(now)
         )
 
     def _statuses_full(self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float) -> StatusesFull:

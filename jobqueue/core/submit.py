@@ -85,7 +85,7 @@ class Submitter:
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
         queue_state = self._transitions.queue_states[job.spec.queue]
-        self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, crowd=False)
+        self._admission.admit(queue_state, job.spec, job.size_bytes, uniqueness, now=now, by_client=False)
         self._transitions.store.revive(job)
         queue_state.retried_total += 1
         job.attempts_before = job.attempt

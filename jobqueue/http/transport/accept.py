@@ -2,7 +2,7 @@
 
 libuv accepts one connection per loop iteration from a listening socket, which is best for single connections. But when
 thousands arrive at once, or iterations are long under load, the rate of acceptance is that of the loop:
-fifty a second have been measured. So after each connection up to `CROWD_MAX` further ones are accepted in the next
+fifty a second have been measured. So after each connection up to `ACCEPTS_MAX` further ones are accepted in the next
 iteration, which bounds the delay of open connections.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-CROWD_MAX = 64
+ACCEPTS_MAX = 64
 """Connections that each socket accepts per loop iteration beside libuv's one: about 3 ms of work."""
 
 BACKLOG = 65_535
@@ -75,7 +75,7 @@ class Acceptor:
     def _let_in_the_rest(self) -> None:
         self._opening = False
         for listener in self._listeners:
-            for _ in range(CROWD_MAX):
+            for _ in range(ACCEPTS_MAX):
                 try:
                     wire, _address = listener.accept()
                 except OSError:  # the backlog is empty; libuv handles other errors (no more open files)

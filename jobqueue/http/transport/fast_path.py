@@ -123,18 +123,21 @@ class FastPath:
     # -- reads
 
     def _look(self, job_id: str, head_only: bool, tags: tuple[str, ...], now: float) -> bytes | None:
-        local = self._service.local
-        job = local.find(job_id)
-        if job is None:
-            if not is_well_formed(job_id):  # possibly escaped, or another resource's path
-                return None
-            return self._refuse(local.missing(job_id), head_only, now)
-        estimate = local.estimate_now(job) if job.finished_at is None else None
-        reply = job_reply(job, estimate, tags, head_only, self._service)
-        if reply.size_bytes > SMALL_BYTES and estimate is None:
-            return None  # it is sent in pieces
-        # Inline, since a call is a fiftieth of all that a HEAD costs.
-        return raw_reply(reply, self._dated if now < self._dated_until else self._date(now))
+        try:
+            local = self._service.local
+            job = local.find(job_id)
+            if job is None:
+                if not is_well_formed(job_id):  # possibly escaped, or another resource's path
+                    return None
+                return self._refuse(local.missing(job_id), head_only, now)
+            estimate = local.estimate_now(job) if job.finished_at is None else None
+            reply = job_reply(job, estimate, tags, head_only, self._service)
+            if reply.size_bytes > SMALL_BYTES and estimate is None:
+                return None  # it is sent in pieces
+            # Inline, since a call is a fiftieth of all that a HEAD costs.
+            return raw_reply(reply, self._dated if now < self._dated_until else self._date(now))
+        except Exception as error:
+            return self._refuse(error, head_only, now)
 
     # -- submissions
 

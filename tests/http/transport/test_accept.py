@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.http.transport.accept import CROWD_MAX, Acceptor
+from jobqueue.http.transport.accept import ACCEPTS_MAX, Acceptor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ async def test_many_connections_are_accepted_within_a_few_loop_iterations(accept
 
 async def test_connections_accepted_per_loop_iteration_are_bounded(acceptance: Acceptance) -> None:
     acceptance.connect(CONNECTIONS)
-    assert max(await acceptance.arrivals()) <= CROWD_MAX + 1
+    assert max(await acceptance.arrivals()) <= ACCEPTS_MAX + 1
 
 
 async def test_each_of_many_connections_is_served(acceptance: Acceptance) -> None:

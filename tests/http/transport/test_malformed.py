@@ -169,15 +169,8 @@ async def test_failures_of_one_kind_are_sampled_in_the_log_with_one_traceback(
     def fail(*_: object) -> None:
         raise RuntimeError("broken")
 
-    def missing(*_: object) -> Exception:
-        try:
-            fail()
-        except RuntimeError as error:
-            return error
-        raise AssertionError
-
     serving = await start(limits={"long_polls_max": 0})
-    monkeypatch.setattr(serving.service.local, "missing", missing)
+    monkeypatch.setattr(serving.service.local, "find", fail)
     monkeypatch.setattr(serving.service.backend, "get", fail)
     look, stock = f"GET /v1/jobs/{'0' * 22}".encode() + REST, b"GET /v1/jobs/x" + REST
     async with serving.connect() as (reader, writer):
