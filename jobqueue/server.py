@@ -40,8 +40,8 @@ from aiohttp import web
 from jobqueue import terminal
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
+from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.response.descriptors import DESCRIPTORS
-from jobqueue.http.routes import FAST_PATH, Api
 from jobqueue.http.transport.accept import Acceptor
 from jobqueue.http.transport.connection import JobServer
 from jobqueue.log import configure, event_logger

@@ -184,7 +184,8 @@ def circles(package: list[Module]) -> Iterator[frozenset[str]]:
 
 LEVELS = {
     "jobqueue.http": (
-        {"routes"},
+        {"assembly"},
+        {"route", "routes"},
         {"transport"},
         {"resources"},
         {"streams"},

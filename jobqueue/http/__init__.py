@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from jobqueue.http.routes import FAST_PATH, Api
+from jobqueue.http.assembly import FAST_PATH, Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -1,172 +1,348 @@
-"""Routes: the methods and paths of the API, with their handlers, and the middleware around them.
+"""The table of routes: what the API serves, and the one source of its documents.
 
-It makes the resources, and what they share: the bound of waiting requests, the bodies being received.
+Rules:
+
+1. Rows of one path stand together, so that they are one resource of aiohttp, with one list of allowed methods.
+2. aiohttp tries the resources below a path in their order, so the most frequent one comes first.
+3. `docs/reference/http.md` says the same as the rows, in words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from jobqueue import errors
+from jobqueue.handlers import Submission
+from jobqueue.http.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    CrossOrigin,
+    HeadTooLarge,
+    InvalidRequest,
+    MalformedJson,
+    MalformedRequest,
+    MethodNotAllowed,
+    MisdirectedRequest,
+    Overloaded,
+    PathNotFound,
+    QueueNotFound,
+    TooManyConnections,
+    TooManyLongPolls,
+    UnknownExpectation,
+    UnknownTransferCoding,
+    UnsupportedMediaType,
+)
+from jobqueue.http.request.body import BodyKind
+from jobqueue.http.request.json_body import Batch
+from jobqueue.http.resources.bulk import BulkDocument, BulkFilter
+from jobqueue.http.resources.health import AliveDocument, ReadyDocument
+from jobqueue.http.resources.job_list import ListDocument, ListQuery
+from jobqueue.http.resources.queues import QueueChange, QueuesDocument
+from jobqueue.http.resources.submissions import BatchDocument
+from jobqueue.http.response.documents import JobDocument, QueueDocument
+from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
 
-from aiohttp import HttpVersion11, hdrs, web
+JOBS = "/v1/jobs"
+JOB = "/v1/jobs/{id}"
+QUEUE = "/v1/queues/{name}"
 
-from jobqueue.http.errors import MalformedRequest
-from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
-from jobqueue.http.request.body import Bodies, answer_expectation
-from jobqueue.http.request.early_refusal import EarlyRefusal
-from jobqueue.http.request.origins import OriginPolicy
-from jobqueue.http.request.receiving import forget_frames
-from jobqueue.http.resources.bulk import Bulk
-from jobqueue.http.resources.events import Streams
-from jobqueue.http.resources.health import Health
-from jobqueue.http.resources.job_list import JobList
-from jobqueue.http.resources.jobs import Jobs
-from jobqueue.http.resources.queues import Queues
-from jobqueue.http.resources.submissions import Submissions
-from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
-from jobqueue.http.response.problems import error_of
-from jobqueue.http.response.responses import error_answer
-from jobqueue.http.streams.waiters import Waiters
-from jobqueue.http.transport.fast_path import FastPath
+OF_A_JOB = ("Job-State", "ETag")
+LIVE = Answer(202, JobDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After"))
+TERMINAL = Answer(200, JobDocument, JSON_TYPE, OF_A_JOB)
+COUNTED = Answer(200, BulkDocument, JSON_TYPE)
+ONE_QUEUE = Answer(200, QueueDocument, JSON_TYPE)
+STREAM = Answer(200, media_type=EVENT_STREAM, headers=("X-Accel-Buffering",))
 
-if TYPE_CHECKING:
-    from aiohttp.typedefs import Middleware
+NO_JOB = (errors.JobNotFound, errors.JobGone)
+"""The id was never issued, or its record is gone."""
 
-    from jobqueue.service import Service
+ANY_REQUEST: tuple[Answer, ...] = tuple(
+    map(
+        problem,
+        (
+            MalformedRequest,
+            CrossOrigin,
+            PathNotFound,
+            MethodNotAllowed,
+            UnknownExpectation,
+            MisdirectedRequest,
+            HeadTooLarge,
+            Exception,
+            Overloaded,
+            TooManyConnections,
+        ),
+    )
+)
+"""The answers to any request, whether a row has its method and path or not."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PREFLIGHT = Answer(
+    204, headers=("Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Access-Control-Max-Age")
+)
+"""The answer to the preflight of a listed origin, for every path."""
 
-FAST_PATH = web.AppKey("fast_path", FastPath)
-"""The key of an application's fast path, for a server that can use it."""
+ANY_BODY: tuple[Answer, ...] = (
+    Answer(100),
+    *map(problem, (MalformedJson, BodyTooSlow, BodyTooLarge, UnsupportedMediaType, UnknownTransferCoding)),
+)
+"""The answers to any request of a row that has a body."""
 
-JOB = "/v1/jobs/{id:[^/:]+}"
-QUEUE = "/v1/queues/{name:[^/:]+}"
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path=JOB,
+        name="get_job",
+        summary="Answers with the job",
+        handler=lambda resources: resources.jobs.look,
+        headers=("If-None-Match", "Prefer"),
+        answers=(
+            Answer(202, JobDocument, JSON_TYPE, (*OF_A_JOB, "Retry-After", "Preference-Applied")),
+            Answer(200, JobDocument, JSON_TYPE, (*OF_A_JOB, "Preference-Applied")),
+            Answer(304, headers=(*OF_A_JOB, "Retry-After", "Preference-Applied")),
+        ),
+        problems=NO_JOB,
+    ),
+    Route(
+        method="DELETE",
+        path=JOB,
+        name="delete_job",
+        summary="Deletes the record of a terminal job and its files",
+        handler=lambda resources: resources.jobs.delete,
+        answers=(Answer(204),),
+        problems=(*NO_JOB, errors.WrongState),
+    ),
+    Route(
+        method="POST",
+        path=JOBS,
+        name="submit_job",
+        summary="Submits a job",
+        handler=lambda resources: resources.submissions.submit,
+        expect=lambda resources: resources.submissions.expect,
+        body=Body(Submission, (BodyKind.JSON, BodyKind.MULTIPART)),
+        headers=("Idempotency-Key", "Prefer"),
+        answers=(
+            Answer(
+                202,
+                JobDocument,
+                JSON_TYPE,
+                ("Location", *OF_A_JOB, "Retry-After", "Job-Deduplicated", "Preference-Applied"),
+            ),
+            Answer(200, JobDocument, JSON_TYPE, ("Location", *OF_A_JOB, "Job-Deduplicated", "Preference-Applied")),
+        ),
+        problems=(
+            MalformedRequest,
+            errors.Duplicate,
+            errors.UnknownType,
+            errors.InvalidSubmission,
+            errors.KeyReused,
+            errors.RateLimited,
+            errors.QueueFull,
+            errors.TypeQuarantined,
+            errors.StatusesFull,
+            errors.SpoolFull,
+            Overloaded,
+            errors.Draining,
+        ),
+    ),
+    Route(
+        method="GET",
+        path=JOBS,
+        name="list_jobs",
+        summary="Answers with jobs by id, or with a page of those that match all given filters, newest first",
+        handler=lambda resources: resources.job_list.list_jobs,
+        query=ListQuery,
+        headers=("If-None-Match", "Prefer"),
+        answers=(
+            Answer(200, ListDocument, JSON_TYPE, ("ETag", "Preference-Applied")),
+            Answer(304, headers=("ETag", "Preference-Applied")),
+        ),
+        problems=(MalformedRequest,),
+    ),
+    Route(
+        method="POST",
+        path=f"{JOBS}:batch",
+        name="submit_batch",
+        summary="Submits many jobs; each is accepted or refused on its own",
+        handler=lambda resources: resources.submissions.submit_batch,
+        expect=lambda resources: resources.submissions.expect,
+        body=Body(Batch),
+        answers=(Answer(207, BatchDocument, JSON_TYPE),),
+        problems=(
+            MalformedRequest,
+            InvalidRequest,
+            errors.RateLimited,
+            errors.QueueFull,
+            Overloaded,
+            errors.Draining,
+        ),
+    ),
+    Route(
+        method="GET",
+        path=f"{JOB}/result",
+        name="get_result",
+        summary="Answers with the result alone: the JSON that the handler returned, or the file that it wrote",
+        handler=lambda resources: resources.jobs.result,
+        answers=(
+            Answer(
+                200,
+                media_type=ANY_TYPE,
+                headers=(
+                    "Job-State",
+                    "Content-Security-Policy",
+                    "X-Content-Type-Options",
+                    "Cross-Origin-Resource-Policy",
+                ),
+            ),
+        ),
+        problems=(*NO_JOB, errors.WrongState, Overloaded, errors.Refused),
+    ),
+    Route(
+        method="GET",
+        path=f"{JOB}/events",
+        name="stream_job_events",
+        summary="The events of one job: its state of now first, its end last",
+        handler=lambda resources: resources.streams.one,
+        headers=("Last-Event-ID",),
+        answers=(STREAM, Answer(204)),
+        problems=(*NO_JOB, TooManyLongPolls),
+    ),
+    Route(
+        method="POST",
+        path=f"{JOB}:cancel",
+        name="cancel_job",
+        summary="Cancels a live job",
+        handler=lambda resources: resources.jobs.cancel,
+        answers=(TERMINAL, LIVE),
+        problems=(*NO_JOB, errors.WrongState),
+    ),
+    Route(
+        method="POST",
+        path=f"{JOB}:retry",
+        name="retry_job",
+        summary="Queues a failed job again, under the same id, with the same arguments and files and a new series of "
+        "attempts",
+        handler=lambda resources: resources.jobs.retry,
+        answers=(LIVE,),
+        problems=(
+            *NO_JOB,
+            errors.WrongState,
+            errors.RateLimited,
+            errors.QueueFull,
+            errors.TypeQuarantined,
+            errors.Draining,
+        ),
+    ),
+    Route(
+        method="POST",
+        path=f"{JOB}:run",
+        name="run_job_now",
+        summary="Lets a delayed job, or one that waits for its next attempt, start now",
+        handler=lambda resources: resources.jobs.run,
+        answers=(LIVE,),
+        problems=(*NO_JOB, errors.WrongState),
+    ),
+    Route(
+        method="POST",
+        path=f"{JOBS}:retry",
+        name="retry_jobs",
+        summary="Retries all failed jobs that match",
+        handler=lambda resources: resources.bulk.retry,
+        body=Body(BulkFilter),
+        answers=(COUNTED,),
+        problems=(InvalidRequest,),
+    ),
+    Route(
+        method="POST",
+        path=f"{JOBS}:cancel",
+        name="cancel_jobs",
+        summary="Cancels all live jobs that match",
+        handler=lambda resources: resources.bulk.cancel,
+        body=Body(BulkFilter),
+        answers=(COUNTED,),
+        problems=(InvalidRequest,),
+    ),
+    Route(
+        method="POST",
+        path=f"{JOBS}:delete",
+        name="delete_jobs",
+        summary="Deletes the records of all terminal jobs that match",
+        handler=lambda resources: resources.bulk.delete,
+        body=Body(BulkFilter),
+        answers=(COUNTED,),
+        problems=(InvalidRequest,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/events",
+        name="stream_all_events",
+        summary="The events of all jobs, from now on",
+        handler=lambda resources: resources.streams.all,
+        headers=("Last-Event-ID",),
+        answers=(STREAM,),
+        problems=(TooManyLongPolls,),
+    ),
+    Route(
+        method="GET",
+        path="/v1/queues",
+        name="list_queues",
+        summary="Answers with all queues",
+        handler=lambda resources: resources.queues.all,
+        answers=(Answer(200, QueuesDocument, JSON_TYPE),),
+    ),
+    Route(
+        method="GET",
+        path=QUEUE,
+        name="get_queue",
+        summary="Answers with the queue",
+        handler=lambda resources: resources.queues.one,
+        answers=(ONE_QUEUE,),
+        problems=(QueueNotFound,),
+    ),
+    Route(
+        method="PATCH",
+        path=QUEUE,
+        name="change_queue",
+        summary="Changes what is given, at once, until the next reload of that queue's settings or a restart",
+        handler=lambda resources: resources.queues.change,
+        body=Body(QueueChange),
+        answers=(ONE_QUEUE,),
+        problems=(QueueNotFound, InvalidRequest),
+    ),
+    Route(
+        method="POST",
+        path=f"{QUEUE}:pause",
+        name="pause_queue",
+        summary="Starts no more jobs of the queue, until `:resume` or a restart",
+        handler=lambda resources: resources.queues.pause,
+        answers=(ONE_QUEUE,),
+        problems=(QueueNotFound,),
+    ),
+    Route(
+        method="POST",
+        path=f"{QUEUE}:resume",
+        name="resume_queue",
+        summary="Starts jobs of the queue again",
+        handler=lambda resources: resources.queues.resume,
+        answers=(ONE_QUEUE,),
+        problems=(QueueNotFound,),
+    ),
+    Route(
+        method="GET",
+        path="/livez",
+        name="get_liveness",
+        summary="Answers while the event loop runs",
+        handler=lambda resources: resources.health.live,
+        answers=(Answer(200, AliveDocument, JSON_TYPE),),
+    ),
+    Route(
+        method="GET",
+        path="/readyz",
+        name="get_readiness",
+        summary="Tells whether jobs are admitted",
+        handler=lambda resources: resources.health.ready,
+        answers=(Answer(200, ReadyDocument, JSON_TYPE),),
+        problems=(errors.Draining,),
+    ),
+)
 
 
-class Api:
-    """All resources of one queue.
-
-    Args:
-        lag: Returns the lag of the event loop in seconds; None: it is not measured.
-
-    Attributes:
-        in_flight: Counts bytes being received and sent, over all resources.
-        policy: Checks origins and hosts.
-        waiters: The waiting requests of all resources.
-    """
-
-    def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
-        self._service = service
-        self.in_flight = InFlightBudget(self._in_flight_bytes)
-        bodies = Bodies(lambda: service.settings.limits, self.in_flight)
-        self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
-        self.waiters = Waiters(lambda: service.settings.limits)
-        early = EarlyRefusal(service, lag)
-        self._submissions = Submissions(service, self.waiters, bodies, early)
-        self._descriptors = Descriptors()
-        self._jobs = Jobs(service, self.waiters, self._descriptors)
-        self._lists = JobList(service, self.waiters)
-        self._bulk = Bulk(service, bodies)
-        self._fast_path = FastPath(service, early, self.policy)
-        self._services = Queues(service, bodies, lag)
-        self._health = Health(service, lambda: self._fast_path.in_use)
-        self._streams = Streams(service, self.waiters)
-
-    def add_to(self, app: web.Application) -> None:
-        """Register every resource, the middleware, and the end of waits and streams."""
-        app.middlewares.append(_answering(self.policy))
-        if self.policy.origins:
-            app.on_response_prepare.append(self.policy.expose)
-        router = app.router
-
-        async def expect(request: web.Request) -> web.StreamResponse | None:
-            return await answer_expectation(request)
-
-        # The most frequent one comes first: aiohttp tries the resources below a path in their order.
-        router.add_get(JOB, self._jobs.look, expect_handler=expect)
-        router.add_delete(JOB, self._jobs.delete, expect_handler=expect)
-        for path, submit in (
-            ("/v1/jobs", self._submissions.submit),
-            ("/v1/jobs:batch", self._submissions.submit_batch),
-        ):
-            router.add_post(path, submit, expect_handler=self._submissions.expect)
-        for path, handler in (
-            ("/v1/jobs", self._lists.list_jobs),
-            (f"{JOB}/result", self._jobs.result),
-            ("/v1/queues", self._services.all),
-            (QUEUE, self._services.one),
-            ("/livez", self._health.live),
-            ("/readyz", self._health.ready),
-        ):
-            router.add_get(path, handler, expect_handler=expect)
-        for path, stream in ((f"{JOB}/events", self._streams.one), ("/v1/events", self._streams.all)):
-            router.add_get(path, stream, allow_head=False, expect_handler=expect)
-        router.add_patch(QUEUE, self._services.change, expect_handler=expect)
-        for path, act in (
-            (f"{JOB}:cancel", self._jobs.cancel),
-            (f"{JOB}:retry", self._jobs.retry),
-            (f"{JOB}:run", self._jobs.run),
-            ("/v1/jobs:retry", self._bulk.retry),
-            ("/v1/jobs:cancel", self._bulk.cancel),
-            ("/v1/jobs:delete", self._bulk.delete),
-            (f"{QUEUE}:pause", self._services.pause),
-            (f"{QUEUE}:resume", self._services.resume),
-        ):
-            router.add_post(path, act, expect_handler=expect)
-        app[FAST_PATH] = self._fast_path
-        app[IN_FLIGHT] = self.in_flight
-        app[DESCRIPTORS] = self._descriptors
-        app.on_shutdown.append(self._end)
-
-    def listens_on(self, addresses: Iterable[tuple[str, int]]) -> bool:
-        """Set the server's addresses, before it answers requests; return whether other machines can reach it.
-
-        Loopback addresses turn on the check of hosts, and, unless set otherwise, tracebacks in documents.
-        """
-        self.policy.listens_on(addresses)
-        if self._service.settings.server.tracebacks is None:
-            self._service.tells_tracebacks = self.policy.is_local
-        return not self.policy.is_local
-
-    def _in_flight_bytes(self) -> int:
-        limits = self._service.settings.limits
-        return max(limits.in_flight_bytes, 2 * limits.body_bytes)
-
-    async def _end(self, app: web.Application) -> None:
-        self.waiters.end()
-        self._streams.stop()
-
-
-def _answering(policy: OriginPolicy) -> Middleware:
-    """Return the middleware around all resources: it checks each request, and answers exceptions."""
-
-    @web.middleware
-    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            policy.check(request)
-            if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
-                return _refuse_framing(request)
-            if request.method == hdrs.METH_OPTIONS and (preflight := policy.preflight(request)) is not None:
-                return preflight
-            return await handler(request)
-        except web.HTTPException as raised:
-            error: Exception = error_of(raised, request)
-            forget_frames(raised)  # aiohttp: the request keeps what its router raises
-        except Exception as raised:
-            error = raised
-        try:
-            return error_answer(request, error)
-        finally:
-            forget_frames(error)
-            forget_frames(request.content.exception())
-            del error
-
-    return answer
-
-
-def _refuse_framing(request: web.Request) -> web.Response:
-    """Reject a transfer coding in HTTP/1.0: the body's end can't be trusted (RFC 9112, section 6.1)."""
-    detail = f"HTTP/{request.version.major}.{request.version.minor} has no Transfer-Encoding: send a Content-Length"
-    response = error_answer(request, MalformedRequest(detail))
-    response.force_close()
-    return response
+def answers_of(route: Route) -> tuple[Answer, ...]:
+    """Return every answer of a route, those to any request and any body too."""
+    return (*route.own_answers, *ANY_REQUEST, *(ANY_BODY if route.body is not None else ()))

@@ -11,6 +11,7 @@ from tests.docs.tables import codes, page, rows, section
 Answer = tuple[int, str]
 """A status and the name of a problem type; "" without one."""
 
+REQUEST_HEADERS = {"Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer"}
 HEADER = re.compile(r"`([A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]*)*)(?:: [^`]*)?`")
 HEADING = re.compile(r"^### ((?:`[A-Z]+ /\S+`(?:, )?)+)$", re.MULTILINE)
 
@@ -20,14 +21,16 @@ class Operation:
     """A method and a path, with their own responses.
 
     Attributes:
-        headers: The headers of each response, besides those of all responses.
-        takes_body: Whether the responses to any body apply.
+        headers: The headers that an answer may have, beside those of all answers.
+        takes_body: Whether the answers to any body are among its own.
+        text: What stands below its heading.
     """
 
     method: str
     path: str
     headers: dict[Answer, frozenset[str]]
     takes_body: bool
+    text: str
 
     @property
     def answers(self) -> frozenset[Answer]:
@@ -37,9 +40,16 @@ class Operation:
         return f"{self.method} {self.path}"
 
     @property
-    def all_answers(self) -> frozenset[Answer]:
-        """Every response of the operation, including those to any request and any body."""
-        return self.answers | ANY_REQUEST | (ANY_BODY if self.takes_body else frozenset())
+    def summary(self) -> str:
+        """The first sentence, without its full stop; empty if the answers follow at once."""
+        first = self.text.strip().split("\n\n")[0].replace("\n", " ")
+        return "" if first.startswith("Answers: ") else re.split(r"[.;] (?=[A-Z])|\.$", first)[0]
+
+    @property
+    def request_headers(self) -> frozenset[str]:
+        """The headers of a request that stand in front of its answers."""
+        told = re.sub(r"`[^`]+` is refused", "", self.text.partition("\nAnswers: ")[0])
+        return frozenset(name for name in HEADER.findall(told) if name in REQUEST_HEADERS)
 
 
 def answers_in(text: str) -> dict[Answer, frozenset[str]]:
@@ -61,7 +71,7 @@ def operations() -> dict[tuple[str, str], Operation]:
             method, path = code.split(" ")
             assert "(#answers-to-any-request)" in below, f"{code} has no link to the answers to any request"
             takes_body = "(#answers-to-any-body)" in below
-            found[method, path] = Operation(method, path, answers_in(below), takes_body)
+            found[method, path] = Operation(method, path, answers_in(below), takes_body, below)
     return found
 
 

@@ -6,33 +6,44 @@ import ast
 import inspect
 import re
 import typing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobqueue import JobQueue
 from jobqueue.core.job import LIVE, TERMINAL, JobState, UniqueMode
 from jobqueue.handlers import Submission
-from jobqueue.http import api
+from jobqueue.http import routes
 from jobqueue.http.request import origins
-from jobqueue.http.resources import events, job_list
+from jobqueue.http.resources import events
 from jobqueue.http.resources.bulk import BulkFilter
+from jobqueue.http.resources.job_list import ListQuery
 from jobqueue.http.resources.queues import QueueChange
 from jobqueue.http.response.problems import INTERNAL, TABLE
+from jobqueue.http.routes import ROUTES
 from jobqueue.http.streams import event_log
 from tests.docs.http_page import ANY_BODY, ANY_REQUEST, operations
 from tests.docs.tables import codes, members, page, rows, section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from jobqueue.http.route import Answer as RouteAnswer
+    from tests.docs.http_page import Answer, Operation
 
 PAGE = page("http.md")
 STATUS_OF = {row.slug: row.status for row in (*TABLE.values(), INTERNAL)}
 
 
-def routes() -> set[tuple[str, str]]:
-    found = set()
-    for route in api(JobQueue()).router.routes():
-        assert route.resource is not None
-        found.add((route.method, route.resource.canonical))
-    return found
+ROWS = {(method, row.path): row for row in ROUTES for method in row.methods}
+CONTENT = {"Content-Type", "Content-Length"}
+
+
+def listed(answers: Iterable[RouteAnswer]) -> dict[Answer, set[str]]:
+    """Return declared answers in the form of the page: status and problem, with the headers."""
+    return {
+        (answer.status, "" if answer.problem is None else answer.problem.slug): set(answer.headers)
+        for answer in answers
+    }
 
 
 def rows_of(heading: str, head: str) -> list[list[str]]:
@@ -47,7 +58,7 @@ def first_names(table: list[list[str]]) -> list[str]:
 
 
 def test_the_page_lists_exactly_the_routes_and_methods_of_the_code() -> None:
-    assert set(operations()) == routes()
+    assert set(operations()) == set(ROWS)
 
 
 def test_the_page_has_every_problem_type_with_its_status() -> None:
@@ -57,7 +68,33 @@ def test_the_page_has_every_problem_type_with_its_status() -> None:
 
 
 @pytest.mark.parametrize("operation", operations().values(), ids=str)
-def test_every_operation_lists_its_errors_with_problem_types(operation: Any) -> None:
+def test_every_operation_has_the_summary_request_and_answers_of_its_row(operation: Operation) -> None:
+    row = ROWS[operation.method, operation.path]
+    assert operation.summary == row.summary
+    assert operation.takes_body == (row.body is not None)
+    assert operation.request_headers == set(row.headers)
+    on_page = {answer: headers - CONTENT for answer, headers in operation.headers.items()}
+    assert on_page == listed(row.own_answers)
+
+
+def test_the_page_has_the_answers_to_any_request_and_to_any_body() -> None:
+    assert set(listed(routes.ANY_REQUEST)) == ANY_REQUEST
+    assert set(listed(routes.ANY_BODY)) == ANY_BODY
+
+
+def test_the_headers_on_the_page_have_the_case_of_the_server() -> None:
+    for name in codes(PAGE):
+        if name.count("-") and name[0].isupper() and " " not in name and ":" not in name:
+            assert name == name.title() or name in ("ETag", "X-Content-Type-Options"), name
+
+
+def test_the_page_has_the_headers_of_a_preflight() -> None:
+    (cells,) = (cells for cells in rows_of("## Web pages and hosts", "Request") if cells[1].startswith("204"))
+    assert set(codes(cells[1])) == set(routes.PREFLIGHT.headers)
+
+
+@pytest.mark.parametrize("operation", operations().values(), ids=str)
+def test_every_operation_lists_its_errors_with_problem_types(operation: Operation) -> None:
     assert all((status >= 400) == bool(problem) for status, problem in operation.answers)
     if "{id}" in operation.path:
         assert {(404, "job-not-found"), (410, "job-gone")} <= operation.answers
@@ -78,7 +115,7 @@ def test_the_page_has_the_fields_of_a_submission() -> None:
 
 def test_the_page_has_the_query_parameters_filters_and_changes() -> None:
     queries = rows_of("### `GET /v1/jobs`, `HEAD /v1/jobs`", "Query")
-    assert first_names(queries) == ["ids", *job_list._PARAMETERS]
+    assert first_names(queries) == list(ListQuery.__struct_fields__)
     assert first_names(rows_of("### `POST /v1/jobs:retry`", "Filter")) == list(BulkFilter.__struct_fields__)
     changes = rows_of("### `PATCH /v1/queues/{name}`", "Change")
     assert first_names(changes) == list(QueueChange.__struct_fields__)

@@ -5,26 +5,29 @@ from __future__ import annotations
 import re
 import types
 import typing
-from typing import Any
 
 import msgspec
-import orjson
+import pytest
 
-from jobqueue import JobQueue
 from jobqueue.core.job import LIVE, TERMINAL, ErrorCode, Progress
-from jobqueue.core.limits.circuit_breaker import QuarantinedType
 from jobqueue.core.limits.limiters import LimiterStats
 from jobqueue.core.scheduling.eta import WaitReason
-from jobqueue.errors import JobGone
+from jobqueue.http.resources.bulk import BulkDocument
+from jobqueue.http.resources.health import ReadyDocument
+from jobqueue.http.resources.job_list import ListDocument
+from jobqueue.http.resources.queues import QueuesDocument
+from jobqueue.http.resources.submissions import BatchItemDocument
 from jobqueue.http.response.documents import (
     AttemptDocument,
     JobDocument,
+    LimiterDocument,
+    QuarantinedDocument,
+    QueueDocument,
+    UnknownJobDocument,
     WaitingDocument,
-    limiter_document,
-    missing_document,
-    queue_document,
 )
 from tests.docs.tables import codes, members, page, rows, section
+from tests.http.declared import members_of
 
 PAGE = page("job.md")
 
@@ -69,20 +72,33 @@ def test_the_page_has_every_value_of_each_enumeration() -> None:
     assert set(codes(kinds)) == set(typing.get_args(typing.get_type_hints(LimiterStats)["kind"]))
 
 
-async def test_the_page_has_the_members_and_nullability_of_queues_and_limiters() -> None:
-    async with JobQueue() as queue:
-        (stats,) = queue.service.backend.stats()[1]
-        quarantined = QuarantinedType(type="t", since=0.0, until=1.0, reason="no")
-        document: dict[str, Any] = orjson.loads(
-            queue_document(msgspec.structs.replace(stats, quarantined=[quarantined]), queue.service)
-        )
-        limiter = orjson.loads(limiter_document(LimiterStats(kind="type", name="t", held=0, waiting=0), queue.service))
-    assert members(own_section("## Queue")) == list(document)
-    assert members(own_section("### Quarantined type")) == list(document["quarantined"][0])
-    assert {name for name, value in document.items() if value is None} == nullable("## Queue")
-    assert members(own_section("### Limiter")) == list(limiter)
-    assert {name for name, value in limiter.items() if value is None} == nullable("### Limiter")
+def check_dict(heading: str, of: type) -> None:
+    found = members_of(of)
+    assert found is not None
+    assert members(own_section(heading)) == list(found)
+    optional = {
+        codes(cells[0])[0]
+        for cells in rows(own_section(heading))
+        if re.search("[Tt]here (if|with|otherwise)", cells[2])
+    }
+    assert optional == {name for name, (_, always) in found.items() if not always}
+    nulls = {name for name, (kind, _) in found.items() if type(None) in typing.get_args(kind)}
+    assert nulls == nullable(heading)
 
 
-def test_the_page_has_the_members_of_an_unknown_job_in_a_list() -> None:
-    assert members(own_section("### Unknown job")) == list(orjson.loads(missing_document("x", JobGone("evicted"))))
+@pytest.mark.parametrize(
+    ("heading", "of"),
+    [
+        ("## List", ListDocument),
+        ("### Unknown job", UnknownJobDocument),
+        ("## Batch", BatchItemDocument),
+        ("## Bulk action", BulkDocument),
+        ("## Queue", QueueDocument),
+        ("### Quarantined type", QuarantinedDocument),
+        ("## Queues", QueuesDocument),
+        ("### Limiter", LimiterDocument),
+        ("## Health", ReadyDocument),
+    ],
+)
+def test_the_page_has_the_members_and_nullability_of_each_document(heading: str, of: type) -> None:
+    check_dict(heading, of)

@@ -11,12 +11,12 @@ import uvloop
 from hypothesis import settings
 
 from jobqueue.wiring import system
-from tests.http.documented import Answers
+from tests.http.declared import ANSWERS
 from tests.http.serving import Serving
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from jobqueue.config import Settings
@@ -30,6 +30,14 @@ settings.load_profile("no-deadline")
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _every_answer_is_declared() -> Iterator[None]:
+    """Fail the test if a response is not declared in the row of its route."""
+    ANSWERS.undeclared.clear()
+    yield
+    assert ANSWERS.undeclared == []
 
 
 @pytest.fixture
@@ -59,19 +67,14 @@ async def serving(start: Callable[..., Awaitable[Serving]]) -> Serving:
 
 @pytest.fixture
 async def http_to() -> AsyncIterator[Callable[[Serving], Awaitable[aiohttp.ClientSession]]]:
-    """Open a session with a server; it is closed after the test.
-
-    Each answer must be one that the reference page says this operation can give.
-    """
-    answers = Answers()
+    """Open a session with a server; it is closed after the test."""
     async with contextlib.AsyncExitStack() as sessions:
 
         async def http_to(serving: Serving) -> aiohttp.ClientSession:
-            session = aiohttp.ClientSession(serving.url, trace_configs=[answers.trace])
+            session = aiohttp.ClientSession(serving.url, trace_configs=[ANSWERS.trace])
             return await sessions.enter_async_context(session)
 
         yield http_to
-    assert answers.undocumented == []
 
 
 @pytest.fixture

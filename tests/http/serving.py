@@ -13,9 +13,10 @@ from aiohttp import web
 from jobqueue.app import JobQueue
 from jobqueue.config import Settings
 from jobqueue.context import JobContext
+from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.response.descriptors import DESCRIPTORS
-from jobqueue.http.routes import FAST_PATH, Api
 from jobqueue.http.transport.connection import JobServer
+from tests.http.declared import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,6 +85,7 @@ class Serving:
         app = web.Application()
         api = Api(self.service, lambda: self.lag_s)
         api.add_to(app)
+        app.on_response_prepare.append(ANSWERS.on_response_prepare)
         self.waiting: Waiters = api.waiters
         self.descriptors = app[DESCRIPTORS]
         fast_path = app[FAST_PATH] if settings.server.fast_path else None

@@ -13,7 +13,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 import jobqueue.http
 from jobqueue.app import JobQueue
 from jobqueue.config import LimitsSettings, ServerSettings, Settings, SpoolSettings
-from jobqueue.http.routes import Api
+from jobqueue.http.assembly import Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

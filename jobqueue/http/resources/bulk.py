@@ -5,7 +5,7 @@ An empty filter, a null or an unknown name is rejected: it would act on more job
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 import msgspec
 import orjson
@@ -40,6 +40,13 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     older_than_s: Seconds | UnsetType = UNSET
 
 
+class BulkDocument(TypedDict):
+    """The number of jobs that the action took effect on, and of those that it could not act on, if there are any."""
+
+    count: int
+    skipped: NotRequired[int]
+
+
 class Bulk:
     """The handlers of the actions on many jobs."""
 
@@ -63,7 +70,7 @@ class Bulk:
         check_head(request, self._service.settings.limits)
         given = decode(await self._bodies.read(request), BulkFilter)
         done = await self._service.backend.bulk(action, self._filter(given))
-        answer = {"count": done.count}
+        answer: BulkDocument = {"count": done.count}
         if done.skipped:
             answer["skipped"] = done.skipped
         return whole_answer(request, orjson.dumps(answer), JSON)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 import orjson
 
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.service import Service
+
+
+class AliveDocument(TypedDict):
+    """The document of `/livez`."""
+
+    status: Literal["alive"]
+
+
+class ReadyDocument(TypedDict):
+    """The document of `/readyz`."""
+
+    status: Literal["ready"]
+    fast_path: bool
+    degraded: NotRequired[list[str]]
 
 
 class Health:
@@ -40,7 +54,7 @@ class Health:
         """
         if self._service.draining:
             raise Draining
-        body: dict[str, object] = {"status": "ready", "fast_path": self._fast_path_in_use()}
+        body: ReadyDocument = {"status": "ready", "fast_path": self._fast_path_in_use()}
         if degraded := self._service.degraded:
             body["degraded"] = degraded
         return whole_answer(request, orjson.dumps(body), JSON)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
+import msgspec
 from aiohttp import hdrs, web
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from jobqueue.api_limits import IDS_MAX
@@ -15,7 +17,7 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.response.documents import list_document, missing_document
+from jobqueue.http.response.documents import JobDocument, UnknownJobDocument, list_document, missing_document
 from jobqueue.http.response.long_response import (
     PIECE_BYTES,
     WHOLE_BYTES_MAX,
@@ -37,7 +39,25 @@ if TYPE_CHECKING:
 
 IDS_END = b"]}"
 PAGE_DEFAULT, PAGE_MAX = 50, 100
-_PARAMETERS = ("state", "type", "queue", "group", "limit", "cursor")
+
+
+class ListQuery(msgspec.Struct):
+    """The parameters of the query: `ids` alone, or any of the others."""
+
+    ids: str | UnsetType = UNSET
+    state: JobState | UnsetType = UNSET
+    type: str | UnsetType = UNSET
+    queue: str | UnsetType = UNSET
+    group: str | UnsetType = UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT
+    cursor: str | UnsetType = UNSET
+
+
+class ListDocument(TypedDict):
+    """A list; one of `ids` has no `next_cursor`, and stand-ins for jobs without a record."""
+
+    jobs: list[JobDocument | UnknownJobDocument]
+    next_cursor: NotRequired[str | None]
 
 
 class JobList:
@@ -50,7 +70,7 @@ class JobList:
 
     async def list_jobs(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs: those in `ids`, or a page of those that match."""
-        given = _parameters(request, ("ids", *_PARAMETERS))
+        given = _parameters(request, ListQuery.__struct_fields__)
         if "ids" in given:
             if len(given) > 1:
                 raise MalformedRequest("ids can't be combined with a filter")

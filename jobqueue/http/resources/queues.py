@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,7 +12,7 @@ from jobqueue.errors import shown
 from jobqueue.http.errors import QueueNotFound
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
-from jobqueue.http.response.documents import limiter_document, queue_document
+from jobqueue.http.response.documents import LimiterDocument, QueueDocument, limiter_document, queue_document
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.reply import JSON
 
@@ -38,6 +38,14 @@ QueueChange = msgspec.defstruct(
     kw_only=True,
     forbid_unknown_fields=True,
 )
+
+
+class QueuesDocument(TypedDict):
+    """All queues, the limiters at which their jobs may wait, and the lag of the event loop, if it is measured."""
+
+    queues: list[QueueDocument]
+    limiters: list[LimiterDocument]
+    loop_lag_s: float | None
 
 
 class Queues:

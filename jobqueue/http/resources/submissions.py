@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import orjson
 
@@ -31,7 +31,7 @@ from jobqueue.http.request.json_body import decode_batch, decode_submission
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
-from jobqueue.http.response.problems import refuse, without_errors
+from jobqueue.http.response.problems import ProblemDocument, refuse, without_errors
 from jobqueue.http.response.reply import DEDUPLICATED, JSON
 from jobqueue.http.response.responses import error_answer
 from jobqueue.log import event_logger
@@ -58,6 +58,21 @@ PROBLEMS_BYTES_MAX = 128 * 1024
 """Bytes of a batch's answer after which its problems omit their faults: some 300 bytes each."""
 
 log = event_logger(__name__)
+
+
+class BatchItemDocument(TypedDict):
+    """The answer to one submission of a batch."""
+
+    status: int
+    id: NotRequired[str]
+    deduplicated: NotRequired[bool]
+    problem: NotRequired[ProblemDocument]
+
+
+class BatchDocument(TypedDict):
+    """The answers to a batch, in its order."""
+
+    jobs: list[BatchItemDocument]
 
 
 class Submissions:
@@ -218,7 +233,7 @@ class Submissions:
             if len(told) > room_bytes:
                 told = without_errors(problem)
             return b'{"status":%d,"problem":%b}' % (problem.row.status, told)
-        verdict: dict[str, object] = {"status": 202 if submitted.job.live else 200, "id": submitted.job.id}
+        verdict: BatchItemDocument = {"status": 202 if submitted.job.live else 200, "id": submitted.job.id}
         if submitted.duplicate:
             verdict["deduplicated"] = True
         return orjson.dumps(verdict)

@@ -6,7 +6,7 @@ A job's result passes through as its bytes.
 from __future__ import annotations
 
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 import msgspec
 import orjson
@@ -16,7 +16,7 @@ from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Prog
 from jobqueue.core.scheduling.eta import PAUSED, WaitReason
 from jobqueue.errors import shown
 from jobqueue.http.response.job_template import is_plain, live_document, terminal_document
-from jobqueue.http.response.problems import problem_of
+from jobqueue.http.response.problems import ProblemDocument, problem_of
 from jobqueue.http.response.timestamps import exact_timestamp, timestamp
 
 if TYPE_CHECKING:
@@ -82,6 +82,61 @@ class AttemptDocument(msgspec.Struct, gc=False):
     code: ErrorCode
     message: str
     traceback: str | None
+
+
+class UnknownJobDocument(TypedDict):
+    """An entry of a list for a job without a record."""
+
+    id: str
+    status: int
+    problem: ProblemDocument
+
+
+class QuarantinedDocument(TypedDict):
+    """A type in quarantine."""
+
+    type: str
+    since: str
+    until: str
+    reason: str
+
+
+class QueueDocument(TypedDict):
+    """A queue: settings, present counts, drain rate, counters since start."""
+
+    name: str
+    discipline: str
+    weight: int
+    workers: int
+    capacity: int
+    paused: bool
+    delayed: int
+    queued: int
+    running: int
+    oldest_queued_at: str | None
+    oldest_queued_s: float | None
+    drain_rate_per_s: float
+    drain_s: float | None
+    quarantined: list[QuarantinedDocument]
+    submitted_total: int
+    refused_total: int
+    retried_total: int
+    succeeded_total: int
+    failed_total: int
+    cancelled_total: int
+    expired_total: int
+
+
+class LimiterDocument(TypedDict):
+    """A limiter: its limits, and the numbers of jobs that hold it and that wait for it."""
+
+    kind: Literal["pool", "type", "groups"]
+    name: str
+    held: int
+    waiting: int
+    permits: int | None
+    rate: str | None
+    quarantined_until: str | None
 
 
 _NO_EXTRAS = Extras()
@@ -179,51 +234,49 @@ def missing_document(job_id: str, error: JobQueueError) -> bytes:
 def queue_document(stats: QueueStats, service: Service) -> bytes:
     """Return a queue's document: settings, present counts, drain rate, counters since start."""
     now, oldest_at, policy = service.backend.now(), stats.oldest_queued_at, stats.policy
-    return orjson.dumps(
-        {
-            "name": stats.name,
-            "discipline": policy.discipline,
-            "weight": policy.weight,
-            "workers": policy.workers,
-            "capacity": policy.capacity,
-            "paused": stats.paused,
-            "delayed": stats.delayed,
-            "queued": stats.queued,
-            "running": stats.running,
-            "oldest_queued_at": None if oldest_at is None else timestamp(service.wall(oldest_at)),
-            "oldest_queued_s": None if oldest_at is None else round(now - oldest_at, 3),
-            "drain_rate_per_s": round(stats.drain_rate_per_s, 3),
-            "drain_s": None if stats.drain_s is None or stats.drain_s > FAR_S else round(stats.drain_s, 3),
-            "quarantined": [
-                {
-                    "type": quarantined.type,
-                    "since": timestamp(service.wall(quarantined.since)),
-                    "until": timestamp(service.wall(quarantined.until)),
-                    "reason": quarantined.reason,
-                }
-                for quarantined in stats.quarantined
-            ],
-            "submitted_total": stats.submitted_total,
-            "refused_total": stats.refused_total,
-            "retried_total": stats.retried_total,
-            "succeeded_total": stats.succeeded_total,
-            "failed_total": stats.failed_total,
-            "cancelled_total": stats.cancelled_total,
-            "expired_total": stats.expired_total,
-        }
-    )
+    document: QueueDocument = {
+        "name": stats.name,
+        "discipline": policy.discipline,
+        "weight": policy.weight,
+        "workers": policy.workers,
+        "capacity": policy.capacity,
+        "paused": stats.paused,
+        "delayed": stats.delayed,
+        "queued": stats.queued,
+        "running": stats.running,
+        "oldest_queued_at": None if oldest_at is None else timestamp(service.wall(oldest_at)),
+        "oldest_queued_s": None if oldest_at is None else round(now - oldest_at, 3),
+        "drain_rate_per_s": round(stats.drain_rate_per_s, 3),
+        "drain_s": None if stats.drain_s is None or stats.drain_s > FAR_S else round(stats.drain_s, 3),
+        "quarantined": [
+            {
+                "type": quarantined.type,
+                "since": timestamp(service.wall(quarantined.since)),
+                "until": timestamp(service.wall(quarantined.until)),
+                "reason": quarantined.reason,
+            }
+            for quarantined in stats.quarantined
+        ],
+        "submitted_total": stats.submitted_total,
+        "refused_total": stats.refused_total,
+        "retried_total": stats.retried_total,
+        "succeeded_total": stats.succeeded_total,
+        "failed_total": stats.failed_total,
+        "cancelled_total": stats.cancelled_total,
+        "expired_total": stats.expired_total,
+    }
+    return orjson.dumps(document)
 
 
 def limiter_document(stats: LimiterStats, service: Service) -> bytes:
     """Return a limiter's document: its limits, and how many jobs hold it and wait for it."""
-    return orjson.dumps(
-        {
-            "kind": stats.kind,
-            "name": stats.name,
-            "held": stats.held,
-            "waiting": stats.waiting,
-            "permits": stats.permits,
-            "rate": None if stats.rate is None else str(stats.rate),
-            "quarantined_until": None if stats.shut_until is None else timestamp(service.wall(stats.shut_until)),
-        }
-    )
+    document: LimiterDocument = {
+        "kind": stats.kind,
+        "name": stats.name,
+        "held": stats.held,
+        "waiting": stats.waiting,
+        "permits": stats.permits,
+        "rate": None if stats.rate is None else str(stats.rate),
+        "quarantined_until": None if stats.shut_until is None else timestamp(service.wall(stats.shut_until)),
+    }
+    return orjson.dumps(document)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import msgspec
 import orjson
@@ -119,6 +119,27 @@ class _FailureKind:
 
 
 INTERNAL = Row("internal", "Internal server error", 500)
+
+
+class FaultDocument(TypedDict):
+    """One fault of a request's document."""
+
+    pointer: str
+    detail: str
+
+
+class ProblemDocument(TypedDict):
+    """A problem as it is sent; the members that not all problems have belong to single types."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[FaultDocument]]
+    id: NotRequired[str]
+    reason: NotRequired[str]
+    retry_after_s: NotRequired[float]
+    state: NotRequired[str]
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -1,0 +1,139 @@
+"""The API of one queue: its resources behind the routes, and the middleware around them.
+
+It makes the resources, and what they share: the bound of waiting requests, the bodies being received.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import HttpVersion11, hdrs, web
+
+from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
+from jobqueue.http.request.body import Bodies
+from jobqueue.http.request.early_refusal import EarlyRefusal
+from jobqueue.http.request.origins import OriginPolicy
+from jobqueue.http.request.receiving import forget_frames
+from jobqueue.http.resources.bulk import Bulk
+from jobqueue.http.resources.events import Streams
+from jobqueue.http.resources.health import Health
+from jobqueue.http.resources.job_list import JobList
+from jobqueue.http.resources.jobs import Jobs
+from jobqueue.http.resources.queues import Queues
+from jobqueue.http.resources.submissions import Submissions
+from jobqueue.http.response.descriptors import DESCRIPTORS, Descriptors
+from jobqueue.http.response.problems import error_of
+from jobqueue.http.response.responses import error_answer
+from jobqueue.http.route import Resources
+from jobqueue.http.routes import ROUTES
+from jobqueue.http.streams.waiters import Waiters
+from jobqueue.http.transport.fast_path import FastPath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from aiohttp.typedefs import Middleware
+
+    from jobqueue.http.route import Handler
+    from jobqueue.service import Service
+
+FAST_PATH = web.AppKey("fast_path", FastPath)
+"""The key of an application's fast path, for a server that can use it."""
+
+
+class Api:
+    """All resources of one queue.
+
+    Args:
+        lag: Returns the lag of the event loop in seconds; None: it is not measured.
+
+    Attributes:
+        in_flight: Counts bytes being received and sent, over all resources.
+        policy: Checks origins and hosts.
+        waiters: The waiting requests of all resources.
+    """
+
+    def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
+        self._service = service
+        self.in_flight = InFlightBudget(self._in_flight_bytes)
+        bodies = Bodies(lambda: service.settings.limits, self.in_flight)
+        self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
+        self.waiters = Waiters(lambda: service.settings.limits)
+        early = EarlyRefusal(service, lag)
+        self._descriptors = Descriptors()
+        self._fast_path = FastPath(service, early, self.policy)
+        self._resources = Resources(
+            submissions=Submissions(service, self.waiters, bodies, early),
+            jobs=Jobs(service, self.waiters, self._descriptors),
+            job_list=JobList(service, self.waiters),
+            bulk=Bulk(service, bodies),
+            queues=Queues(service, bodies, lag),
+            health=Health(service, lambda: self._fast_path.in_use),
+            streams=Streams(service, self.waiters),
+        )
+
+    def add_to(self, app: web.Application) -> None:
+        """Register every resource, the middleware, and the end of waits and streams."""
+        app.middlewares.append(_answering(self.policy))
+        if self.policy.origins:
+            app.on_response_prepare.append(self.policy.expose)
+        for route in ROUTES:
+            route.add_to(app.router, self._resources)
+        app[FAST_PATH] = self._fast_path
+        app[IN_FLIGHT] = self.in_flight
+        app[DESCRIPTORS] = self._descriptors
+        app.on_shutdown.append(self._end)
+
+    def listens_on(self, addresses: Iterable[tuple[str, int]]) -> bool:
+        """Set the server's addresses, before it answers requests; return whether other machines can reach it.
+
+        Loopback addresses turn on the check of hosts, and, unless set otherwise, tracebacks in documents.
+        """
+        self.policy.listens_on(addresses)
+        if self._service.settings.server.tracebacks is None:
+            self._service.tells_tracebacks = self.policy.is_local
+        return not self.policy.is_local
+
+    def _in_flight_bytes(self) -> int:
+        limits = self._service.settings.limits
+        return max(limits.in_flight_bytes, 2 * limits.body_bytes)
+
+    async def _end(self, app: web.Application) -> None:
+        self.waiters.end()
+        self._resources.streams.stop()
+
+
+def _answering(policy: OriginPolicy) -> Middleware:
+    """Return the middleware around all resources: it checks each request, and answers exceptions."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            policy.check(request)
+            if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
+                return _refuse_framing(request)
+            if request.method == hdrs.METH_OPTIONS and (preflight := policy.preflight(request)) is not None:
+                return preflight
+            return await handler(request)
+        except web.HTTPException as raised:
+            error: Exception = error_of(raised, request)
+            forget_frames(raised)  # aiohttp: the request keeps what its router raises
+        except Exception as raised:
+            error = raised
+        try:
+            return error_answer(request, error)
+        finally:
+            forget_frames(error)
+            forget_frames(request.content.exception())
+            del error
+
+    return answer
+
+
+def _refuse_framing(request: web.Request) -> web.Response:
+    """Reject a transfer coding in HTTP/1.0: the body's end can't be trusted (RFC 9112, section 6.1)."""
+    detail = f"HTTP/{request.version.major}.{request.version.minor} has no Transfer-Encoding: send a Content-Length"
+    response = error_answer(request, MalformedRequest(detail))
+    response.force_close()
+    return response

@@ -1,0 +1,157 @@
+"""Routes: what one row of the table in `routes` says, and its registration with aiohttp.
+
+A row is a method and a path, with everything that a client may send to it and may receive from it.
+
+Rules:
+
+1. A row is complete: an answer that it doesn't name, and that no row of answers to any request names, is a fault.
+2. A row is true: each answer that it names can be provoked.
+3. A GET has a HEAD with the same answers and no body. An event stream has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import hdrs, web
+
+from jobqueue import errors
+from jobqueue.http.errors import MethodNotAllowed, UnsupportedMediaType
+from jobqueue.http.request.body import BodyKind, answer_expectation
+from jobqueue.http.response.problems import GONE_REASON, INTERNAL, TABLE, Row
+
+if TYPE_CHECKING:
+    from jobqueue.http.resources.bulk import Bulk
+    from jobqueue.http.resources.events import Streams
+    from jobqueue.http.resources.health import Health
+    from jobqueue.http.resources.job_list import JobList
+    from jobqueue.http.resources.jobs import Jobs
+    from jobqueue.http.resources.queues import Queues
+    from jobqueue.http.resources.submissions import Submissions
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ExpectHandler = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+
+JSON_TYPE = "application/json"
+PROBLEM_TYPE = "application/problem+json"
+EVENT_STREAM = "text/event-stream"
+ANY_TYPE = "*/*"
+
+_HEADERS: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
+    (errors.Refused, ("Retry-After",)),
+    (MemoryError, ("Retry-After",)),
+    (errors.JobGone, (GONE_REASON,)),
+    (errors.WrongState, ("Job-State",)),
+    (MethodNotAllowed, ("Allow",)),
+    (UnsupportedMediaType, ("Accept-Post", "Accept-Patch")),
+)
+"""The headers that a problem may have, as `problem_of` sets them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """The resources of one queue, whose methods the rows name."""
+
+    submissions: Submissions
+    jobs: Jobs
+    job_list: JobList
+    bulk: Bulk
+    queues: Queues
+    streams: Streams
+    health: Health
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One answer that a client may receive.
+
+    Attributes:
+        document: Type of the JSON; None: it has none, or any value.
+        media_type: Of the body; empty: it has none.
+        headers: Names of the headers that it may have, beside those of all answers.
+        problem: Of an answer from 400 on.
+    """
+
+    status: int
+    document: object = None
+    media_type: str = ""
+    headers: tuple[str, ...] = ()
+    problem: Row | None = None
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A body that a request must have.
+
+    Attributes:
+        document: Type of the JSON; in a form, of its part `job`.
+        kinds: The media types.
+    """
+
+    document: type[msgspec.Struct]
+    kinds: tuple[BodyKind, ...] = (BodyKind.JSON,)
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """A row: a method and a path, with its requests and its answers.
+
+    Attributes:
+        path: With names in braces: `/v1/jobs/{id}`. A name stands for text without `/` and `:`.
+        name: Identifies the operation.
+        summary: One sentence, without a full stop.
+        handler: Names the method of a resource that answers.
+        expect: Names the method that answers `Expect: 100-continue`; by default it is always continued.
+        body: None: the request needs none, and one that is sent is ignored.
+        query: Its fields are the parameters of the query.
+        headers: The request's headers that change the answer, beside those of every request.
+        answers: Those below 400, beside the answers to any request and any body.
+        problems: The exceptions that become its answers from 400 on.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handler: Callable[[Resources], Handler]
+    answers: tuple[Answer, ...]
+    expect: Callable[[Resources], ExpectHandler] | None = None
+    body: Body | None = None
+    query: type[msgspec.Struct] | None = None
+    headers: tuple[str, ...] = ()
+    problems: tuple[type[BaseException], ...] = ()
+
+    @property
+    def pattern(self) -> str:
+        """The path as aiohttp matches it."""
+        return re.sub(r"\{(\w+)\}", r"{\1:[^/:]+}", self.path)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The method, and HEAD with GET."""
+        streams = any(answer.media_type == EVENT_STREAM for answer in self.answers)
+        return (hdrs.METH_GET, hdrs.METH_HEAD) if self.method == hdrs.METH_GET and not streams else (self.method,)
+
+    @property
+    def own_answers(self) -> tuple[Answer, ...]:
+        """Its answers, those from 400 on too."""
+        return (*self.answers, *map(problem, self.problems))
+
+    def add_to(self, router: web.UrlDispatcher, resources: Resources) -> None:
+        """Register it with aiohttp."""
+        handler = self.handler(resources)
+        expect = _always_continue if self.expect is None else self.expect(resources)
+        for method in self.methods[::-1]:  # HEAD first: it is the more frequent one
+            router.add_route(method, self.pattern, handler, expect_handler=expect)
+
+
+def problem(kind: type[BaseException]) -> Answer:
+    """Return the answer that an exception of the table of problems becomes; of `Exception`, that is a 500."""
+    row = INTERNAL if kind is Exception else TABLE[kind]
+    headers = next((headers for base, headers in _HEADERS if issubclass(kind, base)), ())
+    return Answer(row.status, media_type=PROBLEM_TYPE, headers=headers, problem=row)
+
+
+async def _always_continue(request: web.Request) -> web.StreamResponse | None:
+    return await answer_expectation(request)
