@@ -31,6 +31,7 @@ from jobqueue.config import LimitsSettings, Settings
 from jobqueue.demo import queue
 from jobqueue.http import FAST_PATH, api
 from jobqueue.http.transport.connection import JobServer
+from jobqueue.runtime import workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +95,9 @@ class Served:
         self._tag = ""
 
     async def start(self) -> None:
-        # While instructions are counted, a second takes a minute: the connection was not silent.
+        # While instructions are counted, a second takes a minute: the connection was not silent, and a worker's row of
+        # jobs ends by their number.
+        workers.ROW_S = SILENT_S
         queue.configure(Settings(limits=LimitsSettings(idle_timeout_s=SILENT_S)))
         await queue.start()
         app = api(queue, lag=lambda: 0.0)
