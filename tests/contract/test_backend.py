@@ -417,7 +417,7 @@ async def test_a_worker_is_called_for_when_a_job_may_be_taken_and_no_lease_waits
 
 
 @virtual_time
-async def test_workers_are_told_which_attempt_to_stop_and_which_has_lost_its_lease(make: Make) -> None:
+async def test_workers_learn_which_attempt_to_stop_and_which_has_lost_its_lease(make: Make) -> None:
     backend, workers = make(), Workers()
     await backend.start(workers)
     cancelled = await submit(backend)
