@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def options(stub: Stub, **changes: Any) -> Options:
     """Return the options of a small and short run."""
-    defaults = {"clients": 1, "jobs": 3, "poll_s": 0.02, "spawn_rate": 1000.0, "duration_s": 0.2, "grace_s": 5.0}
+    defaults = {"clients": 1, "jobs": 3, "poll_s": 0.02, "spawn_rate": 1000.0, "duration_s": 0.5, "grace_s": 5.0}
     return Options(**{"url": stub.url, **defaults, **changes})
 
 

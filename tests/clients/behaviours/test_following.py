@@ -40,9 +40,9 @@ async def test_rejected_jobs_are_resubmitted_and_accepted(stub: Stub, via: str) 
 
 @WITHOUT_HEAD
 async def test_jobs_rejected_until_the_end_count_as_given_up(stub: Stub, via: str) -> None:
-    stub.submissions.extend(["accept", *["refuse"] * 50])
+    stub.submissions.extend(["accept", *["refuse"] * 500])
 
-    report = await run_fleet(stub, via=via)
+    report = await run_fleet(stub, via=via, duration_s=1.5)
 
     assert (report.created, report.accepted, report.ended, report.given_up) == (3, 1, 1, 2)
 
