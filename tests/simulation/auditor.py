@@ -161,6 +161,7 @@ class Auditor:
                 self._ready(known)
             case Offered():
                 self.check(known.waiting, f"{known} was called, and did not wait")
+                known.offered_in_quarantine |= job.spec.type in self.limits.quarantines
             case BackedOff():
                 self._stopped_running(known, "backed off")
                 known.waiting = True
@@ -245,6 +246,7 @@ class Auditor:
         if job.attempt == 1 and job.start_by_at is not None:
             self.check(now < job.start_by_at, f"{known} started after its start-by")
         known.waiting, known.running, known.attempt = False, True, job.attempt
+        known.offered_in_quarantine = False
         known.stop_requested_at = known.stop_reason = None
         self._breaches(self.limits.start(known, now))
         queue_state = self.engine.queue_states[spec.queue]
@@ -253,15 +255,20 @@ class Auditor:
         self.check(in_queue <= queue_state.policy.workers, f"{known} is the {in_queue}. to run of queue {spec.queue}")
 
     def _check_order(self, known: Known) -> None:
-        """Check FIFO order among jobs with the same limiters; in quarantine, among jobs of the same caller."""
+        """Check FIFO order among jobs with the same limiters.
+
+        In quarantine callers take turns: a job that was offered then, even if it starts after the release, is compared
+        with jobs of its own caller.
+        """
         spec = known.job.spec
         policy = self.engine.queue_states[spec.queue].policy
         if policy.discipline is not Discipline.FIFO or spec.queue in self.reordered:
             return
         kind = (spec.queue, spec.type, spec.group)
+        by_caller = known.offered_in_quarantine or spec.type in self.limits.quarantines
         for other in self.known.values():
             theirs = other.job.spec
-            if spec.type in self.limits.quarantines and other.job.caller != known.job.caller:
+            if by_caller and other.job.caller != known.job.caller:
                 continue
             if other.job.state is JobState.QUEUED and kind == (theirs.queue, theirs.type, theirs.group):
                 in_order = known.ready_number <= other.ready_number or not other.ready_number

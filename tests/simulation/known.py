@@ -19,6 +19,7 @@ class Known:
         version: The version of the latest event, in loop iteration `changed_in`.
         final: The content that a terminal record must keep.
         superseded: Another job took over its unique value.
+        offered_in_quarantine: Since its latest start, a limiter has offered it while its type was in quarantine.
         ready_number: The order in which jobs became ready; 0 after the death of a worker: due at the next permit.
     """
 
@@ -36,6 +37,7 @@ class Known:
     superseded: bool = False
     ready_number: int = 0
     retries: int = 0
+    offered_in_quarantine: bool = False
 
     @property
     def attempts_left(self) -> int:
