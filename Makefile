@@ -16,7 +16,7 @@ AT_ONCE := -n 3 --dist loadfile
 SOURCES := $(shell find jobqueue -name '*.py')
 FLEET_SOURCES := $(SOURCES) $(shell find clients -name "*.py")
 FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath tmp --workpath tmp/build \
-	--specpath tmp/build --paths $(CURDIR) --runtime-hook $(CURDIR)/jobqueue/frozen.py \
+	--specpath tmp/build --paths $(CURDIR) --runtime-hook $(CURDIR)/packaging/pyinstaller_hook.py \
 	$(addprefix --exclude-module ,numpy PIL setuptools brotli unittest pydoc)
 
 # What may be given on the command line: a misspelt variable (CLIENT=50) would be passed over, and the default be used.
@@ -28,6 +28,7 @@ TAKES_overload-live := ARGS
 TAKES_sim := SEED SEEDS START
 TAKES_test := ARGS
 TAKES_test-memory := ATTACK
+TAKES_mutants := ARGS
 $(foreach bench,bench $(addprefix bench-,http life guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 TAKEN := $(sort $(foreach goal,$(or $(MAKECMDGOALS),help),$(TAKES_$(goal))))
@@ -126,8 +127,8 @@ coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under
 	$(PY) -m pytest -q tests/core --cov=jobqueue.core --cov-branch --cov-report=term-missing --cov-fail-under=95
 
 .PHONY: mutants
-mutants: $(VENV)/.dev ## change core/ in about a thousand ways and see which changes its tests notice; takes half an hour
-	$(PY) -m mutmut run
+mutants: $(VENV)/.dev ## change core/ in about 4,800 ways and see which changes its tests notice; hours, or ARGS="*3 *8" for a fifth of them
+	$(PY) -m mutmut run $(patsubst %,'%',$(ARGS))
 	$(PY) -m mutmut results
 
 .PHONY: build

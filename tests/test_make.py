@@ -48,3 +48,11 @@ def test_each_target_accepts_the_variables_of_its_help_line_and_recipe() -> None
 def test_the_columns_of_make_help_are_aligned() -> None:
     lines = make("help").stdout.splitlines()
     assert len({len(line) - len(re.sub(r"^  make [a-z-]+ +", "", line)) for line in lines}) == 1
+
+
+def test_each_file_that_the_makefile_names_exists() -> None:
+    named = re.findall(
+        r"(?<![\w.-])(?:\$\(CURDIR\)/)?((?:[\w-]+/)+[\w-]+\.(?:py|yaml|toml|sh))", (ROOT / "Makefile").read_text()
+    )
+    assert "packaging/pyinstaller_hook.py" in named
+    assert [name for name in named if not (ROOT / name).exists()] == []

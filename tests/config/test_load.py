@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jobqueue.config import MIB, QueueSettings, Settings, default_file, json_schema
@@ -516,7 +516,6 @@ def test_a_missing_or_unreadable_file_is_a_fault(tmp_path: Path) -> None:
     assert faults_of(tmp_path) == [f"{tmp_path}: can't be read: Is a directory"]
 
 
-@settings(deadline=None)
 @given(
     st.text(max_size=60)
     | st.text(alphabet="server: portlg\n-{}[]&*!?|>'\"#%@`,0", max_size=60)
@@ -559,7 +558,6 @@ rates = st.builds(Rate, st.integers(1, 999_999_999), st.sampled_from(list(PERIOD
 queues = st.builds(QueueSettings, discipline=st.sampled_from(Discipline), patience_s=waits, aging_s=st.none() | waits)
 
 
-@settings(deadline=None)
 @given(
     host=hosts,
     drain_s=durations,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 import uvloop
-from hypothesis import settings
 
 from jobqueue.wiring import system
 from tests.http.declared import ANSWERS
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
 
     from jobqueue.config import Settings
     from jobqueue.wiring import Surroundings
-
-
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
