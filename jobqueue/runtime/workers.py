@@ -221,10 +221,10 @@ class WorkerPool:
 
     def _hire(self) -> None:
         worker = _Worker()
-        worker.task = task = asyncio.get_running_loop().create_task(
-            self._serve(worker),
-            name=NAME,
-            context=self._context,  # not the current one: it may be a handler's
+        # Not by the loop's task factory: an eager one (Python 3.12) would run it before it is one of the workers.
+        # And not in the current context, which may be a handler's.
+        worker.task = task = asyncio.Task(
+            self._serve(worker), loop=asyncio.get_running_loop(), name=NAME, context=self._context
         )
         self._workers[task] = worker
         task.add_done_callback(self._on_end, context=self._context)

@@ -244,3 +244,20 @@ async def test_jobs_go_on_after_the_worker_about_to_take_them_is_killed() -> Non
                 task.cancel()
         for job in jobs:
             await job.result()
+
+
+@virtual_time
+async def test_worker_tasks_bypass_the_task_factory_of_the_loop() -> None:
+    def factory(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        task = asyncio.Task(coroutine, loop=loop, **options)
+        started.append(coroutine.__qualname__)
+        return task
+
+    started: list[str] = []
+    queue = make_queue()
+    asyncio.get_running_loop().set_task_factory(factory)
+    async with queue:
+        jobs = [await queue.submit(name) for name in ("identify", "identify_at_once")]
+        await asyncio.gather(*(job.result() for job in jobs))
+        assert started, "the factory is in use"
+        assert "WorkerPool._serve" not in started
