@@ -202,8 +202,8 @@ class Wiring:
         return [] if reason is None else [f"handlers in processes can't run: {reason}"]
 
     async def stop(self) -> None:
-        await self.backend.stop()
         try:
+            await self.backend.stop()
             await self._workers.close()
             await self._threads.close()
             await self._processes.close()

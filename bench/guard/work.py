@@ -29,7 +29,8 @@ from bench.peers.contenders import STATUS, SUBMISSION, Kind, request
 from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
 from jobqueue.config import LimitsSettings, Settings
 from jobqueue.demo import queue
-from jobqueue.http import FAST_PATH, api
+from jobqueue.http import api
+from jobqueue.http.assembly import FAST_PATH
 from jobqueue.http.transport.connection import JobServer
 from jobqueue.runtime import workers
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from jobqueue.http.assembly import FAST_PATH, Api
+from jobqueue.http.assembly import Api
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from jobqueue.app import JobQueue
 
-__all__ = ["FAST_PATH", "api", "application"]
+__all__ = ["api", "application"]
 
 
 def application(queue: JobQueue) -> web.Application:

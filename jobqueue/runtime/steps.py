@@ -42,11 +42,18 @@ class Suspended(Generic[T]):
         coroutine, run, awaited = self.coroutine, self._context.run, self._awaited
         try:
             while True:
+                thrown: BaseException | None = None
                 try:
                     sent = yield awaited
                 except BaseException as error:  # a cancellation, or the end of the generator
-                    awaited = run(coroutine.throw, error)
-                else:
+                    thrown = error
+                if thrown is None:
                     awaited = run(coroutine.send, sent)
+                    continue
+                # Not within `except`: the coroutine would see the exception as being handled, even after it caught it.
+                try:
+                    awaited = run(coroutine.throw, thrown)
+                finally:
+                    del thrown  # its traceback refers to this frame
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # a coroutine's result

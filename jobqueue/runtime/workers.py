@@ -6,7 +6,8 @@ Rules:
 2. A worker goes on with the next job only if the handler never suspended, and left nothing behind in the task:
    no reference to it (a timer that cancels it later, an open timeout or cancel scope), no callback, cancellation
    or other name. Else it ends, and the next job gets another task. So nothing of one job reaches the next.
-3. After JOBS_IN_A_ROW jobs, or ROW_S, the rest of the loop has its turn.
+3. In one loop iteration a worker takes a further job only while all workers together have taken less than JOBS_IN_A_ROW
+   jobs, and less than ROW_S.
 4. Only a few workers are kept idle: with a thousand waiting in turn, each would be
    cache-cold when its job comes. A worker whose handler suspends refills the idle ones and passes the other ready jobs
    on; a job without an idle worker starts a new one, up to `size`.
@@ -52,7 +53,7 @@ NAME = "worker"
 JOBS_IN_A_ROW = 64
 
 ROW_S = 0.001
-"""Time after which a worker starts no other job in the same step of its task, in seconds."""
+"""Time in a loop iteration after which no worker takes a further job, in seconds."""
 
 CLOSE_S = 0.5
 
@@ -90,6 +91,7 @@ class WorkerPool:
         self._pauses: dict[asyncio.TimerHandle, None] = {}
         self._crash_reports: dict[asyncio.Task[None], None] = {}
         self._crashes = 0
+        self._row_jobs, self._row_until = 0, 0.0
         self._open = False
         self._context = contextvars.copy_context()
         self._isolation = Isolation()
@@ -144,22 +146,22 @@ class WorkerPool:
 
     async def _serve(self, worker: _Worker) -> None:
         """Serve jobs for as long as nothing of one can reach the next, and the worker is needed."""
-        task, backend, now = worker.task, self._backend, asyncio.get_running_loop().time
+        task, backend, loop = worker.task, self._backend, asyncio.get_running_loop()
+        now = loop.time
         assert task is not None
-        served, until = 0, 0.0
         while True:
             lease = backend.lease_now()
             if lease is None:
                 if len(self._workers) - len(self._by_job) > WAITING_MIN:
                     break  # enough others are idle
-                lease, served = await backend.lease(), 0
-            if not served:
-                until = now() + ROW_S
+                lease = await backend.lease()
+            if self._row_jobs == 0:
+                self._row_until = now() + ROW_S
+                loop.call_soon(self._end_row)
+            self._row_jobs += 1
             if not await self._attempt(worker, task, lease):
                 return
-            served += 1
-            if served == JOBS_IN_A_ROW or now() >= until:
-                served = 0
+            if self._row_jobs >= JOBS_IN_A_ROW or now() >= self._row_until:
                 await _give_way()
         # Not by its task's end, which comes one loop iteration later: a job may wait for the place.
         del self._workers[task]
@@ -204,13 +206,15 @@ class WorkerPool:
         self._crashes = 0
         # Counted here, as before: in another frame there are more references.
         same = not suspended and (getrefcount(task), getweakrefcount(task)) == references
-        if same and self._strength <= self._places and _is_clean(task):
+        if same and not worker.stopping and self._strength <= self._places and _is_clean(task):
             return True
         del self._workers[task]
         self._see_to_waiting()
-        if not suspended:
-            self._backend.pass_on()
+        self._backend.pass_on()
         return False
+
+    def _end_row(self) -> None:
+        self._row_jobs = 0
 
     # -- the supervisor
 
@@ -239,6 +243,7 @@ class WorkerPool:
             del self._abandoned[task]
             self._count_places()
             self._see_to_waiting()
+            self._backend.pass_on()
         if failed:
             self._backend.pass_on()  # it may have been about to take jobs
 
@@ -263,6 +268,7 @@ class WorkerPool:
             assert handle is not None
             del self._pauses[handle]
             self._see_to_waiting()
+            self._backend.pass_on()
 
         handle = asyncio.get_running_loop().call_later(pause_s, resume)
         self._pauses[handle] = None
@@ -315,8 +321,13 @@ class WorkerPool:
 
 def _is_clean(task: asyncio.Task[None]) -> bool:
     """Return whether a handler has left its task's cancellations, name and callbacks as they were."""
-    # The private list of callbacks, because asyncio has no other way to see them; one is `_on_end`.
-    return not task.cancelling() and task.get_name() == NAME and len(task._callbacks) == 1
+    # Private fields, because asyncio has no other way to see them. One callback is `_on_end`.
+    return (
+        not task.cancelling()
+        and not task._must_cancel  # type: ignore[attr-defined]  # before Python 3.13 `uncancel` leaves it
+        and task.get_name() == NAME
+        and len(task._callbacks) == 1
+    )
 
 
 async def _give_way() -> None:

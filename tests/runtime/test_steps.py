@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import types
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
@@ -89,6 +90,19 @@ async def test_a_cancellation_of_the_awaiting_task_reaches_the_coroutine_which_m
     await asyncio.sleep(1)
     task.cancel()
     assert await task == "unset"
+
+
+@virtual_time
+async def test_an_exception_that_the_coroutine_has_caught_is_no_longer_being_handled() -> None:
+    async def survives() -> object:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.sleep(3600)
+        return sys.exc_info()[1]
+
+    rest = begin(survives(), copy_context())
+    assert isinstance(rest, Suspended)
+    assert await rest is None
 
 
 def test_the_coroutine_is_closed_with_its_rest() -> None:

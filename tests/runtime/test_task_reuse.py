@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobqueue import JobQueue
+from jobqueue import JobContext, JobQueue
 from jobqueue.config import QueueSettings, Settings
 from jobqueue.runtime.workers import JOBS_IN_A_ROW, ROW_S, WAITING_MIN
 from jobqueue.testing import VirtualLoop, virtual_time
@@ -79,6 +79,11 @@ def cancel_now() -> None:
     current().cancel()
 
 
+def cancel_and_uncancel() -> None:
+    current().cancel()
+    current().uncancel()
+
+
 def add_a_callback() -> None:
     current().add_done_callback(print)
 
@@ -104,6 +109,7 @@ TRACES = [
     keep_a_weak_reference,
     cancel_later,
     cancel_now,
+    cancel_and_uncancel,
     add_a_callback,
     rename,
     open_a_timeout,
@@ -124,6 +130,22 @@ async def test_a_job_after_one_that_left_something_in_its_task_has_a_task_of_its
     async with queue:
         await queue.submit("leaves")
         job = await queue.submit("identify")
+        assert await job.result() not in tasks
+
+
+@virtual_time
+async def test_a_job_after_one_that_cancelled_itself_has_a_task_of_its_own() -> None:
+    queue, tasks = make_queue(), []
+
+    @queue.handler
+    async def cancels_itself(ctx: JobContext) -> None:
+        tasks.append(id(current()))
+        await queue.job(ctx.job_id).cancel()
+        current().uncancel()
+
+    async with queue:
+        await queue.submit("cancels_itself")
+        job = await queue.submit("identify_at_once")
         assert await job.result() not in tasks
 
 
@@ -169,6 +191,57 @@ async def test_other_tasks_have_their_turn_after_each_job_that_takes_longer_than
             await asyncio.sleep(0)
             turns += 1
         assert 10 <= turns <= 12
+
+
+@virtual_time
+async def test_many_workers_share_the_time_that_further_jobs_take_in_an_iteration() -> None:
+    queue, loop, most, seen = make_queue(workers=100), asyncio.get_running_loop(), 0.0, 0.0
+    assert isinstance(loop, VirtualLoop)
+
+    @queue.handler
+    async def computes() -> None:
+        loop.jump(ROW_S / 10)
+
+    @queue.handler
+    async def naps() -> None:
+        await asyncio.sleep(0)
+
+    async with queue:
+        await queue.submit("naps")
+        jobs = [await queue.submit("computes") for _ in range(1000)]
+        seen = loop.time()
+        while (await jobs[-1].status()).live:
+            await asyncio.sleep(0)
+            most, seen = max(most, loop.time() - seen), loop.time()
+        assert most <= 100 * ROW_S / 10 + 2 * ROW_S, "one job of each worker, and one row"
+
+
+@virtual_time
+async def test_a_job_that_waits_for_a_place_starts_when_one_comes_free_while_others_pause() -> None:
+    queue = make_queue(workers=8)
+
+    @queue.handler
+    async def dies() -> None:
+        current().cancel()
+        await asyncio.sleep(0)
+
+    @queue.handler
+    async def naps() -> None:
+        await asyncio.sleep(0.02)
+
+    async with queue:
+        await asyncio.sleep(0)
+        for job in [await queue.submit("dies") for _ in range(12)]:
+            await job.wait()
+        for _ in range(8):
+            await queue.submit("naps")
+            await asyncio.sleep(0)
+        start = asyncio.get_running_loop().time()
+        jobs = [await queue.submit("identify_at_once") for _ in range(3)]
+        for job in jobs:
+            await job.result()
+        waited_s = asyncio.get_running_loop().time() - start
+        assert waited_s < 1.0, "the pauses last up to 5 s"
 
 
 @virtual_time

@@ -76,11 +76,7 @@ class BatchDocument(TypedDict):
 
 
 class Submissions:
-    """The handlers of `POST /v1/jobs` and `POST /v1/jobs:batch`.
-
-    Args:
-        lag: Returns the lag of the event loop in seconds; None: it is not measured.
-    """
+    """The handlers of `POST /v1/jobs` and `POST /v1/jobs:batch`."""
 
     def __init__(self, service: Service, waiters: Waiters, bodies: Bodies, early: EarlyRefusal) -> None:
         self._service = service
