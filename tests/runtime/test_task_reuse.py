@@ -79,11 +79,6 @@ def cancel_now() -> None:
     current().cancel()
 
 
-def cancel_and_uncancel() -> None:
-    current().cancel()
-    current().uncancel()
-
-
 def add_a_callback() -> None:
     current().add_done_callback(print)
 
@@ -109,7 +104,6 @@ TRACES = [
     keep_a_weak_reference,
     cancel_later,
     cancel_now,
-    cancel_and_uncancel,
     add_a_callback,
     rename,
     open_a_timeout,
@@ -131,6 +125,20 @@ async def test_a_job_after_one_that_left_something_in_its_task_has_a_task_of_its
         await queue.submit("leaves")
         job = await queue.submit("identify")
         assert await job.result() not in tasks
+
+
+@virtual_time
+async def test_a_cancellation_that_a_handler_withdrew_does_not_reach_the_next_job() -> None:
+    queue = make_queue()
+
+    @queue.handler
+    async def changes_its_mind() -> None:
+        current().cancel()
+        current().uncancel()
+
+    async with queue:
+        await queue.submit("changes_its_mind")
+        await (await queue.submit("identify")).result()
 
 
 @virtual_time
