@@ -143,7 +143,7 @@ class Backend(Snapshot, Protocol):
         """Meet deadlines from now on: of delays, backoffs, timeouts, start-bys and TTLs.
 
         Args:
-            workers: Those of this process, whose attempts are stopped when a deadline or a cancellation says so.
+            workers: Those of this process; their attempts are stopped when a deadline or a cancellation says so.
         """
         ...
 

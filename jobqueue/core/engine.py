@@ -182,7 +182,7 @@ class Engine:
 
         Raises:
             JobNotFound, JobGone: As `get`.
-            WrongState, Draining, QueueFull, StatusesFull, RateLimited: As `Submitter.retry`.
+            WrongState, Draining, QueueFull, TypeQuarantined, RateLimited: As `Submitter.retry`.
         """
         job = self.get(job_id)
         self._submitter.retry(job, now=now)

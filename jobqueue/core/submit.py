@@ -75,7 +75,7 @@ class Submitter:
 
         Raises:
             WrongState: The job has not failed, or another live job has its unique value.
-            Draining, QueueFull, StatusesFull, RateLimited: As for a submission.
+            Draining, QueueFull, TypeQuarantined, RateLimited: As for a submission; the store holds the record already.
         """
         if job.state is not FAILED:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)

@@ -54,7 +54,7 @@ _HEADERS: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """The resources of one queue, whose methods the rows name."""
+    """The resources of one queue; the rows name their methods."""
 
     submissions: Submissions
     jobs: Jobs

@@ -9,7 +9,7 @@ Rules:
 3. In one loop iteration a worker takes a further job only while all workers together have taken less than JOBS_IN_A_ROW
    jobs, and less than ROW_S.
 4. Only a few workers are kept idle: with a thousand waiting in turn, each would be
-   cache-cold when its job comes. A worker whose handler suspends refills the idle ones and passes the other ready jobs
+   cache-cold when its job comes. A worker with a suspended handler refills the idle ones and passes other ready jobs
    on; a job without an idle worker starts a new one, up to `size`.
 5. However a task ends, it is replaced: at once, or with a growing pause
    after consecutive crashes.
@@ -59,7 +59,7 @@ CLOSE_S = 0.5
 
 
 class _Worker(msgspec.Struct, eq=False):
-    """One task of the pool, its lease, and the attempt whose handler has suspended."""
+    """One task of the pool, its lease, and its suspended attempt."""
 
     task: asyncio.Task[None] | None = None
     lease: Lease | None = None

@@ -61,7 +61,7 @@ async def submit_failed(backend: Backend, spec: JobSpec = SPEC, **options: Any) 
 
 
 async def lease_one(backend: Backend) -> Lease:
-    """Lease a job as a worker whose handler suspends does."""
+    """Lease a job as a worker with a suspending handler does."""
     lease = await backend.lease()
     backend.pass_on()
     return lease
