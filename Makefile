@@ -103,7 +103,7 @@ check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m mypy packaging/pyinstaller_hook.py
+	$(PY) -m mypy packaging/*.py
 	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) --ignore tests/http --ignore tests/client --ignore tests/e2e --ignore tests/clients
 
 .PHONY: test
@@ -130,6 +130,10 @@ coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under
 mutants: $(VENV)/.dev ## change core/ in about 4,800 ways and see which changes its tests notice; hours, or ARGS="*3 *8" for a fifth of them
 	$(PY) -m mutmut run $(patsubst %,'%',$(ARGS))
 	$(PY) -m mutmut results
+
+.PHONY: compiled
+compiled: $(VENV)/.dev ## make tmp/compiled, a copy of the checkout with modules compiled by mypyc; needs a C compiler
+	@$(PY) packaging/compiled.py tmp/compiled
 
 .PHONY: build
 build: tmp/jobqueue tmp/jobqueue-clients ## make tmp/jobqueue and tmp/jobqueue-clients, which need no Python

@@ -94,7 +94,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 LAYERS = (
-    {"api_limits", "duration", "encoder", "errors"},
+    {"api_limits", "build", "duration", "encoder", "errors"},
     {"core"},
     {"cli.parser", "client", "config", "context", "files", "handlers", "log", "paths", "process", "sampling"},
     {"backend"},

@@ -1,0 +1,177 @@
+"""The compiled form: extension modules that mypyc makes from the sources of the package, unchanged.
+
+    python packaging/compiled.py tmp/compiled    # a copy of the checkout, with extension modules beside its sources
+
+The modules are listed in `pyproject.toml`, `tool.jobqueue.compiled`. All share one library, so a call from one
+to another is a call in C. Nothing is built in the checkout itself: Python prefers an extension module to the source
+beside it, so a stale one would hide later edits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGE = "jobqueue"
+LIBRARY = f"{PACKAGE}.mypyc_group"
+"""The library of all compiled modules; mypyc adds `__mypyc` to its name."""
+
+OPTIMISATION = "3"
+_BUILD = "build"
+_STAMP = f"{_BUILD}/sources.sha256"
+_COPIED = f"{_BUILD}/copied"
+_HERE = "--here"
+_SUFFIXES = (".so", ".pyd")
+
+
+class CannotCompile(Exception):
+    """No compiled form can be made here; the message says why."""
+
+
+def modules(root: Path) -> list[str]:
+    """Return the sources to compile, relative to the root of the project."""
+    with (root / "pyproject.toml").open("rb") as file:
+        return list(tomllib.load(file)["tool"][PACKAGE]["compiled"])
+
+
+def missing() -> str | None:
+    """Return what this machine lacks to compile; None if it lacks nothing."""
+    if platform.python_implementation() != "CPython":
+        return "CPython (mypyc compiles for no other Python)"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
+    if sys.platform != "win32" and shutil.which(compiler) is None:
+        return f"a C compiler ({compiler}; Debian: apt-get install gcc)"
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return "the headers of Python (Debian: apt-get install python3-dev)"
+    return None
+
+
+def compile_tree(tree: Path) -> list[Path]:
+    """Compile the modules of a copy of the project, beside their sources; return the extension modules.
+
+    Args:
+        tree: It has `pyproject.toml` and the package. Intermediate files are kept in its folder `build`.
+
+    Raises:
+        CannotCompile: mypyc or the C compiler failed; the message ends with their output.
+    """
+    for needed in ("mypyc", "setuptools"):
+        if importlib.util.find_spec(needed) is None:
+            raise CannotCompile(f"{needed} is missing: pip install 'mypy[mypyc]'")
+    for stale in _extensions(tree):
+        stale.unlink()
+    # In a process of its own: mypyc works in the current folder, and ends the process at an error.
+    command = [sys.executable, str(Path(__file__).resolve()), _HERE]
+    done = subprocess.run(command, cwd=tree, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise CannotCompile(f"mypyc or the C compiler failed:\n{done.stdout[-4000:].rstrip()}")
+    return _extensions(tree)
+
+
+def make_tree(root: Path, tree: Path) -> bool:
+    """Make `tree` a copy of the checkout with compiled modules; return whether it had to compile.
+
+    Files of the tree that the checkout no longer has are deleted, so the two differ in extension modules only.
+
+    Raises:
+        CannotCompile: Something is missing, or a compiler failed. The tree has no extension modules then.
+    """
+    if lacking := missing():
+        raise CannotCompile(f"{lacking} is missing")
+    _copy(root, tree)
+    stamp, digest = tree / _STAMP, _digest(tree)
+    if stamp.is_file() and stamp.read_text() == digest and _extensions(tree):
+        return False
+    stamp.unlink(missing_ok=True)
+    compile_tree(tree)
+    stamp.write_text(digest)
+    return True
+
+
+def _compile_here() -> None:
+    """Compile the modules of the current folder."""
+    from mypyc.build import mypycify
+    from setuptools import Distribution
+    from setuptools.command.build_ext import build_ext
+
+    # The types are checked by `mypy --strict`, with the settings of the project, and not again here: in a
+    # build of a wheel the stubs of some requirements are missing.
+    options = ["--config-file=", "--ignore-missing-imports", "--no-warn-no-return"]
+    extensions = mypycify(
+        [*options, *modules(Path())], opt_level=OPTIMISATION, target_dir=_BUILD, group_name=LIBRARY, verbose=True
+    )
+    for extension in extensions:
+        # A newer C compiler may warn about generated code, which is no reason to fail.
+        extension.extra_compile_args = [flag for flag in extension.extra_compile_args if flag != "-Werror"]
+    command = build_ext(Distribution({"ext_modules": extensions}))
+    command.build_lib, command.build_temp = ".", _BUILD
+    command.ensure_finalized()
+    command.run()
+
+
+def _extensions(tree: Path) -> list[Path]:
+    return sorted(path for path in (tree / PACKAGE).rglob("*") if path.suffix in _SUFFIXES)
+
+
+def _copy(root: Path, tree: Path) -> None:
+    """Copy what is in the checkout and not ignored by git, and link its virtual environment."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(listing, cwd=root, stdout=subprocess.PIPE, check=True).stdout
+    names = [name for name in os.fsdecode(listed).split("\0") if (root / name).is_file()]
+    for name in names:
+        source, target = root / name, tree / name
+        if not target.is_file() or _state(source) != _state(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    copied = tree / _COPIED
+    for name in {*copied.read_text().splitlines()} - {*names} if copied.is_file() else ():
+        (tree / name).unlink(missing_ok=True)
+    copied.parent.mkdir(exist_ok=True)
+    copied.write_text("\n".join(names))
+    venv = tree / ".venv"
+    if not venv.is_symlink():
+        venv.symlink_to(root / ".venv")
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
+
+
+def _digest(tree: Path) -> str:
+    """Return a digest of everything that the extension modules are made of."""
+    digest = hashlib.sha256(f"{sys.version} {version('mypy')}".encode())
+    for path in sorted([*(tree / PACKAGE).rglob("*.py"), tree / "pyproject.toml", tree / "packaging/compiled.py"]):
+        digest.update(f"\0{path.relative_to(tree)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def main(arguments: list[str]) -> int:
+    """Run as a program; return the exit code."""
+    if arguments == [_HERE]:
+        _compile_here()
+        return 0
+    try:
+        started = time.monotonic()
+        compiled = make_tree(Path(__file__).resolve().parents[1], Path(*arguments).absolute())
+    except CannotCompile as reason:
+        print(f"can't compile: {reason}", file=sys.stderr)
+        return 1
+    told = f"compiled in {time.monotonic() - started:.0f} s" if compiled else "up to date"
+    print(f"{Path(*arguments)}: {told}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
