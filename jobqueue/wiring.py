@@ -16,7 +16,7 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.tuning import TUNING, Tuning
 from jobqueue.handlers.result import trace_of
 from jobqueue.log import event_logger

@@ -199,7 +199,7 @@ LEVELS = {
         {"scheduling"},
         {
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
-            *("job_view", "record_size", "tuning", "uniqueness"),
+            *("job_view", "record_size", "store_bounds", "tuning", "uniqueness"),
         },
     ),
     "jobqueue.runtime": (
@@ -280,7 +280,7 @@ def grown_leaves(module: Module) -> Iterator[str]:
 CORE_SEEN_FROM_HTTP = {
     f"jobqueue.core.{part}"
     for part in (
-        *("events", "ids", "job", "job_view", "limits.limiters", "limits.token_bucket", "rate"),
+        *("events", "ids", "job", "job_view", "limits.limiter_stats", "limits.token_bucket", "rate"),
         *("scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
     )
 }

@@ -15,7 +15,7 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobState, Success
-from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.store_bounds import StoreBounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

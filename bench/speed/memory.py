@@ -39,8 +39,8 @@ from jobqueue.cli.parser import Parser, end_with
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import Job, JobId, JobSpec, Lease, Success
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.store_bounds import StoreBounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -16,9 +16,9 @@ from bench.measure.spread import Spread, spread
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import ErrorCode, Failure, Job, JobId, JobSpec, JobState, Success
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.scheduling.order import make_order
+from jobqueue.core.store_bounds import StoreBounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from jobqueue.core.events import Event
     from jobqueue.core.job import Failure, JobId, JobSpec, Lease, Progress, Success, Uniqueness, Upload
-    from jobqueue.core.limits.limiters import LimiterStats
+    from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.stats import QueueStats, StoreStats

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from jobqueue.core.engine import Engine
     from jobqueue.core.job import Failure, Job, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.job_view import AnyJob, JobView
-    from jobqueue.core.limits.limiters import LimiterStats
+    from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.stats import QueueStats, StoreStats

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from jobqueue.core.job import Job, JobSpec, Uniqueness
     from jobqueue.core.job_store import JobStore
-    from jobqueue.core.limits.circuit_breaker import CircuitBreaker, QuarantinedType
+    from jobqueue.core.limits.circuit_breaker import CircuitBreaker
     from jobqueue.core.limits.limiters import Limiters
+    from jobqueue.core.limits.quarantined_type import QuarantinedType
     from jobqueue.core.scheduling.queue_state import QueueState
     from jobqueue.core.uniqueness import UniquenessIndex
 

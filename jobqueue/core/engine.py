@@ -51,11 +51,11 @@ from jobqueue.core.job import (
     Lease,
     StopReason,
 )
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.limits.circuit_breaker import CircuitBreaker
 from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.stats import QueueStats, StoreStats, Totals, all_stats
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult, Submitter
 from jobqueue.core.transitions import Transitions
 from jobqueue.core.tuning import TUNING

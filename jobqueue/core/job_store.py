@@ -22,8 +22,6 @@ import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
 from jobqueue.core.job import FAILED
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from jobqueue.core.job import Job, JobId
+    from jobqueue.core.store_bounds import StoreBounds
 
 EXPIRY_BUCKET_S = 0.25
 _SPARSE = ID_PAGE_SIZE // 8
@@ -39,19 +38,6 @@ _INSTANTS_MAX = 4096
 
 Label = tuple[int, float]
 """Of an expiry bucket: the number of the quarter second in which its jobs ended, and their TTL in seconds."""
-
-
-class StoreBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Maximum number of records, and of bytes of arguments, results and histories; the TTL of terminal records.
-
-    `failed_max` bounds the failed jobs, which keep their arguments for a retry.
-    """
-
-    jobs_max: int = 1_000_000
-    failed_max: int = 10_000
-    bytes_max: int = 256 * 1024 * 1024
-    ttl_s: float = 600.0
-    failed_ttl_s: float = 3600.0
 
 
 class JobStore:

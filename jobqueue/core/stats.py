@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.core.job import CANCELLED, DELAYED, EXPIRED, FAILED, QUEUED, RUNNING, SUCCEEDED
-from jobqueue.core.limits.circuit_breaker import QuarantinedType
+from jobqueue.core.limits.quarantined_type import QuarantinedType
 from jobqueue.core.policy import QueuePolicy
 
 if TYPE_CHECKING:

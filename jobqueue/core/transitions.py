@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from jobqueue.core.events import Event
     from jobqueue.core.job import Job, JobId, JobState
-    from jobqueue.core.job_store import StoreBounds
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.scheduler import Shares
+    from jobqueue.core.store_bounds import StoreBounds
     from jobqueue.core.tuning import Tuning
 
 LEASE_GRACE_S = 1.0

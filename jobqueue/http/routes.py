@@ -30,14 +30,15 @@ from jobqueue.http.errors import (
     UnknownTransferCoding,
     UnsupportedMediaType,
 )
+from jobqueue.http.request.batch import Batch
 from jobqueue.http.request.body import BodyKind
-from jobqueue.http.request.json_body import Batch
 from jobqueue.http.resources.bulk import BulkDocument, BulkFilter
 from jobqueue.http.resources.health import AliveDocument, ReadyDocument
 from jobqueue.http.resources.job_list import ListDocument, ListQuery
 from jobqueue.http.resources.queues import QueueChange, QueuesDocument
 from jobqueue.http.resources.submissions import BatchDocument
-from jobqueue.http.response.documents import JobDocument, QueueDocument
+from jobqueue.http.response.documents import QueueDocument
+from jobqueue.http.response.job_document import JobDocument
 from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
 
 JOBS = "/v1/jobs"

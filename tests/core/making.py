@@ -21,9 +21,9 @@ from jobqueue.core.job import (
     Uniqueness,
     Upload,
 )
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.scheduling.scheduler import Shares
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult
 
 OK = Success(b"1")

@@ -28,7 +28,7 @@ from jobqueue.core.job import (
     Success,
     Upload,
 )
-from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.tuning import TUNING
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState

@@ -4,7 +4,7 @@ import gc
 from itertools import islice
 
 from jobqueue.core.ids import ID_PAGE_SIZE
-from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.store_bounds import StoreBounds
 from tests.core.making import Driver
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jobqueue.core.job import IdempotencyKey, JobSpec, StoredFile, Unique, Uniqueness, Upload
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.record_size import held_bytes
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import StatusesFull
 from tests.core.making import Driver
 

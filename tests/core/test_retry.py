@@ -20,7 +20,7 @@ from jobqueue.core.job import (
     Success,
     Upload,
 )
-from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, RateLimited, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, FINAL, Driver

@@ -8,9 +8,9 @@ import pytest
 
 from jobqueue.core.events import Ended, LeaseLost, StopRequested
 from jobqueue.core.job import ErrorCode, Job, JobError, JobState
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import JobGone
 from tests.core.making import Driver, make_engine

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, Unique, Uniqueness
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
 from tests.core.making import Driver
 

@@ -8,9 +8,9 @@ import pytest
 
 from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, UniqueMode, Uniqueness
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.record_size import held_bytes, key_bytes
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult
 from jobqueue.core.uniqueness import SHARED_MAX, UniquenessIndex
 from jobqueue.errors import (

@@ -10,22 +10,15 @@ import msgspec
 import pytest
 
 from jobqueue.core.job import LIVE, TERMINAL, ErrorCode, Progress
-from jobqueue.core.limits.limiters import LimiterStats
+from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.scheduling.eta import WaitReason
 from jobqueue.http.resources.bulk import BulkDocument
 from jobqueue.http.resources.health import ReadyDocument
 from jobqueue.http.resources.job_list import ListDocument
 from jobqueue.http.resources.queues import QueuesDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
-from jobqueue.http.response.documents import (
-    AttemptDocument,
-    JobDocument,
-    LimiterDocument,
-    QuarantinedDocument,
-    QueueDocument,
-    UnknownJobDocument,
-    WaitingDocument,
-)
+from jobqueue.http.response.documents import LimiterDocument, QuarantinedDocument, QueueDocument, UnknownJobDocument
+from jobqueue.http.response.job_document import AttemptDocument, JobDocument, WaitingDocument
 from tests.docs.tables import codes, members, page, rows, section
 from tests.http.declared import members_of
 

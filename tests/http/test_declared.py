@@ -8,7 +8,7 @@ import pytest
 
 from jobqueue.http.resources.bulk import BulkDocument
 from jobqueue.http.resources.queues import QueuesDocument
-from jobqueue.http.response.documents import WaitingDocument
+from jobqueue.http.response.job_document import WaitingDocument
 from tests.http.declared import Answers, differences
 
 JSON = {"Content-Type": "application/json"}

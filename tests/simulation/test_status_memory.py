@@ -10,7 +10,7 @@ import pytest
 
 from jobqueue.core.events import Event
 from jobqueue.core.job import JobSpec, Success
-from jobqueue.core.job_store import StoreBounds
+from jobqueue.core.store_bounds import StoreBounds
 from tests.core.making import make_engine
 
 JOBS = 1_000_000

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from math import inf
 
-import msgspec
+from jobqueue.core.limits.quarantined_type import QuarantinedType
 
 PROBE_S_MIN = 1.0
 PROBE_S_MAX = 60.0
@@ -45,18 +45,6 @@ OTHERS_PART = 5
 
 NAMES_MAX = 64
 """Callers, and groups, that are counted one by one; the failures of any more count together."""
-
-
-class QuarantinedType(msgspec.Struct, frozen=True, kw_only=True):
-    """A quarantined type: since one instant until, at the earliest, the instant of its probe.
-
-    `reason` is the message of its last failure that counted.
-    """
-
-    type: str
-    since: float
-    until: float
-    reason: str
 
 
 class _Users:

@@ -31,13 +31,11 @@ seconds on the engine's clock.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.limits.limiter import GROUP, POOL, TYPE, Limiter, LimiterQueue, Tally, Waiter
-from jobqueue.core.rate import Rate
+from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.tuning import TUNING
 
 if TYPE_CHECKING:
@@ -47,21 +45,6 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import Limits
     from jobqueue.core.scheduling.order import Order
     from jobqueue.core.tuning import Tuning
-
-
-class LimiterStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of one limiter; those of a type's groups are one entry together, with the bounds of each.
-
-    `name` is that of the pool or the type. `shut_until`: the instant of the probe, while it is shut.
-    """
-
-    kind: Literal["pool", "type", "groups"]
-    name: str
-    held: int
-    waiting: int
-    permits: int | None = None
-    rate: Rate | None = None
-    shut_until: float | None = None
 
 
 class Limiters:

@@ -18,6 +18,7 @@ from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers import ObjectCheck, Submission
 from jobqueue.http.errors import InvalidRequest, MalformedJson
+from jobqueue.http.request.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,17 +45,14 @@ _parse = orjson.loads
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-class Batch(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `POST /v1/jobs:batch`: submissions, each decoded separately."""
-
-    jobs: list[msgspec.Raw]
-
-
-class BatchItem(msgspec.Struct, frozen=True):
+class BatchItem:
     """One submission of a batch: parsed, and as its bytes."""
 
-    document: Any
-    raw: msgspec.Raw
+    __slots__ = ("document", "raw")
+
+    def __init__(self, document: Any, raw: msgspec.Raw) -> None:
+        self.document = document
+        self.raw = raw
 
     def submission(self) -> Submission:
         """Decode it. Raises InvalidSubmission, with pointers from the submission's own root."""

@@ -17,7 +17,8 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.response.documents import JobDocument, UnknownJobDocument, list_document, missing_document
+from jobqueue.http.response.documents import UnknownJobDocument, list_document, missing_document
+from jobqueue.http.response.job_document import JobDocument  # noqa: TC001  # read from the annotations of ListDocument
 from jobqueue.http.response.long_response import (
     PIECE_BYTES,
     WHOLE_BYTES_MAX,

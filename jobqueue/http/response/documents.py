@@ -1,4 +1,4 @@
-"""The documents of the API: jobs, queues, results of a batch, times as JSON.
+"""The documents of the API as JSON: jobs, queues, limiters.
 
 A job's result passes through as its bytes.
 """
@@ -12,9 +12,10 @@ import msgspec
 import orjson
 from msgspec.structs import replace
 
-from jobqueue.core.job import ErrorCode, Extras, JobError, JobId, JobState, Progress
+from jobqueue.core.job import Extras
 from jobqueue.core.scheduling.eta import PAUSED, WaitReason
 from jobqueue.errors import shown
+from jobqueue.http.response.job_document import AttemptDocument, JobDocument, WaitingDocument
 from jobqueue.http.response.job_template import is_plain, live_document, terminal_document
 from jobqueue.http.response.problems import ProblemDocument, problem_of
 from jobqueue.http.response.timestamps import exact_timestamp, timestamp
@@ -22,7 +23,7 @@ from jobqueue.http.response.timestamps import exact_timestamp, timestamp
 if TYPE_CHECKING:
     from jobqueue.core.job import FailedAttempt
     from jobqueue.core.job_view import AnyJob
-    from jobqueue.core.limits.limiters import LimiterStats
+    from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
     from jobqueue.core.stats import QueueStats
     from jobqueue.errors import JobQueueError
@@ -30,58 +31,6 @@ if TYPE_CHECKING:
 
 FAR_S = 30 * 24 * 3600
 """Longer estimates are omitted."""
-
-
-class JobDocument(msgspec.Struct, gc=False):
-    """A job's document; absent values are null.
-
-    A struct is encoded in half the time of a dict; its fields are in the order of the document.
-
-    Attributes:
-        position: Number of starts of its queue until its own, 1 for the next.
-        eta_s: Estimated seconds until its end.
-        waiting_for: Why a queued job waits, beside the jobs before it.
-        result: The handler's result as encoded, passed through.
-    """
-
-    id: JobId
-    type: str
-    queue: str
-    state: JobState
-    attempt: int
-    attempts_max: int
-    priority: int
-    group: str | None
-    created_at: str
-    run_at: str
-    started_at: str | None
-    finished_at: str | None
-    progress: Progress | None
-    position: int | None
-    eta_s: float | None
-    poll_after_ms: int | None
-    waiting_for: WaitingDocument | None
-    result: msgspec.Raw | None
-    error: JobError | None
-    history: list[AttemptDocument] | None
-
-
-class WaitingDocument(msgspec.Struct, gc=False):
-    """Why a queued job waits, and its earliest start, if known."""
-
-    reason: WaitReason
-    retry_at: str | None
-
-
-class AttemptDocument(msgspec.Struct, gc=False):
-    """One failed attempt in a job's history."""
-
-    attempt: int
-    started_at: str
-    ended_at: str
-    code: ErrorCode
-    message: str
-    traceback: str | None
 
 
 class UnknownJobDocument(TypedDict):

@@ -1,6 +1,6 @@
 """Job templates: documents of plain jobs, put together from parts that are the same for many jobs.
 
-`documents.JobDocument` defines the document; a template gives the same bytes in less than half the time.
+`job_document.JobDocument` defines the document; a template gives the same bytes in less than half the time.
 
 Rules:
 
