@@ -2,6 +2,7 @@
 
     make bench-guard                         # exit code 1, and a list, if something costs more than before
     make bench-guard ARGS=--update           # the present measurements become the baseline
+    make bench-guard ARGS="--build compiled" # of `make compiled`, or --update it
 
 Three ways to measure; the first one that is possible here and in the baseline is used: instructions
 counted by `perf stat`; instructions counted by valgrind; ratios of CPU time within one run, a request's to aiohttp's
@@ -9,7 +10,8 @@ empty answer, an operation's to a fixed piece of Python. Never seconds. Instruct
 to run, and are compared only for the same build of Python and the same packages. Ratios vary by a fifth on a busy
 machine, so the least of all rounds counts. An apparent regression is measured again, twice at most.
 
-The baseline, bench/baseline.json, holds the measurements of each way that was possible where it was made.
+The baseline, bench/baseline.json, holds the measurements of each build, in each way that was possible where they were
+made. An update replaces those of one build.
 """
 
 from __future__ import annotations
@@ -24,11 +26,12 @@ import msgspec
 
 from bench.guard.instructions import by_perf, by_valgrind, perf_works, valgrind_works
 from bench.load.driving import ROOT
+from bench.measure.builds import Build, available
 from bench.measure.machine import Machine, describe
 from bench.measure.spread import short, table
-from bench.peers.contenders import Kind
+from bench.peers.contenders import Kind, name_of
 from bench.speed import http
-from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
+from bench.speed.operations import measured
 from jobqueue.cli.parser import Parser, end_with
 
 if TYPE_CHECKING:
@@ -58,16 +61,20 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """Costs by way and name.
 
     Attributes:
-        build: The build of Python that the instructions are counted for.
+        python: The build of Python that the instructions are counted for.
     """
 
     machine: Machine
-    build: str = sys.version
+    python: str = sys.version
     by_way: dict[Way, dict[str, float]]
 
     def counts_for(self, other: Costs) -> bool:
         """Whether instructions of both are of the same program."""
-        return (self.build, self.machine.packages) == (other.build, other.machine.packages)
+        return (self.python, self.machine.packages) == (other.python, other.machine.packages)
+
+
+Baseline = dict[Build, Costs]
+"""The content of bench/baseline.json."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -89,14 +96,14 @@ def possible() -> list[Way]:
     return [*(way for way, works in counters.items() if works()), Way.RATIOS]
 
 
-def measure(way: Way, *, rounds: int = ROUNDS) -> dict[str, float]:
+def measure(way: Way, *, rounds: int = ROUNDS, build: Build = Build.PURE) -> dict[str, float]:
     match way:
         case Way.PERF:
-            return by_perf()
+            return by_perf(build=build)
         case Way.VALGRIND:
-            return by_valgrind()
+            return by_valgrind(build=build)
         case Way.RATIOS:
-            return request_ratios(rounds) | operation_ratios(rounds)
+            return request_ratios(rounds, build) | operation_ratios(rounds, build)
 
 
 def least(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
@@ -112,15 +119,16 @@ def compare(before: dict[str, float], now: dict[str, float], tolerance: float) -
 # -- ratios
 
 
-def request_ratios(rounds: int) -> dict[str, float]:
+def request_ratios(rounds: int, build: Build = Build.PURE) -> dict[str, float]:
     """Measure each kind of request beside aiohttp's empty answer."""
+    ours = name_of(build)
     options = http.Options(
         connections=(CONNECTIONS,),
         rounds=rounds,
         seconds=0.4,
         warm_s=0.15,
         records=RECORDS,
-        only=("jobqueue", "aiohttp"),
+        only=(ours, "aiohttp"),
     )
     readings = http.run(options).readings
 
@@ -128,16 +136,13 @@ def request_ratios(rounds: int) -> dict[str, float]:
         return min(r.cpu_us for r in readings if (r.contender, r.kind) == (contender, kind))
 
     empty = least("aiohttp", Kind.GET)
-    return {f"{kind}, CPU / aiohttp's empty GET": least("jobqueue", kind) / empty for kind in Kind}
+    return {f"{kind}, CPU / aiohttp's empty GET": least(ours, kind) / empty for kind in Kind}
 
 
-def operation_ratios(rounds: int) -> dict[str, float]:
-    """Measure each operation beside a fixed piece of Python."""
+def operation_ratios(rounds: int, build: Build = Build.PURE) -> dict[str, float]:
+    """Measure each operation beside a fixed piece of Python, which is interpreted beside every build."""
     fixed = min(_fixed_ns() for _ in range(20))
-    figures = EngineBench(JOBS).run(rounds * REPEATS)
-    jobs = make_jobs(JOBS)
-    for name in ORDERS:
-        figures += measure_order(name, jobs, rounds * REPEATS)
+    figures = measured(build, JOBS, rounds * REPEATS)
     fixed = min(fixed, *(_fixed_ns() for _ in range(20)))
     return {f"{figure.part}: {figure.operation}, CPU / fixed work": figure.ns.least / fixed for figure in figures}
 
@@ -177,29 +182,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tolerance", type=float, metavar="SHARE", help="what a cost may grow by, such as 0.1")
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"of ratios (default: {ROUNDS})")
     parser.add_argument("--baseline", type=Path, default=BASELINE, help="the file with what was measured before")
+    parser.add_argument("--build", type=Build, default=Build.PURE, metavar="pure|compiled", help="default: pure")
     options = parser.parse_args(arguments)
+    build: Build = options.build
+    available([build])
+    written = read(options.baseline)
     if options.update:
-        update(options.baseline, options.rounds)
+        update(options.baseline, written, options.rounds, build)
         return 0
-    if not options.baseline.exists():
-        print(f"there is no {options.baseline} to compare with: make one with --update", file=sys.stderr)
+    if build not in written:
+        print(f"{options.baseline} has no costs of the {build} build: make them with --update", file=sys.stderr)
         return 2
-    before = msgspec.json.decode(options.baseline.read_bytes(), type=Costs)
-    return check(before, options.rounds, options.tolerance)
+    return check(written[build], options.rounds, options.tolerance, build)
 
 
-def update(path: Path, rounds: int) -> None:
-    """Measure in every way that is possible here, and write the baseline."""
+def read(path: Path) -> Baseline:
+    return msgspec.json.decode(path.read_bytes(), type=Baseline) if path.exists() else {}
+
+
+def update(path: Path, written: Baseline, rounds: int, build: Build = Build.PURE) -> None:
+    """Measure a build in every way that is possible here, and write it into the baseline."""
     machine, by_way = describe(), {}
     for way in possible():
         print(f"measuring {way}", file=sys.stderr, flush=True)
-        by_way[way] = measure(way, rounds=rounds)
-    costs = Costs(machine=machine, by_way=by_way)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(costs), indent=1) + b"\n")
-    print(f"{path} is of now: {', '.join(by_way)}; {machine}")
+        by_way[way] = measure(way, rounds=rounds, build=build)
+    baseline = {**written, build: Costs(machine=machine, by_way=by_way)}
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(baseline), indent=1) + b"\n")
+    print(f"{path} is of now, {build}: {', '.join(by_way)}; {machine}")
 
 
-def check(before: Costs, rounds: int, tolerance: float | None) -> int:
+def check(before: Costs, rounds: int, tolerance: float | None, build: Build) -> int:
     """Measure in the best comparable way, print the regressions, and return the exit code."""
     here = Costs(machine=describe(), by_way={})
     comparable = [way for way in before.by_way if way is Way.RATIOS or before.counts_for(here)]
@@ -208,15 +220,15 @@ def check(before: Costs, rounds: int, tolerance: float | None) -> int:
         print("the baseline was measured in no way that can be compared here: make one with --update", file=sys.stderr)
         return 2
     print(f"measuring {way}", file=sys.stderr, flush=True)
-    now = measure(way, rounds=rounds)
+    now = measure(way, rounds=rounds, build=build)
     allowed = TOLERANCE[way] if tolerance is None else tolerance
     changes = compare(before.by_way[way], now, allowed)
     for _ in range(DOUBTS):
         if any(change.slower for change in changes):
             print("measuring again, because something seems slower", file=sys.stderr, flush=True)
-            now = least(now, measure(way, rounds=rounds))
+            now = least(now, measure(way, rounds=rounds, build=build))
             changes = compare(before.by_way[way], now, allowed)
-    print(f"{report(changes)}\n\n{way}; each may grow by {allowed:.0%}")
+    print(f"{report(changes)}\n\n{build} build; {way}; each may grow by {allowed:.0%}")
     print(f"before: {before.machine}\nnow:    {here.machine}")
     return int(any(change.slower for change in changes))
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.guard.work import Child, parts, units_of
-from bench.load.driving import ROOT, end_with_parent
+from bench.load.driving import end_with_parent
+from bench.measure.builds import Build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,21 +36,21 @@ def valgrind_works() -> bool:
     return _works([*VALGRIND, "true"], lambda said: bool(valgrind_said(said)))
 
 
-def by_perf(wanted: Sequence[str] | None = None) -> dict[str, float]:
+def by_perf(wanted: Sequence[str] | None = None, build: Build = Build.PURE) -> dict[str, float]:
     """Return the instructions of a unit of each part. Each child is counted in a run of its own, with its parent."""
     costs = {}
     for part in parts() if wanted is None else wanted:
         units = units_of(part)
-        few, many = (_perf_of([part, str(count)]) for count in (units, 2 * units))
+        few, many = (_perf_of([part, str(count)], build) for count in (units, 2 * units))
         costs[part] = (many - few) / units
     return costs
 
 
-def by_valgrind(wanted: Sequence[str] | None = None) -> dict[str, float]:
+def by_valgrind(wanted: Sequence[str] | None = None, build: Build = Build.PURE) -> dict[str, float]:
     """Return the instructions of a unit of each part. One run counts each child separately."""
     chosen = parts() if wanted is None else wanted
     pairs = [(part, count) for part in chosen for count in (units_of(part), 2 * units_of(part))]
-    done = _work(VALGRIND, [word for part, count in pairs for word in (part, str(count))])
+    done = _work(VALGRIND, [word for part, count in pairs for word in (part, str(count))], build)
     of_pid = valgrind_said(done.stderr)
     children = [msgspec.json.decode(line, type=Child) for line in done.stdout.splitlines()]
     counts = {(child.part, child.units): of_pid[child.pid] for child in children}
@@ -72,20 +73,20 @@ def valgrind_said(text: str) -> dict[int, int]:
     return {int(pid): int(number.replace(",", "")) for pid, number in _REFS.findall(text)}
 
 
-def _perf_of(work: Sequence[str]) -> int:
-    done = _work(PERF, work)
+def _perf_of(work: Sequence[str], build: Build) -> int:
+    done = _work(PERF, work, build)
     number = perf_said(done.stderr)
     if number is None:
         raise RuntimeError(f"perf could not count: {done.stderr}")
     return number
 
 
-def _work(counter: Sequence[str], work: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _work(counter: Sequence[str], work: Sequence[str], build: Build = Build.PURE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*counter, sys.executable, "-m", "bench.guard.work", *work],
-        cwd=ROOT,
+        cwd=build.root,
         # The order of a set, and which keys of a dict collide, depends on the seed.
-        env={**os.environ, "PYTHONHASHSEED": "0"},
+        env={**os.environ, **build.environment, "PYTHONHASHSEED": "0"},
         capture_output=True,
         text=True,
         timeout=WITHIN_S,

@@ -109,13 +109,13 @@ class Served:
         first = await self._exchange(request("GET", f"/v1/jobs/{self._ids[0]}"))
         self._tag = (header(first, b"etag") or b"").decode()
         for kind in Kind:
-            if kind not in (Kind.POST, Kind.REFUSED):
+            if kind not in (Kind.HELD, Kind.REFUSED):
                 await self.ask(kind, BATCH)
 
     async def ask(self, kind: Kind, count: int) -> None:
         """Send `count` requests, and check their answers."""
         expected = f"HTTP/1.1 {STATUS[kind]} ".encode()
-        if kind in (Kind.POST, Kind.REFUSED):
+        if kind in (Kind.HELD, Kind.REFUSED):
             await queue.pause("default")
         if kind is Kind.REFUSED:
             await self._exchange(self._post)
@@ -143,7 +143,7 @@ class Served:
         assert not queue.service.backend.stats()[0].live
 
     def _requests(self, kind: Kind) -> Sequence[bytes]:
-        if kind in (Kind.POST, Kind.RUN, Kind.REFUSED):
+        if kind in (Kind.HELD, Kind.RUN, Kind.REFUSED):
             return [self._post]
         method = "HEAD" if kind is Kind.HEAD else "GET"
         if kind is Kind.MISSING:

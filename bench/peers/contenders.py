@@ -22,6 +22,7 @@ import msgspec
 from bench.load.driving import FOLDER, ROOT, Generator, Process
 from bench.load.generator import Order
 from bench.load.scripts import Cycle
+from bench.measure.builds import Build, available
 from bench.measure.meter import family
 from jobqueue.config import ServerSettings
 
@@ -41,14 +42,14 @@ SUBMISSION = b'{"type":"echo","args":{"value":1}}'
 
 
 class Kind(StrEnum):
-    """Kinds of requests. The figures of RUN include the jobs' runs."""
+    """Kinds of requests. The figures of RUN include the jobs' runs; the jobs of HELD wait in a paused queue."""
 
     HEAD = "HEAD"
     GET = "GET"
     NOT_MODIFIED = "GET 304"
     MISSING = "GET 404"
-    POST = "POST"
-    RUN = "POST and run"
+    HELD = "POST, held"
+    RUN = "POST, run"
     REFUSED = "POST refused"
 
 
@@ -57,7 +58,7 @@ STATUS = {
     Kind.GET: "200",
     Kind.NOT_MODIFIED: "304",
     Kind.MISSING: "404",
-    Kind.POST: "202",
+    Kind.HELD: "202",
     Kind.RUN: "202",
     Kind.REFUSED: "503",
 }
@@ -69,15 +70,19 @@ class Contender(ABC):
     Attributes:
         name: As in tables.
         kinds: The requests that it supports.
+        cwd, environment: Of its process.
     """
 
     name: str
+    cwd = ROOT
+    environment: Mapping[str, str] = {}
     kinds: Sequence[Kind] = tuple(kind for kind in Kind if kind is not Kind.NOT_MODIFIED)
     jobs = "/jobs"
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.process = stack.enter_context(Process(slug(self.name), self.command()))
+            process = Process(slug(self.name), self.command(), cwd=self.cwd, environment=self.environment)
+            self.process = stack.enter_context(process)
             self.port = self.process.port()
             self._stack = stack.pop_all()
         return self
@@ -112,14 +117,14 @@ class Contender(ABC):
     @contextmanager
     def scene(self, kind: Kind) -> Iterator[None]:
         """Set the scene that this kind of request needs, and remove its jobs afterwards."""
-        if kind in (Kind.POST, Kind.REFUSED):
+        if kind in (Kind.HELD, Kind.REFUSED):
             self.hold(full=kind is Kind.REFUSED)
         try:
             yield
         finally:
-            if kind in (Kind.POST, Kind.REFUSED):
+            if kind in (Kind.HELD, Kind.REFUSED):
                 self.release()
-            if kind in (Kind.POST, Kind.REFUSED, Kind.RUN):
+            if kind in (Kind.HELD, Kind.REFUSED, Kind.RUN):
                 self.settle()
                 self.clear()
 
@@ -175,7 +180,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Ours(Contender):
-    """This server with its default features; `fast_path=False` turns the fast path off.
+    """This server with its default features, in one of its builds; `fast_path=False` turns the fast path off.
 
     Bounds are wide, to measure submissions and not rejections: 8,000 connections that ask again as soon as they
     are answered make every loop late, and over `limits.loop_lag_max_s` submissions are refused. How late it runs is
@@ -185,8 +190,10 @@ class Ours(Contender):
     kinds = tuple(Kind)
     jobs = "/v1/jobs"
 
-    def __init__(self, *, fast_path: bool = True) -> None:
-        self.name = "jobqueue" if fast_path else "jobqueue, stock path"
+    def __init__(self, *, fast_path: bool = True, build: Build = Build.PURE) -> None:
+        self.name = name_of(build) if fast_path else f"{name_of(build)}, stock path"
+        self.cwd = build.root
+        self.environment = build.environment
         self._fast_path = fast_path
 
     def command(self) -> list[str]:
@@ -268,16 +275,16 @@ class Bare(Contender):
     """aiohttp's own floor: no queue, so nothing to set."""
 
     name = "aiohttp"
-    kinds = (Kind.HEAD, Kind.GET, Kind.POST)
+    kinds = (Kind.HEAD, Kind.GET, Kind.HELD)
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "bench.peers.bare"]
 
     def script(self, kind: Kind) -> Cycle:
-        return Cycle(request=self._post(SUBMISSION) if kind is Kind.POST else request(kind.value, "/"))
+        return Cycle(request=self._post(SUBMISSION) if kind is Kind.HELD else request(kind.value, "/"))
 
     def expects(self, kind: Kind) -> str:
-        return "202" if kind is Kind.POST else "204"
+        return "202" if kind is Kind.HELD else "204"
 
     def fill(self, records: int) -> None: ...
 
@@ -292,8 +299,8 @@ class Bare(Contender):
 
 def contenders() -> tuple[list[Contender], list[str]]:
     """Return the contenders that can be measured here, and the reasons for those that can't."""
-    found: list[Contender] = [Ours()]
-    skipped = []
+    builds, skipped = available()
+    found: list[Contender] = [Ours(build=build) for build in builds]
     if "fast_path" in ServerSettings.__struct_fields__:
         found.append(Ours(fast_path=False))
     else:
@@ -305,6 +312,11 @@ def contenders() -> tuple[list[Contender], list[str]]:
     else:
         skipped.append("go: there is no `go`; install it (Debian: apt-get install golang-go)")
     return found, skipped
+
+
+def name_of(build: Build) -> str:
+    """Return the name of this server in tables."""
+    return "jobqueue" if build is Build.PURE else f"jobqueue, {build}"
 
 
 def build_go() -> str | None:

@@ -16,7 +16,13 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from bench.load.driving import FOLDER
+from bench.measure.builds import builds
 from jobqueue.cli.parser import Parser
+
+BUILD: Mapping[str, Mapping[str, Any]] = {
+    "--build": {"type": builds, "metavar": "pure|compiled", "help": "measure this build alone (default: all there are)"}
+}
+"""The option of a bench that measures this program alone; the others have `--only`."""
 
 BUSY = 0.9
 """A side that takes this share of its core is at its limit."""

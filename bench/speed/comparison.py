@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from bench.measure.machine import Machine
+from bench.peers.contenders import slug
 from bench.speed.bench import names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from bench.peers.contenders import Contender
 
 Options = TypeVar("Options")
 Reading = TypeVar("Reading")
@@ -31,7 +34,25 @@ class Comparison(msgspec.Struct, Generic[Options, Reading], frozen=True, kw_only
 
 
 FLAGS: Mapping[str, Mapping[str, Any]] = {
-    "--only": {"type": names, "metavar": "NAME,NAME", "help": "measure these contenders alone"},
+    "--only": {
+        "type": names,
+        "metavar": "NAME,NAME",
+        "help": "measure these contenders alone; a comma in a name is left out, a space is a hyphen",
+    },
     "--rounds": {"type": int, "metavar": "N", "help": "number of measurements of each"},
     "--seconds": {"type": float, "metavar": "S", "help": "duration of each measurement"},
 }
+
+
+def chosen(everyone: Sequence[Contender], only: Sequence[str]) -> list[Contender]:
+    """Return the contenders of these names, written as in tables or as a file's.
+
+    Raises:
+        SystemExit: There is none of a name; the message lists all.
+    """
+    by_name = {name: each for each in everyone for name in (each.name, slug(each.name))}
+    if unknown := [name for name in only if name not in by_name]:
+        there = ", ".join(slug(each.name) for each in everyone)
+        raise SystemExit(f"there is no {', '.join(unknown)} here; there are: {there}")
+    wanted = {by_name[name].name for name in only}
+    return [each for each in everyone if each.name in wanted]

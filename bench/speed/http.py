@@ -18,11 +18,12 @@ import msgspec
 
 from bench.load.driving import Generator, raise_open_files
 from bench.load.generator import Order
+from bench.measure.builds import Build
 from bench.measure.machine import describe
 from bench.measure.spread import Spread, many, spread, table
-from bench.peers.contenders import Contender, Kind, contenders
+from bench.peers.contenders import Contender, Kind, contenders, name_of
 from bench.speed.bench import BUSY, Progress, SpeedBench, counts, in_turn
-from bench.speed.comparison import FLAGS, Comparison
+from bench.speed.comparison import FLAGS, Comparison, chosen
 from bench.speed.plot import Panel, bars
 from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import end_with
@@ -59,8 +60,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     without: tuple[str, ...] = ()
 
 
-# The naive queue is in no target of this bench.
-QUICK = Options(connections=(64,), rounds=3, seconds=0.4, warm_s=0.15, records=20_000, without=("naive",))
+QUICK = Options(
+    connections=(64,), rounds=3, seconds=0.4, warm_s=0.15, records=20_000, without=("jobqueue, stock path",)
+)
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,14 +94,18 @@ Results = Comparison[Options, Reading]
 
 
 RATIOS = (
-    ("POST, CPU / aiohttp's read + orjson", Kind.POST, "aiohttp", Kind.POST, 0.65, 0.50),
-    ("GET, CPU / bare aiohttp's 204", Kind.GET, "aiohttp", Kind.GET, 0.60, 0.42),
-    ("HEAD, CPU / bare aiohttp's 204", Kind.HEAD, "aiohttp", Kind.GET, 0.47, 0.33),
-    ("POST, CPU / Go's", Kind.POST, "go", Kind.POST, 0.9, 0.70),
-    ("GET, CPU / Go's", Kind.GET, "go", Kind.GET, 0.7, 0.45),
-    ("HEAD, CPU / Go's", Kind.HEAD, "go", Kind.HEAD, 0.7, 0.40),
+    ("POST, run: CPU / Go's", Kind.RUN, "go", Kind.RUN),
+    ("POST, run: CPU / naive's", Kind.RUN, "naive", Kind.RUN),
+    ("POST, held: CPU / Go's", Kind.HELD, "go", Kind.HELD),
+    ("POST, held: CPU / naive's", Kind.HELD, "naive", Kind.HELD),
+    ("POST, held: CPU / aiohttp's read + orjson", Kind.HELD, "aiohttp", Kind.HELD),
+    ("POST refused: CPU / POST, held", Kind.REFUSED, None, Kind.HELD),
+    ("GET: CPU / Go's", Kind.GET, "go", Kind.GET),
+    ("GET: CPU / bare aiohttp's 204", Kind.GET, "aiohttp", Kind.GET),
+    ("HEAD: CPU / Go's", Kind.HEAD, "go", Kind.HEAD),
+    ("HEAD: CPU / bare aiohttp's 204", Kind.HEAD, "aiohttp", Kind.GET),
 )
-"""Numerator, denominator, upper bound and goal of each ratio."""
+"""Numerator; contender (None: the same server) and kind of the denominator. Bounds, if any: `AIMS`."""
 
 
 def run(options: Options) -> Results:
@@ -109,7 +115,7 @@ def run(options: Options) -> Results:
     everyone, skipped = contenders()
     everyone = [each for each in everyone if each.name not in options.without]
     if options.only is not None:
-        everyone, skipped = [each for each in everyone if each.name in options.only], []
+        everyone, skipped = chosen(everyone, options.only), []
     fitting = [count for count in options.connections if count + FILES_SPARE <= files]
     skipped += [
         f"{count:,} connections: the limit on open files is {files:,}"
@@ -168,18 +174,21 @@ def targets(results: Results, connections: int = 64) -> list[Target]:
     at = [reading for reading in results.readings if reading.connections == connections and _is_sound(reading)]
     costs = {(reading.contender, reading.kind, reading.round): reading.cpu_us for reading in at}
 
-    def ratio(kind: Kind, theirs: str, their_kind: Kind) -> Spread | None:
+    def ratio(ours: str, kind: Kind, theirs: str, their_kind: Kind) -> Spread | None:
         return spread(
             cost / other
-            for (name, ours, number), cost in costs.items()
-            if (name, ours) == ("jobqueue", kind) and (other := costs.get((theirs, their_kind, number)))
+            for (name, of, number), cost in costs.items()
+            if (name, of) == (ours, kind) and (other := costs.get((theirs, their_kind, number)))
         )
 
     records = results.options.records
     short_of = f"with {records:,} records, not {RECORDS:,}" if records < RECORDS else ""
+    names = _names(results.readings)
     return [
-        Target(what=what, must=must, stretch=stretch, measured=ratio(kind, theirs, their_kind), short_of=short_of)
-        for what, kind, theirs, their_kind, must, stretch in RATIOS
+        Target(what=what, build=build, measured=ratio(ours, kind, theirs or ours, their_kind), short_of=short_of)
+        for what, kind, theirs, their_kind in RATIOS
+        for build in Build
+        if (ours := name_of(build)) in names or build is Build.PURE
     ]
 
 

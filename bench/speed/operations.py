@@ -1,17 +1,25 @@
 """Operations of the engine and of each Order, done to many jobs and timed: the part of the bench that does the work.
 
+    python -m bench.speed.operations SIZE ROUNDS    # the figures, as JSON
+
 CPU time is measured, so that other programs disturb less. Each operation is done to enough jobs to make the clock's
 cost negligible, and undone before the next round, so that the number of jobs stays the same.
 """
 
 from __future__ import annotations
 
+import gc
+import os
+import subprocess
+import sys
 import time
+from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from bench.load.driving import end_with_parent
 from bench.measure.spread import Spread, spread
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
@@ -21,7 +29,9 @@ from jobqueue.core.scheduling.order import make_order
 from jobqueue.core.store_bounds import StoreBounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from bench.measure.builds import Build
 
 BATCH = 1000
 GROUPS = 100
@@ -195,3 +205,46 @@ def make_jobs(size: int) -> list[Job]:
         )
         for number in range(size)
     ]
+
+
+def measure(size: int, rounds: int) -> list[Figure]:
+    """Measure every operation among this number of jobs, in this process."""
+    figures: list[Figure] = []
+    jobs = make_jobs(size)
+    with _settled():
+        for name in ORDERS:
+            figures += measure_order(name, jobs, rounds)
+    del jobs
+    bench = EngineBench(size)
+    with _settled():
+        figures += bench.run(rounds)
+    return figures
+
+
+def measured(build: Build, size: int, rounds: int) -> list[Figure]:
+    """Measure every operation of a build, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.speed.operations", str(size), str(rounds)],
+        cwd=build.root,
+        env={**os.environ, **build.environment},
+        stdout=subprocess.PIPE,
+        check=True,
+        preexec_fn=end_with_parent,
+    )
+    return msgspec.json.decode(done.stdout, type=list[Figure])
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Have the collector look at what is made from now on, and no more at what was made before: as in the server."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.collect()
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(measure(*map(int, sys.argv[1:]))))

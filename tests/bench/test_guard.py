@@ -12,9 +12,10 @@ import pytest
 
 from bench.guard import __main__ as guard
 from bench.guard import instructions, work
-from bench.guard.__main__ import Change, Costs, Way, compare, least, main, operation_ratios
+from bench.guard.__main__ import Baseline, Change, Costs, Way, compare, least, main, operation_ratios
 from bench.guard.instructions import by_perf, by_valgrind, perf_said, perf_works, valgrind_said, valgrind_works
 from bench.guard.work import Child, parts
+from bench.measure.builds import Build
 from bench.measure.machine import describe
 from bench.peers.contenders import Kind
 
@@ -77,9 +78,11 @@ class Machines:
         self.ways: list[Way] = [Way.RATIOS]
         self.costs: list[float] = []
         self.measured: list[Way] = []
+        self.builds: list[Build] = []
 
-    def measure(self, way: Way, *, rounds: int) -> dict[str, float]:
+    def measure(self, way: Way, *, rounds: int, build: Build) -> dict[str, float]:
         self.measured.append(way)
+        self.builds.append(build)
         return {"GET": self.costs.pop(0)}
 
 
@@ -88,6 +91,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machines:
     machine = Machines()
     monkeypatch.setattr(guard, "possible", lambda: machine.ways)
     monkeypatch.setattr(guard, "measure", machine.measure)
+    monkeypatch.setattr(guard, "available", lambda builds: (builds, []))
     return machine
 
 
@@ -95,7 +99,20 @@ def test_a_missing_baseline_exits_with_2_and_names_the_update_option(
     baseline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--baseline", str(baseline)]) == 2
-    assert "make one with --update" in capsys.readouterr().err
+    assert "has no costs of the pure build: make them with --update" in capsys.readouterr().err
+
+
+def test_a_build_is_compared_with_the_costs_of_the_same_build(
+    baseline: Path, machine: Machines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.costs = [2.0, 1.0, 1.0, 2.0]
+    assert main(["--update", "--baseline", str(baseline)]) == 0
+    assert main(["--build", "compiled", "--baseline", str(baseline)]) == 2
+    assert "has no costs of the compiled build" in capsys.readouterr().err
+    assert main(["--update", "--build", "compiled", "--baseline", str(baseline)]) == 0
+    assert main(["--build", "compiled", "--baseline", str(baseline)]) == 0
+    assert main(["--baseline", str(baseline)]) == 0
+    assert machine.builds == [Build.PURE, Build.COMPILED, Build.COMPILED, Build.PURE]
 
 
 def test_costs_within_the_tolerance_pass(baseline: Path, machine: Machines) -> None:
@@ -124,7 +141,7 @@ def test_the_baseline_holds_the_costs_of_every_method(baseline: Path, machine: M
     machine.ways = [Way.VALGRIND, Way.RATIOS]
     machine.costs = [500.0, 1.0]
     main(["--update", "--baseline", str(baseline)])
-    written = msgspec.json.decode(baseline.read_bytes(), type=Costs)
+    written = msgspec.json.decode(baseline.read_bytes(), type=Baseline)[Build.PURE]
     assert written.by_way == {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}}
 
 
@@ -142,7 +159,7 @@ def test_the_guard_uses_and_names_the_best_available_method_of_the_baseline(
 
 
 def test_instruction_counts_of_another_python_build_are_not_compared(baseline: Path, machine: Machines) -> None:
-    write(baseline, {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}}, build="another")
+    write(baseline, {Way.VALGRIND: {"GET": 500.0}, Way.RATIOS: {"GET": 1.0}}, python="another")
     machine.ways = [Way.VALGRIND, Way.RATIOS]
     machine.costs = [1.0]
     assert main(["--baseline", str(baseline)]) == 0
@@ -159,8 +176,9 @@ def test_a_baseline_without_an_available_method_exits_with_2(
     assert machine.measured == []
 
 
-def write(baseline: Path, by_way: dict[Way, dict[str, float]], build: str = sys.version) -> None:
-    baseline.write_bytes(msgspec.json.encode(Costs(machine=describe(), build=build, by_way=by_way)))
+def write(baseline: Path, by_way: dict[Way, dict[str, float]], python: str = sys.version) -> None:
+    costs = Costs(machine=describe(), python=python, by_way=by_way)
+    baseline.write_bytes(msgspec.json.encode({Build.PURE: costs}))
 
 
 # -- instructions

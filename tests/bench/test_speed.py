@@ -12,17 +12,18 @@ import msgspec
 import pytest
 
 from bench.load.generator import Latency
+from bench.measure.builds import Build
 from bench.measure.machine import Machine, describe
 from bench.measure.spread import Spread, many, short, spread, table
 from bench.peers.contenders import Kind, Ours, contenders, slug
 from bench.peers.stacks import Uninstalled, stacks
 from bench.speed import __main__ as speed
-from bench.speed import core, fleet, http, life, memory
+from bench.speed import core, fleet, http, life, memory, targets
 from bench.speed.fleet import Load
 from bench.speed.life import Via
 from bench.speed.memory import EngineFigures, Pauses, ServerFigures, measure_engine
-from bench.speed.operations import EngineBench, Figure, make_jobs, measure_order
-from bench.speed.targets import Target, target_table
+from bench.speed.operations import ORDERS, EngineBench, Figure, make_jobs, measure_order, measured
+from bench.speed.targets import Aim, Bounds, Target, target_table
 
 MACHINE = Machine(
     at="now",
@@ -80,19 +81,41 @@ def test_a_table_is_aligned_and_shows_a_dash_for_a_missing_figure() -> None:
         (0.4, False, "stretch"),
         (0.5, False, "stretch"),
         (0.6, False, "met"),
-        (0.7, False, "missed"),
+        (0.7, False, "**missed**"),
         (0.7, True, "met"),
-        (0.5, True, "missed"),
+        (0.5, True, "**missed**"),
         (0.9, True, "stretch"),
         (None, True, "not measured"),
     ],
 )
-def test_a_target_is_judged_by_the_median(measured: float | None, at_least: bool, verdict: str) -> None:
+def test_a_target_is_judged_by_the_median(
+    measured: float | None, at_least: bool, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = None if measured is None else Spread(measured, 0.0, 9.0)
-    must, stretch = (0.6, 0.8) if at_least else (0.6, 0.5)
-    target = Target(what="x", must=must, stretch=stretch, measured=found, at_least=at_least)
+    bounds = Bounds(0.6, 0.8 if at_least else 0.5)
+    monkeypatch.setattr(targets, "AIMS", {"x": Aim(pure=bounds, compiled=Bounds(0, 0), at_least=at_least)})
+    target = Target(what="x", measured=found)
     assert target.verdict == verdict
     assert verdict in target_table([target])
+
+
+def test_each_build_is_judged_by_its_own_bounds() -> None:
+    half = Spread(0.5, 0.5, 0.5)
+    pure, compiled = (Target(what="GET: CPU / Go's", build=build, measured=half) for build in Build)
+    assert (pure.verdict, compiled.verdict) == ("stretch", "**missed**")
+    assert "| GET: CPU / Go's | compiled | ≤ 0.45 |   ≤ 0.4 |     0.50 | **missed** |" in target_table([pure, compiled])
+
+
+def test_a_figure_without_bounds_stands_in_the_table_without_a_verdict() -> None:
+    target = Target(what="POST, run: CPU / naive's", measured=Spread(0.5, 0.5, 0.5))
+    assert target.verdict == ""
+    assert "| POST, run: CPU / naive's |  pure |    - |       - |     0.50 |  |" in target_table([target])
+
+
+def test_a_table_of_targets_says_what_its_figures_leave_out() -> None:
+    text = target_table([Target(what="GET: CPU / Go's", measured=None)])
+    assert text.endswith(f"Left out: {targets.GO}.")
+    assert "Left out" not in target_table([Target(what="8,000 clients: p95, ms", measured=None)])
 
 
 def test_the_description_of_the_machine_has_its_cores_packages_and_commit() -> None:
@@ -122,7 +145,7 @@ def results(*readings: http.Reading) -> http.Results:
 
 
 def ratio_of_gets(found: http.Results, connections: int = 64) -> Spread | None:
-    (target,) = (each for each in http.targets(found, connections) if each.what.startswith("GET, CPU / bare"))
+    (target,) = (each for each in http.targets(found, connections) if each.what.startswith("GET: CPU / bare"))
     return target.measured
 
 
@@ -168,7 +191,7 @@ def test_every_kind_of_request_gets_its_expected_status_code(name: str) -> None:
 def test_a_scene_deletes_its_own_jobs_only() -> None:
     with Ours() as server:
         server.fill(20)
-        for kind in (Kind.POST, Kind.REFUSED, Kind.RUN):
+        for kind in (Kind.HELD, Kind.REFUSED, Kind.RUN):
             with server.scene(kind):
                 for _ in range(3 if kind is not Kind.REFUSED else 0):
                     server.call("POST", "/v1/jobs", b'{"type":"echo"}')
@@ -215,10 +238,10 @@ def test_more_jobs_per_second_and_less_cpu_per_job_both_raise_the_ratio() -> Non
         skipped=["naive: no reason"],
         readings=[life_reading("jobqueue", 0, 50.0, 3000.0), life_reading("go", 0, 100.0, 1000.0)],
     )
-    targets = {target.what: target.measured for target in life.targets(found)}
-    assert targets["life by HEAD, jobs a second: times better than go"] == Spread(3.0, 3.0, 3.0)
-    assert targets["life by HEAD, CPU a job: times better than go"] == Spread(2.0, 2.0, 2.0)
-    assert targets["life by GET, CPU a job: times better than go"] is None
+    measured = {target.what: target.measured for target in life.targets(found)}
+    assert measured["life by HEAD: jobs a second, times Go's"] == Spread(3.0, 3.0, 3.0)
+    assert measured["life by HEAD: CPU a job, times less than Go"] == Spread(2.0, 2.0, 2.0)
+    assert measured["life by HEAD: CPU a job, times less than naive"] is None
     assert "Skipped: naive: no reason." in life.report(found)
 
 
@@ -260,6 +283,7 @@ def fail_to_install(*command: object, cwd: Path | None = None) -> None:
 def phase(**more: object) -> fleet.Phase:
     latency = Latency(count=10, p50=0.2, p95=0.5, p99=3.0, max=9.0)
     figures = {
+        "build": Build.PURE,
         "load": Load(8000, 3000.0),
         "connected": 8000,
         "lost": 0,
@@ -301,7 +325,7 @@ def test_a_skipped_load_is_reported_as_not_measured(tmp_path: Path) -> None:
 
 
 def test_a_small_fleet_loses_no_connection_or_job() -> None:
-    results = fleet.run(fleet.Options(loads=(Load(20, 200.0),), seconds=1.0, warm_s=0.2))
+    results = fleet.run(fleet.Options(loads=(Load(20, 200.0),), build=(Build.PURE,), seconds=1.0, warm_s=0.2))
     (found,) = results.phases
     assert (found.connected, found.lost, found.jobs_lost) == (20, 0, 0)
     assert {"202"} <= set(found.answers) <= {"200", "202", "304"}
@@ -318,7 +342,7 @@ def test_the_report_holds_every_part_and_lists_missing_measurements(tmp_path: Pa
     http.BENCH.save(results(*gets), folder)
     speed.render(folder, tmp_path / "RESULTS.md")
     text = (tmp_path / "RESULTS.md").read_text()
-    assert "| GET, CPU / bare aiohttp's 204 " in text
+    assert "| GET: CPU / bare aiohttp's 204 " in text
     assert "commit c0ffee" in text
     assert "It was not measured: `make bench-life` does." in text
     assert "![Cost of a request](results/http.png)" in text
@@ -337,7 +361,7 @@ def test_a_failed_bench_is_reported_and_its_old_results_are_removed(
 # -- core and memory
 
 
-@pytest.mark.parametrize("name", core.ORDERS)
+@pytest.mark.parametrize("name", ORDERS)
 def test_an_order_bench_measures_every_operation(name: str) -> None:
     figures = measure_order(name, make_jobs(20), rounds=2)
     assert [figure.operation for figure in figures] == ["position", "remove", "push", "pop", "push to the front"]
@@ -351,12 +375,18 @@ def test_an_engine_bench_measures_every_operation_and_ends_empty() -> None:
     assert len(bench.engine.store) == 0
 
 
+def test_operations_of_a_build_are_measured_in_a_process_of_their_own() -> None:
+    figures = measured(Build.PURE, 20, 1)
+    assert {figure.part for figure in figures} == {"engine", *(f"order: {name}" for name in ORDERS)}
+    assert {figure.size for figure in figures} == {20}
+
+
 def test_the_core_report_has_the_growth_of_each_operation(tmp_path: Path) -> None:
     figures = [
         Figure(part="engine", operation="get", size=size, ns=Spread(ns, ns, ns))
         for size, ns in ((100, 200.0), (1000, 500.0))
     ]
-    found = core.Results(machine=MACHINE, figures=figures)
+    found = core.Results(machine=MACHINE, skipped=[], figures={Build.PURE: figures})
     assert "2.50x" in core.report(found)
     core.BENCH.save(found, tmp_path)
     assert (tmp_path / "core.png").read_bytes().startswith(b"\x89PNG")
@@ -399,7 +429,8 @@ def test_the_memory_report_uses_the_least_disturbed_round(tmp_path: Path) -> Non
         full_bytes=2**21,
     )
     disturbed = msgspec.structs.replace(engine, growing=pauses(50.0))
-    found = memory.Results(machine=MACHINE, engine=[disturbed, engine], server=[server])
+    figures = memory.Figures(engine=[disturbed, engine], server=[server])
+    found = memory.Results(machine=MACHINE, skipped=[], builds={Build.PURE: figures})
     assert [target.measured for target in memory.targets(found)] == [
         Spread(400.0, 400.0, 400.0),
         Spread(7.5, 7.5, 7.5),

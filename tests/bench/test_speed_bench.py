@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from bench.load.driving import GENERATOR_CORE, SERVER_CORE
+from bench.measure.builds import Build
 from bench.measure.machine import describe
-from bench.speed import http, life
+from bench.peers.contenders import Bare, Ours
+from bench.speed import fleet, http, life
 from bench.speed.bench import SpeedBench, in_turn
-from bench.speed.comparison import FLAGS
+from bench.speed.comparison import FLAGS, chosen
 from bench.speed.fleet import DefaultServer
-from bench.speed.targets import Target
+from bench.speed.targets import AIMS, Target
 from tests.bench.test_speed import MACHINE, life_reading, reading
 
 
@@ -55,25 +57,44 @@ def test_contenders_rotate_their_order_in_each_round() -> None:
 
 
 def test_a_quick_run_skips_no_contender_of_a_target() -> None:
-    assert {theirs for _, _, theirs, *_ in http.RATIOS}.isdisjoint(http.QUICK.without)
-    assert {theirs for theirs, *_ in life.RATIOS}.isdisjoint(life.QUICK.without)
+    assert {theirs for _, _, theirs, _ in http.RATIOS}.isdisjoint(http.QUICK.without)
+    assert {theirs for _, theirs, _ in life.RATIOS}.isdisjoint(life.QUICK.without)
+
+
+def test_every_target_is_the_figure_of_a_bench() -> None:
+    ratios = {what for what, *_ in (*http.RATIOS, *life.RATIOS)} | {life.WAITS}
+    empty = fleet.Results(machine=MACHINE, skipped=[], phases=[], seconds=[])
+    found = {target.what for target in fleet.targets(empty)}
+    assert set(AIMS) - ratios - found == {
+        "bytes a stored status",
+        "longest pause to a million statuses and back, ms",
+        "evicting a status whose TTL is over, µs",
+    }
+
+
+def test_a_comparison_takes_contenders_by_their_names_and_by_those_of_their_files() -> None:
+    everyone = [Ours(), Ours(fast_path=False), Ours(build=Build.COMPILED), Bare()]
+    found = chosen(everyone, ("jobqueue-stock-path", "aiohttp", "jobqueue, compiled"))
+    assert [each.name for each in found] == ["jobqueue, stock path", "jobqueue, compiled", "aiohttp"]
+    with pytest.raises(SystemExit, match=r"^there is no go here; there are: jobqueue, jobqueue-stock-path, "):
+        chosen(everyone, ("go", "aiohttp"))
 
 
 def test_a_verdict_names_a_shortfall_from_the_conditions_of_its_target() -> None:
-    readings = [reading("jobqueue", kind, 0, 1.0) for kind in http.Kind]
+    readings = [reading("jobqueue", kind, 0, 0.2 if kind is http.Kind.REFUSED else 1.0) for kind in http.Kind]
     readings += [reading(other, kind, 0, 9.0) for other in ("aiohttp", "go") for kind in http.Kind]
 
     def verdicts(records: int) -> set[str]:
         options = http.Options(records=records)
         found = http.Results(machine=MACHINE, options=options, skipped=[], readings=readings)
-        return {target.verdict for target in http.targets(found)}
+        return {target.verdict for target in http.targets(found) if target.aim is not None}
 
     assert verdicts(20_000) == {"stretch, but with 20,000 records, not 100,000"}
     assert verdicts(100_000) == {"stretch"}
 
 
 def test_a_target_without_a_measurement_has_no_shortfall() -> None:
-    assert Target(what="x", must=1, stretch=1, measured=None, short_of="with less").verdict == "not measured"
+    assert Target(what="GET: CPU / Go's", measured=None, short_of="with less").verdict == "not measured"
 
 
 def test_the_description_of_the_machine_names_the_cores_of_both_sides() -> None:
