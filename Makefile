@@ -29,7 +29,7 @@ TAKES_sim := SEED SEEDS START
 TAKES_test := ARGS
 TAKES_test-memory := ATTACK
 TAKES_mutants := ARGS
-$(foreach bench,bench $(addprefix bench-,http life guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
+$(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
 TAKEN := $(sort $(foreach goal,$(or $(MAKECMDGOALS),help),$(TAKES_$(goal))))
 UNKNOWN := $(filter-out $(TAKEN) PYTHON VENV MAKEFLAGS MAKEOVERRIDES SHELL,$(GIVEN))
@@ -82,20 +82,24 @@ bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue 
 bench-life: $(VENV)/.dev ## submit, run, ask until over: beside a naive queue, Go, and three stacks on Redis; ARGS="--quick --only jobqueue,go"
 	@exec $(PY) -m bench.speed.life $(ARGS)
 
+.PHONY: bench-in-process
+bench-in-process: $(VENV)/.dev ## submit and await a result in one process: beside aiojobs, taskiq, huey and an asyncio.Queue; ARGS=--quick
+	@exec $(PY) -m bench.speed.in_process $(ARGS)
+
 .PHONY: bench-guard
-bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS=--update makes that file anew
+bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS="--build compiled", ARGS=--update makes that file anew
 	@exec $(PY) -m bench.guard $(ARGS)
 
 .PHONY: bench-fleet
-bench-fleet: $(VENV)/.dev ## 500, 8,000 and 15,000 clients that submit jobs and look at them; ARGS=--quick
+bench-fleet: $(VENV)/.dev ## 500, 8,000 and 15,000 clients that submit jobs and look at them; ARGS="--quick --build compiled"
 	@exec $(PY) -m bench.speed.fleet $(ARGS)
 
 .PHONY: bench-core
-bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS=--quick
+bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS="--quick --build compiled"
 	@exec $(PY) -m bench.speed.core $(ARGS)
 
 .PHONY: bench-memory
-bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a server with a million of them; ARGS=--quick
+bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a server with a million of them; ARGS="--quick --build compiled"
 	@exec $(PY) -m bench.speed.memory $(ARGS)
 
 .PHONY: check

@@ -60,7 +60,7 @@ class Process:
         self.name = name
         self.log = FOLDER.resolve() / "log" / f"{name}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with _pinned(core), self.log.open("wb") as log:
+        with pinned(core), self.log.open("wb") as log:
             # A session of its own: a Ctrl-C is the bench's, which then ends its children in order.
             self._child = subprocess.Popen(
                 [str(part) for part in command],
@@ -128,7 +128,7 @@ class Generator:
 
     def __init__(self, port: int, connections: int) -> None:
         command = [sys.executable, "-m", "bench.load.generator", str(port), str(connections)]
-        with _pinned(GENERATOR_CORE):
+        with pinned(GENERATOR_CORE):
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -195,8 +195,8 @@ def _readable(file: IO[bytes], within_s: float) -> bool:
 
 
 @contextmanager
-def _pinned(core: int | None) -> Iterator[None]:
-    """Run on a core while a child is started, which inherits the affinity with all its threads."""
+def pinned(core: int | None) -> Iterator[None]:
+    """Run on a core (None: on any) while a child is started, which inherits the affinity with all its threads."""
     if core is None:
         yield
         return

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.load.driving import FOLDER, ROOT, end_with_parent
-from bench.speed import core, fleet, http, life, memory
+from bench.speed import core, fleet, http, in_process, life, memory
 from bench.speed.bench import Progress
 from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import Parser, end_with
@@ -36,6 +36,7 @@ BENCHES: dict[ModuleType, str] = {
     http: "Cost of a request",
     life: "Cost of a job's life cycle",
     fleet: "Known load",
+    in_process: "Cost of a job within one process",
     memory: "Cost of stored records",
     core: "Cost of an operation",
 }
@@ -67,13 +68,13 @@ def render(folder: Path, path: Path) -> None:
         name = _name(bench)
         path_of_figures = folder / f"{name}.json"
         if not path_of_figures.exists():
-            sections.append(f"## {title}\n\nIt was not measured: `make bench-{name}` does.")
+            sections.append(f"## {title}\n\nIt was not measured: `{_target(name)}` does.")
             continue
         found = msgspec.json.decode(path_of_figures.read_bytes(), type=bench.Results)
         targets += bench.targets(found)
         shutil.copy(folder / f"{name}.png", plots)
         sections.append(
-            f"## {title}\n\n`make bench-{name}`: {found.machine}.\n\n{bench.report(found)}\n\n"
+            f"## {title}\n\n`{_target(name)}`: {found.machine}.\n\n{bench.report(found)}\n\n"
             f"![{title}]({PLOTS}/{name}.png)"
         )
     path.write_text(
@@ -93,6 +94,11 @@ def render(folder: Path, path: Path) -> None:
 def _name(bench: ModuleType) -> str:
     """Return the name of a bench's files."""
     return bench.__name__.rpartition(".")[2]
+
+
+def _target(name: str) -> str:
+    """Return the command that runs a bench."""
+    return f"make bench-{name.replace('_', '-')}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -13,10 +13,18 @@ from bench.speed.bench import names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.peers.contenders import Contender
-
 Options = TypeVar("Options")
 Reading = TypeVar("Reading")
+
+
+class Named(Protocol):
+    """A contender, in tables."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Each = TypeVar("Each", bound=Named)
 
 
 class Comparison(msgspec.Struct, Generic[Options, Reading], frozen=True, kw_only=True):
@@ -44,7 +52,7 @@ FLAGS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def chosen(everyone: Sequence[Contender], only: Sequence[str]) -> list[Contender]:
+def chosen(everyone: Sequence[Each], only: Sequence[str]) -> list[Each]:
     """Return the contenders of these names, written as in tables or as a file's.
 
     Raises:

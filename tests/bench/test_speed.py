@@ -16,7 +16,8 @@ from bench.measure.builds import Build
 from bench.measure.machine import Machine, describe
 from bench.measure.spread import Spread, many, short, spread, table
 from bench.peers.contenders import Kind, Ours, contenders, slug
-from bench.peers.stacks import Uninstalled, stacks
+from bench.peers.packages import Uninstalled
+from bench.peers.stacks import stacks
 from bench.speed import __main__ as speed
 from bench.speed import core, fleet, http, life, memory, targets
 from bench.speed.fleet import Load
@@ -266,7 +267,7 @@ def test_an_unavailable_stack_is_skipped_with_its_requirement(monkeypatch: pytes
 
 def test_stacks_are_skipped_when_their_packages_can_not_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr("bench.peers.stacks._do", fail_to_install)
+    monkeypatch.setattr("bench.peers.packages._do", fail_to_install)
     found, skipped = stacks()
     assert found == []
     assert [reason.partition(":")[0] for reason in skipped] == ["FastAPI + arq and aiohttp + SAQ", "Fastify + BullMQ"]

@@ -12,7 +12,7 @@ from bench.load.driving import GENERATOR_CORE, SERVER_CORE
 from bench.measure.builds import Build
 from bench.measure.machine import describe
 from bench.peers.contenders import Bare, Ours
-from bench.speed import fleet, http, life
+from bench.speed import fleet, http, in_process, life
 from bench.speed.bench import SpeedBench, in_turn
 from bench.speed.comparison import FLAGS, chosen
 from bench.speed.fleet import DefaultServer
@@ -120,7 +120,7 @@ def test_the_report_names_a_server_that_was_not_saturated() -> None:
     assert text.endswith("jobs a second depend on more than CPU a job: go by HEAD.")
 
 
-@pytest.mark.parametrize("bench", [http, life])
+@pytest.mark.parametrize("bench", [http, in_process, life])
 def test_a_comparison_is_read_back_from_its_file_and_takes_the_common_options(bench: ModuleType) -> None:
     found = bench.Results(machine=MACHINE, options=bench.Options(), skipped=["go: not installed"], readings=[])
     assert msgspec.json.decode(msgspec.json.encode(found), type=bench.Results) == found
