@@ -25,6 +25,7 @@ import uvloop
 
 from bench.load.answer import header
 from bench.load.driving import end_with_parent
+from bench.peers.contenders import BATCH as MANY
 from bench.peers.contenders import STATUS, SUBMISSION, Kind, request
 from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
 from jobqueue.config import LimitsSettings, Settings
@@ -64,7 +65,7 @@ def parts() -> list[str]:
 
 def units_of(part: str) -> int:
     """Return how many units of a part are worth counting."""
-    return REQUESTS if part in set(Kind) else ROUNDS
+    return REQUESTS // Kind(part).jobs if part in set(Kind) else ROUNDS
 
 
 class Deaf(asyncio.Transport):
@@ -109,13 +110,13 @@ class Served:
         first = await self._exchange(request("GET", f"/v1/jobs/{self._ids[0]}"))
         self._tag = (header(first, b"etag") or b"").decode()
         for kind in Kind:
-            if kind not in (Kind.HELD, Kind.REFUSED):
+            if not kind.held:
                 await self.ask(kind, BATCH)
 
     async def ask(self, kind: Kind, count: int) -> None:
         """Send `count` requests, and check their answers."""
         expected = f"HTTP/1.1 {STATUS[kind]} ".encode()
-        if kind in (Kind.HELD, Kind.REFUSED):
+        if kind.held:
             await queue.pause("default")
         if kind is Kind.REFUSED:
             await self._exchange(self._post)
@@ -143,7 +144,9 @@ class Served:
         assert not queue.service.backend.stats()[0].live
 
     def _requests(self, kind: Kind) -> Sequence[bytes]:
-        if kind in (Kind.HELD, Kind.RUN, Kind.REFUSED):
+        if kind is Kind.BATCH:
+            return [request("POST", "/v1/jobs:batch", body=MANY)]
+        if kind.held or kind is Kind.RUN:
             return [self._post]
         method = "HEAD" if kind is Kind.HEAD else "GET"
         if kind is Kind.MISSING:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGE = "jobqueue"
+COPIED = (PACKAGE, "bench", "clients")
+"""The packages of a bench's processes."""
 
 
 class Build(StrEnum):
@@ -39,10 +41,10 @@ class Build(StrEnum):
         """The reason why it can't be measured here; None if it can."""
         if self is Build.PURE:
             return None
-        made = self.root / PACKAGE
-        if not any(made.rglob("*.so")):
+        if not any((self.root / PACKAGE).rglob("*.so")):
             return "it is not there: `make compiled` makes it"
-        if any(not _same(path, made / path.relative_to(ROOT / PACKAGE)) for path in _sources()):
+        sources = (path for package in COPIED for path in (ROOT / package).rglob("*.py"))
+        if any(not _same(path, self.root / path.relative_to(ROOT)) for path in sources):
             return "it is older than the sources: `make compiled` makes it anew"
         return None
 
@@ -68,10 +70,6 @@ def available(only: Sequence[Build] | None = None) -> tuple[list[Build], list[st
 def builds(text: str) -> tuple[Build, ...]:
     """Split at commas. Raises ValueError for another name."""
     return tuple(Build(part.strip()) for part in text.split(","))
-
-
-def _sources() -> list[Path]:
-    return list((ROOT / PACKAGE).rglob("*.py"))
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 CAPACITY = 4_000_000
+BATCH_JOBS = 100
 FILL_CONNECTIONS = 64
 SETTLE_S = 60.0
 ASKED = 10_000
@@ -39,10 +40,11 @@ ASKED = 10_000
 
 KEPT = b'{"type":"sleep","args":{"min_s":0}}'
 SUBMISSION = b'{"type":"echo","args":{"value":1}}'
+BATCH = b'{"jobs":[' + b",".join([SUBMISSION] * BATCH_JOBS) + b"]}"
 
 
 class Kind(StrEnum):
-    """Kinds of requests. The figures of RUN include the jobs' runs; the jobs of HELD wait in a paused queue."""
+    """Kinds of requests. The figures of RUN include the jobs' runs; those of HELD and BATCH wait in a paused queue."""
 
     HEAD = "HEAD"
     GET = "GET"
@@ -51,6 +53,17 @@ class Kind(StrEnum):
     HELD = "POST, held"
     RUN = "POST, run"
     REFUSED = "POST refused"
+    BATCH = f"POST, batch of {BATCH_JOBS}"
+
+    @property
+    def jobs(self) -> int:
+        """Number of jobs of a request."""
+        return BATCH_JOBS if self is Kind.BATCH else 1
+
+    @property
+    def held(self) -> bool:
+        """Whether its queue is paused meanwhile."""
+        return self in (Kind.HELD, Kind.REFUSED, Kind.BATCH)
 
 
 STATUS = {
@@ -61,6 +74,7 @@ STATUS = {
     Kind.HELD: "202",
     Kind.RUN: "202",
     Kind.REFUSED: "503",
+    Kind.BATCH: "207",
 }
 
 
@@ -76,7 +90,7 @@ class Contender(ABC):
     name: str
     cwd = ROOT
     environment: Mapping[str, str] = {}
-    kinds: Sequence[Kind] = tuple(kind for kind in Kind if kind is not Kind.NOT_MODIFIED)
+    kinds: Sequence[Kind] = tuple(kind for kind in Kind if kind not in (Kind.NOT_MODIFIED, Kind.BATCH))
     jobs = "/jobs"
 
     def __enter__(self) -> Self:
@@ -117,14 +131,14 @@ class Contender(ABC):
     @contextmanager
     def scene(self, kind: Kind) -> Iterator[None]:
         """Set the scene that this kind of request needs, and remove its jobs afterwards."""
-        if kind in (Kind.HELD, Kind.REFUSED):
+        if kind.held:
             self.hold(full=kind is Kind.REFUSED)
         try:
             yield
         finally:
-            if kind in (Kind.HELD, Kind.REFUSED):
+            if kind.held:
                 self.release()
-            if kind in (Kind.HELD, Kind.REFUSED, Kind.RUN):
+            if kind.held or kind is Kind.RUN:
                 self.settle()
                 self.clear()
 
@@ -151,6 +165,8 @@ class Contender(ABC):
                 return Cycle(request=request("GET", f"{self.jobs}/{{id}}", {"If-None-Match": tag}), ids=self.ids)
             case Kind.MISSING:
                 return Cycle(request=request("GET", f"{self.jobs}/{'x' * len(self.ids[0])}"))
+            case Kind.BATCH:
+                return Cycle(request=request("POST", f"{self.jobs}:batch", body=BATCH))
             case _:
                 return Cycle(request=self._post(SUBMISSION))
 

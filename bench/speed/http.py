@@ -100,6 +100,7 @@ RATIOS = (
     ("POST, held: CPU / naive's", Kind.HELD, "naive", Kind.HELD),
     ("POST, held: CPU / aiohttp's read + orjson", Kind.HELD, "aiohttp", Kind.HELD),
     ("POST refused: CPU / POST, held", Kind.REFUSED, None, Kind.HELD),
+    ("POST, batch of 100: CPU a job / POST, held", Kind.BATCH, None, Kind.HELD),
     ("GET: CPU / Go's", Kind.GET, "go", Kind.GET),
     ("GET: CPU / bare aiohttp's 204", Kind.GET, "aiohttp", Kind.GET),
     ("HEAD: CPU / Go's", Kind.HEAD, "go", Kind.HEAD),
@@ -176,7 +177,7 @@ def targets(results: Results, connections: int = 64) -> list[Target]:
 
     def ratio(ours: str, kind: Kind, theirs: str, their_kind: Kind) -> Spread | None:
         return spread(
-            cost / other
+            (cost / kind.jobs) / (other / their_kind.jobs)
             for (name, of, number), cost in costs.items()
             if (name, of) == (ours, kind) and (other := costs.get((theirs, their_kind, number)))
         )

@@ -14,7 +14,7 @@ from bench.guard import __main__ as guard
 from bench.guard import instructions, work
 from bench.guard.__main__ import Baseline, Change, Costs, Way, compare, least, main, operation_ratios
 from bench.guard.instructions import by_perf, by_valgrind, perf_said, perf_works, valgrind_said, valgrind_works
-from bench.guard.work import Child, parts
+from bench.guard.work import Child, parts, units_of
 from bench.measure.builds import Build
 from bench.measure.machine import describe
 from bench.peers.contenders import Kind
@@ -244,6 +244,10 @@ def test_each_part_runs_the_given_number_of_units_in_its_own_process() -> None:
         zip(pairs[::2], map(int, pairs[1::2]), strict=True)
     )
     assert len({child.pid for child in children}) == len(parts())
+
+
+def test_every_kind_of_request_is_counted_over_the_same_number_of_jobs() -> None:
+    assert {units_of(kind) * kind.jobs for kind in Kind} == {work.REQUESTS}
 
 
 def test_a_failing_part_raises_with_its_error_output() -> None:

@@ -113,7 +113,7 @@ def test_a_figure_without_bounds_stands_in_the_table_without_a_verdict() -> None
     assert "| POST, run: CPU / naive's |  pure |    - |       - |     0.50 |  |" in target_table([target])
 
 
-def test_a_table_of_targets_says_what_its_figures_leave_out() -> None:
+def test_a_table_of_targets_names_the_omissions_of_its_figures() -> None:
     text = target_table([Target(what="GET: CPU / Go's", measured=None)])
     assert text.endswith(f"Left out: {targets.GO}.")
     assert "Left out" not in target_table([Target(what="8,000 clients: p95, ms", measured=None)])

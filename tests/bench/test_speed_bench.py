@@ -81,7 +81,10 @@ def test_a_comparison_takes_contenders_by_their_names_and_by_those_of_their_file
 
 
 def test_a_verdict_names_a_shortfall_from_the_conditions_of_its_target() -> None:
-    readings = [reading("jobqueue", kind, 0, 0.2 if kind is http.Kind.REFUSED else 1.0) for kind in http.Kind]
+    readings = [
+        reading("jobqueue", kind, 0, {http.Kind.REFUSED: 0.2, http.Kind.BATCH: 30.0}.get(kind, 1.0))
+        for kind in http.Kind
+    ]
     readings += [reading(other, kind, 0, 9.0) for other in ("aiohttp", "go") for kind in http.Kind]
 
     def verdicts(records: int) -> set[str]:
