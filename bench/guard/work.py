@@ -32,6 +32,7 @@ from jobqueue.config import LimitsSettings, Settings
 from jobqueue.demo import queue
 from jobqueue.http import api
 from jobqueue.http.assembly import FAST_PATH
+from jobqueue.http.resources import submissions
 from jobqueue.http.transport.connection import JobServer
 from jobqueue.runtime import workers
 
@@ -97,9 +98,9 @@ class Served:
         self._tag = ""
 
     async def start(self) -> None:
-        # While instructions are counted, a second takes a minute: the connection was not silent, and a worker's row of
-        # jobs ends by their number.
-        workers.ROW_S = SILENT_S
+        # While instructions are counted, a second takes a minute: the connection was not silent, a worker's row of
+        # jobs ends by their number, and a batch is one turn.
+        workers.ROW_S = submissions.BATCH_TURN_S = SILENT_S
         queue.configure(Settings(limits=LimitsSettings(idle_timeout_s=SILENT_S)))
         await queue.start()
         app = api(queue, lag=lambda: 0.0)
