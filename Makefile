@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-# pip installs the locked packages and resolves nothing (a resolver looks for the requirements of an extra anew and takes the newest
+# pip installs the locked packages and resolves nothing (a resolver looks for the requirements of an extra again and takes the newest
 # release); `pip check` then proves the set complete. Each is a wheel, except hdrhistogram on Linux on ARM, which needs a C compiler there.
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-deps --require-hashes
@@ -71,7 +71,7 @@ sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wr
 	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
 
 .PHONY: bench
-bench: $(VENV)/.dev ## all benches below, quickly, and bench/RESULTS.md anew; ARGS=--full for the whole ones, ARGS=--render for none
+bench: $(VENV)/.dev ## all benches below, quickly, and a new bench/RESULTS.md; ARGS=--full for the whole ones, ARGS=--render for none
 	@exec $(PY) -m bench.speed $(ARGS)
 
 .PHONY: bench-http
@@ -87,7 +87,7 @@ bench-in-process: $(VENV)/.dev ## submit and await a result in one process: besi
 	@exec $(PY) -m bench.speed.in_process $(ARGS)
 
 .PHONY: bench-guard
-bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS="--build compiled", ARGS=--update makes that file anew
+bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS="--build compiled", ARGS=--update rewrites that file
 	@exec $(PY) -m bench.guard $(ARGS)
 
 .PHONY: bench-fleet
@@ -157,7 +157,7 @@ binutils:
 	@command -v objdump >/dev/null || { echo "make build needs objdump: install binutils (Debian: apt-get install binutils)" >&2; exit 1; }
 
 .PHONY: lock
-lock: ## make the lock files anew from pyproject.toml; needs uv
+lock: ## rewrite the lock files from pyproject.toml; needs uv
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(LOCK) --extra fleet pyproject.toml -o requirements.lock
 	$(LOCK) --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock

@@ -77,7 +77,7 @@ class Counters:
         unseen: Last state seen of the accepted jobs that were not seen to end.
         shutdown: State of the jobs that the server ended because it stopped, as it was before.
         errors_by_kind: What went wrong, to how often.
-        turned_away: Reason to submissions that were rejected.
+        invalid_by_reason: Reason to submissions that were rejected.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Counters:
         self.unseen: Counter[str] = Counter()
         self.shutdown: Counter[str] = Counter()
         self.errors_by_kind: Counter[str] = Counter()
-        self.turned_away: Counter[str] = Counter()
+        self.invalid_by_reason: Counter[str] = Counter()
         self._latencies: dict[str, HdrHistogram] = {}
 
     def time(self, name: str, seconds: float) -> None:
@@ -101,13 +101,13 @@ class Counters:
         self.counts.errors += 1
         self.errors_by_kind[kind] += 1
 
-    def turned_away_for(self, status: int, why: str) -> None:
+    def rejected_for(self, status: int, why: str) -> None:
         """Count a submission that was rejected; of the reasons, the first few are told apart."""
         self.error(f"submission: {status}")
         reason = f"HTTP {status}: {why}" if why else f"HTTP {status}"
-        if reason not in self.turned_away and len(self.turned_away) >= REASONS_MAX:
+        if reason not in self.invalid_by_reason and len(self.invalid_by_reason) >= REASONS_MAX:
             reason = "for other reasons"
-        self.turned_away[reason] += 1
+        self.invalid_by_reason[reason] += 1
 
     def check(self) -> None:
         """Raise AssertionError, with the figures, unless the two sums hold."""
@@ -150,7 +150,7 @@ class Counters:
     def _counters(self) -> tuple[Counter[str], ...]:
         return (
             *(self.ended_by_state, self.ended_by_error, self.unseen, self.shutdown),
-            *(self.errors_by_kind, self.turned_away),
+            *(self.errors_by_kind, self.invalid_by_reason),
         )
 
 

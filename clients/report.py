@@ -29,7 +29,7 @@ UNMET = 99
 ROWS = {  # what the table calls a latency; those split by status code follow their sum
     "request": "any request but waits and streams",
     "submit": "submission",
-    "refusal": "refusals of a submission",
+    "refusal": "rejections of a submission",
     "batch": "batch of submissions",
     "status": "status, from when it was due",
     "status-sent": "status, from its sending",
@@ -68,7 +68,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         processes_died: Processes of the fleet that ended without their figures; their last message counts.
         cpu_share: The fleet's share of one core.
         latency_ms: By name, and by name and status code.
-        turned_away: Reason to submissions that were rejected for good.
+        invalid_by_reason: Reason to submissions that were rejected for good.
         requirements: Each requirement, and whether it was met.
         timeline: Growth of the counts, once a second or less often.
     """
@@ -115,13 +115,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     processes_died: int
     cpu_share: float
     latency_ms: dict[str, Latency]
-    turned_away: dict[str, int]
+    invalid_by_reason: dict[str, int]
     requirements: tuple[Checked, ...]
     timeline: tuple[Moment, ...]
 
     @property
     def exit_code(self) -> int:
-        """0: all is well; 1: no answer, jobs not seen to end, submissions turned away; 99: a requirement not met."""
+        """0: all is well; 1: no answer, jobs not seen to end, rejected submissions; 99: a requirement not met."""
         if not self.answers or self.unseen or self.invalid or self.processes_died:
             return 1
         return 0 if all(each.met for each in self.requirements) else UNMET
@@ -139,7 +139,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             return f"No answer from {self.url}."
         died = f"{self.processes_died} of the fleet's processes died. " if self.processes_died else ""
         if self.invalid:
-            reasons = "; ".join(f"{number:,} by {reason}" for reason, number in Counter(self.turned_away).most_common())
+            by_reason = Counter(self.invalid_by_reason).most_common()
+            reasons = "; ".join(f"{number:,} by {reason}" for reason, number in by_reason)
             all_of = "Every submission was" if self.invalid == self.created else f"{self.invalid:,} submissions were"
             died += f"{all_of} rejected: {reasons.rstrip('.')}. "
             if not self.accepted:
@@ -191,7 +192,7 @@ def report_of(
         processes_died=processes_died,
         cpu_share=round(cpu_s / elapsed_s, 3),
         latency_ms=latency_ms,
-        turned_away=dict(counters.turned_away),
+        invalid_by_reason=dict(counters.invalid_by_reason),
         requirements=(),
         timeline=timeline,
     )
@@ -249,7 +250,7 @@ def figures_of(report: Report) -> Iterator[tuple[str, str]]:
         (report.jobs_per_s, "jobs done per second"),
         (report.goodput_per_s, "of them in success and while more were created"),
         (report.requests_per_s, f"requests per second, {per_job}for {report.cpu_share:.0%} of a core"),
-        (report.refused, f"refusals of a submission{_states(refusals, ': ')}"),
+        (report.refused, f"rejections of a submission{_states(refusals, ': ')}"),
         (report.errors, f"errors{_states(report.errors_by_kind, ': ')}"),
     )
     seldom = (  # worth a line only then

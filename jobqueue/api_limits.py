@@ -1,4 +1,4 @@
-"""Bounds of the HTTP API that no setting changes: the server refuses beyond them, its clients stay within."""
+"""Bounds of the HTTP API that no setting changes: the server rejects beyond them, its clients stay within."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class JobQueue(Registration):
             await self.stop()
 
     async def drain(self, deadline_s: float) -> dict[str, int]:
-        """Reject submissions, work the queue off, and after `deadline_s` seconds end the remaining jobs.
+        """Reject submissions, run what is accepted, and after `deadline_s` seconds end the remaining jobs.
 
         Statuses stay readable throughout. Jobs that are live at the deadline end as cancelled with
         the error `shutdown`; their count by state is returned, and logged as `drain.lost` if there are any.
@@ -168,7 +168,7 @@ class JobQueue(Registration):
             group: Group for the discipline `fair` and for limits per group: 1 to 200 characters. Defaults to none.
             unique: Value that one live job of the type may have: 1 to 200 characters. Defaults to none.
             unique_mode: What happens if a live job has it: `return` that one, `reject` this one, `replace` that one, or
-                `debounce`: give the waiting job these arguments and its delay anew. Defaults to `return`.
+                `debounce`: give the waiting job these arguments, and start its delay again. Defaults to `return`.
             ttl_s: Time that the record stays readable after its end: over 0, at most `statuses.ttl_s_max`. Defaults to
                 `statuses.ttl_s`, or `failed_ttl_s`.
             files: Part name to a path, bytes, an open file, or (name, one of these[, media type]); to a list of them

@@ -211,7 +211,9 @@ class _Process:
         warn_of_memory(self._service.settings)
         return_freed_memory()
         if not any(self._service.registry):
-            log.warning("server.no_handlers", hint="every submission is refused: register handlers with @queue.handler")
+            log.warning(
+                "server.no_handlers", hint="every submission is rejected: register handlers with @queue.handler"
+            )
         if is_open:
             log.warning("server.exposed", host=self._settings.host, reason=OPEN)
             limits = self._service.settings.limits

@@ -144,7 +144,7 @@ class Service:
         self.draining = True
 
     async def drain(self, deadline_s: float) -> dict[str, int]:
-        """Reject submissions, work the queue off, and after `deadline_s` seconds end the remaining jobs.
+        """Reject submissions, run what is accepted, and after `deadline_s` seconds end the remaining jobs.
 
         Returns the count of those by state, as `JobQueue.drain`.
         """

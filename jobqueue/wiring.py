@@ -78,7 +78,7 @@ class Processes(Offload, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """The external parts of one run of a queue. Made anew for each start, within the running loop.
+    """The external parts of one run of a queue. Made for each start, within the running loop.
 
     Attributes:
         clock: The clock of every instant and deadline, in seconds: the loop's.
@@ -116,7 +116,7 @@ def system(settings: Settings) -> Surroundings:
 
 
 class Wiring:
-    """The parts of one run of a queue; a restart makes them anew, and its ids belong to a new run."""
+    """The parts of one run of a queue; a restart makes new ones, and its ids belong to a new run."""
 
     def __init__(
         self,

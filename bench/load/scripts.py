@@ -125,7 +125,7 @@ class _Life:
     def next(self, status: bytes, answer: bytes) -> bytes | Later | None:
         if self._look is None:
             if self._life.via == "submission" or status not in (b"202", b"200"):
-                return None  # over, or refused: the count of answers by their codes tells
+                return None  # over, or rejected: the count of answers by their codes tells
             self._look = self._before + id_in(answer) + self._after
             return self._look
         if self._life.via == "answer" or status != b"202":
@@ -186,7 +186,7 @@ class _Visitor:
                 self._id = id_in(answer)
             self._seen = answer
         elif status != b"304":
-            self._id = None  # it is over, or was refused, or is gone
+            self._id = None  # it is over, or was rejected, or is gone
 
 
 class _Verdict(msgspec.Struct):

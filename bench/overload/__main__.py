@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.overload.choice import choice
-from bench.overload.clients import PAUSE_S, Manners, Service
+from bench.overload.clients import PAUSE_S, RetryBehaviour, Service
 from bench.overload.figures import Figures
 from bench.overload.plot import draw
 from bench.overload.policies import CHOICES, POLICIES
@@ -130,11 +130,11 @@ def simulate(
     """Run every policy under every load with obedient and disobedient clients, and every scene of returns."""
     began = time.perf_counter()
     runs, returns = [], []
-    for manners in Manners:
+    for behaviour in RetryBehaviour:
         for policy in policies:
-            runs += [run(policy, load, manners, seed=str(seed), service=service) for load in loads]
+            runs += [run(policy, load, behaviour, seed=str(seed), service=service) for load in loads]
             done = len(runs) // len(loads)
-            _tell(began, f"{done} of {len(policies) * len(Manners)}: {policy.name(service)}; {manners}")
+            _tell(began, f"{done} of {len(policies) * len(RetryBehaviour)}: {policy.name(service)}; {behaviour}")
     for scene in scenes:
         returns.append(run_scene(scene, seed=str(seed)))
         _tell(began, f"returns, {len(returns)} of {len(scenes)}: {scene.name}")

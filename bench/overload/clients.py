@@ -63,7 +63,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return max(1, self.slots // 5)
 
 
-class Manners(StrEnum):
+class RetryBehaviour(StrEnum):
     """How a client treats Retry-After: it obeys, or returns after its own short pause."""
 
     OBEDIENT = "obedient"

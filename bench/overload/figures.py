@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload.clients import ELEPHANT, PRIORITIES, Client, Manners
+from bench.overload.clients import ELEPHANT, PRIORITIES, Client, RetryBehaviour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +45,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     policy: str
     load: float
-    manners: Manners
+    behaviour: RetryBehaviour
     clients: int
     goodput: float
     dead: float
@@ -69,11 +69,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class Seen:
     """The measured time: the clients that arrived in it, and the work that ended in it."""
 
-    def __init__(self, *, policy: str, load: float, manners: Manners, measured_s: float, workers: int) -> None:
+    def __init__(self, *, policy: str, load: float, behaviour: RetryBehaviour, measured_s: float, workers: int) -> None:
         self._policy = policy
         self._workers = workers
         self._load = load
-        self._manners = manners
+        self._behaviour = behaviour
         self._measured_s = measured_s
         self.visits: list[Visit] = []
         self._waits_s: list[float] = []
@@ -98,7 +98,7 @@ class Seen:
         return Figures(
             policy=self._policy,
             load=self._load,
-            manners=self._manners,
+            behaviour=self._behaviour,
             clients=len(visits),
             goodput=in_time_s / all_s,
             dead=self._dead_s / ((in_time_s + self._dead_s) or 1.0),

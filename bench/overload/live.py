@@ -8,7 +8,7 @@ more than that first, which gives its peak, and then ten times as much. Submissi
 with --rate), each rejection final. Latencies count from the intended times. Goodput is by the server's own counters,
 over the time of full load.
 
-The bounds: goodput at 10x is at least 80 % of the peak; refusals answer within 50 ms and HEADs within 200 ms (both
+The bounds: goodput at 10x is at least 80 % of the peak; rejections answer within 50 ms and HEADs within 200 ms (both
 p99, as the clients see them); every accepted job is seen to end, and no request fails. A generator that was itself
 the limit counts as missed. Exit code 1 when a bound is missed; the figures go to
 tmp/overload_live.json.
@@ -232,7 +232,7 @@ def judge(peak: Load, over: Load) -> list[Bound]:
             seen=f"{share:.1%}",
             kept=share >= GOODPUT_SHARE_MIN,
         ),
-        _within("refusals, p99", over.ms("refusal"), REFUSAL_P99_MS_MAX),
+        _within("rejections, p99", over.ms("refusal"), REFUSAL_P99_MS_MAX),
         _within("HEAD, p99", over.ms("status"), HEAD_P99_MS_MAX),
         Bound(
             what="accepted jobs not seen to end",
@@ -261,9 +261,9 @@ def table(loads: dict[str, Load]) -> str:
     columns: tuple[tuple[str, Callable[[Load], str]], ...] = (
         ("offered, a second", lambda load: f"{load.offered_per_s:,.0f}"),
         ("accepted, a second", lambda load: f"{load.fleet.accepted / load.fleet.duration_s:,.0f}"),
-        ("refused, a second", lambda load: f"{load.fleet.refused / load.fleet.duration_s:,.0f}"),
+        ("rejected, a second", lambda load: f"{load.fleet.refused / load.fleet.duration_s:,.0f}"),
         ("goodput, a second", lambda load: f"{load.goodput_per_s:,.1f}"),
-        ("refusal, ms: p50 p95 p99", lambda load: _percentiles(load, "refusal")),
+        ("rejection, ms: p50 p95 p99", lambda load: _percentiles(load, "refusal")),
         ("acceptance, ms: p50 p95 p99", lambda load: _percentiles(load, "submit 202")),
         ("HEAD, ms: p50 p95 p99", lambda load: _percentiles(load, "status")),
         ("server, of a core", lambda load: f"{load.server_share:.0%}"),

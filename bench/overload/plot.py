@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 
 from bench.measure.picture import save
-from bench.overload.clients import MICE_LOAD, PRIORITIES, Manners
+from bench.overload.clients import MICE_LOAD, PRIORITIES, RetryBehaviour
 from bench.overload.figures import times
 from bench.overload.policies import CHOICES
 
@@ -44,7 +44,7 @@ QUANTILES = (("p50", 70), ("p95", 26), ("p99", 8))  # and the size of their dots
 def draw(runs: Sequence[Figures], returns: Sequence[ReturnFigures], folder: Path, service: Service) -> list[Path]:
     """Draw all plots into a folder; return their paths."""
     chosen = [policy.name(service) for policy in CHOICES]
-    obedient = [run for run in runs if run.manners is Manners.OBEDIENT]
+    obedient = [run for run in runs if run.behaviour is RetryBehaviour.OBEDIENT]
     goodput, dead = "goodput (share of worker time)", "dead work (share of all work)"
     plots: dict[str, Callable[[], Any]] = {
         "goodput": lambda: _by_load(runs, goodput, attrgetter("goodput"), chosen),
@@ -68,14 +68,14 @@ def draw(runs: Sequence[Figures], returns: Sequence[ReturnFigures], folder: Path
 def _by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures], float], chosen: Sequence[str]) -> Any:
     """Draw the chosen policies over the loads: obedient clients on the left, disobedient ones on the right."""
     figure, panels = plt.subplots(1, 2, sharey=True, figsize=(11, 4.6), layout="constrained")
-    for panel, manners in zip(panels, Manners, strict=True):
+    for panel, behaviour in zip(panels, RetryBehaviour, strict=True):
         ends = []
         for policy, colour in reversed(list(zip(chosen, COLOURS, strict=True))):
-            line = _line(runs, policy, manners)
+            line = _line(runs, policy, behaviour)
             if line:
                 panel.plot([r.load for r in line], [value(r) for r in line], marker="o", markersize=5, color=colour)
                 ends.append((value(line[-1]), policy, colour))
-        panel.set_title(f"{manners} clients", fontsize=11)
+        panel.set_title(f"{behaviour} clients", fontsize=11)
         _load_axis(panel, sorted({run.load for run in runs}))
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         panel.set_ylim(-0.03, 1.06)
@@ -112,12 +112,15 @@ def _each_by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures]
     )
     for panel, policy in zip(panels.flat, policies, strict=False):
         for other in policies:
-            for manners in Manners:
-                line = _line(runs, other, manners)
+            for behaviour in RetryBehaviour:
+                line = _line(runs, other, behaviour)
                 panel.plot([r.load for r in line], [value(r) for r in line], color=GREY, linewidth=0.6, zorder=1)
-        for manners, colour, style in ((Manners.OBEDIENT, "tab:blue", "-"), (Manners.DISOBEDIENT, "tab:red", "--")):
-            line = _line(runs, policy, manners)
-            panel.plot([r.load for r in line], [value(r) for r in line], color=colour, linestyle=style, label=manners)
+        for behaviour, colour, style in (
+            (RetryBehaviour.OBEDIENT, "tab:blue", "-"),
+            (RetryBehaviour.DISOBEDIENT, "tab:red", "--"),
+        ):
+            line = _line(runs, policy, behaviour)
+            panel.plot([r.load for r in line], [value(r) for r in line], color=colour, linestyle=style, label=behaviour)
         panel.set_title(policy, fontsize=9)
         _load_axis(panel, sorted({run.load for run in runs}))
         panel.set_xlabel("")
@@ -170,7 +173,7 @@ def _waits(runs: Sequence[Figures], policies: Sequence[str]) -> Any:
 
 
 def _refusals(runs: Sequence[Figures]) -> Any:
-    """Draw which share of the submissions was refused or shed, by priority."""
+    """Draw which share of the submissions was rejected or shed, by priority."""
     loads, levels = _overloads(runs), sorted(PRIORITIES)
     figure, panels = plt.subplots(1, len(loads), sharey=True, squeeze=False, figsize=(11, 4), layout="constrained")
     for panel, load in zip(panels[0], loads, strict=True):
@@ -183,7 +186,7 @@ def _refusals(runs: Sequence[Figures]) -> Any:
         panel.set_title(times(load), fontsize=11)
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         panel.grid(alpha=0.3, axis="y")
-    panels[0][0].set_ylabel("share of submissions refused or shed")
+    panels[0][0].set_ylabel("share of submissions rejected or shed")
     figure.legend(
         *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, frameon=False
     )
@@ -215,7 +218,7 @@ def _shares(runs: Sequence[Figures]) -> Any:
 
 
 def _returns(scenes: Sequence[ReturnFigures]) -> Any:
-    """Draw the returns of refused clients in each second, with the engine's Retry-After, and with a constant one."""
+    """Draw the returns of rejected clients in each second, with the engine's Retry-After, and with a constant one."""
     figure, panels = plt.subplots(1, len(scenes), sharey=True, squeeze=False, figsize=(11, 3.6), layout="constrained")
     for panel, scene in zip(panels[0], scenes, strict=True):
         seconds = range(scene.returns_from_s, scene.returns_from_s + len(scene.returns_by_second))
@@ -238,8 +241,8 @@ def _load_axis(panel: Any, loads: Sequence[float]) -> None:
     panel.grid(alpha=0.3)
 
 
-def _line(runs: Sequence[Figures], policy: str, manners: Manners) -> list[Figures]:
-    return sorted((run for run in runs if run.policy == policy and run.manners is manners), key=attrgetter("load"))
+def _line(runs: Sequence[Figures], policy: str, behaviour: RetryBehaviour) -> list[Figures]:
+    return sorted((run for run in runs if run.policy == policy and run.behaviour is behaviour), key=attrgetter("load"))
 
 
 def _policies(runs: Sequence[Figures]) -> list[str]:

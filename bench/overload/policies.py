@@ -42,7 +42,7 @@ class Red(Shedder):
     priority has thresholds of its own, so that the lowest goes first.
 
     Args:
-        rng: Draws the refused submissions.
+        rng: Draws the rejected submissions.
     """
 
     def __init__(self, rng: Random, service: Service) -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.overload.clients import whole_seconds
-from bench.overload.desk import Desk
 from bench.overload.figures import quantiles
+from bench.overload.simulated_queue import SimulatedQueue
 from jobqueue.core.job import JobSpec
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.errors import Refused
@@ -110,7 +110,7 @@ class _Loop:
     def __init__(self, scene: Scene, seed: str) -> None:
         self._scene = scene
         self._rng = Random(f"{seed}/returns")
-        self._desk = Desk(QueuePolicy(capacity=SLOTS, workers=WORKERS), seed=seed, on_end=self._end)
+        self._queue = SimulatedQueue(QueuePolicy(capacity=SLOTS, workers=WORKERS), seed=seed, on_end=self._end)
         self._clients: dict[JobId, int] = {}
         self._tries: Counter[int] = Counter()  # by how many returns there were before
         self._accepted: Counter[int] = Counter()
@@ -123,8 +123,8 @@ class _Loop:
         for client in range(CLIENTS):
             alone = scene.herd_at is None or client < scene.busy
             at = self._rng.uniform(0.0, REST_S) if alone else scene.herd_at or 0.0
-            self._desk.at(at, self._submit, (client, 0))
-        self._desk.run(LASTS_S)
+            self._queue.at(at, self._submit, (client, 0))
+        self._queue.run(LASTS_S)
         counted_s = LASTS_S - scene.counted_from
         by_second = Counter(int(at) for at in self._returned_at)
         return ReturnFigures(
@@ -143,18 +143,18 @@ class _Loop:
 
     def _submit(self, what: tuple[int, int]) -> None:
         client, returns = what
-        now, counted = self._desk.now, self._desk.now >= self._scene.counted_from
+        now, counted = self._queue.now, self._queue.now >= self._scene.counted_from
         if counted:
             self._tries[returns] += 1
             if returns:
                 self._returned_at.append(now)
         try:
-            job = self._desk.submit(SPEC, self._rng.expovariate(1 / WORK_S))
+            job = self._queue.submit(SPEC, self._rng.expovariate(1 / WORK_S))
         except Refused as refusal:
             retry_after_s = self._told(refusal)
             if counted:
                 self._retry_after_s.append(retry_after_s)
-            self._desk.at(now + retry_after_s, self._submit, (client, returns + 1))
+            self._queue.at(now + retry_after_s, self._submit, (client, returns + 1))
         else:
             self._accepted[returns] += counted
             self._clients[job.id] = client
@@ -166,9 +166,9 @@ class _Loop:
 
     def _end(self, job: Job) -> None:
         assert job.started_at is not None
-        now = self._desk.now
+        now = self._queue.now
         self._worked_s += max(0.0, now - max(job.started_at, self._scene.counted_from))
-        self._desk.at(now + self._rng.expovariate(1 / REST_S), self._submit, (self._clients.pop(job.id), 0))
+        self._queue.at(now + self._rng.expovariate(1 / REST_S), self._submit, (self._clients.pop(job.id), 0))
 
 
 def peak_to_mean(instants: Sequence[float], width_s: float) -> float | None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.overload.clients import PAUSE_S, Client, Manners, Service, arrivals, whole_seconds
-from bench.overload.desk import Desk
+from bench.overload.clients import PAUSE_S, Client, RetryBehaviour, Service, arrivals, whole_seconds
 from bench.overload.figures import Figures, Seen, Visit
+from bench.overload.simulated_queue import SimulatedQueue
 from jobqueue.core.job import JobSpec, JobState, Uniqueness
 from jobqueue.errors import Refused
 
@@ -39,9 +39,9 @@ LOADS = (
 """A small overload takes longer to build up. Ten times the capacity is a hundred clients a second, so less will do."""
 
 
-def run(policy: LabPolicy, load: Load, manners: Manners, *, seed: str, service: Service = SERVICE) -> Figures:
+def run(policy: LabPolicy, load: Load, behaviour: RetryBehaviour, *, seed: str, service: Service = SERVICE) -> Figures:
     """Simulate one policy under one load, and return its figures."""
-    return _Run(policy, load, manners, seed, service).figures()
+    return _Run(policy, load, behaviour, seed, service).figures()
 
 
 @cache
@@ -55,12 +55,12 @@ def _uniqueness(caller: str) -> Uniqueness:
 
 
 class _Run:
-    def __init__(self, policy: LabPolicy, load: Load, manners: Manners, seed: str, service: Service) -> None:
+    def __init__(self, policy: LabPolicy, load: Load, behaviour: RetryBehaviour, seed: str, service: Service) -> None:
         self._policy = policy
         self._load = load
-        self._obedient = manners is Manners.OBEDIENT
+        self._obedient = behaviour is RetryBehaviour.OBEDIENT
         self._shedder = policy.make_shedder(Random(f"{seed}/shedder"), service)
-        self._desk = Desk(
+        self._queue = SimulatedQueue(
             policy.queue_policy(service),
             seed=seed,
             on_end=self._end,
@@ -75,14 +75,14 @@ class _Run:
         self._seen = Seen(
             policy=policy.name(service),
             load=load.factor,
-            manners=manners,
+            behaviour=behaviour,
             measured_s=load.measured_s,
             workers=service.workers,
         )
 
     def figures(self) -> Figures:
         self._expect_next()
-        self._desk.run(self._until)
+        self._queue.run(self._until)
         return self._seen.figures()
 
     # -- clients
@@ -90,7 +90,7 @@ class _Run:
     def _expect_next(self) -> None:
         client = next(self._arrivals, None)
         if client is not None:
-            self._desk.at(client.at, self._arrive, client)
+            self._queue.at(client.at, self._arrive, client)
 
     def _arrive(self, client: Client) -> None:
         visit = Visit(client=client)
@@ -100,37 +100,37 @@ class _Run:
         self._expect_next()
 
     def _submit(self, visit: Visit) -> None:
-        client, now = visit.client, self._desk.now
+        client, now = visit.client, self._queue.now
         visit.tries += 1
-        if self._shedder.refuses(now, priority=client.priority, queued=self._desk.queued):
-            self._desk.queue_state.arrivals.add(now)
-            self._turn_away(visit, self._desk.queue_state.retry_slot_s(now, client.group))
+        if self._shedder.refuses(now, priority=client.priority, queued=self._queue.queued):
+            self._queue.queue_state.arrivals.add(now)
+            self._refuse(visit, self._queue.queue_state.retry_slot_s(now, client.group))
             return
         spec = _spec(client.priority, client.group)
         if self._policy.start_by:
             spec = msgspec.structs.replace(spec, start_by_s=max(0.0, client.half_at - now))
         try:
-            job = self._desk.submit(spec, client.work_s, _uniqueness(client.group))
+            job = self._queue.submit(spec, client.work_s, _uniqueness(client.group))
         except Refused as refusal:
-            self._turn_away(visit, refusal.retry_after_s)
+            self._refuse(visit, refusal.retry_after_s)
         else:
             visit.accepted = True
             self._visits[job.id] = visit
 
-    def _turn_away(self, visit: Visit, retry_after_s: float) -> None:
+    def _refuse(self, visit: Visit, retry_after_s: float) -> None:
         visit.refused += 1
         self._come_again(visit, whole_seconds(retry_after_s) if self._obedient else PAUSE_S)
 
     def _come_again(self, visit: Visit, pause_s: float) -> None:
         """Schedule a client's return, unless its patience ends before."""
-        at = self._desk.now + pause_s
+        at = self._queue.now + pause_s
         if at < visit.client.leaves_at:
-            self._desk.at(at, self._submit, visit)
+            self._queue.at(at, self._submit, visit)
 
     # -- jobs
 
     def _end(self, job: Job) -> None:
-        visit, now = self._visits.pop(job.id), self._desk.now
+        visit, now = self._visits.pop(job.id), self._queue.now
         if job.state is JobState.SUCCEEDED:
             assert job.started_at is not None
             in_time = now <= visit.client.leaves_at
@@ -145,4 +145,4 @@ class _Run:
 
     @property
     def _measuring(self) -> bool:
-        return self._from <= self._desk.now < self._to
+        return self._from <= self._queue.now < self._to

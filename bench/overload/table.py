@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.overload.clients import PRIORITIES, Manners
+from bench.overload.clients import PRIORITIES, RetryBehaviour
 from bench.overload.figures import times
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ NOTHING = "-"
 def report(runs: Sequence[Figures], returns: Sequence[ReturnFigures], *, close_up: float = CLOSE_UP) -> str:
     """Return all tables, each under its title."""
     parts = []
-    for manners in Manners:
-        those = [run for run in runs if run.manners is manners]
+    for behaviour in RetryBehaviour:
+        those = [run for run in runs if run.behaviour is behaviour]
         close = [run for run in those if run.load == close_up]
-        parts += [f"Goodput, and share of dead work, by load; {manners} clients", overview(those)]
-        parts += [f"Latency and outcomes of clients at {times(close_up)}; {manners}", clients_table(close)]
-        parts += [f"Served in time and refused, by priority and group, at {times(close_up)}; {manners}"]
+        parts += [f"Goodput, and share of dead work, by load; {behaviour} clients", overview(those)]
+        parts += [f"Latency and outcomes of clients at {times(close_up)}; {behaviour}", clients_table(close)]
+        parts += [f"Served in time and refused, by priority and group, at {times(close_up)}; {behaviour}"]
         parts += [groups_table(close)]
     if returns:
         parts += ["Retry-After: 1,000 obedient clients with a demand of twice the capacity", returns_table(returns)]
@@ -37,12 +37,12 @@ def report(runs: Sequence[Figures], returns: Sequence[ReturnFigures], *, close_u
 def short_report(runs: Sequence[Figures], *, close_up: float = CLOSE_UP) -> str:
     """Return the two tables to choose by, for each kind of client."""
     parts = []
-    for manners in Manners:
-        those = [run for run in runs if run.manners is manners]
+    for behaviour in RetryBehaviour:
+        those = [run for run in runs if run.behaviour is behaviour]
         close = [run for run in those if run.load == close_up]
         if len({run.load for run in those}) > 1:
-            parts += [f"Goodput, and share of dead work, by load; {manners} clients", overview(those)]
-        parts += [f"Latency and outcomes of clients at {times(close_up)}; {manners}", clients_table(close)]
+            parts += [f"Goodput, and share of dead work, by load; {behaviour} clients", overview(those)]
+        parts += [f"Latency and outcomes of clients at {times(close_up)}; {behaviour}", clients_table(close)]
     return "\n\n".join(parts)
 
 
@@ -85,7 +85,7 @@ def clients_table(runs: Sequence[Figures]) -> str:
 
 
 def groups_table(runs: Sequence[Figures]) -> str:
-    """Return a line for each policy: clients served by priority and group, and refused by priority."""
+    """Return a line for each policy: clients served by priority and group, and rejected by priority."""
     levels = sorted(PRIORITIES, reverse=True)
     head = ["policy", *(f"served: {level}" for level in levels), "mice", "elephant"]
     head += [f"refused: {level}" for level in levels]

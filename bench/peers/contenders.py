@@ -1,7 +1,7 @@
 """The servers that are measured beside each other over HTTP, and the handles by which a bench sets the scene in each.
 
 A contender is started once, fills itself with finished jobs, and is then asked by the generator. The scenes:
-`held`, where submissions are accepted and none starts; `full`, where every submission is refused.
+`held`, where submissions are accepted and none starts; `full`, where every submission is rejected.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Ours(Contender):
     """This server with its default features, in one of its builds; `fast_path=False` turns the fast path off.
 
     Bounds are wide, to measure submissions and not rejections: 8,000 connections that ask again as soon as they
-    are answered make every loop late, and over `limits.loop_lag_max_s` submissions are refused. How late it runs is
+    are answered make every loop late, and over `limits.loop_lag_max_s` submissions are rejected. How late it runs is
     measured and compared as ever.
     """
 

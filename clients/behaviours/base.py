@@ -222,7 +222,7 @@ class SimulatedClient(ABC):
             self._counts.unknown_fate += 1
             self._drop(slot)
         else:
-            self._counters.turned_away_for(status, why)
+            self._counters.rejected_for(status, why)
             self._counts.invalid += 1
             self._drop(slot)
 
@@ -343,6 +343,6 @@ def pause_of(answer: Answer) -> float | None:
 
 
 def why_of(answer: Answer) -> str:
-    """Return the reason that a refusal's document gives; "" if it has none."""
+    """Return the reason that a rejection's document gives; "" if it has none."""
     problem = problem_of(answer.body)
     return "" if problem is None else problem.why

@@ -30,7 +30,7 @@ WAIT_S = 20  # asked for in one request
 
 
 class FollowingClient(SimulatedClient):
-    """Follows each accepted job in a task of its own, some at once, while others are still refused."""
+    """Follows each accepted job in a task of its own, some at once, while others are still rejected."""
 
     def __init__(self, *, options: Options, **common: Any) -> None:
         super().__init__(options=options, **common)

@@ -84,7 +84,7 @@ class OpenLoop(PollingClient):
                 next_at += self._rng.expovariate(self._rate)
             while self._agenda and self._agenda[0][0] <= now:
                 due, _, slot = heapq.heappop(self._agenda)
-                if slot in self._slots and slot not in self._served and slot.due == due:  # not planned anew
+                if slot in self._slots and slot not in self._served and slot.due == due:  # not rescheduled
                     self._serve(slot)
 
     def _serve(self, slot: Slot) -> None:

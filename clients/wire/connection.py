@@ -59,7 +59,7 @@ class Answer:
 
 
 class Connection:
-    """Opens itself when it is needed, and anew when the server has closed it.
+    """Opens itself when it is needed, and again when the server has closed it.
 
     Args:
         on_reopened: Called each time that a safe request, sent on a connection which

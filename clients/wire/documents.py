@@ -19,7 +19,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A refusal (RFC 9457); `retry_after_s` is finer than the header's whole seconds."""
+    """A rejection (RFC 9457); `retry_after_s` is finer than the header's whole seconds."""
 
     retry_after_s: float | None = None
     title: str = ""

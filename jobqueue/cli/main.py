@@ -30,7 +30,7 @@ FLAGS = {
     "host": ("server.host", "ADDRESS", "address to listen on"),
     "port": ("server.port", "N", "port to listen on; 0 lets the system choose"),
     "workers": ("queues.default.workers", "N", "maximum number of jobs that run at once"),
-    "capacity": ("queues.default.capacity", "N", "maximum number of live jobs; further submissions are refused"),
+    "capacity": ("queues.default.capacity", "N", "maximum number of live jobs; further submissions are rejected"),
     "discipline": (
         "queues.default.discipline",
         "NAME",

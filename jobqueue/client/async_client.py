@@ -156,7 +156,7 @@ class Client:
     async def submit_many(
         self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0
     ) -> list[str | JobQueueError]:
-        """Submit jobs, up to a thousand in a request; each is accepted or refused by itself.
+        """Submit jobs, up to a thousand in a request; each is accepted or rejected by itself.
 
         Returns:
             For each, in order, the id of its job, or the error that `submit` would raise.

@@ -277,7 +277,7 @@ class SyncClient:
 
     def _ask(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
         headers, body = framed(request)
-        # A server that refuses an upload early answers before it has read it all, and closes:
+        # A server that rejects an upload early answers before it has read it all, and closes:
         # its answer is worth reading although sending failed.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(

@@ -45,7 +45,7 @@ class Reload:
     """Reads the settings and lets the queue apply them, one reload at a time.
 
     Args:
-        load: Reads every source anew, as at the start; called in a thread. Raises ConfigError.
+        load: Reads every source again, as at the start; called in a thread. Raises ConfigError.
         set_level: Applies `log.level`, which is not the queue's.
     """
 

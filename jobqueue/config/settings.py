@@ -120,7 +120,7 @@ class QueueSettings(_Section, frozen=True):
             ge=1,
             le=10_000_000,
             description="Maximum number of live jobs (delayed, queued and running); further submissions are "
-            "refused with 503.",
+            "rejected with 503.",
         ),
     ] = 10_000
     discipline: Annotated[
@@ -237,7 +237,7 @@ class StatusesSettings(_Section, frozen=True):
 
 
 class LimitsSettings(_Section, frozen=True):
-    """Limits of one request, one job and one caller, and the load above which submissions are refused."""
+    """Limits of one request, one job and one caller, and the load above which submissions are rejected."""
 
     body_bytes: Annotated[int, Meta(ge=1, le=GIB, description="Maximum size of the JSON body of a request.")] = MIB
     in_flight_bytes: Annotated[
@@ -246,7 +246,7 @@ class LimitsSettings(_Section, frozen=True):
             ge=2 * MIB,
             le=TIB,
             description="Memory for request bodies being received and answers not yet read, of all connections "
-            "together, at least twice `limits.body_bytes`; beyond it requests are refused with 503.",
+            "together, at least twice `limits.body_bytes`; beyond it requests are rejected with 503.",
         ),
     ] = 32 * MIB
     files: Annotated[int, Meta(ge=0, le=1000, description="Maximum number of files of one job.")] = 16
@@ -308,7 +308,7 @@ class LimitsSettings(_Section, frozen=True):
             ge=0,
             le=1_000_000,
             description="Maximum number of waiting requests and event streams; a further wait is answered at "
-            "once, a further stream is refused with 503.",
+            "once, a further stream is rejected with 503.",
         ),
     ] = 10_000
     heartbeat_s: Annotated[
@@ -326,7 +326,7 @@ class LimitsSettings(_Section, frozen=True):
         Rate | None,
         Meta(
             description="Submissions per caller and time, such as 50/s (50 at once after a pause) or 50/s burst "
-            "5; more are refused with 429; null: no limit."
+            "5; more are rejected with 429; null: no limit."
         ),
     ] = None
     caller_jobs_max: (
@@ -335,14 +335,14 @@ class LimitsSettings(_Section, frozen=True):
             Meta(
                 ge=1,
                 le=10_000_000,
-                description="Maximum number of live jobs per caller; more are refused with 429; null: no limit.",
+                description="Maximum number of live jobs per caller; more are rejected with 429; null: no limit.",
             ),
         ]
         | None
     ) = None
     loop_lag_max_s: Annotated[
         float,
-        Meta(ge=0.01, le=HOUR_S, description="Lag of the event loop above which submissions are refused with 503."),
+        Meta(ge=0.01, le=HOUR_S, description="Lag of the event loop above which submissions are rejected with 503."),
     ] = 0.5
 
 
@@ -366,7 +366,7 @@ class SpoolSettings(_Section, frozen=True):
         Meta(
             ge=0,
             le=1024 * TIB,
-            description="Maximum size of all files; beyond it submissions with files are refused with 503.",
+            description="Maximum size of all files; beyond it submissions with files are rejected with 503.",
         ),
     ] = 4 * GIB
 

@@ -6,7 +6,7 @@ An id is 22 characters of an alphabet that sorts as it counts:
     |   |       |          `-- check: 12 bits of a CRC over the rest, the same in every run
     |   |       `------------- tag: 60 bits that only this run's secret can make
     |   `--------------------- sequence: 42 bits, counted on from 000000-
-    `------------------------- run: 18 bits, drawn anew at each start
+    `------------------------- run: 18 bits, drawn at each start
 
 Nothing about an issued id is kept. The tag proves that this run issued
 it, the check tells an id of an earlier run from noise (one random text in

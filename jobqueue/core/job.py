@@ -172,8 +172,8 @@ UniqueMode = Literal["return", "reject", "replace", "debounce"]
 class Unique(msgspec.Struct, frozen=True, gc=False):
     """A value that one live job of a type may have, and the effect of a second submission.
 
-    `return` answers with the live job, `reject` refuses, `replace` cancels the live job in favour of the new one,
-    `debounce` gives a job that still waits the new arguments, and its delay anew.
+    `return` answers with the live job, `reject` raises `Duplicate`, `replace` cancels the live job in favour of the
+    new one, `debounce` gives a job that still waits the new arguments, and starts its delay again.
     """
 
     value: str

@@ -135,10 +135,10 @@ class Submitter:
         return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
 
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, uniqueness: Uniqueness, now: float) -> None:
-        """Debounce: give a waiting job the newest arguments and, unless it is due already, its delay anew."""
-        anew = job.state is DELAYED and job.attempt == 0
+        """Debounce: give a waiting job the newest arguments and, unless it is due already, a new delay."""
+        waits = job.state is DELAYED and job.attempt == 0
         # The keys that lead to it, and its files, stay.
-        more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if anew else 0
+        more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if waits else 0
         more_bytes = len(args) - len(job.args) + more_held
         more_with_key = more_bytes + (0 if uniqueness.key is None else key_bytes(uniqueness.key.key))
         self._admission.admit_growth(self._transitions.queue_states[job.spec.queue], more_with_key, uniqueness, now=now)
@@ -147,7 +147,7 @@ class Submitter:
         job.args = args
         job.held_bytes += more_held
         job.version += 1
-        if anew:
+        if waits:
             job.spec = spec
             job.run_at = _run_at(spec, now)
             job.start_by_at = self._start_by_at(spec, now)

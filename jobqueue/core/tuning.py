@@ -13,8 +13,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         tick_work_max: Maximum number of deadlines met, and of records evicted, in one tick. Defaults to 1000.
-        offers_max: Maximum number of jobs of one line that are offered a permit at once. Defaults to 32.
-        moves_max: Maximum number of jobs that are offered a permit, or move on to another line, in one operation.
+        offers_max: Maximum number of jobs of one wait list that are offered a permit at once. Defaults to 32.
+        moves_max: Maximum number of jobs that are offered a permit, or move on to another wait list, in one operation.
             Defaults to 256.
         lease_tries: Number of ready jobs that a lease finds held back by a limiter before it yields to the loop.
             Defaults to 100.

@@ -6,7 +6,7 @@ Rules:
 2. A tuple gives the name, and the media type if it has a third member; else both come from the path, or from the open
    file's name. A list is several files under one part name.
 3. A source can be read more than once, because a request may have to be repeated: an open file is read from where it
-   stood when it was given, and one that can't seek is refused.
+   stood when it was given, and one that can't seek is rejected.
 4. The size is fixed when the source is made: what is appended later is left out, what is missing later is an error.
 """
 

@@ -5,7 +5,7 @@ Rules:
 1. A bound method, a `staticmethod`, a `functools.partial` and an object with `__call__` are what they call.
 2. A decorator's wrapper is seen through by its `__wrapped__` (`functools.wraps`). The first async function on the way
    decides: the call gives an awaitable. A wrapper that is itself async is asked no further.
-3. Refused, with the reason: classes, generators and async generators, also those inside a plain wrapper, since nothing
+3. Rejected, with the reason: classes, generators and async generators, also those inside a plain wrapper, since nothing
    tells whether the wrapper runs them; methods without their object.
 """
 

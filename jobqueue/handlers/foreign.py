@@ -5,7 +5,7 @@ Rules:
 1. Models of pydantic's check themselves, as they would check JSON, and each of their faults keeps its place. pydantic
    is no dependency: there is a model only where the application has imported it.
 2. Paths are texts.
-3. What pydantic would check, and msgspec does not see, is refused at registration: its dataclasses, its fields and
+3. What pydantic would check, and msgspec does not see, is rejected at registration: its dataclasses, its fields and
    those of annotated-types beside a parameter.
 """
 
@@ -32,7 +32,7 @@ class ModelFaults(ValueError):
 
     Args:
         kind: The model.
-        document: The JSON that it refused.
+        document: The JSON that it rejected.
     """
 
     def __init__(self, faults: list[tuple[tuple[str | int, ...], str]], count: int, kind: Any, document: bytes) -> None:
@@ -62,7 +62,7 @@ def make(kind: Any, value: Any) -> Any:
 
 
 def repeating(refusal: BaseException | None) -> Callable[[Any, Any], Any]:
-    """Return `make`, but with the faults of a model that has just refused a document kept: it isn't asked twice."""
+    """Return `make`, but with the faults of a model that has just rejected a document kept: it isn't asked twice."""
     if not isinstance(refusal, ModelFaults):
         return make
     faults, count, model, document = refusal.faults, refusal.count, refusal.kind, refusal.document

@@ -144,7 +144,7 @@ def _struct_of(
 
 
 def _unknown_type(struct: type[msgspec.Struct]) -> type | None:
-    """Find a type inside an annotation that msgspec can't make from JSON; it would refuse only once a job comes."""
+    """Find a type inside an annotation that msgspec can't make from JSON; it would reject only once a job comes."""
     for item in _types_in(msgspec.inspect.type_info(struct)):
         if isinstance(item, msgspec.inspect.CustomType) and not foreign.is_known(item.cls):
             return item.cls

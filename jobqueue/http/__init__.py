@@ -26,7 +26,7 @@ def application(queue: JobQueue) -> web.Application:
     belong to the host application's server. So does the order of its shutdown: aiohttp stops
     listening before the queue drains, so statuses are not readable meanwhile.
 
-    Web pages of other origins are refused here, too (`server.origins`). Under which names the host may be reached is
+    Web pages of other origins are rejected here, too (`server.origins`). Under which names the host may be reached is
     checked only where `server.hosts` lists them, because its addresses aren't known here; for the same reason documents
     have no tracebacks unless `server.tracebacks` is true.
     """
@@ -47,7 +47,7 @@ def api(queue: JobQueue, lag: Callable[[], float] | None = None) -> web.Applicat
     closing connections, as aiohttp's runners and `JobServer` do.
 
     Args:
-        lag: Returns how many seconds late the event loop runs, so that submissions are refused while it is
+        lag: Returns how many seconds late the event loop runs, so that submissions are rejected while it is
             over `limits.loop_lag_max_s`; `jobqueue.runtime.loop_monitor.LoopMonitor.lag` does.
     """
     app = web.Application()

@@ -150,7 +150,7 @@ class Share:
         return fits
 
     def close(self) -> None:
-        """Release all bytes; the next ones count anew."""
+        """Release all bytes; the count starts again at 0."""
         self.large = False
         if self.held_bytes:
             self._change(-self.held_bytes)

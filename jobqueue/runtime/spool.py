@@ -3,7 +3,7 @@
 It has one folder for each run of a server, and in it one folder for each job with files. Rules:
 
 1. No client's name becomes part of a path.
-2. Files of refused or broken-off uploads are removed. A job's inputs go when it ends (a failed
+2. Files of rejected or broken-off uploads are removed. A job's inputs go when it ends (a failed
    job keeps them for a retry), its result file goes with its record, everything with the run.
 3. A run holds a lock on its folder, so that another can tell the folders of dead runs, and remove
    them. (`systemd-tmpfiles` leaves locked folders alone, too.)

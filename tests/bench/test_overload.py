@@ -15,12 +15,12 @@ import pytest
 
 from bench.overload import __main__ as overload
 from bench.overload.choice import choice
-from bench.overload.clients import ELEPHANT, MICE_LOAD, PAUSE_S, Manners, Service, arrivals, whole_seconds
-from bench.overload.desk import Desk
+from bench.overload.clients import ELEPHANT, MICE_LOAD, PAUSE_S, RetryBehaviour, Service, arrivals, whole_seconds
 from bench.overload.figures import Figures, quantiles
 from bench.overload.policies import CHOICES, POLICIES, RED_THRESHOLDS, DropByCoDel, Red
 from bench.overload.returns import SCENES, ReturnFigures, Scene, peak_to_mean, poisson_peak_to_mean, run_scene
 from bench.overload.run import LOADS, SERVICE, Load, run
+from bench.overload.simulated_queue import SimulatedQueue
 from bench.overload.table import overview, returns_table, table
 from jobqueue.core.job import Job, JobSpec
 from jobqueue.core.policy import QueuePolicy
@@ -30,9 +30,9 @@ POLICY = {policy.name(SERVICE): policy for policy in POLICIES}
 TWICE = Load(2.0, 60.0, 60.0)
 
 
-def run_twice(name: str, manners: Manners = Manners.OBEDIENT) -> Figures:
+def run_twice(name: str, behaviour: RetryBehaviour = RetryBehaviour.OBEDIENT) -> Figures:
     """Run a policy at twice the capacity."""
-    return run(POLICY[name], TWICE, manners, seed="1")
+    return run(POLICY[name], TWICE, behaviour, seed="1")
 
 
 def peaks_like_poisson(figures: ReturnFigures) -> bool:
@@ -56,7 +56,7 @@ def test_at_twice_the_capacity_fifo_does_dead_work_and_adaptive_does_not() -> No
 
 @pytest.mark.parametrize("name", list(POLICY))
 def test_every_policy_serves_nearly_all_clients_below_its_capacity(name: str) -> None:
-    figures = run(POLICY[name], Load(0.5, 20.0, 60.0), Manners.OBEDIENT, seed="1")
+    figures = run(POLICY[name], Load(0.5, 20.0, 60.0), RetryBehaviour.OBEDIENT, seed="1")
 
     assert figures.served > 0.98
     assert figures.dead < 0.03
@@ -80,7 +80,7 @@ def test_priority_serves_the_highest_if_clients_send_start_by() -> None:
 
 
 def test_a_short_queue_suffices_for_obedient_but_not_for_disobedient_clients() -> None:
-    obedient, disobedient = run_twice("fifo 30 slots"), run_twice("fifo 30 slots", Manners.DISOBEDIENT)
+    obedient, disobedient = run_twice("fifo 30 slots"), run_twice("fifo 30 slots", RetryBehaviour.DISOBEDIENT)
 
     assert obedient.goodput > 0.9
     assert obedient.dead < 0.05
@@ -95,7 +95,7 @@ def test_fair_protects_mice_from_the_elephant_only_with_a_limit_of_live_jobs() -
 
 
 def test_obedient_clients_try_less_often_for_the_same_outcome() -> None:
-    obedient, disobedient = run_twice("fifo"), run_twice("fifo", Manners.DISOBEDIENT)
+    obedient, disobedient = run_twice("fifo"), run_twice("fifo", RetryBehaviour.DISOBEDIENT)
 
     assert obedient.tries < 1.5
     assert disobedient.tries > 4
@@ -127,7 +127,7 @@ def test_a_constant_retry_after_brings_all_clients_back_at_once() -> None:
 
 def test_figures_depend_on_the_seed_only() -> None:
     def figures(seed: str) -> list[Figures]:
-        return [run(POLICY[name], Load(2.0, 5.0, 10.0), Manners.DISOBEDIENT, seed=seed) for name in POLICY]
+        return [run(POLICY[name], Load(2.0, 5.0, 10.0), RetryBehaviour.DISOBEDIENT, seed=seed) for name in POLICY]
 
     first = figures("1")
 
@@ -138,9 +138,9 @@ def test_figures_depend_on_the_seed_only() -> None:
 def test_figures_do_not_depend_on_the_hash_seed() -> None:
     program = (
         "from bench.overload.policies import POLICIES\n"
-        "from bench.overload.run import Load, Manners, run\n"
+        "from bench.overload.run import Load, RetryBehaviour, run\n"
         "from bench.overload.returns import SCENES, run_scene\n"
-        "for policy in POLICIES: print(run(policy, Load(2.0, 5.0, 10.0), Manners.OBEDIENT, seed='1'))\n"
+        "for policy in POLICIES: print(run(policy, Load(2.0, 5.0, 10.0), RetryBehaviour.OBEDIENT, seed='1'))\n"
         "print(run_scene(SCENES[0], seed='1'))\n"
     )
     outputs = {
@@ -181,7 +181,7 @@ def test_a_longer_stream_begins_with_the_shorter_one() -> None:
 
 def test_every_client_is_counted_once() -> None:
     for name in POLICY:
-        figures = run(POLICY[name], Load(5.0, 5.0, 5.0), Manners.DISOBEDIENT, seed="1")
+        figures = run(POLICY[name], Load(5.0, 5.0, 5.0), RetryBehaviour.DISOBEDIENT, seed="1")
         assert figures.served + figures.unserved + figures.never_accepted == pytest.approx(1.0)
 
 
@@ -191,11 +191,11 @@ def test_retry_after_is_rounded_up_to_whole_seconds() -> None:
 
 def test_disobedient_clients_retry_after_their_own_pause() -> None:
     # Patience is at most 15 s, so there are at most that many pauses in it, and the first try.
-    figures = run(POLICY["fifo"], Load(10.0, 5.0, 10.0), Manners.DISOBEDIENT, seed="1")
+    figures = run(POLICY["fifo"], Load(10.0, 5.0, 10.0), RetryBehaviour.DISOBEDIENT, seed="1")
     assert 8 < figures.tries < 1 + 15 / PAUSE_S
 
 
-# -- the desk
+# -- the simulated queue
 
 
 def test_waits_at_the_desk_match_erlangs_c_formula() -> None:
@@ -206,14 +206,14 @@ def test_waits_at_the_desk_match_erlangs_c_formula() -> None:
         assert job.started_at is not None
         waits.append(job.started_at - job.created_at)
 
-    desk = Desk(QueuePolicy(capacity=10_000, workers=workers), seed="1", on_end=end)
+    queue = SimulatedQueue(QueuePolicy(capacity=10_000, workers=workers), seed="1", on_end=end)
 
     def arrive(_: None) -> None:
-        desk.submit(JobSpec(type="work"), rng.expovariate(1.0))
-        desk.at(desk.now + rng.expovariate(load * workers), arrive, None)
+        queue.submit(JobSpec(type="work"), rng.expovariate(1.0))
+        queue.at(queue.now + rng.expovariate(load * workers), arrive, None)
 
-    desk.at(0.0, arrive, None)
-    desk.run(3000.0)
+    queue.at(0.0, arrive, None)
+    queue.run(3000.0)
 
     # Erlang's C formula: the probability of a wait, and the mean wait, of M/M/c.
     offered = load * workers
@@ -224,20 +224,20 @@ def test_waits_at_the_desk_match_erlangs_c_formula() -> None:
 
 
 def test_the_desk_keeps_to_its_workers_and_slots() -> None:
-    desk = Desk(POLICY["fifo"].queue_policy(SERVICE), seed="1", on_end=lambda job: None)
+    queue = SimulatedQueue(POLICY["fifo"].queue_policy(SERVICE), seed="1", on_end=lambda job: None)
     live: list[int] = []
 
     def arrive(client: object) -> None:
-        if desk.queue_state.live < SERVICE.slots:
-            desk.submit(JobSpec(type="work"), 1.0)
-        live.append(desk.queue_state.live)
+        if queue.queue_state.live < SERVICE.slots:
+            queue.submit(JobSpec(type="work"), 1.0)
+        live.append(queue.queue_state.live)
 
     for client in arrivals(10.0, until=20.0, seed="1", service=SERVICE):
-        desk.at(client.at, arrive, client)
-    desk.run(20.0)
+        queue.at(client.at, arrive, client)
+    queue.run(20.0)
 
     assert max(live) == SERVICE.slots
-    assert desk.queue_state.live - desk.queued == SERVICE.workers
+    assert queue.queue_state.live - queue.queued == SERVICE.workers
 
 
 # -- RED and CoDel
@@ -293,7 +293,7 @@ def test_codel_sheds_at_an_increasing_rate_while_waits_stay_above_the_target() -
 
 
 def test_codel_sheds_jobs_at_twice_the_capacity() -> None:
-    figures = run(POLICY["codel"], Load(2.0, 60.0, 60.0), Manners.OBEDIENT, seed="1")
+    figures = run(POLICY["codel"], Load(2.0, 60.0, 60.0), RetryBehaviour.OBEDIENT, seed="1")
     assert figures.shed > 0.0
 
 
@@ -410,7 +410,7 @@ def test_invalid_options_exit_with_a_message_that_names_them(
 
 
 def test_the_recommendation_names_the_best_policy_per_kind_of_client_and_warns_of_fifo() -> None:
-    runs = [run(policy, TWICE, manners, seed="1") for policy in CHOICES for manners in Manners]
+    runs = [run(policy, TWICE, behaviour, seed="1") for policy in CHOICES for behaviour in RetryBehaviour]
 
     sentence = choice(runs, load=2.0, service=SERVICE)
 
@@ -426,9 +426,9 @@ def test_the_recommendation_names_the_best_policy_per_kind_of_client_and_warns_o
 def test_the_tables_of_the_document_match_the_simulation() -> None:
     """Only a few rows are simulated here; `make overload` produces all of them."""
     text = (ROOT / "docs" / "explanation" / "overload.md").read_text()
-    for manners in Manners:
+    for behaviour in RetryBehaviour:
         for name in ("fifo", "adaptive"):
-            figures = [run(POLICY[name], load, manners, seed=str(overload.SEED)) for load in LOADS[:4]]
+            figures = [run(POLICY[name], load, behaviour, seed=str(overload.SEED)) for load in LOADS[:4]]
             row = overview(figures).splitlines()[-1]
             assert any(_cells(line)[:5] == _cells(row) for line in text.splitlines()), row
     scene = run_scene(SCENES[0], seed=str(overload.SEED))

@@ -50,7 +50,7 @@ def test_a_server_that_rejects_fast_and_keeps_its_goodput_meets_every_bound() ->
     ("seen", "missed"),
     [
         ({"goodput_per_s": 239.0}, "goodput, of the peak"),
-        ({"refusal_ms": 51.0}, "refusals, p99"),
+        ({"refusal_ms": 51.0}, "rejections, p99"),
         ({"head_ms": 201.0}, "HEAD, p99"),
         ({"ended": 2_999}, "accepted jobs not seen to end"),
         ({"errors": 1}, "requests that failed"),

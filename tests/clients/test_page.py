@@ -82,7 +82,7 @@ def test_text_of_the_server_is_escaped() -> None:
     seen = some()
     seen.counts.created += 1
     seen.counts.invalid = 1
-    seen.turned_away_for(422, '<script>alert("x")</script><svg onload=x>')
+    seen.rejected_for(422, '<script>alert("x")</script><svg onload=x>')
     seen.error("status: <img src=x>")
     found = outline(page_of(report(seen)))
     assert "<script>" in found.text

@@ -98,7 +98,7 @@ def test_the_table_has_counts_latencies_and_the_verdict() -> None:
         "7 created by 500 clients in 2.0 s",
         "4 seen to end: 3 succeeded, 1 cancelled; by error: 1 shutdown",
         "1 accepted but never seen to end",
-        "3 refusals of a submission: 1 503",
+        "3 rejections of a submission: 1 503",
         "1 errors: 1 submission: connection dropped",
         "1 of unknown fate",
         "submission 2 250.",

@@ -61,9 +61,7 @@ def test_the_file_at_the_root_has_exactly_the_defaults() -> None:
 
 def test_the_file_at_the_root_is_made_from_the_settings() -> None:
     written = default_file.render()
-    assert (ROOT / "config.yaml").read_text() == written, (
-        "make it anew: python -m jobqueue config default > config.yaml"
-    )
+    assert (ROOT / "config.yaml").read_text() == written, "update it: python -m jobqueue config default > config.yaml"
     assert max(len(line) for line in written.splitlines()) <= default_file.WIDTH
 
 
@@ -610,7 +608,7 @@ def test_differences_are_listed_by_name_with_both_values(write: Callable[[str], 
 
 def test_the_schema_for_editors_is_current() -> None:
     committed = (ROOT / "config.schema.json").read_text()
-    assert committed == json_schema.render(), "make it anew: python -m jobqueue config schema > config.schema.json"
+    assert committed == json_schema.render(), "update it: python -m jobqueue config schema > config.schema.json"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ class Operation:
     @property
     def request_headers(self) -> frozenset[str]:
         """The headers of a request that stand in front of its answers."""
-        told = re.sub(r"`[^`]+` is refused", "", self.text.partition("\nAnswers: ")[0])
+        told = re.sub(r"`[^`]+` is rejected", "", self.text.partition("\nAnswers: ")[0])
         return frozenset(name for name in HEADER.findall(told) if name in REQUEST_HEADERS)
 
 

@@ -179,7 +179,7 @@ class Arena:
         return sum(json.loads(out or b"{}").values())
 
     def _reset_peak(self) -> None:
-        # proc_pid_clear_refs(5): the peak of the resident set begins anew.
+        # proc_pid_clear_refs(5): the peak of the resident set starts again.
         with contextlib.suppress(OSError):
             Path(f"/proc/{self.server.pid}/clear_refs").write_text("5")
 

@@ -43,7 +43,12 @@ class Inspector:
         """Check that each queued job is either ready or waits at one limiter, and that the counts agree."""
         check, engine = self._auditor.check, self._engine
         ready = [job for order in engine.scheduler._orders.values() for job in order]
-        waiting = [job for limiter in engine.limiters._all() for line in limiter.lines.values() for job in line.order]
+        waiting = [
+            job
+            for limiter in engine.limiters._all()
+            for wait_list in limiter.wait_lists.values()
+            for job in wait_list.order
+        ]
         positions = Counter(job.id for job in [*ready, *waiting])
         counts: Counter[tuple[str, JobState]] = Counter()
         for known in self._auditor.known.values():
@@ -127,13 +132,13 @@ class Inspector:
         due_at = engine.next_at()
         if due_at is not None and due_at <= now:
             return  # the next tick comes before time advances
-        lines = [line for limiter in engine.limiters._all() for line in limiter.lines.values()]
-        if not lines:
+        wait_lists = [each for limiter in engine.limiters._all() for each in limiter.wait_lists.values()]
+        if not wait_lists:
             return
         # An offered job stands for the jobs behind it: it may be ready and wait for a worker of its queue.
         ready = [job.spec for order in engine.scheduler._orders.values() for job in order]
         offered = {(spec.queue, spec.type) for spec in ready} | {(spec.queue, spec.pool) for spec in ready}
-        for job in [job for line in lines for job in line.order]:
+        for job in [job for wait_list in wait_lists for job in wait_list.order]:
             if (job.spec.queue, job.spec.type) in offered or (job.spec.queue, job.spec.pool) in offered:
                 continue
             held_back = self._auditor.limits.hold_back(job, now)
@@ -181,7 +186,7 @@ class Inspector:
                 not limiter.held or not limiter.bounded,
                 f"limiter {limiter.name} {limiter.group} counts {limiter.held} holders",
             )
-            check(not limiter.lines, f"limiter {limiter.name} {limiter.group} has lines without jobs")
+            check(not limiter.wait_lists, f"limiter {limiter.name} {limiter.group} has empty wait lists")
         check(not self._wiring._workers._by_job, "workers hold jobs that are over")
 
     def check_evicted(self) -> None:

@@ -12,7 +12,7 @@ Failures that count against a type, that is, against its handler:
    within `SEEN_S`, at least a fifth of the budget (one, at least) must be failures of callers other than the one that
    failed most. Where all jobs come from one caller, the same holds for its groups. Where there is one caller and
    one group, the number of failures is enough.
-3. A success of any caller begins the count anew.
+3. A success of any caller resets the count.
 
 While a type is in quarantine:
 
@@ -22,7 +22,7 @@ While a type is in quarantine:
 5. A failed probe doubles the wait for the next one, up to `PROBE_S_MAX`. A probe without an outcome that counts
    (cancelled, or a failure by rule 1) changes nothing: the next attempt to start is the probe.
 6. Callers take turns at the probe, and the groups of each (`probing`): a failing one doesn't block the others.
-7. After a release the count begins anew, with attempts that started after the quarantine; older ones are ignored.
+7. After a release the count starts at 0, with attempts that started after the quarantine; older ones are ignored.
 8. `budget` decides when a quarantine begins. It ends with a probe that succeeds, whatever the budget is then.
 
 A caller is that of the job's `Uniqueness`, or None: the application that embeds the queue.
@@ -93,7 +93,7 @@ class _Record:
                 return users.share_blame(self.failures, budget)
         return True
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         self.failures = 0
         self.callers.failures.clear()
         self.groups.failures.clear()
@@ -161,13 +161,13 @@ class CircuitBreaker:
         quarantined = record.quarantined
         if quarantined is None:
             if record.failures and started_at >= record.counts_from:
-                record.begin_anew()
+                record.reset()
             return False
         if started_at < quarantined.until:
             return False
         record.quarantined = None
         self.count -= 1
-        record.begin_anew()
+        record.reset()
         record.wait_s = PROBE_S_MIN
         record.counts_from = quarantined.until
         return True

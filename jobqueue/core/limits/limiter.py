@@ -6,8 +6,8 @@ Rules:
 
 1. Never more holders than permits, never more passes than the rate, none while it is shut, but for one probe
    at a time once that is due.
-2. A line belongs to one limiter and one queue, in the order of that queue's discipline; while the limiter is shut,
-   `probing` chooses the next probe.
+2. A wait list belongs to one limiter and one queue, and has the order of that queue's discipline; while the limiter is
+   shut, `probing` chooses the next probe.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ class Limiter:
         "depth",
         "group",
         "held",
-        "lines",
         "name",
         "permits",
         "probe",
         "shut_until",
         "tally",
         "turns",
+        "wait_lists",
     )
 
     def __init__(
@@ -84,7 +84,7 @@ class Limiter:
         self.shut_until: float | None = None
         self.probe: JobId | None = None
         self.turns: ProbeTurns | None = None
-        self.lines: dict[str, LimiterQueue] = {}
+        self.wait_lists: dict[str, WaitList] = {}
         self.bound(permits, rate)
 
     def bound(self, permits: int | None, rate: Rate | None) -> None:
@@ -99,15 +99,15 @@ class Limiter:
         self.shut_until = until
         if self.turns is None:
             self.turns = ProbeTurns()
-            for line in self.lines.values():
-                line.sort_for_probes()
+            for wait_list in self.wait_lists.values():
+                wait_list.sort_for_probes()
         if last is not None:
             self.turns.note(last)
 
     def open(self) -> None:
         self.shut_until = self.probe = self.turns = None
-        for line in self.lines.values():
-            line.waiting = None
+        for wait_list in self.wait_lists.values():
+            wait_list.waiting = None
 
     @property
     def bounded(self) -> bool:
@@ -121,7 +121,7 @@ class Limiter:
     @property
     def idle(self) -> bool:
         """Whether it has no state but its bucket's."""
-        return not self.lines and self.shut_until is None and not (self.held and self.bounded)
+        return not self.wait_lists and self.shut_until is None and not (self.held and self.bounded)
 
     def room(self, now: float) -> int:
         """Return how many may pass now."""
@@ -165,7 +165,7 @@ class Limiter:
             self.probe = None
 
 
-class LimiterQueue:
+class WaitList:
     """The jobs of one queue that wait at one limiter, and those offered from here that neither started nor returned.
 
     Attributes:
@@ -226,8 +226,8 @@ class Waiter:
     """A job that waits, or was offered a permit.
 
     Attributes:
-        at: The line in which it waits; None: it was offered.
-        offered_by: The lines that offered it, the narrowest first: it waits, or tries, on their behalf.
+        at: The wait list that holds it; None: it was offered.
+        offered_by: The wait lists that offered it, the narrowest first: it waits, or tries, on their behalf.
         ready: Whether it is in the ready order, or about to be.
     """
 
@@ -235,8 +235,8 @@ class Waiter:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.at: LimiterQueue | None = None
-        self.offered_by: list[LimiterQueue] = []
+        self.at: WaitList | None = None
+        self.offered_by: list[WaitList] = []
         self.ready = False
 
     @property

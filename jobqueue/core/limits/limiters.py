@@ -1,4 +1,4 @@
-"""Limiters: the permits that a job needs before it may run, and the lines of jobs that wait for them.
+"""Limiters: the permits that a job needs before it may run, and the wait lists of jobs without one.
 
 A job may need permits of three limiters, the broadest first: of its pool, of its type (all jobs of a handler), and of
 its group within the type. All jobs of a type have the same pool and limits, so jobs that wait at a narrow limiter need
@@ -7,17 +7,18 @@ the same of the broader ones.
 Rules:
 
 1. A job holds permits of all its limiters, or of none. A limiter without room grants none (`limiter.py`).
-2. A job that must wait is in one line, and isn't ready. A line belongs to one limiter and one queue: so no queue waits
-   for the worker of another.
-3. While a limiter has room and a line isn't empty, jobs of that line are offered. An offer is no permit: it makes
+2. A job that must wait is in one wait list, and isn't ready. A wait list belongs to one limiter and one queue, so no
+   queue waits for the worker of another.
+3. While a limiter has room and a wait list isn't empty, jobs of the list are offered. An offer is no permit: it makes
    the job ready again, before all others, and the first job to lease gets the permit. A job that then finds no room
    is requeued. The offer of a withdrawn job passes to the next.
-4. Each line has one batch of offers at a time, as many as there is room for, and the next batch when all of these have
-   started or are back. So jobs keep their order.
-5. Offers go to the front of a line: when a job joins it, the batch is revoked and offered anew.
-   The line of a shut type offers its next probe, by the turns of callers and groups (`probing`).
-6. If an offered job is blocked by a broader limiter, that one job waits at the head of the broader line on behalf of
-   its whole batch. If a narrower limiter blocks it, it moves to the line there, and the next is offered in its place.
+4. Each wait list has one batch of offers at a time, as many as there is room for, and the next batch when all of these
+   have started or are back. So jobs keep their order.
+5. Offers go to the front of a wait list: when a job joins it, the batch is revoked, and a new one is offered.
+   The wait list of a shut type offers its next probe, by the turns of callers and groups (`probing`).
+6. If an offered job is blocked by a broader limiter, that one job waits at the head of the broader wait list on behalf
+   of its whole batch. If a narrower limiter blocks it, it moves to the wait list there, and the next is offered in its
+   place.
 7. So through a limiter of one permit, the jobs of a first-in, first-out queue start strictly in order, but for
    probes.
 8. The limiter of a group, or of a type without limits, is created on demand, and dropped when it has no state: no
@@ -34,7 +35,7 @@ import math
 from typing import TYPE_CHECKING
 
 from jobqueue.core.deadlines import Deadlines
-from jobqueue.core.limits.limiter import GROUP, POOL, TYPE, Limiter, LimiterQueue, Tally, Waiter
+from jobqueue.core.limits.limiter import GROUP, POOL, TYPE, Limiter, Tally, Waiter, WaitList
 from jobqueue.core.limits.limiter_stats import LimiterStats
 from jobqueue.core.tuning import TUNING
 
@@ -83,7 +84,7 @@ class Limiters:
     # -- operations of the engine
 
     def enter(self, job: Job, now: float) -> bool:
-        """Take all permits that a job needs, or none; then it joins the line of the first limiter without room."""
+        """Take all permits that a job needs, or none; then it joins the wait list of the first limiter without room."""
         spec = job.spec
         if spec.limits is None and spec.pool is None and spec.type not in self._types:
             return True
@@ -111,7 +112,7 @@ class Limiters:
             return
         for limiter in held:
             limiter.give_back(job.id)
-            if limiter.lines or not limiter.lasting:
+            if limiter.wait_lists or not limiter.lasting:
                 self._unsettle(limiter)
         self._settle(now)
 
@@ -129,7 +130,7 @@ class Limiters:
         self._settle(now)
 
     def waits(self, job: Job) -> bool:
-        """Whether a job is in a line."""
+        """Whether a job is in a wait list."""
         waiter = self._waiters.get(job.id)
         return waiter is not None and waiter.at is not None
 
@@ -164,14 +165,14 @@ class Limiters:
     # -- operations of operators and the circuit breaker
 
     def reorder(self, queue: str, now: float) -> None:
-        """Sort a queue's lines anew, by its present discipline; no job is lost."""
-        lines = [limiter.lines[queue] for limiter in self._all() if queue in limiter.lines]
-        for line in lines:
-            self._revoke(line)
-        for line in lines:
-            before, line.order = line.order, self._order_of(queue)
+        """Re-sort a queue's wait lists by its present discipline; no job is lost."""
+        wait_lists = [limiter.wait_lists[queue] for limiter in self._all() if queue in limiter.wait_lists]
+        for wait_list in wait_lists:
+            self._revoke(wait_list)
+        for wait_list in wait_lists:
+            before, wait_list.order = wait_list.order, self._order_of(queue)
             for job in before:
-                line.order.push(job, now=job.run_at)
+                wait_list.order.push(job, now=job.run_at)
         self._settle(now)
 
     def resize(self, pool: str, permits: int, now: float) -> None:
@@ -198,8 +199,8 @@ class Limiters:
         if limiter is None:
             limiter = self._types[job_type] = Limiter(TYPE, job_type)
         if limiter.turns is None:
-            for line in list(limiter.lines.values()):
-                self._revoke(line)  # a job offered before could become the probe out of turn
+            for wait_list in list(limiter.wait_lists.values()):
+                self._revoke(wait_list)  # a job offered before could become the probe out of turn
         limiter.shut(until, last)
         self._unsettle(limiter)
         self._settle(now)
@@ -220,7 +221,7 @@ class Limiters:
     def may_probe(self, job_type: str, caller: str | None) -> bool:
         """Whether a job of this caller waits to be the probe of a shut type."""
         limiter = self._types.get(job_type)
-        return limiter is not None and any(line.has_job_of(caller) for line in limiter.lines.values())
+        return limiter is not None and any(wait_list.has_job_of(caller) for wait_list in limiter.wait_lists.values())
 
     def stats(self) -> list[LimiterStats]:
         stats = [
@@ -293,7 +294,7 @@ class Limiters:
         if limiter.depth == GROUP:
             del self._groups[limiter.name, limiter.group]
         elif self._types.get(limiter.name) is limiter:
-            # Otherwise it was dropped while jobs still held permits, and has been created anew.
+            # Otherwise it was dropped while jobs still held permits, and another was created.
             del self._types[limiter.name]
         return None
 
@@ -304,8 +305,8 @@ class Limiters:
         for limiter in path:
             if not limiter.room(now):
                 return False
-            line = limiter.lines.get(queue)
-            if limiter.depth > depth and line is not None and line.unoffered:
+            wait_list = limiter.wait_lists.get(queue)
+            if limiter.depth > depth and wait_list is not None and wait_list.unoffered:
                 # Time has made room, and `tick` has not offered it yet.
                 return False
         return True
@@ -323,26 +324,26 @@ class Limiters:
             self._settle(now)
 
     def _requeue(self, waiter: Waiter, stop: Limiter) -> None:
-        """Requeue an offered job: at the line that offered it, or at the narrower limiter that blocks it."""
-        narrower = [line for line in waiter.offered_by if line.limiter.depth >= stop.depth]
+        """Requeue an offered job: at the wait list that offered it, or at the narrower limiter that blocks it."""
+        narrower = [wait_list for wait_list in waiter.offered_by if wait_list.limiter.depth >= stop.depth]
         if not narrower:
             self._release(waiter)
             self._join(waiter, stop, front=False)
-        for line in narrower:
+        for wait_list in narrower:
             # The same limiter blocks all jobs of the batch.
-            self._revoke(line)
+            self._revoke(wait_list)
 
     def _join(self, waiter: Waiter, limiter: Limiter, *, front: bool) -> None:
         queue = waiter.job.spec.queue
-        line = limiter.lines.get(queue)
-        if line is None:
-            line = limiter.lines[queue] = LimiterQueue(limiter, self._order_of(queue))
-        self._revoke(line)
-        line.join(waiter, front=front)
+        wait_list = limiter.wait_lists.get(queue)
+        if wait_list is None:
+            wait_list = limiter.wait_lists[queue] = WaitList(limiter, self._order_of(queue))
+        self._revoke(wait_list)
+        wait_list.join(waiter, front=front)
 
-    def _revoke(self, line: LimiterQueue) -> None:
-        """Revoke a line's offers: its jobs return to the front, in their order."""
-        offered = list(line.offered.values())
+    def _revoke(self, wait_list: WaitList) -> None:
+        """Revoke a wait list's offers: its jobs return to the front, in their order."""
+        offered = list(wait_list.offered.values())
         for waiter in reversed(offered):
             if waiter.at is not None:
                 self._unsettle(waiter.at.limiter)
@@ -351,18 +352,18 @@ class Limiters:
                 waiter.ready = False
                 if self.offered.pop(waiter.job.id, None) is None:
                     self.revoked[waiter.job.id] = waiter.job
-            narrower = [each for each in waiter.offered_by if each.limiter.depth > line.limiter.depth]
+            narrower = [each for each in waiter.offered_by if each.limiter.depth > wait_list.limiter.depth]
             waiter.offered_by = waiter.offered_by[len(narrower) :]
             self._release(waiter)
             waiter.offered_by = narrower
-            line.join(waiter, front=True)
-        self._unsettle(line.limiter)
+            wait_list.join(waiter, front=True)
+        self._unsettle(wait_list.limiter)
 
     def _release(self, waiter: Waiter) -> None:
-        """Detach a job from the lines that offered it."""
-        for line in waiter.offered_by:
-            del line.offered[waiter.job.id]
-            self._unsettle(line.limiter)
+        """Detach a job from the wait lists that offered it."""
+        for wait_list in waiter.offered_by:
+            del wait_list.offered[waiter.job.id]
+            self._unsettle(wait_list.limiter)
         waiter.offered_by = []
 
     # -- offering
@@ -381,13 +382,13 @@ class Limiters:
             limiter, _ = (groups or types or pools).popitem()
             room = limiter.room(now)
             unoffered = False
-            for queue, line in list(limiter.lines.items()):
-                if room and line.unoffered:
-                    self._offer(line, now)
-                if line.unoffered:
+            for queue, wait_list in list(limiter.wait_lists.items()):
+                if room and wait_list.unoffered:
+                    self._offer(wait_list, now)
+                if wait_list.unoffered:
                     unoffered = True
-                elif not line.offered:
-                    del limiter.lines[queue]
+                elif not wait_list.offered:
+                    del limiter.wait_lists[queue]
             at = None
             if unoffered:
                 # Room without an offer stays for the jobs that are left over when the moves are used up.
@@ -399,12 +400,12 @@ class Limiters:
             else:
                 self._deadlines.set(limiter, at)
 
-    def _offer(self, line: LimiterQueue, now: float) -> None:
-        """Offer the next batch of a line while its limiter has room."""
-        limiter, batch = line.limiter, self._offers_max
-        while len(line.offered) < batch and len(line.order) and self._moves_left:
+    def _offer(self, wait_list: WaitList, now: float) -> None:
+        """Offer the next batch of a wait list while its limiter has room."""
+        limiter, batch = wait_list.limiter, self._offers_max
+        while len(wait_list.offered) < batch and len(wait_list.order) and self._moves_left:
             self._moves_left -= 1
-            job = line.take_next(now)
+            job = wait_list.take_next(now)
             waiter = self._waiters[job.id]
             waiter.at = None
             path = self._path(job.spec)
@@ -412,8 +413,8 @@ class Limiters:
             if stop is not None and stop.depth > limiter.depth:
                 self._requeue(waiter, stop)
                 continue
-            line.offered[job.id] = waiter
-            waiter.offered_by.append(line)
+            wait_list.offered[job.id] = waiter
+            waiter.offered_by.append(wait_list)
             if stop is not None:
                 self._join(waiter, stop, front=True)
                 return
@@ -436,6 +437,6 @@ def _first_stop(path: list[Limiter], depth: int, queue: str, now: float) -> Limi
         depth: The limiter down to which it has had its turn. At narrower ones it comes after the jobs that wait there.
     """
     for limiter in path:
-        if not limiter.room(now) or (limiter.depth > depth and queue in limiter.lines):
+        if not limiter.room(now) or (limiter.depth > depth and queue in limiter.wait_lists):
             return limiter
     return None

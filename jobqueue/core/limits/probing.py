@@ -52,7 +52,7 @@ class ProbeTurns:
 
 
 class Waiting:
-    """The jobs of one line, by caller and group, each in the order in which they came."""
+    """The jobs of one wait list, by caller and group, each in the order in which they came."""
 
     __slots__ = ("by_caller",)
 

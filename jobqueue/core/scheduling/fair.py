@@ -32,12 +32,12 @@ def one(job: Job) -> float:
 
 
 class Group:
-    """A group with jobs: its line, its deficit, and whether it has its turn."""
+    """The jobs of one group, its deficit, and whether it has its turn."""
 
-    __slots__ = ("in_turn", "left", "line")
+    __slots__ = ("in_turn", "jobs", "left")
 
     def __init__(self) -> None:
-        self.line = LinkedList()
+        self.jobs = LinkedList()
         self.left = 0.0
         self.in_turn = False
 
@@ -63,13 +63,13 @@ class Fair:
         return self._size
 
     def __iter__(self) -> Iterator[Job]:
-        return by_stamp(group.line for group in self._ring.values())
+        return by_stamp(group.jobs for group in self._ring.values())
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
         group = self._ring.get(job.spec.group)
         if group is None:
             group = self._ring[job.spec.group] = Group()
-        group.line.push(job, now=now, front=front, stamp=self._stamps.next(front=front))
+        group.jobs.push(job, now=now, front=front, stamp=self._stamps.next(front=front))
         self._size += 1
 
     def pop(self, now: float) -> Job:
@@ -77,7 +77,7 @@ class Fair:
             raise IndexError("no job is ready")
         while True:
             name, group = next(iter(self._ring.items()))
-            cost = min(COST_MAX, max(COST_MIN, self._cost(group.line.first())))
+            cost = min(COST_MAX, max(COST_MIN, self._cost(group.jobs.first())))
             if not group.in_turn:
                 group.in_turn = True
                 self._quantum = max(self._quantum, cost)
@@ -87,24 +87,24 @@ class Fair:
             group.in_turn = False
             self._ring.move_to_end(name)
         group.left -= cost
-        job = group.line.pop(now)
+        job = group.jobs.pop(now)
         self._size -= 1
-        if not group.line:
+        if not group.jobs:
             self._leave(name)
         return job
 
     def remove(self, job: Job) -> bool:
         group = self._ring.get(job.spec.group)
-        if group is None or not group.line.remove(job):
+        if group is None or not group.jobs.remove(job):
             return False
         self._size -= 1
-        if not group.line:
+        if not group.jobs:
             self._leave(job.spec.group)
         return True
 
     def position(self, job: Job) -> int | None:
         group = self._ring.get(job.spec.group)
-        own = group.line.position(job) if group is not None else None
+        own = group.jobs.position(job) if group is not None else None
         return None if own is None else min(own * len(self._ring), self._size)
 
     def _leave(self, name: str | None) -> None:

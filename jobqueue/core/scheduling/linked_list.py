@@ -47,7 +47,7 @@ class LinkedList:
             stamp: Orders the jobs of several lists.
         """
         entries = self._entries
-        assert job.id not in entries, f"job {job.id} stands in this line already"
+        assert job.id not in entries, f"job {job.id} is already in this list"
         if front and entries:
             _, place, since, _ = next(iter(entries.values()))
             entries[job.id] = (job, place - 1, min(now, since), stamp)

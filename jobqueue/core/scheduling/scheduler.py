@@ -108,7 +108,7 @@ class Scheduler:
         return len(self._orders[queue])
 
     def reorder(self, queue: str, *, now: float) -> None:
-        """Sort a queue's jobs anew, by the present discipline of its policy; no job is lost."""
+        """Re-sort a queue's jobs by the present discipline of its policy; no job is lost."""
         before, after = self._orders[queue], self.order_of(queue)
         since = self._queue_states[queue].waiting
         for job in before:

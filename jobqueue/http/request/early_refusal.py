@@ -1,10 +1,10 @@
-"""Refusals of submissions before their bodies are read or decoded: the loop is late, or no new job is admitted.
+"""Rejections of submissions before their bodies are read or decoded: the loop is late, or no new job is admitted.
 
-Both HTTP paths ask here, so that the same submission is refused on both. Rules:
+Both HTTP paths ask here, so that the same submission is rejected on both. Rules:
 
-1. While the loop is over `limits.loop_lag_max_s` late, every submission is refused: a later repetition is as good.
-2. While no new job is admitted, one is refused unless it may be the same as a job that is held: by its Idempotency-Key,
-   or by a unique value in its body.
+1. While the loop is over `limits.loop_lag_max_s` late, every submission is rejected: a later repetition is as good.
+2. While no new job is admitted, a submission is rejected unless its Idempotency-Key, or a unique value in its body,
+   may be that of a job that is held.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RETURNS_PER_S = 100.0
 
 
 class EarlyRefusal:
-    """Raises what a submission is refused for by its head alone.
+    """Raises what a submission is rejected for by its head alone.
 
     Args:
         lag: Returns how many seconds late the event loop runs; None: it is not measured.
@@ -38,7 +38,7 @@ class EarlyRefusal:
         self._retry_after = RetryAfter(random.Random())
 
     def refuse_unread(self, uniqueness: Uniqueness, *, may_be_unique: bool) -> None:
-        """Refuse by both rules.
+        """Reject by both rules.
 
         Args:
             may_be_unique: The body may have a unique value.
@@ -52,9 +52,9 @@ class EarlyRefusal:
             raise refusal
 
     def refuse_late(self, uniqueness: Uniqueness) -> None:
-        """Refuse by the first rule. Raises Overloaded."""
+        """Reject by the first rule. Raises Overloaded."""
         if self._lag is not None and (lag_s := self._lag()) > self._service.settings.limits.loop_lag_max_s:
-            detail = f"the event loop is {lag_s:.1f} s late; submissions are refused above limits.loop_lag_max_s"
+            detail = f"the event loop is {lag_s:.1f} s late; submissions are rejected above limits.loop_lag_max_s"
             now = self._service.backend.now()
             key = None if uniqueness.key is None else uniqueness.key.key
             retry_slot_s = self._retry_after.retry_slot_s(
@@ -63,7 +63,7 @@ class EarlyRefusal:
             raise Overloaded(detail, retry_after_s=max(1.0, retry_slot_s))
 
     def refuse_closed(self, body: bytes, uniqueness: Uniqueness) -> None:
-        """Refuse by the second rule, given the body, while no queue admits a job. Raises Refused."""
+        """Reject by the second rule, given the body, while no queue admits a job. Raises Refused."""
         # The name in JSON, plain or with escapes. By `find`: `in` makes and drops an exception first.
         may_be_unique = body.find(b"unique") >= 0 or body.find(b"\\u") >= 0
         refusal = self._service.local.refuse_unseen(None, uniqueness, may_be_unique=may_be_unique)

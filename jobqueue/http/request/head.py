@@ -2,7 +2,7 @@
 
 Rules:
 
-1. A head is read before anything is refused; only a malformed Idempotency-Key can't be read.
+1. A head is read before anything is rejected; only a malformed Idempotency-Key can't be read.
 2. `kind` says which body the head announces. Whether that body is taken is judged by `check_head`, later: a server that
    takes no submission at all says that first.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 UNIQUE_BYTES_MAX = 16 * 1024
-"""While every queue is full, a larger JSON body is refused unread, even if it has the unique value of a live job."""
+"""While every queue is full, a larger JSON body is rejected unread, even if it has the unique value of a live job."""
 
 
 class SubmissionHead(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ from it: no bytes before the first boundary, and headers neither folded nor repe
 with filenames (RFC 7578, section 5.1): bytes that are no UTF-8 become U+FFFD, since a client sends the
 name that its file system has. A part's own name is a key for handlers, so it must be UTF-8.
 
-aiohttp's own reader decodes transfer encodings, nests, and warns where we must refuse.
+aiohttp's own reader decodes transfer encodings, nests, and warns where we must reject.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ Metadata (W3C), the Fetch standard (WHATWG, section "CORS protocol"), RFC 6454, 
 
 Rules:
 
-1. A request with an `Origin` other than its own scheme and host is refused (403), unless `server.origins` lists it. Its
-   method doesn't matter: reads have a cost, and event streams and waits hold a place. `null` is foreign, and so is
-   another port of the same machine.
-2. A request without `Origin` is refused if `Sec-Fetch-Site` says `cross-site` or `same-site`. Excepted is a link that
+1. A request with an `Origin` other than its own scheme and host is rejected (403), unless `server.origins` lists it.
+   Its method doesn't matter: reads cost time, and event streams and waits count against their maximum. `null` is
+   foreign, and so is another port of the same machine.
+2. A request without `Origin` is rejected if `Sec-Fetch-Site` says `cross-site` or `same-site`. Excepted is a link that
    is followed (a top-level navigation by GET or HEAD): the page with the link can't see the answer.
 3. `Sec-Fetch-Site: same-origin` outweighs `Origin`. Scripts can set neither, and behind a proxy that speaks TLS the
    scheme of the page's origin is not the one that this server sees.
@@ -135,13 +135,13 @@ class OriginPolicy:
                 return
             raise CrossOrigin(
                 f"the web page {shown(', '.join(origins))} has another origin than this server, so its requests are "
-                "refused: list it in server.origins if the page is meant to use this server"
+                "rejected: list it in server.origins if the page is meant to use this server"
             )
         if sites in ((), ["none"]) or _is_followed_link(request):
             return
         raise CrossOrigin(
-            f"requests of web pages of other origins are refused (Sec-Fetch-Site: {shown(', '.join(sites))}): list the "
-            "page's origin in server.origins, and have the page send it (mode: 'cors', or the attribute crossorigin)"
+            f"requests of web pages of other origins are rejected (Sec-Fetch-Site: {shown(', '.join(sites))}): list "
+            "the page's origin in server.origins, and have the page send it (mode: 'cors', or attribute crossorigin)"
         )
 
     def _is_own(self, host: str) -> bool:

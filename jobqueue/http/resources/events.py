@@ -5,7 +5,7 @@ It opens, resumes and ends streams (WHATWG's HTML standard, section "Server-sent
 Rules:
 
 1. A client that reconnects (`Last-Event-ID`) gets the events that it missed. If these are no longer held, a stream of
-   all jobs begins with the event `reset` (read the statuses anew), one of a job with the job's state.
+   all jobs begins with the event `reset` (read the statuses again), one of a job with the job's state.
 2. A stream opens with the id of the latest event, so that one that breaks before its first event is resumed, too.
 3. A stream of one job begins with its state and ends with its end. A reconnection after that gets
    a 204, which tells an EventSource to stop.

@@ -124,7 +124,7 @@ class Submissions:
         self._rate_limits.check(caller)
 
     def _check_single(self, request: web.Request, caller: str) -> SubmissionHead:
-        """Read the head of one submission, and refuse what can be refused before the body is read."""
+        """Read the head of one submission, and reject what can be rejected before the body is read."""
         head = head_of(request, caller)
         self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
         check_head(request, self._service.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))

@@ -3,7 +3,7 @@
 Rules:
 
 1. A status of 4xx or 5xx has a row here, on every path. An exception that has none is a 500, INTERNAL, and logged.
-2. What is refused is decided where the exception is raised; how a problem is sent is `reply`'s.
+2. What is rejected is decided where the exception is raised; how a problem is sent is `reply`'s.
 3. `refuse` is called once for each problem that answers a request, or an item of one.
 """
 
@@ -73,7 +73,7 @@ TABLE: dict[type[BaseException], Row] = {
     # aiohttp's errors of a broken body, in a host application without its C parser.
     HttpProcessingError: Row("malformed-request", "Malformed request", 400),
     MalformedJson: Row("malformed-json", "Invalid JSON body", 400),
-    CrossOrigin: Row("cross-origin", "Cross-origin request refused", 403),
+    CrossOrigin: Row("cross-origin", "Cross-origin request rejected", 403),
     PathNotFound: Row("not-found", "Not found", 404),
     errors.JobNotFound: Row("job-not-found", "Job not found", 404),
     QueueNotFound: Row("queue-not-found", "Queue not found", 404),

@@ -8,7 +8,7 @@ Rules:
 1. A job's status code is 202 while it is live, 200 once it is terminal, and 304 if the request names its entity tag.
 2. The entity tag is the job's version, and weak: hints in its document change without it. Tags are compared weakly, by
    the quoted part, quotes included (RFC 9110, sections 8.8.3.2 and 13.1.2).
-3. `Retry-After` is a whole number of seconds, rounded up, 1 at the least. Only live jobs and refusals have one.
+3. `Retry-After` is a whole number of seconds, rounded up, 1 at the least. Only live jobs and rejections have one.
 4. All that is the same for every job in one state and version is made once, in both forms, and shared.
 """
 

@@ -7,7 +7,7 @@ Rules:
 1. Events are recorded only while there are subscribers, and for `RECORD_S` after the
    last one left, so that a reconnecting one has missed nothing.
 2. An event's id has the recording and the position in it. A stream can't be resumed after an id of another recording,
-   or one that the ring has dropped: the client must read the statuses anew.
+   or one that the ring has dropped: the client must read the statuses again.
 3. A subscriber with more than `BACKLOG_BYTES_MAX` unread is cut. It does not delay others.
 
 The form is that of WHATWG's HTML standard, section "Server-sent events".

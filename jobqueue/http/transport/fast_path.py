@@ -59,7 +59,7 @@ class FastPath:
 
     Args:
         service: Its backend must be local.
-        early: Refuses submissions as it does on the stock path.
+        early: Rejects submissions as it does on the stock path.
         policy: Recognises requests of no foreign page; the stock path checks all others.
 
     Attributes:

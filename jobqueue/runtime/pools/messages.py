@@ -87,7 +87,7 @@ class Inbox:
         """Add bytes, and yield (token, kind, body) of each message that is whole now.
 
         Args:
-            bounds: The tokens that are valid, each with the longest result that may come under it. Read anew
+            bounds: The tokens that are valid, each with the longest result that may come under it. Read again
                 for each message, so the caller may change it in between.
 
         Raises:

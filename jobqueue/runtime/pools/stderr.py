@@ -69,7 +69,7 @@ class ErrorPipe:
         return self._last
 
     def forget(self) -> None:
-        """Let `last_line` start anew, for another job."""
+        """Reset `last_line`, for another job."""
         self._last = ""
 
     def read_all(self) -> None:

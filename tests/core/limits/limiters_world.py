@@ -204,14 +204,14 @@ class World:
     # -- invariants
 
     def check_positions(self) -> None:
-        """Every queued job is either ready or in a waiting line, never both."""
+        """Every queued job is either ready or in a wait list, never both."""
         ready: dict[str, set[JobId]] = {queue: {job.id for job in order} for queue, order in self.ready.items()}
         for job in self.waiting.values():
             assert self.limiters.waits(job) != (job.id in ready[job.spec.queue]), job.id
         assert sum(map(len, ready.values())) + sum(map(self.limiters.waits, self.waiting.values())) == len(self.waiting)
 
         for limiter in self.limiters._all():
-            assert all(len(line.order) or line.offered for line in limiter.lines.values()), "an empty line is kept"
+            assert all(len(each.order) or each.offered for each in limiter.wait_lists.values()), "an empty list is kept"
 
     def check_stats(self) -> None:
         """The statistics of the limiters equal the counts of the model."""
@@ -237,7 +237,7 @@ class World:
         assert not limiters._groups
         assert not limiters._waiters
         assert not limiters._held
-        assert not any(limiter.lines or limiter.held for limiter in limiters._all())
+        assert not any(limiter.wait_lists or limiter.held for limiter in limiters._all())
         assert limiters.next_at() is None
 
 

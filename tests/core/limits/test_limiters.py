@@ -255,7 +255,7 @@ def test_a_job_withdrawn_before_its_revocation_is_taken_is_not_revoked() -> None
     world.end(holder)
     assert world.enter(world.add(queue="other", pool="thread"))
     assert not world.limiters.enter(world.add(pool="thread"), world.now)
-    assert world.limiters.waits(first), "revoked, because a job has joined its line"
+    assert world.limiters.waits(first), "revoked, because a job has joined its wait list"
     world.limiters.withdraw(first, world.now)
     assert world.limiters.take_revoked() == []
 

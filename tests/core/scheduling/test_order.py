@@ -173,7 +173,7 @@ def test_an_order_lists_its_jobs_oldest_first(discipline: Discipline) -> None:
 def test_pushing_a_job_twice_raises_an_error(discipline: Discipline) -> None:
     order = order_of(discipline)
     job = named(order, "a")["a"]
-    with pytest.raises(AssertionError, match="job a stands in this line already"):
+    with pytest.raises(AssertionError, match="job a is already in this list"):
         order.push(job, now=1.0)
     assert list(order) == [job]
 

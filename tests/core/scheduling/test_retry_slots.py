@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.overload.desk import Desk
+from bench.overload.simulated_queue import SimulatedQueue
 from jobqueue.core.job import JobSpec, Uniqueness
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX, RetryAfter
@@ -240,18 +240,18 @@ def test_the_slots_of_obedient_clients_are_never_given_out_again(
 
 
 def test_a_caller_silent_after_a_burst_gets_the_true_wait() -> None:
-    desk = Desk(QueuePolicy(capacity=40, workers=2), seed="1", on_end=lambda job: None)
+    queue = SimulatedQueue(QueuePolicy(capacity=40, workers=2), seed="1", on_end=lambda job: None)
     waits_s: dict[str, list[float]] = {"hog": [], "other": []}
 
     def submit(caller: str) -> None:
         try:
-            desk.submit(JobSpec(type="work"), 0.1, Uniqueness(caller, plain=True))
+            queue.submit(JobSpec(type="work"), 0.1, Uniqueness(caller, plain=True))
         except Refused as refusal:
             waits_s[caller].append(refusal.retry_after_s or 0.0)
 
     for step in range(400):
-        desk.at(step / 100, submit, "hog")
-    desk.run(12.0)
+        queue.at(step / 100, submit, "hog")
+    queue.run(12.0)
     assert waits_s["hog"][-1] > 100.0
     for _ in range(41):  # the queue is full again, by another address
         submit("other")

@@ -1,7 +1,7 @@
-"""The desk: the real engine, simulated workers, and the virtual clock that both live on.
+"""A simulated queue: the real engine, simulated workers, and a virtual clock.
 
-A discrete-event simulation: the clock jumps from one event to the next, so hours pass in moments, and the events come
-in the same order every time. The desk knows jobs and the length of their work; clients are in `run` and `returns`.
+A discrete-event simulation: the clock jumps from one event to the next, so hours take moments, and the order of events
+is always the same. It knows jobs and the length of their work; clients are in `run` and `returns`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TTL_S = 5.0  # records are not read after a job's end here, so few are kept
 DONE = Success(b"null")
 
 
-class Desk:
+class SimulatedQueue:
     """One queue, its workers and the clock.
 
     Args:
