@@ -413,6 +413,42 @@ def test_a_running_job_is_cancelled_once_its_handler_stops() -> None:
     assert job.state is JobState.CANCELLED
 
 
+def test_an_attempt_that_stops_when_told_to_ends_its_job_as_cancelled() -> None:
+    driver = Driver()
+    job = driver.submit()
+    attempt = driver.lease(job)
+    driver.cancel(job)
+    driver.now += 0.5
+    driver.engine.stopped(job.id, attempt=attempt, now=driver.now)
+    driver.note_events()
+    assert (job.state, job.finished_at, job.error, job.history) == (JobState.CANCELLED, driver.now, None, None)
+    with pytest.raises(StaleLease):
+        driver.engine.stopped(job.id, attempt=attempt, now=driver.now)
+
+
+def test_an_attempt_that_stops_after_its_timeout_fails_as_timed_out() -> None:
+    driver = Driver()
+    job = driver.submit(timeout_s=5.0)
+    attempt = driver.lease(job)
+    driver.advance(5.0)
+    driver.now += 0.5
+    driver.engine.stopped(job.id, attempt=attempt, now=driver.now)
+    assert job.state is JobState.FAILED
+    assert job.finished_at == driver.now
+    assert job.error == JobError(ErrorCode.TIMED_OUT, "the attempt ran longer than its timeout of 5.0 s")
+
+
+def test_only_an_attempt_that_was_told_to_can_stop() -> None:
+    driver = Driver()
+    job = driver.submit()
+    attempt = driver.lease(job)
+    with pytest.raises(AssertionError, match="told to"):
+        driver.engine.stopped(job.id, attempt=attempt, now=driver.now)
+    with pytest.raises(StaleLease, match=f"attempt 2 of job {job.id} no longer holds its lease"):
+        driver.engine.stopped(job.id, attempt=2, now=driver.now)
+    assert job.state is JobState.RUNNING
+
+
 def test_a_success_after_a_cancel_request_stands() -> None:
     driver = Driver()
     job = driver.submit()
@@ -583,6 +619,24 @@ def test_a_pool_runs_at_most_one_attempt_per_permit() -> None:
     assert driver.of(Offered) == [Offered(second)]
     assert driver.try_lease(second)
     assert not driver.try_lease(third)
+
+
+def test_permits_of_a_pool_change_while_jobs_wait() -> None:
+    driver = Driver(pools={"p": 1})
+    first, second, third = (driver.submit(pool="p") for _ in range(3))
+    driver.lease(first)
+    assert driver.start_next() is None
+    driver.engine.set_permits("p", 2, now=driver.now)
+    driver.note_events()
+    assert driver.of(Offered) == [Offered(second)]
+    assert driver.start_next() is second
+    driver.engine.set_permits("p", 0, now=driver.now)
+    driver.ack(first)
+    driver.ack(second)
+    assert driver.start_next() is None, "no permit is left"
+    assert third.state is JobState.QUEUED
+    driver.engine.set_permits("p", 1, now=driver.now)
+    assert driver.start_next() is third
 
 
 def test_a_permit_skips_a_cancelled_job() -> None:

@@ -220,6 +220,37 @@ def test_a_queue_runs_at_most_its_workers_and_others_use_the_rest() -> None:
     assert pool.busy_s["a"] / sum(pool.busy_s.values()) == pytest.approx(2 / 8, rel=0.05)
 
 
+def test_a_freed_slot_lets_a_held_back_job_start() -> None:
+    driver = Driver(queues={"a": QueuePolicy(workers=2), "b": QueuePolicy()})
+    ready = driver.engine.scheduler
+    assert not ready.held_back("a"), "no job waits"
+    running = [driver.submit(queue="a") for _ in range(2)]
+    for job in running:
+        driver.lease(job)
+    driver.submit(queue="a")
+    assert not ready.held_back("a"), "both workers of the queue are busy"
+    driver.ack(running[0])
+    assert ready.held_back("a")
+    driver.ack(running[1])
+    assert not ready.held_back("a"), "one slot was free before"
+    driver.submit(queue="a")
+    assert ready.held_back("a"), "a slot for each of two ready jobs, and none more"
+    driver.engine.set_paused("a", True)
+    assert not ready.held_back("a")
+    assert not ready.held_back("b")
+
+
+def test_a_freed_slot_does_not_start_jobs_that_wait_at_a_limiter() -> None:
+    driver = Driver(queues={"a": QueuePolicy(workers=2)})
+    one = Limits(concurrency=1)
+    driver.lease(driver.submit(queue="a", type="slow", limits=one))
+    parked, other = driver.submit(queue="a", type="slow", limits=one), driver.submit(queue="a")
+    assert driver.start_next() is other
+    driver.ack(other)
+    assert parked.state is JobState.QUEUED
+    assert not driver.engine.scheduler.held_back("a")
+
+
 def test_the_length_of_the_scheduler_is_the_number_of_jobs_that_may_start() -> None:
     driver = Driver(queues={"a": QueuePolicy(workers=2), "b": QueuePolicy(workers=5)})
     ready = driver.engine.scheduler
