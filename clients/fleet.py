@@ -142,11 +142,7 @@ class Fleet:
 
 
 def address_of(options: Options) -> tuple[str, int]:
-    """Look the server's address up, once: a fleet would otherwise ask thousands of times.
-
-    Raises:
-        OSError: It has none.
-    """
+    """Resolve the server's address once, for thousands of clients. Raises OSError if it has none."""
     url = urlsplit(options.url)
     try:
         found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)

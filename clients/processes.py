@@ -163,11 +163,7 @@ def files_of(options: Options) -> int:
 
 
 def raise_open_files(needed: int) -> None:
-    """Let this process open as many files as it may.
-
-    Raises:
-        OSError: That is fewer than `needed`.
-    """
+    """Let this process open as many files as it may. Raises OSError if those are fewer than `needed`."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < needed:

@@ -124,11 +124,7 @@ def requirement(text: str) -> Requirement:
 
 
 def checked(requirements: tuple[Requirement, ...], figures: Mapping[str, Any]) -> tuple[Checked, ...]:
-    """Compare a run's figures with its requirements.
-
-    Args:
-        figures: The fields of the run's report, by name.
-    """
+    """Compare the figures of a run's report, by name, with its requirements."""
     return tuple(_checked(each, figures) for each in requirements)
 
 

@@ -31,11 +31,7 @@ _PLAINLY = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | 
 
 
 def encode(value: Any) -> bytes:
-    """Encode a value as JSON bytes, without loss.
-
-    Raises:
-        ValueError: It has no JSON form; the message says why.
-    """
+    """Encode a value as JSON bytes, without loss. Raises ValueError, with the reason, if it has no JSON form."""
     if value is None:  # the most common result
         return b"null"
     try:

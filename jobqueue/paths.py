@@ -6,11 +6,7 @@ from pathlib import Path
 
 
 def written_path(text: str | Path) -> Path:
-    """Return the path of a text.
-
-    Raises:
-        ValueError: It begins with `~`, and there is no such user, or no home folder.
-    """
+    """Return the path of a text. Raises ValueError if its `~` is of no user, or there is no home folder."""
     path = Path(text)
     try:
         return path.expanduser()

@@ -15,11 +15,7 @@ LABEL_COLUMNS = 12
 
 
 def banner(addresses: Sequence[tuple[str, int]], handlers: Sequence[str], sources: str) -> str:
-    """Return the banner: addresses, handlers, sources of the settings, and how to stop.
-
-    Args:
-        sources: The sources of the settings; empty if unknown.
-    """
+    """Return the banner: addresses, handlers, sources of the settings (if known), and how to stop."""
     urls = [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in addresses]
     rows = {"handlers": ", ".join(handlers) or "none yet", "settings": sources, "stop": "Ctrl-C"}
     return "\n".join([f"jobqueue {__version__} on {', '.join(urls)}", *(_row(*row) for row in rows.items() if row[1])])

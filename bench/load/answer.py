@@ -4,11 +4,7 @@ from __future__ import annotations
 
 
 def content_length(data: bytes, end: int) -> int | None:
-    """Return the Content-Length in the head that ends at `end`; None if the answer comes in chunks.
-
-    Raises:
-        ValueError: It is neither.
-    """
+    """Return the Content-Length of the head that ends at `end`; None if the answer is chunked. Raises ValueError."""
     at = data.find(b"ontent-Length: ", 0, end)
     if at < 0:
         at = data.find(b"ontent-length: ", 0, end)

@@ -102,11 +102,7 @@ class Process:
         return self.log.read_text()
 
     def port(self) -> int:
-        """Wait until its output has the port that it listens on.
-
-        Raises:
-            RuntimeError: It ended, or took too long.
-        """
+        """Wait until its output has its port. Raises RuntimeError if it ended, or took too long."""
         found = self.told(_PORT)
         return int(found[1])
 
@@ -156,11 +152,7 @@ class Generator:
         self._child.stdout.close()
 
     def run(self, order: Order) -> Report:
-        """Have an order carried out.
-
-        Raises:
-            RuntimeError: The generator failed; it has said why on stderr.
-        """
+        """Have an order carried out. Raises RuntimeError if the generator failed: it has said why on stderr."""
         assert self._child.stdin is not None
         self._child.stdin.write(msgspec.json.encode(order) + b"\n")
         self._child.stdin.flush()

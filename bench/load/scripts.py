@@ -201,11 +201,7 @@ _VERDICTS = msgspec.json.Decoder(_Verdicts)
 
 
 def id_in(answer: bytes) -> bytes:
-    """Return the id that the Location of an answer ends in.
-
-    Raises:
-        ValueError: It has none.
-    """
+    """Return the id that the Location of an answer ends in. Raises ValueError if it has none."""
     location = header(answer, b"location")
     if location is None:
         raise ValueError(f"a submission was answered without a Location: {answer[:300]!r}")

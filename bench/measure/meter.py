@@ -20,11 +20,7 @@ _CPUCLOCK_SCHED = 2
 
 
 def cpu_s(pid: int) -> float:
-    """Return the CPU time, user and system, that a process has used in all its threads since it began.
-
-    Raises:
-        ProcessLookupError: There is no such process.
-    """
+    """Return the CPU time, user and system, of a process and its threads. Raises ProcessLookupError if it is gone."""
     try:
         return time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED)  # what clock_getcpuclockid(3) makes of a pid
     except OSError:

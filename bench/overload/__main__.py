@@ -109,11 +109,7 @@ def own_service(options: argparse.Namespace) -> tuple[Service, tuple[Load, ...]]
 
 
 def chosen(names: str | None, service: Service) -> Sequence[LabPolicy]:
-    """Return the policies of these names, with commas between them; all of them for None.
-
-    Raises:
-        ValueError: No policy has one of the names.
-    """
+    """Return the policies of these names, with commas between them, or all. Raises ValueError if a name is none."""
     if not names:
         return POLICIES
     known = {policy.name(service): policy for policy in POLICIES}

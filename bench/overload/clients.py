@@ -91,11 +91,7 @@ class Client(msgspec.Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=16)
 def arrivals(load: float, *, until: float, seed: str, service: Service) -> tuple[Client, ...]:
-    """Draw the clients that come before `until`, in the order of their coming: a Poisson stream.
-
-    Args:
-        load: Their work, in multiples of the service's capacity.
-    """
+    """Draw the clients that come before `until` (a Poisson process); `load` is a multiple of the capacity."""
     return tuple(_stream(load, until, seed, service))
 
 

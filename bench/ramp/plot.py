@@ -89,11 +89,7 @@ def draw(
     verdict: str,
     path: Path,
 ) -> None:
-    """Write the picture to `path`.
-
-    Raises:
-        ValueError: There is nothing to draw.
-    """
+    """Write the picture to `path`. Raises ValueError if there is nothing to draw."""
     total = [row for row in rows if row.name == ALL]
     if not total:
         raise ValueError("locust's history is empty: it ended before its first line")

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class Requests:
-    """The requests to one server.
-
-    Attributes:
-        submission: Submits one job.
-    """
+    """The requests to one server; `submission` submits one job."""
 
     def __init__(self, options: Options) -> None:
         address = address_of(options.url)

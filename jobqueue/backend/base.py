@@ -79,7 +79,6 @@ class Snapshot(Protocol):
 
     def now(self) -> float:
         """Return the seconds on the clock of every `…_at` in a job record."""
-        ...
 
     def refuse_unseen(
         self,
@@ -97,19 +96,15 @@ class Snapshot(Protocol):
                 unique value, if its queue is known.
             may_be_unique: Whether it may have a unique value, if its queue is not known.
         """
-        ...
 
     def estimate(self, job: AnyJob) -> Estimate:
         """Estimate when a live job starts and ends, and when to poll again."""
-        ...
 
     def stats(self) -> tuple[StoreStats, Sequence[QueueStats]]:
         """Return the counts of the job store, and of each queue by name."""
-        ...
 
     def limiters(self) -> Sequence[LimiterStats]:
         """Return the counts of each limiter: permits held, jobs waiting."""
-        ...
 
 
 class Workers(Protocol):
@@ -120,15 +115,12 @@ class Workers(Protocol):
 
         A hint, which may be missing or wrong: a later `lease` takes the jobs all the same, or waits.
         """
-        ...
 
     def stop(self, job_id: JobId, attempt: int) -> None:
         """Stop an attempt, if it runs here: it then reports `stopped`, or its own outcome."""
-        ...
 
     def abandon(self, job_id: JobId, attempt: int) -> None:
         """An attempt has lost its lease: its outcome would be rejected."""
-        ...
 
 
 class Backend(Snapshot, Protocol):
@@ -145,11 +137,9 @@ class Backend(Snapshot, Protocol):
         Args:
             workers: Those of this process; their attempts are stopped when a deadline or a cancellation says so.
         """
-        ...
 
     async def stop(self) -> None:
         """Meet no deadline any more. Every other operation is over, or stops with this one."""
-        ...
 
     async def submit(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
@@ -162,7 +152,6 @@ class Backend(Snapshot, Protocol):
             QueueFull, StatusesFull, RateLimited, Draining: It is rejected, and nothing was kept.
             KeyReused, Duplicate: Its key, or its unique value, is another's.
         """
-        ...
 
     async def get(self, job_id: str) -> JobView:
         """Return the record.
@@ -171,19 +160,12 @@ class Backend(Snapshot, Protocol):
             JobNotFound: The id was never issued.
             JobGone: It was issued, but its record is no longer held.
         """
-        ...
 
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Page:
-        """Return jobs that match, newest first, from `cursor` on: one of an earlier page, or of `cursor_after`.
-
-        Raises:
-            InvalidCursor: It is neither.
-        """
-        ...
+        """Return jobs that match, newest first, from `cursor` on: a page's, or `cursor_after`. Raises InvalidCursor."""
 
     def cursor_after(self, job: JobView) -> str:
         """Return the cursor of a page that begins after this job: at most 64 letters, digits, `-` and `_`."""
-        ...
 
     async def lease(self) -> Lease:
         """Wait for a ready job, by the order of queues and jobs, and lease one attempt of it.
@@ -191,31 +173,24 @@ class Backend(Snapshot, Protocol):
         The worker that has leased a job takes the next ones, too: a backend need not wake another for them. Where it
         takes no more for now, it calls `pass_on`.
         """
-        ...
 
     def lease_now(self) -> Lease | None:
         """As `lease`, without waiting. None: there is no ready job, or finding one takes longer."""
-        ...
 
     def pass_on(self) -> None:
         """Let other workers lease the jobs that are ready: the one that leased the last job leases no other for now."""
-        ...
 
     async def ack(self, job_id: JobId, attempt: int, success: Success) -> None:
         """Record that an attempt succeeded. Raises StaleLease."""
-        ...
 
     async def nack(self, job_id: JobId, attempt: int, failure: Failure) -> None:
         """Record that an attempt failed: the job's next attempt, or its end. Raises StaleLease."""
-        ...
 
     async def stopped(self, job_id: JobId, attempt: int) -> None:
         """Record that an attempt ended because it was told to (`Workers.stop`). Raises StaleLease."""
-        ...
 
     async def report(self, job_id: JobId, attempt: int, progress: Progress) -> None:
         """Record the progress of an attempt. Raises StaleLease."""
-        ...
 
     async def cancel(self, job_id: str) -> JobView:
         """Cancel a live job: at once, or (still running, `stopping`) as soon as its handler has stopped.
@@ -224,7 +199,6 @@ class Backend(Snapshot, Protocol):
             JobNotFound, JobGone: As in `get`.
             WrongState: The job is terminal.
         """
-        ...
 
     async def delete(self, job_id: str) -> None:
         """Remove a terminal record.
@@ -233,7 +207,6 @@ class Backend(Snapshot, Protocol):
             JobNotFound, JobGone: As in `get`.
             WrongState: The job is live.
         """
-        ...
 
     async def retry(self, job_id: str) -> JobView:
         """Retry a failed job, under the same id.
@@ -243,7 +216,6 @@ class Backend(Snapshot, Protocol):
             WrongState: The job has not failed, or another live one has its unique value.
             Refused: There is no slot for it now.
         """
-        ...
 
     async def run_now(self, job_id: str) -> JobView:
         """Queue a delayed job now.
@@ -252,43 +224,33 @@ class Backend(Snapshot, Protocol):
             JobNotFound, JobGone: As in `get`.
             WrongState: The job isn't delayed.
         """
-        ...
 
     async def bulk(self, action: BulkAction, job_filter: JobFilter) -> BulkCount:
         """Retry, cancel or delete all jobs that match and existed when it began; other tasks run meanwhile."""
-        ...
 
     async def wait(self, job_id: str) -> JobView:
         """Return the record once it is terminal. Raises as `get`."""
-        ...
 
     async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
         """Return once any of these records has changed, or was removed."""
-        ...
 
     async def change_queue(self, queue: str, policy: QueuePolicy) -> None:
         """Change a queue's settings while it is in use; no job is lost."""
-        ...
 
     async def pause(self, queue: str) -> None:
         """Start no more jobs of a queue. Submissions are accepted meanwhile."""
-        ...
 
     async def resume(self, queue: str) -> None:
         """Start a queue's jobs again."""
-        ...
 
     async def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
         """Change the maximum of live jobs of a caller; None: no limit. Callers that have more keep them."""
-        ...
 
     def set_permits(self, pool: str, permits: int) -> None:
         """Change the maximum number of attempts that run at once in a pool of this process; it stops none."""
-        ...
 
     def stop_admitting(self) -> None:
         """Reject every submission of this process from now on."""
-        ...
 
     async def drain(self, deadline_s: float, on_deadline: Callable[[], None]) -> None:
         """Reject submissions, let the jobs be worked off, end the remaining ones, and return once none is live.
@@ -300,7 +262,6 @@ class Backend(Snapshot, Protocol):
            instant are lost.
         3. To cancel this call while they end does not keep them alive.
         """
-        ...
 
 
 class LocalBackend(Backend, Protocol):
@@ -311,33 +272,26 @@ class LocalBackend(Backend, Protocol):
 
     def find(self, job_id: str) -> Job | None:
         """Return the record with this id, if there is one."""
-        ...
 
     def missing(self, job_id: str) -> JobNotFound | JobGone:
         """Return what `get` raises for an id that has no record."""
-        ...
 
     def is_closed(self) -> bool:
         """Whether every new job is rejected now: if not, `refuse_unseen` rejects no submission of unknown queue."""
-        ...
 
     def submit_now(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult[Job]:
         """As `submit`, at once."""
-        ...
 
     def estimate_now(self, job: Job) -> Estimate:
         """As `estimate`, of the live record itself."""
-        ...
 
     def excuse(self, gap_s: float) -> None:
         """Extend the deadlines of running attempts by a gap, in seconds, in which this process was suspended."""
-        ...
 
     def subscribe(self, listener: Callable[[Any], None], *kinds: type[Event]) -> Callable[[], None]:
         """Call `listener` with every event of these kinds, of all kinds if none is named, in order, as it happens.
 
         Returns a function that ends the subscription.
         """
-        ...

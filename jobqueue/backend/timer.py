@@ -17,11 +17,7 @@ class Ticking(Protocol):
 
 
 class Timer:
-    """The timer: calls `tick` when its source is next due.
-
-    Args:
-        source: What is to tick; its clock is the loop's.
-    """
+    """The timer: calls `tick` when its source is next due; the source's clock is the loop's."""
 
     def __init__(self, source: Ticking) -> None:
         self._source = source

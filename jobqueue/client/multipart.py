@@ -27,11 +27,7 @@ class Multipart:
         self.size_bytes = len(self._start) + files_bytes + len(self._end)
 
     def chunks(self) -> Iterator[bytes]:
-        """Read the body, from its beginning.
-
-        Raises:
-            OSError: A file can't be read, or is shorter than it was.
-        """
+        """Read the body, from its beginning. Raises OSError if a file can't be read, or is shorter than it was."""
         yield self._start
         for head, source in self._files:
             yield head

@@ -105,11 +105,7 @@ Steps = Generator[Request, Answer, T]
 
 
 class Patience:
-    """The time in which a call is repeated.
-
-    Args:
-        for_s: From now on.
-    """
+    """The time in which a call is repeated: `for_s` from now on."""
 
     def __init__(self, for_s: float) -> None:
         self._until = time.monotonic() + for_s

@@ -20,11 +20,7 @@ just being closed has an unknown fate."""
 
 
 class Sessions:
-    """The open sessions of one client.
-
-    Args:
-        headers: Sent with every request.
-    """
+    """The open sessions of one client; `headers` are sent with every request."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers

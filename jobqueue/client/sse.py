@@ -45,11 +45,7 @@ class EventParser:
         self._size_bytes = 0
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """Return the events that these bytes complete.
-
-        Raises:
-            ValueError: An event is larger than `EVENT_BYTES_MAX`.
-        """
+        """Return the events that these bytes complete. Raises ValueError for an event larger than `EVENT_BYTES_MAX`."""
         if not chunk:
             return []
         text = chunk.removeprefix(b"\n") if self._after_cr else chunk

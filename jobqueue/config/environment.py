@@ -33,11 +33,7 @@ def variable(path: Sequence[str]) -> str:
 
 
 def read_environment(environ: Mapping[str, str], settings: Sequence[tuple[str, ...]]) -> Reading:
-    """Read the variables.
-
-    Args:
-        settings: The paths of all settings, those of queues with the queue `default`. For suggestions.
-    """
+    """Read the variables; `settings` are the paths of all settings, with the queue `default`, for suggestions."""
     given: list[Given] = []
     faults: list[str] = []
     for name, text in sorted(environ.items()):

@@ -53,11 +53,7 @@ class Override(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """Settings, and the source of each one that is no default, by path.
-
-    Attributes:
-        sources: The sources in words: "config.yaml, 2 environment variables".
-    """
+    """Settings, the source of each one that is no default, by path, and all sources in words."""
 
     settings: Settings
     origins: dict[Path, str]

@@ -47,11 +47,7 @@ a change of any other setting needs a restart.
 
 
 def render(flags: Mapping[str, str]) -> str:
-    """Return the page.
-
-    Args:
-        flags: The flags that set one setting, by its dotted name.
-    """
+    """Return the page; `flags` are those that set one setting, by its dotted name."""
     notation = ["| Type | Notation |", "|---|---|", *(f"| {name} | {how} |" for name, how in NOTATION.items()), ""]
     parts = (_section(path, of, flags) for path, of in sections())
     return "\n".join([HEAD, *notation, LIVE, *parts, _together()])

@@ -33,12 +33,7 @@ class Reloadable(Protocol):
     def settings(self) -> Settings: ...
 
     async def reload(self, settings: Settings) -> list[str]:
-        """Apply the settings that can change now; return the names of other changed ones.
-
-        Raises:
-            ConfigError: They don't fit the handlers; nothing was applied.
-        """
-        ...
+        """Apply what can change now; return the names of the other settings. Raises ConfigError, and applies none."""
 
 
 class Reload:

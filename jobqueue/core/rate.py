@@ -19,11 +19,7 @@ RATE_EXPECTED = (
 
 
 class Rate(msgspec.Struct, frozen=True, gc=False):
-    """A rate: `count` starts in `period_s` seconds, and at most `burst` of them at once.
-
-    Attributes:
-        burst: None: as many as `count`.
-    """
+    """A rate: `count` starts in `period_s` seconds, and at most `burst` of them at once (None: `count`)."""
 
     count: int
     period_s: float

@@ -26,11 +26,7 @@ ENDS_MAX = 200
 
 
 class ShutDown:
-    """The end of all live jobs, in portions.
-
-    Args:
-        transitions: All jobs, none of which may start any more.
-    """
+    """The end of all live jobs, in portions. None of them may start any more."""
 
     def __init__(self, transitions: Transitions) -> None:
         self._transitions = transitions

@@ -38,11 +38,7 @@ class SubmitResult(msgspec.Struct, Generic[J], frozen=True, gc=False):
 
 
 class Submitter:
-    """Turns submissions into jobs, or finds the existing job.
-
-    Args:
-        transitions: Where accepted jobs go.
-    """
+    """Turns submissions into jobs, or finds the existing job."""
 
     def __init__(self, transitions: Transitions, admission: AdmissionControl, ids: IdIssuer) -> None:
         self._transitions = transitions

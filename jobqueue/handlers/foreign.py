@@ -49,11 +49,7 @@ def is_known(kind: Any) -> bool:
 
 
 def make(kind: Any, value: Any) -> Any:
-    """Make an object out of parsed JSON; a hook of msgspec's decoders.
-
-    Raises:
-        ValueError, TypeError: The value is not as the type wants it.
-    """
+    """Make an object out of parsed JSON; a hook of msgspec's decoders. Raises ValueError, TypeError."""
     if is_model(kind):
         return _model(kind, value)
     if not isinstance(value, str):

@@ -43,11 +43,7 @@ class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Reject unknown keyword arguments, and suggest those that were probably meant.
-
-    Raises:
-        TypeError: As Python does, if there are any.
-    """
+    """Raise TypeError for unknown keyword arguments, and suggest those that were probably meant."""
     known = tuple(known)
     for name in given:
         if name in known:

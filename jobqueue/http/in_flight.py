@@ -60,11 +60,7 @@ class InFlightBudget:
         self._next_look_at = 0.0
 
     def share(self, cut: Callable[[], bool]) -> Share:
-        """Return an empty share.
-
-        Args:
-            cut: As `Share.cut`. What it refers to must not refer to the share, or both wait for the collector.
-        """
+        """Return an empty share. What `cut` refers to must not refer to the share, or both wait for the collector."""
         return _SharedBy(self, cut)
 
     def has_room(self, share: Share, size_bytes: int) -> bool:

@@ -28,11 +28,7 @@ log = event_logger("jobqueue.jobs")
 
 
 class JobLog:
-    """A listener of events that writes log lines.
-
-    Args:
-        now: The clock of the events' instants, in seconds.
-    """
+    """A listener of events that writes log lines; `now` is the clock of the events' instants, in seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now

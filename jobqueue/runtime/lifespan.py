@@ -38,11 +38,7 @@ class Lifespan:
         self._state: Any = None
 
     async def enter(self) -> Any:
-        """Enter it and return what it yields; None if there is nothing to enter.
-
-        Raises:
-            LifespanFailed: It has raised; the cause is chained.
-        """
+        """Enter it and return what it yields, if there is one. Raises LifespanFailed from what it raised."""
         if self._open is None:
             return None
         task = self._task = asyncio.get_running_loop().create_task(self._live(self._open), name="lifespan")

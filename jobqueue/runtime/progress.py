@@ -29,11 +29,7 @@ INTERVAL_S = 0.05
 
 
 class ProgressReporter:
-    """Passes an attempt's progress on: the latest, one report at a time, and each an interval after the one before.
-
-    Args:
-        send: Sends one report; called on the loop on which the reporter is made.
-    """
+    """Passes the latest progress of an attempt on, on the loop: one report at a time, with an interval between."""
 
     def __init__(self, send: Callable[[Progress], Coroutine[Any, Any, None]]) -> None:
         self._send = send

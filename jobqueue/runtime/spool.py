@@ -113,11 +113,7 @@ class Spool:
         return self._run
 
     async def open(self) -> None:
-        """Make this run's folder, and remove those of dead runs.
-
-        Raises:
-            ConfigError: `spool.dir` can't be used; the message says why.
-        """
+        """Make this run's folder, and remove those of dead runs. Raises ConfigError if `spool.dir` can't be used."""
         try:
             base = written_path(self._dir or tempfile.gettempdir()) / f"jobqueue-{os.geteuid()}"
         except ValueError as error:
@@ -285,11 +281,7 @@ class PendingFile:
         return len(self._buffer)
 
     async def write(self, chunk: bytes) -> None:
-        """Take the next bytes.
-
-        Raises:
-            SpoolFull: There is no room for them, in the spool or on its disk.
-        """
+        """Take the next bytes. Raises SpoolFull if the spool or its disk has no room for them."""
         self._upload.spool.reserve(self._upload.folder, len(chunk))
         self.size_bytes += len(chunk)
         self._buffer += chunk

@@ -413,7 +413,7 @@ def test_a_running_job_is_cancelled_once_its_handler_stops() -> None:
     assert job.state is JobState.CANCELLED
 
 
-def test_an_attempt_that_stops_when_told_to_ends_its_job_as_cancelled() -> None:
+def test_an_attempt_that_stops_on_request_ends_its_job_as_cancelled() -> None:
     driver = Driver()
     job = driver.submit()
     attempt = driver.lease(job)
@@ -438,7 +438,7 @@ def test_an_attempt_that_stops_after_its_timeout_fails_as_timed_out() -> None:
     assert job.error == JobError(ErrorCode.TIMED_OUT, "the attempt ran longer than its timeout of 5.0 s")
 
 
-def test_only_an_attempt_that_was_told_to_can_stop() -> None:
+def test_only_an_attempt_with_a_stop_request_can_stop() -> None:
     driver = Driver()
     job = driver.submit()
     attempt = driver.lease(job)

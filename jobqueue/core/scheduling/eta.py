@@ -31,11 +31,7 @@ class WaitReason(StrEnum):
 
 
 class WaitingFor(msgspec.Struct, frozen=True, gc=False):
-    """Why a queued job doesn't start, though a worker may be idle.
-
-    Attributes:
-        retry_at: Earliest start, on the engine's clock; None: unknown.
-    """
+    """Why a queued job doesn't start, and its earliest start on the engine's clock (None: unknown)."""
 
     reason: WaitReason
     retry_at: float | None = None

@@ -30,26 +30,21 @@ class Order(Protocol):
 
     def __iter__(self) -> Iterator[Job]:
         """Iterate over all jobs, in the order of their pushes; requeued ones come first."""
-        ...
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
         """Add a ready job; `front` requeues one that was taken before and keeps its turn.
 
         A job that moves here from another Order is pushed as of when it became ready there.
         """
-        ...
 
     def pop(self, now: float) -> Job:
         """Take the next job. Raises IndexError if there is none."""
-        ...
 
     def remove(self, job: Job) -> bool:
         """Remove a job that is ready no longer, if it is here; return whether it was."""
-        ...
 
     def position(self, job: Job) -> int | None:
         """Estimate the number of pops until it is taken, from 1 to the length; None: it isn't here."""
-        ...
 
 
 class Fifo(LinkedList):

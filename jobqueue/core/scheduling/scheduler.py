@@ -31,11 +31,7 @@ Shares = Literal["weighted", "strict"]
 
 
 class Scheduler:
-    """The jobs that may start, of all queues.
-
-    Args:
-        queue_states: By queue name; read, never changed.
-    """
+    """The jobs that may start, of all queues. It reads the states of the queues, and never changes them."""
 
     def __init__(self, queue_states: Mapping[str, QueueState], *, shares: Shares = "weighted") -> None:
         self._queue_states = queue_states

@@ -56,11 +56,7 @@ def kind_of(content_type: str) -> BodyKind | None:
 def check_head(
     request: web.BaseRequest, limits: LimitsSettings, *, takes: tuple[BodyKind, ...] = (BodyKind.JSON,)
 ) -> None:
-    """Check the request's head for a supported body.
-
-    Raises:
-        UnsupportedMediaType, BodyTooLarge, UnknownTransferCoding
-    """
+    """Check the head. Raises UnsupportedMediaType, BodyTooLarge, UnknownTransferCoding."""
     kind = _body_kind(request, takes)
     coding = request.headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and coding.lower() != "chunked":

@@ -65,11 +65,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
 
 
 def head_of(request: web.BaseRequest, caller: str) -> SubmissionHead:
-    """Read the head of a submission.
-
-    Raises:
-        MalformedRequest: The Idempotency-Key can't be read.
-    """
+    """Read the head of a submission. Raises MalformedRequest if the Idempotency-Key can't be read."""
     headers = request.headers
     content_type = headers.get(hdrs.CONTENT_TYPE, "")
     return SubmissionHead(

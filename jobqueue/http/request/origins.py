@@ -102,11 +102,7 @@ class OriginPolicy:
         )
 
     def check(self, request: web.BaseRequest) -> None:
-        """Reject a request from a foreign page, or under a foreign name.
-
-        Raises:
-            CrossOrigin, MisdirectedRequest
-        """
+        """Reject a request from a foreign page (CrossOrigin), or under a foreign name (MisdirectedRequest)."""
         headers, target = request.headers, request.raw_path
         absolute = "://" in target and not target.startswith("/")
         if not absolute and self.is_plain(headers):

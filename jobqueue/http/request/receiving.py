@@ -172,11 +172,7 @@ def overloaded() -> Overloaded:
 
 
 def buffered_bytes(messages: Iterable[tuple[Any, StreamReader]], current: web.BaseRequest | None) -> int:
-    """Estimate the memory of a connection's requests: queued ones, and the one that is being answered.
-
-    Args:
-        messages: As aiohttp's protocol queues them.
-    """
+    """Estimate the memory of a connection's requests: those that aiohttp queues, and the one that is being answered."""
     heads_bytes = bodies_bytes = 0
     for message, content in messages:
         # aiohttp: parser errors are among them, without headers.

@@ -33,11 +33,7 @@ class ReadyDocument(TypedDict):
 
 
 class Health:
-    """The handlers of `/livez` and `/readyz`.
-
-    Args:
-        fast_path_in_use: Returns whether the server answers plain requests on the fast path.
-    """
+    """The handlers of `/livez` and `/readyz`."""
 
     def __init__(self, service: Service, fast_path_in_use: Callable[[], bool]) -> None:
         self._service = service

@@ -94,11 +94,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def job_document(job: AnyJob, service: Service, estimate: Estimate | None) -> bytes:
-    """Return a job's document, with its result's bytes in it.
-
-    Args:
-        estimate: Of a live job; None for a terminal one.
-    """
+    """Return a job's document, with its result's bytes in it, and the estimate of a live one."""
     wall = service.wall_offset_s()  # read once: the clocks' difference is the same for all instants
     if is_plain(job):
         if estimate is None:

@@ -44,11 +44,7 @@ NO_RESULT = b'"result":null'
 def whole_answer(
     request: web.BaseRequest, body: bytes, headers: Mapping[str, str], *, status: int = 200
 ) -> web.StreamResponse:
-    """Answer with a JSON document that is in memory, and a line break, for terminals.
-
-    Raises:
-        Overloaded: Too many bytes of responses are unsent.
-    """
+    """Answer with a JSON document and a line break. Raises Overloaded if too many bytes of answers are unsent."""
     size_bytes = len(body)
     if size_bytes <= SMALL_BYTES:
         return web.Response(status=status, body=b"%b\n" % body, headers=headers)
@@ -149,11 +145,7 @@ async def _slices(body: bytes) -> AsyncGenerator[bytes]:
 
 
 async def document_pieces(service: Service, document: bytes, job_id: str, size_bytes: int) -> AsyncGenerator[bytes]:
-    """Yield a job's document with its result, which `document` lacks.
-
-    Args:
-        size_bytes: The result's.
-    """
+    """Yield a job's document with its result, of `size_bytes`, which `document` lacks."""
     head, name, tail = document.partition(NO_RESULT)
     yield head + name[: -len(b"null")]
     async for piece in result_pieces(service, job_id, size_bytes):

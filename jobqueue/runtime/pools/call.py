@@ -105,11 +105,7 @@ def _uploaded(files: dict[str, tuple[StoredFile, ...]]) -> dict[str, UploadedFil
 
 
 def success_of(value: Any, context: JobContext, *, bytes_max: int) -> Success:
-    """Return the success of a handler's return value and result file.
-
-    Raises:
-        BadResult, ResultTooLarge: It can't be kept.
-    """
+    """Return the success of a handler's return value and result file. Raises BadResult, ResultTooLarge."""
     result = encode_result(value, bytes_max=bytes_max)
     try:
         written = context.written_result()

@@ -78,11 +78,7 @@ def kill_children(kept: Collection[int]) -> set[int]:
 
 
 def end_children(kept: Collection[int]) -> None:
-    """Kill all descendants but these children and theirs, and wait until they are gone.
-
-    Raises:
-        RuntimeError: They start new ones faster than they can be killed.
-    """
+    """Kill all descendants but these children and theirs. Raises RuntimeError if they multiply faster."""
     for _ in range(ROUNDS_MAX):
         strays = kill_children(kept)
         if not strays:

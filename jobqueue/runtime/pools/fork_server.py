@@ -34,17 +34,14 @@ class Listener(Protocol):
 
     def on_forked(self, pid: int, connection: socket.socket, errors: ErrorPipe) -> None:
         """A process runs; the connection to it, and its standard error, are the listener's from now on."""
-        ...
 
     def on_fork_failed(self, how: str) -> None: ...
 
     def on_exited(self, pid: int, how: str) -> None:
         """A process ended; it is waited for, and what was left of its group is killed."""
-        ...
 
     def on_lost(self, how: str) -> None:
         """The fork server is gone, and so are its processes; this object is of no more use."""
-        ...
 
 
 class ForkServer:

@@ -39,11 +39,7 @@ class Leftovers:
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def clear(self) -> None:
-        """Remove the leftovers of the call that has just ended.
-
-        Raises:
-            RuntimeError: Its descendants multiply faster than they can be killed.
-        """
+        """Remove the leftovers of the last call. Raises RuntimeError if its descendants multiply too fast."""
         for timer in _TIMERS:
             signal.setitimer(timer, 0.0)
         if self._children or descendants.has_children():

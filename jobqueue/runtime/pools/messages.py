@@ -112,11 +112,7 @@ class Inbox:
 
 
 def encode_outcome(outcome: Success | Failure) -> tuple[bytes, bytes]:
-    """Return the kind and the body of a call's answer, for the process; a failure's texts are cut to their bounds.
-
-    Raises:
-        TypeError, ValueError, OverflowError: A text in it is none.
-    """
+    """Return kind and body of a call's answer, its texts cut. Raises TypeError, ValueError, OverflowError."""
     if isinstance(outcome, Success):
         return SUCCESS, msgspec.msgpack.encode(outcome)
     trace = outcome.traceback

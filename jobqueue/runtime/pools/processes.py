@@ -83,11 +83,7 @@ class ProcessPool:
         return None if self._ready else f"no process is running: {self._trouble}"
 
     def check(self, handler: Handler) -> None:
-        """Check that a handler, the types of its arguments and its `retry_on` can be sent to a process.
-
-        Raises:
-            ValueError: One of them can't; the message says why, and what to do.
-        """
+        """As `check_sendable`."""
         check_sendable(handler)
 
     def start(self, handlers: Iterable[Callable[..., Any]], init: Callable[[], Any] | None = None) -> None:
@@ -109,11 +105,7 @@ class ProcessPool:
         self._refill()
 
     async def run(self, call: Call, *, on_progress: ProgressSink) -> Success | Failure:
-        """Run a call in a process and return its outcome. Cancelling kills the process.
-
-        Raises:
-            RuntimeError: The pool is closed.
-        """
+        """Run a call in a process and return its outcome. Cancelling kills it. Raises RuntimeError once closed."""
         if self._closed:
             raise RuntimeError("the process pool is closed")
         try:

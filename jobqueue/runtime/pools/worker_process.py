@@ -45,11 +45,9 @@ class Owner(Protocol):
 
     def on_ready(self, process: WorkerProcess) -> None:
         """It is prepared, and may have a call."""
-        ...
 
     def on_given_up(self, process: WorkerProcess) -> None:
         """It has closed its connection, or was killed for an invalid message; its exit is not reported yet."""
-        ...
 
 
 class WorkerProcess:
