@@ -102,7 +102,7 @@ class Counters:
         self.errors_by_kind[kind] += 1
 
     def rejected_for(self, status: int, why: str) -> None:
-        """Count a submission that was rejected; of the reasons, the first few are told apart."""
+        """Count a submission that was rejected; the first few reasons have counts of their own."""
         self.error(f"submission: {status}")
         reason = f"HTTP {status}: {why}" if why else f"HTTP {status}"
         if reason not in self.invalid_by_reason and len(self.invalid_by_reason) >= REASONS_MAX:

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from clients.counters import Counters
     from clients.options import Options
 
-LAST_LOOK_S = 2.0  # before the end of the grace, for the last polls to be answered
+LAST_POLL_S = 2.0  # before the end of the grace, for the last polls to be answered
 GONE_S = 10.0  # a server that could not be reached for this long is not coming back
-WATCH_S = 1.0  # between two looks at how the fleet does
+CHECK_S = 1.0  # between two checks of the counts
 
 
 class Fleet:
-    """The clients of one process, and their course.
+    """The clients of one process, from their start to their end.
 
     Args:
         part: This process's number: the remainder of its clients' indices.
@@ -52,19 +52,19 @@ class Fleet:
         self._clients = list(self._make_clients(part))
 
     async def run(self) -> None:
-        """Go the whole course. Cancelling it ends the fleet at once; the counters are whole either way."""
+        """Run the clients to their end. Cancelling it ends the fleet at once; the counters are whole either way."""
         tasks = [asyncio.create_task(client.run()) for client in self._clients]
-        # Thousands of clients are no garbage: a collector that walks them would pause the fleet.
+        # Otherwise the collector would walk thousands of live clients, and pause the fleet.
         gc.collect()
         gc.freeze()
-        course = asyncio.create_task(self._course(tasks))
+        life = asyncio.create_task(self._create_and_finish(tasks))
         watch = asyncio.create_task(self._watch())
         try:
-            await asyncio.wait((course, watch), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((life, watch), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (course, watch, *tasks):
+            for task in (life, watch, *tasks):
                 task.cancel()
-            outcomes = await asyncio.gather(course, watch, *tasks, return_exceptions=True)
+            outcomes = await asyncio.gather(life, watch, *tasks, return_exceptions=True)
             for client in self._clients:
                 client.abandon()
             gc.unfreeze()
@@ -76,32 +76,32 @@ class Fleet:
         """Create no more jobs from now on; end when those accepted have ended."""
         self._finish.set()
 
-    async def _course(self, tasks: list[asyncio.Task[None]]) -> None:
+    async def _create_and_finish(self, tasks: list[asyncio.Task[None]]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._starts_at + self._options.duration_s - time.monotonic()):
                 await self._finish.wait()
-        last_look = time.monotonic() + max(0.0, self._options.grace_s - LAST_LOOK_S)
+        last_look = time.monotonic() + max(0.0, self._options.grace_s - LAST_POLL_S)
         for client in self._clients:
             client.finish(last_look)
         await asyncio.wait(tasks, timeout=self._options.grace_s)
 
     async def _watch(self) -> None:
-        """Break silent requests off; return once the server has been gone for too long, or all is in vain."""
+        """Abort silent requests; return once the server has been gone for too long, or nothing can change any more."""
         counts = self._counters.counts
         answers, answered_at = counts.answers, time.monotonic()
         while True:
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(CHECK_S)
             now = time.monotonic()
             for client in self._clients:
                 client.expire(now)
-            if self._in_vain():
+            if self._nothing_can_change():
                 return
             if counts.answers != answers or not counts.unreachable + counts.unreadable_gone:
                 answers, answered_at = counts.answers, now
             elif now - answered_at > GONE_S:
                 return
 
-    def _in_vain(self) -> bool:
+    def _nothing_can_change(self) -> bool:
         """Whether nothing can change any more: there is no server, or every submission is invalid."""
         counts = self._counters.counts
         if not counts.answers:

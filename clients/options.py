@@ -51,7 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse(argv: list[str] | None = None) -> Options:
-    """Read the command line; a fault ends the program with what would be right."""
+    """Read the command line; an invalid option ends the program with the valid form."""
     default = Options()
     parser = Parser(
         prog="jobqueue-clients",

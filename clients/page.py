@@ -50,7 +50,7 @@ def page_of(report: Report) -> str:
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{escape(report.url)}: the fleet's report</title><style>{STYLE}</style></head><body>
 <h1>{escape(report.url)}</h1>
-<p class="faint">{escape(_course(report))}</p>
+<p class="faint">{escape(_summary(report))}</p>
 <p class="verdict{bad}">{escape(report.verdict)}</p>
 {_requirements(report)}
 {_section("Rates", rates_plot(report.timeline))}
@@ -60,7 +60,7 @@ def page_of(report: Report) -> str:
 """
 
 
-def _course(report: Report) -> str:
+def _summary(report: Report) -> str:
     load = f"{report.rate:,.6g} submissions a second over " if report.rate is not None else ""
     clients = f"{report.clients:,} {'connections' if report.rate is not None else 'clients'}"
     return (

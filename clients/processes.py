@@ -1,8 +1,8 @@
 """The processes of a fleet, and the parent that starts, reads and stops them.
 
 Each child runs one `Fleet` on its own loop; the parent only shows, adds up and passes
-signals on, so the fleet's own display costs no client anything. Children ignore SIGINT
-and obey the pipe: `finish`, `now`. A child ends at once when its parent dies.
+signals on, so the display takes no time of the clients. Children ignore SIGINT
+and take orders from the pipe: `finish`, `now`. A child ends at once when its parent dies.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from clients.display import Display
     from clients.options import Options
 
-NEWS_S = 0.2  # between two messages of a child to the parent
+COUNTS_S = 0.2  # between two messages of a child to the parent
 SAME_STOP_S = 1.0  # a second signal within this is the same stop, forwarded twice
 FILES_SPARE = 64  # open files that a process needs beside its clients' connections
 
@@ -80,7 +80,7 @@ class _Parent:
             with contextlib.suppress(EOFError):
                 pipe.recv()  # it is ready
         starts_at = time.monotonic()
-        self._tell(("start", starts_at))
+        self._send(("start", starts_at))
         handlers = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self._listen(starts_at)
@@ -103,7 +103,7 @@ class _Parent:
         while self._open:
             for pipe in wait(self._open, timeout=max(0.0, show_at - time.monotonic())):
                 assert isinstance(pipe, Pipe)
-                self._hear(pipe)
+                self._receive(pipe)
             now = time.monotonic()
             if now >= show_at:
                 show_at += 1.0
@@ -113,7 +113,7 @@ class _Parent:
                 self._timeline.add(now - starts_at, counts)
                 self._display.show(now - starts_at, counts, self._phase)
 
-    def _hear(self, pipe: Pipe) -> None:
+    def _receive(self, pipe: Pipe) -> None:
         try:
             kind, *told = pipe.recv()
         except (EOFError, OSError):
@@ -145,13 +145,13 @@ class _Parent:
         self._signalled_at = now
         if self._phase == "stopping":
             self._phase = "now"
-            self._tell(("now",))
+            self._send(("now",))
         elif self._phase != "now":
             self._phase = "stopping"
-            self._display.say("No new jobs; waiting until those accepted have ended. Once more to stop now.")
-            self._tell(("finish",))
+            self._display.say("No new jobs; waiting for the accepted ones to end. Ctrl-C again to stop now.")
+            self._send(("finish",))
 
-    def _tell(self, message: tuple[Any, ...]) -> None:
+    def _send(self, message: tuple[Any, ...]) -> None:
         for pipe in self._pipes:
             with contextlib.suppress(OSError):  # it has ended already
                 pipe.send(message)
@@ -185,9 +185,9 @@ def _child(pipe: Pipe, options: Options, part: int) -> None:
 async def _run_fleet(pipe: Pipe, options: Options, part: int, starts_at: float) -> None:
     counters = Counters()
     fleet = Fleet(options, counters, part=part, starts_at=starts_at)
-    course = asyncio.create_task(fleet.run())
+    whole = asyncio.create_task(fleet.run())
 
-    def obey() -> None:
+    def follow_order() -> None:
         try:
             (order,) = pipe.recv()
         except EOFError:
@@ -196,18 +196,18 @@ async def _run_fleet(pipe: Pipe, options: Options, part: int, starts_at: float) 
             fleet.finish()
         else:
             asyncio.get_running_loop().remove_reader(pipe.fileno())
-            course.cancel()
+            whole.cancel()
 
-    asyncio.get_running_loop().add_reader(pipe.fileno(), obey)
-    news = asyncio.create_task(_tell_counts(pipe, counters))
+    asyncio.get_running_loop().add_reader(pipe.fileno(), follow_order)
+    counting = asyncio.create_task(_send_counts(pipe, counters))
     with contextlib.suppress(asyncio.CancelledError):
-        await course
-    news.cancel()
+        await whole
+    counting.cancel()
     counters.check()
     pipe.send(("end", counters.dump(), time.process_time()))
 
 
-async def _tell_counts(pipe: Pipe, counters: Counters) -> None:
+async def _send_counts(pipe: Pipe, counters: Counters) -> None:
     while True:
         pipe.send(("counts", msgspec.structs.replace(counters.counts)))
-        await asyncio.sleep(NEWS_S)
+        await asyncio.sleep(COUNTS_S)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8080
 UNMET = 99
-"""The exit code of a run that did not keep to a requirement, as k6 has it."""
+"""The exit code of a run that broke a requirement, as in k6."""
 
 ROWS = {  # what the table calls a latency; those split by status code follow their sum
     "request": "any request but waits and streams",
@@ -290,7 +290,7 @@ def millis(figure: float) -> str:
 
 
 def latencies_of(report: Report) -> Iterator[tuple[str, Latency, bool]]:
-    """Yield each latency by its title, and after it those of its status codes (which the last member tells)."""
+    """Yield each latency by its title, and after it those of its status codes (True)."""
     for name, title in ROWS.items():
         if name in report.latency_ms:
             yield title, report.latency_ms[name], False

@@ -128,7 +128,7 @@ class JobContext:
     def cancelled(self) -> bool:
         """Whether this attempt should stop: its time is up, or its job is being cancelled.
 
-        For handlers in threads, which can't be interrupted: look at it now and then, and return.
+        For handlers in threads, which can't be interrupted: check it regularly, and return.
         """
         return self._cancelled
 

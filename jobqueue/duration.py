@@ -14,11 +14,7 @@ Duration = float | timedelta
 
 
 def seconds(duration: object) -> float:
-    """Return a duration in seconds.
-
-    Raises:
-        ValueError: It is neither a number nor a timedelta, or not finite. A bool is no number here, and a text is none.
-    """
+    """Return a duration in seconds. Raises ValueError for all but finite numbers (a bool is none) and timedeltas."""
     if isinstance(duration, timedelta):
         return duration.total_seconds()
     if isinstance(duration, bool) or not isinstance(duration, numbers.Real):

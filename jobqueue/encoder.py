@@ -37,11 +37,11 @@ def encode(value: Any) -> bytes:
     try:
         try:
             encoded = orjson.dumps(value, default=_plain, option=_PLAINLY)
-        except TypeError:  # keys that are no texts, or what nothing can encode, which is told better here
+        except TypeError:  # keys that are not text, or a type without a JSON form, for which the message here is better
             value = _whole(value)
             encoded = orjson.dumps(value, default=_plain, option=_PLAINLY)
         if encoded.find(b"null") >= 0:  # `in` makes and drops an exception first: four times as slow
-            # orjson writes NaN as null; only a stricter writer tells that from None.
+            # orjson writes NaN as null; only a stricter encoder distinguishes it from None.
             json.dumps(value, default=_plain, allow_nan=False)
     except RecursionError:
         raise ValueError("nested too deeply, or circular") from None
@@ -52,7 +52,7 @@ def encode(value: Any) -> bytes:
 
 
 def is_model(kind: type) -> bool:
-    """Tell whether a class is a model of pydantic's, which need not be installed."""
+    """Whether a class is a model of pydantic's, which need not be installed."""
     pydantic = sys.modules.get("pydantic")
     return pydantic is not None and issubclass(kind, pydantic.BaseModel)
 

@@ -107,7 +107,7 @@ class RateLimited(Refused):
 
 
 class Draining(Refused):
-    """The server is about to stop and accepts no more jobs; another one may be up by then."""
+    """The server is about to stop and accepts no more jobs; another one may be running when the client retries."""
 
     def __init__(
         self, detail: str = "the server is shutting down and accepts no more jobs", *, retry_after_s: float = 5.0

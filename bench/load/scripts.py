@@ -125,7 +125,7 @@ class _Life:
     def next(self, status: bytes, answer: bytes) -> bytes | Later | None:
         if self._look is None:
             if self._life.via == "submission" or status not in (b"202", b"200"):
-                return None  # over, or rejected: the count of answers by their codes tells
+                return None  # terminal, or rejected: the answers are counted by status code
             self._look = self._before + id_in(answer) + self._after
             return self._look
         if self._life.via == "answer" or status != b"202":

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.overload.figures import Figures
 
 NEAR = 0.02
-"""Policies that differ by less in goodput are equal; the simpler one, which stands first, is named."""
+"""Policies that differ by less in goodput are equal; the first of them, which is the simplest, is named."""
 
 
 def choice(runs: Sequence[Figures], *, load: float, service: Service) -> str:

@@ -1,4 +1,4 @@
-"""CoDel as networks use it: drops jobs while the queue stands, at intervals that shrink with the root of their number.
+"""CoDel as networks use it: drops jobs from a standing queue, at intervals that shrink with the root of their number.
 
 The product only observes the standing queue (`jobqueue.core.scheduling.codel`) and drops nothing; the lab compares.
 """
@@ -10,7 +10,7 @@ from math import sqrt
 from jobqueue.core.scheduling.codel import CoDel
 
 CYCLE_INTERVALS = 16
-"""A queue that stands again within this number of intervals is dropped from at the rate that was enough before."""
+"""A queue that is standing again within this number of intervals is dropped from at the rate that was enough before."""
 
 
 class DroppingCoDel(CoDel):
@@ -28,7 +28,7 @@ class DroppingCoDel(CoDel):
     def drops(self, now: float, *, waited_s: float, backlog: int) -> bool:
         """Return whether to drop the job that was just taken. Called instead of `observe`.
 
-        While the queue stands, drops come at intervals that shrink with the square root of their count.
+        While there is a standing queue, drops come at intervals that shrink with the square root of their count.
         """
         if not self.observe(now, waited_s=waited_s, backlog=backlog):
             self._dropping = self._dropped = False

@@ -42,7 +42,7 @@ WARM_UP_S = 2.0  # until the queue is as full as it gets
 QUEUE_S = 1.0  # of work that the queue holds
 GRACE_S = 20.0  # for the last jobs to be seen to end
 END_S = 30.0  # beyond which a process that should have ended is killed
-LOOK_S = 0.25  # between two looks at the server's counters
+SAMPLE_S = 0.25  # between two samples of the server's counters
 
 GOODPUT_SHARE_MIN = 0.8
 REFUSAL_P99_MS_MAX = 50.0
@@ -51,7 +51,7 @@ LATE_P99_MS_MAX = 25.0
 OFFERED_SHARE_MIN = 0.95
 
 
-class Look(msgspec.Struct, frozen=True):
+class Sample(msgspec.Struct, frozen=True):
     """The server's counters at one time: submissions that came, jobs that succeeded, CPU seconds; and the machine's."""
 
     at: float
@@ -180,11 +180,11 @@ def offer(url: str, process: psutil.Process, rate: float, seconds: float, wanted
             command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
         try:
-            looks = list(watch(url, process, fleet, time.monotonic() + seconds + GRACE_S + END_S))
+            samples = list(watch(url, process, fleet, time.monotonic() + seconds + GRACE_S + END_S))
         finally:
             _end(fleet)
         figures = msgspec.json.decode(report.read_bytes(), type=Report)
-    first, last = under_load(looks, seconds)
+    first, last = under_load(samples, seconds)
     span_s = last.at - first.at
     return Load(
         wanted_per_s=rate,
@@ -195,26 +195,26 @@ def offer(url: str, process: psutil.Process, rate: float, seconds: float, wanted
     )
 
 
-def watch(url: str, process: psutil.Process, fleet: subprocess.Popen[bytes], until: float) -> Iterator[Look]:
-    """Look at the server's counters again and again, until the fleet has ended."""
+def watch(url: str, process: psutil.Process, fleet: subprocess.Popen[bytes], until: float) -> Iterator[Sample]:
+    """Sample at the server's counters again and again, until the fleet has ended."""
     while fleet.poll() is None and time.monotonic() < until:
         with urllib.request.urlopen(f"{url}/v1/queues/default", timeout=END_S) as answer:
             told = json.loads(answer.read())
         used, machine = process.cpu_times(), psutil.cpu_times()
-        yield Look(
+        yield Sample(
             at=time.monotonic(),
             came=told["submitted_total"] + told["refused_total"],
             succeeded=told["succeeded_total"],
             cpu_s=used.user + used.system,
             machine_s=sum(machine) - machine.idle - getattr(machine, "iowait", 0.0),
         )
-        time.sleep(LOOK_S)
+        time.sleep(SAMPLE_S)
 
 
-def under_load(looks: Sequence[Look], seconds: float) -> tuple[Look, Look]:
-    """Return the first and the last look while all of the load was there."""
-    began_at = next(look.at for look in looks if look.came > looks[0].came)
-    inside = [look for look in looks if began_at + WARM_UP_S <= look.at <= began_at + seconds - LOOK_S]
+def under_load(samples: Sequence[Sample], seconds: float) -> tuple[Sample, Sample]:
+    """Return the first and the last sample while all of the load was there."""
+    began_at = next(sample.at for sample in samples if sample.came > samples[0].came)
+    inside = [sample for sample in samples if began_at + WARM_UP_S <= sample.at <= began_at + seconds - SAMPLE_S]
     return inside[0], inside[-1]
 
 

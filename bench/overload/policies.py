@@ -75,7 +75,7 @@ class Red(Shedder):
 
 
 class DropByCoDel(Shedder):
-    """Drops at the queue's head while the queue stands, ever more often: CoDel as in RFC 8289."""
+    """Drops at the head of a standing queue, ever more often: CoDel as in RFC 8289."""
 
     def __init__(self, rng: Random, service: Service) -> None:
         self._codel = DroppingCoDel(target_s=service.patience_s / 10, interval_s=service.patience_s)

@@ -174,7 +174,7 @@ class Contender(ABC):
         return STATUS[kind]
 
     def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
-        """Make one request, and return its answer. Raises RuntimeError if it is none of success."""
+        """Make one request, and return its answer. Raises RuntimeError unless its status is 2xx."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SETTLE_S)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body is not None else {})

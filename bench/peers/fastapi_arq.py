@@ -2,8 +2,8 @@
 
     python -m bench.peers.fastapi_arq web|worker REDIS_SOCKET
 
-The same resources as go/main.go, without the bench's handles. arq's defaults (10 jobs at once, a look at Redis twice a
-second) would make it ten times slower than it need be.
+The same resources as go/main.go, without the bench's handles. arq's defaults (10 jobs at once, a poll of Redis twice a
+second) would make it ten times slower than necessary.
 """
 
 from __future__ import annotations

@@ -62,14 +62,14 @@ def main() -> int:
         (folder / old).unlink(missing_ok=True)
     with ExitStack() as stack:
         probe = stack.enter_context(_probing(url, folder / "probe.jsonl"))
-        # A session of its own: a Ctrl-C ends the ramp in order, and what there is by then is drawn.
+        # In a session of its own: a Ctrl-C lets the ramp end in order, and the figures so far are drawn.
         locust = subprocess.Popen(_command(url, processes, folder), cwd=HERE.parents[1], start_new_session=True)
         samples = _sample(locust, probe, _listener(url), folder)
         if locust.poll() is None:
             locust.send_signal(signal.SIGINT)
         code = locust.wait()
     if not samples:
-        return code or 1  # it has said why
+        return code or 1  # locust has printed the reason
     _conclude(folder, samples, processes)
     return code
 
@@ -189,7 +189,7 @@ def _listener(url: str) -> psutil.Process | None:
 def _sample(
     locust: subprocess.Popen[bytes], probe: subprocess.Popen[bytes], server: psutil.Process | None, folder: Path
 ) -> list[Sample]:
-    """Sample both sides' CPU and tell the progress once a second, until locust ends or a Ctrl-C."""
+    """Sample both sides' CPU and print the progress once a second, until locust ends or a Ctrl-C."""
     samples: list[Sample] = []
     # Locust's workers are its children; the server's loop is the parent, and its children do handlers' work.
     generator = _Meter(psutil.Process(locust.pid), with_children=True)
@@ -246,11 +246,7 @@ class _Meter:
 
 
 class Progress:
-    """The line that tells how far a ramp is: one a second on a terminal, in place; elsewhere one in ten seconds.
-
-    Args:
-        history: Locust's CSV file, which grows meanwhile.
-    """
+    """Prints the progress of a ramp from locust's CSV file: on a terminal each second, elsewhere every ten seconds."""
 
     def __init__(self, history: Path) -> None:
         self._history = history

@@ -4,7 +4,7 @@
     make bench ARGS=--full                   # the whole ones, in an hour
     make bench ARGS=--render                 # none: the report of the files in tmp/bench
 
-Each bench is a process of its own, and its figures are its JSON file's. One that fails is told in the report, and by
+Each bench is a process of its own, and its figures are its JSON file's. One that fails is named in the report, and by
 the exit code 1; the others go on.
 """
 

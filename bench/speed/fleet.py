@@ -8,7 +8,7 @@ HEAD, every fourth time by GET with If-None-Match. The server has its default se
 once, of 8,000 most wait, and of 15,000 not all are held: the rest are rejected, and return at once.
 
 Requests have an intended start, at an even rate over all clients, and latency counts from there (no coordinated
-omission). A lost connection, a job that can not be found and a generator that was late are told.
+omission). A lost connection, a job that is not found and a late generator are reported.
 The folder gets fleet.json and fleet.png.
 """
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PAUSE_S = 1.0  # before the next try, where the server says nothing
 SPREAD = 0.1  # random extra share of a pause that many clients may have in common
-KNOCK_S = 0.1  # a server that exits has closed its listener after this long
+RECONNECT_S = 0.1  # after which a server that exits has closed its listener
 GRAIN_S = 0.002  # resolution of the loop's timers
 REFUSALS = (429, 503)
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
@@ -114,7 +114,7 @@ class SimulatedClient(ABC):
 
         Args:
             last_look: Every job is read once more at this time, even where the server
-                asked to wait for longer: the fleet's patience is about to end.
+                asked to wait for longer: the grace is about to end.
         """
         self._creating = False
         self._last_look = last_look
@@ -229,7 +229,7 @@ class SimulatedClient(ABC):
     def _submitted_at(self, slot: Slot) -> float:
         return slot.sent_at
 
-    # -- what a status tells
+    # -- statuses
 
     async def _told(self, connection: Connection, slot: Slot, answer: Answer) -> None:
         if answer.status == 202:
@@ -278,7 +278,7 @@ class SimulatedClient(ABC):
 
     async def _ask_why(self, connection: Connection, slot: Slot, body: bytes | str) -> None:
         try:
-            if not body:  # a HEAD tells that it did not succeed, but not why
+            if not body:  # a HEAD's answer has no reason
                 body = (await connection.exchange(self._requests.read("GET", slot.target), safe=True)).body
                 self._counts.answers += 1
             document = document_of(body)
@@ -294,7 +294,7 @@ class SimulatedClient(ABC):
 
     async def _gone(self, connection: Connection) -> bool:
         """Whether the server has exited, rather than broken one connection: connect once more."""
-        await asyncio.sleep(KNOCK_S)
+        await asyncio.sleep(RECONNECT_S)
         try:
             await connection.connect()
         except Unreachable:

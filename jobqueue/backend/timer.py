@@ -1,7 +1,7 @@
 """The timer of the backend in memory: sleeps until the next deadline, lets it tick, and sleeps again.
 
-Nothing polls. Every operation may have set a deadline, so the backend lets the timer look whether the
-next one has moved closer than the instant it sleeps to: once for all operations of one turn of the loop.
+Nothing polls. Every operation may have set a deadline, so the backend has the timer check whether
+the next one is earlier than the instant it sleeps to: once for all operations of a loop iteration.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The JSON Schema of a settings file, for editors: made from the structs, so that it can't differ from them.
 
-Knows how the schema of a number with a unit looks, and nothing else.
+Only the schemas of numbers with units are written here; msgspec makes all others.
 """
 
 from __future__ import annotations

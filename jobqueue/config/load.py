@@ -4,7 +4,7 @@ Sources, the later one winning: defaults, the YAML file, `JOBQUEUE_SECTION__KEY`
 flags. Every source gives texts; one table of kinds turns a text into a value, so that `1MiB` means
 the same in all of them.
 
-Every fault is collected, each with its place, and all are raised at once.
+Every fault is collected with its position, and all are raised at once.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _texts(path: Path, fields: Fields, section: object) -> Iterator[tuple[Path, 
 
 
 def load(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: Sequence[Override] = ()) -> Settings:
-    """Read the settings of a process from every source; as `trace`, without the places."""
+    """Read the settings of a process from every source; as `trace`, without their positions."""
     return trace(file, environ=environ, overrides=overrides).settings
 
 

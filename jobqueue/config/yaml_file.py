@@ -46,8 +46,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         text: The value as written; empty unless `form` is text.
         items: The texts of a list; None unless `form` is list, and all of its items are texts.
         tag: The text's type in the source, if it has types.
-        name_at, value_at: The place of the name, or the value, with which a fault begins.
-        origin: The place, for `config show`.
+        name_at, value_at: The position of the name, or the value, with which a fault begins.
+        origin: The position, for `config show`.
         spell: Writes a path of names as this source does, for suggestions.
     """
 

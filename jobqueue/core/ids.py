@@ -8,10 +8,9 @@ An id is 22 characters of an alphabet that sorts as it counts:
     |   `--------------------- sequence: 42 bits, counted on from 000000-
     `------------------------- run: 18 bits, drawn at each start
 
-Nothing about an issued id is kept. The tag proves that this run issued
-it, the check tells an id of an earlier run from noise (one random text in
-4,096 passes for one). The tags of 64 neighbours come from one hash, and their ids
-are made in one go, so an id costs well under half a microsecond.
+Nothing about an issued id is kept. The tag proves that this run issued it; the check distinguishes an id of an earlier
+run from noise (one random text in 4,096 passes). The tags of 64 neighbours come from one hash, and their ids are made
+together, so an id costs well under half a microsecond.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tuning: how much one step does before other work has its turn, and other bounds that no setting names.
+"""Tuning: the work that one step does before other tasks run, and other bounds that no setting names.
 
 The defaults serve every deployment; a test passes smaller ones, so that each bound is met.
 """
@@ -18,9 +18,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
             Defaults to 256.
         lease_tries: Number of ready jobs that a lease finds held back by a limiter before it yields to the loop.
             Defaults to 100.
-        page_scan_max: Maximum number of records that the search for one page looks at. Defaults to 5000.
-        bulk_portion: Number of records that a bulk action looks at before it yields to the loop. Defaults to 500.
-        abandoned_min: Number of stuck workers that are replaced, even if the pool has fewer places. Defaults to 100.
+        page_scan_max: Maximum number of records that the search for one page reads. Defaults to 5000.
+        bulk_portion: Number of records that a bulk action reads before it yields to the loop. Defaults to 500.
+        abandoned_min: Number of stuck workers that are replaced, even if the pool is smaller. Defaults to 100.
     """
 
     tick_work_max: int = 1000

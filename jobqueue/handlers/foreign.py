@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Models of pydantic's check themselves, as they would check JSON, and each of their faults keeps its place. pydantic
-   is no dependency: there is a model only where the application has imported it.
+1. Models of pydantic's check themselves, as they would check JSON, and each of their faults keeps its position.
+   pydantic is no dependency: there is a model only where the application has imported it.
 2. Paths are texts.
 3. What pydantic would check, and msgspec does not see, is rejected at registration: its dataclasses, its fields and
    those of annotated-types beside a parameter.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NAMED_MAX = 1000
-"""Faults of one model that are looked at: pydantic makes a list of all of them, or none."""
+"""Faults of one model that are read: pydantic makes a list of all of them, or none."""
 
 
 class ModelFaults(ValueError):

@@ -2,9 +2,9 @@
 
 Rules:
 
-1. The context is the parameter annotated `JobContext`, wherever it stands: in a union with None, in `Annotated`, as
+1. The context is the parameter annotated `JobContext`, wherever that is: in a union with None, in `Annotated`, as
    a string. If none is, it is the one called `ctx` that has no annotation.
-2. All others are arguments by name. What a partial has fixed is none, so no client can set it.
+2. All others are arguments by name. Parameters that a partial has fixed are no arguments, so no client can set them.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ LOOK_S = 0.05
 """Minimum time between two searches for stalled shares after one without a result, in seconds."""
 
 FREED_SHARE = 8
-"""Cutting goes on until one part in this many of the budget is free, so that it isn't done for each arrival."""
+"""Connections are cut until one part in this many of the budget is free, so that not each arrival cuts one."""
 
 log = event_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. Rows of one path stand together, so that they are one resource of aiohttp, with one list of allowed methods.
+1. Rows of one path are adjacent, so that they are one resource of aiohttp, with one list of allowed methods.
 2. aiohttp tries the resources below a path in their order, so the most frequent one comes first.
 3. `docs/reference/http.md` says the same as the rows, in words.
 """

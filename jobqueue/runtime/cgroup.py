@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A limit may stand in this process's own group or in any above it: the smallest counts.
-2. An unreadable limit is none: a file that is not there, another system, a sandbox.
+1. This process's own group and those above it may each have a limit: the smallest counts.
+2. A limit that can't be read (no such file, another system, a sandbox) is no limit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Group(NamedTuple):
 
 
 class Mount(NamedTuple):
-    """A hierarchy as it is mounted: which of its groups (`root`) stands at which folder."""
+    """A mounted hierarchy: the group (`root`) that is mounted at a folder."""
 
     version: int
     controllers: frozenset[str]

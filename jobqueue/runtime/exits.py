@@ -3,8 +3,8 @@
 asyncio passes both through the loop to the caller of `run_until_complete`, whichever task raised them. A handler's own
 are its attempt's failure (`executor.py`); those of tasks and callbacks that a handler has started come here. Rules:
 
-1. The loop goes on where it stopped: what was ready stays ready. Each exit is logged; of several in one turn of uvloop,
-   the last.
+1. The loop goes on where it stopped: what was ready stays ready. Each exit is logged; of several in one loop
+   iteration of uvloop, the last.
 2. The main task's own exit is the program's.
 3. Signals are no exits: the server has handlers of its own for them (`signals.py`).
 """

@@ -5,7 +5,7 @@ Rules:
 1. Deadlines follow the engine's clock, which never steps; the wall clock matters only for input and output
    (`run_at`, documents), at its present setting.
 2. The offset between the two is constant, in whole milliseconds, until the wall clock is set, or has drifted by
-   `STEP_S_MIN`: so a document tells the same times whenever it is asked for.
+   `STEP_S_MIN`: so a document has the same times at each request.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class WallClock:
     def _follow(self) -> float:
         before = self._steady()
         ahead_s = self._wall() - before
-        if self._steady() - before < READ_S_MAX:  # else it was interrupted in between, and the next caller looks again
+        if self._steady() - before < READ_S_MAX:  # else it was interrupted in between, and the next call tries again
             self._offset_s = round(self._offset_s + ahead_s - self._ahead_s, 3)
             self._follow_from(ahead_s)
         return self._offset_s

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.overload.live import Load, Look, judge, main, table, under_load
+from bench.overload.live import Load, Sample, judge, main, table, under_load
 from clients.counters import Counters
 from clients.options import Options
 from clients.report import report_of
@@ -73,9 +73,9 @@ def test_the_table_has_one_column_per_load() -> None:
 
 
 def test_only_the_time_under_full_load_counts() -> None:
-    looks = [Look(at, came=0 if at < 3 else 1, succeeded=int(at), cpu_s=0.0, machine_s=0.0) for at in range(20)]
+    samples = [Sample(at, came=0 if at < 3 else 1, succeeded=int(at), cpu_s=0.0, machine_s=0.0) for at in range(20)]
 
-    first, last = under_load(looks, 10.0)
+    first, last = under_load(samples, 10.0)
 
     assert (first.at, last.at) == (5.0, 12.0)  # the load lasts from 3 to 13 s
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clients.counters import Counters
-from clients.fleet import LAST_LOOK_S, Fleet, random_of, start_offset_s
+from clients.fleet import LAST_POLL_S, Fleet, random_of, start_offset_s
 from clients.options import Options
 from clients.wire.requests import Requests
 from tests.clients.fleet_run import options, run_fleet
@@ -263,7 +263,7 @@ async def test_a_submission_interrupted_by_a_server_stop_has_an_unknown_fate_and
 async def test_jobs_are_polled_before_the_end_of_the_grace_period_despite_a_longer_interval(stub: Stub) -> None:
     stub.poll_after_s = 60
 
-    report = await run_fleet(stub, grace_s=LAST_LOOK_S + 0.2)
+    report = await run_fleet(stub, grace_s=LAST_POLL_S + 0.2)
 
     assert report.ended == report.accepted >= 1
     assert report.elapsed_s < stub.poll_after_s

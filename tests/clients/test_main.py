@@ -166,7 +166,7 @@ async def test_a_second_signal_ends_the_fleet_immediately(stub: Stub, tmp_path: 
         assert process.stderr is not None
         await stub.submitted(12)
         process.send_signal(signal.SIGINT)
-        await process.stderr.readuntil(b"Once more")
+        await process.stderr.readuntil(b"Ctrl-C again")
         await asyncio.sleep(processes.SAME_STOP_S)
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(process.communicate(), 5)

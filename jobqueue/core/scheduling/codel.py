@@ -1,4 +1,4 @@
-"""CoDel: tells a standing queue from a burst by its queueing delay."""
+"""CoDel: distinguishes a standing queue from a burst by its queueing delay."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CoDel:
         self._above_until: float | None = None
 
     def observe(self, now: float, *, waited_s: float, backlog: int) -> bool:
-        """Record the delay of a job that was taken, and the number left; return whether the queue stands."""
+        """Record the delay of a job that was taken, and the number left; return whether it is a standing queue."""
         if waited_s < self._target_s or backlog <= BACKLOG_MIN:
             self.ran_empty()
         elif self._above_until is None:

@@ -2,11 +2,11 @@
 
 Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit round-robin", 1996):
 
-1. Groups that have jobs stand in a ring. Each turn is worth a quantum; the group spends it, and what it saved, on
+1. Groups that have jobs form a ring. Each turn is worth a quantum; the group spends it, and what it saved, on
    the costs of its jobs, first in, first out. When its next job costs more than is left, the next group has its turn.
 2. What is left is saved for the group's next turn. A group without jobs saves nothing: it leaves, and takes no memory.
 3. The quantum is the highest cost met since there were last no jobs. So each turn pays for one job at least, a pop
-   looks at two groups at most, and where all jobs cost the same a turn is one job.
+   reads two groups at most, and where all jobs cost the same a turn is one job.
 4. A job is paid for whenever it is taken, so again after it was requeued.
 """
 

@@ -1,33 +1,34 @@
 """Retry slots: computes Retry-After from the measured drain rate and spaces rejected clients evenly.
 
-One time for all would make a herd return as a herd. So each rejection gets a retry slot of its own (here just slot),
-and slots are spaced at the rate at which capacity comes free: the drain rate, less the rate of new arrivals. At least a
-twentieth of the drain rate is reserved for returns, or else arrivals above the drain rate would leave none.
+One time for all would bring them back together (a thundering herd). So each rejection gets a retry slot of its own
+(here just slot), and slots are spaced at the rate at which capacity comes free: the drain rate, less the rate of new
+arrivals. At least a twentieth of the drain rate is reserved for returns, or else arrivals above the drain rate would
+leave none.
 
 Slots are shared among callers as in fair queueing (Demers, Keshav & Shenker, 1989: the next turn of a flow
 depends on its own backlog, and on the number of flows with one):
 
-1. The first slot of each caller is in one line, behind the first slots of the callers before it. Rejections of a
-   caller that has slots already don't lengthen that line.
+1. The first slots of all callers form one sequence, in the order of their first rejections. Rejections of a caller
+   that has slots already don't lengthen it.
 2. A caller's further slots follow its own last one, at the spacing times the number of callers with slots at least as
    late. So a caller's rejections delay its own later ones, not those of others; clients behind one
    address (a fleet, a proxy) are spread as if they were alone.
 3. A caller with one slot that is rejected again, after a second or more, came early: it keeps its slot, or gets the one
-   that it would get now, if that is sooner. If it is accepted early, its slot is removed, and the line is shorter.
+   that it would get now, if that is sooner. If it is accepted early, its slot is removed, and the sequence is shorter.
 4. With several slots, an idempotency key identifies the client. A submission that comes early under its key keeps
    its slot, or gets a sooner one that is free, and is no new arrival. If it is accepted early, its slot goes to the
-   caller's next rejection. Without a key, and during a stream of submissions, an early return can't be told
-   from a new client: both are one more submission from that address, which pays for it with a slot.
+   caller's next rejection. Without a key, and during a stream of submissions, an early return looks like a
+   new client: both are one more submission from that address, which pays for it with a slot.
 5. No-shows: the slots of a caller that submitted nothing while they came due are removed.
    Where clearly fewer submissions came than slots were due, that share of its later slots is freed
    (`core/scheduling/retry_slots.py`).
-6. Rejections of callers with several slots are no new arrivals to the line of rule 1.
+6. Rejections of callers with several slots are no new arrivals to the sequence of rule 1.
 7. `CALLERS_MAX` callers are kept, each until its last slot is over. Any more share one entry.
 
-Why a twentieth: admission control can't tell returns from new arrivals. Where new arrivals alone take all capacity, and
-returns come on top at a share s of the drain rate, each is accepted with the same probability, 1 / (1 + s): 95 % with a
-twentieth. With a tenth it was measured as low as 87 %. A larger share lets clients in no sooner: they would return
-after half the time, and twice as often.
+Why a twentieth: admission control can't distinguish returns from new arrivals. Where new arrivals alone take all
+capacity, and returns come on top at a share s of the drain rate, each is accepted with the same probability,
+1 / (1 + s): 95 % with a twentieth. With a tenth it was measured as low as 87 %. A larger share accepts clients no
+sooner: they would return after half the time, and twice as often.
 
 Limits of accuracy: no capacity is reserved for a slot, so new arrivals may be faster; slots that were given can't be
 changed when another caller comes; and beyond `RETRY_AFTER_S_MAX` a slot is only a wide, even spread. A server that
@@ -86,7 +87,7 @@ class RetryAfter:
         self._newcomers_per_s = self._modest_per_s = 0.0
         self._measured_until = -inf
         self.callers: dict[str | None, Slots] = {}
-        self._line_at = 0.0
+        self._sequence_at = 0.0
         # Slots by second, and callers by the second of their last one: small tables at any number of clients.
         self._due = Seconds()
         self._lasts = Seconds()
@@ -119,7 +120,7 @@ class RetryAfter:
         if slots is None or slots.last_at <= now or now - slots.seen_at >= SILENT_S:
             slots = self._slots_of(caller, now)
         name = None if key is None else hash((caller, key))
-        # The first in line gets the expected time of the next free capacity; spacing begins with the second.
+        # The first slot is at the expected time of the next free capacity; spacing begins with the second.
         soonest_s = (lacking + 1.0) / drain_per_s
         if slots is None:
             return self._first_s(caller, name, now, soonest_s, drain_per_s)
@@ -172,7 +173,7 @@ class RetryAfter:
             slots.count -= 1
             self._free(slots, at, 1, now)
             return
-        self._line_at -= slots.gap_s
+        self._sequence_at -= slots.gap_s
         self._drop(found, slots, now)
 
     def came(self, caller: str | None, now: float) -> None:
@@ -186,11 +187,11 @@ class RetryAfter:
         if soonest_s > _REACH_S:
             return self._far_off_s()
         gap_s = _gap_s(drain_per_s, self._modest_per_s)
-        at = max(self._line_at + gap_s, now + soonest_s)
+        at = max(self._sequence_at + gap_s, now + soonest_s)
         if at - now > _REACH_S:
             return self._far_off_s()
         wait_s = self._jittered(at - now)
-        self._line_at = at
+        self._sequence_at = at
         self._remember(caller, Slots(at, gap_s, now, name), now)
         self._due.add(at)
         return wait_s
@@ -212,7 +213,7 @@ class RetryAfter:
 
     def _sooner(self, slots: Slots, now: float, soonest_s: float) -> float:
         """Move a caller's only slot to the one that it would get now, if that is sooner; return it."""
-        at = min(slots.last_at, max(self._line_at, now + soonest_s))
+        at = min(slots.last_at, max(self._sequence_at, now + soonest_s))
         for seconds in (self._due, self._lasts):
             seconds.take(slots.last_at)
             seconds.add(at)

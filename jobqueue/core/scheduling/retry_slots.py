@@ -46,7 +46,7 @@ class Slots:
 
     Args:
         at: The first slot.
-        gap_s: Length that this slot added to the line of first slots.
+        gap_s: Length that this slot added to the sequence of first slots.
         name: The hash of its key, if any.
 
     Attributes:

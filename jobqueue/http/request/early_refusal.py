@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobqueue.service import Service
 
 RETURNS_PER_S = 100.0
-"""Clients shed by a late loop that are told the same second to retry: what a slow machine takes."""
+"""Retry slots per second while the loop is late: a rate that a slow machine sustains."""
 
 
 class EarlyRefusal:

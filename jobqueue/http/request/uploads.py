@@ -38,7 +38,7 @@ async def receive(
 
     Args:
         content_type: The request's header, with the form's boundary.
-        check: Checks the submission before any file is read, so that no file is uploaded in vain.
+        check: Checks the submission before any file is read, so that an invalid one costs no upload.
         fingerprint: Updated with the job part and each file.
 
     Raises:

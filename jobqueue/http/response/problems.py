@@ -109,7 +109,7 @@ TABLE[MemoryError] = TABLE[Overloaded]
 
 
 class _FailureKind:
-    """One kind of failure at one place, with a logger and counts of its own."""
+    """One kind of failure, with a logger and counts of its own."""
 
     __slots__ = ("due_at", "log")
 

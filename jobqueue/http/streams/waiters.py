@@ -5,8 +5,8 @@ Waits (`Prefer: wait`) and event streams share one bound.
 Rules:
 
 1. Never more than `limits.long_polls_max` requests wait. A wait beyond that is answered at once; a stream is rejected.
-2. A disconnected client's place is free at once, not at the end of its wait. So is that of a half-closed
-   connection: it is answered with the present state.
+2. The wait of a disconnected client is over at once. So is that of a half-closed connection: it is answered with the
+   present state.
 3. When the server stops, every wait is answered, and every stream is ended, before connections are closed.
 """
 

@@ -88,8 +88,8 @@ _searched_last: set[str] = set()
 def search_last(folder: str) -> None:
     """Let the processes search this folder, the application's own, after all others.
 
-    There a file that is called like a module of the standard library, or of ours, would be imported in that one's
-    place before any handler is: a fork server starts with fewer modules loaded than the program that starts it.
+    Otherwise a file named like a module of the standard library, or of ours, could be imported instead of it: a fork
+    server starts with fewer modules loaded than the program that starts it.
     """
     _searched_last.add(os.path.realpath(folder))
 
@@ -101,7 +101,7 @@ def search_path() -> list[str]:
 
 
 def command(control_fd: int) -> list[str]:
-    """Return the command line of a fork server for this program, with the same places to import from."""
+    """Return the command line of a fork server for this program, with the same import path."""
     path = search_path()
     if getattr(sys, "frozen", False):
         return [sys.executable, FLAG, str(control_fd), str(os.getpid()), *path]
@@ -137,7 +137,7 @@ def main(control_fd: int, server_pid: int) -> NoReturn:
     die_with_parent(server_pid, signal.SIGHUP)
     descendants.adopt_orphans()
     if sys.stderr is not None:
-        faulthandler.enable()  # a segmentation fault tells on standard error where it was
+        faulthandler.enable()  # a segmentation fault prints its stack on standard error
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()  # else the first collection in each process would copy every page

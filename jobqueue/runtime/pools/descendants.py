@@ -3,8 +3,8 @@
 Rules:
 
 1. A process that adopts orphans (Linux: PR_SET_CHILD_SUBREAPER) becomes the parent of every descendant when its own
-   parent has ended, sessions and process groups notwithstanding. So its children are all there is to look at:
-   kill them, and what they had started are its children next.
+   parent has ended, whatever their sessions and process groups. So it is enough to kill its children, again and
+   again: what those had started are its children next.
 2. Where they can't be listed (another system, a /proc of another namespace), only the process group is killed: what
    has left it lives on, and the fork server waits for it when it ends.
 """

@@ -142,7 +142,7 @@ class ForkServer:
         self._listen_for_silence()
 
     def _listen_for_silence(self) -> None:
-        """Set the timer while an answer is owed, and only then."""
+        """Set the timer only while an answer is expected."""
         owes = self._asked or self._doomed
         if not owes and self._silence is not None:
             self._silence.cancel()

@@ -6,7 +6,7 @@ Rules:
    A process echoes it. So neither stray bytes nor a former call's answer can pass for the answer of a call.
 2. A process's messages are untrusted: kind, length, form and each value are checked before use. A message that
    fails the check raises `InvalidMessage`, and the pool kills the process.
-3. A result file's path and size are not taken from the process: the pool knows where it stands, and looks.
+3. A result file's path and size are not taken from the process: the pool knows the path, and reads the size.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """ErrorPipe: the standard error of a process that the pool started, read on the loop and logged as events.
 
-A process of the pool doesn't share the server's standard error: what it prints there would
-stand between the lines of the log. Each has a pipe of its own, so each line is told with its process.
+Each process of the pool has a pipe of its own instead of the server's standard error, so what it prints doesn't break
+lines of the log, and is logged with its process.
 
 Rules:
 
 1. Complete lines that came within `GATHER_S` are one event, `process.stderr`; standard output stays the server's.
-2. At most `LINES_MAX` lines a second are logged of one process. The others are counted, and told as
+2. At most `LINES_MAX` lines a second are logged of one process. The others are counted, and logged as
    `process.stderr_dropped` when the second is over.
 3. At most `BYTES_MAX` a second are read; then the process waits for its pipe, not the loop for it.
 """
@@ -40,7 +40,7 @@ class ErrorPipe:
     """The reading end. The writing end is for the process; the caller closes it by `hand_over`.
 
     Args:
-        about: Returns the fields that tell which process, and which job, an event is of.
+        about: Returns the fields of an event that identify the process and its job.
 
     Raises:
         OSError: No more descriptors.

@@ -2,11 +2,11 @@
 
 Rules:
 
-1. A run holds a place from its start to its end; there are `size` of them.
+1. At most `size` runs hold a place, each from its start to its end.
 2. A cancelled run ends at once. Its thread is *abandoned*: it runs on, its result ignored, and its place is
    free, so handlers that hang don't starve those that don't.
 3. Abandoned threads beyond `size` keep their places until they return. So there are never more than
-   twice `size` threads, and a handler that always hangs ends in runs that wait, not in a thread each.
+   twice `size` threads, and a handler that always hangs ends in waiting runs, not in more threads.
 4. A thread outlives whatever is raised in it, from outside as well (`PyThreadState_SetAsyncExc`): its call ends as
    `worker_crashed`, and a thread that is dead nevertheless is never given another.
 5. Each call runs in a copy of its awaiter's context, which is one attempt's and no other's (`isolation.py`).
@@ -80,7 +80,7 @@ class ThreadPool:
         def ended(outcome: Success | Failure) -> None:
             nonlocal heard
             if heard:
-                return  # an interrupted thread can't know whether it has told
+                return  # an interrupted thread can't know whether it has reported
             heard = True
             if future.done():
                 self._take_back_abandoned(thread, call)
