@@ -45,7 +45,7 @@ class Build(StrEnum):
             return "it is not there: `make compiled` makes it"
         sources = (path for package in COPIED for path in (ROOT / package).rglob("*.py"))
         if any(not _same(path, self.root / path.relative_to(ROOT)) for path in sources):
-            return "it is older than the sources: `make compiled` makes it anew"
+            return "it is older than the sources: `make compiled` updates it"
         return None
 
 

@@ -236,7 +236,7 @@ def measured(build: Build, size: int, rounds: int) -> list[Figure]:
 
 @contextmanager
 def _settled() -> Iterator[None]:
-    """Have the collector look at what is made from now on, and no more at what was made before: as in the server."""
+    """Exclude the existing objects from garbage collection, as the server does."""
     gc.collect()
     gc.freeze()
     try:

@@ -40,7 +40,7 @@ def test_a_copy_that_is_older_than_the_sources_is_skipped(checkout: Path, change
     (checkout / "jobqueue" / ("job.py" if change == "edited" else "more.py")).write_text("two = 2")
     found, skipped = available()
     assert found == [Build.PURE]
-    assert skipped == ["jobqueue, compiled: it is older than the sources: `make compiled` makes it anew"]
+    assert skipped == ["jobqueue, compiled: it is older than the sources: `make compiled` updates it"]
 
 
 def test_a_build_that_is_asked_for_and_not_there_ends_the_bench(checkout: Path) -> None:
