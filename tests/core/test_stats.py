@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobqueue.core.job_store import StoreBounds
 from jobqueue.core.policy import QueuePolicy
 from jobqueue.core.stats import QueueStats, StoreStats
+from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import QueueFull
 from tests.core.making import FINAL, Driver
 
