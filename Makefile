@@ -15,18 +15,22 @@ LOCK := uv pip compile -p 3.11 --universal --generate-hashes --no-header --no-an
 AT_ONCE := -n 3 --dist loadfile
 SOURCES := $(shell find jobqueue -name '*.py')
 FLEET_SOURCES := $(SOURCES) $(shell find clients -name "*.py")
-FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath tmp --workpath tmp/build \
-	--specpath tmp/build --paths $(CURDIR) --runtime-hook $(CURDIR)/packaging/pyinstaller_hook.py \
+FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath $(CURDIR)/tmp --workpath $(CURDIR)/tmp/build \
+	--specpath $(CURDIR)/tmp/build --paths . --runtime-hook $(CURDIR)/packaging/pyinstaller_hook.py \
 	$(addprefix --exclude-module ,numpy PIL setuptools brotli unittest pydoc)
+# The compiled form is a copy of the checkout. Children inherit the variables, so no folder that they start in hides it.
+COMPILED := tmp/compiled
+FROM_COMPILED := PYTHONPATH=$(CURDIR)/$(COMPILED) PYTHONSAFEPATH=1
 
 # What may be given on the command line: a misspelt variable (CLIENT=50) would be passed over, and the default be used.
-TAKES_run-server := ARGS
+TAKES_run-server := ARGS BUILD
 TAKES_run-clients := CLIENTS DURATION VIA URL REPORT HTML REQUIRE ARGS
 TAKES_locust := RAMP USERS SECONDS HOLD URL PROCESSES VIA WEB
 TAKES_overload := RATE RUN WORKERS PATIENCE POLICY SEED OUT ALL
 TAKES_overload-live := ARGS
 TAKES_sim := SEED SEEDS START
 TAKES_test := ARGS
+TAKES_test-wheels := PYTHONS
 TAKES_test-memory := ATTACK
 TAKES_mutants := ARGS
 $(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
@@ -35,17 +39,19 @@ TAKEN := $(sort $(foreach goal,$(or $(MAKECMDGOALS),help),$(TAKES_$(goal))))
 UNKNOWN := $(filter-out $(TAKEN) PYTHON VENV MAKEFLAGS MAKEOVERRIDES SHELL,$(GIVEN))
 $(if $(UNKNOWN),$(error make $(or $(MAKECMDGOALS),help) does not take $(UNKNOWN); it takes $(or $(TAKEN),no variables but PYTHON)))
 
+$(if $(filter-out pure compiled,$(BUILD)),$(error BUILD is pure or compiled))
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
 .PHONY: help
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run-server
-run-server: $(VENV)/.runtime ## serve on http://127.0.0.1:8080, with config.yaml and the demo handlers; ARGS="tasks.py --port 9000"
-	@exec $(PY) -m jobqueue serve $(ARGS)
+run-server: $(VENV)/.runtime $(if $(filter compiled,$(BUILD)),compiled) ## serve on http://127.0.0.1:8080, with config.yaml and the demo handlers; ARGS="tasks.py --port 9000" BUILD=compiled
+	@$(if $(filter compiled,$(BUILD)),$(FROM_COMPILED)) exec $(PY) -m jobqueue serve $(ARGS)
 
 .PHONY: run-clients
 run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json HTML=file.html REQUIRE='p95<50ms'
@@ -137,13 +143,24 @@ mutants: $(VENV)/.dev ## change core/ in about 4,800 ways and see which changes 
 
 .PHONY: compiled
 compiled: $(VENV)/.dev ## make tmp/compiled, a copy of the checkout with modules compiled by mypyc; needs a C compiler
-	@$(PY) packaging/compiled.py tmp/compiled
+	@JOBQUEUE_BUILD=compiled $(PY) packaging/compiled.py $(COMPILED) >/dev/null
+
+.PHONY: test-compiled
+test-compiled: compiled ## tests of core/, the backend, runtime/ and http/, and 200 simulated lives, on the compiled form
+	cd $(COMPILED) && $(PY) -m pytest -q -m slow tests/packaging/test_compiled_form.py
+	cd $(COMPILED) && $(PY) -m pytest -q -m 'not slow' $(AT_ONCE) tests/core tests/contract tests/runtime tests/http
+	cd $(COMPILED) && $(PY) -m tests.simulation --seeds 200
+
+.PHONY: test-wheels
+test-wheels: $(VENV)/.dev ## a pure and a compiled wheel, installed on each Python, serve a job; PYTHONS="python3.12 python3.13"
+	PYTHONS="$(PYTHONS)" $(PY) -m pytest -q -s -m slow tests/packaging/test_wheels.py
 
 .PHONY: build
-build: tmp/jobqueue tmp/jobqueue-clients ## make tmp/jobqueue and tmp/jobqueue-clients, which need no Python
+build: tmp/jobqueue tmp/jobqueue-clients ## make tmp/jobqueue (compiled, if there is a C compiler) and tmp/jobqueue-clients, which need no Python
 
-tmp/jobqueue: $(SOURCES) $(VENV)/.dev | binutils
-	$(FREEZE) --name jobqueue --collect-submodules jobqueue jobqueue/__main__.py
+tmp/jobqueue: $(SOURCES) pyproject.toml $(wildcard packaging/*.py packaging/*/*.py) $(VENV)/.dev | binutils
+	root=$$($(PY) packaging/compiled.py $(COMPILED)) && cd "$$root" && \
+		$(FREEZE) --additional-hooks-dir packaging/hooks --name jobqueue --collect-submodules jobqueue jobqueue/__main__.py
 
 tmp/jobqueue-clients: $(FLEET_SOURCES) $(VENV)/.dev | binutils
 	$(FREEZE) --name jobqueue-clients --collect-submodules clients clients/__main__.py

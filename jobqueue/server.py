@@ -38,6 +38,7 @@ import uvloop
 from aiohttp import web
 
 from jobqueue import terminal
+from jobqueue.build import build, interpreter
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http.assembly import FAST_PATH, Api
@@ -207,7 +208,8 @@ class _Process:
             )
         else:
             for host, port in listener.addresses:
-                log.info("server.listening", host=host, port=port, pid=os.getpid())
+                told = {"host": host, "port": port, "pid": os.getpid(), "build": build(), "python": interpreter()}
+                log.info("server.listening", **told)
         warn_of_memory(self._service.settings)
         return_freed_memory()
         if not any(self._service.registry):

@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from jobqueue import __version__
+from jobqueue.build import build, interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +16,14 @@ LABEL_COLUMNS = 12
 
 
 def banner(addresses: Sequence[tuple[str, int]], handlers: Sequence[str], sources: str) -> str:
-    """Return the banner: addresses, handlers, sources of the settings (if known), and how to stop."""
+    """Return the banner: addresses, handlers, sources of the settings (if known), build, and how to stop."""
     urls = [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in addresses]
-    rows = {"handlers": ", ".join(handlers) or "none yet", "settings": sources, "stop": "Ctrl-C"}
+    rows = {
+        "handlers": ", ".join(handlers) or "none yet",
+        "settings": sources,
+        "build": f"{build()}, {interpreter()}",
+        "stop": "Ctrl-C",
+    }
     return "\n".join([f"jobqueue {__version__} on {', '.join(urls)}", *(_row(*row) for row in rows.items() if row[1])])
 
 

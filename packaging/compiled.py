@@ -1,6 +1,7 @@
 """The compiled form: extension modules that mypyc makes from the sources of the package, unchanged.
 
     python packaging/compiled.py tmp/compiled    # a copy of the checkout, with extension modules beside its sources
+    python packaging/compiled.py --missing       # what this machine lacks for that; exit code 0: nothing
 
 The modules are listed in `pyproject.toml`, `tool.jobqueue.compiled`. All share one library, so a call from one
 to another is a call in C. Nothing is built in the checkout itself: Python prefers an extension module to the source
@@ -22,16 +23,19 @@ import time
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 PACKAGE = "jobqueue"
 LIBRARY = f"{PACKAGE}.mypyc_group"
 """The library of all compiled modules; mypyc adds `__mypyc` to its name."""
 
+VARIABLE = "JOBQUEUE_BUILD"
 OPTIMISATION = "3"
 _BUILD = "build"
 _STAMP = f"{_BUILD}/sources.sha256"
 _COPIED = f"{_BUILD}/copied"
 _HERE = "--here"
+_MISSING = "--missing"
 _SUFFIXES = (".so", ".pyd")
 
 
@@ -43,6 +47,17 @@ def modules(root: Path) -> list[str]:
     """Return the sources to compile, relative to the root of the project."""
     with (root / "pyproject.toml").open("rb") as file:
         return list(tomllib.load(file)["tool"][PACKAGE]["compiled"])
+
+
+def wanted() -> Literal["compiled", "pure"] | None:
+    """Return the form that `JOBQUEUE_BUILD` asks for; None: compiled, if possible. Raises CannotCompile for others."""
+    match os.environ.get(VARIABLE, ""):
+        case "":
+            return None
+        case "compiled" | "pure" as form:
+            return form
+        case other:
+            raise CannotCompile(f"{VARIABLE} is compiled or pure, not {other!r}")
 
 
 def missing() -> str | None:
@@ -64,8 +79,10 @@ def compile_tree(tree: Path) -> list[Path]:
         tree: It has `pyproject.toml` and the package. Intermediate files are kept in its folder `build`.
 
     Raises:
-        CannotCompile: mypyc or the C compiler failed; the message ends with their output.
+        CannotCompile: Something is missing, or mypyc or the C compiler failed; the message ends with their output.
     """
+    if lacking := missing():
+        raise CannotCompile(f"{lacking} is missing")
     for needed in ("mypyc", "setuptools"):
         if importlib.util.find_spec(needed) is None:
             raise CannotCompile(f"{needed} is missing: pip install 'mypy[mypyc]'")
@@ -79,16 +96,36 @@ def compile_tree(tree: Path) -> list[Path]:
     return _extensions(tree)
 
 
+def root_of_form(root: Path, tree: Path) -> Path:
+    """Return the folder of the form that `JOBQUEUE_BUILD` asks for: `tree`, compiled, or the checkout, which is pure.
+
+    Raises:
+        CannotCompile: The compiled form is asked for, and can't be made.
+    """
+    form = wanted()
+    if form == "pure":
+        return root
+    started = time.monotonic()
+    try:
+        compiled = make_tree(root, tree)
+    except CannotCompile as reason:
+        if form == "compiled":
+            raise
+        print(f"{PACKAGE}: pure build, since {reason}", file=sys.stderr)
+        return root
+    told = f"compiled in {time.monotonic() - started:.0f} s" if compiled else "up to date"
+    print(f"{PACKAGE}: {tree} is {told}", file=sys.stderr)
+    return tree
+
+
 def make_tree(root: Path, tree: Path) -> bool:
     """Make `tree` a copy of the checkout with compiled modules; return whether it had to compile.
 
     Files of the tree that the checkout no longer has are deleted, so the two differ in extension modules only.
 
     Raises:
-        CannotCompile: Something is missing, or a compiler failed. The tree has no extension modules then.
+        CannotCompile: As `compile_tree`. The tree has no extension modules then.
     """
-    if lacking := missing():
-        raise CannotCompile(f"{lacking} is missing")
     _copy(root, tree)
     stamp, digest = tree / _STAMP, _digest(tree)
     if stamp.is_file() and stamp.read_text() == digest and _extensions(tree):
@@ -109,7 +146,7 @@ def _compile_here() -> None:
     # build of a wheel the stubs of some requirements are missing.
     options = ["--config-file=", "--ignore-missing-imports", "--no-warn-no-return"]
     extensions = mypycify(
-        [*options, *modules(Path())], opt_level=OPTIMISATION, target_dir=_BUILD, group_name=LIBRARY, verbose=True
+        [*options, *modules(Path())], opt_level=OPTIMISATION, debug_level="0", target_dir=_BUILD, group_name=LIBRARY
     )
     for extension in extensions:
         # A newer C compiler may warn about generated code, which is no reason to fail.
@@ -158,18 +195,20 @@ def _digest(tree: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run as a program; return the exit code."""
+    """Run as a program: print the folder of the form to build from, or what is missing; return the exit code."""
     if arguments == [_HERE]:
         _compile_here()
         return 0
+    if arguments == [_MISSING]:
+        lacking = missing()
+        print(lacking or "")
+        return lacking is not None
+    (tree,) = map(Path, arguments)
     try:
-        started = time.monotonic()
-        compiled = make_tree(Path(__file__).resolve().parents[1], Path(*arguments).absolute())
+        print(root_of_form(Path(__file__).resolve().parents[1], tree.absolute()))
     except CannotCompile as reason:
-        print(f"can't compile: {reason}", file=sys.stderr)
+        print(f"{PACKAGE}: can't compile: {reason}", file=sys.stderr)
         return 1
-    told = f"compiled in {time.monotonic() - started:.0f} s" if compiled else "up to date"
-    print(f"{Path(*arguments)}: {told}")
     return 0
 
 

@@ -25,6 +25,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["run-clients", "CLIENT=50"], "make run-clients does not take CLIENT; it takes ARGS CLIENTS DURATION HTML"),
         (["run-clients", "clients=50", "URL=http://host"], "make run-clients does not take clients; it takes ARGS"),
         (["locust", "CLIENTS=50"], "make locust does not take CLIENTS; it takes HOLD PROCESSES RAMP SECONDS URL USERS"),
+        (["run-server", "BUILD=fast"], "BUILD is pure or compiled"),
         (["check", "ARGS=-x"], "make check does not take ARGS; it takes no variables but PYTHON"),
     ],
 )
@@ -41,7 +42,7 @@ def test_each_target_accepts_the_variables_of_its_help_line_and_recipe() -> None
     assert len(targets) > 15
     for target, description, recipe in targets:
         named = {*re.findall(r"\b([A-Z]{3,})=", description), *re.findall(r"\$\((?:if \$\()?([A-Z]{3,})\)", recipe)}
-        given = named - {"MAKEFILE_LIST", "VENV", "FREEZE", "LOCK", "PYTHON"}
+        given = named - {"MAKEFILE_LIST", "VENV", "FREEZE", "LOCK", "PYTHON", "COMPILED"}
         assert "does not take" not in make("--dry-run", target, *(f"{name}=1" for name in given)).stderr
 
 

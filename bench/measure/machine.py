@@ -14,6 +14,7 @@ import msgspec
 import psutil
 
 from bench.load.driving import GENERATOR_CORE, ROOT, SERVER_CORE
+from jobqueue.build import interpreter
 
 PACKAGES = ("aiohttp", "uvloop", "orjson", "msgspec")
 
@@ -23,6 +24,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pinned: The cores of a bench's two sides.
+        python: The interpreter, and the optimisations that it was configured with.
         load: Load average of the minute before: figures of a busy machine are less reliable.
     """
 
@@ -53,7 +55,7 @@ def describe() -> Machine:
         cores=os.cpu_count() or 1,
         memory_gib=psutil.virtual_memory().total / 2**30,
         system=f"{platform.system()} {platform.release().partition('-')[0]}",
-        python=platform.python_version(),
+        python=interpreter(),
         packages={name: found for name in PACKAGES if (found := _version(name))},
         load=os.getloadavg()[0],
         pinned=_pinned(),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobqueue import __version__
+from jobqueue.build import build, interpreter
 from jobqueue.cli.parser import Parser
 from jobqueue.config.load import Override, load, trace
 from jobqueue.errors import ConfigError
@@ -115,7 +116,7 @@ def reference(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="jobqueue", description="A self-contained job queue.", epilog=EPILOG)
-    parser.add_argument("--version", action="version", version=f"jobqueue {__version__}")
+    parser.add_argument("--version", action="version", version=f"jobqueue {__version__}, {build()}, {interpreter()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     settings = _settings_flags()
 

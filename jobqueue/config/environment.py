@@ -4,7 +4,8 @@ Rules:
 
 1. Every variable that begins with `JOBQUEUE_` is a setting, or a fault: a misspelt one is never passed over.
 2. So is one with a beginning that is nearly that (`JOBQEUE_`, `jobqueue_`), if the rest is the name of a setting.
-3. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`.
+3. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`, and
+   `JOBQUEUE_BUILD`, which the build of a wheel reads: an image may set it for both.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PREFIX = "JOBQUEUE_"
+OF_BUILDS = "JOBQUEUE_BUILD"
 
 _OF_SERVICE = re.compile(
     r"JOBQUEUE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -41,7 +43,7 @@ def read_environment(environ: Mapping[str, str], settings: Sequence[tuple[str, .
             if meant := _meant(name, settings):
                 faults.append(f"{shown(name)}: unknown setting, did you mean '{meant}'?")
             continue
-        if _is_of_service(name, text):
+        if name == OF_BUILDS or _is_of_service(name, text):
             continue
         if "__" in name:
             path = tuple(name.removeprefix(PREFIX).lower().split("__"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue import __version__, demo, server
+from jobqueue.build import build, interpreter
 from jobqueue.cli.main import main
 from jobqueue.config import json_schema
 from jobqueue.errors import ConfigError
@@ -405,7 +406,7 @@ def test_python_m_jobqueue_is_the_same_command_line() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "jobqueue", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert ran.stdout == f"jobqueue {__version__}\n"
+    assert ran.stdout == f"jobqueue {__version__}, {build()}, {interpreter()}\n"
 
 
 IMPORT_ALL = """

@@ -26,6 +26,7 @@ import pytest
 
 from jobqueue import __version__
 from jobqueue.app import JobQueue
+from jobqueue.build import build, interpreter
 from jobqueue.process.signals import SAME_STOP_S
 from jobqueue.server import COLLECTIONS
 from tests.children import children_with
@@ -689,6 +690,7 @@ async def test_on_a_terminal_the_server_prints_a_banner_and_text_lines(tmp_path:
         assert rest == [
             "  handlers  echo, sleep, fail, spin, digest",
             "  settings  config.yaml, 3 flags",
+            f"  build     {build()}, {interpreter()}",
             "  stop      ",
         ]
         async with aiohttp.ClientSession(url) as http:
