@@ -3,11 +3,11 @@
     make bench-memory                        # a million statuses, in some minutes
     python -m bench.speed.memory --quick     # a tenth of them, once
 
-Two parts. The engine in a process of its own takes, runs and forgets jobs one after the other, each timed alone: the
+Three parts. The engine in a process of its own takes, runs and forgets jobs one after the other, each timed alone: the
 longest is the longest pause that its records (their tables' growth, eviction, the garbage collector) can cause in a
 loop. The targets are about CPU time, so that the pauses of a busy machine don't count; wall time stands beside it. Then
-a server, over HTTP: its memory as it starts, with open connections, and with as many statuses. The folder gets
-memory.json and memory.png.
+a server, over HTTP: its memory as it starts, with open connections, and with as many statuses. And another, while it
+evicts (`eviction`). The folder gets memory.json and memory.png.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from bench.measure.meter import rss_bytes
 from bench.measure.spread import spread, table
 from bench.peers.contenders import Ours, name_of, request
 from bench.speed.bench import BUILD, Progress, in_turn
+from bench.speed.eviction import EvictionFigures, measure_eviction
 from bench.speed.plot import Panel, bars
 from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import Parser, end_with
@@ -114,6 +115,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     engine: list[EngineFigures]
     server: list[ServerFigures]
+    eviction: list[EvictionFigures]
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,10 +338,15 @@ def run(statuses: int, rounds: int, connections: int, only: Sequence[Build] | No
         for build in in_turn(builds, number):
             engine[build].append(_engine_of(build, statuses))
             progress.tell(f"the engine, {build}, round {number + 1} of {rounds}")
+    eviction: dict[Build, list[EvictionFigures]] = {build: [] for build in builds}
+    for number in range(rounds):
+        for build in in_turn(builds, number):
+            eviction[build].append(measure_eviction(build))
+            progress.tell(f"evictions, {build}, round {number + 1} of {rounds}")
     found = {}
     for build in builds:
         server = measure_server(statuses, connections, build)
-        found[build] = Figures(engine=engine[build], server=[server])
+        found[build] = Figures(engine=engine[build], server=[server], eviction=eviction[build])
         progress.tell(f"the server, {build}")
     return Results(machine=machine, skipped=skipped, builds=found)
 
@@ -370,7 +377,7 @@ def _targets_of(build: Build, figures: Figures) -> list[Target]:
     measured = {
         "bytes a stored status": spread(f.status_bytes for f in engine),
         "longest pause to a million statuses and back, ms": spread([longest]),
-        "evicting a status whose TTL is over, µs": spread(f.evict_us for f in engine),
+        "evicting a status whose TTL is over, server CPU, µs": spread(f.evict_us for f in figures.eviction),
     }
     statuses = engine[0].statuses
     short_of = f"with {statuses:,} statuses" if statuses < STATUSES else ""
@@ -386,7 +393,7 @@ def report(results: Results) -> str:
 
 
 def _tables(found: Figures) -> list[str]:
-    engine, server = found.engine, found.server
+    engine, server, eviction = found.engine, found.server, found.eviction
     statuses = engine[0].statuses
 
     def pauses(of: Callable[[EngineFigures], Pauses]) -> list[object]:
@@ -400,6 +407,11 @@ def _tables(found: Figures) -> list[str]:
 
     figures: list[list[object]] = [
         ["bytes left per status after the eviction of all", spread(f.left_bytes for f in engine)],
+        ["evicting a status: the engine alone, µs", spread(f.evict_us for f in engine)],
+        ["the same: a server, without its idle share, µs", spread(f.evict_us for f in eviction)],
+        ["the same: with its idle share, µs", spread(f.whole_us for f in eviction)],
+        ["an idle server, CPU in ms a second", spread(f.idle_ms for f in eviction)],
+        ["longest lag of the loop while a server evicts, wall, ms", spread(f.lag_ms for f in eviction)],
         ["server at start, MiB", spread(f.started_bytes / 2**20 for f in server)],
         [f"server with {statuses:,} statuses, MiB", spread(f.full_bytes / 2**20 for f in server)],
         ["of which bytes a status", spread((f.full_bytes - f.started_bytes) / f.statuses for f in server)],

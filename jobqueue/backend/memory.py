@@ -450,8 +450,9 @@ class MemoryBackend:
 
     def _tell_watchers(self, event: Event) -> None:
         jobs = event.jobs if isinstance(event, Evicted) else () if isinstance(event, UNSEEN_EVENTS) else (event.job,)
-        for job in jobs:
-            self._tell(self._watchers.get(job.id, ()), None)
+        for job in jobs:  # of an eviction a thousand, of which hardly any has a watcher
+            if watchers := self._watchers.get(job.id):
+                self._tell(watchers, None)
 
     def _tell(self, waiting: Iterable[asyncio.Future[T]], news: T) -> None:
         """Set the result of all futures, in portions, one per loop iteration."""

@@ -182,7 +182,8 @@ class Transitions:
     def note_evicted(self, jobs: list[Job], *, early: bool) -> None:
         self.evicted += len(jobs)
         self.evicted_early += len(jobs) if early else 0
-        for job in jobs:
-            if job.uniqueness is not None and not job.uniqueness.plain:
-                self.uniqueness_index.drop(job)
+        if self.uniqueness_index.any_keys:
+            for job in jobs:
+                if job.uniqueness is not None and not job.uniqueness.plain:
+                    self.uniqueness_index.drop(job)
         self.events.append(Evicted(tuple(jobs), early=early))

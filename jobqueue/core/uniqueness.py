@@ -68,6 +68,11 @@ class UniquenessIndex:
     def any_unique(self) -> bool:
         return bool(self._by_value)
 
+    @property
+    def any_keys(self) -> bool:
+        """Whether a record has a key: without one, `drop` would find nothing."""
+        return bool(self._by_key or self._shared)
+
     def stake(self, job: Job) -> None:
         """Enter a job that becomes live; a unique value passes to it."""
         uniqueness = job.uniqueness

@@ -93,7 +93,9 @@ class Spool:
         self._dir = settings.dir
         self._bytes_max = settings.bytes_max
         self._bytes_used = 0
+        # Bytes by folder: of each upload, and of each job that has files.
         self._held: dict[str, int] = {}
+        # The folder that a job's handler knows: an abandoned one may write to it even after the job's end.
         self._handed: dict[JobId, str] = {}
         self._run: Path | None = None
         self._lock_fd = -1
@@ -171,9 +173,7 @@ class Spool:
 
     def folder_of(self, job_id: JobId, upload: Upload | None) -> Path:
         """Return the folder of a job's result file, without making it. Thread-safe."""
-        if upload is not None:
-            return Path(upload.folder)
-        folder = str(self.folder / f"job-{job_id}")
+        folder = str(self.folder / f"job-{job_id}") if upload is None else upload.folder
         self._handed[job_id] = folder
         return Path(folder)
 
@@ -181,7 +181,7 @@ class Spool:
         """Remove what an event has made useless; to be subscribed to the backend."""
         if isinstance(event, Ended):
             self._end(event.job)
-        elif isinstance(event, Evicted):
+        elif isinstance(event, Evicted) and (self._held or self._handed):
             for job in event.jobs:
                 folder = self._folder_if_any(job)
                 if folder is not None:

@@ -20,6 +20,7 @@ from bench.peers.packages import Uninstalled
 from bench.peers.stacks import stacks
 from bench.speed import __main__ as speed
 from bench.speed import core, fleet, http, life, memory, targets
+from bench.speed.eviction import EvictionFigures, measure_eviction
 from bench.speed.fleet import Load
 from bench.speed.life import Via
 from bench.speed.memory import EngineFigures, Pauses, ServerFigures, measure_engine
@@ -405,6 +406,19 @@ def test_measure_engine_returns_pauses_and_the_size_of_an_id() -> None:
     assert figures.parts_bytes["id"] == -(-sys.getsizeof("j" * 22) // in_steps_of) * in_steps_of
 
 
+def test_measure_eviction_counts_the_cpu_of_a_server_without_its_idle_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.speed.eviction.IDLE_S", 0.2)
+    figures = measure_eviction(jobs=1000, ttl_s=4.0)
+    assert 0 < figures.idle_ms < 500
+    assert figures.evict_us < figures.whole_us
+    assert figures.lag_ms > 0
+
+
+def test_measure_eviction_rejects_a_ttl_that_ends_before_the_last_job() -> None:
+    with pytest.raises(RuntimeError, match="too long for a TTL of 1 s"):
+        measure_eviction(jobs=100, ttl_s=1.0)
+
+
 def test_the_memory_report_uses_the_least_disturbed_round(tmp_path: Path) -> None:
     def pauses(longest_ms: float) -> Pauses:
         return Pauses(longest_ms=longest_ms, p9999_ms=1.0, mean_us=20.0, longest_wall_ms=9.0)
@@ -430,12 +444,13 @@ def test_the_memory_report_uses_the_least_disturbed_round(tmp_path: Path) -> Non
         full_bytes=2**21,
     )
     disturbed = msgspec.structs.replace(engine, growing=pauses(50.0))
-    figures = memory.Figures(engine=[disturbed, engine], server=[server])
+    eviction = EvictionFigures(jobs=1000, evict_us=0.3, whole_us=0.9, idle_ms=2.0, lag_ms=1.5)
+    figures = memory.Figures(engine=[disturbed, engine], server=[server], eviction=[eviction])
     found = memory.Results(machine=MACHINE, skipped=[], builds={Build.PURE: figures})
     assert [target.measured for target in memory.targets(found)] == [
         Spread(400.0, 400.0, 400.0),
         Spread(7.5, 7.5, 7.5),
-        Spread(0.2, 0.2, 0.2),
+        Spread(0.3, 0.3, 0.3),
     ]
     assert "| bytes a stored status " in memory.report(found)
     memory.save(found, tmp_path)

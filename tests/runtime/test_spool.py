@@ -188,6 +188,21 @@ async def test_a_result_file_is_counted_from_the_end_of_the_job_until_its_evicti
     assert spool.bytes_used == 0
 
 
+@pytest.mark.parametrize("with_upload", [True, False])
+async def test_a_file_that_an_abandoned_handler_writes_is_removed_with_the_record(
+    spool: Spool, with_upload: bool
+) -> None:
+    upload = await uploaded(spool, a=b"1") if with_upload else None
+    job = job_of(upload, JobState.CANCELLED)
+    folder = spool.folder_of(job.id, job.upload)
+    spool.on_event(Ended(job))
+    await settled(spool)
+    written(folder / "result-1", b"late")
+    spool.on_event(Evicted((job,)))
+    await settled(spool)
+    assert list(spool.folder.iterdir()) == []
+
+
 async def test_a_job_without_files_starts_no_removal(spool: Spool) -> None:
     spool.on_event(Ended(job_of(None)))
     spool.on_event(Evicted((job_of(None),)))
