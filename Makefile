@@ -21,6 +21,8 @@ FREEZE := $(PY) -m PyInstaller --onefile --noconfirm --log-level WARN --distpath
 # The compiled form is a copy of the checkout. Children inherit the variables, so no folder that they start in hides it.
 COMPILED := tmp/compiled
 FROM_COMPILED := PYTHONPATH=$(CURDIR)/$(COMPILED) PYTHONSAFEPATH=1
+# Before a bench, which measures both forms: where it can't compile, the pure one alone.
+COMPILE := $(PY) packaging/compiled.py $(COMPILED) >/dev/null
 
 # What may be given on the command line: a misspelt variable (CLIENT=50) would be passed over, and the default be used.
 TAKES_run-server := ARGS BUILD
@@ -78,34 +80,42 @@ sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wr
 
 .PHONY: bench
 bench: $(VENV)/.dev ## all benches below, quickly, and a new bench/RESULTS.md; ARGS=--full for the whole ones, ARGS=--render for none
+	-@$(COMPILE)
 	@exec $(PY) -m bench.speed $(ARGS)
 
 .PHONY: bench-http
 bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
+	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.http $(ARGS)
 
 .PHONY: bench-life
 bench-life: $(VENV)/.dev ## submit, run, ask until over: beside a naive queue, Go, and three stacks on Redis; ARGS="--quick --only jobqueue,go"
+	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.life $(ARGS)
 
 .PHONY: bench-in-process
 bench-in-process: $(VENV)/.dev ## submit and await a result in one process: beside aiojobs, taskiq, huey and an asyncio.Queue; ARGS=--quick
+	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.in_process $(ARGS)
 
 .PHONY: bench-guard
 bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS="--build compiled", ARGS=--update rewrites that file
+	-@$(if $(findstring compiled,$(ARGS)),$(COMPILE))
 	@exec $(PY) -m bench.guard $(ARGS)
 
 .PHONY: bench-fleet
 bench-fleet: $(VENV)/.dev ## 500, 8,000 and 15,000 clients that submit jobs and look at them; ARGS="--quick --build compiled"
+	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.fleet $(ARGS)
 
 .PHONY: bench-core
 bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS="--quick --build compiled"
+	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.core $(ARGS)
 
 .PHONY: bench-memory
 bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a server with a million of them; ARGS="--quick --build compiled"
+	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.memory $(ARGS)
 
 .PHONY: check

@@ -1,7 +1,8 @@
 """The builds of this program that are measured: its sources as they are, and their copy compiled by mypyc.
 
-A compiled copy of the checkout is made by `make compiled`. A process is of that build if it runs there, with the copy
-first on its path. A copy that is older than the sources is not measured: its figures would be told as today's.
+A compiled copy of the checkout is made by `make compiled`, and before each bench that `make` runs. A process is of that
+build if it runs there, with the copy first on its path. A copy that is older than the sources is not measured: its
+figures would be told as today's.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         packages = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         return (
             f"{self.at}, commit {self.commit}; {self.cpu}, {self.cores} cores, {self.memory_gib:.0f} GiB, "
-            f"{self.system}; Python {self.python}, {packages}; {self.pinned}; load before: {self.load:.1f}"
+            f"{self.system}; {self.python}, {packages}; {self.pinned}; load before: {self.load:.1f}"
         )
 
 

@@ -7,6 +7,7 @@ A contender is started once, fills itself with finished jobs, and is then asked 
 from __future__ import annotations
 
 import http.client
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,9 @@ ASKED = 10_000
 KEPT = b'{"type":"sleep","args":{"min_s":0}}'
 SUBMISSION = b'{"type":"echo","args":{"value":1}}'
 BATCH = b'{"jobs":[' + b",".join([SUBMISSION] * BATCH_JOBS) + b"]}"
+
+
+_BUILD = re.compile(rb'"build": ?"(\w+)"')
 
 
 class Kind(StrEnum):
@@ -210,8 +214,20 @@ class Ours(Contender):
         self.name = name_of(build) if fast_path else f"{name_of(build)}, stock path"
         self.cwd = build.root
         self.environment = build.environment
+        self._build = build
         self._fast_path = fast_path
         self._ttl_s = ttl_s
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        with ExitStack() as stack:
+            stack.push(self.__exit__)
+            # A copy whose extension modules can't be loaded would run its sources, and be told as the compiled build.
+            told = self.process.told(_BUILD)[1].decode()
+            if told != self._build:
+                raise RuntimeError(f"{self.name} says that its build is {told}")
+            stack.pop_all()
+        return self
 
     def command(self) -> list[str]:
         settings = {

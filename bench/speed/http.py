@@ -60,9 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     without: tuple[str, ...] = ()
 
 
-QUICK = Options(
-    connections=(64,), rounds=3, seconds=0.4, warm_s=0.15, records=20_000, without=("jobqueue, stock path",)
-)
+QUICK = Options(connections=(64,), rounds=3, seconds=0.4, warm_s=0.15, without=("jobqueue, stock path",))
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):

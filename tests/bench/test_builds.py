@@ -13,6 +13,7 @@ import pytest
 from bench.load.driving import ROOT
 from bench.measure import builds
 from bench.measure.builds import Build, available
+from bench.peers.contenders import Ours
 
 
 @pytest.fixture
@@ -54,6 +55,18 @@ def test_names_of_builds_are_split_at_commas() -> None:
     assert builds.builds("compiled, pure") == (Build.COMPILED, Build.PURE)
     with pytest.raises(ValueError, match="'fast'"):
         builds.builds("fast")
+
+
+def test_a_server_of_another_build_than_its_contender_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    server = Ours()
+    server._build = Build.COMPILED
+    with pytest.raises(RuntimeError, match=r"^jobqueue says that its build is pure$"), server:
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        server.call("GET", "/livez")
 
 
 @pytest.mark.parametrize("build", Build)
