@@ -85,7 +85,9 @@ def render(folder: Path, path: Path) -> None:
         "Unless clients come at a rate, every connection always has one request under way, the same for all. "
         "The other queues run up to 256 jobs at once, this one 1,000: for echoes, which are what is run, that decides "
         "nothing. "
-        "Machines differ: only ratios within one run are claims. Profiles, and what was tried: "
+        "`jobqueue` is this program in pure Python, `jobqueue, compiled` the same sources compiled (`make compiled`), "
+        "on the same interpreter; each has bounds of its own. Machines differ: only ratios within one run are claims. "
+        "Profiles, and what was tried: "
         "[docs/explanation/speed.md](../docs/explanation/speed.md).\n\n"
         f"## Targets\n\n{target_table(targets)}\n\n" + "\n\n".join(sections) + "\n"
     )

@@ -70,7 +70,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     warm_s: float = 0.5
 
 
-QUICK = Options(rounds=2, seconds=0.5, warm_s=0.2, without=("jobqueue, stock path",))
+QUICK = Options(rounds=3, seconds=0.5, warm_s=0.2, without=("jobqueue, stock path",))
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
