@@ -81,8 +81,8 @@ class Refused(JobQueueError):
     `retry_after_s` is when to submit it again, in seconds.
     """
 
-    def __init__(self, detail: str, *, retry_after_s: float) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, retry_after_s: float) -> None:
+        Exception.__init__(self, detail)  # not by `super`, which takes longer than all the rest
         self.retry_after_s = retry_after_s
 
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
 
-from jobqueue.sampling import Samples
+from jobqueue.sampling import Sample, Samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -144,6 +144,10 @@ class EventLogger:
         if count:
             self.tell(event, fields, count)
 
+    def counter(self, event: str, /, *, every_s: float = 1.0, **fields: object) -> Counter:
+        """Return a counter of a frequent event with constant fields: each `add` counts one, as a call of `sampled`."""
+        return Counter(Sample(self, event, every_s, fields))
+
     def tell(self, event: str, fields: Mapping[str, object], count: int) -> None:
         """Write the count of a sampled event. For the sampler."""
         self._emit(logging.WARNING, event, {**fields, "count": count})
@@ -155,6 +159,22 @@ class EventLogger:
             exc = fields.pop("exc", None)
             exc_info = (type(exc), exc, _TRACEBACK(exc)) if isinstance(exc, BaseException) else None
             logger.handle(logger.makeRecord(logger.name, level, "", 0, EventMessage(event, fields), (), exc_info))
+
+
+class Counter:
+    """Counts one frequent event with constant fields, at a third of the cost of `EventLogger.sampled`."""
+
+    __slots__ = ("_sample",)
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+
+    def add(self) -> None:
+        """Count one, and write the count if it is due."""
+        count = _samples.count(self._sample)
+        if count:
+            sample = self._sample
+            sample.log.tell(sample.event, sample.fields, count)
 
 
 def event_logger(name: str) -> EventLogger:

@@ -29,11 +29,11 @@ class Sample:
 
     __slots__ = ("count", "due_at", "event", "every_s", "fields", "log")
 
-    def __init__(self, log: SampledLogger, event: str, every_s: float) -> None:
+    def __init__(self, log: SampledLogger, event: str, every_s: float, fields: Mapping[str, object]) -> None:
         self.log = log
         self.event = event
         self.every_s = every_s
-        self.fields: Mapping[str, object] = {}
+        self.fields = fields
         self.count = 0
         self.due_at = 0.0
 
@@ -49,13 +49,18 @@ class Samples:
 
     def add(self, log: SampledLogger, event: str, fields: Mapping[str, object], every_s: float) -> int:
         """Count one; return the count to log now, or 0."""
-        now = time.monotonic()
         with self._lock:
             sample = self._table.get((log, event))
             if sample is None:
-                sample = self._table[log, event] = Sample(log, event, every_s)
-            sample.count += 1
+                sample = self._table[log, event] = Sample(log, event, every_s, fields)
             sample.fields = fields
+        return self.count(sample)
+
+    def count(self, sample: Sample) -> int:
+        """Count one of a known event, as `add`."""
+        now = time.monotonic()
+        with self._lock:
+            sample.count += 1
             if now >= sample.due_at:
                 return self._take(sample, now)
             if sample in self._waiting:

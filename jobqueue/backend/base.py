@@ -279,6 +279,14 @@ class LocalBackend(Backend, Protocol):
     def is_closed(self) -> bool:
         """Whether every new job is rejected now: if not, `refuse_unseen` rejects no submission of unknown queue."""
 
+    def unique_values(self) -> int:
+        """Return the number of unique values that live jobs have."""
+        ...
+
+    def refuse_closed(self, uniqueness: Uniqueness, may_be_unique: bool) -> Refused | None:
+        """As `refuse_unseen`, given that `is_closed`, of a submission without a key."""
+        ...
+
     def submit_now(
         self, spec: JobSpec, args: bytes = b"{}", upload: Upload | None = None, uniqueness: Uniqueness | None = None
     ) -> SubmitResult[Job]:

@@ -126,6 +126,7 @@ class MemoryBackend:
         self._scheduler = engine.scheduler
         # Bound directly: a method around each would be a call more for each read and each submission.
         self.find, self.missing, self.is_closed = engine.find, engine.missing, engine.is_closed
+        self.unique_values = engine.unique_values
         self._ready = ReadyQueue(engine.scheduler, now)
         self._waiters: dict[JobId, dict[asyncio.Future[JobView], None]] = {}
         self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
@@ -174,6 +175,9 @@ class MemoryBackend:
     ) -> Refused | None:
         engine, now = self._engine, self._now()
         return engine.refuse_unseen(queue, uniqueness, job_type=job_type, may_be_unique=may_be_unique, now=now)
+
+    def refuse_closed(self, uniqueness: Uniqueness, may_be_unique: bool) -> Refused | None:
+        return self._engine.refuse_closed(uniqueness, may_be_unique, self._now())
 
     async def get(self, job_id: str) -> JobView:
         return view_of(self._engine.get(job_id))

@@ -48,12 +48,15 @@ class AdmissionControl:
         caller_jobs_max: int | None,
     ) -> None:
         self._queue_states = queue_states
+        self._only = next(iter(queue_states.values())) if len(queue_states) == 1 else None
         self._store = store
         self._uniqueness_index = uniqueness_index
         self._limiters = limiters
         self._quarantine = quarantine
         self.caller_jobs_max = caller_jobs_max
         self.open = True
+        # The last one of each queue, with its numbers, which hardly change while it is full.
+        self._full_details: dict[str, tuple[int, int, str]] = {}
 
     def admit(
         self,
@@ -119,6 +122,9 @@ class AdmissionControl:
     def closed_to_all(self) -> bool:
         """Whether every new job is rejected now."""
         if self.open:
+            only = self._only
+            if only is not None:
+                return only.live >= only.policy.capacity
             for queue_state in self._queue_states.values():  # inlined: runs for each submission
                 if queue_state.live < queue_state.policy.capacity:
                     return False
@@ -153,35 +159,52 @@ class AdmissionControl:
                 return None
             if uniqueness_index.holder(job_type, uniqueness.unique) is not None:
                 return None
-        if queue is not None:
-            closed = self.closed_to(self._queue_states[queue])
-        else:
-            closed = self.closed_to_all() and not (may_be_unique and uniqueness_index.any_unique)
-        return self._refuse(queue, uniqueness, now) if closed else None
+        if queue is None:
+            return self.refuse_closed(uniqueness, may_be_unique, now) if self.closed_to_all() else None
+        queue_state = self._queue_states[queue]
+        return self._refuse(queue_state, uniqueness, now, "") if self.closed_to(queue_state) else None
 
-    def _refuse(self, queue: str | None, uniqueness: Uniqueness | None, now: float) -> Refused:
-        queue_state = self._soonest(now) if queue is None else self._queue_states[queue]
-        queue_state.arrivals.add(now)
+    def refuse_closed(self, uniqueness: Uniqueness | None, may_be_unique: bool, now: float) -> Refused | None:
+        """As `refuse_unseen` without a queue, while no queue admits a job; a key is not looked up."""
+        if may_be_unique and self._uniqueness_index.values():
+            return None
+        only = self._only
+        if only is not None:
+            return self._refuse(only, uniqueness, now, "")
+        return self._refuse(self._soonest(now), uniqueness, now, "every queue is at its capacity")
+
+    def _refuse(self, queue_state: QueueState, uniqueness: Uniqueness | None, now: float, detail: str) -> Refused:
+        queue_state.refused_total += 1
         if not self.open:
-            return _counted(Draining(), queue_state)
-        refusal = self._queue_full(queue_state, uniqueness, now=now, by_client=True)
-        if queue is None and len(self._queue_states) > 1:
-            refusal = QueueFull("every queue is at its capacity", retry_after_s=refusal.retry_after_s)
-        return _counted(refusal, queue_state)
+            queue_state.arrivals.add(now)
+            return Draining()
+        caller = key = None
+        if uniqueness is not None:
+            caller = uniqueness.caller
+            if uniqueness.key is not None:
+                key = uniqueness.key.key
+        retry_after_s = queue_state.retry_slot_s(now, caller, key, counted=False)
+        if not detail:
+            detail = self._full_detail(queue_state)
+        return QueueFull(detail, retry_after_s)
 
     def _soonest(self, now: float) -> QueueState:
         """Return the queue that should have a free slot first."""
-        queue_states = tuple(self._queue_states.values())
-        return queue_states[0] if len(queue_states) == 1 else min(queue_states, key=lambda each: each.slot_s(now))
+        return min(self._queue_states.values(), key=lambda each: each.slot_s(now))
 
     def _queue_full(
         self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float, by_client: bool
     ) -> QueueFull:
+        retry_after_s = _retry_slot_s(queue_state, uniqueness, now) if by_client else queue_state.slot_s(now)
+        return QueueFull(self._full_detail(queue_state), retry_after_s)
+
+    def _full_detail(self, queue_state: QueueState) -> str:
         name, live, capacity = queue_state.name, queue_state.live, queue_state.policy.capacity
-        detail = f"queue {name!r} holds {live} live jobs, and its capacity is {capacity}"
-        return QueueFull(
-            detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now) if by_client else queue_state.slot_s(now)
-        )
+        told = self._full_details.get(name)
+        if told is None or told[0] != live or told[1] != capacity:
+            text = f"queue {name!r} holds {live} live jobs, and its capacity is {capacity}"
+            told = self._full_details[name] = (live, capacity, text)
+        return told[2]
 
     def _statuses_full(self, queue_state: QueueState, uniqueness: Uniqueness | None, *, now: float) -> StatusesFull:
         # Never a retry: its record is held already, and has room.

@@ -117,8 +117,9 @@ class Engine:
         self._shut_down: ShutDown | None = None
         self._submitter = Submitter(transitions, self.admission, ids)
         # Bound directly: a method around each would be a call more for each rejection, read or submission.
-        self.refuse_unseen = self.admission.refuse_unseen
+        self.refuse_unseen, self.refuse_closed = self.admission.refuse_unseen, self.admission.refuse_closed
         self.find, self.is_closed = transitions.store.get, self.admission.closed_to_all
+        self.unique_values = transitions.uniqueness_index.values
         self.limiter_stats = transitions.limiters.stats
 
     # -- operations of clients

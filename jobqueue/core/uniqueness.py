@@ -33,6 +33,8 @@ class UniquenessIndex:
         self._shared: dict[JobId, deque[Name]] = {}
         self._by_value: dict[tuple[str, str], JobId] = {}
         self._live: dict[str, int] = {}
+        # The number of unique values. Bound directly: it is read for each rejection.
+        self.values = self._by_value.__len__
 
     def under_key(self, uniqueness: Uniqueness) -> JobId | None:
         """Return the job that this caller submitted under this key."""
@@ -63,10 +65,6 @@ class UniquenessIndex:
     def live_of(self, caller: str) -> int:
         """Count a caller's live jobs."""
         return self._live.get(caller, 0)
-
-    @property
-    def any_unique(self) -> bool:
-        return bool(self._by_value)
 
     @property
     def any_keys(self) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(jobqueue.__file__).parent
 LEVELS = {"debug", "info", "warning", "error"}
+SAMPLED = {"sampled", "counter"}
 NO_FIELDS = {"every_s"}
 OWN_CODE = {"log.py"}
 """The module of the event loggers: it passes its own events to `_record`."""
@@ -123,7 +124,7 @@ def reported() -> dict[str, Reported]:
                     continue
                 if method == "_tell":
                     found[name].levels.add("info")
-                elif method == "sampled":
+                elif method in SAMPLED:
                     found[name].levels.update({"warning", "sampled"})
                     found[name].fields.add("count")
                 elif method in LEVELS and "log" in receiver.lower():
@@ -173,7 +174,7 @@ def test_event_names_in_the_code_are_constants_outside_known_wrappers() -> None:
         for function in functions(tree):
             for call in calls(function):
                 receiver, _, method = ast.unparse(call.func).rpartition(".")
-                is_event = method in {*LEVELS, "sampled"} and receiver in ("log", "sample.log")
+                is_event = method in LEVELS | SAMPLED and receiver in ("log", "sample.log")
                 if is_event and constant(call.args[0]) is None:
                     assert function.name in WRAPPERS, f"{path}:{call.lineno}"
 
@@ -183,7 +184,7 @@ def test_the_page_has_the_intervals_of_sampled_events() -> None:
     for _, tree in package():
         for call in calls(tree):
             name = constant(call.args[0]) if call.args else None
-            if name is not None and ast.unparse(call.func).endswith(".sampled"):
+            if name is not None and ast.unparse(call.func).rpartition(".")[2] in SAMPLED:
                 every_s = {keyword.arg: keyword.value for keyword in call.keywords}.get("every_s")
                 intervals[name] = "1.0" if every_s is None else ast.unparse(every_s)
     assert set(intervals.values()) == {"1.0", "10.0", "_REFUSED_EVERY_S", "_FAILED_EVERY_S"}

@@ -46,6 +46,8 @@ class QueueState:
     """
 
     __slots__ = (
+        "_drained_at",
+        "_drained_per_s",
         "_ends",
         "_pace_per_s",
         "_pace_until",
@@ -83,6 +85,9 @@ class QueueState:
         self.run_s: float | None = None
         self.run_s_by_type: dict[str, float] = {}
         self._ends = RateMeter()
+        # The measured drain rate as of an instant: many submissions are rejected in one.
+        self._drained_at = -inf
+        self._drained_per_s = 0.0
         self.retry_after = RetryAfter(rng)
         self.arrivals = self.retry_after.arrivals
         self._started_at: float | None = None
@@ -105,6 +110,7 @@ class QueueState:
         if self._started_at is None:
             self._started_at = now
             self._ends.begin(now)
+            self._drained_at = -inf
 
     def note_run(self, job: Job, now: float) -> None:
         """Include an ended attempt in the typical run times."""
@@ -120,6 +126,7 @@ class QueueState:
         self.live -= 1
         self.ended_total[state] += 1
         self._ends.add(now)
+        self._drained_at = -inf
 
     def cost(self, job: Job) -> float:
         """Return this job's run time relative to the queue's typical one, from a quarter to four times."""
@@ -139,9 +146,13 @@ class QueueState:
         if self.run_s is None:
             waited_s = 0.0 if self._started_at is None else now - self._started_at
             return max(DRAIN_PER_S_MIN, max(1, running) / max(1.0, waited_s))
-        measured = self._ends.per_s(now)
-        promised = running / (self.run_s if self.run_s > RUN_S_MIN else RUN_S_MIN)
-        per_s = measured if measured > promised else promised
+        if now != self._drained_at:
+            self._drained_at, self._drained_per_s = now, self._ends.per_s(now)
+        per_s = self._drained_per_s
+        if running:
+            promised = running / (self.run_s if self.run_s > RUN_S_MIN else RUN_S_MIN)
+            if promised > per_s:
+                per_s = promised
         return per_s if per_s > DRAIN_PER_S_MIN else DRAIN_PER_S_MIN
 
     def pace_per_s(self, now: float) -> float | None:
@@ -170,10 +181,22 @@ class QueueState:
         slot_s = (1 + self._lacking) / self.drain_per_s(now)
         return min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, slot_s))
 
-    def retry_slot_s(self, now: float, caller: str | None = None, key: str | None = None) -> float:
-        """Return the Retry-After of a submission that is rejected now, in seconds."""
+    def retry_slot_s(
+        self, now: float, caller: str | None = None, key: str | None = None, *, counted: bool = True
+    ) -> float:
+        """Return the Retry-After of a submission that is rejected now, in seconds.
+
+        Args:
+            counted: Whether `arrivals` has the submission already.
+        """
+        lacking = self.live - self.policy.capacity
         retry_slot_s = self.retry_after.retry_slot_s(
-            now, drain_per_s=self.drain_per_s(now), lacking=self._lacking, caller=caller, key=key
+            now,
+            drain_per_s=self.drain_per_s(now),
+            lacking=lacking if lacking > 0 else 0,
+            caller=caller,
+            key=key,
+            counted=counted,
         )
         return retry_slot_s if retry_slot_s > RETRY_AFTER_S_MIN else RETRY_AFTER_S_MIN
 

@@ -80,12 +80,15 @@ class RetryAfter:
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
+        self._random = rng.random
         self.arrivals = RateMeter()
         self._returned = RateMeter()
         self._pressing = RateMeter()
         # New arrivals per second, with the rejections of callers that have several slots, and without.
         self._newcomers_per_s = self._modest_per_s = 0.0
         self._measured_until = -inf
+        # The spacing of further slots at a drain rate, until the next measurement.
+        self._gap_s = self._gap_at_per_s = 0.0
         self.callers: dict[str | None, Slots] = {}
         self._sequence_at = 0.0
         # Slots by second, and callers by the second of their last one: small tables at any number of clients.
@@ -105,6 +108,7 @@ class RetryAfter:
         lacking: int = 0,
         caller: str | None = None,
         key: str | None = None,
+        counted: bool = True,
     ) -> float:
         """Give a rejected submission a slot; return its Retry-After in seconds.
 
@@ -113,8 +117,12 @@ class RetryAfter:
             lacking: Jobs over a lowered capacity: that many ends free no capacity.
             caller: The name of the rejected caller.
             key: The idempotency key under which it submitted.
+            counted: Whether `arrivals` has the submission already.
         """
         if now >= self._measured_until:
+            if not counted:
+                self.arrivals.add(now)
+                counted = True
             self._measure(now)
         slots = self.callers.get(caller)
         if slots is None or slots.last_at <= now or now - slots.seen_at >= SILENT_S:
@@ -123,32 +131,48 @@ class RetryAfter:
         # The first slot is at the expected time of the next free capacity; spacing begins with the second.
         soonest_s = (lacking + 1.0) / drain_per_s
         if slots is None:
+            if not counted:
+                self.arrivals.add(now)
             return self._first_s(caller, name, now, soonest_s, drain_per_s)
         if now - slots.window_at >= WINDOW_S:
             self._close_window(slots, now)
         slots.seen_at = now
         slots.came += 1
         if name is not None and (at := slots.held(name, now)) is not None:
+            if counted:
+                self.arrivals.add(now, -1)  # taken back exactly: the difference of two rates would not be
             return self._kept_s(slots, name, at, now, soonest_s)
         if name is None and slots.count == 1 and slots.is_anonymous and now - slots.told_at >= EARLY_S:
+            if not counted:
+                self.arrivals.add(now)
             return self._jittered(self._sooner(slots, now, soonest_s) - now)
-        self.arrivals.add(now, -1)  # taken back exactly: the difference of two rates would not be
+        if counted:
+            self.arrivals.add(now, -1)
         self._pressing.add(now)
         at = None if slots.freed is None else self._freed_at(slots, slots.last_at, now + soonest_s)
         if at is None:
-            share = 1 if len(self.callers) == 1 else self._lasts.from_second(slots.last_at)
-            at = slots.last_at + share * _gap_s(drain_per_s, self._newcomers_per_s)
+            if drain_per_s != self._gap_at_per_s:
+                self._gap_at_per_s, self._gap_s = drain_per_s, _gap_s(drain_per_s, self._newcomers_per_s)
+            last_at, gap_s = slots.last_at, self._gap_s
+            at = last_at + (gap_s if len(self.callers) == 1 else self._lasts.from_second(last_at) * gap_s)
             if at - now > _REACH_S:
                 return self._far_off_s()
-            if floor(at) != floor(slots.last_at):
-                self._lasts.take(slots.last_at)
-                self._lasts.add(at)
+            second = floor(at)
+            if second != floor(last_at):
+                self._lasts.take(last_at)
+                self._lasts.add_to(second)
             slots.last_at = at
-        slots.give(at, now)
-        self._due.add(at)
+        else:
+            second = floor(at)
+        wait_s = at - now
+        slots.count += 1
+        slots.due.add_to(second)
+        if wait_s > slots.longest_s:
+            slots.longest_s = wait_s
+        self._due.add_to(second)
         if name is not None:
             slots.remember(name, at, now, len(self.callers))
-        return self._jittered(at - now)
+        return wait_s + JITTER * wait_s * self._random()
 
     def accepted(self, caller: str | None, now: float, key: str | None = None) -> None:
         """Remove the slot of a submission that was accepted early, where it is known (rules 3, 4)."""
@@ -199,7 +223,6 @@ class RetryAfter:
     def _kept_s(self, slots: Slots, name: int, at: float, now: float, soonest_s: float) -> float:
         """Return the slot of a submission that came early under its key, or a sooner one."""
         assert slots.keys is not None
-        self.arrivals.add(now, -1)
         slots.came -= 1
         if slots.count == 1 and slots.freed is None:
             at = self._sooner(slots, now, soonest_s)
@@ -243,7 +266,7 @@ class RetryAfter:
             owed -= int(owed)
 
     def _jittered(self, wait_s: float) -> float:
-        return wait_s + self._rng.uniform(0.0, JITTER * wait_s)
+        return wait_s + JITTER * wait_s * self._random()
 
     def _far_off_s(self) -> float:
         return self._rng.uniform(RETRY_AFTER_S_MAX / 2, RETRY_AFTER_S_MAX)
@@ -292,9 +315,14 @@ class RetryAfter:
             self._returned.add(second, count)
         self._modest_per_s = self.arrivals.per_s(now) - self._returned.per_s(now)
         self._newcomers_per_s = self._modest_per_s + self._pressing.per_s(now)
+        self._gap_at_per_s = 0.0
 
 
 def _gap_s(drain_per_s: float, newcomers_per_s: float) -> float:
     """Return the spacing of slots, in seconds."""
+    # Comparisons, because `max` of three takes three times as long.
     free_per_s = drain_per_s - newcomers_per_s if newcomers_per_s > 0.0 else drain_per_s
-    return 1.0 / max(free_per_s, drain_per_s * RETURNS_SHARE_MIN, 1e-9)
+    reserved_per_s = drain_per_s * RETURNS_SHARE_MIN
+    if free_per_s < reserved_per_s:
+        free_per_s = reserved_per_s
+    return 1.0 / (free_per_s if free_per_s > 1e-9 else 1e-9)

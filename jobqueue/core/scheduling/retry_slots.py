@@ -55,13 +55,13 @@ class Slots:
         told_at: When the only one was last given.
         seen_at: When the caller last submitted anything.
         came: The submissions since `window_at`, without those that came early under a key.
+        longest_s: The longest wait of them.
         due: Slots in use, by second.
         freed: Free slots, by second; None: there were none yet.
         keys: Slots by the hash of their key; None: no key was sent yet.
     """
 
     __slots__ = (
-        "_longest_s",
         "_since",
         "came",
         "count",
@@ -70,6 +70,7 @@ class Slots:
         "gap_s",
         "keys",
         "last_at",
+        "longest_s",
         "seen_at",
         "told_at",
         "window_at",
@@ -79,7 +80,7 @@ class Slots:
         self.last_at = at
         self.gap_s = gap_s
         self._since = self.told_at = self.seen_at = self.window_at = now
-        self._longest_s = at - now
+        self.longest_s = at - now
         self.count = 1
         self.came = 0
         self.due = Seconds(floor(at))
@@ -91,13 +92,6 @@ class Slots:
     def is_anonymous(self) -> bool:
         """Whether no slot was given under a key, or given back."""
         return self.keys is None and self.freed is None
-
-    def give(self, at: float, now: float) -> None:
-        """Count a further slot."""
-        self.count += 1
-        self.due.add(at)
-        if at - now > self._longest_s:
-            self._longest_s = at - now
 
     def move(self, at: float) -> None:
         """Move the only slot there is."""
@@ -162,7 +156,7 @@ class Slots:
     def _settled_until(self, now: float) -> float:
         """Return the instant up to which slots are settled: obedient clients would have come by now."""
         # A slot that is due by now was given no longer ago than the first one.
-        return now - LATE_S - JITTER * min(self._longest_s, now - self._since)
+        return now - LATE_S - JITTER * min(self.longest_s, now - self._since)
 
 
 def _to_come(keys: dict[int, float], now: float) -> dict[int, float]:

@@ -32,7 +32,11 @@ class Seconds:
 
     def add(self, at: float, count: int = 1) -> None:
         """Count something in the second of that instant."""
-        index = floor(at) - self._begin
+        self.add_to(floor(at), count)
+
+    def add_to(self, second: int, count: int = 1) -> None:
+        """Count something in that second."""
+        index = second - self._begin
         if index < 0:
             return  # that second is over, and was counted
         counts = self._counts

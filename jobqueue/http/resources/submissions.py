@@ -160,6 +160,7 @@ class Submissions:
     async def _accept_json(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         # A separate function, because a request that waits for its job must not hold its body meanwhile.
         body = await self._bodies.read(request)
+        self._early.refuse_read(body, head.uniqueness)
         submission = decode_submission(body)
         if head.key is None:
             return await self._service.accept(submission, caller=head.caller)

@@ -4,7 +4,7 @@ Rules:
 
 1. A status of 4xx or 5xx has a row here, on every path. An exception that has none is a 500, INTERNAL, and logged.
 2. What is rejected is decided where the exception is raised; how a problem is sent is `reply`'s.
-3. `refuse` is called once for each problem that answers a request, or an item of one.
+3. `refuse` is called once for each problem that answers a request, or an item of one; or its counter, in `COUNTERS`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from jobqueue.http.errors import (
     UnknownTransferCoding,
     UnsupportedMediaType,
 )
-from jobqueue.log import EventLogger, event_logger
+from jobqueue.log import Counter, EventLogger, event_logger
 
 GONE_REASON = "Job-Gone-Reason"
 """The header of a 410 with its `reason`, `evicted` or `earlier-run`, since a HEAD has no body."""
@@ -164,20 +164,13 @@ def row_of(error: BaseException) -> Row:
 def problem_of(error: BaseException) -> Problem:
     """Return the problem of an exception; an unknown one is a 500 without detail."""
     row = row_of(error)
-    detail = "unexpected error; see the server's log" if row is INTERNAL else str(error)
-    members: dict[str, Any] = {
-        "type": f"/problems/{row.slug}",
-        "title": row.title,
-        "status": row.status,
-        "detail": detail if len(detail) <= DETAIL_LENGTH_MAX else errors.shown(detail, DETAIL_LENGTH_MAX),
-    }
+    members = members_of(row, "unexpected error; see the server's log" if row is INTERNAL else str(error))
     headers: dict[str, str] = {}
     match error:  # the most frequent first
         case errors.JobNotFound():
             pass
         case errors.Refused():
-            # To milliseconds, as `round`, which is slower.
-            members["retry_after_s"] = math.floor(error.retry_after_s * 1000 + 0.5) / 1000
+            members["retry_after_s"] = to_milliseconds(error.retry_after_s)
             headers["Retry-After"] = str(whole_seconds(error.retry_after_s))
         case errors.InvalidSubmission():
             if error.errors:
@@ -203,6 +196,21 @@ def problem_of(error: BaseException) -> Problem:
     return Problem(row, members, headers)
 
 
+def members_of(row: Row, detail: str) -> dict[str, Any]:
+    """Return the members that every problem has."""
+    return {
+        "type": f"/problems/{row.slug}",
+        "title": row.title,
+        "status": row.status,
+        "detail": detail if len(detail) <= DETAIL_LENGTH_MAX else errors.shown(detail, DETAIL_LENGTH_MAX),
+    }
+
+
+def to_milliseconds(wait_s: float) -> float:
+    """Round a wait as problems tell it; as `round`, which is slower."""
+    return math.floor(wait_s * 1000 + 0.5) / 1000
+
+
 def _first_fault(error: errors.InvalidSubmission) -> str:
     """Return the first fault, and the number of others: all are in the member `errors`."""
     others = len(error.errors) - 1 + error.more
@@ -225,10 +233,9 @@ def refuse(error: BaseException, fields: dict[str, object] | None = None) -> Pro
         fields: Of the line in the log: what the exception was raised for.
     """
     problem = problem_of(error)
-    row = problem.row
-    if row is INTERNAL:
+    if problem.row is INTERNAL:
         _log_internal(error, fields or {})
-    _loggers[row.slug].sampled("http.refused", every_s=_REFUSED_EVERY_S, problem=row.slug, status=row.status)
+    COUNTERS[problem.row].add()
     return problem
 
 
@@ -278,6 +285,12 @@ def error_of(raised: web.HTTPException, request: web.BaseRequest) -> errors.JobQ
             return MalformedRequest(raised.text or raised.reason)
 
 
-# One for each kind, because a sample belongs to a logger and an event: so each kind has a count of its own.
+def _counter_of(row: Row) -> Counter:
+    log = event_logger(__name__)
+    return log.counter("http.refused", every_s=_REFUSED_EVERY_S, problem=row.slug, status=row.status)
+
+
 _failures: dict[str, _FailureKind] = {}
-_loggers: dict[str, EventLogger] = {row.slug: event_logger(__name__) for row in (*TABLE.values(), INTERNAL)}
+
+COUNTERS: dict[Row, Counter] = {row: _counter_of(row) for row in (*TABLE.values(), INTERNAL)}
+"""One for each kind, so that each has a count of its own."""

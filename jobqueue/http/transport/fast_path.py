@@ -19,12 +19,13 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import istr
 
 from jobqueue.core.ids import ID_LENGTH, is_well_formed
+from jobqueue.errors import Refused
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.request.json_body import decode_submission
 from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.response.problems import refuse
-from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_reply
+from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
 from jobqueue.http.transport.head_cache import HeadCache, known_tags
 
 if TYPE_CHECKING:
@@ -170,7 +171,9 @@ class FastPath:
             self._early.refuse_late(uniqueness)
             local = self._service.local
             if local.is_closed():
-                self._early.refuse_closed(body, uniqueness)
+                refusal = self._early.refusal_of(body, uniqueness)
+                if refusal is not None:
+                    return raw_refusal(refusal, self._date(now))
             submitted = self._service.accept_now(decode_submission(body), uniqueness)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
@@ -183,6 +186,8 @@ class FastPath:
     # -- common parts
 
     def _refuse(self, error: Exception, head_only: bool, now: float) -> bytes:
+        if isinstance(error, Refused):  # only submissions are refused, and none is a HEAD
+            return raw_refusal(error, self._date(now))
         return raw_reply(problem_reply(refuse(error)), self._date(now), head_only)
 
     def _date(self, now: float) -> bytes:

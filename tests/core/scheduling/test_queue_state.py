@@ -141,6 +141,16 @@ def test_each_terminal_job_adds_to_the_drain_rate_and_a_backoff_does_not() -> No
     assert queue_state.measured_drain_per_s(driver.now) > one
 
 
+def test_the_drain_rate_has_the_ends_of_the_same_instant() -> None:
+    driver = Driver()
+    queue_state = queue_state_of(driver)
+    run(driver, 10.0)
+    driver.now += 100.0
+    before = queue_state.drain_per_s(driver.now)
+    run(driver, 0.0)
+    assert queue_state.drain_per_s(driver.now) > before
+
+
 def test_the_drain_rate_is_estimated_from_running_jobs_before_the_first_end() -> None:
     driver = Driver()
     queue_state = queue_state_of(driver)

@@ -20,8 +20,8 @@ from jobqueue.core.scheduling.retry_after import (
 class NoChance(Random):
     """A random generator that draws the lowest number each time: slots without jitter."""
 
-    def uniform(self, a: float, b: float) -> float:
-        return a
+    def random(self) -> float:
+        return 0.0
 
 
 def retry_slots(retry_after: RetryAfter, count: int, *, now: float, drain_per_s: float) -> list[float]:

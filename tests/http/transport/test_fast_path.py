@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from jobqueue.core.ids import RUNS, IdIssuer
+from jobqueue.http.request.head import UNIQUE_BYTES_MAX
 from jobqueue.http.request.origins import OriginPolicy
 from jobqueue.http.transport import aiohttp_compat
 from jobqueue.http.transport import fast_path as fast_path_module
@@ -362,10 +363,21 @@ PIECES = st.one_of(
 )  # fmt: skip
 
 
+SUBMISSIONS = st.one_of(
+    st.sampled_from([*BODIES, *(body.replace(b"unique", b"\\u0075nique") for body in BODIES)]).map(post),
+    st.builds(
+        post,
+        st.sampled_from(BODIES),
+        st.sampled_from(["A: b", "Idempotency-Key: k", "Idempotency-Key: new", "Prefer: wait=0", *FOREIGN[:4]]),
+        media_type=st.sampled_from(["application/json", "application/json; charset=utf-8", "text/plain"]),
+    ),
+)
+
+
 @st.composite
-def streams(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
+def streams(draw: st.DrawFn, pieces: st.SearchStrategy[bytes]) -> tuple[bytes, tuple[int, ...]]:
     # Split between requests or not: only a request that arrives alone is taken from the head cache.
-    stream = draw(st.sampled_from([b"", CUT])).join(draw(st.lists(PIECES, min_size=1, max_size=4)))
+    stream = draw(st.sampled_from([b"", CUT])).join(draw(st.lists(pieces, min_size=1, max_size=4)))
     if draw(st.integers(0, 4)) == 0 and stream:  # corrupt it
         at = draw(st.integers(0, len(stream) - 1))
         stream = stream[:at] + draw(st.binary(max_size=3)) + stream[at + draw(st.integers(0, 2)) :]
@@ -373,7 +385,7 @@ def streams(draw: st.DrawFn) -> tuple[bytes, tuple[int, ...]]:
     return stream, tuple(draw(st.lists(st.integers(1, len(stream)), max_size=3)))
 
 
-async def agree_on(pair: Pair, examples: int) -> None:
+async def agree_on(pair: Pair, examples: int, pieces: st.SearchStrategy[bytes] = PIECES) -> None:
     """Send generated streams to both, twice; hypothesis needs a plain function, so it runs in a thread."""
     loop = asyncio.get_running_loop()
 
@@ -383,7 +395,7 @@ async def agree_on(pair: Pair, examples: int) -> None:
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    @given(streams())
+    @given(streams(pieces))
     @example((post(LATER) + END, ()))
     def run(drawn: tuple[bytes, tuple[int, ...]]) -> None:
         asyncio.run_coroutine_threadsafe(cold_and_warm(*drawn), loop).result(30)
@@ -399,6 +411,20 @@ async def agree_on(pair: Pair, examples: int) -> None:
 
 async def test_both_paths_answer_generated_streams_alike(pair: Pair) -> None:
     await agree_on(pair, 500)
+
+
+async def test_both_paths_answer_generated_submissions_alike_while_no_job_is_admitted(pair: Pair) -> None:
+    for serving in pair.both:
+        await serving.queue.submit("echo", delay_s=1000, unique="u")
+        assert b" 202 " in await serving.talk(post(LATER, "Idempotency-Key: k", "Connection: close"))
+        await serving.queue.change("default", capacity=1)
+    unique = post(b'{"type":"echo","delay_s":1000,"unique":"u"}')
+    raw = await pair.same(post(LATER) + unique + post(LATER, "Idempotency-Key: k") + END)
+    assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"503", b"202", b"202", b"200"], "jobs that are held are told"
+    await agree_on(pair, 200, SUBMISSIONS)
+    for serving in pair.both:
+        serving.service.stop_admitting()
+    await agree_on(pair, 50, SUBMISSIONS)
 
 
 @pytest.mark.slow
@@ -525,6 +551,21 @@ async def test_both_paths_reject_alike_when_full_and_draining(start: Callable[..
         assert Answer(raw).kind == kind
         for serving in pair.both:
             serving.service.stop_admitting()
+
+
+async def test_both_paths_refuse_a_long_body_while_full_even_with_a_live_unique_value(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    full = {"queues": {"default": {"capacity": 1, "workers": 1}}}
+    pair = Pair(
+        await start(same_ids, **full), await start(same_ids, **full, server={"fast_path": False}, spool={"dir": None})
+    )
+    for serving in pair.both:
+        await serving.queue.submit("hold", unique="u")
+    body = b'{"type":"hold","unique":"u"}'
+    for length, status in ((UNIQUE_BYTES_MAX, b"202"), (UNIQUE_BYTES_MAX + 1, b"503")):
+        raw = await pair.same(post(body.ljust(length)) + END)
+        assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [status, b"200"]
 
 
 async def test_both_paths_answer_with_the_same_quotas(start: Callable[..., Awaitable[Serving]]) -> None:
