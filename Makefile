@@ -123,7 +123,7 @@ check: $(VENV)/.dev ## format, lint, types, laws, fast tests
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
-	$(PY) -m mypy packaging/*.py
+	$(PY) -m mypy packaging/*.py packaging/hooks/*.py
 	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) --ignore tests/http --ignore tests/client --ignore tests/e2e --ignore tests/clients
 
 .PHONY: test

@@ -16,7 +16,7 @@ import functools
 import math
 import selectors
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from jobqueue.core.events import (
     AttemptFailed,
@@ -37,13 +37,14 @@ from jobqueue.core.events import (
 from jobqueue.core.submit import SubmitResult
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from jobqueue.app import JobQueue
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import Event
     from jobqueue.core.job_view import JobView
     from jobqueue.handlers import Submission
+    from jobqueue.service import Service
 
 __all__ = [
     "AttemptFailed",
@@ -179,6 +180,23 @@ class EventRecorder:
         self._changed.set()
 
 
+class _Inline:
+    """A service with an `accept` that returns the terminal job.
+
+    It stands before the service, since a method of a compiled class can't be replaced.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._service, name)
+
+    async def accept(self, submission: Submission, **options: Any) -> SubmitResult[JobView]:
+        submitted = await self._service.accept(submission, **options)
+        return SubmitResult(await self._service.backend.wait(submitted.job.id), submitted.duplicate)
+
+
 @asynccontextmanager
 async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
     """Run a queue so that each submission returns only when its job is terminal.
@@ -186,17 +204,10 @@ async def inline(queue: JobQueue) -> AsyncIterator[JobQueue]:
     For tests of the code that submits: no waiting, no polling, and a job's outcome can be
     asserted on the next line. Jobs run as they do in service, offloads and timeouts included.
     """
-
     service = queue.service
-
-    async def accept(submission: Submission, **options: Any) -> SubmitResult[JobView]:
-        submitted = await accept_only(submission, **options)
-        return SubmitResult(await service.backend.wait(submitted.job.id), submitted.duplicate)
-
-    accept_only: Callable[..., Awaitable[SubmitResult[JobView]]] = service.accept
-    service.accept = accept  # type: ignore[method-assign] # on this one object, and taken back below
+    queue.service = cast("Service", _Inline(service))
     try:
         async with queue:
             yield queue
     finally:
-        del service.accept
+        queue.service = service

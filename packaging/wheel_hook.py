@@ -48,16 +48,24 @@ class WheelHook(BuildHookInterface[Any]):
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Delete the intermediate files."""
-        if self._tree is not None:
-            shutil.rmtree(self._tree)
+        self._clean()
 
     def _compile(self, build_data: dict[str, Any]) -> None:
         self._tree = tree = Path(tempfile.mkdtemp(prefix=f"{PACKAGE}-"))
         root, ignored = Path(self.root), shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
-        shutil.copytree(root / PACKAGE, tree / PACKAGE, ignore=ignored)
-        shutil.copy2(root / "pyproject.toml", tree)
-        extensions = compile_tree(tree)
+        try:
+            shutil.copytree(root / PACKAGE, tree / PACKAGE, ignore=ignored)
+            shutil.copy2(root / "pyproject.toml", tree)
+            extensions = compile_tree(tree)
+        except BaseException:
+            self._clean()
+            raise
         build_data["force_include"].update({str(path): str(path.relative_to(tree)) for path in extensions})
         build_data["infer_tag"] = True
         build_data["pure_python"] = False
         self.app.display_info(f"{PACKAGE}: compiled build, {len(extensions)} extension modules")
+
+    def _clean(self) -> None:
+        if self._tree is not None:
+            shutil.rmtree(self._tree)
+            self._tree = None

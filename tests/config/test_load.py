@@ -121,6 +121,10 @@ def test_variables_set_by_kubernetes_for_a_service_are_ignored(service: str) -> 
     assert load(None, environ=environ) == Settings()
 
 
+def test_the_variable_of_builds_is_no_setting() -> None:
+    assert load(None, environ={"JOBQUEUE_BUILD": "compiled"}) == Settings()
+
+
 def test_a_variable_of_another_program_is_ignored() -> None:
     names = ["SERVER__PORT", "TASKQUEUE_SERVER__PORT", "JOBQUEUES_HOME", "JOBQEUE_SERVER__SPEED", "JOBQUEU__PORT", "_"]
     assert load(None, environ=dict.fromkeys(names, "1")) == Settings()

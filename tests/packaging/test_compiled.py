@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import tarfile
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -146,8 +148,14 @@ def test_no_extension_module_is_made_in_the_checkout(checkout: Path, compiler: C
 
 
 @pytest.fixture
-def in_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Build wheels of the checkout; no intermediate file may be left."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    yield
+    assert list(temporary.iterdir()) == []
 
 
 def names(wheel: Path) -> list[str]:
@@ -182,7 +190,7 @@ def test_a_compiled_wheel_without_a_compiler_is_an_error(tmp_path: Path, monkeyp
     monkeypatch.setenv(compiled.VARIABLE, "compiled")
     with pytest.raises(compiled.CannotCompile, match="is missing"):
         hatch.build_wheel(str(tmp_path))
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.glob("*.whl")) == []
 
 
 def test_an_editable_install_is_pure(compiler: Compiler) -> None:
