@@ -203,6 +203,7 @@ def targets(results: Results) -> list[Target]:
                 what=f"{clients:,} clients: {what}",
                 build=build,
                 measured=None if phase is None else Spread(of(phase), of(phase), of(phase)),
+                short_of=_short_of(phase),
             )
             for build, phase in phases.items()
         ]
@@ -215,6 +216,13 @@ def targets(results: Results) -> list[Target]:
         *target(15_000, "p95, ms", lambda phase: phase.latency["all"].p95),
         *target(15_000, "memory of the server, MiB", lambda phase: phase.rss_bytes_max / 2**20),
     ]
+
+
+def _short_of(phase: Phase | None) -> str:
+    """Name the generator's delay where latencies are its own, not the server's."""
+    if phase is None or phase.late_ms <= LATE_MS:
+        return ""
+    return f"the generator was {short(phase.late_ms)} ms late"
 
 
 def report(results: Results) -> str:

@@ -312,6 +312,12 @@ def test_a_phase_names_the_saturated_side(figures: dict[str, object], limit: str
     assert phase(**figures).limit == limit
 
 
+def test_a_verdict_on_a_late_generator_names_its_delay() -> None:
+    found = fleet.Results(machine=MACHINE, skipped=[], phases=[phase(late_ms=20.0)], seconds=[])
+    verdicts = {target.what: target.verdict for target in fleet.targets(found)}
+    assert verdicts["8,000 clients: p95, ms"] == "met, but the generator was 20.0 ms late"
+
+
 def test_responses_with_404_or_410_count_as_lost_jobs() -> None:
     assert phase(answers={"202": 10, "404": 2, "410": 3}).jobs_lost == 5
 
