@@ -4,8 +4,9 @@
     python -m bench.speed.fleet --quick
 
 Each client has a connection of its own and one job at a time, which takes one to three seconds, and looks at it by
-HEAD, every fourth time by GET with If-None-Match. The server has its default settings: 500 clients' jobs all run at
-once, of 8,000 most wait, and of 15,000 not all are held: the rest are rejected, and return at once.
+HEAD, every fourth time by GET with If-None-Match. The server has its default settings, but a TTL of 10 s, so that it
+evicts meanwhile: 500 clients' jobs all run at once, of 8,000 most wait, and of 15,000 not all are held: the rest are
+rejected, and return at once.
 
 Requests have an intended start, at an even rate over all clients, and latency counts from there (no coordinated
 omission). A lost connection, a job that is not found and a late generator are reported.
@@ -142,11 +143,11 @@ def run(options: Options) -> Results:
 
 
 class DefaultServer(Ours):
-    """This server with its default settings, but for how long it takes to stop."""
+    """This server with its default settings, but for the TTL and the time that it takes to stop."""
 
     def command(self) -> list[str]:
-        quick = ["--set=server.drain_s=0", "--set=server.linger_s=0"]
-        return [sys.executable, "-m", "jobqueue", "serve", "--port", "0", *quick]
+        others = ("statuses.ttl_s=10s", "server.drain_s=0", "server.linger_s=0")
+        return [sys.executable, "-m", "jobqueue", "serve", "--port", "0", *(f"--set={other}" for other in others)]
 
     def clear(self) -> None:
         """Drop the jobs of earlier clients, so that each load begins with an empty queue."""
