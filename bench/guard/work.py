@@ -17,6 +17,7 @@ import logging
 import os
 import sys
 import traceback
+from enum import StrEnum
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, cast
 
@@ -39,6 +40,8 @@ from jobqueue.runtime import workers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiohttp import web
+
 ENGINE = "engine, a round of operations"
 ORDER = "a round of order: "
 REQUESTS = 1000
@@ -52,6 +55,13 @@ TURNS = 20
 SILENT_S = 3600.0
 
 
+class Life(StrEnum):
+    """A job's whole life, on a connection of its own: submitted, run, and known to be over."""
+
+    HEAD = "life by HEAD"
+    WAIT = "life by POST and wait"
+
+
 class Child(msgspec.Struct, frozen=True):
     """A child process, and the units of a part that it did."""
 
@@ -61,12 +71,14 @@ class Child(msgspec.Struct, frozen=True):
 
 
 def parts() -> list[str]:
-    return [*Kind, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
+    return [*Kind, *Life, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
 
 
 def units_of(part: str) -> int:
     """Return how many units of a part are worth counting."""
-    return REQUESTS // Kind(part).jobs if part in set(Kind) else ROUNDS
+    if part in set(Kind):
+        return REQUESTS // Kind(part).jobs
+    return REQUESTS if part in set(Life) else ROUNDS
 
 
 class Deaf(asyncio.Transport):
@@ -93,8 +105,10 @@ class Served:
 
     def __init__(self) -> None:
         self._transport = Deaf()
+        self._others: list[tuple[web.RequestHandler, Deaf]] = []
         self._ids: list[str] = []
         self._post = request("POST", "/v1/jobs", body=SUBMISSION)
+        self._post_and_wait = request("POST", "/v1/jobs", {"Prefer": "wait=10"}, body=SUBMISSION)
         self._tag = ""
 
     async def start(self) -> None:
@@ -104,15 +118,35 @@ class Served:
         queue.configure(Settings(limits=LimitsSettings(idle_timeout_s=SILENT_S)))
         await queue.start()
         app = api(queue, lag=lambda: 0.0)
-        server = JobServer(app, queue.settings.limits, connections_max=8, fast_path=app[FAST_PATH])
+        server = JobServer(app, queue.settings.limits, connections_max=2 * BATCH, fast_path=app[FAST_PATH])
         self._connection = server()
         self._connection.connection_made(self._transport)
+        self._others = [(server(), Deaf()) for _ in range(BATCH)]
+        for connection, transport in self._others:
+            connection.connection_made(transport)
         await self.ask(Kind.RUN, HELD)
         first = await self._exchange(request("GET", f"/v1/jobs/{self._ids[0]}"))
         self._tag = (header(first, b"etag") or b"").decode()
         for kind in Kind:
             if not kind.held:
                 await self.ask(kind, BATCH)
+        for life in Life:
+            await self.live(life, BATCH)
+
+    async def live(self, life: Life, count: int) -> None:
+        """Have `count` jobs live, one on each connection at a time."""
+        post, code = (self._post_and_wait, b"200") if life is Life.WAIT else (self._post, b"202")
+        for _ in range(count // BATCH):
+            for connection, transport in self._others:
+                transport.last = b""
+                connection.data_received(post)
+            await self._settle()
+            for connection, transport in self._others:
+                assert transport.last.startswith(b"HTTP/1.1 %b " % code), transport.last
+                if life is Life.HEAD:
+                    job_id = transport.last.partition(b"/v1/jobs/")[2][:22].decode()
+                    connection.data_received(request("HEAD", f"/v1/jobs/{job_id}"))
+                    assert transport.last.startswith(b"HTTP/1.1 200 "), transport.last
 
     async def ask(self, kind: Kind, count: int) -> None:
         """Send `count` requests, and check their answers."""
@@ -161,6 +195,8 @@ def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) 
     """Do the units of a part."""
     if part in set(Kind):
         loop.run_until_complete(served.ask(Kind(part), units))
+    elif part in set(Life):
+        loop.run_until_complete(served.live(Life(part), units))
     elif part == ENGINE:
         EngineBench(JOBS).run(units)
     else:

@@ -123,6 +123,17 @@ class Workers(Protocol):
         """An attempt has lost its lease: its outcome would be rejected."""
 
 
+class EndListener(Protocol):
+    """Waits for a job's end, without a task; an object of its own for each wait."""
+
+    def ended(self, job: AnyJob) -> None:
+        """The job is terminal. Called once, on the loop, and must not raise.
+
+        The record may be the live one: to be read at once, and not to be kept.
+        """
+        ...
+
+
 class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
@@ -294,6 +305,14 @@ class LocalBackend(Backend, Protocol):
 
     def estimate_now(self, job: Job) -> Estimate:
         """As `estimate`, of the live record itself."""
+
+    def when_ended(self, job_id: JobId, listener: EndListener) -> None:
+        """Tell a listener of the end of a live job, unless it is forgotten before."""
+        ...
+
+    def forget(self, job_id: JobId, listener: EndListener) -> None:
+        """End what `when_ended` began. Where the job has ended, the listener may be told all the same."""
+        ...
 
     def excuse(self, gap_s: float) -> None:
         """Extend the deadlines of running attempts by a gap, in seconds, in which this process was suspended."""

@@ -10,24 +10,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from jobqueue.backend.base import BulkCount, InvalidCursor, JobFilter, Page
 from jobqueue.backend.timer import Timer
-from jobqueue.core.events import (
-    AttemptFailed,
-    BackedOff,
-    Ended,
-    Event,
-    Evicted,
-    Expired,
-    LeaseLost,
-    Offered,
-    Quarantined,
-    Ready,
-    Released,
-    StopRequested,
-)
+from jobqueue.backend.waits import Waits
+from jobqueue.core.events import BackedOff, Ended, Event, LeaseLost, Offered, Ready, StopRequested
 from jobqueue.core.ids import is_well_formed
 from jobqueue.core.job import JobId, JobState
 from jobqueue.core.job_view import view_of
@@ -38,7 +26,7 @@ from jobqueue.errors import Refused, WrongState
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from jobqueue.backend.base import BulkAction, Workers
     from jobqueue.core.engine import Engine
@@ -49,14 +37,6 @@ if TYPE_CHECKING:
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.stats import QueueStats, StoreStats
     from jobqueue.core.tuning import Tuning
-
-T = TypeVar("T")
-
-TOLD_AT_ONCE = 100
-"""Waiting requests of one job that are answered per loop iteration."""
-
-UNSEEN_EVENTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
-"""Events that change nothing of a job that its clients see."""
 
 
 class ReadyQueue(asyncio.Queue[Any]):
@@ -128,8 +108,8 @@ class MemoryBackend:
         self.find, self.missing, self.is_closed = engine.find, engine.missing, engine.is_closed
         self.unique_values = engine.unique_values
         self._ready = ReadyQueue(engine.scheduler, now)
-        self._waiters: dict[JobId, dict[asyncio.Future[JobView], None]] = {}
-        self._watchers: dict[JobId, dict[asyncio.Future[None], None]] = {}
+        self._waits = Waits()
+        self.when_ended, self.forget = self._waits.add, self._waits.remove
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._timer = Timer(self)
         self._look = self._timer.look
@@ -296,31 +276,10 @@ class MemoryBackend:
 
     async def wait(self, job_id: str) -> JobView:
         job = self._engine.get(job_id)
-        if not job.live:
-            return view_of(job)
-        future: asyncio.Future[JobView] = asyncio.get_running_loop().create_future()
-        waiters = self._waiters.setdefault(job.id, {})
-        waiters[future] = None
-        try:
-            return await future
-        finally:
-            del waiters[future]
-            if not waiters:
-                self._waiters.pop(job.id, None)
+        return await self._waits.end(job.id) if job.live else view_of(job)
 
     async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for job_id in job_ids:
-            self._watchers.setdefault(job_id, {})[future] = None
-        try:
-            await future
-        finally:
-            for job_id in job_ids:
-                watchers = self._watchers.get(job_id)
-                if watchers is not None:
-                    watchers.pop(future, None)
-                    if not watchers:
-                        del self._watchers[job_id]
+        await self._waits.change(job_ids)
 
     def estimate(self, job: AnyJob) -> Estimate:
         held = self.find(job.id)
@@ -429,8 +388,8 @@ class MemoryBackend:
         for event in self._engine.take_events():
             for listener in self._listeners[type(event)]:
                 listener(event)
-            if self._watchers:
-                self._tell_watchers(event)
+            if self._waits.changes:
+                self._waits.changed(event)
         self._look()
 
     def _on_ready(self, event: Ready | Offered | LeaseLost) -> None:
@@ -444,32 +403,8 @@ class MemoryBackend:
 
     def _on_ended(self, event: Ended) -> None:
         self._on_freed(event)
-        if self._waiters:
-            self._tell_waiters(event.job)
-
-    def _tell_waiters(self, job: Job) -> None:
-        waiters = self._waiters.get(job.id)
-        if waiters:
-            self._tell(waiters, view_of(job))
-
-    def _tell_watchers(self, event: Event) -> None:
-        jobs = event.jobs if isinstance(event, Evicted) else () if isinstance(event, UNSEEN_EVENTS) else (event.job,)
-        for job in jobs:  # of an eviction a thousand, of which hardly any has a watcher
-            if watchers := self._watchers.get(job.id):
-                self._tell(watchers, None)
-
-    def _tell(self, waiting: Iterable[asyncio.Future[T]], news: T) -> None:
-        """Set the result of all futures, in portions, one per loop iteration."""
-        self._tell_some(iter(tuple(waiting)), news)
-
-    def _tell_some(self, waiting: Iterator[asyncio.Future[T]], news: T) -> None:
-        told = 0
-        for future in islice(waiting, TOLD_AT_ONCE):
-            told += 1
-            if not future.done():
-                future.set_result(news)
-        if told == TOLD_AT_ONCE:
-            asyncio.get_running_loop().call_soon(self._tell_some, waiting, news)
+        if self._waits.ends:
+            self._waits.ended(event.job)
 
     def _wake(self) -> None:
         """Have a worker look for jobs, unless one is about to."""

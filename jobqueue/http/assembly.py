@@ -62,7 +62,7 @@ class Api:
         self.waiters = Waiters(lambda: service.settings.limits)
         early = EarlyRefusal(service, lag)
         self._descriptors = Descriptors()
-        self._fast_path = FastPath(service, early, self.policy)
+        self._fast_path = FastPath(service, early, self.policy, self.waiters)
         self._resources = Resources(
             submissions=Submissions(service, self.waiters, bodies, early),
             jobs=Jobs(service, self.waiters, self._descriptors),

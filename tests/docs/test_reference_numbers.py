@@ -14,7 +14,7 @@ from jobqueue.handlers import submission
 from jobqueue.http.request import json_body, multipart
 from jobqueue.http.resources import events, job_list
 from jobqueue.http.response import long_response, problems, responses
-from jobqueue.http.transport import connection, rejected
+from jobqueue.http.transport import malformed, rejected
 from jobqueue.runtime import progress, spool
 from jobqueue.runtime.pools import log_relay, stderr
 from tests.docs.tables import page
@@ -46,7 +46,7 @@ KIB = 1024
         ("problems.md", f"at most {problems.DETAIL_LENGTH_MAX:,} characters"),
         ("problems.md", f"at most {FAULTS_MAX + 1}"),
         ("problems.md", f"more than {json_body.DEPTH_MAX} levels"),
-        ("problems.md", f"more than {connection.HEADERS_MAX} headers"),
+        ("problems.md", f"more than {malformed.HEADERS_MAX} headers"),
         ("problems.md", f"(1 s to {retry_after.RETRY_AFTER_S_MAX / 60:.0f} min)"),
         ("problems.md", f"`retry_after_s` ({spool.RETRY_AFTER_S:.0f} s); make room"),
         ("problems.md", f"`retry_after_s` ({events.NO_PLACE_RETRY_AFTER_S:.0f} s)"),

@@ -176,8 +176,8 @@ class Inspector:
         """Check that no waiter, permit or worker of a terminal job is left."""
         check, engine, backend = self._auditor.check, self._engine, self._wiring.backend
         check(not self._auditor.live, f"{self._auditor.live} live jobs are left")
-        check(not backend._waiters, f"{len(backend._waiters)} waiters are left")
-        check(not backend._watchers, f"{len(backend._watchers)} watchers are left")
+        check(not backend._waits.ends, f"{len(backend._waits.ends)} jobs are still waited for")
+        check(not backend._waits.changes, f"{len(backend._waits.changes)} watchers are left")
         limiters = engine.limiters
         check(not limiters._held, f"{len(limiters._held)} permits were not released")
         check(not limiters._waiters, f"{len(limiters._waiters)} wait for a permit")

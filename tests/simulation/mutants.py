@@ -14,6 +14,7 @@ from unittest.mock import patch
 from jobqueue.backend import memory
 from jobqueue.backend.memory import MemoryBackend, ReadyQueue
 from jobqueue.backend.timer import Timer
+from jobqueue.backend.waits import Waits
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Offered, Ready
@@ -351,12 +352,12 @@ def a_resumed_queue_wakes_no_worker(resume: Any) -> Any:
     return resumed
 
 
-@mutant(MemoryBackend, "_tell_waiters")
+@mutant(Waits, "ended")
 def waiters_of_an_expired_job_are_not_woken(tell: Any) -> Any:
     return lambda self, job: None if job.state is JobState.EXPIRED else tell(self, job)
 
 
-@mutant(MemoryBackend, "_tell_watchers")
+@mutant(Waits, "changed")
 def watchers_are_woken_by_an_offer(tell: Any) -> Any:
     return lambda self, event: tell(self, Ready(event.job) if isinstance(event, Offered) else event)
 

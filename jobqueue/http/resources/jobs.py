@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, result_pieces, whole_answer
 from jobqueue.http.response.reply import COMMON, JSON
 from jobqueue.http.response.responses import job_answer
+from jobqueue.http.streams.waiters import ENDED
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import StoredFile
+    from jobqueue.core.job import JobId, StoredFile
     from jobqueue.core.job_view import JobView
     from jobqueue.http.response.descriptors import Descriptors
     from jobqueue.http.streams.waiters import Waiters
@@ -36,6 +38,8 @@ class Jobs:
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/jobs/{id}: 202 while live, 200 once terminal; with `Prefer: wait=N`, it waits for the end."""
+        if (ended := request.get(ENDED)) is not None:
+            return job_answer(request, ended.job, self._service, ended.headers)
         job = await self._service.backend.get(request.match_info["id"])
         return await answer_at_end(request, preferred_wait_s(request.headers), job, self._service, self._waiters)
 
@@ -125,16 +129,32 @@ async def answer_at_end(
         preferred_s: As `Waiters.wait`.
         more: Additional headers.
     """
-    ended: JobView | None = None
+    ending: asyncio.Task[JobView] | None = None
 
     async def end() -> None:
-        nonlocal ended
-        ended = await service.backend.wait(job.id)
+        nonlocal ending
+        # A task of its own, which goes on when the wait's time is over: it gets the record of an end that comes then.
+        ending = asyncio.create_task(service.backend.wait(job.id))
+        await asyncio.wait([ending])
 
-    applied = await waiters.wait(request, preferred_s, end if job.live else None)
-    if applied and job.live:
-        job = ended or await service.backend.get(job.id)
+    try:
+        applied = await waiters.wait(request, preferred_s, end if job.live else None)
+        if ending is not None:
+            job = await _record_of(job.id, ending, service)
+    finally:
+        if ending is not None:
+            ending.cancel()
     return job_answer(request, job, service, {**(more or {}), **applied})
+
+
+async def _record_of(job_id: JobId, ending: asyncio.Task[JobView], service: Service) -> JobView:
+    """Return the record at the job's end if that has come, else as it is now."""
+    if ending.done():
+        return ending.result()
+    try:
+        return await service.backend.get(job_id)
+    except JobGone:  # ended and evicted since: its end is about to be told
+        return await ending
 
 
 def _open_file(path: str) -> tuple[int, int]:

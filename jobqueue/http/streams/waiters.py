@@ -1,6 +1,7 @@
 """Waiters: bounds the requests that wait, long polls and event streams, and ends their waits.
 
-Waits (`Prefer: wait`) and event streams share one bound.
+Waits (`Prefer: wait`) and event streams share one bound, on both HTTP paths: those of the fast path are objects
+(`enter`), the others coroutines (`place`, `wait`).
 
 Rules:
 
@@ -15,19 +16,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
 
 from jobqueue.http.request.prefer import APPLIED
+from jobqueue.http.streams.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
     from jobqueue.config import LimitsSettings
+    from jobqueue.core.job_view import JobView
+    from jobqueue.http.streams.deadlines import DurationQueue, Timed
 
 LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # mypy takes no abstract class
 """The key under which a waiting request holds the callback that ends its wait, for its connection to call."""
+
+
+class Ended(NamedTuple):
+    """The end of a job that a request of the fast path has waited for, and the headers of its answer."""
+
+    job: JobView
+    headers: dict[str, str]
+
+
+ENDED: web.RequestKey[Ended] = web.RequestKey("ended", Ended)
+"""The key under which a request that the fast path has begun, and the stock path answers, holds its answer."""
 
 
 class Waiters:
@@ -40,18 +55,36 @@ class Waiters:
     def __init__(self, limits: Callable[[], LimitsSettings]) -> None:
         self._limits = limits
         self._leaving: set[Callable[[], None]] = set()
+        self._deadlines = Deadlines()
         self._ended = False
 
     @property
     def count(self) -> int:
         """Number of waiting requests."""
-        return len(self._leaving)
+        return len(self._leaving) + self._deadlines.count
 
     def end(self) -> None:
         """End all waits and streams, and let no more begin: the server stops."""
         self._ended = True
         for leave in tuple(self._leaving):
             leave()
+        self._deadlines.end()
+
+    def granted_s(self, preferred_s: int) -> float:
+        """Return the seconds that a request may wait at most, given those of its `Prefer: wait`."""
+        return min(float(preferred_s), self._limits().long_poll_max_s)
+
+    def enter(self, wait: Timed, wait_s: float, now: float) -> DurationQueue | None:
+        """Let a request of the fast path wait; None: the limit is reached, or the server stops.
+
+        Args:
+            wait: It leaves its place by `DurationQueue.remove`.
+            now: The loop's time.
+        """
+        return None if self._is_full() else self._deadlines.add(wait, wait_s, now)
+
+    def _is_full(self) -> bool:
+        return self._ended or self.count >= self._limits().long_polls_max
 
     @contextmanager
     def place(self, request: web.BaseRequest, leave: Callable[[], None]) -> Iterator[bool]:
@@ -60,7 +93,7 @@ class Waiters:
         `leave` is called, at most once, when the client disconnects or the server stops, without the reason:
         the response is then sent, or dropped with the connection.
         """
-        if self._ended or len(self._leaving) >= self._limits().long_polls_max or _is_lost(request):
+        if self._is_full() or _is_lost(request):
             yield False
             return
 
@@ -87,7 +120,7 @@ class Waiters:
         """
         if preferred_s is None:
             return {}
-        wait_s = min(float(preferred_s), self._limits().long_poll_max_s)
+        wait_s = self.granted_s(preferred_s)
         if until is not None and wait_s > 0:
             timeout = asyncio.timeout(wait_s)
 
@@ -104,7 +137,12 @@ class Waiters:
                 except TimeoutError:
                     if not timeout.expired():
                         raise
-        return {APPLIED: f"wait={int(wait_s)}"}
+        return {APPLIED: applied(wait_s)}
+
+
+def applied(wait_s: float) -> str:
+    """Return the value of `Preference-Applied` for a wait that was granted."""
+    return f"wait={int(wait_s)}"
 
 
 @contextmanager

@@ -9,11 +9,20 @@ Every private field that the server touches is named here; a test compares the t
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
 from aiohttp import web, web_protocol
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import StreamReader
 
 from jobqueue.errors import ConfigError
 from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from aiohttp.http_parser import RawRequestMessage
+
+HEAD_READ_BYTES = 64 * 1024
 
 log = event_logger(__name__)
 
@@ -27,10 +36,18 @@ def require_c_parser() -> None:
         )
 
 
-def _parser_type() -> type:
+def _parser_type() -> Any:
     # aiohttp: the name under which its protocol finds the parser, a private one.
-    found: type = vars(web_protocol)["HttpRequestParser"]
+    found: Any = vars(web_protocol)["HttpRequestParser"]
     return found
+
+
+def parse_head(head: bytes) -> RawRequestMessage:
+    """Parse the head of a request that a parser has accepted before."""
+    loop = asyncio.get_running_loop()
+    parser = _parser_type()(BaseProtocol(loop), loop, HEAD_READ_BYTES)
+    ((message, _), *_), _, _ = parser.feed_data(head)
+    return cast("RawRequestMessage", message)
 
 
 FAST_PATH_FIELDS: dict[type, tuple[str, ...]] = {

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.http.in_flight import InFlightBudget
+    from jobqueue.http.transport.deferred import Deferred
     from jobqueue.http.transport.framing import Framing
 
 
@@ -45,11 +46,12 @@ class Buffers(web.RequestHandler):
 
     Attributes:
         deaf: Received bytes are dropped, because the budget had no room. The connection is closed after its response.
+        deferred: The answer that comes later; None: there is none.
     """
 
     __slots__ = (
         *("_answered", "_body", "_framing", "_head_bytes", "_received", "_rest", "_sending", "_server", "_wire"),
-        *("_wire_lost", "deaf"),
+        *("_wire_lost", "deaf", "deferred"),
     )
 
     def __init__(self, server: CountingServer, **kwargs: Any) -> None:
@@ -67,10 +69,14 @@ class Buffers(web.RequestHandler):
         self._received: Received | None = None
         self._sending: Sending | None = None
         self.deaf = False
+        self.deferred: Deferred | None = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._wire_lost is not None and not self._wire_lost.done():
             self._wire_lost.set_result(None)
+        if self.deferred is not None:
+            self.deferred.drop()
+            self.deferred = None
         # aiohttp: between answers its task may wait for the rest of a body that was not read. That ends there:
         # cancelled in that place, the task would be held by a variable of its own frame.
         task = None if self._request_in_progress else self._task_handler
@@ -109,6 +115,8 @@ class Buffers(web.RequestHandler):
 
     def _at_rest(self) -> bool:
         """Whether all parsed requests are answered."""
+        if self.deferred is not None:
+            return False
         # aiohttp: its task, and the future that it waits for while idle.
         if self._task_handler is None:
             return True
@@ -116,6 +124,8 @@ class Buffers(web.RequestHandler):
 
     def _wake(self) -> None:
         """Let aiohttp's task answer the parsed requests; it is created on first use."""
+        if self.deferred is not None:
+            return  # they wait behind it
         if self._task_handler is None:
             self._task_handler = self._loop.create_task(self.start())
         elif self._waiter is not None and not self._waiter.done():

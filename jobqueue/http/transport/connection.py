@@ -15,7 +15,8 @@ Rules:
    is unanswered. So responses keep the order of their requests.
 6. aiohttp's task, which answers all others, is created for the first of them: most connections never need it, and the
    last request that it keeps is larger than the rest of a connection.
-7. Clients that send without a pause don't starve the loop's timers (`read_budget`).
+7. An answer may come later (`deferred`): its connection is not at rest meanwhile, as if aiohttp's task answered it.
+8. Clients that send without a pause don't starve the loop's timers (`read_budget`).
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
-from jobqueue.errors import JobQueueError
 from jobqueue.http.cut import bound_system
-from jobqueue.http.errors import HeadTooLarge, MalformedRequest
+from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.body import refuse_expectation
 from jobqueue.http.request.caller import uniqueness_at
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.response.problems import error_of, refuse
 from jobqueue.http.response.responses import problem_response
+from jobqueue.http.streams.waiters import ENDED
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import Buffers, CountingServer
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
-from jobqueue.http.transport.malformed import detail_of
+from jobqueue.http.transport.malformed import HEAD_LINES_MAX, HEADERS_MAX, refusal_of
 from jobqueue.http.transport.read_budget import ReadBudget
 from jobqueue.http.transport.rejected import LINGER_S, Rejected
 from jobqueue.log import event_logger
@@ -56,11 +57,8 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.core.job import Uniqueness
+    from jobqueue.http.streams.waiters import Ended
     from jobqueue.http.transport.fast_path import FastPath
-
-HEADERS_MAX = 64
-HEAD_LINES_MAX = 4
-"""Maximum size of a whole head, in lines of the maximum length."""
 
 READ_BYTES = 32 * 1024
 """Receiving pauses when twice this size of a body is unread."""
@@ -126,6 +124,9 @@ class JobServer(CountingServer):
         if hdrs.EXPECT in request.headers and (refusal := refuse_expectation(request)) is not None:
             return refusal
         try:
+            connection = cast("Connection", request.protocol)
+            if connection.ended is not None:
+                request[ENDED], connection.ended = connection.ended, None
             return await self._app._handle(cast("web.Request", request))
         except web.HTTPException as raised:  # raised before the application's middleware had its turn
             forget_frames(raised)
@@ -167,7 +168,7 @@ class JobServer(CountingServer):
 class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_between_requests", "half_closed", "uniqueness")
+    __slots__ = ("_between_requests", "ended", "half_closed", "uniqueness")
 
     _server: JobServer
 
@@ -175,6 +176,8 @@ class Connection(Buffers):
         super().__init__(server, **kwargs)
         self.uniqueness: Uniqueness | None = None
         self.half_closed = False
+        # The end of a job, for the request that the stock path begins next.
+        self.ended: Ended | None = None
         # The parser has no part of a request: all bytes before were parsed.
         self._between_requests = True
 
@@ -214,11 +217,17 @@ class Connection(Buffers):
 
     def close(self) -> None:
         """Close the connection as soon as no request is being answered."""
+        if self.deferred is not None:
+            self._close = True  # aiohttp: what its own method does, which ends the idle task, too
+            return
         super().close()
         if self._task_handler is None:
             self.force_close()
 
     def _process_keepalive(self) -> None:
+        if self.deferred is not None:
+            self._keepalive_handle = None  # set again with the answer
+            return
         super()._process_keepalive()
         # aiohttp: its timer, which is set again if it fired too early, closes only connections with a waiting task.
         if self._task_handler is None and self._keepalive_handle is None:
@@ -232,6 +241,7 @@ class Connection(Buffers):
         # whether parsing is paused, because too much is buffered, or another protocol may follow.
         if (
             fast_path is None
+            or self.deferred is not None
             or (self._task_handler is not None and not self._at_rest())
             or self._paused
             or self._close
@@ -243,12 +253,16 @@ class Connection(Buffers):
                 return
             # aiohttp: it calls this without data to resume the parser.
             self._between_requests = self._between_requests and not data
-            super().data_received(data)
+            if self.deferred is None or self._upgraded or self._close or self._force_close:
+                super().data_received(data)
+            else:  # aiohttp's own would wake its idle task
+                self._queue(*self._feed(data))
             self._check_what_came(data)
             return
         now = self._loop.time()
         if self._between_requests and (answer := fast_path.recall(data, self, now)) is not None:
-            self._send(answer, 1, now)
+            if answer:  # else it comes later
+                self._send(answer, 1, now)
         elif not self._receive_in_pieces(data):
             self._parse(data, fast_path, now)
 
@@ -269,42 +283,58 @@ class Connection(Buffers):
             at += PIECE_BYTES
         return True
 
-    def _parse(self, data: bytes, fast_path: FastPath, now: float) -> None:
-        """As aiohttp's own `data_received`, but the fast path answers its requests at once; others wake the task."""
-        parser, between_requests = self._parser, self._between_requests
+    def _feed(self, data: bytes) -> tuple[Sequence[tuple[Any, StreamReader]], bool, bytes]:
+        """Parse; return the requests, whether the last one asks for an upgrade, and the bytes after it.
+
+        An error is queued, as aiohttp does it, and no request is returned.
+        """
+        parser = self._parser
         assert parser is not None
-        self._between_requests = False
-        messages: Sequence[tuple[Any, StreamReader]]
-        answers: list[bytes] = []
         try:
-            messages, upgraded, tail = parser.feed_data(data)
+            return parser.feed_data(data)
         except http_exceptions.HttpProcessingError as error:
             forget_frames(error)
             refusal = web_protocol._ErrInfo(status=400, exc=error, message=error.message)
-            messages, upgraded, tail = [(refusal, EMPTY_PAYLOAD)], False, b""
-        else:
-            if not upgraded and len(messages) < self._max_msg_queue_size:
-                room_bytes = ANSWERS_BYTES_MAX
-                for message, payload in messages:  # up to the first that is not plain: all keep their order
-                    if room_bytes < 0 or (answer := fast_path.answer(message, payload, self, now)) is None:
-                        break
-                    parser.message_consumed()  # aiohttp: the parser counts waiting requests
-                    answers.append(answer)
-                    room_bytes -= len(answer)
-        if answers:
-            self._head_bytes = 0
-            self._send(b"".join(answers), len(answers), now)
-            if len(answers) == len(messages):
-                if len(messages) == 1:
-                    self._learn(data, *messages[0], fast_path, between_requests)
-                return
+            self._messages.append((refusal, EMPTY_PAYLOAD))
+            return (), False, b""
+
+    def _queue(self, messages: Sequence[tuple[Any, StreamReader]], upgraded: bool, tail: bytes) -> None:
+        """Let requests wait for aiohttp's task."""
         # aiohttp: the requests that were parsed and not begun, their maximum, and the bytes after an upgrade request.
-        self._messages.extend(messages[len(answers) :])
+        self._messages.extend(messages)
         if len(self._messages) >= self._max_msg_queue_size:
             self._pause_reading_for_buffer()
         self._upgraded = upgraded
         if upgraded:
             self._message_tail = tail
+
+    def _parse(self, data: bytes, fast_path: FastPath, now: float) -> None:
+        """As aiohttp's own `data_received`, but the fast path answers its requests at once; others wake the task."""
+        parser, between_requests = self._parser, self._between_requests
+        assert parser is not None
+        self._between_requests = False
+        answers: list[bytes] = []
+        messages, upgraded, tail = self._feed(data)
+        if not upgraded and len(messages) < self._max_msg_queue_size:
+            room_bytes = ANSWERS_BYTES_MAX
+            for message, payload in messages:  # up to the first that is not plain: all keep their order
+                if room_bytes < 0 or (answer := fast_path.answer(message, payload, self, now)) is None:
+                    break
+                parser.message_consumed()  # aiohttp: the parser counts waiting requests
+                answers.append(answer)
+                room_bytes -= len(answer)
+                if self.deferred is not None:
+                    break
+        if answers:
+            self._head_bytes = 0
+            sent = len(answers) - (self.deferred is not None)
+            if sent:
+                self._send(b"".join(answers), sent, now)
+            if len(answers) == len(messages):
+                if len(messages) == 1:
+                    self._learn(data, *messages[0], fast_path, between_requests)
+                return
+        self._queue(messages[len(answers) :], upgraded, tail)
         self._check_what_came(data, answered=bool(answers))
 
     def _send(self, answers: bytes, count: int, now: float) -> None:
@@ -321,6 +351,32 @@ class Connection(Buffers):
         self._next_keepalive_close_time = now + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+
+    # -- deferred answers
+
+    def time(self) -> float:
+        return self._loop.time()
+
+    def finish(self, answer: bytes, now: float) -> None:
+        """Send the deferred answer, and go on with the requests behind it."""
+        self.deferred = None
+        wire = self._wire
+        if wire is None or wire.is_closing():
+            return
+        self.count_unread(len(answer))
+        self._send(answer, 1, now)
+        if self._close:
+            self.force_close()
+        elif self._messages:
+            self._wake()
+
+    def hand_over(self, message: RawRequestMessage, ended: Ended) -> None:
+        """Have the deferred request answered by aiohttp's task, before those behind it."""
+        self.deferred = None
+        if self._wire is not None and not self._wire.is_closing():
+            self.ended = ended
+            self._messages.appendleft((message, EMPTY_PAYLOAD))
+            self._wake()
 
     def hold(self) -> None:
         """Pause reading until `release`."""
@@ -407,22 +463,9 @@ class Connection(Buffers):
         """Answer with a problem where aiohttp would send a text, or a page."""
         if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionError("the connection can't take another answer")
-        response = problem_response(refuse(self._refusal_of(exc, message)))
+        response = problem_response(refuse(refusal_of(exc, message, self._server.limits.header_bytes)))
         response.force_close()
         return response
-
-    def _refusal_of(self, exc: BaseException | None, message: str | None) -> BaseException:
-        if isinstance(exc, http_exceptions.LineTooLong) or message == "Too many headers received":
-            line, head = self._server.limits.header_bytes, HEAD_LINES_MAX * self._server.limits.header_bytes
-            return HeadTooLarge(
-                f"the request line or a header has more than {line} bytes, "
-                f"or there are more than {HEADERS_MAX} headers or {head} bytes of them"
-            )
-        if isinstance(exc, JobQueueError):
-            return exc
-        if isinstance(exc, http_exceptions.HttpProcessingError):
-            return MalformedRequest(detail_of(exc))
-        return exc if exc is not None else RuntimeError("the request handler timed out")
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         # aiohttp: makes the handler of a parser error; the connection is closed after it.

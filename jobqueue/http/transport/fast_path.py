@@ -2,7 +2,8 @@
 
 No task, no Request, no Response, no routing: these are most of a request's cost. It returns the bytes of a response, or
 None for a request that is not plain and takes the stock path. Both
-give the same bytes: a differential test sends the same streams through both.
+give the same bytes: a differential test sends the same streams through both. A request that waits for its job
+(`Prefer: wait`) leaves its connection a `Deferred`, which answers later, from the job's end or a timer.
 
 `connection` calls it in the order of the requests, and writes the responses. A
 request with a cached head (`head_cache`) needs no parser at all.
@@ -10,8 +11,9 @@ request with a cached head (`head_cache`) needs no parser at all.
 
 from __future__ import annotations
 
+import functools
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.helpers import rfc822_formatted_time
@@ -23,36 +25,35 @@ from jobqueue.errors import Refused
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.request.json_body import decode_submission
-from jobqueue.http.request.prefer import PREFER
+from jobqueue.http.request.prefer import APPLIED, PREFER
 from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
-from jobqueue.http.transport.head_cache import HeadCache, known_tags
+from jobqueue.http.streams.waiters import applied
+from jobqueue.http.transport.deferred import JOBS_PATH, LATER, JobWait
+from jobqueue.http.transport.head_cache import HeadCache, known_tags, wait_head_of
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
     from aiohttp.http_parser import RawRequestMessage
 
-    from jobqueue.core.job import Uniqueness
+    from jobqueue.core.job import Job
+    from jobqueue.core.job_view import AnyJob
     from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.origins import OriginPolicy
+    from jobqueue.http.streams.waiters import Waiters
+    from jobqueue.http.transport.deferred import Client
+    from jobqueue.http.transport.head_cache import WaitHead
     from jobqueue.service import Service
 
-PREFIX = "/v1/jobs/"
+PREFIX = f"{JOBS_PATH}/"
 PREFIX_LENGTH = len(PREFIX)
 PATH_LENGTH = PREFIX_LENGTH + ID_LENGTH
 
 _PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
 # Headers that a plain submission lacks: each of these changes the response, or the framing of the body.
-_NOT_TO_SUBMIT = (_PREFER, _KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
+_NOT_TO_SUBMIT = (_KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
+_H, _P = b"HP"
 _DEDUPLICATED = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
-
-
-class Client(Protocol):
-    """A connection, as far as the fast path needs it. `uniqueness`: its caller's plain one; None: not made yet."""
-
-    uniqueness: Uniqueness | None
-
-    def make_uniqueness(self) -> Uniqueness: ...
 
 
 class FastPath:
@@ -62,23 +63,25 @@ class FastPath:
         service: Its backend must be local.
         early: Rejects submissions as it does on the stock path.
         policy: Recognises requests of no foreign page; the stock path checks all others.
+        waiters: The bound of waiting requests, over both paths.
 
     Attributes:
         in_use: Whether a server asks it: for `/readyz`, which tells.
     """
 
-    def __init__(self, service: Service, early: EarlyRefusal, policy: OriginPolicy) -> None:
+    def __init__(self, service: Service, early: EarlyRefusal, policy: OriginPolicy, waiters: Waiters) -> None:
         self.in_use = False
         self._service = service
         self._early = early
         self._policy = policy
+        self._waiters = waiters
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._head_cache = HeadCache()
         self._dated = b""
         self._dated_until = 0.0
 
     def recall(self, data: bytes, client: Client, now: float) -> bytes | None:
-        """Return the whole response to a request with a cached head; None: not cached, and nothing was done.
+        """Return the whole response to a request with a cached head, or LATER; None: not cached, and nothing was done.
 
         Args:
             data: All received bytes; the parser must be at rest.
@@ -90,7 +93,15 @@ class FastPath:
             job_id, head_only, tags = look
             return self._look(job_id, head_only, tags, now)
         body = self._head_cache.submission(data)
-        return self._accept(body, client, now) if body is not None and self._takes(len(body)) else None
+        if body is not None:
+            return self._accept(body, client, now) if self._takes(len(body)) else None
+        waiting = self._head_cache.wait(data)
+        if waiting is None:
+            return None
+        head, text = waiting
+        if data[0] == _P:
+            return self._accept(text, client, now, head) if self._takes(len(text)) else None
+        return self._look_and_wait(text.decode("latin-1"), data[0] == _H, head, client, now)
 
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
         """Cache the head of a request that `answer` has answered, if it may be cached.
@@ -100,7 +111,7 @@ class FastPath:
         self._head_cache.learn(data, message, head_bytes)
 
     def answer(self, message: RawRequestMessage, payload: StreamReader, client: Client, now: float) -> bytes | None:
-        """Return the whole response to a request; None: it isn't plain, and nothing was done.
+        """Return the whole response to a request, or LATER; None: it isn't plain, and nothing was done.
 
         Args:
             client: The connection that it came over.
@@ -113,11 +124,16 @@ class FastPath:
             if payload is not EMPTY_PAYLOAD or len(path) != PATH_LENGTH or path[:PREFIX_LENGTH] != PREFIX:
                 return None
             headers = message.headers
-            if _PREFER in headers or hdrs.EXPECT in headers or not self._policy.is_plain(headers):
+            if hdrs.EXPECT in headers or not self._policy.is_plain(headers):
                 return None
+            if _PREFER in headers:
+                head = wait_head_of(message)
+                if head is None:
+                    return None
+                return self._look_and_wait(path[PREFIX_LENGTH:], method == "HEAD", head, client, now)
             tags = known_tags(message) if hdrs.IF_NONE_MATCH in headers else NO_TAGS
             return self._look(path[PREFIX_LENGTH:], method == "HEAD", tags, now)
-        if method == "POST" and path == "/v1/jobs":
+        if method == "POST" and path == JOBS_PATH:
             return self._submit(message, payload, client, now)
         return None
 
@@ -157,15 +173,20 @@ class FastPath:
                 return None
         if not self._policy.is_plain(headers):
             return None
+        wait = None
+        if _PREFER in headers:
+            wait = wait_head_of(message, payload.total_bytes)
+            if wait is None:
+                return None
         # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
-        return self._accept(b"".join(payload._buffer), client, now)
+        return self._accept(b"".join(payload._buffer), client, now, wait)
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether a body of this size is small enough, and no quota has to be in the response."""
         limits = self._service.settings.limits
         return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_jobs_max is None
 
-    def _accept(self, body: bytes, client: Client, now: float) -> bytes:
+    def _accept(self, body: bytes, client: Client, now: float, wait: WaitHead | None = None) -> bytes | None:
         try:
             uniqueness = client.uniqueness or client.make_uniqueness()
             self._early.refuse_late(uniqueness)
@@ -177,11 +198,64 @@ class FastPath:
             submitted = self._service.accept_now(decode_submission(body), uniqueness)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
+            if wait is not None:
+                location = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate))
+                return self._wait_for(job, False, wait, location, client, now)
             end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, self._date(now)))
             estimate = local.estimate_now(job) if job.finished_at is None else None
             return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._service), end)
         except Exception as error:
             return self._refuse(error, False, now)
+
+    # -- waits
+
+    def _look_and_wait(self, job_id: str, head_only: bool, head: WaitHead, client: Client, now: float) -> bytes | None:
+        try:
+            local = self._service.local
+            job = local.find(job_id)
+            if job is not None:
+                return self._wait_for(job, head_only, head, b"", client, now)
+            if not is_well_formed(job_id):
+                return None
+            return self._refuse(local.missing(job_id), head_only, now)
+        except Exception as error:
+            return self._refuse(error, head_only, now)
+
+    def _wait_for(
+        self, job: Job, head_only: bool, head: WaitHead, lines: bytes, client: Client, now: float
+    ) -> bytes | None:
+        """Let a request wait for the end of a job, or answer it at once, if there is nothing to wait for, or no place.
+
+        Args:
+            lines: Header lines beside those of every answer with a job.
+        """
+        wait_s = self._waiters.granted_s(head.wait_s)
+        granted = lines + _applied(int(wait_s))
+        if job.finished_at is not None or wait_s <= 0:
+            return self._answer(job, head_only, head.tags, granted, now)
+        local = self._service.local
+        wait = JobWait(self, local, client, job.id, head, head_only, granted)
+        queue = self._waiters.enter(wait, wait_s, now)
+        if queue is None:
+            return self._answer(job, head_only, head.tags, lines, now)
+        wait.queue = queue
+        local.when_ended(job.id, wait)
+        client.deferred = wait
+        return LATER
+
+    def answer_wait(self, wait: JobWait, job: AnyJob, now: float) -> bytes | None:
+        """Return the whole response to a request that has waited; None: it is sent in pieces, by the stock path."""
+        try:
+            return self._answer(job, wait.head_only, wait.head.tags, wait.lines, now)
+        except Exception as error:
+            return self._refuse(error, wait.head_only, now)
+
+    def _answer(self, job: AnyJob, head_only: bool, tags: tuple[str, ...], lines: bytes, now: float) -> bytes | None:
+        estimate = self._service.backend.estimate(job) if job.finished_at is None else None
+        reply = job_reply(job, estimate, tags, head_only, self._service)
+        if reply.size_bytes > SMALL_BYTES and estimate is None:
+            return None
+        return raw_reply(reply, lines + self._date(now))
 
     # -- common parts
 
@@ -196,3 +270,8 @@ class FastPath:
             self._dated_until = now + 1.0 - time.time() % 1.0
             self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
         return self._dated
+
+
+@functools.lru_cache(maxsize=64)
+def _applied(wait_s: int) -> bytes:
+    return f"{APPLIED}: {applied(wait_s)}\r\n".encode()

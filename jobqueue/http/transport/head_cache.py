@@ -11,16 +11,17 @@ Rules:
 2. So only requests are cached that were received whole, in one piece and with no other bytes, and that the fast path
    has answered.
 3. Each header of a cached head is known not to change the response, or is part of the entry (an entity
-   tag, the body's length). None of them has another value in each request: such heads would never match.
+   tag, the body's length, a wait). None of them has another value in each request: such heads would never match.
 4. There are at most `HEADS_MAX` heads of `HEAD_BYTES_MAX` bytes. The cache is cleared when full: active clients
    repopulate it with one request each, and filling it with junk costs one request per entry.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from jobqueue.core.ids import ID_LENGTH
+from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.reply import ANY_TAG, NO_TAGS, opaque_tags
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _H, _G = _HEAD[0], _GET[0]
 _HEAD_ID, _GET_ID, _POST_LENGTH = len(_HEAD), len(_GET), len(_POST)
 _HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
 _END = b"\r\n\r\n"
+_PREFER = b"prefer"
 
 # Authorization is not among them: the cache must not bypass a check of the caller. Nor are Origin and
 # Sec-Fetch-Site. Host is: the fast path has checked it, and the policy of hosts does not change while the server runs.
@@ -44,6 +46,38 @@ _OF_LOOKS = _HARMLESS | {b"if-none-match"}
 _OF_SUBMISSIONS = _HARMLESS | {b"content-type", b"content-length"}
 
 
+@final
+class WaitHead:
+    """The head of a request that prefers to wait.
+
+    Attributes:
+        lines: Its header lines, up to the empty one, `HEAD_BYTES_MAX` at most: all that is held of a waiting request.
+        wait_s: Seconds of `Prefer: wait`.
+        tags: The entity tags that it names.
+        length_bytes: The length of its body.
+    """
+
+    __slots__ = ("length_bytes", "lines", "tags", "wait_s")
+
+    def __init__(self, lines: bytes, wait_s: int, tags: tuple[str, ...], length_bytes: int) -> None:
+        self.lines = lines
+        self.wait_s = wait_s
+        self.tags = tags
+        self.length_bytes = length_bytes
+
+
+def wait_head_of(message: RawRequestMessage, length_bytes: int = 0) -> WaitHead | None:
+    """Return the head of a parsed request that prefers to wait; None: it doesn't, or is too long to be held."""
+    wait_s = preferred_wait_s(message.headers)
+    if wait_s is None:
+        return None
+    lines = b"".join([b"%b: %b\r\n" % header for header in message.raw_headers]) + b"\r\n"
+    if len(lines) > HEAD_BYTES_MAX:
+        return None
+    tags = NO_TAGS if message.method == "POST" else known_tags(message)
+    return WaitHead(lines, wait_s, tags, length_bytes)
+
+
 class HeadCache:
     """The cached heads of all connections of a server."""
 
@@ -52,9 +86,11 @@ class HeadCache:
         self._looks: dict[bytes, tuple[str, ...]] = {}
         # A whole head without the empty line at its end, and its Content-Length.
         self._submissions: dict[bytes, int] = {}
+        # Those with a wait, under the same keys, and apart from them: a wait's answer comes later.
+        self._waits: dict[bytes, WaitHead] = {}
 
     def __len__(self) -> int:
-        return len(self._looks) + len(self._submissions)
+        return len(self._looks) + len(self._submissions) + len(self._waits)
 
     def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...]] | None:
         """Match a read: its id, whether it is a HEAD, and the entity tags that it names; None: not cached.
@@ -79,6 +115,22 @@ class HeadCache:
         head, _, body = data.partition(_END)
         return body if self._submissions.get(head) == len(body) else None
 
+    def wait(self, data: bytes) -> tuple[WaitHead, bytes] | None:
+        """Match a request that prefers to wait: its head, and the id of a read, or the body of a submission."""
+        if not self._waits:
+            return None
+        if data[:_POST_LENGTH] == _POST:
+            text, _, body = data.partition(_END)
+            head = self._waits.get(text)
+            return None if head is None or head.length_bytes != len(body) else (head, body)
+        if data[:_HEAD_ID] == _HEAD:
+            head = self._waits.get(data[_HEAD_REST:])
+            return None if head is None else (head, data[_HEAD_ID:_HEAD_REST])
+        if data[:_GET_ID] == _GET:
+            head = self._waits.get(data[_GET_REST:])
+            return None if head is None else (head, data[_GET_ID:_GET_REST])
+        return None
+
     def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
         """Cache the head of a request that the fast path has answered, if it may be cached.
 
@@ -89,25 +141,40 @@ class HeadCache:
         """
         submitted = data[:_POST_LENGTH] == _POST
         allowed = _OF_SUBMISSIONS if submitted else _OF_LOOKS
+        waits = False
         for name, _ in message.raw_headers:
-            if name.lower() not in allowed:
+            lower = name.lower()
+            if lower == _PREFER:
+                waits = True
+            elif lower not in allowed:
                 return
         if head_bytes > HEAD_BYTES_MAX:
             return
+        tags = NO_TAGS
         if submitted:
-            self._make_room()
-            self._submissions[data[: head_bytes - len(_END)]] = len(data) - head_bytes
-            return
-        rest = _GET_REST if data[:_GET_ID] == _GET else _HEAD_REST if data[:_HEAD_ID] == _HEAD else None
-        tags = known_tags(message)
-        if rest is not None and len(tags) <= 1 and tags is not ANY_TAG:
-            self._make_room()
-            self._looks[data[rest:]] = tags
+            key = data[: head_bytes - len(_END)]
+        else:
+            rest = _GET_REST if data[:_GET_ID] == _GET else _HEAD_REST if data[:_HEAD_ID] == _HEAD else None
+            tags = known_tags(message)
+            if rest is None or len(tags) > 1 or tags is ANY_TAG:
+                return
+            key = data[rest:]
+        self._make_room()
+        length_bytes = len(data) - head_bytes
+        if waits:
+            head = wait_head_of(message, length_bytes)
+            assert head is not None, "the fast path has answered it"
+            self._waits[key] = head
+        elif submitted:
+            self._submissions[key] = length_bytes
+        else:
+            self._looks[key] = tags
 
     def _make_room(self) -> None:
         if len(self) >= HEADS_MAX:
             self._looks.clear()
             self._submissions.clear()
+            self._waits.clear()
 
 
 def known_tags(message: RawRequestMessage) -> tuple[str, ...]:

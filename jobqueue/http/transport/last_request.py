@@ -39,6 +39,8 @@ def answer_rest(connection: Buffers) -> bool:
         connection.close()
     if current is not None and (leave := current.get(LEAVE)) is not None:
         leave()
+    if connection.deferred is not None:
+        connection.deferred.leave()
     return True
 
 

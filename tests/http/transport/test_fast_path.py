@@ -38,9 +38,16 @@ if TYPE_CHECKING:
     from tests.http.serving import Serving
 
 SETTINGS: dict[str, dict[str, object]] = {
-    "limits": {"body_bytes": 2048, "header_bytes": 1024, "idle_timeout_s": 0.3, "body_timeout_s": 0.3},
+    "limits": {
+        "body_bytes": 2048,
+        "header_bytes": 1024,
+        "idle_timeout_s": 0.3,
+        "body_timeout_s": 0.3,
+        "long_poll_max_s": 0.06,
+    },
     "queues": {"default": {"capacity": 100_000, "workers": 4}},
 }
+"""A wait takes 60 ms at most: longer than all jobs that end, and short enough for thousands of streams."""
 LATER = b'{"type":"echo","delay_s":1000}'
 CUT = b"{CUT}"
 END = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
@@ -190,6 +197,13 @@ HOSTS = (
 )
 
 JOBS = ("{DONE}", "{FAILED}", "{GONE}", "{LIVE}", "{HELD}", "0" * 22, "nope")
+WAITS = [
+    head(method, f"/v1/jobs/{job}", "Prefer: wait=1", *more)
+    for method in ("HEAD", "GET")
+    for job in JOBS
+    for more in ((), ('If-None-Match: W/"1"',))
+]
+SHORT = b'{"type":"echo","args":{"value":"v"}}'
 LOOKS = [head(method, f"/v1/jobs/{job}") for method in ("HEAD", "GET") for job in JOBS]
 BODIES = [
     LATER,
@@ -210,7 +224,15 @@ BODIES = [
 ]
 CORPUS = [
     *LOOKS,
+    *WAITS,
     *(post(body) for body in BODIES),
+    *(post(body, "Prefer: wait=1") for body in (*BODIES, SHORT, b'{"type":"fail"}')),
+    post(SHORT, "Prefer: wait=1", 'If-None-Match: W/"2"'),
+    post(SHORT, "Prefer: wait=1", "Idempotency-Key: k2"),
+    post(SHORT, "Prefer: wait=1", "Connection: close"),
+    *(post(SHORT, f"Prefer: {value}") for value in ("wait=0", "wait", "wait=x", "respond-async, WAIT=1;x")),
+    *(head("GET", "/v1/jobs/{LIVE}", f"Prefer: {value}") for value in ("wait=0", "wait", "wait=x", "wait=1 , wait=0")),
+    head("GET", "/v1/jobs/{LIVE}", "Prefer: wait=1", "User-Agent: " + "x" * 600),
     *(post(LATER, line) for line in ("Prefer: wait=0", "Idempotency-Key: k", "Expect: 100-continue")),
     *(post(LATER, line) for line in ("Content-Encoding: gzip", "Transfer-Encoding: identity", "Expect: nonsense")),
     *(post(LATER, line) for line in ("Content-Type: text/plain", "Upgrade: h2c")),
@@ -348,6 +370,7 @@ async def test_a_connection_carries_any_number_of_plain_requests(serving: Servin
 
 PIECES = st.one_of(
     st.sampled_from(CORPUS),
+    st.sampled_from([*WAITS, *[post(SHORT, "Prefer: wait=1")] * 4, *[post(LATER, "Prefer: wait=1")] * 2]),
     st.builds(
         head,
         st.sampled_from(["GET", "HEAD", "POST", "get", "DELETE"]),
@@ -525,7 +548,7 @@ def test_the_date_of_a_response_is_less_than_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
     assert serving.server.fast_path is not None
-    fast_path = FastPath(serving.service, serving.server.fast_path._early, OriginPolicy())
+    fast_path = FastPath(serving.service, serving.server.fast_path._early, OriginPolicy(), serving.waiting)
     elapsed = 0.0
     monkeypatch.setattr(fast_path_module.time, "time", lambda: began_at + elapsed)
     monkeypatch.setattr(fast_path_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))

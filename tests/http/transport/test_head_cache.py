@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from jobqueue.core.ids import ALPHABET, ID_LENGTH
+from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.transport import head_cache
 from jobqueue.http.transport.connection import Connection
-from jobqueue.http.transport.head_cache import HEAD_BYTES_MAX, HeadCache, known_tags
+from jobqueue.http.transport.head_cache import HEAD_BYTES_MAX, HeadCache, WaitHead, known_tags
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -145,7 +146,11 @@ def parsed(data: bytes) -> list[tuple[Any, Any]]:
 
 def check_recalled(heads: HeadCache, data: bytes) -> bool:
     """Check that the parser reads a cached request alike; return whether it is cached."""
-    found, body = heads.look(data), heads.submission(data)
+    found, body, waiting = heads.look(data), heads.submission(data), heads.wait(data)
+    if waiting is not None:
+        assert found is None
+        assert body is None
+        return check_wait(*waiting, data)
     if found is None and body is None:
         return False
     assert found is None or body is None
@@ -168,6 +173,23 @@ def check_recalled(heads: HeadCache, data: bytes) -> bool:
         assert message.headers["Content-Type"] == "application/json"
         assert payload.is_eof()
         assert b"".join(payload._buffer) == body
+    return True
+
+
+def check_wait(head: WaitHead, text: bytes, data: bytes) -> bool:
+    """As `check_recalled`, for a request that prefers to wait."""
+    submitted = data.startswith(b"POST")
+    if not submitted and not WELL_FORMED.fullmatch(text.decode("latin-1")):
+        return False
+    ((message, payload),) = parsed(data)
+    assert (message.version, message.should_close, message.upgrade, message.chunked) == ((1, 1), False, False, False)
+    assert preferred_wait_s(message.headers) == head.wait_s
+    if submitted:
+        assert (message.path, payload.is_eof(), b"".join(payload._buffer)) == ("/v1/jobs", True, text)
+        assert head.tags == ()
+    else:
+        assert (message.path, payload) == (f"/v1/jobs/{text.decode()}", EMPTY_PAYLOAD)
+        assert head.tags == known_tags(message)
     return True
 
 
@@ -200,13 +222,30 @@ async def test_a_submission_is_cached_for_any_body_of_its_length(learner: Learne
         assert not check_recalled(heads, submission(body, HOST, *JSON_LINES))
 
 
+@pytest.mark.parametrize("line", ["Prefer: wait=5", "prefer:  respond-async, wait=5;x", "PREFER: WAIT = 5"])
+async def test_requests_that_prefer_to_wait_are_cached_apart(learner: Learner, line: str) -> None:
+    heads = await learner.learns(look("GET", ID, HOST, line, 'If-None-Match: "1"'))
+    for method in ("HEAD", "GET"):
+        request = look(method, ALPHABET[-ID_LENGTH:], HOST, line, 'If-None-Match: "1"')
+        assert heads.look(request) is None
+        assert check_recalled(heads, request)
+        assert not check_recalled(heads, request.replace(b"5", b"6"))
+    heads = await learner.learns(submission(BODY, HOST, *JSON_LINES, line))
+    other = submission(b"x" * len(BODY), HOST, *JSON_LINES, line)
+    assert heads.submission(other) is None
+    assert check_recalled(heads, other)
+    for body in (BODY + b" ", BODY[:-1], b""):
+        assert not check_recalled(heads, submission(body, HOST, *JSON_LINES, line))
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
         [look("GET", ID, HOST, "Authorization: Bearer x")],
         [look("GET", ID, HOST, "Cookie: a=b")],
         [look("GET", ID, HOST, "X-Request-Id: 1")],
-        [look("GET", ID, HOST, "Prefer: wait=0")],
+        [look("GET", ID, HOST, "Prefer: respond-async")],
+        [look("GET", ID, HOST, "Prefer: wait=x")],
         [look("GET", ID, HOST, "Expect: 100-continue")],
         [look("GET", ID, HOST, "Connection: close")],
         [look("GET", ID, HOST, "Content-Length: 0")],
@@ -229,7 +268,7 @@ async def test_a_submission_is_cached_for_any_body_of_its_length(learner: Learne
         [look("GET", ID, HOST)[:20], look("GET", ID, HOST)[20:]],
         [b"GET /x HTTP/1.1\r\nHost: h\r\nX-Y: ", look("GET", ID, HOST)],
         [look("GET", ID, HOST) + b"GET", look("GET", ID, HOST)],
-        [submission(BODY, HOST, *JSON_LINES, "Prefer: wait=0")],
+        [submission(BODY, HOST, *JSON_LINES, "Prefer: wait")],
         [submission(BODY, HOST, *JSON_LINES, "Idempotency-Key: k")],
         [submission(BODY, HOST, *JSON_LINES, 'If-None-Match: "1"')],
         [submission(BODY, HOST, "Content-Type: text/json", JSON_LINES[1])],
@@ -270,6 +309,7 @@ async def test_a_full_head_cache_is_cleared_and_caches_again(learner: Learner, m
     for number in range(100):
         await learner.offer(look("GET", ID, HOST, f"User-Agent: {number}"))
         await learner.offer(submission(BODY, HOST, *JSON_LINES, f"User-Agent: {number}"))
+        await learner.offer(look("GET", ID, HOST, f"Prefer: wait={number}"))
         assert len(learner.heads) <= 8
     client = look("GET", ID, HOST)
     await learner.offer(client)
@@ -286,7 +326,7 @@ NAMES = st.sampled_from(
     ["User-Agent", "Accept", "accept-encoding", "Connection", "Host", "If-None-Match", "Content-Length", "Prefer", "X"]
 )
 VALUES = st.sampled_from(
-    ["", "x", "*/*", "keep-alive", "close", 'W/"2"', '"a", "b"', "0", "30", "h\t", "\x7f", "\udcff"]
+    ["", "x", "*/*", "keep-alive", "close", 'W/"2"', '"a", "b"', "0", "30", "wait=3", "h\t", "\x7f", "\udcff"]
 )
 LINES = st.lists(
     st.one_of(

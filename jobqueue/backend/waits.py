@@ -1,0 +1,133 @@
+"""Waits for jobs of this process: until a job's end, or until any of some jobs changes.
+
+Rules:
+
+1. Every wait of a job is told once, the first ones within the step of the loop in which it happens.
+2. At most `TOLD_AT_ONCE` are told per loop iteration. Later ones get the record as it was at its end, though it may
+   have been evicted meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from jobqueue.core.events import AttemptFailed, Event, Evicted, Expired, Offered, Quarantined, Released
+from jobqueue.core.job_view import JobView, view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jobqueue.backend.base import EndListener
+    from jobqueue.core.job import Job, JobId
+    from jobqueue.core.job_view import AnyJob
+
+TOLD_AT_ONCE = 100
+"""Waits of one job that are told per loop iteration."""
+
+UNSEEN_EVENTS = (Offered, AttemptFailed, Expired, Quarantined, Released)
+"""Events that change nothing of a job that its clients see."""
+
+
+class Waits:
+    """The waits of one backend.
+
+    Attributes:
+        ends: The listeners of each live job's end, in the order of their coming.
+        changes: The futures of waits for a change, by job; one may stand under several.
+    """
+
+    def __init__(self) -> None:
+        self.ends: dict[JobId, dict[EndListener, None]] = {}
+        self.changes: dict[JobId, dict[asyncio.Future[None], None]] = {}
+
+    def add(self, job_id: JobId, listener: EndListener) -> None:
+        """Tell a listener of the end of a live job."""
+        listeners = self.ends.get(job_id)
+        if listeners is None:
+            self.ends[job_id] = {listener: None}
+        else:
+            listeners[listener] = None
+
+    def remove(self, job_id: JobId, listener: EndListener) -> None:
+        """Forget a listener, if it is not told already."""
+        listeners = self.ends.get(job_id)
+        if listeners is not None and listener in listeners:
+            del listeners[listener]
+            if not listeners:
+                del self.ends[job_id]
+
+    async def end(self, job_id: JobId) -> JobView:
+        """Return the record of a live job once it has ended."""
+        waiting = _EndAwaited(asyncio.get_running_loop().create_future())
+        self.add(job_id, waiting)
+        try:
+            return await waiting.future
+        finally:
+            self.remove(job_id, waiting)
+
+    async def change(self, job_ids: Sequence[JobId]) -> None:
+        """Return once any of these records has changed, or was removed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for job_id in job_ids:
+            self.changes.setdefault(job_id, {})[future] = None
+        try:
+            await future
+        finally:
+            for job_id in job_ids:
+                futures = self.changes.get(job_id)
+                if futures is not None:
+                    futures.pop(future, None)
+                    if not futures:
+                        del self.changes[job_id]
+
+    def ended(self, job: Job) -> None:
+        """Tell the listeners of a job that has just ended."""
+        listeners = self.ends.pop(job.id, None)
+        if listeners is not None:
+            if len(listeners) <= TOLD_AT_ONCE:
+                for listener in listeners:
+                    listener.ended(job)
+            else:
+                _tell_of_end(iter(listeners), view_of(job))
+
+    def changed(self, event: Event) -> None:
+        """Wake those that wait for a change of the event's job."""
+        jobs = event.jobs if isinstance(event, Evicted) else () if isinstance(event, UNSEEN_EVENTS) else (event.job,)
+        for job in jobs:
+            futures = self.changes.get(job.id)
+            if futures:
+                _wake(iter(tuple(futures)))
+
+
+class _EndAwaited:
+    """A wait of a coroutine for a job's end."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[JobView]) -> None:
+        self.future = future
+
+    def ended(self, job: AnyJob) -> None:
+        if not self.future.done():
+            self.future.set_result(job if isinstance(job, JobView) else view_of(job))
+
+
+def _tell_of_end(listeners: Iterator[EndListener], job: JobView) -> None:
+    told = 0
+    for listener in islice(listeners, TOLD_AT_ONCE):
+        told += 1
+        listener.ended(job)
+    if told == TOLD_AT_ONCE:
+        asyncio.get_running_loop().call_soon(_tell_of_end, listeners, job)
+
+
+def _wake(futures: Iterator[asyncio.Future[None]]) -> None:
+    woken = 0
+    for future in islice(futures, TOLD_AT_ONCE):
+        woken += 1
+        if not future.done():
+            future.set_result(None)
+    if woken == TOLD_AT_ONCE:
+        asyncio.get_running_loop().call_soon(_wake, futures)

@@ -1,0 +1,158 @@
+"""Deferred answers: of requests that the fast path has begun, and whose answers come later, by a callback.
+
+No task waits for them. `connection` keeps the order of the answers; what ends the wait is the business of a `Deferred`.
+
+Rules:
+
+1. A connection has one at most. Requests behind it are parsed until aiohttp's queue of them is full (32), then reading
+   pauses; they are answered after it.
+2. It is answered once, by `finish` or `hand_over`, or dropped with its connection. Either way nothing refers to it any
+   more, so the connection is free at once.
+3. An answer that is sent in pieces is handed over to the stock path, with the record of the job's end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, final
+
+from jobqueue.core.job_view import view_of
+from jobqueue.http.streams.waiters import Ended
+from jobqueue.http.transport.aiohttp_compat import parse_head
+
+if TYPE_CHECKING:
+    from aiohttp.http_parser import RawRequestMessage
+
+    from jobqueue.backend.base import LocalBackend
+    from jobqueue.core.job import JobId, Uniqueness
+    from jobqueue.core.job_view import AnyJob
+    from jobqueue.http.streams.deadlines import DurationQueue
+    from jobqueue.http.transport.head_cache import WaitHead
+
+LATER = b""
+"""The answer to a request whose real one comes later: its connection has got a `Deferred`."""
+
+JOBS_PATH = "/v1/jobs"
+
+
+class Deferred(Protocol):
+    """An answer that comes later, as its connection sees it."""
+
+    def leave(self) -> None:
+        """Answer now, with the present state: the client has shut its sending side."""
+        ...
+
+    def drop(self) -> None:
+        """The connection is lost: end what was begun."""
+        ...
+
+
+class Client(Protocol):
+    """A connection, as far as the fast path needs it.
+
+    Attributes:
+        uniqueness: Its caller's plain one; None: not made yet.
+        deferred: The answer that is due; None: there is none.
+    """
+
+    uniqueness: Uniqueness | None
+    deferred: Deferred | None
+
+    def make_uniqueness(self) -> Uniqueness: ...
+
+    def time(self) -> float:
+        """Return the loop's time."""
+        ...
+
+    def finish(self, answer: bytes, now: float) -> None:
+        """Send the deferred answer, and go on with the requests behind it."""
+        ...
+
+    def hand_over(self, message: RawRequestMessage, ended: Ended) -> None:
+        """Have the deferred request answered by the stock path, and then those behind it."""
+        ...
+
+
+class Answers(Protocol):
+    """Writes the answers to waits."""
+
+    def answer_wait(self, wait: JobWait, job: AnyJob, now: float) -> bytes | None:
+        """Return the whole answer; None: it is sent in pieces. Must not raise."""
+        ...
+
+
+@final
+class JobWait:
+    """A request that waits for the end of a job.
+
+    Args:
+        answers: Writes the answer.
+        local: Keeps the job.
+        head: The request's head, with what it says.
+        head_only: The request is a HEAD.
+        lines: Header lines of the answer, beside those of every answer with a job.
+
+    Attributes:
+        queue: Its place among the waits; to be set before anything else happens.
+    """
+
+    __slots__ = ("_answers", "_client", "_job_id", "_local", "head", "head_only", "lines", "queue")
+
+    queue: DurationQueue
+
+    def __init__(
+        self,
+        answers: Answers,
+        local: LocalBackend,
+        client: Client,
+        job_id: JobId,
+        head: WaitHead,
+        head_only: bool,
+        lines: bytes,
+    ) -> None:
+        self._answers = answers
+        self._local = local
+        self._client: Client | None = client
+        self._job_id = job_id
+        self.head = head
+        self.head_only = head_only
+        self.lines = lines
+
+    def ended(self, job: AnyJob) -> None:
+        """The job has ended."""
+        self.queue.remove(self)
+        self._answer(job)
+
+    def time_over(self) -> None:
+        """The time of the wait is over."""
+        job = self._local.find(self._job_id)
+        if job is not None:  # else it has ended, and been evicted: among very many waits, this one is told next
+            self._local.forget(self._job_id, self)
+            self._answer(job)
+
+    def leave(self) -> None:
+        self.queue.remove(self)
+        self.time_over()
+
+    def drop(self) -> None:
+        self._client = None
+        self.queue.remove(self)
+        self._local.forget(self._job_id, self)
+
+    def _answer(self, job: AnyJob) -> None:
+        client, self._client = self._client, None
+        if client is None:  # dropped, or answered, before it was told
+            return
+        now = client.time()
+        answer = self._answers.answer_wait(self, job, now)
+        if answer is not None:
+            client.finish(answer, now)
+        else:
+            lines = self.lines.decode().splitlines()
+            headers = dict(line.split(": ", 1) for line in lines)
+            client.hand_over(self._message(), Ended(view_of(job), headers))
+
+    def _message(self) -> RawRequestMessage:
+        """Parse the request again, since only little of it was held; only a GET or a submission is handed over."""
+        submitted = self.lines.startswith(b"Location: ")
+        target = f"POST {JOBS_PATH}" if submitted else f"GET {JOBS_PATH}/{self._job_id}"
+        return parse_head(b"%b HTTP/1.1\r\n%b" % (target.encode(), self.head.lines))
