@@ -14,6 +14,7 @@ from jobqueue.core.job import Job, JobState
 from jobqueue.core.job_view import AnyJob, JobView
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from jobqueue.core.events import Event
@@ -138,8 +139,9 @@ class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
     Each operation may wait for a store outside this process. What is done at once concerns this process alone: the
-    answers of `Snapshot`, `lease_now`, `pass_on`, `cursor_after`, `set_permits` and `stop_admitting`. A store
-    outside it may return None from `lease_now` at all times. Records come as views, which don't change any more.
+    answers of `Snapshot`, `lease_now`, `pass_on`, `cursor_after`, `set_permits` and `stop_admitting`; `ending` waits by
+    its future. A store outside it may return None from `lease_now` at all times. Records come as views, which don't
+    change any more.
     """
 
     async def start(self, workers: Workers) -> None:
@@ -241,6 +243,13 @@ class Backend(Snapshot, Protocol):
 
     async def wait(self, job_id: str) -> JobView:
         """Return the record once it is terminal. Raises as `get`."""
+
+    def ending(self, job_id: str) -> asyncio.Future[JobView]:
+        """Return the future of what `wait` returns: the wait begins with this call, and ends early if it is cancelled.
+
+        For a request with a time of its own: an end that comes just when that is over is not missed. Raises as `get`.
+        """
+        ...
 
     async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
         """Return once any of these records has changed, or was removed."""

@@ -276,7 +276,15 @@ class MemoryBackend:
 
     async def wait(self, job_id: str) -> JobView:
         job = self._engine.get(job_id)
-        return await self._waits.end(job.id) if job.live else view_of(job)
+        return await self._waits.ending(job.id) if job.live else view_of(job)
+
+    def ending(self, job_id: str) -> asyncio.Future[JobView]:
+        job = self._engine.get(job_id)
+        if job.live:
+            return self._waits.ending(job.id)
+        over: asyncio.Future[JobView] = asyncio.get_running_loop().create_future()
+        over.set_result(view_of(job))
+        return over
 
     async def wait_for_change(self, job_ids: Sequence[JobId]) -> None:
         await self._waits.change(job_ids)

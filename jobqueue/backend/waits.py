@@ -58,14 +58,11 @@ class Waits:
             if not listeners:
                 del self.ends[job_id]
 
-    async def end(self, job_id: JobId) -> JobView:
-        """Return the record of a live job once it has ended."""
-        waiting = _EndAwaited(asyncio.get_running_loop().create_future())
-        self.add(job_id, waiting)
-        try:
-            return await waiting.future
-        finally:
-            self.remove(job_id, waiting)
+    def ending(self, job_id: JobId) -> asyncio.Future[JobView]:
+        """Return the future of the record at the end of a live job."""
+        ending = _Ending(job_id, self)
+        self.add(job_id, ending)
+        return ending
 
     async def change(self, job_ids: Sequence[JobId]) -> None:
         """Return once any of these records has changed, or was removed."""
@@ -101,17 +98,21 @@ class Waits:
                 _wake(iter(tuple(futures)))
 
 
-class _EndAwaited:
-    """A wait of a coroutine for a job's end."""
+class _Ending(asyncio.Future[JobView]):
+    """A wait for a job's end, as a future: a cancelled one is told nothing."""
 
-    __slots__ = ("future",)
-
-    def __init__(self, future: asyncio.Future[JobView]) -> None:
-        self.future = future
+    def __init__(self, job_id: JobId, waits: Waits) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._job_id = job_id
+        self._waits = waits
 
     def ended(self, job: AnyJob) -> None:
-        if not self.future.done():
-            self.future.set_result(job if isinstance(job, JobView) else view_of(job))
+        if not self.done():
+            self.set_result(job if isinstance(job, JobView) else view_of(job))
+
+    def cancel(self, msg: object = None) -> bool:
+        self._waits.remove(self._job_id, self)
+        return super().cancel(msg)
 
 
 def _tell_of_end(listeners: Iterator[EndListener], job: JobView) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from jobqueue.backend.base import JobFilter
 from jobqueue.backend.memory import MemoryBackend
+from jobqueue.backend.waits import TOLD_AT_ONCE
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from jobqueue.core.job import Lease
+    from jobqueue.core.job_view import AnyJob
 
 DEFAULT, OTHER = JobSpec(type="t"), JobSpec(type="t", queue="other")
 DONE = Success(b"1")
@@ -139,6 +141,47 @@ async def test_an_offered_job_of_a_paused_queue_wakes_no_worker_until_it_is_resu
         assert not woken.done()
         await backend.resume("default")
         assert woken.done()
+
+
+class Heard:
+    """Listens for a job's end, and notes its state."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+
+    def ended(self, job: AnyJob) -> None:
+        self.states.append(job.state)
+
+
+@virtual_time
+async def test_a_listener_hears_of_an_end_within_its_step_unless_it_is_forgotten() -> None:
+    backend = memory()
+    job = backend.submit_now(DEFAULT).job
+    told, forgotten = Heard(), Heard()
+    backend.when_ended(job.id, told)
+    backend.when_ended(job.id, forgotten)
+    backend.forget(job.id, forgotten)
+    backend.forget(job.id, forgotten)
+    await backend.cancel(job.id)  # without a turn of the loop
+    assert (told.states, forgotten.states) == (["cancelled"], [])
+    backend.forget(job.id, told)
+
+
+@virtual_time
+async def test_many_listeners_of_one_job_hear_in_portions_of_the_record_at_its_end() -> None:
+    backend = memory()
+    job = backend.submit_now(DEFAULT).job
+    listeners = [Heard() for _ in range(2 * TOLD_AT_ONCE + 1)]
+    for listener in listeners:
+        backend.when_ended(job.id, listener)
+    await backend.cancel(job.id)
+    await backend.delete(job.id)
+    counts = []
+    for _ in range(4):
+        counts.append(sum(len(listener.states) for listener in listeners))
+        await asyncio.sleep(0)
+    assert counts == [100, 200, 201, 201]
+    assert all(listener.states == ["cancelled"] for listener in listeners)
 
 
 @virtual_time

@@ -201,6 +201,24 @@ async def test_wait_returns_when_the_job_becomes_terminal_and_immediately_afterw
         assert (await waiter).state is JobState.FAILED
 
 
+@virtual_time
+async def test_a_wait_begins_with_its_call_and_outlives_the_record(make: Make) -> None:
+    backend = make()
+    job = await submit(backend)
+    ending, cancelled = backend.ending(job.id), backend.ending(job.id)
+    cancelled.cancel()
+    await backend.cancel(job.id)
+    await backend.delete(job.id)
+    assert (await ending).state is JobState.CANCELLED
+    assert cancelled.cancelled()
+    for unknown in (job.id, "x"):
+        with pytest.raises((JobGone, JobNotFound)):
+            backend.ending(unknown)
+    over = await submit(backend)
+    await backend.cancel(over.id)
+    assert (await backend.ending(over.id)).state is JobState.CANCELLED
+
+
 @pytest.mark.parametrize("wait", [wait_for_end, wait_for_change])
 @virtual_time
 async def test_cancelling_one_waiter_does_not_affect_the_others(make: Make, wait: Wait) -> None:

@@ -129,12 +129,12 @@ async def answer_at_end(
         preferred_s: As `Waiters.wait`.
         more: Additional headers.
     """
-    ending: asyncio.Task[JobView] | None = None
+    ending: asyncio.Future[JobView] | None = None
 
     async def end() -> None:
         nonlocal ending
-        # A task of its own, which goes on when the wait's time is over: it gets the record of an end that comes then.
-        ending = asyncio.create_task(service.backend.wait(job.id))
+        # Not cancelled with the wait: it has the record of an end that comes just when the time is over.
+        ending = service.backend.ending(job.id)
         await asyncio.wait([ending])
 
     try:
@@ -147,7 +147,7 @@ async def answer_at_end(
     return job_answer(request, job, service, {**(more or {}), **applied})
 
 
-async def _record_of(job_id: JobId, ending: asyncio.Task[JobView], service: Service) -> JobView:
+async def _record_of(job_id: JobId, ending: asyncio.Future[JobView], service: Service) -> JobView:
     """Return the record at the job's end if that has come, else as it is now."""
     if ending.done():
         return ending.result()

@@ -1,0 +1,506 @@
+"""Deferred answers: the same bytes as the stock path, whatever happens meanwhile, and nothing left behind.
+
+Scripts run on two servers, one with the fast path, one without: what each connection receives is compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobqueue.backend.base import JobFilter
+from jobqueue.backend.waits import TOLD_AT_ONCE
+from jobqueue.errors import JobGone, WrongState
+from jobqueue.http.streams import deadlines
+from jobqueue.http.transport.connection import Connection
+from jobqueue.http.transport.deferred import JobWait
+from tests.http.serving import Serving, post, read_answer
+from tests.http.streams.test_waiters import until_waiting
+from tests.http.transport.test_fast_path import _MEASURED, END, LATER, Acceptor, Pair, head, same_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+TURNS = 30
+"""Loop iterations after which a request has arrived, and is answered if it can be."""
+
+WAIT = "Prefer: wait=50"
+HOLD = b'{"type":"hold"}'
+
+
+class Wire:
+    """One client's connection."""
+
+    def __init__(self, transport: asyncio.Transport, acceptor: Acceptor) -> None:
+        self._transport = transport
+        self._acceptor = acceptor
+        self.over = False
+
+    async def send(self, data: bytes) -> None:
+        if not self.over and not self._transport.is_closing():
+            self._transport.write(data)
+        await turns()
+
+    async def shut(self) -> None:
+        """Shut the sending side."""
+        if not self.over and not self._transport.is_closing():
+            self.over = True
+            self._transport.write_eof()
+        await turns()
+
+    async def cut(self) -> None:
+        """Disconnect; what is received does not count any more."""
+        self.over = True
+        self._acceptor.received.clear()
+        self._transport.abort()
+        await turns()
+
+    async def received(self) -> bytes:
+        """Return all data until the server closes the connection."""
+        await asyncio.wait_for(self._acceptor.ended.wait(), 10)
+        return bytes(self._acceptor.received)
+
+
+async def turns(count: int = TURNS) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def connected(serving: Serving) -> Wire:
+    transport, acceptor = await asyncio.get_running_loop().create_connection(Acceptor, "127.0.0.1", serving.port)
+    return Wire(transport, acceptor)
+
+
+def comparable(received: bytes) -> bytes:
+    return _MEASURED.sub(b"", received)
+
+
+async def both(
+    start: Callable[..., Awaitable[Serving]], script: Callable[[Serving], Awaitable[list[bytes]]], **sections: Any
+) -> list[bytes]:
+    """Run a script on both servers; return the received bytes, which are the same."""
+    fast = await script(await start(same_ids, **sections))
+    stock = await script(await start(same_ids, **sections, server={"fast_path": False}, spool={"dir": None}))
+    assert [*map(comparable, fast)] == [*map(comparable, stock)]
+    return fast
+
+
+def look(job_id: str, *lines: str, method: str = "GET") -> bytes:
+    return head(method, f"/v1/jobs/{job_id}", *lines)
+
+
+def codes(received: bytes) -> list[int]:
+    return [int(code) for code in re.findall(rb"HTTP/1.1 (\d{3})", received)]
+
+
+async def delete(serving: Serving, job_id: str) -> None:
+    await serving.service.backend.cancel(job_id)
+    await serving.service.backend.delete(job_id)
+
+
+async def finish(serving: Serving, job_id: str) -> None:
+    serving.gate.set()
+
+
+async def cancel(serving: Serving, job_id: str) -> None:
+    await serving.service.backend.cancel(job_id)
+
+
+async def drain(serving: Serving, job_id: str) -> None:
+    await serving.queue.drain(0.0)
+
+
+async def stop(serving: Serving, job_id: str) -> None:
+    serving.waiting.end()
+
+
+async def wait_over(serving: Serving, job_id: str) -> None:
+    await until_waiting(serving, 0)
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"), [(finish, 200), (cancel, 200), (delete, 200), (drain, 200), (stop, 202), (wait_over, 202)]
+)
+async def test_a_wait_is_answered_as_on_the_stock_path(
+    start: Callable[..., Awaitable[Serving]], happens: Callable[[Serving, str], Awaitable[None]], code: int
+) -> None:
+    kind = LATER if happens is delete or happens is cancel else HOLD
+
+    async def script(serving: Serving) -> list[bytes]:
+        job_id = (await serving.queue.submit("hold")).id if kind is HOLD else ""
+        if not job_id:
+            job_id = (await serving.queue.submit("echo", delay_s=1000)).id
+        tag = 'If-None-Match: W/"1"'
+        requests = [
+            look(job_id, WAIT),
+            look(job_id, WAIT, method="HEAD"),
+            look(job_id, "Prefer: wait=50, x", tag),
+            look(job_id, WAIT, 'If-None-Match: W/"2"'),
+        ]
+        if happens is not delete and happens is not cancel:  # which concern one job
+            requests.append(post(kind, WAIT))
+        for _ in range(2):  # parsed, and from the head cache
+            requests.append(look(job_id, WAIT))
+        wires = [await connected(serving) for _ in requests]
+        for wire, request in zip(wires, requests, strict=True):
+            await wire.send(request)
+        await until_waiting(serving, len(wires))
+        await happens(serving, job_id)
+        await until_waiting(serving, 0)
+        await turns()
+        for wire in wires:
+            await wire.send(END)
+        return [await wire.received() for wire in wires]
+
+    wait_s = 0.3 if happens is wait_over else 60.0
+    received = await both(start, script, limits={"long_poll_max_s": wait_s})
+    assert all(codes(each)[-1] == 200 for each in received)
+    assert codes(received[0]) == [code, 200]
+    applied = b"wait=0" if happens is wait_over else b"wait=50"
+    assert all(b"Preference-Applied: " + applied in each for each in received)
+
+
+@pytest.mark.parametrize("size", [50_000, 100_000, 300_000, 900_000])
+async def test_a_result_of_any_size_is_awaited_alike(start: Callable[..., Awaitable[Serving]], size: int) -> None:
+    """From 64 KiB on it is sent in pieces, by the stock path, before the requests behind it."""
+
+    async def script(serving: Serving) -> list[bytes]:
+        body = json.dumps({"type": "big", "args": {"size": size}, "delay_s": 1000}).encode()
+        submitting, looking = await connected(serving), await connected(serving)
+        await submitting.send(post(body, WAIT))
+        await until_waiting(serving, 1)
+        (job,) = (await serving.service.backend.page(JobFilter(), limit=1, cursor=None)).jobs
+        for _ in range(2):
+            await looking.send(look(job.id))
+        await looking.send(look(job.id, WAIT))
+        await until_waiting(serving, 2)
+        await looking.send(look(job.id, method="HEAD"))
+        await submitting.send(look(job.id, method="HEAD"))
+        await serving.service.backend.run_now(job.id)
+        await until_waiting(serving, 0)
+        await submitting.send(END)
+        await looking.send(END)
+        return [await submitting.received(), await looking.received()]
+
+    submitted, looked = await both(start, script, limits={"result_bytes": 2**20})
+    assert codes(submitted) == [200, 200, 200]
+    assert codes(looked) == [202, 202, 200, 200, 200]
+    assert min(len(submitted), len(looked)) > size
+
+
+async def test_many_waits_for_a_job_that_is_deleted_at_its_end_get_its_end(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    count = 2 * TOLD_AT_ONCE + 20
+
+    async def script(serving: Serving) -> list[bytes]:
+        job_id = (await serving.queue.submit("echo", delay_s=1000)).id
+        wires = [await connected(serving) for _ in range(count)]
+        for wire in wires:
+            wire._transport.write(look(job_id, WAIT))
+        await until_waiting(serving, count)
+        await delete(serving, job_id)
+        await until_waiting(serving, 0)
+        for wire in wires:
+            wire._transport.write(END)
+        return [await wire.received() for wire in wires]
+
+    received = await both(start, script)
+    assert all(codes(each) == [200, 200] and b'"state":"cancelled"' in each for each in received)
+
+
+async def test_waits_over_and_jobs_gone_in_the_same_moment_get_the_end(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    """The waits that are told in later loop iterations are over before, and their job is evicted."""
+    count = 2 * TOLD_AT_ONCE + 20
+    serving = await start()
+    job_id = (await serving.queue.submit("echo", delay_s=1000)).id
+    wires = [await connected(serving) for _ in range(count)]
+    for wire in wires:
+        wire._transport.write(look(job_id, WAIT))
+    await until_waiting(serving, count)
+    await delete(serving, job_id)
+    serving.waiting.end()
+    for wire in wires:
+        await wire.send(END)
+    for wire in wires:
+        assert codes(await wire.received()) == [200, 200]
+
+
+async def test_a_submission_with_a_job_evicted_at_the_end_of_its_wait_gets_the_end(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    """On the stock path, where the wait is cancelled in the iteration in which the job ends."""
+    serving = await start(server={"fast_path": False})
+    wire = await connected(serving)
+    await wire.send(post(LATER, WAIT))
+    await until_waiting(serving, 1)
+    (job,) = (await serving.service.backend.page(JobFilter(), limit=1, cursor=None)).jobs
+    serving.waiting.end()
+    await delete(serving, job.id)
+    await wire.send(END)
+    received = await wire.received()
+    assert codes(received) == [200, 200]
+    assert b'"state":"cancelled"' in received
+
+
+async def test_waits_beyond_the_limit_are_answered_at_once_on_both_paths(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    async def script(serving: Serving) -> list[bytes]:
+        job_id = (await serving.queue.submit("hold")).id
+        first, second = await connected(serving), await connected(serving)
+        await first.send(look(job_id, WAIT))
+        await until_waiting(serving, 1)
+        await second.send(look(job_id, WAIT) + post(LATER, WAIT) + look(job_id, WAIT, method="HEAD"))
+        serving.gate.set()
+        await until_waiting(serving, 0)
+        await first.send(END)
+        await second.send(END)
+        return [await first.received(), await second.received()]
+
+    first, second = await both(start, script, limits={"long_polls_max": 1})
+    assert (codes(first), codes(second)) == ([200, 200], [202, 202, 202, 200])
+    assert (b"Preference-Applied" in first, b"Preference-Applied" in second) == (True, False)
+
+
+async def test_ten_thousand_requests_behind_a_wait_are_answered_after_it_and_few_are_read_before(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start()
+    job_id = (await serving.queue.submit("hold")).id
+    async with serving.connect() as (reader, writer):
+        writer.write(look(job_id, WAIT))
+        await until_waiting(serving, 1)
+        writer.write(look(job_id, method="HEAD") * 10_000)
+        await turns(200)
+        (connection,) = cast("list[Connection]", serving.server.connections)
+        assert len(connection._messages) == connection._max_msg_queue_size
+        assert not connection._wire.is_reading()  # type: ignore[union-attr]
+        serving.gate.set()
+        assert (await read_answer(reader)).headers["preference-applied"] == "wait=50"
+        for _ in range(10_000):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_lost_connection_leaves_nothing_of_its_wait(start: Callable[..., Awaitable[Serving]]) -> None:
+    serving = await start()
+    job_id = (await serving.queue.submit("hold")).id
+    for _ in range(3):
+        for request in (look(job_id, WAIT), look(job_id, WAIT, "X: y"), post(HOLD, WAIT)):
+            wire = await connected(serving)
+            await wire.send(request)
+            await until_waiting(serving, 1)
+            gc.disable()
+            try:
+                await wire.cut()
+                await until_waiting(serving, 0)
+                await turns()
+                left = [each for each in gc.get_objects() if isinstance(each, JobWait | Connection)]
+                assert left == [], "freed without the collector"
+            finally:
+                gc.enable()
+    backend = cast("Any", serving.service.backend)
+    assert not backend._waits.ends
+
+
+async def test_an_idle_connection_with_a_wait_is_closed_only_after_the_answer(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start(limits={"idle_timeout_s": 0.2})
+    job_id = (await serving.queue.submit("hold")).id
+    for before in (b"", head("GET", "/livez")):  # without aiohttp's task, and with it
+        serving.gate.clear()
+        job_id = (await serving.queue.submit("hold")).id
+        async with serving.connect() as (reader, writer):
+            writer.write(before)
+            if before:
+                await read_answer(reader)
+            writer.write(look(job_id, WAIT))
+            await until_waiting(serving, 1)
+            await asyncio.sleep(0.5)
+            assert serving.waiting.count == 1
+            serving.gate.set()
+            assert (await read_answer(reader)).status == 200
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_server_that_closes_answers_waits_and_then_closes_their_connections(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start()
+    job_id = (await serving.queue.submit("hold")).id
+    wires = [await connected(serving) for _ in range(2)]
+    await wires[1].send(head("GET", "/livez"))
+    for wire in wires:
+        await wire.send(look(job_id, WAIT))
+    await until_waiting(serving, 2)
+    await serving.server.close(1.0)
+    assert codes(await wires[0].received()) == [202]
+    assert codes(await wires[1].received()) == [200, 202]
+    assert serving.server.open == 0
+
+
+async def test_a_closing_connection_is_closed_with_its_deferred_answer(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start()
+    job_id = (await serving.queue.submit("hold")).id
+    wire = await connected(serving)
+    await wire.send(look(job_id, WAIT))
+    (connection,) = serving.server.connections
+    connection.close()
+    await turns()
+    assert serving.server.open == 1, "it has to be answered first"
+    serving.gate.set()
+    assert codes(await wire.received()) == [200]
+
+
+# -- deadlines
+
+
+async def test_waits_of_one_duration_share_a_timer_and_end_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadlines, "ENDED_AT_ONCE", 2)
+    over: list[int] = []
+    done = asyncio.Event()
+
+    class Timed:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def time_over(self) -> None:
+            over.append(self.number)
+            if self.number == 6:
+                done.set()
+
+        def leave(self) -> None:
+            raise AssertionError("not the end of the server")
+
+    all_waits = deadlines.Deadlines()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    waits = [Timed(number) for number in range(7)]
+    queues = [all_waits.add(wait, 0.05, loop.time()) for wait in waits]
+    assert len(set(map(id, queues))) == 1
+    assert queues[0].remove(waits[0])
+    assert not queues[0].remove(waits[0])
+    assert all_waits.count == 6
+    await asyncio.wait_for(done.wait(), 5)
+    assert over == [1, 2, 3, 4, 5, 6]
+    assert loop.time() - began > 0.045
+    await turns()
+    assert (all_waits.count, all_waits.queues) == (0, {})
+
+
+# -- generated scripts
+
+WIRES = st.integers(0, 2)
+JOBS = st.integers(0, 1)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), WIRES, JOBS, st.sampled_from(["GET", "HEAD"]), st.booleans()),
+        st.tuples(st.just("submit"), WIRES, st.sampled_from([LATER, b'{"type":"echo"}', b'{"type":"nope"}'])),
+        st.tuples(st.just("look"), WIRES, JOBS, st.sampled_from(["GET", "HEAD"])),
+        st.tuples(st.just("part"), WIRES),
+        st.tuples(st.just("nonsense"), WIRES),
+        st.tuples(st.sampled_from(["shut", "cut", "close"]), WIRES),
+        st.tuples(st.sampled_from(["run", "cancel", "delete"]), JOBS),
+    ),
+    min_size=2,
+    max_size=9,
+)
+
+
+async def play(serving: Serving, steps: list[tuple[Any, ...]]) -> list[bytes]:
+    """Do the steps one after the other, then end all jobs; return what each connection has received."""
+    backend = serving.service.backend
+    jobs = [(await serving.queue.submit("echo", {"value": 1}, delay_s=1000)).id for _ in range(2)]
+    wires = [await connected(serving) for _ in range(3)]
+    for name, of, *more in steps:
+        match name:
+            case "wait":
+                job, method, tagged = more
+                lines = (WAIT, 'If-None-Match: W/"1"') if tagged else (WAIT,)
+                await wires[of].send(look(jobs[job], *lines, method=method))
+            case "submit":
+                await wires[of].send(post(more[0], WAIT))
+            case "look":
+                await wires[of].send(look(jobs[more[0]], method=more[1]))
+            case "part":
+                await wires[of].send(b"GET /livez HTTP/1.1\r\nHost: h\r\n")
+            case "nonsense":
+                await wires[of].send(b"nonsense\r\n\r\n")
+            case "close":
+                await wires[of].send(END)
+            case "shut":
+                await wires[of].shut()
+            case "cut":
+                await wires[of].cut()
+            case "run":
+                await unless_over(backend.run_now(jobs[of]))
+                await turns()
+            case "cancel" | "delete":
+                await unless_over(backend.cancel(jobs[of]))
+                if name == "delete":
+                    await unless_over(backend.delete(jobs[of]))
+                await turns()
+    await backend.bulk("cancel", JobFilter())
+    await turns()
+    for wire in wires:
+        await wire.send(b"X: y\r\n\r\n" + END)
+    for wire in wires:
+        await wire.shut()
+    received = [await wire.received() for wire in wires]
+    assert serving.waiting.count == 0
+    assert not cast("Any", backend)._waits.ends
+    return received
+
+
+async def unless_over(act: Awaitable[object]) -> None:
+    with contextlib.suppress(WrongState, JobGone):
+        await act
+
+
+def without_ids(received: bytes) -> bytes:
+    """As `comparable`, also for jobs of several connections that are submitted in the same moment, in any order."""
+    return re.sub(rb"0-[\w-]{20}", b"ID", comparable(received))
+
+
+async def agree_on(start: Callable[..., Awaitable[Serving]], examples: int) -> None:
+    fast = await start(same_ids)
+    stock = await start(same_ids, server={"fast_path": False}, spool={"dir": None})
+    pair = Pair(fast, stock)
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(STEPS)
+    def run(steps: list[tuple[Any, ...]]) -> None:
+        asyncio.run_coroutine_threadsafe(compare(steps), loop).result(60)
+
+    async def compare(steps: list[tuple[Any, ...]]) -> None:
+        pair.forget()
+        one, other = await play(fast, steps), await play(stock, steps)
+        assert [*map(without_ids, one)] == [*map(without_ids, other)], steps
+
+    with ThreadPoolExecutor(1) as executor:
+        await loop.run_in_executor(executor, run)
+
+
+async def test_both_paths_agree_on_generated_scripts_with_waits(start: Callable[..., Awaitable[Serving]]) -> None:
+    await agree_on(start, 150)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+async def test_both_paths_agree_on_two_thousand_generated_scripts(start: Callable[..., Awaitable[Serving]]) -> None:
+    await agree_on(start, 2_000)
