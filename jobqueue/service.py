@@ -14,7 +14,7 @@ import msgspec
 from jobqueue.config import LIMITS_FIXED
 from jobqueue.config.load import differences
 from jobqueue.core.job import Upload
-from jobqueue.errors import InvalidField, InvalidSubmission
+from jobqueue.errors import InvalidField, InvalidSubmission, raise_if_any
 from jobqueue.handlers import uniqueness_of
 from jobqueue.handlers.submission import Bounds
 from jobqueue.wiring import Wiring, system
@@ -239,9 +239,7 @@ class Service:
         if keyed:
             return
         uniqueness = uniqueness_of(submission, caller, None, with_files=True, counted=False)
-        refusal = self.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type)
-        if refusal is not None:
-            raise refusal
+        raise_if_any(self.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type))
 
     def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:
         if submission.plain:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from jobqueue.errors import QueueFull
 from jobqueue.http.request.json_body import decode_submission
 from jobqueue.http.resources import submissions
 from jobqueue.http.transport import fast_path
@@ -58,6 +60,30 @@ async def test_a_rejection_of_all_submissions_is_sent_before_the_body(start: Any
             writer.write(without_body("Expect: 100-continue").replace(b"/v1/jobs", path.encode()))
             answer = await read_answer(reader)
             assert (answer.status, answer.kind) == (503, kind)
+
+
+@pytest.mark.parametrize(
+    "submission",
+    [
+        pytest.param(post(ECHO), id="fast path"),
+        pytest.param(post(ECHO, "Idempotency-Key: k"), id="stock path"),
+        pytest.param(post(b'{"jobs":[%b]}' % ECHO).replace(b"/jobs ", b"/jobs:batch "), id="batch"),
+        pytest.param(posted(form(("job", SIZES), ("a", b"1"))), id="form"),
+    ],
+)
+async def test_a_rejection_leaves_nothing_to_the_garbage_collector(start: Any, submission: bytes) -> None:
+    serving = await start(**FULL)
+    await fill(serving)
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving.connect() as (reader, writer):
+            for _ in range(3):
+                writer.write(submission)
+                assert (await read_answer(reader)).status == 503
+        assert [each for each in gc.get_objects() if type(each) is QueueFull] == []
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("split", [False, True])

@@ -13,6 +13,7 @@ import random
 from typing import TYPE_CHECKING
 
 from jobqueue.core.scheduling.retry_after import RetryAfter
+from jobqueue.errors import raise_if_any
 from jobqueue.http.errors import Overloaded
 from jobqueue.http.request.head import UNIQUE_BYTES_MAX
 
@@ -49,9 +50,7 @@ class EarlyRefusal:
             Overloaded, Refused
         """
         self.refuse_late(uniqueness)
-        refusal = self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique)
-        if refusal is not None:
-            raise refusal
+        raise_if_any(self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=may_be_unique))
 
     def refuse_late(self, uniqueness: Uniqueness) -> None:
         """Reject by the first rule. Raises Overloaded."""
@@ -66,9 +65,7 @@ class EarlyRefusal:
 
     def refuse_read(self, body: bytes, uniqueness: Uniqueness) -> None:
         """Reject by the second rule, given the body. Raises Refused."""
-        refusal = self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=_may_be_unique(body))
-        if refusal is not None:
-            raise refusal
+        raise_if_any(self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=_may_be_unique(body)))
 
     def refusal_of(self, body: bytes, uniqueness: Uniqueness) -> Refused | None:
         """Reject as `refuse_read`, while no queue admits a job, a submission without a key; None: a job may equal it.
