@@ -70,7 +70,11 @@ def render(folder: Path, path: Path) -> None:
         if not path_of_figures.exists():
             sections.append(f"## {title}\n\nIt was not measured: `{_target(name)}` does.")
             continue
-        found = msgspec.json.decode(path_of_figures.read_bytes(), type=bench.Results)
+        try:
+            found = msgspec.json.decode(path_of_figures.read_bytes(), type=bench.Results)
+        except msgspec.ValidationError:
+            sections.append(f"## {title}\n\nIt was measured by another version: `{_target(name)}` does so anew.")
+            continue
         targets += bench.targets(found)
         shutil.copy(folder / f"{name}.png", plots)
         sections.append(

@@ -357,6 +357,13 @@ def test_the_report_holds_every_part_and_lists_missing_measurements(tmp_path: Pa
     assert (tmp_path / "results" / "http.png").exists()
 
 
+def test_figures_of_another_version_are_reported_as_not_measured(tmp_path: Path) -> None:
+    (tmp_path / "life.json").write_text('{"machine": "an older form"}')
+    speed.render(tmp_path, tmp_path / "RESULTS.md")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "It was measured by another version: `make bench-life` does so anew." in text
+
+
 def test_a_failed_bench_is_reported_and_its_old_results_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
