@@ -120,4 +120,4 @@ def target_table(targets: Iterable[Target]) -> str:
             left_out |= dict.fromkeys(aim.leaves_out)
         rows.append([target.what, target.build, *bounds, target.measured, target.verdict])
     text = table(["", "build", "must", "stretch", "measured", ""], rows)
-    return f"{text}\n\nLeft out: {'; '.join(left_out)}." if left_out else text
+    return "\n".join([f"{text}\n\nLeft out:\n", *(f"- {omission}" for omission in left_out)]) if left_out else text

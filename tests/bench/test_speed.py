@@ -116,7 +116,7 @@ def test_a_figure_without_bounds_stands_in_the_table_without_a_verdict() -> None
 
 def test_a_table_of_targets_names_the_omissions_of_its_figures() -> None:
     text = target_table([Target(what="GET: CPU / Go's", measured=None)])
-    assert text.endswith(f"Left out: {targets.GO}.")
+    assert text.endswith(f"Left out:\n\n- {targets.GO}")
     assert "Left out" not in target_table([Target(what="8,000 clients: p95, ms", measured=None)])
 
 
