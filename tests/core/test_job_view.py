@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from jobqueue.core.job import JobState, Progress, StopReason
+from jobqueue.core.job import JobState, Progress, StopReason, StoredFile, Success, Upload
 from jobqueue.core.job_view import JobView, view_of
 from tests.core.making import FAILED, Driver
 
@@ -14,13 +14,14 @@ FIELDS = tuple(field for field in JobView.__struct_fields__ if field != "extras"
 def test_a_view_has_every_field_of_its_record() -> None:
     driver = Driver()
     plain = driver.submit()
-    full = driver.submit(caller="c", key="k", attempts_max=2, start_by_s=50.0)
+    upload = Upload("/spool/up-1", {"a": (StoredFile("/spool/up-1/file-0", "text/plain", 1, "a.txt"),)})
+    full = driver.submit(caller="c", key="k", attempts_max=2, start_by_s=50.0, upload=upload)
     driver.lease(full)
     driver.engine.report(full.id, attempt=1, progress=Progress(0.5))
     driver.nack(full)
     driver.advance(60.0)
     driver.lease(full)
-    driver.ack(full)
+    driver.ack(full, success=Success(b"2", StoredFile("/spool/up-1/result-2", "text/plain", 2, "result-2")))
     for job in (plain, full):
         view = view_of(job)
         assert {name: getattr(view, name) for name in FIELDS} == {name: getattr(job, name) for name in FIELDS}
