@@ -60,81 +60,37 @@ def parse(argv: list[str] | None = None) -> Options:
         epilog="Exit code: 0 when every accepted job was seen to end; 1 when not, when no server answered, or when it "
         "rejected submissions; 2 when the options are wrong; 99 when a requirement was not met.",
     )
-    add = parser.add_argument
-    add("--url", type=_url, default=default.url, help="URL of the server (default %(default)s)")
-    add("--clients", type=_count, default=default.clients, metavar="N", help="number of clients (default %(default)s)")
-    add(
-        "--jobs", type=_count, default=default.jobs, metavar="N", help="jobs per client and round (default %(default)s)"
+    many, time, path = {"type": _count, "metavar": "N"}, {"type": _seconds, "metavar": "S"}, {"metavar": "PATH"}
+    options: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("url", "URL of the server", {"type": _url}),
+        ("clients", "number of clients", many),
+        ("jobs", "jobs per client and round", many),
+        ("poll_s", "interval between polls of a job", time),
+        (
+            "via",
+            "how jobs are followed: polls by HEAD or GET, long polls (Prefer: wait), event streams, or batches that "
+            "are submitted and polled together",
+            {"choices": ("head", "get", "wait", "events", "batch")},
+        ),
+        ("rate", "open loop: submissions per second, over as many connections as --clients", time | {"metavar": "N"}),
+        ("disobedient", "share of the clients that ignore Retry-After", {"type": _share, "metavar": "SHARE"}),
+        ("impatience_s", "retry interval of the clients that ignore Retry-After", time),
+        ("spawn_rate", "clients started per second", time | {"metavar": "N"}),
+        ("duration_s", "time in which jobs are created", time),
+        ("grace_s", "maximum wait for their ends after it", time),
+        ("processes", "processes that share the clients", many),
+        ("type", f"type of the jobs (default {default.type}, of 0.05 s)", {"default": None}),
+        ("args", "arguments of the jobs (default {})", {"type": _object, "metavar": "JSON", "default": None}),
+        ("file", "upload this file with each job", path | {"type": _file}),
+        ("seed", "seed of all random choices", {"type": int, "metavar": "N"}),
+        ("report", "write the figures to this file as JSON", path | {"type": _output}),
+        ("html", "write the figures and plots to this file, as a page", path | {"type": _output}),
     )
-    add(
-        "--poll-s",
-        type=_seconds,
-        default=default.poll_s,
-        metavar="S",
-        help="interval between polls of a job (default %(default)s)",
-    )
-    add(
-        "--via",
-        choices=("head", "get", "wait", "events", "batch"),
-        default=default.via,
-        help="how jobs are followed: polls by HEAD or GET, long polls (Prefer: wait), event streams, or batches "
-        "that are submitted and polled together (default %(default)s)",
-    )
-    add(
-        "--rate",
-        type=_seconds,
-        metavar="N",
-        help="open loop: submissions per second, over as many connections as --clients",
-    )
-    add(
-        "--disobedient",
-        type=_share,
-        default=default.disobedient,
-        metavar="SHARE",
-        help="share of the clients that ignore Retry-After (default %(default)s)",
-    )
-    add(
-        "--impatience-s",
-        type=_seconds,
-        default=default.impatience_s,
-        metavar="S",
-        help="retry interval of the clients that ignore Retry-After (default %(default)s)",
-    )
-    add(
-        "--spawn-rate",
-        type=_seconds,
-        default=default.spawn_rate,
-        metavar="N",
-        help="clients started per second (default %(default)s)",
-    )
-    add(
-        "--duration-s",
-        type=_seconds,
-        default=default.duration_s,
-        metavar="S",
-        help="time in which jobs are created (default %(default)s)",
-    )
-    add(
-        "--grace-s",
-        type=_seconds,
-        default=default.grace_s,
-        metavar="S",
-        help="maximum wait for their ends after it (default %(default)s)",
-    )
-    add(
-        "--processes",
-        type=_count,
-        default=default.processes,
-        metavar="N",
-        help="processes that share the clients (default %(default)s)",
-    )
-    add("--type", help=f"type of the jobs (default {default.type}, of 0.05 s)")
-    add("--args", type=_object, metavar="JSON", help="arguments of the jobs (default {})")
-    add("--file", type=_file, metavar="PATH", help="upload this file with each job")
-    add("--seed", type=int, default=default.seed, metavar="N", help="seed of all random choices (default %(default)s)")
-    add("--report", type=_output, metavar="PATH", help="write the figures to this file as JSON")
-    add("--html", type=_output, metavar="PATH", help="write the figures and plots to this file, as a page")
-    add(
+    for name, text, option in options:
+        option = {"default": getattr(default, name)} | option
+        shown = "" if option["default"] is None else " (default %(default)s)"
+        parser.add_argument(f"--{name.replace('_', '-')}", **option, help=text + shown)
+    parser.add_argument(
         "--require",
         type=requirement,
         nargs="+",

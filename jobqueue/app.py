@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from types import TracebackType
 
-    from jobqueue.backend.base import LocalBackend
     from jobqueue.core.job import UniqueMode
     from jobqueue.core.job_view import JobView
     from jobqueue.core.policy import Discipline
@@ -121,11 +120,6 @@ class JobQueue(Registration):
     def degraded(self) -> list[str]:
         """Parts that are unavailable although the queue runs, with the reason; empty if none is."""
         return self.service.degraded
-
-    @property
-    def local(self) -> LocalBackend:
-        """The store of a running queue, for `jobqueue.testing.EventRecorder`."""
-        return self.service.local
 
     # -- jobs
 

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from jobqueue.app import JobQueue
-    from jobqueue.backend.base import LocalBackend
     from jobqueue.core.events import Event
     from jobqueue.core.job_view import JobView
     from jobqueue.handlers import Submission
@@ -150,15 +149,15 @@ def virtual_time(test: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
 
 class EventRecorder:
-    """Records every event of a backend, and lets a test wait for one.
+    """Records every event of a running queue, and lets a test wait for one.
 
     An event carries the live record: read a job's state at once, or by `queue.job(id).status()`.
     """
 
-    def __init__(self, backend: LocalBackend) -> None:
+    def __init__(self, queue: JobQueue) -> None:
         self.events: list[Event] = []
         self._changed = asyncio.Event()
-        self._stop = backend.subscribe(self._on_event)
+        self._stop = queue.service.local.subscribe(self._on_event)
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the events of one kind, in order."""

@@ -429,7 +429,7 @@ async def test_inline_submissions_return_after_their_jobs() -> None:
 @virtual_time
 async def test_an_event_recorder_collects_and_awaits_events_until_closed() -> None:
     async with make_queue(statuses=StatusesSettings(ttl_s=5.0)) as queue:
-        recorder = EventRecorder(queue.service.backend)
+        recorder = EventRecorder(queue)
         job = await queue.submit("nap", {"seconds": 1})
         (ended,) = await recorder.wait_for(Ended)
         assert ended.job.id == job.id

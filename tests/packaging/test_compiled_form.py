@@ -63,7 +63,7 @@ async def test_the_test_kit_records_and_waits_and_runs_inline_on_the_compiled_fo
         return number * 2
 
     async with inline(queue):
-        recorder = EventRecorder(queue.local)
+        recorder = EventRecorder(queue)
         job = await queue.submit("double", {"number": 21})
         document = await job.status()
         recorder.close()

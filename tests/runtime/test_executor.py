@@ -132,7 +132,7 @@ async def test_a_thread_of_a_cancelled_handler_sees_the_cancellation() -> None:
         await asyncio.gather(asyncio.to_thread(watch), asyncio.Event().wait())
 
     async with queue:
-        recorder = EventRecorder(queue.service.backend)
+        recorder = EventRecorder(queue)
         handle = await queue.submit("wait")
         while (await handle.status()).progress is None:
             await asyncio.sleep(0)
@@ -156,7 +156,7 @@ async def test_durations_are_seconds_or_timedeltas() -> None:
         await asyncio.sleep(3600)
 
     async with queue:
-        recorder = EventRecorder(queue.service.backend)
+        recorder = EventRecorder(queue)
         before = loop.time()
         handle = await queue.submit(
             "again", delay_s=timedelta(hours=2), timeout_s=timedelta(minutes=1), ttl_s=timedelta(days=1), attempts_max=2

@@ -197,7 +197,7 @@ async def test_a_quarantined_type_is_probed_and_released_once_it_succeeds() -> N
             raise ValueError("down")
 
     async with queue:
-        events = EventRecorder(queue.service.backend)
+        events = EventRecorder(queue)
         for _ in range(3):
             await (await queue.submit("call")).wait()
         (quarantined,) = await events.wait_for(Quarantined)
@@ -254,7 +254,7 @@ async def test_rejected_jobs_do_not_quarantine_their_type() -> None:
         raise Reject("not this one")
 
     async with queue:
-        events = EventRecorder(queue.service.backend)
+        events = EventRecorder(queue)
         for _ in range(10):
             await (await queue.submit("choosy")).wait(timeout_s=1)
         assert not events.of(Quarantined)
@@ -567,7 +567,7 @@ async def test_an_overloaded_adaptive_queue_starts_jobs_within_its_patience_or_e
         await asyncio.sleep(0.1)
 
     async with queue:
-        events = EventRecorder(queue.service.backend)
+        events = EventRecorder(queue)
         handles = []
         for _ in range(400):  # at twice the capacity of one worker
             handles.append(await queue.submit("work", {"submitted_at": now()}))

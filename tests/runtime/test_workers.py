@@ -417,7 +417,7 @@ async def test_progress_is_rate_limited_and_the_last_report_precedes_the_outcome
         ctx.progress(1.0, "done")
 
     async with queue:
-        recorder = EventRecorder(queue.service.backend)
+        recorder = EventRecorder(queue)
         job = await (await queue.submit("steps")).wait()
         assert job.progress == Progress(1.0, "done")
         assert 1 < len(recorder.of(Progressed)) < 10, "overtaken reports are not sent"
@@ -489,7 +489,7 @@ async def test_a_lost_lease_is_an_event() -> None:
     release = add_stubborn(queue)
 
     async with queue:
-        recorder = EventRecorder(queue.service.backend)
+        recorder = EventRecorder(queue)
         job = await queue.submit("stubborn")
         await recorder.wait_for(Started)
         await job.cancel()

@@ -44,7 +44,7 @@ async def test_a_job_stays_queued_until_a_process_is_ready(tmp_path: Path, monke
             child.kill()
         while not queue.degraded:
             await asyncio.sleep(0)
-        recorder = EventRecorder(queue.service.backend)
+        recorder = EventRecorder(queue)
         job = await queue.submit("echo", {"value": 2})
         for _ in range(20):
             await asyncio.sleep(0)
