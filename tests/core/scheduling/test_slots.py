@@ -57,7 +57,7 @@ def test_a_moved_slot_replaces_the_only_one() -> None:
     assert (slots.due.total, len(slots.due)) == (1, 1)
 
 
-def test_freed_slots_are_no_longer_in_use_and_at_most_those_that_were() -> None:
+def test_only_slots_in_use_are_freed() -> None:
     slots = slots_of(3.5, 3.6, 4.5)
     assert slots.free(NOW + 7.0, 1, NOW) == 0
     assert slots.freed is None
@@ -190,7 +190,7 @@ def test_a_window_counts_slots_from_its_beginning_until_late_clients_would_have_
     assert slots.lacking_share(NOW + 100.0) == 1.0
 
 
-def test_a_closed_window_drops_what_is_past_and_keeps_what_is_to_come() -> None:
+def test_a_closed_window_drops_past_slots_and_keeps_later_ones() -> None:
     slots = slots_of(10.5, 200.5, 201.5, name=1)
     slots.remember(2, NOW + 200.5, NOW, 1)
     slots.free(NOW + 201.5, 1, NOW)
