@@ -6,7 +6,7 @@ the parts start and stop.
 The stop (aiohttp's own cleanup closes the listener first, so that no client can read a
 status, and may spend its timeout twice):
 
-1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; the queue is worked off.
+1. SIGTERM or SIGINT: `/readyz` and POST answer 503 from now on; accepted jobs still run.
 2. After `drain_s` the live jobs are ended, and counted in the event `drain.lost`, if there are any.
 3. For `linger_s` more, statuses are still readable, over new connections too.
 4. The listener closes, responses under way are sent, the queue stops: exit 0.

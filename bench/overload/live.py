@@ -196,7 +196,7 @@ def offer(url: str, process: psutil.Process, rate: float, seconds: float, wanted
 
 
 def watch(url: str, process: psutil.Process, fleet: subprocess.Popen[bytes], until: float) -> Iterator[Sample]:
-    """Sample at the server's counters again and again, until the fleet has ended."""
+    """Sample the server's counters until the fleet has ended."""
     while fleet.poll() is None and time.monotonic() < until:
         with urllib.request.urlopen(f"{url}/v1/queues/default", timeout=END_S) as answer:
             told = json.loads(answer.read())

@@ -273,7 +273,7 @@ class Backend(Snapshot, Protocol):
         """Reject every submission of this process from now on."""
 
     async def drain(self, deadline_s: float, on_deadline: Callable[[], None]) -> None:
-        """Reject submissions, let the jobs be worked off, end the remaining ones, and return once none is live.
+        """Reject submissions, let the accepted jobs run, end the remaining ones, and return once none is live.
 
         Rules:
 

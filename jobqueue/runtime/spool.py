@@ -37,7 +37,6 @@ from jobqueue.paths import written_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from jobqueue.config import SpoolSettings
     from jobqueue.core.events import Event
@@ -239,9 +238,7 @@ class PendingUpload:
     async def __aenter__(self) -> PendingUpload:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         try:
             if self.writing is not None and not self.writing.done():
                 # A thread still writes, although its task has been cancelled.
