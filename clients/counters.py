@@ -30,7 +30,7 @@ class Counts(msgspec.Struct, kw_only=True):
         refused: Answers of 503 or 429 to a submission; the client comes back with the same job.
         given_up: Jobs that were rejected, or found no server, until the fleet stopped creating.
         unknown_fate: Jobs whose POST was sent, but not answered, or by a proxy (5xx); they may have been accepted.
-        invalid: Jobs that the server rejected for good (4xx).
+        invalid: Jobs that the server rejected permanently (4xx).
         ended: Accepted jobs that were seen in a terminal state.
         errors: Requests that were not answered while the server was up, or answered outside the contract.
         unreadable_up: Reads of a status that failed, or were put off (503), while the server was up.

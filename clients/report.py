@@ -68,7 +68,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         processes_died: Processes of the fleet that ended without their figures; their last message counts.
         cpu_share: The fleet's share of one core.
         latency_ms: By name, and by name and status code.
-        invalid_by_reason: Reason to submissions that were rejected for good.
+        invalid_by_reason: Reason to submissions that were rejected permanently.
         requirements: Each requirement, and whether it was met.
         timeline: Growth of the counts, once a second or less often.
     """

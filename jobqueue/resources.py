@@ -48,8 +48,9 @@ FRAGMENTED = 8
 MAPPED_BYTES = 64 * 2**10
 """Blocks from this size on are mapped each by itself, so that the system has them back when they are freed.
 
-glibc raises this bound to the size of whatever was freed, up to 32 MiB. Then bodies lie in the heap, among small blocks
-that live longer, and 1,200 stalled uploads leave 50 to 80 MiB behind for good. M_TRIM_THRESHOLD is of the heap's end.
+glibc raises this bound to the size of the largest freed block, up to 32 MiB. Then bodies lie in the heap, among small
+blocks that live longer, and 1,200 stalled uploads leave 50 to 80 MiB behind permanently. M_TRIM_THRESHOLD concerns the
+heap's end alone.
 """
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h

@@ -37,7 +37,7 @@ class JobUser(FastHttpUser):
     host = os.environ.get("URL") or "http://127.0.0.1:8080"
 
     def submit(self) -> str | None:
-        """Submit a job until it is accepted; return the URL of its status, or None if it is rejected for good."""
+        """Submit a job until it is accepted; return the URL of its status, or None if it is rejected permanently."""
         while True:
             with self.client.post(
                 "/v1/jobs", name="submit", data=SUBMISSION, headers=JSON, catch_response=True
