@@ -38,14 +38,20 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bars(panels: Sequence[Panel], *, label: str, path: Path) -> None:
-    """Draw panels below each other: medians as bars, least to most as whiskers."""
+    """Draw panels below each other: medians as bars, least to most as whiskers; the bars of a group are centred."""
     figure, axes = plt.subplots(
         len(panels), 1, figsize=(WIDE, 1 + 2.6 * len(panels)), squeeze=False, layout="constrained"
     )
     for axis, panel in zip(axes.flat, panels, strict=True):
         width = 0.85 / max(1, len(panel.series))
+        drawn = [0] * len(panel.groups)
+        counts = [sum(figures[at] is not None for figures in panel.series.values()) for at in range(len(drawn))]
         for number, (name, figures) in enumerate(panel.series.items()):
-            seen = [(at + number * width, found) for at, found in enumerate(figures) if found is not None]
+            seen = []
+            for group, found in enumerate(figures):
+                if found is not None:
+                    seen.append((group + (drawn[group] - (counts[group] - 1) / 2) * width, found))
+                    drawn[group] += 1
             axis.bar(
                 [at for at, _ in seen],
                 [found.median for _, found in seen],
@@ -56,8 +62,10 @@ def bars(panels: Sequence[Panel], *, label: str, path: Path) -> None:
                 error_kw={"linewidth": 0.8},
             )
             for at, found in seen:
-                axis.annotate(short(found.median), (at, found.most), ha="center", va="bottom", fontsize=7)
-        axis.set_xticks([at + 0.85 / 2 - width / 2 for at in range(len(panel.groups))], panel.groups)
+                text = f" {short(found.median)}"  # upright: side by side they would overlap
+                axis.annotate(text, (at, found.most), ha="center", va="bottom", fontsize=7, rotation=90)
+        axis.set_xticks(range(len(panel.groups)), panel.groups)
+        axis.margins(y=0.2)
         axis.set_title(panel.title, fontsize=11)
         _finish(axis, label)
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
