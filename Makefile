@@ -71,7 +71,7 @@ overload: $(VENV)/.dev ## which discipline to choose, simulated; your own servic
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PATIENCE),--patience $(PATIENCE)) $(if $(POLICY),--policy '$(POLICY)') $(if $(ALL),--all)
 
 .PHONY: overload-live
-overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: is its work done, does it refuse fast?
+overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: is its work done, does it reject fast?
 	@exec $(PY) -m bench.overload.live $(ARGS)
 
 .PHONY: sim

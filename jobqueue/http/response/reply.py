@@ -163,7 +163,7 @@ def raw_reply(reply: Reply, end: bytes, head_only: bool = False) -> bytes:
 
 
 def raw_refusal(error: Refused, end: bytes) -> bytes:
-    """Return the reply to a refusal as it is sent, and count it: as `raw_reply(problem_reply(refuse(error)), end)`.
+    """Return the reply to a rejection as it is sent, and count it: as `raw_reply(problem_reply(refuse(error)), end)`.
 
     Of shared parts, at a third of the cost: an overloaded server sends more of these than of anything else.
     """
@@ -175,9 +175,9 @@ def raw_refusal(error: Refused, end: bytes) -> bytes:
     return b"".join((head, _retry_after(whole_seconds(wait_s)), length, end, start, told_s, b"}\n"))
 
 
-@functools.lru_cache(maxsize=256)  # at one time, few refusals differ in more than their wait
+@functools.lru_cache(maxsize=256)  # at one time, few rejections differ in more than their wait
 def _refusal(row: Row, detail: str) -> tuple[Counter, bytes, bytes]:
-    """Return what refusals share: their counter, the begin of the head, and the document up to the client's wait."""
+    """Return what rejections share: their counter, the begin of the head, and the document up to the client's wait."""
     members = {**members_of(row, detail), "retry_after_s": 0}
     return COUNTERS[row], _PROBLEM_HEADS[row].raw, orjson.dumps(members)[: -len("0}")]
 

@@ -260,7 +260,7 @@ class FastPath:
     # -- common parts
 
     def _refuse(self, error: Exception, head_only: bool, now: float) -> bytes:
-        if isinstance(error, Refused):  # only submissions are refused, and none is a HEAD
+        if isinstance(error, Refused):  # only submissions are rejected, and none is a HEAD
             return raw_refusal(error, self._date(now))
         return raw_reply(problem_reply(refuse(error)), self._date(now), head_only)
 
