@@ -1,4 +1,4 @@
-# `make` alone tells what there is. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
+# `make` alone lists the targets. Each target works as the first command on a fresh clone: it needs python3 (3.11 or
 # newer, with its venv module) and nothing else; packages come from the lock files, checked by their hashes.
 #
 # PYTHON chooses another python3; each target's other variables are named in its line, and one that it doesn't take is an error.
@@ -48,7 +48,7 @@ $(if $(filter-out pure compiled,$(BUILD)),$(error BUILD is pure or compiled))
 .SUFFIXES:
 
 .PHONY: help
-help: ## show this
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run-server
@@ -56,40 +56,40 @@ run-server: $(VENV)/.runtime $(if $(filter compiled,$(BUILD)),compiled) ## serve
 	@$(if $(filter compiled,$(BUILD)),$(FROM_COMPILED)) exec $(PY) -m jobqueue serve $(ARGS)
 
 .PHONY: run-clients
-run-clients: $(VENV)/.runtime ## let simulated clients at it; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json HTML=file.html REQUIRE='p95<50ms'
+run-clients: $(VENV)/.runtime ## simulated clients against it; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json HTML=file.html REQUIRE='p95<50ms'
 	@exec $(PY) -m clients $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(DURATION),--duration-s $(DURATION)) \
 		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(if $(HTML),--html $(HTML)) \
 		$(if $(REQUIRE),--require $(foreach bound,$(REQUIRE),'$(bound)')) $(ARGS)
 
 .PHONY: locust
-locust: $(VENV)/.dev ## a ramp of up to 15,000 users, drawn in tmp/locust; RAMP=known|steps|linear USERS= SECONDS= HOLD= URL= PROCESSES= VIA= WEB=1
+locust: $(VENV)/.dev ## a ramp of up to 15,000 users, plotted in tmp/locust; RAMP=known|steps|linear USERS= SECONDS= HOLD= URL= PROCESSES= VIA= WEB=1
 	@exec $(PY) -m bench.ramp
 
 .PHONY: overload
-overload: $(VENV)/.dev ## which discipline to choose, simulated; your own service: RATE=40 RUN=0.5 WORKERS=8 PATIENCE=20 POLICY= SEED= OUT= ALL=1
+overload: $(VENV)/.dev ## the disciplines under overload, simulated; your own service: RATE=40 RUN=0.5 WORKERS=8 PATIENCE=20 POLICY= SEED= OUT= ALL=1
 	@exec $(PY) -m bench.overload $(if $(SEED),--seed $(SEED)) $(if $(OUT),--out $(OUT)) $(if $(RATE),--rate $(RATE)) $(if $(RUN),--run $(RUN)) \
 		$(if $(WORKERS),--workers $(WORKERS)) $(if $(PATIENCE),--patience $(PATIENCE)) $(if $(POLICY),--policy '$(POLICY)') $(if $(ALL),--all)
 
 .PHONY: overload-live
-overload-live: $(VENV)/.dev ## ten times what the real server can do, for 30 s: is its work done, does it reject fast?
+overload-live: $(VENV)/.dev ## a real server under ten times its capacity, for 30 s: its goodput, and how fast it rejects
 	@exec $(PY) -m bench.overload.live $(ARGS)
 
 .PHONY: sim
-sim: $(VENV)/.dev ## lives of a queue, each from a seed, with all that may go wrong; SEEDS=10000 START=0, or SEED=1234 to see one again
+sim: $(VENV)/.dev ## simulated lives of a queue, with faults, each from a seed; SEEDS=10000 START=0, or SEED=1234 to replay one
 	@exec $(PY) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(START),--start $(START))
 
 .PHONY: bench
-bench: $(VENV)/.dev ## all benches below, quickly, and a new bench/RESULTS.md; ARGS=--full for the whole ones, ARGS=--render for none
+bench: $(VENV)/.dev ## all benches below, quickly, into bench/RESULTS.md; ARGS=--full runs them in full, ARGS=--render none
 	-@$(COMPILE)
 	@exec $(PY) -m bench.speed $(ARGS)
 
 .PHONY: bench-http
-bench-http: $(VENV)/.dev ## what a request costs, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
+bench-http: $(VENV)/.dev ## the cost of a request, beside aiohttp, a naive queue and Go (if `go` is there); ARGS=--quick
 	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.http $(ARGS)
 
 .PHONY: bench-life
-bench-life: $(VENV)/.dev ## submit, run, ask until over: beside a naive queue, Go, and three stacks on Redis; ARGS="--quick --only jobqueue,go"
+bench-life: $(VENV)/.dev ## the cost of a job from its submission to its end, beside a naive queue, Go, and three stacks on Redis; ARGS="--quick --only jobqueue,go"
 	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.life $(ARGS)
 
@@ -99,17 +99,17 @@ bench-in-process: $(VENV)/.dev ## submit and await a result in one process: besi
 	@exec $(PY) -m bench.speed.in_process $(ARGS)
 
 .PHONY: bench-guard
-bench-guard: $(VENV)/.dev ## tell what costs more than bench/baseline.json says; ARGS="--build compiled", ARGS=--update rewrites that file
+bench-guard: $(VENV)/.dev ## instruction counts, compared with bench/baseline.json; ARGS="--build compiled", ARGS=--update rewrites that file
 	-@$(if $(findstring compiled,$(ARGS)),$(COMPILE))
 	@exec $(PY) -m bench.guard $(ARGS)
 
 .PHONY: bench-fleet
-bench-fleet: $(VENV)/.dev ## 500, 8,000 and 15,000 clients that submit jobs and look at them; ARGS="--quick --build compiled"
+bench-fleet: $(VENV)/.dev ## 500, 8,000 and 15,000 clients that submit jobs and poll them; ARGS="--quick --build compiled"
 	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.fleet $(ARGS)
 
 .PHONY: bench-core
-bench-core: $(VENV)/.dev ## what an operation of the engine and of each Order costs, among 100 jobs and a million; ARGS="--quick --build compiled"
+bench-core: $(VENV)/.dev ## the cost of operations of the engine and of each Order, with 100 to a million jobs; ARGS="--quick --build compiled"
 	-@$(COMPILE)
 	@exec $(PY) -m bench.speed.core $(ARGS)
 
@@ -135,7 +135,7 @@ test-fast-path: $(VENV)/.dev ## 10,000 generated streams through the fast path a
 	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py
 
 .PHONY: test-browser
-test-browser: $(VENV)/.dev ## pages of other origins try what they can in a real browser, a line each; needs /usr/bin/chromium
+test-browser: $(VENV)/.dev ## requests of web pages of other origins, in a real browser; needs /usr/bin/chromium
 	$(PY) -m pytest -q -s -m slow tests/browser
 
 .PHONY: test-memory
@@ -147,7 +147,7 @@ coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under
 	$(PY) -m pytest -q tests/core --cov=jobqueue.core --cov-branch --cov-report=term-missing --cov-fail-under=95
 
 .PHONY: mutants
-mutants: $(VENV)/.dev ## change core/ in about 4,800 ways and see which changes its tests notice; hours, or ARGS="*3 *8" for a fifth of them
+mutants: $(VENV)/.dev ## mutation tests of core/, about 4,800 mutants; hours, or ARGS="*3 *8" for a fifth of them
 	$(PY) -m mutmut run $(patsubst %,'%',$(ARGS))
 	$(PY) -m mutmut results
 
@@ -190,7 +190,7 @@ lock: ## rewrite the lock files from pyproject.toml; needs uv
 	$(LOCK) --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 .PHONY: clean
-clean: ## remove what these targets made, the virtual environment included
+clean: ## remove all that these targets made, the virtual environment included
 	rm -rf $(VENV) tmp mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
