@@ -1,8 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from jobqueue.core.job import ErrorCode, Job, JobError, JobId, JobSpec, JobState, Progress, StopReason
+from jobqueue.core.job import (
+    ErrorCode,
+    Extras,
+    Job,
+    JobError,
+    JobId,
+    JobSpec,
+    JobState,
+    Progress,
+    StopReason,
+    extra,
+    text_bytes,
+)
 from tests.core.making import FAILED, Driver
 
 
@@ -49,6 +63,40 @@ def test_rare_fields_are_read_as_they_were_set(name: str, value: object) -> None
     setattr(other, name, empty)
     assert getattr(job, name) == empty
     assert other.extras is None, "no rare field was set"
+
+
+class Record:
+    """A record with one rare field."""
+
+    extras: Extras | None = None
+    before = extra("attempts_before", 0)
+
+
+def test_the_first_value_of_a_rare_field_makes_the_extras() -> None:
+    record: Any = Record()
+    assert record.before == 0
+    record.before = 0
+    assert record.extras is None, "the default needs none"
+    record.before = 3
+    assert (record.extras, record.before) == (Extras(attempts_before=3), 3)
+    made = record.extras
+    record.before = 0
+    assert (record.extras, record.before) == (Extras(), 0)
+    assert record.extras is made
+
+
+def test_a_move_changes_state_and_version_or_raises_an_error() -> None:
+    job = new_job()
+    job.move(JobState.RUNNING)
+    job.move(JobState.QUEUED)
+    assert (job.state, job.version) == (JobState.QUEUED, 2)
+    with pytest.raises(ValueError, match=r"^job i{22} can't move from queued to succeeded$"):
+        job.move(JobState.SUCCEEDED)
+    assert (job.state, job.version) == (JobState.QUEUED, 2)
+
+
+def test_a_text_has_four_bytes_for_each_character_unless_all_are_ascii() -> None:
+    assert [text_bytes(text) for text in ("", "plain", "caf\u00e9")] == [0, 5, 16]
 
 
 def test_a_retried_job_continues_its_attempt_count() -> None:

@@ -21,7 +21,8 @@ def slots_of(*due: float, name: int | None = None) -> Slots:
     """The slots of a caller that was rejected at `NOW`: seconds from then."""
     slots = Slots(NOW + due[0], 0.5, NOW, name)
     for s in due[1:]:
-        slots.give(NOW + s, NOW)
+        slots.due.add(NOW + s)
+    slots.longest_s = max(due)
     return slots
 
 
@@ -42,13 +43,6 @@ def test_a_caller_begins_with_one_slot() -> None:
     assert len(slots.due) == 1, "it begins with the second of the first slot"
 
 
-def test_each_further_slot_is_counted_in_its_second() -> None:
-    slots = slots_of(3.5, 4.2, 4.9)
-    assert (slots.count, slots.due.total) == (3, 3)
-    assert seconds_of(slots) == [3, 4, 4]
-    assert slots.last_at == NOW + 3.5, "it is set by `RetryAfter`"
-
-
 def test_a_moved_slot_replaces_the_only_one() -> None:
     slots = slots_of(9.5)
     slots.move(NOW + 2.5)
@@ -67,6 +61,10 @@ def test_only_slots_in_use_are_freed() -> None:
     assert slots.free(NOW + 3.9, 5, NOW) == 1
     assert (seconds_of(slots), slots.freed.total) == ([4], 2)
     assert len(slots.freed) == 4, "it begins with the present second"
+    many = slots_of(*[3.5] * 5)
+    assert many.free(NOW + 3.5, 3, NOW) == 3
+    assert many.freed is not None
+    assert (seconds_of(many), many.freed.total) == ([3, 3], 3)
 
 
 def test_a_caller_is_anonymous_without_keys_and_freed_slots() -> None:
@@ -123,6 +121,9 @@ def test_a_caller_among_many_keeps_one_key(monkeypatch: pytest.MonkeyPatch) -> N
     slots = slots_of(10.0, name=1)
     slots.remember(2, NOW + 11.0, NOW, 100)
     assert slots.keys == {2: NOW + 11.0}
+    for name in (3, 4, 5):
+        slots.remember(name, NOW + 11.0, NOW, 10)
+    assert list(slots.keys or ()) == [3, 4, 5], "a share of three keys gives up one"
 
 
 def test_dropping_keys_keeps_those_of_later_slots() -> None:
@@ -163,6 +164,15 @@ def test_a_longer_wait_allows_for_more_jitter() -> None:
     slots = slots_of(*[10.5] * SILENT_SLOTS, 100.0)
     assert not slots.is_abandoned(NOW + 11.0 + LATE_S + JITTER * 11.0)
     assert slots.is_abandoned(NOW + 11.0 + LATE_S + JITTER * 15.0), "at most of the time since the first slot"
+
+
+def test_the_jitter_is_a_share_of_the_longest_wait_so_far() -> None:
+    slots = slots_of(10.5, *[190.5] * SILENT_SLOTS)
+    slots.longest_s = 90.5  # they were given 100 s later
+    slots.seen_at = NOW + 150.0
+    at = NOW + 191.0 + LATE_S + JITTER * 90.5
+    assert not slots.is_abandoned(at - 0.1)
+    assert slots.is_abandoned(at + 0.1)
 
 
 def test_a_window_ends_with_the_missing_share_of_its_due_slots() -> None:
