@@ -163,9 +163,7 @@ def _extensions(tree: Path) -> list[Path]:
 
 def _copy(root: Path, tree: Path) -> None:
     """Copy what is in the checkout and not ignored by git, and link its virtual environment."""
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(listing, cwd=root, stdout=subprocess.PIPE, check=True).stdout
-    names = [name for name in os.fsdecode(listed).split("\0") if (root / name).is_file()]
+    names = _files(root)
     for name in names:
         source, target = root / name, tree / name
         if not target.is_file() or _state(source) != _state(target):
@@ -179,6 +177,19 @@ def _copy(root: Path, tree: Path) -> None:
     venv = tree / ".venv"
     if not venv.is_symlink():
         venv.symlink_to(root / ".venv")
+
+
+def _files(root: Path) -> list[str]:
+    """Return the names of the checkout's files. Raises CannotCompile if git doesn't know them."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(listing, cwd=root, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        listed = b""
+    names = [name for name in os.fsdecode(listed).split("\0") if (root / name).is_file()]
+    if "pyproject.toml" not in names:
+        raise CannotCompile(f"{root} is not a checkout that git knows")
+    return names
 
 
 def _state(path: Path) -> tuple[int, int]:

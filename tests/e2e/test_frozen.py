@@ -13,6 +13,8 @@ from urllib.request import Request, urlopen
 import psutil
 import pytest
 
+from tests.packaging.programs import compiled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -97,6 +99,11 @@ def test_the_command_line_runs_without_python(start: Start) -> None:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert expected in out
+
+
+def test_the_server_is_compiled_where_a_compiler_is_there(start: Start) -> None:
+    out, _ = start("jobqueue", "--version").communicate(timeout=60)
+    assert f", {'pure' if compiled.missing() else 'compiled'}, CPython 3." in out
 
 
 def test_a_process_handler_of_the_demo_runs(serve: Serve) -> None:

@@ -130,6 +130,12 @@ def test_a_failed_compilation_leaves_no_tree_that_looks_complete(
             compiled.make_tree(checkout, tree)
 
 
+def test_a_folder_that_is_no_checkout_is_not_copied(tmp_path: Path, compiler: Compiler) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    with pytest.raises(compiled.CannotCompile, match="is not a checkout that git knows"):
+        compiled.make_tree(tmp_path, tmp_path / "tmp/compiled")
+
+
 def test_a_file_that_left_the_checkout_leaves_the_tree(checkout: Path, compiler: Compiler) -> None:
     tree = checkout / "tmp/compiled"
     compiled.make_tree(checkout, tree)
