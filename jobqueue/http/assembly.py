@@ -111,8 +111,8 @@ def _answering(policy: OriginPolicy) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             policy.check(request)
-            if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
-                return _refuse_framing(request)
+            if (fault := _framing_fault(request)) is not None:
+                return _refuse_framing(request, fault)
             if request.method == hdrs.METH_OPTIONS and (preflight := policy.preflight(request)) is not None:
                 return preflight
             return await handler(request)
@@ -131,9 +131,18 @@ def _answering(policy: OriginPolicy) -> Middleware:
     return answer
 
 
-def _refuse_framing(request: web.Request) -> web.Response:
-    """Reject a transfer coding in HTTP/1.0: the body's end can't be trusted (RFC 9112, section 6.1)."""
-    detail = f"HTTP/{request.version.major}.{request.version.minor} has no Transfer-Encoding: send a Content-Length"
+def _framing_fault(request: web.Request) -> str | None:
+    """Return why the end of a request can't be trusted; None: it can (RFC 9112, sections 6.1 and 6.3)."""
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING)
+    if coding is None:
+        return None
+    if request.version < HttpVersion11:
+        return "HTTP/1.0 has no Transfer-Encoding: send a Content-Length"
+    # The parser refuses all others whose last coding is not chunked.
+    return None if coding else "the Transfer-Encoding is empty: send chunked, or a Content-Length"
+
+
+def _refuse_framing(request: web.Request, detail: str) -> web.Response:
     response = error_answer(request, MalformedRequest(detail))
     response.force_close()
     return response

@@ -21,8 +21,8 @@ from jobqueue.http.errors import (
 )
 from jobqueue.http.in_flight import RATE_BYTES_S_MIN
 from jobqueue.http.request.receiving import Body
-from jobqueue.http.response.problems import header_text, refuse
-from jobqueue.http.response.responses import problem_response
+from jobqueue.http.response.problems import header_text
+from jobqueue.http.response.responses import closing_problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,14 +100,7 @@ def refuse_expectation(request: web.BaseRequest) -> web.Response | None:
     """Reject an expectation other than 100-continue; None: it is none."""
     if request.version < HttpVersion11 or request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
         return None
-    return _refuse_body(UnknownExpectation("the only supported expectation is 100-continue"))
-
-
-def _refuse_body(error: JobQueueError) -> web.Response:
-    response = problem_response(refuse(error))
-    # The client may send the body all the same, and the next request can't be told from it.
-    response.force_close()
-    return response
+    return closing_problem(UnknownExpectation("the only supported expectation is 100-continue"))
 
 
 async def answer_expectation(
@@ -122,7 +115,7 @@ async def answer_expectation(
         if check is not None:
             check(request)
     except JobQueueError as error:
-        return _refuse_body(error)
+        return closing_problem(error)  # the client may send the body all the same
     await request.writer.write(CONTINUE)
     # As aiohttp's own handler does: the final response has not begun.
     request.writer.output_size = 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEADERS_BYTES_MAX = 8 * 1024
 """Maximum size of one part's headers, together."""
 
-_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70}))', re.IGNORECASE)
+_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,70})"|([^\s";,]{1,70})(?![^\s;,]))', re.IGNORECASE)
 _DISPOSITION = re.compile(r'form-data((?:\s*;\s*[\w*!#$&+.^`|~-]+=(?:"(?:[^"\\]|\\.)*"|[^\s";]+))*)\s*', re.IGNORECASE)
 _PARAMETER = re.compile(r';\s*([\w*!#$&+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s";]+))')
 _QUOTED_PAIR = re.compile(r"\\(.)")

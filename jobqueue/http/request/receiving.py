@@ -135,7 +135,7 @@ class Body:
 
     def read_nowait(self) -> bytes:
         """Return all of a whole body. Raises Overloaded, MalformedRequest."""
-        if getattr(self._request.protocol, "deaf", False):
+        if getattr(self._request.protocol, "refused", False):
             raise overloaded()
         if self._content.total_bytes > FEW_BYTES:
             received = self._counted()

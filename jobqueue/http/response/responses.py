@@ -58,6 +58,13 @@ def problem_response(problem: Problem) -> web.Response:
     return web.Response(status=reply.head.status, body=reply.body + b"\n", headers=reply.headers)
 
 
+def closing_problem(error: BaseException) -> web.Response:
+    """Answer with a problem, and close the connection: what follows can't be told from the request's body."""
+    response = problem_response(refuse(error))
+    response.force_close()
+    return response
+
+
 def error_answer(request: web.Request, error: Exception) -> web.Response:
     """Return the response of a handler's exception."""
     if request.transport is None or request.transport.is_closing():
@@ -67,7 +74,7 @@ def error_answer(request: web.Request, error: Exception) -> web.Response:
         cut(request.transport)
         return _unheard(request)
     response = problem_response(problem)
-    if getattr(request.protocol, "deaf", False):
+    if getattr(request.protocol, "refused", False):
         response.force_close()
     elif not request.content.is_eof() or request.content.exception() is not None:
         length = request.content_length

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web, web_protocol
+from aiohttp import http_exceptions, web, web_protocol
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from jobqueue.http.cut import cut
 from jobqueue.http.request.receiving import FEW_BYTES, Received, buffered_bytes, forget_frames, overloaded, unread_bytes
+from jobqueue.http.transport.malformed import HEAD_LINES_MAX
 from jobqueue.http.transport.rejected import LINGER_S
 from jobqueue.http.transport.sending import Sending
 
@@ -45,7 +46,7 @@ class Buffers(web.RequestHandler):
     """The base of a connection.
 
     Attributes:
-        deaf: Received bytes are dropped, because the budget had no room. The connection is closed after its response.
+        deaf: Received bytes are dropped, because a limit is exceeded. The connection is closed after its responses.
         deferred: The answer that comes later; None: there is none.
     """
 
@@ -143,6 +144,11 @@ class Buffers(web.RequestHandler):
             self._received = received
         return received
 
+    @property
+    def refused(self) -> bool:
+        """Whether the budget had no room, and bodies were dropped."""
+        return self._received is not None and self._received.refused
+
     def _count(self, came_bytes: int) -> None:
         """Count the bytes held after receiving `came_bytes`, unless they are few, as usual."""
         if (
@@ -153,6 +159,26 @@ class Buffers(web.RequestHandler):
             or unread_bytes(self._body) > FEW_BYTES
         ):
             self.received.count()
+
+    def _count_begun(self, data: bytes, body_bytes: int, *, has_head: bool = True) -> None:
+        """Count the part of a head at the end of a piece.
+
+        Args:
+            body_bytes: The size of the body before it, as far as it is in the piece.
+            has_head: That body's head is in the piece, too.
+        """
+        start = data.rfind(b"\r\n\r\n") + 4 if has_head else 0
+        self._head_bytes = max(0, len(data) - start - body_bytes)
+        self._check_head()
+
+    def _check_head(self) -> None:
+        """Reject a head over the limit, and receive no more: the parser has no bound for the whole head."""
+        bytes_max = HEAD_LINES_MAX * self._server.limits.header_bytes
+        if self._head_bytes > bytes_max and not self.deaf:
+            error = http_exceptions.LineTooLong(b"head", bytes_max)
+            self._messages.append((web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
+            self._go_deaf()
+            self._wake()
 
     def _buffered_bytes(self) -> int:
         # The parser keeps a head twice: raw, and decoded.
@@ -195,7 +221,7 @@ class Buffers(web.RequestHandler):
         # aiohttp: a request's task. An exception that leaves it would be held by the task, which its frames hold.
         try:
             answered = await super()._handle_request(request, start_time, request_handler)
-            if self.deaf:
+            if self.deaf and not self._messages and self._wire_lost is None:
                 await self._linger()
             return answered
         except ConnectionError:

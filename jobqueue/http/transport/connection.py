@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import HttpVersion11, hdrs, http_exceptions, web, web_protocol
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, http_exceptions, web, web_protocol
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
@@ -34,15 +34,15 @@ from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.body import refuse_expectation
 from jobqueue.http.request.caller import uniqueness_at
-from jobqueue.http.request.receiving import forget_frames
+from jobqueue.http.request.receiving import FEW_BYTES, forget_frames
 from jobqueue.http.response.problems import error_of, refuse
-from jobqueue.http.response.responses import problem_response
+from jobqueue.http.response.responses import closing_problem, problem_response
 from jobqueue.http.streams.waiters import ENDED
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import Buffers, CountingServer
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
-from jobqueue.http.transport.malformed import HEAD_LINES_MAX, HEADERS_MAX, refusal_of
+from jobqueue.http.transport.malformed import HEADERS_MAX, refusal_of
 from jobqueue.http.transport.read_budget import ReadBudget
 from jobqueue.http.transport.rejected import LINGER_S, Rejected
 from jobqueue.log import event_logger
@@ -120,6 +120,12 @@ class JobServer(CountingServer):
         bound_system(listening, write_timeout_s=self.limits.write_timeout_s)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        version = request._version  # aiohttp: the property would be cached
+        if version != HttpVersion11 and version != HttpVersion10:
+            # aiohttp: its parser takes a line without a version (HTTP/0.9) and HTTP/2.0, and answers in kind.
+            request._version = HttpVersion11
+            detail = f"this server speaks HTTP/1.1 and HTTP/1.0, not HTTP/{version.major}.{version.minor}"
+            return closing_problem(MalformedRequest(detail))
         # For paths without a resource, too: aiohttp's own error response fails for paths that are not UTF-8.
         if hdrs.EXPECT in request.headers and (refusal := refuse_expectation(request)) is not None:
             return refusal
@@ -168,7 +174,7 @@ class JobServer(CountingServer):
 class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_between_requests", "ended", "half_closed", "uniqueness")
+    __slots__ = ("_between_requests", "_body_bytes", "_body_ended", "ended", "half_closed", "uniqueness")
 
     _server: JobServer
 
@@ -180,6 +186,9 @@ class Connection(Buffers):
         self.ended: Ended | None = None
         # The parser has no part of a request: all bytes before were parsed.
         self._between_requests = True
+        # Of the body of the last parsed request, after the last piece: its size so far, and whether it was whole.
+        self._body_bytes = 0
+        self._body_ended = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         wire = cast("asyncio.Transport", transport)
@@ -253,11 +262,12 @@ class Connection(Buffers):
                 return
             # aiohttp: it calls this without data to resume the parser.
             self._between_requests = self._between_requests and not data
+            queued = len(self._messages)
             if self.deferred is None or self._upgraded or self._close or self._force_close:
                 super().data_received(data)
             else:  # aiohttp's own would wake its idle task
                 self._queue(*self._feed(data))
-            self._check_what_came(data)
+            self._check_what_came(data, has_new=len(self._messages) > queued)
             return
         now = self._loop.time()
         if self._between_requests and (answer := fast_path.recall(data, self, now)) is not None:
@@ -333,9 +343,11 @@ class Connection(Buffers):
             if len(answers) == len(messages):
                 if len(messages) == 1:
                     self._learn(data, *messages[0], fast_path, between_requests)
+                if len(data) > FEW_BYTES:
+                    self._count_begun(data, messages[-1][1].total_bytes)
                 return
         self._queue(messages[len(answers) :], upgraded, tail)
-        self._check_what_came(data, answered=bool(answers))
+        self._check_what_came(data, has_new=bool(self._messages))
 
     def _send(self, answers: bytes, count: int, now: float) -> None:
         server, wire = self._server, self._wire
@@ -400,30 +412,36 @@ class Connection(Buffers):
             if was_between:
                 fast_path.learn(data, message, head_bytes)
 
-    def _check_what_came(self, data: bytes, *, answered: bool = False) -> None:
+    def _check_what_came(self, data: bytes, *, has_new: bool) -> None:
+        """Check the limits after a piece of data.
+
+        Args:
+            has_new: The piece has completed the head of a request that is to be answered.
+        """
         # aiohttp: the requests that were parsed and not begun; a parser error is an `_ErrInfo` among them.
+        is_broken = False
         if self._messages and isinstance(last := self._messages[-1][0], web_protocol._ErrInfo):
+            is_broken = True
             forget_frames(last.exc)
             # aiohttp would let the reader of a broken body wait for its rest.
             broken = self._messages[-2][1] if len(self._messages) > 1 else self._body
-            self.break_body(broken, MalformedRequest("the body's framing is broken"))
+            self.break_body(broken, refusal_of(last.exc, last.message, self._server.limits.header_bytes))
+        had_ended, chunked = self._body_ended, self._framing is not None
         self._judge_framing(data)
+        body = self._body
+        came_bytes, self._body_bytes = body.total_bytes - self._body_bytes, body.total_bytes
+        self._body_ended = body.is_eof()
         if self._messages:
-            self._head_bytes = 0
             close_after_upgrade(self, data)
             self._wake()
-        elif self._at_rest():
-            self._head_bytes += 0 if answered else len(data)
+        if has_new or not had_ended:
+            self._head_bytes = 0
+            if self._body_ended and len(data) > FEW_BYTES and not (chunked or is_broken):
+                self._count_begun(data, body.total_bytes if has_new else came_bytes, has_head=has_new)
+        else:
+            self._head_bytes += len(data)
             self._check_head()
         self._count(len(data))
-
-    def _check_head(self) -> None:
-        """Reject a head over the limit: the parser has no bound for the whole head."""
-        bytes_max = HEAD_LINES_MAX * self._server.limits.header_bytes
-        if self._head_bytes > bytes_max:
-            error = http_exceptions.LineTooLong(b"head", bytes_max)
-            self._messages.append((web_protocol._ErrInfo(status=400, exc=error, message=""), EMPTY_PAYLOAD))
-            self._wake()
 
     def _judge_framing(self, data: bytes) -> None:
         """Count the work of chunks, and reject a body that is little more than framing."""
@@ -463,9 +481,7 @@ class Connection(Buffers):
         """Answer with a problem where aiohttp would send a text, or a page."""
         if request.writer.output_size > 0 or self.transport is None:
             raise ConnectionError("the connection can't take another answer")
-        response = problem_response(refuse(refusal_of(exc, message, self._server.limits.header_bytes)))
-        response.force_close()
-        return response
+        return closing_problem(refusal_of(exc, message, self._server.limits.header_bytes))
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         # aiohttp: makes the handler of a parser error; the connection is closed after it.

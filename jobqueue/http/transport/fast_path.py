@@ -124,7 +124,7 @@ class FastPath:
             if payload is not EMPTY_PAYLOAD or len(path) != PATH_LENGTH or path[:PREFIX_LENGTH] != PREFIX:
                 return None
             headers = message.headers
-            if hdrs.EXPECT in headers or not self._policy.is_plain(headers):
+            if hdrs.EXPECT in headers or hdrs.TRANSFER_ENCODING in headers or not self._policy.is_plain(headers):
                 return None
             if _PREFER in headers:
                 head = wait_head_of(message)

@@ -15,13 +15,16 @@ class Row:
     """A stream, and its answer.
 
     Attributes:
-        stream: The bytes; the placeholders {DONE}, {FAILED}, {GONE}, {HELD} and {LATER} stand for the ids of jobs.
+        stream: The bytes; the placeholders {DONE}, {FAILED}, {GONE}, {HELD} and {LATER} stand for the ids of jobs,
+            {TIME} for five characters that differ each time.
         status: The status; None: the server closes the connection without an answer.
         problem: The name of the problem; empty: the answer is none.
         says: A part of the problem's document.
-        closes: The server closes the connection after the answers; else it answers the next request.
+        closes: The server closes the connection after the answers; else it answers the next request. None: it closes
+            the connection if it answers before the whole body has arrived.
         jobs: Number of jobs that the stream submits.
         more: The statuses of further answers, after the first.
+        then: Bytes that are sent once the first answer has come.
         eof: The client shuts its sending side down after the stream.
     """
 
@@ -30,9 +33,10 @@ class Row:
     status: int | None
     problem: str = ""
     says: str = ""
-    closes: bool = False
+    closes: bool | None = False
     jobs: int = 0
     more: tuple[int, ...] = ()
+    then: bytes = b""
     eof: bool = False
 
 

@@ -23,32 +23,8 @@ def head(*headers: str) -> bytes:
     return "\r\n".join(["POST /v1/jobs HTTP/1.1", "Host: h", *headers, "", ""]).encode()
 
 
-@pytest.mark.parametrize(
-    "media_type",
-    ["application/json", "Application/JSON", "application/json; charset=utf-8", 'application/json;charset="UTF-8"'],
-)
-async def test_json_in_utf_8_is_accepted(serving: Serving, media_type: str) -> None:
-    assert Answer(await serving.talk(post(ECHO, CLOSE, media_type=media_type))).status == 202
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        [],
-        ["Content-Type:"],
-        ["Content-Type: text/plain"],
-        ["Content-Type: application/x-www-form-urlencoded"],
-        ["Content-Type: application/json; charset=latin-1"],
-        ["Content-Type: application/json; charset*=utf-16''x"],
-        ["Content-Type: application/json", "Content-Encoding: gzip"],
-        ["Content-Type: application/json", "Content-Encoding: identity"],
-        ["Content-Type: application/json", "Content-Encoding:"],
-        ["Content-Type: multipart/mixed; boundary=x"],
-        ["Content-Type: nonsense"],
-    ],
-)
-async def test_other_media_types_and_codings_get_415(serving: Serving, headers: list[str]) -> None:
-    answer = Answer(await serving.talk(head(*headers, "Content-Length: 15", CLOSE) + ECHO))
+async def test_a_415_names_the_supported_media_types(serving: Serving) -> None:
+    answer = Answer(await serving.talk(post(ECHO, CLOSE, media_type="text/plain")))
     assert (answer.status, answer.kind) == (415, "unsupported-media-type")
     assert answer.headers["accept-post"] == "application/json, multipart/form-data"
 
