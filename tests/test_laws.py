@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -199,7 +200,7 @@ LEVELS = {
         {"scheduling"},
         {
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
-            *("job_view", "record_size", "store_bounds", "tuning", "uniqueness"),
+            *("job_view", "record_size", "record", "store_bounds", "struct_record", "tuning", "uniqueness"),
         },
     ),
     "jobqueue.runtime": (
@@ -230,11 +231,41 @@ def imports_up_a_folder(module: Module) -> Iterator[str]:
                 yield f"{module.name}:{it.line} imports {it.target}, which is above it in {folder}"
 
 
+# What is compiled
+
+COMPILED = frozenset(
+    path.removesuffix(".py").replace("/", ".")
+    for path in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["jobqueue"]["compiled"]
+)
+
+
+def compiled_structs(module: Module) -> Iterator[str]:
+    """mypyc drops the options of a struct (`frozen`, `gc`, `kw_only`) without a word."""
+    if module.name not in COMPILED:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Struct") for base in node.bases):
+            yield f"{module.name}:{node.lineno} is compiled, and defines the struct {node.name}"
+
+
+def records_unlike_their_fields(module: Module) -> Iterator[str]:
+    """A record is made from its annotations in pure Python, and by its `__init__` when compiled: both say the same."""
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.ClassDef) or {"Record", "MutableRecord"}.isdisjoint(map(ast.unparse, node.bases)):
+            continue
+        fields = [ast.unparse(part) for part in node.body if isinstance(part, ast.AnnAssign)]
+        made = next(part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__")
+        parameters = [*made.args.args[1:], *made.args.kwonlyargs]
+        assigned = [f"self.{each.arg} = {each.arg}" for each in parameters]
+        if fields != [ast.unparse(each) for each in parameters] or assigned != [*map(ast.unparse, made.body)]:
+            yield f"{module.name}:{node.lineno} {node.name} has other fields than its __init__ takes, or assigns"
+
+
 # What a package may import
 
 CORE_MAY_IMPORT = {
     *("__future__", "array", "binascii", "collections", "enum", "hashlib", "heapq", "hmac"),
-    *("math", "msgspec", "operator", "random", "re", "typing"),
+    *("inspect", "math", "msgspec", "mypy_extensions", "operator", "random", "re", "types", "typing"),
 }
 
 
@@ -280,7 +311,7 @@ def grown_leaves(module: Module) -> Iterator[str]:
 CORE_SEEN_FROM_HTTP = {
     f"jobqueue.core.{part}"
     for part in (
-        *("events", "ids", "job", "job_view", "limits.limiter_stats", "limits.token_bucket", "rate"),
+        *("events", "ids", "job", "job_view", "record", "limits.limiter_stats", "limits.token_bucket", "rate"),
         *("scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
     )
 }
@@ -457,6 +488,8 @@ TESTS = modules("tests")
         (imports_up_a_folder, PACKAGE),
         (everyday_imports, PACKAGE),
         (impure_core, PACKAGE),
+        (compiled_structs, PACKAGE),
+        (records_unlike_their_fields, PACKAGE),
         (grown_leaves, [*PACKAGE, *HOOKS]),
         (http_behind_the_port, PACKAGE),
         (facade_behind_the_doors, PACKAGE),
@@ -487,6 +520,16 @@ def test_no_modules_depend_on_each_other_in_a_circle() -> None:
     assert [*circles(PACKAGE), *circles(FLEET), *circles(BENCH)] == []
 
 
+RECORD = """
+class A(Record):
+    a: int
+    b: int
+    def __init__(self, a: int, *, b: int = 0) -> None:
+        self.a = a
+        self.b = b
+"""
+
+
 @pytest.mark.parametrize(
     ("law", "name", "source"),
     [
@@ -509,6 +552,10 @@ def test_no_modules_depend_on_each_other_in_a_circle() -> None:
         (impure_core, "jobqueue.core.x", "from random import random"),
         (impure_core, "jobqueue.core.x", "open('x')"),
         (impure_core, "jobqueue.core.x", "async def f(): ..."),
+        (compiled_structs, "jobqueue.core.ids", "class A(msgspec.Struct, frozen=True):\n    a: int"),
+        (records_unlike_their_fields, "jobqueue.x", RECORD.replace("self.b = b", "self.b = a")),
+        (records_unlike_their_fields, "jobqueue.x", RECORD.replace("    b: int\n", "")),
+        (records_unlike_their_fields, "jobqueue.x", RECORD.replace(", *, b", ", b: int, c")),
         (grown_leaves, "jobqueue.log", "from jobqueue.config import Settings"),
         (grown_leaves, "jobqueue.errors", "import msgspec"),
         (http_behind_the_port, "jobqueue.http.x", "from jobqueue.backend.memory import MemoryBackend"),
@@ -552,6 +599,8 @@ def test_the_law_detects_a_breach(law: Callable[[Module], Iterator[str]], name: 
 @pytest.mark.parametrize(
     ("law", "name", "source"),
     [
+        (compiled_structs, "jobqueue.core.job", "class A(msgspec.Struct, frozen=True):\n    a: int"),
+        (records_unlike_their_fields, "jobqueue.x", RECORD),
         (upward_imports, "jobqueue.core.x", "from jobqueue.errors import JobGone\nfrom jobqueue.core.job import Job"),
         (upward_imports, "jobqueue.cli.main", "from jobqueue import __version__, server"),
         (imports_up_a_folder, "jobqueue.core.limits.x", "from jobqueue.core.scheduling.order import Order"),

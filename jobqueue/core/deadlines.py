@@ -11,9 +11,13 @@ Rules:
 from __future__ import annotations
 
 import heapq
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K")
+
+Entry: TypeAlias = Any
+"""Of the heap: a tuple of the due time, a serial number and the key. By no closer type, because it is recognised by its
+identity, and compiled code makes tuples of a known type anew."""
 
 _SWEEP_MIN = 64
 
@@ -22,9 +26,9 @@ class Deadlines(Generic[K]):
     __slots__ = ("_due", "_heap", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, K]] = []
+        self._heap: list[Entry] = []
         # The heap's entry of each key: any other one is dead.
-        self._due: dict[K, tuple[float, int, K]] = {}
+        self._due: dict[K, Entry] = {}
         self._serial = 0
 
     def __len__(self) -> int:
@@ -36,7 +40,8 @@ class Deadlines(Generic[K]):
     def set(self, key: K, at: float) -> None:
         """Make `key` due at `at`, in place of any earlier due time."""
         self._serial = serial = self._serial + 1
-        self._due[key] = entry = (at, serial, key)
+        entry: Entry = (at, serial, key)
+        self._due[key] = entry
         heap = self._heap
         heapq.heappush(heap, entry)
         if len(heap) > _SWEEP_MIN + 2 * len(self._due):
@@ -57,22 +62,25 @@ class Deadlines(Generic[K]):
         heap, due = self._heap, self._due
         while heap:
             entry = heap[0]
-            if due.get(entry[2]) is entry:
-                return entry[0]
+            current: Entry = due.get(entry[2])
+            if current is entry:
+                at: float = entry[0]
+                return at
             heapq.heappop(heap)
         return None
 
     def first(self) -> K:
         """Return the earliest key. Raises IndexError without keys."""
         self.next_at()
-        return self._heap[0][2]
+        key: K = self._heap[0][2]
+        return key
 
     def pop_due(self, now: float) -> K | None:
         """Take out and return the earliest key that is due; None if none is."""
         at = self.next_at()
         if at is None or at > now:
             return None
-        key = heapq.heappop(self._heap)[2]
+        key: K = heapq.heappop(self._heap)[2]
         del self._due[key]
         return key
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
@@ -51,8 +51,8 @@ class JobStore:
         # Jobs of one bucket that may have to be evicted early, the first one last.
         self._leaving: list[Job] = []
         self._leaving_from: Label | None = None
-        # The float objects of the latest instants, each by its value.
-        self._instants: dict[float, float] = {}
+        # The float objects of the latest instants, each by its value. As objects: compiled code makes numbers anew.
+        self._instants: dict[Any, Any] = {}
         self._failed: OrderedDict[JobId, Job] = OrderedDict()
         self.live = 0
         self.terminal = 0
@@ -135,10 +135,13 @@ class JobStore:
             job.args = b""
         # Records of one instant share its float object: uvloop's clock has milliseconds, so that saves most of them.
         share = self._instants.setdefault
-        job.finished_at = share(now, now)
-        if job.started_at is not None:
-            job.started_at = share(job.started_at, job.started_at)
-        job.created_at = created_at = share(job.created_at, job.created_at)
+        finished_at: Any = job.finished_at
+        job.finished_at = share(finished_at, finished_at)
+        started_at: Any = job.started_at
+        if started_at is not None:
+            job.started_at = share(started_at, started_at)
+        created_at: Any = job.created_at
+        job.created_at = created_at = share(created_at, created_at)
         if job.run_at == created_at:
             job.run_at = created_at
         filling = self._filling.get(ttl_s)

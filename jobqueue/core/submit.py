@@ -6,14 +6,13 @@ check comes before the first change.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
-
-import msgspec
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
 from jobqueue.core.events import Progressed, Submitted
 from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline
+from jobqueue.core.record import Record
 from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.errors import Duplicate, KeyReused, WrongState
 
@@ -30,11 +29,16 @@ ADAPTIVE: Final = Discipline.ADAPTIVE  # by a name, as the states in `job`
 J = TypeVar("J", Job, JobView)
 
 
-class SubmitResult(msgspec.Struct, Generic[J], frozen=True, gc=False):
+@final
+class SubmitResult(Record, Generic[J]):
     """The job of a submission; `duplicate` if it existed already, by its key or unique value."""
 
     job: J
     duplicate: bool
+
+    def __init__(self, job: J, duplicate: bool) -> None:
+        self.job = job
+        self.duplicate = duplicate
 
 
 class Submitter:

@@ -39,7 +39,7 @@ class JobLog:
         match event:
             case AttemptFailed():
                 _log_failure(event)
-            case Expired(job):
+            case Expired(job=job):
                 log.sampled("job.expired", job_id=job.id, type=job.spec.type, queue=job.spec.queue)
             case Evicted():
                 if event.early:

@@ -25,8 +25,6 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
 
-import msgspec
-
 from jobqueue.core.backoff import Backoff
 from jobqueue.core.job import ErrorCode, Failure, Lease, Success
 from jobqueue.errors import StaleLease
@@ -58,13 +56,16 @@ ROW_S = 0.001
 CLOSE_S = 0.5
 
 
-class _Worker(msgspec.Struct, eq=False):
+class _Worker:
     """One task of the pool, its lease, and its suspended attempt."""
 
-    task: asyncio.Task[None] | None = None
-    lease: Lease | None = None
-    attempt: Suspended[Success | Failure] | None = None
-    stopping: bool = False
+    __slots__ = ("attempt", "lease", "stopping", "task")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.lease: Lease | None = None
+        self.attempt: Suspended[Success | Failure] | None = None
+        self.stopping = False
 
 
 class WorkerPool:

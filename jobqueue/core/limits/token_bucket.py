@@ -99,4 +99,5 @@ class TokenBucket:
         tick = -(-at // self.rate.count)
         instant = tick / TICKS_PER_S
         # A float has 53 bits: ticks need more after some 97 days, and may have been rounded down.
-        return instant if instant * TICKS_PER_S >= tick else math.nextafter(instant, math.inf)
+        # Compared as integers: compiled code would round the tick, to compare it with a float.
+        return instant if int(instant * TICKS_PER_S) >= tick else math.nextafter(instant, math.inf)

@@ -6,11 +6,12 @@ Estimates, not promises.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
 from jobqueue.core.job import RUNNING
+from jobqueue.core.record import Record
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job
@@ -30,17 +31,25 @@ class WaitReason(StrEnum):
     LIMIT = "limit"
 
 
-class WaitingFor(msgspec.Struct, frozen=True, gc=False):
+@final
+@mypyc_attr(acyclic=True)
+class WaitingFor(Record):
     """Why a queued job doesn't start, and its earliest start on the engine's clock (None: unknown)."""
 
     reason: WaitReason
-    retry_at: float | None = None
+    retry_at: float | None
+
+    def __init__(self, reason: WaitReason, retry_at: float | None = None) -> None:
+        self.reason = reason
+        self.retry_at = retry_at
 
 
 PAUSED = WaitingFor(WaitReason.QUEUE_PAUSED)
 
 
-class Estimate(msgspec.Struct, frozen=True, gc=False):
+@final
+@mypyc_attr(acyclic=True)
+class Estimate(Record):
     """Expectations of a live job.
 
     Attributes:
@@ -53,7 +62,15 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
     position: int | None
     eta_s: float | None
     poll_after_s: float
-    waiting_for: WaitingFor | None = None
+    waiting_for: WaitingFor | None
+
+    def __init__(
+        self, position: int | None, eta_s: float | None, poll_after_s: float, waiting_for: WaitingFor | None = None
+    ) -> None:
+        self.position = position
+        self.eta_s = eta_s
+        self.poll_after_s = poll_after_s
+        self.waiting_for = waiting_for
 
 
 def estimate_of(

@@ -37,7 +37,8 @@ class LinkedList:
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Job]:
-        return (entry[0] for entry in self._entries.values())
+        for entry in self._entries.values():
+            yield entry[0]
 
     def push(self, job: Job, *, now: float, front: bool = False, stamp: int = 0) -> None:
         """Add a job at the end or at the front.
@@ -130,4 +131,5 @@ class Stamps:
 
 def by_stamp(lines: Iterable[LinkedList]) -> Iterator[Job]:
     """Iterate over the jobs of several lists in the order of their stamps."""
-    return (entry[0] for entry in merge(*(line.stamped() for line in lines), key=lambda entry: entry[3]))
+    for entry in merge(*[line.stamped() for line in lines], key=lambda entry: entry[3]):
+        yield entry[0]

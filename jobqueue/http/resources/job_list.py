@@ -26,7 +26,7 @@ from jobqueue.http.response.long_response import (
     document_pieces,
     whole_answer,
 )
-from jobqueue.http.response.reply import COMMON, JSON
+from jobqueue.http.response.reply import COMMON, JSON, names_tag
 from jobqueue.http.response.responses import known_tags
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class JobList:
         """
         listed = [await self._job_or_error(job_id) for job_id in ids]
         live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
-        news = hdrs.IF_NONE_MATCH in request.headers and _tag(listed, IDS_END) not in known_tags(request)
+        news = hdrs.IF_NONE_MATCH in request.headers and not names_tag(known_tags(request), _tag(listed, IDS_END))
         del listed  # or a wait would hold what is evicted meanwhile
 
         async def change() -> None:
@@ -128,7 +128,7 @@ class JobList:
         """Answer with a list; None: its documents are too long to be held in memory together."""
         opaque_tag = _tag(listed, end)
         told = {"ETag": f"W/{opaque_tag}", **more}
-        if opaque_tag in known_tags(request):
+        if names_tag(known_tags(request), opaque_tag):
             return web.Response(status=304, headers={**COMMON, **told})
         headers = {**JSON, **told}
         if documents is not None:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import functools
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
-import msgspec
 import orjson
 from msgspec.structs import replace
+from mypy_extensions import mypyc_attr
 
 from jobqueue.core.job import LIVE
+from jobqueue.core.record import Record
 from jobqueue.http.response.documents import job_document
 from jobqueue.http.response.problems import (
     COUNTERS,
@@ -60,21 +61,15 @@ JOB_HEADS_MAX = 1024
 NO_TAGS: tuple[str, ...] = ()
 """The request has no If-None-Match: the answer is the job whatever its version."""
 
-
-class _AnyTag(tuple[str, ...]):
-    __slots__ = ()
-
-    def __contains__(self, tag: object) -> bool:
-        return True
-
-
-ANY_TAG: tuple[str, ...] = _AnyTag("*")
-"""The request's If-None-Match is `*`: every tag is in it."""
+ANY_TAG: tuple[str, ...] = ("*",)
+"""The request's If-None-Match is `*`: every tag is in it (`names_tag`). No opaque tag equals it: those have quotes."""
 
 _OPAQUE_TAG = re.compile(r'"[^"]*"')
 
 
-class ReplyHead(msgspec.Struct, frozen=True):
+@final
+@mypyc_attr(acyclic=True)
+class ReplyHead(Record):
     """The part of a head that many replies share, in both forms.
 
     Attributes:
@@ -85,8 +80,15 @@ class ReplyHead(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     raw: bytes
 
+    def __init__(self, status: int, headers: dict[str, str], raw: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.raw = raw
 
-class Reply(msgspec.Struct, frozen=True, gc=False):
+
+@final
+@mypyc_attr(acyclic=True)
+class Reply(Record):
     """An answer without the lines of its length and its date.
 
     Attributes:
@@ -98,10 +100,24 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """
 
     head: ReplyHead
-    retry_after_s: int = 0
-    body: bytes | None = None
-    size_bytes: int = 0
-    more: dict[str, str] | None = None
+    retry_after_s: int
+    body: bytes | None
+    size_bytes: int
+    more: dict[str, str] | None
+
+    def __init__(
+        self,
+        head: ReplyHead,
+        retry_after_s: int = 0,
+        body: bytes | None = None,
+        size_bytes: int = 0,
+        more: dict[str, str] | None = None,
+    ) -> None:
+        self.head = head
+        self.retry_after_s = retry_after_s
+        self.body = body
+        self.size_bytes = size_bytes
+        self.more = more
 
     @property
     def headers(self) -> dict[str, str]:
@@ -124,7 +140,7 @@ def job_reply(
         service: Has the wall clock, and the setting of tracebacks in documents.
     """
     opaque_tag, reply, unchanged = _job_head(job.state, job.version)
-    if known_tags and opaque_tag in known_tags:
+    if known_tags and (opaque_tag in known_tags or known_tags == ANY_TAG):  # inline, as it runs for most polls
         reply = unchanged
     elif not head_only:
         retry_after_s = 0 if estimate is None else whole_seconds(estimate.poll_after_s)
@@ -193,6 +209,11 @@ def opaque_tags(lines: Iterable[str]) -> tuple[str, ...]:
             return ANY_TAG
         found += _OPAQUE_TAG.findall(line)
     return tuple(found)
+
+
+def names_tag(known_tags: tuple[str, ...], opaque_tag: str) -> bool:
+    """Whether an opaque tag is among those that a request names."""
+    return opaque_tag in known_tags or known_tags == ANY_TAG
 
 
 @functools.lru_cache(maxsize=JOB_HEADS_MAX)

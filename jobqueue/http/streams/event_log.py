@@ -296,18 +296,18 @@ def _name_of(event: Event) -> str | None:
     match event:
         case Submitted():
             return "submitted"
-        case Ready(job):
+        case Ready(job=job):
             # A new job's first queueing is covered by `submitted`.
             return "queued" if job.version else None
         case Started():
             return "started"
-        case Progressed(job):
+        case Progressed(job=job):
             return "progress" if job.state is JobState.RUNNING else "changed"
         case StopRequested():
             return "stopping"
         case BackedOff():
             return "retrying"
-        case Ended(job):
+        case Ended(job=job):
             return job.state
         case Quarantined():
             return "quarantined"

@@ -34,7 +34,6 @@ from jobqueue.http.transport.head_cache import HeadCache, known_tags, wait_head_
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
-    from aiohttp.http_parser import RawRequestMessage
 
     from jobqueue.core.job import Job
     from jobqueue.core.job_view import AnyJob
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.http.transport.deferred import Client
     from jobqueue.http.transport.head_cache import WaitHead
+    from jobqueue.http.transport.parsed_head import ParsedHead
     from jobqueue.service import Service
 
 PREFIX = f"{JOBS_PATH}/"
@@ -103,14 +103,14 @@ class FastPath:
             return self._accept(text, client, now, head) if self._takes(len(text)) else None
         return self._look_and_wait(text.decode("latin-1"), data[0] == _H, head, client, now)
 
-    def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
+    def learn(self, data: bytes, message: ParsedHead, head_bytes: int) -> None:
         """Cache the head of a request that `answer` has answered, if it may be cached.
 
         Args: As `HeadCache.learn`.
         """
         self._head_cache.learn(data, message, head_bytes)
 
-    def answer(self, message: RawRequestMessage, payload: StreamReader, client: Client, now: float) -> bytes | None:
+    def answer(self, message: ParsedHead, payload: StreamReader, client: Client, now: float) -> bytes | None:
         """Return the whole response to a request, or LATER; None: it isn't plain, and nothing was done.
 
         Args:
@@ -158,7 +158,7 @@ class FastPath:
 
     # -- submissions
 
-    def _submit(self, message: RawRequestMessage, payload: StreamReader, client: Client, now: float) -> bytes | None:
+    def _submit(self, message: ParsedHead, payload: StreamReader, client: Client, now: float) -> bytes | None:
         headers = message.headers
         if (
             payload is EMPTY_PAYLOAD

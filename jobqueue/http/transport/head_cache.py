@@ -25,7 +25,7 @@ from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.reply import ANY_TAG, NO_TAGS, opaque_tags
 
 if TYPE_CHECKING:
-    from aiohttp.http_parser import RawRequestMessage
+    from jobqueue.http.transport.parsed_head import ParsedHead
 
 HEADS_MAX = 1024
 HEAD_BYTES_MAX = 512
@@ -66,7 +66,7 @@ class WaitHead:
         self.length_bytes = length_bytes
 
 
-def wait_head_of(message: RawRequestMessage, length_bytes: int = 0) -> WaitHead | None:
+def wait_head_of(message: ParsedHead, length_bytes: int = 0) -> WaitHead | None:
     """Return the head of a parsed request that prefers to wait; None: it doesn't, or is too long to be held."""
     wait_s = preferred_wait_s(message.headers)
     if wait_s is None:
@@ -131,7 +131,7 @@ class HeadCache:
             return None if head is None else (head, data[_GET_ID:_GET_REST])
         return None
 
-    def learn(self, data: bytes, message: RawRequestMessage, head_bytes: int) -> None:
+    def learn(self, data: bytes, message: ParsedHead, head_bytes: int) -> None:
         """Cache the head of a request that the fast path has answered, if it may be cached.
 
         Args:
@@ -177,7 +177,7 @@ class HeadCache:
             self._waits.clear()
 
 
-def known_tags(message: RawRequestMessage) -> tuple[str, ...]:
+def known_tags(message: ParsedHead) -> tuple[str, ...]:
     """Return the entity tags that the If-None-Match of a request names."""
     given = message.headers.getall("If-None-Match", None)
     return NO_TAGS if given is None else opaque_tags(given)
