@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jobqueue.core.events import (
+    AttemptFailed,
     BackedOff,
     Ended,
     Evicted,
@@ -28,6 +29,8 @@ from jobqueue.core.job import (
     Success,
     Upload,
 )
+from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.rate import Rate
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.tuning import TUNING
@@ -438,11 +441,35 @@ def test_an_attempt_that_stops_after_its_timeout_fails_as_timed_out() -> None:
     assert job.error == JobError(ErrorCode.TIMED_OUT, "the attempt ran longer than its timeout of 5.0 s")
 
 
+def test_an_error_while_a_cancelled_attempt_stops_is_an_event_and_no_failure() -> None:
+    driver = Driver()
+    job, other = driver.submit(attempts_max=3), driver.submit()
+    error = Failure(ErrorCode.HANDLER_ERROR, "clean-up failed", traceback="Traceback ...")
+    for each, failure in ((job, error), (other, FAILED)):
+        driver.lease(each)
+        driver.cancel(each)
+        driver.now += 0.5
+        driver.nack(each, failure=failure)
+        assert (each.state, each.error, each.history) == (JobState.CANCELLED, None, None)
+    assert driver.of(AttemptFailed) == [AttemptFailed(job, 1, error, driver.now - 0.5)], (
+        "one without a traceback is none"
+    )
+
+
+def test_the_traceback_of_an_attempt_that_stops_after_its_timeout_is_kept() -> None:
+    driver = Driver()
+    job = driver.submit(timeout_s=5.0)
+    driver.lease(job)
+    driver.advance(5.0)
+    driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, "stopped", traceback="Traceback ..."))
+    assert [(failed.code, failed.traceback) for failed in job.history or ()] == [(ErrorCode.TIMED_OUT, "Traceback ...")]
+
+
 def test_only_an_attempt_with_a_stop_request_can_stop() -> None:
     driver = Driver()
     job = driver.submit()
     attempt = driver.lease(job)
-    with pytest.raises(AssertionError, match="told to"):
+    with pytest.raises(AssertionError, match=r"^an attempt that stops was told to$"):
         driver.engine.stopped(job.id, attempt=attempt, now=driver.now)
     with pytest.raises(StaleLease, match=f"attempt 2 of job {job.id} no longer holds its lease"):
         driver.engine.stopped(job.id, attempt=2, now=driver.now)
@@ -622,8 +649,10 @@ def test_a_pool_runs_at_most_one_attempt_per_permit() -> None:
 
 
 def test_permits_of_a_pool_change_while_jobs_wait() -> None:
-    driver = Driver(pools={"p": 1})
-    first, second, third = (driver.submit(pool="p") for _ in range(3))
+    # A rate and priorities, so that the present time counts.
+    driver = Driver(pools={"p": 1}, queues={"default": QueuePolicy(discipline=Discipline.PRIORITY)})
+    limits = Limits(rate=Rate(100, 1.0))
+    first, second, third = (driver.submit(pool="p", limits=limits) for _ in range(3))
     driver.lease(first)
     assert driver.start_next() is None
     driver.engine.set_permits("p", 2, now=driver.now)

@@ -65,14 +65,11 @@ def test_rare_fields_are_read_as_they_were_set(name: str, value: object) -> None
     assert other.extras is None, "no rare field was set"
 
 
-class Record:
-    """A record with one rare field."""
-
-    extras: Extras | None = None
-    before = extra("attempts_before", 0)
-
-
 def test_the_first_value_of_a_rare_field_makes_the_extras() -> None:
+    class Record:
+        extras: Extras | None = None
+        before = extra("attempts_before", 0)
+
     record: Any = Record()
     assert record.before == 0
     record.before = 0
