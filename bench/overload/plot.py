@@ -130,10 +130,7 @@ def _each_by_load(runs: Sequence[Figures], label: str, value: Callable[[Figures]
         panel.set_visible(False)
     figure.supylabel(label, fontsize=10)
     figure.supxlabel("load (multiples of capacity)", fontsize=10)
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9, frameon=False
-    )
-    return figure
+    return _with_legend(figure, panels, "upper")
 
 
 def _waits(runs: Sequence[Figures], policies: Sequence[str]) -> Any:
@@ -187,10 +184,7 @@ def _refusals(runs: Sequence[Figures]) -> Any:
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         panel.grid(alpha=0.3, axis="y")
     panels[0][0].set_ylabel("share of submissions rejected or shed")
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, frameon=False
-    )
-    return figure
+    return _with_legend(figure, panels, "lower")
 
 
 def _shares(runs: Sequence[Figures]) -> Any:
@@ -211,10 +205,7 @@ def _shares(runs: Sequence[Figures]) -> Any:
         panel.yaxis.set_major_formatter(PercentFormatter(1.0))
         panel.grid(alpha=0.3, axis="y")
     panels[0][0].set_ylabel("goodput (share of worker time)")
-    figure.legend(
-        *panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9, frameon=False
-    )
-    return figure
+    return _with_legend(figure, panels, "lower")
 
 
 def _returns(scenes: Sequence[ReturnFigures]) -> Any:
@@ -230,6 +221,12 @@ def _returns(scenes: Sequence[ReturnFigures]) -> Any:
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("returns per second")
     panels[0][0].set_ylim(0.5, 1.3 * max([1, *(max(scene.returns_by_second, default=1) for scene in scenes)]))
+    return figure
+
+
+def _with_legend(figure: Any, panels: Any, side: str) -> Any:
+    keys, names = panels[0][0].get_legend_handles_labels()
+    figure.legend(keys, names, loc=f"outside {side} center", ncols=len(names), fontsize=9, frameon=False)
     return figure
 
 

@@ -109,16 +109,9 @@ class Client:
             Unreachable: It was not sent.
             TypeError, ValueError, OSError: One of `files` is no file, or can't be read.
         """
-        return await self._run(
-            submit.submit(
-                {"type": type, "args": args or {}, **options},
-                files=files,
-                idempotency_key=idempotency_key,
-                retry_for_s=retry_for_s,
-                wait_s=wait_s,
-            ),
-            reads_for_s=0.0,
-        )
+        submission: Submission = {"type": type, "args": args or {}, **options}
+        steps = submit.submit(submission, files, idempotency_key, retry_for_s, wait_s)
+        return await self._run(steps, reads_for_s=0.0)
 
     async def run(
         self,
@@ -142,16 +135,9 @@ class Client:
             InvalidSubmission, UnknownType, Refused, Duplicate, KeyReused, FateUnknown, Unreachable: As in `submit`.
             JobGone, NoAnswer: As in `wait`.
         """
-        return await self._run(
-            submit.run(
-                {"type": type, "args": args or {}, **options},
-                files=files,
-                idempotency_key=idempotency_key,
-                retry_for_s=retry_for_s,
-                wait_s=wait_s,
-            ),
-            reads_for_s=0.0,
-        )
+        submission: Submission = {"type": type, "args": args or {}, **options}
+        steps = submit.run(submission, files, idempotency_key, retry_for_s, wait_s)
+        return await self._run(steps, reads_for_s=0.0)
 
     async def submit_many(
         self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0

@@ -51,12 +51,7 @@ BATCH_BYTES = 1 << 19  # in one request; half of a server's default limit
 
 
 def submit(
-    submission: Submission,
-    *,
-    files: Files | None,
-    idempotency_key: str | None,
-    retry_for_s: float,
-    wait_s: float,
+    submission: Submission, files: Files | None, idempotency_key: str | None, retry_for_s: float, wait_s: float
 ) -> Steps[JobDocument]:
     encoding = encoded(submission)
     body: bytes | Multipart = Multipart(encoding, files) if files else encoding
@@ -94,18 +89,11 @@ def submit(
 
 
 def run(
-    submission: Submission,
-    *,
-    files: Files | None,
-    idempotency_key: str | None,
-    retry_for_s: float,
-    wait_s: float | None,
+    submission: Submission, files: Files | None, idempotency_key: str | None, retry_for_s: float, wait_s: float | None
 ) -> Steps[Any]:
     give_up_at = time.monotonic() + (math.inf if wait_s is None else wait_s)
     at_once_s = WAIT_S_MAX if wait_s is None else min(wait_s, WAIT_S_MAX)
-    job = yield from submit(
-        submission, files=files, idempotency_key=idempotency_key, retry_for_s=retry_for_s, wait_s=at_once_s
-    )
+    job = yield from submit(submission, files, idempotency_key, retry_for_s, at_once_s)
     if not job.over:
         left_s = None if wait_s is None else max(0.0, give_up_at - time.monotonic())
         job = yield from jobs.wait(job.id, left_s, max(retry_for_s, RETRY_FOR_S))

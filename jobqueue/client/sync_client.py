@@ -86,16 +86,9 @@ class SyncClient:
         **options: Unpack[SubmitOptions],
     ) -> JobDocument:
         """As `Client.submit`."""
-        return self._run(
-            submit.submit(
-                {"type": type, "args": args or {}, **options},
-                files=files,
-                idempotency_key=idempotency_key,
-                retry_for_s=retry_for_s,
-                wait_s=wait_s,
-            ),
-            reads_for_s=0.0,
-        )
+        submission: Submission = {"type": type, "args": args or {}, **options}
+        steps = submit.submit(submission, files, idempotency_key, retry_for_s, wait_s)
+        return self._run(steps, reads_for_s=0.0)
 
     def run(
         self,
@@ -109,16 +102,9 @@ class SyncClient:
         **options: Unpack[SubmitOptions],
     ) -> Any:
         """As `Client.run`."""
-        return self._run(
-            submit.run(
-                {"type": type, "args": args or {}, **options},
-                files=files,
-                idempotency_key=idempotency_key,
-                retry_for_s=retry_for_s,
-                wait_s=wait_s,
-            ),
-            reads_for_s=0.0,
-        )
+        submission: Submission = {"type": type, "args": args or {}, **options}
+        steps = submit.run(submission, files, idempotency_key, retry_for_s, wait_s)
+        return self._run(steps, reads_for_s=0.0)
 
     def submit_many(self, submissions: Iterable[Submission], *, retry_for_s: float = 0.0) -> list[str | JobQueueError]:
         """As `Client.submit_many`."""
