@@ -82,6 +82,26 @@ def test_discarding_alone_cleans_the_heap() -> None:
     assert len(deadlines._heap) <= 64
 
 
+def test_dead_entries_are_swept_once_they_outnumber_twice_the_keys_by_64() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    for key in range(100):
+        deadlines.set(key, float(key))
+    for at in range(64 + 100):
+        deadlines.set(0, float(at))
+    assert len(deadlines._heap) == 64 + 2 * 100
+    deadlines.set(0, 1.0)
+    assert len(deadlines._heap) == 100
+
+    for key in range(100, 300):
+        deadlines.set(key, float(key))
+    for key in range(182):
+        deadlines.discard(key)
+    assert (len(deadlines._heap), len(deadlines)) == (300, 118)
+    deadlines.discard(182)
+    assert (len(deadlines._heap), len(deadlines)) == (117, 117)
+    assert deadlines.items() == [(key, float(key)) for key in range(183, 300)]
+
+
 def test_setting_one_key_repeatedly_does_not_grow_the_heap() -> None:
     deadlines: Deadlines[str] = Deadlines()
     for at in range(10_000):

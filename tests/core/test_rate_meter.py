@@ -121,3 +121,30 @@ def test_the_rate_is_the_sum_of_decayed_events_over_the_decayed_time(waits_s: li
     weight = sum(0.5 ** ((now - time) / 10.0) for time in times)
     steady = sum(0.5 ** ((step + 0.5) / 1000 * observed_s / 10.0) for step in range(1000)) * observed_s / 1000
     assert rate.per_s(now) == pytest.approx(weight / steady, rel=1e-3)
+
+
+def test_events_within_a_thousandth_of_a_half_life_count_as_simultaneous() -> None:
+    spread, together, apart = (RateMeter(half_life_s=1000.0) for _ in range(3))
+    spread.add(0.0)
+    spread.add(0.999)
+    together.add(0.0, 2)
+    apart.add(0.0)
+    apart.add(1.0)
+    assert spread.per_s(500.0) == together.per_s(500.0) < apart.per_s(500.0)
+
+
+def test_a_time_below_a_tenth_of_a_half_life_counts_as_that_tenth() -> None:
+    meter = RateMeter(half_life_s=10.0)
+    meter.add(0.0)
+    assert meter.per_s(0.95) / meter.per_s(1.0) == pytest.approx(2 ** (0.05 / 10.0), rel=1e-9)
+
+
+def test_a_meter_can_begin_with_another() -> None:
+    first, second, begun = RateMeter(), RateMeter(), RateMeter()
+    first.begin(0.0)
+    second.begin_with(first)
+    begun.begin(40.0)
+    begun.begin_with(first)
+    for meter in (first, second, begun):
+        meter.add(50.0)
+    assert first.per_s(50.0) == second.per_s(50.0) < begun.per_s(50.0)

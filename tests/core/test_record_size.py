@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobqueue.core.job import IdempotencyKey, JobSpec, StoredFile, Unique, Uniqueness, Upload
-from jobqueue.core.record_size import held_bytes
+from jobqueue.core.record_size import EXTRAS_BYTES, FILE_BYTES, NAME_BYTES, SPEC_BYTES, TTL_BYTES, held_bytes
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import StatusesFull
 from tests.core.making import Driver
@@ -42,6 +42,18 @@ def test_a_plain_submission_holds_no_bytes_beside_its_arguments() -> None:
 def test_large_fields_of_a_submission_count(more: dict[str, Any], bytes_: int) -> None:
     asked: dict[str, Any] = {"spec": PLAIN, "upload": None, "uniqueness": None} | more
     assert held_bytes(**asked) >= bytes_
+
+
+def test_the_size_of_a_record_is_the_sum_of_its_parts() -> None:
+    key, own = Uniqueness(key=IdempotencyKey("k" * 10, b"")), JobSpec(type="t", group="g", own=True)
+    with_ttl = JobSpec(type="t", ttl_s=1.0, own=True)
+    assert held_bytes(PLAIN, None, key) == NAME_BYTES + 10 + EXTRAS_BYTES
+    assert held_bytes(own, None, None) == SPEC_BYTES + 1 + EXTRAS_BYTES
+    assert held_bytes(with_ttl, None, None) == SPEC_BYTES + TTL_BYTES + EXTRAS_BYTES
+    assert held_bytes(own, upload_of(2), key) == sum(
+        (SPEC_BYTES + 1, 3 * FILE_BYTES + 2 * (5 + 10), NAME_BYTES + 10, EXTRAS_BYTES)
+    )
+    assert held_bytes(PLAIN, None, Uniqueness("10.0.0.7")) == 0, "a caller alone is the shared one"
 
 
 def test_names_of_parts_count_against_the_bound() -> None:
