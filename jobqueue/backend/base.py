@@ -135,6 +135,14 @@ class EndListener(Protocol):
         ...
 
 
+class ChangeListener(Protocol):
+    """Waits for a change of some jobs, without a task; an object of its own for each wait."""
+
+    def changed(self) -> None:
+        """One of the jobs has changed, or was removed. Called on the loop, maybe again, and must not raise."""
+        ...
+
+
 class Backend(Snapshot, Protocol):
     """Keeps the jobs. Every instant it takes or gives is on `now()`'s clock.
 
@@ -321,6 +329,14 @@ class LocalBackend(Backend, Protocol):
 
     def forget(self, job_id: JobId, listener: EndListener) -> None:
         """End what `when_ended` began. Where the job has ended, the listener may be told all the same."""
+        ...
+
+    def when_changed(self, job_ids: Sequence[JobId], listener: ChangeListener) -> None:
+        """Tell a listener of each change of any of these jobs, as `wait_for_change` does once."""
+        ...
+
+    def forget_changes(self, job_ids: Sequence[JobId], listener: ChangeListener) -> None:
+        """End what `when_changed` began. The listener may be told of an earlier change all the same."""
         ...
 
     def excuse(self, gap_s: float) -> None:

@@ -110,6 +110,7 @@ class MemoryBackend:
         self._ready = ReadyQueue(engine.scheduler, now)
         self._waits = Waits()
         self.when_ended, self.forget = self._waits.add, self._waits.remove
+        self.when_changed, self.forget_changes = self._waits.add_change, self._waits.remove_change
         self._listeners: dict[type[Event], tuple[Callable[[Any], None], ...]] = dict.fromkeys(get_args(Event), ())
         self._timer = Timer(self)
         self._look = self._timer.look

@@ -19,7 +19,7 @@ from jobqueue.core.job_view import JobView, view_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from jobqueue.backend.base import EndListener
+    from jobqueue.backend.base import ChangeListener, EndListener
     from jobqueue.core.job import Job, JobId
     from jobqueue.core.job_view import AnyJob
 
@@ -35,12 +35,12 @@ class Waits:
 
     Attributes:
         ends: The listeners of each live job's end, in the order of their coming.
-        changes: The futures of waits for a change, by job; one may stand under several.
+        changes: The listeners of each job's changes; one may stand under several jobs.
     """
 
     def __init__(self) -> None:
         self.ends: dict[JobId, dict[EndListener, None]] = {}
-        self.changes: dict[JobId, dict[asyncio.Future[None], None]] = {}
+        self.changes: dict[JobId, dict[ChangeListener, None]] = {}
 
     def add(self, job_id: JobId, listener: EndListener) -> None:
         """Tell a listener of the end of a live job."""
@@ -64,20 +64,28 @@ class Waits:
         self.add(job_id, ending)
         return ending
 
+    def add_change(self, job_ids: Sequence[JobId], listener: ChangeListener) -> None:
+        """Tell a listener of changes of any of these jobs."""
+        for job_id in job_ids:
+            self.changes.setdefault(job_id, {})[listener] = None
+
+    def remove_change(self, job_ids: Sequence[JobId], listener: ChangeListener) -> None:
+        """Forget a listener of changes."""
+        for job_id in job_ids:
+            listeners = self.changes.get(job_id)
+            if listeners is not None:
+                listeners.pop(listener, None)
+                if not listeners:
+                    del self.changes[job_id]
+
     async def change(self, job_ids: Sequence[JobId]) -> None:
         """Return once any of these records has changed, or was removed."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for job_id in job_ids:
-            self.changes.setdefault(job_id, {})[future] = None
+        waiting = _Change(asyncio.get_running_loop().create_future())
+        self.add_change(job_ids, waiting)
         try:
-            await future
+            await waiting.future
         finally:
-            for job_id in job_ids:
-                futures = self.changes.get(job_id)
-                if futures is not None:
-                    futures.pop(future, None)
-                    if not futures:
-                        del self.changes[job_id]
+            self.remove_change(job_ids, waiting)
 
     def ended(self, job: Job) -> None:
         """Tell the listeners of a job that has just ended."""
@@ -90,12 +98,12 @@ class Waits:
                 _tell_of_end(iter(listeners), view_of(job))
 
     def changed(self, event: Event) -> None:
-        """Wake those that wait for a change of the event's job."""
+        """Tell the listeners of the event's job."""
         jobs = event.jobs if isinstance(event, Evicted) else () if isinstance(event, UNSEEN_EVENTS) else (event.job,)
         for job in jobs:
-            futures = self.changes.get(job.id)
-            if futures:
-                _wake(iter(tuple(futures)))
+            listeners = self.changes.get(job.id)
+            if listeners:
+                _tell_of_change(iter(tuple(listeners)))
 
 
 class _Ending(asyncio.Future[JobView]):
@@ -115,6 +123,19 @@ class _Ending(asyncio.Future[JobView]):
         return super().cancel(msg)
 
 
+class _Change:
+    """A wait of a coroutine for a change."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+
+    def changed(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+
 def _tell_of_end(listeners: Iterator[EndListener], job: JobView) -> None:
     told = 0
     for listener in islice(listeners, TOLD_AT_ONCE):
@@ -124,11 +145,10 @@ def _tell_of_end(listeners: Iterator[EndListener], job: JobView) -> None:
         asyncio.get_running_loop().call_soon(_tell_of_end, listeners, job)
 
 
-def _wake(futures: Iterator[asyncio.Future[None]]) -> None:
-    woken = 0
-    for future in islice(futures, TOLD_AT_ONCE):
-        woken += 1
-        if not future.done():
-            future.set_result(None)
-    if woken == TOLD_AT_ONCE:
-        asyncio.get_running_loop().call_soon(_wake, futures)
+def _tell_of_change(listeners: Iterator[ChangeListener]) -> None:
+    told = 0
+    for listener in islice(listeners, TOLD_AT_ONCE):
+        told += 1
+        listener.changed()
+    if told == TOLD_AT_ONCE:
+        asyncio.get_running_loop().call_soon(_tell_of_change, listeners)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 import msgspec
@@ -17,20 +16,21 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.response.documents import UnknownJobDocument, list_document, missing_document
+from jobqueue.http.response.documents import UnknownJobDocument  # noqa: TC001  # as below
 from jobqueue.http.response.job_document import JobDocument  # noqa: TC001  # read from the annotations of ListDocument
+from jobqueue.http.response.list_reply import IDS_END, fitting, list_reply, list_tag, listed_document
 from jobqueue.http.response.long_response import (
     PIECE_BYTES,
-    WHOLE_BYTES_MAX,
     LongResponse,
     document_pieces,
     whole_answer,
 )
 from jobqueue.http.response.reply import COMMON, JSON, names_tag
 from jobqueue.http.response.responses import known_tags
+from jobqueue.http.streams.waiters import WAITED
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from jobqueue.core.job_view import JobView
     from jobqueue.http.streams.waiters import Waiters
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     Listed = JobView | tuple[str, JobQueueError]
 
-IDS_END = b"]}"
 PAGE_DEFAULT, PAGE_MAX = 50, 100
 
 
@@ -81,7 +80,7 @@ class JobList:
             page = await self._service.backend.page(_filter(given), limit=limit, cursor=cursor)
         except InvalidCursor as error:
             raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(str(error))!r}") from None
-        count, documents = self._fitting(page.jobs)
+        count, documents = fitting(page.jobs, self._service)
         jobs = page.jobs[: max(1, count)]
         cursor = page.cursor if len(jobs) == len(page.jobs) else self._service.backend.cursor_after(jobs[-1])
         end = b'],"next_cursor":' + (b"null}" if cursor is None else f'"{cursor}"}}'.encode())
@@ -93,9 +92,11 @@ class JobList:
         With If-None-Match a change is any difference from that version; without, any later one. If all jobs are
         terminal or unknown, no change can come.
         """
+        if (waited := request.get(WAITED)) is not None:
+            return await self._now(request, ids, waited.headers)
         listed = [await self._job_or_error(job_id) for job_id in ids]
         live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
-        news = hdrs.IF_NONE_MATCH in request.headers and not names_tag(known_tags(request), _tag(listed, IDS_END))
+        news = hdrs.IF_NONE_MATCH in request.headers and not names_tag(known_tags(request), list_tag(listed, IDS_END))
         del listed  # or a wait would hold what is evicted meanwhile
 
         async def change() -> None:
@@ -107,8 +108,11 @@ class JobList:
             async with self._turn:
                 # One change may have woken thousands: each writes its list in turn, and other tasks run in between.
                 await asyncio.sleep(0)
+        return await self._now(request, ids, applied)
+
+    async def _now(self, request: web.Request, ids: Sequence[str], applied: dict[str, str]) -> web.StreamResponse:
         listed = [await self._job_or_error(job_id) for job_id in ids]
-        count, documents = self._fitting(listed)
+        count, documents = fitting(listed, self._service)
         return self._answer(request, listed, documents if count == len(listed) else None, IDS_END, applied)
 
     async def _job_or_error(self, job_id: str) -> Listed:
@@ -126,35 +130,19 @@ class JobList:
         more: dict[str, str],
     ) -> web.StreamResponse:
         """Answer with a list; None: its documents are too long to be held in memory together."""
-        opaque_tag = _tag(listed, end)
-        told = {"ETag": f"W/{opaque_tag}", **more}
-        if names_tag(known_tags(request), opaque_tag):
-            return web.Response(status=304, headers={**COMMON, **told})
-        headers = {**JSON, **told}
+        tags = known_tags(request)
         if documents is not None:
-            return whole_answer(request, b'{"jobs":[%b%b' % (b",".join(documents), end), headers)
+            reply = list_reply(listed, documents, end, tags)
+            headers = {**reply.headers, **more}
+            if reply.body is None:
+                return web.Response(status=reply.head.status, headers=headers)
+            return whole_answer(request, reply.body, headers)
+        opaque_tag = list_tag(listed, end)
+        told = {"ETag": f"W/{opaque_tag}", **more}
+        if names_tag(tags, opaque_tag):
+            return web.Response(status=304, headers={**COMMON, **told})
         ids = [job[0] if isinstance(job, tuple) else job.id for job in listed]
-        return LongResponse(request, self._pieces(ids, end), headers)
-
-    def _fitting(self, listed: Sequence[Listed]) -> tuple[int, list[bytes]]:
-        """Return the number of first jobs that fit into one response, and their documents."""
-        documents: list[bytes] = []
-        room_bytes = WHOLE_BYTES_MAX
-        for job in listed:
-            if not isinstance(job, tuple) and len(job.result or b"") > room_bytes:
-                break
-            document = self._document(job)
-            room_bytes -= len(document)
-            if room_bytes < 0:
-                break
-            documents.append(document)
-        return len(documents), documents
-
-    def _document(self, job: Listed) -> bytes:
-        if isinstance(job, tuple):
-            return missing_document(*job)
-        estimate = self._service.backend.estimate(job) if job.live else None
-        return list_document(job, self._service, estimate)
+        return LongResponse(request, self._pieces(ids, end), {**JSON, **told})
 
     async def _pieces(self, ids: Sequence[str], end: bytes) -> AsyncGenerator[bytes]:
         before = b'{"jobs":['
@@ -164,7 +152,7 @@ class JobList:
             small = result_bytes <= PIECE_BYTES
             if not small and not isinstance(job, tuple):
                 job = replace(job, result=None)
-            document = before + self._document(job)
+            document = before + listed_document(job, self._service)
             before = b","
             del job  # its record may be evicted while the client takes the pieces
             if small:
@@ -173,15 +161,6 @@ class JobList:
             async for piece in document_pieces(self._service, document, job_id, result_bytes):
                 yield piece
         yield end
-
-
-def _tag(listed: Iterable[Listed], end: bytes) -> str:
-    """Return the opaque tag of a list: which jobs are in it, in which version each, and where the next page begins."""
-    digest = blake2b(end, digest_size=12)
-    for job in listed:
-        line = f"{job[0]} {job[1]!r}\n" if isinstance(job, tuple) else f"{job.id} {job.version}\n"
-        digest.update(line.encode("utf-8", "surrogatepass"))
-    return f'"{digest.hexdigest()}"'
 
 
 def _parameters(request: web.Request, known: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, result_pieces, whole_answer
 from jobqueue.http.response.reply import COMMON, JSON
 from jobqueue.http.response.responses import job_answer
-from jobqueue.http.streams.waiters import ENDED
+from jobqueue.http.streams.waiters import WAITED
 
 if TYPE_CHECKING:
     from jobqueue.core.job import JobId, StoredFile
@@ -38,8 +38,8 @@ class Jobs:
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET or HEAD /v1/jobs/{id}: 202 while live, 200 once terminal; with `Prefer: wait=N`, it waits for the end."""
-        if (ended := request.get(ENDED)) is not None:
-            return job_answer(request, ended.job, self._service, ended.headers)
+        if (waited := request.get(WAITED)) is not None and waited.job is not None:
+            return job_answer(request, waited.job, self._service, waited.headers)
         job = await self._service.backend.get(request.match_info["id"])
         return await answer_at_end(request, preferred_wait_s(request.headers), job, self._service, self._waiters)
 

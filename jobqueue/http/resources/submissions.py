@@ -34,7 +34,7 @@ from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import ProblemDocument, refuse, without_errors
 from jobqueue.http.response.reply import DEDUPLICATED, JSON
 from jobqueue.http.response.responses import error_answer, job_answer
-from jobqueue.http.streams.waiters import ENDED
+from jobqueue.http.streams.waiters import WAITED
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ class Submissions:
     # -- one job
 
     async def _submit(self, request: web.Request, caller: str) -> web.StreamResponse:
-        if (ended := request.get(ENDED)) is not None:
-            return job_answer(request, ended.job, self._service, ended.headers)
+        if (waited := request.get(WAITED)) is not None and waited.job is not None:
+            return job_answer(request, waited.job, self._service, waited.headers)
         head = self._check_single(request, caller)
         self._rate_limits.take(caller)
         accept = self._accept_form if head.kind is BodyKind.MULTIPART else self._accept_json

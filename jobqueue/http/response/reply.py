@@ -226,16 +226,17 @@ def _job_head(state: JobState, version: int) -> tuple[str, Reply, Reply]:
     opaque_tag = f'"{version}"'
     told = {"Job-State": state.value, "ETag": f"W/{opaque_tag}"}
     status = HTTPStatus.ACCEPTED if state in LIVE else HTTPStatus.OK
-    found, unchanged = _head(status, {**JSON, **told}), _head(HTTPStatus.NOT_MODIFIED, {**COMMON, **told})
+    found, unchanged = reply_head(status, {**JSON, **told}), reply_head(HTTPStatus.NOT_MODIFIED, {**COMMON, **told})
     return opaque_tag, Reply(found), Reply(unchanged)
 
 
-def _head(status: HTTPStatus, headers: dict[str, str]) -> ReplyHead:
+def reply_head(status: HTTPStatus, headers: dict[str, str]) -> ReplyHead:
+    """Return a head in both forms."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return ReplyHead(status.value, headers, f"HTTP/1.1 {status} {status.phrase}\r\n{lines}".encode())
 
 
-_PROBLEM_HEADS = {row: _head(HTTPStatus(row.status), PROBLEM) for row in (*TABLE.values(), INTERNAL)}
+_PROBLEM_HEADS = {row: reply_head(HTTPStatus(row.status), PROBLEM) for row in (*TABLE.values(), INTERNAL)}
 
 
 # Cached: there are few lengths and few waits, and formatting a number takes longer than the rest of a head.

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,14 +35,19 @@ LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  #
 """The key under which a waiting request holds the callback that ends its wait, for its connection to call."""
 
 
-class Ended(NamedTuple):
-    """The end of a job that a request of the fast path has waited for, and the headers of its answer."""
+class Waited(NamedTuple):
+    """What a request of the fast path has waited for.
 
-    job: JobView
+    Attributes:
+        headers: Those of its answer that the fast path has decided on.
+        job: The record at the job's end; None: it is a list.
+    """
+
     headers: dict[str, str]
+    job: JobView | None = None
 
 
-ENDED: web.RequestKey[Ended] = web.RequestKey("ended", Ended)
+WAITED: web.RequestKey[Waited] = web.RequestKey("waited", Waited)
 """The key under which a request that the fast path has begun, and the stock path answers, holds its answer."""
 
 
@@ -137,12 +143,13 @@ class Waiters:
                 except TimeoutError:
                     if not timeout.expired():
                         raise
-        return {APPLIED: applied(wait_s)}
+        return {APPLIED: f"wait={int(wait_s)}"}
 
 
-def applied(wait_s: float) -> str:
-    """Return the value of `Preference-Applied` for a wait that was granted."""
-    return f"wait={int(wait_s)}"
+@functools.lru_cache(maxsize=64)
+def applied_line(wait_s: int) -> bytes:
+    """Return the header line for a wait that was granted, of whole seconds."""
+    return f"{APPLIED}: wait={wait_s}\r\n".encode()
 
 
 @contextmanager

@@ -37,7 +37,7 @@ from jobqueue.http.request.caller import uniqueness_at
 from jobqueue.http.request.receiving import FEW_BYTES, forget_frames
 from jobqueue.http.response.problems import error_of, refuse
 from jobqueue.http.response.responses import closing_problem, problem_response
-from jobqueue.http.streams.waiters import ENDED
+from jobqueue.http.streams.waiters import WAITED
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import Buffers, CountingServer
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.core.job import Uniqueness
-    from jobqueue.http.streams.waiters import Ended
+    from jobqueue.http.streams.waiters import Waited
     from jobqueue.http.transport.fast_path import FastPath
 
 READ_BYTES = 32 * 1024
@@ -131,8 +131,8 @@ class JobServer(CountingServer):
             return refusal
         try:
             connection = cast("Connection", request.protocol)
-            if connection.ended is not None:
-                request[ENDED], connection.ended = connection.ended, None
+            if connection.waited is not None:
+                request[WAITED], connection.waited = connection.waited, None
             return await self._app._handle(cast("web.Request", request))
         except web.HTTPException as raised:  # raised before the application's middleware had its turn
             forget_frames(raised)
@@ -174,7 +174,7 @@ class JobServer(CountingServer):
 class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_between_requests", "_body_bytes", "_body_ended", "ended", "half_closed", "uniqueness")
+    __slots__ = ("_between_requests", "_body_bytes", "_body_ended", "half_closed", "uniqueness", "waited")
 
     _server: JobServer
 
@@ -182,8 +182,8 @@ class Connection(Buffers):
         super().__init__(server, **kwargs)
         self.uniqueness: Uniqueness | None = None
         self.half_closed = False
-        # The end of a job, for the request that the stock path begins next.
-        self.ended: Ended | None = None
+        # For the request that the stock path begins next.
+        self.waited: Waited | None = None
         # The parser has no part of a request: all bytes before were parsed.
         self._between_requests = True
         # Of the body of the last parsed request, after the last piece: its size so far, and whether it was whole.
@@ -382,11 +382,11 @@ class Connection(Buffers):
         elif self._messages:
             self._wake()
 
-    def hand_over(self, message: RawRequestMessage, ended: Ended) -> None:
+    def hand_over(self, message: RawRequestMessage, waited: Waited) -> None:
         """Have the deferred request answered by aiohttp's task, before those behind it."""
         self.deferred = None
         if self._wire is not None and not self._wire.is_closing():
-            self.ended = ended
+            self.waited = waited
             self._messages.appendleft((message, EMPTY_PAYLOAD))
             self._wake()
 

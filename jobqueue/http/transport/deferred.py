@@ -8,7 +8,7 @@ Rules:
    pauses; they are answered after it.
 2. It is answered once, by `finish` or `hand_over`, or dropped with its connection. Either way nothing refers to it any
    more, so the connection is free at once.
-3. An answer that is sent in pieces is handed over to the stock path, with the record of the job's end.
+3. An answer that is sent in pieces is handed over to the stock path, with what was waited for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, final
 
 from jobqueue.core.job_view import view_of
-from jobqueue.http.streams.waiters import Ended
+from jobqueue.http.streams.waiters import Waited
 from jobqueue.http.transport.aiohttp_compat import parse_head
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Client(Protocol):
         """Send the deferred answer, and go on with the requests behind it."""
         ...
 
-    def hand_over(self, message: RawRequestMessage, ended: Ended) -> None:
+    def hand_over(self, message: RawRequestMessage, waited: Waited) -> None:
         """Have the deferred request answered by the stock path, and then those behind it."""
         ...
 
@@ -78,6 +78,11 @@ class Answers(Protocol):
     def answer_wait(self, wait: JobWait, job: AnyJob, now: float) -> bytes | None:
         """Return the whole answer; None: it is sent in pieces. Must not raise."""
         ...
+
+
+def headers_of(lines: bytes) -> dict[str, str]:
+    """Return header lines by name."""
+    return dict(line.split(": ", 1) for line in lines.decode().splitlines())
 
 
 @final
@@ -147,9 +152,7 @@ class JobWait:
         if answer is not None:
             client.finish(answer, now)
         else:
-            lines = self.lines.decode().splitlines()
-            headers = dict(line.split(": ", 1) for line in lines)
-            client.hand_over(self._message(), Ended(view_of(job), headers))
+            client.hand_over(self._message(), Waited(headers_of(self.lines), view_of(job)))
 
     def _message(self) -> RawRequestMessage:
         """Parse the request again, since only little of it was held; only a GET or a submission is handed over."""

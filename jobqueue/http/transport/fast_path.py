@@ -11,7 +11,6 @@ request with a cached head (`head_cache`) needs no parser at all.
 
 from __future__ import annotations
 
-import functools
 import time
 from typing import TYPE_CHECKING
 
@@ -25,12 +24,13 @@ from jobqueue.errors import Refused
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.request.json_body import decode_submission
-from jobqueue.http.request.prefer import APPLIED, PREFER
+from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
-from jobqueue.http.streams.waiters import applied
+from jobqueue.http.streams.waiters import applied_line
 from jobqueue.http.transport.deferred import JOBS_PATH, LATER, JobWait
 from jobqueue.http.transport.head_cache import HeadCache, known_tags, wait_head_of
+from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
@@ -79,6 +79,7 @@ class FastPath:
         self._head_cache = HeadCache()
         self._dated = b""
         self._dated_until = 0.0
+        self._lists = ListWaits(service, waiters, self._date)
 
     def recall(self, data: bytes, client: Client, now: float) -> bytes | None:
         """Return the whole response to a request with a cached head, or LATER; None: not cached, and nothing was done.
@@ -121,8 +122,10 @@ class FastPath:
             return None
         path, method = message.path, message.method
         if method == "HEAD" or method == "GET":
-            if payload is not EMPTY_PAYLOAD or len(path) != PATH_LENGTH or path[:PREFIX_LENGTH] != PREFIX:
+            if payload is not EMPTY_PAYLOAD:
                 return None
+            if len(path) != PATH_LENGTH or path[:PREFIX_LENGTH] != PREFIX:
+                return self._list(message, client, now) if path.startswith(IDS_PATH) else None
             headers = message.headers
             if hdrs.EXPECT in headers or hdrs.TRANSFER_ENCODING in headers or not self._policy.is_plain(headers):
                 return None
@@ -221,6 +224,16 @@ class FastPath:
         except Exception as error:
             return self._refuse(error, head_only, now)
 
+    def _list(self, message: ParsedHead, client: Client, now: float) -> bytes | None:
+        headers = message.headers
+        unusual = hdrs.EXPECT in headers or hdrs.TRANSFER_ENCODING in headers
+        if _PREFER not in headers or unusual or not self._policy.is_plain(headers):
+            return None
+        try:
+            return self._lists.begin(message, client, now)
+        except Exception:  # the stock path meets it, too, and answers so
+            return None
+
     def _wait_for(
         self, job: Job, head_only: bool, head: WaitHead, lines: bytes, client: Client, now: float
     ) -> bytes | None:
@@ -230,7 +243,7 @@ class FastPath:
             lines: Header lines beside those of every answer with a job.
         """
         wait_s = self._waiters.granted_s(head.wait_s)
-        granted = lines + _applied(int(wait_s))
+        granted = lines + applied_line(int(wait_s))
         if job.finished_at is not None or wait_s <= 0:
             return self._answer(job, head_only, head.tags, granted, now)
         local = self._service.local
@@ -270,8 +283,3 @@ class FastPath:
             self._dated_until = now + 1.0 - time.time() % 1.0
             self._dated = f"{self._vary}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
         return self._dated
-
-
-@functools.lru_cache(maxsize=64)
-def _applied(wait_s: int) -> bytes:
-    return f"{APPLIED}: {applied(wait_s)}\r\n".encode()

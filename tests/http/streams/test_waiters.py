@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobqueue.http.resources import job_list
+from jobqueue.http.response import list_reply
 from tests.http.resources.test_jobs import ended, submit
 from tests.http.serving import CLOSE, Answer, post, read_answer
 
@@ -326,7 +326,7 @@ async def test_a_change_in_a_list_with_many_waiters_yields_to_the_loop(
 ) -> None:
     ids = [(await submit(http, type="hold"))["id"] for _ in range(20)]
     turn, written = 0, Counter[int]()
-    document = job_list.list_document
+    document = list_reply.list_document
 
     def noted(*args: Any) -> bytes:
         written[turn] += 1
@@ -338,7 +338,7 @@ async def test_a_change_in_a_list_with_many_waiters_yields_to_the_loop(
             turn += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(job_list, "list_document", noted)
+    monkeypatch.setattr(list_reply, "list_document", noted)
     path = f"/v1/jobs?ids={','.join(ids)}"
     async with underway(_all(look(http, path, **WAIT) for _ in range(30))) as looking:
         await until_waiting(serving, 30)

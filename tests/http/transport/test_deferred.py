@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 from jobqueue.backend.base import JobFilter
 from jobqueue.backend.waits import TOLD_AT_ONCE
 from jobqueue.errors import JobGone, WrongState
+from jobqueue.http.response.list_reply import IDS_END, list_tag
 from jobqueue.http.streams import deadlines
 from jobqueue.http.transport.connection import Connection
 from jobqueue.http.transport.deferred import JobWait
+from jobqueue.http.transport.list_wait import ListWait
 from tests.http.serving import Serving, post, read_answer
 from tests.http.streams.test_waiters import until_waiting
 from tests.http.transport.test_fast_path import _MEASURED, END, LATER, Acceptor, Pair, head, same_ids
@@ -145,6 +147,8 @@ async def test_a_wait_is_answered_as_on_the_stock_path(
             look(job_id, WAIT, method="HEAD"),
             look(job_id, "Prefer: wait=50, x", tag),
             look(job_id, WAIT, 'If-None-Match: W/"2"'),
+            head("GET", f"/v1/jobs?ids={job_id},nope", WAIT),
+            head("HEAD", f"/v1/jobs?ids={job_id}", WAIT),
         ]
         if happens is not delete and happens is not cancel:  # which concern one job
             requests.append(post(kind, WAIT))
@@ -195,6 +199,26 @@ async def test_a_result_of_any_size_is_awaited_alike(start: Callable[..., Awaita
     assert codes(submitted) == [200, 200, 200]
     assert codes(looked) == [202, 202, 200, 200, 200]
     assert min(len(submitted), len(looked)) > size
+
+
+async def test_a_list_of_large_results_is_awaited_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+    async def script(serving: Serving) -> list[bytes]:
+        first = await serving.queue.submit("big", {"size": 200_000})
+        await first.wait()
+        second = await serving.queue.submit("big", {"size": 100_000}, delay_s=1000)
+        wire = await connected(serving)
+        for method in ("GET", "HEAD"):
+            await wire.send(head(method, f"/v1/jobs?ids={first.id},{second.id}", WAIT))
+        await until_waiting(serving, 1)
+        await second.cancel()
+        await until_waiting(serving, 0)
+        await wire.send(END)
+        return [await wire.received()]
+
+    (received,) = await both(start, script)
+    assert codes(received) == [200, 200, 200]
+    assert received.count(b"Preference-Applied: wait=50") == 2
+    assert len(received) > 200_000
 
 
 async def test_many_waits_for_a_job_that_is_deleted_at_its_end_get_its_end(
@@ -297,7 +321,12 @@ async def test_a_lost_connection_leaves_nothing_of_its_wait(start: Callable[...,
     serving = await start()
     job_id = (await serving.queue.submit("hold")).id
     for _ in range(3):
-        for request in (look(job_id, WAIT), look(job_id, WAIT, "X: y"), post(HOLD, WAIT)):
+        for request in (
+            look(job_id, WAIT),
+            look(job_id, WAIT, "X: y"),
+            post(HOLD, WAIT),
+            head("GET", f"/v1/jobs?ids={job_id},nope", WAIT),
+        ):
             wire = await connected(serving)
             await wire.send(request)
             await until_waiting(serving, 1)
@@ -306,12 +335,12 @@ async def test_a_lost_connection_leaves_nothing_of_its_wait(start: Callable[...,
                 await wire.cut()
                 await until_waiting(serving, 0)
                 await turns()
-                left = [each for each in gc.get_objects() if isinstance(each, JobWait | Connection)]
+                left = [each for each in gc.get_objects() if isinstance(each, JobWait | ListWait | Connection)]
                 assert left == [], "freed without the collector"
             finally:
                 gc.enable()
     backend = cast("Any", serving.service.backend)
-    assert not backend._waits.ends
+    assert (backend._waits.ends, backend._waits.changes) == ({}, {})
 
 
 async def test_an_idle_connection_with_a_wait_is_closed_only_after_the_answer(
@@ -409,6 +438,7 @@ JOBS = st.integers(0, 1)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("wait"), WIRES, JOBS, st.sampled_from(["GET", "HEAD"]), st.booleans()),
+        st.tuples(st.just("list"), WIRES, st.sampled_from(["GET", "HEAD"]), st.integers(1, 3), st.booleans()),
         st.tuples(st.just("submit"), WIRES, st.sampled_from([LATER, b'{"type":"echo"}', b'{"type":"nope"}'])),
         st.tuples(st.just("look"), WIRES, JOBS, st.sampled_from(["GET", "HEAD"])),
         st.tuples(st.just("part"), WIRES),
@@ -432,6 +462,12 @@ async def play(serving: Serving, steps: list[tuple[Any, ...]]) -> list[bytes]:
                 job, method, tagged = more
                 lines = (WAIT, 'If-None-Match: W/"1"') if tagged else (WAIT,)
                 await wires[of].send(look(jobs[job], *lines, method=method))
+            case "list":
+                method, chosen, tagged = more
+                ids = ",".join(job for number, job in enumerate(jobs) if chosen & 1 << number)
+                tag = fresh_tag(serving, ids.split(",")) if tagged else '"x"'
+                lines = (WAIT, f"If-None-Match: {tag}") if tagged or chosen == 3 else (WAIT,)
+                await wires[of].send(head(method, f"/v1/jobs?ids={ids}", *lines))
             case "submit":
                 await wires[of].send(post(more[0], WAIT))
             case "look":
@@ -462,8 +498,15 @@ async def play(serving: Serving, steps: list[tuple[Any, ...]]) -> list[bytes]:
         await wire.shut()
     received = [await wire.received() for wire in wires]
     assert serving.waiting.count == 0
-    assert not cast("Any", backend)._waits.ends
+    waits = cast("Any", backend)._waits
+    assert (waits.ends, waits.changes) == ({}, {})
     return received
+
+
+def fresh_tag(serving: Serving, ids: list[str]) -> str:
+    """Return the tag of a list as it is now."""
+    local = serving.service.local
+    return list_tag([local.find(job_id) or (job_id, local.missing(job_id)) for job_id in ids], IDS_END)
 
 
 async def unless_over(act: Awaitable[object]) -> None:

@@ -50,6 +50,9 @@ SETTINGS: dict[str, dict[str, object]] = {
 """A wait takes 60 ms at most: longer than all jobs that end, and short enough for thousands of streams."""
 LATER = b'{"type":"echo","delay_s":1000}'
 CUT = b"{CUT}"
+STALLED_S = 0.15
+"""A difference between streams that took longer has to come three times."""
+
 END = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 _MEASURED = re.compile(
@@ -95,18 +98,24 @@ class Pair:
             splits: Positions of splits, beside each CUT.
             turns: Loop iterations after each piece; from about thirty on, it is answered before the next piece.
         """
-        before = [self.counts(serving) for serving in self.both]
         for name, job_id in self.jobs.items():
             stream = stream.replace(name, job_id)
         *pieces, _ = stream.split(CUT)
         splits = (*splits, *accumulate(len(piece) for piece in pieces))
         stream = stream.replace(CUT, b"")
-        fast, stock = await asyncio.gather(*(talk(serving, stream, splits, turns) for serving in self.both))
+        for attempt in range(3):
+            before = [self.counts(serving) for serving in self.both]
+            began = asyncio.get_running_loop().time()
+            fast, stock = await asyncio.gather(*(talk(serving, stream, splits, turns) for serving in self.both))
+            changed = [
+                {name: count - earlier[name] for name, count in self.counts(serving).items()}
+                for serving, earlier in zip(self.both, before, strict=True)
+            ]
+            same = _MEASURED.sub(b"", fast) == _MEASURED.sub(b"", stock) and changed[0] == changed[1]
+            # A machine that stalls may close one of the connections as idle, or end one of the waits early.
+            if same or asyncio.get_running_loop().time() - began < STALLED_S or attempt == 2:
+                break
         assert _MEASURED.sub(b"", fast) == _MEASURED.sub(b"", stock), f"sent {stream!r} cut at {splits}"
-        changed = [
-            {name: count - earlier[name] for name, count in self.counts(serving).items()}
-            for serving, earlier in zip(self.both, before, strict=True)
-        ]
         assert changed[0] == changed[1], f"sent {stream!r} cut at {splits}"
         return fast
 
@@ -203,6 +212,12 @@ WAITS = [
     for job in JOBS
     for more in ((), ('If-None-Match: W/"1"',))
 ]
+LISTS = [
+    head(method, f"/v1/jobs?ids={ids}", "Prefer: wait=1", *more)
+    for method in ("HEAD", "GET")
+    for ids in ("{LIVE}", "{HELD},{DONE},{HELD},{GONE},nope", "{DONE},{FAILED}")
+    for more in ((), ('If-None-Match: W/"1"',), ("If-None-Match: x",))
+]
 SHORT = b'{"type":"echo","args":{"value":"v"}}'
 LOOKS = [head(method, f"/v1/jobs/{job}") for method in ("HEAD", "GET") for job in JOBS]
 BODIES = [
@@ -225,6 +240,16 @@ BODIES = [
 CORPUS = [
     *LOOKS,
     *WAITS,
+    *LISTS,
+    *(
+        head("GET", f"/v1/jobs?{query}", "Prefer: wait=1")
+        for query in ("ids=", "ids=,", "ids={LIVE}&x=1", "ids=%30", "ids=a+b", "ids=a, b", "ids={LIVE}#x", "limit=1")
+    ),
+    head("GET", "/v1/jobs?ids=" + ",".join(f"x{number}" for number in range(101)), "Prefer: wait=1"),
+    head("GET", "/v1/jobs?ids={LIVE}", "Prefer: wait=0"),
+    head("GET", "/v1/jobs?ids={LIVE}", "Prefer: wait"),
+    head("GET", "/v1/jobs?ids={LIVE}"),
+    *(head("GET", "/v1/jobs?ids={LIVE}", "Prefer: wait=1", line) for line in (*FOREIGN, "Expect: x", "A: b")),
     *(post(body) for body in BODIES),
     *(post(body, "Prefer: wait=1") for body in (*BODIES, SHORT, b'{"type":"fail"}')),
     post(SHORT, "Prefer: wait=1", 'If-None-Match: W/"2"'),
@@ -370,7 +395,7 @@ async def test_a_connection_carries_any_number_of_plain_requests(serving: Servin
 
 PIECES = st.one_of(
     st.sampled_from(CORPUS),
-    st.sampled_from([*WAITS, *[post(SHORT, "Prefer: wait=1")] * 4, *[post(LATER, "Prefer: wait=1")] * 2]),
+    st.sampled_from([*WAITS, *LISTS, *[post(SHORT, "Prefer: wait=1")] * 4, *[post(LATER, "Prefer: wait=1")] * 2]),
     st.builds(
         head,
         st.sampled_from(["GET", "HEAD", "POST", "get", "DELETE"]),
