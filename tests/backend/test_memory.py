@@ -174,14 +174,29 @@ async def test_many_listeners_of_one_job_hear_in_portions_of_the_record_at_its_e
     listeners = [Heard() for _ in range(2 * TOLD_AT_ONCE + 1)]
     for listener in listeners:
         backend.when_ended(job.id, listener)
-    await backend.cancel(job.id)
-    await backend.delete(job.id)
+    await backend.lease()
+    await backend.nack(job.id, 1, CRASH)
+    await backend.retry(job.id)
     counts = []
     for _ in range(4):
         counts.append(sum(len(listener.states) for listener in listeners))
         await asyncio.sleep(0)
     assert counts == [100, 200, 201, 201]
-    assert all(listener.states == ["cancelled"] for listener in listeners)
+    assert all(listener.states == ["failed"] for listener in listeners)
+
+
+@virtual_time
+async def test_a_cancelled_wait_leaves_nothing_behind() -> None:
+    backend = memory()
+    job = backend.submit_now(DEFAULT).job
+    waits = [asyncio.create_task(backend.wait(job.id)), asyncio.create_task(backend.wait_for_change([job.id]))]
+    ending = backend.ending(job.id)
+    await settle()
+    assert [len(listeners) for listeners in backend._waits.ends.values()] == [2]
+    for wait in (*waits, ending):
+        wait.cancel()
+    await settle()
+    assert (backend._waits.ends, backend._waits.changes) == ({}, {})
 
 
 @virtual_time
