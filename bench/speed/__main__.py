@@ -73,7 +73,7 @@ def render(folder: Path, path: Path) -> None:
         try:
             found = msgspec.json.decode(path_of_figures.read_bytes(), type=bench.Results)
         except msgspec.ValidationError:
-            sections.append(f"## {title}\n\nIt was measured by another version: `{_target(name)}` does so anew.")
+            sections.append(f"## {title}\n\nIt was measured by another version: `{_target(name)}` measures it again.")
             continue
         targets += bench.targets(found)
         shutil.copy(folder / f"{name}.png", plots)

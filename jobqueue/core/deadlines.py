@@ -17,7 +17,7 @@ K = TypeVar("K")
 
 Entry: TypeAlias = Any
 """Of the heap: a tuple of the due time, a serial number and the key. By no closer type, because it is recognised by its
-identity, and compiled code makes tuples of a known type anew."""
+identity, and compiled code makes new tuples of a known type."""
 
 _SWEEP_MIN = 64
 

@@ -51,7 +51,7 @@ class JobStore:
         # Jobs of one bucket that may have to be evicted early, the first one last.
         self._leaving: list[Job] = []
         self._leaving_from: Label | None = None
-        # The float objects of the latest instants, each by its value. As objects: compiled code makes numbers anew.
+        # The float objects of the latest instants, each by its value. As objects: compiled code makes new numbers.
         self._instants: dict[Any, Any] = {}
         self._failed: OrderedDict[JobId, Job] = OrderedDict()
         self.live = 0

@@ -361,7 +361,7 @@ def test_figures_of_another_version_are_reported_as_not_measured(tmp_path: Path)
     (tmp_path / "life.json").write_text('{"machine": "an older form"}')
     speed.render(tmp_path, tmp_path / "RESULTS.md")
     text = (tmp_path / "RESULTS.md").read_text()
-    assert "It was measured by another version: `make bench-life` does so anew." in text
+    assert "It was measured by another version: `make bench-life` measures it again." in text
 
 
 def test_a_failed_bench_is_reported_and_its_old_results_are_removed(
