@@ -15,19 +15,18 @@ from jobqueue.config import LIMITS_FIXED
 from jobqueue.config.load import differences
 from jobqueue.core.job import Upload
 from jobqueue.errors import InvalidField, InvalidSubmission, raise_if_any
-from jobqueue.handlers import uniqueness_of
+from jobqueue.handlers import PlainSubmission, Submission, uniqueness_of
 from jobqueue.handlers.submission import Bounds
 from jobqueue.wiring import Wiring, system
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from jobqueue.backend.base import Backend, LocalBackend
+    from jobqueue.backend.base import Asked, Backend, LocalBackend
     from jobqueue.config import Settings
     from jobqueue.core.job import IdempotencyKey, Job, JobSpec, StoredFile, Uniqueness
     from jobqueue.core.job_view import JobView
     from jobqueue.core.submit import SubmitResult
-    from jobqueue.handlers import Submission
     from jobqueue.registration import Registered
     from jobqueue.runtime.spool import Spool
     from jobqueue.wiring import Surroundings
@@ -210,6 +209,25 @@ class Service:
         spec, args = self._check(submission)
         return self.local.submit_now(spec, args, None, caller)
 
+    def asked(self, submission: Submission | PlainSubmission, caller: Uniqueness) -> Asked:
+        """Check one of many submissions; return it for `Backend.submit_many`. `caller` is plain.
+
+        Raises:
+            InvalidSubmission, UnknownType: As `accept`.
+        """
+        settings = self.settings
+        counted = settings.limits.caller_jobs_max is not None
+        if isinstance(submission, PlainSubmission):
+            if not counted:
+                spec, args = self.registry.check_plain(submission)
+                if spec.queue in settings.queues:
+                    return spec, args, None, caller
+            submission = Submission(type=submission.type, args=submission.args)
+        if counted or submission.unique is not None:
+            return self._asked(submission, None, None, caller.caller, None)
+        spec, args = self._check(submission)
+        return spec, args, None, caller
+
     def _asked(
         self,
         submission: Submission,
@@ -217,7 +235,7 @@ class Service:
         files: dict[str, tuple[StoredFile, ...]] | None,
         caller: str | None,
         key: IdempotencyKey | None,
-    ) -> tuple[JobSpec, bytes, Upload | None, Uniqueness | None]:
+    ) -> Asked:
         """Check a submission, and return the arguments of `Backend.submit`."""
         spec, args = self._check(submission)
         counted = self.settings.limits.caller_jobs_max is not None

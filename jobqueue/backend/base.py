@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import QueuePolicy
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.stats import QueueStats, StoreStats
-    from jobqueue.core.submit import SubmitResult
+    from jobqueue.core.submit import SubmitReceipt, SubmitResult
     from jobqueue.errors import JobGone, JobNotFound, Refused
 
 BulkAction = Literal["retry", "cancel", "delete"]
@@ -58,6 +58,10 @@ class Page(msgspec.Struct, frozen=True):
 
     jobs: list[JobView]
     cursor: str | None
+
+
+Asked = tuple["JobSpec", bytes, "Upload | None", "Uniqueness | None"]
+"""The arguments of `Backend.submit`."""
 
 
 class InvalidCursor(Exception):
@@ -173,6 +177,13 @@ class Backend(Snapshot, Protocol):
             QueueFull, StatusesFull, RateLimited, Draining: It is rejected, and nothing was kept.
             KeyReused, Duplicate: Its key, or its unique value, is another's.
         """
+
+    async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
+        """Submit each on its own, in order, as `submit`; return for each what `submit` returns, or raises.
+
+        One call for all, since each costs less in company, and a store outside the process is asked once.
+        """
+        ...
 
     async def get(self, job_id: str) -> JobView:
         """Return the record.

@@ -20,15 +20,15 @@ from jobqueue.core.ids import is_well_formed
 from jobqueue.core.job import JobId, JobState
 from jobqueue.core.job_view import view_of
 from jobqueue.core.scheduling.eta import POLL_AFTER_S_UNKNOWN, Estimate
-from jobqueue.core.submit import SubmitResult
+from jobqueue.core.submit import SubmitReceipt, SubmitResult
 from jobqueue.core.tuning import TUNING
-from jobqueue.errors import Refused, WrongState
+from jobqueue.errors import JobQueueError, Refused, WrongState
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator, Sequence
 
-    from jobqueue.backend.base import BulkAction, Workers
+    from jobqueue.backend.base import Asked, BulkAction, Workers
     from jobqueue.core.engine import Engine
     from jobqueue.core.job import Failure, Job, JobSpec, Lease, Progress, Success, Uniqueness, Upload
     from jobqueue.core.job_view import AnyJob, JobView
@@ -145,6 +145,27 @@ class MemoryBackend:
             return self._engine.submit(spec, args, upload, uniqueness, now=self._now())
         finally:
             self._publish()
+
+    async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
+        submit, now, receipts = self._engine.submit, self._now(), list[SubmitReceipt | Exception]()
+        try:
+            for spec, args, upload, uniqueness in many:
+                alone = uniqueness is not None and not uniqueness.plain
+                if alone:  # it may change the job of an earlier one, whose events are to be passed on before
+                    self._publish()
+                try:
+                    result = submit(spec, args, upload, uniqueness, now=now)
+                    job = result.job
+                    receipts.append(SubmitReceipt(job.id, job.finished_at is None, result.duplicate))
+                except JobQueueError as error:
+                    receipts.append(error.with_traceback(None))  # which holds this frame
+                except Exception as error:
+                    receipts.append(error)  # with its traceback, for the log
+                if alone:
+                    self._publish()
+        finally:
+            self._publish()
+        return receipts
 
     def refuse_unseen(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, final
 
 from jobqueue.core.events import Progressed, Submitted
-from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job
+from jobqueue.core.job import DELAYED, FAILED, QUEUED, RUNNING, Extras, Job, JobId
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline
 from jobqueue.core.record import Record
@@ -38,6 +38,20 @@ class SubmitResult(Record, Generic[J]):
 
     def __init__(self, job: J, duplicate: bool) -> None:
         self.job = job
+        self.duplicate = duplicate
+
+
+@final
+class SubmitReceipt(Record):
+    """The same without the job's record: its id, and whether it was live when it was submitted."""
+
+    id: JobId
+    live: bool
+    duplicate: bool
+
+    def __init__(self, id: JobId, live: bool, duplicate: bool) -> None:
+        self.id = id
+        self.live = live
         self.duplicate = duplicate
 
 

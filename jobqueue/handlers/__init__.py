@@ -3,6 +3,7 @@
 from jobqueue.handlers.options import HANDLER_TIMEOUT_S, HandlerOptions, refuse_unknown, register
 from jobqueue.handlers.registry import Handler, Registry, RunIn
 from jobqueue.handlers.submission import (
+    PlainSubmission,
     Seconds,
     Submission,
     UniqueSubmission,
@@ -17,6 +18,7 @@ __all__ = [
     "Handler",
     "HandlerOptions",
     "ObjectCheck",
+    "PlainSubmission",
     "Registry",
     "RunIn",
     "Seconds",

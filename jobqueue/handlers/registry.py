@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobqueue.core.policy import Limits
     from jobqueue.handlers.callee import Callee
     from jobqueue.handlers.signature import Signature
-    from jobqueue.handlers.submission import Submission
+    from jobqueue.handlers.submission import PlainSubmission, Submission
 
 RunIn = Literal["loop", "thread", "process"]
 
@@ -141,7 +141,7 @@ class Registry:
             raise ValueError(f"a handler with the type {handler.name!r} is registered already")
         self._handlers[handler.name] = handler
 
-    def check_plain(self, submission: Submission) -> tuple[JobSpec, bytes]:
+    def check_plain(self, submission: Submission | PlainSubmission) -> tuple[JobSpec, bytes]:
         """Check a submission of a type and arguments only. Returns and raises as `check`."""
         handler = self.get(submission.type)
         return handler.default_spec, handler.check(bytes(submission.args))

@@ -24,6 +24,7 @@ ATTEMPTS_MAX = 100
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,100}$"
 
 Name = Annotated[str, msgspec.Meta(pattern=NAME_PATTERN)]
+TypeName = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=DURATION_S_MAX)]
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0, le=DURATION_S_MAX)]
 UniqueValue = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -36,10 +37,17 @@ class UniqueSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
     mode: UniqueMode = "return"
 
 
+class PlainSubmission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A submission of a type and arguments only, as most are."""
+
+    type: TypeName
+    args: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 class Submission(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A submission as in `POST /v1/jobs`; only `type` is required. None: the handler's default."""
 
-    type: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    type: TypeName
     args: msgspec.Raw = msgspec.Raw(b"{}")
     queue: Name | None = None
     priority: Annotated[int, msgspec.Meta(ge=0, le=PRIORITY_MAX)] = 0

@@ -15,8 +15,9 @@ from jobqueue.backend.waits import TOLD_AT_ONCE
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Success
+from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Success, Unique, Uniqueness
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.tuning import TUNING
 from jobqueue.testing import virtual_time
@@ -296,6 +297,24 @@ async def test_a_page_scans_a_bounded_number_of_records_and_its_cursor_continues
     page = await backend.page(JobFilter(type="wanted"), limit=5, cursor=page.cursor)
     assert [job.id for job in page.jobs] == [wanted.id]
     assert page.cursor is None
+
+
+@virtual_time
+async def test_a_listener_sees_each_of_many_jobs_before_a_later_one_replaces_it() -> None:
+    backend = memory()
+    told: list[tuple[str, str, str]] = []
+    backend.subscribe(
+        lambda event: told.append((type(event).__name__, event.job.id, event.job.state)), Submitted, Ended
+    )
+    unique = Uniqueness("ann", unique=Unique("u", "replace"))
+    first, second = await backend.submit_many([(JobSpec(type="t"), b"{}", None, unique)] * 2)
+    assert isinstance(first, SubmitReceipt)
+    assert isinstance(second, SubmitReceipt)
+    assert told == [
+        ("Submitted", first.id, "queued"),
+        ("Ended", first.id, "cancelled"),
+        ("Submitted", second.id, "queued"),
+    ]
 
 
 @virtual_time

@@ -26,6 +26,7 @@ from jobqueue.core.job import (
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.stats import QueueStats
+from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import (
     Draining,
@@ -123,6 +124,23 @@ async def test_a_submitted_job_is_readable_immediately(make: Make) -> None:
 
 
 @virtual_time
+async def test_many_jobs_are_submitted_in_order_each_on_its_own(make: Make) -> None:
+    backend = make(small=QueuePolicy(capacity=3))
+    unique = Uniqueness("ann", unique=Unique("u", "reject"))
+    callers = (None, unique, unique, Uniqueness("ann", plain=True), None)
+    first, second, duplicate, third, rejected = await backend.submit_many([(SMALL, b"{}", None, u) for u in callers])
+    assert isinstance(first, SubmitReceipt)
+    assert isinstance(second, SubmitReceipt)
+    assert isinstance(third, SubmitReceipt)
+    assert isinstance(duplicate, Duplicate)
+    assert isinstance(rejected, QueueFull)
+    assert duplicate.job_id == second.id
+    for receipt in (first, second, third):
+        assert (receipt.live, receipt.duplicate) == (True, False)
+        assert (await backend.get(receipt.id)).live
+        assert (await backend.lease()).job_id == receipt.id
+
+
 async def test_lease_waits_for_a_job_and_returns_it_to_one_worker(make: Make) -> None:
     backend = make()
     workers = [asyncio.create_task(lease_one(backend)) for _ in range(3)]

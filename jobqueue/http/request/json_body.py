@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import gc
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -18,18 +19,23 @@ from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers import ObjectCheck, Submission
 from jobqueue.http.errors import InvalidRequest, MalformedJson
-from jobqueue.http.request.batch import Batch
+from jobqueue.http.request.batch import Batch, PlainBatch, ValidBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from jobqueue.handlers import PlainSubmission
 
 DEPTH_MAX = 32
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
 MANY_BRACKETS = 1000
 
 _LONG_DIGITS = re.compile(rb"\d{19,}+")
+_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_ZEROS = b"0" * 19
 _FEW_MARKS = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
 _NO_MARKS = bytes(set(range(256)) - set(b"[]{}0123456789"))
+_NO_OPENINGS = bytes(set(range(256)) - set(b"[{"))
 _IN_FLOAT = frozenset({b".", b"e", b"E", b"+"})
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
@@ -46,7 +52,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class BatchItem:
-    """One submission of a batch: parsed, and as its bytes."""
+    """One submission of a batch that has an invalid one: parsed, and as its bytes."""
 
     __slots__ = ("document", "raw")
 
@@ -69,8 +75,8 @@ def decode_submission(body: bytes | bytearray) -> Submission:
     return _convert(body, _loads(body), Submission)
 
 
-def decode_batch(body: bytes) -> list[BatchItem]:
-    """Decode a batch: check that all of it is acceptable JSON. Its items are decoded one by one.
+def decode_batch(body: bytes) -> Sequence[PlainSubmission | Submission | BatchItem]:
+    """Decode a batch, if all of it is acceptable JSON. If an item is invalid, they are to be decoded one by one.
 
     Raises:
         MalformedJson: As `decode_submission`.
@@ -82,6 +88,13 @@ def decode_batch(body: bytes) -> list[BatchItem]:
         given = f"{len(jobs)} of them" if isinstance(jobs, list) else "something else"
         detail = f"expected a list of at most {BATCH_MAX} submissions, got {given}"
         raise InvalidRequest(InvalidField(pointer="/jobs", detail=detail))
+    # Most batches are valid, and plain: all at once takes a third of the time.
+    with suppress(msgspec.DecodeError):
+        plain: PlainBatch = _decoder(PlainBatch).decode(body)
+        return plain.jobs
+    with suppress(msgspec.DecodeError):
+        valid: ValidBatch = _decoder(ValidBatch).decode(body)
+        return valid.jobs
     batch = _convert(body, document, Batch)
     return [BatchItem(*pair) for pair in zip(document["jobs"], batch.jobs, strict=True)]
 
@@ -130,11 +143,11 @@ def _loads(body: bytes | bytearray) -> Any:
     if len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
         # Most bodies: too few brackets to nest too deep, and too few digits for too long an integer.
         return _parsed(body, _parse)
-    brackets = body.count(b"[") + body.count(b"{")
+    brackets = len(body.translate(None, _NO_OPENINGS))
     document = _parsed(body, _parse if brackets < MANY_BRACKETS else _parse_without_collector)
     if brackets > DEPTH_MAX:
         _check_depth(body)
-    if _LONG_DIGITS.search(body):
+    if body.translate(_TO_ZERO).find(_ZEROS) >= 0:  # twenty times as fast as the expression
         _check_integers(body)
     return document
 
@@ -166,6 +179,8 @@ def _check_depth(body: bytes | bytearray) -> None:
     for _ in range(DEPTH_MAX):
         # Each round takes the innermost pairs away: in valid JSON they are balanced.
         brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return
     if brackets:
         raise MalformedJson(f"the body is nested more than {DEPTH_MAX} levels deep")
 
@@ -187,7 +202,7 @@ def _check_integers(body: bytes | bytearray) -> None:
 
 def _without_escapes(body: bytes | bytearray) -> bytes:
     """Remove escaped backslashes and quotes: every remaining quote begins or ends a string."""
-    return bytes(body).replace(b"\\\\", b"").replace(b'\\"', b"")
+    return bytes(body).replace(b"\\\\", b"").replace(b'\\"', b"") if body.find(b"\\") >= 0 else bytes(body)
 
 
 def _fits(digits: bytes) -> bool:

@@ -18,42 +18,46 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-import orjson
-
+from jobqueue.core.submit import SubmitReceipt
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
+from jobqueue.handlers import plain_uniqueness
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request import uploads
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.caller import caller_of
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint
-from jobqueue.http.request.json_body import decode_batch, decode_submission
+from jobqueue.http.request.json_body import BatchItem, decode_batch, decode_submission
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
-from jobqueue.http.response.problems import ProblemDocument, refuse, without_errors
+from jobqueue.http.response.problems import Problem, ProblemDocument, refuse, without_errors
 from jobqueue.http.response.reply import DEDUPLICATED, JSON
 from jobqueue.http.response.responses import error_answer, job_answer
 from jobqueue.http.streams.waiters import WAITED
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp import web
 
+    from jobqueue.backend.base import Asked
     from jobqueue.core.job_view import JobView
     from jobqueue.core.submit import SubmitResult
+    from jobqueue.handlers import PlainSubmission, Submission
     from jobqueue.http.request.body import Bodies
     from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.head import SubmissionHead
-    from jobqueue.http.request.json_body import BatchItem
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
 BATCH_TURN_S = 0.001
 """How long items of a batch are processed before other requests run, in seconds; not a number of items, since one of
 them may take as long as fifty others."""
+
+SUBMITTED_AT_ONCE = 32
+"""Items of a batch that are submitted by one call, once they are checked."""
 
 PROBLEMS_BYTES_MAX = 128 * 1024
 """Bytes of a batch's answer after which its problems omit their faults: some 300 bytes each."""
@@ -209,34 +213,63 @@ class Submissions:
                 verdicts = await self._verdicts(decode_batch(document), caller)
         return whole_answer(request, b'{"jobs":[%b]}' % b",".join(verdicts), JSON, status=207)
 
-    async def _verdicts(self, items: list[BatchItem], caller: str) -> list[bytes]:
+    async def _verdicts(self, items: Sequence[PlainSubmission | Submission | BatchItem], caller: str) -> list[bytes]:
         verdicts: list[bytes] = []
         room_bytes = PROBLEMS_BYTES_MAX
-        turn_ends_at = time.monotonic() + BATCH_TURN_S
-        for number, item in enumerate(items):
-            if time.monotonic() >= turn_ends_at:
-                await asyncio.sleep(0)
-                turn_ends_at = time.monotonic() + BATCH_TURN_S
-            verdict = await self._verdict(number, item, caller, room_bytes)
-            room_bytes -= len(verdict)
-            verdicts.append(verdict)
+        limited, plain = self._service.settings.limits.caller_rate is not None, plain_uniqueness(caller)
+        ask, clock = self._service.asked, time.monotonic
+        turn_ends_at = clock() + BATCH_TURN_S
+        for begin in range(0, len(items), SUBMITTED_AT_ONCE):
+            asked: list[Asked] = []
+            faults: dict[int, Problem] = {}
+            for number, item in enumerate(items[begin : begin + SUBMITTED_AT_ONCE], begin):
+                if clock() >= turn_ends_at:
+                    await asyncio.sleep(0)
+                    turn_ends_at = clock() + BATCH_TURN_S
+                try:
+                    if limited:
+                        self._rate_limits.take(caller)
+                    asked.append(ask(item.submission() if isinstance(item, BatchItem) else item, plain))
+                except Exception as error:  # not kept: its traceback holds this frame
+                    faults[number] = _problem(error, number)
+            for outcome in _in_order(await self._service.backend.submit_many(asked), faults, begin):
+                if isinstance(outcome, SubmitReceipt):
+                    duplicate = outcome.duplicate
+                    verdict = _existing(outcome) if duplicate else b'{"status":202,"id":"' + outcome.id.encode() + b'"}'
+                else:
+                    problem = outcome if isinstance(outcome, Problem) else _problem(outcome, len(verdicts))
+                    verdict = _refused(problem, room_bytes)
+                room_bytes -= len(verdict)
+                verdicts.append(verdict)
         return verdicts
 
-    async def _verdict(self, number: int, item: BatchItem, caller: str, room_bytes: int) -> bytes:
-        """Submit one item of a batch; return its part of the answer, with its faults if there is room for them."""
-        try:
-            self._rate_limits.take(caller)
-            submitted = await self._service.accept(item.submission(), caller=caller)
-        except Exception as error:
-            problem = refuse(_below(f"/jobs/{number}", error), {"item": number})
-            told = problem.json
-            if len(told) > room_bytes:
-                told = without_errors(problem)
-            return b'{"status":%d,"problem":%b}' % (problem.row.status, told)
-        verdict: BatchItemDocument = {"status": 202 if submitted.job.live else 200, "id": submitted.job.id}
-        if submitted.duplicate:
-            verdict["deduplicated"] = True
-        return orjson.dumps(verdict)
+
+def _in_order(
+    submitted: Sequence[SubmitReceipt | Exception], faults: dict[int, Problem], begin: int
+) -> Sequence[SubmitReceipt | Exception | Problem]:
+    """Put the items that were not submitted back among the others; `begin` is the number of the first item."""
+    if not faults:
+        return submitted
+    outcomes = iter(submitted)
+    numbers = range(begin, begin + len(submitted) + len(faults))
+    return [faults[number] if number in faults else next(outcomes) for number in numbers]
+
+
+def _problem(error: Exception, number: int) -> Problem:
+    return refuse(_below(f"/jobs/{number}", error), {"item": number})
+
+
+def _existing(receipt: SubmitReceipt) -> bytes:
+    """Return an item's part of the answer: a job that existed already."""
+    return b'{"status":%d,"id":"%b","deduplicated":true}' % (202 if receipt.live else 200, receipt.id.encode())
+
+
+def _refused(problem: Problem, room_bytes: int) -> bytes:
+    """Return an item's part of the answer: its problem, with its faults if there is room for them."""
+    told = problem.json
+    if len(told) > room_bytes:
+        told = without_errors(problem)
+    return b'{"status":%d,"problem":%b}' % (problem.row.status, told)
 
 
 def _below(base: str, error: Exception) -> Exception:

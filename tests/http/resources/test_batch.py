@@ -55,6 +55,35 @@ async def test_a_batch_has_a_result_for_each_job_in_order(serving: Serving, http
     assert serving.service.backend.stats()[0].accepted_total == 2
 
 
+ITEMS: list[Any] = [
+    *(ECHO, {"type": "echo", "args": {"value": 1}}, {"type": "echo", "delay_s": 1000}, {"type": "nope"}, 7, {}),
+    *({"type": "echo", "priority": 10}, {"type": "echo", "nope": 1}, {"type": "big", "args": {"size": "x", "a/b": 1}}),
+    *({"type": "echo", "queue": "nope"}, {"type": "echo", "args": []}, {"type": "echo", "unique": ""}),
+    *({"type": "echo", "run_at": "soon"}, {"type": "", "args": 1, "x" * 200: 1}),
+]
+
+
+async def test_each_item_of_a_batch_is_answered_as_if_alone(serving: Serving, http: aiohttp.ClientSession) -> None:
+    alone = []
+    for item in ITEMS:
+        async with http.post("/v1/jobs", json=item) as response:
+            alone.append((response.status, await response.json()))
+    for chosen in (range(len(ITEMS)), [0, 1, 2], [*range(len(ITEMS))] * 3):
+        results = await send(http, *(ITEMS[number] for number in chosen))
+        for place, (number, result) in enumerate(zip(chosen, results, strict=True)):
+            status, document = alone[number]
+            assert result["status"] == status
+            if status == 202:
+                assert set(result) == {"status", "id"}
+                continue
+            expected = json.loads(json.dumps(document))
+            for fault in expected["errors"]:
+                fault["pointer"] = f"/jobs/{place}{fault['pointer']}"
+            told = result["problem"]
+            assert {**told, "detail": ""} == {**expected, "detail": ""}
+            assert told["detail"].startswith(f"/jobs/{place}")
+
+
 @pytest.mark.parametrize(
     ("job", "pointer"),
     [
