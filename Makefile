@@ -34,6 +34,7 @@ TAKES_sim := SEED SEEDS START
 TAKES_test := ARGS
 TAKES_test-wheels := PYTHONS
 TAKES_test-memory := ATTACK
+TAKES_fuzz := SECONDS TARGET
 TAKES_mutants := ARGS
 $(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
@@ -141,6 +142,10 @@ test-browser: $(VENV)/.dev ## requests of web pages of other origins, in a real 
 .PHONY: test-memory
 test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
 	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## inputs made from tests/fuzz/corpus for the parsers of JSON, ids, forms and settings, a minute each; SECONDS=600 TARGET=json
+	@exec $(PY) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET))
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## branch coverage of core/ by its own tests; fails under 95 %
