@@ -240,12 +240,14 @@ COMPILED = frozenset(
 
 
 def compiled_structs(module: Module) -> Iterator[str]:
-    """mypyc drops the options of a struct (`frozen`, `gc`, `kw_only`) without a word."""
+    """mypyc drops the options of a struct (`frozen`, `gc`, `kw_only`) and the annotations of a TypedDict silently."""
     if module.name not in COMPILED:
         return
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).endswith("Struct") for base in node.bases):
-            yield f"{module.name}:{node.lineno} is compiled, and defines the struct {node.name}"
+        if isinstance(node, ast.ClassDef) and any(
+            ast.unparse(base).endswith(("Struct", "TypedDict")) for base in node.bases
+        ):
+            yield f"{module.name}:{node.lineno} is compiled, and defines the document {node.name}"
 
 
 def records_unlike_their_fields(module: Module) -> Iterator[str]:
@@ -553,6 +555,7 @@ class A(Record):
         (impure_core, "jobqueue.core.x", "open('x')"),
         (impure_core, "jobqueue.core.x", "async def f(): ..."),
         (compiled_structs, "jobqueue.core.ids", "class A(msgspec.Struct, frozen=True):\n    a: int"),
+        (compiled_structs, "jobqueue.core.ids", "class A(TypedDict):\n    a: int"),
         (records_unlike_their_fields, "jobqueue.x", RECORD.replace("self.b = b", "self.b = a")),
         (records_unlike_their_fields, "jobqueue.x", RECORD.replace("    b: int\n", "")),
         (records_unlike_their_fields, "jobqueue.x", RECORD.replace(", *, b", ", b: int, c")),

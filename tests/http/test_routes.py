@@ -311,7 +311,7 @@ async def failed_and_crowded_out(start: Start, http_to: Open) -> set[Given]:
             def fail(*of: Any, error: Exception = error, **more: Any) -> None:
                 raise error
 
-            patched.setattr(serving.service.backend, "page", fail)
+            patched.setattr("jobqueue.http.resources.job_list.JobFilter", fail)
             await seen.ask(http, "GET", "/v1/jobs")
     async with serving.connect() as (reader, _):
         refused = await asyncio.wait_for(read_answer(reader), 5)
