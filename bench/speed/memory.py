@@ -279,7 +279,7 @@ def _parts_bytes(life: _Life) -> dict[str, float]:
         "result": _taken(job.result),
         "three timestamps, if unshared": sum(_taken(at) for at in times),
         "share of its id page": each(store._id_pages.values()),
-        "share of its expiry bucket": each(store._expiry_buckets.values()),
+        "share of its expiry bucket": each([bucket.jobs for bucket in store._expiry_buckets.values()]),
     }
 
 

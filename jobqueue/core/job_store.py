@@ -19,7 +19,7 @@ skips records (structs without gc) and dicts of them; lists of them it would tra
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.deadlines import Deadlines
@@ -27,7 +27,7 @@ from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
 from jobqueue.core.job import FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from jobqueue.core.job import Job, JobId
     from jobqueue.core.store_bounds import StoreBounds
@@ -36,17 +36,40 @@ EXPIRY_BUCKET_S = 0.25
 _SPARSE = ID_PAGE_SIZE // 8
 _INSTANTS_MAX = 4096
 
-Label = tuple[int, float]
-"""Of an expiry bucket: the number of the quarter second in which its jobs ended, and their TTL in seconds."""
+BUCKET_JOBS_MAX = 1000
+"""Jobs of one expiry bucket: as many as one tick evicts. More jobs of the same quarter second and TTL get another."""
+
+Label = tuple[int, float, int]
+"""Of an expiry bucket: the number of the quarter second in which its jobs ended, their TTL in seconds, and a number for
+each bucket of the same two."""
+
+
+class ExpiryBucket:
+    """Terminal records that are evicted together.
+
+    Attributes:
+        over_at: When its quarter second is over.
+        plain: All its jobs are without extras, and so not failed; then their results have `result_bytes` together.
+    """
+
+    __slots__ = ("jobs", "label", "over_at", "plain", "result_bytes")
+
+    def __init__(self, label: Label) -> None:
+        self.label = label
+        self.over_at = (label[0] + 1) * EXPIRY_BUCKET_S
+        self.jobs: dict[JobId, Job] = {}
+        self.plain = True
+        self.result_bytes = 0
 
 
 class JobStore:
     def __init__(self, bounds: StoreBounds) -> None:
         self._bounds = bounds
         self._id_pages: dict[str, dict[JobId, Job]] = {}
-        self._expiry_buckets: OrderedDict[Label, dict[JobId, Job]] = OrderedDict()
-        # By TTL: the bucket that is being filled, and when its quarter second is over.
-        self._filling: dict[float, tuple[float, dict[JobId, Job]]] = {}
+        self._expiry_buckets: OrderedDict[Label, ExpiryBucket] = OrderedDict()
+        # By TTL: the bucket that is being filled.
+        self._filling: dict[float, ExpiryBucket] = {}
+        self._label_number_max = 0
         self._due: Deadlines[Label] = Deadlines()
         # Jobs of one bucket that may have to be evicted early, the first one last.
         self._leaving: list[Job] = []
@@ -144,9 +167,14 @@ class JobStore:
         job.created_at = created_at = share(created_at, created_at)
         if job.run_at == created_at:
             job.run_at = created_at
-        filling = self._filling.get(ttl_s)
-        jobs = filling[1] if filling is not None and now < filling[0] else self._next_expiry_bucket(now, ttl_s)
-        jobs[job.id] = job
+        bucket = self._filling.get(ttl_s)
+        if bucket is None or now >= bucket.over_at or len(bucket.jobs) >= BUCKET_JOBS_MAX:
+            bucket = self._next_expiry_bucket(now, ttl_s)
+        bucket.jobs[job.id] = job
+        if job.extras is None:
+            bucket.result_bytes += result_bytes
+        else:
+            bucket.plain = False
 
     def ttl_s(self, job: Job) -> float:
         """Return how long the record of a terminal job is kept."""
@@ -157,7 +185,13 @@ class JobStore:
     def drop(self, job: Job) -> None:
         """Remove a terminal record."""
         self._take_out(job)
-        self._remove((job,))
+        self.terminal -= 1
+        self.bytes_used -= job.size_bytes
+        self._failed.pop(job.id, None)
+        prefix = job.id[:ID_PAGE_PREFIX_LENGTH]
+        id_page = self._id_pages[prefix]
+        del id_page[job.id]
+        self._shrink(prefix, len(id_page) + 1)
 
     def revive(self, job: Job) -> None:
         """Make a failed record a live one again; the caller has ensured by `has_room_for` that it fits."""
@@ -172,21 +206,20 @@ class JobStore:
         return self._due.next_at()
 
     def evict_due(self, now: float, *, limit: int) -> list[Job]:
-        """Remove and return up to about `limit` expired records."""
+        """Remove and return up to `limit` expired records; fewer if the next bucket would exceed it."""
         gone: list[Job] = []
-        while (more := limit - len(gone)) > 0:
-            at = self._due.next_at()
-            if at is None or at > now:
-                break
-            label = self._due.first()
-            jobs = self._expiry_buckets[label]
-            if len(jobs) <= more:
-                gone += jobs.values()
-                self._take_away(label)
+        while (at := self._due.next_at()) is not None and at <= now:
+            bucket = self._expiry_buckets[self._due.first()]
+            jobs = bucket.jobs
+            if len(jobs) > limit - len(gone):
+                if gone:
+                    break
+                jobs = dict(jobs.popitem() for _ in range(limit))
+                bucket.result_bytes -= self._remove(jobs, None)
             else:
-                gone += [jobs.popitem()[1] for _ in range(more)]
-        if gone:
-            self._remove(gone)
+                self._take_away(bucket)
+                self._remove(jobs, bucket.result_bytes if bucket.plain else None)
+            gone += jobs.values()
         return gone
 
     def newest_first(self, after: JobId | None) -> Iterator[Job]:
@@ -199,70 +232,94 @@ class JobStore:
                 if after is None or job_id < after:
                     yield job
 
-    def _next_expiry_bucket(self, now: float, ttl_s: float) -> dict[JobId, Job]:
+    def _next_expiry_bucket(self, now: float, ttl_s: float) -> ExpiryBucket:
         if len(self._instants) > _INSTANTS_MAX:
             self._instants.clear()
-        label = math.floor(now / EXPIRY_BUCKET_S), ttl_s
-        jobs: dict[JobId, Job] = {}
-        self._expiry_buckets[label] = jobs
-        over_at = (label[0] + 1) * EXPIRY_BUCKET_S
-        self._filling[ttl_s] = over_at, jobs
+        quarter, number = math.floor(now / EXPIRY_BUCKET_S), 0
+        while (quarter, ttl_s, number) in self._expiry_buckets:
+            number += 1
+        self._label_number_max = max(self._label_number_max, number)
+        bucket = ExpiryBucket((quarter, ttl_s, number))
+        self._expiry_buckets[bucket.label] = self._filling[ttl_s] = bucket
         # Counted from the bucket's last instant, so that none of its jobs is evicted early.
-        self._due.set(label, over_at + ttl_s)
-        return jobs
+        self._due.set(bucket.label, bucket.over_at + ttl_s)
+        return bucket
 
-    def _take_away(self, label: Label) -> None:
-        jobs = self._expiry_buckets.pop(label)
-        self._due.discard(label)
-        filling = self._filling.get(label[1])
-        if filling is not None and filling[1] is jobs:
-            del self._filling[label[1]]
+    def _take_away(self, bucket: ExpiryBucket) -> None:
+        del self._expiry_buckets[bucket.label]
+        self._due.discard(bucket.label)
+        if self._filling.get(bucket.label[1]) is bucket:
+            del self._filling[bucket.label[1]]
 
     def _first_ended(self) -> Job | None:
         while self._leaving:
             job = self._leaving[-1]
             assert self._leaving_from is not None
-            if job.id in self._expiry_buckets.get(self._leaving_from, ()):
+            bucket = self._expiry_buckets.get(self._leaving_from)
+            if bucket is not None and job.id in bucket.jobs:
                 return job
             self._leaving.pop()  # removed since, or retried
-        for label, jobs in self._expiry_buckets.items():
+        for label, bucket in self._expiry_buckets.items():
             # All at once, because a dict that loses its first entries is searched past all of them each time.
-            self._leaving, self._leaving_from = list(reversed(jobs.values())), label
+            self._leaving, self._leaving_from = list(reversed(bucket.jobs.values())), label
             return self._leaving[-1]
         return None
 
     def _take_out(self, job: Job) -> None:
+        """Remove a terminal record from its bucket."""
         assert job.finished_at is not None
-        label = math.floor(job.finished_at / EXPIRY_BUCKET_S), self.ttl_s(job)
-        jobs = self._expiry_buckets[label]
-        del jobs[job.id]
-        if not jobs:
-            self._take_away(label)
+        quarter, ttl_s = math.floor(job.finished_at / EXPIRY_BUCKET_S), self.ttl_s(job)
+        for number in range(self._label_number_max + 1):
+            bucket = self._expiry_buckets.get((quarter, ttl_s, number))
+            if bucket is not None and bucket.jobs.pop(job.id, None) is not None:
+                bucket.result_bytes -= 0 if job.result is None else len(job.result)
+                if not bucket.jobs:
+                    self._take_away(bucket)
+                return
+        raise AssertionError("a terminal record is in a bucket")
 
-    def _remove(self, jobs: Sequence[Job]) -> None:
-        """Remove records from their pages and the counts; they are in no bucket any more."""
-        id_page: dict[JobId, Job] = {}
-        before: dict[str, int] = {}  # the length of each page that is touched
-        size_bytes = 0
-        for job in jobs:
-            if job.extras is None and job.result is not None:
-                size_bytes += len(job.result)  # it succeeded, so its arguments were dropped
-            else:
-                size_bytes += job.size_bytes
-                self._failed.pop(job.id, None)
-            # Jobs that ended together are mostly on one page: trying that first is cheaper than a lookup.
-            if id_page.pop(job.id, None) is None:
-                prefix = job.id[:ID_PAGE_PREFIX_LENGTH]
-                id_page = self._id_pages[prefix]
-                before.setdefault(prefix, len(id_page))
-                del id_page[job.id]
+    def _remove(self, jobs: dict[JobId, Job], size_bytes: int | None) -> int:
+        """Remove records, which are in no bucket any more, from their pages and the counts; return their size.
+
+        Args:
+            size_bytes: Their size, if they are plain.
+        """
+        if size_bytes is None:
+            size_bytes = 0
+            for job in jobs.values():
+                if job.extras is None and (result := job.result) is not None:
+                    size_bytes += len(result)  # it succeeded, so its arguments were dropped
+                else:
+                    size_bytes += job.size_bytes
+                    self._failed.pop(job.id, None)
         self.terminal -= len(jobs)
         self.bytes_used -= size_bytes
-        for prefix, count in before.items():
-            id_page = self._id_pages[prefix]
-            if not id_page:
-                del self._id_pages[prefix]
-            elif count > _SPARSE >= len(id_page):
-                # A dict keeps its size: without this, one long-lived
-                # record in 4,096 would keep the whole table.
-                self._id_pages[prefix] = dict(id_page)
+        # Jobs that ended together are mostly on one page.
+        prefix = next(iter(jobs))[:ID_PAGE_PREFIX_LENGTH]
+        if self._remove_from_page(prefix, jobs) < len(jobs):
+            by_page: dict[str, list[JobId]] = {}
+            for job_id in jobs:
+                by_page.setdefault(job_id[:ID_PAGE_PREFIX_LENGTH], []).append(job_id)
+            del by_page[prefix]
+            for prefix, job_ids in by_page.items():
+                self._remove_from_page(prefix, job_ids)
+        return size_bytes
+
+    def _remove_from_page(self, prefix: str, job_ids: Collection[JobId]) -> int:
+        """Remove those of these records that are on a page; return how many were."""
+        id_page = self._id_pages[prefix]
+        count = len(id_page)
+        # In C: the interpreter's steps would cost as much as all else of an eviction. An id is its own default.
+        deque(map(id_page.pop, job_ids, job_ids), maxlen=0)
+        self._shrink(prefix, count)
+        return count - len(id_page)
+
+    def _shrink(self, prefix: str, count: int) -> None:
+        """Release the memory of a page that had `count` records before some were removed."""
+        id_page = self._id_pages[prefix]
+        if not id_page:
+            del self._id_pages[prefix]
+        elif count > _SPARSE >= len(id_page):
+            # A dict keeps its size: without this, one long-lived
+            # record in 4,096 would keep the whole table.
+            self._id_pages[prefix] = dict(id_page)

@@ -4,6 +4,7 @@ import gc
 from itertools import islice
 
 from jobqueue.core.ids import ID_PAGE_SIZE
+from jobqueue.core.job_store import BUCKET_JOBS_MAX
 from jobqueue.core.store_bounds import StoreBounds
 from tests.core.making import Driver
 
@@ -140,7 +141,51 @@ def test_the_garbage_collector_tracks_no_record() -> None:
     jobs = [driver.done() for _ in range(100)]
     store = driver.engine.store
     assert not any(gc.is_tracked(job) for job in jobs)
-    assert not any(gc.is_tracked(held) for held in (*store._id_pages.values(), *store._expiry_buckets.values()))
+    buckets = [bucket.jobs for bucket in store._expiry_buckets.values()]
+    assert not any(gc.is_tracked(held) for held in (*store._id_pages.values(), *buckets))
+
+
+def test_more_jobs_of_one_instant_than_a_bucket_takes_are_deleted_and_evicted_like_others() -> None:
+    driver = driver_of(5 * BUCKET_JOBS_MAX, ttl_s=10)
+    jobs = [driver.submit() for _ in range(3 * BUCKET_JOBS_MAX)]
+    for job in jobs:
+        driver.engine.cancel(job.id, now=driver.now)
+    store = driver.engine.store
+    assert [len(bucket.jobs) for bucket in store._expiry_buckets.values()] == [BUCKET_JOBS_MAX] * 3
+    # The last bucket is emptied and begun again, while those before it stay.
+    for job in (jobs[0], jobs[BUCKET_JOBS_MAX], *jobs[2 * BUCKET_JOBS_MAX :]):
+        driver.engine.delete(job.id)
+    again = driver.submit()
+    driver.engine.cancel(again.id, now=driver.now)
+    assert len(store) == 2 * BUCKET_JOBS_MAX - 1
+    assert len(store._expiry_buckets) == 3
+    driver.engine.delete(again.id)
+    driver.advance(11)
+    assert len(store) == 0
+    assert store.bytes_used == 0
+
+
+def test_one_tick_evicts_at_most_a_bucket_of_jobs() -> None:
+    driver = driver_of(5 * BUCKET_JOBS_MAX, ttl_s=10)
+    for job in [driver.submit() for _ in range(BUCKET_JOBS_MAX + BUCKET_JOBS_MAX // 2)]:
+        driver.engine.cancel(job.id, now=driver.now)
+    driver.now += 11
+    left = []
+    while len(driver.engine.store):
+        driver.engine.tick(driver.now)
+        left.append(len(driver.engine.store))
+    assert left == [BUCKET_JOBS_MAX // 2, 0]
+
+
+def test_the_bytes_of_results_and_of_failed_jobs_are_released_together() -> None:
+    driver = driver_of(100, ttl_s=10, failed_ttl_s=10)
+    for _ in range(3):
+        driver.done()
+    driver.failed()
+    store = driver.engine.store
+    assert store.bytes_used > 0
+    driver.advance(11)
+    assert (len(store), store.bytes_used, len(store._failed)) == (0, 0, 0)
 
 
 def test_empty_id_pages_and_expiry_buckets_are_removed() -> None:
