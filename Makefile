@@ -132,8 +132,8 @@ test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
 	$(PY) -m pytest -q -m 'not slow' $(if $(ARGS),$(ARGS),$(AT_ONCE))
 
 .PHONY: test-fast-path
-test-fast-path: $(VENV)/.dev ## 10,000 generated streams through the fast path and the stock path: the same bytes, the same state
-	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py
+test-fast-path: $(VENV)/.dev ## generated streams and scripts through the fast path and the stock path: the same bytes, the same state
+	$(PY) -m pytest -q -m slow tests/http/transport/test_fast_path.py tests/http/transport/test_deferred.py
 
 .PHONY: test-browser
 test-browser: $(VENV)/.dev ## requests of web pages of other origins, in a real browser; needs /usr/bin/chromium

@@ -248,7 +248,7 @@ async def test_waits_over_and_jobs_gone_in_the_same_moment_get_the_end(
     start: Callable[..., Awaitable[Serving]], fast_path: bool
 ) -> None:
     """The waits that are told in later loop iterations are over before, and their job is evicted."""
-    count = 2 * TOLD_AT_ONCE + 20
+    count = 5 * TOLD_AT_ONCE + 20
     serving = await start(server={"fast_path": fast_path})
     job_id = (await serving.queue.submit("echo", delay_s=1000)).id
     wires = [await connected(serving) for _ in range(count)]
