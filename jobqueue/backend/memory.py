@@ -298,7 +298,7 @@ class MemoryBackend:
 
     async def wait(self, job_id: str) -> JobView:
         job = self._engine.get(job_id)
-        return await self._waits.ending(job.id) if job.live else view_of(job)
+        return await self._waits.end(job.id) if job.live else view_of(job)
 
     def ending(self, job_id: str) -> asyncio.Future[JobView]:
         job = self._engine.get(job_id)

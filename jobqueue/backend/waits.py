@@ -58,11 +58,21 @@ class Waits:
             if not listeners:
                 del self.ends[job_id]
 
+    async def end(self, job_id: JobId) -> JobView:
+        """Return the record at the end of a live job."""
+        waiting = _Ending(asyncio.get_running_loop().create_future())
+        self.add(job_id, waiting)
+        try:
+            return await waiting.future
+        finally:
+            self.remove(job_id, waiting)
+
     def ending(self, job_id: JobId) -> asyncio.Future[JobView]:
-        """Return the future of the record at the end of a live job."""
-        ending = _Ending(job_id, self)
-        self.add(job_id, ending)
-        return ending
+        """Return the future of that record."""
+        waiting = _Ending(asyncio.get_running_loop().create_future())
+        self.add(job_id, waiting)
+        waiting.future.add_done_callback(lambda _: self.remove(job_id, waiting))  # it may be cancelled
+        return waiting.future
 
     def add_change(self, job_ids: Sequence[JobId], listener: ChangeListener) -> None:
         """Tell a listener of changes of any of these jobs."""
@@ -106,21 +116,17 @@ class Waits:
                 _tell_of_change(iter(tuple(listeners)))
 
 
-class _Ending(asyncio.Future[JobView]):
-    """A wait for a job's end, as a future: a cancelled one is told nothing."""
+class _Ending:
+    """A wait for a job's end, by a future."""
 
-    def __init__(self, job_id: JobId, waits: Waits) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
-        self._job_id = job_id
-        self._waits = waits
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[JobView]) -> None:
+        self.future = future
 
     def ended(self, job: AnyJob) -> None:
-        if not self.done():
-            self.set_result(job if isinstance(job, JobView) else view_of(job))
-
-    def cancel(self, msg: object = None) -> bool:
-        self._waits.remove(self._job_id, self)
-        return super().cancel(msg)
+        if not self.future.done():
+            self.future.set_result(job if isinstance(job, JobView) else view_of(job))
 
 
 class _Change:

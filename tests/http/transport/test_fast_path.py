@@ -50,7 +50,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 """A wait takes 60 ms at most: longer than all jobs that end, and short enough for thousands of streams."""
 LATER = b'{"type":"echo","delay_s":1000}'
 CUT = b"{CUT}"
-STALLED_S = 0.15
+STALLED_S = 0.05
 """A difference between streams that took longer has to come three times."""
 
 END = b"GET /livez HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
