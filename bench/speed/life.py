@@ -4,9 +4,10 @@
     python -m bench.speed.life --quick
     python -m bench.speed.life --only jobqueue,go --rounds 3
 
-64 connections, each with one job at a time: an echo, to measure the queue alone. Polling clients ask at
-once and then after 1, 2, 4 ... 64 ms. All processes of a contender share one core, the generator has the other, and
-contenders take turns within every round. The folder gets life.json and life.png.
+64 connections, each with one job at a time: an echo, to measure the queue alone, among 100,000 finished jobs (the
+stacks on Redis hold none). Polling clients ask at once and then after 1, 2, 4 ... 64 ms. All processes of a contender
+share one core, the generator has the other, and contenders take turns within every round. Event streams come last: a
+server goes on recording events for a while after the last of them. The folder gets life.json and life.png.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bench.measure.builds import Build
 from bench.measure.machine import describe
 from bench.measure.spread import Spread, spread, table
 from bench.peers.contenders import SUBMISSION, Contender, Ours, contenders, name_of, request
-from bench.peers.stacks import stacks
+from bench.peers.stacks import Stack, stacks
 from bench.speed.bench import BUSY, Progress, SpeedBench, in_turn
 from bench.speed.comparison import FLAGS, Comparison, chosen
 from bench.speed.plot import Panel, bars
@@ -32,7 +33,7 @@ from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import end_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 CONNECTIONS = 64
@@ -54,6 +55,8 @@ class Via(StrEnum):
 EVERYONE = (Via.HEAD, Via.GET)
 """The ways that every contender has."""
 
+BEFORE_EVENTS = tuple(via for via in Via if via is not Via.EVENTS)
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of this bench.
@@ -61,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         only: Contenders' names; None: everyone, but `without` these.
         seconds: Of each measurement, `warm_s` coming before it.
+        records: Number of finished jobs that each queue holds meanwhile; the stacks on Redis hold none.
     """
 
     only: tuple[str, ...] | None = None
@@ -68,6 +72,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 5
     seconds: float = 2.0
     warm_s: float = 0.5
+    records: int = 100_000
 
 
 QUICK = Options(rounds=3, seconds=0.5, warm_s=0.2, without=("jobqueue, stock path",))
@@ -123,11 +128,14 @@ def run(options: Options) -> Results:
     with ExitStack() as stack:
         for contender in everyone:
             stack.enter_context(contender)
+            if not isinstance(contender, Stack):
+                contender.fill(options.records)
         progress.tell(f"ready: {', '.join(contender.name for contender in everyone)}")
-        for number in range(options.rounds):
-            for contender in in_turn(everyone, number):
-                readings += _measure(contender, number, options)
-                progress.tell(f"round {number + 1} of {options.rounds}, {contender.name}")
+        for vias in (BEFORE_EVENTS, (Via.EVENTS,)):
+            for number in range(options.rounds):
+                for contender in in_turn(everyone, number):
+                    readings += _measure(contender, number, options, vias)
+                progress.tell(f"round {number + 1} of {options.rounds}, up to {vias[-1]}")
     return Results(machine=machine, options=options, skipped=skipped, readings=readings)
 
 
@@ -140,10 +148,13 @@ def _everyone(options: Options) -> tuple[list[Contender], list[str]]:
     return chosen(everyone, options.only), []
 
 
-def _measure(contender: Contender, number: int, options: Options) -> list[Reading]:
-    readings = []
+def _measure(contender: Contender, number: int, options: Options, vias: Sequence[Via] = tuple(Via)) -> list[Reading]:
+    readings: list[Reading] = []
+    possible = [via for via in vias if isinstance(contender, Ours) or via in EVERYONE]
+    if not possible:
+        return readings
     with Generator(contender.port, CONNECTIONS) as generator:
-        for via in Via if isinstance(contender, Ours) else EVERYONE:
+        for via in possible:
             order = Order(
                 script=script(contender, via), seconds=options.seconds, warm_s=options.warm_s, pids=contender.pids
             )

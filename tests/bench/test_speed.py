@@ -259,6 +259,19 @@ def test_a_life_runs_by_every_method(monkeypatch: pytest.MonkeyPatch) -> None:
     assert requests[Via.BATCH] < 0.5
 
 
+def test_event_streams_are_measured_after_every_other_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[Via] = []
+
+    def measure(contender: Ours, number: int, options: life.Options, vias: tuple[Via, ...]) -> list[life.Reading]:
+        order.extend(vias)
+        return []
+
+    monkeypatch.setattr(life, "_measure", measure)
+    monkeypatch.setattr(life, "_everyone", lambda options: ([Ours()], []))
+    life.run(life.Options(rounds=2, records=10))
+    assert [via is Via.EVENTS for via in order] == [False] * 2 * (len(Via) - 1) + [True] * 2
+
+
 def test_an_unavailable_stack_is_skipped_with_its_requirement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     found, skipped = stacks()
