@@ -548,11 +548,11 @@ class EngineMachine(RuleBasedStateMachine):
     def check_evictions(self) -> None:
         for event in self.driver.events:
             match event:
-                case Ended(job):
+                case Ended(job=job):
                     self.ended.add(job.id)
-                case Ready(job):
+                case Ready(job=job):
                     self.ended.discard(job.id)
-                case Evicted(jobs):
+                case Evicted(jobs=jobs):
                     assert {job.id for job in jobs} <= self.ended, "a live record is never evicted"
         self.driver.events.clear()
 
