@@ -20,7 +20,7 @@ from jobqueue.errors import ConfigError
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
-    from aiohttp.http_parser import RawRequestMessage
+    from jobqueue.http.transport.parsed_head import ParsedHead
 
 HEAD_READ_BYTES = 64 * 1024
 
@@ -42,12 +42,12 @@ def _parser_type() -> Any:
     return found
 
 
-def parse_head(head: bytes) -> RawRequestMessage:
+def parse_head(head: bytes) -> ParsedHead:
     """Parse the head of a request that a parser has accepted before."""
     loop = asyncio.get_running_loop()
     parser = _parser_type()(BaseProtocol(loop), loop, HEAD_READ_BYTES)
     ((message, _), *_), _, _ = parser.feed_data(head)
-    return cast("RawRequestMessage", message)
+    return cast("ParsedHead", message)
 
 
 FAST_PATH_FIELDS: dict[type, tuple[str, ...]] = {

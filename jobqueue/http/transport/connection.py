@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Uniqueness
     from jobqueue.http.streams.waiters import Waited
     from jobqueue.http.transport.fast_path import FastPath
+    from jobqueue.http.transport.parsed_head import ParsedHead
 
 READ_BYTES = 32 * 1024
 """Receiving pauses when twice this size of a body is unread."""
@@ -382,12 +383,12 @@ class Connection(Buffers):
         elif self._messages:
             self._wake()
 
-    def hand_over(self, message: RawRequestMessage, waited: Waited) -> None:
+    def hand_over(self, message: ParsedHead, waited: Waited) -> None:
         """Have the deferred request answered by aiohttp's task, before those behind it."""
         self.deferred = None
         if self._wire is not None and not self._wire.is_closing():
             self.waited = waited
-            self._messages.appendleft((message, EMPTY_PAYLOAD))
+            self._messages.appendleft((cast("RawRequestMessage", message), EMPTY_PAYLOAD))
             self._wake()
 
     def hold(self) -> None:

@@ -20,13 +20,12 @@ from jobqueue.http.streams.waiters import Waited
 from jobqueue.http.transport.aiohttp_compat import parse_head
 
 if TYPE_CHECKING:
-    from aiohttp.http_parser import RawRequestMessage
-
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.job import JobId, Uniqueness
     from jobqueue.core.job_view import AnyJob
     from jobqueue.http.streams.deadlines import DurationQueue
     from jobqueue.http.transport.head_cache import WaitHead
+    from jobqueue.http.transport.parsed_head import ParsedHead
 
 LATER = b""
 """The answer to a request whose real one comes later: its connection has got a `Deferred`."""
@@ -67,7 +66,7 @@ class Client(Protocol):
         """Send the deferred answer, and go on with the requests behind it."""
         ...
 
-    def hand_over(self, message: RawRequestMessage, waited: Waited) -> None:
+    def hand_over(self, message: ParsedHead, waited: Waited) -> None:
         """Have the deferred request answered by the stock path, and then those behind it."""
         ...
 
@@ -154,7 +153,7 @@ class JobWait:
         else:
             client.hand_over(self._message(), Waited(headers_of(self.lines), view_of(job)))
 
-    def _message(self) -> RawRequestMessage:
+    def _message(self) -> ParsedHead:
         """Parse the request again, since only little of it was held; only a GET or a submission is handed over."""
         submitted = self.lines.startswith(b"Location: ")
         target = f"POST {JOBS_PATH}" if submitted else f"GET {JOBS_PATH}/{self._job_id}"
