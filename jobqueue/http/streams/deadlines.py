@@ -98,12 +98,14 @@ class DurationQueue:
         loop, deadlines = asyncio.get_running_loop(), self.deadlines
         latest = loop.time() + RESOLUTION_S
         due = [wait for wait, deadline in islice(deadlines.items(), ENDED_AT_ONCE) if deadline <= latest]
-        for wait in due:
-            if self.remove(wait):
-                wait.time_over()
-        if not deadlines:
-            del self._all.queues[self._duration_s]
-        elif len(due) == ENDED_AT_ONCE:
-            self._timer = loop.call_later(0.0, self._end_due)
-        else:
-            self._timer = loop.call_at(next(iter(deadlines.values())), self._end_due)
+        try:
+            for wait in due:
+                if self.remove(wait):
+                    wait.time_over()
+        finally:  # a wait that fails must not hold up the others
+            if not deadlines:
+                del self._all.queues[self._duration_s]
+            elif len(due) == ENDED_AT_ONCE:
+                self._timer = loop.call_later(0.0, self._end_due)
+            else:
+                self._timer = loop.call_at(next(iter(deadlines.values())), self._end_due)

@@ -43,9 +43,9 @@ def _parser_type() -> Any:
 
 
 def parse_head(head: bytes) -> ParsedHead:
-    """Parse the head of a request that a parser has accepted before."""
-    loop = asyncio.get_running_loop()
-    parser = _parser_type()(BaseProtocol(loop), loop, HEAD_READ_BYTES)
+    """Parse the head of a request that a parser has accepted before, whatever limit that one had."""
+    loop, size = asyncio.get_running_loop(), len(head)
+    parser = _parser_type()(BaseProtocol(loop), loop, HEAD_READ_BYTES, max_line_size=size, max_field_size=size)
     ((message, _), *_), _, _ = parser.feed_data(head)
     return cast("ParsedHead", message)
 

@@ -157,6 +157,8 @@ class JobServer(CountingServer):
         self._all_closed = self._loop.create_future()
         await self._app.shutdown()
         for connection in self.connections:
+            if (deferred := cast("Connection", connection).deferred) is not None:  # over, but not its turn yet
+                deferred.leave()
             connection.close()
         # aiohttp: the task that answers this connection's requests, one after the other.
         tasks = [task for connection in self.connections if (task := connection._task_handler) is not None]

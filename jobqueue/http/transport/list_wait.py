@@ -100,12 +100,14 @@ class ListWaits:
             asyncio.get_running_loop().call_soon(self._answer_next)
 
     def _answer_next(self) -> None:
-        while self._due and not self._due.popleft().answer():
-            pass  # it was lost meanwhile
-        if self._due:
-            asyncio.get_running_loop().call_soon(self._answer_next)
-        else:
-            self._writing = False
+        try:
+            while self._due and not self._due.popleft().answer():
+                pass  # it was lost meanwhile
+        finally:  # an answer that fails must not hold up the others
+            if self._due:
+                asyncio.get_running_loop().call_soon(self._answer_next)
+            else:
+                self._writing = False
 
 
 @final

@@ -222,6 +222,54 @@ async def test_a_list_of_large_results_is_awaited_alike(start: Callable[..., Awa
     assert len(received) > 200_000
 
 
+async def test_a_list_of_long_ids_and_large_results_is_awaited_alike(start: Callable[..., Awaitable[Serving]]) -> None:
+    async def script(serving: Serving) -> list[bytes]:
+        large = [await serving.queue.submit("big", {"size": 60_000}) for _ in range(2)]
+        for job in large:
+            await job.wait()
+        held = await serving.queue.submit("hold")
+        wires = [await connected(serving) for _ in range(2)]
+        ids = ",".join([held.id, *(job.id for job in large), *("x" * 3000 + digit for digit in "123")])
+        await wires[0].send(head("GET", f"/v1/jobs?ids={ids}", WAIT))
+        await wires[1].send(head("GET", f"/v1/jobs?ids={held.id}", WAIT))
+        await until_waiting(serving, 2)
+        serving.gate.set()
+        await until_waiting(serving, 0)
+        for wire in wires:
+            await wire.send(END)
+        return [await wire.received() for wire in wires]
+
+    long, short = await both(start, script)
+    assert (codes(long), codes(short)) == ([200, 200], [200, 200])
+
+
+async def test_an_answer_that_fails_holds_up_no_other_wait(
+    start: Callable[..., Awaitable[Serving]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = await start()
+    finish, broken = Connection.finish, set[int]()
+
+    def fail_once(self: Connection, answer: bytes, now: float) -> None:
+        if not broken:
+            broken.add(1)
+            raise RuntimeError("a fault of the server")
+        finish(self, answer, now)
+
+    monkeypatch.setattr(Connection, "finish", fail_once)
+    for wait in ("wait=1", "wait=50"):
+        broken.clear()
+        job_id = (await serving.queue.submit("hold")).id
+        wires = [await connected(serving) for _ in range(3)]
+        for wire in wires:
+            await wire.send(head("GET", f"/v1/jobs?ids={job_id}", f"Prefer: {wait}"))
+        if wait == "wait=50":
+            await cancel(serving, job_id)
+        await until_waiting(serving, 0)
+        for wire in wires[1:]:
+            await wire.send(END)
+            assert codes(await wire.received()) == [200, 200]
+
+
 async def test_many_waits_for_a_job_that_is_deleted_at_its_end_get_its_end(
     start: Callable[..., Awaitable[Serving]],
 ) -> None:
@@ -381,6 +429,22 @@ async def test_a_server_that_closes_answers_waits_and_then_closes_their_connecti
     assert codes(await wires[0].received()) == [202]
     assert codes(await wires[1].received()) == [200, 202]
     assert serving.server.open == 0
+
+
+async def test_a_server_that_closes_answers_waits_before_their_turn(
+    start: Callable[..., Awaitable[Serving]],
+) -> None:
+    serving = await start()
+    job_id = (await serving.queue.submit("hold")).id
+    wires = [await connected(serving) for _ in range(3 * TOLD_AT_ONCE)]
+    for number, wire in enumerate(wires):
+        wire._transport.write(look(job_id, WAIT) if number % 2 else head("GET", f"/v1/jobs?ids={job_id}", WAIT))
+    await until_waiting(serving, len(wires))
+    serving.gate.set()
+    while serving.waiting.count == len(wires):
+        await asyncio.sleep(0)
+    await serving.server.close(1.0)
+    assert [codes(await wire.received()) for wire in wires] == [[200]] * len(wires)
 
 
 async def test_a_closing_connection_is_closed_with_its_deferred_answer(
