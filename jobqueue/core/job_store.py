@@ -250,6 +250,8 @@ class JobStore:
         self._due.discard(bucket.label)
         if self._filling.get(bucket.label[1]) is bucket:
             del self._filling[bucket.label[1]]
+        if bucket.label == self._leaving_from:  # it would hold all its records until the next early eviction
+            self._leaving.clear()
 
     def _first_ended(self) -> Job | None:
         while self._leaving:

@@ -222,3 +222,14 @@ def test_early_eviction_takes_the_first_ended_record_of_any_ttl() -> None:
     driver.submit()
     assert driver.engine.store.get(first.id) is None
     assert driver.engine.store.get(second.id) is second
+
+
+def test_an_early_eviction_holds_no_record_that_is_evicted_later() -> None:
+    driver = driver_of(10, jobs_max=3, ttl_s=10)
+    for _ in range(3):
+        driver.done()
+    driver.submit()
+    store = driver.engine.store
+    assert len(store._leaving) == 3, "the first one is evicted, and the others are next"
+    driver.advance(11)
+    assert (len(store), store._leaving) == (1, [])
