@@ -37,8 +37,8 @@ from jobqueue.http.resources.health import AliveDocument, ReadyDocument
 from jobqueue.http.resources.job_list import ListDocument, ListQuery
 from jobqueue.http.resources.queues import QueueChange, QueuesDocument
 from jobqueue.http.resources.submissions import BatchDocument
-from jobqueue.http.response.documents import QueueDocument
 from jobqueue.http.response.job_document import JobDocument
+from jobqueue.http.response.queue_document import QueueDocument
 from jobqueue.http.route import ANY_TYPE, EVENT_STREAM, JSON_TYPE, Answer, Body, Route, problem
 
 JOBS = "/v1/jobs"

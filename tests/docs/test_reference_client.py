@@ -27,7 +27,7 @@ from jobqueue.client import (
     Unreachable,
 )
 from jobqueue.client.protocol import REFUSALS
-from jobqueue.http.response import documents
+from jobqueue.http.response import job_document
 from tests.docs.tables import codes, page, rows, section
 
 if TYPE_CHECKING:
@@ -111,10 +111,10 @@ def test_the_page_has_the_members_of_the_documents() -> None:
 
     for of in (JobStatus, JobPage, BulkCount, JobEvent):
         assert set(codes(on_page[of.__name__])) == public(of), of
-    more = public(JobDocument) - set(documents.JobDocument.__struct_fields__)
+    more = public(JobDocument) - set(job_document.JobDocument.__struct_fields__)
     assert more == {"deduplicated", "over", "unwrap"}
     assert {"deduplicated", "over", "unwrap()"} <= set(codes(on_page["JobDocument"]))
-    assert set(documents.JobDocument.__struct_fields__) <= public(JobDocument)
+    assert set(job_document.JobDocument.__struct_fields__) <= public(JobDocument)
 
 
 def test_every_document_class_on_the_page_is_exported() -> None:

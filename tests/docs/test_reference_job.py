@@ -17,8 +17,9 @@ from jobqueue.http.resources.health import ReadyDocument
 from jobqueue.http.resources.job_list import ListDocument
 from jobqueue.http.resources.queues import QueuesDocument
 from jobqueue.http.resources.submissions import BatchItemDocument
-from jobqueue.http.response.documents import LimiterDocument, QuarantinedDocument, QueueDocument, UnknownJobDocument
-from jobqueue.http.response.job_document import AttemptDocument, JobDocument, WaitingDocument
+from jobqueue.http.response.job_document import AttemptDocument, JobDocument, UnknownJobDocument, WaitingDocument
+from jobqueue.http.response.limiter_document import LimiterDocument
+from jobqueue.http.response.queue_document import QuarantinedDocument, QueueDocument
 from tests.docs.tables import codes, members, page, rows, section
 from tests.http.declared import members_of
 

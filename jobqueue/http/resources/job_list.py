@@ -16,8 +16,10 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.prefer import preferred_wait_s
-from jobqueue.http.response.documents import UnknownJobDocument  # noqa: TC001  # as below
-from jobqueue.http.response.job_document import JobDocument  # noqa: TC001  # read from the annotations of ListDocument
+from jobqueue.http.response.job_document import (
+    JobDocument,  # noqa: TC001  # read from the annotations of ListDocument
+    UnknownJobDocument,  # noqa: TC001  # as below
+)
 from jobqueue.http.response.list_reply import IDS_END, fitting, list_reply, list_tag, listed_document
 from jobqueue.http.response.long_response import (
     PIECE_BYTES,

@@ -12,8 +12,10 @@ from jobqueue.errors import shown
 from jobqueue.http.errors import QueueNotFound
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
-from jobqueue.http.response.documents import LimiterDocument, QueueDocument, limiter_document, queue_document
+from jobqueue.http.response.documents import limiter_document, queue_document
+from jobqueue.http.response.limiter_document import LimiterDocument  # noqa: TC001  # read from the annotations below
 from jobqueue.http.response.long_response import whole_answer
+from jobqueue.http.response.queue_document import QueueDocument  # noqa: TC001  # as above
 from jobqueue.http.response.reply import JSON
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The documents of the API as JSON: jobs, queues, limiters.
+"""Makes the documents of the API as JSON: jobs, queues, limiters.
 
 A job's result passes through as its bytes.
 """
@@ -6,7 +6,7 @@ A job's result passes through as its bytes.
 from __future__ import annotations
 
 from math import ceil, floor
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
@@ -17,7 +17,7 @@ from jobqueue.core.scheduling.eta import PAUSED, WaitReason
 from jobqueue.errors import shown
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, WaitingDocument
 from jobqueue.http.response.job_template import is_plain, live_document, terminal_document
-from jobqueue.http.response.problems import ProblemDocument, problem_of
+from jobqueue.http.response.problems import problem_of
 from jobqueue.http.response.timestamps import exact_timestamp, timestamp
 
 if TYPE_CHECKING:
@@ -27,65 +27,12 @@ if TYPE_CHECKING:
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
     from jobqueue.core.stats import QueueStats
     from jobqueue.errors import JobQueueError
+    from jobqueue.http.response.limiter_document import LimiterDocument
+    from jobqueue.http.response.queue_document import QueueDocument
     from jobqueue.service import Service
 
 FAR_S = 30 * 24 * 3600
 """Longer estimates are omitted."""
-
-
-class UnknownJobDocument(TypedDict):
-    """An entry of a list for a job without a record."""
-
-    id: str
-    status: int
-    problem: ProblemDocument
-
-
-class QuarantinedDocument(TypedDict):
-    """A type in quarantine."""
-
-    type: str
-    since: str
-    until: str
-    reason: str
-
-
-class QueueDocument(TypedDict):
-    """A queue: settings, present counts, drain rate, counters since start."""
-
-    name: str
-    discipline: str
-    weight: int
-    workers: int
-    capacity: int
-    paused: bool
-    delayed: int
-    queued: int
-    running: int
-    oldest_queued_at: str | None
-    oldest_queued_s: float | None
-    drain_rate_per_s: float
-    drain_s: float | None
-    quarantined: list[QuarantinedDocument]
-    submitted_total: int
-    refused_total: int
-    retried_total: int
-    succeeded_total: int
-    failed_total: int
-    cancelled_total: int
-    expired_total: int
-
-
-class LimiterDocument(TypedDict):
-    """A limiter: its limits, and the numbers of jobs that hold it and that wait for it."""
-
-    kind: Literal["pool", "type", "groups"]
-    name: str
-    held: int
-    waiting: int
-    permits: int | None
-    rate: str | None
-    quarantined_until: str | None
 
 
 _NO_EXTRAS = Extras()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import msgspec
 
 from jobqueue.core.job import ErrorCode, JobError, JobId, JobState, Progress
 from jobqueue.core.scheduling.eta import WaitReason
+from jobqueue.http.response.problems import ProblemDocument  # noqa: TC001  # read from annotations
 
 
 class JobDocument(msgspec.Struct, gc=False):
@@ -58,3 +61,11 @@ class AttemptDocument(msgspec.Struct, gc=False):
     code: ErrorCode
     message: str
     traceback: str | None
+
+
+class UnknownJobDocument(TypedDict):
+    """An entry of a list for a job without a record."""
+
+    id: str
+    status: int
+    problem: ProblemDocument
