@@ -125,6 +125,21 @@ class Serving:
             return await asyncio.wait_for(reader.read(), 20)
 
 
+class FailingBackend:
+    """A backend of which some methods raise an error. The methods of a compiled backend can't be patched."""
+
+    def __init__(self, backend: Any, error: Exception, *methods: str) -> None:
+        self._backend = backend
+        self._error = error
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fail if name in self._methods else getattr(self._backend, name)
+
+    def _fail(self, *_: object) -> None:
+        raise self._error
+
+
 class Answer:
     """The first response in received bytes."""
 

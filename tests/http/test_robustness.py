@@ -16,7 +16,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.serving import CLOSE, Answer, Serving, post
+from tests.http.serving import CLOSE, Answer, FailingBackend, Serving, post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -281,10 +281,8 @@ def test_no_random_header_breaks_the_server(victim: Victim, headers: list[tuple[
 async def test_an_unexpected_error_is_a_500_without_details_and_is_logged_in_full(
     serving: Serving, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(job_id: str) -> None:
-        raise RuntimeError("a secret")
-
-    monkeypatch.setattr(serving.service.backend, "get", fail)
+    broken = FailingBackend(serving.service.backend, RuntimeError("a secret"), "get")
+    monkeypatch.setattr(type(serving.service), "backend", broken)
     answer = Answer(await serving.talk(get(b"/v1/jobs/x")))
     assert (answer.status, answer.kind) == (500, "internal")
     assert "secret" not in str(answer.problem)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue.http.response import problems
-from tests.http.serving import CLOSE, Answer, read_answer
+from tests.http.serving import CLOSE, Answer, FailingBackend, Serving, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.http.serving import Serving
 
 REST = b" HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -42,12 +41,10 @@ async def test_failures_of_one_kind_are_sampled_in_the_log_with_one_traceback(
     caplog: pytest.LogCaptureFixture,
     clock: Callable[[float], None],
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("broken")
-
     serving = await start(limits={"long_polls_max": 0})
-    monkeypatch.setattr(serving.service.local, "find", fail)
-    monkeypatch.setattr(serving.service.backend, "get", fail)
+    broken = FailingBackend(serving.service.backend, RuntimeError("broken"), "find", "get")
+    monkeypatch.setattr(serving.service, "local", broken)
+    monkeypatch.setattr(type(serving.service), "backend", broken)
     look, stock = f"GET /v1/jobs/{'0' * 22}".encode() + REST, b"GET /v1/jobs/x" + REST
     async with serving.connect() as (reader, writer):
         for request in (look, stock):
