@@ -48,7 +48,7 @@ class Serving:
         async def echo(value: Any = None) -> Any:
             return value
 
-        @queue.handler
+        @queue.handler(timeout_s=10 * 86_400.0)
         async def hold(ctx: JobContext, note: str | None = None) -> str:
             """Run until the test sets `gate`."""
             if note is not None:
