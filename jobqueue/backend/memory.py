@@ -147,25 +147,39 @@ class MemoryBackend:
             self._publish()
 
     async def submit_many(self, many: Sequence[Asked]) -> Sequence[SubmitReceipt | Exception]:
-        submit, now, receipts = self._engine.submit, self._now(), list[SubmitReceipt | Exception]()
+        now, receipts = self._now(), list[SubmitReceipt | Exception]()
         try:
-            for spec, args, upload, uniqueness in many:
-                alone = uniqueness is not None and not uniqueness.plain
-                if alone:  # it may change the job of an earlier one, whose events are to be passed on before
-                    self._publish()
-                try:
-                    result = submit(spec, args, upload, uniqueness, now=now)
-                    job = result.job
-                    receipts.append(SubmitReceipt(job.id, job.finished_at is None, result.duplicate))
-                except JobQueueError as error:
-                    receipts.append(error.with_traceback(None))  # which holds this frame
-                except Exception as error:
-                    receipts.append(error)  # with its traceback, for the log
-                if alone:
-                    self._publish()
+            for row in _rows(many):
+                jobs = self._submit_row(row, now) if len(row) > 1 else None
+                if jobs is None:
+                    receipts.extend([self._submit_alone(asked, now) for asked in row])
+                else:
+                    receipts.extend([SubmitReceipt(job.id, True, False) for job in jobs])
         finally:
             self._publish()
         return receipts
+
+    def _submit_row(self, row: Sequence[Asked], now: float) -> list[Job] | None:
+        """Submit a row of `_rows` at once; None: each is to be submitted alone."""
+        spec, _, _, uniqueness = row[0]
+        return self._engine.submit_row(spec, [args for _, args, _, _ in row], uniqueness, now=now)
+
+    def _submit_alone(self, asked: Asked, now: float) -> SubmitReceipt | Exception:
+        """Submit one of many, whose events are passed on later unless it has a key or a unique value."""
+        spec, args, upload, uniqueness = asked
+        alone = uniqueness is not None and not uniqueness.plain
+        if alone:  # it may change the job of an earlier one, whose events are to be passed on before
+            self._publish()
+        try:
+            result = self._engine.submit(spec, args, upload, uniqueness, now=now)
+            return SubmitReceipt(result.job.id, result.job.finished_at is None, result.duplicate)
+        except JobQueueError as error:
+            return error.with_traceback(None)  # which holds this frame
+        except Exception as error:
+            return error  # with its traceback, for the log
+        finally:
+            if alone:
+                self._publish()
 
     def refuse_unseen(
         self,
@@ -415,16 +429,18 @@ class MemoryBackend:
 
     def _publish(self) -> None:
         """Pass on the engine's events, in order: to the workers, the waiting requests, the listeners."""
+        listeners, changes = self._listeners, self._waits.changes
         for event in self._engine.take_events():
-            for listener in self._listeners[type(event)]:
+            for listener in listeners[type(event)]:
                 listener(event)
-            if self._waits.changes:
+            if changes:
                 self._waits.changed(event)
         self._look()
 
     def _on_ready(self, event: Ready | Offered | LeaseLost) -> None:
         # If it may not be taken now, a later event wakes a worker: the end of a run or a pause, another policy.
-        if self._scheduler.may_start(event.job.spec.queue):
+        # While a worker is about to look, that is not even asked: for a batch there is one look.
+        if not self._ready.searching and self._scheduler.may_start(event.job.spec.queue):
             self._wake()
 
     def _on_freed(self, event: Ended | BackedOff) -> None:
@@ -451,6 +467,23 @@ class MemoryBackend:
             if not self._ready.wake():
                 self._call_for_workers(jobs)
                 break
+
+
+def _rows(many: Sequence[Asked]) -> Iterator[list[Asked]]:
+    """Split submissions, in order, into rows of plain ones that differ by their arguments only; others stand alone."""
+    row: list[Asked] = []
+    for asked in many:
+        spec, _, upload, uniqueness = asked
+        plain = upload is None and not spec.own and (uniqueness is None or uniqueness.plain)
+        if row and not (plain and spec is row[0][0] and uniqueness is row[0][3]):
+            yield row
+            row = []
+        row.append(asked)
+        if not plain:
+            yield row
+            row = []
+    if row:
+        yield row
 
 
 def _applies(action: BulkAction, job: Job) -> bool:

@@ -112,6 +112,35 @@ class AdmissionControl:
             elif queue_state.retry_after.callers:
                 queue_state.retry_after.accepted(caller, now)
 
+    def admit_row(
+        self,
+        queue_state: QueueState,
+        spec: JobSpec,
+        more_jobs: int,
+        more_bytes: int,
+        uniqueness: Uniqueness | None,
+        *,
+        now: float,
+    ) -> bool:
+        """Accept a row of jobs of one spec at once, as `admit` would accept each; False: any might be rejected.
+
+        Only rows without a doubt are accepted: False as well if callers are limited, the type is in quarantine, or
+        callers of the queue have retry slots, which every accepted submission may free. Then nothing has changed.
+
+        Args:
+            more_bytes: Size of all together.
+            uniqueness: Of each of them; without a key.
+        """
+        if not self.open or self.caller_jobs_max is not None or queue_state.retry_after.callers:
+            return False
+        if queue_state.live + more_jobs > queue_state.policy.capacity:
+            return False
+        if not self._store.has_room_for_row(more_jobs, more_bytes) or self._quarantine.of(spec.type) is not None:
+            return False
+        queue_state.arrivals.add(now, more_jobs)
+        self._quarantine.submitted(spec.type, None if uniqueness is None else uniqueness.caller, spec.group, now)
+        return True
+
     def admit_growth(
         self, queue_state: QueueState, more_bytes: int, uniqueness: Uniqueness | None, *, now: float
     ) -> None:

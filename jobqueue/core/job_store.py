@@ -113,6 +113,10 @@ class JobStore:
             live_bytes -= replaced.size_bytes
         return live < self._bounds.jobs_max and live_bytes <= self._bounds.bytes_max
 
+    def has_room_for_row(self, jobs: int, size_bytes: int) -> bool:
+        """Whether this number of live records, of that size together, fits: as `has_room_for` for each."""
+        return self.live + jobs <= self._bounds.jobs_max and self.live_bytes + size_bytes <= self._bounds.bytes_max
+
     def has_room_to_grow(self, more_bytes: int) -> bool:
         """Whether a live record may grow by `more_bytes`, after evicting terminal ones if necessary."""
         return self.live_bytes + more_bytes <= self._bounds.bytes_max

@@ -17,6 +17,8 @@ from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.errors import Duplicate, KeyReused, WrongState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jobqueue.core.admission import AdmissionControl
     from jobqueue.core.ids import IdIssuer
     from jobqueue.core.job import JobSpec, Uniqueness, Upload
@@ -82,7 +84,34 @@ class Submitter:
                 return self._submit_beside(self._transitions.held(holder), spec, args, upload, uniqueness, now)
         held = held_bytes(spec, upload, uniqueness)
         self._admission.admit(self._transitions.queue_states[spec.queue], spec, len(args) + held, uniqueness, now=now)
-        return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
+        self._transitions.make_room(more_jobs=1, more_bytes=len(args) + held)
+        job = self._accept(spec, args, upload, uniqueness, held, self._start_by_at(spec, now), now)
+        return SubmitResult(job, duplicate=False)
+
+    def submit_row(
+        self, spec: JobSpec, row: Sequence[bytes], uniqueness: Uniqueness | None, *, now: float
+    ) -> list[Job] | None:
+        """Accept a row of jobs that differ by their arguments only, if each would be accepted by `submit`.
+
+        As many calls of `submit` would leave the same. Checked, counted and given room together, a job costs
+        half as much.
+
+        Args:
+            spec: Shared by other jobs as well (not `own`).
+            row: The arguments of each.
+            uniqueness: Plain.
+
+        Returns:
+            The jobs, in order; None if any might be rejected, or an earlier rejection concerns the caller: then
+            nothing has changed, and each is to be submitted alone.
+        """
+        more_jobs, more_bytes = len(row), sum(map(len, row))
+        queue_state = self._transitions.queue_states[spec.queue]
+        if not self._admission.admit_row(queue_state, spec, more_jobs, more_bytes, uniqueness, now=now):
+            return None
+        self._transitions.make_room(more_jobs=more_jobs, more_bytes=more_bytes)
+        start_by_at = self._start_by_at(spec, now)
+        return [self._accept(spec, args, None, uniqueness, 0, start_by_at, now) for args in row]
 
     def retry(self, job: Job, *, now: float) -> None:
         """Retry a failed job: a new series of attempts, under the same id.
@@ -146,7 +175,9 @@ class Submitter:
         )
         if mode == "replace" or waits:
             self._transitions.cancel(holder, now=now)
-        return SubmitResult(self._accept(spec, args, upload, uniqueness, held, now), duplicate=False)
+        self._transitions.make_room(more_jobs=1, more_bytes=len(args) + held)
+        job = self._accept(spec, args, upload, uniqueness, held, self._start_by_at(spec, now), now)
+        return SubmitResult(job, duplicate=False)
 
     def _put_off(self, job: Job, spec: JobSpec, args: bytes, uniqueness: Uniqueness, now: float) -> None:
         """Debounce: give a waiting job the newest arguments and, unless it is due already, a new delay."""
@@ -181,10 +212,17 @@ class Submitter:
         job.held_bytes += more_bytes
 
     def _accept(
-        self, spec: JobSpec, args: bytes, upload: Upload | None, uniqueness: Uniqueness | None, held: int, now: float
+        self,
+        spec: JobSpec,
+        args: bytes,
+        upload: Upload | None,
+        uniqueness: Uniqueness | None,
+        held: int,
+        start_by_at: float | None,
+        now: float,
     ) -> Job:
+        """Create the job of an admitted submission; room has been made for it."""
         transitions = self._transitions
-        transitions.make_room(more_jobs=1, more_bytes=len(args) + held)
         delay_s = spec.delay_s
         job = Job(
             id=self._ids.issue(),
@@ -194,7 +232,7 @@ class Submitter:
             state=DELAYED if delay_s > 0 else QUEUED,
             created_at=now,
             run_at=_run_at(spec, now) if delay_s else now,
-            start_by_at=self._start_by_at(spec, now),
+            start_by_at=start_by_at,
             uniqueness=uniqueness,
             extras=Extras(held_bytes=held) if held else None,
         )

@@ -143,7 +143,7 @@ class Registry:
 
     def check_plain(self, submission: Submission | PlainSubmission) -> tuple[JobSpec, bytes]:
         """Check a submission of a type and arguments only. Returns and raises as `check`."""
-        handler = self.get(submission.type)
+        handler = self._handlers.get(submission.type) or self.get(submission.type)
         return handler.default_spec, handler.check(bytes(submission.args))
 
     def check(

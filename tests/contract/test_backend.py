@@ -22,6 +22,7 @@ from jobqueue.core.job import (
     Success,
     Unique,
     Uniqueness,
+    Upload,
 )
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
@@ -139,6 +140,37 @@ async def test_many_jobs_are_submitted_in_order_each_on_its_own(make: Make) -> N
         assert (receipt.live, receipt.duplicate) == (True, False)
         assert (await backend.get(receipt.id)).live
         assert (await backend.lease()).job_id == receipt.id
+
+
+@virtual_time
+async def test_of_many_equal_jobs_those_beyond_the_capacity_are_rejected(make: Make) -> None:
+    backend = make(small=QueuePolicy(capacity=3))
+    receipts = await backend.submit_many([(SMALL, b"%d" % n, None, None) for n in range(5)])
+    accepted = [receipt.id for receipt in receipts[:3] if isinstance(receipt, SubmitReceipt)]
+    assert [type(receipt) for receipt in receipts[3:]] == [QueueFull] * 2
+    assert [await backend.lease() for _ in range(3)] == [
+        Lease(job_id, 1, SMALL, b"%d" % n, None) for n, job_id in enumerate(accepted)
+    ]
+
+
+@virtual_time
+async def test_many_jobs_of_alternating_specs_callers_and_uploads_are_kept_as_if_each_came_alone(make: Make) -> None:
+    backend, alone = (make(small=QueuePolicy(capacity=100)) for _ in range(2))
+    specs = (SMALL, JobSpec(type="other", queue=SMALL.queue), JobSpec(type="own", queue=SMALL.queue, own=True))
+    callers = (None, Uniqueness("ann", plain=True), Uniqueness("bob", plain=True))
+    uploads = (None, Upload("folder", {}), None)
+    many = [(spec, b"{}", up, u) for spec in specs for u in callers for up in uploads for _ in range(2)]
+    many += [(spec, b"{}", None, u) for u in callers for spec in specs for _ in range(2)]
+    many.insert(1, (SMALL, b"{}", None, Uniqueness("ann", unique=Unique("u"))))
+    receipts = await backend.submit_many(many)
+    for asked in many:
+        await alone.submit(*asked)
+    assert backend.stats() == alone.stats()
+    for receipt, (spec, args, upload, uniqueness) in zip(receipts, many, strict=True):
+        assert isinstance(receipt, SubmitReceipt)
+        job = await backend.get(receipt.id)
+        assert (job.spec, job.upload, job.uniqueness) == (spec, upload, uniqueness)
+        assert await backend.lease() == Lease(receipt.id, 1, spec, args, upload)
 
 
 async def test_lease_waits_for_a_job_and_returns_it_to_one_worker(make: Make) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, Unique, Uniqueness
+from jobqueue.core.events import Event, Evicted, Quarantined, Released
+from jobqueue.core.job import ErrorCode, Failure, IdempotencyKey, JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.policy import Discipline, QueuePolicy
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
 from tests.core.making import Driver
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from jobqueue.core.job import JobId
+
+PLAIN = Uniqueness("ann", plain=True)
 ADAPTIVE = QueuePolicy(capacity=10, discipline=Discipline.ADAPTIVE, patience_s=30.0)
 
 # -- the patience of an adaptive queue
@@ -255,3 +264,120 @@ def test_an_early_retry_slot_is_released_by_an_acceptance_in_any_queue() -> None
     driver.engine.submit(JobSpec(type="t", queue="other"), b"{}", None, uniqueness[4], now=driver.now)
 
     assert sum(each.retry_after.waiting for each in driver.engine.queue_states.values()) == waiting - 2
+
+
+# -- rows
+
+
+def told(events: list[Event]) -> Iterator[tuple[str, JobId]]:
+    """Yield what events tell, however many records one of them evicts."""
+    for event in events:
+        assert not isinstance(event, (Quarantined, Released))
+        for job in event.jobs if isinstance(event, Evicted) else (event.job,):
+            yield type(event).__name__, job.id
+
+
+def left_by(driver: Driver) -> tuple[object, ...]:
+    """Return all that submissions leave in an engine, but for their events."""
+    engine = driver.engine
+    driver.note_events()
+    return (
+        engine.stats(driver.now),
+        engine.totals(),
+        list(engine.newest_first(None)),
+        engine.next_at(),
+        engine.store.live_bytes,
+        engine.store.bytes_used,
+        [state.arrivals.per_s(driver.now) for state in engine.queue_states.values()],
+        [list(state.waiting.items()) for state in engine.queue_states.values()],
+    )
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        JobSpec(type="t"),
+        JobSpec(type="t", start_by_s=5.0),
+        JobSpec(type="t", delay_s=5.0),
+        JobSpec(type="t", queue="adaptive", group="g"),
+    ],
+)
+@pytest.mark.parametrize("uniqueness", [PLAIN, None])
+@pytest.mark.parametrize("bounds", [StoreBounds(jobs_max=8), StoreBounds(bytes_max=50), StoreBounds()])
+def test_a_row_and_the_same_jobs_submitted_one_by_one_leave_the_same(
+    spec: JobSpec, uniqueness: Uniqueness | None, bounds: StoreBounds
+) -> None:
+    by_row, one_by_one = drivers = [
+        Driver(queues={"default": QueuePolicy(capacity=6), "adaptive": ADAPTIVE}, bounds=bounds) for _ in range(2)
+    ]
+    for driver in drivers:
+        for _ in range(4):
+            driver.done()
+        driver.submit(caller="bob")
+        driver.events.clear()
+    row = [b'{"n":%d}' % n for n in range(5)]
+
+    jobs = by_row.engine.submit_row(spec, row, uniqueness, now=by_row.now)
+
+    singles = [one_by_one.engine.submit(spec, args, None, uniqueness, now=one_by_one.now).job for args in row]
+    assert jobs == singles
+    assert [job.args for job in singles] == row
+    assert left_by(by_row) == left_by(one_by_one)
+    assert sorted(told(by_row.events)) == sorted(told(one_by_one.events)), "they differ by the order of evictions only"
+    for driver in drivers:
+        driver.advance(6.0)
+    assert [by_row.start_next() for _ in row] == [one_by_one.start_next() for _ in row]
+
+
+def full(driver: Driver) -> None:
+    for _ in range(3):
+        driver.submit()
+
+
+def statuses_full(driver: Driver) -> None:
+    driver.submit(b"x" * 990, queue="other")
+
+
+def draining(driver: Driver) -> None:
+    driver.engine.stop_admitting()
+
+
+def limited(driver: Driver) -> None:
+    driver.engine.set_caller_jobs_max(100)
+
+
+def rejected_before(driver: Driver) -> None:
+    driver.submit()
+    driver.engine.set_policy("default", QueuePolicy(capacity=1), now=driver.now)
+    with pytest.raises(QueueFull):
+        driver.submit(caller="ann")
+    driver.engine.set_policy("default", QueuePolicy(capacity=5), now=driver.now)
+
+
+def in_quarantine(driver: Driver) -> None:
+    budget = driver.engine.queue_states["default"].policy.retry_budget
+    for _ in range(budget):
+        driver.failed(failure=Failure(ErrorCode.HANDLER_ERROR, "no", final=True))
+    assert driver.engine.quarantine.count == 1
+
+
+@pytest.mark.parametrize("doubt", [full, statuses_full, draining, limited, rejected_before, in_quarantine])
+def test_a_row_of_which_any_might_be_rejected_changes_nothing(doubt: Callable[[Driver], None]) -> None:
+    driver = Driver(capacity=5, bounds=StoreBounds(bytes_max=1000))
+    doubt(driver)
+    before, count = left_by(driver), len(driver.events)
+    assert driver.engine.submit_row(JobSpec(type="t"), [b"{1234}", b"{}", b"{56}"], PLAIN, now=driver.now) is None
+    assert left_by(driver) == before
+    assert len(driver.events) == count
+
+
+def test_a_caller_that_submits_a_row_counts_as_a_user_of_its_type() -> None:
+    driver = Driver(queues={"default": QueuePolicy(retry_budget=5)})
+    for caller in ("ann", "bob"):
+        driver.engine.submit_row(JobSpec(type="t"), [b"{}"] * 5, Uniqueness(caller, plain=True), now=driver.now)
+    for _ in range(5):
+        job = driver.start_next()
+        assert job is not None
+        assert job.caller == "ann"
+        driver.nack(job, failure=Failure(ErrorCode.HANDLER_ERROR, "no", final=True))
+    assert driver.engine.quarantine.count == 0, "one caller alone can't pause a type that others use"
