@@ -189,8 +189,9 @@ def _check_integers(body: bytes | bytearray) -> None:
     outside_strings = b'"'.join(_without_escapes(body).split(b'"')[::2])
     for run in _LONG_DIGITS.finditer(outside_strings):
         start, end = run.span()
-        sign = outside_strings[start - 1 : start]
-        before = outside_strings[start - 2 : start - 1] if sign == b"-" else sign
+        # Not from -1 on: compiled, a slice of bytes from the end to the front is an error, not empty.
+        sign = outside_strings[max(0, start - 1) : start]
+        before = outside_strings[max(0, start - 2) : start - 1] if sign == b"-" else sign
         # Digits of a fraction or an exponent, or in front of one, are a float's.
         if before in _IN_FLOAT or outside_strings[end : end + 1] in _IN_FLOAT:
             continue
