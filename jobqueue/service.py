@@ -13,7 +13,8 @@ import msgspec
 
 from jobqueue.config import LIMITS_FIXED
 from jobqueue.config.load import differences
-from jobqueue.core.job import Upload
+from jobqueue.core.record import changed
+from jobqueue.core.stored_file import Upload
 from jobqueue.errors import InvalidField, InvalidSubmission, raise_if_any
 from jobqueue.handlers import PlainSubmission, Submission, uniqueness_of
 from jobqueue.handlers.submission import Bounds
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Asked, Backend, LocalBackend
     from jobqueue.config import Settings
-    from jobqueue.core.job import IdempotencyKey, Job, JobSpec, StoredFile, Uniqueness
+    from jobqueue.core.job import IdempotencyKey, Job, JobSpec, Uniqueness
     from jobqueue.core.job_view import JobView
+    from jobqueue.core.stored_file import StoredFile
     from jobqueue.core.submit import SubmitResult
     from jobqueue.registration import Registered
     from jobqueue.runtime.spool import Spool
@@ -266,7 +268,7 @@ class Service:
             spec, args = self.registry.check(submission, wall_now=self._wall_now, bounds=self._bounds)
             if submission.run_at is not None and spec.delay_s:
                 # The instant itself: a delay would be slightly off.
-                spec = msgspec.structs.replace(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
+                spec = changed(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
         if spec.queue not in self.settings.queues:
             known = ", ".join(self.settings.queues)
             raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from jobqueue import JobQueue
 from jobqueue.client.submit import encoded
-from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.job import JobState
+from jobqueue.core.report import ErrorCode
 from jobqueue.encoder import encode
 from jobqueue.handlers import Handler, HandlerOptions, Registry, register
 from jobqueue.handlers.result import BadResult, encode_result

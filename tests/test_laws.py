@@ -200,7 +200,8 @@ LEVELS = {
         {"scheduling"},
         {
             *("attempts", "backoff", "deadlines", "events", "ids", "job", "policy", "rate", "rate_meter"),
-            *("job_view", "record_size", "record", "store_bounds", "struct_record", "tuning", "uniqueness"),
+            *("job_view", "record_size", "record", "report", "store_bounds", "stored_file", "struct_record", "tuning"),
+            "uniqueness",
         },
     ),
     "jobqueue.runtime": (
@@ -314,7 +315,7 @@ CORE_SEEN_FROM_HTTP = {
     f"jobqueue.core.{part}"
     for part in (
         *("events", "ids", "job", "job_view", "record", "limits.limiter_stats", "limits.token_bucket", "rate"),
-        *("scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
+        *("report", "stored_file", "scheduling.eta", "scheduling.retry_after", "stats", "submit", "uniqueness"),
     )
 }
 """The value types of the port, and the two measures of HTTP itself: the rate of a caller, and retry-after."""
@@ -370,7 +371,8 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 
 
 CLIENT_MAY_IMPORT = {
-    f"jobqueue.{part}" for part in ("api_limits", "errors", "duration", "encoder", "core.job", "files.source")
+    f"jobqueue.{part}"
+    for part in ("api_limits", "errors", "duration", "encoder", "core.job", "core.report", "files.source")
 }
 
 
@@ -602,7 +604,7 @@ def test_the_law_detects_a_breach(law: Callable[[Module], Iterator[str]], name: 
 @pytest.mark.parametrize(
     ("law", "name", "source"),
     [
-        (compiled_structs, "jobqueue.core.job", "class A(msgspec.Struct, frozen=True):\n    a: int"),
+        (compiled_structs, "jobqueue.core.report", "class A(msgspec.Struct, frozen=True):\n    a: int"),
         (records_unlike_their_fields, "jobqueue.x", RECORD),
         (upward_imports, "jobqueue.core.x", "from jobqueue.errors import JobGone\nfrom jobqueue.core.job import Job"),
         (upward_imports, "jobqueue.cli.main", "from jobqueue import __version__, server"),

@@ -72,7 +72,7 @@ class _Jobqueue:
         self._pool = ProcessPool(size=size)
 
     async def run(self, func: Callable[..., Any], arg: Any) -> Any:
-        from jobqueue.core.job import Failure
+        from jobqueue.core.report import Failure
         from jobqueue.runtime.pools.call import Call
 
         name = func.__code__.co_varnames[0]

@@ -12,6 +12,7 @@ from bench.overload.clients import PAUSE_S, Client, RetryBehaviour, Service, arr
 from bench.overload.figures import Figures, Seen, Visit
 from bench.overload.simulated_queue import SimulatedQueue
 from jobqueue.core.job import JobSpec, JobState, Uniqueness
+from jobqueue.core.record import changed
 from jobqueue.errors import Refused
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class _Run:
             return
         spec = _spec(client.priority, client.group)
         if self._policy.start_by:
-            spec = msgspec.structs.replace(spec, start_by_s=max(0.0, client.half_at - now))
+            spec = changed(spec, start_by_s=max(0.0, client.half_at - now))
         try:
             job = self._queue.submit(spec, client.work_s, _uniqueness(client.group))
         except Refused as refusal:

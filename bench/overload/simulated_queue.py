@@ -14,7 +14,8 @@ from bench.overload.policies import Shedder
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import JobState, Success
+from jobqueue.core.job import JobState
+from jobqueue.core.report import Success
 from jobqueue.core.store_bounds import StoreBounds
 
 if TYPE_CHECKING:

@@ -41,8 +41,9 @@ from bench.speed.targets import Target, target_table
 from jobqueue.cli.parser import Parser, end_with
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import Job, JobId, JobSpec, Lease, Success
+from jobqueue.core.job import Job, JobId, JobSpec, Lease
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.report import Success
 from jobqueue.core.store_bounds import StoreBounds
 
 if TYPE_CHECKING:

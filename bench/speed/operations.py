@@ -23,8 +23,9 @@ from bench.load.driving import end_with_parent
 from bench.measure.spread import Spread, spread
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, Job, JobId, JobSpec, JobState, Success
+from jobqueue.core.job import Job, JobId, JobSpec, JobState
 from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.scheduling.order import make_order
 from jobqueue.core.store_bounds import StoreBounds
 

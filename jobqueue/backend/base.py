@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from jobqueue.core.events import Event
-    from jobqueue.core.job import Failure, JobId, JobSpec, Lease, Progress, Success, Uniqueness, Upload
+    from jobqueue.core.job import JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.stats import QueueStats, StoreStats
+    from jobqueue.core.stored_file import Upload
     from jobqueue.core.submit import SubmitReceipt, SubmitResult
     from jobqueue.errors import JobGone, JobNotFound, Refused
 

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Asked, BulkAction, Workers
     from jobqueue.core.engine import Engine
-    from jobqueue.core.job import Failure, Job, JobSpec, Lease, Progress, Success, Uniqueness, Upload
+    from jobqueue.core.job import Job, JobSpec, Lease, Uniqueness
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.stats import QueueStats, StoreStats
+    from jobqueue.core.stored_file import Upload
     from jobqueue.core.tuning import Tuning
 
 

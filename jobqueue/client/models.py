@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
 import msgspec
 
-from jobqueue.core.job import LIVE, JobState, Progress
+from jobqueue.core.job import LIVE, JobState
+from jobqueue.core.report import Progress
 from jobqueue.errors import JobFailed, WrongState
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ UniqueMode = Literal["return", "reject", "replace", "debounce"]
 
 
 class JobError(msgspec.Struct, frozen=True):
-    """Why a job failed; `code` is one of `jobqueue.core.job.ErrorCode`, or a newer server's."""
+    """Why a job failed; `code` is one of `jobqueue.core.report.ErrorCode`, or a newer server's."""
 
     code: str
     message: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, JobError
+from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, JobError
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job

@@ -39,19 +39,16 @@ from jobqueue.core.job import (
     DELAYED,
     EXPIRED,
     FAILED,
-    MESSAGE_LENGTH_MAX,
     QUEUED,
     RUNNING,
     SUCCEEDED,
-    ErrorCode,
-    Failure,
     Job,
-    JobError,
     JobId,
     Lease,
     StopReason,
 )
 from jobqueue.core.limits.circuit_breaker import CircuitBreaker
+from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError
 from jobqueue.core.scheduling.eta import PAUSED, POLL_AFTER_S_UNKNOWN, Estimate, WaitingFor, WaitReason, estimate_of
 from jobqueue.core.shutdown import ShutDown
 from jobqueue.core.stats import QueueStats, StoreStats, Totals, all_stats
@@ -65,9 +62,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from random import Random
 
-    from jobqueue.core.job import JobSpec, Progress, Success, Uniqueness, Upload
+    from jobqueue.core.job import JobSpec, Uniqueness
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.report import Progress, Success
     from jobqueue.core.scheduling.scheduler import Shares
+    from jobqueue.core.stored_file import Upload
     from jobqueue.core.tuning import Tuning
 
 TIMED_OUT: Final = StopReason.TIMED_OUT  # by a name, as the states in `job`

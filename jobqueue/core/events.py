@@ -13,7 +13,8 @@ from mypy_extensions import mypyc_attr
 from jobqueue.core.record import Record
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import Failure, Job
+    from jobqueue.core.job import Job
+    from jobqueue.core.report import Failure
 
 
 @final

@@ -13,23 +13,19 @@ the handler decodes exactly these, and their size is known.
 from __future__ import annotations
 
 from enum import StrEnum
-from operator import attrgetter
-from typing import Final, Literal, NewType, Protocol, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Final, Literal, NewType, final
 
-import msgspec
+from mypy_extensions import mypyc_attr
 
-from jobqueue.core.backoff import Backoff
-from jobqueue.core.policy import Limits
+from jobqueue.core.record import MutableRecord, Record
+
+if TYPE_CHECKING:
+    from jobqueue.core.backoff import Backoff
+    from jobqueue.core.policy import Limits
+    from jobqueue.core.report import FailedAttempt, JobError, Progress
+    from jobqueue.core.stored_file import StoredFile, Upload
 
 JobId = NewType("JobId", str)
-
-T = TypeVar("T")
-
-MESSAGE_LENGTH_MAX = 1000
-"""Maximum length of an error's message, in characters."""
-
-ATTEMPT_BYTES = 150
-"""Bytes of the record of one failed attempt, beside its texts."""
 
 
 class JobState(StrEnum):
@@ -66,16 +62,6 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
 }
 
 
-class ErrorCode(StrEnum):
-    HANDLER_ERROR = "handler_error"
-    TIMED_OUT = "timed_out"
-    WORKER_CRASHED = "worker_crashed"
-    REJECTED = "rejected"
-    BAD_RESULT = "bad_result"
-    RESULT_TOO_LARGE = "result_too_large"
-    SHUTDOWN = "shutdown"
-
-
 class StopReason(StrEnum):
     """Why a running attempt was asked to stop."""
 
@@ -84,61 +70,9 @@ class StopReason(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-class JobError(msgspec.Struct, frozen=True, gc=False):
-    """Why a job failed: a code for programs, a message for readers."""
-
-    code: ErrorCode
-    message: str
-
-
-class FailedAttempt(msgspec.Struct, frozen=True, gc=False):
-    """One attempt that failed; `traceback` is its last lines, if the handler raised."""
-
-    attempt: int
-    started_at: float
-    ended_at: float
-    code: ErrorCode
-    message: str
-    traceback: str | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        size = ATTEMPT_BYTES + text_bytes(self.message)
-        return size if self.traceback is None else size + text_bytes(self.traceback)
-
-
-def text_bytes(text: str) -> int:
-    """Return the memory of a text at most: Python keeps up to four bytes for each character unless all are ASCII."""
-    return len(text) if text.isascii() else 4 * len(text)
-
-
-class Progress(msgspec.Struct, frozen=True, gc=False):
-    """Progress of a running job: a fraction from 0 to 1, and a note."""
-
-    fraction: float
-    note: str | None = None
-
-
-class StoredFile(msgspec.Struct, frozen=True, gc=False):
-    """A file in the spool: an input that a client uploaded, or the result that a handler wrote.
-
-    `filename` is the client's name for it, sanitised; it is no part of `path`.
-    """
-
-    path: str
-    media_type: str
-    size_bytes: int
-    filename: str = ""
-
-
-class Upload(msgspec.Struct, frozen=True, gc=False):
-    """The files that came with a submission: their folder in the spool, and those of each part name, in order."""
-
-    folder: str
-    files: dict[str, tuple[StoredFile, ...]]
-
-
-class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+@final
+@mypyc_attr(acyclic=True)
+class JobSpec(Record):
     """The options of a job, checked, with every default filled in.
 
     Jobs of the same options share one spec. `delay_s` and `start_by_s` count from
@@ -150,26 +84,63 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     type: str
-    queue: str = "default"
-    priority: int = 0
-    group: str | None = None
-    delay_s: float = 0.0
-    run_at: float | None = None
-    start_by_s: float | None = None
-    timeout_s: float | None = None
-    own_timeout: bool = False
-    own: bool = False
-    attempts_max: int = 1
-    ttl_s: float | None = None
-    pool: str | None = None
-    limits: Limits | None = None
-    backoff: Backoff | None = None
+    queue: str
+    priority: int
+    group: str | None
+    delay_s: float
+    run_at: float | None
+    start_by_s: float | None
+    timeout_s: float | None
+    own_timeout: bool
+    own: bool
+    attempts_max: int
+    ttl_s: float | None
+    pool: str | None
+    limits: Limits | None
+    backoff: Backoff | None
+
+    def __init__(
+        self,
+        *,
+        type: str,
+        queue: str = "default",
+        priority: int = 0,
+        group: str | None = None,
+        delay_s: float = 0.0,
+        run_at: float | None = None,
+        start_by_s: float | None = None,
+        timeout_s: float | None = None,
+        own_timeout: bool = False,
+        own: bool = False,
+        attempts_max: int = 1,
+        ttl_s: float | None = None,
+        pool: str | None = None,
+        limits: Limits | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.type = type
+        self.queue = queue
+        self.priority = priority
+        self.group = group
+        self.delay_s = delay_s
+        self.run_at = run_at
+        self.start_by_s = start_by_s
+        self.timeout_s = timeout_s
+        self.own_timeout = own_timeout
+        self.own = own
+        self.attempts_max = attempts_max
+        self.ttl_s = ttl_s
+        self.pool = pool
+        self.limits = limits
+        self.backoff = backoff
 
 
 UniqueMode = Literal["return", "reject", "replace", "debounce"]
 
 
-class Unique(msgspec.Struct, frozen=True, gc=False):
+@final
+@mypyc_attr(acyclic=True)
+class Unique(Record):
     """A value that one live job of a type may have, and the effect of a second submission.
 
     `return` answers with the live job, `reject` raises `Duplicate`, `replace` cancels the live job in favour of the
@@ -177,50 +148,55 @@ class Unique(msgspec.Struct, frozen=True, gc=False):
     """
 
     value: str
-    mode: UniqueMode = "return"
+    mode: UniqueMode
+
+    def __init__(self, value: str, mode: UniqueMode = "return") -> None:
+        self.value = value
+        self.mode = mode
 
 
-class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
+@final
+@mypyc_attr(acyclic=True)
+class IdempotencyKey(Record):
     """A caller's key for one submission, and the digest of the submission."""
 
     key: str
     fingerprint: bytes
 
+    def __init__(self, key: str, fingerprint: bytes) -> None:
+        self.key = key
+        self.fingerprint = fingerprint
 
-class Uniqueness(msgspec.Struct, frozen=True, gc=False):
+
+@final
+@mypyc_attr(acyclic=True)
+class Uniqueness(Record):
     """The identity of a submission: its caller, idempotency key and unique value.
 
     `plain`: it has neither key nor value, and live jobs need not be counted, so there is nothing to index.
     """
 
-    caller: str | None = None
-    unique: Unique | None = None
-    key: IdempotencyKey | None = None
-    plain: bool = False
+    caller: str | None
+    unique: Unique | None
+    key: IdempotencyKey | None
+    plain: bool
+
+    def __init__(
+        self,
+        caller: str | None = None,
+        unique: Unique | None = None,
+        key: IdempotencyKey | None = None,
+        plain: bool = False,
+    ) -> None:
+        self.caller = caller
+        self.unique = unique
+        self.key = key
+        self.plain = plain
 
 
-class Success(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of an attempt that succeeded: the result's JSON bytes, and the result file, if one was written."""
-
-    result: bytes
-    file: StoredFile | None = None
-
-
-class Failure(msgspec.Struct, frozen=True, gc=False):
-    """The outcome of an attempt that failed.
-
-    `retry_after_s` overrides the backoff; `final` forbids another attempt; `traceback` is for the log, and
-    its end for the attempts' history.
-    """
-
-    code: ErrorCode
-    message: str
-    retry_after_s: float | None = None
-    final: bool = False
-    traceback: str | None = None
-
-
-class Lease(msgspec.Struct, frozen=True, gc=False):
+@final
+@mypyc_attr(acyclic=True)
+class Lease(Record):
     """The expiring right to run one attempt of a job, with what that takes; `attempt` is the fencing token."""
 
     job_id: JobId
@@ -229,12 +205,21 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     args: bytes
     upload: Upload | None
 
+    def __init__(self, job_id: JobId, attempt: int, spec: JobSpec, args: bytes, upload: Upload | None) -> None:
+        self.job_id = job_id
+        self.attempt = attempt
+        self.spec = spec
+        self.args = args
+        self.upload = upload
+
     @property
     def type(self) -> str:
         return self.spec.type
 
 
-class Extras(msgspec.Struct, kw_only=True, gc=False):
+@final
+@mypyc_attr(acyclic=True)
+class Extras(MutableRecord):
     """Rare fields of a job: kept beside the record, so that most records stay small.
 
     Attributes:
@@ -246,44 +231,34 @@ class Extras(msgspec.Struct, kw_only=True, gc=False):
         held_bytes: Size of the record beside arguments, result and history (`record_size`).
     """
 
-    attempts_before: int = 0
-    progress: Progress | None = None
-    stopping: StopReason | None = None
-    error: JobError | None = None
-    history: tuple[FailedAttempt, ...] | None = None
-    held_bytes: int = 0
+    attempts_before: int
+    progress: Progress | None
+    stopping: StopReason | None
+    error: JobError | None
+    history: tuple[FailedAttempt, ...] | None
+    held_bytes: int
+
+    def __init__(
+        self,
+        *,
+        attempts_before: int = 0,
+        progress: Progress | None = None,
+        stopping: StopReason | None = None,
+        error: JobError | None = None,
+        history: tuple[FailedAttempt, ...] | None = None,
+        held_bytes: int = 0,
+    ) -> None:
+        self.attempts_before = attempts_before
+        self.progress = progress
+        self.stopping = stopping
+        self.error = error
+        self.history = history
+        self.held_bytes = held_bytes
 
 
-class Extra(Protocol[T]):
-    """An attribute of a job that `Extras` holds."""
-
-    @overload
-    def __get__(self, job: None, owner: type[Job]) -> Self: ...
-    @overload
-    def __get__(self, job: Job, owner: type[Job]) -> T: ...
-    def __set__(self, job: Job, value: T) -> None: ...
-
-
-def extra(name: str, default: T) -> Extra[T]:
-    """Return the property of a job that stands for a field of its extras, and is `default` while it has none."""
-    read, write = attrgetter(name), vars(Extras)[name].__set__
-
-    def get(job: Job) -> T:
-        extras = job.extras
-        return default if extras is None else read(extras)
-
-    def put(job: Job, value: T) -> None:
-        extras = job.extras
-        if extras is None:
-            if value is default:
-                return
-            extras = job.extras = Extras()
-        write(extras, value)
-
-    return cast("Extra[T]", property(get, put))
-
-
-class Job(msgspec.Struct, kw_only=True, gc=False):
+@final
+@mypyc_attr(acyclic=True)
+class Job(MutableRecord):
     """One submitted call of a handler, as the engine holds it.
 
     Attributes:
@@ -299,22 +274,120 @@ class Job(msgspec.Struct, kw_only=True, gc=False):
     state: JobState
     created_at: float
     run_at: float
-    attempt: int = 0
-    version: int = 0
-    start_by_at: float | None = None
-    started_at: float | None = None
-    finished_at: float | None = None
-    result: bytes | None = None
-    file: StoredFile | None = None
-    uniqueness: Uniqueness | None = None
-    extras: Extras | None = None
+    attempt: int
+    version: int
+    start_by_at: float | None
+    started_at: float | None
+    finished_at: float | None
+    result: bytes | None
+    file: StoredFile | None
+    uniqueness: Uniqueness | None
+    extras: Extras | None
 
-    attempts_before = extra("attempts_before", 0)
-    progress = extra("progress", cast("Progress | None", None))
-    stopping = extra("stopping", cast("StopReason | None", None))
-    error = extra("error", cast("JobError | None", None))
-    history = extra("history", cast("tuple[FailedAttempt, ...] | None", None))
-    held_bytes = extra("held_bytes", 0)
+    def __init__(
+        self,
+        *,
+        id: JobId,
+        spec: JobSpec,
+        args: bytes,
+        upload: Upload | None,
+        state: JobState,
+        created_at: float,
+        run_at: float,
+        attempt: int = 0,
+        version: int = 0,
+        start_by_at: float | None = None,
+        started_at: float | None = None,
+        finished_at: float | None = None,
+        result: bytes | None = None,
+        file: StoredFile | None = None,
+        uniqueness: Uniqueness | None = None,
+        extras: Extras | None = None,
+    ) -> None:
+        self.id = id
+        self.spec = spec
+        self.args = args
+        self.upload = upload
+        self.state = state
+        self.created_at = created_at
+        self.run_at = run_at
+        self.attempt = attempt
+        self.version = version
+        self.start_by_at = start_by_at
+        self.started_at = started_at
+        self.finished_at = finished_at
+        self.result = result
+        self.file = file
+        self.uniqueness = uniqueness
+        self.extras = extras
+
+    # Rare fields: their setters make the extras when the first one gets a value.
+
+    @property
+    def attempts_before(self) -> int:
+        return 0 if self.extras is None else self.extras.attempts_before
+
+    @attempts_before.setter
+    def attempts_before(self, value: int) -> None:
+        if self.extras is not None:
+            self.extras.attempts_before = value
+        elif value:
+            self.extras = Extras(attempts_before=value)
+
+    @property
+    def progress(self) -> Progress | None:
+        return None if self.extras is None else self.extras.progress
+
+    @progress.setter
+    def progress(self, value: Progress | None) -> None:
+        if self.extras is not None:
+            self.extras.progress = value
+        elif value is not None:
+            self.extras = Extras(progress=value)
+
+    @property
+    def stopping(self) -> StopReason | None:
+        return None if self.extras is None else self.extras.stopping
+
+    @stopping.setter
+    def stopping(self, value: StopReason | None) -> None:
+        if self.extras is not None:
+            self.extras.stopping = value
+        elif value is not None:
+            self.extras = Extras(stopping=value)
+
+    @property
+    def error(self) -> JobError | None:
+        return None if self.extras is None else self.extras.error
+
+    @error.setter
+    def error(self, value: JobError | None) -> None:
+        if self.extras is not None:
+            self.extras.error = value
+        elif value is not None:
+            self.extras = Extras(error=value)
+
+    @property
+    def history(self) -> tuple[FailedAttempt, ...] | None:
+        return None if self.extras is None else self.extras.history
+
+    @history.setter
+    def history(self, value: tuple[FailedAttempt, ...] | None) -> None:
+        if self.extras is not None:
+            self.extras.history = value
+        elif value is not None:
+            self.extras = Extras(history=value)
+
+    @property
+    def held_bytes(self) -> int:
+        return 0 if self.extras is None else self.extras.held_bytes
+
+    @held_bytes.setter
+    def held_bytes(self, value: int) -> None:
+        if self.extras is not None:
+            self.extras.held_bytes = value
+        elif value:
+            self.extras = Extras(held_bytes=value)
 
     @property
     def attempts_max(self) -> int:

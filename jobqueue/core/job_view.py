@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from jobqueue.core.job import LIVE, Extras, Job, JobId, JobSpec, JobState, StoredFile, Uniqueness, Upload
+from jobqueue.core.job import LIVE, Extras, Job, JobId, JobSpec, JobState, Uniqueness
+from jobqueue.core.record import changed
+from jobqueue.core.stored_file import StoredFile, Upload
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import FailedAttempt, JobError, Progress, StopReason
+    from jobqueue.core.job import StopReason
+    from jobqueue.core.report import FailedAttempt, JobError, Progress
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -99,5 +102,5 @@ def view_of(job: AnyJob) -> JobView:
         result=job.result,
         file=job.file,
         uniqueness=job.uniqueness,
-        extras=None if job.extras is None else msgspec.structs.replace(job.extras),
+        extras=None if job.extras is None else changed(job.extras),
     )

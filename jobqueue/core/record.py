@@ -13,9 +13,11 @@ Rules:
 from __future__ import annotations
 
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from mypy_extensions import mypyc_attr
+
+T = TypeVar("T")
 
 
 @mypyc_attr(acyclic=True)
@@ -48,7 +50,16 @@ def values_of(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__mypyc_attrs__ if not name.startswith("__")}
 
 
+def changed(record: T, **fields: Any) -> T:
+    """Return a copy of a record with other values of some fields."""
+    return type(record)(**{**values_of(record), **fields})
+
+
 if isinstance(values_of, FunctionType):  # not compiled
+    import msgspec
+
     from jobqueue.core import struct_record
 
-    globals().update(MutableRecord=struct_record.MutableRecord, Record=struct_record.Record)
+    globals().update(
+        MutableRecord=struct_record.MutableRecord, Record=struct_record.Record, changed=msgspec.structs.replace
+    )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobqueue.core.job import text_bytes
+from jobqueue.core.report import text_bytes
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import JobSpec, Uniqueness, Upload
+    from jobqueue.core.job import JobSpec, Uniqueness
+    from jobqueue.core.stored_file import Upload
 
 EXTRAS_BYTES = 80
 """The `Extras` that keep the size."""

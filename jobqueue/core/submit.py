@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from jobqueue.core.admission import AdmissionControl
     from jobqueue.core.ids import IdIssuer
-    from jobqueue.core.job import JobSpec, Uniqueness, Upload
+    from jobqueue.core.job import JobSpec, Uniqueness
+    from jobqueue.core.stored_file import Upload
     from jobqueue.core.transitions import Transitions
 
 

@@ -22,8 +22,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jobqueue.context import printable
-from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, Failure
 from jobqueue.core.policy import DURATION_S_MAX
+from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure
 from jobqueue.duration import seconds
 from jobqueue.encoder import encode
 from jobqueue.errors import Reject, Retry

@@ -11,6 +11,7 @@ import msgspec
 from jobqueue.context import printable
 from jobqueue.core.job import JobSpec, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import DURATION_S_MAX
+from jobqueue.core.record import changed
 from jobqueue.core.scheduling.order import PRIORITY_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
 from jobqueue.handlers.validation import field_of
@@ -165,7 +166,7 @@ def spec_of(submission: Submission, default: JobSpec, bounds: Bounds, wall_now: 
         limits=default.limits,
         backoff=default.backoff,
     )
-    return default if spec == default else msgspec.structs.replace(spec, own=True)
+    return default if spec == default else changed(spec, own=True)
 
 
 def _debounces(submission: Submission) -> bool:

@@ -12,7 +12,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jobqueue.core.job import ErrorCode, Failure, Success
+from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.errors import Refused, StaleLease
 from jobqueue.handlers.result import encode_result, failure_of, isinstance_of, trace_of
 from jobqueue.runtime.pools.call import Call, success_of
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import Backend
     from jobqueue.context import JobContext, ProgressSink
-    from jobqueue.core.job import JobId, Lease, Progress, Upload
+    from jobqueue.core.job import JobId, Lease
+    from jobqueue.core.report import Progress
+    from jobqueue.core.stored_file import Upload
     from jobqueue.handlers import Handler, Registry
     from jobqueue.handlers.result import Trace
 

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from jobqueue.core.job import Progress
+from jobqueue.core.report import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -29,7 +29,8 @@ import msgspec
 
 from jobqueue.context import RESULT_PREFIX
 from jobqueue.core.events import Ended, Evicted
-from jobqueue.core.job import JobState, StoredFile, Upload
+from jobqueue.core.job import JobState
+from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.errors import ConfigError, SpoolFull
 from jobqueue.files.uploaded import safe_filename
 from jobqueue.log import event_logger

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import getweakrefcount
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.job import ErrorCode, Failure, Lease, Success
+from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.errors import StaleLease
 from jobqueue.handlers.result import described
 from jobqueue.log import current_attempt, event_logger
@@ -35,7 +35,7 @@ from jobqueue.runtime.steps import Suspended, begin
 
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
-    from jobqueue.core.job import JobId
+    from jobqueue.core.job import JobId, Lease
     from jobqueue.runtime.executor import Executor
 
 log = event_logger(__name__)

@@ -15,8 +15,9 @@ from jobqueue.backend.waits import TOLD_AT_ONCE
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Event, Offered, Ready, Started, Submitted
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, JobSpec, JobState, Success, Unique, Uniqueness
+from jobqueue.core.job import JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.tuning import TUNING

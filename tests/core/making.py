@@ -7,23 +7,12 @@ from random import Random
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Released, StopRequested
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import (
-    LIVE,
-    ErrorCode,
-    Failure,
-    IdempotencyKey,
-    Job,
-    JobSpec,
-    JobState,
-    Success,
-    Unique,
-    UniqueMode,
-    Uniqueness,
-    Upload,
-)
+from jobqueue.core.job import LIVE, IdempotencyKey, Job, JobSpec, JobState, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.scheduling.scheduler import Shares
 from jobqueue.core.store_bounds import StoreBounds
+from jobqueue.core.stored_file import Upload
 from jobqueue.core.submit import SubmitResult
 
 OK = Success(b"1")

@@ -14,24 +14,12 @@ from jobqueue.core.events import (
     Started,
     StopRequested,
 )
-from jobqueue.core.job import (
-    MESSAGE_LENGTH_MAX,
-    TERMINAL,
-    TRANSITIONS,
-    ErrorCode,
-    Failure,
-    JobError,
-    JobSpec,
-    JobState,
-    Progress,
-    StopReason,
-    StoredFile,
-    Success,
-    Upload,
-)
+from jobqueue.core.job import TERMINAL, TRANSITIONS, JobSpec, JobState, StopReason
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.rate import Rate
+from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, JobError, Progress, Success
 from jobqueue.core.store_bounds import StoreBounds
+from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.tuning import TUNING
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, StaleLease, StatusesFull, WrongState

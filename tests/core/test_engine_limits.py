@@ -8,9 +8,10 @@ from random import Random
 import pytest
 
 from jobqueue.core.events import Ended, Expired, LeaseLost, Offered, Quarantined, Released
-from jobqueue.core.job import ErrorCode, Failure, Job, JobError, JobState
+from jobqueue.core.job import Job, JobState
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.rate import Rate
+from jobqueue.core.report import ErrorCode, Failure, JobError
 from jobqueue.core.scheduling.eta import WaitingFor, WaitReason
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import TypeQuarantined

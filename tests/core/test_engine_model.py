@@ -15,10 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobqueue.core.attempts import HISTORY_MAX
 from jobqueue.core.events import Ended, Evicted, Ready
-from jobqueue.core.job import ATTEMPT_BYTES, LIVE, ErrorCode, Failure, Job, JobState, StopReason, Success, UniqueMode
+from jobqueue.core.job import LIVE, Job, JobState, StopReason, UniqueMode
 from jobqueue.core.job_store import EXPIRY_BUCKET_S
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.record_size import EXTRAS_BYTES, key_bytes
+from jobqueue.core.report import ATTEMPT_BYTES, ErrorCode, Failure, Success
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult
 from jobqueue.core.transitions import LEASE_GRACE_S

@@ -1,22 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from jobqueue.core.job import (
-    ErrorCode,
-    Extras,
-    Job,
-    JobError,
-    JobId,
-    JobSpec,
-    JobState,
-    Progress,
-    StopReason,
-    extra,
-    text_bytes,
-)
+from jobqueue.build import build
+from jobqueue.core.job import Extras, Job, JobId, JobSpec, JobState, StopReason
+from jobqueue.core.report import ErrorCode, JobError, Progress, text_bytes
 from tests.core.making import FAILED, Driver
 
 
@@ -40,7 +28,8 @@ def test_a_job_without_rare_fields_has_no_extras() -> None:
 
 
 def test_the_size_of_a_record_is_that_of_its_common_fields() -> None:
-    assert new_job().__sizeof__() <= 16 + 16 * 8
+    head = 16 if build() == "pure" else 24  # a native object has a table of its methods
+    assert new_job().__sizeof__() <= head + 16 * 8
 
 
 @pytest.mark.parametrize(
@@ -65,21 +54,28 @@ def test_rare_fields_are_read_as_they_were_set(name: str, value: object) -> None
     assert other.extras is None, "no rare field was set"
 
 
-def test_the_first_value_of_a_rare_field_makes_the_extras() -> None:
-    class Record:
-        extras: Extras | None = None
-        before = extra("attempts_before", 0)
-
-    record: Any = Record()
-    assert record.before == 0
-    record.before = 0
-    assert record.extras is None, "the default needs none"
-    record.before = 3
-    assert (record.extras, record.before) == (Extras(attempts_before=3), 3)
-    made = record.extras
-    record.before = 0
-    assert (record.extras, record.before) == (Extras(), 0)
-    assert record.extras is made
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("attempts_before", 3),
+        ("progress", Progress(0.5)),
+        ("stopping", StopReason.CANCELLED),
+        ("error", JobError(ErrorCode.REJECTED, "no")),
+        ("history", ()),
+        ("held_bytes", 3),
+    ],
+)
+def test_the_first_value_of_a_rare_field_makes_the_extras(name: str, value: object) -> None:
+    job = new_job()
+    default = getattr(job, name)
+    setattr(job, name, default)
+    assert job.extras is None, "the default needs none"
+    setattr(job, name, value)
+    made = job.extras
+    assert (made, getattr(job, name)) == (Extras(**{name: value}), value)  # type: ignore[arg-type]  # of any field
+    setattr(job, name, default)
+    assert (job.extras, getattr(job, name)) == (Extras(), default)
+    assert job.extras is made
 
 
 def test_a_move_changes_state_and_version_or_raises_an_error() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 from itertools import islice
 
+from jobqueue.build import build
 from jobqueue.core.ids import ID_PAGE_SIZE
 from jobqueue.core.job_store import BUCKET_JOBS_MAX
 from jobqueue.core.store_bounds import StoreBounds
@@ -124,8 +125,10 @@ def test_equal_times_of_terminal_records_share_one_object() -> None:
         for step in (driver.lease, driver.ack):
             driver.now = float(str(driver.now))  # a new float object at each reading, as a clock returns
             step(job)
-    assert len({id(at) for job in (first, second) for at in (job.created_at, job.run_at, job.started_at)}) == 1
-    assert first.finished_at is second.finished_at is first.created_at
+    objects = ["started_at", "finished_at"]
+    if build() == "pure":  # a native object has the other two in itself
+        objects += "created_at", "run_at"
+    assert len({id(getattr(job, name)) for job in (first, second) for name in objects}) == 1
 
 
 def test_the_table_of_shared_times_is_bounded() -> None:

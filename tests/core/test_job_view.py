@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from jobqueue.core.job import JobState, Progress, StopReason, StoredFile, Success, Upload
+from jobqueue.core.job import JobState, StopReason
 from jobqueue.core.job_view import JobView, view_of
+from jobqueue.core.report import Progress, Success
+from jobqueue.core.stored_file import StoredFile, Upload
 from tests.core.making import FAILED, Driver
 
 FIELDS = tuple(field for field in JobView.__struct_fields__ if field != "extras")

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from jobqueue.core.job import IdempotencyKey, JobSpec, StoredFile, Unique, Uniqueness, Upload
+from jobqueue.core.job import IdempotencyKey, JobSpec, Unique, Uniqueness
 from jobqueue.core.record_size import EXTRAS_BYTES, FILE_BYTES, NAME_BYTES, SPEC_BYTES, TTL_BYTES, held_bytes
 from jobqueue.core.store_bounds import StoreBounds
+from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.errors import StatusesFull
 from tests.core.making import Driver
 

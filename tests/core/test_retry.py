@@ -8,19 +8,10 @@ import pytest
 
 from jobqueue.core.attempts import HISTORY_MAX, TRACEBACK_LENGTH_MAX
 from jobqueue.core.events import BackedOff, Evicted, Ready, Submitted
-from jobqueue.core.job import (
-    ATTEMPT_BYTES,
-    MESSAGE_LENGTH_MAX,
-    ErrorCode,
-    FailedAttempt,
-    Failure,
-    JobState,
-    Progress,
-    StoredFile,
-    Success,
-    Upload,
-)
+from jobqueue.core.job import JobState
+from jobqueue.core.report import ATTEMPT_BYTES, MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, Progress, Success
 from jobqueue.core.store_bounds import StoreBounds
+from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import Draining, JobGone, JobNotFound, QueueFull, RateLimited, StaleLease, StatusesFull, WrongState
 from tests.core.making import CRASHED, FAILED, FINAL, Driver

@@ -7,8 +7,9 @@ import math
 import pytest
 
 from jobqueue.core.events import Ended, LeaseLost, StopRequested
-from jobqueue.core.job import ErrorCode, Job, JobError, JobState
+from jobqueue.core.job import Job, JobState
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.report import ErrorCode, JobError
 from jobqueue.core.shutdown import ENDS_MAX, LOOKS_MAX
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.transitions import LEASE_GRACE_S

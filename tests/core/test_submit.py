@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from jobqueue.core.events import Event, Evicted, Quarantined, Released
-from jobqueue.core.job import ErrorCode, Failure, IdempotencyKey, JobSpec, JobState, Unique, Uniqueness
+from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
 from tests.core.making import Driver

@@ -9,8 +9,9 @@ import typing
 import msgspec
 import pytest
 
-from jobqueue.core.job import LIVE, TERMINAL, ErrorCode, Progress
+from jobqueue.core.job import LIVE, TERMINAL
 from jobqueue.core.limits.limiter_stats import LimiterStats
+from jobqueue.core.report import ErrorCode, Progress
 from jobqueue.core.scheduling.eta import WaitReason
 from jobqueue.http.resources.bulk import BulkDocument
 from jobqueue.http.resources.health import ReadyDocument

@@ -7,7 +7,7 @@ import pytest
 from jobqueue import api_limits, context
 from jobqueue.client import jobs as client_jobs
 from jobqueue.client import protocol
-from jobqueue.core import attempts, ids, job, policy
+from jobqueue.core import attempts, ids, policy, report
 from jobqueue.core.scheduling import eta, retry_after
 from jobqueue.errors import FAULTS_MAX
 from jobqueue.handlers import submission
@@ -40,7 +40,7 @@ KIB = 1024
         ("job.md", f"{ids.ID_LENGTH} characters"),
         ("job.md", f"{eta.POLL_AFTER_S_MIN * 1000:.0f} to {eta.POLL_AFTER_S_MAX * 1000:.0f}"),
         ("job.md", f"at most {context.NOTE_LENGTH_MAX} characters"),
-        ("job.md", f"at most {job.MESSAGE_LENGTH_MAX:,} characters"),
+        ("job.md", f"at most {report.MESSAGE_LENGTH_MAX:,} characters"),
         ("job.md", f"the latest {attempts.HISTORY_MAX} failed attempts"),
         ("job.md", f"the last {attempts.TRACEBACK_LENGTH_MAX:,} characters"),
         ("problems.md", f"at most {problems.DETAIL_LENGTH_MAX:,} characters"),

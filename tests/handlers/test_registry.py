@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from jobqueue import JobContext, JobQueue, Reject, Retry
-from jobqueue.core.job import ErrorCode, JobSpec
+from jobqueue.core.job import JobSpec
+from jobqueue.core.report import ErrorCode
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
 from jobqueue.handlers import Handler, HandlerOptions, Registry, Submission, register
 from jobqueue.handlers.result import BadResult, ResultTooLarge, encode_result, failure_of

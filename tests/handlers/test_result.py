@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobqueue import Reject, Retry
-from jobqueue.core.job import ErrorCode
+from jobqueue.core.report import ErrorCode
 from jobqueue.handlers.result import failure_of
 from tests.runtime.pools import hostile
 

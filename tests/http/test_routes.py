@@ -28,7 +28,7 @@ from tests.http.serving import read_answer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from jobqueue.core.job import StoredFile
+    from jobqueue.core.stored_file import StoredFile
     from tests.http.serving import Serving
 
     Start = Callable[..., Awaitable[Serving]]

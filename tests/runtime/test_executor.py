@@ -11,7 +11,8 @@ import pytest
 
 from jobqueue import Backoff, JobContext, JobQueue, Reject, Retry
 from jobqueue.core.events import BackedOff
-from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.job import JobState
+from jobqueue.core.report import ErrorCode
 from jobqueue.errors import InvalidSubmission
 from jobqueue.testing import EventRecorder, virtual_time
 

@@ -14,7 +14,8 @@ import pytest
 
 from jobqueue import JobQueue
 from jobqueue.config import RuntimeSettings, Settings
-from jobqueue.core.job import ErrorCode, JobState, Success
+from jobqueue.core.job import JobState
+from jobqueue.core.report import ErrorCode, Success
 from jobqueue.runtime.isolation import Isolation
 from jobqueue.runtime.pools.threads import ThreadPool
 from tests.runtime.pools import blocking, hostile

@@ -11,8 +11,8 @@ import pytest
 from jobqueue import Backoff, JobContext, JobQueue, JobState, Reject
 from jobqueue.config import LimitsSettings, QueueSettings, RuntimeSettings, ServerSettings, Settings
 from jobqueue.core.events import Quarantined, Released, Started
-from jobqueue.core.job import ErrorCode
 from jobqueue.core.policy import Discipline
+from jobqueue.core.report import ErrorCode
 from jobqueue.errors import Duplicate, InvalidSubmission, TypeQuarantined, WrongState
 from jobqueue.testing import EventRecorder, virtual_time
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from jobqueue.core.job import Progress
+from jobqueue.core.report import Progress
 from jobqueue.runtime.progress import INTERVAL_S, ProgressReporter
 from jobqueue.testing import virtual_time
 

@@ -15,7 +15,8 @@ import pytest
 
 from jobqueue.config import SpoolSettings
 from jobqueue.core.events import Ended, Evicted
-from jobqueue.core.job import Job, JobId, JobSpec, JobState, StoredFile, Upload
+from jobqueue.core.job import Job, JobId, JobSpec, JobState
+from jobqueue.core.stored_file import StoredFile, Upload
 from jobqueue.errors import ConfigError, SpoolFull
 from jobqueue.runtime import spool as module
 from jobqueue.runtime.spool import Spool

@@ -14,7 +14,8 @@ import pytest
 from jobqueue import JobContext, JobQueue, JobState, Reject, Retry
 from jobqueue.config import QueueSettings, Settings
 from jobqueue.core.events import Ended, LeaseLost, Progressed, Started
-from jobqueue.core.job import ErrorCode, Progress, StopReason
+from jobqueue.core.job import StopReason
+from jobqueue.core.report import ErrorCode, Progress
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.core.tuning import Tuning
 from jobqueue.runtime.workers import WAITING_MIN

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jobqueue.core.job import ErrorCode, JobState, StopReason
+from jobqueue.core.job import JobState, StopReason
+from jobqueue.core.report import ErrorCode
 from jobqueue.errors import Reject
 from jobqueue.handlers.result import ResultTooLarge
 

@@ -37,9 +37,10 @@ from jobqueue.core.events import (
     StopRequested,
     Submitted,
 )
-from jobqueue.core.job import ErrorCode, JobState, StopReason
+from jobqueue.core.job import JobState, StopReason
 from jobqueue.core.job_store import EXPIRY_BUCKET_S
 from jobqueue.core.policy import Discipline
+from jobqueue.core.report import ErrorCode
 from jobqueue.core.transitions import LEASE_GRACE_S
 from tests.simulation.attempts import RAISED, Attempts
 from tests.simulation.known import Known, final_look

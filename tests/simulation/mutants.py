@@ -18,11 +18,12 @@ from jobqueue.backend.waits import Waits
 from jobqueue.core.admission import AdmissionControl
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Offered, Ready
-from jobqueue.core.job import ErrorCode, JobState, StopReason, Success
+from jobqueue.core.job import JobState, StopReason
 from jobqueue.core.job_store import JobStore
 from jobqueue.core.limits.circuit_breaker import CircuitBreaker
 from jobqueue.core.limits.limiter import Limiter
 from jobqueue.core.limits.limiters import Limiters
+from jobqueue.core.report import ErrorCode, Success
 from jobqueue.core.scheduling.queue_state import QueueState
 from jobqueue.core.scheduling.scheduler import Scheduler
 from jobqueue.core.submit import Submitter

@@ -17,7 +17,8 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.app import JobQueue
-from jobqueue.core.job import ErrorCode, JobState
+from jobqueue.core.job import JobState
+from jobqueue.core.report import ErrorCode
 from jobqueue.core.transitions import LEASE_GRACE_S
 from jobqueue.errors import JobGone
 from tests.simulation.auditor import Auditor, Violation

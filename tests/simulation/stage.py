@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from jobqueue.context import JobContext
 from jobqueue.core.ids import RUNS, IdIssuer
-from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.core.report import ErrorCode, Failure, Success
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.core.tuning import Tuning
 from jobqueue.errors import JobQueueError, Reject, Retry
 from jobqueue.handlers.result import encode_result, failure_of

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from jobqueue.core.events import Event
-from jobqueue.core.job import JobSpec, Success
+from jobqueue.core.job import JobSpec
+from jobqueue.core.report import Success
 from jobqueue.core.store_bounds import StoreBounds
 from tests.core.making import make_engine
 

@@ -19,8 +19,9 @@ from jobqueue.http.response.responses import job_answer
 from jobqueue.http.streams.waiters import WAITED
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import JobId, StoredFile
+    from jobqueue.core.job import JobId
     from jobqueue.core.job_view import JobView
+    from jobqueue.core.stored_file import StoredFile
     from jobqueue.http.response.descriptors import Descriptors
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service

@@ -13,6 +13,8 @@ import orjson
 from msgspec.structs import replace
 
 from jobqueue.core.job import Extras
+from jobqueue.core.job_view import view_of
+from jobqueue.core.record import changed
 from jobqueue.core.scheduling.eta import PAUSED, WaitReason
 from jobqueue.errors import shown
 from jobqueue.http.response.job_document import AttemptDocument, JobDocument, WaitingDocument
@@ -21,9 +23,9 @@ from jobqueue.http.response.problems import problem_of
 from jobqueue.http.response.timestamps import exact_timestamp, timestamp
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import FailedAttempt
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.limits.limiter_stats import LimiterStats
+    from jobqueue.core.report import FailedAttempt
     from jobqueue.core.scheduling.eta import Estimate, WaitingFor
     from jobqueue.core.stats import QueueStats
     from jobqueue.errors import JobQueueError
@@ -101,7 +103,7 @@ def list_document(job: AnyJob, service: Service, estimate: Estimate | None) -> b
     """Return a job's document for a list: with a short history, without tracebacks."""
     if job.extras is not None and job.extras.history:
         history = tuple(replace(each, message=shown(each.message), traceback=None) for each in job.extras.history)
-        job = replace(job, extras=replace(job.extras, history=history))
+        job = replace(view_of(job), extras=changed(job.extras, history=history))
     return job_document(job, service, estimate)
 
 

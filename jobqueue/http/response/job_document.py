@@ -6,7 +6,8 @@ from typing import TypedDict
 
 import msgspec
 
-from jobqueue.core.job import ErrorCode, JobError, JobId, JobState, Progress
+from jobqueue.core.job import JobId, JobState
+from jobqueue.core.report import ErrorCode, JobError, Progress
 from jobqueue.core.scheduling.eta import WaitReason
 from jobqueue.http.response.problems import ProblemDocument  # noqa: TC001  # read from annotations
 

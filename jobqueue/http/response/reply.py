@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from mypy_extensions import mypyc_attr
 
 from jobqueue.core.job import LIVE
+from jobqueue.core.job_view import view_of
 from jobqueue.core.record import Record
 from jobqueue.http.response.documents import job_document
 from jobqueue.http.response.problems import (
@@ -148,7 +149,7 @@ def job_reply(
         if result is None or len(result) <= RESULT_BYTES_MAX:
             body = job_document(job, service, estimate)
             return Reply(reply.head, retry_after_s, body, len(body) + 1)
-        body = job_document(replace(job, result=None), service, estimate)
+        body = job_document(replace(view_of(job), result=None), service, estimate)
         return Reply(reply.head, retry_after_s, body, len(body) - len(b"null") + len(result) + 1)
     return reply if estimate is None else Reply(reply.head, whole_seconds(estimate.poll_after_s))
 

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.context import JobContext
-from jobqueue.core.job import StoredFile, Success
+from jobqueue.core.report import Success
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.files.uploaded import UploadedFile
 from jobqueue.handlers.result import BadResult, encode_result, failure_of
 
 if TYPE_CHECKING:
     from jobqueue.context import ProgressSink
-    from jobqueue.core.job import Failure
+    from jobqueue.core.report import Failure
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-    from jobqueue.core.job import Failure, Success
+    from jobqueue.core.report import Failure, Success
     from jobqueue.runtime.pools.call import Call
 
 FLAG = "--jobqueue-fork-server"

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobqueue.context import NOTE_LENGTH_MAX, RESULT_PREFIX
-from jobqueue.core.job import MESSAGE_LENGTH_MAX, ErrorCode, Failure, StoredFile, Success
 from jobqueue.core.policy import DURATION_S_MAX
+from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, Failure, Success
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.handlers.result import TRACE_LENGTH_MAX
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.job import ErrorCode, Failure, Success
+from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
 from jobqueue.runtime.pools.fork_server import ForkServer

@@ -24,7 +24,7 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.core.job import ErrorCode, Failure
+from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.handlers.result import described
 from jobqueue.log import event_logger
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.context import JobContext, ProgressSink
-    from jobqueue.core.job import Success
+    from jobqueue.core.report import Success
     from jobqueue.runtime.pools.call import Call
 
 log = event_logger(__name__)

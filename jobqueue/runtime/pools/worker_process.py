@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from jobqueue.core.job import ErrorCode, Failure
+from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.log import ATTEMPT_FIELDS, event_logger
 from jobqueue.runtime.pools import log_relay, messages
 from jobqueue.runtime.pools.messages import InvalidMessage
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jobqueue.context import ProgressSink
-    from jobqueue.core.job import Success
+    from jobqueue.core.report import Success
     from jobqueue.runtime.pools.call import Call
     from jobqueue.runtime.pools.stderr import ErrorPipe
 

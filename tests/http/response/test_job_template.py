@@ -30,7 +30,7 @@ estimates = st.builds(
     poll_after_s=st.floats(0.0, 1e6),
 )
 specs = st.builds(
-    JobSpec,
+    lambda **options: JobSpec(**options),  # without annotations, which a native class has none of
     type=st.text(min_size=1),
     queue=st.text(min_size=1),
     group=st.none() | st.text(min_size=1),

@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from jobqueue.core.events import Ended, Progressed, Quarantined, Ready, Released, Started, Submitted
-from jobqueue.core.job import Job, JobId, JobSpec, JobState, Progress
+from jobqueue.core.job import Job, JobId, JobSpec, JobState
+from jobqueue.core.report import Progress
 from jobqueue.http.streams import event_log as event_log_module
 from jobqueue.http.streams.event_log import HEARTBEAT, EventLog, Subscriber
 

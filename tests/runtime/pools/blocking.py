@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from jobqueue.context import JobContext  # a JobQueue reads the annotations
-from jobqueue.core.job import Success
+from jobqueue.core.report import Success
 from jobqueue.errors import Reject, Retry
 from jobqueue.runtime.pools import child as child_module
 

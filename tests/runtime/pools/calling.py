@@ -9,14 +9,14 @@ import select
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobqueue.core.job import StoredFile
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.log import EventMessage
 from jobqueue.runtime.pools.call import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.core.job import Failure, Success
+    from jobqueue.core.report import Failure, Success
     from jobqueue.runtime.pools.processes import ProcessPool
     from jobqueue.runtime.pools.threads import ThreadPool
 

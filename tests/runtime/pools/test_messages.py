@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.core.report import ErrorCode, Failure, Success
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.runtime.pools import messages
 from jobqueue.runtime.pools.messages import FAILURE, HEAD, PROGRESS, SUCCESS, Inbox, InvalidMessage
 from tests.runtime.pools.blocking import echo

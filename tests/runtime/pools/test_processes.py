@@ -18,7 +18,8 @@ import pytest
 import pytest_asyncio
 
 from jobqueue.core.backoff import Backoff
-from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.core.report import ErrorCode, Failure, Success
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.runtime.pools import child as child_module
 from jobqueue.runtime.pools import fork_server as fork_server_module
 from jobqueue.runtime.pools import processes

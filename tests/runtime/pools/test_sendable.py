@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import pytest
 
 from jobqueue import JobQueue
-from jobqueue.core.job import Success
+from jobqueue.core.report import Success
 from jobqueue.runtime.pools.processes import ProcessPool
 from jobqueue.runtime.pools.sendable import check_importable, check_sendable
 from tests.runtime.pools import blocking

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.core.job import ErrorCode, Failure, StoredFile, Success
+from jobqueue.core.report import ErrorCode, Failure, Success
+from jobqueue.core.stored_file import StoredFile
 from jobqueue.runtime.pools.threads import ThreadPool
 from tests.runtime.pools import blocking
 from tests.runtime.pools.calling import LogEvents, Run, call_of, run
