@@ -209,7 +209,10 @@ async def test_each_accepted_job_of_a_batch_counts_against_the_quota(start: Any,
         assert response.status == 429
 
 
-async def test_other_requests_are_served_while_a_batch_is_processed(start: Any) -> None:
+async def test_other_requests_are_served_while_a_batch_is_processed(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobqueue.http.resources.submissions.BATCH_TURN_S", 0.0)
     serving = await start(limits={"body_bytes": 1_000_000})
     jobs = ",".join(['{"type":"echo","delay_s":60}'] * 1000)
     async with serving.connect() as (reader, writer), serving.connect() as (other, to_other):
@@ -223,4 +226,4 @@ async def test_other_requests_are_served_while_a_batch_is_processed(start: Any) 
             longest_s, others = max(longest_s, time.monotonic() - began), others + 1
         assert (await answered).status == 207
     print(f"beside a batch of 1,000: {others} answers, the slowest after {longest_s * 1000:.1f} ms")
-    assert others >= 3
+    assert others >= 10
