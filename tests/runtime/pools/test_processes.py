@@ -622,4 +622,4 @@ async def test_a_busy_process_ends_with_its_killed_server(handler: str) -> None:
         assert time.perf_counter() - killed_at < 10
     finally:
         os.kill(bystander, signal.SIGKILL)
-        await server.wait()
+        await server.communicate()  # until the last holder of its standard output has ended
