@@ -219,7 +219,7 @@ class Ours(Contender):
         super().__enter__()
         with ExitStack() as stack:
             stack.push(self.__exit__)
-            # A copy whose extension modules can't be loaded would run its sources, and be told as the compiled build.
+            # A copy with unloadable extension modules would run its sources, and be told as the compiled build.
             told = self.process.told(_BUILD)[1].decode()
             if told != self._build:
                 raise RuntimeError(f"{self.name} says that its build is {told}")

@@ -167,7 +167,7 @@ class MemoryBackend:
         return self._engine.submit_row(spec, [args for _, args, _, _ in row], uniqueness, now=now)
 
     def _submit_alone(self, asked: Asked, now: float) -> SubmitReceipt | Exception:
-        """Submit one of many, whose events are passed on later unless it has a key or a unique value."""
+        """Submit one of many; its events are passed on later unless it has a key or a unique value."""
         spec, args, upload, uniqueness = asked
         alone = uniqueness is not None and not uniqueness.plain
         if alone:  # it may change the job of an earlier one, whose events are to be passed on before

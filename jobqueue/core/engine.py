@@ -374,7 +374,7 @@ class Engine:
         self.stop_admitting()
         self._shut_down = ShutDown(self._transitions)
         for queue_state in self.queue_states.values():
-            queue_state.closed = True  # so that no job is popped whose lease would be denied
+            queue_state.closed = True  # so that no job is popped to be denied its lease
 
     def go_on_shutting_down(self, *, now: float) -> bool:
         """End a portion of the jobs of a shutdown; return whether more are left. Let other tasks run in between."""

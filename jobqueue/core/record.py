@@ -3,7 +3,7 @@
 Rules:
 
 1. In pure Python a record is a struct (`struct_record`): C makes it, in half the time of a class with slots.
-2. Compiled, it is a native class of mypyc, whose fields compiled code reads without a lookup: no struct can be one.
+2. Compiled, it is a native class of mypyc: compiled code reads its fields without a lookup. No struct can be one.
 3. Its fields are annotated, and `__init__` does nothing but assign them: its parameters are the fields, in their order.
    A struct has no `__init__`, and takes from it which fields are by keyword only, and their defaults.
 4. In neither form does the garbage collector know it. So it must never be part of a reference cycle.
@@ -37,7 +37,7 @@ class _Fields:
 
 @mypyc_attr(acyclic=True)
 class MutableRecord(_Fields):
-    """A record whose fields change."""
+    """A record with fields that change."""
 
 
 @mypyc_attr(acyclic=True)

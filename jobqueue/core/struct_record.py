@@ -32,7 +32,7 @@ class _Declared(type):
 
 
 class MutableRecord(metaclass=_Declared):
-    """A record whose fields change."""
+    """A record with fields that change."""
 
 
 class Record(metaclass=_Declared):

@@ -138,7 +138,7 @@ def _framing_fault(request: web.Request) -> str | None:
         return None
     if request.version < HttpVersion11:
         return "HTTP/1.0 has no Transfer-Encoding: send a Content-Length"
-    # The parser refuses all others whose last coding is not chunked.
+    # The parser refuses all others that do not end with chunked.
     return None if coding else "the Transfer-Encoding is empty: send chunked, or a Content-Length"
 
 

@@ -145,7 +145,7 @@ def multipart(data: bytes) -> None:
 
 def _parts(data: bytes, size: int) -> list[tuple[Part, bytes]] | None:
     async def read() -> list[tuple[Part, bytes]]:
-        form = FormReader(_Pieces(data, size), "multipart/form-data; boundary=xyz")  # type: ignore[arg-type]
+        form = FormReader(_Pieces(data, size), "multipart/form-data; boundary=xyz")  # type: ignore[arg-type]  # reads as a body
         parts = []
         while (part := await form.next_part()) is not None:
             content = b""

@@ -1,4 +1,4 @@
-"""Deferred answers: of requests that the fast path has begun, and whose answers come later, by a callback.
+"""Deferred answers: of requests that the fast path has begun, to be answered later, by a callback.
 
 No task waits for them. `connection` keeps the order of the answers; what ends the wait is the business of a `Deferred`.
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobqueue.http.transport.parsed_head import ParsedHead
 
 LATER = b""
-"""The answer to a request whose real one comes later: its connection has got a `Deferred`."""
+"""Stands for an answer that comes later: its connection has got a `Deferred`."""
 
 JOBS_PATH = "/v1/jobs"
 

@@ -13,7 +13,7 @@ CHUNKS = chunk(ECHO) + LAST_CHUNK
 
 
 def bad(name: str, stream: bytes, says: str = "") -> Row:
-    """Return the row of a stream whose end can't be told, so that the connection is closed."""
+    """Return the row of a stream without a clear end, so that the connection is closed."""
     return Row(name, stream, 400, "malformed-request", says, closes=True)
 
 
@@ -26,7 +26,7 @@ def both(name: str, *headers: str, body: bytes = CHUNKS) -> Row:
 
 
 def coding(name: str, value: str) -> Row:
-    """Return the row of a transfer coding whose last is not chunked: the body has no end (section 6.3)."""
+    """Return the row of a transfer coding that does not end with chunked: the body has no end (section 6.3)."""
     return both(f"a transfer coding {name}", f"Transfer-Encoding: {value}")
 
 

@@ -1,4 +1,4 @@
-"""Header lines (RFC 9112, section 5), the Host, and headers whose values can't be read."""
+"""Header lines (RFC 9112, section 5), the Host, and headers with unreadable values."""
 
 from __future__ import annotations
 

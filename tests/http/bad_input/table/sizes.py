@@ -44,7 +44,7 @@ def large(name: str, stream: bytes, says: str) -> Row:
 
 
 def unsent(name: str, stream: bytes) -> Row:
-    """Return the row of a head whose body is too large, and never comes."""
+    """Return the row of a head with too large a body, which never comes."""
     return Row(name, stream, 413, "too-large", "allowed", closes=True)
 
 
@@ -63,7 +63,7 @@ def many(count: int, size: int = 1) -> list[str]:
 
 
 def part_of(name: str, size: int) -> tuple[str, bytes]:
-    """Return a part whose headers have this size together."""
+    """Return a part with headers of this size together."""
     heading = f'Content-Disposition: form-data; name="{name}"; filename="f"\r\nX: '
     return heading + "x" * (size - len(heading)), b"x"
 

@@ -1,4 +1,4 @@
-"""Bodies whose end does not come: 408 once their time is over (RFC 9110, section 15.5.9), 400 if it can't come."""
+"""Bodies that do not end: 408 once their time is over (RFC 9110, section 15.5.9), 400 if it can't come."""
 
 from __future__ import annotations
 

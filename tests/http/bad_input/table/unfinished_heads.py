@@ -1,4 +1,4 @@
-"""Heads whose end does not come: the connection is closed once its time is over, since no request can be answered."""
+"""Heads that do not end: the connection is closed once its time is over, since no request can be answered."""
 
 from __future__ import annotations
 
