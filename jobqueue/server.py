@@ -44,7 +44,7 @@ from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.transport.accept import Acceptor
-from jobqueue.http.transport.connection import JobServer
+from jobqueue.http.transport.job_server import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.process.signals import signals
 from jobqueue.resources import fit_files, return_freed_memory, warn_of_memory

@@ -34,7 +34,7 @@ from jobqueue.demo import queue
 from jobqueue.http import api
 from jobqueue.http.assembly import FAST_PATH
 from jobqueue.http.resources import submissions
-from jobqueue.http.transport.connection import JobServer
+from jobqueue.http.transport.job_server import JobServer
 from jobqueue.runtime import workers
 
 if TYPE_CHECKING:

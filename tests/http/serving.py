@@ -15,7 +15,7 @@ from jobqueue.config import Settings
 from jobqueue.context import JobContext
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.response.descriptors import DESCRIPTORS
-from jobqueue.http.transport.connection import JobServer
+from jobqueue.http.transport.job_server import JobServer
 from tests.http.declared import ANSWERS
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from jobqueue.handlers import plain_uniqueness
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request import uploads
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
-from jobqueue.http.request.caller import caller_of
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint
 from jobqueue.http.request.json_body import BatchItem, decode_batch, decode_submission
+from jobqueue.http.request.peer import peer_of
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
@@ -101,7 +101,7 @@ class Submissions:
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Answer a client that expects 100 Continue."""
-        caller = caller_of(request.remote)
+        caller = peer_of(request).caller
         refusal = await answer_expectation(request, lambda request: self._check_unread(request, caller))
         if refusal is not None:
             refusal.headers.update(self._rate_limits.fields(caller))
@@ -111,7 +111,7 @@ class Submissions:
         self, request: web.Request, answer: Callable[[web.Request, str], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Answer, given the request and its caller, and tell that caller its quota."""
-        caller = caller_of(request.remote)
+        caller = peer_of(request).caller
         try:
             response = await answer(request, caller)
         except Exception as error:

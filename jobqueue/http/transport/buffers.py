@@ -32,14 +32,27 @@ if TYPE_CHECKING:
     from jobqueue.config import LimitsSettings
     from jobqueue.http.in_flight import InFlightBudget
     from jobqueue.http.transport.deferred import Deferred
+    from jobqueue.http.transport.fast_path import FastPath
     from jobqueue.http.transport.framing import Framing
+    from jobqueue.http.transport.read_budget import ReadBudget
+    from jobqueue.http.transport.rejected import Rejected
 
 
 class CountingServer(web.Server):
-    """The server of such connections: their common limits and budget."""
+    """The server of such connections: what they share.
+
+    Attributes:
+        open: The number of its connections; those that were rejected don't count.
+        rejected: The connections over the limit that linger.
+    """
 
     limits: LimitsSettings
+    connections_max: int
+    open: int
     in_flight: InFlightBudget
+    read_budget: ReadBudget
+    fast_path: FastPath | None
+    rejected: set[Rejected]
 
 
 class Buffers(web.RequestHandler):

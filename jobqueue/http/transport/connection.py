@@ -21,169 +21,52 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import HttpVersion10, HttpVersion11, hdrs, http_exceptions, web, web_protocol
+from aiohttp import HttpVersion11, http_exceptions, web, web_protocol
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
-from jobqueue.http.cut import bound_system
+from jobqueue.handlers import plain_uniqueness
 from jobqueue.http.errors import MalformedRequest
-from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
-from jobqueue.http.request.body import refuse_expectation
-from jobqueue.http.request.caller import uniqueness_at
+from jobqueue.http.request.peer import peer_at
 from jobqueue.http.request.receiving import FEW_BYTES, forget_frames
-from jobqueue.http.response.problems import error_of, refuse
-from jobqueue.http.response.responses import closing_problem, problem_response
-from jobqueue.http.streams.waiters import WAITED
-from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
-from jobqueue.http.transport.buffers import Buffers, CountingServer
+from jobqueue.http.response.responses import closing_problem
+from jobqueue.http.transport.buffers import Buffers
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
-from jobqueue.http.transport.malformed import HEADERS_MAX, refusal_of
-from jobqueue.http.transport.read_budget import ReadBudget
-from jobqueue.http.transport.rejected import LINGER_S, Rejected
-from jobqueue.log import event_logger
+from jobqueue.http.transport.malformed import refusal_of
+from jobqueue.http.transport.rejected import Rejected
 
 if TYPE_CHECKING:
-    import socket
+    import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp.http_parser import RawRequestMessage
     from aiohttp.streams import StreamReader
     from aiohttp.web_protocol import _ErrInfo
 
-    from jobqueue.config import LimitsSettings
     from jobqueue.core.job import Uniqueness
+    from jobqueue.http.request.peer import Peer
     from jobqueue.http.streams.waiters import Waited
+    from jobqueue.http.transport.buffers import CountingServer
     from jobqueue.http.transport.fast_path import FastPath
     from jobqueue.http.transport.parsed_head import ParsedHead
 
-READ_BYTES = 32 * 1024
-"""Receiving pauses when twice this size of a body is unread."""
-
 ANSWERS_BYTES_MAX = 64 * 1024
 """Size of responses to pipelined requests above which the others wait until the client has read them."""
-
-log = event_logger(__name__)
-
-
-class JobServer(CountingServer):
-    """Serves an application on any number of listening sockets: a factory of protocols.
-
-    Args:
-        fast_path: Answers plain requests without the application; None: there is none.
-
-    Raises:
-        ConfigError: aiohttp's C parser is missing.
-    """
-
-    def __init__(
-        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, fast_path: FastPath | None = None
-    ) -> None:
-        require_c_parser()
-        loop = asyncio.get_running_loop()
-        # aiohttp: as its own runner prepares an application.
-        app._set_loop(loop)
-        app.freeze()
-        super().__init__(
-            self._answer,
-            request_factory=app._make_request,
-            loop=loop,
-            access_log=None,
-            keepalive_timeout=limits.idle_timeout_s,
-            lingering_time=LINGER_S,
-            max_line_size=limits.header_bytes,
-            max_field_size=limits.header_bytes,
-            max_headers=HEADERS_MAX,
-            auto_decompress=False,
-            read_bufsize=READ_BYTES,
-        )
-        self.limits = limits
-        self.connections_max = connections_max
-        self.open = 0
-        self.fast_path = fast_path if fast_path is not None and fast_path_fits() else None
-        if self.fast_path is not None:
-            self.fast_path.in_use = True
-        self.read_budget = ReadBudget(loop)
-        self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
-        self.rejected: set[Rejected] = set()
-        self._app = app
-        self._all_closed: asyncio.Future[None] | None = None
-
-    def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
-
-    def prepare(self, listening: socket.socket) -> None:
-        """Set the options of a listening socket for its connections."""
-        bound_system(listening, write_timeout_s=self.limits.write_timeout_s)
-
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        version = request._version  # aiohttp: the property would be cached
-        if version != HttpVersion11 and version != HttpVersion10:
-            # aiohttp: its parser takes a line without a version (HTTP/0.9) and HTTP/2.0, and answers in kind.
-            request._version = HttpVersion11
-            detail = f"this server speaks HTTP/1.1 and HTTP/1.0, not HTTP/{version.major}.{version.minor}"
-            return closing_problem(MalformedRequest(detail))
-        # For paths without a resource, too: aiohttp's own error response fails for paths that are not UTF-8.
-        if hdrs.EXPECT in request.headers and (refusal := refuse_expectation(request)) is not None:
-            return refusal
-        try:
-            connection = cast("Connection", request.protocol)
-            if connection.waited is not None:
-                request[WAITED], connection.waited = connection.waited, None
-            return await self._app._handle(cast("web.Request", request))
-        except web.HTTPException as raised:  # raised before the application's middleware had its turn
-            forget_frames(raised)
-            return problem_response(refuse(error_of(raised, request)))
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        self.open += 1
-
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        super().connection_lost(handler, exc)
-        self.open -= 1
-        if self._all_closed is not None and self.open == 0 and not self._all_closed.done():
-            self._all_closed.set_result(None)
-
-    async def close(self, within_s: float) -> None:
-        """Close idle connections now, busy ones once their response is sent, and cut the rest after `within_s`.
-
-        Waiting requests are answered first, and event streams ended, by `Application.shutdown`.
-        """
-        self._all_closed = self._loop.create_future()
-        await self._app.shutdown()
-        for connection in self.connections:
-            if (deferred := cast("Connection", connection).deferred) is not None:  # over, but not its turn yet
-                deferred.leave()
-            connection.close()
-        # aiohttp: the task that answers this connection's requests, one after the other.
-        tasks = [task for connection in self.connections if (task := connection._task_handler) is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=within_s / 2)
-        for connection in self.connections:
-            connection.force_close()
-        if self.open:
-            await asyncio.wait([self._all_closed], timeout=within_s / 2)
-        for connection in self.connections:
-            cast("Connection", connection).abort()
-        for rejected in self.rejected:
-            rejected.abort()
 
 
 class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_between_requests", "_body_bytes", "_body_ended", "half_closed", "uniqueness", "waited")
+    __slots__ = ("_between_requests", "_body_bytes", "_body_ended", "_peer", "half_closed", "uniqueness", "waited")
 
-    _server: JobServer
-
-    def __init__(self, server: JobServer, **kwargs: Any) -> None:
+    def __init__(self, server: CountingServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self.uniqueness: Uniqueness | None = None
+        self._peer: Peer | None = None
         self.half_closed = False
         # For the request that the stock path begins next.
         self.waited: Waited | None = None
@@ -215,10 +98,18 @@ class Connection(Buffers):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
 
+    @property
+    def peer(self) -> Peer | None:
+        """The connection's other end, which is determined once; None: it is lost, and was not determined before."""
+        if self._peer is None and self._wire is not None:
+            self._peer = peer_at(self._wire)
+        return self._peer
+
     def make_uniqueness(self) -> Uniqueness:
         """Determine the connection's caller, once."""
-        assert self._wire is not None, "a request came over it"
-        self.uniqueness = uniqueness_at(self._wire)
+        peer = self.peer
+        assert peer is not None, "a request came over it"
+        self.uniqueness = plain_uniqueness(peer.caller)
         return self.uniqueness
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns None, which closes the transport

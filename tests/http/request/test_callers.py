@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
-from jobqueue.core.job import Uniqueness
 from jobqueue.errors import InvalidSubmission
-from jobqueue.http.request.caller import caller_of, uniqueness_at
+from jobqueue.http.request.caller import caller_of
+from jobqueue.http.request.peer import peer_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -141,8 +143,8 @@ async def test_a_ttl_or_delay_over_the_limit_is_rejected(
 
 
 class Transport(asyncio.Transport):
-    def __init__(self, peer: object) -> None:
-        super().__init__({"peername": peer})
+    def __init__(self, peer: object, **others: object) -> None:
+        super().__init__({"peername": peer, **others})
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,19 @@ class Transport(asyncio.Transport):
     ],
 )
 def test_a_caller_is_named_after_its_address(peer: object, name: str) -> None:
-    assert uniqueness_at(Transport(peer)) == Uniqueness(name, plain=True)
+    assert peer_at(Transport(peer)).caller == name
+
+
+def test_a_caller_with_a_client_certificate_is_named_after_it() -> None:
+    peer = peer_at(Transport(("10.0.0.7", 4711), client_name="10.0.0.7"))
+    assert (peer.caller, peer.address, peer.certificate) == ("cert:10.0.0.7", "10.0.0.7", "10.0.0.7")
+
+
+def test_a_caller_on_a_unix_socket_is_the_user_of_its_process() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        peer = peer_at(Transport("", socket=ours))
+    assert (peer.caller, peer.address, peer.is_unix) == (f"uid:{os.getuid()}", None, True)
 
 
 def test_addresses_of_one_64_bit_network_are_one_caller() -> None:

@@ -1,0 +1,75 @@
+"""The peer: the other end of a connection, as the connection itself shows it.
+
+Rules:
+
+1. The caller is the name in the client's certificate (`cert:NAME`), the user of a process at the other end of a Unix
+   socket (`uid:N`), or the remote address. No address contains `cert:` or `uid:`, so these names never collide.
+2. It is determined once for each connection, when it is needed first.
+3. In a host application, whose connections aren't this server's, it is the remote address that the request tells.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobqueue.http.request.caller import caller_of
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiohttp import web
+
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
+
+
+class Peer(msgspec.Struct, frozen=True, gc=False):
+    """The other end of a connection.
+
+    Attributes:
+        caller: Its name, for quotas, idempotency keys and retry slots.
+        address: Its address; None: a Unix socket has none.
+        certificate: The name in its client certificate, which was verified; None: it has shown none.
+        is_unix: It is connected to a Unix socket.
+    """
+
+    caller: str
+    address: str | None = None
+    certificate: str | None = None
+    is_unix: bool = False
+
+
+def peer_at(transport: asyncio.BaseTransport) -> Peer:
+    """Return the peer of a transport."""
+    certificate = transport.get_extra_info("client_name")
+    shown = transport.get_extra_info("peername")
+    if isinstance(shown, (tuple, list)):
+        shown = shown[0] if shown else None
+    address = str(shown) if shown else None  # as aiohttp tells it of a request
+    if certificate is not None:
+        return Peer(f"cert:{certificate}", address, certificate)
+    wire = transport.get_extra_info("socket")
+    if wire is not None and wire.family == socket.AF_UNIX:
+        return Peer(_user_of(wire), None, is_unix=True)
+    return Peer(caller_of(address), address)
+
+
+def peer_of(request: web.BaseRequest) -> Peer:
+    """Return the peer that has sent a request."""
+    peer: Any = getattr(request.protocol, "peer", None)
+    return peer if isinstance(peer, Peer) else Peer(caller_of(request.remote), request.remote)
+
+
+def _user_of(wire: socket.socket) -> str:
+    option: int | None = getattr(socket, "SO_PEERCRED", None)
+    if option is not None:
+        try:
+            _, user, _ = _CREDENTIALS.unpack(wire.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
+        except OSError:
+            pass  # closed already
+        else:
+            return f"uid:{user}"
+    return caller_of(None)
