@@ -128,6 +128,18 @@ class Draining(Refused):
         super().__init__(detail, retry_after_s=retry_after_s)
 
 
+class Unauthorized(JobQueueError):
+    """The request has no API key, or one that the server doesn't know."""
+
+
+class Forbidden(JobQueueError):
+    """The API key lacks the scope that the request needs; `scope` names it, if the server does."""
+
+    def __init__(self, detail: str, *, scope: str | None = None) -> None:
+        super().__init__(detail)
+        self.scope = scope
+
+
 class KeyReused(JobQueueError):
     """This caller has submitted something else under the same idempotency key."""
 

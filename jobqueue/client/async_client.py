@@ -11,6 +11,7 @@ import aiohttp
 from yarl import URL
 
 from jobqueue.client import jobs, queues, submit, transport
+from jobqueue.client.credentials import given_key, given_url
 from jobqueue.client.events import JobEvent, Listener
 from jobqueue.client.multipart import CHUNK_BYTES
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
@@ -43,21 +44,28 @@ class Client:
     One client may serve several event loops, one after the other or in different threads.
 
     Args:
+        url: Defaults to `JOBQUEUE_URL`. A user and a password in it are sent, too.
+        key: The API key. Defaults to `JOBQUEUE_KEY`; an empty one sends none.
         timeout_s: How long to wait for a connection, and for the next byte of an answer (beside a requested
             wait).
-        headers: Sent with every request. A user and a password in the URL are sent, too.
+        headers: Sent with every request.
         retry_reads_for_s: How long a read that is not answered, or only by a proxy, is repeated. Defaults to 5 s.
+
+    Raises:
+        ValueError: There is no URL, or it or the key is malformed; no message shows a key.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         *,
+        key: str | None = None,
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
         retry_reads_for_s: float = RETRY_READS_FOR_S,
     ) -> None:
-        self._address = address_of(url, headers)
+        secret, is_given = given_key(key)
+        self._address = address_of(given_url(url), headers, secret, key_is_given=is_given)
         self._timeout_s = timeout_s
         self._retry_reads_for_s = retry_reads_for_s
         self._sessions = Sessions(self._address.headers)

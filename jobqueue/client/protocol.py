@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from jobqueue import errors
+from jobqueue.client.credentials import without_keys
 from jobqueue.client.multipart import Multipart
 from jobqueue.client.retry_after import PAUSE_S_MIN, pause_s_of, retry_after_s
 
@@ -182,6 +183,7 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str = ""
     reason: str = "unknown"
     state: str | None = None
+    scope: str | None = None
     id: str | None = None
     retry_after_s: float | None = None
     errors: tuple[_Fault, ...] = ()
@@ -223,7 +225,7 @@ def error_in(answer: Answer) -> errors.JobQueueError:
     if answer.status == 429:  # a proxy's own limit: the server got nothing
         return errors.RateLimited(f"HTTP 429{_excerpt(answer)}", retry_after_s=answer.retry_after_s or PAUSE_S)
     if 300 <= answer.status < 400 and (location := answer.headers.get("location")):
-        return ErrorAnswer(answer.status, f"redirected to {location:.200}; give the client that URL")
+        return ErrorAnswer(answer.status, f"redirected to {without_keys(location):.200}; give the client that URL")
     return ErrorAnswer(answer.status, f"not from the job server, perhaps from a proxy in front of it{_excerpt(answer)}")
 
 
@@ -240,6 +242,7 @@ def _excerpt(answer: Answer) -> str:
     """Return the beginning of a page's text, without its markup."""
     text = answer.body[:4096].decode(errors="replace")
     words = " ".join(re.sub(r"<(style|script)\b.*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL).split())
+    words = without_keys(words)
     return f": {words[:EXCERPT_LENGTH]}" if words else ""
 
 
@@ -248,8 +251,12 @@ def error_of(
 ) -> errors.JobQueueError:
     """Return the exception of a problem document, which is more precise than the headers beside it."""
     name = problem.type.rpartition("/")[2]
-    detail = problem.detail or problem.title or "no detail"
+    detail = without_keys(problem.detail or problem.title or "no detail")
     match status:
+        case 401:
+            return errors.Unauthorized(detail)
+        case 403 if name != "cross-origin":
+            return errors.Forbidden(detail, scope=problem.scope)
         case 404 if name != "queue-not-found":
             return errors.JobNotFound(detail)
         case 410:

@@ -128,14 +128,20 @@ def submit_many(submissions: Iterable[Submission], *, retry_for_s: float) -> Ste
     outcomes: dict[int, str | errors.JobQueueError] = {}
     patience = Patience(retry_for_s)
     left, after_s = list(range(len(encodings))), 0.0
+    denial: errors.Unauthorized | errors.Forbidden | None = None
     while left:
         for portion in _portions(left, encodings):
+            if denial is not None:
+                outcomes.update(dict.fromkeys(portion, denial))
+                continue
             request = _batch([encodings[n] for n in portion], after_s)
             after_s = 0.0
             try:
                 verdicts = _verdicts((yield request), len(portion))
             except errors.JobQueueError as failure:
                 verdicts = [failure] * len(portion)
+                if isinstance(failure, errors.Unauthorized | errors.Forbidden):
+                    denial = failure  # of the key, so of the other portions, too
             outcomes.update(zip(portion, verdicts, strict=True))
         pauses_s = {n: patience.pause_s(passing) for n in left if (passing := _passing(outcomes[n])) is not None}
         left = [n for n, pause_s in pauses_s.items() if pause_s is not None]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from urllib.parse import urlsplit
 
 from jobqueue.client import jobs, queues, submit, transport
+from jobqueue.client.credentials import given_key, given_url
 from jobqueue.client.events import JobEvent, Listener
 from jobqueue.client.multipart import CHUNK_BYTES
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
@@ -50,13 +51,15 @@ class SyncClient:
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         *,
+        key: str | None = None,
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
         retry_reads_for_s: float = RETRY_READS_FOR_S,
     ) -> None:
-        self._address = address_of(url, headers)
+        secret, is_given = given_key(key)
+        self._address = address_of(given_url(url), headers, secret, key_is_given=is_given)
         self._timeout_s = timeout_s
         self._retry_reads_for_s = retry_reads_for_s
 

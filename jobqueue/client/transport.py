@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from jobqueue.client.credentials import Secret, checked_key
 from jobqueue.client.multipart import Multipart
 from jobqueue.client.protocol import FateUnknown, NoAnswer, Request, Unreachable
 
@@ -39,15 +40,23 @@ class Address(msgspec.Struct, frozen=True):
     shown: str
     headers: dict[str, str]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.shown!r}, headers: {', '.join(self.headers) or 'none'})"
 
-def address_of(url: str, headers: Mapping[str, str] | None = None) -> Address:
+
+def address_of(
+    url: str, headers: Mapping[str, str] | None = None, key: str = "", *, key_is_given: bool = True
+) -> Address:
     """Take a server's URL apart; a user and a password in it become an `Authorization` header (RFC 7617).
 
     Args:
         headers: Sent beside it; an `Authorization` among them wins.
+        key: The API key, sent as `Authorization: Bearer`; empty for none.
+        key_is_given: False: the key is a default, and gives way to a user in the URL or an `Authorization`.
 
     Raises:
-        ValueError: It is not a server URL; the message doesn't show its password.
+        ValueError: It is not a server URL, the key is malformed, or there are two credentials; the message shows
+            neither the password nor the key.
     """
     if not isinstance(url, str):
         raise TypeError(f"a server URL is a string, not {url!r:.100}; {LOOKS_LIKE}")
@@ -62,9 +71,16 @@ def address_of(url: str, headers: Mapping[str, str] | None = None) -> Address:
     if not parts.path.isascii() or not parts.path.isprintable() or " " in url or not url.isprintable():
         raise problem
     common = dict(headers or {})
-    if parts.username is not None and not any(name.lower() == "authorization" for name in common):
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        common["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+    beside = "a user in the URL" if parts.username is not None else ""
+    if any(name.lower() == "authorization" for name in common):
+        beside = "an Authorization header"
+    elif beside:
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        common["Authorization"] = Secret("Basic " + base64.b64encode(pair.encode()).decode())
+    if key and beside and key_is_given:
+        raise ValueError(f"a key and {beside} are two credentials: give one of them")
+    if key and not beside:
+        common["Authorization"] = Secret(f"Bearer {checked_key(key, 'the key')}")
     host = parts.netloc.rpartition("@")[2]
     bare = parts._replace(netloc=host).geturl().rstrip("/")
     return Address(bare, _without_password(url).rstrip("/"), common)

@@ -4,8 +4,9 @@ Rules:
 
 1. Every variable that begins with `JOBQUEUE_` is a setting, or a fault: a misspelt one is never passed over.
 2. So is one with a beginning that is nearly that (`JOBQEUE_`, `jobqueue_`), if the rest is the name of a setting.
-3. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`, and
-   `JOBQUEUE_BUILD`, which the build of a wheel reads: an image may set it for both.
+3. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`, and those
+   that are for other programs: `JOBQUEUE_BUILD`, which the build of a wheel reads, and `JOBQUEUE_URL` and
+   `JOBQUEUE_KEY`, which clients read. An image, or a shell, may set them for all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PREFIX = "JOBQUEUE_"
-OF_BUILDS = "JOBQUEUE_BUILD"
+OF_OTHERS = frozenset({"JOBQUEUE_BUILD", "JOBQUEUE_KEY", "JOBQUEUE_URL"})
 
 _OF_SERVICE = re.compile(
     r"JOBQUEUE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -43,7 +44,7 @@ def read_environment(environ: Mapping[str, str], settings: Sequence[tuple[str, .
             if meant := _meant(name, settings):
                 faults.append(f"{shown(name)}: unknown setting, did you mean '{meant}'?")
             continue
-        if name == OF_BUILDS or _is_of_service(name, text):
+        if name in OF_OTHERS or _is_of_service(name, text):
             continue
         if "__" in name:
             path = tuple(name.removeprefix(PREFIX).lower().split("__"))

@@ -74,7 +74,8 @@ class Script:
     def header(self, name: str) -> list[str | None]:
         """Return the value of a header in each request."""
         fields = [
-            dict(line.lower().split(": ", 1) for line in head.split("\r\n") if ": " in line) for head in self.heads
+            {name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n"))}
+            for head in self.heads
         ]
         return [each.get(name) for each in fields]
 

@@ -252,7 +252,7 @@ async def test_a_refused_connection_or_unknown_host_raises_unreachable(kind: str
             await call("submit", "t")
 
 
-@pytest.mark.parametrize("url", [None, b"http://127.0.0.1", 8080])
+@pytest.mark.parametrize("url", [b"http://127.0.0.1", 8080])
 def test_a_url_that_is_not_a_string_raises_type_error(url: Any) -> None:
     for client in (Client, SyncClient):
         with pytest.raises(TypeError, match=r"a server URL is a string, not .*; expected a URL such as http://127"):

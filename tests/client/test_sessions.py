@@ -95,7 +95,7 @@ async def test_credentials_in_the_url_are_sent_as_basic_authorization(kind: str,
     async with Script(answer(200, document("queued"))).serving() as script:
         async with calling(kind, script.url.replace("http://", f"http://{user}")) as call:
             await call("get", "j")
-        expected = "basic " + base64.b64encode(sent.encode()).decode().lower()
+        expected = "Basic " + base64.b64encode(sent.encode()).decode()
         assert script.header("authorization") == [expected]
         assert "@" not in script.heads[0].partition("Host: ")[2].partition("\r\n")[0]
 
@@ -105,7 +105,7 @@ async def test_a_given_authorization_header_overrides_the_url(kind: str) -> None
         url = script.url.replace("http://", "http://ada:secret@")
         async with calling(kind, url, headers={"authorization": "Bearer x"}) as call:
             await call("get", "j")
-        assert script.header("authorization") == ["bearer x"]
+        assert script.header("authorization") == ["Bearer x"]
 
 
 @pytest.mark.parametrize("kind", [Client, SyncClient])

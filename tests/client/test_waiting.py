@@ -61,7 +61,7 @@ async def test_long_polls_are_conditional_and_ask_for_the_remaining_time(kind: s
 
     assert job.result == 5
     assert script.header("prefer") == ["wait=20", "wait=19", "wait=18"]
-    assert script.header("if-none-match") == [None, 'w/"1"', 'w/"1"']
+    assert script.header("if-none-match") == [None, 'W/"1"', 'W/"1"']
 
 
 async def test_wait_pauses_after_a_long_poll_that_ended_early(kind: str) -> None:

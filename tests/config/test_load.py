@@ -121,8 +121,9 @@ def test_variables_set_by_kubernetes_for_a_service_are_ignored(service: str) -> 
     assert load(None, environ=environ) == Settings()
 
 
-def test_the_variable_of_builds_is_no_setting() -> None:
-    assert load(None, environ={"JOBQUEUE_BUILD": "compiled"}) == Settings()
+@pytest.mark.parametrize("name", ["JOBQUEUE_BUILD", "JOBQUEUE_URL", "JOBQUEUE_KEY"])
+def test_the_variables_of_builds_and_clients_are_no_settings(name: str) -> None:
+    assert load(None, environ={name: "compiled"}) == Settings()
 
 
 def test_a_variable_of_another_program_is_ignored() -> None:

@@ -95,6 +95,7 @@ def test_the_page_has_every_exception_of_the_clients() -> None:
     from_answers = {*REFUSALS.values(), errors.Refused, errors.RateLimited, errors.JobFailed}
     from_answers |= {errors.InvalidSubmission, errors.UnknownType, errors.KeyReused, errors.Duplicate}
     from_answers |= {errors.WrongState, errors.JobNotFound, errors.JobGone}
+    from_answers |= {errors.Unauthorized, errors.Forbidden}
     assert set(on_page) == {kind.__name__ for kind in (*from_answers, *of_the_client)}
     for slug, kind in REFUSALS.items():
         assert codes(on_page[kind.__name__][1]) == [slug]
