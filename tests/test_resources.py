@@ -14,11 +14,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from bench.destructive.limits import MEMORY_BYTES, SETTINGS
 from jobqueue.config import Settings
 from jobqueue.config.load import Override, load
 from jobqueue.resources import BASE_BYTES, FILES_RESERVED, fit_files, warn_of_memory
 from tests.e2e.processes import ROOT
-from tests.memory.arena import MEMORY_BYTES, SETTINGS
 
 MIB = 2**20
 

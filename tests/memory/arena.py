@@ -5,88 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import random
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-import aiohttp
-
-from jobqueue.runtime.cgroup import groups
+from bench.destructive.loads.honest import Honest
 from tests.e2e.processes import ROOT, ServerProcess
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-MEMORY_BYTES = 256 * 2**20
-SETTINGS = (
-    "statuses.bytes_max=48MiB",
-    "statuses.jobs_max=40000",
-    "server.connections_max=2048",
-    "queues.default.capacity=20000",
-)
-PAUSE_S = 0.05
-PATIENCE_S = 20.0
-
-
-class Honest:
-    """A client that repeatedly submits a job and polls it until it is terminal, and obeys Retry-After."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self.accepted = self.ended = self.refused = self.broken = 0
-        self.lost: list[str] = []
-        self.latencies_s: list[float] = []
-
-    async def run(self, until: asyncio.Event) -> None:
-        async with aiohttp.ClientSession(self._url, timeout=aiohttp.ClientTimeout(total=10)) as http:
-            while not until.is_set():
-                await self._one_job(http)
-                await asyncio.sleep(PAUSE_S)
-
-    async def _one_job(self, http: aiohttp.ClientSession) -> None:
-        # Half of them are too large to come in one piece with their head.
-        body = {"type": "echo", "args": {"a": "x" * random.choice((10, 100_000))}, "ttl_s": 60}
-        document = await self._patiently(http, "POST", "/v1/jobs", body)
-        if document is None:
-            self.lost.append("not accepted")
-            return
-        self.accepted += 1
-        job_id, deadline = document["id"], time.monotonic() + PATIENCE_S
-        while document is not None and document["state"] in ("queued", "running", "delayed"):
-            if time.monotonic() > deadline:
-                break
-            await asyncio.sleep(PAUSE_S)
-            document = await self._patiently(http, "GET", f"/v1/jobs/{job_id}", None)
-        if document is not None and document["state"] == "succeeded":
-            self.ended += 1
-        else:
-            self.lost.append(f"{job_id}: {document and document['state']}")
-
-    async def _patiently(
-        self, http: aiohttp.ClientSession, method: str, path: str, body: object
-    ) -> dict[str, Any] | None:
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            began = time.perf_counter()
-            try:
-                async with http.request(method, path, json=body) as response:
-                    answer: dict[str, Any] = await response.json(content_type=None)
-                    self.latencies_s.append(time.perf_counter() - began)
-                    if response.status in (200, 202):
-                        return answer
-                    if response.status not in (429, 503):
-                        self.lost.append(f"{method} {path}: {response.status} {answer}")
-                        return None
-                    self.refused += 1
-                    retry_s = float(response.headers.get("Retry-After", 1))
-            except (aiohttp.ClientError, TimeoutError):
-                self.broken += 1
-                retry_s = 0.2
-            await asyncio.sleep(min(1.0, retry_s))
-        return None
 
 
 class Row(NamedTuple):
@@ -150,10 +74,10 @@ class Arena:
             self._peak_bytes() / 2**20 if self.alive else float("inf"),
             p50,
             p99,
-            honest.ended,
-            honest.refused,
-            honest.broken,
-            honest.lost,
+            honest.tally.ended.get("succeeded", 0),
+            honest.tally.refused,
+            honest.tally.broken,
+            honest.tally.lost,
         )
 
     async def _attacker(self, names: list[str], seconds: float) -> int:
@@ -161,7 +85,7 @@ class Arena:
             *(
                 sys.executable,
                 "-m",
-                "tests.memory.attacks",
+                "bench.destructive.loads.attacks",
                 str(self._port),
                 str(seconds),
                 ",".join(self._large),
@@ -176,7 +100,7 @@ class Arena:
             process.kill()
             await process.wait()
             return 0
-        return sum(json.loads(out or b"{}").values())
+        return int(json.loads(out or b'{"requests":0}')["requests"])
 
     def _reset_peak(self) -> None:
         # proc_pid_clear_refs(5): the peak of the resident set starts again.
@@ -186,50 +110,3 @@ class Arena:
     def _peak_bytes(self) -> int:
         status = Path(f"/proc/{self.server.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-
-
-@contextlib.contextmanager
-def little_memory(limit_bytes: int) -> Iterator[tuple[str, ...] | None]:
-    """Make a control group with little memory; yield a command prefix that runs a program in it, or None."""
-    folder = _own_group()
-    if folder is None:
-        yield None
-        return
-    group = folder / f"jobqueue-test-{os.getpid()}"
-    try:
-        group.mkdir()
-        name = "memory.max" if (group / "memory.max").exists() else "memory.limit_in_bytes"
-        (group / name).write_text(str(limit_bytes))
-    except OSError:
-        with contextlib.suppress(OSError):
-            group.rmdir()
-        yield None
-        return
-    try:
-        yield ("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
-    finally:
-        for _ in range(50):
-            try:
-                group.rmdir()
-                break
-            except OSError:
-                time.sleep(0.1)
-
-
-def _own_group() -> Path | None:
-    return next((group.folder for group in groups("memory") if os.access(group.folder, os.W_OK)), None)
-
-
-async def large_jobs(url: str, count: int = 30) -> list[str]:
-    """Run jobs with results of nearly the maximum size; return their ids."""
-    ids = []
-    async with aiohttp.ClientSession(url) as http:
-        for _ in range(count):
-            job = {"type": "echo", "args": {"a": "x" * 900_000}, "ttl_s": 3600}
-            async with http.post("/v1/jobs", json=job) as response:
-                assert response.status == 202, await response.text()
-                ids.append((await response.json())["id"])
-        for job_id in ids:
-            async with http.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=10"}) as response:
-                assert (await response.json())["state"] == "succeeded"
-    return ids

@@ -13,9 +13,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bench.destructive.cgroup import little_memory
+from bench.destructive.limits import MEMORY_BYTES, SETTINGS
+from bench.destructive.loads.attacks import ATTACKS
+from bench.destructive.loads.large_results import large_jobs
 from tests.e2e.processes import ServerProcess
-from tests.memory.arena import HEAD, MEMORY_BYTES, SETTINGS, Arena, Row, large_jobs, little_memory
-from tests.memory.attacks import ATTACKS
+from tests.memory.arena import HEAD, Arena, Row
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -1,6 +1,7 @@
 """Hostile clients, each bounded in time and connections, against loopback only.
 
-`python -m tests.memory.attacks PORT SECONDS NAME...` runs attacks side by side and prints how many requests each sent.
+`python -m bench.destructive.loads.attacks PORT SECONDS IDS NAME...` runs attacks side by side and prints a tally, with
+how many requests each sent among its notes. IDS are those of jobs with large results (large_results.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import NamedTuple
 
 import uvloop
 
+from bench.destructive.tally import Tally
+
 HOST = "127.0.0.1"
 FORM = "multipart/form-data; boundary=xyz"
 JOB = b'--xyz\r\nContent-Disposition: form-data; name="job"\r\n\r\n{"type":"echo"}\r\n'
@@ -28,11 +31,12 @@ END = b"\r\n--xyz--\r\n"
 
 
 class Target(NamedTuple):
-    """The server, the end of the attack, and jobs with large results."""
+    """The server, the end of the attack, jobs with large results, and the figures so far."""
 
     port: int
     until: float
     large: tuple[str, ...]
+    tally: Tally
 
     @property
     def going_on(self) -> bool:
@@ -73,9 +77,11 @@ async def send(wire: socket.socket, data: bytes) -> None:
     await asyncio.get_running_loop().sock_sendall(wire, data)
 
 
-async def take(wire: socket.socket) -> None:
-    """Read the start of a response, so that the next request follows it."""
-    await asyncio.get_running_loop().sock_recv(wire, 65536)
+async def take(target: Target, wire: socket.socket) -> None:
+    """Read and count the start of a response, so that the next request follows it."""
+    answer = await asyncio.get_running_loop().sock_recv(wire, 65536)
+    if answer.startswith(b"HTTP/1.1 "):
+        target.tally.note_answer(answer[9:12], answer)
 
 
 def reset(wire: socket.socket) -> None:
@@ -104,7 +110,7 @@ async def answered(target: Target, request: bytes, *, at_once: int) -> int:
     async def each() -> None:
         async with connected(target) as wire:
             await send(wire, request)
-            await take(wire)
+            await take(target, wire)
 
     return await repeated(target, each, at_once=at_once)
 
@@ -132,7 +138,7 @@ async def stalled(target: Target, request: bytes, *, connections: int, receive_b
             with contextlib.suppress(Cut):
                 async with connected(target, receive_bytes) as wire:
                     await send(wire, request)
-                    while not wire.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    while not wire.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # noqa: ASYNC110
                         await asyncio.sleep(0.25)
             await asyncio.sleep(0.05)
 
@@ -252,10 +258,28 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
+KINDS: dict[str, tuple[str, ...]] = {
+    "requests broken off": ("uploads_reset", "bodies_reset"),
+    "faults without end": ("many_faults", "many_faults_in_batches", "a_long_name", "many_brackets"),
+    "answers not read": ("results_unread", "result_unread", "lists_unread"),
+    "one id many times": ("one_id_often",),
+    "long names of parts": ("long_part_names", "names_within_the_limit"),
+    "records kept for a day": ("kept_long",),
+    "requests that stall": ("uploads_stalled", "bodies_stalled", "heads_unfinished"),
+    "tiny chunks": ("one_byte_chunks", "small_chunks"),
+    "jobs that fail a type": ("poisoned_batches",),
+    "heads queued": ("heads_queued",),
+    "event streams not read": ("streams_unread",),
+}
+"""The attacks by kind, each kind to be tried alone."""
+
+
 async def main(port: int, seconds: float, large: tuple[str, ...], names: list[str]) -> None:
-    target = Target(port, time.monotonic() + seconds, large)
+    target = Target(port, time.monotonic() + seconds, large, Tally())
     counts = await asyncio.gather(*(ATTACKS[name](target) for name in names))
-    print(json.dumps(dict(zip(names, counts, strict=True))))
+    target.tally.requests = sum(counts)
+    target.tally.notes = {name: float(count) for name, count in zip(names, counts, strict=True)}
+    target.tally.print()
 
 
 if __name__ == "__main__":

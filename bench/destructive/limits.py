@@ -1,0 +1,18 @@
+"""The limits of the attacked server: its memory and CPU, and the settings that fit in them."""
+
+from __future__ import annotations
+
+MIB = 2**20
+MEMORY_BYTES = 256 * MIB
+CPUS = 0.5
+
+SETTINGS = (
+    "statuses.bytes_max=48MiB",
+    "statuses.jobs_max=40000",
+    "server.connections_max=2048",
+    "queues.default.capacity=20000",
+)
+"""Those of docs/how-to/small-machines.md, and room for 20,000 jobs."""
+
+RETENTION = ("statuses.ttl_s=10s", "statuses.failed_ttl_s=10s", "statuses.ttl_s_max=20s")
+"""Records go early, so that a minute after a load its memory must be free again."""
