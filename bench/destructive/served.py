@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bench.destructive.block import Beat, Block
 from examples import audio
 from jobqueue import JobQueue, demo
-from jobqueue.http.transport.connection import JobServer
+from jobqueue.http.transport.job_server import JobServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
