@@ -6,7 +6,7 @@ slots given out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.scheduling.queue_state import RETRY_AFTER_S_MIN
 from jobqueue.core.scheduling.retry_after import RETRY_AFTER_S_MAX
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobqueue.core.uniqueness import UniquenessIndex
 
 
-QUARANTINED_PART = 10
+QUARANTINED_PART: Final = 10
 """The jobs of a type in quarantine may hold one in this many slots of a queue while they wait.
 
 Beyond that a caller without such a job may have one, so that one caller's jobs don't keep the others from

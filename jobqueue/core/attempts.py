@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.report import MESSAGE_LENGTH_MAX, ErrorCode, FailedAttempt, Failure, JobError
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job
 
-HISTORY_MAX = 10
-TRACEBACK_LENGTH_MAX = 1500
+HISTORY_MAX: Final = 10
+TRACEBACK_LENGTH_MAX: Final = 1500
 """Characters of a traceback's end that a job's history keeps; the log has more."""
 
 

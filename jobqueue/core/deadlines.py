@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import heapq
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 K = TypeVar("K")
 
@@ -19,7 +19,7 @@ Entry: TypeAlias = Any
 """Of the heap: a tuple of the due time, a serial number and the key. By no closer type, because it is recognised by its
 identity, and compiled code makes new tuples of a known type."""
 
-_SWEEP_MIN = 64
+_SWEEP_MIN: Final = 64
 
 
 class Deadlines(Generic[K]):

@@ -71,10 +71,10 @@ if TYPE_CHECKING:
 
 TIMED_OUT: Final = StopReason.TIMED_OUT  # by a name, as the states in `job`
 
-BACKOFF = Backoff()
+BACKOFF: Final = Backoff()
 """Of jobs of handlers without a backoff."""
 
-BLAMELESS = frozenset({ErrorCode.REJECTED, ErrorCode.RESULT_TOO_LARGE, ErrorCode.SHUTDOWN})
+BLAMELESS: Final = frozenset({ErrorCode.REJECTED, ErrorCode.RESULT_TOO_LARGE, ErrorCode.SHUTDOWN})
 """Errors without fault of the handler: they don't count towards quarantine (`circuit_breaker`, rule 1)."""
 
 

@@ -20,7 +20,7 @@ import hmac
 import re
 from binascii import b2a_base64, crc32
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,28 +28,30 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobId
 
 # ASCII order, so that ids compare as their sequence numbers do.
-ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
-ID_LENGTH = 22
-ID_PAGE_SIZE = 4096
-ID_PAGE_PREFIX_LENGTH = 8
+ALPHABET: Final = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+ID_LENGTH: Final = 22
+ID_PAGE_SIZE: Final = 4096
+ID_PAGE_PREFIX_LENGTH: Final = 8
 
-_RUN_LENGTH, _SEQUENCE_LENGTH, _TAG_LENGTH = 3, 7, 10
-_CHECKED_LENGTH = _RUN_LENGTH + _SEQUENCE_LENGTH + _TAG_LENGTH
-_BLOCK_SIZE = 64
-_TAG_BYTES = _BLOCK_SIZE * _TAG_LENGTH * 6 // 8
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_TO_ALPHABET = bytes.maketrans(_BASE64, ALPHABET.encode())
-_VALUE = {character: value for value, character in enumerate(ALPHABET)}
-_DIGITS = tuple(bytes([character]) for character in ALPHABET.encode())
+_RUN_LENGTH: Final = 3
+_SEQUENCE_LENGTH: Final = 7
+_TAG_LENGTH: Final = 10
+_CHECKED_LENGTH: Final = _RUN_LENGTH + _SEQUENCE_LENGTH + _TAG_LENGTH
+_BLOCK_SIZE: Final = 64
+_TAG_BYTES: Final = _BLOCK_SIZE * _TAG_LENGTH * 6 // 8
+_BASE64: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_TO_ALPHABET: Final = bytes.maketrans(_BASE64, ALPHABET.encode())
+_VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
+_DIGITS: Final = tuple(bytes([character]) for character in ALPHABET.encode())
 # Of each id of a block: its last digit of the sequence, and where its tag begins among theirs.
-_PLACES = tuple((digit, place * _TAG_LENGTH) for place, digit in enumerate(_DIGITS))
-_CHECKS = tuple(a + b for a in _DIGITS for b in _DIGITS)
+_PLACES: Final = tuple((digit, place * _TAG_LENGTH) for place, digit in enumerate(_DIGITS))
+_CHECKS: Final = tuple(a + b for a in _DIGITS for b in _DIGITS)
 
 
-is_well_formed = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}").fullmatch
+is_well_formed: Final = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}").fullmatch
 """Return a match (true) if a text has the length and the alphabet of an id, and None otherwise."""
 
-RUNS = range(64**2, 64**_RUN_LENGTH)
+RUNS: Final = range(64**2, 64**_RUN_LENGTH)
 """The run numbers to draw from: ids must not begin with a dash, as a command's flag does."""
 
 
@@ -143,4 +145,4 @@ def _number(digits: str) -> int:
     return number
 
 
-_FIRST_BLOCK = _number("0" * (_SEQUENCE_LENGTH - 1))  # ids begin with digits, not with a row of dashes
+_FIRST_BLOCK: Final = _number("0" * (_SEQUENCE_LENGTH - 1))  # ids begin with digits, not with a row of dashes

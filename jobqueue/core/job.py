@@ -48,10 +48,10 @@ EXPIRED: Final = JobState.EXPIRED
 """The states by names of their own: in Python 3.11 `JobState.QUEUED` takes 70 ns, since an enum's own class has a
 `__getattr__`. A name takes 5, and one operation of the engine reads up to ten states."""
 
-LIVE = frozenset({DELAYED, QUEUED, RUNNING})
-TERMINAL = frozenset(JobState) - LIVE
+LIVE: Final = frozenset({DELAYED, QUEUED, RUNNING})
+TERMINAL: Final = frozenset(JobState) - LIVE
 
-TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+TRANSITIONS: Final[dict[JobState, frozenset[JobState]]] = {
     DELAYED: frozenset({QUEUED, CANCELLED, EXPIRED}),
     QUEUED: frozenset({RUNNING, CANCELLED, EXPIRED}),
     RUNNING: frozenset({SUCCEEDED, FAILED, CANCELLED, DELAYED, QUEUED}),

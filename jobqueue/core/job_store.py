@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId
     from jobqueue.core.store_bounds import StoreBounds
 
-EXPIRY_BUCKET_S = 0.25
-_SPARSE = ID_PAGE_SIZE // 8
-_INSTANTS_MAX = 4096
+EXPIRY_BUCKET_S: Final = 0.25
+_SPARSE: Final = ID_PAGE_SIZE // 8
+_INSTANTS_MAX: Final = 4096
 
-BUCKET_JOBS_MAX = 1000
+BUCKET_JOBS_MAX: Final = 1000
 """Jobs of one expiry bucket: as many as one tick evicts. More jobs of the same quarter second and TTL get another."""
 
 Label = tuple[int, float, int]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import exp, expm1, inf, log
+from typing import Final
 
-HALF_LIFE_S = 10.0
+HALF_LIFE_S: Final = 10.0
 
 
-SLICES = 1000
+SLICES: Final = 1000
 
 
 class RateMeter:

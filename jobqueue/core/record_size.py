@@ -6,7 +6,7 @@ in CPython 3.11. A plain record counts 0: `jobs_max` bounds the number of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.report import text_bytes
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobSpec, Uniqueness
     from jobqueue.core.stored_file import Upload
 
-EXTRAS_BYTES = 80
+EXTRAS_BYTES: Final = 80
 """The `Extras` that keep the size."""
 
-SPEC_BYTES = 350
+SPEC_BYTES: Final = 350
 """A spec that no other record shares, with its numbers."""
 
-TTL_BYTES = 700
+TTL_BYTES: Final = 700
 """An expiry bucket for records of a TTL that no other record has, and its deadline."""
 
-NAME_BYTES = 300
+NAME_BYTES: Final = 300
 """A key or a unique value: its text object, its `Uniqueness`, and the index entry."""
 
-FILE_BYTES = 400
+FILE_BYTES: Final = 400
 """A file of an upload, with its entry: the objects, and the path in the spool."""
 
 

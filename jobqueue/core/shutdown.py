@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core import attempts
 from jobqueue.core.job import CANCELLED, RUNNING, StopReason
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId
     from jobqueue.core.transitions import Transitions
 
-LOOKS_MAX = 5000
+LOOKS_MAX: Final = 5000
 """Maximum number of records that a portion reads."""
 
-ENDS_MAX = 200
+ENDS_MAX: Final = 200
 """Maximum number of jobs that end in a portion: some milliseconds, listeners included."""
 
 

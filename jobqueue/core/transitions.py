@@ -6,7 +6,7 @@ forgotten. A queued job is either ready (`Scheduler`), or waits for a permit of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.deadlines import Deadlines
 from jobqueue.core.events import Ended, Evicted, Offered, Ready, StopRequested
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jobqueue.core.store_bounds import StoreBounds
     from jobqueue.core.tuning import Tuning
 
-LEASE_GRACE_S = 1.0
+LEASE_GRACE_S: Final = 1.0
 
 
 class Transitions:

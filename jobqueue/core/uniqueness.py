@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId, Unique, Uniqueness
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Name = tuple[str | None, str]
 """A caller, and its key."""
 
-SHARED_MAX = 100
+SHARED_MAX: Final = 100
 
 
 class UniquenessIndex:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import getweakrefcount
 
 from jobqueue.core.backoff import Backoff
@@ -38,22 +38,22 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobId, Lease
     from jobqueue.runtime.executor import Executor
 
-log = event_logger(__name__)
+log: Final = event_logger(__name__)
 
-CRASH_PAUSE = Backoff(backoff_s_base=0.05, backoff_s_max=5.0)
+CRASH_PAUSE: Final = Backoff(backoff_s_base=0.05, backoff_s_max=5.0)
 """The pause before a crashed worker is replaced, from the second crash in a row on; without jitter."""
 
-WAITING_MIN = 4
+WAITING_MIN: Final = 4
 """Idle workers kept waiting: enough for one loop iteration, few enough to stay cache-warm."""
 
-NAME = "worker"
+NAME: Final = "worker"
 
-JOBS_IN_A_ROW = 64
+JOBS_IN_A_ROW: Final = 64
 
 ROW_S = 0.001
 """Time in a loop iteration after which no worker takes a further job, in seconds."""
 
-CLOSE_S = 0.5
+CLOSE_S: Final = 0.5
 
 
 class _Worker:

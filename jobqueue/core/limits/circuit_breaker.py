@@ -31,19 +31,20 @@ A caller is that of the job's `Uniqueness`, or None: the application that embeds
 from __future__ import annotations
 
 from math import inf
+from typing import Final
 
 from jobqueue.core.limits.quarantined_type import QuarantinedType
 
-PROBE_S_MIN = 1.0
-PROBE_S_MAX = 60.0
+PROBE_S_MIN: Final = 1.0
+PROBE_S_MAX: Final = 60.0
 
-SEEN_S = 60.0
+SEEN_S: Final = 60.0
 """Time after its latest submission in which a caller, or a group, counts as a user of a type."""
 
-OTHERS_PART = 5
+OTHERS_PART: Final = 5
 """One in this many failures of the budget must be of other callers, or groups."""
 
-NAMES_MAX = 64
+NAMES_MAX: Final = 64
 """Callers, and groups, that are counted one by one; the failures of any more count together."""
 
 

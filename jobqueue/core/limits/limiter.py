@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.limits.probing import ProbeTurns, Waiting
 from jobqueue.core.limits.token_bucket import TokenBucket
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from jobqueue.core.rate import Rate
     from jobqueue.core.scheduling.order import Order
 
-UNLIMITED = 1 << 62
+UNLIMITED: Final = 1 << 62
 
-POOL, TYPE, GROUP = range(3)
+POOL: Final = 0
+TYPE: Final = 1
+GROUP: Final = 2
 """The scope of a limiter, from wide to narrow."""
 
 

@@ -12,14 +12,14 @@ Rules:
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from jobqueue.core.job import Job, JobId
 
-TURNS_MAX = 100
+TURNS_MAX: Final = 100
 
 N = TypeVar("N")
 Group = tuple[str | None, str | None]

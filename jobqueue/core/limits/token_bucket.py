@@ -16,13 +16,13 @@ Rules:
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from jobqueue.core.rate import Rate
 
 
-TICKS_PER_S = 1 << 30
+TICKS_PER_S: Final = 1 << 30
 
 
 class TokenBucket:

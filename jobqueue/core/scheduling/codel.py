@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-BACKLOG_MIN = 1
+from typing import Final
+
+BACKLOG_MIN: Final = 1
 """Up to this many jobs left behind are no queue yet: RFC 8289's one packet of the largest size."""
 
 

@@ -6,7 +6,7 @@ Estimates, not promises.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job
     from jobqueue.core.scheduling.queue_state import QueueState
 
-POLL_AFTER_S_MIN, POLL_AFTER_S_MAX = 0.1, 3.0
+POLL_AFTER_S_MIN: Final = 0.1
+POLL_AFTER_S_MAX: Final = 3.0
 """The maximum is the linger of a stopping server: an obedient client sees the end of its job."""
 
-POLL_AFTER_S_UNKNOWN = 1.0
+POLL_AFTER_S_UNKNOWN: Final = 1.0
 
 
 class WaitReason(StrEnum):
@@ -44,7 +45,7 @@ class WaitingFor(Record):
         self.retry_at = retry_at
 
 
-PAUSED = WaitingFor(WaitReason.QUEUE_PAUSED)
+PAUSED: Final = WaitingFor(WaitReason.QUEUE_PAUSED)
 
 
 @final

@@ -13,7 +13,7 @@ Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.scheduling.linked_list import LinkedList, Stamps, by_stamp
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from jobqueue.core.job import Job
 
-COST_MIN = 0.1
-COST_MAX = 10.0
+COST_MIN: Final = 0.1
+COST_MAX: Final = 10.0
 
 
 def one(job: Job) -> float:

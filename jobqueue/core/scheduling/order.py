@@ -6,7 +6,7 @@ Each operation takes constant time in the number of jobs. `now` is seconds on th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from jobqueue.core.policy import Discipline
 from jobqueue.core.scheduling.adaptive import Adaptive
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job
     from jobqueue.core.policy import QueuePolicy
 
-PRIORITY_MAX = 9
+PRIORITY_MAX: Final = 9
 
 
 class Order(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.job import DELAYED, QUEUED, RUNNING, TERMINAL
 from jobqueue.core.rate_meter import RateMeter
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from jobqueue.core.job import Job, JobId, JobState
     from jobqueue.core.policy import QueuePolicy
 
-RUN_WEIGHT = 0.1
+RUN_WEIGHT: Final = 0.1
 """Weight of the latest run in the typical one."""
 
-RUN_S_MIN = 1e-6
+RUN_S_MIN: Final = 1e-6
 """Lower bound of a run's length in divisions."""
 
-PACE_S = 0.01
+PACE_S: Final = 0.01
 
-COST_MIN, COST_MAX = 0.25, 4.0
-RETRY_AFTER_S_MIN = 1.0
+COST_MIN: Final = 0.25
+COST_MAX: Final = 4.0
+RETRY_AFTER_S_MIN: Final = 1.0
 
-DRAIN_PER_S_MIN = 1.0 / RETRY_AFTER_S_MAX
+DRAIN_PER_S_MIN: Final = 1.0 / RETRY_AFTER_S_MAX
 """Lower bound of the drain rate: one slot per longest Retry-After."""
 
 

@@ -39,7 +39,7 @@ that for no-shows: the slots that are given again then overlap those of the clie
 from __future__ import annotations
 
 from math import floor, inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.rate_meter import RateMeter
 from jobqueue.core.scheduling.retry_slots import JITTER, SILENT_S, WINDOW_S, Slots
@@ -48,22 +48,22 @@ from jobqueue.core.scheduling.seconds import Seconds
 if TYPE_CHECKING:
     from random import Random
 
-RETRY_AFTER_S_MAX = 300.0
-RETURNS_SHARE_MIN = 0.05
+RETRY_AFTER_S_MAX: Final = 300.0
+RETURNS_SHARE_MIN: Final = 0.05
 
-_REACH_S = RETRY_AFTER_S_MAX / (1 + JITTER)
+_REACH_S: Final = RETRY_AFTER_S_MAX / (1 + JITTER)
 
-EARLY_S = 1.0
+EARLY_S: Final = 1.0
 """Least Retry-After: a submission that comes sooner is not the one that was just rejected."""
 
-CALLERS_MAX = 10_000
-SWEEP = 2
+CALLERS_MAX: Final = 10_000
+SWEEP: Final = 2
 """Callers that are checked for expired slots with each new one: more than come, so their number shrinks."""
 
-MEASURED_S = 0.01
+MEASURED_S: Final = 0.01
 """How long a measurement of the new arrivals is valid."""
 
-OTHERS = ""
+OTHERS: Final = ""
 """The entry of all callers beyond `CALLERS_MAX`."""
 
 

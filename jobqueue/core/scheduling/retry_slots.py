@@ -14,28 +14,29 @@ Rules:
 from __future__ import annotations
 
 from math import floor
+from typing import Final
 
 from jobqueue.core.scheduling.seconds import Seconds
 
-JITTER = 0.1
+JITTER: Final = 0.1
 """Maximum jitter, as a share of the wait."""
 
-LATE_S = 2.0
+LATE_S: Final = 2.0
 """Maximum lateness of an obedient client: Retry-After is rounded up to whole seconds, plus a second of latency."""
 
-SILENT_S = 2.0
-SILENT_SLOTS = 3
+SILENT_S: Final = 2.0
+SILENT_SLOTS: Final = 3
 """Number of due slots without any submission in `SILENT_S` after which a caller counts as gone."""
 
-WINDOW_S = 30.0
+WINDOW_S: Final = 30.0
 """How long a caller's submissions are counted before they are compared with the slots that came due meanwhile."""
 
-WINDOW_SLOTS = 10
-SHOWS_MIN = 0.8
+WINDOW_SLOTS: Final = 10
+SHOWS_MIN: Final = 0.8
 """If at least `WINDOW_SLOTS` slots came due in a window, and fewer submissions than this share of them came, the
 missing share of the later slots is freed."""
 
-KEYS_MAX = 10_000
+KEYS_MAX: Final = 10_000
 """Maximum number of keys: each caller's share is this, divided by the number of callers with slots. About 90 bytes
 each. Callers that had a larger share before others came keep it until their slots are over: less than ten times as many
 for 10,000 callers in all."""

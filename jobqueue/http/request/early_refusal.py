@@ -10,7 +10,7 @@ Both HTTP paths ask here, so that the same submission is rejected on both. Rules
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.scheduling.retry_after import RetryAfter
 from jobqueue.errors import raise_if_any
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from jobqueue.errors import Refused
     from jobqueue.service import Service
 
-RETURNS_PER_S = 100.0
+RETURNS_PER_S: Final = 100.0
 """Retry slots per second while the loop is late: a rate that a slow machine sustains."""
 
 

@@ -10,7 +10,7 @@ import functools
 import gc
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import orjson
@@ -26,25 +26,26 @@ if TYPE_CHECKING:
 
     from jobqueue.handlers import PlainSubmission
 
-DEPTH_MAX = 32
-INTEGER_MIN, INTEGER_MAX = -(2**63), 2**64 - 1
-MANY_BRACKETS = 1000
+DEPTH_MAX: Final = 32
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**64 - 1
+MANY_BRACKETS: Final = 1000
 
-_LONG_DIGITS = re.compile(rb"\d{19,}+")
-_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_ZEROS = b"0" * 19
-_FEW_MARKS = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
-_NO_MARKS = bytes(set(range(256)) - set(b"[]{}0123456789"))
-_NO_OPENINGS = bytes(set(range(256)) - set(b"[{"))
-_IN_FLOAT = frozenset({b".", b"e", b"E", b"+"})
-_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NEITHER_BRACKET_NOR_QUOTE = bytes(set(range(256)) - set(b'[]{}"'))
-_DIGITS_MAX = len(str(INTEGER_MAX)) + 1
+_LONG_DIGITS: Final = re.compile(rb"\d{19,}+")
+_TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
+_ZEROS: Final = b"0" * 19
+_FEW_MARKS: Final = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
+_NO_MARKS: Final = bytes(set(range(256)) - set(b"[]{}0123456789"))
+_NO_OPENINGS: Final = bytes(set(range(256)) - set(b"[{"))
+_IN_FLOAT: Final = frozenset({b".", b"e", b"E", b"+"})
+_TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NEITHER_BRACKET_NOR_QUOTE: Final = bytes(set(range(256)) - set(b'[]{}"'))
+_DIGITS_MAX: Final = len(str(INTEGER_MAX)) + 1
 
-_PASSED_THROUGH = (msgspec.Raw, list[msgspec.Raw])
+_PASSED_THROUGH: Final = (msgspec.Raw, list[msgspec.Raw])
 
 # The message of orjson, which has no exception type for it.
-_NO_MEMORY = "Not enough memory"
+_NO_MEMORY: Final = "Not enough memory"
 
 _parse = orjson.loads
 

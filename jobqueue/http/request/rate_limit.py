@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from jobqueue.core.limits.token_bucket import TokenBucket
 from jobqueue.http.errors import CallerRateExceeded
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jobqueue.core.rate import Rate
 
 CALLERS_MAX = 100_000
-SWEEP = 2
+SWEEP: Final = 2
 """Longest silent callers that are checked with each new one: more than come, so their number shrinks."""
 
 _SUBMISSIONS, _LIVE_JOBS = "submissions", "live-jobs"

@@ -6,7 +6,7 @@ A job's result passes through as its bytes.
 from __future__ import annotations
 
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import orjson
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from jobqueue.http.response.queue_document import QueueDocument
     from jobqueue.service import Service
 
-FAR_S = 30 * 24 * 3600
+FAR_S: Final = 30 * 24 * 3600
 """Longer estimates are omitted."""
 
 
-_NO_EXTRAS = Extras()
-_PAUSED = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
-_encode = msgspec.json.Encoder().encode
+_NO_EXTRAS: Final = Extras()
+_PAUSED: Final = WaitingDocument(WaitReason.QUEUE_PAUSED, None)
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def job_document(job: AnyJob, service: Service, estimate: Estimate | None) -> bytes:

@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.scheduling.eta import Estimate
 
-SPECS_MAX = 1024
+SPECS_MAX: Final = 1024
 
-_LIVE = (
+_LIVE: Final = (
     b'{"id":"%b%b%b%b%d%b%b,"run_at":%b,"started_at":%b,"finished_at":null,"progress":null,"position":%b,"eta_s":%b,'
     b'"poll_after_ms":%d,"waiting_for":null,"result":null,"error":null,"history":null}'
 )
-_TERMINAL = (
+_TERMINAL: Final = (
     b'{"id":"%b%b%b%b%d%b%b,"run_at":%b,"started_at":%b,"finished_at":%b,"progress":null,"position":null,"eta_s":null,'
     b'"poll_after_ms":null,"waiting_for":null,"result":%b,"error":null,"history":null}'
 )
-_BETWEEN = b'","attempt":'
-_encode = msgspec.json.Encoder().encode
+_BETWEEN: Final = b'","attempt":'
+_encode: Final = msgspec.json.Encoder().encode
 
 # By identity, since hashing a spec takes longer than writing it; each is kept, so that no other gets its id.
-_parts: dict[int, tuple[JobSpec, bytes, bytes]] = {}
+_parts: Final[dict[int, tuple[JobSpec, bytes, bytes]]] = {}
 
 
 def is_plain(job: AnyJob) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 import orjson
 from msgspec.structs import replace
@@ -48,24 +48,28 @@ if TYPE_CHECKING:
     from jobqueue.log import Counter
     from jobqueue.service import Service
 
-SERVER = "jobqueue"
-COMMON = {"Server": SERVER, "Cache-Control": "private, no-cache"}
-JSON = {**COMMON, "Content-Type": "application/json"}
-PROBLEM = {"Content-Type": "application/problem+json", "Cache-Control": COMMON["Cache-Control"], "Server": SERVER}
-DEDUPLICATED = {"Job-Deduplicated": "true"}
+SERVER: Final = "jobqueue"
+COMMON: Final = {"Server": SERVER, "Cache-Control": "private, no-cache"}
+JSON: Final = {**COMMON, "Content-Type": "application/json"}
+PROBLEM: Final = {
+    "Content-Type": "application/problem+json",
+    "Cache-Control": COMMON["Cache-Control"],
+    "Server": SERVER,
+}
+DEDUPLICATED: Final = {"Job-Deduplicated": "true"}
 
-RESULT_BYTES_MAX = 256 * 1024
+RESULT_BYTES_MAX: Final = 256 * 1024
 """A longer result is left out of the body: it is sent after it in pieces, as the client takes them."""
 
-JOB_HEADS_MAX = 1024
+JOB_HEADS_MAX: Final = 1024
 
-NO_TAGS: tuple[str, ...] = ()
+NO_TAGS: Final[tuple[str, ...]] = ()
 """The request has no If-None-Match: the answer is the job whatever its version."""
 
-ANY_TAG: tuple[str, ...] = ("*",)
+ANY_TAG: Final[tuple[str, ...]] = ("*",)
 """The request's If-None-Match is `*`: every tag is in it (`names_tag`). No opaque tag equals it: those have quotes."""
 
-_OPAQUE_TAG = re.compile(r'"[^"]*"')
+_OPAQUE_TAG: Final = re.compile(r'"[^"]*"')
 
 
 @final
@@ -237,7 +241,7 @@ def reply_head(status: HTTPStatus, headers: dict[str, str]) -> ReplyHead:
     return ReplyHead(status.value, headers, f"HTTP/1.1 {status} {status.phrase}\r\n{lines}".encode())
 
 
-_PROBLEM_HEADS = {row: reply_head(HTTPStatus(row.status), PROBLEM) for row in (*TABLE.values(), INTERNAL)}
+_PROBLEM_HEADS: Final = {row: reply_head(HTTPStatus(row.status), PROBLEM) for row in (*TABLE.values(), INTERNAL)}
 
 
 # Cached: there are few lengths and few waits, and formatting a number takes longer than the rest of a head.

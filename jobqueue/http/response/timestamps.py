@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from datetime import UTC, datetime
 from math import floor
+from typing import Final
 
-STAMPS_MAX = 8192
+STAMPS_MAX: Final = 8192
 """Instants kept as JSON: those of some thousand jobs that clients read now, at about 250 bytes each."""
 
 
@@ -32,7 +33,7 @@ def json_timestamp(seconds: float) -> bytes:
     return b'"%b"' % timestamp(seconds).encode()
 
 
-_MILLISECONDS = (*(f".{milliseconds:03d}Z" for milliseconds in range(1000)), ".999Z")
+_MILLISECONDS: Final = (*(f".{milliseconds:03d}Z" for milliseconds in range(1000)), ".999Z")
 
 
 @functools.lru_cache(maxsize=1024)

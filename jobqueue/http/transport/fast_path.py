@@ -12,7 +12,7 @@ request with a cached head (`head_cache`) needs no parser at all.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.helpers import rfc822_formatted_time
@@ -45,15 +45,17 @@ if TYPE_CHECKING:
     from jobqueue.http.transport.parsed_head import ParsedHead
     from jobqueue.service import Service
 
-PREFIX = f"{JOBS_PATH}/"
-PREFIX_LENGTH = len(PREFIX)
-PATH_LENGTH = PREFIX_LENGTH + ID_LENGTH
+PREFIX: Final = f"{JOBS_PATH}/"
+PREFIX_LENGTH: Final = len(PREFIX)
+PATH_LENGTH: Final = PREFIX_LENGTH + ID_LENGTH
 
-_PREFER, _KEY = istr(PREFER), istr(IDEMPOTENCY_KEY)
+_PREFER: Final = istr(PREFER)
+_KEY: Final = istr(IDEMPOTENCY_KEY)
 # Headers that a plain submission lacks: each of these changes the response, or the framing of the body.
-_NOT_TO_SUBMIT = (_KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
-_H, _P = b"HP"
-_DEDUPLICATED = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
+_NOT_TO_SUBMIT: Final = (_KEY, hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.TRANSFER_ENCODING)
+_H: Final = b"H"[0]
+_P: Final = b"P"[0]
+_DEDUPLICATED: Final = "".join(f"{name}: {value}\r\n" for name, value in DEDUPLICATED.items()).encode()
 
 
 class FastPath:

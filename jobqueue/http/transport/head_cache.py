@@ -18,7 +18,7 @@ Rules:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from jobqueue.core.ids import ID_LENGTH
 from jobqueue.http.request.prefer import preferred_wait_s
@@ -28,22 +28,28 @@ if TYPE_CHECKING:
     from jobqueue.http.transport.parsed_head import ParsedHead
 
 HEADS_MAX = 1024
-HEAD_BYTES_MAX = 512
+HEAD_BYTES_MAX: Final = 512
 
-_HEAD, _GET, _POST = b"HEAD /v1/jobs/", b"GET /v1/jobs/", b"POST /v1/jobs "
-_H, _G = _HEAD[0], _GET[0]
-_HEAD_ID, _GET_ID, _POST_LENGTH = len(_HEAD), len(_GET), len(_POST)
-_HEAD_REST, _GET_REST = _HEAD_ID + ID_LENGTH, _GET_ID + ID_LENGTH
-_END = b"\r\n\r\n"
-_PREFER = b"prefer"
+_HEAD: Final = b"HEAD /v1/jobs/"
+_GET: Final = b"GET /v1/jobs/"
+_POST: Final = b"POST /v1/jobs "
+_H: Final = _HEAD[0]
+_G: Final = _GET[0]
+_HEAD_ID: Final = len(_HEAD)
+_GET_ID: Final = len(_GET)
+_POST_LENGTH: Final = len(_POST)
+_HEAD_REST: Final = _HEAD_ID + ID_LENGTH
+_GET_REST: Final = _GET_ID + ID_LENGTH
+_END: Final = b"\r\n\r\n"
+_PREFER: Final = b"prefer"
 
 # Authorization is not among them: the cache must not bypass a check of the caller. Nor are Origin and
 # Sec-Fetch-Site. Host is: the fast path has checked it, and the policy of hosts does not change while the server runs.
-_HARMLESS = frozenset(
+_HARMLESS: Final = frozenset(
     {b"host", b"connection", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control"}
 )
-_OF_LOOKS = _HARMLESS | {b"if-none-match"}
-_OF_SUBMISSIONS = _HARMLESS | {b"content-type", b"content-length"}
+_OF_LOOKS: Final = _HARMLESS | {b"if-none-match"}
+_OF_SUBMISSIONS: Final = _HARMLESS | {b"content-type", b"content-length"}
 
 
 @final
