@@ -294,7 +294,7 @@ class Service:
         # Settings of existing connections and workers stay, so that all have the same.
         fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
         limits = msgspec.structs.replace(after.limits, **fixed)
-        live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings)
+        live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings, auth=after.auth)
         self.settings = live
         await self._running.backend.set_caller_jobs_max(after.limits.caller_jobs_max)
         return list(differences(live, after))

@@ -95,7 +95,7 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 # Imports run downwards
 
 LAYERS = (
-    {"api_limits", "build", "duration", "encoder", "errors"},
+    {"api_limits", "build", "duration", "encoder", "errors", "keys"},
     {"core"},
     {"cli.parser", "client", "config", "context", "files", "handlers", "log", "paths", "process", "sampling"},
     {"backend"},

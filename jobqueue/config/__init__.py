@@ -3,6 +3,7 @@
 `settings` has the structs, `load` reads them from their sources, `reload` reads them again.
 """
 
+from jobqueue.config.access import AuthSettings, KeySettings
 from jobqueue.config.settings import (
     LIMITS_FIXED,
     MIB,
@@ -20,6 +21,8 @@ from jobqueue.config.settings import (
 __all__ = [
     "LIMITS_FIXED",
     "MIB",
+    "AuthSettings",
+    "KeySettings",
     "LimitsSettings",
     "LogSettings",
     "QueueSettings",

@@ -44,6 +44,9 @@ def render() -> str:
 
 
 def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
+    if path[:2] == ("auth", "keys"):  # a line in effect would make a key
+        yield from _keys(of)
+        return
     of_queue = path[0] == "queues"
     further = (
         f" `default` always exists; further queues, at most {QUEUES_MAX} in all, stand beside it." if of_queue else ""
@@ -58,6 +61,18 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
         first, *others = textwrap.wrap(sentence, WIDTH - column - len("# "))
         yield f"{setting:{column}}# {first}"
         yield from (f"{'':{column}}# {more}" for more in others)
+
+
+def _keys(of: type[msgspec.Struct]) -> Iterator[str]:
+    """Yield an example of a key, as a comment."""
+    yield f"{INDENT}# {summary(of)}"
+    yield f"{INDENT}# keys:"
+    yield f"{INDENT}#   ci:"
+    for field in fields(of):
+        if field.required:
+            kind = Kind(field.name, field.type)
+            value = f"[{', '.join(kind.examples)}]" if kind.is_list else kind.examples[0]
+            yield f"{INDENT}#     {field.name}: {value}"
 
 
 def _value(field: inspect.Field) -> str:

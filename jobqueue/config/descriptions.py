@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
+from jobqueue.config.access import KeySettings
 from jobqueue.config.settings import QueueSettings, Settings
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def sections() -> Iterator[tuple[tuple[str, ...], type[msgspec.Struct]]]:
     for field in msgspec.structs.fields(Settings):
         if field.name != "queues":
             yield (field.name,), field.type
+        if field.name == "auth":
+            yield ("auth", "keys", "name"), KeySettings
 
 
 def summary(section: type[msgspec.Struct]) -> str:
@@ -31,10 +34,14 @@ def summary(section: type[msgspec.Struct]) -> str:
 
 
 def fields(section: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
-    """Return the settings of a section, in order."""
+    """Return the settings of a section, in order; a mapping by name is a section of its own."""
     info = inspect.type_info(section)
     assert isinstance(info, inspect.StructType)
-    return info.fields
+    return tuple(field for field in info.fields if not _is_mapping(field.type))
+
+
+def _is_mapping(of: inspect.Type) -> bool:
+    return isinstance(of.type if isinstance(of, inspect.Metadata) else of, inspect.DictType)
 
 
 def description(of: inspect.Type) -> str:

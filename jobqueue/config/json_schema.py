@@ -28,7 +28,8 @@ def render() -> str:
         if "properties" not in section:  # the words of an enum, the text of a rate
             continue
         section["properties"] = {name: _with_units(name, of) for name, of in section["properties"].items()}
-        del section["required"]
+        if not section["required"]:
+            del section["required"]
     for of in root["properties"].values():
         del of["default"]  # a whole section's; each setting has its own
     document = {

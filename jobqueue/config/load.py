@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct, inspect
 
 from jobqueue.config.environment import read_environment
+from jobqueue.config.keys_file import read_keys
 from jobqueue.config.settings import QUEUE_NAME, Settings
 from jobqueue.config.units import Kind, is_value
 from jobqueue.config.yaml_file import Given, read_file, shown
@@ -30,6 +31,9 @@ Path = tuple[str, ...]
 """The names that lead to a setting."""
 
 QUEUES_MAX = 100
+KEYS_MAX = 1000
+KEYS: Path = ("auth", "keys")
+KEYS_FILE: Path = ("auth", "keys_file")
 
 RENAMED: dict[Path, Path] = {
     ("limits", "body_s"): ("limits", "body_timeout_s"),
@@ -53,11 +57,16 @@ class Override(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """Settings, the source of each one that is no default, by path, and all sources in words."""
+    """Settings, the source of each one that is no default, by path, and all sources in words.
+
+    Attributes:
+        keys_of_file: The names of the keys that `auth.keys_file` has.
+    """
 
     settings: Settings
     origins: dict[Path, str]
     sources: str
+    keys_of_file: frozenset[str] = frozenset()
 
     def show(self) -> str:
         """Render the settings as YAML that means the same, each with its source."""
@@ -65,6 +74,8 @@ class Loaded(Struct, frozen=True):
 
     def _lines(self) -> Iterator[str]:
         for path, text in _texts((), _ROOT, self.settings):
+            if path[:2] == KEYS and path[2:3] and path[2] in self.keys_of_file:
+                continue  # `auth.keys_file` stands for them
             name = f"{'  ' * (len(path) - 1)}{path[-1]}:"
             if text is None:
                 yield f"{name}\n"
@@ -75,9 +86,13 @@ class Loaded(Struct, frozen=True):
 def differences(before: Settings, after: Settings) -> dict[str, str]:
     """Return the differences, by dotted name: `{"queues.default.workers": "256 -> 8", "queues.mail": "added"}`."""
     was, now = (dict(_texts((), _ROOT, settings)) for settings in (before, after))
-    queues = {name: "removed" for name in before.queues if name not in after.queues}
-    queues |= {name: "added" for name in after.queues if name not in before.queues}
-    told = {f"queues.{name}": what for name, what in queues.items()}
+    told: dict[str, str] = {}
+    for section, had, has in (
+        ("queues", before.queues, after.queues),
+        ("auth.keys", before.auth.keys, after.auth.keys),
+    ):
+        told |= {f"{section}.{name}": "removed" for name in had if name not in has}
+        told |= {f"{section}.{name}": "added" for name in has if name not in had}
     return told | {
         ".".join(path): f"{was[path]} -> {now[path]}" for path in now if was.get(path, now[path]) != now[path]
     }
@@ -117,6 +132,7 @@ def trace(file: pathlib.Path | None, *, environ: Mapping[str, str], overrides: S
     merge.take(given)
     merge.take(variables)
     merge.take([_from_flag(override) for override in overrides])
+    merge.take_keys()
     counts = {"environment variable": len(variables), "flag": len(overrides)}
     read = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
     return merge.finish(", ".join([str(file) if file is not None else "no file", *read]))
@@ -134,6 +150,7 @@ class _Merge:
         self._faults = list(faults)
         self._tree: dict[str, Any] = {}
         self._given: dict[Path, Given] = {}
+        self._keys_of_file: frozenset[str] = frozenset()
 
     def take(self, source: Sequence[Given]) -> None:
         broken: set[Path] = set()
@@ -144,21 +161,39 @@ class _Merge:
                     self._faults.append(fault)
                     broken.add(given.path)
 
+    def take_keys(self) -> None:
+        """Read the file of keys, if the other sources name one; each of its names must be new."""
+        given = self._given.get(KEYS_FILE)
+        if given is None or (path := self._tree["auth"]["keys_file"]) is None:
+            return
+        keys, faults = read_keys(path, given.value_at)
+        self._faults += faults
+        had = self._tree["auth"].get("keys", {})
+        twice = [key.path[2] for key in keys if len(key.path) == 3 and key.path[2] in had]
+        for key in keys:
+            if len(key.path) == 3 and key.path[2] in twice:
+                self._faults.append(f"{key.name_at}: is a name in auth.keys, too: a key has one place")
+        self._keys_of_file = frozenset(key.path[2] for key in keys if len(key.path) > 2)
+        self.take([key for key in keys if key.path[2] not in twice])
+
     def finish(self, sources: str) -> Loaded:
-        self._check_together()
+        self._check_keys()
+        if not self._faults:
+            self._check_together()
         if self._faults:
             raise ConfigError(*self._faults)
         origins = {path: given.origin for path, given in self._given.items()}
-        return Loaded(msgspec.convert(self._tree, Settings), origins, sources)
+        return Loaded(msgspec.convert(self._tree, Settings), origins, sources, self._keys_of_file)
 
     def _put(self, given: Given) -> str | None:
         """Keep one value; return the fault, if it is one."""
-        field: Fields | Queues | Kind = _ROOT
+        field: Fields | Named | Kind = _ROOT
         for depth, name in enumerate(given.path):
-            if isinstance(field, Queues):
+            if isinstance(field, Named):
                 if not re.fullmatch(QUEUE_NAME, name):
                     return (
-                        f"{given.name_at}: '{shown(name)}' is not a valid queue name; use up to 64 of a-z, 0-9, - and _"
+                        f"{given.name_at}: '{shown(name)}' is not a valid {field.what} name; use up to 64 of a-z, 0-9, "
+                        "- and _"
                     )
                 field = field.fields
             elif isinstance(field, dict) and name in field:
@@ -178,6 +213,8 @@ class _Merge:
         items = given.items if kind.is_list else None
         text = given.text if items is None else ", ".join(items)
         got = f"'{shown(text)}'" if given.form == "text" or items is not None else f"a {given.form}"
+        if kind.is_digest and given.form == "text" and text:
+            got = f"a string of {len(text)} characters"  # it may be the secret itself
         if given.form == "list" and kind.is_list:
             got = got if items is not None else "a list of other items than strings"
         try:
@@ -189,7 +226,8 @@ class _Merge:
                 raise ValueError(got)
         except ValueError:
             told = "empty" if got == chr(39) * 2 else got
-            return f"{given.value_at}: must be {kind.expected}, not {told}{_quotes_hint(given, kind)}"
+            hint = _quotes_hint(given, kind) or _word_hint(items, kind)
+            return f"{given.value_at}: must be {kind.expected}, not {told}{hint}"
         self._at(given.path[:-1])[given.path[-1]] = value
         self._given[given.path] = given
         return None
@@ -199,6 +237,26 @@ class _Merge:
         for name in path:
             section = section.setdefault(name, {})
         return section
+
+    def _check_keys(self) -> None:
+        """Find keys that lack a setting, or share an id, and more of them than there may be."""
+        auth = self._tree.get("auth", {})
+        keys: dict[str, dict[str, Any]] = auth.get("keys", {})
+        by_id: dict[str, str] = {}
+        for name, key in keys.items():
+            missing = [setting for setting in ("id", "sha256", "scopes") if setting not in key]
+            if missing and not any(f"{name}." in fault for fault in self._faults):
+                at = next((given.name_at for path, given in self._given.items() if path[:3] == (*KEYS, name)), None)
+                where = f"{at.rpartition(': ')[0] or at}: auth.keys.{name}" if at else f"auth.keys.{name}"
+                self._faults.append(f"{where}: lacks {' and '.join(missing)}; `jobqueue key new` prints all of a key")
+            if (other := by_id.setdefault(key.get("id", name), name)) != name:
+                given = self._given[*KEYS, name, "id"]
+                self._faults.append(f"{given.value_at}: is the id of the key {other}, too: each key has its own")
+        if len(keys) > KEYS_MAX:
+            self._faults.append(f"auth.keys: {len(keys)} are configured, and at most {KEYS_MAX} are allowed")
+        if auth.get("none") and (keys or auth.get("keys_file")):
+            place = self._given["auth", "none"].value_at
+            self._faults.append(f"{place}: must not be true where there are keys: it says that there are none")
 
     def _check_together(self) -> None:
         """Find settings that are valid alone, but together reject every job."""
@@ -233,15 +291,23 @@ def _hint(given: Given, depth: int, field: Fields | Kind) -> str:
     return f"; known settings: {', '.join(field)}"
 
 
-def _section_hint(given: Given, field: Fields | Queues) -> str:
+def _word_hint(items: Sequence[str] | None, kind: Kind) -> str:
+    """Suggest a known word for the first unknown one of a list."""
+    unknown = next((item for item in items or () if kind.words and item not in kind.words), None)
+    near = difflib.get_close_matches(unknown or "", kind.words, n=1)
+    return f", did you mean '{near[0]}'?" if near else ""
+
+
+def _section_hint(given: Given, field: Fields | Named) -> str:
     """Say how to set a section's settings; a text such as `port:9000` lacks its space."""
     if glued := re.match(r"([A-Za-z_]+):(\S+)", given.text):
         return f"write `{shown(glued[1])}: {shown(glued[2])}`, with a space after the colon"
-    return "set what is in it" + ("" if isinstance(field, Queues) else f" ({', '.join(field)})")
+    return "set what is in it" + ("" if isinstance(field, Named) else f" ({', '.join(field)})")
 
 
 def _is_setting(path: Path) -> bool:
-    return path in SETTINGS or (path[0] == "queues" and (path[0], "default", *path[2:]) in SETTINGS)
+    examples = ((path[0], "default", *path[2:]), (*path[:2], "name", *path[3:]))
+    return path in SETTINGS or (path[0] == "queues" and examples[0] in SETTINGS) or examples[1] in SETTINGS
 
 
 def _quotes_hint(given: Given, kind: Kind) -> str:
@@ -266,7 +332,7 @@ def _paths(path: Path, fields: Fields) -> Iterator[Path]:
         elif isinstance(field, dict):
             yield from _paths(at, field)
         else:
-            yield from _paths((*at, "default"), field.fields)
+            yield from _paths((*at, field.example), field.fields)
 
 
 def _value(settings: Settings, path: Path) -> int:
@@ -276,14 +342,16 @@ def _value(settings: Settings, path: Path) -> int:
     return value
 
 
-Fields = dict[str, "Kind | Fields | Queues"]
+Fields = dict[str, "Kind | Fields | Named"]
 """The settings of a section, by name."""
 
 
-class Queues(Struct, frozen=True):
-    """Instead of a section's fields: any name of a queue, each with these fields."""
+class Named(Struct, frozen=True):
+    """Instead of a section's fields: any name of a queue or a key, each with these fields."""
 
     fields: Fields
+    what: str
+    example: str
 
 
 def _fields(of: inspect.Type) -> Fields:
@@ -291,9 +359,12 @@ def _fields(of: inspect.Type) -> Fields:
     return {field.name: _field(field.name, field.type) for field in of.fields}
 
 
-def _field(name: str, of: inspect.Type) -> Kind | Fields | Queues:
+def _field(name: str, of: inspect.Type) -> Kind | Fields | Named:
+    if isinstance(of, inspect.Metadata) and isinstance(of.type, inspect.DictType):
+        of = of.type
     if isinstance(of, inspect.DictType):
-        return Queues(_fields(of.value_type))
+        what, example = {"queues": ("queue", "default"), "keys": ("key", "name")}[name]
+        return Named(_fields(of.value_type), what, example)
     return Kind(name, of) if is_value(of) else _fields(of)
 
 

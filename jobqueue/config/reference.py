@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import inspect
 
+from jobqueue.config.access import KEY_NAME
 from jobqueue.config.descriptions import description, fields, sections, summary
 from jobqueue.config.environment import variable
-from jobqueue.config.load import QUEUES_MAX, WITHIN
+from jobqueue.config.load import KEYS_MAX, QUEUES_MAX, WITHIN
 from jobqueue.config.settings import QUEUE_NAME, reloads_live
 from jobqueue.config.units import DURATION_UNITS, SIZE_UNITS, Kind, write_duration, write_size
 from jobqueue.core.rate import RATE_EXPECTED
@@ -61,10 +62,15 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str
         if of_queue
         else ""
     )
+    if path[:2] == ("auth", "keys"):
+        more += (
+            f" Names have the form `{KEY_NAME}`; at most {KEYS_MAX} keys, those of `auth.keys_file` included. "
+            "`jobqueue key new` makes one, and prints its settings."
+        )
     rows = [_row((*path, field.name), field, flags) for field in fields(of)]
     return "\n".join(
         [
-            f"## `{path[0]}`",
+            f"## `{'.'.join(path) if path[0] == 'auth' else path[0]}`",
             "",
             summary(of) + more,
             "",
@@ -81,7 +87,8 @@ def _row(path: tuple[str, ...], field: inspect.Field, flags: Mapping[str, str]) 
     setting = ".".join(path)
     names = [f"`{setting}`", f"`{variable(path)}`", *(f"`{flag}`" for flag in [flags.get(setting)] if flag)]
     live = "yes" if reloads_live(path) else "no"
-    cells = ["<br>".join(names), _type(kind), f"`{kind.write(field.default)}`", live, description(field.type)]
+    default = "required" if field.required else f"`{kind.write(field.default)}`"
+    cells = ["<br>".join(names), _type(kind), default, live, description(field.type)]
     return f"| {' | '.join(cells)} |"
 
 
@@ -101,8 +108,12 @@ def _type(kind: Kind) -> str:
             told = ", ".join(f"`{word.value}`" for word in words)
         case inspect.StructType():
             told = "rate"
+        case inspect.StrType(pattern=str(pattern)):
+            told = f"string of the form `{pattern}`"
         case inspect.StrType(min_length=shortest, max_length=longest):
             told = f"string, {shortest} to {longest:,} characters"
+        case inspect.VarTupleType() if kind.words:
+            told = f"list of {', '.join(f'`{word}`' for word in kind.words)}"
         case inspect.VarTupleType(max_length=longest):
             told = (
                 f"list of at most {longest} strings, such as {', '.join(f'`{example}`' for example in kind.examples)}"

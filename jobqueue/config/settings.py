@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from jobqueue.config.access import AuthSettings
+from jobqueue.config.section import Section
 from jobqueue.core.policy import Discipline, QueuePolicy
-from jobqueue.core.rate import Rate
+from jobqueue.core.rate import Rate  # noqa: TC001  # msgspec reads it from the annotations
 
 QUEUE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
 HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
@@ -23,11 +25,7 @@ LIMITS_FIXED = ("header_bytes", "idle_timeout_s", "write_timeout_s", "result_byt
 """Limits that connections and workers are created with: they need a restart."""
 
 
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The common form of every group of settings."""
-
-
-class ServerSettings(_Section, frozen=True):
+class ServerSettings(Section, frozen=True):
     """Address, connections and shutdown of the server."""
 
     host: Annotated[
@@ -108,7 +106,7 @@ class ServerSettings(_Section, frozen=True):
     ) = None
 
 
-class QueueSettings(_Section, frozen=True):
+class QueueSettings(Section, frozen=True):
     """Settings of one queue."""
 
     workers: Annotated[
@@ -192,7 +190,7 @@ class QueueSettings(_Section, frozen=True):
         return QueuePolicy(**msgspec.structs.asdict(self))
 
 
-class StatusesSettings(_Section, frozen=True):
+class StatusesSettings(Section, frozen=True):
     """Retention of job records."""
 
     ttl_s: Annotated[
@@ -236,7 +234,7 @@ class StatusesSettings(_Section, frozen=True):
     ] = 256 * MIB
 
 
-class LimitsSettings(_Section, frozen=True):
+class LimitsSettings(Section, frozen=True):
     """Limits of one request, one job and one caller, and the load above which submissions are rejected."""
 
     body_bytes: Annotated[int, Meta(ge=1, le=GIB, description="Maximum size of the JSON body of a request.")] = MIB
@@ -346,7 +344,7 @@ class LimitsSettings(_Section, frozen=True):
     ] = 0.5
 
 
-class SpoolSettings(_Section, frozen=True):
+class SpoolSettings(Section, frozen=True):
     """Storage of uploaded files and result files."""
 
     dir: (
@@ -371,7 +369,7 @@ class SpoolSettings(_Section, frozen=True):
     ] = 4 * GIB
 
 
-class RuntimeSettings(_Section, frozen=True):
+class RuntimeSettings(Section, frozen=True):
     """Workers, threads and processes that run the handlers."""
 
     workers: (
@@ -410,7 +408,7 @@ class RuntimeSettings(_Section, frozen=True):
     ) = None
 
 
-class LogSettings(_Section, frozen=True):
+class LogSettings(Section, frozen=True):
     """Level and format of the log."""
 
     level: Annotated[
@@ -424,13 +422,14 @@ class LogSettings(_Section, frozen=True):
     ] = "auto"
 
 
-class Settings(_Section, frozen=True):
+class Settings(Section, frozen=True):
     """All settings. `Settings()` is the defaults; the queue `default` is always there, named or not."""
 
     server: ServerSettings = ServerSettings()
     queues: dict[Annotated[str, Meta(pattern=f"^{QUEUE_NAME}$")], QueueSettings] = msgspec.field(default_factory=dict)
     statuses: StatusesSettings = StatusesSettings()
     limits: LimitsSettings = LimitsSettings()
+    auth: AuthSettings = AuthSettings()
     spool: SpoolSettings = SpoolSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     log: LogSettings = LogSettings()
@@ -443,4 +442,6 @@ class Settings(_Section, frozen=True):
 def reloads_live(path: tuple[str, ...]) -> bool:
     """Whether a reload applies a setting, by its path; other changes need a restart."""
     section, name = path[0], path[-1]
-    return section == "queues" or (section == "limits" and name not in LIMITS_FIXED) or path == ("log", "level")
+    return (
+        section in ("queues", "auth") or (section == "limits" and name not in LIMITS_FIXED) or path == ("log", "level")
+    )

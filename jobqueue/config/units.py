@@ -53,6 +53,7 @@ class Kind:
     """How one setting's text is read: its valid forms and bounds."""
 
     def __init__(self, name: str, of: inspect.Type) -> None:
+        annotated = of
         if isinstance(of, inspect.Metadata):
             of = of.type
         self.optional = isinstance(of, inspect.UnionType)
@@ -62,9 +63,11 @@ class Kind:
         self.type = of
         self.is_size = isinstance(of, inspect.IntType) and name.endswith(("_bytes", "bytes_max"))
         self.is_list = isinstance(of, inspect.VarTupleType)
-        self.examples: list[str] = []
-        if isinstance(of, inspect.VarTupleType) and isinstance(of.item_type, inspect.Metadata):
-            self.examples = (of.item_type.extra_json_schema or {}).get("examples", [])
+        self.examples = _examples(of, annotated)
+        self.is_digest = name == "sha256"
+        self.words: tuple[str, ...] = ()
+        if isinstance(of, inspect.VarTupleType) and isinstance(of.item_type, inspect.LiteralType):
+            self.words = tuple(map(str, of.item_type.values))
 
     def read(self, text: str, tag: Tag | None) -> object:
         """Turn a text into the value.
@@ -96,6 +99,10 @@ class Kind:
                 return words(text)
             case inspect.StructType():
                 return Rate.parse(text)
+            case inspect.StrType(pattern=str(pattern)):
+                if not re.fullmatch(pattern, text):
+                    raise ValueError(text)
+                return text
             case inspect.StrType(min_length=shortest, max_length=longest):
                 fits = (shortest or 0) <= len(text) <= (longest or len(text))
                 if tag not in ("str", None) or not fits or not text.isprintable():
@@ -109,8 +116,12 @@ class Kind:
         """Turn the texts of a list into the value. Raises ValueError."""
         of, texts = self.type, tuple(items)
         assert isinstance(of, inspect.VarTupleType)
-        if len(texts) > (of.max_length or len(texts)):
+        if not (of.min_length or 0) <= len(texts) <= (of.max_length or len(texts)):
             raise ValueError(texts)
+        if self.words:
+            if not set(texts) <= set(self.words):
+                raise ValueError(texts)
+            return tuple(word for word in self.words if word in texts)
         item = of.item_type.type if isinstance(of.item_type, inspect.Metadata) else of.item_type
         assert isinstance(item, inspect.StrType)
         for text in texts:
@@ -137,9 +148,15 @@ class Kind:
                 phrase = f"one of {', '.join(word.value for word in words)}"
             case inspect.StructType():
                 phrase = RATE_EXPECTED
+            case inspect.StrType(pattern=str()) if self.is_digest:
+                phrase = "the 64 hexadecimal digits (0-9, a-f) of a SHA-256"
+            case inspect.StrType(pattern=str(), max_length=exact):
+                phrase = f"a string of {exact} characters, such as {self.examples[0]}"
             case inspect.StrType(min_length=shortest, max_length=longest):
                 length = f"{shortest} to {longest} printable characters"
                 phrase = f"a string of {length} (in quotes if it looks like a number)"
+            case inspect.VarTupleType() if self.words:
+                phrase = f"a list of {', '.join(self.words)}, such as [{', '.join(self.examples)}]"
             case inspect.VarTupleType():
                 phrase = f"a list such as [{', '.join(self.examples)}]"
             case _:
@@ -173,6 +190,13 @@ class Kind:
         if (of.ge is not None and value < of.ge) or (of.le is not None and value > of.le):
             raise ValueError(value)
         return value
+
+
+def _examples(of: inspect.Type, annotated: inspect.Type) -> list[str]:
+    """Return the examples of a list's items, or of the setting itself."""
+    if isinstance(of, inspect.VarTupleType) and isinstance(of.item_type, inspect.Metadata):
+        annotated = of.item_type
+    return (annotated.extra_json_schema or {}).get("examples", []) if isinstance(annotated, inspect.Metadata) else []
 
 
 def write_size(size_bytes: int) -> str:

@@ -19,6 +19,7 @@ import yaml
 from yaml import events
 
 from jobqueue.config.units import Tag
+from jobqueue.keys import masked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,13 +71,18 @@ class Reading(NamedTuple):
 
 
 def shown(text: str) -> str:
-    """Return a text for a message: one line, of bounded length, printable."""
+    """Return a text for a message: one line, of bounded length, printable, and without the secret of a key."""
+    text = masked(text)
     short = text if len(text) <= 60 else f"{text[:57]}..."
     return short if short.isprintable() else repr(short)[1:-1]
 
 
-def read_file(path: Path) -> Reading:
-    """Read a settings file; a file that can't be read at all is one fault."""
+def read_file(path: Path, holds: str = "sections, such as `server:`") -> Reading:
+    """Read a settings file; a file that can't be read at all is one fault.
+
+    Args:
+        holds: What the file is a mapping of.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES_MAX + 1)
@@ -90,7 +96,7 @@ def read_file(path: Path) -> Reading:
         # Positions count from after the byte order mark, in `failure.object`.
         line, column = _position(failure.object[: failure.start].decode())
         return Reading([], [f"{path}:{line}:{column}: is not UTF-8 (byte 0x{failure.object[failure.start]:02x})"])
-    return _Reader(str(path), text).read()
+    return _Reader(str(path), text, holds).read()
 
 
 def _position(before: str) -> tuple[int, int]:
@@ -100,7 +106,8 @@ def _position(before: str) -> tuple[int, int]:
 class _Reader:
     """One pass over the events of one file."""
 
-    def __init__(self, file: str, text: str) -> None:
+    def __init__(self, file: str, text: str, holds: str) -> None:
+        self._holds = holds
         self._file = file
         self._text = text
         self._given: list[Given] = []
@@ -147,7 +154,7 @@ class _Reader:
             self._checked(event, ())
             self._mapping(())
         elif not (isinstance(event, events.ScalarEvent) and self._tag(event) == "null"):
-            self._fault(event, (), "the file must be a mapping of sections, such as `server:`")
+            self._fault(event, (), f"the file must be a mapping of {self._holds}")
             self._skip(event)
 
     def _mapping(self, path: tuple[str, ...]) -> None:

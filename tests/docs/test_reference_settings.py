@@ -23,6 +23,12 @@ OTHER_VALUES: Mapping[str, str] = {
     "server.origins": "https://app.example.com",
     "server.hosts": "jobs.example.com",
     "server.tracebacks": "false",
+    "auth.keys.name.id": "k3v7tq2m",
+    "auth.keys.name.sha256": "0" * 64,
+    "auth.keys.name.scopes": "read",
+    "auth.keys_file": "",  # replaced by the path of one
+    "auth.none": "true",
+    "auth.shared": "true",
     "queues.default.discipline": "fair",
     "limits.caller_rate": "10/s",
     "limits.header_bytes": "2KiB",
@@ -36,7 +42,7 @@ OTHER_VALUES: Mapping[str, str] = {
 
 
 def names_on_the_page() -> list[str]:
-    return re.findall(r"^\| `([a-z_.]+)`<br>`JOBQUEUE_", PAGE.read_text(), re.MULTILINE)
+    return re.findall(r"^\| `([a-z0-9_.]+)`<br>`JOBQUEUE_", PAGE.read_text(), re.MULTILINE)
 
 
 def test_the_page_equals_the_output_of_config_reference(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,13 +64,17 @@ def test_the_page_has_a_sentence_for_each_setting_and_its_flag() -> None:
         assert f"<br>`--{flag}` |" in row
 
 
-async def test_the_page_marks_exactly_the_settings_that_a_reload_applies() -> None:
+async def test_the_page_marks_exactly_the_settings_that_a_reload_applies(tmp_path: Path) -> None:
+    (tmp_path / "keys.yaml").touch()
+    values = {**OTHER_VALUES, "auth.keys_file": str(tmp_path / "keys.yaml")}
+    of_a_key = [Override("--set", name, value) for name, value in values.items() if name.startswith("auth.keys.")]
     needs_restart = set()
     async with JobQueue() as queue:
         for path in SETTINGS:
             name = ".".join(path)
-            value = OTHER_VALUES.get(name, "3MiB" if "bytes" in name else "7")
-            changed = load(None, environ={}, overrides=[Override("--set", name, value)])
+            value = values.get(name, "3MiB" if "bytes" in name else "7")
+            more = of_a_key if name.startswith("auth.keys.") else []
+            changed = load(None, environ={}, overrides=[*more, Override("--set", name, value)])
             assert changed != Settings(), name
             needs_restart.update(await queue.reload(changed))
             assert await queue.reload(Settings()) == []
