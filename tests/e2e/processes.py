@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,12 +24,23 @@ class ServerProcess:
         target: The served target; the demo handlers by default.
         settings: Further `--set`s, as `section.key=value`.
         under: A command that runs it as its own last arguments.
+        module: The program, with the arguments of `jobqueue`.
+        environment: Further variables.
     """
 
-    def __init__(self, folder: Path, target: str | None = None, *settings: str, under: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        target: str | None = None,
+        *settings: str,
+        under: Sequence[str] = (),
+        module: str = "jobqueue",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         options = [f"--set={each}" for each in (f"spool.dir={folder}", "server.linger_s=0.2", *settings)]
-        command = [sys.executable, "-m", "jobqueue", "serve", *([target] if target else []), "--port=0", *options]
-        self.process = subprocess.Popen([*under, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", module, "serve", *([target] if target else []), "--port=0", *options]
+        variables = {**os.environ, **(environment or {})}
+        self.process = subprocess.Popen([*under, *command], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True)
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         self._ended = False
