@@ -451,7 +451,10 @@ BLOCKING_HANDLERS = "tests.runtime.pools.blocking"
 SIMULATION = "tests.simulation"
 """Runs on the virtual loop only, so only a blocking sleep counts."""
 
-SOCKET_TESTS = ("tests.http", "tests.client", "tests.clients", "tests.e2e", "tests.memory")
+SOCKET_TESTS = ("tests.http", "tests.client", "tests.clients", "tests.e2e", "tests.faults", "tests.memory")
+
+LEAK_CHECK = ("tests.leaks", "tests.test_leaks")
+"""It has no event for a thread or a descriptor that is about to end."""
 
 
 def sleeping_tests(module: Module) -> Iterator[str]:
@@ -470,7 +473,7 @@ def sleeping_tests(module: Module) -> Iterator[str]:
                     yield f"{module.name}:{child.lineno} sleeps; wait for an event, or use the virtual clock"
             yield from walk(child, inner)
 
-    if not module.name.startswith(SOCKET_TESTS) and module.name != BLOCKING_HANDLERS:
+    if not module.name.startswith(SOCKET_TESTS) and module.name not in (BLOCKING_HANDLERS, *LEAK_CHECK):
         knows = {
             alias.name for node in ast.walk(module.tree) if isinstance(node, ast.ImportFrom) for alias in node.names
         }
