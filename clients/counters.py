@@ -78,6 +78,7 @@ class Counters:
         shutdown: State of the jobs that the server ended because it stopped, as it was before.
         errors_by_kind: What went wrong, to how often.
         invalid_by_reason: Reason to submissions that were rejected.
+        denial: The first answer that denied access, a 401 or 403: it ends the fleet. Empty: there was none.
     """
 
     def __init__(self) -> None:
@@ -88,6 +89,7 @@ class Counters:
         self.shutdown: Counter[str] = Counter()
         self.errors_by_kind: Counter[str] = Counter()
         self.invalid_by_reason: Counter[str] = Counter()
+        self.denial = ""
         self._latencies: dict[str, HdrHistogram] = {}
 
     def time(self, name: str, seconds: float) -> None:
@@ -108,6 +110,10 @@ class Counters:
         if reason not in self.invalid_by_reason and len(self.invalid_by_reason) >= REASONS_MAX:
             reason = "for other reasons"
         self.invalid_by_reason[reason] += 1
+
+    def denied(self, status: int, why: str) -> None:
+        """Note that the server denies access."""
+        self.denial = self.denial or (f"HTTP {status}: {why}" if why else f"HTTP {status}")
 
     def check(self) -> None:
         """Raise AssertionError, with the figures, unless the two sums hold."""
@@ -136,12 +142,14 @@ class Counters:
         return {
             "counts": msgspec.structs.asdict(self.counts),
             "counters": self._counters(),
+            "denial": self.denial,
             "latencies": {name: histogram.encode() for name, histogram in self._latencies.items()},
         }
 
     def add(self, dump: dict[str, Any]) -> None:
         """Add what other counters have dumped."""
         self.counts.add(Counts(**dump["counts"]))
+        self.denial = self.denial or dump["denial"]
         for counter, more in zip(self._counters(), dump["counters"], strict=True):
             counter.update(more)
         for name, encoded in dump["latencies"].items():

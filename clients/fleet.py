@@ -49,6 +49,7 @@ class Fleet:
         self._counters = counters
         self._starts_at = starts_at
         self._finish = asyncio.Event()
+        self._denied = asyncio.Event()
         self._clients = list(self._make_clients(part))
 
     async def run(self) -> None:
@@ -59,10 +60,11 @@ class Fleet:
         gc.freeze()
         life = asyncio.create_task(self._create_and_finish(tasks))
         watch = asyncio.create_task(self._watch())
+        denied = asyncio.create_task(self._denied.wait())
         try:
-            await asyncio.wait((life, watch), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((life, watch, denied), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (life, watch, *tasks):
+            for task in (life, watch, denied, *tasks):
                 task.cancel()
             outcomes = await asyncio.gather(life, watch, *tasks, return_exceptions=True)
             for client in self._clients:
@@ -116,6 +118,7 @@ class Fleet:
             "requests": Requests(options),
             "options": options,
             "counters": self._counters,
+            "on_denied": self._denied.set,
         }
         indices = range(part, options.clients, options.processes)
         if options.rate is not None:

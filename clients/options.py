@@ -9,12 +9,13 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from clients.requirements import EXAMPLES, METRICS, Requirement, requirement
 from jobqueue.cli.parser import Parser
-from jobqueue.client import address_of
+from jobqueue.client import KEY_VARIABLE, URL_VARIABLE, Secret, address_of, checked_key, key_in_file
 from jobqueue.paths import written_path
 
 JOBS_AT_ONCE = 6
@@ -22,9 +23,14 @@ JOBS_AT_ONCE = 6
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of the fleet; every field is a command-line option of the same name."""
+    """Options of the fleet; every field is a command-line option of the same name.
+
+    Attributes:
+        key: The API key of all clients; empty for none.
+    """
 
     url: str = "http://127.0.0.1:8080"
+    key: str = Secret("")
     clients: int = 500
     jobs: int = 3
     poll_s: float = 1.0
@@ -62,7 +68,14 @@ def parse(argv: list[str] | None = None) -> Options:
     )
     many, time, path = {"type": _count, "metavar": "N"}, {"type": _seconds, "metavar": "S"}, {"metavar": "PATH"}
     options: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("url", "URL of the server", {"type": _url}),
+        ("url", f"URL of the server (default JOBQUEUE_URL, or {default.url})", {"type": _url, "default": None}),
+        (
+            "key",
+            "API key (default JOBQUEUE_KEY). Other users of this machine see it in the list of processes: "
+            "rather set the variable, or use --key-file",
+            {"type": _key, "metavar": "KEY", "default": None},
+        ),
+        ("key_file", "file that holds the API key", path | {"type": _key_file, "dest": "key", "default": None}),
         ("clients", "number of clients", many),
         ("jobs", "jobs per client and round", many),
         ("poll_s", "interval between polls of a job", time),
@@ -86,10 +99,12 @@ def parse(argv: list[str] | None = None) -> Options:
         ("report", "write the figures to this file as JSON", path | {"type": _output}),
         ("html", "write the figures and plots to this file, as a page", path | {"type": _output}),
     )
+    either = parser.add_mutually_exclusive_group()
     for name, text, option in options:
-        option = {"default": getattr(default, name)} | option
+        option = option if "default" in option else {"default": getattr(default, name)} | option
         shown = "" if option["default"] is None else " (default %(default)s)"
-        parser.add_argument(f"--{name.replace('_', '-')}", **option, help=text + shown)
+        into = either if name in ("key", "key_file") else parser
+        into.add_argument(f"--{name.replace('_', '-')}", **option, help=text + shown)
     parser.add_argument(
         "--require",
         type=requirement,
@@ -101,6 +116,7 @@ def parse(argv: list[str] | None = None) -> Options:
     )
     given = vars(parser.parse_args(argv))
     given["require"] = tuple(given["require"])
+    _take_environment(parser, given)
     if given["type"] is None:
         given["type"] = default.type
         given["args"] = default.args if given["args"] is None else given["args"]
@@ -113,6 +129,24 @@ def parse(argv: list[str] | None = None) -> Options:
     if given["rate"] is not None and given["disobedient"]:
         parser.error("with --rate, rejected submissions are not retried: leave out --disobedient")
     return Options(**given)
+
+
+def _take_environment(parser: Parser, given: dict[str, Any]) -> None:
+    """Put the URL and the key of the environment in the place of those that are not given."""
+    for name, variable, read in (("url", URL_VARIABLE, _url), ("key", KEY_VARIABLE, _key)):
+        if given[name] is not None:
+            continue
+        text = os.environ.get(variable)
+        if name == "key" and urlsplit(given["url"]).username is not None:
+            text = None  # the user in the URL is the credential
+        try:
+            given[name] = read(text or getattr(Options(), name))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"{variable}: {error}")
+    try:
+        address_of(given["url"], key=given["key"])
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def _path(text: str) -> Path:
@@ -180,6 +214,22 @@ def _file(text: str) -> Path:
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"{text}: no such file")
     return path
+
+
+def _key(text: str) -> str:
+    try:
+        return checked_key(text, "the key")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _key_file(text: str) -> str:
+    try:
+        return key_in_file(_path(text))
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text} can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _url(text: str) -> str:

@@ -69,6 +69,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         cpu_share: The fleet's share of one core.
         latency_ms: By name, and by name and status code.
         invalid_by_reason: Reason to submissions that were rejected permanently.
+        with_key: Whether the clients had an API key.
+        denial: The answer (401, 403) that denied access, and ended the fleet.
         requirements: Each requirement, and whether it was met.
         timeline: Growth of the counts, once a second or less often.
     """
@@ -117,12 +119,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: dict[str, Latency]
     invalid_by_reason: dict[str, int]
     requirements: tuple[Checked, ...]
+    with_key: bool
+    denial: str
     timeline: tuple[Moment, ...]
 
     @property
     def exit_code(self) -> int:
-        """0: all is well; 1: no answer, jobs not seen to end, rejected submissions; 99: a requirement not met."""
-        if not self.answers or self.unseen or self.invalid or self.processes_died:
+        """0: all is well; 1: no answer or access, jobs not seen to end, rejected submissions; 99: a bound not met."""
+        if not self.answers or self.denial or self.unseen or self.invalid or self.processes_died:
             return 1
         return 0 if all(each.met for each in self.requirements) else UNMET
 
@@ -132,7 +136,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return not self.answers and not self.errors and self.unreachable > 0
 
     @property
+    def without_figures(self) -> bool:
+        """Whether there was no server, or no access to it, from the beginning on."""
+        return self.without_server or (bool(self.denial) and not self.accepted)
+
+    @property
     def verdict(self) -> str:
+        if self.denial:
+            key = "this API key" if self.with_key else "requests without an API key (--key-file, JOBQUEUE_KEY)"
+            denial = f"{self.url} denies access to {key}: {self.denial.rstrip('.')}."
+            lost = f" {self.unseen:,} jobs were accepted but never seen to end." if self.unseen else ""
+            return denial + lost
         if not self.answers:
             if self.without_server:
                 return f"No server listens on {self.url}{_start_of(self.url)}."
@@ -193,6 +207,8 @@ def report_of(
         cpu_share=round(cpu_s / elapsed_s, 3),
         latency_ms=latency_ms,
         invalid_by_reason=dict(counters.invalid_by_reason),
+        with_key=bool(options.key),
+        denial=counters.denial,
         requirements=(),
         timeline=timeline,
     )
@@ -222,7 +238,7 @@ def _start_of(url: str) -> str:
 
 def render(report: Report) -> Group:
     """Draw the report for a terminal, or for a file."""
-    if report.without_server:
+    if report.without_figures:
         return Group(Text(report.verdict, style="bold"))
     lines = [Text(f"{'met' if each.met else 'NOT MET'}: {each.text} ({each.told})") for each in report.requirements]
     return Group(_figures(report), _latencies(report), *lines, Text(report.verdict, style="bold"))

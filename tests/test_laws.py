@@ -372,7 +372,7 @@ def imported_test_kit(module: Module) -> Iterator[str]:
 
 CLIENT_MAY_IMPORT = {
     f"jobqueue.{part}"
-    for part in ("api_limits", "errors", "duration", "encoder", "core.job", "core.report", "files.source")
+    for part in ("api_limits", "errors", "duration", "encoder", "keys", "core.job", "core.report", "files.source")
 }
 
 

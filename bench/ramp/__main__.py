@@ -4,9 +4,10 @@
     make locust RAMP=linear USERS=2000 SECONDS=120     # another shape, see shape.py; HOLD=30 at the top
     make locust WEB=1                                  # with locust's own page
 
-The environment: URL (http://127.0.0.1:8080), RAMP, USERS, SECONDS, HOLD, PROCESSES, WEB, VIA. A probe (probe.py) runs
-beside locust and measures the server's latency by itself, since locust at its limit measures mostly itself. The files
-stay in tmp/locust/: locust's CSV files with their full history, its HTML report, probe.jsonl, and ramp.png.
+The environment: URL (JOBQUEUE_URL, or http://127.0.0.1:8080), JOBQUEUE_KEY, RAMP, USERS, SECONDS, HOLD, PROCESSES,
+WEB, VIA. A probe (probe.py) runs beside locust and measures the server's latency by itself, since locust at its limit
+measures mostly itself. The files stay in tmp/locust/: locust's CSV files with their full history, its HTML report,
+probe.jsonl, and ramp.png.
 
 PROCESSES is the number of locust's processes. The default leaves one core to the server: one process on two cores,
 because a generator that takes the server's core measures itself.
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -31,6 +33,8 @@ from bench.ramp.plot import ALL, Row, Sample, draw, parse_history, read_history
 from bench.ramp.probe import p95_ms, read_measurements
 from bench.ramp.shape import ramp_of
 from jobqueue.cli.parser import end_with
+from jobqueue.client import KEY_VARIABLE, URL_VARIABLE, ErrorAnswer, NoAnswer, SyncClient
+from jobqueue.errors import Forbidden, InvalidSubmission, Refused, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,11 +52,12 @@ LINE_EVERY_S = 10.0  # where the progress goes into a file; a terminal gets a li
 
 def main() -> int:
     """Run, draw, and return locust's exit code; 2 for settings that can't be."""
-    url = os.environ.get("URL") or "http://127.0.0.1:8080"
+    url = os.environ.get("URL") or os.environ.get(URL_VARIABLE) or "http://127.0.0.1:8080"
     try:
         ramp_of(os.environ)
         processes = _processes(os.environ.get("PROCESSES"))
         _check_listening(url)
+        _check_access(url)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -94,6 +99,17 @@ def _check_listening(url: str) -> None:
         raise ValueError(
             f"No server listens on {url} ({error.strerror or error}): start one with make run-server"
         ) from None
+
+
+def _check_access(url: str) -> None:
+    """Raise ValueError unless the server lets these users submit and read: a ramp of refusals measures nothing."""
+    client = SyncClient(url, timeout_s=CONNECT_S, retry_reads_for_s=0.0)
+    try:
+        for ask in (client.queues, partial(client.submit, "")):  # invalid, so that no job comes of it
+            with suppress(InvalidSubmission, Refused, ErrorAnswer, NoAnswer):
+                ask()
+    except (Unauthorized, Forbidden) as error:
+        raise ValueError(f"{url} denies access: {error} (the users' API key is that of {KEY_VARIABLE})") from None
 
 
 def _conclude(folder: Path, samples: Sequence[Sample], processes: int) -> None:

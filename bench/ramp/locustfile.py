@@ -3,7 +3,8 @@
 By default each is polled once a second by HEAD; VIA=wait uses `Prefer: wait`, VIA=batch
 submits all three, and reads their statuses, in one request. 503 and 429 are answers, not failures: the user
 obeys Retry-After. Requests are named by kind and status code (`submit 202`,
-`status 200`). Settings come from the environment: URL, RAMP, USERS, SECONDS, HOLD (see `__main__.py`), VIA.
+`status 200`). Settings come from the environment: URL, JOBQUEUE_KEY, RAMP,
+USERS, SECONDS, HOLD (see `__main__.py`), VIA.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from locust import LoadTestShape, task
 from locust.contrib.fasthttp import FastHttpUser
 
 from bench.ramp.shape import ramp_of
+from jobqueue.client import KEY_VARIABLE, URL_VARIABLE, address_of
 
 JOBS = 3
 POLL_S = 1.0
@@ -34,7 +36,8 @@ class JobUser(FastHttpUser):
     """One user, on connections of its own."""
 
     abstract = True
-    host = os.environ.get("URL") or "http://127.0.0.1:8080"
+    host = os.environ.get("URL") or os.environ.get(URL_VARIABLE) or "http://127.0.0.1:8080"
+    default_headers = dict(address_of(host, key=os.environ.get(KEY_VARIABLE, ""), key_is_given=False).headers)  # noqa: RUF012  # locust declares it for instances
 
     def submit(self) -> str | None:
         """Submit a job until it is accepted; return the URL of its status, or None if it is rejected permanently."""

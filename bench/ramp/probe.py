@@ -2,14 +2,16 @@
 
     python -m bench.ramp.probe URL SAMPLES.jsonl         # ends with its stdin
 
-It sends 20 requests a second, a POST and a HEAD in turn, each on an idle connection, and times each from the instant at
-which it was due. A slow answer delays no later request, and a loaded generator does not delay the probe, so its figures
-are the server's. Once a second it reads the lag of the server's event loop. Each measurement is one line of JSON.
+It sends 20 requests a second, a POST and a HEAD in turn, each on an idle connection, and times each from the instant
+at which it was due. A slow answer delays no later request, and a loaded generator does not delay the probe, so its
+figures are the server's. Its key is that of JOBQUEUE_KEY. Once a second it reads the lag of the server's event loop.
+Each measurement is one line of JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from contextlib import suppress
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from clients.wire.connection import Connection, NoAnswer
+from jobqueue.client import KEY_VARIABLE, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
@@ -61,13 +64,19 @@ class Probe:
     Args:
         url: The server's, with a port.
         out: Gets a line for each measurement.
+        key: The API key of its requests; empty for none.
     """
 
-    def __init__(self, url: str, out: TextIO) -> None:
+    def __init__(self, url: str, out: TextIO, key: str = "") -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._prefix = parts.path.rstrip("/")
-        self._common = f"Host: {parts.netloc}\r\nUser-Agent: jobqueue-probe\r\n"
+        headers = {
+            "Host": parts.netloc,
+            "User-Agent": "jobqueue-probe",
+            **address_of(url, key=key, key_is_given=False).headers,
+        }
+        self._common = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._out = out
         self._idle: list[Connection] = []
         self._open = 0
@@ -170,7 +179,7 @@ async def _main(url: str, path: Path) -> None:
 
     await loop.connect_read_pipe(Stdin, sys.stdin)
     with path.open("w") as out:
-        await Probe(url, out).run(stopped)
+        await Probe(url, out, os.environ.get(KEY_VARIABLE, "")).run(stopped)
 
 
 if __name__ == "__main__":

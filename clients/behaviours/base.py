@@ -38,6 +38,7 @@ SPREAD = 0.1  # random extra share of a pause that many clients may have in comm
 RECONNECT_S = 0.1  # after which a server that exits has closed its listener
 GRAIN_S = 0.002  # resolution of the loop's timers
 REFUSALS = (429, 503)
+DENIALS = (401, 403)
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "expired"})
 
 
@@ -72,6 +73,7 @@ class SimulatedClient(ABC):
     Args:
         connect: Makes a connection, which opens itself when it is needed.
         starts_at: On the clock of `time.monotonic`, as all instants here.
+        on_denied: Called when the server denies access: every further request would be one more error.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class SimulatedClient(ABC):
         starts_at: float,
         counters: Counters,
         rng: Random,
+        on_denied: Callable[[], None],
     ) -> None:
         self._connect = connect
         self._requests = requests
@@ -93,6 +96,7 @@ class SimulatedClient(ABC):
         self._counters = counters
         self._counts = counters.counts
         self._rng = rng
+        self._on_denied = on_denied
         self._slots: dict[Slot, None] = {}
         self._alarm = Alarm()
         self._creating = True
@@ -222,6 +226,7 @@ class SimulatedClient(ABC):
             self._counts.unknown_fate += 1
             self._drop(slot)
         else:
+            self._check_access(status, why)
             self._counters.rejected_for(status, why)
             self._counts.invalid += 1
             self._drop(slot)
@@ -238,9 +243,10 @@ class SimulatedClient(ABC):
         elif answer.status == 200:
             await self._ended(connection, slot, answer.header(b"job-state") or "unknown", answer.body)
         else:
-            self._not_told(slot, answer.status, pause_of(answer))
+            self._not_told(slot, answer.status, pause_of(answer), why_of(answer))
 
-    def _not_told(self, slot: Slot, status: int, pause_s: float | None) -> None:
+    def _not_told(self, slot: Slot, status: int, pause_s: float | None, why: str = "") -> None:
+        self._check_access(status, why)
         if status in (404, 410):
             if status == 410:
                 self._counts.gone += 1
@@ -252,6 +258,11 @@ class SimulatedClient(ABC):
         if status not in REFUSALS:
             self._counters.error(f"status: {status}")
         self._next_look(slot, pause_s)
+
+    def _check_access(self, status: int, why: str) -> None:
+        if status in DENIALS:
+            self._counters.denied(status, why)
+            self._on_denied()
 
     async def _unread(self, connection: Connection, slots: list[Slot], failure: NoAnswer) -> None:
         if isinstance(failure, Unreachable) or await self._gone(connection):

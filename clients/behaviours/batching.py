@@ -92,6 +92,7 @@ class BatchingClient(PollingClient):
                 self._next_look(slot, (document.poll_after_ms or 0) / 1000)
 
     def _not_listed(self, slots: list[Slot], answer: Answer) -> None:
+        self._check_access(answer.status, why_of(answer))
         self._counts.unreadable_up += 1
         if answer.status not in REFUSALS:
             self._counters.error(f"status: {answer.status} without one document for each job")

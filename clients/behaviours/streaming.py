@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from clients.behaviours.base import PAUSE_S, SPREAD, TERMINAL, pause_of
+from clients.behaviours.base import PAUSE_S, SPREAD, TERMINAL, pause_of, why_of
 from clients.behaviours.long_polling import FollowingClient
 from clients.wire.connection import NoAnswer
 from clients.wire.documents import document_of
@@ -60,7 +60,7 @@ class StreamingClient(FollowingClient):
             self._counts.answers += 1
             self._counters.time(f"events {answer.status}", time.monotonic() - sent_at)
             if answer.status != 200:
-                self._not_told(slot, answer.status, pause_of(answer))
+                self._not_told(slot, answer.status, pause_of(answer), why_of(answer))
                 return
             while event := await stream.next():
                 slot.last_event = event.id or slot.last_event

@@ -132,6 +132,7 @@ class _StreamWire(asyncio.Protocol):
         self._ended = True
         if not self._answer.done():
             self._answer.set_exception(NoAnswer(why))
+            self._answer.exception()  # marks it as retrieved: a fleet that ends may not have come to await it
         self._wake()
 
     def _wake(self) -> None:

@@ -21,7 +21,7 @@ class Requests:
     """The requests to one server; `submission` submits one job."""
 
     def __init__(self, options: Options) -> None:
-        address = address_of(options.url)
+        address = address_of(options.url, key=options.key)
         url = urlsplit(address.url)
         self._path = f"{url.path}/v1/jobs"
         fields = {"Host": url.netloc, "User-Agent": "jobqueue-clients", **address.headers}

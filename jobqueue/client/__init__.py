@@ -7,6 +7,7 @@ The calls, and the meaning of their answers, are written once, without I/O (`sub
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from jobqueue.client.credentials import KEY_VARIABLE, URL_VARIABLE, Secret, checked_key, key_in_file
 from jobqueue.client.events import JobEvent
 from jobqueue.client.models import (
     BulkCount,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from jobqueue.client.async_client import Client
 
 __all__ = [
+    "KEY_VARIABLE",
+    "URL_VARIABLE",
     "Address",
     "BulkCount",
     "Client",
@@ -52,6 +55,7 @@ __all__ = [
     "Multipart",
     "NoAnswer",
     "QueueChanges",
+    "Secret",
     "ServerSentEvent",
     "Submission",
     "SubmitOptions",
@@ -60,6 +64,8 @@ __all__ = [
     "Unreachable",
     "WaitingFor",
     "address_of",
+    "checked_key",
+    "key_in_file",
     "pause_s_of",
     "retry_after_s",
     "waited_out",

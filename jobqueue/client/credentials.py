@@ -12,14 +12,19 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
+
+from jobqueue.keys import masked
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 URL_VARIABLE = "JOBQUEUE_URL"
 KEY_VARIABLE = "JOBQUEUE_KEY"
+FILE_BYTES_MAX = 65_536  # of a key's file: the path of another file, or of a device, is a slip
 
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
-_ECHOED = re.compile(
-    r"(jq_[A-Za-z0-9]+_|(?i:authorization)[\"']?\s*[:=]\s*[\"']?(?i:bearer|basic)\s+)[A-Za-z0-9._~+/-]+=*"
-)
+_AUTHORIZATION = re.compile(r"((?i:authorization)[\"']?\s*[:=]\s*[\"']?(?i:bearer|basic)\s+)[A-Za-z0-9._~+/-]+=*")
 
 
 class Secret(str):
@@ -32,6 +37,20 @@ class Secret(str):
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return Secret, (str(self),)
+
+
+def key_in_file(path: Path) -> Secret:
+    """Return the key that a file holds alone, in one line.
+
+    Raises:
+        ValueError: It holds none, or more; the message doesn't show it.
+        OSError: The file can't be read.
+    """
+    with path.open("rb") as file:
+        text = file.read(FILE_BYTES_MAX).decode("utf-8", errors="replace").strip()
+    if not text or "\n" in text:
+        raise ValueError(f"{path} must hold one key, in one line")
+    return checked_key(text, str(path))
 
 
 def given_url(url: str | None) -> str:
@@ -85,4 +104,4 @@ def _named(character: str) -> str:
 
 def without_keys(text: str) -> str:
     """Return a text of a server or proxy without the keys that it may repeat."""
-    return _ECHOED.sub(r"\1…", text)
+    return _AUTHORIZATION.sub(r"\1***", masked(text))

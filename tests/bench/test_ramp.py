@@ -188,10 +188,27 @@ def test_a_ramp_without_a_reachable_server_exits_with_2_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+async def test_a_ramp_without_access_exits_with_2_and_names_the_variable_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JOBQUEUE_KEY", "jq_a_secret")
+    async with Stub().serving() as stub:
+        monkeypatch.setenv("URL", stub.url)
+        stub.submissions.append("403")
+        stub.problem = {"detail": "it needs the scope submit"}
+        assert await asyncio.to_thread(main) == 2
+    await asyncio.get_running_loop().shutdown_default_executor()
+    denied = f"{stub.url} denies access: it needs the scope submit (the users' API key is that of JOBQUEUE_KEY)\n"
+    assert capsys.readouterr().err == denied
+    assert not (tmp_path / "tmp").exists()
+
+
 async def test_a_short_ramp_counts_rejections_as_responses_and_writes_its_plot(tmp_path: Path) -> None:
     async with Stub().serving() as stub:
         stub.submissions.extend(["accept", "refuse"] * 100)  # the probe takes some of them
         environment = {**os.environ, "URL": stub.url, "USERS": "8", "SECONDS": "6", "PYTHONPATH": str(ROOT)}
+        environment["JOBQUEUE_KEY"] = "jq_a_secret"
         command = (sys.executable, "-m", "bench.ramp")
         process = await asyncio.create_subprocess_exec(
             *command, cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
@@ -200,6 +217,8 @@ async def test_a_short_ramp_counts_rejections_as_responses_and_writes_its_plot(t
 
     folder = tmp_path / "tmp" / "locust"
     assert process.returncode == 0, output.decode()
+    assert stub.authorizations == {"Bearer jq_a_secret"}  # of the users and the probe
+    assert "secret" not in output.decode() + (folder / "ramp.html").read_text()
     assert "CPU at the busiest" in output.decode()
     assert "The probe beside it: HEAD p95" in output.decode()
     assert (folder / "ramp.png").read_bytes().startswith(b"\x89PNG")

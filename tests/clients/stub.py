@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 TERMINAL = {"succeeded", "failed", "cancelled", "expired"}
 
@@ -72,7 +72,7 @@ class Stub:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Stub]:
-        app = web.Application(client_max_size=1 << 26)
+        app = web.Application(client_max_size=1 << 26, middlewares=[self._note_authorization])
         app.router.add_post("/v1/jobs", self._submit)
         app.router.add_post("/v1/jobs:batch", self._submit_batch)
         app.router.add_get("/v1/jobs", self._list)
@@ -107,10 +107,16 @@ class Stub:
         if len(self.submitted_at) < number:
             await event.wait()
 
+    @web.middleware
+    async def _note_authorization(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        self.authorizations.add(request.headers.get("Authorization"))
+        return await handler(request)
+
     async def _submit(self, request: web.Request) -> web.Response:
         self.connections.add(request.transport)
         self._count_submissions(1)
-        self.authorizations.add(request.headers.get("Authorization"))
         self.bodies.append(await request.read())
         order = self.submissions.popleft() if self.submissions else "accept"
         if order == "hang":
@@ -133,6 +139,8 @@ class Stub:
         self.batches.append(len(jobs))
         if self.submissions and self.submissions[0].startswith("whole "):
             order = self.submissions.popleft().removeprefix("whole ")
+            if order.isdecimal():
+                return _problem(int(order), "denied", {})
             return _dropped(request) if order == "drop" else self._refusal("draining")
         return web.json_response({"jobs": [self._outcome() for _ in jobs]}, status=207)
 
@@ -170,6 +178,8 @@ class Stub:
         orders = [self.polls.popleft() if self.polls else "answer" for _ in ids]
         if orders[0] in ("drop", "503"):
             return _dropped(request) if orders[0] == "drop" else self._refusal("overloaded")
+        if orders[0] in ("401", "403"):
+            return _problem(int(orders[0]), "denied", {})
         jobs = [
             self._document(job_id) if order == "answer" else {"id": job_id, "status": int(order), "problem": {}}
             for job_id, order in zip(ids, orders, strict=True)
