@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any, NotRequired, TypedDict
 
@@ -38,6 +37,7 @@ from jobqueue.http.errors import (
     UnknownTransferCoding,
     UnsupportedMediaType,
 )
+from jobqueue.http.response.durations import to_milliseconds, whole_seconds
 from jobqueue.log import Counter, EventLogger, event_logger
 
 GONE_REASON = "Job-Gone-Reason"
@@ -206,11 +206,6 @@ def members_of(row: Row, detail: str) -> dict[str, Any]:
     }
 
 
-def to_milliseconds(wait_s: float) -> float:
-    """Round a wait as problems tell it; as `round`, which is slower."""
-    return math.floor(wait_s * 1000 + 0.5) / 1000
-
-
 def _first_fault(error: errors.InvalidSubmission) -> str:
     """Return the first fault, and the number of others: all are in the member `errors`."""
     others = len(error.errors) - 1 + error.more
@@ -237,12 +232,6 @@ def refuse(error: BaseException, fields: dict[str, object] | None = None) -> Pro
         _log_internal(error, fields or {})
     COUNTERS[problem.row].add()
     return problem
-
-
-def whole_seconds(wait_s: float) -> int:
-    """Round a wait as Retry-After tells it: up, to 1 at the least."""
-    seconds = math.ceil(wait_s)
-    return seconds if seconds > 0 else 1
 
 
 def _log_internal(error: BaseException, about_request: dict[str, object]) -> None:

@@ -14,7 +14,6 @@ Rules:
 
 from __future__ import annotations
 
-import functools
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, final
@@ -23,28 +22,26 @@ import orjson
 from msgspec.structs import replace
 from mypy_extensions import mypyc_attr
 
-from jobqueue.core.job import LIVE
+from jobqueue.core.job import LIVE, JobState
 from jobqueue.core.job_view import view_of
 from jobqueue.core.record import Record
 from jobqueue.http.response.documents import job_document
+from jobqueue.http.response.durations import to_milliseconds, whole_seconds
 from jobqueue.http.response.problems import (
     COUNTERS,
     INTERNAL,
     TABLE,
     members_of,
     row_of,
-    to_milliseconds,
-    whole_seconds,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from jobqueue.core.job import JobState
     from jobqueue.core.job_view import AnyJob
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.errors import Refused
-    from jobqueue.http.response.problems import Problem, Row
+    from jobqueue.http.response.problems import Problem
     from jobqueue.log import Counter
     from jobqueue.service import Service
 
@@ -62,6 +59,13 @@ RESULT_BYTES_MAX: Final = 256 * 1024
 """A longer result is left out of the body: it is sent after it in pieces, as the client takes them."""
 
 JOB_HEADS_MAX: Final = 1024
+"""Heads of jobs that are kept for each state: one for each version."""
+
+REFUSALS_MAX: Final = 256
+"""Rejections that are kept of each kind: at one time, few differ in more than their wait."""
+
+LINES_MAX: Final = 1024
+"""Header lines that are kept of each kind. What is kept is cleared when it is full."""
 
 NO_TAGS: Final[tuple[str, ...]] = ()
 """The request has no If-None-Match: the answer is the job whatever its version."""
@@ -69,6 +73,7 @@ NO_TAGS: Final[tuple[str, ...]] = ()
 ANY_TAG: Final[tuple[str, ...]] = ("*",)
 """The request's If-None-Match is `*`: every tag is in it (`names_tag`). No opaque tag equals it: those have quotes."""
 
+_dumps: Final = orjson.dumps
 _OPAQUE_TAG: Final = re.compile(r'"[^"]*"')
 
 
@@ -133,6 +138,30 @@ class Reply(Record):
         return headers
 
 
+@final
+@mypyc_attr(acyclic=True)
+class _JobHead(Record):
+    """What all replies with jobs in one state and version share.
+
+    Attributes:
+        opaque_tag: The entity tag as it is compared: with its quotes, without `W/`.
+        reply: To a HEAD; of a terminal job it is whole.
+        unchanged: The 304.
+    """
+
+    opaque_tag: str
+    reply: Reply
+    unchanged: Reply
+
+    def __init__(self, opaque_tag: str, reply: Reply, unchanged: Reply) -> None:
+        self.opaque_tag = opaque_tag
+        self.reply = reply
+        self.unchanged = unchanged
+
+
+_job_heads: Final[dict[JobState, dict[int, _JobHead]]] = {state: {} for state in JobState}
+
+
 def job_reply(
     job: AnyJob, estimate: Estimate | None, known_tags: tuple[str, ...], head_only: bool, service: Service
 ) -> Reply:
@@ -144,9 +173,10 @@ def job_reply(
         head_only: The request is a HEAD: no document is made.
         service: Has the wall clock, and the setting of tracebacks in documents.
     """
-    opaque_tag, reply, unchanged = _job_head(job.state, job.version)
-    if known_tags and (opaque_tag in known_tags or known_tags == ANY_TAG):  # inline, as it runs for most polls
-        reply = unchanged
+    known = _job_heads[job.state].get(job.version) or _make_job_head(job.state, job.version)
+    reply = known.reply
+    if known_tags and (known.opaque_tag in known_tags or known_tags == ANY_TAG):  # inline, as it runs for most polls
+        reply = known.unchanged
     elif not head_only:
         retry_after_s = 0 if estimate is None else whole_seconds(estimate.poll_after_s)
         result = job.result
@@ -156,6 +186,29 @@ def job_reply(
         body = job_document(replace(view_of(job), result=None), service, estimate)
         return Reply(reply.head, retry_after_s, body, len(body) - len(b"null") + len(result) + 1)
     return reply if estimate is None else Reply(reply.head, whole_seconds(estimate.poll_after_s))
+
+
+@final
+@mypyc_attr(acyclic=True)
+class _Refusal(Record):
+    """What rejections of one kind and detail share.
+
+    Attributes:
+        head: The begin of the head.
+        start: The document up to the client's wait.
+    """
+
+    counter: Counter
+    head: bytes
+    start: bytes
+
+    def __init__(self, counter: Counter, head: bytes, start: bytes) -> None:
+        self.counter = counter
+        self.head = head
+        self.start = start
+
+
+_refusals: Final[dict[type[Refused], dict[str, _Refusal]]] = {}
 
 
 def problem_reply(problem: Problem) -> Reply:
@@ -173,13 +226,13 @@ def raw_reply(reply: Reply, end: bytes, head_only: bool = False) -> bytes:
     """
     head, body = reply.head.raw, reply.body
     if reply.retry_after_s:
-        head += _retry_after(reply.retry_after_s)
+        head += _retry_after.get(reply.retry_after_s) or _write_retry_after(reply.retry_after_s)
     if body is None:
         return head + end
     if reply.more:
         for name, value in reply.more.items():
             head += f"{name}: {value}\r\n".encode()
-    length = _content_length(reply.size_bytes)
+    length = _content_length.get(reply.size_bytes) or _write_content_length(reply.size_bytes)
     return b"".join((head, length, end)) if head_only else b"".join((head, length, end, body, b"\n"))
 
 
@@ -188,19 +241,29 @@ def raw_refusal(error: Refused, end: bytes) -> bytes:
 
     Of shared parts, at a third of the cost: an overloaded server sends more of these than of anything else.
     """
-    row, wait_s = TABLE.get(type(error)) or row_of(error), error.retry_after_s
-    counter, head, start = _refusal(row, str(error))
-    counter.add()
-    told_s = orjson.dumps(to_milliseconds(wait_s))
-    length = _content_length(len(start) + len(told_s) + 2)
-    return b"".join((head, _retry_after(whole_seconds(wait_s)), length, end, start, told_s, b"}\n"))
+    kind, detail, wait_s = type(error), str(error), error.retry_after_s
+    known = _refusals.get(kind)
+    refusal = None if known is None else known.get(detail)
+    if refusal is None:
+        refusal = _make_refusal(error, detail)
+    refusal.counter.add()
+    told_s, seconds = _dumps(to_milliseconds(wait_s)), whole_seconds(wait_s)
+    start = refusal.start
+    size_bytes = len(start) + len(told_s) + 2
+    length = _content_length.get(size_bytes) or _write_content_length(size_bytes)
+    retry_after = _retry_after.get(seconds) or _write_retry_after(seconds)
+    return b"".join((refusal.head, retry_after, length, end, start, told_s, b"}\n"))
 
 
-@functools.lru_cache(maxsize=256)  # at one time, few rejections differ in more than their wait
-def _refusal(row: Row, detail: str) -> tuple[Counter, bytes, bytes]:
-    """Return what rejections share: their counter, the begin of the head, and the document up to the client's wait."""
+def _make_refusal(error: Refused, detail: str) -> _Refusal:
+    row = row_of(error)
     members = {**members_of(row, detail), "retry_after_s": 0}
-    return COUNTERS[row], _PROBLEM_HEADS[row].raw, orjson.dumps(members)[: -len("0}")]
+    refusal = _Refusal(COUNTERS[row], _PROBLEM_HEADS[row].raw, _dumps(members)[: -len("0}")])
+    made = _refusals.setdefault(type(error), {})
+    if len(made) >= REFUSALS_MAX:
+        made.clear()
+    made[detail] = refusal
+    return refusal
 
 
 def opaque_tags(lines: Iterable[str]) -> tuple[str, ...]:
@@ -221,18 +284,17 @@ def names_tag(known_tags: tuple[str, ...], opaque_tag: str) -> bool:
     return opaque_tag in known_tags or known_tags == ANY_TAG
 
 
-@functools.lru_cache(maxsize=JOB_HEADS_MAX)
-def _job_head(state: JobState, version: int) -> tuple[str, Reply, Reply]:
-    """Return the common part of all replies with jobs in one state and version.
-
-    The entity tag as it is compared (with its quotes, without `W/`), and, for terminal jobs whole, the reply to a HEAD
-    and the 304.
-    """
+def _make_job_head(state: JobState, version: int) -> _JobHead:
+    """Make the common part of all replies with jobs in one state and version."""
     opaque_tag = f'"{version}"'
     told = {"Job-State": state.value, "ETag": f"W/{opaque_tag}"}
     status = HTTPStatus.ACCEPTED if state in LIVE else HTTPStatus.OK
     found, unchanged = reply_head(status, {**JSON, **told}), reply_head(HTTPStatus.NOT_MODIFIED, {**COMMON, **told})
-    return opaque_tag, Reply(found), Reply(unchanged)
+    made = _job_heads[state]
+    if len(made) >= JOB_HEADS_MAX:
+        made.clear()
+    head = made[version] = _JobHead(opaque_tag, Reply(found), Reply(unchanged))
+    return head
 
 
 def reply_head(status: HTTPStatus, headers: dict[str, str]) -> ReplyHead:
@@ -245,13 +307,19 @@ _PROBLEM_HEADS: Final = {row: reply_head(HTTPStatus(row.status), PROBLEM) for ro
 
 
 # Cached: there are few lengths and few waits, and formatting a number takes longer than the rest of a head.
+_content_length: Final[dict[int, bytes]] = {}
+_retry_after: Final[dict[int, bytes]] = {}
 
 
-@functools.lru_cache(maxsize=1024)
-def _content_length(size_bytes: int) -> bytes:
-    return b"Content-Length: %d\r\n" % size_bytes
+def _write_content_length(size_bytes: int) -> bytes:
+    if len(_content_length) >= LINES_MAX:
+        _content_length.clear()
+    line = _content_length[size_bytes] = b"Content-Length: %d\r\n" % size_bytes
+    return line
 
 
-@functools.lru_cache(maxsize=1024)
-def _retry_after(seconds: int) -> bytes:
-    return b"Retry-After: %d\r\n" % seconds
+def _write_retry_after(seconds: int) -> bytes:
+    if len(_retry_after) >= LINES_MAX:
+        _retry_after.clear()
+    line = _retry_after[seconds] = b"Retry-After: %d\r\n" % seconds
+    return line
