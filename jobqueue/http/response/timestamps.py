@@ -26,8 +26,8 @@ def exact_timestamp(seconds: float) -> str:
     return _second(whole) + _MILLISECONDS[microseconds // 1000]
 
 
-# A dict, which asks less than `lru_cache` does for a float. Cached, because a client reads a job more than once, and jobs of
-# one loop iteration share their instants.
+# Cached, because a client reads a job more than once, and jobs of one loop iteration share their instants. Not by
+# `lru_cache`, which makes a tuple of each float.
 _stamps: Final[dict[float, bytes]] = {}
 
 
