@@ -1,4 +1,4 @@
-"""The command line: `jobqueue serve`, `jobqueue config check|show|default|schema|reference`.
+"""The command line: `jobqueue serve`, `jobqueue config check|show|default|schema|reference`, `jobqueue key new`.
 
 Exit codes: 0 for done, 1 for a server that failed, 2 for an invalid command line, settings or
 target. Each command imports its modules when it runs, so that a fault
@@ -114,6 +114,21 @@ def reference(options: argparse.Namespace) -> int:
     return 0
 
 
+def new_key(options: argparse.Namespace) -> int:
+    """Print a new API key, and its entry in the settings."""
+    from jobqueue.cli import key
+
+    made, entry = key.new(options.name, key.scopes_in(options.scope), options.keys_file)
+    print("The key; it is kept nowhere, and shown this once. Clients take it from JOBQUEUE_KEY:", file=sys.stderr)
+    print(made.text, flush=True)
+    if options.keys_file is not None:
+        print(f"Added to {options.keys_file}: {options.name}. A running server reads it at a SIGHUP.", file=sys.stderr)
+        return 0
+    below = "".join(f"    {line}\n" for line in entry.splitlines())
+    print(f"In the settings, beside the keys that are there:\n\nauth:\n  keys:\n{below}", end="", file=sys.stderr)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="jobqueue", description="A self-contained job queue.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"jobqueue {__version__}, {build()}, {interpreter()}")
@@ -142,7 +157,27 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = parts.add_parser(name, help=text, description=text, parents=parents)
         command.set_defaults(run=run)
+    _add_key_commands(commands)
     return parser
+
+
+def _add_key_commands(commands: argparse._SubParsersAction[Parser]) -> None:
+    parts = commands.add_parser("key", help="make API keys").add_subparsers(metavar="COMMAND", required=True)
+    text = "Draw an API key: print it, and, on standard error, its entry in the settings, which has the SHA-256 only."
+    command = parts.add_parser("new", help=text, description=text)
+    command.add_argument(
+        "name", metavar="NAME", help="name of the caller in settings, logs and quotas; a-z, 0-9, - and _"
+    )
+    command.add_argument(
+        "--scope", required=True, metavar="SCOPES", help="what it may do: submit, read, operate, admin; `submit,read`"
+    )
+    command.add_argument(
+        "--keys-file",
+        type=Path,
+        metavar="PATH",
+        help="add the entry to this file (auth.keys_file); without it there, it is made",
+    )
+    command.set_defaults(run=new_key)
 
 
 def _settings_flags() -> Parser:

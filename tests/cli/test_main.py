@@ -378,7 +378,7 @@ def test_an_invalid_command_line_exits_with_2(argv: list[str], capsys: pytest.Ca
         (["serv"], "jobqueue: error: argument COMMAND: invalid choice: 'serv', did you mean 'serve'?"),
         (["config", "chek"], "jobqueue config: error: argument COMMAND: invalid choice: 'chek', did you mean 'check'?"),
         (["serve", "--prot", "1"], "jobqueue: error: unrecognized arguments: --prot, did you mean '--port'?"),
-        ([], "jobqueue: error: a command is missing; there are: serve, config"),
+        ([], "jobqueue: error: a command is missing; there are: serve, config, key"),
         (
             ["config"],
             "jobqueue config: error: a command is missing; there are: check, show, default, schema, reference",
