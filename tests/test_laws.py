@@ -195,7 +195,7 @@ LEVELS = {
         {"errors", "in_flight", "cut"},
     ),
     "jobqueue.core": (
-        {"engine", "submit", "shutdown", "admission", "transitions", "job_store", "stats"},
+        {"engine", "submit", "shutdown", "admission", "transitions", "job_store", "holdings", "stats"},
         {"limits"},
         {"scheduling"},
         {

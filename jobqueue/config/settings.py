@@ -211,7 +211,8 @@ class StatusesSettings(Section, frozen=True):
         Meta(
             ge=1,
             le=100_000_000,
-            description="Maximum number of records of failed jobs; beyond it the oldest are evicted.",
+            description="Maximum number of records of failed jobs; beyond it the oldest of the caller with the most "
+            "are evicted.",
         ),
     ] = 10_000
     jobs_max: Annotated[
@@ -220,7 +221,7 @@ class StatusesSettings(Section, frozen=True):
             ge=1,
             le=100_000_000,
             description="Maximum number of records, about 350 bytes each beside `bytes_max`; beyond it the oldest "
-            "terminal ones are evicted.",
+            "terminal ones of the caller with the most are evicted.",
         ),
     ] = 1_000_000
     bytes_max: Annotated[
@@ -229,7 +230,7 @@ class StatusesSettings(Section, frozen=True):
             ge=KIB,
             le=TIB,
             description="Maximum memory of arguments, results, histories, names and keys of all records; beyond "
-            "it the oldest terminal ones are evicted.",
+            "it the oldest terminal ones of the caller with the most are evicted.",
         ),
     ] = 256 * MIB
 

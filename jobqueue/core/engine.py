@@ -467,7 +467,7 @@ class Engine:
         if self.store.has_room_to_grow(more_bytes):
             self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
             job.history = history
-            self.store.grow(more_bytes)
+            self.store.grow(job, more_bytes)
 
     def _blame(self, job: Job, failure: Failure, now: float) -> None:
         """Count a failure against the job's type, and quarantine the type above its retry budget."""

@@ -3,8 +3,9 @@
 Rules:
 
 1. At most `jobs_max` records, `bytes_max` bytes of their content (`Job.size_bytes`), and `failed_max` failed ones.
-2. A live record is never evicted. A terminal one is evicted when its TTL is over, or earlier
-   at a bound: then in the order of their ends.
+2. A live record is never evicted. A terminal one is evicted when its TTL is over, or earlier at a bound: then the
+   oldest one of the caller with the largest holding (`holdings`), of the records, bytes or failed records that
+   the bound is about. Of small callers the oldest one of all.
 3. No operation takes time in proportion to the number of records held.
 
 Records lie on pages in the order of their ids, so that no single table
@@ -19,25 +20,32 @@ skips records (structs without gc) and dicts of them; lists of them it would tra
 from __future__ import annotations
 
 import math
+from array import array
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from jobqueue.core.deadlines import Deadlines
+from jobqueue.core.holdings import Holdings
 from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
 from jobqueue.core.job import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from jobqueue.core.holdings import Holding
     from jobqueue.core.job import Job, JobId
     from jobqueue.core.store_bounds import StoreBounds
 
 EXPIRY_BUCKET_S: Final = 0.25
 _SPARSE: Final = ID_PAGE_SIZE // 8
+_SPARSE_BUCKET: Final = 8
 _INSTANTS_MAX: Final = 4096
 
 BUCKET_JOBS_MAX: Final = 1000
 """Jobs of one expiry bucket: as many as one tick evicts. More jobs of the same quarter second and TTL get another."""
+
+SORTED_MAX: Final = 32
+"""Buckets of which the records are held sorted by caller, for early evictions."""
 
 Label = tuple[int, float, int]
 """Of an expiry bucket: the number of the quarter second in which its jobs ended, their TTL in seconds, and a number for
@@ -48,14 +56,22 @@ class ExpiryBucket:
     """Terminal records that are evicted together.
 
     Attributes:
+        number: Its number, in the order in which buckets are begun.
         over_at: When its quarter second is over.
+        owner: The holding that all its jobs are part of; None: they are of several.
+        by_caller: The jobs of each caller, the oldest last; some may be gone since. None: they are not sorted.
+        full: The number of jobs that its table has room for.
         plain: All its jobs are without extras, and so not failed; then their results have `result_bytes` together.
     """
 
-    __slots__ = ("jobs", "label", "over_at", "plain", "result_bytes")
+    __slots__ = ("by_caller", "full", "jobs", "label", "number", "over_at", "owner", "plain", "result_bytes")
 
-    def __init__(self, label: Label) -> None:
+    def __init__(self, label: Label, number: int) -> None:
         self.label = label
+        self.number = number
+        self.owner: Holding | None = None
+        self.by_caller: dict[str | None, list[Job]] | None = None
+        self.full = 0
         self.over_at = (label[0] + 1) * EXPIRY_BUCKET_S
         self.jobs: dict[JobId, Job] = {}
         self.plain = True
@@ -70,6 +86,14 @@ class JobStore:
         # By TTL: the bucket that is being filled.
         self._filling: dict[float, ExpiryBucket] = {}
         self._label_number_max = 0
+        self._by_number: dict[int, ExpiryBucket] = {}
+        self._buckets_begun = 0
+        # Those sorted by caller, the first one for longest.
+        self._sorted: deque[ExpiryBucket] = deque()
+        self.holdings = Holdings(jobs_max=bounds.jobs_max, bytes_max=bounds.bytes_max, failed_max=bounds.failed_max)
+        # Bound directly, for the two operations of every job.
+        self._by_caller = self.holdings.by_caller
+        self._all_live = self.holdings.all_live
         self._due: Deadlines[Label] = Deadlines()
         # Jobs of one bucket that may have to be evicted early, the first one last.
         self._leaving: list[Job] = []
@@ -89,8 +113,12 @@ class JobStore:
         id_page = self._id_pages.get(job_id[:ID_PAGE_PREFIX_LENGTH])
         return None if id_page is None else id_page.get(job_id)  # type: ignore[call-overload] # asking by any text is the point
 
-    def add(self, job: Job) -> None:
-        """Add a new, live record. The caller has ensured by `has_room_for` and `next_out` that it fits."""
+    def add(self, job: Job, counted: bool = False) -> None:
+        """Add a new, live record. The caller has ensured by `has_room_for` and `next_out` that it fits.
+
+        Args:
+            counted: Its caller's holding counts it already.
+        """
         prefix = job.id[:ID_PAGE_PREFIX_LENGTH]
         id_page = self._id_pages.get(prefix)
         if id_page is None:
@@ -100,6 +128,19 @@ class JobStore:
         self.live += 1
         self.live_bytes += size_bytes
         self.bytes_used += size_bytes
+        if counted:
+            return
+        uniqueness = job.uniqueness
+        caller = None if uniqueness is None else uniqueness.caller
+        holding = self._by_caller.get(caller)
+        if holding is None:
+            holding = self.holdings.begin(caller)
+        holding.records = records = holding.records + 1
+        if records > holding.records_key:
+            self.holdings.by_records.rank(holding)
+        holding.size_bytes = held_bytes = holding.size_bytes + size_bytes
+        if held_bytes > holding.bytes_key:
+            self.holdings.by_bytes.rank(holding)
 
     def has_room_for(self, size_bytes: int, replaced: Job | None = None) -> bool:
         """Whether a live record of that size fits, after evicting terminal ones if necessary.
@@ -131,14 +172,21 @@ class JobStore:
         fits_bytes = self.bytes_used + more_bytes <= self._bounds.bytes_max
         if fits_jobs and fits_bytes:
             return None
-        return self._first_ended()
+        largest = (self.holdings.by_records if fits_bytes else self.holdings.by_bytes).first()
+        job = None if largest is None else self._first_ended_of(largest)
+        return self._first_ended() if job is None else job
 
     def next_failed_out(self) -> Job | None:
         """Return the next failed record to evict while there are more than `failed_max`; None once there are not."""
-        return next(iter(self._failed.values())) if len(self._failed) > self._bounds.failed_max else None
+        if len(self._failed) <= self._bounds.failed_max:
+            return None
+        largest = self.holdings.by_failed.first()
+        failed = self._failed if largest is None or not largest.failed else largest.failed
+        return self._failed[next(iter(failed))]
 
-    def grow(self, more_bytes: int) -> None:
+    def grow(self, job: Job, more_bytes: int) -> None:
         """Count the growth of a live record; negative if it shrank."""
+        self.holdings.add(job.caller, 0, more_bytes)
         self.live_bytes += more_bytes
         self.bytes_used += more_bytes
 
@@ -153,13 +201,26 @@ class JobStore:
         result_bytes = 0 if job.result is None else len(job.result)
         self.live -= 1
         self.terminal += 1
-        self.live_bytes -= args_bytes if job.extras is None else job.size_bytes - result_bytes
-        self.bytes_used += result_bytes
+        size_bytes = args_bytes + result_bytes if job.extras is None else job.size_bytes
+        self.live_bytes -= size_bytes - result_bytes
+        uniqueness = job.uniqueness
+        holding = self._by_caller[None if uniqueness is None else uniqueness.caller]
+        more_bytes = result_bytes
         if job.state is FAILED:
             self._failed[job.id] = job
+            self.holdings.note_failed(holding, job.id)
         else:
-            self.bytes_used -= args_bytes
+            size_bytes -= args_bytes
+            more_bytes -= args_bytes
             job.args = b""
+        self.bytes_used += more_bytes
+        holding.terminal += 1
+        holding.terminal_bytes += size_bytes
+        holding.size_bytes = held_bytes = holding.size_bytes + more_bytes
+        if held_bytes > holding.bytes_key:
+            self.holdings.by_bytes.rank(holding)
+        if self._all_live and holding.caller in self._all_live:
+            self.holdings.note_terminal(holding)
         # Records of one instant share its float object: uvloop's clock has milliseconds, so that saves most of them.
         share = self._instants.setdefault
         finished_at: Any = job.finished_at
@@ -174,6 +235,10 @@ class JobStore:
         bucket = self._filling.get(ttl_s)
         if bucket is None or now >= bucket.over_at or len(bucket.jobs) >= BUCKET_JOBS_MAX:
             bucket = self._next_expiry_bucket(now, ttl_s)
+        if holding.latest != bucket.number:
+            self._enter(holding, bucket)
+        if bucket.by_caller is not None:
+            bucket.by_caller = None
         bucket.jobs[job.id] = job
         if job.extras is None:
             bucket.result_bytes += result_bytes
@@ -189,9 +254,11 @@ class JobStore:
     def drop(self, job: Job) -> None:
         """Remove a terminal record."""
         self._take_out(job)
+        size_bytes = job.size_bytes
         self.terminal -= 1
-        self.bytes_used -= job.size_bytes
-        self._failed.pop(job.id, None)
+        self.bytes_used -= size_bytes
+        self._forget_failed(job)
+        self.holdings.remove(self.holdings.of(job), 1, size_bytes)
         prefix = job.id[:ID_PAGE_PREFIX_LENGTH]
         id_page = self._id_pages[prefix]
         del id_page[job.id]
@@ -200,10 +267,12 @@ class JobStore:
     def revive(self, job: Job) -> None:
         """Make a failed record a live one again; the caller has ensured by `has_room_for` that it fits."""
         self._take_out(job)
-        self._failed.pop(job.id, None)
+        self._forget_failed(job)
         self.terminal -= 1
         self.live += 1
-        self.live_bytes += job.size_bytes
+        size_bytes = job.size_bytes
+        self.live_bytes += size_bytes
+        self.holdings.revive(job, size_bytes)
 
     def next_eviction_at(self) -> float | None:
         """Return when the next TTL is over."""
@@ -219,10 +288,10 @@ class JobStore:
                 if gone:
                     break
                 jobs = dict(jobs.popitem() for _ in range(limit))
-                bucket.result_bytes -= self._remove(jobs, None)
+                bucket.result_bytes -= self._remove(jobs, None, bucket.owner)
             else:
                 self._take_away(bucket)
-                self._remove(jobs, bucket.result_bytes if bucket.plain else None)
+                self._remove(jobs, bucket.result_bytes if bucket.plain else None, bucket.owner)
             gone += jobs.values()
         return gone
 
@@ -243,7 +312,9 @@ class JobStore:
         while (quarter, ttl_s, number) in self._expiry_buckets:
             number += 1
         self._label_number_max = max(self._label_number_max, number)
-        bucket = ExpiryBucket((quarter, ttl_s, number))
+        self._buckets_begun += 1
+        bucket = ExpiryBucket((quarter, ttl_s, number), self._buckets_begun)
+        self._by_number[bucket.number] = bucket
         self._expiry_buckets[bucket.label] = self._filling[ttl_s] = bucket
         # Counted from the bucket's last instant, so that none of its jobs is evicted early.
         self._due.set(bucket.label, bucket.over_at + ttl_s)
@@ -251,6 +322,8 @@ class JobStore:
 
     def _take_away(self, bucket: ExpiryBucket) -> None:
         del self._expiry_buckets[bucket.label]
+        del self._by_number[bucket.number]
+        bucket.jobs, bucket.by_caller = {}, None  # it may be among those that are sorted
         self._due.discard(bucket.label)
         if self._filling.get(bucket.label[1]) is bucket:
             del self._filling[bucket.label[1]]
@@ -271,6 +344,58 @@ class JobStore:
             return self._leaving[-1]
         return None
 
+    def _enter(self, holding: Holding, bucket: ExpiryBucket) -> None:
+        """Note that a caller's terminal records are in one more bucket, which gets the next one."""
+        if bucket.owner is not holding:
+            bucket.owner = None if bucket.jobs else holding
+        before, holding.latest = holding.latest, bucket.number
+        buckets = holding.buckets
+        if buckets is None:
+            holding.at = 0
+            if not before:
+                return
+            buckets = holding.buckets = array("q", (before,))
+        buckets.append(bucket.number)
+        if len(buckets) > holding.pruned_at:
+            there = [number for number in dict.fromkeys(buckets[holding.at :]) if number in self._by_number]
+            holding.buckets, holding.at, holding.pruned_at = array("q", there), 0, 2 * len(there) + 2
+
+    def _first_ended_of(self, holding: Holding) -> Job | None:
+        """Return the oldest terminal record of a caller; None: it has none."""
+        while True:
+            buckets = holding.buckets
+            number = holding.latest if buckets is None else buckets[holding.at] if holding.at < len(buckets) else 0
+            if not number:
+                return None
+            bucket = self._by_number.get(number)
+            if bucket is not None:
+                jobs = self._sorted_by_caller(bucket).get(holding.caller)
+                while jobs:
+                    if jobs[-1].id in bucket.jobs:
+                        return jobs[-1]
+                    jobs.pop()
+            holding.at += 1
+            if holding.latest == number:  # so that its next record there is noted
+                holding.latest = 0
+
+    def _sorted_by_caller(self, bucket: ExpiryBucket) -> dict[str | None, list[Job]]:
+        """Return the jobs of a bucket by caller, the oldest last."""
+        if bucket.by_caller is not None:
+            return bucket.by_caller
+        by_caller: dict[str | None, list[Job]] = {}
+        for job in reversed(bucket.jobs.values()):
+            caller = self.holdings.of(job).caller
+            jobs = by_caller.get(caller)
+            if jobs is None:
+                by_caller[caller] = [job]
+            else:
+                jobs.append(job)
+        bucket.by_caller = by_caller
+        self._sorted.append(bucket)
+        if len(self._sorted) > SORTED_MAX:
+            self._sorted.popleft().by_caller = None
+        return by_caller
+
     def _take_out(self, job: Job) -> None:
         """Remove a terminal record from its bucket."""
         assert job.finished_at is not None
@@ -279,25 +404,41 @@ class JobStore:
             bucket = self._expiry_buckets.get((quarter, ttl_s, number))
             if bucket is not None and bucket.jobs.pop(job.id, None) is not None:
                 bucket.result_bytes -= 0 if job.result is None else len(job.result)
-                if not bucket.jobs:
+                count = len(bucket.jobs)
+                if not count:
                     self._take_away(bucket)
+                elif bucket.full > _SPARSE_BUCKET * count:  # one caller's records may have gone from among the others'
+                    bucket.jobs, bucket.full = dict(bucket.jobs), count
+                elif bucket.full <= count:
+                    bucket.full = count + 1
                 return
         raise AssertionError("a terminal record is in a bucket")
 
-    def _remove(self, jobs: dict[JobId, Job], size_bytes: int | None) -> int:
+    def _forget_failed(self, job: Job) -> None:
+        if self._failed.pop(job.id, None) is not None:
+            self.holdings.forget_failed(job)
+
+    def _remove(self, jobs: dict[JobId, Job], size_bytes: int | None, owner: Holding | None) -> int:
         """Remove records, which are in no bucket any more, from their pages and the counts; return their size.
 
         Args:
             size_bytes: Their size, if they are plain.
+            owner: The holding that all are part of; None: they are of several.
         """
-        if size_bytes is None:
+        if size_bytes is None or owner is None:
             size_bytes = 0
+            holdings = self.holdings
             for job in jobs.values():
                 if job.extras is None and (result := job.result) is not None:
-                    size_bytes += len(result)  # it succeeded, so its arguments were dropped
+                    job_bytes = len(result)  # it succeeded, so its arguments were dropped
                 else:
-                    size_bytes += job.size_bytes
-                    self._failed.pop(job.id, None)
+                    job_bytes = job.size_bytes
+                    self._forget_failed(job)
+                size_bytes += job_bytes
+                if owner is None:
+                    holdings.remove(holdings.of(job), 1, job_bytes)
+        if owner is not None:
+            self.holdings.remove(owner, len(jobs), size_bytes)
         self.terminal -= len(jobs)
         self.bytes_used -= size_bytes
         # Jobs that ended together are mostly on one page.

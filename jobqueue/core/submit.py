@@ -111,8 +111,9 @@ class Submitter:
         if not self._admission.admit_row(queue_state, spec, more_jobs, more_bytes, uniqueness, now=now):
             return None
         self._transitions.make_room(more_jobs=more_jobs, more_bytes=more_bytes)
+        self._transitions.store.holdings.add(None if uniqueness is None else uniqueness.caller, more_jobs, more_bytes)
         start_by_at = self._start_by_at(spec, now)
-        return [self._accept(spec, args, None, uniqueness, 0, start_by_at, now) for args in row]
+        return [self._accept(spec, args, None, uniqueness, 0, start_by_at, now, True) for args in row]
 
     def retry(self, job: Job, *, now: float) -> None:
         """Retry a failed job: a new series of attempts, under the same id.
@@ -189,7 +190,7 @@ class Submitter:
         more_with_key = more_bytes + (0 if uniqueness.key is None else key_bytes(uniqueness.key.key))
         self._admission.admit_growth(self._transitions.queue_states[job.spec.queue], more_with_key, uniqueness, now=now)
         self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
-        self._transitions.store.grow(more_bytes)
+        self._transitions.store.grow(job, more_bytes)
         job.args = args
         job.held_bytes += more_held
         job.version += 1
@@ -209,7 +210,7 @@ class Submitter:
         if forgotten is not None:
             more_bytes -= key_bytes(forgotten)
         transitions.make_room(more_jobs=0, more_bytes=more_bytes)
-        transitions.store.grow(more_bytes)
+        transitions.store.grow(job, more_bytes)
         job.held_bytes += more_bytes
 
     def _accept(
@@ -221,8 +222,9 @@ class Submitter:
         held: int,
         start_by_at: float | None,
         now: float,
+        counted: bool = False,
     ) -> Job:
-        """Create the job of an admitted submission; room has been made for it."""
+        """Create the job of an admitted submission; room has been made for it, and `counted` as for the store."""
         transitions = self._transitions
         delay_s = spec.delay_s
         job = Job(
@@ -237,7 +239,7 @@ class Submitter:
             uniqueness=uniqueness,
             extras=Extras(held_bytes=held) if held else None,
         )
-        transitions.store.add(job)
+        transitions.store.add(job, counted)
         self.accepted += 1
         transitions.queue_states[spec.queue].submitted_total += 1
         transitions.begin(job, now)

@@ -233,6 +233,7 @@ def test_an_early_eviction_holds_no_record_that_is_evicted_later() -> None:
         driver.done()
     driver.submit()
     store = driver.engine.store
-    assert len(store._leaving) == 3, "the first one is evicted, and the others are next"
+    assert [len(jobs) for bucket in store._sorted for jobs in (bucket.by_caller or {}).values()] == [3]
     driver.advance(11)
-    assert (len(store), store._leaving) == (1, [])
+    assert (len(store), [bucket.by_caller for bucket in store._sorted]) == (1, [None])
+    assert not any(bucket.jobs for bucket in store._sorted)

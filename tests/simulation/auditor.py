@@ -12,7 +12,8 @@ Rules, checked at each event or after each loop iteration:
 4. Running jobs never exceed workers, permits, groups and pools; none starts in a paused queue or of a quarantined
    type, except one probe; no rate is exceeded; no job starts after its start-by time.
 5. A rejected submission has a valid reason, stores nothing, and never runs.
-6. Records are evicted when their TTL is over, by a delete, or at a bound; not otherwise.
+6. Records are evicted when their TTL is over, by a delete, or at a bound; not otherwise. A bound takes those of a
+   caller that holds most (`fairness`).
 7. No two live jobs hold the same unique value.
 """
 
@@ -43,6 +44,7 @@ from jobqueue.core.policy import Discipline
 from jobqueue.core.report import ErrorCode
 from jobqueue.core.transitions import LEASE_GRACE_S
 from tests.simulation.attempts import RAISED, Attempts
+from tests.simulation.fairness import unfair
 from tests.simulation.known import Known, final_look
 from tests.simulation.limits import EPSILON_S, Limits
 
@@ -133,6 +135,8 @@ class Auditor:
             case Evicted():
                 for job in event.jobs:
                     self._evicted(job, early=event.early)
+                if event.early:
+                    self._breaches(unfair(self.known.values(), event.jobs))  # type: ignore[arg-type]  # as the engine's
                 return
             case Quarantined():
                 self.note(event.type, f"quarantined until {event.until:.3f} for {event.reason[:40]}")

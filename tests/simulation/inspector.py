@@ -194,6 +194,7 @@ class Inspector:
         check, engine = self._auditor.check, self._engine
         check(not len(engine.store), f"{len(engine.store)} records outlive their TTL")
         check(not engine.store.bytes_used, f"{engine.store.bytes_used} bytes are used without a record")
+        check(not len(engine.store.holdings), "callers hold something without a record")
         check(not self._wiring._workers._abandoned, "workers are counted as stuck that have ended")
         uniqueness_index = engine._transitions.uniqueness_index
         check(

@@ -295,6 +295,14 @@ def failed_jobs_are_not_bounded(next_failed_out: Any) -> Any:
     return lambda self: None
 
 
+@mutant(JobStore, "next_out")
+def early_evictions_spare_the_largest_holding(next_out: Any) -> Any:
+    def found(self: JobStore, **more: int) -> Any:
+        return None if next_out(self, **more) is None else self._first_ended()
+
+    return found
+
+
 @mutant(Transitions, "note_evicted")
 def early_evictions_are_not_counted(note_evicted: Any) -> Any:
     def noted(self: Transitions, jobs: Any, *, early: bool) -> None:
