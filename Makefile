@@ -143,6 +143,10 @@ test-browser: $(VENV)/.dev ## requests of web pages of other origins, in a real 
 test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row for each attack; ATTACK="uploads_stalled many_faults"
 	@ATTACK="$(ATTACK)" $(PY) -m pytest -q -s -m slow tests/memory
 
+.PHONY: faults
+faults: $(VENV)/.dev ## faults injected into real servers: signals, kills, slow clients, full disks; writes their table into docs/LIMITS.md
+	@exec $(PY) -m tests.faults
+
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## inputs made from tests/fuzz/corpus for the parsers of JSON, ids, forms and settings, a minute each; SECONDS=600 TARGET=json
 	@exec $(PY) -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(TARGET),--target $(TARGET))

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.processes import ServerProcess
+from tests.faults.measuring import seen
 
 KILLS = 100
 AT_ONCE = 2
@@ -104,12 +105,14 @@ async def test_a_hundred_kills_under_load_crash_exactly_a_hundred_jobs(
             echoed = sum(await asyncio.gather(*load_tasks))
         assert server.stop() == 0
     back_s.sort()
+    text = (
+        f"{KILLS} kills: {outcomes['worker_crashed']} jobs failed as worker_crashed; the next call of the pool"
+        f" ended after {back_s[len(back_s) // 2] * 1000:.0f} ms (median), {back_s[-1] * 1000:.0f} ms (worst);"
+        f" {echoed} jobs of the load ended well meanwhile"
+    )
     with capsys.disabled():
-        print(
-            f"\n  {KILLS} kills: {dict(outcomes)}; the next call of the pool ended after"
-            f" {back_s[len(back_s) // 2] * 1000:.0f} ms (median), {back_s[-1] * 1000:.0f} ms (worst);"
-            f" {echoed} jobs of the load ended well meanwhile"
-        )
+        print(f"\n  {text}")
+    seen("process_killed", text)
     assert outcomes == {"worker_crashed": KILLS}
     assert (lucky["state"], lucky["result"]) == ("succeeded", 2)
     assert echoed > KILLS

@@ -30,6 +30,7 @@ from jobqueue.build import build, interpreter
 from jobqueue.process.signals import SAME_STOP_S
 from jobqueue.server import COLLECTIONS
 from tests.children import children_with
+from tests.faults.measuring import seen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -263,8 +264,10 @@ async def test_a_second_signal_aborts_the_server_while_a_handler_blocks_the_loop
 async def test_an_idle_server_without_clients_exits_without_linger(tmp_path: Path) -> None:
     async with running(tmp_path, server={"linger_s": 60.0}) as server:
         await server.url()
+        began = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         assert await server.exit_code() == 0
+        seen("sigterm_idle", f"exit 0 after {time.monotonic() - began:.2f} s (linger 60 s)")
     async with running(tmp_path, server={"linger_s": 60.0}) as server:
         async with aiohttp.ClientSession(await server.url()) as http:
             await submit(http, "sleep", seconds=0.3)
@@ -331,9 +334,12 @@ async def test_sigterm_during_the_start_stops_the_server(tmp_path: Path, body: s
                 await asyncio.sleep(0.02)
             me = psutil.Process(process.pid)
             pid = me.children()[0].pid if unshare else me.pid
+            began = time.monotonic()
             os.kill(pid, signal.SIGTERM)
             _, errors = await process.communicate()
         assert (process.returncode, errors) == (0, b"")
+        as_first = ", as PID 1" if first_process else ""
+        seen("sigterm_start", f"exit 0 after {time.monotonic() - began:.2f} s, within an import{as_first}")
     finally:
         if process.returncode is None:
             process.kill()
@@ -462,8 +468,10 @@ async def test_a_port_in_use_fails_the_start_with_its_reason(tmp_path: Path) -> 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
+        began = time.monotonic()
         async with running(tmp_path, server={"port": port}) as server:
             assert await server.exit_code() == 1
+            seen("port_taken", f"exit 1 after {time.monotonic() - began:.1f} s, the reason names the port")
     failed = await server.event("server.failed")
     assert f"127.0.0.1:{port} is in use" in failed["reason"]
 
@@ -539,8 +547,10 @@ async def test_tracebacks_are_sent_on_a_loopback_address_and_always_logged(
 
 async def test_the_server_does_not_start_without_the_c_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOHTTP_NO_EXTENSIONS", "1")
+    began = time.monotonic()
     async with running(tmp_path) as server:
         assert await server.exit_code() == 1
+        seen("no_c_parser", f"exit 1 after {time.monotonic() - began:.1f} s, the reason names the C parser")
     assert "C parser" in (await server.event("server.failed"))["reason"]
 
 
@@ -568,6 +578,7 @@ async def test_a_stuck_log_pipe_does_not_stop_the_server(tmp_path: Path) -> None
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             assert await process.wait() == 0
+        seen("stderr_unread", "2,000 log lines of 4 kB unread: 2,500 of 2,500 requests answered; exit 0")
     finally:
         os.close(reading)
         if process.returncode is None:

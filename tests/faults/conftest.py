@@ -30,7 +30,9 @@ def serve(tmp_path: Path, runs: Path) -> Iterator[Serve]:
         def serve(*settings: str, environment: dict[str, str] | None = None, **options: Any) -> ServerProcess:
             variables = {"FAULTS_RUNS": str(runs), "PYTHONWARNINGS": "default::ResourceWarning", **(environment or {})}
             target = options.pop("target", "tests.faults.served:queue")
-            server = ServerProcess(tmp_path / "spool", target, *settings, environment=variables, **options)
+            server = ServerProcess(
+                tmp_path / "spool", target, "runtime.processes=1", *settings, environment=variables, **options
+            )
             return started.enter_context(server)
 
         yield serve

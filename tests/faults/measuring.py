@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.e2e.processes import ServerProcess
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS = ROOT / "tmp" / "faults.jsonl"
@@ -32,14 +35,15 @@ def seen(fault: str, text: str) -> None:
 
 
 class Vitals:
-    """The vitals of a server process since they were first taken.
+    """The vitals of a server since they were first taken; by then its handler process has started.
 
     Args:
-        pid: The process.
+        server: A server with one handler process.
     """
 
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
+    def __init__(self, server: ServerProcess) -> None:
+        server.wait_for("process.started")
+        self._process = psutil.Process(server.pid)
         self._descriptors = self.descriptors
         self._rss = self._process.memory_info().rss
         self._cpu_s, self._at = sum(self._process.cpu_times()[:2]), time.monotonic()
@@ -74,5 +78,5 @@ async def until(condition: Callable[[], bool], what: str, timeout_s: float = 20.
 def machine() -> str:
     """Return the machine and the interpreter of this process, as in the heads of published figures."""
     system = os.uname()
-    version = ".".join(str(part) for part in __import__("sys").version_info[:3])
-    return f"{os.cpu_count()} CPUs, {system.sysname} {system.release.partition('-')[0]}, Python {version}"
+    release = system.release.partition("-")[0]
+    return f"{os.cpu_count()} CPUs, {system.sysname} {release}, Python {platform.python_version()}"

@@ -12,14 +12,12 @@ from jobqueue import JobContext, JobQueue
 
 queue = JobQueue()
 
-_witness: list[int] = []
+_witness = os.open(os.environ["FAULTS_RUNS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
 def _witnessed(line: str) -> None:
     # One write of a short line to a file opened with O_APPEND is not mixed with others.
-    if not _witness:
-        _witness.append(os.open(os.environ["FAULTS_RUNS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
-    os.write(_witness[0], f"{line}\n".encode())
+    os.write(_witness, f"{line}\n".encode())
 
 
 @queue.handler

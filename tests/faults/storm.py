@@ -31,6 +31,7 @@ class Storm:
         obeys: Whether clients wait as `Retry-After` says, 1 s at most; others come back at once.
         pause_s: Time between two jobs of one client.
         address: The clients' own address.
+        host: The Host that they send: behind a proxy, the server's own.
     """
 
     _numbers = itertools.count()
@@ -47,10 +48,12 @@ class Storm:
         obeys: bool = True,
         pause_s: float = 0.0,
         address: str | None = None,
+        host: str | None = None,
     ) -> None:
         self._url, self._clients, self._type, self._seconds = url, clients, type, seconds
         self._job, self._keys, self._obeys, self._pause_s = job or {}, keys, obeys, pause_s
         self._address = address
+        self._headers = {"Host": host} if host else {}
         self.history = History()
         self.statuses: Counter[int] = Counter()
         self.unanswered = 0
@@ -69,9 +72,10 @@ class Storm:
     async def raging(self) -> AsyncIterator[Storm]:
         """Run the clients for the time of the block, and then until each of their jobs has ended."""
         local = (self._address, 0) if self._address else None
-        connector = aiohttp.TCPConnector(limit=0, local_addr=local, force_close=False)
+        connector = aiohttp.TCPConnector(limit=0, local_addr=local)
         timeout = aiohttp.ClientTimeout(total=20)
-        async with aiohttp.ClientSession(self._url, connector=connector, timeout=timeout) as http:
+        options: dict[str, Any] = {"connector": connector, "timeout": timeout, "headers": self._headers}
+        async with aiohttp.ClientSession(self._url, **options) as http:
             tasks = [asyncio.create_task(self._client(http)) for _ in range(self._clients)]
             try:
                 yield self
@@ -95,7 +99,7 @@ class Storm:
             if job_id is not None and await self._follow(http, token, job_id):
                 self.life_s.append(time.perf_counter() - began)
             if self._pause_s:
-                await asyncio.sleep(self._pause_s)
+                await self._pause(self._pause_s)
 
     async def _submit(self, http: aiohttp.ClientSession, token: str) -> str | None:
         """Submit one job; return its id, or None if it was rejected or had no answer."""
@@ -126,10 +130,12 @@ class Storm:
             self.first_refused_at = self.first_refused_at or time.monotonic()
             self.history.was_refused(token)
             if self._obeys:
-                with contextlib.suppress(TimeoutError):
-                    wait_s = min(1.0, float(response.headers["Retry-After"]))
-                    await asyncio.wait_for(self._over.wait(), wait_s)
+                await self._pause(min(1.0, float(response.headers["Retry-After"])))
             return None
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
 
     async def _follow(self, http: aiohttp.ClientSession, token: str, job_id: str) -> bool:
         """Wait for the end of a job; False if its server has gone."""

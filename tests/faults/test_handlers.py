@@ -133,7 +133,7 @@ async def test_a_thread_that_is_stuck_at_the_drain_does_not_delay_the_exit(serve
 async def test_a_memory_error_fails_its_job_alone(serve: Serve, runs: Path, where: str) -> None:
     server = serve(under=["prlimit", f"--as={4 * 2**30}"])
     storm = Storm(server.url, clients=5)
-    vitals = Vitals(server.pid)
+    vitals = Vitals(server)
     async with storm.raging(), aiohttp.ClientSession(server.url) as http:
         jobs = [await submit(http, where, args={"size_bytes": 8 * 2**30}) for _ in range(20)]
         documents = await ended(http, [each["id"] for each in jobs])

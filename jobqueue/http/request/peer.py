@@ -4,7 +4,8 @@ Rules:
 
 1. The caller is the name in the client's certificate (`cert:NAME`), the user of a process at the other end of a Unix
    socket (`uid:N`), or the remote address. No address contains `cert:` or `uid:`, so these names never collide.
-2. It is determined once for each connection, when it is needed first.
+2. It is determined once for each connection, at its begin: of a connection that was reset, the kernel tells no address.
+   One that was reset before is aborted: its requests would count as those of another caller.
 3. In a host application, whose connections aren't this server's, it is the remote address that the request tells.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 
@@ -42,8 +44,8 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     is_unix: bool = False
 
 
-def peer_at(transport: asyncio.BaseTransport) -> Peer:
-    """Return the peer of a transport."""
+def peer_at(transport: asyncio.BaseTransport) -> Peer | None:
+    """Return the peer of a transport; None: the connection was reset, so its address can't be told any more."""
     certificate = transport.get_extra_info("client_name")
     shown = transport.get_extra_info("peername")
     if isinstance(shown, (tuple, list)):
@@ -54,6 +56,8 @@ def peer_at(transport: asyncio.BaseTransport) -> Peer:
     wire = transport.get_extra_info("socket")
     if wire is not None and wire.family == socket.AF_UNIX:
         return Peer(_user_of(wire), None, is_unix=True)
+    if address is None and wire is not None and wire.family in _INTERNET:
+        return None
     return Peer(caller_of(address), address)
 
 

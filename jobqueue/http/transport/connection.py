@@ -89,6 +89,9 @@ class Connection(Buffers):
             super().connection_made(wire)
         else:
             self._begin(wire)
+        self._peer = peer_at(wire)
+        if self._peer is None:
+            wire.abort()
 
     def _begin(self, wire: asyncio.Transport) -> None:
         """As aiohttp's own `connection_made`, but without creating its task."""
@@ -100,9 +103,7 @@ class Connection(Buffers):
 
     @property
     def peer(self) -> Peer | None:
-        """The connection's other end, which is determined once; None: it is lost, and was not determined before."""
-        if self._peer is None and self._wire is not None:
-            self._peer = peer_at(self._wire)
+        """The connection's other end; None: it was reset before the connection began."""
         return self._peer
 
     def make_uniqueness(self) -> Uniqueness:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import pytest
 from jobqueue.errors import InvalidSubmission
 from jobqueue.http.request.caller import caller_of
 from jobqueue.http.request.peer import peer_at
+from tests.http.serving import CLOSE, post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -178,3 +180,20 @@ def test_a_caller_on_a_unix_socket_is_the_user_of_its_process() -> None:
 
 def test_addresses_of_one_64_bit_network_are_one_caller() -> None:
     assert {caller_of(f"2001:db8:0:1::{n:x}") for n in range(1000)} == {"2001:db8:0:1::/64"}
+
+
+@pytest.mark.parametrize("at", ["before it is accepted", "after it was accepted"])
+async def test_a_submission_over_a_connection_that_is_reset_is_of_no_other_caller(
+    start: Callable[..., Awaitable[Serving]], fast_path: dict[str, object], at: str
+) -> None:
+    serving = await start(server=fast_path)
+    submission = post(b'{"type":"echo"}', CLOSE, "Idempotency-Key: k")
+    with socket.create_connection(("127.0.0.1", serving.port)) as wire:
+        while at.startswith("after") and not serving.server.open:
+            await asyncio.sleep(0)
+        wire.sendall(submission)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await serving.talk(submission)
+    async with aiohttp.ClientSession(serving.url) as http, http.get("/v1/queues") as response:
+        (queue,) = (await response.json())["queues"]
+    assert queue["submitted_total"] == 1, "the key of the reset submission is that of its address"
