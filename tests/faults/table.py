@@ -162,7 +162,7 @@ FAULTS: dict[str, Fault] = {
     "disk_full": Fault(
         "the spool's disk is full (1 MiB)",
         "503 spool-full; accepted files are whole; other jobs go on",
-        (f"{_HERE}test_shortage.py::test_a_full_disk_rejects_uploads_and_keeps_what_is_accepted",),
+        (f"{_HERE}test_shortage.py::test_a_full_disk_rejects_uploads_and_spoils_no_accepted_file",),
     ),
     "store_full": Fault(
         "the job store is full of live jobs",

@@ -66,7 +66,7 @@ async def test_two_hundred_sockets_at_sixty_four_descriptors_hurt_no_open_connec
     )
 
 
-async def test_a_full_disk_rejects_uploads_and_keeps_what_is_accepted(serve: Serve, tmp_path: Path) -> None:
+async def test_a_full_disk_rejects_uploads_and_spoils_no_accepted_file(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     command = [*ON_A_SMALL_DISK, MOUNT, str(tmp_path / "spool")]
     if not shutil.which("unshare") or subprocess.run([*command, "true"], check=False).returncode:  # noqa: ASYNC221 - before any other task runs
