@@ -69,11 +69,15 @@ async def test_sigterm_with_a_full_queue_loses_jobs_beyond_the_drain_and_counts_
     settings = ("queues.default.workers=4", "queues.default.capacity=60", "server.drain_s=0.6", "server.linger_s=2")
     server = serve(*settings)
     storm = Storm(server.url, clients=80, seconds=0.1)
-    async with storm.raging():
+    async with storm.raging(), aiohttp.ClientSession(server.url) as http:
         await until(lambda: storm.statuses[503] > 0 and len(storm.history.accepted) >= 60, "a full queue")
         storm.stop()
         at = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(server.wait_for, "server.drained")
+        for id_ in storm.history.accepted.values():
+            async with http.get(f"/v1/jobs/{id_}") as response:
+                assert response.status == 200, "readable during the linger"
         code = await asyncio.to_thread(server.exit_code)
         exit_s = time.monotonic() - at
     counts, lost = storm.history.check(runs), server.wait_for("drain.lost")
