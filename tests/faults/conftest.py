@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.e2e.processes import ServerProcess
+from tests.leaks import LATE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +26,11 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(tmp_path: Path, runs: Path) -> Iterator[Serve]:
-    """Start a server with settings, as `section.key=value`; it is killed after the test, unless it has ended."""
+    """Start a server with settings, as `section.key=value`; it is killed after the test, unless it has ended.
+
+    The test fails if a server logs an error of its own: an internal one, or one that shows when an object is collected.
+    """
+    servers: list[ServerProcess] = []
     with contextlib.ExitStack() as started:
 
         def serve(*settings: str, environment: dict[str, str] | None = None, **options: Any) -> ServerProcess:
@@ -33,6 +39,9 @@ def serve(tmp_path: Path, runs: Path) -> Iterator[Serve]:
             server = ServerProcess(
                 tmp_path / "spool", target, "runtime.processes=1", *settings, environment=variables, **options
             )
+            servers.append(server)
             return started.enter_context(server)
 
         yield serve
+    lines = [json.dumps(event) for server in servers for event in server.events]
+    assert [line for line in lines if any(words in line for words in (*LATE_ERRORS, "http.internal_error"))] == []
