@@ -208,7 +208,7 @@ class JobQueue(Registration):
 
     async def _accept_with(self, files: Files, submission: Submission) -> SubmitResult[JobView]:
         service, limits = self.service, self.settings.limits
-        service.check(submission, None, keyed=False)  # before the files are copied
+        service.check(submission, None, None, keyed=False)  # before the files are copied
         async with service.spool.new_upload() as upload:
             await copy_into(upload, files, files_max=limits.files, bytes_max=limits.files_bytes)
             if not upload.files:

@@ -39,6 +39,7 @@ from aiohttp import web
 
 from jobqueue import terminal
 from jobqueue.build import build, interpreter
+from jobqueue.config.access import EXPOSED, is_exposed
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http.assembly import FAST_PATH, Api
@@ -191,6 +192,7 @@ class _Process:
 
     async def _listen(self, server: JobServer, api: Api) -> Acceptor:
         listener = await Acceptor(server, server.prepare).listen(self._settings.host, self._settings.port)
+        self._refuse_exposed(listener)
         # Nothing was awaited since it listens, so no request was answered before this.
         self._tell_of_start(listener, is_open=api.listens_on(listener.addresses))
         self._loop_monitor.start()
@@ -199,6 +201,24 @@ class _Process:
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
         return listener
+
+    def _refuse_exposed(self, listener: Acceptor) -> None:
+        """Refuse other addresses than loopback ones without keys, now and with each reload. Raises ConfigError.
+
+        The settings were checked when they were read, but a host may be a name.
+        """
+        addresses = [host for host, _ in listener.addresses]
+
+        def check(settings: Settings) -> None:
+            if any(is_exposed(address, settings.auth) for address in addresses):
+                raise ConfigError(f"server.host: {', '.join(addresses)}: {EXPOSED}")
+
+        try:
+            check(self._service.settings)
+        except ConfigError:
+            listener.close()
+            raise
+        self._service.checks.append(check)
 
     def _tell_of_start(self, listener: Acceptor, *, is_open: bool) -> None:
         """Log the addresses, and then warnings."""
@@ -216,8 +236,9 @@ class _Process:
             log.warning(
                 "server.no_handlers", hint="every submission is rejected: register handlers with @queue.handler"
             )
-        if is_open:
+        if is_open and not self._service.settings.auth.required:
             log.warning("server.exposed", host=self._settings.host, reason=OPEN)
+        if is_open:
             limits = self._service.settings.limits
             if limits.caller_jobs_max is None and limits.caller_rate is None:
                 log.warning("server.callers_unbounded", hint=UNBOUNDED)

@@ -55,6 +55,8 @@ class Service:
         wall_offset_s: Returns the Unix seconds at zero of the engine's clock. Raises likewise.
         tells_tracebacks: Whether documents have the tracebacks of failed attempts. Where `server.tracebacks` is null,
             a server decides when it knows its addresses.
+        checks: Called with the settings of a reload, before anything is applied; each may raise ConfigError.
+        listeners: Called with the settings in effect when they have changed.
         surroundings: Makes each run's external parts: clocks, randomness, executors, the disk. A test may set its
             own.
     """
@@ -66,6 +68,8 @@ class Service:
         self.draining = False
         self.tells_tracebacks = settings.server.tracebacks is True
         self.surroundings: Callable[[Settings], Surroundings] = system
+        self.checks: list[Callable[[Settings], None]] = []
+        self.listeners: list[Callable[[Settings], None]] = []
         self._wiring: Wiring | None = None
         self.local: LocalBackend = NOT_RUNNING
         self.wall_offset_s: Callable[[], float] = NOT_RUNNING
@@ -80,6 +84,7 @@ class Service:
             raise RuntimeError("the settings of a running queue can't be replaced")
         self.settings = settings
         self.tells_tracebacks = settings.server.tracebacks is True
+        self._tell_listeners()
 
     async def start(self) -> None:
         """Enter the lifespan, open the spool and start timer and workers. Raises as `JobQueue.start`."""
@@ -190,24 +195,26 @@ class Service:
         folder: str | None = None,
         files: dict[str, tuple[StoredFile, ...]] | None = None,
         caller: str | None = None,
+        owner: str | None = None,
         key: IdempotencyKey | None = None,
     ) -> SubmitResult[JobView]:
         """Check a submission and pass it to the backend, with its files.
 
         Args:
             caller: The caller that submits it: the scope of `key`, of quotas and of fair shares.
+            owner: The caller to which the job belongs; None: it is no secret.
 
         Raises:
             InvalidSubmission, UnknownType, Duplicate, Refused: As `JobQueue.submit`.
             KeyReused: The caller submitted something else under this key.
         """
-        asked = self._asked(submission, folder, files, caller, key)
+        asked = self._asked(submission, folder, files, caller, owner, key)
         return await self.backend.submit(*asked)
 
     def accept_now(self, submission: Submission, caller: Uniqueness) -> SubmitResult[Job]:
         """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
         if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
-            return self.local.submit_now(*self._asked(submission, None, None, caller.caller, None))
+            return self.local.submit_now(*self._asked(submission, None, None, caller.caller, caller.owner, None))
         spec, args = self._check(submission)
         return self.local.submit_now(spec, args, None, caller)
 
@@ -226,7 +233,7 @@ class Service:
                     return spec, args, None, caller
             submission = Submission(type=submission.type, args=submission.args)
         if counted or submission.unique is not None:
-            return self._asked(submission, None, None, caller.caller, None)
+            return self._asked(submission, None, None, caller.caller, caller.owner, None)
         spec, args = self._check(submission)
         return spec, args, None, caller
 
@@ -236,20 +243,21 @@ class Service:
         folder: str | None,
         files: dict[str, tuple[StoredFile, ...]] | None,
         caller: str | None,
+        owner: str | None,
         key: IdempotencyKey | None,
     ) -> Asked:
         """Check a submission, and return the arguments of `Backend.submit`."""
         spec, args = self._check(submission)
         counted = self.settings.limits.caller_jobs_max is not None
-        uniqueness = uniqueness_of(submission, caller, key, with_files=folder is not None, counted=counted)
+        uniqueness = uniqueness_of(submission, caller, owner, key, with_files=folder is not None, counted=counted)
         upload = Upload(folder, files or {}) if folder is not None else None
         return spec, args, upload, uniqueness
 
-    def check(self, submission: Submission, caller: str | None, *, keyed: bool) -> None:
+    def check(self, submission: Submission, caller: str | None, owner: str | None, *, keyed: bool) -> None:
         """Reject a submission with files before they are copied or received, as far as is known by then.
 
         Args:
-            caller: As `accept`.
+            caller, owner: As `accept`.
             keyed: It has an Idempotency-Key, and so may equal a held job: only its faults are rejected.
 
         Raises:
@@ -258,7 +266,7 @@ class Service:
         spec, _ = self._check(submission)
         if keyed:
             return
-        uniqueness = uniqueness_of(submission, caller, None, with_files=True, counted=False)
+        uniqueness = uniqueness_of(submission, caller, owner, None, with_files=True, counted=False)
         raise_if_any(self.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type))
 
     def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:
@@ -285,6 +293,8 @@ class Service:
 
     async def reload(self, settings: Settings) -> list[str]:
         """Apply the settings that may change while the queue runs, as `JobQueue.reload`."""
+        for check in self.checks:
+            check(settings)
         before, after = self.settings, settings
         for name in [name for name in before.queues if name in after.queues]:
             if after.queues[name] != before.queues[name]:
@@ -297,7 +307,12 @@ class Service:
         live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings, auth=after.auth)
         self.settings = live
         await self._running.backend.set_caller_jobs_max(after.limits.caller_jobs_max)
+        self._tell_listeners()
         return list(differences(live, after))
+
+    def _tell_listeners(self) -> None:
+        for listener in self.listeners:
+            listener(self.settings)
 
     def wall(self, instant: float) -> float:
         """Convert an instant of the engine's clock to Unix seconds, by the present wall clock."""

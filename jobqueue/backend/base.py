@@ -32,13 +32,17 @@ BulkAction = Literal["retry", "cancel", "delete"]
 
 
 class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Filter of a list; None matches all. `created_before` is an instant of the backend's clock."""
+    """Filter of a list; None matches all. `created_before` is an instant of the backend's clock.
+
+    `owner`: the caller to which a job belongs.
+    """
 
     state: JobState | None = None
     type: str | None = None
     queue: str | None = None
     group: str | None = None
     created_before: float | None = None
+    owner: str | None = None
 
     def matches(self, job: Job) -> bool:
         spec = job.spec
@@ -48,6 +52,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.queue is None or spec.queue == self.queue)
             and (self.group is None or spec.group == self.group)
             and (self.created_before is None or job.created_at < self.created_before)
+            and (self.owner is None or (job.uniqueness is not None and job.uniqueness.owner == self.owner))
         )
 
 
@@ -187,8 +192,12 @@ class Backend(Snapshot, Protocol):
         """
         ...
 
-    async def get(self, job_id: str) -> JobView:
+    async def get(self, job_id: str, owner: str | None = None) -> JobView:
         """Return the record.
+
+        Args:
+            owner: To whom it must belong: for all others this call can't be told, by its result or its time, from one
+                for an id that was never issued. None: to any.
 
         Raises:
             JobNotFound: The id was never issued.
@@ -314,8 +323,8 @@ class LocalBackend(Backend, Protocol):
     def find(self, job_id: str) -> Job | None:
         """Return the record with this id, if there is one."""
 
-    def missing(self, job_id: str) -> JobNotFound | JobGone:
-        """Return what `get` raises for an id that has no record."""
+    def missing(self, job_id: str, owner: str | None = None) -> JobNotFound | JobGone:
+        """Return what `get` raises for an id that has no record, or none of this owner."""
 
     def is_closed(self) -> bool:
         """Whether every new job is rejected now: if not, `refuse_unseen` rejects no submission of unknown queue."""

@@ -16,7 +16,7 @@ from jobqueue.backend.base import BulkCount, InvalidCursor, JobFilter, Page
 from jobqueue.backend.timer import Timer
 from jobqueue.backend.waits import Waits
 from jobqueue.core.events import BackedOff, Ended, Event, LeaseLost, Offered, Ready, StopRequested
-from jobqueue.core.ids import is_well_formed
+from jobqueue.core.ids import cursor_at, is_well_formed
 from jobqueue.core.job import JobId, JobState
 from jobqueue.core.job_view import view_of
 from jobqueue.core.scheduling.eta import POLL_AFTER_S_UNKNOWN, Estimate
@@ -197,8 +197,8 @@ class MemoryBackend:
     def refuse_closed(self, uniqueness: Uniqueness, may_be_unique: bool) -> Refused | None:
         return self._engine.refuse_closed(uniqueness, may_be_unique, self._now())
 
-    async def get(self, job_id: str) -> JobView:
-        return view_of(self._engine.get(job_id))
+    async def get(self, job_id: str, owner: str | None = None) -> JobView:
+        return view_of(self._engine.get(job_id, owner))
 
     async def page(self, job_filter: JobFilter, *, limit: int, cursor: str | None) -> Page:
         if cursor is not None and not is_well_formed(cursor):
@@ -213,10 +213,10 @@ class MemoryBackend:
                 if len(jobs) == limit:
                     break
         more = last is not None and next(self._engine.newest_first(last), None) is not None
-        return Page(jobs, last if more else None)
+        return Page(jobs, cursor_at(last) if last is not None and more else None)
 
     def cursor_after(self, job: JobView) -> str:
-        return job.id
+        return cursor_at(job.id)
 
     async def lease(self) -> Lease:
         ready = self._scheduler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated
 
 import msgspec
@@ -11,6 +12,13 @@ from jobqueue.config.section import Section
 from jobqueue.keys import DIGEST_PATTERN, ID_PATTERN, Scope
 
 KEY_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
+
+
+EXPOSED = (
+    "other machines can reach this address, and without keys everything that reaches it may do everything: configure "
+    "keys (auth.keys, auth.keys_file), set server.host to 127.0.0.1, or, where a proxy or a firewall keeps strangers "
+    "out, set auth.none to true"
+)
 
 
 class KeySettings(Section, frozen=True):
@@ -78,3 +86,18 @@ class AuthSettings(Section, frozen=True):
     def required(self) -> bool:
         """Whether a request needs a key; also where the file has none left, so that its last line opens nothing."""
         return bool(self.keys) or self.keys_file is not None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address reaches this machine only. Raises ValueError if it is no address."""
+    known = ipaddress.ip_address(address.partition("%")[0])
+    mapped = known.ipv4_mapped if isinstance(known, ipaddress.IPv6Address) else None
+    return (mapped or known).is_loopback
+
+
+def is_exposed(host: str, auth: AuthSettings) -> bool:
+    """Whether a server on this host is open to other machines without a key. Of a name that is not known: False."""
+    try:
+        return not (auth.required or auth.none or is_loopback(host))
+    except ValueError:
+        return False

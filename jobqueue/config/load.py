@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct, inspect
 
+from jobqueue.config.access import EXPOSED, is_exposed
 from jobqueue.config.environment import read_environment
 from jobqueue.config.keys_file import read_keys
 from jobqueue.config.settings import QUEUE_NAME, Settings
@@ -259,7 +260,7 @@ class _Merge:
             self._faults.append(f"{place}: must not be true where there are keys: it says that there are none")
 
     def _check_together(self) -> None:
-        """Find settings that are valid alone, but together reject every job."""
+        """Find settings that are valid alone, but together reject every job, or let everything in."""
         settings = msgspec.convert(self._tree, Settings)
         for small, large in WITHIN:
             if _value(settings, small) > _value(settings, large):
@@ -268,6 +269,9 @@ class _Merge:
                 self._faults.append(
                     f"{given.value_at}: must not be {bound}: a value that the one allows must fit into the other"
                 )
+        if is_exposed(settings.server.host, settings.auth):
+            given = self._given["server", "host"]
+            self._faults.append(f"{given.value_at}: {EXPOSED}")
         if len(settings.queues) > QUEUES_MAX:
             self._faults.append(f"queues: {len(settings.queues)} are configured, and at most {QUEUES_MAX} are allowed")
 

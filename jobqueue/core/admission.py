@@ -186,7 +186,7 @@ class AdmissionControl:
         if uniqueness is not None and not uniqueness.plain:
             if uniqueness.key is not None and uniqueness_index.under_key(uniqueness) is not None:
                 return None
-            if uniqueness_index.holder(job_type, uniqueness.unique) is not None:
+            if uniqueness_index.holder(job_type, uniqueness) is not None:
                 return None
         if queue is None:
             return self.refuse_closed(uniqueness, may_be_unique, now) if self.closed_to_all() else None

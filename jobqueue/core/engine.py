@@ -134,21 +134,24 @@ class Engine:
         """
         return self._submitter.submit(spec, args, upload, uniqueness, now=now)
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str, owner: str | None = None) -> Job:
         """Return the record with this id.
+
+        Args:
+            owner: To whom it must belong, as if there were no others; None: to any.
 
         Raises:
             JobNotFound: The id was never issued.
             JobGone: It was issued, but its record is no longer held.
         """
         job = self.store.get(job_id)
-        if job is None:
-            raise self.missing(job_id)
+        if job is None or (owner is not None and (job.uniqueness is None or job.uniqueness.owner != owner)):
+            raise self.missing(job_id, owner)
         return job
 
-    def missing(self, job_id: str) -> JobNotFound | JobGone:
-        """Return why no record has this id: what `get` raises."""
-        origin = self._ids.origin(job_id)
+    def missing(self, job_id: str, owner: str | None = None) -> JobNotFound | JobGone:
+        """Return why no record, or none of this owner, has this id: what `get` raises."""
+        origin = self._ids.origin(job_id, owner)
         if origin is Origin.NEVER:
             return JobNotFound(f"no job was ever created with the id {shown(job_id)!r}")
         return JobGone("evicted" if origin is Origin.THIS_RUN else "earlier-run")

@@ -9,8 +9,10 @@ An id is 22 characters of an alphabet that sorts as it counts:
     `------------------------- run: 18 bits, drawn at each start
 
 Nothing about an issued id is kept. The tag proves that this run issued it; the check distinguishes an id of an earlier
-run from noise (one random text in 4,096 passes). The tags of 64 neighbours come from one hash, and their ids are made
-together, so an id costs well under half a microsecond.
+run from noise (one random text in 4,096 passes). The check of a job with an owner is a hash over the rest and the
+owner's name, so that of a gone id only its owner is told that it was issued (and by mistake one other name of 4,096).
+The tags of 64 neighbours come from one hash, and their ids are made together, so an id costs well under half a
+microsecond.
 """
 
 from __future__ import annotations
@@ -55,6 +57,14 @@ RUNS: Final = range(64**2, 64**_RUN_LENGTH)
 """The run numbers to draw from: ids must not begin with a dash, as a command's flag does."""
 
 
+def cursor_at(job_id: str) -> str:
+    """Return a text that sorts just before an id and after all earlier ones, and that is no id: it has no tag.
+
+    A page may end at a record that is not shown.
+    """
+    return job_id[: _RUN_LENGTH + _SEQUENCE_LENGTH].ljust(ID_LENGTH, ALPHABET[0])
+
+
 class Origin(Enum):
     """Origin of an id without a record."""
 
@@ -72,7 +82,7 @@ class IdIssuer:
             (about 1 in 258,000) can't recognise each other's ids.
     """
 
-    __slots__ = ("_block", "_run", "_secret", "_to_come")
+    __slots__ = ("_block", "_has_owners", "_run", "_secret", "_to_come")
 
     def __init__(self, *, secret: bytes, run: int) -> None:
         if len(secret) < 16:
@@ -85,27 +95,43 @@ class IdIssuer:
         self._block = _FIRST_BLOCK - 1
         # The ids of `_block` that are yet to be issued, the next one last.
         self._to_come: list[JobId] = []
+        self._has_owners = False
 
-    def issue(self) -> JobId:
-        """Return the next id."""
+    def issue(self, owner: str | None = None) -> JobId:
+        """Return the next id, of a job with this owner."""
         if not self._to_come:
             self._block += 1
             self._to_come = _assemble(self._head_of(self._block), self._tags_of(self._block), _PLACES)
             self._to_come.reverse()
-        return self._to_come.pop()
+        job_id = self._to_come.pop()
+        if owner is None:
+            return job_id
+        self._has_owners = True
+        checked = job_id[:_CHECKED_LENGTH]
+        return cast("JobId", checked + _check(checked, owner))
 
-    def origin(self, text: str) -> Origin:
-        """Return where an id comes from, by its tag and check alone."""
-        if not is_well_formed(text) or _check(text[:_CHECKED_LENGTH]) != text[_CHECKED_LENGTH:]:
+    def origin(self, text: str, owner: str | None = None) -> Origin:
+        """Return where an id comes from, by its tag and check alone.
+
+        Args:
+            owner: For others than the id's owner it was never issued; None: for all owners.
+        """
+        if not is_well_formed(text):
             return Origin.NEVER
         if not text.startswith(self._run):
-            return Origin.EARLIER_RUN
+            return Origin.EARLIER_RUN if _has_check(text, owner) else Origin.NEVER
+        # Both parts are compared in any case, so that the time doesn't tell which one is wrong.
+        is_own = _has_check(text, owner) or (owner is None and self._has_owners)
+        return Origin.THIS_RUN if self._has_tag(text) and is_own else Origin.NEVER
+
+    def _has_tag(self, text: str) -> bool:
+        """Whether this run has issued an id, by its tag."""
         block, place = divmod(_number(text[_RUN_LENGTH : _RUN_LENGTH + _SEQUENCE_LENGTH]), _BLOCK_SIZE)
         if block < _FIRST_BLOCK or (block, place) >= (self._block, _BLOCK_SIZE - len(self._to_come)):
-            return Origin.NEVER
+            return False
         (expected,) = _assemble(self._head_of(block), self._tags_of(block), (_PLACES[place],))
         # Compared in constant time, against timing attacks on the tag.
-        return Origin.THIS_RUN if hmac.compare_digest(expected, text) else Origin.NEVER
+        return hmac.compare_digest(expected[:_CHECKED_LENGTH], text[:_CHECKED_LENGTH])
 
     def _head_of(self, block: int) -> bytes:
         """Return the common prefix of a block's ids."""
@@ -126,8 +152,17 @@ def _assemble(head: bytes, tags: bytes, places: Sequence[tuple[bytes, int]]) -> 
     return cast("list[JobId]", ids)  # a call of JobId for each would take a sixth of the time
 
 
-def _check(checked: str) -> str:
-    return _CHECKS[crc32(checked.encode("ascii")) & 0xFFF].decode("ascii")
+def _has_check(text: str, owner: str | None) -> bool:
+    return hmac.compare_digest(_check(text[:_CHECKED_LENGTH], owner), text[_CHECKED_LENGTH:])
+
+
+def _check(checked: str, owner: str | None = None) -> str:
+    if owner is None:
+        number = crc32(checked.encode("ascii"))
+    else:  # no CRC: for some pairs of names those of all ids would be the same
+        digest = hashlib.blake2b(checked.encode("ascii"), digest_size=2, key=owner.encode()[:64]).digest()
+        number = int.from_bytes(digest, "big")
+    return _CHECKS[number & 0xFFF].decode("ascii")
 
 
 def _digits(number: int, length: int) -> str:

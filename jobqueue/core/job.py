@@ -173,13 +173,15 @@ class IdempotencyKey(Record):
 class Uniqueness(Record):
     """The identity of a submission: its caller, idempotency key and unique value.
 
-    `plain`: it has neither key nor value, and live jobs need not be counted, so there is nothing to index.
+    `plain`: it has neither key nor value, and live jobs need not be counted, so there is nothing to index. `owner`: the
+    name of the caller to which the job belongs, so that others find no trace of it; None: it is no secret.
     """
 
     caller: str | None
     unique: Unique | None
     key: IdempotencyKey | None
     plain: bool
+    owner: str | None
 
     def __init__(
         self,
@@ -187,11 +189,13 @@ class Uniqueness(Record):
         unique: Unique | None = None,
         key: IdempotencyKey | None = None,
         plain: bool = False,
+        owner: str | None = None,
     ) -> None:
         self.caller = caller
         self.unique = unique
         self.key = key
         self.plain = plain
+        self.owner = owner
 
 
 @final

@@ -52,6 +52,11 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return None if self.uniqueness is None else self.uniqueness.caller
 
     @property
+    def owner(self) -> str | None:
+        """The name of the caller to which it belongs; None: it is no secret."""
+        return None if self.uniqueness is None else self.uniqueness.owner
+
+    @property
     def attempts_before(self) -> int:
         """Number of attempts of earlier series; a retry begins a new one."""
         return 0 if self.extras is None else self.extras.attempts_before

@@ -80,7 +80,7 @@ class Submitter:
         if uniqueness is not None and not uniqueness.plain:
             if (job := self._same_key(uniqueness)) is not None:
                 return SubmitResult(job, duplicate=True)
-            holder = self._transitions.uniqueness_index.holder(spec.type, uniqueness.unique)
+            holder = self._transitions.uniqueness_index.holder(spec.type, uniqueness)
             if holder is not None:
                 return self._submit_beside(self._transitions.held(holder), spec, args, upload, uniqueness, now)
         held = held_bytes(spec, upload, uniqueness)
@@ -126,7 +126,7 @@ class Submitter:
             raise WrongState(f"the job is {job.state}: only a failed one can be retried", state=job.state)
         uniqueness = job.uniqueness
         if uniqueness is not None and uniqueness.unique is not None:
-            holder = self._transitions.uniqueness_index.holder(job.spec.type, uniqueness.unique)
+            holder = self._transitions.uniqueness_index.holder(job.spec.type, uniqueness)
             if holder is not None:
                 raise WrongState(f"job {holder} is live and has this job's unique value", state=job.state)
         queue_state = self._transitions.queue_states[job.spec.queue]
@@ -228,7 +228,7 @@ class Submitter:
         transitions = self._transitions
         delay_s = spec.delay_s
         job = Job(
-            id=self._ids.issue(),
+            id=self._ids.issue(None if uniqueness is None else uniqueness.owner),
             spec=spec,
             args=args,
             upload=upload,

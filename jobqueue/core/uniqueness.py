@@ -4,7 +4,7 @@ Rules:
 
 1. An idempotency key belongs to one caller and one job, for as long as that job's record is held. Keys of submissions
    that led to a job by its unique value belong to it, too: its latest `SHARED_MAX`.
-2. A unique value belongs to one live job of its type at a time.
+2. A unique value belongs to one live job of its type, and of its owner, at a time.
 3. A caller's live jobs are counted from acceptance to end.
 
 `UniquenessIndex` finds the holder. `Submitter` decides on a hit.
@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from jobqueue.core.job import Job, JobId, Unique, Uniqueness
+    from jobqueue.core.job import Job, JobId, Uniqueness
 
 Name = tuple[str | None, str]
 """A caller, and its key."""
@@ -31,7 +31,7 @@ class UniquenessIndex:
         self._by_key: dict[Name, tuple[JobId, bytes]] = {}
         # Further keys of a job, the oldest first.
         self._shared: dict[JobId, deque[Name]] = {}
-        self._by_value: dict[tuple[str, str], JobId] = {}
+        self._by_value: dict[tuple[str | None, str, str], JobId] = {}
         self._live: dict[str, int] = {}
         # The number of unique values. Bound directly: it is read for each rejection.
         self.values = self._by_value.__len__
@@ -58,9 +58,10 @@ class UniquenessIndex:
         self._drop_name(name, job)
         return name[1]
 
-    def holder(self, job_type: str, unique: Unique | None) -> JobId | None:
+    def holder(self, job_type: str, uniqueness: Uniqueness) -> JobId | None:
         """Return the live job that has this unique value."""
-        return None if unique is None else self._by_value.get((job_type, unique.value))
+        unique = uniqueness.unique
+        return None if unique is None else self._by_value.get((uniqueness.owner, job_type, unique.value))
 
     def live_of(self, caller: str) -> int:
         """Count a caller's live jobs."""
@@ -78,7 +79,7 @@ class UniquenessIndex:
         if uniqueness.key is not None:
             self._by_key[uniqueness.caller, uniqueness.key.key] = (job.id, uniqueness.key.fingerprint)
         if uniqueness.unique is not None:
-            self._by_value[job.spec.type, uniqueness.unique.value] = job.id
+            self._by_value[uniqueness.owner, job.spec.type, uniqueness.unique.value] = job.id
         if uniqueness.caller is not None:
             self._live[uniqueness.caller] = self._live.get(uniqueness.caller, 0) + 1
 
@@ -87,7 +88,7 @@ class UniquenessIndex:
         uniqueness = job.uniqueness
         assert uniqueness is not None, "a plain submission has no entry"
         if uniqueness.unique is not None:
-            name = (job.spec.type, uniqueness.unique.value)
+            name = (uniqueness.owner, job.spec.type, uniqueness.unique.value)
             if self._by_value.get(name) == job.id:  # it may have passed to another job
                 del self._by_value[name]
         if uniqueness.caller is not None:

@@ -86,13 +86,19 @@ class Bounds(msgspec.Struct, frozen=True, gc=False):
 
 
 @functools.lru_cache(maxsize=4096)
-def plain_uniqueness(caller: str) -> Uniqueness:
+def plain_uniqueness(caller: str, owner: str | None = None) -> Uniqueness:
     """Return the identity of a submission without key and value: one object for all of a caller's jobs."""
-    return Uniqueness(caller, plain=True)
+    return Uniqueness(caller, plain=True, owner=owner)
 
 
 def uniqueness_of(
-    submission: Submission, caller: str | None, key: IdempotencyKey | None, *, with_files: bool, counted: bool
+    submission: Submission,
+    caller: str | None,
+    owner: str | None,
+    key: IdempotencyKey | None,
+    *,
+    with_files: bool,
+    counted: bool,
 ) -> Uniqueness | None:
     """Return the identity of a submission; None: it has none.
 
@@ -105,11 +111,12 @@ def uniqueness_of(
     given = submission.unique
     if given is None:
         if key is None and not (counted and caller is not None):
-            return None if caller is None else plain_uniqueness(caller)
-        return Uniqueness(caller, None, key)
+            return None if caller is None else plain_uniqueness(caller, owner)
+        return Uniqueness(caller, None, key, owner=owner)
     if with_files and _debounces(submission):
         raise InvalidSubmission(InvalidField(pointer="/unique", detail="a job with files can't be debounced"))
-    return Uniqueness(caller, Unique(given) if isinstance(given, str) else Unique(given.value, given.mode), key)
+    unique = Unique(given) if isinstance(given, str) else Unique(given.value, given.mode)
+    return Uniqueness(caller, unique, key, owner=owner)
 
 
 def submission_of(fields: dict[str, Any]) -> Submission:

@@ -11,6 +11,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
+from jobqueue.http.request.auth import GRANT, Access
 from jobqueue.http.request.body import Bodies
 from jobqueue.http.request.early_refusal import EarlyRefusal
 from jobqueue.http.request.origins import OriginPolicy
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Middleware
 
-    from jobqueue.http.route import Handler
+    from jobqueue.config import Settings
+    from jobqueue.http.route import Handler, Route
     from jobqueue.service import Service
 
 FAST_PATH = web.AppKey("fast_path", FastPath)
@@ -49,6 +51,7 @@ class Api:
         lag: Returns the lag of the event loop in seconds; None: it is not measured.
 
     Attributes:
+        access: The keys in effect.
         in_flight: Counts bytes being received and sent, over all resources.
         policy: Checks origins and hosts.
         waiters: The waiting requests of all resources.
@@ -56,13 +59,17 @@ class Api:
 
     def __init__(self, service: Service, lag: Callable[[], float] | None = None) -> None:
         self._service = service
+        self._auth = service.settings.auth
+        self.access = Access(self._auth)
+        service.listeners.append(self._apply)
+        self._rows: dict[web.AbstractRoute, Route] = {}
         self.in_flight = InFlightBudget(self._in_flight_bytes)
         bodies = Bodies(lambda: service.settings.limits, self.in_flight)
         self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
         self.waiters = Waiters(lambda: service.settings.limits)
         early = EarlyRefusal(service, lag)
         self._descriptors = Descriptors()
-        self._fast_path = FastPath(service, early, self.policy, self.waiters)
+        self._fast_path = FastPath(service, early, self.policy, self.access, self.waiters)
         self._resources = Resources(
             submissions=Submissions(service, self.waiters, bodies, early),
             jobs=Jobs(service, self.waiters, self._descriptors),
@@ -75,11 +82,11 @@ class Api:
 
     def add_to(self, app: web.Application) -> None:
         """Register every resource, the middleware, and the end of waits and streams."""
-        app.middlewares.append(_answering(self.policy))
+        app.middlewares.append(_answering(self.policy, self._admit))
         if self.policy.origins:
             app.on_response_prepare.append(self.policy.expose)
         for route in ROUTES:
-            route.add_to(app.router, self._resources)
+            self._rows |= route.add_to(app.router, self._resources, self._check_key)
         app[FAST_PATH] = self._fast_path
         app[IN_FLIGHT] = self.in_flight
         app[DESCRIPTORS] = self._descriptors
@@ -95,6 +102,27 @@ class Api:
             self._service.tells_tracebacks = self.policy.is_local
         return not self.policy.is_local
 
+    def _admit(self, request: web.Request) -> None:
+        """Check the key of a request. Raises Unauthorized, InsufficientScope."""
+        # aiohttp: of a path without a resource, or a method that it hasn't got, the route is none of ours.
+        self._check_key(request, self._rows.get(request.match_info.route))
+
+    def _check_key(self, request: web.Request, row: Route | None) -> None:
+        if row is not None and row.scope is None:
+            return
+        request[GRANT] = grant = self.access.grant_of(request.headers)
+        if row is not None and row.scope is not None:
+            grant.require(row.scope)
+
+    def _apply(self, settings: Settings) -> None:
+        """Put reloaded keys into effect: what began with another one ends."""
+        if settings.auth == self._auth:
+            return
+        self._auth = settings.auth
+        self.access.replace(settings.auth)
+        self._fast_path.forget_heads()
+        self.waiters.end_revoked()
+
     def _in_flight_bytes(self) -> int:
         limits = self._service.settings.limits
         return max(limits.in_flight_bytes, 2 * limits.body_bytes)
@@ -104,8 +132,12 @@ class Api:
         self._resources.streams.stop()
 
 
-def _answering(policy: OriginPolicy) -> Middleware:
-    """Return the middleware around all resources: it checks each request, and answers exceptions."""
+def _answering(policy: OriginPolicy, admit: Callable[[web.Request], None]) -> Middleware:
+    """Return the middleware around all resources: it checks each request, and answers exceptions.
+
+    Args:
+        admit: Checks its key.
+    """
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -115,6 +147,7 @@ def _answering(policy: OriginPolicy) -> Middleware:
                 return _refuse_framing(request, fault)
             if request.method == hdrs.METH_OPTIONS and (preflight := policy.preflight(request)) is not None:
                 return preflight
+            admit(request)
             return await handler(request)
         except web.HTTPException as raised:
             error: Exception = error_of(raised, request)

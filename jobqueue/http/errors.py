@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from jobqueue import errors
 
+REALM = 'Bearer realm="jobqueue"'
+
 
 class MalformedRequest(errors.JobQueueError):
     """The request violates HTTP or this API outside of its JSON: framing, query, multipart."""
@@ -39,6 +41,23 @@ class CrossOrigin(errors.JobQueueError):
 
 class MisdirectedRequest(errors.JobQueueError):
     """The Host is no name of this server."""
+
+
+class Unauthorized(errors.JobQueueError):
+    """The request has no valid key; `challenge` is its `WWW-Authenticate` (RFC 6750, section 3)."""
+
+    def __init__(self, detail: str, *, error: str | None) -> None:
+        super().__init__(detail)
+        self.challenge = REALM if error is None else f'{REALM}, error="{error}"'
+
+
+class InsufficientScope(errors.JobQueueError):
+    """The key lacks a scope; `challenge` is the `WWW-Authenticate`."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"the key lacks the scope {scope}, which this request needs")
+        self.scope = scope
+        self.challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
 
 
 class BodyTooSlow(errors.JobQueueError):

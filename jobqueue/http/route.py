@@ -20,9 +20,11 @@ import msgspec
 from aiohttp import hdrs, web
 
 from jobqueue import errors
-from jobqueue.http.errors import MethodNotAllowed, UnsupportedMediaType
+from jobqueue.http.errors import InsufficientScope, MethodNotAllowed, Unauthorized, UnsupportedMediaType
 from jobqueue.http.request.body import BodyKind, answer_expectation
 from jobqueue.http.response.problems import GONE_REASON, INTERNAL, TABLE, Row
+from jobqueue.http.response.responses import closing_problem
+from jobqueue.keys import Scope  # msgspec reads it from the annotations
 
 if TYPE_CHECKING:
     from jobqueue.http.resources.bulk import Bulk
@@ -47,6 +49,8 @@ _HEADERS: tuple[tuple[type[BaseException], tuple[str, ...]], ...] = (
     (errors.JobGone, (GONE_REASON,)),
     (errors.WrongState, ("Job-State",)),
     (MethodNotAllowed, ("Allow",)),
+    (Unauthorized, ("WWW-Authenticate",)),
+    (InsufficientScope, ("WWW-Authenticate",)),
     (UnsupportedMediaType, ("Accept-Post", "Accept-Patch")),
 )
 """The headers that a problem may have, as `problem_of` sets them."""
@@ -104,6 +108,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         handler: Names the method of a resource that answers.
         expect: Names the method that answers `Expect: 100-continue`; by default it is always continued.
         body: None: the request needs none, and one that is sent is ignored.
+        scope: What the key of a request must have; None: the request needs no key.
         query: Its fields are the parameters of the query.
         headers: The request's headers that change the answer, beside those of every request.
         answers: Those below 400, beside the answers to any request and any body.
@@ -116,6 +121,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     handler: Callable[[Resources], Handler]
     answers: tuple[Answer, ...]
+    scope: Scope | None
     expect: Callable[[Resources], ExpectHandler] | None = None
     body: Body | None = None
     query: type[msgspec.Struct] | None = None
@@ -136,14 +142,30 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def own_answers(self) -> tuple[Answer, ...]:
         """Its answers, those from 400 on too."""
-        return (*self.answers, *map(problem, self.problems))
+        problems = self.problems if self.scope is None else (*self.problems, InsufficientScope)
+        return (*self.answers, *map(problem, problems))
 
-    def add_to(self, router: web.UrlDispatcher, resources: Resources) -> None:
-        """Register it with aiohttp."""
+    def add_to(
+        self, router: web.UrlDispatcher, resources: Resources, admit: Callable[[web.Request, Route], object]
+    ) -> dict[web.AbstractRoute, Route]:
+        """Register it with aiohttp; return aiohttp's routes.
+
+        Args:
+            admit: Checks the key of a request before its body is asked for; the middleware does so for all others.
+        """
         handler = self.handler(resources)
-        expect = _always_continue if self.expect is None else self.expect(resources)
-        for method in self.methods[::-1]:  # HEAD first: it is the more frequent one
-            router.add_route(method, self.pattern, handler, expect_handler=expect)
+        answer = _always_continue if self.expect is None else self.expect(resources)
+
+        async def expect(request: web.Request) -> web.StreamResponse | None:
+            try:
+                admit(request, self)
+            except errors.JobQueueError as error:
+                return closing_problem(error)
+            return await answer(request)
+
+        # HEAD first: it is the more frequent one.
+        methods = self.methods[::-1]
+        return {router.add_route(method, self.pattern, handler, expect_handler=expect): self for method in methods}
 
 
 def problem(kind: type[BaseException]) -> Answer:

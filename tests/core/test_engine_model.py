@@ -627,7 +627,7 @@ class EngineMachine(RuleBasedStateMachine):
     def the_uniqueness_index_matches_the_model(self) -> None:
         uniqueness_index = self.driver.engine._transitions.uniqueness_index
         assert uniqueness_index._by_key == self.keys
-        assert uniqueness_index._by_value == self.values
+        assert uniqueness_index._by_value == {(None, *name): job_id for name, job_id in self.values.items()}
         assert uniqueness_index._live == Counter(
             k.caller for k in self.model.values() if k.live and k.caller is not None
         )

@@ -600,8 +600,8 @@ def test_an_empty_uniqueness_index_finds_no_job() -> None:
     uniqueness_index = UniquenessIndex()
     assert uniqueness_index.under_key(Uniqueness(key=IdempotencyKey("k", b""))) is None
     assert uniqueness_index.under_key(Uniqueness()) is None
-    assert uniqueness_index.holder("t", Unique("u")) is None
-    assert uniqueness_index.holder("t", None) is None
+    assert uniqueness_index.holder("t", Uniqueness(unique=Unique("u"))) is None
+    assert uniqueness_index.holder("t", Uniqueness()) is None
     assert uniqueness_index.live_of("ann") == 0
     assert uniqueness_index.values() == 0
 

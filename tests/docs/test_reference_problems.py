@@ -18,6 +18,8 @@ EXAMPLES: dict[type[BaseException], BaseException] = {
     errors.Duplicate: errors.Duplicate("01a"),
     errors.Draining: errors.Draining(),
     problems.MethodNotAllowed: problems.MethodNotAllowed("PUT", "GET, HEAD"),
+    problems.Unauthorized: problems.Unauthorized("no", error=None),
+    problems.InsufficientScope: problems.InsufficientScope("read"),
     problems.UnsupportedMediaType: problems.UnsupportedMediaType("no", headers={"Accept-Post": "application/json"}),
 }
 

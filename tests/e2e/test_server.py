@@ -477,13 +477,13 @@ async def test_a_port_in_use_fails_the_start_with_its_reason(tmp_path: Path) -> 
 
 
 async def test_an_address_of_another_machine_fails_the_start_with_its_reason(tmp_path: Path) -> None:
-    async with running(tmp_path, server={"host": "192.0.2.1"}) as server:
+    async with running(tmp_path, server={"host": "192.0.2.1"}, auth={"none": True}) as server:
         assert await server.exit_code() == 1
     assert "not an address of this machine" in (await server.event("server.failed"))["reason"]
 
 
 async def test_an_address_that_other_machines_reach_logs_a_warning_and_accepts_any_host(tmp_path: Path) -> None:
-    async with running(tmp_path, server={"host": "0.0.0.0"}) as server:
+    async with running(tmp_path, server={"host": "0.0.0.0"}, auth={"none": True}) as server:
         warning = await server.event("server.exposed")
         assert "limits.caller_jobs_max" in (await server.event("server.callers_unbounded"))["hint"]
         assert (warning["level"], warning["host"]) == ("warning", "0.0.0.0")
@@ -520,7 +520,7 @@ async def test_a_loopback_address_logs_no_warning_and_accepts_its_own_names_alon
 async def test_tracebacks_are_sent_on_a_loopback_address_and_always_logged(
     tmp_path: Path, host: str, tracebacks: bool | None, sent: bool
 ) -> None:
-    async with running(tmp_path, server={"host": host, "tracebacks": tracebacks}) as server:
+    async with running(tmp_path, server={"host": host, "tracebacks": tracebacks}, auth={"none": True}) as server:
         url = await server.url()
         async with aiohttp.ClientSession(url) as http:
             prefer = {"Prefer": "wait=10"}
@@ -718,7 +718,9 @@ async def test_on_a_terminal_the_server_prints_a_banner_and_text_lines(tmp_path:
 
 
 async def test_on_a_terminal_the_banner_precedes_the_warnings(tmp_path: Path) -> None:
-    with Screen(tmp_path, "server.host=0.0.0.0", "statuses.bytes_max=1000GiB", "server.linger_s=0") as screen:
+    with Screen(
+        tmp_path, "server.host=0.0.0.0", "auth.none=true", "statuses.bytes_max=1000GiB", "server.linger_s=0"
+    ) as screen:
         await screen.until(" WARNING server.callers_unbounded")
         positions = [screen.text.index(text) for text in ("Ctrl-C\n", "server.memory_overcommitted", "server.exposed")]
         assert positions == sorted(positions)

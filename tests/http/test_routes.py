@@ -23,6 +23,7 @@ from jobqueue.http.response.problems import TABLE
 from jobqueue.http.route import Route
 from jobqueue.http.routes import ANY_BODY, ANY_REQUEST, ROUTES
 from tests.http.declared import problem_in, slug_of
+from tests.http.keyed import READER, SUB, auth, bearer
 from tests.http.serving import read_answer
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def test_the_server_gives_every_declared_response_with_its_headers(start: 
     for scenario in (submissions, reads, actions, lists_and_bulk, streams, queues):
         await scenario(serving, http, seen)
     rejections = (rejected_without_room, rejected_over_quota, rejected_in_quarantine, rejected_without_memory)
-    for rejected in (*rejections, draining):
+    for rejected in (*rejections, rejected_without_scope, draining):
         await rejected(start, http_to, seen)
     missing = []
     for (method, path), row in OPERATIONS.items():
@@ -255,6 +256,14 @@ async def rejected_without_memory(start: Start, http_to: Open, seen: Seen) -> No
         await seen.ask(http, "POST", "/v1/jobs", json={"type": "hold"})
 
 
+async def rejected_without_scope(start: Start, http_to: Open, seen: Seen) -> None:
+    http = await http_to(await start(auth=auth("sub", "reader")))
+    for (method, path), row in OPERATIONS.items():
+        if row.scope is not None:
+            key = READER if row.scope == "submit" else SUB
+            await seen.ask(http, method, path, "default" if "{" in path else "", headers=bearer(key))
+
+
 async def draining(start: Start, http_to: Open, seen: Seen) -> None:
     serving = await start()
     http = await http_to(serving)
@@ -290,6 +299,7 @@ async def test_the_server_gives_the_responses_to_any_request_and_any_body(start:
     for raw in (b"GET\r\n\r\n", CODED, expecting.removesuffix(b"0\r\n\r\n")):
         given |= answers_in(await serving.talk(raw))
     given |= await failed_and_crowded_out(start, http_to)
+    given |= answers_in(await (await start(auth=auth())).talk(CODED))
     assert {(answer.status, slug_of(answer)) for answer in (*ANY_REQUEST, *ANY_BODY)} - given == set()
 
 
@@ -363,6 +373,6 @@ async def test_a_list_accepts_exactly_the_parameters_of_its_row(name: str, http:
 
 def test_cors_allows_the_headers_and_methods_of_the_rows() -> None:
     allowed = set(PREFLIGHT["Access-Control-Allow-Headers"].split(", "))
-    assert allowed == {"Content-Type", *(name for row in ROUTES for name in row.headers)}
+    assert allowed == {"Authorization", "Content-Type", *(name for row in ROUTES for name in row.headers)}
     methods = set(PREFLIGHT["Access-Control-Allow-Methods"].split(", "))
     assert {method for row in ROUTES for method in row.methods} <= methods

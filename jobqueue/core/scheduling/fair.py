@@ -8,6 +8,7 @@ Deficit round robin (Shreedhar & Varghese, "Efficient fair queuing using deficit
 3. The quantum is the highest cost met since there were last no jobs. So each turn pays for one job at least, a pop
    reads two groups at most, and where all jobs cost the same a turn is one job.
 4. A job is paid for whenever it is taken, so again after it was requeued.
+5. Jobs of an owner are in groups of their own: a name that two owners choose means two groups.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jobqueue.core.job import Job
+
+Name = str | tuple[str, str | None] | None
+"""A group, or an owner and its group."""
 
 COST_MIN: Final = 0.1
 COST_MAX: Final = 10.0
@@ -54,7 +58,7 @@ class Fair:
 
     def __init__(self, cost: Callable[[Job], float] = one) -> None:
         self._cost = cost
-        self._ring: OrderedDict[str | None, Group] = OrderedDict()
+        self._ring: OrderedDict[Name, Group] = OrderedDict()
         self._quantum = COST_MIN
         self._size = 0
         self._stamps = Stamps()
@@ -66,9 +70,10 @@ class Fair:
         return by_stamp(group.jobs for group in self._ring.values())
 
     def push(self, job: Job, *, now: float, front: bool = False) -> None:
-        group = self._ring.get(job.spec.group)
+        name = _name_of(job)
+        group = self._ring.get(name)
         if group is None:
-            group = self._ring[job.spec.group] = Group()
+            group = self._ring[name] = Group()
         group.jobs.push(job, now=now, front=front, stamp=self._stamps.next(front=front))
         self._size += 1
 
@@ -94,20 +99,26 @@ class Fair:
         return job
 
     def remove(self, job: Job) -> bool:
-        group = self._ring.get(job.spec.group)
+        name = _name_of(job)
+        group = self._ring.get(name)
         if group is None or not group.jobs.remove(job):
             return False
         self._size -= 1
         if not group.jobs:
-            self._leave(job.spec.group)
+            self._leave(name)
         return True
 
     def position(self, job: Job) -> int | None:
-        group = self._ring.get(job.spec.group)
+        group = self._ring.get(_name_of(job))
         own = group.jobs.position(job) if group is not None else None
         return None if own is None else min(own * len(self._ring), self._size)
 
-    def _leave(self, name: str | None) -> None:
+    def _leave(self, name: Name) -> None:
         del self._ring[name]
         if not self._ring:
             self._quantum = COST_MIN
+
+
+def _name_of(job: Job) -> Name:
+    uniqueness, group = job.uniqueness, job.spec.group
+    return group if uniqueness is None or uniqueness.owner is None else (uniqueness.owner, group)

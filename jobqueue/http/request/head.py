@@ -15,7 +15,6 @@ import msgspec
 from aiohttp import hdrs
 
 from jobqueue.core.job import IdempotencyKey, Uniqueness
-from jobqueue.handlers import plain_uniqueness
 from jobqueue.http.request.body import BodyKind, kind_of
 from jobqueue.http.request.idempotency import key_of
 from jobqueue.http.request.prefer import preferred_wait_s
@@ -31,7 +30,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
     """The head of a submission.
 
     Attributes:
-        caller: The caller's name, as `caller_of` returns it.
+        plain: The identity of a submission without a key and a unique value: its caller and owner.
         key: The Idempotency-Key; None: there is none.
         kind: The body's; None: one that is not taken.
         content_type: The Content-Type, with its parameters; empty: there is none.
@@ -39,7 +38,7 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
         wait_s: Seconds of `Prefer: wait`; None: there is no such preference.
     """
 
-    caller: str
+    plain: Uniqueness
     key: str | None
     kind: BodyKind | None
     content_type: str
@@ -47,11 +46,19 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
     wait_s: int | None
 
     @property
+    def caller(self) -> str | None:
+        return self.plain.caller
+
+    @property
+    def owner(self) -> str | None:
+        return self.plain.owner
+
+    @property
     def uniqueness(self) -> Uniqueness:
         """The submission's identity as far as the head tells it."""
         if self.key is None:
-            return plain_uniqueness(self.caller)
-        return Uniqueness(self.caller, key=IdempotencyKey(self.key, b""))
+            return self.plain
+        return Uniqueness(self.plain.caller, key=IdempotencyKey(self.key, b""), owner=self.plain.owner)
 
     @property
     def may_be_unique(self) -> bool:
@@ -64,12 +71,12 @@ class SubmissionHead(msgspec.Struct, frozen=True, gc=False):
         return self.length_bytes is not None and self.length_bytes <= UNIQUE_BYTES_MAX
 
 
-def head_of(request: web.BaseRequest, caller: str) -> SubmissionHead:
-    """Read the head of a submission. Raises MalformedRequest if the Idempotency-Key can't be read."""
+def head_of(request: web.BaseRequest, plain: Uniqueness) -> SubmissionHead:
+    """Read the head of a submission, given the identity of a plain one. Raises MalformedRequest."""
     headers = request.headers
     content_type = headers.get(hdrs.CONTENT_TYPE, "")
     return SubmissionHead(
-        caller=caller,
+        plain=plain,
         key=key_of(headers),
         kind=kind_of(content_type),
         content_type=content_type,

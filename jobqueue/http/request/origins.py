@@ -41,13 +41,15 @@ if TYPE_CHECKING:
 
 EXPOSED = (
     "Location, Retry-After, Job-State, ETag, RateLimit, RateLimit-Policy, Preference-Applied, Job-Deduplicated, "
-    "Job-Gone-Reason, Allow, Accept-Post, Accept-Patch"
+    "Job-Gone-Reason, Allow, Accept-Post, Accept-Patch, WWW-Authenticate"
 )
 """Headers of answers that a listed page may read, beside the few that every page may."""
 
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Content-Type, Idempotency-Key, Prefer, If-None-Match, Last-Event-ID",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, Idempotency-Key, Prefer, If-None-Match, Last-Event-ID"
+    ),
     "Access-Control-Max-Age": "7200",  # Chrome's own bound
     "Server": SERVER,
 }

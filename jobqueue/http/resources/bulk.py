@@ -16,6 +16,7 @@ from jobqueue.core.job import JobState
 from jobqueue.errors import InvalidField
 from jobqueue.handlers import Seconds
 from jobqueue.http.errors import InvalidRequest
+from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.long_response import whole_answer
@@ -69,13 +70,13 @@ class Bulk:
     async def _act(self, request: web.Request, action: BulkAction) -> web.StreamResponse:
         check_head(request, self._service.settings.limits)
         given = decode(await self._bodies.read(request), BulkFilter)
-        done = await self._service.backend.bulk(action, self._filter(given))
+        done = await self._service.backend.bulk(action, self._filter(given, request[GRANT].sees))
         answer: BulkDocument = {"count": done.count}
         if done.skipped:
             answer["skipped"] = done.skipped
         return whole_answer(request, orjson.dumps(answer), JSON)
 
-    def _filter(self, given: BulkFilter) -> JobFilter:
+    def _filter(self, given: BulkFilter, owner: str | None) -> JobFilter:
         fields = {name: value for name in BulkFilter.__struct_fields__ if (value := getattr(given, name)) is not UNSET}
         if not fields:
             known = ", ".join(BulkFilter.__struct_fields__)
@@ -84,4 +85,4 @@ class Bulk:
             )
         if "older_than_s" in fields:
             fields["created_before"] = self._service.backend.now() - fields.pop("older_than_s")
-        return JobFilter(**fields)
+        return JobFilter(**fields, owner=owner)

@@ -9,6 +9,7 @@ Rules:
 2. A stream opens with the id of the latest event, so that one that breaks before its first event is resumed, too.
 3. A stream of one job begins with its state and ends with its end. A reconnection after that gets
    a 204, which tells an EventSource to stop.
+4. A stream whose key is removed or changed ends with the event `revoked`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from aiohttp import web
 
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import TooManyLongPolls
+from jobqueue.http.request.auth import GRANT
 from jobqueue.http.response.reply import SERVER
 from jobqueue.http.streams.event_log import EventLog, Subscriber, frame
 
@@ -47,6 +49,8 @@ _HEADERS = {
 }
 _RESET = {"reason": "the events after this Last-Event-ID are no longer available: fetch the jobs again"}
 
+_REVOKED = {"reason": "the key of this stream was removed or changed"}
+
 
 class Streams:
     """The handlers of event streams."""
@@ -66,14 +70,14 @@ class Streams:
 
     async def one(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs/{id}/events: events of one job, to its end."""
-        job = await self._service.backend.get(request.match_info["id"])
+        job = await self._service.backend.get(request.match_info["id"], request[GRANT].sees)
         return await self._stream(request, job.id)
 
     async def _stream(self, request: web.Request, job_id: str | None) -> web.StreamResponse:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
-        subscriber = Subscriber(job_id, partial(cut, transport))
+        subscriber = Subscriber(job_id, partial(cut, transport), request[GRANT].sees)
         with self._waiters.place(request, subscriber.end) as granted:
             if not granted:
                 detail = "too many open long polls and streams (limits.long_polls_max); poll the job instead"
@@ -93,7 +97,7 @@ class Streams:
     async def _opening(self, request: web.Request, subscriber: Subscriber) -> bytes | None:
         """Return the first bytes of a stream; None if the job has ended, and the client knows."""
         event_log, job_id = self._event_log, subscriber.job_id
-        job = None if job_id is None else await self._service.backend.get(job_id)
+        job = None if job_id is None else await self._service.backend.get(job_id, subscriber.sees)
         if job is not None and not job.live:
             subscriber.end()
         head = b"retry: %d\n\n" % random.randint(*RETRY_MS)
@@ -114,12 +118,15 @@ class Streams:
         # A host application's connections don't count.
         count_unread: Callable[[int], None] | None = getattr(request.protocol, "count_unread", None)
         frames: bytes | None = opening
-        while frames is not None:
+        grant = request[GRANT]
+        while frames is not None and not grant.revoked:
             if count_unread is not None:
                 count_unread(len(frames))
             await response.write(frames)  # waits while more than 64 KiB are unread
             frames = self._event_log.replay(subscriber)
             if frames == b"":
                 frames = await subscriber.take(self._service.settings.limits.heartbeat_s)
+        if grant.revoked:
+            await response.write(frame(self._event_log.last_id, "revoked", _REVOKED))
         await response.write_eof()
         return response

@@ -15,6 +15,7 @@ from jobqueue.backend.base import InvalidCursor, JobFilter
 from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, JobNotFound, JobQueueError, shown
 from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.job_document import (
     JobDocument,  # noqa: TC001  # read from the annotations of ListDocument
@@ -79,7 +80,8 @@ class JobList:
             return await self._some(request, _ids(given["ids"]))
         limit, cursor = _limit(given.get("limit")), given.get("cursor")
         try:
-            page = await self._service.backend.page(_filter(given), limit=limit, cursor=cursor)
+            job_filter = _filter(given, request[GRANT].sees)
+            page = await self._service.backend.page(job_filter, limit=limit, cursor=cursor)
         except InvalidCursor as error:
             raise MalformedRequest(f"cursor is the next_cursor of an earlier page, got {shown(str(error))!r}") from None
         count, documents = fitting(page.jobs, self._service)
@@ -96,7 +98,8 @@ class JobList:
         """
         if (waited := request.get(WAITED)) is not None:
             return await self._now(request, ids, waited.headers)
-        listed = [await self._job_or_error(job_id) for job_id in ids]
+        sees = request[GRANT].sees
+        listed = [await self._job_or_error(job_id, sees) for job_id in ids]
         live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
         news = hdrs.IF_NONE_MATCH in request.headers and not names_tag(known_tags(request), list_tag(listed, IDS_END))
         del listed  # or a wait would hold what is evicted meanwhile
@@ -113,13 +116,14 @@ class JobList:
         return await self._now(request, ids, applied)
 
     async def _now(self, request: web.Request, ids: Sequence[str], applied: dict[str, str]) -> web.StreamResponse:
-        listed = [await self._job_or_error(job_id) for job_id in ids]
+        sees = request[GRANT].sees
+        listed = [await self._job_or_error(job_id, sees) for job_id in ids]
         count, documents = fitting(listed, self._service)
         return self._answer(request, listed, documents if count == len(listed) else None, IDS_END, applied)
 
-    async def _job_or_error(self, job_id: str) -> Listed:
+    async def _job_or_error(self, job_id: str, sees: str | None) -> Listed:
         try:
-            return await self._service.backend.get(job_id)
+            return await self._service.backend.get(job_id, sees)
         except (JobNotFound, JobGone) as error:
             return job_id, error
 
@@ -144,12 +148,12 @@ class JobList:
         if names_tag(tags, opaque_tag):
             return web.Response(status=304, headers={**COMMON, **told})
         ids = [job[0] if isinstance(job, tuple) else job.id for job in listed]
-        return LongResponse(request, self._pieces(ids, end), {**JSON, **told})
+        return LongResponse(request, self._pieces(ids, request[GRANT].sees, end), {**JSON, **told})
 
-    async def _pieces(self, ids: Sequence[str], end: bytes) -> AsyncGenerator[bytes]:
+    async def _pieces(self, ids: Sequence[str], sees: str | None, end: bytes) -> AsyncGenerator[bytes]:
         before = b'{"jobs":['
         for job_id in ids:
-            job = await self._job_or_error(job_id)
+            job = await self._job_or_error(job_id, sees)
             result_bytes = 0 if isinstance(job, tuple) else len(job.result or b"")
             small = result_bytes <= PIECE_BYTES
             if not small and not isinstance(job, tuple):
@@ -192,7 +196,7 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _filter(given: dict[str, str]) -> JobFilter:
+def _filter(given: dict[str, str], owner: str | None) -> JobFilter:
     state = given.get("state")
     if state is not None and state not in JobState.__members__.values():
         raise MalformedRequest(f"state is one of {', '.join(JobState)}, got {shown(state)!r}")
@@ -201,4 +205,5 @@ def _filter(given: dict[str, str]) -> JobFilter:
         type=given.get("type"),
         queue=given.get("queue"),
         group=given.get("group"),
+        owner=owner,
     )

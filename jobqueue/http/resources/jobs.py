@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from jobqueue.core.job import JobState
 from jobqueue.errors import JobGone, Refused, WrongState
 from jobqueue.files.media import media_type_or_default
+from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.long_response import WHOLE_BYTES_MAX, LongResponse, result_pieces, whole_answer
 from jobqueue.http.response.reply import COMMON, JSON
@@ -41,35 +42,49 @@ class Jobs:
         """GET or HEAD /v1/jobs/{id}: 202 while live, 200 once terminal; with `Prefer: wait=N`, it waits for the end."""
         if (waited := request.get(WAITED)) is not None and waited.job is not None:
             return job_answer(request, waited.job, self._service, waited.headers)
-        job = await self._service.backend.get(request.match_info["id"])
+        job = await self._job(request)
         return await answer_at_end(request, preferred_wait_s(request.headers), job, self._service, self._waiters)
 
     async def cancel(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:cancel: 200 if it is cancelled, 202 while its handler still has to stop."""
-        return job_answer(request, await self._service.backend.cancel(request.match_info["id"]), self._service)
+        job_id = await self._own_id(request)
+        return job_answer(request, await self._service.backend.cancel(job_id), self._service)
 
     async def retry(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:retry: retry a failed job."""
-        return job_answer(request, await self._service.backend.retry(request.match_info["id"]), self._service)
+        job_id = await self._own_id(request)
+        return job_answer(request, await self._service.backend.retry(job_id), self._service)
 
     async def run(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs/{id}:run: queue a delayed job now."""
-        return job_answer(request, await self._service.backend.run_now(request.match_info["id"]), self._service)
+        job_id = await self._own_id(request)
+        return job_answer(request, await self._service.backend.run_now(job_id), self._service)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE /v1/jobs/{id}"""
-        await self._service.backend.delete(request.match_info["id"])
+        await self._service.backend.delete(await self._own_id(request))
         return web.Response(status=204, headers=COMMON)
 
     async def result(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/jobs/{id}/result: the result file if there is one, or else the JSON."""
-        job = await self._service.backend.get(request.match_info["id"])
+        job = await self._job(request)
         if job.state is not JobState.SUCCEEDED:
             raise WrongState(f"the job is {job.state}, so it has no result", state=job.state)
         headers = {**JSON, "Job-State": job.state}
         if job.file is None:
             return self._send_json(request, job, headers)
         return await self._send_file(request, job.file, headers)
+
+    async def _job(self, request: web.Request) -> JobView:
+        """Return the job of a request, if it may see it. Raises JobNotFound, JobGone."""
+        return await self._service.backend.get(request.match_info["id"], request[GRANT].sees)
+
+    async def _own_id(self, request: web.Request) -> str:
+        """Return the id of a request's job, if it may change it: no id passes to another owner. Raises as `_job`."""
+        job_id: str = request.match_info["id"]
+        if request[GRANT].sees is not None:
+            await self._job(request)
+        return job_id
 
     def _send_json(self, request: web.Request, job: JobView, headers: dict[str, str]) -> web.StreamResponse:
         result = job.result or b"null"

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from jobqueue.core.submit import SubmitReceipt
 from jobqueue.errors import InvalidField, InvalidSubmission, UnknownType
-from jobqueue.handlers import plain_uniqueness
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request import uploads
+from jobqueue.http.request.auth import identity_of
 from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint
 from jobqueue.http.request.json_body import BatchItem, decode_batch, decode_submission
-from jobqueue.http.request.peer import peer_of
 from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from jobqueue.backend.base import Asked
+    from jobqueue.core.job import Uniqueness
     from jobqueue.core.job_view import JobView
     from jobqueue.core.submit import SubmitResult
     from jobqueue.handlers import PlainSubmission, Submission
@@ -101,59 +101,59 @@ class Submissions:
 
     async def expect(self, request: web.Request) -> web.StreamResponse | None:
         """Answer a client that expects 100 Continue."""
-        caller = peer_of(request).caller
-        refusal = await answer_expectation(request, lambda request: self._check_unread(request, caller))
+        plain = identity_of(request)
+        refusal = await answer_expectation(request, lambda request: self._check_unread(request, plain))
         if refusal is not None:
-            refusal.headers.update(self._rate_limits.fields(caller))
+            refusal.headers.update(self._rate_limits.fields(_caller(plain)))
         return refusal
 
     async def _answered(
-        self, request: web.Request, answer: Callable[[web.Request, str], Awaitable[web.StreamResponse]]
+        self, request: web.Request, answer: Callable[[web.Request, Uniqueness], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Answer, given the request and its caller, and tell that caller its quota."""
-        caller = peer_of(request).caller
+        """Answer, given the request and its identity, and tell its caller the quota."""
+        plain = identity_of(request)
         try:
-            response = await answer(request, caller)
+            response = await answer(request, plain)
         except Exception as error:
             response = error_answer(request, error)
-        response.headers.update(self._rate_limits.fields(caller))
+        response.headers.update(self._rate_limits.fields(_caller(plain)))
         return response
 
     # -- before the body is read
 
-    def _check_unread(self, request: web.Request, caller: str) -> None:
+    def _check_unread(self, request: web.Request, plain: Uniqueness) -> None:
         if request.path.endswith(":batch"):
-            self._check_batch(request, caller)
+            self._check_batch(request, plain)
         else:
-            self._check_single(request, caller)
-        self._rate_limits.check(caller)
+            self._check_single(request, plain)
+        self._rate_limits.check(_caller(plain))
 
-    def _check_single(self, request: web.Request, caller: str) -> SubmissionHead:
+    def _check_single(self, request: web.Request, plain: Uniqueness) -> SubmissionHead:
         """Read the head of one submission, and reject what can be rejected before the body is read."""
-        head = head_of(request, caller)
+        head = head_of(request, plain)
         self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
         check_head(request, self._service.settings.limits, takes=(BodyKind.JSON, BodyKind.MULTIPART))
         if head.kind is BodyKind.MULTIPART:
             self._service.spool.check_room(head.length_bytes or 0)
         return head
 
-    def _check_batch(self, request: web.Request, caller: str) -> None:
+    def _check_batch(self, request: web.Request, plain: Uniqueness) -> None:
         if IDEMPOTENCY_KEY in request.headers:
             raise MalformedRequest(
                 f"a batch takes no {IDEMPOTENCY_KEY}: give each of its jobs a unique value, "
                 "or submit them one by one, each under its own key"
             )
-        head = head_of(request, caller)
+        head = head_of(request, plain)
         self._early.refuse_unread(head.uniqueness, may_be_unique=head.may_be_unique)
         check_head(request, self._service.settings.limits)
 
     # -- one job
 
-    async def _submit(self, request: web.Request, caller: str) -> web.StreamResponse:
+    async def _submit(self, request: web.Request, plain: Uniqueness) -> web.StreamResponse:
         if (waited := request.get(WAITED)) is not None and waited.job is not None:
             return job_answer(request, waited.job, self._service, waited.headers)
-        head = self._check_single(request, caller)
-        self._rate_limits.take(caller)
+        head = self._check_single(request, plain)
+        self._rate_limits.take(_caller(plain))
         accept = self._accept_form if head.kind is BodyKind.MULTIPART else self._accept_json
         submitted = await accept(request, head)
         resource = request.match_info.route.resource
@@ -170,10 +170,12 @@ class Submissions:
         self._early.refuse_read(body, head.uniqueness)
         submission = decode_submission(body)
         if head.key is None:
-            return await self._service.accept(submission, caller=head.caller)
+            return await self._service.accept(submission, caller=head.caller, owner=head.owner)
         fingerprint = Fingerprint(BodyKind.JSON)
         fingerprint.add(body)
-        return await self._service.accept(submission, caller=head.caller, key=fingerprint.under(head.key))
+        return await self._service.accept(
+            submission, caller=head.caller, owner=head.owner, key=fingerprint.under(head.key)
+        )
 
     async def _accept_form(self, request: web.Request, head: SubmissionHead) -> SubmitResult[JobView]:
         fingerprint = None if head.key is None else Fingerprint(BodyKind.MULTIPART)
@@ -185,15 +187,17 @@ class Submissions:
                     self._service.settings.limits,
                     self._bodies,
                     upload,
-                    lambda submission: self._service.check(submission, head.caller, keyed=head.key is not None),
+                    lambda submission: self._service.check(
+                        submission, head.caller, head.owner, keyed=head.key is not None
+                    ),
                     fingerprint,
                 )
             key = fingerprint.under(head.key) if head.key is not None and fingerprint is not None else None
             received = upload.received()
             if received is None:
-                return await self._service.accept(submission, caller=head.caller, key=key)
+                return await self._service.accept(submission, caller=head.caller, owner=head.owner, key=key)
             submitted = await self._service.accept(
-                submission, folder=received.folder, files=received.files, caller=head.caller, key=key
+                submission, folder=received.folder, files=received.files, caller=head.caller, owner=head.owner, key=key
             )
             if not submitted.duplicate:
                 upload.keep()
@@ -201,22 +205,24 @@ class Submissions:
 
     # -- a batch
 
-    async def _submit_batch(self, request: web.Request, caller: str) -> web.StreamResponse:
-        self._check_batch(request, caller)
-        self._rate_limits.check(caller)
+    async def _submit_batch(self, request: web.Request, plain: Uniqueness) -> web.StreamResponse:
+        self._check_batch(request, plain)
+        self._rate_limits.check(_caller(plain))
         with self._bodies.of(request) as body:
             document = await self._bodies.read_in(body)
             # One after the other, because a parsed batch is many times as large as its body, which counts.
             async with self._batch_turn:
                 if request.transport is None:  # it hung up meanwhile
                     raise ConnectionResetError
-                verdicts = await self._verdicts(decode_batch(document), caller)
+                verdicts = await self._verdicts(decode_batch(document), plain)
         return whole_answer(request, b'{"jobs":[%b]}' % b",".join(verdicts), JSON, status=207)
 
-    async def _verdicts(self, items: Sequence[PlainSubmission | Submission | BatchItem], caller: str) -> list[bytes]:
+    async def _verdicts(
+        self, items: Sequence[PlainSubmission | Submission | BatchItem], plain: Uniqueness
+    ) -> list[bytes]:
         verdicts: list[bytes] = []
         room_bytes = PROBLEMS_BYTES_MAX
-        limited, plain = self._service.settings.limits.caller_rate is not None, plain_uniqueness(caller)
+        limited = self._service.settings.limits.caller_rate is not None
         ask, clock = self._service.asked, time.monotonic
         turn_ends_at = clock() + BATCH_TURN_S
         for begin in range(0, len(items), SUBMITTED_AT_ONCE):
@@ -228,7 +234,7 @@ class Submissions:
                     turn_ends_at = clock() + BATCH_TURN_S
                 try:
                     if limited:
-                        self._rate_limits.take(caller)
+                        self._rate_limits.take(_caller(plain))
                     asked.append(ask(item.submission() if isinstance(item, BatchItem) else item, plain))
                 except Exception as error:  # not kept: its traceback holds this frame
                     faults[number] = _problem(error, number)
@@ -278,3 +284,8 @@ def _below(base: str, error: Exception) -> Exception:
         return error
     faults = [InvalidField(pointer=base + fault.pointer, detail=fault.detail) for fault in error.errors]
     return (UnknownType if isinstance(error, UnknownType) else InvalidSubmission)(*faults, more=error.more)
+
+
+def _caller(plain: Uniqueness) -> str:
+    assert plain.caller is not None, "each request has a caller"
+    return plain.caller

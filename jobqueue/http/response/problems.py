@@ -23,6 +23,7 @@ from jobqueue.http.errors import (
     BodyTooSlow,
     CrossOrigin,
     HeadTooLarge,
+    InsufficientScope,
     InvalidRequest,
     MalformedJson,
     MalformedRequest,
@@ -33,6 +34,7 @@ from jobqueue.http.errors import (
     QueueNotFound,
     TooManyConnections,
     TooManyLongPolls,
+    Unauthorized,
     UnknownExpectation,
     UnknownTransferCoding,
     UnsupportedMediaType,
@@ -73,6 +75,8 @@ TABLE: dict[type[BaseException], Row] = {
     # aiohttp's errors of a broken body, in a host application without its C parser.
     HttpProcessingError: Row("malformed-request", "Malformed request", 400),
     MalformedJson: Row("malformed-json", "Invalid JSON body", 400),
+    Unauthorized: Row("unauthorized", "API key required", 401),
+    InsufficientScope: Row("insufficient-scope", "API key lacks a scope", 403),
     CrossOrigin: Row("cross-origin", "Cross-origin request rejected", 403),
     PathNotFound: Row("not-found", "Not found", 404),
     errors.JobNotFound: Row("job-not-found", "Job not found", 404),
@@ -139,6 +143,7 @@ class ProblemDocument(TypedDict):
     id: NotRequired[str]
     reason: NotRequired[str]
     retry_after_s: NotRequired[float]
+    scope: NotRequired[str]
     state: NotRequired[str]
 
 
@@ -185,6 +190,11 @@ def problem_of(error: BaseException) -> Problem:
             members["state"] = headers["Job-State"] = error.state
         case errors.Duplicate():
             members["id"] = error.job_id
+        case Unauthorized():
+            headers["WWW-Authenticate"] = error.challenge
+        case InsufficientScope():
+            headers["WWW-Authenticate"] = error.challenge
+            members["scope"] = error.scope
         case MethodNotAllowed():
             headers["Allow"] = error.allowed
         case UnsupportedMediaType():

@@ -22,7 +22,14 @@ RESOLUTION_S = 0.001
 
 
 class Timed(Protocol):
-    """A wait with a deadline."""
+    """A wait with a deadline.
+
+    Attributes:
+        revoked: The grant of its request was revoked.
+    """
+
+    @property
+    def revoked(self) -> bool: ...
 
     def time_over(self) -> None:
         """Its time is over, and it has left its queue. Must not raise."""
@@ -63,6 +70,13 @@ class Deadlines:
         self.queues.clear()
         for queue in queues:
             queue.end()
+
+    def end_revoked(self) -> None:
+        """End the waits of revoked grants early."""
+        for queue in tuple(self.queues.values()):
+            for wait in [wait for wait in queue.deadlines if wait.revoked]:
+                if queue.remove(wait):
+                    wait.leave()
 
 
 class DurationQueue:

@@ -9,6 +9,7 @@ Rules:
 2. An event's id has the recording and the position in it. A stream can't be resumed after an id of another recording,
    or one that the ring has dropped: the client must read the statuses again.
 3. A subscriber with more than `BACKLOG_BYTES_MAX` unread is cut. It does not delay others.
+4. A subscriber of all jobs gets the events of those that it may see. The positions in ids count those of all jobs.
 
 The form is that of WHATWG's HTML standard, section "Server-sent events".
 """
@@ -69,6 +70,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
     serial: int
     job_id: str | None
+    owner: str | None
     frame: bytes
 
 
@@ -78,13 +80,15 @@ class Subscriber:
     Args:
         job_id: The job of the stream; None: all jobs.
         cut: Cuts the connection; called when its client is too slow.
+        sees: To whom the jobs of its events belong; None: to all, and it has the events of types, too.
 
     Attributes:
         replayed_to: The serial of the last event that was replayed; None: the replay is complete.
     """
 
-    def __init__(self, job_id: str | None, cut: Callable[[], None]) -> None:
+    def __init__(self, job_id: str | None, cut: Callable[[], None], sees: str | None = None) -> None:
         self.job_id = job_id
+        self.sees = sees
         self.replayed_to: int | None = None
         self._cut = cut
         self._backlog_bytes_max = BACKLOG_BYTES_MAX if job_id is None else BACKLOG_BYTES_MAX // 4
@@ -217,6 +221,8 @@ class EventLog:
         frames, size_bytes = [], 0
         for recorded in islice(self._ring, serial + 1 - self._first, None):
             serial = recorded.serial
+            if subscriber.sees is not None and recorded.owner != subscriber.sees:
+                continue
             if subscriber.job_id is None or recorded.job_id == subscriber.job_id:
                 frames.append(recorded.frame)
                 size_bytes += len(recorded.frame)
@@ -245,9 +251,11 @@ class EventLog:
             data = self._job_data(job)
         self._serial += 1
         framed = frame(self.last_id, name, data)
-        self._ring.append(Recorded(self._serial, None if job is None else job.id, framed))
+        owner = None if job is None or job.uniqueness is None else job.uniqueness.owner
+        self._ring.append(Recorded(self._serial, None if job is None else job.id, owner, framed))
         for subscriber in self._to_all:
-            subscriber.offer(framed)
+            if subscriber.sees is None or subscriber.sees == owner:
+                subscriber.offer(framed)
         if job is not None:
             for subscriber in self._by_job.get(job.id, ()):
                 subscriber.offer(framed)

@@ -8,7 +8,9 @@ Rules:
 1. Never more than `limits.long_polls_max` requests wait. A wait beyond that is answered at once; a stream is rejected.
 2. The wait of a disconnected client is over at once. So is that of a half-closed connection: it is answered with the
    present state.
-3. When the server stops, every wait is answered, and every stream is ended, before connections are closed.
+3. The waits and streams of a revoked grant end: a stream says so, a read gets a 401, and a submission, which was
+   accepted, the present state.
+4. When the server stops, every wait is answered, and every stream is ended, before connections are closed.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.prefer import APPLIED
 from jobqueue.http.streams.deadlines import Deadlines
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.core.job_view import JobView
+    from jobqueue.http.request.auth import Grant
     from jobqueue.http.streams.deadlines import DurationQueue, Timed
 
 LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # mypy takes no abstract class
@@ -60,7 +64,7 @@ class Waiters:
 
     def __init__(self, limits: Callable[[], LimitsSettings]) -> None:
         self._limits = limits
-        self._leaving: set[Callable[[], None]] = set()
+        self._leaving: dict[Callable[[], None], Grant | None] = {}
         self._deadlines = Deadlines()
         self._ended = False
 
@@ -75,6 +79,13 @@ class Waiters:
         for leave in tuple(self._leaving):
             leave()
         self._deadlines.end()
+
+    def end_revoked(self) -> None:
+        """End the waits and streams of revoked grants."""
+        for leave, grant in tuple(self._leaving.items()):
+            if grant is not None and grant.revoked:
+                leave()
+        self._deadlines.end_revoked()
 
     def granted_s(self, preferred_s: int) -> float:
         """Return the seconds that a request may wait at most, given those of its `Prefer: wait`."""
@@ -105,15 +116,15 @@ class Waiters:
 
         def leave_once() -> None:
             if leave_once in self._leaving:
-                self._leaving.discard(leave_once)
+                del self._leaving[leave_once]
                 leave()
 
-        self._leaving.add(leave_once)
+        self._leaving[leave_once] = request.get(GRANT)
         try:
             with _told_when_lost(request, leave_once):
                 yield True
         finally:
-            self._leaving.discard(leave_once)
+            self._leaving.pop(leave_once, None)
 
     async def wait(
         self, request: web.BaseRequest, preferred_s: int | None, until: Callable[[], Coroutine[Any, Any, object]] | None
@@ -123,6 +134,9 @@ class Waiters:
         Args:
             preferred_s: Seconds of the request's `Prefer: wait`; None: it has none, and nothing is run.
             until: Returns once the response is ready; None: it is ready already.
+
+        Raises:
+            Unauthorized: Its key was removed meanwhile, and it is no submission.
         """
         if preferred_s is None:
             return {}
@@ -143,7 +157,15 @@ class Waiters:
                 except TimeoutError:
                     if not timeout.expired():
                         raise
+                check_valid(request)
         return {APPLIED: f"wait={int(wait_s)}"}
+
+
+def check_valid(request: web.BaseRequest) -> None:
+    """Raise Unauthorized if a request's grant was revoked while it waited; a submission was accepted before."""
+    grant = request.get(GRANT)
+    if grant is not None and request.method != hdrs.METH_POST:
+        grant.check_valid()
 
 
 @functools.lru_cache(maxsize=64)

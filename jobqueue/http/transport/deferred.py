@@ -121,6 +121,10 @@ class JobWait:
         self.head_only = head_only
         self.lines = lines
 
+    @property
+    def revoked(self) -> bool:
+        return self.head.grant.revoked
+
     def ended(self, job: AnyJob) -> None:
         """The job has ended."""
         self.queue.remove(self)
@@ -153,8 +157,12 @@ class JobWait:
         else:
             client.hand_over(self._message(), Waited(headers_of(self.lines), view_of(job)))
 
+    @property
+    def submitted(self) -> bool:
+        """Whether the request is the job's submission."""
+        return self.lines.startswith(b"Location: ")
+
     def _message(self) -> ParsedHead:
         """Parse the request again, since only little of it was held; only a GET or a submission is handed over."""
-        submitted = self.lines.startswith(b"Location: ")
-        target = f"POST {JOBS_PATH}" if submitted else f"GET {JOBS_PATH}/{self._job_id}"
+        target = f"POST {JOBS_PATH}" if self.submitted else f"GET {JOBS_PATH}/{self._job_id}"
         return parse_head(b"%b HTTP/1.1\r\n%b" % (target.encode(), self.head.lines))

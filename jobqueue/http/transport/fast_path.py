@@ -35,8 +35,9 @@ from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
 if TYPE_CHECKING:
     from aiohttp import StreamReader
 
-    from jobqueue.core.job import Job
+    from jobqueue.core.job import Job, Uniqueness
     from jobqueue.core.job_view import AnyJob
+    from jobqueue.http.request.auth import Access
     from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.origins import OriginPolicy
     from jobqueue.http.streams.waiters import Waiters
@@ -65,17 +66,21 @@ class FastPath:
         service: Its backend must be local.
         early: Rejects submissions as it does on the stock path.
         policy: Recognises requests of no foreign page; the stock path checks all others.
+        access: Recognises requests that may do what they ask for; the stock path refuses all others.
         waiters: The bound of waiting requests, over both paths.
 
     Attributes:
         in_use: Whether a server asks it: for `/readyz`, which tells.
     """
 
-    def __init__(self, service: Service, early: EarlyRefusal, policy: OriginPolicy, waiters: Waiters) -> None:
+    def __init__(
+        self, service: Service, early: EarlyRefusal, policy: OriginPolicy, access: Access, waiters: Waiters
+    ) -> None:
         self.in_use = False
         self._service = service
         self._early = early
         self._policy = policy
+        self._access = access
         self._waiters = waiters
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._head_cache = HeadCache()
@@ -93,17 +98,18 @@ class FastPath:
         """
         look = self._head_cache.look(data)
         if look is not None:
-            job_id, head_only, tags = look
-            return self._look(job_id, head_only, tags, now)
-        body = self._head_cache.submission(data)
-        if body is not None:
-            return self._accept(body, client, now) if self._takes(len(body)) else None
+            job_id, head_only, tags, sees = look
+            return self._look(job_id, head_only, tags, sees, now)
+        submission = self._head_cache.submission(data)
+        if submission is not None:
+            body, uniqueness = submission
+            return self._accept(body, client, now, uniqueness) if self._takes(len(body)) else None
         waiting = self._head_cache.wait(data)
         if waiting is None:
             return None
         head, text = waiting
         if data[0] == _P:
-            return self._accept(text, client, now, head) if self._takes(len(text)) else None
+            return self._accept(text, client, now, head.grant.uniqueness, head) if self._takes(len(text)) else None
         return self._look_and_wait(text.decode("latin-1"), data[0] == _H, head, client, now)
 
     def learn(self, data: bytes, message: ParsedHead, head_bytes: int) -> None:
@@ -111,7 +117,13 @@ class FastPath:
 
         Args: As `HeadCache.learn`.
         """
-        self._head_cache.learn(data, message, head_bytes)
+        grant = self._access.find(message.headers)
+        if grant is not None:
+            self._head_cache.learn(data, message, head_bytes, grant)
+
+    def forget_heads(self) -> None:
+        """Forget what was learned: the keys have changed."""
+        self._head_cache.clear()
 
     def answer(self, message: ParsedHead, payload: StreamReader, client: Client, now: float) -> bytes | None:
         """Return the whole response to a request, or LATER; None: it isn't plain, and nothing was done.
@@ -131,27 +143,31 @@ class FastPath:
             headers = message.headers
             if hdrs.EXPECT in headers or hdrs.TRANSFER_ENCODING in headers or not self._policy.is_plain(headers):
                 return None
+            grant = self._access.find(headers)
+            if grant is None or "read" not in grant.scopes:
+                return None
             if _PREFER in headers:
-                head = wait_head_of(message)
+                head = wait_head_of(message, grant)
                 if head is None:
                     return None
                 return self._look_and_wait(path[PREFIX_LENGTH:], method == "HEAD", head, client, now)
             tags = known_tags(message) if hdrs.IF_NONE_MATCH in headers else NO_TAGS
-            return self._look(path[PREFIX_LENGTH:], method == "HEAD", tags, now)
+            return self._look(path[PREFIX_LENGTH:], method == "HEAD", tags, grant.sees, now)
         if method == "POST" and path == JOBS_PATH:
             return self._submit(message, payload, client, now)
         return None
 
     # -- reads
 
-    def _look(self, job_id: str, head_only: bool, tags: tuple[str, ...], now: float) -> bytes | None:
+    def _look(self, job_id: str, head_only: bool, tags: tuple[str, ...], sees: str | None, now: float) -> bytes | None:
         try:
             local = self._service.local
             job = local.find(job_id)
-            if job is None:
+            # Inline, as a call would tell by its time that there is a record.
+            if job is None or (sees is not None and (job.uniqueness is None or job.uniqueness.owner != sees)):
                 if not is_well_formed(job_id):  # possibly escaped, or another resource's path
                     return None
-                return self._refuse(local.missing(job_id), head_only, now)
+                return self._refuse(local.missing(job_id, sees), head_only, now)
             estimate = local.estimate_now(job) if job.finished_at is None else None
             reply = job_reply(job, estimate, tags, head_only, self._service)
             if reply.size_bytes > SMALL_BYTES and estimate is None:
@@ -178,22 +194,33 @@ class FastPath:
                 return None
         if not self._policy.is_plain(headers):
             return None
+        grant = self._access.find(headers)
+        if grant is None or "submit" not in grant.scopes:
+            return None
         wait = None
         if _PREFER in headers:
-            wait = wait_head_of(message, payload.total_bytes)
+            wait = wait_head_of(message, grant, payload.total_bytes)
             if wait is None:
                 return None
         # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
-        return self._accept(b"".join(payload._buffer), client, now, wait)
+        return self._accept(b"".join(payload._buffer), client, now, grant.uniqueness, wait)
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether a body of this size is small enough, and no quota has to be in the response."""
         limits = self._service.settings.limits
         return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_jobs_max is None
 
-    def _accept(self, body: bytes, client: Client, now: float, wait: WaitHead | None = None) -> bytes | None:
+    def _accept(
+        self, body: bytes, client: Client, now: float, uniqueness: Uniqueness | None, wait: WaitHead | None = None
+    ) -> bytes | None:
+        """Accept a submission.
+
+        Args:
+            uniqueness: The identity of its key; None: that of the connection.
+        """
         try:
-            uniqueness = client.uniqueness or client.make_uniqueness()
+            if uniqueness is None:
+                uniqueness = client.uniqueness or client.make_uniqueness()
             self._early.refuse_late(uniqueness)
             local = self._service.local
             if local.is_closed():
@@ -216,13 +243,13 @@ class FastPath:
 
     def _look_and_wait(self, job_id: str, head_only: bool, head: WaitHead, client: Client, now: float) -> bytes | None:
         try:
-            local = self._service.local
+            local, sees = self._service.local, head.grant.sees
             job = local.find(job_id)
-            if job is not None:
+            if job is not None and (sees is None or (job.uniqueness is not None and job.uniqueness.owner == sees)):
                 return self._wait_for(job, head_only, head, b"", client, now)
             if not is_well_formed(job_id):
                 return None
-            return self._refuse(local.missing(job_id), head_only, now)
+            return self._refuse(local.missing(job_id, sees), head_only, now)
         except Exception as error:
             return self._refuse(error, head_only, now)
 
@@ -231,8 +258,11 @@ class FastPath:
         unusual = hdrs.EXPECT in headers or hdrs.TRANSFER_ENCODING in headers
         if _PREFER not in headers or unusual or not self._policy.is_plain(headers):
             return None
+        grant = self._access.find(headers)
+        if grant is None or "read" not in grant.scopes:
+            return None
         try:
-            return self._lists.begin(message, client, now)
+            return self._lists.begin(message, grant, client, now)
         except Exception:  # the stock path meets it, too, and answers so
             return None
 
@@ -261,6 +291,8 @@ class FastPath:
     def answer_wait(self, wait: JobWait, job: AnyJob, now: float) -> bytes | None:
         """Return the whole response to a request that has waited; None: it is sent in pieces, by the stock path."""
         try:
+            if not wait.submitted:
+                wait.head.grant.check_valid()
             return self._answer(job, wait.head_only, wait.head.tags, wait.lines, now)
         except Exception as error:
             return self._refuse(error, wait.head_only, now)

@@ -11,9 +11,13 @@ Rules:
 2. So only requests are cached that were received whole, in one piece and with no other bytes, and that the fast path
    has answered.
 3. Each header of a cached head is known not to change the response, or is part of the entry (an entity
-   tag, the body's length, a wait). None of them has another value in each request: such heads would never match.
+   tag, the body's length, a wait, what a key grants). None of them has another value in each request: such heads would
+   never match.
 4. There are at most `HEADS_MAX` heads of `HEAD_BYTES_MAX` bytes. The cache is cleared when full: active clients
    repopulate it with one request each, and filling it with junk costs one request per entry.
+5. The grant of a cached head is that of its Authorization, checked when the head was learned. When the keys change, the
+   cache is cleared (`clear`). Heads are found by their hash, under a seed of the process, so the time of a lookup tells
+   nothing about the keys in it.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ from jobqueue.http.request.prefer import preferred_wait_s
 from jobqueue.http.response.reply import ANY_TAG, NO_TAGS, opaque_tags
 
 if TYPE_CHECKING:
+    from jobqueue.core.job import Uniqueness
+    from jobqueue.http.request.auth import Grant
     from jobqueue.http.transport.parsed_head import ParsedHead
 
 HEADS_MAX = 1024
@@ -43,10 +49,13 @@ _GET_REST: Final = _GET_ID + ID_LENGTH
 _END: Final = b"\r\n\r\n"
 _PREFER: Final = b"prefer"
 
-# Authorization is not among them: the cache must not bypass a check of the caller. Nor are Origin and
-# Sec-Fetch-Site. Host is: the fast path has checked it, and the policy of hosts does not change while the server runs.
+# Authorization is among them: its grant is part of the entry. Origin and Sec-Fetch-Site are not. Host is: the fast path
+# has checked it, and the policy of hosts does not change while the server runs.
 _HARMLESS: Final = frozenset(
-    {b"host", b"connection", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control"}
+    {
+        *(b"host", b"connection", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"cache-control"),
+        b"authorization",
+    }
 )
 _OF_LOOKS: Final = _HARMLESS | {b"if-none-match"}
 _OF_SUBMISSIONS: Final = _HARMLESS | {b"content-type", b"content-length"}
@@ -61,18 +70,20 @@ class WaitHead:
         wait_s: Seconds of `Prefer: wait`.
         tags: The entity tags that it names.
         length_bytes: The length of its body.
+        grant: Of its key.
     """
 
-    __slots__ = ("length_bytes", "lines", "tags", "wait_s")
+    __slots__ = ("grant", "length_bytes", "lines", "tags", "wait_s")
 
-    def __init__(self, lines: bytes, wait_s: int, tags: tuple[str, ...], length_bytes: int) -> None:
+    def __init__(self, lines: bytes, wait_s: int, tags: tuple[str, ...], length_bytes: int, grant: Grant) -> None:
         self.lines = lines
         self.wait_s = wait_s
         self.tags = tags
         self.length_bytes = length_bytes
+        self.grant = grant
 
 
-def wait_head_of(message: ParsedHead, length_bytes: int = 0) -> WaitHead | None:
+def wait_head_of(message: ParsedHead, grant: Grant, length_bytes: int = 0) -> WaitHead | None:
     """Return the head of a parsed request that prefers to wait; None: it doesn't, or is too long to be held."""
     wait_s = preferred_wait_s(message.headers)
     if wait_s is None:
@@ -81,25 +92,25 @@ def wait_head_of(message: ParsedHead, length_bytes: int = 0) -> WaitHead | None:
     if len(lines) > HEAD_BYTES_MAX:
         return None
     tags = NO_TAGS if message.method == "POST" else known_tags(message)
-    return WaitHead(lines, wait_s, tags, length_bytes)
+    return WaitHead(lines, wait_s, tags, length_bytes, grant)
 
 
 class HeadCache:
     """The cached heads of all connections of a server."""
 
     def __init__(self) -> None:
-        # The rest of a head after the id, and the entity tags that it names.
-        self._looks: dict[bytes, tuple[str, ...]] = {}
-        # A whole head without the empty line at its end, and its Content-Length.
-        self._submissions: dict[bytes, int] = {}
+        # The rest of a head after the id, the entity tags that it names, and whose jobs it sees.
+        self._looks: dict[bytes, tuple[tuple[str, ...], str | None]] = {}
+        # A whole head without the empty line at its end, its Content-Length, and the identity of its submissions.
+        self._submissions: dict[bytes, tuple[int, Uniqueness | None]] = {}
         # Those with a wait, under the same keys, and apart from them: a wait's answer comes later.
         self._waits: dict[bytes, WaitHead] = {}
 
     def __len__(self) -> int:
         return len(self._looks) + len(self._submissions) + len(self._waits)
 
-    def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...]] | None:
-        """Match a read: its id, whether it is a HEAD, and the entity tags that it names; None: not cached.
+    def look(self, data: bytes) -> tuple[str, bool, tuple[str, ...], str | None] | None:
+        """Match a read: its id, whether it is a HEAD, the entity tags it names, whose jobs it sees; None: not cached.
 
         The id is not validated: without a job of this id the caller must check it before it answers.
         """
@@ -107,19 +118,20 @@ class HeadCache:
             return None
         first = data[0]  # distinguishes methods at a fraction of a slice's cost
         if first == _H and data[:_HEAD_ID] == _HEAD:
-            tags = self._looks.get(data[_HEAD_REST:])
-            return None if tags is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), True, tags)
+            found = self._looks.get(data[_HEAD_REST:])
+            return None if found is None else (data[_HEAD_ID:_HEAD_REST].decode("latin-1"), True, found[0], found[1])
         if first == _G and data[:_GET_ID] == _GET:
-            tags = self._looks.get(data[_GET_REST:])
-            return None if tags is None else (data[_GET_ID:_GET_REST].decode("latin-1"), False, tags)
+            found = self._looks.get(data[_GET_REST:])
+            return None if found is None else (data[_GET_ID:_GET_REST].decode("latin-1"), False, found[0], found[1])
         return None
 
-    def submission(self, data: bytes) -> bytes | None:
-        """Return the body of a submission with a cached head; None: not cached, or not complete."""
+    def submission(self, data: bytes) -> tuple[bytes, Uniqueness | None] | None:
+        """Match a submission: its body, and the identity of its key; None: not cached, or not complete."""
         if data[:_POST_LENGTH] != _POST:
             return None
         head, _, body = data.partition(_END)
-        return body if self._submissions.get(head) == len(body) else None
+        found = self._submissions.get(head)
+        return None if found is None or found[0] != len(body) else (body, found[1])
 
     def wait(self, data: bytes) -> tuple[WaitHead, bytes] | None:
         """Match a request that prefers to wait: its head, and the id of a read, or the body of a submission."""
@@ -137,13 +149,14 @@ class HeadCache:
             return None if head is None else (head, data[_GET_ID:_GET_REST])
         return None
 
-    def learn(self, data: bytes, message: ParsedHead, head_bytes: int) -> None:
+    def learn(self, data: bytes, message: ParsedHead, head_bytes: int, grant: Grant) -> None:
         """Cache the head of a request that the fast path has answered, if it may be cached.
 
         Args:
             data: The whole request, and nothing else.
             message: Its parsed head.
             head_bytes: The length of its head.
+            grant: Of its key.
         """
         submitted = data[:_POST_LENGTH] == _POST
         allowed = _OF_SUBMISSIONS if submitted else _OF_LOOKS
@@ -168,19 +181,23 @@ class HeadCache:
         self._make_room()
         length_bytes = len(data) - head_bytes
         if waits:
-            head = wait_head_of(message, length_bytes)
+            head = wait_head_of(message, grant, length_bytes)
             assert head is not None, "the fast path has answered it"
             self._waits[key] = head
         elif submitted:
-            self._submissions[key] = length_bytes
+            self._submissions[key] = length_bytes, grant.uniqueness
         else:
-            self._looks[key] = tags
+            self._looks[key] = tags, grant.sees
+
+    def clear(self) -> None:
+        """Forget all heads."""
+        self._looks.clear()
+        self._submissions.clear()
+        self._waits.clear()
 
     def _make_room(self) -> None:
         if len(self) >= HEADS_MAX:
-            self._looks.clear()
-            self._submissions.clear()
-            self._waits.clear()
+            self.clear()
 
 
 def known_tags(message: ParsedHead) -> tuple[str, ...]:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, final
 from aiohttp import hdrs
 
 from jobqueue.api_limits import IDS_MAX
+from jobqueue.http.errors import Unauthorized
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.response.list_reply import IDS_END, fitting, list_reply, list_tag
-from jobqueue.http.response.reply import names_tag, raw_reply
+from jobqueue.http.response.problems import refuse
+from jobqueue.http.response.reply import names_tag, problem_reply, raw_reply
 from jobqueue.http.streams.waiters import Waited, applied_line
 from jobqueue.http.transport.aiohttp_compat import parse_head
 from jobqueue.http.transport.deferred import JOBS_PATH, LATER, headers_of
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.job import JobId
+    from jobqueue.http.request.auth import Grant
     from jobqueue.http.response.list_reply import Listed
     from jobqueue.http.streams.deadlines import DurationQueue
     from jobqueue.http.streams.waiters import Waiters
@@ -56,14 +59,14 @@ class ListWaits:
         self._due: deque[ListWait] = deque()
         self._writing = False
 
-    def begin(self, message: ParsedHead, client: Client, now: float) -> bytes | None:
+    def begin(self, message: ParsedHead, grant: Grant, client: Client, now: float) -> bytes | None:
         """Return the answer to a request with a path that begins with `IDS_PATH`, or LATER; None: left to others."""
-        text, head = message.path[len(IDS_PATH) :], wait_head_of(message)
+        text, head = message.path[len(IDS_PATH) :], wait_head_of(message, grant)
         given = text.split(",")
         if head is None or not _IDS.fullmatch(text) or len(given) > IDS_MAX or not all(given):
             return None
         ids, head_only = tuple(dict.fromkeys(given)), message.method == "HEAD"
-        listed = self._listed(ids)
+        listed = self._listed(ids, grant.sees)
         live = [job.id for job in listed if not isinstance(job, tuple) and job.live]
         wait_s = self._waiters.granted_s(head.wait_s)
         lines = applied_line(int(wait_s))
@@ -81,16 +84,26 @@ class ListWaits:
 
     def answer(self, ids: tuple[str, ...], head_only: bool, head: WaitHead, lines: bytes, now: float) -> bytes | None:
         """Return the whole answer with the present state; None: it is sent in pieces."""
-        listed = self._listed(ids)
+        try:
+            head.grant.check_valid()
+        except Unauthorized as error:
+            return raw_reply(problem_reply(refuse(error)), self._end(now), head_only)
+        listed = self._listed(ids, head.grant.sees)
         count, documents = fitting(listed, self._service)
         if count < len(listed):
             return None
         reply = list_reply(listed, documents, IDS_END, head.tags)
         return None if reply.size_bytes > SMALL_BYTES else raw_reply(reply, lines + self._end(now), head_only)
 
-    def _listed(self, ids: tuple[str, ...]) -> list[Listed]:
+    def _listed(self, ids: tuple[str, ...], sees: str | None) -> list[Listed]:
+        return [self._job_or_error(job_id, sees) for job_id in ids]
+
+    def _job_or_error(self, job_id: str, sees: str | None) -> Listed:
         local = self._service.local
-        return [local.find(job_id) or (job_id, local.missing(job_id)) for job_id in ids]
+        job = local.find(job_id)
+        if job is None or (sees is not None and (job.uniqueness is None or job.uniqueness.owner != sees)):
+            return job_id, local.missing(job_id, sees)
+        return job
 
     def answer_later(self, wait: ListWait) -> None:
         """Answer a wait in its turn."""
@@ -147,6 +160,10 @@ class ListWait:
         self._head = head
         self._head_only = head_only
         self._lines = lines
+
+    @property
+    def revoked(self) -> bool:
+        return self._head.grant.revoked
 
     def changed(self) -> None:
         """One of the jobs has changed."""

@@ -641,7 +641,13 @@ def test_the_date_of_a_response_is_less_than_a_second_old(
     monkeypatch: pytest.MonkeyPatch, began_at: float, serving: Serving
 ) -> None:
     assert serving.server.fast_path is not None
-    fast_path = FastPath(serving.service, serving.server.fast_path._early, OriginPolicy(), serving.waiting)
+    fast_path = FastPath(
+        serving.service,
+        serving.server.fast_path._early,
+        OriginPolicy(),
+        serving.server.fast_path._access,
+        serving.waiting,
+    )
     elapsed = 0.0
     monkeypatch.setattr(fast_path_module.time, "time", lambda: began_at + elapsed)
     monkeypatch.setattr(fast_path_module, "rfc822_formatted_time", lambda: str(int(began_at + elapsed)))

@@ -1,0 +1,188 @@
+"""Access: which key a request has, what it may do, and whose jobs it sees.
+
+Sources: RFC 6750 (Bearer tokens), RFC 9110 section 11.
+
+Rules:
+
+1. If there are keys, every request needs one, but for the routes without a scope and for the preflights of web pages,
+   which browsers send without one. A route without a row needs a key, too, so that no path is open by mistake.
+2. A request without a key, with a malformed or unknown one, or with several headers gets a 401. Which of an unknown id
+   and a wrong secret it was is not told, neither by the answer nor by its time: both hash the secret and compare it.
+3. The scope is checked before anything else of a request, so a 403 depends on the route alone.
+4. A request sees the jobs of its key. A key with the scope `admin` sees all, and so does each key if `auth.shared` is
+   true, and each request where no key is needed. The jobs of others are treated as absent.
+5. A grant is one object for all requests with its key, so what was learned of one of them is valid while the keys are.
+   A changed key has another grant, and the old one is `revoked`: waits and streams that it has begun end.
+6. No message has a secret. `auth.failed` counts the failures in the log.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import hdrs, web
+
+from jobqueue.handlers import plain_uniqueness
+from jobqueue.http.errors import InsufficientScope, Unauthorized
+from jobqueue.http.request.peer import peer_of
+from jobqueue.keys import IMPLIED, SCOPES, digest_of, parse
+from jobqueue.log import event_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from multidict import CIMultiDictProxy
+
+    from jobqueue.config import AuthSettings, KeySettings
+    from jobqueue.core.job import Uniqueness
+    from jobqueue.keys import Scope
+
+CALLER_PREFIX = "key:"
+"""No address, user or certificate as a caller begins so: a key named like one is another caller."""
+
+_FAILED_EVERY_S = 10.0
+
+_DUMMY: Final = bytes(32)
+"""Stands for the digest of an unknown id; no secret has this one."""
+
+log = event_logger(__name__)
+
+
+class Grant:
+    """What the requests with one key may do; or all requests, where no key is needed.
+
+    Attributes:
+        name: The key's; None: no key is needed.
+        scopes: With all that they include.
+        caller: The caller of quotas and idempotency keys; None: the connection's peer.
+        owner: To whom the jobs that it submits belong; None: to all.
+        sees: Whose jobs it sees and changes; None: those of all.
+        uniqueness: The identity of its plain submissions; None: that of the peer.
+        revoked: The key was removed or changed.
+    """
+
+    __slots__ = ("caller", "name", "owner", "revoked", "scopes", "sees", "uniqueness")
+
+    def __init__(self, name: str | None, scopes: Iterable[Scope], *, shared: bool) -> None:
+        self.name = name
+        self.scopes: frozenset[Scope] = frozenset().union(*(IMPLIED[scope] for scope in scopes))
+        self.caller = None if name is None else f"{CALLER_PREFIX}{name}"
+        self.owner = None if shared else self.caller
+        self.sees = None if "admin" in self.scopes else self.owner
+        self.uniqueness: Uniqueness | None = None
+        if self.caller is not None:
+            self.uniqueness = plain_uniqueness(self.caller, self.owner)
+        self.revoked = False
+
+    def require(self, scope: Scope) -> None:
+        """Raise InsufficientScope if it lacks a scope."""
+        if scope not in self.scopes:
+            raise InsufficientScope(scope)
+
+    def check_valid(self) -> None:
+        """Raise Unauthorized if the key was removed or changed."""
+        if self.revoked:
+            raise _invalid("the key was removed or changed")
+
+
+class _Known:
+    """A key in effect."""
+
+    __slots__ = ("digest", "grant", "settings")
+
+    def __init__(self, name: str, settings: KeySettings, *, shared: bool) -> None:
+        self.settings = settings
+        self.digest = bytes.fromhex(settings.sha256)
+        self.grant = Grant(name, settings.scopes, shared=shared)
+
+
+class Access:
+    """The keys in effect.
+
+    Attributes:
+        required: Whether a request needs a key.
+        anonymous: The grant of all requests while no key is needed.
+    """
+
+    def __init__(self, auth: AuthSettings) -> None:
+        self._known: dict[str, _Known] = {}
+        self._shared = auth.shared
+        self.required = False
+        self.anonymous = Grant(None, SCOPES, shared=True)
+        self.replace(auth)
+
+    def replace(self, auth: AuthSettings) -> None:
+        """Put other keys into effect. Grants of keys that are gone, or may do less than before, are revoked."""
+        before = {} if self._shared != auth.shared else self._known
+        after: dict[str, _Known] = {}
+        for name, settings in auth.keys.items():
+            known = before.get(settings.id)
+            if known is None or known.grant.name != name or known.settings != settings:
+                known = _Known(name, settings, shared=auth.shared)
+            after[settings.id] = known
+        for known in self._known.values():
+            if after.get(known.settings.id) is not known:
+                known.grant.revoked = True
+        if auth.required and not self.required:
+            self.anonymous.revoked = True
+        elif self.required and not auth.required:
+            self.anonymous = Grant(None, SCOPES, shared=True)
+        self._known, self._shared, self.required = after, auth.shared, auth.required
+        if auth.required and not after:
+            log.warning("auth.no_keys", hint="every request is refused: auth.keys_file has no key")
+
+    def grant_of(self, headers: CIMultiDictProxy[str]) -> Grant:
+        """Return the grant of a request. Raises Unauthorized."""
+        if not self.required:
+            return self.anonymous
+        given = headers.getall(hdrs.AUTHORIZATION, ())
+        grant = self._find(given)
+        if grant is None:
+            raise _refusal_of(given)
+        return grant
+
+    def find(self, headers: CIMultiDictProxy[str]) -> Grant | None:
+        """As `grant_of`; None instead of an exception, and nothing is counted."""
+        return self._find(headers.getall(hdrs.AUTHORIZATION, ())) if self.required else self.anonymous
+
+    def _find(self, given: Sequence[str]) -> Grant | None:
+        if len(given) != 1:
+            return None
+        scheme, _, text = given[0].partition(" ")
+        key = parse(text.lstrip(" ")) if scheme.lower() == "bearer" else None
+        if key is None:
+            return None
+        known = self._known.get(key.id)
+        expected = _DUMMY if known is None else known.digest
+        matches = hmac.compare_digest(digest_of(key.secret), expected)
+        return known.grant if matches and known is not None else None
+
+
+GRANT: web.RequestKey[Grant] = web.RequestKey("grant", Grant)
+"""The key under which a request holds its grant, from before its handler runs."""
+
+
+def identity_of(request: web.BaseRequest) -> Uniqueness:
+    """Return the identity of plain submissions of a request: of its key, or else of its peer."""
+    return request[GRANT].uniqueness or plain_uniqueness(peer_of(request).caller)
+
+
+def _refusal_of(given: Sequence[str]) -> Unauthorized:
+    if not given:
+        return _missing("this server needs a key: send the header Authorization: Bearer jq_…")
+    if len(given) > 1:
+        return _invalid("there are several Authorization headers, and one is allowed")
+    if given[0].partition(" ")[0].lower() != "bearer":
+        return _missing("the Authorization header must have the scheme Bearer, and a key: Bearer jq_…")
+    return _invalid("the key is malformed, unknown or was removed")
+
+
+def _missing(detail: str) -> Unauthorized:
+    log.sampled("auth.failed", every_s=_FAILED_EVERY_S, reason=detail)
+    return Unauthorized(detail, error=None)
+
+
+def _invalid(detail: str) -> Unauthorized:
+    log.sampled("auth.failed", every_s=_FAILED_EVERY_S, reason=detail)
+    return Unauthorized(detail, error="invalid_token")
