@@ -317,7 +317,7 @@ async def test_an_owner_reads_and_changes_its_job_and_an_admin_does_so_with_all(
         ):
             assert (await ask_head(serving, request(method, f"/v1/jobs/{job_id}{below}", key))).status == status
         await end_of(serving, key, job_id)
-        assert (await ask(serving, request("GET", f"/v1/jobs/{job_id}/result", key))).rest == b"null"
+        assert (await ask(serving, request("GET", f"/v1/jobs/{job_id}/result", key))).rest == b"null\n"
         assert (await ask(serving, request("POST", f"/v1/jobs/{job_id}:cancel", key))).status == 409
         assert (await ask_head(serving, request("DELETE", f"/v1/jobs/{job_id}", key))).status == 204
 
