@@ -120,12 +120,17 @@ bench-memory: $(VENV)/.dev ## bytes of a status, pauses of the loop, memory of a
 	@exec $(PY) -m bench.speed.memory $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev ## format, lint, types, laws, fast tests
+check: $(VENV)/.dev ## format, lint, types, laws, known vulnerabilities, fast tests
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 	$(PY) -m mypy packaging/*.py packaging/hooks/*.py
+	$(PY) packaging/audit.py --daily
 	$(PY) -m pytest -q -m 'not slow' $(AT_ONCE) --ignore tests/http --ignore tests/client --ignore tests/e2e --ignore tests/clients
+
+.PHONY: audit
+audit: $(VENV)/.dev ## known vulnerabilities of the locked packages, by pip-audit, where the advisories can be reached; `make check` asks once a day
+	@exec $(PY) packaging/audit.py
 
 .PHONY: test
 test: $(VENV)/.dev ## every test but the slow ones; ARGS="tests/core -x"
@@ -196,6 +201,7 @@ binutils:
 lock: ## rewrite the lock files from pyproject.toml; needs uv
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }
 	$(LOCK) --extra fleet pyproject.toml -o requirements.lock
+	$(LOCK) --group audit -o requirements-audit.lock
 	$(LOCK) --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
 .PHONY: clean

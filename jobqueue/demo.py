@@ -31,7 +31,7 @@ async def sleep(min_s: Seconds = 1.0, max_s: Seconds | None = None) -> dict[str,
     """Wait on the loop, for a random time between both (or just `min_s`), like a call of a slow service."""
     if max_s is not None and max_s < min_s:
         raise Reject(f"max_s ({max_s}) is under min_s ({min_s})")
-    slept_s = random.uniform(min_s, min_s if max_s is None else max_s)
+    slept_s = random.uniform(min_s, min_s if max_s is None else max_s)  # noqa: S311  # a demo
     await asyncio.sleep(slept_s)
     return {"slept_s": round(slept_s, 3)}
 

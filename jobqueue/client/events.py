@@ -134,4 +134,4 @@ class Listener:
         if self._parser.retry_s is not None:
             self._retry_s = self._parser.retry_s
         self._patience = Patience(self._retry_for_s)
-        self.pause_s = max(PAUSE_S_MIN, self._retry_s) * (1 + JITTER * random.random())
+        self.pause_s = max(PAUSE_S_MIN, self._retry_s) * (1 + JITTER * random.random())  # noqa: S311  # spreads clients, hides nothing

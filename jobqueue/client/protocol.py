@@ -116,7 +116,7 @@ class Patience:
         asked_s = PAUSE_S if failure.retry_after_s is None else failure.retry_after_s
         if time.monotonic() + asked_s > self._until:
             return None
-        return max(PAUSE_S_MIN, asked_s) * (1 + JITTER * random.random())
+        return max(PAUSE_S_MIN, asked_s) * (1 + JITTER * random.random())  # noqa: S311  # spreads clients, hides nothing
 
 
 def persistent(steps: Steps[T], *, reads_for_s: float) -> Steps[T]:

@@ -38,7 +38,7 @@ class EarlyRefusal:
     def __init__(self, service: Service, lag: Callable[[], float] | None) -> None:
         self._service = service
         self._lag = lag
-        self._retry_after = RetryAfter(random.Random())
+        self._retry_after = RetryAfter(random.Random())  # noqa: S311  # spreads clients, hides nothing
 
     def refuse_unread(self, uniqueness: Uniqueness, *, may_be_unique: bool) -> None:
         """Reject by both rules.

@@ -100,7 +100,7 @@ class Streams:
         job = None if job_id is None else await self._service.backend.get(job_id, subscriber.sees)
         if job is not None and not job.live:
             subscriber.end()
-        head = b"retry: %d\n\n" % random.randint(*RETRY_MS)
+        head = b"retry: %d\n\n" % random.randint(*RETRY_MS)  # noqa: S311  # spreads clients
         after = request.headers.get(LAST_EVENT_ID)
         subscriber.replayed_to = None if after is None else event_log.serial_of(after)
         if subscriber.replayed_to is not None:

@@ -300,7 +300,7 @@ class _Process:
                 importlib.import_module(module)
         if preparations.init is not None:
             try:
-                self._state = pickle.loads(preparations.init)()
+                self._state = pickle.loads(preparations.init)()  # noqa: S301  # from the server alone
             except BaseException as error:
                 _flush()
                 self._answer(failure_of(error))
@@ -313,7 +313,7 @@ class _Process:
     def _carry_out(self, body: bytes, leftovers: Leftovers) -> None:
         throttle = PipeThrottle(self._send_progress)
         try:
-            call: Call = pickle.loads(body)
+            call: Call = pickle.loads(body)  # noqa: S301  # from the server alone
         except BaseException as error:  # its module can't be imported here
             outcome: Success | Failure = failure_of(error)
         else:

@@ -65,7 +65,7 @@ class ForkServer:
         self._errors = ErrorPipe(loop, lambda: {"pid": self._process.pid})
         self._control, theirs = socket.socketpair()
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603  # its own command
                 child.command(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
