@@ -36,7 +36,7 @@ SECRET_PATTERN = "[a-z2-7]{52}"
 DIGEST_PATTERN = "[0-9a-f]{64}"
 
 _KEY = re.compile(f"jq_({ID_PATTERN})_({SECRET_PATTERN})", re.ASCII)
-_SECRET_PART = re.compile(r"\b(jq_[A-Za-z0-9]{1,32})_[A-Za-z0-9_+/=-]+")
+_SECRET_PART = re.compile(r"(jq_[A-Za-z0-9]{1,32})_[A-Za-z0-9_+/=-]+")
 
 
 class Key(NamedTuple):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import uvloop
 from aiohttp import web
 
 from jobqueue.app import JobQueue
@@ -19,7 +21,7 @@ from jobqueue.http.transport.job_server import JobServer
 from tests.http.declared import ANSWERS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from jobqueue.http.streams.waiters import Waiters
@@ -123,6 +125,31 @@ class Serving:
                 writer.write(piece)
                 await asyncio.sleep(0)
             return await asyncio.wait_for(reader.read(), 20)
+
+
+class LoggedErrors(logging.Handler):
+    """Collects the errors that are logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextlib.contextmanager
+def in_a_loop_of_its_own(serving: Serving) -> Iterator[tuple[asyncio.Runner, list[logging.LogRecord]]]:
+    """Run a server beside a test without a loop; yield the runner of its loop, and the errors that are logged."""
+    errors = LoggedErrors()
+    logging.getLogger().addHandler(errors)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serving.start())
+            yield runner, errors.records
+            runner.run(serving.stop())
+    finally:
+        logging.getLogger().removeHandler(errors)
 
 
 class FailingBackend:

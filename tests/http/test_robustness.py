@@ -12,11 +12,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.serving import CLOSE, Answer, FailingBackend, Serving, post
+from tests.http.serving import CLOSE, Answer, FailingBackend, Serving, in_a_loop_of_its_own, post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,15 +61,6 @@ class Victim:
                 return b""
 
 
-class _Errors(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
     limits: dict[str, object] = {
@@ -80,13 +70,8 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
         "long_poll_max_s": 0.05,
     }
     serving = Serving(tmp_path_factory.mktemp("spool"), {"limits": limits, "queues": {"other": {}}})
-    errors = _Errors()
-    logging.getLogger().addHandler(errors)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serving.start())
-        yield Victim(runner, serving, errors.records)
-        runner.run(serving.stop())
-    logging.getLogger().removeHandler(errors)
+    with in_a_loop_of_its_own(serving) as (runner, errors):
+        yield Victim(runner, serving, errors)
 
 
 def get(target: bytes, *headers: bytes, method: bytes = b"GET") -> bytes:

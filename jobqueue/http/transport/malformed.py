@@ -13,6 +13,7 @@ from aiohttp import http_exceptions
 from jobqueue.errors import JobQueueError
 from jobqueue.http.errors import HeadTooLarge, MalformedRequest
 from jobqueue.http.response.problems import header_text
+from jobqueue.keys import masked
 
 if TYPE_CHECKING:
     from aiohttp.http_exceptions import HttpProcessingError
@@ -46,13 +47,15 @@ def refusal_of(error: BaseException | None, message: str | None, header_bytes: i
 
 
 def detail_of(error: HttpProcessingError) -> str:
-    """Return the parser's error in one line."""
+    """Return the parser's error in one line, without the secret of a key that it may quote."""
     message = error.message.removeprefix("Bad status line:").strip()
     if message.startswith(_PREFACE):
         return "an HTTP/2 preface was received, and this server speaks HTTP/1.1"
     if isinstance(error, http_exceptions.InvalidURLError) and "\n" not in message:
-        return f"the request's target {header_text(message)} is neither a path that begins with a slash nor a URL"
+        return (
+            f"the request's target {header_text(masked(message))} is neither a path that begins with a slash nor a URL"
+        )
     parts = _PARTS.fullmatch(message)
     if parts is not None:
         message = f"{parts['reason']}: {parts['quoted']}"
-    return " ".join(message.split())[:DETAIL_LENGTH_MAX]
+    return masked(" ".join(message.split()))[:DETAIL_LENGTH_MAX]

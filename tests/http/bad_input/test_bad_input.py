@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import uvloop
 
 from jobqueue.backend.base import JobFilter
 from tests.http.bad_input import table
 from tests.http.bad_input.conversation import talk
 from tests.http.bad_input.row import Row
-from tests.http.serving import Serving
+from tests.http.serving import Serving, in_a_loop_of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,15 +115,6 @@ class Victim:
         return views
 
 
-class Errors(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-
 @pytest.fixture(params=["fast", "stock"])
 def victim(request: pytest.FixtureRequest, group: str, tmp_path: Path) -> Iterator[Victim]:
     settings: dict[str, dict[str, object]] = {
@@ -132,13 +122,8 @@ def victim(request: pytest.FixtureRequest, group: str, tmp_path: Path) -> Iterat
         "server": {"hosts": ["h"], "fast_path": request.param == "fast"},
     }
     serving = Serving(tmp_path, settings)
-    errors = Errors()
-    logging.getLogger().addHandler(errors)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serving.start())
-        yield Victim(runner, serving, errors.records)
-        runner.run(serving.stop())
-    logging.getLogger().removeHandler(errors)
+    with in_a_loop_of_its_own(serving) as (runner, errors):
+        yield Victim(runner, serving, errors)
 
 
 @pytest.mark.parametrize("group", GROUPS)
