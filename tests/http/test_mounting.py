@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -14,6 +16,7 @@ import jobqueue.http
 from jobqueue.app import JobQueue
 from jobqueue.config import LimitsSettings, ServerSettings, Settings, SpoolSettings
 from jobqueue.http.assembly import Api
+from tests.http.serving import CLOSE, post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -184,3 +187,19 @@ async def test_a_malformed_body_is_rejected_with_the_python_parser_too(host: str
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_submission_over_a_connection_that_is_reset_is_of_no_other_caller_in_a_host(host: str) -> None:
+    port = int(host.rpartition(":")[2])
+    submission = post(b'{"type":"echo","args":{"value":7}}', CLOSE, "Idempotency-Key: k")
+    submission = submission.replace(b" /v1/", b" /background/v1/", 1)
+    with socket.create_connection(("127.0.0.1", port)) as wire:
+        wire.sendall(submission)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(submission)
+    assert b" 202 " in await reader.read()
+    writer.close()
+    async with aiohttp.ClientSession(host) as http, http.get("/background/v1/queues") as response:
+        (queue,) = (await response.json())["queues"]
+    assert queue["submitted_total"] == 1

@@ -6,7 +6,8 @@ Rules:
    socket (`uid:N`), or the remote address. No address contains `cert:` or `uid:`, so these names never collide.
 2. It is determined once for each connection, at its begin: of a connection that was reset, the kernel tells no address.
    One that was reset before is aborted: its requests would count as those of another caller.
-3. In a host application, whose connections aren't this server's, it is the remote address that the request tells.
+3. In a host application, whose connections aren't this server's, it is the remote address that the request tells; a
+   submission without one, over a connection that was reset, is rejected.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.request.caller import caller_of
 
 if TYPE_CHECKING:
@@ -62,9 +64,13 @@ def peer_at(transport: asyncio.BaseTransport) -> Peer | None:
 
 
 def peer_of(request: web.BaseRequest) -> Peer:
-    """Return the peer that has sent a request."""
+    """Return the peer that has sent a request. Raises MalformedRequest if it is unknown after a reset."""
     peer: Any = getattr(request.protocol, "peer", None)
-    return peer if isinstance(peer, Peer) else Peer(caller_of(request.remote), request.remote)
+    if isinstance(peer, Peer):
+        return peer
+    if request.remote is None and (request.transport is None or peer_at(request.transport) is None):
+        raise MalformedRequest("the connection was reset before its request was read")
+    return Peer(caller_of(request.remote), request.remote)
 
 
 def _user_of(wire: socket.socket) -> str:
