@@ -57,13 +57,13 @@ run-server: $(VENV)/.runtime $(if $(filter compiled,$(BUILD)),compiled) ## serve
 	@$(if $(filter compiled,$(BUILD)),$(FROM_COMPILED)) exec $(PY) -m jobqueue serve $(ARGS)
 
 .PHONY: run-clients
-run-clients: $(VENV)/.runtime ## simulated clients against it; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json HTML=file.html REQUIRE='p95<50ms'
+run-clients: $(VENV)/.runtime ## simulated clients against it, with the key of JOBQUEUE_KEY; CLIENTS=500 DURATION=60 VIA=head|get|wait|events|batch URL= REPORT=file.json HTML=file.html REQUIRE='p95<50ms'
 	@exec $(PY) -m clients $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(DURATION),--duration-s $(DURATION)) \
 		$(if $(VIA),--via $(VIA)) $(if $(URL),--url $(URL)) $(if $(REPORT),--report $(REPORT)) $(if $(HTML),--html $(HTML)) \
 		$(if $(REQUIRE),--require $(foreach bound,$(REQUIRE),'$(bound)')) $(ARGS)
 
 .PHONY: locust
-locust: $(VENV)/.dev ## a ramp of up to 15,000 users, plotted in tmp/locust; RAMP=known|steps|linear USERS= SECONDS= HOLD= URL= PROCESSES= VIA= WEB=1
+locust: $(VENV)/.dev ## a ramp of up to 15,000 users, plotted in tmp/locust, with the key of JOBQUEUE_KEY; RAMP=known|steps|linear USERS= SECONDS= HOLD= URL= PROCESSES= VIA= WEB=1
 	@exec $(PY) -m bench.ramp
 
 .PHONY: overload
