@@ -211,8 +211,13 @@ class Service:
         asked = self._asked(submission, folder, files, caller, owner, key)
         return await self.backend.submit(*asked)
 
-    def accept_now(self, submission: Submission, caller: Uniqueness) -> SubmitResult[Job]:
+    def accept_now(self, submission: Submission | PlainSubmission, caller: Uniqueness) -> SubmitResult[Job]:
         """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
+        if isinstance(submission, PlainSubmission):
+            spec, args = self.registry.check_plain(submission)
+            if spec.queue not in self.settings.queues:
+                raise self._no_such_queue()
+            return self.local.submit_now(spec, args, None, caller)
         if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
             return self.local.submit_now(*self._asked(submission, None, None, caller.caller, caller.owner, None))
         spec, args = self._check(submission)
@@ -278,9 +283,12 @@ class Service:
                 # The instant itself: a delay would be slightly off.
                 spec = changed(spec, run_at=submission.run_at.timestamp() - self.wall(0.0))
         if spec.queue not in self.settings.queues:
-            known = ", ".join(self.settings.queues)
-            raise InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
+            raise self._no_such_queue()
         return spec, args
+
+    def _no_such_queue(self) -> InvalidSubmission:
+        known = ", ".join(self.settings.queues)
+        return InvalidSubmission(InvalidField(pointer="/queue", detail=f"no such queue; there are: {known}"))
 
     def _bounds(self) -> Bounds:
         return Bounds(self.settings.statuses.ttl_s_max, self.settings.limits.delay_s_max)

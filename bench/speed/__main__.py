@@ -1,7 +1,7 @@
 """All speed benches, one after the other, and their report: bench/RESULTS.md with its plots in bench/results.
 
     make bench                               # the quick versions, in four minutes
-    make bench ARGS=--full                   # the whole ones, in an hour
+    make bench ARGS=--full                   # the whole ones, in half an hour
     make bench ARGS=--render                 # none: the report of the files in tmp/bench
 
 Each bench is a process of its own, and its figures are its JSON file's. One that fails is named in the report, and by

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONNECTIONS = (1, 64, 1000, 8000)
+TARGETED = 64
 RECORDS = 100_000
 FILES_SPARE = 600
 TURN_S = 200e-6
@@ -45,6 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of this bench.
 
     Attributes:
+        rounds: With as many connections as the targets name; with another number of them, `other_rounds`.
         seconds: Of each measurement, `warm_s` coming before it; longer for very many connections.
         records: Number of finished jobs that each queue holds meanwhile.
         only: Contenders' names; None: everyone, but `without` these.
@@ -52,8 +54,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     connections: tuple[int, ...] = CONNECTIONS
     rounds: int = 5
-    seconds: float = 1.0
-    warm_s: float = 0.3
+    other_rounds: int = 2
+    seconds: float = 0.7
+    warm_s: float = 0.2
     records: int = RECORDS
     kinds: tuple[Kind, ...] = tuple(Kind)
     only: tuple[str, ...] | None = None
@@ -130,6 +133,8 @@ def run(options: Options) -> Results:
             progress.tell(f"{contender.name} is ready")
         for number in range(options.rounds):
             for connections in fitting:
+                if connections != TARGETED and number >= options.other_rounds:
+                    continue
                 for contender in in_turn(everyone, number):
                     readings += _measure(contender, connections, number, options)
                 progress.tell(f"round {number + 1} of {options.rounds}, {many(connections, 'connection')}")
@@ -168,7 +173,7 @@ def _measure(contender: Contender, connections: int, number: int, options: Optio
     return readings
 
 
-def targets(results: Results, connections: int = 64) -> list[Target]:
+def targets(results: Results, connections: int = TARGETED) -> list[Target]:
     """Divide round by round."""
     at = [reading for reading in results.readings if reading.connections == connections and _is_sound(reading)]
     costs = {(reading.contender, reading.kind, reading.round): reading.cpu_us for reading in at}

@@ -64,7 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     at_once: tuple[int, ...] = (1, 64)
     only: tuple[str, ...] | None = None
-    rounds: int = 7
+    rounds: int = 5
     seconds: float = 1.0
     warm_s: float = 0.3
 

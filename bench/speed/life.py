@@ -70,8 +70,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     only: tuple[str, ...] | None = None
     without: tuple[str, ...] = ()
     rounds: int = 5
-    seconds: float = 2.0
-    warm_s: float = 0.5
+    seconds: float = 1.5
+    warm_s: float = 0.3
     records: int = 100_000
 
 

@@ -4,86 +4,106 @@ Rules:
 
 1. A key has one due time; setting it again replaces it.
 2. Keys come out in the order of their due times, equal ones in the order they were set.
-3. Discarding is O(1): the heap's entry stays behind, and dead entries are swept out
+3. The heap has instants, not keys: deadlines that are set in one step of the loop, for one duration, share theirs.
+4. Discarding is O(1): an instant without keys stays behind in the heap, and dead ones are swept out
    before they outnumber the live ones, so memory follows the number of keys.
 """
 
 from __future__ import annotations
 
-import heapq
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Any, Final, Generic, TypeVar
 
 K = TypeVar("K")
 
-Entry: TypeAlias = Any
-"""Of the heap: a tuple of the due time, a serial number and the key. By no closer type, because it is recognised by its
-identity, and compiled code makes new tuples of a known type."""
-
 _SWEEP_MIN: Final = 64
+_heapify: Final = heapify
+_heappop: Final = heappop
+_heappush: Final = heappush
 
 
 class Deadlines(Generic[K]):
-    __slots__ = ("_due", "_heap", "_serial")
+    """Keys by due time. No key is a dict."""
+
+    __slots__ = ("_at", "_heap", "_keys")
 
     def __init__(self) -> None:
-        self._heap: list[Entry] = []
-        # The heap's entry of each key: any other one is dead.
-        self._due: dict[K, Entry] = {}
-        self._serial = 0
+        self._heap: list[float] = []
+        # The instant of each key.
+        self._at: dict[K, float] = {}
+        # The key of each instant, or a dict of several, in their order: many instants have one.
+        self._keys: dict[float, Any] = {}
 
     def __len__(self) -> int:
-        return len(self._due)
+        return len(self._at)
 
     def __contains__(self, key: K) -> bool:
-        return key in self._due
+        return key in self._at
 
     def set(self, key: K, at: float) -> None:
         """Make `key` due at `at`, in place of any earlier due time."""
-        self._serial = serial = self._serial + 1
-        entry: Entry = (at, serial, key)
-        self._due[key] = entry
-        heap = self._heap
-        heapq.heappush(heap, entry)
-        if len(heap) > _SWEEP_MIN + 2 * len(self._due):
-            self._sweep()
+        if key in self._at:
+            self.discard(key)
+        self._at[key] = at
+        keys = self._keys.get(at)
+        if keys is None:
+            self._keys[at] = key
+            _heappush(self._heap, at)
+        elif isinstance(keys, dict):
+            keys[key] = None
+        else:
+            self._keys[at] = {keys: None, key: None}
 
     def discard(self, key: K) -> None:
         """Forget `key`, if it is here."""
-        due = self._due
-        if due.pop(key, None) is not None and len(self._heap) > _SWEEP_MIN + 2 * len(due):
-            self._sweep()
+        at = self._at.pop(key, None)
+        if at is not None:
+            self._forget(key, at)
+            if len(self._heap) > _SWEEP_MIN + 2 * len(self._keys):
+                self._sweep()
 
     def items(self) -> list[tuple[K, float]]:
         """Return every key with its due time."""
-        return [(key, entry[0]) for key, entry in self._due.items()]
+        return list(self._at.items())
 
     def next_at(self) -> float | None:
         """Return when the earliest key is due; None without keys."""
-        heap, due = self._heap, self._due
+        heap = self._heap
         while heap:
-            entry = heap[0]
-            current: Entry = due.get(entry[2])
-            if current is entry:
-                at: float = entry[0]
+            at = heap[0]
+            if at in self._keys:
                 return at
-            heapq.heappop(heap)
+            _heappop(heap)
         return None
 
     def first(self) -> K:
         """Return the earliest key. Raises IndexError without keys."""
         self.next_at()
-        key: K = self._heap[0][2]
-        return key
+        return self._first_at(self._heap[0])
 
     def pop_due(self, now: float) -> K | None:
         """Take out and return the earliest key that is due; None if none is."""
         at = self.next_at()
         if at is None or at > now:
             return None
-        key: K = heapq.heappop(self._heap)[2]
-        del self._due[key]
+        key = self._first_at(at)
+        del self._at[key]
+        self._forget(key, at)
         return key
 
+    def _first_at(self, at: float) -> K:
+        keys = self._keys[at]
+        key: K = next(iter(keys)) if isinstance(keys, dict) else keys
+        return key
+
+    def _forget(self, key: K, at: float) -> None:
+        keys = self._keys[at]
+        if isinstance(keys, dict):
+            del keys[key]
+            if keys:
+                return
+        del self._keys[at]
+
     def _sweep(self) -> None:
-        self._heap = list(self._due.values())
-        heapq.heapify(self._heap)
+        self._heap = list(self._keys)
+        _heapify(self._heap)

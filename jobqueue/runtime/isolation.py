@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextvars
 import decimal
+from typing import Any
 
 
 class Isolation:
@@ -35,6 +36,6 @@ class Isolation:
         return context
 
 
-def _settings(context: decimal.Context) -> tuple[object, ...]:
+def _settings(context: Any) -> tuple[object, ...]:  # its traps are declared as a dict, and are another mapping
     traps = [signal for signal, on in context.traps.items() if on]
     return (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp, traps)

@@ -86,10 +86,10 @@ def test_dead_entries_are_swept_once_they_outnumber_twice_the_keys_by_64() -> No
     deadlines: Deadlines[int] = Deadlines()
     for key in range(100):
         deadlines.set(key, float(key))
-    for at in range(64 + 100):
-        deadlines.set(0, float(at))
-    assert len(deadlines._heap) == 64 + 2 * 100
-    deadlines.set(0, 1.0)
+    for number in range(163):
+        deadlines.set(0, 1000.0 + number)
+    assert len(deadlines._heap) == 100 + 163
+    deadlines.set(0, 2000.0)
     assert len(deadlines._heap) == 100
 
     for key in range(100, 300):
@@ -100,6 +100,17 @@ def test_dead_entries_are_swept_once_they_outnumber_twice_the_keys_by_64() -> No
     deadlines.discard(182)
     assert (len(deadlines._heap), len(deadlines)) == (117, 117)
     assert deadlines.items() == [(key, float(key)) for key in range(183, 300)]
+
+
+def test_keys_of_one_instant_share_an_entry_of_the_heap() -> None:
+    deadlines: Deadlines[int] = Deadlines()
+    for key in range(1000):
+        deadlines.set(key, 1.0 + key % 3)
+    assert len(deadlines._heap) == 3
+    for key in range(0, 1000, 3):
+        deadlines.discard(key)
+    assert deadlines.next_at() == 2.0
+    assert deadlines.pop_due(2.0) == 1
 
 
 def test_setting_one_key_repeatedly_does_not_grow_the_heap() -> None:

@@ -14,7 +14,15 @@ from jobqueue.config.load import trace
 from jobqueue.core.ids import RUNS, IdIssuer, Origin, is_well_formed
 from jobqueue.errors import FAULTS_MAX, ConfigError, InvalidSubmission
 from jobqueue.http.errors import MalformedJson, MalformedRequest
-from jobqueue.http.request.json_body import DEPTH_MAX, INTEGER_MAX, INTEGER_MIN, decode, decode_batch, decode_submission
+from jobqueue.http.request.json_body import (
+    DEPTH_MAX,
+    INTEGER_MAX,
+    INTEGER_MIN,
+    decode,
+    decode_batch,
+    decode_one,
+    decode_submission,
+)
 from jobqueue.http.request.multipart import FormReader, Part
 from jobqueue.http.resources.bulk import BulkFilter
 from jobqueue.http.resources.queues import QueueChange
@@ -29,6 +37,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 DECODERS: tuple[Callable[[bytes], object], ...] = (
     decode_submission,
+    decode_one,
     decode_batch,
     lambda body: decode(body, BulkFilter),
     lambda body: decode(body, QueueChange),

@@ -186,8 +186,8 @@ async def test_only_bodies_that_may_have_a_live_unique_value_are_decoded_by_a_fu
         decoded.append(body)
         return decode_submission(body)
 
-    for module in (fast_path, submissions):
-        monkeypatch.setattr(module, "decode_submission", decode)
+    for module, name in ((fast_path, "decode_one"), (submissions, "decode_submission")):
+        monkeypatch.setattr(module, name, decode)
     for body in (ECHO, b'{"type":"no such type"}', b"no JSON"):
         answer = await submitted(serving, body)
         assert (answer.status, answer.kind) == (503, "queue-full")

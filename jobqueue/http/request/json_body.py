@@ -17,14 +17,13 @@ import orjson
 
 from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidField, InvalidSubmission
-from jobqueue.handlers import ObjectCheck, Submission
+from jobqueue.handlers import ObjectCheck, PlainSubmission, Submission
 from jobqueue.http.errors import InvalidRequest, MalformedJson
 from jobqueue.http.request.batch import Batch, PlainBatch, ValidBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from jobqueue.handlers import PlainSubmission
 
 DEPTH_MAX: Final = 32
 INTEGER_MIN: Final = -(2**63)
@@ -34,9 +33,6 @@ MANY_BRACKETS: Final = 1000
 _LONG_DIGITS: Final = re.compile(rb"\d{19,}+")
 _TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _ZEROS: Final = b"0" * 19
-_FEW_MARKS: Final = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
-_NO_MARKS: Final = bytes(set(range(256)) - set(b"[]{}0123456789"))
-_NO_OPENINGS: Final = bytes(set(range(256)) - set(b"[{"))
 _IN_FLOAT: Final = frozenset({b".", b"e", b"E", b"+"})
 _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NEITHER_BRACKET_NOR_QUOTE: Final = bytes(set(range(256)) - set(b'[]{}"'))
@@ -48,6 +44,7 @@ _PASSED_THROUGH: Final = (msgspec.Raw, list[msgspec.Raw])
 _NO_MEMORY: Final = "Not enough memory"
 
 _parse = orjson.loads
+_decode_plain: Final = msgspec.json.Decoder(PlainSubmission).decode
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -74,6 +71,18 @@ def decode_submission(body: bytes | bytearray) -> Submission:
         InvalidSubmission: A field is unknown, missing or invalid; all faults, with pointers.
     """
     return _convert(body, _loads(body), Submission)
+
+
+def decode_one(body: bytes | bytearray) -> PlainSubmission | Submission:
+    """As `decode_submission`; a plain one, as most are, in less time."""
+    document = _loads(body)
+    members = len(document) if isinstance(document, dict) else 0
+    if (members == 1 and "type" in document) or (members == 2 and "type" in document and "args" in document):
+        try:
+            return _decode_plain(body)
+        except msgspec.DecodeError:
+            return _convert(body, document, Submission)  # finds all faults
+    return _convert(body, document, Submission)
 
 
 def decode_batch(body: bytes) -> Sequence[PlainSubmission | Submission | BatchItem]:
@@ -141,10 +150,7 @@ def _check(kind: type[msgspec.Struct]) -> ObjectCheck:
 
 def _loads(body: bytes | bytearray) -> Any:
     """Parse a document, strictly: an accepted one has the same meaning in every parser."""
-    if len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
-        # Most bodies: too few brackets to nest too deep, and too few digits for too long an integer.
-        return _parsed(body, _parse)
-    brackets = len(body.translate(None, _NO_OPENINGS))
+    brackets = body.count(b"[") + body.count(b"{")
     document = _parsed(body, _parse if brackets < MANY_BRACKETS else _parse_without_collector)
     if brackets > DEPTH_MAX:
         _check_depth(body)

@@ -23,7 +23,7 @@ from jobqueue.core.ids import ID_LENGTH, is_well_formed
 from jobqueue.errors import Refused
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
-from jobqueue.http.request.json_body import decode_submission
+from jobqueue.http.request.json_body import decode_one
 from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
@@ -227,7 +227,7 @@ class FastPath:
                 refusal = self._early.refusal_of(body, uniqueness)
                 if refusal is not None:
                     return raw_refusal(refusal, self._date(now))
-            submitted = self._service.accept_now(decode_submission(body), uniqueness)
+            submitted = self._service.accept_now(decode_one(body), uniqueness)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             if wait is not None:

@@ -14,7 +14,7 @@ from jobqueue.api_limits import BATCH_MAX
 from jobqueue.errors import InvalidSubmission
 from jobqueue.handlers import PlainSubmission, Submission
 from jobqueue.http.errors import InvalidRequest, MalformedJson
-from jobqueue.http.request.json_body import DEPTH_MAX, BatchItem, decode_batch, decode_submission
+from jobqueue.http.request.json_body import DEPTH_MAX, BatchItem, decode_batch, decode_one, decode_submission
 from jobqueue.http.response.timestamps import timestamp
 
 
@@ -246,6 +246,34 @@ def test_any_json_gives_an_equal_submission_or_a_documented_error(document: dict
         return
     assert accepted.type == document["type"]
     assert json.loads(bytes(accepted.args)) == document.get("args", {})
+
+
+@pytest.mark.parametrize(
+    ("body", "is_plain"),
+    [
+        (b'{"type":"a"}', True),
+        (b'{"type":"a","args":{"x":1}}', True),
+        (b'{"args":[1],"type":"a","type":"b"}', True),
+        (b'{"type":"a","priority":1}', False),
+        (b'{"type":"a","args":{},"queue":"default"}', False),
+    ],
+)
+def test_a_submission_of_a_type_and_arguments_alone_is_decoded_as_a_plain_one(body: bytes, is_plain: bool) -> None:
+    one, whole = decode_one(body), decode_submission(body)
+    assert isinstance(one, PlainSubmission) is is_plain
+    assert (one.type, one.args) == (whole.type, whole.args)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "args", "priority", "x"]), st.just("echo") | ANYTHING))
+def test_faults_are_the_same_whether_or_not_a_submission_is_plain(document: dict[str, Any]) -> None:
+    body = json.dumps(document).encode("utf-8", "surrogatepass")
+    outcomes: list[object] = []
+    for decode in (decode_one, decode_submission):
+        try:
+            outcomes.append(decode(body).type)
+        except (MalformedJson, InvalidSubmission) as error:
+            outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
 
 
 @given(st.integers(-(2**66), 2**66))
