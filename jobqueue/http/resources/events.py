@@ -47,7 +47,7 @@ _HEADERS = {
     "X-Accel-Buffering": "no",
     "Server": SERVER,
 }
-_RESET = {"reason": "the events after this Last-Event-ID are no longer available: fetch the jobs again"}
+_RESET = b'{"reason":"the events after this Last-Event-ID are no longer available: fetch the jobs again"}'
 
 _REVOKED = {"reason": "the key of this stream was removed or changed"}
 

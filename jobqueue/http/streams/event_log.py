@@ -37,16 +37,16 @@ from jobqueue.core.events import (
     StopRequested,
     Submitted,
 )
-from jobqueue.core.job import JobState
+from jobqueue.core.job import RUNNING, JobId, JobSpec, JobState
+from jobqueue.core.report import JobError, Progress
 from jobqueue.errors import shown
-from jobqueue.http.response.timestamps import timestamp
+from jobqueue.http.response.timestamps import json_timestamp, timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from jobqueue.backend.base import LocalBackend
-    from jobqueue.core.events import Event
-    from jobqueue.core.job import Job
+    from jobqueue.core.events import Event, JobEvent
     from jobqueue.core.job_view import AnyJob
     from jobqueue.service import Service
 
@@ -60,18 +60,47 @@ PIECE_BYTES = 64 * 1024
 
 REASON_LENGTH_MAX = 200
 
+SPECS_MAX = 1024
+
 HEARTBEAT = b":\n\n"
+
+_NAMES: dict[type[Event], str] = {
+    Submitted: "submitted",
+    Started: "started",
+    StopRequested: "stopping",
+    BackedOff: "retrying",
+}
+"""Names of events in streams, where the type decides; `_name_of` has the others."""
+
+_encode = orjson.dumps
 
 _EVENT_ID = re.compile(r"([0-9a-f]{12})-([0-9]{1,15})")
 
 
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """A job as an event shows it; `at` is in Unix seconds. It is written only for a subscriber."""
+
+    id: JobId
+    spec: JobSpec
+    state: JobState
+    attempt: int
+    progress: Progress | None
+    error: JobError | None
+    at: float
+
+
 class Recorded(msgspec.Struct, frozen=True, gc=False):
-    """An event in the ring."""
+    """An event in the ring; `told` is what it shows: a job, or JSON."""
 
     serial: int
-    job_id: str | None
+    name: str
+    told: Seen | bytes
     owner: str | None
-    frame: bytes
+
+    def is_for(self, subscriber: Subscriber) -> bool:
+        if subscriber.sees is not None and subscriber.sees != self.owner:
+            return False
+        return subscriber.job_id is None or (isinstance(self.told, Seen) and self.told.id == subscriber.job_id)
 
 
 class Subscriber:
@@ -151,13 +180,15 @@ class EventLog:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._backend: LocalBackend | None = None
-        self._stop_listening: Callable[[], None] | None = None
+        self._stop_listening: Callable[[], object] | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._tag = ""
         self._serial = 0
         self._ring: deque[Recorded] = deque(maxlen=RING_MAX)
         self._to_all: set[Subscriber] = set()
         self._by_job: dict[str, set[Subscriber]] = {}
+        # What a spec is in the events of its jobs, by the spec's identity: each is kept, so that no other gets its id.
+        self._of_specs: dict[int, tuple[JobSpec, bytes]] = {}
 
     @property
     def recording(self) -> bool:
@@ -182,7 +213,9 @@ class EventLog:
             self.stop()
             self._backend = self._service.local
             self._tag, self._serial = secrets.token_hex(6), 0
-            self._stop_listening = self._backend.subscribe(self._on_event)
+            stop_jobs = self._backend.subscribe(self._on_event, *_NAMES, Ready, Progressed, Ended)
+            stop_types = self._backend.subscribe(self._on_type_event, Quarantined, Released)
+            self._stop_listening = lambda: (stop_jobs(), stop_types())
         self._peers(subscriber).add(subscriber)
 
     def leave(self, subscriber: Subscriber) -> None:
@@ -199,6 +232,7 @@ class EventLog:
             self._stop_listening()
         self._backend = self._stop_listening = None
         self._ring.clear()
+        self._of_specs.clear()
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
@@ -221,11 +255,10 @@ class EventLog:
         frames, size_bytes = [], 0
         for recorded in islice(self._ring, serial + 1 - self._first, None):
             serial = recorded.serial
-            if subscriber.sees is not None and recorded.owner != subscriber.sees:
-                continue
-            if subscriber.job_id is None or recorded.job_id == subscriber.job_id:
-                frames.append(recorded.frame)
-                size_bytes += len(recorded.frame)
+            if recorded.is_for(subscriber):
+                framed = self._frame(recorded)
+                frames.append(framed)
+                size_bytes += len(framed)
                 if size_bytes >= PIECE_BYTES:
                     break
         subscriber.replayed_to = serial if serial < self._serial else None
@@ -237,92 +270,105 @@ class EventLog:
 
     def state_frame(self, job: AnyJob) -> bytes:
         """Return a job's present state as the event that led to it."""
-        return frame(self.last_id, _name_of_state(job), self._job_data(job))
+        return frame(self.last_id, _name_of_state(job), self._written(self._seen(job)))
 
-    def _on_event(self, event: Event) -> None:
-        name = _name_of(event)
+    def _on_event(self, event: JobEvent) -> None:
+        name = _NAMES.get(type(event)) or _name_of(event)
         if name is None:
             return
-        job: Job | None = None
-        if isinstance(event, Quarantined | Released):
-            data = self._type_data(event)
-        else:
-            job = event.job  # type: ignore[union-attr]  # events with a name and without a job were handled above
-            data = self._job_data(job)
+        job = event.job
+        subscribers = self._by_job.get(job.id, ())
+        owner = None if job.uniqueness is None else job.uniqueness.owner
+        self._record(name, self._seen(job), owner, subscribers)
+        if not job.live:
+            for subscriber in subscribers:
+                subscriber.end()
+
+    def _on_type_event(self, event: Quarantined | Released) -> None:
+        self._record("quarantined" if isinstance(event, Quarantined) else "released", self._type_data(event), None)
+
+    def _record(
+        self, name: str, told: Seen | bytes, owner: str | None, subscribers: Iterable[Subscriber] = ()
+    ) -> None:
+        """Put an event into the ring, and tell the subscribers of all jobs that may see it, and those given."""
         self._serial += 1
-        framed = frame(self.last_id, name, data)
-        owner = None if job is None or job.uniqueness is None else job.uniqueness.owner
-        self._ring.append(Recorded(self._serial, None if job is None else job.id, owner, framed))
-        for subscriber in self._to_all:
-            if subscriber.sees is None or subscriber.sees == owner:
-                subscriber.offer(framed)
-        if job is not None:
-            for subscriber in self._by_job.get(job.id, ()):
-                subscriber.offer(framed)
-                if not job.live:
-                    subscriber.end()
+        recorded = Recorded(self._serial, name, told, owner)
+        self._ring.append(recorded)
+        if self._to_all or subscribers:  # else it is written when it is replayed, if ever
+            framed = self._frame(recorded)
+            for subscriber in (*self._to_all, *subscribers):
+                if subscriber.sees is None or subscriber.sees == owner:
+                    subscriber.offer(framed)
+
+    def _frame(self, recorded: Recorded) -> bytes:
+        told = recorded.told
+        data = self._written(told) if isinstance(told, Seen) else told
+        return frame(f"{self._tag}-{recorded.serial}", recorded.name, data)
 
     def _peers(self, subscriber: Subscriber) -> set[Subscriber]:
         if subscriber.job_id is None:
             return self._to_all
         return self._by_job.setdefault(subscriber.job_id, set())
 
-    def _job_data(self, job: AnyJob) -> dict[str, Any]:
-        progress = job.progress
-        return {
-            "id": job.id,
-            "type": job.spec.type,
-            "queue": job.spec.queue,
-            "group": job.spec.group,
-            "state": job.state,
-            "attempt": job.attempt,
-            "progress": None if progress is None else {"fraction": progress.fraction, "note": progress.note},
-            "error": None if job.error is None else {"code": job.error.code},
-            "at": self._now(),
-        }
+    def _seen(self, job: AnyJob) -> Seen:
+        at, extras = self._service.wall(self._service.local.now()), job.extras
+        # Most jobs have no extras, and so neither progress nor error.
+        progress, error = (None, None) if extras is None else (extras.progress, extras.error)
+        return Seen(job.id, job.spec, job.state, job.attempt, progress, error, at)
 
-    def _type_data(self, event: Quarantined | Released) -> dict[str, Any]:
-        data: dict[str, Any] = {"type": event.type, "at": self._now()}
+    def _written(self, job: Seen) -> bytes:
+        spec, progress, error = job.spec, job.progress, job.error
+        of_spec = self._of_specs.get(id(spec)) or self._write_spec(spec)
+        return b"".join(
+            (
+                b'{"id":"',
+                job.id.encode(),
+                of_spec[1],
+                job.state.encode(),
+                b'","attempt":',
+                str(job.attempt).encode(),
+                b',"progress":',
+                b"null" if progress is None else _encode({"fraction": progress.fraction, "note": progress.note}),
+                b',"error":',
+                b"null" if error is None else _encode({"code": error.code}),
+                b',"at":',
+                json_timestamp(job.at),
+                b"}",
+            )
+        )
+
+    def _write_spec(self, spec: JobSpec) -> tuple[JobSpec, bytes]:
+        if len(self._of_specs) >= SPECS_MAX:
+            self._of_specs.clear()
+        texts = (_encode(spec.type), _encode(spec.queue), _encode(spec.group))
+        written = self._of_specs[id(spec)] = (spec, b'","type":%b,"queue":%b,"group":%b,"state":"' % texts)
+        return written
+
+    def _type_data(self, event: Quarantined | Released) -> bytes:
+        at = timestamp(self._service.wall(self._service.local.now()))
+        data: dict[str, Any] = {"type": event.type, "at": at}
         if isinstance(event, Quarantined):
             data |= {
                 "until": timestamp(self._service.wall(event.until)),
                 "reason": shown(event.reason, REASON_LENGTH_MAX),
             }
-        return data
-
-    def _now(self) -> str:
-        return timestamp(self._service.wall(self._service.backend.now()))
+        return orjson.dumps(data)
 
 
-def frame(event_id: str, name: str, data: dict[str, Any]) -> bytes:
-    """Write one event; its data is one line, because JSON has no line breaks of its own."""
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event_id.encode(), name.encode(), orjson.dumps(data))
+def frame(event_id: str, name: str, data: bytes) -> bytes:
+    """Write one event; its data is JSON in one line."""
+    return b"".join((b"id: ", event_id.encode(), b"\nevent: ", name.encode(), b"\ndata: ", data, b"\n\n"))
 
 
-def _name_of(event: Event) -> str | None:
-    """Return the name of an event in streams; None if it changes nothing that a client sees."""
-    match event:
-        case Submitted():
-            return "submitted"
-        case Ready(job=job):
-            # A new job's first queueing is covered by `submitted`.
-            return "queued" if job.version else None
-        case Started():
-            return "started"
-        case Progressed(job=job):
-            return "progress" if job.state is JobState.RUNNING else "changed"
-        case StopRequested():
-            return "stopping"
-        case BackedOff():
-            return "retrying"
-        case Ended(job=job):
-            return job.state
-        case Quarantined():
-            return "quarantined"
-        case Released():
-            return "released"
-        case _:
-            return None
+def _name_of(event: JobEvent) -> str | None:
+    """Return the name of an event whose type alone does not tell it; None: clients see no change."""
+    job = event.job
+    if isinstance(event, Ended):
+        return job.state
+    if isinstance(event, Progressed):
+        return "progress" if job.state is RUNNING else "changed"
+    # `Ready`: a new job's first queueing is covered by `submitted`.
+    return "queued" if job.version else None
 
 
 def _name_of_state(job: AnyJob) -> str:

@@ -23,9 +23,9 @@ class FakeService:
         self.backend = self.local = self
         self.clock = 100.0
 
-    def subscribe(self, listener: Any) -> Any:
-        self.listeners.append(listener)
-        return lambda: self.listeners.remove(listener)
+    def subscribe(self, listener: Any, *kinds: Any) -> Any:
+        self.listeners.append((listener, kinds))
+        return lambda: self.listeners.remove((listener, kinds))
 
     def now(self) -> float:
         return self.clock
@@ -35,8 +35,9 @@ class FakeService:
 
     def emit(self, *events: Any) -> None:
         for event in events:
-            for listener in self.listeners:
-                listener(event)
+            for listener, kinds in self.listeners:
+                if isinstance(event, kinds):
+                    listener(event)
 
 
 def job(number: int = 1, state: JobState = JobState.QUEUED) -> Job:
@@ -124,7 +125,7 @@ async def test_the_event_log_records_from_the_first_subscriber_until_shortly_aft
     monkeypatch.setattr(event_log_module, "RECORD_S", 0.01)
     assert fake_service.listeners == []
     one, other = listen(event_log), listen(event_log, "job-1")
-    assert len(fake_service.listeners) == 1
+    assert len(fake_service.listeners) == 2, "of jobs and of types"
     event_log.leave(one)
     event_log.leave(other)
     assert event_log.recording
@@ -253,7 +254,7 @@ async def test_the_event_log_subscribes_to_a_restarted_backend(event_log: EventL
     before, restarted = event_log.last_id, FakeService()
     fake_service.backend = fake_service.local = restarted
     subscriber = listen(event_log)
-    assert (fake_service.listeners, len(restarted.listeners)) == ([], 1)
+    assert (fake_service.listeners, len(restarted.listeners)) == ([], 2)
     restarted.emit(Started(job()))
     assert len(await taken(subscriber)) == 1
     assert since(event_log, before, None) is None
