@@ -33,6 +33,9 @@ MANY_BRACKETS: Final = 1000
 _LONG_DIGITS: Final = re.compile(rb"\d{19,}+")
 _TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _ZEROS: Final = b"0" * 19
+_FEW_MARKS: Final = 19  # fewer than the digits of an integer that is too long, and than DEPTH_MAX
+_NO_MARKS: Final = bytes(set(range(256)) - set(b"[]{}0123456789"))
+_NO_OPENINGS: Final = bytes(set(range(256)) - set(b"[{"))
 _IN_FLOAT: Final = frozenset({b".", b"e", b"E", b"+"})
 _TO_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _NEITHER_BRACKET_NOR_QUOTE: Final = bytes(set(range(256)) - set(b'[]{}"'))
@@ -150,7 +153,10 @@ def _check(kind: type[msgspec.Struct]) -> ObjectCheck:
 
 def _loads(body: bytes | bytearray) -> Any:
     """Parse a document, strictly: an accepted one has the same meaning in every parser."""
-    brackets = body.count(b"[") + body.count(b"{")
+    if len(body.translate(None, _NO_MARKS)) < _FEW_MARKS:
+        # Most bodies: too few brackets to nest too deep, and too few digits for too long an integer.
+        return _parsed(body, _parse)
+    brackets = len(body.translate(None, _NO_OPENINGS))
     document = _parsed(body, _parse if brackets < MANY_BRACKETS else _parse_without_collector)
     if brackets > DEPTH_MAX:
         _check_depth(body)

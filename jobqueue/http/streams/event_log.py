@@ -69,8 +69,12 @@ _NAMES: dict[type[Event], str] = {
     Started: "started",
     StopRequested: "stopping",
     BackedOff: "retrying",
+    Quarantined: "quarantined",
+    Released: "released",
 }
 """Names of events in streams, where the type decides; `_name_of` has the others."""
+
+_OF_TYPES = (Quarantined, Released)
 
 _encode = orjson.dumps
 
@@ -213,8 +217,9 @@ class EventLog:
             self.stop()
             self._backend = self._service.local
             self._tag, self._serial = secrets.token_hex(6), 0
-            stop_jobs = self._backend.subscribe(self._on_event, *_NAMES, Ready, Progressed, Ended)
-            stop_types = self._backend.subscribe(self._on_type_event, Quarantined, Released)
+            of_jobs = (kind for kind in _NAMES if kind not in _OF_TYPES)
+            stop_jobs = self._backend.subscribe(self._on_event, *of_jobs, Ready, Progressed, Ended)
+            stop_types = self._backend.subscribe(self._on_type_event, *_OF_TYPES)
             self._stop_listening = lambda: (stop_jobs(), stop_types())
         self._peers(subscriber).add(subscriber)
 
@@ -285,7 +290,7 @@ class EventLog:
                 subscriber.end()
 
     def _on_type_event(self, event: Quarantined | Released) -> None:
-        self._record("quarantined" if isinstance(event, Quarantined) else "released", self._type_data(event), None)
+        self._record(_NAMES[type(event)], self._type_data(event), None)
 
     def _record(
         self, name: str, told: Seen | bytes, owner: str | None, subscribers: Iterable[Subscriber] = ()
