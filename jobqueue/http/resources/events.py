@@ -48,8 +48,7 @@ _HEADERS = {
     "Server": SERVER,
 }
 _RESET = b'{"reason":"the events after this Last-Event-ID are no longer available: fetch the jobs again"}'
-
-_REVOKED = {"reason": "the key of this stream was removed or changed"}
+_REVOKED = b'{"reason":"the key of this stream was removed or changed"}'
 
 
 class Streams:

@@ -292,9 +292,7 @@ class EventLog:
     def _on_type_event(self, event: Quarantined | Released) -> None:
         self._record(_NAMES[type(event)], self._type_data(event), None)
 
-    def _record(
-        self, name: str, told: Seen | bytes, owner: str | None, subscribers: Iterable[Subscriber] = ()
-    ) -> None:
+    def _record(self, name: str, told: Seen | bytes, owner: str | None, subscribers: Iterable[Subscriber] = ()) -> None:
         """Put an event into the ring, and tell the subscribers of all jobs that may see it, and those given."""
         self._serial += 1
         recorded = Recorded(self._serial, name, told, owner)
