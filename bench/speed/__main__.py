@@ -1,6 +1,6 @@
 """All speed benches, one after the other, and their report: bench/RESULTS.md with its plots in bench/results.
 
-    make bench                               # the quick versions, in four minutes
+    make bench                               # the quick versions, in eight minutes
     make bench ARGS=--full                   # the whole ones, in half an hour
     make bench ARGS=--render                 # none: the report of the files in tmp/bench
 

@@ -1,6 +1,6 @@
 """Cost of each operation of the engine and of each Order, with a hundred jobs and with a million.
 
-    make bench-core                          # everything, in two minutes
+    make bench-core                          # everything, in four minutes
     python -m bench.speed.core --quick       # to a hundred thousand
 
 A process for each size and build, no loop, no HTTP. The last column is the growth of a cost with the number of jobs;

@@ -20,7 +20,7 @@ from bench.measure.meter import cpu_s
 from bench.peers.contenders import SUBMISSION, Ours, request
 
 JOBS = 100_000
-TTL_S = 60.0
+TTL_S = 30.0
 IDLE_S = 5.0
 MARGIN_S = 1.0
 CONNECTIONS = 4

@@ -1,6 +1,6 @@
 """Known load: latency and CPU of 500, 8,000 and 15,000 clients that submit jobs and read their statuses.
 
-    make bench-fleet                         # two minutes
+    make bench-fleet                         # four minutes
     python -m bench.speed.fleet --quick
 
 Each client has a connection of its own and one job at a time, which takes one to three seconds, and looks at it by

@@ -1,6 +1,6 @@
 """Cost of a request: CPU of the server's own process, and requests per second, beside aiohttp, a naive queue and Go.
 
-    make bench-http                                               # everything, in half an hour
+    make bench-http                                               # everything, in ten minutes
     python -m bench.speed.http --connections 64 --rounds 3        # a part of it
     python -m bench.speed.http --quick
 

@@ -1,6 +1,6 @@
 """Cost of a job's whole life: submit, run, read until terminal; by every way to read, and beside other queues.
 
-    make bench-life                          # everything, in a quarter of an hour
+    make bench-life                          # everything, in seven minutes
     python -m bench.speed.life --quick
     python -m bench.speed.life --only jobqueue,go --rounds 3
 
