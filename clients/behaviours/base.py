@@ -354,6 +354,6 @@ def pause_of(answer: Answer) -> float | None:
 
 
 def why_of(answer: Answer) -> str:
-    """Return the reason that a rejection's document gives; "" if it has none."""
+    """Return the reason that a rejection's document gives; without one, that of its challenge; "" if it has none."""
     problem = problem_of(answer.body)
-    return "" if problem is None else problem.why
+    return (answer.header(b"www-authenticate") or "") if problem is None else problem.why

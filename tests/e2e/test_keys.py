@@ -76,6 +76,8 @@ def test_a_fleet_without_access_prints_one_line(url: str, keys: dict[str, str]) 
     wrong = keys["ci"][:12] + "a" * 52
     assert run_fleet(url, JOBQUEUE_KEY=wrong)[1].startswith(f"{url} denies access to this API key: HTTP 401: ")
     assert run_fleet(url, JOBQUEUE_KEY="")[1].startswith(f"{url} denies access to requests without an API key ")
+    code, told = run_fleet(url, JOBQUEUE_KEY=keys["writer"])  # it learns so from a HEAD, without a body
+    assert 'HTTP 403: Bearer realm="jobqueue", error="insufficient_scope", scope="read". ' in told
     code, told = run_fleet(url, JOBQUEUE_KEY=keys["ops"])
     assert code == 1
     assert told.startswith(f"{url} denies access to this API key: HTTP 403: the key lacks the scope submit")
