@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.guard.instructions import by_perf, by_valgrind, perf_works, valgrind_works
+from bench.guard.work import Keyed
 from bench.load.driving import ROOT
 from bench.measure.builds import Build, available
 from bench.measure.machine import Machine, describe
@@ -53,6 +54,9 @@ class Way(StrEnum):
     VALGRIND = "instructions, counted by valgrind"
     RATIOS = "ratios of CPU time"
 
+
+KEYED_MAX = 1.15
+"""What a request with a key may cost, beside the same one without, in instructions."""
 
 TOLERANCE = {Way.PERF: 0.03, Way.VALGRIND: 0.03, Way.RATIOS: 0.2}
 
@@ -229,8 +233,18 @@ def check(before: Costs, rounds: int, tolerance: float | None, build: Build) -> 
             now = least(now, measure(way, rounds=rounds, build=build))
             changes = compare(before.by_way[way], now, allowed)
     print(f"{report(changes)}\n\n{build} build; {way}; each may grow by {allowed:.0%}")
+    dear = [told for keyed in Keyed if (told := price(keyed, now))]
+    print("\n".join(dear))
     print(f"before: {before.machine}\nnow:    {here.machine}")
-    return int(any(change.slower for change in changes))
+    return int(any(change.slower for change in changes) or any(told.endswith("DEAR") for told in dear))
+
+
+def price(keyed: Keyed, costs: dict[str, float]) -> str:
+    """Tell what a request with a key costs beside one without; empty if it was not measured."""
+    if keyed not in costs:
+        return ""
+    ratio = costs[keyed] / costs[keyed.kind]
+    return f"{keyed}: {ratio:.3f} x without, at most {KEYED_MAX}{' DEAR' if ratio > KEYED_MAX else ''}"
 
 
 if __name__ == "__main__":

@@ -23,18 +23,20 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 import uvloop
+from msgspec.structs import replace
 
 from bench.load.answer import header
 from bench.load.driving import end_with_parent
 from bench.peers.contenders import BATCH as MANY
 from bench.peers.contenders import STATUS, SUBMISSION, Kind, request
 from bench.speed.operations import ORDERS, EngineBench, make_jobs, measure_order
-from jobqueue.config import LimitsSettings, Settings
+from jobqueue.config import AuthSettings, KeySettings, LimitsSettings, Settings
 from jobqueue.demo import queue
 from jobqueue.http import api
 from jobqueue.http.assembly import FAST_PATH
 from jobqueue.http.resources import submissions
 from jobqueue.http.transport.job_server import JobServer
+from jobqueue.keys import Key
 from jobqueue.runtime import workers
 
 if TYPE_CHECKING:
@@ -62,6 +64,22 @@ class Life(StrEnum):
     WAIT = "life by POST and wait"
 
 
+class Keyed(StrEnum):
+    """Requests with a key, to a server that asks for one, for the jobs of that key."""
+
+    HEAD = "HEAD, with a key"
+    GET = "GET, with a key"
+    HELD = "POST, held, with a key"
+
+    @property
+    def kind(self) -> Kind:
+        """The same request without a key."""
+        return Kind(self.removesuffix(", with a key"))
+
+
+KEY = Key("guardkey", "guardkey" * 6 + "guar")
+
+
 class Child(msgspec.Struct, frozen=True):
     """A child process, and the units of a part that it did."""
 
@@ -71,14 +89,14 @@ class Child(msgspec.Struct, frozen=True):
 
 
 def parts() -> list[str]:
-    return [*Kind, *Life, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
+    return [*Kind, *Keyed, *Life, ENGINE, *(f"{ORDER}{name}" for name in ORDERS)]
 
 
 def units_of(part: str) -> int:
     """Return how many units of a part are worth counting."""
     if part in set(Kind):
         return REQUESTS // Kind(part).jobs
-    return REQUESTS if part in set(Life) else ROUNDS
+    return REQUESTS if part in {*Life, *Keyed} else ROUNDS
 
 
 class Deaf(asyncio.Transport):
@@ -107,6 +125,7 @@ class Served:
         self._transport = Deaf()
         self._others: list[tuple[web.RequestHandler, Deaf]] = []
         self._ids: list[str] = []
+        self._headers: dict[str, str] = {}
         self._post = request("POST", "/v1/jobs", body=SUBMISSION)
         self._post_and_wait = request("POST", "/v1/jobs", {"Prefer": "wait=10"}, body=SUBMISSION)
         self._tag = ""
@@ -132,6 +151,15 @@ class Served:
                 await self.ask(kind, BATCH)
         for life in Life:
             await self.live(life, BATCH)
+
+    async def ask_for_keys(self) -> None:
+        """Take requests with the key only, from now on, and run some jobs for it."""
+        key = KeySettings(id=KEY.id, sha256=KEY.digest, scopes=("read", "submit"))
+        await queue.reload(replace(queue.settings, auth=AuthSettings(keys={"bench": key})))
+        self._headers = {"Authorization": f"Bearer {KEY.text}"}
+        self._post = request("POST", "/v1/jobs", self._headers, body=SUBMISSION)
+        self._ids.clear()
+        await self.ask(Kind.RUN, HELD)
 
     async def live(self, life: Life, count: int) -> None:
         """Have `count` jobs live, one on each connection at a time."""
@@ -187,7 +215,7 @@ class Served:
         if kind is Kind.MISSING:
             return [request(method, f"/v1/jobs/{'x' * 22}")]
         # All have the same tag: the number of a job's changes.
-        headers = {"If-None-Match": self._tag} if kind is Kind.NOT_MODIFIED else None
+        headers = {"If-None-Match": self._tag} if kind is Kind.NOT_MODIFIED else self._headers
         return [request(method, f"/v1/jobs/{job_id}", headers) for job_id in self._ids[:HELD]]
 
 
@@ -195,6 +223,9 @@ def act(served: Served, loop: asyncio.AbstractEventLoop, part: str, units: int) 
     """Do the units of a part."""
     if part in set(Kind):
         loop.run_until_complete(served.ask(Kind(part), units))
+    elif part in set(Keyed):
+        loop.run_until_complete(served.ask_for_keys())
+        loop.run_until_complete(served.ask(Keyed(part).kind, units))
     elif part in set(Life):
         loop.run_until_complete(served.live(Life(part), units))
     elif part == ENGINE:

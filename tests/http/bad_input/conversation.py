@@ -89,13 +89,16 @@ class Talk(asyncio.Protocol):
         await self._lost.wait()
 
 
-async def talk(serving: Serving, row: Row, names: Mapping[bytes, bytes], *, kept: bool, bytewise: bool) -> None:
+async def talk(
+    serving: Serving, row: Row, names: Mapping[bytes, bytes], *, kept: bool, bytewise: bool, key: str = ""
+) -> None:
     """Send a row's stream, and compare all answers with the row.
 
     Args:
         names: The placeholders' values.
         kept: On a connection that has carried other requests.
         bytewise: Byte by byte.
+        key: The Authorization of those other requests, a header line; empty: they have none.
 
     Raises:
         AssertionError: An answer differs.
@@ -104,7 +107,7 @@ async def talk(serving: Serving, row: Row, names: Mapping[bytes, bytes], *, kept
     try:
         async with asyncio.timeout(ANSWER_S):
             for request, status in zip(BEFORE, (200, 422, 200), strict=True) if kept else ():
-                await connection.send(filled(request, names))
+                await connection.send(with_line(filled(request, names), key))
                 before = await connection.answer(head_only=request.startswith(b"HEAD"))
                 assert before is not None
                 assert before.status == status
@@ -155,6 +158,10 @@ def _closes(answer: Answer) -> bool:
     """Whether an answer says that it is the connection's last; one in HTTP/1.0 is, unless it says otherwise."""
     told = answer.headers.get("connection", "close" if answer.version == "HTTP/1.0" else "keep-alive")
     return told.lower() == "close"
+
+
+def with_line(request: bytes, line: str) -> bytes:
+    return request.replace(b"\r\n", f"\r\n{line}\r\n".encode(), 1) if line else request
 
 
 def filled(stream: bytes, names: Mapping[bytes, bytes]) -> bytes:

@@ -39,10 +39,11 @@ def rows_of(group: str) -> list[Row]:
 class Victim:
     """A server in a loop of its own, the jobs that it holds, and the errors that it logged."""
 
-    def __init__(self, runner: asyncio.Runner, serving: Serving, errors: list[logging.LogRecord]) -> None:
+    def __init__(self, runner: asyncio.Runner, serving: Serving, errors: list[logging.LogRecord], key: str) -> None:
         self.runner = runner
         self.serving = serving
         self.errors = errors
+        self._key = key
         self.jobs: dict[bytes, bytes] = runner.run(self._prepared())
         self.before = runner.run(self._views())
 
@@ -82,7 +83,7 @@ class Victim:
         async def one(row: Row) -> str | None:
             async with few:
                 try:
-                    await talk(self.serving, row, names, kept=kept, bytewise=bytewise)
+                    await talk(self.serving, row, names, kept=kept, bytewise=bytewise, key=self._key)
                 except AssertionError as fault:
                     return f"{row.name}: {fault}"
             return None
@@ -120,10 +121,11 @@ def victim(request: pytest.FixtureRequest, group: str, tmp_path: Path) -> Iterat
     settings: dict[str, dict[str, object]] = {
         "limits": {**LIMITS, **getattr(GROUPS[group], "LIMITS", {})},
         "server": {"hosts": ["h"], "fast_path": request.param == "fast"},
+        **getattr(GROUPS[group], "SETTINGS", {}),
     }
     serving = Serving(tmp_path, settings)
     with in_a_loop_of_its_own(serving) as (runner, errors):
-        yield Victim(runner, serving, errors)
+        yield Victim(runner, serving, errors, getattr(GROUPS[group], "KEY", ""))
 
 
 @pytest.mark.parametrize("group", GROUPS)
