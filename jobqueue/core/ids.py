@@ -17,6 +17,7 @@ microsecond.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
@@ -157,12 +158,18 @@ def _has_check(text: str, owner: str | None) -> bool:
 
 
 def _check(checked: str, owner: str | None = None) -> str:
-    if owner is None:
-        number = crc32(checked.encode("ascii"))
-    else:  # no CRC: for some pairs of names those of all ids would be the same
-        digest = hashlib.blake2b(checked.encode("ascii"), digest_size=2, key=owner.encode()[:64]).digest()
-        number = int.from_bytes(digest, "big")
+    number = crc32(checked.encode("ascii"))
+    if owner is not None:  # not linear in the CRC: for some pairs of names the checks of all ids would be the same
+        mask, factor = _owner_hash(owner)
+        number = (number ^ mask) * factor >> 20
     return _CHECKS[number & 0xFFF].decode("ascii")
+
+
+@functools.lru_cache(maxsize=1024)
+def _owner_hash(owner: str) -> tuple[int, int]:
+    """Return a mask and an odd factor of 32 bits, by a hash of the name."""
+    digest = hashlib.blake2b(owner.encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:], "big") | 1
 
 
 def _digits(number: int, length: int) -> str:

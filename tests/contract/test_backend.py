@@ -357,6 +357,76 @@ async def test_the_last_page_has_no_cursor(make: Make) -> None:
     assert (await backend.page(JobFilter(), limit=4, cursor=None)).cursor is not None
 
 
+# -- owners
+
+
+ANN, BOB = Uniqueness("key:ann", owner="key:ann"), Uniqueness("key:bob", plain=True, owner="key:bob")
+
+
+@virtual_time
+async def test_a_record_is_absent_for_others_than_its_owner(make: Make) -> None:
+    backend = make()
+    own, foreign, free = [await submit(backend, uniqueness=of) for of in (ANN, BOB, None)]
+    assert (own.owner, foreign.owner, free.owner) == ("key:ann", "key:bob", None)
+    assert (await backend.get(own.id, "key:ann")).id == own.id
+    never = "z" * len(own.id)
+    for job_id in (foreign.id, free.id, never):
+        with pytest.raises(JobNotFound) as absent:
+            await backend.get(job_id, "key:ann")
+        assert str(absent.value).replace(job_id, never) == f"no job was ever created with the id {never!r}"
+
+
+@virtual_time
+async def test_a_removed_record_is_gone_for_its_owner_and_was_never_there_for_others(make: Make) -> None:
+    backend = make()
+    job = await submit(backend, uniqueness=ANN)
+    await backend.cancel(job.id)
+    await backend.delete(job.id)
+    for owner in ("key:ann", None):
+        with pytest.raises(JobGone):
+            await backend.get(job.id, owner)
+    with pytest.raises(JobNotFound):
+        await backend.get(job.id, "key:bob")
+
+
+@virtual_time
+async def test_pages_and_actions_on_many_jobs_concern_those_of_the_owner(make: Make) -> None:
+    backend = make()
+    jobs = [await submit(backend, uniqueness=of) for of in (ANN, BOB, None, ANN)]
+    page = await backend.page(JobFilter(owner="key:ann"), limit=10, cursor=None)
+    assert [job.id for job in page.jobs] == [jobs[3].id, jobs[0].id]
+    assert await backend.bulk("cancel", JobFilter(owner="key:bob")) == BulkCount(1, 0)
+    assert await states(backend, *jobs) == ["queued", "cancelled", "queued", "queued"]
+
+
+@virtual_time
+async def test_a_cursor_is_no_id_of_a_job(make: Make) -> None:
+    backend = make()
+    jobs = [await submit(backend) for _ in range(3)]
+    cursors = {backend.cursor_after(jobs[1]), (await backend.page(JobFilter(), limit=1, cursor=None)).cursor}
+    assert not cursors & {job.id for job in jobs}
+
+
+@virtual_time
+async def test_a_unique_value_belongs_to_a_job_of_each_owner(make: Make) -> None:
+    backend = make()
+    values = [Uniqueness(owner, Unique("u"), owner=owner) for owner in ("key:ann", "key:bob", None)]
+    first = [(await backend.submit(SPEC, b"{}", None, of)).job.id for of in values]
+    again = [(await backend.submit(SPEC, b"{}", None, of)).job.id for of in values]
+    assert first == again
+    assert len(set(first)) == 3
+
+
+@virtual_time
+async def test_groups_of_two_owners_take_turns_although_their_names_are_equal(make: Make) -> None:
+    backend = make(default=QueuePolicy(discipline=Discipline.FAIR))
+    grouped = JobSpec(type="t", group="g", own=True)
+    many = [await submit(backend, grouped, uniqueness=ANN) for _ in range(5)]
+    one = await submit(backend, grouped, uniqueness=BOB)
+    leased = [(await lease_one(backend)).job_id for _ in range(2)]
+    assert set(leased) == {many[0].id, one.id}
+
+
 # -- records
 
 

@@ -48,6 +48,38 @@ def test_an_id_of_the_future_was_never_issued() -> None:
         assert ids.origin(job_id) is Origin.THIS_RUN
 
 
+def test_an_owned_id_is_of_this_run_for_its_owner_and_for_all_owners_alone() -> None:
+    ids = issuer()
+    owned = [ids.issue("ann") for _ in range(300)]
+    assert owned == sorted(set(owned))
+    assert all(ids.origin(job_id, "ann") is ids.origin(job_id) is Origin.THIS_RUN for job_id in owned)
+    assert sum(ids.origin(job_id, "bob") is Origin.THIS_RUN for job_id in owned) <= 2  # 12 bits
+    free = [ids.issue() for _ in range(300)]
+    assert all(ids.origin(job_id) is Origin.THIS_RUN for job_id in free)
+    assert sum(ids.origin(job_id, "ann") is Origin.THIS_RUN for job_id in free) <= 2
+
+
+def test_an_owned_id_with_another_tag_was_never_issued() -> None:
+    ids, other = issuer(), issuer(secret=b"another secret!!")
+    own, forged = ids.issue("ann"), other.issue("ann")
+    assert own[:10] == forged[:10]
+    assert ids.origin(forged, "ann") is ids.origin(forged) is Origin.NEVER
+
+
+def test_an_owned_id_of_an_earlier_run_is_recognised_for_its_owner() -> None:
+    later = issuer(run=RUNS[8])
+    owned = [issuer().issue("ann") for _ in range(1)] + [issuer(secret=bytes([n]) * 16).issue("ann") for n in range(50)]
+    assert all(later.origin(job_id, "ann") is Origin.EARLIER_RUN for job_id in owned)
+    assert sum(later.origin(job_id, "bob") is Origin.EARLIER_RUN for job_id in owned) <= 2
+
+
+def test_an_id_with_a_wrong_check_is_of_no_run_while_no_id_has_an_owner() -> None:
+    ids = issuer()
+    job_id = ids.issue()
+    changed = job_id[:-1] + ("0" if job_id[-1] != "0" else "1")
+    assert ids.origin(changed) is Origin.NEVER
+
+
 def test_an_id_of_an_earlier_run_is_recognised() -> None:
     assert issuer(run=RUNS[8], secret=b"another secret!!").origin(issuer().issue()) is Origin.EARLIER_RUN
 

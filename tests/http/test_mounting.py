@@ -8,19 +8,23 @@ import struct
 from typing import TYPE_CHECKING
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web, web_protocol
 from aiohttp.http_parser import HttpRequestParserPy
 
 import jobqueue.http
 from jobqueue.app import JobQueue
-from jobqueue.config import LimitsSettings, ServerSettings, Settings, SpoolSettings
+from jobqueue.config import AuthSettings, LimitsSettings, ServerSettings, Settings, SpoolSettings
 from jobqueue.http.assembly import Api
+from tests.http.keyed import ANN, BOB, OPS, STRANGER, SUB, auth, bearer
 from tests.http.serving import CLOSE, post
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from jobqueue.keys import Key
 
 
 @pytest.fixture
@@ -203,3 +207,45 @@ async def test_a_submission_over_a_connection_that_is_reset_is_of_no_other_calle
     async with aiohttp.ClientSession(host) as http, http.get("/background/v1/queues") as response:
         (queue,) = (await response.json())["queues"]
     assert queue["submitted_total"] == 1
+
+
+async def test_keys_are_checked_below_the_prefix_only_and_change_with_a_reload(tmp_path: Path) -> None:
+    keys = msgspec.convert(auth(), AuthSettings)
+    queue = JobQueue(Settings(spool=SpoolSettings(dir=str(tmp_path)), auth=keys), drain_s=0.0)
+
+    @queue.handler
+    async def echo() -> None: ...
+
+    async def page(request: web.Request) -> web.Response:
+        return web.Response(text="the host's own")
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    app.add_subapp("/background", jobqueue.http.application(queue))
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as http:
+
+            async def status(path: str, key: Key | None) -> int:
+                async with http.get(path, headers=bearer(key)) as response:
+                    return response.status
+
+            assert await status("/", None) == 200
+            assert await status("/background/readyz", None) == 200
+            assert [await status("/background/v1/jobs", key) for key in (None, STRANGER, ANN, SUB)] == [
+                401,
+                401,
+                200,
+                403,
+            ]
+            assert await status("/background/nope", None) == 401
+            async with http.post("/background/v1/jobs", json={"type": "echo"}, headers=bearer(ANN)) as response:
+                location = response.headers["Location"]
+            assert [await status(location, key) in (200, 202) for key in (ANN, BOB, OPS)] == [True, False, True]
+            await queue.reload(msgspec.structs.replace(queue.settings, auth=AuthSettings()))
+            assert await status("/background/v1/jobs", None) == 200
+    finally:
+        await runner.cleanup()
