@@ -17,7 +17,6 @@ microsecond.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import re
@@ -49,6 +48,10 @@ _DIGITS: Final = tuple(bytes([character]) for character in ALPHABET.encode())
 # Of each id of a block: its last digit of the sequence, and where its tag begins among theirs.
 _PLACES: Final = tuple((digit, place * _TAG_LENGTH) for place, digit in enumerate(_DIGITS))
 _CHECKS: Final = tuple(a + b for a in _DIGITS for b in _DIGITS)
+
+OWNER_HASHES_MAX: Final = 1024
+
+_owner_hashes: dict[str, tuple[int, int]] = {}
 
 
 is_well_formed: Final = re.compile(rf"[-0-9A-Z_a-z]{{{ID_LENGTH}}}").fullmatch
@@ -120,7 +123,8 @@ class IdIssuer:
         if not is_well_formed(text):
             return Origin.NEVER
         if not text.startswith(self._run):
-            return Origin.EARLIER_RUN if _has_check(text, owner) else Origin.NEVER
+            has_check = _check(text[:_CHECKED_LENGTH], owner) == text[_CHECKED_LENGTH:]
+            return Origin.EARLIER_RUN if has_check else Origin.NEVER
         # Both parts are compared in any case, so that the time doesn't tell which one is wrong.
         is_own = _has_check(text, owner) or (owner is None and self._has_owners)
         return Origin.THIS_RUN if self._has_tag(text) and is_own else Origin.NEVER
@@ -165,11 +169,16 @@ def _check(checked: str, owner: str | None = None) -> str:
     return _CHECKS[number & 0xFFF].decode("ascii")
 
 
-@functools.lru_cache(maxsize=1024)
 def _owner_hash(owner: str) -> tuple[int, int]:
     """Return a mask and an odd factor of 32 bits, by a hash of the name."""
-    digest = hashlib.blake2b(owner.encode(), digest_size=8).digest()
-    return int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:], "big") | 1
+    known = _owner_hashes.get(owner)
+    if known is None:
+        if len(_owner_hashes) >= OWNER_HASHES_MAX:
+            _owner_hashes.clear()
+        digest = hashlib.blake2b(owner.encode(), digest_size=8).digest()
+        known = int.from_bytes(digest[:4], "big"), int.from_bytes(digest[4:], "big") | 1
+        _owner_hashes[owner] = known
+    return known
 
 
 def _digits(number: int, length: int) -> str:
