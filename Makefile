@@ -35,6 +35,7 @@ TAKES_test := ARGS
 TAKES_test-wheels := PYTHONS
 TAKES_test-memory := ATTACK
 TAKES_fuzz := SECONDS TARGET
+TAKES_destroy := ONLY HOURS
 TAKES_mutants := ARGS
 $(foreach bench,bench $(addprefix bench-,http life in-process guard fleet core memory),$(eval TAKES_$(bench) := ARGS))
 GIVEN := $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name))))
@@ -151,6 +152,14 @@ test-memory: $(VENV)/.dev ## hostile clients against a server with 256 MB, a row
 .PHONY: faults
 faults: $(VENV)/.dev ## faults injected into real servers: signals, kills, slow clients, full disks; writes their table into docs/LIMITS.md
 	@exec $(PY) -m tests.faults
+
+.PHONY: destroy
+destroy: $(VENV)/.dev ## a server with 256 MB and half a CPU under loads that ought to break it, 25 minutes; writes docs/LIMITS.md; ONLY="storm bomb", or HOURS=8 for a soak
+	@exec $(PY) -m bench.destructive $(if $(ONLY),--only '$(ONLY)',$(if $(HOURS),--only soak --hours $(HOURS),--render docs/LIMITS.md))
+
+.PHONY: destroy-quick
+destroy-quick: $(VENV)/.dev ## the same, each scenario at a part of its size, under 3 minutes
+	@exec $(PY) -m bench.destructive --quick
 
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## inputs made from tests/fuzz/corpus for the parsers of JSON, ids, forms and settings, a minute each; SECONDS=600 TARGET=json

@@ -16,25 +16,27 @@ trap 'rm -rf "$folder"' EXIT
 n=0
 while [ "$n" -lt "$count" ]; do
     n=$((n + 1))
-    curl -s -o "$folder/answer" -w '%{http_code}\n' "$url/v1/jobs" \
+    curl -s -m 120 -D "$folder/headers" -o "$folder/answer" -w '%{http_code}\n' "$url/v1/jobs" \
         -F 'job={"type":"transcode","args":{"rate":16000,"channels":1}}' -F "audio=@$file" >> "$folder/codes" || true
     case $(tail -n 1 "$folder/codes") in
         202) echo "$(sed 's/.*"id":"\([^"]*\)".*/\1/' "$folder/answer")" >> "$folder/ids" ;;
-        503) grep -o '"type":"[^"]*"' "$folder/answer" >> "$folder/reasons" || echo none >> "$folder/reasons" ;;
+        503) grep -qi '^retry-after:' "$folder/headers" || echo 1 >> "$folder/bare"
+             grep -o '"type":"[^"]*"' "$folder/answer" >> "$folder/reasons" || echo none >> "$folder/reasons" ;;
         *) cat "$folder/answer" >&2 ;;
     esac
     [ $((n % 200)) -eq 0 ] && echo "$n submitted" >&2
 done
-touch "$folder/ids" "$folder/reasons"
+touch "$folder/ids" "$folder/reasons" "$folder/bare"
 echo "answers:"; sort "$folder/codes" | uniq -c
 echo "reasons of refusals:"; sort "$folder/reasons" | uniq -c
+echo "$(wc -l < "$folder/bare") refused without Retry-After"
 
 accepted=$(wc -l < "$folder/ids")
 ended=0
 while read -r id; do
     tries=0
     while [ "$tries" -lt 600 ]; do
-        code=$(curl -s -I -o "$folder/head" -w '%{http_code}' "$url/v1/jobs/$id" || true)
+        code=$(curl -s -m 30 -I -o "$folder/head" -w '%{http_code}' "$url/v1/jobs/$id" || true)
         [ "$code" = 202 ] || break
         tries=$((tries + 1))
         sleep 1

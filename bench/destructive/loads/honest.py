@@ -1,6 +1,7 @@
 """An honest client: it repeatedly submits a small job and polls it until it is terminal, and obeys Retry-After.
 
-`python -m bench.destructive.loads.honest PORT SECONDS [TYPE ARGS]` prints its tally.
+`python -m bench.destructive.loads.honest PORT SECONDS [TYPE ARGS [PATIENCE_S]]` prints its tally: after SECONDS, or at
+SIGTERM, when its last job has ended.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import sys
 import time
 from typing import Any
@@ -46,6 +48,7 @@ class Honest:
         self._headers = headers or {}
         self.tally = Tally()
         self.latencies_s: list[float] = []
+        self._evicted = False
 
     async def run(self, until: asyncio.Event) -> None:
         timeout = aiohttp.ClientTimeout(total=10)
@@ -62,10 +65,14 @@ class Honest:
             self.tally.note_lost("not accepted")
             return
         self.tally.accepted += 1
+        self._evicted = False
         job_id, deadline = document["id"], time.monotonic() + self._patience_s
         while document is not None and document["state"] in LIVE and time.monotonic() < deadline:
             await asyncio.sleep(PAUSE_S)
             document, _ = await self._patiently(http, "GET", f"/v1/jobs/{job_id}", None)
+        if document is None and self._evicted:  # as clients are told: a bound may evict a terminal record early
+            self.tally.gone += 1
+            return
         if document is None or document["state"] in LIVE:
             self.tally.note_lost(f"{job_id}: {document and document['state']}")
             return
@@ -87,6 +94,9 @@ class Honest:
                     self._note(response, answer)
                     if response.status in (200, 202):
                         return answer, began
+                    if response.status == 410 and answer.get("reason") == "evicted":
+                        self._evicted = True
+                        return None, began
                     if response.status not in (429, 503):
                         self.tally.note_lost(f"{method} {path}: {response.status} {answer}")
                         return None, began
@@ -103,13 +113,16 @@ class Honest:
         self.tally.note_answer(response.status, b"HTTP/1.1 " + head + b"\r\n\r\n" + json.dumps(answer).encode())
 
 
-async def main(port: int, seconds: float, job: dict[str, Any] | None) -> None:
-    honest, over = Honest(f"http://127.0.0.1:{port}", job), asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds, over.set)
+async def main(port: int, seconds: float, job: dict[str, Any] | None, patience_s: float) -> None:
+    honest, over = Honest(f"http://127.0.0.1:{port}", job, patience_s=patience_s), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.call_later(seconds, over.set)
+    loop.add_signal_handler(signal.SIGTERM, over.set)
     await honest.run(over)
     honest.tally.print()
 
 
 if __name__ == "__main__":
     given = {"type": sys.argv[3], "args": json.loads(sys.argv[4]), "ttl_s": TTL_S} if len(sys.argv) > 3 else None
-    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]), given))
+    patience_s = float(sys.argv[5]) if len(sys.argv) > 5 else PATIENCE_S
+    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]), given, patience_s))

@@ -1,1 +1,8 @@
-"""The scenarios of destruction, a module each."""
+"""The scenarios of destruction, a module each, in the order in which they are played."""
+
+from __future__ import annotations
+
+from bench.destructive.scenarios import backlog, bomb, chaos, churn, hammer, hostile, soak, storm
+
+ORDER = {module.SCENARIO.name: module.SCENARIO for module in (storm, bomb, hammer, backlog, chaos, churn, hostile)}
+SOAK = soak.NAME
