@@ -103,21 +103,25 @@ def fit_files(settings: Settings) -> Files:
     return files
 
 
+def memory_bytes() -> int:
+    """Return the memory that this process may use: its control group's limit, or the machine's memory."""
+    limit, machine = memory_limit(), int(psutil.virtual_memory().total)
+    return machine if limit is None else min(limit, machine)
+
+
 def warn_of_memory(settings: Settings) -> None:
     """Warn if the settings allow more memory than the machine or this process's control group has."""
-    limit = memory_limit()
-    machine = psutil.virtual_memory().total
-    memory_bytes = machine if limit is None else min(limit, machine)
+    memory = memory_bytes()
     others_bytes = BASE_BYTES + settings.limits.in_flight_bytes + CONNECTION_BYTES * settings.server.connections_max
     records_bytes = RECORD_BYTES * settings.statuses.jobs_max
     bounds_bytes = settings.statuses.bytes_max + records_bytes + others_bytes
-    usable_bytes = memory_bytes - memory_bytes // FRAGMENTED
+    usable_bytes = memory - memory // FRAGMENTED
     if bounds_bytes > usable_bytes:
         change = _fitting(usable_bytes - others_bytes, records_bytes)
         log.warning(
             "server.memory_overcommitted",
             bounds_bytes=bounds_bytes,
-            memory_bytes=memory_bytes,
+            memory_bytes=memory,
             hint="statuses.bytes_max, statuses.jobs_max, limits.in_flight_bytes, server.connections_max allow more "
             f"memory than there is: under load the process may be killed; {change}",
         )

@@ -48,8 +48,9 @@ from jobqueue.http.transport.accept import Acceptor
 from jobqueue.http.transport.job_server import JobServer
 from jobqueue.log import configure, event_logger
 from jobqueue.process.signals import signals
-from jobqueue.resources import fit_files, return_freed_memory, warn_of_memory
+from jobqueue.resources import fit_files, memory_bytes, return_freed_memory, warn_of_memory
 from jobqueue.runtime.exits import run_to_end
+from jobqueue.runtime.freed_memory import FreedMemory, heap_trim
 from jobqueue.runtime.loop_monitor import LoopMonitor
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class _Process:
         self._writer = writer
         # Looked up late: the backend is made when the queue starts.
         self._loop_monitor = LoopMonitor(on_suspended=lambda gap_s: service.local.excuse(gap_s))
+        self._freed_memory = FreedMemory(memory_bytes(), trim=heap_trim())
         self._reload = Reload(service, load, set_level=writer.set_level)
         self._has_terminal = os.isatty(0)
         self._loop = asyncio.get_running_loop()
@@ -161,6 +163,7 @@ class _Process:
             await self._told_to_stop.wait()
             await self._drain(server, listener)
         finally:
+            self._freed_memory.stop()
             self._loop_monitor.stop()
             reloading.cancel()
             with suppress(asyncio.CancelledError):
@@ -196,6 +199,7 @@ class _Process:
         # Nothing was awaited since it listens, so no request was answered before this.
         self._tell_of_start(listener, is_open=api.listens_on(listener.addresses))
         self._loop_monitor.start()
+        self._freed_memory.start()
         # Present objects live to the end: the collector need not traverse them.
         gc.collect()
         gc.freeze()

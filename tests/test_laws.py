@@ -206,7 +206,17 @@ LEVELS = {
     ),
     "jobqueue.runtime": (
         {
-            *("copying", "executor", "exits", "job_log", "lifespan", "loop_monitor", "spool", "wall_clock"),
+            *(
+                "copying",
+                "executor",
+                "exits",
+                "freed_memory",
+                "job_log",
+                "lifespan",
+                "loop_monitor",
+                "spool",
+                "wall_clock",
+            ),
             "workers",
         },
         {"pools"},

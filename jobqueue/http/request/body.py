@@ -21,6 +21,7 @@ from jobqueue.http.errors import (
 )
 from jobqueue.http.in_flight import RATE_BYTES_S_MIN
 from jobqueue.http.request.receiving import Body
+from jobqueue.http.request.turns import LARGE_BYTES, Turns
 from jobqueue.http.response.problems import header_text
 from jobqueue.http.response.responses import closing_problem
 
@@ -132,6 +133,7 @@ class Bodies:
     def __init__(self, limits: Callable[[], LimitsSettings], budget: InFlightBudget) -> None:
         self._limits = limits
         self._budget = budget
+        self._turns = Turns()
 
     def of(self, request: web.BaseRequest) -> Body:
         """Return the body of a request, to be read within its `with` block."""
@@ -148,13 +150,16 @@ class Bodies:
             return await self.read_in(body)
 
     async def read_in(self, body: Body) -> bytes:
-        """Read a body, whole. Raises as `read`."""
+        """Read a body, whole; a large one is returned in its turn, to be decoded at once. Raises as `read`."""
         if body.whole:  # small ones arrive with the head
             data = body.read_nowait()
             self._check(len(data))
-            return data
-        async with BodyDeadline(self._limits().body_timeout_s):
-            return await self.gather(body.readany)
+        else:
+            async with BodyDeadline(self._limits().body_timeout_s):
+                data = await self.gather(body.readany)
+        if len(data) > LARGE_BYTES:
+            await self._turns.next()
+        return data
 
     async def gather(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
         """Read until the end. Raises BodyTooLarge, and as `read`."""

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     from jobqueue.http.transport.fast_path import FastPath
     from jobqueue.http.transport.parsed_head import ParsedHead
 
+WORK_BYTES = 8 * 1024
+"""Received bytes that count as one response in the read budget."""
+
+STOCK_WORK = 16
+"""The work of a request on the stock path, in responses of the fast path."""
+
 ANSWERS_BYTES_MAX = 64 * 1024
 """Size of responses to pipelined requests above which the others wait until the client has read them."""
 
@@ -253,7 +259,7 @@ class Connection(Buffers):
         read_budget = server.read_budget
         read_budget.left -= count
         if read_budget.left < 0:
-            read_budget.use_up(self)
+            read_budget.use_up(self, count)
         # aiohttp: the keep-alive deadline, and its timer, as its task sets them after a response.
         self._next_keepalive_close_time = now + self._keepalive_timeout
         if self._keepalive_handle is None:
@@ -337,6 +343,15 @@ class Connection(Buffers):
             self._head_bytes += len(data)
             self._check_head()
         self._count(len(data))
+        self._use_budget(len(data) // WORK_BYTES + (STOCK_WORK if has_new else 0))
+
+    def _use_budget(self, work: int) -> None:
+        if not work:
+            return
+        read_budget = self._server.read_budget
+        read_budget.left -= work
+        if read_budget.left < 0:
+            read_budget.use_up(self, work)
 
     def _judge_framing(self, data: bytes) -> None:
         """Count the work of chunks, and reject a body that is little more than framing."""
@@ -352,10 +367,7 @@ class Connection(Buffers):
             self._framing = framing = Framing(self._body, data) if chunked else None
         if framing is None or self._reading_paused:  # aiohttp: the parser's buffered bytes are unknown meanwhile
             return
-        read_budget = self._server.read_budget
-        read_budget.left -= framing.work()
-        if read_budget.left < 0:
-            read_budget.use_up(self)
+        self._use_budget(framing.work())
         if framing.excessive:
             error = MalformedRequest("the body's framing is much larger than the body: send larger chunks")
             if self._messages:

@@ -68,7 +68,9 @@ class Framing:
 
 def may_be_chunked(data: bytes) -> bool:
     """Whether a request with a chunked body may begin in the data."""
-    return b"chunked" in data.lower()
+    # Only heads are searched: to fold the case of 255 KB of a body takes 0.7 ms.
+    end = data.rfind(b"\n\r\n")
+    return end >= 0 and b"chunked" in data[:end].lower()
 
 
 def _head_end(data: bytes) -> int:

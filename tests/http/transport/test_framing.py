@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobqueue.http.transport.framing import FREE_BYTES, PIECE_BYTES
+from jobqueue.http.transport.framing import FREE_BYTES, PIECE_BYTES, may_be_chunked
 from tests.http.serving import Answer, post, read_answer
 from tests.http.transport.test_dead_requests import CHUNKED, FORM
 
@@ -157,3 +157,17 @@ async def test_a_body_that_looks_like_a_head_and_chunks_does_not_block_the_loop(
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     assert answer.status in (400, 422)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: CHUNKED\r\n\r\n5\r\n", True),
+        (b"x" * 100_000 + b"\r\nTransfer-Encoding: cHunKed\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nchunked", False),
+        (b"x" * 100_000, False),
+    ],
+)
+def test_chunks_may_begin_only_after_a_head_that_names_them(data: bytes, found: bool) -> None:
+    assert may_be_chunked(data) == found

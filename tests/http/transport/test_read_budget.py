@@ -19,7 +19,7 @@ class Client:
         self.held = False
 
 
-async def iteration(read_budget: ReadBudget, clients: list[Client], *, looks: int = 48) -> int:
+async def iteration(read_budget: ReadBudget, clients: list[Client], *, looks: int = 48, work: int = 1) -> int:
     """Answer each client that is read, `looks` times, as libuv does in an iteration; return the number of answers."""
     answers = 0
     for _ in range(looks):
@@ -27,9 +27,9 @@ async def iteration(read_budget: ReadBudget, clients: list[Client], *, looks: in
             if not client.held:
                 client.answers += 1
                 answers += 1
-                read_budget.left -= 1
+                read_budget.left -= work
                 if read_budget.left < 0:
-                    read_budget.use_up(client)
+                    read_budget.use_up(client, work)
     await asyncio.sleep(0)
     return answers
 
@@ -74,3 +74,9 @@ async def test_all_connections_are_resumed_when_the_load_ends() -> None:
         await iteration(read_budget, [])
     assert not any(client.held for client in clients)
     await test_no_connection_is_paused_in_short_loop_iterations()
+
+
+async def test_requests_of_more_work_are_fewer_in_an_iteration() -> None:
+    read_budget, clients = ReadBudget(asyncio.get_running_loop()), clients_of(2 * PORTION)
+    await iteration(read_budget, clients, work=16)
+    assert [await iteration(read_budget, clients, work=16) for _ in range(20)] == [PORTION // 16] * 20

@@ -1,0 +1,117 @@
+"""Freed memory is returned to the system, where memory is scarce."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import subprocess
+import sys
+
+import pytest
+
+from jobqueue.runtime.freed_memory import EVERY_S, EVERY_S_MAX, FreedMemory, heap_trim
+from jobqueue.testing import virtual_time
+
+MIB = 2**20
+
+
+class Heap:
+    """A heap with a clock: a trim takes some time and returns what is free."""
+
+    def __init__(self, used: int, free: int, took_s: float = 0.0) -> None:
+        self.used, self.free, self.took_s = used, free, took_s
+        self.now = 0.0
+        self.trims: list[float] = []
+
+    def trim(self) -> None:
+        self.trims.append(asyncio.get_running_loop().time())
+        self.now += self.took_s
+        self.free = 0
+
+    def resident(self) -> int:
+        return self.used + self.free
+
+
+def started(heap: Heap, memory_bytes: int = 256 * MIB) -> FreedMemory:
+    freed = FreedMemory(memory_bytes, trim=heap.trim, resident=heap.resident, clock=lambda: heap.now)
+    freed.start()
+    return freed
+
+
+@virtual_time
+async def test_free_memory_is_returned_within_seconds() -> None:
+    heap = Heap(used=70 * MIB, free=80 * MIB)
+    freed = started(heap)
+    await asyncio.sleep(EVERY_S + 0.1)
+    freed.stop()
+    assert heap.free == 0
+
+
+@virtual_time
+async def test_below_a_quarter_of_the_memory_no_trim_pauses_the_loop() -> None:
+    heap = Heap(used=70 * MIB, free=80 * MIB)
+    freed = started(heap, memory_bytes=1024 * MIB)
+    await asyncio.sleep(600)
+    freed.stop()
+    assert heap.trims == []
+
+
+@virtual_time
+async def test_trims_that_return_little_come_ever_later() -> None:
+    heap = Heap(used=150 * MIB, free=0)
+    freed = started(heap)
+    await asyncio.sleep(EVERY_S * 31)
+    pauses = [later - sooner for sooner, later in itertools.pairwise(heap.trims)]
+    assert pauses[0] == pytest.approx(2 * EVERY_S)
+    assert pauses[-1] == pytest.approx(EVERY_S_MAX)
+    heap.free = 80 * MIB
+    await asyncio.sleep(EVERY_S_MAX + 0.1)
+    assert heap.free == 0
+    freed.stop()
+
+
+@virtual_time
+async def test_long_trims_take_a_small_part_of_the_time() -> None:
+    heap = Heap(used=150 * MIB, free=80 * MIB, took_s=0.1)
+    freed = started(heap)
+    await asyncio.sleep(600)
+    freed.stop()
+    assert len(heap.trims) * heap.took_s <= 600 / 500 + heap.took_s
+
+
+@virtual_time
+async def test_a_stopped_one_trims_no_more() -> None:
+    heap = Heap(used=150 * MIB, free=80 * MIB)
+    started(heap).stop()
+    await asyncio.sleep(600)
+    assert heap.trims == []
+
+
+@virtual_time
+async def test_without_malloc_trim_nothing_is_done() -> None:
+    heap = Heap(used=150 * MIB, free=80 * MIB)
+    freed = FreedMemory(256 * MIB, trim=None, resident=heap.resident)
+    freed.start()
+    await asyncio.sleep(600)
+    freed.stop()
+    assert heap.free == 80 * MIB
+
+
+HOLES = """
+from jobqueue.runtime.freed_memory import heap_trim, resident_bytes
+from jobqueue.resources import return_freed_memory
+return_freed_memory()
+blocks = [bytearray(30_000) for _ in range(3000)]
+for at in range(len(blocks)):
+    if at % 50:
+        blocks[at] = None
+full = resident_bytes()
+heap_trim()()
+assert full - resident_bytes() > 40 * 2**20, (full, resident_bytes())
+"""
+
+
+@pytest.mark.skipif(heap_trim() is None, reason="malloc_trim needs glibc")
+def test_a_trim_returns_pages_between_blocks_in_use() -> None:
+    ran = subprocess.run([sys.executable, "-c", HOLES], check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
