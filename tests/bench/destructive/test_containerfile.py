@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from bench.load.driving import ROOT
+from jobqueue.cli.key import new
 from jobqueue.config.load import load
 
 TEXT = (ROOT / "Containerfile").read_text()
@@ -38,9 +40,13 @@ def test_commands_are_lists_so_that_signals_arrive() -> None:
     assert "curl" not in health
 
 
-def test_the_settings_of_the_image_and_of_its_command_are_settings() -> None:
+def test_the_settings_of_the_image_and_of_its_command_are_settings(tmp_path: Path) -> None:
     environ = dict(re.findall(r"(JOBQUEUE_(?:[A-Z_]+__)[A-Z_]+)=(\S+)", TEXT))
-    assert len(environ) >= 5
+    assert len(environ) >= 6
+    mounted = re.findall(r"-v \S+:(\S+):ro", TEXT)
+    assert mounted == [environ["JOBQUEUE_AUTH__KEYS_FILE"]]
+    new("ci", ("submit", "read"), tmp_path / "keys.yaml")
+    environ["JOBQUEUE_AUTH__KEYS_FILE"] = str(tmp_path / "keys.yaml")
     load(None, environ=environ)
 
 
