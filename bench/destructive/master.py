@@ -78,7 +78,7 @@ def _play(scenario: Scenario, folder: Path, result: Result, *, quick: bool) -> N
     with (
         scratch(scenario.name) as own,
         confined(MEMORY_BYTES, CPUS) as confinement,
-        Server(own, confinement, settings) as server,
+        Server(own, confinement, (*settings, *(scenario.prepare(own) if scenario.prepare else ()))) as server,
     ):
         result.confinement = confinement.says
         server.wait_until_ready()

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from bench.destructive.server import Server
 
 END_S = 5.0
+KEY = "JOBQUEUE_KEY"
+"""The variable of the environment that has a client's API key."""
+
 SETTLE_S = 20.0
 STILL_S = 1.0
 """Time in which the memory of a settled server grows by less than a MiB."""
@@ -43,7 +46,7 @@ class LoadFailed(Exception):
 class Load:
     """A load that runs; `tally` waits for its figures."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+    def __init__(self, name: str, command: Sequence[str], folder: Path, key: str | None = None) -> None:
         self.name = name
         self._out = folder / f"{name}.out"
         self._errors = folder / f"{name}.err"
@@ -54,7 +57,7 @@ class Load:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=errors,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), **({KEY: key} if key is not None else {})},
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
@@ -146,14 +149,14 @@ class Stage:
             watching.kill()
             watching.wait()
 
-    def load(self, module: str, *arguments: object, name: str | None = None) -> Load:
-        """Start a program of `bench.destructive.loads` on the server's port."""
+    def load(self, module: str, *arguments: object, name: str | None = None, key: str | None = None) -> Load:
+        """Start a program of `bench.destructive.loads` on the server's port; `key` is the API key that it sends."""
         command = [sys.executable, "-m", f"bench.destructive.loads.{module}", str(self.server.port)]
-        return self.command(name or module, [*command, *(str(each) for each in arguments)])
+        return self.command(name or module, [*command, *(str(each) for each in arguments)], key)
 
-    def command(self, name: str, command: Sequence[str]) -> Load:
+    def command(self, name: str, command: Sequence[str], key: str | None = None) -> Load:
         """Start another program as a load."""
-        load = Load(f"{name}-{len(self._loads)}", command, self.folder)
+        load = Load(f"{name}-{len(self._loads)}", command, self.folder, key)
         self._loads.append(load)
         return load
 

@@ -4,12 +4,14 @@
 
 FIRST clients at the start grow to LAST within RAMP_S seconds. A rejected client tries again after PAUSE_S, whatever
 Retry-After says, and polls as often. After SECONDS no job is submitted any more, and each accepted one is polled to its
-end, for GRACE_S at most. A connection that the server closes is opened again.
+end, for GRACE_S at most. A connection that the server closes is opened again. JOBQUEUE_KEY in
+the environment is their key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sys
 import time
@@ -34,13 +36,15 @@ class Crowd:
     Args:
         job: The body of each submission.
         pause_s: Between two requests of one client.
+        key: The API key that all of them send.
     """
 
-    def __init__(self, port: int, job: bytes, pause_s: float) -> None:
+    def __init__(self, port: int, job: bytes, pause_s: float, key: str | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._port = port
-        head = f"POST /v1/jobs HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/json\r\nContent-Length: {len(job)}"
-        self._submit = head.encode() + b"\r\n\r\n" + job
+        self._host = f"Host: {HOST}\r\n" + (f"Authorization: Bearer {key}\r\n" if key else "")
+        kind = f"Content-Type: application/json\r\nContent-Length: {len(job)}\r\n\r\n"
+        self._submit = f"POST /v1/jobs HTTP/1.1\r\n{self._host}{kind}".encode() + job
         self._pause_s = pause_s
         self._opening = asyncio.Semaphore(OPENING_AT_ONCE)
         self._over_at = self._give_up_at = 0.0
@@ -79,7 +83,7 @@ class Crowd:
             return
         self.tally.accepted += 1
         job_id = id_in(answer)
-        look = b"HEAD /v1/jobs/%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % job_id
+        look = f"HEAD /v1/jobs/{job_id.decode()} HTTP/1.1\r\n{self._host}\r\n".encode()
         while time.monotonic() < self._give_up_at:
             await asyncio.sleep(self._pause_s)
             answered = await self._exchange(client, look, self._give_up_at)
@@ -182,7 +186,7 @@ class _Client:
 
 async def main(port: int, seconds: float, first: int, last: int, ramp_s: float, pause_s: float, job: str) -> None:
     raise_open_files()
-    crowd = Crowd(port, job.encode(), pause_s)
+    crowd = Crowd(port, job.encode(), pause_s, os.environ.get("JOBQUEUE_KEY"))
     await crowd.run(seconds, first, last, ramp_s)
     crowd.tally.print()
 

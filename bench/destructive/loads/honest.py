@@ -1,13 +1,14 @@
 """An honest client: it repeatedly submits a small job and polls it until it is terminal, and obeys Retry-After.
 
 `python -m bench.destructive.loads.honest PORT SECONDS [TYPE ARGS [PATIENCE_S]]` prints its tally: after SECONDS, or at
-SIGTERM, when its last job has ended.
+SIGTERM, when its last job has ended. JOBQUEUE_KEY in the environment is the API key that it sends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import signal
 import sys
@@ -114,7 +115,10 @@ class Honest:
 
 
 async def main(port: int, seconds: float, job: dict[str, Any] | None, patience_s: float) -> None:
-    honest, over = Honest(f"http://127.0.0.1:{port}", job, patience_s=patience_s), asyncio.Event()
+    key = os.environ.get("JOBQUEUE_KEY")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    honest = Honest(f"http://127.0.0.1:{port}", job, patience_s=patience_s, headers=headers)
+    over = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.call_later(seconds, over.set)
     loop.add_signal_handler(signal.SIGTERM, over.set)

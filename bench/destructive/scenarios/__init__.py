@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bench.destructive.scenarios import backlog, bomb, chaos, churn, hammer, hostile, soak, storm
+from bench.destructive.scenarios import backlog, bomb, chaos, churn, hammer, hostile, quota, soak, storm
 
-ORDER = {module.SCENARIO.name: module.SCENARIO for module in (storm, bomb, hammer, backlog, chaos, churn, hostile)}
+ORDER = {
+    module.SCENARIO.name: module.SCENARIO for module in (storm, bomb, hammer, backlog, chaos, churn, quota, hostile)
+}
 SOAK = soak.NAME

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -33,6 +34,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         says: What it does, in one sentence.
         settings: Of the server, beside those of all scenarios.
+        prepare: Writes what the server reads at its start into its folder, and returns further settings.
         retention: Whether records go after seconds (`limits.RETENTION`); if not, `clean` frees the memory.
         clean: Called after the load, before the memory is to be back.
         follows: Whether its loads see each accepted job end; if not, the server's counts alone tell.
@@ -44,6 +46,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     says: str
     play: Callable[[Stage], Outcome]
     settings: tuple[str, ...] = ()
+    prepare: Callable[[Path], tuple[str, ...]] | None = None
     retention: bool = True
     clean: Callable[[Stage], None] | None = None
     follows: bool = True
