@@ -7,7 +7,8 @@ Rules:
 2. Errors that Python and asyncio only report when an object is collected ("never awaited", "was destroyed", "never
    retrieved", an open socket) fail the test as well: the young generations are collected after each test, all of them
    after each module.
-3. What a fixture of a wider scope holds was there before, so it isn't counted.
+3. What a fixture of a wider scope holds was there before, so it isn't counted. A module with such a fixture that starts
+   and ends processes by itself replaces `wider_fixtures_change`.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ def held() -> Held:
     return Held(frozenset(threading.enumerate()), _processes(), _descriptors())
 
 
-def leaked(before: Held) -> list[str]:
+def leaked(before: Held, *, threads_only: bool = False) -> list[str]:
     """Describe what this process holds beyond `before`."""
     now = held()
     new = [f"thread {thread.name}" for thread in now.threads - before.threads]
+    if threads_only:
+        return new
     new += [f"process {pid}: {_command(pid)}" for pid in now.processes - before.processes]
     new += [f"descriptor {number}: {target}" for number, target in sorted(now.descriptors - before.descriptors)]
     return new
@@ -99,18 +102,24 @@ late_errors = LateErrors()
 logging.getLogger("asyncio").addHandler(late_errors)
 
 
+@pytest.fixture
+def wider_fixtures_change() -> bool:
+    """Whether fixtures of a wider scope start and end processes by themselves, so that new ones are no leak."""
+    return False
+
+
 @pytest.fixture(autouse=True)
-def nothing_is_leaked() -> Iterator[None]:
+def nothing_is_leaked(wider_fixtures_change: bool) -> Iterator[None]:
     """Fail the test if it leaves a thread, a process, a descriptor or a late error. Set up before its loop is made."""
     before = held()
     late_errors.take()
     yield
     gc.collect(1)
-    deadline, left = time.monotonic() + PATIENCE_S, leaked(before)
+    deadline, left = time.monotonic() + PATIENCE_S, leaked(before, threads_only=wider_fixtures_change)
     while left and time.monotonic() < deadline:
         gc.collect()
         time.sleep(PAUSE_S)
-        left = leaked(before)
+        left = leaked(before, threads_only=wider_fixtures_change)
     left += late_errors.take()
     assert not left, f"leaked: {left}"
 

@@ -38,6 +38,12 @@ on_one_loop = pytest.mark.asyncio(loop_scope="module", loop_factories=["asyncio"
 """For tests that start programs of their own and do not depend on the loop."""
 
 
+@pytest.fixture
+def wider_fixtures_change() -> bool:
+    """The pool of the module replaces its processes whenever they end."""
+    return True
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[ProcessPool]:
     """A pool shared by most tests: each must leave it complete, and some kill all of it."""
