@@ -97,7 +97,7 @@ class AdmissionControl:
             refusal = self._statuses_full(queue_state, uniqueness, now=now)
         else:
             quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)
-            refusal = None if quarantined is None else self._quarantined(queue_state, quarantined, caller, now)
+            refusal = None if quarantined is None else self._quarantined(queue_state, quarantined, uniqueness, now)
             if refusal is None and self.caller_jobs_max is not None and uniqueness is not None:
                 refusal = self._over_quota(queue_state, uniqueness, self.caller_jobs_max, replaced, now)
             if refusal is not None and by_client:
@@ -241,15 +241,17 @@ class AdmissionControl:
         return StatusesFull(detail, retry_after_s=_retry_slot_s(queue_state, uniqueness, now))
 
     def _quarantined(
-        self, queue_state: QueueState, quarantined: QuarantinedType, caller: str | None, now: float
+        self, queue_state: QueueState, quarantined: QuarantinedType, uniqueness: Uniqueness | None, now: float
     ) -> TypeQuarantined | None:
         job_type = quarantined.type
+        caller, owner = (None, None) if uniqueness is None else (uniqueness.caller, uniqueness.owner)
         waiting = self._limiters.waiting_at(job_type)
         # Otherwise the jobs of a type that can't run would in time take every slot.
         slots = max(1, queue_state.policy.capacity // QUARANTINED_PART)
         if waiting < slots or (waiting < 2 * slots and not self._limiters.may_probe(job_type, caller)):
             return None
-        detail = f"type {job_type!r} is in quarantine ({quarantined.reason}), and {waiting} of its jobs are waiting"
+        reason = f" ({quarantined.reason})" if owner is None else ""  # the failed job may be another owner's
+        detail = f"type {job_type!r} is in quarantine{reason}, and {waiting} of its jobs are waiting"
         return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
 
     def _over_quota(

@@ -20,8 +20,8 @@ from jobqueue.http.routes import ROUTES
 from jobqueue.keys import Key, new_key
 from tests.http.keyed import ANN as VICTIM
 from tests.http.keyed import BOB as ATTACKER
+from tests.http.keyed import OPS, auth, request
 from tests.http.keyed import SUB as SUBMITTER
-from tests.http.keyed import auth, request
 from tests.http.serving import Serving, read_answer
 
 if TYPE_CHECKING:
@@ -171,6 +171,23 @@ async def test_a_stream_of_all_jobs_tells_nothing_of_others(crime: Crime) -> Non
         seen = await asyncio.wait_for(reader.readuntil(f'"id":"{own["id"]}"'.encode()), 5)
     assert set(re.findall(rb'"id":"([^"]+)"', seen)) == {own["id"].encode()}
     assert b"theirs" not in seen
+
+
+async def test_the_message_of_a_quarantine_is_not_told(start: Start) -> None:
+    crime = Crime(await start(auth=auth(), queues={"default": {"capacity": 10, "retry_budget": 1}}))
+    for _ in range(4):
+        await crime.ask("POST", "/v1/jobs", VICTIM, body={"type": "fail"})
+    while not crime.serving.service.backend.stats()[1][0].quarantined:
+        await asyncio.sleep(0)
+    crime.seen = ""
+    for key in (SUBMITTER, ATTACKER):
+        while (answer := await crime.ask("POST", "/v1/jobs", key, body={"type": "fail"})).status == 202:
+            pass
+        assert answer.kind == "type-quarantined"
+    for path in ("/v1/queues", "/v1/queues/default"):
+        assert (await crime.ask("GET", path, ATTACKER)).status == 200
+    assert "it can't be done" not in crime.seen
+    assert "it can't be done" in (await crime.ask("GET", "/v1/queues", OPS)).rest.decode()
 
 
 # -- guess

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from jobqueue.config import QueueSettings
 from jobqueue.errors import shown
 from jobqueue.http.errors import QueueNotFound
+from jobqueue.http.request.auth import GRANT
 from jobqueue.http.request.body import check_head
 from jobqueue.http.request.json_body import decode
 from jobqueue.http.response.documents import limiter_document, queue_document
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from jobqueue.core.stats import QueueStats
     from jobqueue.http.request.body import Bodies
     from jobqueue.service import Service
 
@@ -60,7 +62,7 @@ class Queues:
 
     async def all(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/queues: all queues, all limiters, and the lag of the event loop."""
-        queues = b",".join(queue_document(stats, self._service) for stats in self._service.backend.stats()[1])
+        queues = b",".join(self._document(request, stats) for stats in self._service.backend.stats()[1])
         limiters = b",".join(limiter_document(stats, self._service) for stats in self._service.backend.limiters())
         loop_lag_s = b"null" if self._lag is None else b"%.4f" % self._lag()
         body = b'{"queues":[%b],"limiters":[%b],"loop_lag_s":%b}' % (queues, limiters, loop_lag_s)
@@ -102,4 +104,7 @@ class Queues:
 
     def _answer(self, request: web.Request, name: str) -> web.StreamResponse:
         (stats,) = (stats for stats in self._service.backend.stats()[1] if stats.name == name)
-        return whole_answer(request, queue_document(stats, self._service), JSON)
+        return whole_answer(request, self._document(request, stats), JSON)
+
+    def _document(self, request: web.Request, stats: QueueStats) -> bytes:
+        return queue_document(stats, self._service, tells_reasons=request[GRANT].sees is None)

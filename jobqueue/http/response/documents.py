@@ -125,8 +125,15 @@ def missing_document(job_id: str, error: JobQueueError) -> bytes:
     return head[:-1] + b',"problem":' + problem.json + b"}"
 
 
-def queue_document(stats: QueueStats, service: Service) -> bytes:
-    """Return a queue's document: settings, present counts, drain rate, counters since start."""
+NO_REASON = "the message of a job that may be another key's"
+
+
+def queue_document(stats: QueueStats, service: Service, *, tells_reasons: bool = True) -> bytes:
+    """Return a queue's document: settings, present counts, drain rate, counters since start.
+
+    Args:
+        tells_reasons: Whether it has the messages of failed jobs, which may be another key's.
+    """
     now, oldest_at, policy = service.backend.now(), stats.oldest_queued_at, stats.policy
     document: QueueDocument = {
         "name": stats.name,
@@ -147,7 +154,7 @@ def queue_document(stats: QueueStats, service: Service) -> bytes:
                 "type": quarantined.type,
                 "since": timestamp(service.wall(quarantined.since)),
                 "until": timestamp(service.wall(quarantined.until)),
-                "reason": quarantined.reason,
+                "reason": quarantined.reason if tells_reasons else NO_REASON,
             }
             for quarantined in stats.quarantined
         ],
