@@ -224,7 +224,7 @@ class Client:
             auditor.attempts.refused.add(number)
             auditor.check(auditor.accepted == before, f"submission {number} was rejected, and accepted")
             spec, args, kept, uniqueness = self._queue.service._asked(
-                submission, *(files.values() or (None, None)), caller, key
+                submission, *(files.values() or (None, None)), caller, None, key
             )
             self._check_reason(refusal, submission, len(args) + held_bytes(spec, kept, uniqueness), caller, due)
             return None
