@@ -38,12 +38,14 @@ class Monitor:
     def sample(self) -> Sample:
         """Read it now. A process that is gone, or a zombie, is not alive, and has zeros."""
         rss = threads = descriptors = 0
-        cpu_s, alive = 0.0, False
+        cpu_s, wait_s, alive = 0.0, 0.0, False
         with suppress(OSError, IndexError, ValueError):
             # proc_pid_stat(5), from the state on, which follows the name in brackets.
             stat = (self._proc / "stat").read_text().rpartition(")")[2].split()
             alive = stat[0] not in "ZXx"
             cpu_s, threads, rss = (int(stat[11]) + int(stat[12])) / TICKS_S, int(stat[17]), int(stat[21]) * PAGE_BYTES
+            # The scheduler's figures of the first thread: on a CPU, waiting for one, both in ns.
+            wait_s = int((self._proc / "schedstat").read_text().split()[1]) / 1e9
             descriptors = len(os.listdir(self._proc / "fd"))
         with suppress(Torn):
             self._beat = self._block.read()
@@ -52,6 +54,7 @@ class Monitor:
             alive=alive,
             rss_bytes=rss,
             cpu_s=cpu_s,
+            wait_s=wait_s,
             threads=threads,
             descriptors=descriptors,
             processes=len(self._group.pids()) if self._group is not None else int(alive),

@@ -24,6 +24,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         at: Seconds on the system's monotonic clock.
         alive: Whether its process runs.
         rss_bytes: Of the server's process.
+        wait_s: Time in which its loop could have run and had no CPU, because of its quota or of other programs.
         processes: In its group, itself included.
         usage: Of its group.
         beat: The last that it wrote.
@@ -33,6 +34,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     alive: bool
     rss_bytes: int
     cpu_s: float
+    wait_s: float
     threads: int
     descriptors: int
     processes: int
@@ -50,7 +52,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         return self.at - self.beat.at if self.beat.at else 0.0
 
 
-_OWN = ("at", "alive", "rss_bytes", "cpu_s", "threads", "descriptors", "processes")
+_OWN = ("at", "alive", "rss_bytes", "cpu_s", "wait_s", "threads", "descriptors", "processes")
 _USAGE = Usage.__struct_fields__
 COLUMNS = (*_OWN, *_USAGE, *(f"beat_{name}" for name in FIELDS))
 
@@ -95,6 +97,7 @@ def _sample(row: Sequence[str]) -> Sample:
         alive=cells["alive"] == "1",
         rss_bytes=int(cells["rss_bytes"]),
         cpu_s=float(cells["cpu_s"]),
+        wait_s=float(cells["wait_s"]),
         threads=int(cells["threads"]),
         descriptors=int(cells["descriptors"]),
         processes=int(cells["processes"]),

@@ -135,14 +135,17 @@ def _heart(run: Run) -> Bound:
 
 
 def _throttling(run: Run) -> str:
-    loaded = run.loaded
-    if len(loaded) < 2 or not loaded[-1].usage.periods:
+    """Say how much of the time was not the server's own: that of its quota, and that of other programs."""
+    loaded = [each for each in run.loaded if each.alive]
+    if len(loaded) < 2:
         return ""
-    first, last = loaded[0].usage, loaded[-1].usage
-    periods, seconds = last.periods - first.periods, loaded[-1].at - loaded[0].at
-    share = (last.throttled - first.throttled) / periods if periods else 0.0
-    stopped = (last.throttled_s - first.throttled_s) / seconds if seconds else 0.0
-    return f", throttled in {share:.0%} of the periods, {stopped:.2f} CPUs' time"
+    first, last = loaded[0], loaded[-1]
+    waited = (last.wait_s - first.wait_s) / (last.at - first.at)
+    periods = last.usage.periods - first.usage.periods
+    if not periods:
+        return f", its loop waited for a CPU {waited:.0%} of the time"
+    share = (last.usage.throttled - first.usage.throttled) / periods
+    return f", throttled in {share:.0%} of the periods, its loop waited for a CPU {waited:.0%} of the time"
 
 
 def _refusals(run: Run) -> Bound:

@@ -18,7 +18,15 @@ def sample(
     """Return a sample of a server that has accepted 5 jobs, all of which have ended."""
     counts = {"at": at - 0.02, "beats": at * 20, "gap_s_max": 0.06, "accepted": 5, "terminal": 5, "succeeded": 5}
     figures = {"anonymous_bytes": 80 * MIB, "charged_bytes": 90 * MIB, "periods": round(at * 10)}
-    fields = {"alive": True, "rss_bytes": 70 * MIB, "cpu_s": at / 2, "threads": 3, "descriptors": 20, "processes": 3}
+    fields = {
+        "alive": True,
+        "rss_bytes": 70 * MIB,
+        "cpu_s": at / 2,
+        "wait_s": (at - 100) / 4,
+        "threads": 3,
+        "descriptors": 20,
+        "processes": 3,
+    }
     return Sample(
         at=at, **{**fields, **own}, beat=Beat(**{**counts, **(beat or {})}), usage=Usage(**{**figures, **(usage or {})})
     )

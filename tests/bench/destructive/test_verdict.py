@@ -80,4 +80,4 @@ def test_throttling_stands_beside_the_heartbeat() -> None:
         sample(100 + n / 10, usage={"periods": n, "throttled": n // 2, "throttled_s": n / 40}) for n in range(100)
     ]
     (heart,) = (bound for bound in judge(run(samples=throttled)) if bound.what.startswith("longest gap"))
-    assert heart.seen == "60 ms, throttled in 50% of the periods, 0.25 CPUs' time"
+    assert heart.seen == "60 ms, throttled in 50% of the periods, its loop waited for a CPU 25% of the time"
