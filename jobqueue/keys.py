@@ -31,6 +31,9 @@ IMPLIED: dict[Scope, frozenset[Scope]] = {
 }
 """The scopes that a scope includes: what changes a job answers with it, so `operate` includes `read`."""
 
+CALLER_PREFIX = "key:"
+"""No address, user or certificate as a caller begins so: a key named like one is another caller."""
+
 ID_PATTERN = "[a-z2-7]{8}"
 SECRET_PATTERN = "[a-z2-7]{52}"
 DIGEST_PATTERN = "[0-9a-f]{64}"
@@ -57,6 +60,11 @@ class Key(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Key(id={self.id!r})"
+
+
+def caller_of_key(name: str) -> str:
+    """Return the caller that all requests with a key are of, by the key's name."""
+    return f"{CALLER_PREFIX}{name}"
 
 
 def new_key() -> Key:

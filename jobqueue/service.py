@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobqueue.config import LIMITS_FIXED
+from jobqueue.config.callers import LimitsOfCallers
 from jobqueue.config.load import differences
 from jobqueue.core.record import changed
 from jobqueue.core.stored_file import Upload
@@ -64,7 +65,7 @@ class Service:
     def __init__(self, registered: Registered, settings: Settings) -> None:
         self._registered = registered
         self.registry = registered.registry
-        self.settings = settings
+        self.settings, self.callers = settings, LimitsOfCallers(settings)
         self.draining = False
         self.tells_tracebacks = settings.server.tracebacks is True
         self.surroundings: Callable[[Settings], Surroundings] = system
@@ -82,7 +83,7 @@ class Service:
         """Replace the settings before the start, as `JobQueue.configure`."""
         if self._wiring is not None:
             raise RuntimeError("the settings of a running queue can't be replaced")
-        self.settings = settings
+        self.settings, self.callers = settings, LimitsOfCallers(settings)
         self.tells_tracebacks = settings.server.tracebacks is True
         self._tell_listeners()
 
@@ -313,8 +314,8 @@ class Service:
         fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
         limits = msgspec.structs.replace(after.limits, **fixed)
         live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings, auth=after.auth)
-        self.settings = live
-        await self._running.backend.set_caller_jobs_max(after.limits.caller_jobs_max)
+        self.settings, self.callers = live, LimitsOfCallers(live)
+        await self._running.backend.set_quotas(self.callers.quotas)
         self._tell_listeners()
         return list(differences(live, after))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jobqueue.backend.memory import MemoryBackend
+from jobqueue.config.callers import LimitsOfCallers
 from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended, Evicted
 from jobqueue.core.ids import RUNS, IdIssuer
@@ -142,7 +143,7 @@ class Wiring:
             ),
             pools={"thread": given.threads.size, "process": given.processes.size},
             shares=settings.runtime.shares,
-            caller_jobs_max=settings.limits.caller_jobs_max,
+            quotas=LimitsOfCallers(settings).quotas,
             tuning=given.tuning,
         )
         self.wall_clock, self.spool = given.wall_clock, given.spool

@@ -195,7 +195,18 @@ LEVELS = {
         {"errors", "in_flight", "cut"},
     ),
     "jobqueue.core": (
-        {"engine", "submit", "shutdown", "admission", "transitions", "job_store", "holdings", "stats"},
+        {
+            "engine",
+            "submit",
+            "shutdown",
+            "admission",
+            "transitions",
+            "job_store",
+            "expiry_bucket",
+            "holdings",
+            "quotas",
+            "stats",
+        },
         {"limits"},
         {"scheduling"},
         {

@@ -15,6 +15,7 @@ from jobqueue.core.engine import Engine
 from jobqueue.core.events import Ended
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import JobState
+from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import Success
 from jobqueue.core.store_bounds import StoreBounds
 
@@ -52,7 +53,7 @@ class SimulatedQueue:
             ids=IdIssuer(secret=seed.encode().ljust(16, b"."), run=RUNS[0]),
             rng=Random(f"{seed}/engine"),
             bounds=StoreBounds(ttl_s=TTL_S),
-            caller_jobs_max=caller_jobs_max,
+            quotas=Quotas(Quota(jobs_max=caller_jobs_max)),
         )
         self.queue_state = self.engine.queue_states[QUEUE]
         self.now = 0.0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job import JobId, JobSpec, Lease, Uniqueness
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.eta import Estimate
     from jobqueue.core.stats import QueueStats, StoreStats
@@ -293,8 +294,8 @@ class Backend(Snapshot, Protocol):
     async def resume(self, queue: str) -> None:
         """Start a queue's jobs again."""
 
-    async def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
-        """Change the maximum of live jobs of a caller; None: no limit. Callers that have more keep them."""
+    async def set_quotas(self, quotas: Quotas) -> None:
+        """Change what callers may hold. What they hold beyond it is kept."""
 
     def set_permits(self, pool: str, permits: int) -> None:
         """Change the maximum number of attempts that run at once in a pool of this process; it stops none."""

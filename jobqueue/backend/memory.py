@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from jobqueue.core.job_view import AnyJob, JobView
     from jobqueue.core.limits.limiter_stats import LimiterStats
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Failure, Progress, Success
     from jobqueue.core.scheduling.scheduler import Scheduler
     from jobqueue.core.stats import QueueStats, StoreStats
@@ -360,8 +361,8 @@ class MemoryBackend:
 
         return unsubscribe
 
-    async def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
-        self._engine.set_caller_jobs_max(caller_jobs_max)
+    async def set_quotas(self, quotas: Quotas) -> None:
+        self._engine.set_quotas(quotas)
 
     def set_permits(self, pool: str, permits: int) -> None:
         self._engine.set_permits(pool, permits, now=self._now())

@@ -4,10 +4,10 @@
 """
 
 from jobqueue.config.access import AuthSettings, KeySettings
+from jobqueue.config.callers import CallerLimits, LimitsOfCallers
+from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
+from jobqueue.config.section import MIB
 from jobqueue.config.settings import (
-    LIMITS_FIXED,
-    MIB,
-    LimitsSettings,
     LogSettings,
     QueueSettings,
     RuntimeSettings,
@@ -22,7 +22,9 @@ __all__ = [
     "LIMITS_FIXED",
     "MIB",
     "AuthSettings",
+    "CallerLimits",
     "KeySettings",
+    "LimitsOfCallers",
     "LimitsSettings",
     "LogSettings",
     "QueueSettings",

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from jobqueue.config.key_limits import KeyLimits
 from jobqueue.config.section import Section
 from jobqueue.keys import DIGEST_PATTERN, ID_PATTERN, Scope
 
@@ -52,6 +53,9 @@ class KeySettings(Section, frozen=True):
             "includes read) and admin (everything, with the jobs of all callers).",
         ),
     ]
+    limits: Annotated[
+        KeyLimits, Meta(description="Limits of the key, where they differ from those of all callers.")
+    ] = KeyLimits()
 
 
 class AuthSettings(Section, frozen=True):

@@ -40,7 +40,7 @@ HEAD = """\
 
 def render() -> str:
     """Return the text of the file."""
-    return "\n".join([HEAD, *("\n".join([*_section(path, of), ""]) for path, of in sections())])
+    return "\n".join([HEAD, *("\n".join([*_section(path, of), ""]) for path, of in sections() if len(path) < 4)])
 
 
 def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:

@@ -12,6 +12,8 @@ import msgspec
 from msgspec import inspect
 
 from jobqueue.config.access import KeySettings
+from jobqueue.config.key_limits import KeyLimits
+from jobqueue.config.section import Section
 from jobqueue.config.settings import QueueSettings, Settings
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ def sections() -> Iterator[tuple[tuple[str, ...], type[msgspec.Struct]]]:
             yield (field.name,), field.type
         if field.name == "auth":
             yield ("auth", "keys", "name"), KeySettings
+            yield ("auth", "keys", "name", "limits"), KeyLimits
 
 
 def summary(section: type[msgspec.Struct]) -> str:
@@ -34,14 +37,15 @@ def summary(section: type[msgspec.Struct]) -> str:
 
 
 def fields(section: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
-    """Return the settings of a section, in order; a mapping by name is a section of its own."""
+    """Return the settings of a section, in order; a section in it, or a mapping by name, is one of its own."""
     info = inspect.type_info(section)
     assert isinstance(info, inspect.StructType)
-    return tuple(field for field in info.fields if not _is_mapping(field.type))
+    return tuple(field for field in info.fields if not _is_section(field.type))
 
 
-def _is_mapping(of: inspect.Type) -> bool:
-    return isinstance(of.type if isinstance(of, inspect.Metadata) else of, inspect.DictType)
+def _is_section(of: inspect.Type) -> bool:
+    of = of.type if isinstance(of, inspect.Metadata) else of
+    return isinstance(of, inspect.DictType) or (isinstance(of, inspect.StructType) and issubclass(of.cls, Section))
 
 
 def description(of: inspect.Type) -> str:

@@ -369,6 +369,8 @@ def _field(name: str, of: inspect.Type) -> Kind | Fields | Named:
     if isinstance(of, inspect.DictType):
         what, example = {"queues": ("queue", "default"), "keys": ("key", "name")}[name]
         return Named(_fields(of.value_type), what, example)
+    if isinstance(of, inspect.Metadata) and not is_value(of.type):
+        of = of.type
     return Kind(name, of) if is_value(of) else _fields(of)
 
 

@@ -62,7 +62,7 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str
         if of_queue
         else ""
     )
-    if path[:2] == ("auth", "keys"):
+    if path == ("auth", "keys", "name"):
         more += (
             f" Names have the form `{KEY_NAME}`; at most {KEYS_MAX} keys, those of `auth.keys_file` included. "
             "`jobqueue key new` makes one, and prints its settings."

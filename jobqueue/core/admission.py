@@ -31,12 +31,11 @@ Beyond that a caller without such a job may have one, so that one caller's jobs 
 being the probe; twice as many slots is the bound of all."""
 
 
-class AdmissionControl:
-    """Accepts a submission, or raises the reason of its rejection.
+_BYTES_DETAIL: Final = "this caller's live jobs leave no room in the bytes that it may hold"
 
-    Args:
-        caller_jobs_max: Maximum number of live jobs of a caller; None: no bound.
-    """
+
+class AdmissionControl:
+    """Accepts a submission, or raises the reason of its rejection."""
 
     def __init__(
         self,
@@ -45,7 +44,6 @@ class AdmissionControl:
         uniqueness_index: UniquenessIndex,
         limiters: Limiters,
         quarantine: CircuitBreaker,
-        caller_jobs_max: int | None,
     ) -> None:
         self._queue_states = queue_states
         self._only = next(iter(queue_states.values())) if len(queue_states) == 1 else None
@@ -53,7 +51,6 @@ class AdmissionControl:
         self._uniqueness_index = uniqueness_index
         self._limiters = limiters
         self._quarantine = quarantine
-        self.caller_jobs_max = caller_jobs_max
         self.open = True
         # The last one of each queue, with its numbers, which hardly change while it is full.
         self._full_details: dict[str, tuple[int, int, str]] = {}
@@ -80,7 +77,7 @@ class AdmissionControl:
             QueueFull: All slots of the queue are taken.
             StatusesFull: The job store is full of live jobs.
             TypeQuarantined: The type is in quarantine, and its waiting jobs have all the slots that they may have.
-            RateLimited: The caller has its maximum of live jobs.
+            RateLimited: The caller has its maximum of live jobs, or these take all that it may hold.
         """
         if by_client:
             queue_state.arrivals.add(now)
@@ -98,8 +95,8 @@ class AdmissionControl:
         else:
             quarantined = self._quarantine.submitted(spec.type, caller, spec.group, now)
             refusal = None if quarantined is None else self._quarantined(queue_state, quarantined, uniqueness, now)
-            if refusal is None and self.caller_jobs_max is not None and uniqueness is not None:
-                refusal = self._over_quota(queue_state, uniqueness, self.caller_jobs_max, replaced, now)
+            if refusal is None and caller is not None and self._store.quotas.any:
+                refusal = self._over_quota(queue_state, caller, size_bytes, replaced, now)
             if refusal is not None and by_client:
                 queue_state.retry_after.came(caller, now)
         if refusal is not None:
@@ -131,7 +128,7 @@ class AdmissionControl:
             more_bytes: Size of all together.
             uniqueness: Of each of them; without a key.
         """
-        if not self.open or self.caller_jobs_max is not None or queue_state.retry_after.callers:
+        if not self.open or self._store.quotas.any or queue_state.retry_after.callers:
             return False
         if queue_state.live + more_jobs > queue_state.policy.capacity:
             return False
@@ -142,11 +139,13 @@ class AdmissionControl:
         return True
 
     def admit_growth(
-        self, queue_state: QueueState, more_bytes: int, uniqueness: Uniqueness | None, *, now: float
+        self, queue_state: QueueState, job: Job, more_bytes: int, uniqueness: Uniqueness | None, *, now: float
     ) -> None:
-        """Let a live job's record grow, or count and reject. Raises StatusesFull."""
+        """Let a live job's record grow, or count and reject. Raises StatusesFull, RateLimited."""
         if not self._store.has_room_to_grow(more_bytes):
             raise _counted(self._statuses_full(queue_state, uniqueness, now=now), queue_state)
+        if not self._store.is_within_quota(job.caller, more_bytes):
+            raise _counted(self._rate_limited(queue_state, job.caller, _BYTES_DETAIL, now), queue_state)
 
     def closed_to_all(self) -> bool:
         """Whether every new job is rejected now."""
@@ -255,17 +254,28 @@ class AdmissionControl:
         return TypeQuarantined(detail, retry_after_s=max(RETRY_AFTER_S_MIN, quarantined.until - now))
 
     def _over_quota(
-        self, queue_state: QueueState, uniqueness: Uniqueness, caller_jobs_max: int, replaced: Job | None, now: float
+        self, queue_state: QueueState, caller: str, size_bytes: int, replaced: Job | None, now: float
     ) -> RateLimited | None:
-        if uniqueness.caller is None:
+        quota = self._store.quotas.of(caller)
+        held, held_bytes = self._store.holdings.live_of(caller)
+        live, live_bytes = held, held_bytes + size_bytes
+        if replaced is not None and replaced.caller == caller:
+            live -= 1
+            live_bytes -= replaced.size_bytes
+        if quota.jobs_max is not None and live >= quota.jobs_max:
+            detail = f"this caller has {held} live jobs, and the limit is {quota.jobs_max}"
+        elif quota.records_max is not None and live >= quota.records_max:
+            detail = f"this caller has {held} live jobs, which take all its {quota.records_max} records"
+        elif quota.bytes_max is not None and live_bytes > quota.bytes_max:
+            detail = f"{_BYTES_DETAIL}: they hold {held_bytes} bytes, this one has {size_bytes} of {quota.bytes_max}"
+        else:
             return None
-        held = self._uniqueness_index.live_of(uniqueness.caller)
-        own_freed = 1 if replaced is not None and uniqueness.caller == replaced.caller else 0
-        if held - own_freed < caller_jobs_max:
-            return None
-        detail = f"this caller has {held} live jobs, and the limit is {caller_jobs_max}"
+        return self._rate_limited(queue_state, caller, detail, now)
+
+    def _rate_limited(self, queue_state: QueueState, caller: str | None, detail: str, now: float) -> RateLimited:
         # Nothing to spread: the time at which one of its own jobs should end.
-        wait_s = queue_state.live / held / queue_state.drain_per_s(now)
+        held, _ = self._store.holdings.live_of(caller)
+        wait_s = queue_state.live / max(1, held) / queue_state.drain_per_s(now)
         return RateLimited(detail, retry_after_s=min(RETRY_AFTER_S_MAX, max(RETRY_AFTER_S_MIN, wait_s)))
 
 

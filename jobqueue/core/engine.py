@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
     from jobqueue.core.job import JobSpec, Uniqueness
     from jobqueue.core.policy import QueuePolicy
+    from jobqueue.core.quotas import Quotas
     from jobqueue.core.report import Progress, Success
     from jobqueue.core.scheduling.scheduler import Shares
     from jobqueue.core.stored_file import Upload
@@ -85,7 +86,7 @@ class Engine:
         queues: Policy by queue name.
         pools: Maximum number of attempts at once in each pool, by pool name.
         rng: Draws the jitter of backoffs and of Retry-After.
-        caller_jobs_max: Maximum number of live jobs of a caller.
+        quotas: What a caller may hold.
         tuning: Bounds of the work that one step does.
     """
 
@@ -98,7 +99,7 @@ class Engine:
         bounds: StoreBounds | None = None,
         pools: Mapping[str, int] | None = None,
         shares: Shares = "weighted",
-        caller_jobs_max: int | None = None,
+        quotas: Quotas | None = None,
         tuning: Tuning = TUNING,
     ) -> None:
         self._transitions = transitions = Transitions(
@@ -108,8 +109,9 @@ class Engine:
         self.scheduler, self.limiters = transitions.scheduler, transitions.limiters
         self.quarantine = CircuitBreaker()
         self.admission = AdmissionControl(
-            self.queue_states, self.store, transitions.uniqueness_index, self.limiters, self.quarantine, caller_jobs_max
+            self.queue_states, self.store, transitions.uniqueness_index, self.limiters, self.quarantine
         )
+        self.store.quotas = quotas or self.store.quotas
         self._ids = ids
         self._rng = rng
         self._tick_work_max = tuning.tick_work_max
@@ -268,7 +270,7 @@ class Engine:
             return
         more_bytes = len(success.result) - len(job.args)
         if more_bytes > 0:
-            self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
+            self._transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
         if self.quarantine.succeeded(job.spec.type, started_at=_started_at(job)):
             self.limiters.open(job.spec.type, now)
             self._transitions.events.append(Released(job.spec.type))
@@ -324,9 +326,9 @@ class Engine:
         """Pause or resume the start of a queue's jobs. Submissions are accepted meanwhile."""
         self.queue_states[queue].paused = paused
 
-    def set_caller_jobs_max(self, caller_jobs_max: int | None) -> None:
-        """Change the maximum of live jobs of a caller. Jobs beyond it are kept."""
-        self.admission.caller_jobs_max = caller_jobs_max
+    def set_quotas(self, quotas: Quotas) -> None:
+        """Change what callers may hold. What they hold beyond it is kept."""
+        self.store.quotas = quotas
 
     # -- operations of the backend
 
@@ -467,8 +469,8 @@ class Engine:
         """Add the failed attempt to the job's history, if the store has room."""
         history = attempts.longer_history(job, attempts.failed_attempt(job, failure, now))
         more_bytes = sum(failed.size_bytes for failed in history) - job.history_bytes
-        if self.store.has_room_to_grow(more_bytes):
-            self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
+        if self.store.has_room_to_grow(more_bytes) and self.store.is_within_quota(job.caller, more_bytes):
+            self._transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
             job.history = history
             self.store.grow(job, more_bytes)
 

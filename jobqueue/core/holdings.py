@@ -212,6 +212,13 @@ class Holdings:
         uniqueness = job.uniqueness
         return self.by_caller[None if uniqueness is None else uniqueness.caller]
 
+    def live_of(self, caller: str | None) -> tuple[int, int]:
+        """Return the number of a caller's live records, and their bytes."""
+        holding = self.by_caller.get(caller)
+        if holding is None:
+            return 0, 0
+        return holding.records - holding.terminal, holding.size_bytes - holding.terminal_bytes
+
     def add(self, caller: str | None, records: int, size_bytes: int) -> None:
         """Count new records, or the growth of one; negative if it shrank."""
         holding = self.by_caller.get(caller)

@@ -25,18 +25,20 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from jobqueue.core.deadlines import Deadlines
+from jobqueue.core.expiry_bucket import EXPIRY_BUCKET_S, ExpiryBucket
 from jobqueue.core.holdings import Holdings
 from jobqueue.core.ids import ID_PAGE_PREFIX_LENGTH, ID_PAGE_SIZE
 from jobqueue.core.job import FAILED
+from jobqueue.core.quotas import Quotas
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from jobqueue.core.expiry_bucket import Label
     from jobqueue.core.holdings import Holding
     from jobqueue.core.job import Job, JobId
     from jobqueue.core.store_bounds import StoreBounds
 
-EXPIRY_BUCKET_S: Final = 0.25
 _SPARSE: Final = ID_PAGE_SIZE // 8
 _SPARSE_BUCKET: Final = 8
 _INSTANTS_MAX: Final = 4096
@@ -46,36 +48,6 @@ BUCKET_JOBS_MAX: Final = 1000
 
 SORTED_MAX: Final = 32
 """Buckets of which the records are held sorted by caller, for early evictions."""
-
-Label = tuple[int, float, int]
-"""Of an expiry bucket: the number of the quarter second in which its jobs ended, their TTL in seconds, and a number for
-each bucket of the same two."""
-
-
-class ExpiryBucket:
-    """Terminal records that are evicted together.
-
-    Attributes:
-        number: Its number, in the order in which buckets are begun.
-        over_at: When its quarter second is over.
-        owner: The holding that all its jobs are part of; None: they are of several.
-        by_caller: The jobs of each caller, the oldest last; some may be gone since. None: they are not sorted.
-        full: The number of jobs that its table has room for.
-        plain: All its jobs are without extras, and so not failed; then their results have `result_bytes` together.
-    """
-
-    __slots__ = ("by_caller", "full", "jobs", "label", "number", "over_at", "owner", "plain", "result_bytes")
-
-    def __init__(self, label: Label, number: int) -> None:
-        self.label = label
-        self.number = number
-        self.owner: Holding | None = None
-        self.by_caller: dict[str | None, list[Job]] | None = None
-        self.full = 0
-        self.over_at = (label[0] + 1) * EXPIRY_BUCKET_S
-        self.jobs: dict[JobId, Job] = {}
-        self.plain = True
-        self.result_bytes = 0
 
 
 class JobStore:
@@ -91,6 +63,7 @@ class JobStore:
         # Those sorted by caller, the first one for longest.
         self._sorted: deque[ExpiryBucket] = deque()
         self.holdings = Holdings(jobs_max=bounds.jobs_max, bytes_max=bounds.bytes_max, failed_max=bounds.failed_max)
+        self.quotas = Quotas()
         # Bound directly, for the two operations of every job.
         self._by_caller = self.holdings.by_caller
         self._all_live = self.holdings.all_live
@@ -162,12 +135,25 @@ class JobStore:
         """Whether a live record may grow by `more_bytes`, after evicting terminal ones if necessary."""
         return self.live_bytes + more_bytes <= self._bounds.bytes_max
 
+    def is_within_quota(self, caller: str | None, more_bytes: int) -> bool:
+        """Whether a live record of a caller may grow, after evicting its own terminal ones if necessary."""
+        if not self.quotas.any or (bytes_max := self.quotas.of(caller).bytes_max) is None:
+            return True
+        _, live_bytes = self.holdings.live_of(caller)
+        return live_bytes + more_bytes <= bytes_max
+
     def has_room_for_result(self, job: Job, size_bytes: int) -> bool:
         """Whether a live job's result fits in place of its arguments, after evicting terminal ones if necessary."""
-        return self.live_bytes - len(job.args) + size_bytes <= self._bounds.bytes_max
+        more_bytes = size_bytes - len(job.args)
+        return self.has_room_to_grow(more_bytes) and self.is_within_quota(job.caller, more_bytes)
 
-    def next_out(self, *, more_jobs: int, more_bytes: int) -> Job | None:
-        """Return the next terminal record to evict to make this room; None once there is room."""
+    def next_out(self, caller: str | None, *, more_jobs: int, more_bytes: int) -> Job | None:
+        """Return the next terminal record to evict to make this room for a caller; None once there is room.
+
+        A caller over its own quota loses records of its own.
+        """
+        if self.quotas.any and (own := self._next_out_of(caller, more_jobs, more_bytes)) is not None:
+            return own
         fits_jobs = self.live + self.terminal + more_jobs <= self._bounds.jobs_max
         fits_bytes = self.bytes_used + more_bytes <= self._bounds.bytes_max
         if fits_jobs and fits_bytes:
@@ -175,6 +161,15 @@ class JobStore:
         largest = (self.holdings.by_records if fits_bytes else self.holdings.by_bytes).first()
         job = None if largest is None else self._first_ended_of(largest)
         return self._first_ended() if job is None else job
+
+    def _next_out_of(self, caller: str | None, more_jobs: int, more_bytes: int) -> Job | None:
+        """Return the next record to evict for a caller's own quota, if it has terminal ones."""
+        holding, quota = self._by_caller.get(caller), self.quotas.of(caller)
+        if holding is None or not holding.terminal:
+            return None
+        fits_records = quota.records_max is None or holding.records + more_jobs <= quota.records_max
+        fits_bytes = quota.bytes_max is None or holding.size_bytes + more_bytes <= quota.bytes_max
+        return None if fits_records and fits_bytes else self._first_ended_of(holding)
 
     def next_failed_out(self) -> Job | None:
         """Return the next failed record to evict while there are more than `failed_max`; None once there are not."""

@@ -85,7 +85,8 @@ class Submitter:
                 return self._submit_beside(self._transitions.held(holder), spec, args, upload, uniqueness, now)
         held = held_bytes(spec, upload, uniqueness)
         self._admission.admit(self._transitions.queue_states[spec.queue], spec, len(args) + held, uniqueness, now=now)
-        self._transitions.make_room(more_jobs=1, more_bytes=len(args) + held)
+        caller = None if uniqueness is None else uniqueness.caller
+        self._transitions.make_room(caller, more_jobs=1, more_bytes=len(args) + held)
         job = self._accept(spec, args, upload, uniqueness, held, self._start_by_at(spec, now), now)
         return SubmitResult(job, duplicate=False)
 
@@ -110,8 +111,9 @@ class Submitter:
         queue_state = self._transitions.queue_states[spec.queue]
         if not self._admission.admit_row(queue_state, spec, more_jobs, more_bytes, uniqueness, now=now):
             return None
-        self._transitions.make_room(more_jobs=more_jobs, more_bytes=more_bytes)
-        self._transitions.store.holdings.add(None if uniqueness is None else uniqueness.caller, more_jobs, more_bytes)
+        caller = None if uniqueness is None else uniqueness.caller
+        self._transitions.make_room(caller, more_jobs=more_jobs, more_bytes=more_bytes)
+        self._transitions.store.holdings.add(caller, more_jobs, more_bytes)
         start_by_at = self._start_by_at(spec, now)
         return [self._accept(spec, args, None, uniqueness, 0, start_by_at, now, True) for args in row]
 
@@ -159,7 +161,7 @@ class Submitter:
             if uniqueness.key is not None:
                 more_bytes = key_bytes(uniqueness.key.key)
                 self._admission.admit_growth(
-                    self._transitions.queue_states[holder.spec.queue], more_bytes, uniqueness, now=now
+                    self._transitions.queue_states[holder.spec.queue], holder, more_bytes, uniqueness, now=now
                 )
             self._share(uniqueness, holder)
             return SubmitResult(holder, duplicate=True)
@@ -177,7 +179,8 @@ class Submitter:
         )
         if mode == "replace" or waits:
             self._transitions.cancel(holder, now=now)
-        self._transitions.make_room(more_jobs=1, more_bytes=len(args) + held)
+        caller = None if uniqueness is None else uniqueness.caller
+        self._transitions.make_room(caller, more_jobs=1, more_bytes=len(args) + held)
         job = self._accept(spec, args, upload, uniqueness, held, self._start_by_at(spec, now), now)
         return SubmitResult(job, duplicate=False)
 
@@ -188,8 +191,9 @@ class Submitter:
         more_held = held_bytes(spec, None, None) - held_bytes(job.spec, None, None) if waits else 0
         more_bytes = len(args) - len(job.args) + more_held
         more_with_key = more_bytes + (0 if uniqueness.key is None else key_bytes(uniqueness.key.key))
-        self._admission.admit_growth(self._transitions.queue_states[job.spec.queue], more_with_key, uniqueness, now=now)
-        self._transitions.make_room(more_jobs=0, more_bytes=more_bytes)
+        queue_state = self._transitions.queue_states[job.spec.queue]
+        self._admission.admit_growth(queue_state, job, more_with_key, uniqueness, now=now)
+        self._transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
         self._transitions.store.grow(job, more_bytes)
         job.args = args
         job.held_bytes += more_held
@@ -209,7 +213,7 @@ class Submitter:
         forgotten = transitions.uniqueness_index.share(uniqueness, job)
         if forgotten is not None:
             more_bytes -= key_bytes(forgotten)
-        transitions.make_room(more_jobs=0, more_bytes=more_bytes)
+        transitions.make_room(job.caller, more_jobs=0, more_bytes=more_bytes)
         transitions.store.grow(job, more_bytes)
         job.held_bytes += more_bytes
 

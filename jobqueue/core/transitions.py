@@ -162,16 +162,19 @@ class Transitions:
         assert job is not None, "a job with a deadline or a unique value is held"
         return job
 
-    def make_room(self, *, more_jobs: int, more_bytes: int) -> None:
-        """Evict terminal records until this much more fits. `AdmissionControl` has checked that there are enough."""
-        job = self.store.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+    def make_room(self, caller: str | None, *, more_jobs: int, more_bytes: int) -> None:
+        """Evict terminal records until this much more of a caller fits.
+
+        `AdmissionControl` has checked that there are enough.
+        """
+        job = self.store.next_out(caller, more_jobs=more_jobs, more_bytes=more_bytes)
         if job is None:
             return
         out = []
         while job is not None:
             self.store.drop(job)
             out.append(job)
-            job = self.store.next_out(more_jobs=more_jobs, more_bytes=more_bytes)
+            job = self.store.next_out(caller, more_jobs=more_jobs, more_bytes=more_bytes)
         self.note_evicted(out, early=True)
 
     def evict(self, jobs: list[Job], *, early: bool) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
-from jobqueue.http.request.auth import GRANT, Access
+from jobqueue.http.request.auth import GRANT, Access, caller_of_request
 from jobqueue.http.request.body import Bodies
 from jobqueue.http.request.early_refusal import EarlyRefusal
 from jobqueue.http.request.origins import OriginPolicy
+from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.resources.bulk import Bulk
 from jobqueue.http.resources.events import Streams
@@ -29,6 +30,7 @@ from jobqueue.http.response.responses import error_answer
 from jobqueue.http.route import Resources
 from jobqueue.http.routes import ROUTES
 from jobqueue.http.streams.waiters import Waiters
+from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS, CallerConnections
 from jobqueue.http.transport.fast_path import FastPath
 
 if TYPE_CHECKING:
@@ -66,12 +68,14 @@ class Api:
         self.in_flight = InFlightBudget(self._in_flight_bytes)
         bodies = Bodies(lambda: service.settings.limits, self.in_flight)
         self.policy = OriginPolicy(service.settings.server.origins, service.settings.server.hosts)
-        self.waiters = Waiters(lambda: service.settings.limits)
+        self.waiters = Waiters(lambda: service.settings.limits, lambda: service.callers)
         early = EarlyRefusal(service, lag)
         self._descriptors = Descriptors()
-        self._fast_path = FastPath(service, early, self.policy, self.access, self.waiters)
+        self._rate_limits = RateLimits(lambda: service.callers, lambda: service.backend.now())
+        self._connections = CallerConnections(lambda: service.callers, lambda: self.access.required)
+        self._fast_path = FastPath(service, early, self.policy, self.access, self.waiters, self._rate_limits)
         self._resources = Resources(
-            submissions=Submissions(service, self.waiters, bodies, early),
+            submissions=Submissions(service, self.waiters, bodies, early, self._rate_limits),
             jobs=Jobs(service, self.waiters, self._descriptors),
             job_list=JobList(service, self.waiters),
             bulk=Bulk(service, bodies),
@@ -88,6 +92,7 @@ class Api:
         for route in ROUTES:
             self._rows |= route.add_to(app.router, self._resources, self._check_key)
         app[FAST_PATH] = self._fast_path
+        app[CALLER_CONNECTIONS] = self._connections
         app[IN_FLIGHT] = self.in_flight
         app[DESCRIPTORS] = self._descriptors
         app.on_shutdown.append(self._end)
@@ -103,9 +108,14 @@ class Api:
         return not self.policy.is_local
 
     def _admit(self, request: web.Request) -> None:
-        """Check the key of a request. Raises Unauthorized, InsufficientScope."""
+        """Check a request's key, and its caller's rate. Raises Unauthorized, InsufficientScope, CallerLimitExceeded."""
         # aiohttp: of a path without a resource, or a method that it hasn't got, the route is none of ours.
         self._check_key(request, self._rows.get(request.match_info.route))
+        callers = self._service.callers
+        if callers.connections and self.access.required and (caller := _key_of(request)) is not None:
+            self._connections.admit(request, caller)
+        if callers.requests:
+            self._rate_limits.take_request(caller_of_request(request))
 
     def _check_key(self, request: web.Request, row: Route | None) -> None:
         if row is not None and row.scope is None:
@@ -115,7 +125,8 @@ class Api:
             grant.require(row.scope)
 
     def _apply(self, settings: Settings) -> None:
-        """Put reloaded keys into effect: what began with another one ends."""
+        """Put reloaded limits and keys into effect: what began with another key ends."""
+        self._fast_path.heed_limits()
         if settings.auth == self._auth:
             return
         self._auth = settings.auth
@@ -155,13 +166,21 @@ def _answering(policy: OriginPolicy, admit: Callable[[web.Request], None]) -> Mi
         except Exception as raised:
             error = raised
         try:
-            return error_answer(request, error)
+            response = error_answer(request, error)
+            if isinstance(error, CallerLimitExceeded) and error.closes:
+                response.force_close()
+            return response
         finally:
             forget_frames(error)
             forget_frames(request.content.exception())
             del error
 
     return answer
+
+
+def _key_of(request: web.Request) -> str | None:
+    grant = request.get(GRANT)
+    return None if grant is None else grant.caller
 
 
 def _framing_fault(request: web.Request) -> str | None:

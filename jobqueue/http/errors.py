@@ -100,5 +100,15 @@ class Overloaded(errors.Refused):
     """The load exceeds the memory budget, or the event loop is late."""
 
 
-class CallerRateExceeded(errors.RateLimited):
-    """This caller exceeds its rate of submissions."""
+class CallerLimitExceeded(errors.RateLimited):
+    """This caller exceeds a rate, or a number of connections or waits.
+
+    Args:
+        headers: The RateLimit fields.
+        closes: Its connection is closed with the answer.
+    """
+
+    def __init__(self, detail: str, *, retry_after_s: float, headers: dict[str, str], closes: bool = False) -> None:
+        super().__init__(detail, retry_after_s=retry_after_s)
+        self.headers = headers
+        self.closes = closes

@@ -68,6 +68,7 @@ ANY_REQUEST: tuple[Answer, ...] = tuple(
             MethodNotAllowed,
             UnknownExpectation,
             MisdirectedRequest,
+            errors.RateLimited,
             HeadTooLarge,
             Exception,
             Overloaded,

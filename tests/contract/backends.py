@@ -10,6 +10,7 @@ from jobqueue.backend.memory import MemoryBackend
 from jobqueue.core.engine import Engine
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.quotas import Quota, Quotas
 
 if TYPE_CHECKING:
     from jobqueue.backend.base import Backend
@@ -33,7 +34,7 @@ def memory(*, caller_jobs_max: int | None = None, **queues: QueuePolicy) -> Memo
         ids=IdIssuer(secret=b"0123456789abcdef", run=RUNS[1]),
         rng=Random(1),
         pools={"process": 1},
-        caller_jobs_max=caller_jobs_max,
+        quotas=Quotas(Quota(jobs_max=caller_jobs_max)),
     )
     return MemoryBackend(engine, now=asyncio.get_running_loop().time)
 

@@ -13,6 +13,7 @@ from jobqueue.backend.base import Backend, BulkCount, InvalidCursor, JobFilter
 from jobqueue.core.job import IdempotencyKey, JobId, JobSpec, JobState, Lease, Unique, Uniqueness
 from jobqueue.core.job_view import JobView
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
+from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure, Progress, Success
 from jobqueue.core.stats import QueueStats
 from jobqueue.core.stored_file import Upload
@@ -588,7 +589,7 @@ async def test_a_lower_caller_jobs_max_applies_to_new_submissions_only(make: Mak
     backend = make()
     first = await submit(backend, uniqueness=Uniqueness("ann"))
     await submit(backend, uniqueness=Uniqueness("ann"))
-    await backend.set_caller_jobs_max(1)
+    await backend.set_quotas(Quotas(Quota(jobs_max=1)))
     with pytest.raises(RateLimited):
         await backend.submit(SPEC, uniqueness=Uniqueness("ann"))
     assert (await backend.get(first.id)).state is JobState.QUEUED

@@ -9,6 +9,7 @@ from jobqueue.core.events import Event, Evicted, LeaseLost, Quarantined, Release
 from jobqueue.core.ids import RUNS, IdIssuer
 from jobqueue.core.job import LIVE, IdempotencyKey, Job, JobSpec, JobState, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure, Success
 from jobqueue.core.scheduling.scheduler import Shares
 from jobqueue.core.store_bounds import StoreBounds
@@ -29,6 +30,7 @@ def make_engine(
     pools: dict[str, int] | None = None,
     shares: Shares = "weighted",
     caller_jobs_max: int | None = None,
+    quotas: Quotas | None = None,
     run: int = 1,
 ) -> Engine:
     policy = QueuePolicy(capacity=capacity)
@@ -39,7 +41,7 @@ def make_engine(
         bounds=bounds,
         pools=pools,
         shares=shares,
-        caller_jobs_max=caller_jobs_max,
+        quotas=quotas or Quotas(Quota(jobs_max=caller_jobs_max)),
     )
 
 

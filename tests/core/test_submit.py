@@ -9,6 +9,7 @@ import pytest
 from jobqueue.core.events import Event, Evicted, Quarantined, Released
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, Unique, Uniqueness
 from jobqueue.core.policy import Discipline, QueuePolicy
+from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.report import ErrorCode, Failure
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.errors import Draining, QueueFull, RateLimited, StatusesFull
@@ -344,7 +345,7 @@ def draining(driver: Driver) -> None:
 
 
 def limited(driver: Driver) -> None:
-    driver.engine.set_caller_jobs_max(100)
+    driver.engine.set_quotas(Quotas(Quota(jobs_max=100)))
 
 
 def rejected_before(driver: Driver) -> None:

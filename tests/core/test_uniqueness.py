@@ -9,6 +9,7 @@ import pytest
 from jobqueue.core.events import Ended, Progressed, Ready, StopRequested, Submitted
 from jobqueue.core.job import IdempotencyKey, JobSpec, JobState, StopReason, Unique, UniqueMode, Uniqueness
 from jobqueue.core.policy import QueuePolicy
+from jobqueue.core.quotas import Quota, Quotas
 from jobqueue.core.record_size import held_bytes, key_bytes
 from jobqueue.core.store_bounds import StoreBounds
 from jobqueue.core.submit import SubmitResult
@@ -563,7 +564,7 @@ def test_a_replacement_releases_exactly_one_slot_and_one_job_of_the_quota() -> N
     driver.engine.set_policy("default", QueuePolicy(capacity=2), now=driver.now)
     with pytest.raises(QueueFull):
         driver.submit(unique="u", mode="replace", caller="ann")
-    driver.engine.set_caller_jobs_max(2)
+    driver.engine.set_quotas(Quotas(Quota(jobs_max=2)))
     with pytest.raises(RateLimited):
         driver.submit(unique="u", mode="replace", caller="ann", queue="other")
     assert old.state is JobState.QUEUED
@@ -572,12 +573,12 @@ def test_a_replacement_releases_exactly_one_slot_and_one_job_of_the_quota() -> N
 def test_a_changed_quota_applies_to_live_jobs() -> None:
     driver = Driver(caller_jobs_max=1)
     driver.submit(caller="ann")
-    driver.engine.set_caller_jobs_max(2)
+    driver.engine.set_quotas(Quotas(Quota(jobs_max=2)))
     driver.submit(caller="ann")
-    driver.engine.set_caller_jobs_max(1)
+    driver.engine.set_quotas(Quotas(Quota(jobs_max=1)))
     with pytest.raises(RateLimited, match="has 2 live jobs, and the limit is 1"):
         driver.submit(caller="ann")
-    driver.engine.set_caller_jobs_max(None)
+    driver.engine.set_quotas(Quotas(Quota(jobs_max=None)))
     driver.submit(caller="ann")
 
 

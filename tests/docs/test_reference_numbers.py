@@ -14,6 +14,7 @@ from jobqueue.handlers import submission
 from jobqueue.http.request import json_body, multipart
 from jobqueue.http.resources import events, job_list
 from jobqueue.http.response import long_response, problems, responses
+from jobqueue.http.streams import waiters
 from jobqueue.http.transport import malformed, rejected
 from jobqueue.runtime import progress, spool
 from jobqueue.runtime.pools import log_relay, stderr
@@ -49,7 +50,7 @@ KIB = 1024
         ("problems.md", f"more than {malformed.HEADERS_MAX} headers"),
         ("problems.md", f"(1 s to {retry_after.RETRY_AFTER_S_MAX / 60:.0f} min)"),
         ("problems.md", f"`retry_after_s` ({spool.RETRY_AFTER_S:.0f} s); make room"),
-        ("problems.md", f"`retry_after_s` ({events.NO_PLACE_RETRY_AFTER_S:.0f} s)"),
+        ("problems.md", f"`retry_after_s` ({waiters.NO_PLACE_RETRY_AFTER_S:.0f} s)"),
         ("events.md", f"more than {stderr.LINES_MAX} lines in a second"),
         (
             "events.md",
@@ -67,5 +68,5 @@ def test_a_page_has_the_number_of_the_code(name: str, text: str) -> None:
 
 
 def test_the_page_has_the_retry_after_of_a_connection_over_the_limit() -> None:
-    assert b"Retry-After: 1\r\n" in rejected._REFUSED
+    assert rejected.TOO_MANY.headers["Retry-After"] == "1"
     assert "keep fewer connections; repeat after `retry_after_s` (1 s)" in page("problems.md")

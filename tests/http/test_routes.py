@@ -300,6 +300,9 @@ async def test_the_server_gives_the_responses_to_any_request_and_any_body(start:
         given |= answers_in(await serving.talk(raw))
     given |= await failed_and_crowded_out(start, http_to)
     given |= answers_in(await (await start(auth=auth())).talk(CODED))
+    limited = await start(limits={"caller_requests": {"count": 1, "period_s": 60.0}})
+    asked = b"GET /livez HTTP/1.1\r\nHost: h\r\n"
+    given |= answers_in(await limited.talk(asked + b"\r\n" + asked + b"Connection: close\r\n\r\n"))
     assert {(answer.status, slug_of(answer)) for answer in (*ANY_REQUEST, *ANY_BODY)} - given == set()
 
 

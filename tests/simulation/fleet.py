@@ -300,12 +300,14 @@ class Client:
                     f"rejected with {queue_state.live} live jobs in {queue}",
                 )
             case RateLimited():
+                quota = engine.store.quotas.of(caller)
                 live = sum(
                     known.live and known.job.uniqueness is not None and known.job.uniqueness.caller == caller
                     for known in auditor.known.values()
                 )
                 auditor.check(
-                    live >= (engine.admission.caller_jobs_max or 10**9), f"rejected with {live} live jobs of {caller}"
+                    live >= min(quota.jobs_max or 10**9, quota.records_max or 10**9),
+                    f"rejected with {live} live jobs of {caller}",
                 )
             case StatusesFull():
                 store = engine.store

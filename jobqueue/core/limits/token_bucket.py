@@ -58,6 +58,10 @@ class TokenBucket:
         self._full_at = full_at
         return True
 
+    def put_back(self) -> None:
+        """Put back the token that was taken last, if it was taken just now."""
+        self._full_at -= self._period
+
     def remaining(self, now: float) -> int:
         """Return the number of tokens."""
         at = self._at(now)

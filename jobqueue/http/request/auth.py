@@ -21,12 +21,13 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from aiohttp import hdrs, web
 
 from jobqueue.handlers import plain_uniqueness
 from jobqueue.http.errors import InsufficientScope, Unauthorized
 from jobqueue.http.request.peer import peer_of
-from jobqueue.keys import IMPLIED, SCOPES, digest_of, parse
+from jobqueue.keys import IMPLIED, SCOPES, caller_of_key, digest_of, parse
 from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from jobqueue.config import AuthSettings, KeySettings
     from jobqueue.core.job import Uniqueness
     from jobqueue.keys import Scope
-
-CALLER_PREFIX = "key:"
-"""No address, user or certificate as a caller begins so: a key named like one is another caller."""
 
 _FAILED_EVERY_S = 10.0
 
@@ -67,7 +65,7 @@ class Grant:
     def __init__(self, name: str | None, scopes: Iterable[Scope], *, shared: bool) -> None:
         self.name = name
         self.scopes: frozenset[Scope] = frozenset().union(*(IMPLIED[scope] for scope in scopes))
-        self.caller = None if name is None else f"{CALLER_PREFIX}{name}"
+        self.caller = None if name is None else caller_of_key(name)
         self.owner = None if shared else self.caller
         self.sees = None if "admin" in self.scopes else self.owner
         self.uniqueness: Uniqueness | None = None
@@ -96,6 +94,10 @@ class _Known:
         self.digest = bytes.fromhex(settings.sha256)
         self.grant = Grant(name, settings.scopes, shared=shared)
 
+    def is_same(self, settings: KeySettings) -> bool:
+        """Whether these settings let it do the same; its limits may differ."""
+        return msgspec.structs.replace(self.settings, limits=settings.limits) == settings
+
 
 class Access:
     """The keys in effect.
@@ -118,7 +120,7 @@ class Access:
         after: dict[str, _Known] = {}
         for name, settings in auth.keys.items():
             known = before.get(settings.id)
-            if known is None or known.grant.name != name or known.settings != settings:
+            if known is None or known.grant.name != name or not known.is_same(settings):
                 known = _Known(name, settings, shared=auth.shared)
             after[settings.id] = known
         for known in self._known.values():
@@ -166,6 +168,12 @@ GRANT: web.RequestKey[Grant] = web.RequestKey("grant", Grant)
 def identity_of(request: web.BaseRequest) -> Uniqueness:
     """Return the identity of plain submissions of a request: of its key, or else of its peer."""
     return request[GRANT].uniqueness or plain_uniqueness(peer_of(request).caller)
+
+
+def caller_of_request(request: web.BaseRequest) -> str:
+    """Return the caller of a request: its key, or else its peer."""
+    grant = request.get(GRANT)
+    return peer_of(request).caller if grant is None or grant.caller is None else grant.caller
 
 
 def _refusal_of(given: Sequence[str]) -> Unauthorized:

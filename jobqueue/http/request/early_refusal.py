@@ -67,6 +67,10 @@ class EarlyRefusal:
         """Reject by the second rule, given the body. Raises Refused."""
         raise_if_any(self._service.backend.refuse_unseen(uniqueness=uniqueness, may_be_unique=_may_be_unique(body)))
 
+    def reads_body(self, size_bytes: int) -> bool:
+        """Whether a body of this size is read while no queue admits a job, for its unique value."""
+        return size_bytes <= UNIQUE_BYTES_MAX and self._service.local.unique_values() > 0
+
     def refusal_of(self, body: bytes, uniqueness: Uniqueness) -> Refused | None:
         """Reject as `refuse_read`, while no queue admits a job, a submission without a key; None: a job may equal it.
 

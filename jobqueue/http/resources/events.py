@@ -25,6 +25,7 @@ from jobqueue.http.errors import TooManyLongPolls
 from jobqueue.http.request.auth import GRANT
 from jobqueue.http.response.reply import SERVER
 from jobqueue.http.streams.event_log import EventLog, Subscriber, frame
+from jobqueue.http.streams.waiters import NO_PLACE_RETRY_AFTER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,6 @@ RETRY_MS = (1000, 4000)
 ALL_MAX = 256
 """Maximum number of streams of all jobs: each gets every event."""
 
-NO_PLACE_RETRY_AFTER_S = 5.0
 LAST_EVENT_ID = "Last-Event-ID"
 
 _HEADERS = {
@@ -77,6 +77,7 @@ class Streams:
         if transport is None:
             raise ConnectionResetError
         subscriber = Subscriber(job_id, partial(cut, transport), request[GRANT].sees)
+        self._waiters.check_stream(request)
         with self._waiters.place(request, subscriber.end) as granted:
             if not granted:
                 detail = "too many open long polls and streams (limits.long_polls_max); poll the job instead"

@@ -27,7 +27,6 @@ from jobqueue.http.request.body import BodyKind, answer_expectation, check_head
 from jobqueue.http.request.head import head_of
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY, Fingerprint
 from jobqueue.http.request.json_body import BatchItem, decode_batch, decode_submission
-from jobqueue.http.request.rate_limit import RateLimits
 from jobqueue.http.resources.jobs import answer_at_end
 from jobqueue.http.response.long_response import whole_answer
 from jobqueue.http.response.problems import Problem, ProblemDocument, refuse, without_errors
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from jobqueue.http.request.body import Bodies
     from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.head import SubmissionHead
+    from jobqueue.http.request.rate_limit import RateLimits
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.service import Service
 
@@ -83,13 +83,15 @@ class BatchDocument(TypedDict):
 class Submissions:
     """The handlers of `POST /v1/jobs` and `POST /v1/jobs:batch`."""
 
-    def __init__(self, service: Service, waiters: Waiters, bodies: Bodies, early: EarlyRefusal) -> None:
+    def __init__(
+        self, service: Service, waiters: Waiters, bodies: Bodies, early: EarlyRefusal, rate_limits: RateLimits
+    ) -> None:
         self._service = service
         self._waiters = waiters
         self._bodies = bodies
         self._early = early
         self._batch_turn = asyncio.Lock()
-        self._rate_limits = RateLimits(lambda: service.settings.limits, lambda: service.backend.now())
+        self._rate_limits = rate_limits
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/jobs: 202 once the job is held; its status is readable from then on."""
@@ -222,7 +224,7 @@ class Submissions:
     ) -> list[bytes]:
         verdicts: list[bytes] = []
         room_bytes = PROBLEMS_BYTES_MAX
-        limited = self._service.settings.limits.caller_rate is not None
+        limited = self._service.callers.of(plain.caller).rate is not None
         ask, clock = self._service.asked, time.monotonic
         turn_ends_at = clock() + BATCH_TURN_S
         for begin in range(0, len(items), SUBMITTED_AT_ONCE):

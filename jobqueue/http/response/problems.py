@@ -21,6 +21,7 @@ from jobqueue import errors
 from jobqueue.http.errors import (
     BodyTooLarge,
     BodyTooSlow,
+    CallerLimitExceeded,
     CrossOrigin,
     HeadTooLarge,
     InsufficientScope,
@@ -177,6 +178,8 @@ def problem_of(error: BaseException) -> Problem:
         case errors.Refused():
             members["retry_after_s"] = to_milliseconds(error.retry_after_s)
             headers["Retry-After"] = str(whole_seconds(error.retry_after_s))
+            if isinstance(error, CallerLimitExceeded):
+                headers |= error.headers
         case errors.InvalidSubmission():
             if error.errors:
                 members["detail"] = _first_fault(error)

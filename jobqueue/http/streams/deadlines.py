@@ -26,7 +26,10 @@ class Timed(Protocol):
 
     Attributes:
         revoked: The grant of its request was revoked.
+        caller: The caller whose waits it counts among; None: they are not limited.
     """
+
+    caller: str | None
 
     @property
     def revoked(self) -> bool: ...
@@ -45,10 +48,12 @@ class Deadlines:
 
     Attributes:
         count: Their number.
+        by_caller: The number of waits, these and others, of each caller that is limited.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self.by_caller: dict[str, int] = {}
         self.queues: dict[float, DurationQueue] = {}
 
     def add(self, wait: Timed, duration_s: float, now: float) -> DurationQueue:
@@ -62,7 +67,22 @@ class Deadlines:
             queue = self.queues[duration_s] = DurationQueue(duration_s, self)
         queue.deadlines[wait] = now + duration_s
         self.count += 1
+        self.count_in(wait.caller)
         return queue
+
+    def count_in(self, caller: str | None) -> None:
+        """Count a wait for its caller; None: it is not limited."""
+        if caller is not None:
+            self.by_caller[caller] = self.by_caller.get(caller, 0) + 1
+
+    def count_out(self, caller: str | None) -> None:
+        """Count a wait for its caller no more."""
+        if caller is not None:
+            left = self.by_caller[caller] - 1
+            if left:
+                self.by_caller[caller] = left
+            else:
+                del self.by_caller[caller]
 
     def end(self) -> None:
         """End all waits early."""
@@ -99,6 +119,8 @@ class DurationQueue:
         if self.deadlines.pop(wait, None) is None:
             return False
         self._all.count -= 1
+        if wait.caller is not None:
+            self._all.count_out(wait.caller)
         return True
 
     def end(self) -> None:

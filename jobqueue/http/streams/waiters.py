@@ -5,7 +5,8 @@ Waits (`Prefer: wait`) and event streams share one bound, on both HTTP paths: th
 
 Rules:
 
-1. Never more than `limits.long_polls_max` requests wait. A wait beyond that is answered at once; a stream is rejected.
+1. Never more than `limits.long_polls_max` requests wait, and of each caller `limits.caller_waits_max`, if that is set.
+   A wait beyond that is answered at once; a stream is rejected.
 2. The wait of a disconnected client is over at once. So is that of a half-closed connection: it is answered with the
    present state.
 3. The waits and streams of a revoked grant end: a stream says so, a read gets a 401, and a submission, which was
@@ -23,20 +24,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import hdrs, web
 
-from jobqueue.http.request.auth import GRANT
+from jobqueue.http.errors import CallerLimitExceeded
+from jobqueue.http.request.auth import GRANT, caller_of_request
 from jobqueue.http.request.prefer import APPLIED
+from jobqueue.http.request.rate_limit import policies_of
 from jobqueue.http.streams.deadlines import Deadlines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from jobqueue.config import LimitsSettings
+    from jobqueue.config import LimitsOfCallers, LimitsSettings
     from jobqueue.core.job_view import JobView
     from jobqueue.http.request.auth import Grant
     from jobqueue.http.streams.deadlines import DurationQueue, Timed
 
 LEAVE: web.RequestKey[Callable[[], None]] = web.RequestKey("leave", Callable)  # type: ignore[arg-type]  # mypy takes no abstract class
 """The key under which a waiting request holds the callback that ends its wait, for its connection to call."""
+
+
+NO_PLACE_RETRY_AFTER_S = 5.0
 
 
 class Waited(NamedTuple):
@@ -60,10 +66,14 @@ class Waiters:
 
     Args:
         limits: Returns the present limits; they may change while the server runs.
+        callers: Returns those of callers; None: they have none.
     """
 
-    def __init__(self, limits: Callable[[], LimitsSettings]) -> None:
+    def __init__(
+        self, limits: Callable[[], LimitsSettings], callers: Callable[[], LimitsOfCallers] | None = None
+    ) -> None:
         self._limits = limits
+        self._callers = callers
         self._leaving: dict[Callable[[], None], Grant | None] = {}
         self._deadlines = Deadlines()
         self._ended = False
@@ -98,7 +108,32 @@ class Waiters:
             wait: It leaves its place by `DurationQueue.remove`.
             now: The loop's time.
         """
-        return None if self._is_full() else self._deadlines.add(wait, wait_s, now)
+        if self._is_full() or self._has_its_part(wait.caller):
+            return None
+        return self._deadlines.add(wait, wait_s, now)
+
+    @property
+    def by_caller(self) -> bool:
+        """Whether the waits of callers are limited, and so counted."""
+        return self._callers is not None and self._callers().waits
+
+    def check_stream(self, request: web.BaseRequest) -> None:
+        """Raise CallerLimitExceeded if the caller has all the waits and streams that it may have."""
+        caller = self._counted(request)
+        if self._callers is not None and self._has_its_part(caller):
+            limits = self._callers().of(caller)
+            fields = {**policies_of(limits), "RateLimit": f'"waits";r=0;t={int(NO_PLACE_RETRY_AFTER_S)}'}
+            detail = f"this caller has {limits.waits_max} open long polls and streams, its limit; poll the job instead"
+            raise CallerLimitExceeded(detail, retry_after_s=NO_PLACE_RETRY_AFTER_S, headers=fields)
+
+    def _counted(self, request: web.BaseRequest) -> str | None:
+        return caller_of_request(request) if self.by_caller else None
+
+    def _has_its_part(self, caller: str | None) -> bool:
+        if caller is None or self._callers is None:
+            return False
+        maximum = self._callers().of(caller).waits_max
+        return maximum is not None and self._deadlines.by_caller.get(caller, 0) >= maximum
 
     def _is_full(self) -> bool:
         return self._ended or self.count >= self._limits().long_polls_max
@@ -110,7 +145,8 @@ class Waiters:
         `leave` is called, at most once, when the client disconnects or the server stops, without the reason:
         the response is then sent, or dropped with the connection.
         """
-        if self._is_full() or _is_lost(request):
+        caller = self._counted(request)
+        if self._is_full() or self._has_its_part(caller) or _is_lost(request):
             yield False
             return
 
@@ -120,10 +156,12 @@ class Waiters:
                 leave()
 
         self._leaving[leave_once] = request.get(GRANT)
+        self._deadlines.count_in(caller)
         try:
             with _told_when_lost(request, leave_once):
                 yield True
         finally:
+            self._deadlines.count_out(caller)
             self._leaving.pop(leave_once, None)
 
     async def wait(

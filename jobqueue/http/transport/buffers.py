@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.http.in_flight import InFlightBudget
+    from jobqueue.http.transport.caller_connections import CallerConnections
     from jobqueue.http.transport.deferred import Deferred
     from jobqueue.http.transport.fast_path import FastPath
     from jobqueue.http.transport.framing import Framing
@@ -44,7 +45,10 @@ class CountingServer(web.Server):
     Attributes:
         open: The number of its connections; those that were rejected don't count.
         rejected: The connections over the limit that linger.
+        caller_connections: Its connections by caller; None: those of callers are not limited.
     """
+
+    caller_connections: CallerConnections | None
 
     limits: LimitsSettings
     connections_max: int

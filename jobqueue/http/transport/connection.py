@@ -29,15 +29,16 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.handlers import plain_uniqueness
-from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.request.peer import peer_at
 from jobqueue.http.request.receiving import FEW_BYTES, forget_frames
+from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.responses import closing_problem
 from jobqueue.http.transport.buffers import Buffers
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
 from jobqueue.http.transport.malformed import refusal_of
-from jobqueue.http.transport.rejected import Rejected
+from jobqueue.http.transport.rejected import TOO_MANY, Rejected
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from jobqueue.core.job import Uniqueness
     from jobqueue.http.request.peer import Peer
+    from jobqueue.http.response.problems import Problem
     from jobqueue.http.streams.waiters import Waited
     from jobqueue.http.transport.buffers import CountingServer
     from jobqueue.http.transport.fast_path import FastPath
@@ -67,12 +69,17 @@ ANSWERS_BYTES_MAX = 64 * 1024
 class Connection(Buffers):
     """One client's connection: aiohttp's protocol, with the limits that it lacks."""
 
-    __slots__ = ("_between_requests", "_body_bytes", "_body_ended", "_peer", "half_closed", "uniqueness", "waited")
+    __slots__ = (
+        *("_between_requests", "_body_bytes", "_body_ended", "_peer", "counted_for", "half_closed", "uniqueness"),
+        "waited",
+    )
 
     def __init__(self, server: CountingServer, **kwargs: Any) -> None:
         super().__init__(server, **kwargs)
         self.uniqueness: Uniqueness | None = None
         self._peer: Peer | None = None
+        # The caller whose connections this one counts among, if they are limited.
+        self.counted_for: str | None = None
         self.half_closed = False
         # For the request that the stock path begins next.
         self.waited: Waited | None = None
@@ -85,9 +92,16 @@ class Connection(Buffers):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         wire = cast("asyncio.Transport", transport)
         if self._server.open >= self._server.connections_max:
-            self._parser = None  # aiohttp: the parser and its protocol hold each other
-            Rejected(self._server.rejected, self._server.open).connection_made(wire)
+            self._reject(wire, TOO_MANY)
             return
+        peer, callers = peer_at(wire), self._server.caller_connections
+        if callers is not None and callers.by_peer and peer is not None:
+            try:
+                callers.enter(peer.caller)
+            except CallerLimitExceeded as error:
+                self._reject(wire, refuse(error))
+                return
+            self.counted_for = peer.caller
         self._wire = wire
         # So that `pause_writing` is called as soon as the kernel's buffer is full, not only from 64 KiB on.
         wire.set_write_buffer_limits(high=0)
@@ -95,9 +109,13 @@ class Connection(Buffers):
             super().connection_made(wire)
         else:
             self._begin(wire)
-        self._peer = peer_at(wire)
-        if self._peer is None:
+        self._peer = peer
+        if peer is None:
             wire.abort()
+
+    def _reject(self, wire: asyncio.Transport, problem: Problem) -> None:
+        self._parser = None  # aiohttp: the parser and its protocol hold each other
+        Rejected(self._server.rejected, self._server.open, problem).connection_made(wire)
 
     def _begin(self, wire: asyncio.Transport) -> None:
         """As aiohttp's own `connection_made`, but without creating its task."""

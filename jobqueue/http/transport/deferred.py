@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.job import JobId, Uniqueness
     from jobqueue.core.job_view import AnyJob
+    from jobqueue.http.request.auth import Grant
     from jobqueue.http.streams.deadlines import DurationQueue
     from jobqueue.http.transport.head_cache import WaitHead
     from jobqueue.http.transport.parsed_head import ParsedHead
@@ -50,10 +51,12 @@ class Client(Protocol):
 
     Attributes:
         uniqueness: Its caller's plain one; None: not made yet.
+        counted_for: The caller whose connections it counts among; None: none yet.
         deferred: The answer that is due; None: there is none.
     """
 
     uniqueness: Uniqueness | None
+    counted_for: str | None
     deferred: Deferred | None
 
     def make_uniqueness(self) -> Uniqueness: ...
@@ -79,6 +82,13 @@ class Answers(Protocol):
         ...
 
 
+def caller_at(grant: Grant, client: Client) -> str:
+    """Return the caller of a request with a grant over a connection."""
+    caller = (grant.uniqueness or client.uniqueness or client.make_uniqueness()).caller
+    assert caller is not None, "each request has a caller"
+    return caller
+
+
 def headers_of(lines: bytes) -> dict[str, str]:
     """Return header lines by name."""
     return dict(line.split(": ", 1) for line in lines.decode().splitlines())
@@ -94,12 +104,14 @@ class JobWait:
         head: The request's head, with what it says.
         head_only: The request is a HEAD.
         lines: Header lines of the answer, beside those of every answer with a job.
+        limited: The caller of a submission, if it is limited, so that the answer tells it the quota.
+        caller: The caller, if its waits are limited.
 
     Attributes:
         queue: Its place among the waits; to be set before anything else happens.
     """
 
-    __slots__ = ("_answers", "_client", "_job_id", "_local", "head", "head_only", "lines", "queue")
+    __slots__ = ("_answers", "_client", "_job_id", "_local", "caller", "head", "head_only", "limited", "lines", "queue")
 
     queue: DurationQueue
 
@@ -112,7 +124,11 @@ class JobWait:
         head: WaitHead,
         head_only: bool,
         lines: bytes,
+        limited: str | None = None,
+        caller: str | None = None,
     ) -> None:
+        self.limited = limited
+        self.caller = caller
         self._answers = answers
         self._local = local
         self._client: Client | None = client

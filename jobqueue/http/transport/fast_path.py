@@ -21,6 +21,7 @@ from multidict import istr
 
 from jobqueue.core.ids import ID_LENGTH, is_well_formed
 from jobqueue.errors import Refused
+from jobqueue.http.errors import CallerLimitExceeded
 from jobqueue.http.in_flight import SMALL_BYTES
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.request.json_body import decode_one
@@ -28,7 +29,7 @@ from jobqueue.http.request.prefer import PREFER
 from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.reply import DEDUPLICATED, NO_TAGS, job_reply, problem_reply, raw_refusal, raw_reply
 from jobqueue.http.streams.waiters import applied_line
-from jobqueue.http.transport.deferred import JOBS_PATH, LATER, JobWait
+from jobqueue.http.transport.deferred import JOBS_PATH, LATER, JobWait, caller_at
 from jobqueue.http.transport.head_cache import HeadCache, known_tags, wait_head_of
 from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from jobqueue.http.request.auth import Access
     from jobqueue.http.request.early_refusal import EarlyRefusal
     from jobqueue.http.request.origins import OriginPolicy
+    from jobqueue.http.request.rate_limit import RateLimits
     from jobqueue.http.streams.waiters import Waiters
     from jobqueue.http.transport.deferred import Client
     from jobqueue.http.transport.head_cache import WaitHead
@@ -68,13 +70,20 @@ class FastPath:
         policy: Recognises requests of no foreign page; the stock path checks all others.
         access: Recognises requests that may do what they ask for; the stock path refuses all others.
         waiters: The bound of waiting requests, over both paths.
+        rate_limits: The limits of callers, over both paths.
 
     Attributes:
         in_use: Whether a server asks it: for `/readyz`, which tells.
     """
 
     def __init__(
-        self, service: Service, early: EarlyRefusal, policy: OriginPolicy, access: Access, waiters: Waiters
+        self,
+        service: Service,
+        early: EarlyRefusal,
+        policy: OriginPolicy,
+        access: Access,
+        waiters: Waiters,
+        rate_limits: RateLimits,
     ) -> None:
         self.in_use = False
         self._service = service
@@ -82,6 +91,9 @@ class FastPath:
         self._policy = policy
         self._access = access
         self._waiters = waiters
+        self._rate_limits = rate_limits
+        self._limits_any = self._limits_requests = self._limits_connections = self._tells_limits = False
+        self.heed_limits()
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._head_cache = HeadCache()
         self._dated = b""
@@ -96,6 +108,9 @@ class FastPath:
             client: The connection.
             now: The loop's time.
         """
+        # A head alone doesn't tell the caller.
+        if self._limits_any and (self._limits_requests or client.counted_for is None):
+            return None
         look = self._head_cache.look(data)
         if look is not None:
             job_id, head_only, tags, sees = look
@@ -121,17 +136,29 @@ class FastPath:
         if grant is not None:
             self._head_cache.learn(data, message, head_bytes, grant)
 
+    def heed_limits(self) -> None:
+        """Take over the limits of callers: the settings have changed."""
+        callers = self._service.callers
+        self._limits_requests, self._tells_limits = callers.requests, callers.any
+        self._limits_connections = callers.connections and self._access.required
+        self._limits_any = self._limits_requests or self._limits_connections
+
     def forget_heads(self) -> None:
         """Forget what was learned: the keys have changed."""
         self._head_cache.clear()
 
-    def answer(self, message: ParsedHead, payload: StreamReader, client: Client, now: float) -> bytes | None:
+    def answer(
+        self, message: ParsedHead, payload: StreamReader, client: Client, now: float, admitted: bool = False
+    ) -> bytes | None:
         """Return the whole response to a request, or LATER; None: it isn't plain, and nothing was done.
 
         Args:
             client: The connection that it came over.
             now: The loop's time.
+            admitted: The limits of the caller were checked.
         """
+        if self._limits_any and not admitted:
+            return self._answer_admitted(message, payload, client, now)
         if message.version is not HttpVersion11 or message.should_close or message.upgrade:
             return None
         path, method = message.path, message.method
@@ -156,6 +183,28 @@ class FastPath:
         if method == "POST" and path == JOBS_PATH:
             return self._submit(message, payload, client, now)
         return None
+
+    def _answer_admitted(self, message: ParsedHead, payload: StreamReader, client: Client, now: float) -> bytes | None:
+        """As `answer`, and count the request of a caller that may be limited.
+
+        The first request of a connection, and one over the rate, are left to the stock path, which counts and rejects.
+        """
+        if self._limits_connections and client.counted_for is None:
+            return None
+        if not self._limits_requests:
+            return self.answer(message, payload, client, now, True)
+        grant = self._access.find(message.headers)
+        if grant is None:
+            return None
+        caller = caller_at(grant, client)
+        try:
+            self._rate_limits.take_request(caller)
+        except CallerLimitExceeded:
+            return None
+        answer = self.answer(message, payload, client, now, True)
+        if answer is None:
+            self._rate_limits.put_request_back(caller)
+        return answer
 
     # -- reads
 
@@ -206,9 +255,8 @@ class FastPath:
         return self._accept(b"".join(payload._buffer), client, now, grant.uniqueness, wait)
 
     def _takes(self, size_bytes: int) -> bool:
-        """Whether a body of this size is small enough, and no quota has to be in the response."""
-        limits = self._service.settings.limits
-        return size_bytes <= limits.body_bytes and limits.caller_rate is None and limits.caller_jobs_max is None
+        """Whether a body of this size is small enough."""
+        return size_bytes <= self._service.settings.limits.body_bytes
 
     def _accept(
         self, body: bytes, client: Client, now: float, uniqueness: Uniqueness | None, wait: WaitHead | None = None
@@ -218,26 +266,31 @@ class FastPath:
         Args:
             uniqueness: The identity of its key; None: that of the connection.
         """
+        if uniqueness is None:
+            uniqueness = client.uniqueness or client.make_uniqueness()
+        caller = uniqueness.caller if self._tells_limits else None
         try:
-            if uniqueness is None:
-                uniqueness = client.uniqueness or client.make_uniqueness()
             self._early.refuse_late(uniqueness)
             local = self._service.local
-            if local.is_closed():
+            closed = local.is_closed()
+            if caller is not None and (not closed or self._early.reads_body(len(body))):
+                self._rate_limits.take(caller)
+            if closed:
                 refusal = self._early.refusal_of(body, uniqueness)
                 if refusal is not None:
-                    return raw_refusal(refusal, self._date(now))
+                    return raw_refusal(refusal, self._end(caller, now))
             submitted = self._service.accept_now(decode_one(body), uniqueness)
             job = submitted.job
             duplicate = _DEDUPLICATED if submitted.duplicate else b""
             if wait is not None:
                 location = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate))
-                return self._wait_for(job, False, wait, location, client, now)
-            end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, self._date(now)))
+                return self._wait_for(job, False, wait, location, client, now, caller)
+            date = self._date(now) if caller is None else self._end(caller, now)
+            end = b"".join((b"Location: /v1/jobs/", job.id.encode(), b"\r\n", duplicate, date))
             estimate = local.estimate_now(job) if job.finished_at is None else None
             return raw_reply(job_reply(job, estimate, NO_TAGS, False, self._service), end)
         except Exception as error:
-            return self._refuse(error, False, now)
+            return self._refuse(error, False, now, caller)
 
     # -- waits
 
@@ -267,22 +320,31 @@ class FastPath:
             return None
 
     def _wait_for(
-        self, job: Job, head_only: bool, head: WaitHead, lines: bytes, client: Client, now: float
+        self,
+        job: Job,
+        head_only: bool,
+        head: WaitHead,
+        lines: bytes,
+        client: Client,
+        now: float,
+        caller: str | None = None,
     ) -> bytes | None:
         """Let a request wait for the end of a job, or answer it at once, if there is nothing to wait for, or no place.
 
         Args:
             lines: Header lines beside those of every answer with a job.
+            caller: The limited caller of a submission, which the answer tells its quota.
         """
         wait_s = self._waiters.granted_s(head.wait_s)
         granted = lines + applied_line(int(wait_s))
         if job.finished_at is not None or wait_s <= 0:
-            return self._answer(job, head_only, head.tags, granted, now)
+            return self._answer(job, head_only, head.tags, granted, now, caller)
         local = self._service.local
-        wait = JobWait(self, local, client, job.id, head, head_only, granted)
+        waiting = caller_at(head.grant, client) if self._waiters.by_caller else None
+        wait = JobWait(self, local, client, job.id, head, head_only, granted, caller, waiting)
         queue = self._waiters.enter(wait, wait_s, now)
         if queue is None:
-            return self._answer(job, head_only, head.tags, lines, now)
+            return self._answer(job, head_only, head.tags, lines, now, caller)
         wait.queue = queue
         local.when_ended(job.id, wait)
         client.deferred = wait
@@ -293,23 +355,35 @@ class FastPath:
         try:
             if not wait.submitted:
                 wait.head.grant.check_valid()
-            return self._answer(job, wait.head_only, wait.head.tags, wait.lines, now)
+            return self._answer(job, wait.head_only, wait.head.tags, wait.lines, now, wait.limited)
         except Exception as error:
             return self._refuse(error, wait.head_only, now)
 
-    def _answer(self, job: AnyJob, head_only: bool, tags: tuple[str, ...], lines: bytes, now: float) -> bytes | None:
+    def _answer(
+        self,
+        job: AnyJob,
+        head_only: bool,
+        tags: tuple[str, ...],
+        lines: bytes,
+        now: float,
+        caller: str | None = None,
+    ) -> bytes | None:
         estimate = self._service.backend.estimate(job) if job.finished_at is None else None
         reply = job_reply(job, estimate, tags, head_only, self._service)
         if reply.size_bytes > SMALL_BYTES and estimate is None:
             return None
-        return raw_reply(reply, lines + self._date(now))
+        return raw_reply(reply, lines + self._end(caller, now))
 
     # -- common parts
 
-    def _refuse(self, error: Exception, head_only: bool, now: float) -> bytes:
+    def _refuse(self, error: Exception, head_only: bool, now: float, caller: str | None = None) -> bytes:
         if isinstance(error, Refused):  # only submissions are rejected, and none is a HEAD
-            return raw_refusal(error, self._date(now))
-        return raw_reply(problem_reply(refuse(error)), self._date(now), head_only)
+            return raw_refusal(error, self._end(caller, now))
+        return raw_reply(problem_reply(refuse(error)), self._end(caller, now), head_only)
+
+    def _end(self, caller: str | None, now: float) -> bytes:
+        """Return the end of a head: the quota of the limited caller of a submission, and the date."""
+        return self._date(now) if caller is None else self._rate_limits.lines(caller) + self._date(now)
 
     def _date(self, now: float) -> bytes:
         """Return the end of a head, with the date, which is formatted once a second."""

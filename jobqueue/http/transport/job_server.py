@@ -21,6 +21,7 @@ from jobqueue.http.response.responses import closing_problem, problem_response
 from jobqueue.http.streams.waiters import WAITED
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import CountingServer
+from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS
 from jobqueue.http.transport.connection import Connection
 from jobqueue.http.transport.malformed import HEADERS_MAX
 from jobqueue.http.transport.read_budget import ReadBudget
@@ -76,6 +77,7 @@ class JobServer(CountingServer):
             self.fast_path.in_use = True
         self.read_budget = ReadBudget(loop)
         self.in_flight = app.get(IN_FLIGHT) or InFlightBudget(lambda: limits.in_flight_bytes)
+        self.caller_connections = app.get(CALLER_CONNECTIONS)
         self.rejected: set[Rejected] = set()
         self._app = app
         self._all_closed: asyncio.Future[None] | None = None
@@ -113,6 +115,9 @@ class JobServer(CountingServer):
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
         self.open -= 1
+        caller = cast("Connection", handler).counted_for
+        if caller is not None and self.caller_connections is not None:
+            self.caller_connections.leave(caller)
         if self._all_closed is not None and self.open == 0 and not self._all_closed.done():
             self._all_closed.set_result(None)
 

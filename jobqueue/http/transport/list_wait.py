@@ -23,7 +23,7 @@ from jobqueue.http.response.problems import refuse
 from jobqueue.http.response.reply import names_tag, problem_reply, raw_reply
 from jobqueue.http.streams.waiters import Waited, applied_line
 from jobqueue.http.transport.aiohttp_compat import parse_head
-from jobqueue.http.transport.deferred import JOBS_PATH, LATER, headers_of
+from jobqueue.http.transport.deferred import JOBS_PATH, LATER, caller_at, headers_of
 from jobqueue.http.transport.head_cache import wait_head_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class ListWaits:
         lines = applied_line(int(wait_s))
         news = hdrs.IF_NONE_MATCH in message.headers and not names_tag(head.tags, list_tag(listed, IDS_END))
         if live and not news and wait_s > 0:
-            wait = ListWait(self, self._service.local, client, ids, live, head, head_only, lines)
+            caller = caller_at(grant, client) if self._waiters.by_caller else None
+            wait = ListWait(self, self._service.local, client, ids, live, head, head_only, lines, caller)
             queue = self._waiters.enter(wait, wait_s, now)
             if queue is not None:
                 wait.queue = queue
@@ -132,12 +133,13 @@ class ListWait:
         live: Those that are waited for.
         head: The request's head, with what it says.
         lines: Header lines of the answer.
+        caller: The caller, if its waits are limited.
 
     Attributes:
         queue: Its place among the waits; to be set before anything else happens.
     """
 
-    __slots__ = ("_client", "_head", "_head_only", "_ids", "_lines", "_live", "_local", "_waits", "queue")
+    __slots__ = ("_client", "_head", "_head_only", "_ids", "_lines", "_live", "_local", "_waits", "caller", "queue")
 
     queue: DurationQueue
 
@@ -151,7 +153,9 @@ class ListWait:
         head: WaitHead,
         head_only: bool,
         lines: bytes,
+        caller: str | None,
     ) -> None:
+        self.caller = caller
         self._waits = waits
         self._local = local
         self._client: Client | None = client

@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import TooManyConnections
@@ -17,14 +17,16 @@ from jobqueue.http.response.problems import problem_of
 from jobqueue.http.response.reply import problem_reply, raw_reply
 from jobqueue.log import event_logger
 
+if TYPE_CHECKING:
+    from jobqueue.http.response.problems import Problem
+
 LINGER_S = 1.0
 """How long a rejected connection is still read, so that the client can read the response, in seconds."""
 
 REJECTED_MAX = 256
 """Maximum number of lingering connections over the limit; further ones are closed at once."""
 
-_PROBLEM = problem_of(TooManyConnections("too many open connections (server.connections_max)", retry_after_s=1.0))
-_REFUSED = raw_reply(problem_reply(_PROBLEM), b"Connection: close\r\n\r\n")
+TOO_MANY = problem_of(TooManyConnections("too many open connections (server.connections_max)", retry_after_s=1.0))
 
 log = event_logger(__name__)
 
@@ -35,9 +37,11 @@ class Rejected(asyncio.Protocol):
     Args:
         lingering: The server's rejected connections that linger; this one enters and leaves it.
         open_count: Connections that the server has accepted and not closed.
+        problem: Its answer.
     """
 
-    def __init__(self, lingering: set[Rejected], open_count: int) -> None:
+    def __init__(self, lingering: set[Rejected], open_count: int, problem: Problem) -> None:
+        self._problem = problem
         self._lingering = lingering
         self._open_count = open_count
         self._timer: asyncio.TimerHandle | None = None
@@ -46,7 +50,7 @@ class Rejected(asyncio.Protocol):
         self._wire = wire = cast("asyncio.Transport", transport)
         wire.set_protocol(self)
         log.sampled("http.too_many_connections", every_s=10.0, open=self._open_count)
-        wire.write(_REFUSED)
+        wire.write(raw_reply(problem_reply(self._problem), b"Connection: close\r\n\r\n"))
         if len(self._lingering) >= REJECTED_MAX:
             wire.close()
             return

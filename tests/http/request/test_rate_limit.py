@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import msgspec
 import pytest
 
-from jobqueue.config import LimitsSettings
+from jobqueue.config import AuthSettings, KeySettings, LimitsOfCallers, LimitsSettings, Settings
+from jobqueue.config.key_limits import KeyLimits
 from jobqueue.core.rate import Rate
 from jobqueue.errors import RateLimited
 from jobqueue.http.request import rate_limit
@@ -31,9 +31,17 @@ def clock() -> Clock:
     return Clock()
 
 
+def callers_of(limits: LimitsSettings, **own: KeyLimits) -> LimitsOfCallers:
+    keys = {
+        name: KeySettings(id=f"{number:a>8}", sha256="0" * 64, scopes=("submit",), limits=limits)
+        for number, (name, limits) in enumerate(own.items())
+    }
+    return LimitsOfCallers(Settings(limits=limits, auth=AuthSettings(keys=keys)))
+
+
 def rate_limits(clock: Clock, rate: str | None = "2/m", **limits: Any) -> RateLimits:
-    settings = LimitsSettings(caller_rate=None if rate is None else Rate.parse(rate), **limits)
-    return RateLimits(lambda: settings, clock)
+    callers = callers_of(LimitsSettings(caller_rate=None if rate is None else Rate.parse(rate), **limits))
+    return RateLimits(lambda: callers, clock)
 
 
 def left(fields: dict[str, str]) -> tuple[int, int]:
@@ -96,17 +104,56 @@ def test_the_limit_of_live_jobs_is_a_ratelimit_policy(clock: Clock) -> None:
 
 
 def test_a_changed_rate_applies_immediately(clock: Clock) -> None:
-    settings = [LimitsSettings(caller_rate=Rate.parse("1/h"))]
-    one = RateLimits(lambda: settings[0], clock)
+    callers = [callers_of(LimitsSettings(caller_rate=Rate.parse("1/h")))]
+    one = RateLimits(lambda: callers[0], clock)
     one.take("a")
     with pytest.raises(RateLimited):
         one.take("a")
-    settings[0] = msgspec.structs.replace(settings[0], caller_rate=Rate.parse("5/s"))
+    callers[0] = callers_of(LimitsSettings(caller_rate=Rate.parse("5/s")))
     one.take("a")
     assert left(one.fields("a"))[0] == 4
-    settings[0] = msgspec.structs.replace(settings[0], caller_rate=None)
+    callers[0] = callers_of(LimitsSettings())
     one.take("a")
     assert len(one) == 0
+
+
+def test_the_rate_of_requests_is_apart_from_that_of_submissions(clock: Clock) -> None:
+    one = rate_limits(clock, caller_requests=Rate.parse("3/m"))
+    for _ in range(2):
+        one.take_request("a")
+        one.take("a")
+    fields = one.fields("a")
+    assert fields["RateLimit-Policy"] == f'{POLICY}, "requests";q=3;w=60'
+    assert fields["RateLimit"] == '"submissions";r=0;t=30, "requests";r=1;t=20'
+    one.take_request("a")
+    with pytest.raises(RateLimited, match="sends requests more often than 3/m") as refusal:
+        one.take_request("a")
+    assert refusal.value.retry_after_s == pytest.approx(20)
+    assert refusal.value.headers == one.fields("a")  # type: ignore[attr-defined] # of its subclass
+    one.take_request("b")
+    clock.now += refusal.value.retry_after_s
+    one.take_request("a")
+
+
+def test_a_request_that_is_put_back_was_not_counted(clock: Clock) -> None:
+    one = rate_limits(clock, rate=None, caller_requests=Rate.parse("2/m"))
+    for _ in range(10):
+        one.take_request("a")
+        one.put_request_back("a")
+    assert one.fields("a")["RateLimit"] == '"requests";r=2;t=60'
+
+
+def test_the_fields_of_a_key_tell_its_own_limits(clock: Clock) -> None:
+    limits = LimitsSettings(caller_rate=Rate.parse("2/m"), caller_jobs_max=5)
+    callers = callers_of(limits, ci=KeyLimits(rate=Rate.parse("9/s"), records_max=7), web=KeyLimits())
+    several = RateLimits(lambda: callers, clock)
+    several.take("key:ci")
+    assert several.fields("key:ci") == {
+        "RateLimit-Policy": '"submissions";q=9;w=1, "live-jobs";q=5;qu="concurrent-requests", '
+        '"records";q=7;qu="concurrent-requests"',
+        "RateLimit": '"submissions";r=8;t=1',
+    }
+    assert several.fields("key:web") == several.fields("192.0.2.7")
 
 
 def test_callers_with_a_full_bucket_are_evicted(clock: Clock) -> None:

@@ -481,6 +481,7 @@ class Noted:
 
     def __init__(self) -> None:
         self.over_at = 0.0
+        self.caller = None
 
     def time_over(self) -> None:
         self.over_at = asyncio.get_running_loop().time()

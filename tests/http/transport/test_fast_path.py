@@ -647,6 +647,7 @@ def test_the_date_of_a_response_is_less_than_a_second_old(
         OriginPolicy(),
         serving.server.fast_path._access,
         serving.waiting,
+        serving.server.fast_path._rate_limits,
     )
     elapsed = 0.0
     monkeypatch.setattr(fast_path_module.time, "time", lambda: began_at + elapsed)
@@ -705,6 +706,29 @@ async def test_both_paths_answer_with_the_same_quotas(start: Callable[..., Await
     )
     raw = await pair.same(post(LATER) * 3 + END)
     assert re.findall(rb"HTTP/1.1 (\d{3})", raw) == [b"202", b"202", b"429", b"200"]
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"caller_rate": {"count": 1000, "period_s": 3600.0}, "caller_jobs_max": 9},
+        {"caller_rate": {"count": 7, "period_s": 3600.0}, "caller_records_max": 8},
+        {"caller_requests": {"count": 100_000, "period_s": 3600.0}, "caller_bytes_max": 2048},
+        {"caller_requests": {"count": 30, "period_s": 3600.0}, "caller_waits_max": 1, "caller_connections_max": 100},
+    ],
+    ids=lambda limits: " ".join(limits),
+)
+async def test_both_paths_answer_generated_streams_alike_under_limits_of_callers(
+    start: Callable[..., Awaitable[Serving]], held: HeldTime, limits: dict[str, object]
+) -> None:
+    settings = {**SETTINGS, "limits": {**SETTINGS.get("limits", {}), **limits}}
+    pair = Pair(
+        await start(same_ids, **settings),
+        await start(same_ids, **settings, server={"fast_path": False}, spool={"dir": None}),
+        held,
+    )
+    await pair.prepare()
+    await agree_on(pair, examples=30)
 
 
 @pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive", "_pause_transport_reading"])

@@ -1,0 +1,41 @@
+"""An expiry bucket: terminal records of one quarter second and TTL, which are evicted together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from jobqueue.core.holdings import Holding
+    from jobqueue.core.job import Job, JobId
+
+EXPIRY_BUCKET_S: Final = 0.25
+
+Label = tuple[int, float, int]
+"""Of an expiry bucket: the number of the quarter second in which its jobs ended, their TTL in seconds, and a number for
+each bucket of the same two."""
+
+
+class ExpiryBucket:
+    """Terminal records that are evicted together.
+
+    Attributes:
+        number: Its number, in the order in which buckets are begun.
+        over_at: When its quarter second is over.
+        owner: The holding that all its jobs are part of; None: they are of several.
+        by_caller: The jobs of each caller, the oldest last; some may be gone since. None: they are not sorted.
+        full: The number of jobs that its table has room for.
+        plain: All its jobs are without extras, and so not failed; then their results have `result_bytes` together.
+    """
+
+    __slots__ = ("by_caller", "full", "jobs", "label", "number", "over_at", "owner", "plain", "result_bytes")
+
+    def __init__(self, label: Label, number: int) -> None:
+        self.label = label
+        self.number = number
+        self.owner: Holding | None = None
+        self.by_caller: dict[str | None, list[Job]] | None = None
+        self.full = 0
+        self.over_at = (label[0] + 1) * EXPIRY_BUCKET_S
+        self.jobs: dict[JobId, Job] = {}
+        self.plain = True
+        self.result_bytes = 0
