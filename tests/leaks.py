@@ -9,6 +9,7 @@ Rules:
    after each module.
 3. What a fixture of a wider scope holds was there before, so it isn't counted. A module with such a fixture that starts
    and ends processes by itself replaces `wider_fixtures_change`.
+4. Nor are the fonts that a plot opens: matplotlib keeps them for the next one.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _descriptors() -> frozenset[tuple[int, str]]:
     found = []
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # that of the list itself
-            found.append((int(name), os.readlink(f"/proc/self/fd/{name}")))
+            target = os.readlink(f"/proc/self/fd/{name}")
+            if not target.endswith(".ttf"):
+                found.append((int(name), target))
     return frozenset(found)
 
 

@@ -214,7 +214,10 @@ class AdmissionControl:
         retry_after_s = queue_state.retry_slot_s(now, caller, key, counted=False)
         if not detail:
             detail = self._full_detail(queue_state)
-        return QueueFull(detail, retry_after_s)
+        # By `__new__`, which keeps the detail: a call takes twice as long, since `__init__` is interpreted.
+        refusal = QueueFull.__new__(QueueFull, detail)
+        refusal.retry_after_s = retry_after_s
+        return refusal
 
     def _soonest(self, now: float) -> QueueState:
         """Return the queue that should have a free slot first."""
