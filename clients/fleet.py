@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import socket
 import time
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from clients.behaviours.batching import BatchingClient
 from clients.behaviours.long_polling import LongPollingClient
@@ -22,6 +20,7 @@ from clients.behaviours.open_loop import OpenLoop
 from clients.behaviours.polling import PollingClient
 from clients.behaviours.streaming import StreamingClient
 from clients.wire.connection import Connection
+from clients.wire.place import place_of
 from clients.wire.requests import Requests
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from clients.behaviours.base import SimulatedClient
     from clients.counters import Counters
     from clients.options import Options
+    from clients.wire.place import Place
 
 LAST_POLL_S = 2.0  # before the end of the grace, for the last polls to be answered
 GONE_S = 10.0  # a server that could not be reached for this long is not coming back
@@ -144,15 +144,9 @@ class Fleet:
         self._counters.counts.reopened += 1
 
 
-def address_of(options: Options) -> tuple[str, int]:
-    """Resolve the server's address once, for thousands of clients. Raises OSError if it has none."""
-    url = urlsplit(options.url)
-    try:
-        found = socket.getaddrinfo(url.hostname, url.port or 80, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise OSError(f"the host {url.hostname!r} can't be resolved ({error.strerror})") from error
-    host, port = found[0][4][:2]
-    return str(host), int(port)
+def address_of(options: Options) -> Place:
+    """Return where the server is. Raises OSError if it is nowhere."""
+    return place_of(options.url, options.tls_files)
 
 
 def random_of(index: int, options: Options) -> Random:

@@ -15,7 +15,18 @@ import msgspec
 
 from clients.requirements import EXAMPLES, METRICS, Requirement, requirement
 from jobqueue.cli.parser import Parser
-from jobqueue.client import KEY_VARIABLE, URL_VARIABLE, Secret, address_of, checked_key, key_in_file
+from jobqueue.client import (
+    CA_VARIABLE,
+    CERT_KEY_VARIABLE,
+    CERT_VARIABLE,
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    Secret,
+    TlsFiles,
+    address_of,
+    checked_key,
+    key_in_file,
+)
 from jobqueue.paths import written_path
 
 JOBS_AT_ONCE = 6
@@ -31,6 +42,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str = "http://127.0.0.1:8080"
     key: str = Secret("")
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    cert_key_file: Path | None = None
     clients: int = 500
     jobs: int = 3
     poll_s: float = 1.0
@@ -51,6 +65,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     require: tuple[Requirement, ...] = ()
 
     @property
+    def tls_files(self) -> TlsFiles:
+        return TlsFiles(ca_file=self.ca_file, cert_file=self.cert_file, cert_key_file=self.cert_key_file)
+
+    @property
     def connections(self) -> int:
         """How many connections a client has, at most."""
         return 1 + min(self.jobs, JOBS_AT_ONCE) if self.via in ("wait", "events") else 1
@@ -67,6 +85,7 @@ def parse(argv: list[str] | None = None) -> Options:
         "rejected submissions; 2 when the options are wrong; 99 when a requirement was not met.",
     )
     many, time, path = {"type": _count, "metavar": "N"}, {"type": _seconds, "metavar": "S"}, {"metavar": "PATH"}
+    path | {"type": _path, "default": None}
     options: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("url", f"URL of the server (default JOBQUEUE_URL, or {default.url})", {"type": _url, "default": None}),
         (
@@ -76,6 +95,21 @@ def parse(argv: list[str] | None = None) -> Options:
             {"type": _key, "metavar": "KEY", "default": None},
         ),
         ("key_file", "file that holds the API key", path | {"type": _key_file, "dest": "key", "default": None}),
+        (
+            "ca_file",
+            f"authorities that are trusted, for https:// (default {CA_VARIABLE}, or the system's)",
+            path | {"default": None},
+        ),
+        (
+            "cert_file",
+            f"certificate of all clients, where the server wants one (default {CERT_VARIABLE})",
+            path | {"default": None},
+        ),
+        (
+            "cert_key_file",
+            f"its private key, if it is elsewhere (default {CERT_KEY_VARIABLE})",
+            path | {"default": None},
+        ),
         ("clients", "number of clients", many),
         ("jobs", "jobs per client and round", many),
         ("poll_s", "interval between polls of a job", time),
@@ -144,7 +178,8 @@ def _take_environment(parser: Parser, given: dict[str, Any]) -> None:
         except argparse.ArgumentTypeError as error:
             parser.error(f"{variable}: {error}")
     try:
-        address_of(given["url"], key=given["key"])
+        address = address_of(given["url"], key=given["key"])
+        TlsFiles(**{name: given[name] for name in TlsFiles.__struct_fields__}).context_for(address.url)
     except ValueError as error:
         parser.error(str(error))
 
@@ -234,9 +269,7 @@ def _key_file(text: str) -> str:
 
 def _url(text: str) -> str:
     try:
-        address = address_of(text)
+        address_of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-    if not address.url.startswith("http:"):
-        raise argparse.ArgumentTypeError(f"{address.shown!r} is not a URL that the fleet supports: plain http only")
     return text.rstrip("/")

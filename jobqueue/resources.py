@@ -36,6 +36,9 @@ BASE_BYTES = 64 * 2**20
 CONNECTION_BYTES = 32 * 2**10
 """Memory of a connection with a waiting request, beside bytes in flight; an idle one takes a quarter."""
 
+TLS_BYTES = 48 * 2**10
+"""What TLS adds to a connection: OpenSSL's state, and buffers of one record in each direction."""
+
 RECORD_BYTES = 350
 """Memory of a record beside its share of `statuses.bytes_max` (`make bench-memory`)."""
 
@@ -112,7 +115,8 @@ def memory_bytes() -> int:
 def warn_of_memory(settings: Settings) -> None:
     """Warn if the settings allow more memory than the machine or this process's control group has."""
     memory = memory_bytes()
-    others_bytes = BASE_BYTES + settings.limits.in_flight_bytes + CONNECTION_BYTES * settings.server.connections_max
+    connection_bytes = CONNECTION_BYTES + (TLS_BYTES if settings.server.tls.cert is not None else 0)
+    others_bytes = BASE_BYTES + settings.limits.in_flight_bytes + connection_bytes * settings.server.connections_max
     records_bytes = RECORD_BYTES * settings.statuses.jobs_max
     bounds_bytes = settings.statuses.bytes_max + records_bytes + others_bytes
     usable_bytes = memory - memory // FRAGMENTED

@@ -23,10 +23,8 @@ terminal it is a stop: otherwise the server would run on in the background, and 
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
-import socket
 import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -44,8 +42,8 @@ from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.response.descriptors import DESCRIPTORS
-from jobqueue.http.transport.accept import Acceptor
 from jobqueue.http.transport.job_server import JobServer
+from jobqueue.listening import Listening, why_not
 from jobqueue.log import configure, event_logger
 from jobqueue.process.signals import signals
 from jobqueue.resources import fit_files, memory_bytes, return_freed_memory, warn_of_memory
@@ -56,7 +54,7 @@ from jobqueue.runtime.loop_monitor import LoopMonitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jobqueue.config import ServerSettings, Settings
+    from jobqueue.config import Settings
     from jobqueue.log import LogWriter
     from jobqueue.service import Service
 
@@ -77,7 +75,7 @@ OPEN = (
 
 UNBOUNDED = (
     "one caller can use up a queue's capacity: set limits.caller_jobs_max or limits.caller_rate; "
-    "behind a proxy they bound all clients together, since a caller is a remote address"
+    "behind a proxy they bound all clients together, unless server.proxies lists it"
 )
 
 CLOSE_S = 0.5
@@ -152,16 +150,17 @@ class _Process:
             server = self._make_server(app)
             if not await self._start_queue():
                 return 0
-            listener = await self._listen(server, api)
+            listening = await self._listen(server, api)
         except (ConfigError, LifespanFailed, ValueError, OSError) as error:
             cause = error.__cause__ if isinstance(error, LifespanFailed) else None
-            log.error("server.failed", reason=_reason(error, self._settings), exc=cause)
+            log.error("server.failed", reason=why_not(error, self._settings), exc=cause)
             await self._service.stop()
             return 1
+        self._reload.prepare = listening.renew
         reloading = asyncio.create_task(self._reload.run())
         try:
             await self._told_to_stop.wait()
-            await self._drain(server, listener)
+            await self._drain(server, listening)
         finally:
             self._freed_memory.stop()
             self._loop_monitor.stop()
@@ -191,27 +190,34 @@ class _Process:
         files = fit_files(self._service.settings)
         app[DESCRIPTORS].files_max = files.sent
         fast_path = app[FAST_PATH] if self._settings.fast_path else None
-        return JobServer(app, self._service.settings.limits, connections_max=files.connections, fast_path=fast_path)
+        return JobServer(
+            app,
+            self._service.settings.limits,
+            connections_max=files.connections,
+            proxies=self._settings.proxies,
+            fast_path=fast_path,
+        )
 
-    async def _listen(self, server: JobServer, api: Api) -> Acceptor:
-        listener = await Acceptor(server, server.prepare).listen(self._settings.host, self._settings.port)
-        self._refuse_exposed(listener)
-        # Nothing was awaited since it listens, so no request was answered before this.
-        self._tell_of_start(listener, is_open=api.listens_on(listener.addresses))
+    async def _listen(self, server: JobServer, api: Api) -> Listening:
+        listening = Listening(server, self._settings)
+        await listening.open()
+        self._refuse_exposed(listening)
+        # Nothing was awaited since the first socket listens, so no request was answered before this.
+        self._tell_of_start(listening, is_open=api.listens_on(listening.addresses))
         self._loop_monitor.start()
         self._freed_memory.start()
         # Present objects live to the end: the collector need not traverse them.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTIONS)
-        return listener
+        return listening
 
-    def _refuse_exposed(self, listener: Acceptor) -> None:
+    def _refuse_exposed(self, listening: Listening) -> None:
         """Refuse other addresses than loopback ones without keys, now and with each reload. Raises ConfigError.
 
         The settings were checked when they were read, but a host may be a name.
         """
-        addresses = [host for host, _ in listener.addresses]
+        addresses = [host for host, _ in listening.addresses]
 
         def check(settings: Settings) -> None:
             if any(is_exposed(address, settings.auth) for address in addresses):
@@ -220,20 +226,24 @@ class _Process:
         try:
             check(self._service.settings)
         except ConfigError:
-            listener.close()
+            listening.close()
             raise
         self._service.checks.append(check)
 
-    def _tell_of_start(self, listener: Acceptor, *, is_open: bool) -> None:
+    def _tell_of_start(self, listening: Listening, *, is_open: bool) -> None:
         """Log the addresses, and then warnings."""
         if self._writer.on_terminal:
             self._writer.say(
-                terminal.banner(listener.addresses, [each.name for each in self._service.registry], self._sources)
+                terminal.banner(
+                    [place.url for place in listening.places],
+                    [each.name for each in self._service.registry],
+                    self._sources,
+                )
             )
         else:
-            for host, port in listener.addresses:
-                told = {"host": host, "port": port, "pid": os.getpid(), "build": build(), "python": interpreter()}
-                log.info("server.listening", **told)
+            for url, host, port in listening.places:
+                where = {"host": host, "port": port, "url": url}
+                log.info("server.listening", **where, pid=os.getpid(), build=build(), python=interpreter())
         warn_of_memory(self._service.settings)
         return_freed_memory()
         if not any(self._service.registry):
@@ -267,7 +277,7 @@ class _Process:
             self._service.stop_admitting()
         self._told_to_stop.set()
 
-    async def _drain(self, server: JobServer, listener: Acceptor) -> None:
+    async def _drain(self, server: JobServer, listening: Listening) -> None:
         live, drain_s = sum(self._service.live_counts().values()), self._settings.drain_s
         self._tell("server.draining", terminal.draining(live, drain_s), live=live, drain_s=drain_s)
         lost = await self._service.drain(drain_s)
@@ -275,7 +285,7 @@ class _Process:
         linger_s = self._settings.linger_s if live or server.open else 0.0
         self._tell("server.drained", terminal.lingering(linger_s), lost=sum(lost.values()), linger_s=linger_s)
         await asyncio.sleep(linger_s)
-        listener.close()
+        listening.close()
         await server.close(CLOSE_S)
         await self._service.stop()
         self._tell("server.stopped", "stopped", **msgspec.structs.asdict(self._loop_monitor.health()))
@@ -347,19 +357,3 @@ def _kill_children() -> None:
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             child.kill()
-
-
-def _reason(error: Exception, settings: ServerSettings) -> str:
-    """Return why the server can't start, and a correction."""
-    where = f"{settings.host}:{settings.port}"
-    match error:
-        case OSError(errno=errno.EADDRINUSE):
-            return (
-                f"{where} is in use: stop the program that listens there, or choose another port (--port, server.port)"
-            )
-        case OSError(errno=errno.EADDRNOTAVAIL) | socket.gaierror():
-            return f"{where} is not an address of this machine: set server.host to one, or to 0.0.0.0 for all"
-        case OSError(errno=errno.EACCES):
-            return f"{where} needs privileges that this user does not have: set server.port to 1024 or higher"
-        case _:
-            return str(error)

@@ -313,7 +313,13 @@ class Service:
         # Settings of existing connections and workers stay, so that all have the same.
         fixed = {name: getattr(before.limits, name) for name in LIMITS_FIXED}
         limits = msgspec.structs.replace(after.limits, **fixed)
-        live = msgspec.structs.replace(before, queues=queues, limits=limits, log=log_settings, auth=after.auth)
+        # A port has TLS or has not, as it was opened.
+        had, has = before.server.tls, after.server.tls
+        tls = has if (has.cert is None) == (had.cert is None) else had
+        server = msgspec.structs.replace(before.server, tls=tls)
+        live = msgspec.structs.replace(
+            before, server=server, queues=queues, limits=limits, log=log_settings, auth=after.auth
+        )
         self.settings, self.callers = live, LimitsOfCallers(live)
         await self._running.backend.set_quotas(self.callers.quotas)
         self._tell_listeners()

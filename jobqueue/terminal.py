@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 LABEL_COLUMNS = 12
 
 
-def banner(addresses: Sequence[tuple[str, int]], handlers: Sequence[str], sources: str) -> str:
+def banner(urls: Sequence[str], handlers: Sequence[str], sources: str) -> str:
     """Return the banner: addresses, handlers, sources of the settings (if known), build, and how to stop."""
-    urls = [f"http://{f'[{host}]' if ':' in host else host}:{port}" for host, port in addresses]
     rows = {
         "handlers": ", ".join(handlers) or "none yet",
         "settings": sources,

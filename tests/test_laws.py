@@ -104,7 +104,7 @@ LAYERS = (
     {"service"},
     {"app"},
     {"demo", "http", "testing"},
-    {"resources", "server", "terminal"},
+    {"certificates", "listening", "resources", "server", "terminal"},
     {"cli"},
     {"__main__"},
 )

@@ -90,9 +90,10 @@ def _processes(text: str | None) -> int:
 def _check_listening(url: str) -> None:
     parts = urlsplit(url if "//" in url else f"//{url}")
     try:
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError("it doesn't look like http://127.0.0.1:8080")
-        socket.create_connection((parts.hostname, parts.port or 80), CONNECT_S).close()
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it doesn't look like http://127.0.0.1:8080")  # locust knows no Unix socket
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), CONNECT_S).close()
     except ValueError as error:
         raise ValueError(f"URL can't be {url!r}: {error}") from None
     except OSError as error:

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from locust import LoadTestShape, task
 from locust.contrib.fasthttp import FastHttpUser
 
 from bench.ramp.shape import ramp_of
-from jobqueue.client import KEY_VARIABLE, URL_VARIABLE, address_of
+from jobqueue.client import KEY_VARIABLE, URL_VARIABLE, TlsFiles, address_of
+
+if TYPE_CHECKING:
+    import ssl
 
 JOBS = 3
 POLL_S = 1.0
@@ -37,6 +40,15 @@ class JobUser(FastHttpUser):
 
     abstract = True
     host = os.environ.get("URL") or os.environ.get(URL_VARIABLE) or "http://127.0.0.1:8080"
+    insecure = False
+
+    @staticmethod
+    def ssl_context_factory() -> ssl.SSLContext:
+        """Return the context for URLs of TLS: its files are those of JOBQUEUE_CA_FILE and so on."""
+        context = TlsFiles().context_for("https:")
+        assert context is not None
+        return context
+
     default_headers = dict(address_of(host, key=os.environ.get(KEY_VARIABLE, ""), key_is_given=False).headers)  # noqa: RUF012  # locust declares it for instances
 
     def submit(self) -> str | None:

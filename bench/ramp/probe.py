@@ -4,7 +4,8 @@
 
 It sends 20 requests a second, a POST and a HEAD in turn, each on an idle connection, and times each from the instant
 at which it was due. A slow answer delays no later request, and a loaded generator does not delay the probe, so its
-figures are the server's. Its key is that of JOBQUEUE_KEY. Once a second it reads the lag of the server's event loop.
+figures are the server's. Its key is that of JOBQUEUE_KEY, its files of TLS those of JOBQUEUE_CA_FILE
+and so on. Once a second it reads the lag of the server's event loop.
 Each measurement is one line of JSON.
 """
 
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from clients.wire.connection import Connection, NoAnswer
+from clients.wire.place import place_of
 from jobqueue.client import KEY_VARIABLE, address_of
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ class Probe:
 
     def __init__(self, url: str, out: TextIO, key: str = "") -> None:
         parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._place = place_of(url)
         self._prefix = parts.path.rstrip("/")
         headers = {
             "Host": parts.netloc,
@@ -136,7 +138,7 @@ class Probe:
         if self._open >= CONNECTIONS_MAX:
             return None
         self._open += 1
-        connection = self._idle.pop() if self._idle else Connection(self._address, lambda: None)
+        connection = self._idle.pop() if self._idle else Connection(self._place, lambda: None)
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
                 answer = await connection.exchange(request, safe=True, bodiless=bodiless)

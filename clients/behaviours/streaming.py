@@ -18,12 +18,13 @@ from clients.wire.event_stream import EventStream
 
 if TYPE_CHECKING:
     from clients.behaviours.base import Slot
+    from clients.wire.place import Place
 
 
 class StreamingClient(FollowingClient):
     """Follows each job by a stream of its events."""
 
-    def __init__(self, *, address: tuple[str, int], **common: Any) -> None:
+    def __init__(self, *, address: Place, **common: Any) -> None:
         super().__init__(**common)
         self._address = address
         self._streams: set[EventStream] = set()

@@ -8,6 +8,7 @@ job server sends: bodies need a Content-Length.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,8 @@ from jobqueue.client import retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from clients.wire.place import Place
 
 Protocol = TypeVar("Protocol", bound=asyncio.Protocol)
 
@@ -66,7 +69,7 @@ class Connection:
             the server was just closing for idleness, has to be sent again on a new one.
     """
 
-    def __init__(self, address: tuple[str, int], on_reopened: Callable[[], None]) -> None:
+    def __init__(self, address: Place, on_reopened: Callable[[], None]) -> None:
         self._address = address
         self._on_reopened = on_reopened
         self._wire: _Wire | None = None
@@ -115,7 +118,7 @@ class Connection:
 
 
 class _Wire(asyncio.Protocol):
-    """One TCP connection: bytes out, answers in."""
+    """One connection: bytes out, answers in."""
 
     def __init__(self) -> None:
         self.open = False
@@ -187,15 +190,23 @@ class _Wire(asyncio.Protocol):
             self._waiter.set_exception(NoAnswer(why))
 
 
-async def connected(make: Callable[[], Protocol], address: tuple[str, int]) -> Protocol:
-    """Open a TCP connection. Raises as `Connection.exchange`."""
+async def connected(make: Callable[[], Protocol], place: Place) -> Protocol:
+    """Open a connection. Raises as `Connection.exchange`."""
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(SILENT_S):
-            _, protocol = await asyncio.get_running_loop().create_connection(make, *address)
+            if place.socket is not None:
+                _, protocol = await loop.create_unix_connection(make, place.socket)
+            else:
+                _, protocol = await loop.create_connection(
+                    make, place.host, place.port, ssl=place.tls, server_hostname=place.name
+                )
     except ConnectionRefusedError:
         raise Unreachable("connection refused") from None
     except TimeoutError:
         raise Unreachable("connecting took too long") from None
+    except ssl.SSLError as error:
+        raise Unreachable(f"TLS failed: {getattr(error, 'verify_message', None) or error.reason or error}") from None
     except OSError as error:
         raise Unreachable(f"connecting failed: {error.strerror or error}") from None
     return protocol

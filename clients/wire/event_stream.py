@@ -15,13 +15,14 @@ from clients.wire.connection import Answer, NoAnswer, connected, cut, head_end
 from jobqueue.client import EventParser
 
 if TYPE_CHECKING:
+    from clients.wire.place import Place
     from jobqueue.client import ServerSentEvent
 
 
 class EventStream:
     """Serves one stream, once: `open`, then iterate; it ends with the stream, however that ends."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: Place) -> None:
         self._address = address
         self._wire: _StreamWire | None = None
 

@@ -30,12 +30,16 @@ from jobqueue.client.protocol import ErrorAnswer, FateUnknown, NoAnswer, Unreach
 from jobqueue.client.retry_after import pause_s_of, retry_after_s
 from jobqueue.client.sse import EventParser, ServerSentEvent
 from jobqueue.client.sync_client import SyncClient
+from jobqueue.client.tls import CA_VARIABLE, CERT_KEY_VARIABLE, CERT_VARIABLE, TlsFiles
 from jobqueue.client.transport import Address, address_of
 
 if TYPE_CHECKING:
     from jobqueue.client.async_client import Client
 
 __all__ = [
+    "CA_VARIABLE",
+    "CERT_KEY_VARIABLE",
+    "CERT_VARIABLE",
     "KEY_VARIABLE",
     "URL_VARIABLE",
     "Address",
@@ -60,6 +64,7 @@ __all__ = [
     "Submission",
     "SubmitOptions",
     "SyncClient",
+    "TlsFiles",
     "Unique",
     "Unreachable",
     "WaitingFor",

@@ -17,6 +17,7 @@ from jobqueue.client.multipart import CHUNK_BYTES
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
 from jobqueue.client.sessions import Sessions
 from jobqueue.client.submit import RETRY_FOR_S
+from jobqueue.client.tls import TlsFiles
 from jobqueue.client.transport import EndlessAnswer, address_of, framed, no_answer, whole_file
 
 if TYPE_CHECKING:
@@ -44,15 +45,20 @@ class Client:
     One client may serve several event loops, one after the other or in different threads.
 
     Args:
-        url: Defaults to `JOBQUEUE_URL`. A user and a password in it are sent, too.
+        url: `http://`, `https://`, or `unix:` and the path of a socket. Defaults to `JOBQUEUE_URL`. A user and a
+            password in it are sent, too.
         key: The API key. Defaults to `JOBQUEUE_KEY`; an empty one sends none.
+        ca_file: Certificates of the authorities that are trusted, for `https://` (PEM). Defaults to
+            `JOBQUEUE_CA_FILE`, or else to those of the system.
+        cert_file: The client's certificate, where the server wants one (PEM). Defaults to `JOBQUEUE_CERT_FILE`.
+        cert_key_file: Its private key, unless it is in `cert_file`. Defaults to `JOBQUEUE_CERT_KEY_FILE`.
         timeout_s: How long to wait for a connection, and for the next byte of an answer (beside a requested
             wait).
         headers: Sent with every request.
         retry_reads_for_s: How long a read that is not answered, or only by a proxy, is repeated. Defaults to 5 s.
 
     Raises:
-        ValueError: There is no URL, or it or the key is malformed; no message shows a key.
+        ValueError: There is no URL, it or the key is malformed, or a file can't be used; no message shows a key.
     """
 
     def __init__(
@@ -60,6 +66,9 @@ class Client:
         url: str | None = None,
         *,
         key: str | None = None,
+        ca_file: PathLike | None = None,
+        cert_file: PathLike | None = None,
+        cert_key_file: PathLike | None = None,
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
         retry_reads_for_s: float = RETRY_READS_FOR_S,
@@ -68,7 +77,9 @@ class Client:
         self._address = address_of(given_url(url), headers, secret, key_is_given=is_given)
         self._timeout_s = timeout_s
         self._retry_reads_for_s = retry_reads_for_s
-        self._sessions = Sessions(self._address.headers)
+        files = TlsFiles(ca_file=ca_file, cert_file=cert_file, cert_key_file=cert_key_file)
+        tls = files.context_for(self._address.url)
+        self._sessions = Sessions(self._address.headers, self._address.socket, tls)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address.shown!r})"
@@ -309,7 +320,7 @@ class Client:
                         await asyncio.to_thread(file.write, chunk)
                 return Answer(answer.status, _names(answer), b"")
         except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
-            raise no_answer(request, self._address.url, error, unsent=_unsent(error)) from error
+            raise no_answer(request, self._address.name, error, unsent=_unsent(error)) from error
 
     async def _stream(self, listener: Listener) -> AsyncGenerator[bytes, None]:
         """Yield the chunks of one stream of events; the listener handles its errors."""
@@ -326,7 +337,7 @@ class Client:
                     yield chunk
         except (aiohttp.ClientError, TimeoutError, EndlessAnswer) as error:
             if not opened:
-                listener.unanswered(no_answer(request, self._address.url, error, unsent=_unsent(error)))
+                listener.unanswered(no_answer(request, self._address.name, error, unsent=_unsent(error)))
                 return
         listener.broke()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncGenerator, Mapping
 
 IDLE_S = 5.0
@@ -20,10 +21,20 @@ just being closed has an unknown fate."""
 
 
 class Sessions:
-    """The open sessions of one client; `headers` are sent with every request."""
+    """The open sessions of one client.
 
-    def __init__(self, headers: Mapping[str, str]) -> None:
+    Args:
+        headers: Sent with every request.
+        socket: The path of a Unix socket to connect to; None: URLs say where.
+        tls: For URLs of TLS.
+    """
+
+    def __init__(
+        self, headers: Mapping[str, str], socket: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._headers = headers
+        self._socket = socket
+        self._tls = tls
         self._keepers: dict[asyncio.AbstractEventLoop, AsyncGenerator[aiohttp.ClientSession, None]] = {}
         self._open: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
 
@@ -48,14 +59,18 @@ class Sessions:
                 asyncio.run_coroutine_threadsafe(keeper.aclose(), loop)
 
     async def _kept(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_S)
-        async with aiohttp.ClientSession(connector=connector, headers=self._headers) as session:
+        async with aiohttp.ClientSession(connector=self._connector(), headers=self._headers) as session:
             self._open[loop] = session
             try:
                 yield session
             finally:
                 self._open.pop(loop, None)
                 self._keepers.pop(loop, None)
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self._socket is not None:
+            return aiohttp.UnixConnector(self._socket, limit=0, keepalive_timeout=IDLE_S)
+        return aiohttp.TCPConnector(ssl=self._tls or True, limit=0, keepalive_timeout=IDLE_S)
 
     def _forget_closed_loops(self) -> None:
         """Drop the sessions of loops that were closed without closing their asynchronous generators first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import ssl
 import time
 import zlib
@@ -16,6 +17,7 @@ from jobqueue.client.events import JobEvent, Listener
 from jobqueue.client.multipart import CHUNK_BYTES
 from jobqueue.client.protocol import RETRY_READS_FOR_S, Answer, NoAnswer, Request, Steps, persistent
 from jobqueue.client.submit import RETRY_FOR_S
+from jobqueue.client.tls import TlsFiles
 from jobqueue.client.transport import EndlessAnswer, address_of, framed, no_answer, whole_file
 
 if TYPE_CHECKING:
@@ -54,12 +56,17 @@ class SyncClient:
         url: str | None = None,
         *,
         key: str | None = None,
+        ca_file: PathLike | None = None,
+        cert_file: PathLike | None = None,
+        cert_key_file: PathLike | None = None,
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
         retry_reads_for_s: float = RETRY_READS_FOR_S,
     ) -> None:
         secret, is_given = given_key(key)
         self._address = address_of(given_url(url), headers, secret, key_is_given=is_given)
+        files = TlsFiles(ca_file=ca_file, cert_file=cert_file, cert_key_file=cert_key_file)
+        self._tls = files.context_for(self._address.url)
         self._timeout_s = timeout_s
         self._retry_reads_for_s = retry_reads_for_s
 
@@ -225,7 +232,7 @@ class SyncClient:
                 with closing(self._ask(connection, request)) as answer:  # it holds the socket, too
                     return _read(answer, request)
             except _BROKEN as error:
-                raise no_answer(request, self._address.url, error, unsent=False) from error
+                raise no_answer(request, self._address.name, error, unsent=False) from error
 
     def _stream(self, listener: Listener) -> Generator[bytes, None, None]:
         """Yield the chunks of one stream of events; the listener handles its errors."""
@@ -248,21 +255,28 @@ class SyncClient:
                         yield chunk
             except _BROKEN as error:
                 if not opened:
-                    listener.unanswered(no_answer(request, self._address.url, error, unsent=False))
+                    listener.unanswered(no_answer(request, self._address.name, error, unsent=False))
                     return
         listener.broke()
 
     def _connect(self, request: Request) -> http.client.HTTPConnection:
-        url = urlsplit(self._address.url)
-        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-        connection = kind(url.hostname or "", url.port, timeout=self._timeout_s)
+        connection = self._connection()
         try:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise no_answer(request, self._address.url, error, unsent=True) from error
+            raise no_answer(request, self._address.name, error, unsent=True) from error
         connection.sock.settimeout(self._timeout_s + request.quiet_s)
         return connection
+
+    def _connection(self) -> http.client.HTTPConnection:
+        url = urlsplit(self._address.url)
+        host, port = url.hostname or "", url.port
+        if self._address.socket is not None:
+            return _UnixConnection(self._address.socket, self._timeout_s)
+        if self._tls is not None:
+            return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._tls)
+        return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
 
     def _ask(self, connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
         headers, body = framed(request)
@@ -276,6 +290,19 @@ class SyncClient:
                 headers={"Connection": "close", **self._address.headers, **headers},
             )
         return connection.getresponse()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 def _read(answer: http.client.HTTPResponse, request: Request) -> Answer:

@@ -16,6 +16,7 @@ import msgspec
 from jobqueue.client.credentials import Secret, checked_key
 from jobqueue.client.multipart import Multipart
 from jobqueue.client.protocol import FateUnknown, NoAnswer, Request, Unreachable
+from jobqueue.client.tls import is_refused_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +26,8 @@ ANSWER_BYTES_MAX = 1 << 28
 """Of one answer in memory: 256 MiB, more than a hundred documents with results of the usual bound. A result that goes
 to a file may be larger."""
 
-LOOKS_LIKE = "expected a URL such as http://127.0.0.1:8080"
+LOOKS_LIKE = "expected a URL such as http://127.0.0.1:8080, https://jobs.example.com or unix:/run/jobqueue.sock"
+UNIX = "unix:"
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -34,11 +36,18 @@ class Address(msgspec.Struct, frozen=True):
     Attributes:
         url: Without user and password, and without a slash at its end.
         shown: With the user, and without the password.
+        socket: The path of the Unix socket, over which the URL is requested; None: it is connected by TCP.
     """
 
     url: str
     shown: str
     headers: dict[str, str]
+    socket: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The server, in messages."""
+        return self.url if self.socket is None else self.shown
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.shown!r}, headers: {', '.join(self.headers) or 'none'})"
@@ -60,6 +69,8 @@ def address_of(
     """
     if not isinstance(url, str):
         raise TypeError(f"a server URL is a string, not {url!r:.100}; {LOOKS_LIKE}")
+    if url.startswith(UNIX):
+        return _unix_address(url, headers, key, key_is_given)
     problem = ValueError(f"{_without_password(url)!r} is not a server URL; {LOOKS_LIKE}")
     try:
         parts = urlsplit(url)
@@ -84,6 +95,15 @@ def address_of(
     host = parts.netloc.rpartition("@")[2]
     bare = parts._replace(netloc=host).geturl().rstrip("/")
     return Address(bare, _without_password(url).rstrip("/"), common)
+
+
+def _unix_address(url: str, headers: Mapping[str, str] | None, key: str, key_is_given: bool) -> Address:
+    """Take a URL such as `unix:/run/jobqueue.sock` or `unix:///run/jobqueue.sock` apart."""
+    path = re.sub(r"^//(?=/)", "", url.removeprefix(UNIX))
+    if not path or path.startswith("//") or path.endswith("/") or not path.isprintable():
+        raise ValueError(f"{url!r} is not the URL of a Unix socket: write its path after unix:, as in unix:/run/j.sock")
+    common = address_of("http://localhost", headers, key, key_is_given=key_is_given).headers
+    return Address("http://localhost", UNIX + path, common, os.path.expanduser(path))
 
 
 def _without_password(url: str) -> str:
@@ -126,11 +146,13 @@ def _why(error: Exception) -> str:
         return f"its name can't be resolved ({cause.strerror})"
     if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
         return os.strerror(cause.errno)
-    return str(error) or type(error).__name__
+    return str(getattr(error, "certificate_error", error)) or type(error).__name__
 
 
 def no_answer(request: Request, url: str, error: Exception, *, unsent: bool) -> NoAnswer:
     why = _why(error)
+    if is_refused_certificate(error):
+        return Unreachable(f"{url} rejects the client's certificate, or wants one: {why}")
     if unsent:
         return Unreachable(f"{url} can't be reached: {why}")
     if request.method == "POST":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from jobqueue.config.descriptions import description, fields, sections, summary
+from jobqueue.config.descriptions import description, fields, inner, sections, summary
 from jobqueue.config.load import QUEUES_MAX
 from jobqueue.config.units import Kind
 
@@ -40,7 +40,8 @@ HEAD = """\
 
 def render() -> str:
     """Return the text of the file."""
-    return "\n".join([HEAD, *("\n".join([*_section(path, of), ""]) for path, of in sections() if len(path) < 4)])
+    outer = [(path, of) for path, of in sections() if len(path) < (2 if path[0] == "server" else 4)]
+    return "\n".join([HEAD, *("\n".join([*_section(path, of), ""]) for path, of in outer)])
 
 
 def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
@@ -54,7 +55,15 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct]) -> Iterator[str]:
     yield from textwrap.wrap(summary(of) + further, WIDTH, initial_indent="# ", subsequent_indent="# ")
     for depth, name in enumerate(path):
         yield f"{INDENT * depth}{name}:"
-    indent = INDENT * len(path)
+    yield from _settings(of, INDENT * len(path))
+    for name, section in inner(of):
+        indent = INDENT * len(path)
+        yield from textwrap.wrap(summary(section), WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        yield f"{indent}{name}:"
+        yield from _settings(section, indent + INDENT)
+
+
+def _settings(of: type[msgspec.Struct], indent: str) -> Iterator[str]:
     rows = [(f"{indent}{field.name}: {_value(field)}", description(field.type)) for field in fields(of)]
     column = max(len(setting) for setting, _ in rows) + len("  ")
     for setting, sentence in rows:
@@ -79,5 +88,6 @@ def _value(field: inspect.Field) -> str:
     kind, value = Kind(field.name, field.type), field.default
     if isinstance(value, int) and not kind.is_size and value >= GROUPED_FROM:
         return f"{value:_}"
-    # A plain string needs no quotes in YAML.
-    return kind.write(value).strip('"')
+    text = kind.write(value)
+    # A plain string needs no quotes in YAML, unless it looks like a number.
+    return text if text.strip('"').isdecimal() and isinstance(value, str) else text.strip('"')

@@ -15,6 +15,7 @@ from jobqueue.config.access import KeySettings
 from jobqueue.config.key_limits import KeyLimits
 from jobqueue.config.section import Section
 from jobqueue.config.settings import QueueSettings, Settings
+from jobqueue.config.units import is_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,15 @@ def sections() -> Iterator[tuple[tuple[str, ...], type[msgspec.Struct]]]:
         if field.name == "auth":
             yield ("auth", "keys", "name"), KeySettings
             yield ("auth", "keys", "name", "limits"), KeyLimits
+        yield from (((field.name, name), of) for name, of in inner(field.type) if field.name == "server")
+
+
+def inner(section: Any) -> Iterator[tuple[str, type[msgspec.Struct]]]:
+    """Yield the sections within a section."""
+    of = inspect.type_info(section)
+    for field in of.fields if isinstance(of, inspect.StructType) else ():
+        if isinstance(field.type, inspect.StructType) and not is_value(field.type):
+            yield field.name, field.type.cls
 
 
 def summary(section: type[msgspec.Struct]) -> str:

@@ -5,8 +5,8 @@ Rules:
 1. Every variable that begins with `JOBQUEUE_` is a setting, or a fault: a misspelt one is never passed over.
 2. So is one with a beginning that is nearly that (`JOBQEUE_`, `jobqueue_`), if the rest is the name of a setting.
 3. Exempt are the variables that Kubernetes sets by itself for services called `jobqueue` or `jobqueue-…`, and those
-   that are for other programs: `JOBQUEUE_BUILD`, which the build of a wheel reads, and `JOBQUEUE_URL` and
-   `JOBQUEUE_KEY`, which clients read. An image, or a shell, may set them for all.
+   that are for other programs: `JOBQUEUE_BUILD`, which the build of a wheel reads, and those that clients read. An
+   image, or a shell, may set them for all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PREFIX = "JOBQUEUE_"
-OF_OTHERS = frozenset({"JOBQUEUE_BUILD", "JOBQUEUE_KEY", "JOBQUEUE_URL"})
+OF_OTHERS = frozenset(
+    {
+        *("JOBQUEUE_BUILD", "JOBQUEUE_KEY", "JOBQUEUE_URL"),
+        *("JOBQUEUE_CA_FILE", "JOBQUEUE_CERT_FILE", "JOBQUEUE_CERT_KEY_FILE"),
+    }
+)
 
 _OF_SERVICE = re.compile(
     r"JOBQUEUE_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"

@@ -19,6 +19,7 @@ from msgspec import Struct, inspect
 from jobqueue.config.access import EXPOSED, is_exposed
 from jobqueue.config.environment import read_environment
 from jobqueue.config.keys_file import read_keys
+from jobqueue.config.listening import faults_of_listening
 from jobqueue.config.settings import QUEUE_NAME, Settings
 from jobqueue.config.units import Kind, is_value
 from jobqueue.config.yaml_file import Given, read_file, shown
@@ -269,9 +270,11 @@ class _Merge:
                 self._faults.append(
                     f"{given.value_at}: must not be {bound}: a value that the one allows must fit into the other"
                 )
-        if is_exposed(settings.server.host, settings.auth):
+        if settings.server.port is not None and is_exposed(settings.server.host, settings.auth):
             given = self._given["server", "host"]
             self._faults.append(f"{given.value_at}: {EXPOSED}")
+        places = {path: given.value_at for path, given in self._given.items()}
+        self._faults.extend(faults_of_listening(settings.server, places))
         if len(settings.queues) > QUEUES_MAX:
             self._faults.append(f"queues: {len(settings.queues)} are configured, and at most {QUEUES_MAX} are allowed")
 

@@ -12,6 +12,7 @@ from msgspec import inspect
 from jobqueue.config.access import KEY_NAME
 from jobqueue.config.descriptions import description, fields, sections, summary
 from jobqueue.config.environment import variable
+from jobqueue.config.listening import TOGETHER
 from jobqueue.config.load import KEYS_MAX, QUEUES_MAX, WITHIN
 from jobqueue.config.settings import QUEUE_NAME, reloads_live
 from jobqueue.config.units import DURATION_UNITS, SIZE_UNITS, Kind, write_duration, write_size
@@ -70,7 +71,7 @@ def _section(path: tuple[str, ...], of: type[msgspec.Struct], flags: Mapping[str
     rows = [_row((*path, field.name), field, flags) for field in fields(of)]
     return "\n".join(
         [
-            f"## `{'.'.join(path) if path[0] == 'auth' else path[0]}`",
+            f"## `{path[0] if of_queue else '.'.join(path)}`",
             "",
             summary(of) + more,
             "",
@@ -125,4 +126,4 @@ def _type(kind: Kind) -> str:
 
 def _together() -> str:
     rules = [f"- `{'.'.join(small)}` must not be greater than `{'.'.join(large)}`." for small, large in WITHIN]
-    return "\n".join(["## Rules across settings", "", *rules, ""])
+    return "\n".join(["## Rules across settings", "", *rules, *(f"- {rule}." for rule in TOGETHER), ""])

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from jobqueue.config.settings import Settings
 
+    _Prepared = tuple[Settings, Callable[[], None] | None]
+
 log = event_logger(__name__)
 
 
@@ -42,12 +44,17 @@ class Reload:
     Args:
         load: Reads every source again, as at the start; called in a thread. Raises ConfigError.
         set_level: Applies `log.level`, which is not the queue's.
+
+    Attributes:
+        prepare: Reads files that the settings name, and returns what applies them; called in the same thread. Raises
+            ConfigError.
     """
 
     def __init__(self, queue: Reloadable, load: Callable[[], Settings], *, set_level: Callable[[str], None]) -> None:
         self._queue = queue
         self._load = load
         self._set_level = set_level
+        self.prepare: Callable[[Settings], Callable[[], None]] | None = None
         self._asked = asyncio.Event()
         self._stopping = False
 
@@ -77,25 +84,28 @@ class Reload:
                 log.error("config.reload_failed", exc=error)
 
     async def _reload(self) -> None:
-        settings = await self._read()
+        settings, apply = await self._read()
         if self._stopping:
             self.ask()  # which logs that it is ignored
             return
         changed = differences(self._queue.settings, settings)
         needs_restart = await self._queue.reload(settings)
         self._set_level(settings.log.level)
+        if apply is not None:
+            apply()
         log.info("config.reloaded", changed={name: changed[name] for name in changed if name not in needs_restart})
         if needs_restart:
             log.warning("config.restart_required", settings=needs_restart)
 
-    async def _read(self) -> Settings:
-        read: Future[Settings] = Future()
+    async def _read(self) -> _Prepared:
+        read: Future[_Prepared] = Future()
         read.set_running_or_notify_cancel()  # only the thread sets its result now, even after a cancellation
         threading.Thread(target=self._read_into, args=(read,), name="jobqueue-reload", daemon=True).start()
         return await asyncio.wrap_future(read)
 
-    def _read_into(self, read: Future[Settings]) -> None:
+    def _read_into(self, read: Future[_Prepared]) -> None:
         try:
-            read.set_result(self._load())
+            settings = self._load()
+            read.set_result((settings, None if self.prepare is None else self.prepare(settings)))
         except Exception as error:
             read.set_exception(error)

@@ -10,11 +10,14 @@ from msgspec import Meta
 from jobqueue.config.access import AuthSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.section import DAY_S, GIB, HOUR_S, KIB, MIB, MONTH_S, TIB, Section
+from jobqueue.config.tls import TlsSettings
 from jobqueue.core.policy import Discipline, QueuePolicy
 
 QUEUE_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
 HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?"
 ORIGIN = rf"[A-Za-z][A-Za-z0-9+.-]*://{HOST}"
+PROXY = r"unix|[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?"
+MODE = r"0[0-7]{3}"
 
 
 class ServerSettings(Section, frozen=True):
@@ -28,7 +31,48 @@ class ServerSettings(Section, frozen=True):
             description="Address to listen on; `0.0.0.0` makes the server reachable from other machines.",
         ),
     ] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 lets the system choose.")] = 8080
+    port: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=65535,
+                description="TCP port to listen on; 0 lets the system choose; null: none, beside `server.socket`.",
+            ),
+        ]
+        | None
+    ) = 8080
+    socket: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=4096,
+                description="Path of a Unix socket to listen on, beside the port; null: none.",
+            ),
+        ]
+        | None
+    ) = None
+    socket_mode: Annotated[
+        str,
+        Meta(
+            pattern=f"^{MODE}$",
+            max_length=4,
+            description="Permissions of the Unix socket: a process needs write permission to connect.",
+            examples=["0600", "0660", "0666"],
+        ),
+    ] = "0600"
+    proxies: Annotated[
+        tuple[
+            Annotated[str, Meta(pattern=f"^(?:{PROXY})$", max_length=64, examples=["127.0.0.1", "10.0.0.0/8", "unix"])],
+            ...,
+        ],
+        Meta(
+            max_length=100,
+            description="Addresses and networks of proxies whose `Forwarded` or `X-Forwarded-For` tells the caller; "
+            "`unix`: whatever connects to the Unix socket. Nothing else is believed.",
+        ),
+    ] = ()
     connections_max: Annotated[
         int,
         Meta(
@@ -96,6 +140,7 @@ class ServerSettings(Section, frozen=True):
         ]
         | None
     ) = None
+    tls: TlsSettings = TlsSettings()
 
 
 class QueueSettings(Section, frozen=True):
@@ -326,5 +371,8 @@ def reloads_live(path: tuple[str, ...]) -> bool:
     """Whether a reload applies a setting, by its path; other changes need a restart."""
     section, name = path[0], path[-1]
     return (
-        section in ("queues", "auth") or (section == "limits" and name not in LIMITS_FIXED) or path == ("log", "level")
+        section in ("queues", "auth")
+        or (section == "limits" and name not in LIMITS_FIXED)
+        or path == ("log", "level")
+        or path[:2] == ("server", "tls")
     )

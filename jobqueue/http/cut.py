@@ -6,7 +6,9 @@ Rules:
    counted any more.
 2. The kernel takes at most `UNSENT_BYTES_MAX` of a response beyond the client's receive window; the rest waits
    in this process, where it is counted. Distant clients are not slowed down: bytes on their way don't count.
-3. A connection that is closed without a reset keeps at most that, and for `UNREAD_S_MIN` at most, or twice
+3. That bound is TCP's. A Unix socket has no receive window, and its send buffer is bounded instead, with
+   what the client has not read.
+4. A connection that is closed without a reset keeps at most that, and for `UNREAD_S_MIN` at most, or twice
    `write_timeout_s`.
 """
 
@@ -43,3 +45,9 @@ def bound_system(listening: socket.socket, *, write_timeout_s: float) -> None:
         if (option := getattr(socket, name, None)) is not None:
             with suppress(OSError):
                 listening.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def bound_local(wire: socket.socket) -> None:
+    """Bound the kernel's buffer of a connection to a Unix socket: it is not inherited."""
+    with suppress(OSError):
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES_MAX)

@@ -177,7 +177,10 @@ def test_a_quoted_value_is_a_fault_that_names_the_quotes(write: Callable[[str], 
 @pytest.mark.parametrize("text", ['"9000"', "'9000'"])
 def test_quotes_in_a_variable_or_a_flag_are_a_fault_that_names_them(text: str) -> None:
     (fault,) = faults_of(None, environ={"JOBQUEUE_SERVER__PORT": text})
-    assert fault == f"JOBQUEUE_SERVER__PORT: must be a whole number from 0 to 65535, not '{text}': remove the quotes"
+    assert (
+        fault
+        == f"JOBQUEUE_SERVER__PORT: must be a whole number from 0 to 65535, or null, not '{text}': remove the quotes"
+    )
     (fault,) = faults_of(None, overrides=[Override("--port", "server.port", text)])
     assert fault.endswith(": remove the quotes")
 
@@ -266,12 +269,47 @@ def test_an_invalid_duration_is_a_fault(write: Callable[[str], Path], text: str)
     assert "config.yaml:1:19: statuses.ttl_s: must be a duration from 0s to 30d, such as 250ms or 10m" in fault
 
 
+def test_null_is_a_fault_where_a_setting_needs_a_value(write: Callable[[str], Path]) -> None:
+    (fault,) = faults_of(write("server: {connections_max: ~}"))
+    assert fault.endswith("server.connections_max: must be a whole number from 1 to 1000000, not '~'")
+
+
 @pytest.mark.parametrize(
-    "text", ["true", "yes", "'8080'", "80.0", "65536", "-1", "1e3", "010", "0x50", "8080x", ".nan", "1:30", "[]", "~"]
+    ("text", "fault"),
+    [
+        ("server: {tls: {cert: a.pem}}", "1:22: server.tls.cert: needs server.tls.key"),
+        ("server: {tls: {key: a.key}}", "1:21: server.tls.key: needs server.tls.cert"),
+        ("server: {tls: {client_ca: a.pem}}", "1:27: server.tls.client_ca: needs server.tls.cert and server.tls.key"),
+        ("server: {port: null}", "1:16: server.port: is null, and so is server.socket"),
+        (
+            "server: {port: null, socket: /s, tls: {cert: a.pem, key: a.key}}",
+            "1:46: server.tls.cert: needs a server.port",
+        ),
+        ("server: {proxies: [10.0.0.1/8]}", "1:19: server.proxies: 10.0.0.1/8 has host bits set; expected"),
+        ("server: {proxies: [1.2.3]}", "1:19: server.proxies: '1.2.3' does not appear to be"),
+        ("server: {proxies: [unix]}", "1:19: server.proxies: unix is listed, and server.socket is not set"),
+        ("server: {proxies: [proxy.example.com]}", "1:19: server.proxies: must be a list such as [127.0.0.1, "),
+        ("server: {socket_mode: 660}", "1:23: server.socket_mode: must be a string of 4 characters, such as 0600"),
+        ("server: {socket_mode: 0o660}", "1:23: server.socket_mode: must be a string of 4 characters, such as 0600"),
+    ],
+)
+def test_settings_of_listening_that_do_not_fit_together_are_a_fault(
+    write: Callable[[str], Path], text: str, fault: str
+) -> None:
+    (found,) = faults_of(write(text))
+    assert found.startswith(f"config.yaml:{fault}")
+
+
+def test_permissions_need_no_quotes(write: Callable[[str], Path]) -> None:
+    assert load(write("server: {socket: /s, socket_mode: 0660}"), environ={}).server.socket_mode == "0660"
+
+
+@pytest.mark.parametrize(
+    "text", ["true", "yes", "'8080'", "80.0", "65536", "-1", "1e3", "010", "0x50", "8080x", ".nan", "1:30", "[]"]
 )
 def test_an_invalid_whole_number_is_a_fault(write: Callable[[str], Path], text: str) -> None:
     (fault,) = faults_of(write(f"server: {{port: {text}}}"))
-    assert fault.startswith("config.yaml:1:16: server.port: must be a whole number from 0 to 65535, not ")
+    assert fault.startswith("config.yaml:1:16: server.port: must be a whole number from 0 to 65535, or null, not ")
 
 
 @pytest.mark.parametrize(
@@ -383,11 +421,11 @@ def test_all_faults_of_all_sources_are_reported_at_once(write: Callable[[str], P
     path = write("server:\n  port: high\nqueues:\n  default:\n    capacityy: 5\n")
     environ = {"JOBQUEUE_SERVER__PORT": "higher", "JOBQUEUE_SERVER__PROT": "1"}
     assert faults_of(path, environ=environ, overrides=[Override("--port", "server.port", "highest")]) == [
-        "config.yaml:2:9: server.port: must be a whole number from 0 to 65535, not 'high'",
+        "config.yaml:2:9: server.port: must be a whole number from 0 to 65535, or null, not 'high'",
         "config.yaml:5:5: queues.default.capacityy: unknown setting, did you mean 'queues.default.capacity'?",
-        "JOBQUEUE_SERVER__PORT: must be a whole number from 0 to 65535, not 'higher'",
+        "JOBQUEUE_SERVER__PORT: must be a whole number from 0 to 65535, or null, not 'higher'",
         "JOBQUEUE_SERVER__PROT: unknown setting, did you mean 'JOBQUEUE_SERVER__PORT'?",
-        "--port: must be a whole number from 0 to 65535, not 'highest'",
+        "--port: must be a whole number from 0 to 65535, or null, not 'highest'",
     ]
 
 
@@ -646,4 +684,4 @@ def test_the_schema_describes_every_setting() -> None:
     sections: dict[str, Any] = json.loads(json_schema.render())["$defs"]
     settings = [of for section in sections.values() for of in section.get("properties", {}).values()]
     assert len(settings) > 40
-    assert all(of["description"].endswith(".") for of in settings)
+    assert all(of["description"].endswith(".") for of in settings if "$ref" not in of)

@@ -23,6 +23,9 @@ OTHER_VALUES: Mapping[str, str] = {
     "server.origins": "https://app.example.com",
     "server.hosts": "jobs.example.com",
     "server.tracebacks": "false",
+    "server.socket": "/run/jobqueue.sock",
+    "server.socket_mode": "0660",
+    "server.proxies": "127.0.0.1",
     "auth.keys.name.id": "k3v7tq2m",
     "auth.keys.name.sha256": "0" * 64,
     "auth.keys.name.scopes": "read",
@@ -55,6 +58,10 @@ def test_the_page_equals_the_output_of_config_reference(capsys: pytest.CaptureFi
     )
 
 
+CERTIFICATES = ("server.tls.cert", "server.tls.key", "server.tls.client_ca")
+"""Settings that are valid together, and of a port that has TLS."""
+
+
 def test_the_page_has_every_setting() -> None:
     assert sorted(names_on_the_page()) == sorted(".".join(path) for path in SETTINGS)
 
@@ -79,6 +86,8 @@ async def test_the_page_marks_exactly_the_settings_that_a_reload_applies(tmp_pat
     async with JobQueue() as queue:
         for path in SETTINGS:
             name = ".".join(path)
+            if name in CERTIFICATES:
+                continue
             value = values.get(name, "3MiB" if "bytes" in name else "7")
             more = of_a_key if name.startswith("auth.keys.") else []
             changed = load(None, environ={}, overrides=[*more, Override("--set", name, value)])
@@ -88,6 +97,18 @@ async def test_the_page_marks_exactly_the_settings_that_a_reload_applies(tmp_pat
     live = {name for name in names_on_the_page() if reloads_live(tuple(name.split(".")))}
     assert needs_restart == set(names_on_the_page()) - live
     assert {name for name in names_on_the_page() if "| yes | " in row_of(name)} == live
+
+
+async def test_a_reload_takes_other_certificates_but_turns_tls_neither_on_nor_off() -> None:
+    one, other = [
+        load(None, environ={}, overrides=[Override("--set", name, f"{folder}/{name}") for name in CERTIFICATES])
+        for folder in ("old", "new")
+    ]
+    async with JobQueue(one) as queue:
+        assert await queue.reload(other) == []
+        assert sorted(await queue.reload(Settings())) == sorted(CERTIFICATES)
+    async with JobQueue() as queue:
+        assert sorted(await queue.reload(one)) == sorted(CERTIFICATES)
 
 
 def row_of(name: str) -> str:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 class ServerProcess:
-    """`python -m jobqueue serve TARGET` on a free port; its events can be waited for.
+    """`python -m jobqueue serve TARGET` on a free port, unless the settings have another; its events can be waited for.
 
     Args:
         folder: The parent folder of its spool.
@@ -38,7 +38,9 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         options = [f"--set={each}" for each in (f"spool.dir={folder}", "server.linger_s=0.2", *settings)]
-        command = [sys.executable, "-m", module, "serve", *([target] if target else []), "--port=0", *options]
+        if not any(each.startswith("server.port=") for each in settings):
+            options.append("--port=0")
+        command = [sys.executable, "-m", module, "serve", *([target] if target else []), *options]
         variables = {**os.environ, **(environment or {})}
         self.process = subprocess.Popen([*under, *command], cwd=ROOT, env=variables, stderr=subprocess.PIPE, text=True)
         self.events: list[dict[str, Any]] = []
@@ -53,8 +55,8 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        entry = self.wait_for("server.listening")
-        return f"http://{entry['host']}:{entry['port']}"
+        url: str = self.wait_for("server.listening")["url"]
+        return url
 
     def wait_for(self, event: str, timeout_s: float = 30.0) -> dict[str, Any]:
         """Wait for the first event of that name, and return it."""

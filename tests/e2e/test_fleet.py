@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.authority import Authority
 from tests.e2e.processes import ROOT, ServerProcess
 
 
@@ -28,6 +29,29 @@ def test_the_fleet_sees_the_end_of_every_accepted_job(tmp_path: Path, via: str) 
     report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
     assert run.returncode == 0, out
     assert report["accepted"] == report["ended"] > 150
+    assert (report["unseen"], report["errors"], report["refused"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("via", ["head", "events"])
+@pytest.mark.parametrize("kind", ["tls", "unix"])
+def test_the_fleet_runs_over_tls_and_over_a_unix_socket(tmp_path: Path, kind: str, via: str) -> None:
+    options: list[str] = []
+    if kind == "tls":
+        authority = Authority(tmp_path / "authority")
+        (cert, key), (own, own_key) = authority.issue("server"), authority.issue("client", "/CN=fleet", "")
+        tls = f"server.tls.client_ca={authority.cert}", f"server.tls.cert={cert}", f"server.tls.key={key}"
+        options += ["--ca-file", str(authority.cert), "--cert-file", str(own), "--cert-key-file", str(own_key)]
+        server = ServerProcess(tmp_path, None, *tls)
+    else:
+        server = ServerProcess(tmp_path, None, "server.port=null", f"server.socket={tmp_path / 's.sock'}")
+    with server:
+        options += ["--clients", "20", "--duration-s", "1", "--via", via, "--processes", "2"]
+        run = fleet(server.url, tmp_path / "report.json", *options)
+        out, _ = run.communicate(timeout=60)
+        assert server.stop() == 0
+    report: dict[str, Any] = json.loads((tmp_path / "report.json").read_text())
+    assert run.returncode == 0, out
+    assert report["accepted"] == report["ended"] > 20
     assert (report["unseen"], report["errors"], report["refused"]) == (0, 0, 0)
 
 

@@ -92,7 +92,11 @@ class Serving:
         self.descriptors = app[DESCRIPTORS]
         fast_path = app[FAST_PATH] if settings.server.fast_path else None
         self.server = JobServer(
-            app, settings.limits, connections_max=settings.server.connections_max, fast_path=fast_path
+            app,
+            settings.limits,
+            connections_max=settings.server.connections_max,
+            proxies=settings.server.proxies,
+            fast_path=fast_path,
         )
         loop = asyncio.get_running_loop()
         self.listener = await loop.create_server(self.server, "127.0.0.1", 0, backlog=1024)

@@ -16,7 +16,8 @@ Rules:
    scheme of the page's origin is not the one that this server sees.
 4. `Host` must be a name of this server while it listens on loopback addresses only, or where `server.hosts` is set:
    else 421. Otherwise a page under a name that resolves to 127.0.0.1 (DNS rebinding) has the server's own origin.
-   A request of HTTP/1.0 may lack it: no browser sends one.
+   A request of HTTP/1.0 may lack it: no browser sends one. The rule holds over a Unix socket, too: no browser
+   connects to one, but a proxy may, on behalf of every page.
 5. A listed origin gets answers to its preflights, for every path, and the CORS headers on each answer.
 6. A request with none of these headers (curl, a client library) comes from no page, and passes.
 """

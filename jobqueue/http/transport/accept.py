@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Self
 
+from jobqueue.http.transport.unix_socket import UnixSocket
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -41,12 +43,23 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._listeners: list[socket.socket] = []
+        self._unix: UnixSocket | None = None
         self._opening = False
         self._coming_in: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int) -> Self:
         """Accept connections from now on. Raises OSError."""
         self._server = await self._loop.create_server(self._first, host, port, backlog=BACKLOG)
+        return self._take_up()
+
+    async def listen_at(self, path: str, mode: int) -> Self:
+        """Accept connections to a Unix socket from now on. Raises OSError, ConfigError."""
+        self._unix = UnixSocket(path, mode)
+        self._server = await self._loop.create_unix_server(self._first, sock=self._unix.wire, backlog=BACKLOG)
+        return self._take_up()
+
+    def _take_up(self) -> Self:
+        assert self._server is not None
         # The same sockets under other descriptors, because only libuv may read its own.
         self._listeners = [each.dup() for each in self._server.sockets]
         if self._prepare is not None:
@@ -56,7 +69,15 @@ class Acceptor:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
+        """The TCP addresses."""
+        if self._unix is not None:
+            return []
         return [listener.getsockname()[:2] for listener in self._listeners]
+
+    @property
+    def path(self) -> str | None:
+        """That of the Unix socket; None: it listens on TCP addresses."""
+        return None if self._unix is None else self._unix.path
 
     def close(self) -> None:
         """Accept no more connections; those in the backlog are reset."""
@@ -65,6 +86,8 @@ class Acceptor:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
+        if self._unix is not None:
+            self._unix.remove()
 
     def _first(self) -> asyncio.BaseProtocol:
         if not self._opening:

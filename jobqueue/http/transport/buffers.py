@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from jobqueue.config import LimitsSettings
     from jobqueue.http.in_flight import InFlightBudget
+    from jobqueue.http.request.forwarded import Proxies
     from jobqueue.http.transport.caller_connections import CallerConnections
     from jobqueue.http.transport.deferred import Deferred
     from jobqueue.http.transport.fast_path import FastPath
@@ -43,6 +44,7 @@ class CountingServer(web.Server):
     """The server of such connections: what they share.
 
     Attributes:
+        proxies: Peers whose headers tell the caller; None: there are none.
         open: The number of its connections; those that were rejected don't count.
         rejected: The connections over the limit that linger.
         caller_connections: Its connections by caller; None: those of callers are not limited.
@@ -52,6 +54,7 @@ class CountingServer(web.Server):
 
     limits: LimitsSettings
     connections_max: int
+    proxies: Proxies | None
     open: int
     in_flight: InFlightBudget
     read_budget: ReadBudget

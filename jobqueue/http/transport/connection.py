@@ -29,6 +29,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.tcp_helpers import tcp_keepalive
 
 from jobqueue.handlers import plain_uniqueness
+from jobqueue.http.cut import bound_local
 from jobqueue.http.errors import CallerLimitExceeded, MalformedRequest
 from jobqueue.http.request.peer import peer_at
 from jobqueue.http.request.receiving import FEW_BYTES, forget_frames
@@ -38,7 +39,8 @@ from jobqueue.http.transport.buffers import Buffers
 from jobqueue.http.transport.framing import PIECE_BYTES, Framing, may_be_chunked
 from jobqueue.http.transport.last_request import answer_rest, close_after_upgrade
 from jobqueue.http.transport.malformed import refusal_of
-from jobqueue.http.transport.rejected import TOO_MANY, Rejected
+from jobqueue.http.transport.rejected import TOO_MANY, Rejected, last_answer
+from jobqueue.log import event_logger
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawRequestMessage
     from aiohttp.streams import StreamReader
     from aiohttp.web_protocol import _ErrInfo
+    from multidict import CIMultiDictProxy
 
     from jobqueue.core.job import Uniqueness
     from jobqueue.http.request.peer import Peer
@@ -64,6 +67,8 @@ STOCK_WORK = 16
 
 ANSWERS_BYTES_MAX = 64 * 1024
 """Size of responses to pipelined requests above which the others wait until the client has read them."""
+
+log = event_logger(__name__)
 
 
 class Connection(Buffers):
@@ -94,8 +99,9 @@ class Connection(Buffers):
         if self._server.open >= self._server.connections_max:
             self._reject(wire, TOO_MANY)
             return
-        peer, callers = peer_at(wire), self._server.caller_connections
-        if callers is not None and callers.by_peer and peer is not None:
+        peer, callers = peer_at(wire, self._server.proxies), self._server.caller_connections
+        # A listed proxy has the connections of many callers.
+        if callers is not None and callers.by_peer and peer is not None and peer.proxies is None:
             try:
                 callers.enter(peer.caller)
             except CallerLimitExceeded as error:
@@ -115,7 +121,8 @@ class Connection(Buffers):
 
     def _reject(self, wire: asyncio.Transport, problem: Problem) -> None:
         self._parser = None  # aiohttp: the parser and its protocol hold each other
-        Rejected(self._server.rejected, self._server.open, problem).connection_made(wire)
+        log.sampled("http.too_many_connections", every_s=10.0, open=self._server.open)
+        Rejected(self._server.rejected, last_answer(problem)).connection_made(wire)
 
     def _begin(self, wire: asyncio.Transport) -> None:
         """As aiohttp's own `connection_made`, but without creating its task."""
@@ -136,6 +143,11 @@ class Connection(Buffers):
         assert peer is not None, "a request came over it"
         self.uniqueness = plain_uniqueness(peer.caller)
         return self.uniqueness
+
+    def uniqueness_behind(self, headers: CIMultiDictProxy[str]) -> Uniqueness:
+        peer = self.peer
+        assert peer is not None, "a request came over it"
+        return plain_uniqueness(peer.behind(headers).caller)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp's returns None, which closes the transport
         """Keep a half-closed connection until its requests are answered."""
@@ -420,3 +432,13 @@ class Connection(Buffers):
             return response
 
         return handler
+
+
+class UnixConnection(Connection):
+    """A connection to a Unix socket."""
+
+    __slots__ = ()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        bound_local(transport.get_extra_info("socket"))
+        super().connection_made(transport)

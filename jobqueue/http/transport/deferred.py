@@ -20,6 +20,8 @@ from jobqueue.http.streams.waiters import Waited
 from jobqueue.http.transport.aiohttp_compat import parse_head
 
 if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
+
     from jobqueue.backend.base import LocalBackend
     from jobqueue.core.job import JobId, Uniqueness
     from jobqueue.core.job_view import AnyJob
@@ -60,6 +62,10 @@ class Client(Protocol):
     deferred: Deferred | None
 
     def make_uniqueness(self) -> Uniqueness: ...
+
+    def uniqueness_behind(self, headers: CIMultiDictProxy[str]) -> Uniqueness:
+        """Return the plain one of the client that a request with these headers comes from."""
+        ...
 
     def time(self) -> float:
         """Return the loop's time."""

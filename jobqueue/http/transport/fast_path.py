@@ -23,6 +23,7 @@ from jobqueue.core.ids import ID_LENGTH, is_well_formed
 from jobqueue.errors import Refused
 from jobqueue.http.errors import CallerLimitExceeded
 from jobqueue.http.in_flight import SMALL_BYTES
+from jobqueue.http.request.forwarded import FORWARDED, X_FORWARDED_FOR
 from jobqueue.http.request.idempotency import IDEMPOTENCY_KEY
 from jobqueue.http.request.json_body import decode_one
 from jobqueue.http.request.prefer import PREFER
@@ -35,6 +36,7 @@ from jobqueue.http.transport.list_wait import IDS_PATH, ListWaits
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
+    from multidict import CIMultiDictProxy
 
     from jobqueue.core.job import Job, Uniqueness
     from jobqueue.core.job_view import AnyJob
@@ -94,6 +96,7 @@ class FastPath:
         self._rate_limits = rate_limits
         self._limits_any = self._limits_requests = self._limits_connections = self._tells_limits = False
         self.heed_limits()
+        self._has_proxies = bool(service.settings.server.proxies)
         self._vary = "Vary: Origin\r\n" if policy.origins else ""
         self._head_cache = HeadCache()
         self._dated = b""
@@ -161,6 +164,8 @@ class FastPath:
             return self._answer_admitted(message, payload, client, now)
         if message.version is not HttpVersion11 or message.should_close or message.upgrade:
             return None
+        if self._has_proxies and self._waiters.by_caller and self._is_forwarded(message.headers):
+            return None  # its wait would count for the proxy
         path, method = message.path, message.method
         if method == "HEAD" or method == "GET":
             if payload is not EMPTY_PAYLOAD:
@@ -193,8 +198,9 @@ class FastPath:
             return None
         if not self._limits_requests:
             return self.answer(message, payload, client, now, True)
-        grant = self._access.find(message.headers)
-        if grant is None:
+        headers = message.headers
+        grant = self._access.find(headers)
+        if grant is None or (grant.caller is None and self._is_forwarded(headers)):
             return None
         caller = caller_at(grant, client)
         try:
@@ -205,6 +211,10 @@ class FastPath:
         if answer is None:
             self._rate_limits.put_request_back(caller)
         return answer
+
+    def _is_forwarded(self, headers: CIMultiDictProxy[str]) -> bool:
+        """Whether the connection alone doesn't tell the caller."""
+        return self._has_proxies and (FORWARDED in headers or X_FORWARDED_FOR in headers)
 
     # -- reads
 
@@ -251,8 +261,11 @@ class FastPath:
             wait = wait_head_of(message, grant, payload.total_bytes)
             if wait is None:
                 return None
+        uniqueness = grant.uniqueness
+        if uniqueness is None and self._is_forwarded(headers):
+            uniqueness = client.uniqueness_behind(headers)
         # aiohttp: the unread pieces of a body. Its own read would ask the parser for more.
-        return self._accept(b"".join(payload._buffer), client, now, grant.uniqueness, wait)
+        return self._accept(b"".join(payload._buffer), client, now, uniqueness, wait)
 
     def _takes(self, size_bytes: int) -> bool:
         """Whether a body of this size is small enough."""
@@ -264,7 +277,7 @@ class FastPath:
         """Accept a submission.
 
         Args:
-            uniqueness: The identity of its key; None: that of the connection.
+            uniqueness: The identity of its key, or of the client behind a proxy; None: that of the connection.
         """
         if uniqueness is None:
             uniqueness = client.uniqueness or client.make_uniqueness()

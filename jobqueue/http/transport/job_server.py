@@ -15,6 +15,7 @@ from jobqueue.http.cut import bound_system
 from jobqueue.http.errors import MalformedRequest
 from jobqueue.http.in_flight import IN_FLIGHT, InFlightBudget
 from jobqueue.http.request.body import refuse_expectation
+from jobqueue.http.request.forwarded import Proxies
 from jobqueue.http.request.receiving import forget_frames
 from jobqueue.http.response.problems import error_of, refuse
 from jobqueue.http.response.responses import closing_problem, problem_response
@@ -22,13 +23,14 @@ from jobqueue.http.streams.waiters import WAITED
 from jobqueue.http.transport.aiohttp_compat import fast_path_fits, require_c_parser
 from jobqueue.http.transport.buffers import CountingServer
 from jobqueue.http.transport.caller_connections import CALLER_CONNECTIONS
-from jobqueue.http.transport.connection import Connection
+from jobqueue.http.transport.connection import Connection, UnixConnection
 from jobqueue.http.transport.malformed import HEADERS_MAX
 from jobqueue.http.transport.read_budget import ReadBudget
 from jobqueue.http.transport.rejected import LINGER_S
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
 
     from jobqueue.config import LimitsSettings
     from jobqueue.http.transport.fast_path import FastPath
@@ -42,6 +44,7 @@ class JobServer(CountingServer):
     """Serves an application on any number of listening sockets: a factory of protocols.
 
     Args:
+        proxies: Peers whose headers tell the caller (`server.proxies`).
         fast_path: Answers plain requests without the application; None: there is none.
 
     Raises:
@@ -49,7 +52,13 @@ class JobServer(CountingServer):
     """
 
     def __init__(
-        self, app: web.Application, limits: LimitsSettings, *, connections_max: int, fast_path: FastPath | None = None
+        self,
+        app: web.Application,
+        limits: LimitsSettings,
+        *,
+        connections_max: int,
+        proxies: Sequence[str] = (),
+        fast_path: FastPath | None = None,
     ) -> None:
         require_c_parser()
         loop = asyncio.get_running_loop()
@@ -71,6 +80,7 @@ class JobServer(CountingServer):
         )
         self.limits = limits
         self.connections_max = connections_max
+        self.proxies = Proxies(proxies) if proxies else None
         self.open = 0
         self.fast_path = fast_path if fast_path is not None and fast_path_fits() else None
         if self.fast_path is not None:
@@ -84,6 +94,10 @@ class JobServer(CountingServer):
 
     def __call__(self) -> web.RequestHandler:
         return Connection(self, loop=self._loop, **self._kwargs)
+
+    def on_unix(self) -> web.RequestHandler:
+        """Make the protocol of a connection to a Unix socket."""
+        return UnixConnection(self, loop=self._loop, **self._kwargs)
 
     def prepare(self, listening: socket.socket) -> None:
         """Set the options of a listening socket for its connections."""

@@ -10,6 +10,7 @@ import pytest
 
 from clients.wire import connection
 from clients.wire.connection import Connection, NoAnswer, Unreachable
+from clients.wire.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ class Bytes:
         server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
         self.reopened = 0
-        connection = Connection((host, port), self._count)
+        connection = Connection(Place(host, port), self._count)
         try:
             yield connection
         finally:

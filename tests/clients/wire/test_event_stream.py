@@ -10,6 +10,7 @@ import pytest
 
 from clients.wire.connection import NoAnswer, Unreachable
 from clients.wire.event_stream import Chunks, EventStream
+from clients.wire.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +37,7 @@ async def streaming(*pieces: bytes, keep_open: bool = False) -> AsyncIterator[Ev
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    stream = EventStream((host, port))
+    stream = EventStream(Place(host, port))
     try:
         yield stream
     finally:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ from tests.http.serving import Answer, post, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from jobqueue.config import Settings
     from tests.http.serving import Serving
@@ -729,6 +731,38 @@ async def test_both_paths_answer_generated_streams_alike_under_limits_of_callers
     )
     await pair.prepare()
     await agree_on(pair, examples=30)
+
+
+@pytest.mark.parametrize("proxies", [[], ["unix"], ["127.0.0.1"]], ids=["none", "listed", "another"])
+async def test_both_paths_tell_the_callers_behind_a_proxy_alike(
+    start: Callable[..., Awaitable[Serving]], held: HeldTime, tmp_path: Path, proxies: list[str]
+) -> None:
+    server: dict[str, object] = {"proxies": proxies, "socket": str(tmp_path / "s")}
+    pair = Pair(
+        await start(same_ids, **SETTINGS, server=server),
+        await start(same_ids, **SETTINGS, server={**server, "fast_path": False}, spool={"dir": None}),
+        held,
+    )
+    told = (
+        "X-Forwarded-For: 203.0.113.9, 198.51.100.7",
+        "Forwarded: for=198.51.100.8",
+        "X-Forwarded-For: 198.51.100.9\r\nForwarded: for=203.0.113.9",
+        "X-Forwarded-For: junk",
+    )
+    plain = post(LATER)
+    forwarded = [post(LATER, *rest) for line in told for rest in ((line,), (line, "Prefer: wait=0"))]
+    stream = b"".join(plain + plain + each for each in forwarded) + plain
+    for turns in (3, QUIET_TURNS):  # pipelined, and one after the other, so that heads are cached
+        splits = tuple(accumulate(len(each) for each in [plain, plain, *forwarded]))
+        raw = await pair.same(stream + END, splits if turns > 3 else (), turns=turns)
+        ids = [found.decode() for found in re.findall(rb"Location: /v1/jobs/(\S+)", raw)]
+        assert len(ids) == 3 * len(forwarded) + 1
+        fast, stock = [[(await serving.service.backend.get(id)).caller for id in ids] for serving in pair.both]
+        assert fast == stock
+        own = f"uid:{os.getuid()}"
+        callers = {own, "198.51.100.7", "198.51.100.8"} if proxies == ["unix"] else {own}
+        assert set(fast) == callers
+        assert set(fast[::3]) == {own}
 
 
 @pytest.mark.parametrize("missing", ["_waiter", "_process_keepalive", "_pause_transport_reading"])

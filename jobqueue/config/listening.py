@@ -1,0 +1,49 @@
+"""Settings of listening that are valid alone, but not together: TLS, ports and sockets, proxies."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from jobqueue.config.settings import ServerSettings
+
+TOGETHER = (
+    "`server.tls.cert` and `server.tls.key` belong together, and `server.tls.client_ca` needs both",
+    "`server.port` or `server.socket` must be set",
+    "`server.tls` needs a `server.port`: a Unix socket has no TLS",
+)
+"""The rules, for the page of reference."""
+
+
+def faults_of_listening(server: ServerSettings, places: Mapping[tuple[str, ...], str]) -> Iterator[str]:
+    """Yield the faults.
+
+    Args:
+        places: The positions of the given values, by the path of their settings.
+    """
+
+    def at(name: str) -> str:
+        return places.get(("server", *name.split(".")), f"server.{name}")
+
+    tls = server.tls
+    if tls.cert is not None and tls.key is None:
+        yield f"{at('tls.cert')}: needs server.tls.key, the file of its private key"
+    if tls.key is not None and tls.cert is None:
+        yield f"{at('tls.key')}: needs server.tls.cert, the file of its certificate"
+    if tls.client_ca is not None and (tls.cert is None or tls.key is None):
+        yield f"{at('tls.client_ca')}: needs server.tls.cert and server.tls.key: clients show certificates within TLS"
+    if server.port is None and server.socket is None:
+        yield f"{at('port')}: is null, and so is server.socket: set one of them, or nothing can connect"
+    if server.port is None and tls.cert is not None:
+        yield f"{at('tls.cert')}: needs a server.port: a Unix socket has no TLS"
+    for proxy in server.proxies:
+        if proxy != "unix":
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                yield f"{at('proxies')}: {error}; expected an address, a network or unix"
+    if "unix" in server.proxies and server.socket is None:
+        yield f"{at('proxies')}: unix is listed, and server.socket is not set"
