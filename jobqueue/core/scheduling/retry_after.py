@@ -56,7 +56,7 @@ _REACH_S: Final = RETRY_AFTER_S_MAX / (1 + JITTER)
 EARLY_S: Final = 1.0
 """Least Retry-After: a submission that comes sooner is not the one that was just rejected."""
 
-CALLERS_MAX: Final = 10_000
+CALLERS_MAX = 10_000
 SWEEP: Final = 2
 """Callers that are checked for expired slots with each new one: more than come, so their number shrinks."""
 

@@ -31,12 +31,12 @@ SILENT_SLOTS: Final = 3
 WINDOW_S: Final = 30.0
 """How long a caller's submissions are counted before they are compared with the slots that came due meanwhile."""
 
-WINDOW_SLOTS: Final = 10
+WINDOW_SLOTS = 10
 SHOWS_MIN: Final = 0.8
 """If at least `WINDOW_SLOTS` slots came due in a window, and fewer submissions than this share of them came, the
 missing share of the later slots is freed."""
 
-KEYS_MAX: Final = 10_000
+KEYS_MAX = 10_000
 """Maximum number of keys: each caller's share is this, divided by the number of callers with slots. About 90 bytes
 each. Callers that had a larger share before others came keep it until their slots are over: less than ten times as many
 for 10,000 callers in all."""
