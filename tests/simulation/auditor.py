@@ -136,7 +136,7 @@ class Auditor:
                 for job in event.jobs:
                     self._evicted(job, early=event.early)
                 if event.early:
-                    self._breaches(unfair(self.known.values(), event.jobs))  # type: ignore[arg-type]  # as the engine's
+                    self._breaches(unfair(self.known.values(), event.jobs, self.engine.store.quotas))  # type: ignore[arg-type]  # as the engine's
                 return
             case Quarantined():
                 self.note(event.type, f"quarantined until {event.until:.3f} for {event.reason[:40]}")

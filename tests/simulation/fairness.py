@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from jobqueue.core.job import Job
+    from jobqueue.core.quotas import Quotas
     from tests.simulation.known import Known
 
 
-def unfair(kept: Iterable[Known], evicted: Sequence[Job]) -> Iterator[str]:
+def unfair(kept: Iterable[Known], evicted: Sequence[Job], quotas: Quotas) -> Iterator[str]:
     """Find records that were evicted early although another caller holds more.
 
     Args:
         kept: All records that are left.
         evicted: In the order of their evictions.
+        quotas: A caller that has reached its own loses records, too.
     """
     kept = list(kept)
     jobs = [known.job for known in kept] + list(evicted)
@@ -39,7 +41,8 @@ def unfair(kept: Iterable[Known], evicted: Sequence[Job]) -> Iterator[str]:
         held.append(counts)
     for job in reversed(evicted):
         has_terminal.add(job.caller)
-        fair = False
+        records_max = quotas.of(job.caller).records_max
+        fair = records_max is not None and held[0][job.caller] + 1 >= records_max
         for counts, (amount, slack) in zip(held, kinds, strict=True):
             counts[job.caller] += amount(job)
             fair |= counts[job.caller] + slack >= max(counts[caller] for caller in has_terminal)

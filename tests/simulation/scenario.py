@@ -116,6 +116,7 @@ def draw(seed: int) -> Scenario:
         ),
         limits=LimitsSettings(
             caller_jobs_max=rng.choice((None, None, None, 4)),
+            caller_records_max=Random(f"{seed}/records").choice((*[None] * 7, 5)),
             result_bytes=200,
         ),
         runtime=RuntimeSettings(
