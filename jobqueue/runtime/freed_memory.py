@@ -57,7 +57,7 @@ class FreedMemory:
         memory_bytes: The memory that the process may use.
         trim: Returns free pages to the system; None: nothing is done.
         resident: Returns the resident set, in bytes.
-        clock: Seconds that go on while `trim` runs.
+        clock: Seconds of CPU that `trim` takes: beside busy programs its wall time would put off the next one.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FreedMemory:
         *,
         trim: Callable[[], object] | None,
         resident: Callable[[], int] = resident_bytes,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._threshold_bytes = memory_bytes // SHARE
         self._trim = trim
