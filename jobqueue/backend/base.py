@@ -53,7 +53,7 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.queue is None or spec.queue == self.queue)
             and (self.group is None or spec.group == self.group)
             and (self.created_before is None or job.created_at < self.created_before)
-            and (self.owner is None or (job.uniqueness is not None and job.uniqueness.owner == self.owner))
+            and (self.owner is None or job.owner == self.owner)
         )
 
 

@@ -423,6 +423,11 @@ class Job(MutableRecord):
         """The name of the caller that submitted it; None: the application itself."""
         return None if self.uniqueness is None else self.uniqueness.caller
 
+    @property
+    def owner(self) -> str | None:
+        """The name of the caller to which it belongs; None: it is no secret."""
+        return None if self.uniqueness is None else self.uniqueness.owner
+
     def move(self, state: JobState) -> None:
         """Change the state; the only place that does.
 

@@ -30,6 +30,10 @@ GROUP: Final = 2
 """The scope of a limiter, from wide to narrow."""
 
 
+GroupName = tuple[str | None, str | None]
+"""A group of jobs: their owner and their own name."""
+
+
 class Tally:
     """Number of permits held and of jobs waiting at one limiter, or at those of all groups of a type."""
 
@@ -44,7 +48,7 @@ class Limiter:
 
     Args:
         name: The pool's or the type's.
-        group: The group's, within the type.
+        group: The owner and the name of the group, within the type; None: it is not the limiter of a group.
         permits, rate: None: no bound.
         tally: Counts permits held and jobs waiting, too.
 
@@ -71,7 +75,7 @@ class Limiter:
         depth: int,
         name: str,
         *,
-        group: str = "",
+        group: GroupName | None = None,
         permits: int | None = None,
         rate: Rate | None = None,
         tally: Tally | None = None,

@@ -23,6 +23,7 @@ Rules:
    probes.
 8. The limiter of a group, or of a type without limits, is created on demand, and dropped when it has no state: no
    permit held, no job waiting, its bucket full, not shut.
+9. Jobs of an owner are in groups of their own: a name that two owners choose means two groups.
 
 No operation visits all waiting jobs, but `reorder`, and the first `shut` of a type. Jobs that move on (rule 6)
 move in portions of `Tuning.moves_max`: the next `tick`, due at once, does the rest. `now` is
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from jobqueue.core.job import Job, JobId, JobSpec
+    from jobqueue.core.limits.limiter import GroupName
     from jobqueue.core.policy import Limits
     from jobqueue.core.scheduling.order import Order
     from jobqueue.core.tuning import Tuning
@@ -67,7 +69,7 @@ class Limiters:
     def __init__(self, *, pools: Mapping[str, int], order_of: Callable[[str], Order], tuning: Tuning = TUNING) -> None:
         self._pools = {name: Limiter(POOL, name, permits=permits) for name, permits in pools.items()}
         self._types: dict[str, Limiter] = {}
-        self._groups: dict[tuple[str, str], Limiter] = {}
+        self._groups: dict[tuple[str, GroupName | None], Limiter] = {}
         self._group_bounds: dict[str, tuple[Tally, Limits]] = {}
         self._order_of = order_of
         self._held: dict[JobId, tuple[Limiter, ...]] = {}
@@ -93,7 +95,7 @@ class Limiters:
             if waiter.at is not None:
                 return False
             waiter.ready = False
-        path = self._path(spec)
+        path = self._path(job)
         if self._may_pass(path, waiter, spec.queue, now):
             self._admit(job, path, now)
             return True
@@ -252,9 +254,9 @@ class Limiters:
         yield from self._types.values()
         yield from self._groups.values()
 
-    def _path(self, spec: JobSpec) -> list[Limiter]:
+    def _path(self, job: Job) -> list[Limiter]:
         """Return a job's limiters, the broadest first; its group's only if it exists."""
-        path = []
+        spec, path = job.spec, []
         if spec.pool is not None and spec.pool in self._pools:
             path.append(self._pools[spec.pool])
         limits, limiter = spec.limits, self._types.get(spec.type)
@@ -265,23 +267,23 @@ class Limiters:
                 limiter.bound(limits.concurrency, limits.rate)
         if limiter is not None:
             path.append(limiter)
-        if _has_group_limiter(spec) and (limiter := self._groups.get((spec.type, spec.group or ""))) is not None:
+        if _has_group_limiter(spec) and (limiter := self._groups.get((spec.type, _group_of(job)))) is not None:
             path.append(limiter)
         return path
 
-    def _make_group(self, spec: JobSpec) -> Limiter:
+    def _make_group(self, job: Job) -> Limiter:
+        spec = job.spec
         assert spec.limits is not None
-        assert spec.group is not None
         tally, limits = self._group_bounds.setdefault(spec.type, (Tally(), spec.limits))
         limiter = Limiter(
             GROUP,
             spec.type,
-            group=spec.group,
+            group=_group_of(job),
             permits=limits.group_concurrency,
             rate=limits.group_rate,
             tally=tally,
         )
-        self._groups[spec.type, spec.group] = limiter
+        self._groups[spec.type, limiter.group] = limiter
         return limiter
 
     def _drop(self, limiter: Limiter, now: float) -> float | None:
@@ -314,7 +316,7 @@ class Limiters:
     def _admit(self, job: Job, path: list[Limiter], now: float) -> None:
         spec = job.spec
         if _has_group_limiter(spec) and (not path or path[-1].depth != GROUP):
-            path.append(self._make_group(spec))
+            path.append(self._make_group(job))
         for limiter in path:
             limiter.take(job, now)
         self._held[job.id] = tuple(path)
@@ -408,7 +410,7 @@ class Limiters:
             job = wait_list.take_next(now)
             waiter = self._waiters[job.id]
             waiter.at = None
-            path = self._path(job.spec)
+            path = self._path(job)
             stop = _first_stop(path, max(limiter.depth, waiter.depth), job.spec.queue, now)
             if stop is not None and stop.depth > limiter.depth:
                 self._requeue(waiter, stop)
@@ -440,3 +442,7 @@ def _first_stop(path: list[Limiter], depth: int, queue: str, now: float) -> Limi
         if not limiter.room(now) or (limiter.depth > depth and queue in limiter.wait_lists):
             return limiter
     return None
+
+
+def _group_of(job: Job) -> GroupName:
+    return job.owner, job.spec.group

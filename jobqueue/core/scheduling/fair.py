@@ -120,5 +120,5 @@ class Fair:
 
 
 def _name_of(job: Job) -> Name:
-    uniqueness, group = job.uniqueness, job.spec.group
-    return group if uniqueness is None or uniqueness.owner is None else (uniqueness.owner, group)
+    owner, group = job.owner, job.spec.group
+    return group if owner is None else (owner, group)

@@ -283,7 +283,7 @@ class EventLog:
             return
         job = event.job
         subscribers = self._by_job.get(job.id, ())
-        owner = None if job.uniqueness is None else job.uniqueness.owner
+        owner = job.owner
         self._record(name, self._seen(job), owner, subscribers)
         if not job.live:
             for subscriber in subscribers:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from jobqueue.core.job import Job, JobId, JobSpec, JobState
+from jobqueue.core.job import Job, JobId, JobSpec, JobState, Uniqueness
+from jobqueue.core.limits.limiter import GroupName
 from jobqueue.core.limits.limiters import Limiters
 from jobqueue.core.policy import Discipline, Limits, QueuePolicy
 from jobqueue.core.rate import Rate
@@ -38,7 +39,7 @@ class World:
     def __post_init__(self) -> None:
         self.limiters = Limiters(pools=self.pools, order_of=self.order_of)
         self.ready: dict[str, Order] = {queue: self.order_of(queue) for queue in self.disciplines}
-        self.buckets: dict[tuple[str, str | None], ExactBucket] = {}
+        self.buckets: dict[tuple[str, GroupName | None], ExactBucket] = {}
         self.count = 0
 
     def order_of(self, queue: str) -> Order:
@@ -46,7 +47,7 @@ class World:
 
     # -- steps of the engine
 
-    def add(self, type_: str = "t", queue: str = "default", **spec: object) -> Job:
+    def add(self, type_: str = "t", queue: str = "default", owner: str | None = None, **spec: object) -> Job:
         """Make a job ready."""
         self.count += 1
         return self.add_again(
@@ -58,6 +59,7 @@ class World:
                 state=JobState.QUEUED,
                 created_at=self.now,
                 run_at=self.now,
+                uniqueness=None if owner is None else Uniqueness(caller=owner, plain=True, owner=owner),
             )
         )
 
@@ -167,11 +169,11 @@ class World:
     # -- the model
 
     @staticmethod
-    def rates(job: Job) -> list[tuple[str | None, Rate]]:
+    def rates(job: Job) -> list[tuple[GroupName | None, Rate]]:
         limits = job.spec.limits or Limits()
-        keyed: list[tuple[str | None, Rate | None]] = [(None, limits.rate)]
+        keyed: list[tuple[GroupName | None, Rate | None]] = [(None, limits.rate)]
         if job.spec.group is not None:
-            keyed.append((job.spec.group, limits.group_rate))
+            keyed.append((group_of(job), limits.group_rate))
         return [(key, rate) for key, rate in keyed if rate is not None]
 
     def full_limiters(self, job: Job) -> list[str]:
@@ -185,7 +187,9 @@ class World:
         if limits.concurrency is not None and len(same_type) >= limits.concurrency:
             full.append("type")
         if spec.group is not None and limits.group_concurrency is not None:
-            in_group = sum(run.group == spec.group for run in same_type)
+            in_group = sum(
+                run.spec.type == spec.type and group_of(run) == group_of(job) for run in self.running.values()
+            )
             full += ["group"] if in_group >= limits.group_concurrency else []
         for key, _ in self.rates(job):
             bucket = self.buckets.get((spec.type, key))
@@ -241,9 +245,13 @@ class World:
         assert limiters.next_at() is None
 
 
-def orders_of_start(jobs: list[Job]) -> dict[tuple[str, str, str | None], list[int]]:
+def group_of(job: Job) -> GroupName:
+    return (None if job.uniqueness is None else job.uniqueness.owner), job.spec.group
+
+
+def orders_of_start(jobs: list[Job]) -> dict[tuple[str, str, GroupName], list[int]]:
     """Return the numbers of started jobs in the order of their starts, by queue, type and group."""
     numbers = defaultdict(list)
     for job in jobs:
-        numbers[job.spec.queue, job.spec.type, job.spec.group].append(int(job.id[1:]))
+        numbers[job.spec.queue, job.spec.type, group_of(job)].append(int(job.id[1:]))
     return numbers

@@ -135,6 +135,14 @@ def test_groups_of_the_same_name_are_separate_per_handler() -> None:
     assert list(world.running.values()) == jobs
 
 
+def test_groups_of_the_same_name_are_separate_per_owner() -> None:
+    world = world_of()
+    limits = Limits(group_concurrency=1)
+    jobs = [world.add(owner=owner, group="a", limits=limits) for owner in (None, "key:ci", "key:web")]
+    world.try_all(["default"])
+    assert list(world.running.values()) == jobs
+
+
 def test_a_group_with_one_permit_runs_its_jobs_sequentially_in_order() -> None:
     world = world_of(thread=2)
     limits = Limits(concurrency=3, group_concurrency=1)

@@ -46,7 +46,8 @@ class Run:
                 type_ = rng.choice(list(SPECS))
                 group = rng.choice([None, "a", "a", "b", "c"])
                 queue = rng.choice(list(world.disciplines))
-                world.add(type_, queue, priority=rng.randint(0, 9), group=group, **SPECS[type_])
+                owner = rng.choice([None, None, "x"])
+                world.add(type_, queue, owner, priority=rng.randint(0, 9), group=group, **SPECS[type_])
             case "try":
                 queues = [queue for queue in self.served if world.ready[queue]]
                 if queues:
@@ -134,7 +135,7 @@ def test_a_limiter_with_one_permit_starts_the_jobs_of_a_queue_in_order(seed: int
     orders = orders_of_start(run.world.started)
     compared = 0
     for (_, type_, group), numbers in orders.items():
-        if type_ in ("narrow", "grouped") and group is not None:
+        if type_ in ("narrow", "grouped") and group[1] is not None:
             assert numbers == sorted(numbers), f"jobs of {type_}, group {group}"
             compared += len(numbers)
     for queue in run.world.disciplines:
