@@ -282,7 +282,7 @@ def test_each_fault_of_the_settings_is_one_line_and_the_exit_code_is_2(
     assert capsys.readouterr().err.splitlines() == [
         "config.yaml:3:5: queues.default.capacityy: unknown setting, did you mean 'queues.default.capacity'?",
         "--set a.b: unknown setting; known settings: server, queues, statuses, limits, auth, spool, runtime, log",
-        "--port: must be a whole number from 0 to 65535, not 'x'",
+        "--port: must be a whole number from 0 to 65535, or null, not 'x'",
     ]
     assert not served
 
