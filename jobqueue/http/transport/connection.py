@@ -193,11 +193,13 @@ class Connection(Buffers):
                 return
             # aiohttp: it calls this without data to resume the parser.
             self._between_requests = self._between_requests and not data
-            queued = len(self._messages)
+            queued, begun = len(self._messages), self._begun_body()
             if self.deferred is None or self._upgraded or self._close or self._force_close:
                 super().data_received(data)
             else:  # aiohttp's own would wake its idle task
                 self._queue(*self._feed(data))
+            if begun is not None and begun.is_eof():
+                self._free_place()
             self._check_what_came(data, has_new=len(self._messages) > queued)
             return
         now = self._loop.time()
@@ -238,6 +240,24 @@ class Connection(Buffers):
             refusal = web_protocol._ErrInfo(status=400, exc=error, message=error.message)
             self._messages.append((refusal, EMPTY_PAYLOAD))
             return (), False, b""
+
+    def _begun_body(self) -> StreamReader | None:
+        """Return the incomplete body of a request that aiohttp's task has begun."""
+        if self._body_ended or (self._messages and self._messages[-1][1] is self._body):
+            return None
+        return self._body
+
+    def _free_place(self) -> None:
+        """Tell the parser that a request was begun before its body was complete.
+
+        aiohttp: its parser counts a request that waits from the end of its body, its task tells it of the begin. After
+        that order the place was never freed, and requests behind would wait for bytes that don't come.
+        """
+        if self._parser is None:
+            return
+        self._parser.message_consumed()
+        if len(self._messages) == self._max_msg_queue_size - 1:  # it may have stopped one too early
+            self._queue(*self._feed(b""))
 
     def _queue(self, messages: Sequence[tuple[Any, StreamReader]], upgraded: bool, tail: bytes) -> None:
         """Let requests wait for aiohttp's task."""

@@ -410,3 +410,33 @@ def test_a_server_without_the_c_parser_does_not_start(monkeypatch: pytest.Monkey
     monkeypatch.setattr(web_protocol, "HttpRequestParser", HttpRequestParserPy)
     with pytest.raises(ConfigError, match="C parser"):
         require_c_parser()
+
+
+async def begun(serving: Serving) -> None:
+    """Wait until a request is under way."""
+    async with asyncio.timeout(5):
+        while not any(connection._request_in_progress for connection in serving.server.connections):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+@pytest.mark.parametrize("earlier", [0, 35])
+@pytest.mark.parametrize("together", [True, False], ids=["with the body", "after it"])
+async def test_any_number_of_requests_is_pipelined_behind_bodies_that_come_after_their_heads(
+    start: Any, fast_path: bool, earlier: int, together: bool
+) -> None:
+    serving = await start(server={"fast_path": fast_path})
+    at = PLAIN.index(b"\r\n\r\n") + 4
+    looks = b"HEAD /v1/jobs HTTP/1.1\r\nHost: h\r\n\r\n" * 80
+    async with serving.connect() as (reader, writer):
+        for number in range(earlier + 1):
+            writer.write(PLAIN[:at])
+            await begun(serving)
+            writer.write(PLAIN[at:] + looks * (together and number == earlier))
+            assert (await read_answer(reader)).status == 202
+        for _ in range(2 if together else 1):
+            if not together:
+                writer.write(looks)
+            for _ in range(80):
+                assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200")
+            together = False
