@@ -213,32 +213,21 @@ class Service:
         return await self.backend.submit(*asked)
 
     def accept_now(self, submission: Submission | PlainSubmission, caller: Uniqueness) -> SubmitResult[Job]:
-        """As `accept`, without files, key and quota, and without an await; `caller` is plain. Raises as `accept`."""
-        if isinstance(submission, PlainSubmission):
-            spec, args = self.registry.check_plain(submission)
-            if spec.queue not in self.settings.queues:
-                raise self._no_such_queue()
-            return self.local.submit_now(spec, args, None, caller)
-        if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
-            return self.local.submit_now(*self._asked(submission, None, None, caller.caller, caller.owner, None))
-        spec, args = self._check(submission)
-        return self.local.submit_now(spec, args, None, caller)
+        """As `accept`, without files and key, and without an await; `caller` is plain. Raises as `accept`."""
+        return self.local.submit_now(*self.asked(submission, caller))
 
     def asked(self, submission: Submission | PlainSubmission, caller: Uniqueness) -> Asked:
-        """Check one of many submissions; return it for `Backend.submit_many`. `caller` is plain.
+        """Check a submission without files and key; return the arguments of `Backend.submit`. `caller` is plain.
 
         Raises:
             InvalidSubmission, UnknownType: As `accept`.
         """
-        settings = self.settings
-        counted = settings.limits.caller_jobs_max is not None
         if isinstance(submission, PlainSubmission):
-            if not counted:
-                spec, args = self.registry.check_plain(submission)
-                if spec.queue in settings.queues:
-                    return spec, args, None, caller
-            submission = Submission(type=submission.type, args=submission.args)
-        if counted or submission.unique is not None:
+            spec, args = self.registry.check_plain(submission)
+            if spec.queue not in self.settings.queues:
+                raise self._no_such_queue()
+            return spec, args, None, caller
+        if submission.unique is not None:  # most have none, and share the caller's `Uniqueness`
             return self._asked(submission, None, None, caller.caller, caller.owner, None)
         spec, args = self._check(submission)
         return spec, args, None, caller
@@ -254,8 +243,7 @@ class Service:
     ) -> Asked:
         """Check a submission, and return the arguments of `Backend.submit`."""
         spec, args = self._check(submission)
-        counted = self.settings.limits.caller_jobs_max is not None
-        uniqueness = uniqueness_of(submission, caller, owner, key, with_files=folder is not None, counted=counted)
+        uniqueness = uniqueness_of(submission, caller, owner, key, with_files=folder is not None)
         upload = Upload(folder, files or {}) if folder is not None else None
         return spec, args, upload, uniqueness
 
@@ -272,7 +260,7 @@ class Service:
         spec, _ = self._check(submission)
         if keyed:
             return
-        uniqueness = uniqueness_of(submission, caller, owner, None, with_files=True, counted=False)
+        uniqueness = uniqueness_of(submission, caller, owner, None, with_files=True)
         raise_if_any(self.backend.refuse_unseen(spec.queue, uniqueness, job_type=spec.type))
 
     def _check(self, submission: Submission) -> tuple[JobSpec, bytes]:

@@ -173,8 +173,8 @@ class IdempotencyKey(Record):
 class Uniqueness(Record):
     """The identity of a submission: its caller, idempotency key and unique value.
 
-    `plain`: it has neither key nor value, and live jobs need not be counted, so there is nothing to index. `owner`: the
-    name of the caller to which the job belongs, so that others find no trace of it; None: it is no secret.
+    `plain`: it has neither key nor value, so there is nothing to index. `owner`: the name of the caller to which the
+    job belongs, so that others find no trace of it; None: it is no secret.
     """
 
     caller: str | None

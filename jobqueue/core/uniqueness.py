@@ -1,11 +1,10 @@
-"""Uniqueness: what makes two submissions the same job, and how many live jobs a caller has.
+"""Uniqueness: what makes two submissions the same job.
 
 Rules:
 
 1. An idempotency key belongs to one caller and one job, for as long as that job's record is held. Keys of submissions
    that led to a job by its unique value belong to it, too: its latest `SHARED_MAX`.
 2. A unique value belongs to one live job of its type, and of its owner, at a time.
-3. A caller's live jobs are counted from acceptance to end.
 
 `UniquenessIndex` finds the holder. `Submitter` decides on a hit.
 """
@@ -32,7 +31,6 @@ class UniquenessIndex:
         # Further keys of a job, the oldest first.
         self._shared: dict[JobId, deque[Name]] = {}
         self._by_value: dict[tuple[str | None, str, str], JobId] = {}
-        self._live: dict[str, int] = {}
         # The number of unique values. Bound directly: it is read for each rejection.
         self.values = self._by_value.__len__
 
@@ -63,10 +61,6 @@ class UniquenessIndex:
         unique = uniqueness.unique
         return None if unique is None else self._by_value.get((uniqueness.owner, job_type, unique.value))
 
-    def live_of(self, caller: str) -> int:
-        """Count a caller's live jobs."""
-        return self._live.get(caller, 0)
-
     @property
     def any_keys(self) -> bool:
         """Whether a record has a key: without one, `drop` would find nothing."""
@@ -80,8 +74,6 @@ class UniquenessIndex:
             self._by_key[uniqueness.caller, uniqueness.key.key] = (job.id, uniqueness.key.fingerprint)
         if uniqueness.unique is not None:
             self._by_value[uniqueness.owner, job.spec.type, uniqueness.unique.value] = job.id
-        if uniqueness.caller is not None:
-            self._live[uniqueness.caller] = self._live.get(uniqueness.caller, 0) + 1
 
     def end(self, job: Job) -> None:
         """Remove the entries that only a live job may have."""
@@ -91,12 +83,6 @@ class UniquenessIndex:
             name = (uniqueness.owner, job.spec.type, uniqueness.unique.value)
             if self._by_value.get(name) == job.id:  # it may have passed to another job
                 del self._by_value[name]
-        if uniqueness.caller is not None:
-            left = self._live[uniqueness.caller] - 1
-            if left:
-                self._live[uniqueness.caller] = left
-            else:
-                del self._live[uniqueness.caller]
 
     def drop(self, job: Job) -> None:
         """Remove the remaining entries, with the job's record."""

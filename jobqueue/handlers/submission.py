@@ -98,19 +98,15 @@ def uniqueness_of(
     key: IdempotencyKey | None,
     *,
     with_files: bool,
-    counted: bool,
 ) -> Uniqueness | None:
     """Return the identity of a submission; None: it has none.
-
-    Args:
-        counted: Whether the caller's live jobs are to be counted.
 
     Raises:
         InvalidSubmission: It debounces and has files, which can't replace those of the waiting job.
     """
     given = submission.unique
     if given is None:
-        if key is None and not (counted and caller is not None):
+        if key is None:
             return None if caller is None else plain_uniqueness(caller, owner)
         return Uniqueness(caller, None, key, owner=owner)
     if with_files and _debounces(submission):

@@ -628,9 +628,13 @@ class EngineMachine(RuleBasedStateMachine):
         uniqueness_index = self.driver.engine._transitions.uniqueness_index
         assert uniqueness_index._by_key == self.keys
         assert uniqueness_index._by_value == {(None, *name): job_id for name, job_id in self.values.items()}
-        assert uniqueness_index._live == Counter(
-            k.caller for k in self.model.values() if k.live and k.caller is not None
-        )
+
+    @invariant()
+    def the_holdings_match_the_model(self) -> None:
+        holdings = self.driver.engine.store.holdings
+        live = Counter(known.caller for known in self.model.values() if known.live)
+        for caller in (None, *holdings.by_caller, *live):
+            assert holdings.live_of(caller)[0] == live[caller]
 
     @invariant()
     def delayed_and_stopping_jobs_have_deadlines(self) -> None:
@@ -659,7 +663,7 @@ class EngineMachine(RuleBasedStateMachine):
         totals, store, uniqueness_index = engine.totals(), engine.store, engine._transitions.uniqueness_index
         assert totals.accepted == totals.evicted
         assert (len(store), store.bytes_used, store.live_bytes) == (0, 0, 0)
-        assert (uniqueness_index._by_key, uniqueness_index._by_value, uniqueness_index._live) == ({}, {}, {})
+        assert (uniqueness_index._by_key, uniqueness_index._by_value, len(store.holdings)) == ({}, {}, 0)
         assert all((limiter.held, limiter.waiting) == (0, 0) for limiter in engine.limiters.stats())
         assert not any(engine.scheduler.waiting(name) for name in engine.queue_states)
         assert not any(queue_state.waiting or queue_state.live for queue_state in engine.queue_states.values())

@@ -34,7 +34,8 @@ def snapshot(driver: Driver) -> object:
         engine.totals(),
         {job.id: (job.state, job.version, job.args, job.run_at, job.stopping) for job in engine.newest_first(None)},
         (store.live, store.terminal, store.live_bytes, store.bytes_used),
-        (dict(uniqueness_index._by_key), dict(uniqueness_index._by_value), dict(uniqueness_index._live)),
+        (dict(uniqueness_index._by_key), dict(uniqueness_index._by_value)),
+        {caller: store.holdings.live_of(caller) for caller in store.holdings.by_caller},
         {
             name: (dict(queue_state.counts), queue_state.submitted_total)
             for name, queue_state in engine.queue_states.items()
@@ -45,7 +46,12 @@ def snapshot(driver: Driver) -> object:
 
 def uniqueness_index_is_empty(driver: Driver) -> bool:
     uniqueness_index = driver.engine._transitions.uniqueness_index
-    return not (uniqueness_index._by_key or uniqueness_index._by_value or uniqueness_index._live)
+    return not (uniqueness_index._by_key or uniqueness_index._by_value)
+
+
+def live_of(driver: Driver, caller: str | None) -> int:
+    """Return the number of a caller's live jobs."""
+    return driver.engine.store.holdings.live_of(caller)[0]
 
 
 # -- idempotency keys
@@ -305,7 +311,7 @@ def test_unique_values_are_shared_by_all_callers() -> None:
     driver = Driver()
     job = driver.submit(unique="u", caller="ann")
     assert driver.submit(unique="u", caller="bob") is job
-    assert driver.engine._transitions.uniqueness_index.live_of("bob") == 0
+    assert live_of(driver, "bob") == 0
 
 
 def test_a_replaced_job_that_ends_late_does_not_release_the_value() -> None:
@@ -336,7 +342,7 @@ def test_a_replacement_takes_the_quota_of_the_replaced_job_of_its_caller() -> No
     old = driver.submit(unique="u", caller="ann")
     new = driver.submit(unique="u", mode="replace", caller="ann")
     assert (old.state, new.state) == (JobState.CANCELLED, JobState.QUEUED)
-    assert driver.engine._transitions.uniqueness_index.live_of("ann") == 1
+    assert live_of(driver, "ann") == 1
     driver.submit(caller="bob")
     with pytest.raises(RateLimited):
         driver.submit(unique="u", mode="replace", caller="bob")
@@ -521,7 +527,7 @@ def test_a_terminal_job_does_not_count_against_the_quota(state: str) -> None:
     driver = Driver(caller_jobs_max=1)
     bring_to(driver, state, caller="ann")
     assert driver.submit(caller="ann")
-    assert driver.engine._transitions.uniqueness_index.live_of("ann") == 1
+    assert live_of(driver, "ann") == 1
 
 
 def test_a_job_that_runs_or_is_in_backoff_counts_against_the_quota() -> None:
@@ -545,7 +551,7 @@ def test_a_retried_job_counts_against_the_quota_again() -> None:
         driver.submit(caller="ann")
     driver.lease(job)
     driver.ack(job)
-    assert driver.engine._transitions.uniqueness_index.live_of("ann") == 0
+    assert live_of(driver, "ann") == 0
 
 
 def test_each_terminal_job_reduces_the_count_of_its_caller_by_one() -> None:
@@ -553,7 +559,7 @@ def test_each_terminal_job_reduces_the_count_of_its_caller_by_one() -> None:
     jobs = [driver.submit(caller="ann") for _ in range(3)]
     for left in (2, 1, 0):
         driver.cancel(jobs.pop())
-        assert driver.engine._transitions.uniqueness_index.live_of("ann") == left
+        assert live_of(driver, "ann") == left
 
 
 def test_a_replacement_releases_exactly_one_slot_and_one_job_of_the_quota() -> None:
@@ -589,7 +595,8 @@ def test_a_shutdown_releases_unique_values_and_quotas_and_keeps_keys_for_the_ttl
     driver.shut_down()
     driver.advance(1)
     uniqueness_index = driver.engine._transitions.uniqueness_index
-    assert (uniqueness_index._by_value, uniqueness_index._live, len(uniqueness_index._by_key)) == ({}, {}, 4)
+    assert (uniqueness_index._by_value, len(uniqueness_index._by_key)) == ({}, 4)
+    assert not any(live_of(driver, caller) for caller in driver.engine.store.holdings.by_caller)
     driver.advance(2)
     assert uniqueness_index_is_empty(driver)
 
@@ -603,7 +610,6 @@ def test_an_empty_uniqueness_index_finds_no_job() -> None:
     assert uniqueness_index.under_key(Uniqueness()) is None
     assert uniqueness_index.holder("t", Uniqueness(unique=Unique("u"))) is None
     assert uniqueness_index.holder("t", Uniqueness()) is None
-    assert uniqueness_index.live_of("ann") == 0
     assert uniqueness_index.values() == 0
 
 
@@ -611,12 +617,13 @@ def test_a_plain_job_adds_nothing_to_the_uniqueness_index() -> None:
     driver = Driver()
     driver.done()
     driver.submit()
+    driver.submit(caller="ann")
     assert uniqueness_index_is_empty(driver)
     assert driver.of(Ready)
 
 
-@pytest.mark.parametrize("field", [{"caller": "ann"}, {"unique": "u"}, {"key": "k"}])
-def test_caller_unique_value_and_key_can_each_be_used_alone(field: dict[str, str]) -> None:
+@pytest.mark.parametrize("field", [{"unique": "u"}, {"key": "k"}])
+def test_unique_value_and_key_can_each_be_used_alone(field: dict[str, str]) -> None:
     driver = Driver()
     job = driver.submit(**field)
     assert not uniqueness_index_is_empty(driver)

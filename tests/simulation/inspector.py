@@ -38,6 +38,7 @@ class Inspector:
         self._check_bounds()
         self._check_deadlines()
         self._check_uniqueness()
+        self._check_live_of_callers()
 
     def _check_positions(self) -> None:
         """Check that each queued job is either ready or waits at one limiter, and that the counts agree."""
@@ -107,21 +108,17 @@ class Inspector:
             self._engine._transitions.uniqueness_index,
             self._auditor.known,
         )
-        live = Counter(
-            uniqueness.caller
-            for each in known.values()
-            if each.live
-            and (uniqueness := each.job.uniqueness) is not None
-            and uniqueness.caller is not None
-            and not uniqueness.plain
-        )
-        check(
-            uniqueness_index._live == dict(live), f"callers have {dict(live)} live jobs, not {uniqueness_index._live}"
-        )
         for name, job_id in uniqueness_index._by_value.items():
             check(job_id in known and known[job_id].live, f"the unique value {name} is held by no live job")
         for key, (job_id, _) in uniqueness_index._by_key.items():
             check(job_id in known, f"the idempotency key {key} is of an evicted job")
+
+    def _check_live_of_callers(self) -> None:
+        holdings = self._engine.store.holdings
+        live = Counter(each.job.caller for each in self._auditor.known.values() if each.live)
+        for caller in holdings.by_caller.keys() | live.keys():
+            held, _ = holdings.live_of(caller)
+            self._auditor.check(held == live[caller], f"{caller} has {live[caller]} live jobs, and {held} are counted")
 
     # -- before time advances
 
@@ -198,12 +195,7 @@ class Inspector:
         check(not self._wiring._workers._abandoned, "workers are counted as stuck that have ended")
         uniqueness_index = engine._transitions.uniqueness_index
         check(
-            not (
-                uniqueness_index._by_key
-                or uniqueness_index._by_value
-                or uniqueness_index._live
-                or uniqueness_index._shared
-            ),
+            not (uniqueness_index._by_key or uniqueness_index._by_value or uniqueness_index._shared),
             "index entries of evicted jobs",
         )
         check(
