@@ -60,16 +60,23 @@ class Result(msgspec.Struct, kw_only=True):
 def play(scenario: Scenario, folder: Path, *, quick: bool) -> Result:
     """Play one scenario; its samples go into the folder."""
     result = Result(name=scenario.name, says=scenario.says)
-    began = time.monotonic()
-    print(f"\n{scenario.name}: {scenario.says}", flush=True)
-    try:
+    with timed(result):
         _play(scenario, folder, result, quick=quick)
+    return result
+
+
+@contextmanager
+def timed(result: Result) -> Iterator[None]:
+    """Print a result's title and, after the block, what was seen; a block that fails is the result's failure."""
+    began = time.monotonic()
+    print(f"\n{result.name}: {result.says}", flush=True)
+    try:
+        yield
     except (LoadFailed, NotStarted, OSError) as error:
         result.failed = f"{type(error).__name__}: {error}"
     result.seconds = time.monotonic() - began
     for line in (*result.notes, *result.bounds, *([result.failed] if result.failed else [])):
         print(f"  {line}", flush=True)
-    return result
 
 
 def _play(scenario: Scenario, folder: Path, result: Result, *, quick: bool) -> None:

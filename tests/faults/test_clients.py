@@ -17,9 +17,9 @@ import pytest
 from tests.faults.measuring import Vitals, seen
 from tests.faults.storm import Storm, p99_ms
 from tests.faults.test_handlers import ended, submit
+from tests.streams import connected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.faults.conftest import Serve
@@ -45,24 +45,13 @@ def form(token: str) -> bytes:
     return "\r\n".join(["POST /v1/jobs HTTP/1.1", *lines, "", parts]).encode()
 
 
-@contextlib.asynccontextmanager
-async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(url))
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-
 def witnessed(runs: Path) -> list[str]:
     return runs.read_text().splitlines()
 
 
 async def reset_after(url: str, data: bytes) -> None:
     """Send bytes, and reset the connection."""
-    async with connected(url) as (_, writer):
+    async with connected(port_of(url)) as (_, writer):
         writer.write(data)
         await writer.drain()
         await asyncio.sleep(0.005)
@@ -112,7 +101,7 @@ async def test_five_hundred_slowloris_connections_are_cut_and_hurt_only_themselv
     began, cut_s = time.monotonic(), []
 
     async def slow() -> None:
-        async with connected(server.url) as (reader, writer):
+        async with connected(port_of(server.url)) as (reader, writer):
             reading = asyncio.ensure_future(read_to_the_end(reader))
             with contextlib.suppress(ConnectionError):
                 writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n")
@@ -147,7 +136,7 @@ async def test_bodies_of_one_byte_per_second_get_408_and_hurt_only_themselves(se
     async def slow(number: int) -> None:
         request = post(f"slow{number}")
         head, body = request[:-60], request[-60:]
-        async with connected(server.url) as (reader, writer):
+        async with connected(port_of(server.url)) as (reader, writer):
             reading = asyncio.ensure_future(read_to_the_end(reader))
             with contextlib.suppress(ConnectionError):
                 writer.write(head)
@@ -186,7 +175,7 @@ async def test_slow_readers_of_ten_thousand_pipelined_answers_get_all_or_are_cut
 
     async def read(slowly: bool) -> None:
         nonlocal complete, cut, peak_mib
-        async with connected(server.url) as (reader, writer):
+        async with connected(port_of(server.url)) as (reader, writer):
             writer.write(pipelined)
             writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             if not slowly:

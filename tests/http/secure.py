@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ssl
 from typing import TYPE_CHECKING
 
 from jobqueue.http.transport.tls import TlsServer
+from tests.streams import connected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    import ssl
+    from contextlib import AbstractAsyncContextManager
 
     from tests.authority import Authority
     from tests.http.serving import Serving
+    from tests.streams import Streams
 
 
 class Secure:
@@ -34,25 +35,8 @@ class Secure:
         self._listener.close()
         self.tls.close()
 
-    @contextlib.asynccontextmanager
-    async def connect(
-        self, context: ssl.SSLContext | None = None
-    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        context = context or self.authority.client_context()
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError, ssl.SSLError):
-                await writer.wait_closed()
+    def connect(self, context: ssl.SSLContext | None = None) -> AbstractAsyncContextManager[Streams]:
+        return connected(self.port, context or self.authority.client_context())
 
-    @contextlib.asynccontextmanager
-    async def connect_plainly(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+    def connect_plainly(self) -> AbstractAsyncContextManager[Streams]:
+        return connected(self.port)

@@ -19,12 +19,14 @@ from jobqueue.http.assembly import FAST_PATH, Api
 from jobqueue.http.response.descriptors import DESCRIPTORS
 from jobqueue.http.transport.job_server import JobServer
 from tests.http.declared import ANSWERS
+from tests.streams import connected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from jobqueue.http.streams.waiters import Waiters
+    from tests.streams import Streams
 
 DEFAULTS: dict[str, dict[str, object]] = {
     "server": {"hosts": ["h", "a", "b"]},
@@ -112,15 +114,8 @@ class Serving:
         await self.server.close(0.2)
         await self.queue.stop()
 
-    @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+    def connect(self) -> contextlib.AbstractAsyncContextManager[Streams]:
+        return connected(self.port)
 
     async def talk(self, *data: bytes) -> bytes:
         """Send the pieces, and read until the server closes the connection."""

@@ -7,14 +7,14 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.destructive.cgroup import confined
-from bench.destructive.limits import CPUS, MEMORY_BYTES, RETENTION, SETTINGS
-from bench.destructive.master import Result, scratch, telling
+from bench.destructive.limits import CPUS, MEMORY_BYTES, MIB, RETENTION, SETTINGS
+from bench.destructive.master import Result, scratch, telling, timed
 from bench.destructive.samples import between, read
-from bench.destructive.server import NotStarted, Server
+from bench.destructive.server import Server
 from bench.destructive.slopes import theil_sen
-from bench.destructive.stage import LoadFailed, Stage
+from bench.destructive.stage import Stage
 from bench.destructive.tally import total
-from bench.destructive.verdict import Bound, Run
+from bench.destructive.verdict import LEFT_BYTES_MAX, REST_S, Bound, Run
 from bench.destructive.verdict import judge as judge_run
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ WARM_SHARE, WARM_S_MIN = 0.2, 60.0
 JOB = json.dumps({"type": "sleep", "args": {"min_s": 0.05, "max_s": 0.5}})
 
 SLOPES: tuple[tuple[str, Callable[[Sample], float], float], ...] = (
-    ("memory, MiB an hour", lambda each: each.memory_bytes / 2**20, 1.0),
+    ("memory, MiB an hour", lambda each: each.memory_bytes / MIB, 1.0),
     ("descriptors an hour", lambda each: float(each.descriptors), 1.0),
     ("tasks an hour", lambda each: each.beat.tasks, 1.0),
     ("allocated objects an hour", lambda each: each.beat.objects, 5_000.0),
@@ -41,15 +41,8 @@ SLOPES: tuple[tuple[str, Callable[[Sample], float], float], ...] = (
 def soak(folder: Path, hours: float) -> Result:
     """Play it, and judge the slopes beside the bounds of every scenario."""
     result = Result(name=NAME, says=f"{SAYS} ({hours:g} h)")
-    began = time.monotonic()
-    print(f"\n{NAME}: {result.says}", flush=True)
-    try:
+    with timed(result):
         _soak(folder, hours * 3600, result)
-    except (LoadFailed, NotStarted, OSError) as error:
-        result.failed = f"{type(error).__name__}: {error}"
-    result.seconds = time.monotonic() - began
-    for line in (*result.notes, *result.bounds, *([result.failed] if result.failed else [])):
-        print(f"  {line}", flush=True)
     return result
 
 
@@ -74,7 +67,7 @@ def _soak(folder: Path, seconds: float, result: Result) -> None:
             tally = total(each.tally(seconds + 120) for each in loads)
             honest = small.tally(120)
             result.ended = time.monotonic()
-            rested = stage.until(lambda each: each.memory_bytes <= baseline_bytes + 25 * 2**20, 60.0)
+            rested = stage.until(lambda each: each.memory_bytes <= baseline_bytes + LEFT_BYTES_MAX, REST_S)
             exit_code = server.stop()
         samples = read(csv)
         run = Run(
