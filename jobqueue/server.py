@@ -37,7 +37,7 @@ from aiohttp import web
 
 from jobqueue import terminal
 from jobqueue.build import build, interpreter
-from jobqueue.config.access import EXPOSED, is_exposed
+from jobqueue.config.auth import EXPOSED, is_exposed
 from jobqueue.config.reload import Reload
 from jobqueue.errors import ConfigError, LifespanFailed
 from jobqueue.http.assembly import FAST_PATH, Api

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from jobqueue.config.access import KEY_NAME
+from jobqueue.config.auth import KEY_NAME
 from jobqueue.config.load import Override, trace
 from jobqueue.errors import ConfigError
 from jobqueue.keys import SCOPES, Key, Scope, new_key

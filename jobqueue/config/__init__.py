@@ -3,7 +3,7 @@
 `settings` has the structs, `load` reads them from their sources, `reload` reads them again.
 """
 
-from jobqueue.config.access import AuthSettings, KeySettings
+from jobqueue.config.auth import AuthSettings, KeySettings
 from jobqueue.config.callers import CallerLimits, LimitsOfCallers
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.section import MIB

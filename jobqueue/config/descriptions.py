@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
-from jobqueue.config.access import KeySettings
+from jobqueue.config.auth import KeySettings
 from jobqueue.config.key_limits import KeyLimits
 from jobqueue.config.section import Section
 from jobqueue.config.settings import QueueSettings, Settings

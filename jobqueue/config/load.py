@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct, inspect
 
-from jobqueue.config.access import EXPOSED, is_exposed
+from jobqueue.config.auth import EXPOSED, is_exposed
 from jobqueue.config.environment import read_environment
 from jobqueue.config.keys_file import read_keys
 from jobqueue.config.listening import faults_of_listening

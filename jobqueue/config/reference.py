@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import inspect
 
-from jobqueue.config.access import KEY_NAME
+from jobqueue.config.auth import KEY_NAME
 from jobqueue.config.descriptions import description, fields, sections, summary
 from jobqueue.config.environment import variable
 from jobqueue.config.listening import TOGETHER

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from jobqueue.config.access import AuthSettings
+from jobqueue.config.auth import AuthSettings
 from jobqueue.config.limits import LIMITS_FIXED, LimitsSettings
 from jobqueue.config.section import DAY_S, GIB, HOUR_S, KIB, MIB, MONTH_S, TIB, Section
 from jobqueue.config.tls import TlsSettings

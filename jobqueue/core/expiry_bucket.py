@@ -21,20 +21,20 @@ class ExpiryBucket:
     Attributes:
         number: Its number, in the order in which buckets are begun.
         over_at: When its quarter second is over.
-        owner: The holding that all its jobs are part of; None: they are of several.
+        holding: The one that all its jobs are part of; None: they are of several.
         by_caller: The jobs of each caller, the oldest last; some may be gone since. None: they are not sorted.
-        full: The number of jobs that its table has room for.
+        table_size: The number of jobs that the table `jobs` has room for.
         plain: All its jobs are without extras, and so not failed; then their results have `result_bytes` together.
     """
 
-    __slots__ = ("by_caller", "full", "jobs", "label", "number", "over_at", "owner", "plain", "result_bytes")
+    __slots__ = ("by_caller", "holding", "jobs", "label", "number", "over_at", "plain", "result_bytes", "table_size")
 
     def __init__(self, label: Label, number: int) -> None:
         self.label = label
         self.number = number
-        self.owner: Holding | None = None
+        self.holding: Holding | None = None
         self.by_caller: dict[str | None, list[Job]] | None = None
-        self.full = 0
+        self.table_size = 0
         self.over_at = (label[0] + 1) * EXPIRY_BUCKET_S
         self.jobs: dict[JobId, Job] = {}
         self.plain = True

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PARTS: Final = 1024
 
-NO_LIMIT: Final = 2**60
-"""The key of a holding without terminal records, which is not ranked."""
+UNRANKED: Final = 2**60
+"""The key of a holding without terminal records: it may grow without being ranked."""
 
 _PRUNED_AT: Final = 4
 
@@ -54,7 +54,7 @@ class Holding(MutableRecord):
         latest: The number of the expiry bucket of its last terminal record; 0: none is known.
         buckets: The numbers of all such buckets, oldest first; None: there was one only. No list, which the garbage
             collector would traverse.
-        at: How many of them have none of its records any more.
+        passed: How many of them, from the first on, have none of its records any more.
         pruned_at: The number of buckets at which those that are gone are forgotten.
     """
 
@@ -69,7 +69,7 @@ class Holding(MutableRecord):
     failed: OrderedDict[JobId, None] | None
     latest: int
     buckets: array[int] | None
-    at: int
+    passed: int
     pruned_at: int
 
     def __init__(
@@ -85,7 +85,7 @@ class Holding(MutableRecord):
         failed: OrderedDict[JobId, None] | None = None,
         latest: int = 0,
         buckets: array[int] | None = None,
-        at: int = 0,
+        passed: int = 0,
         pruned_at: int = _PRUNED_AT,
     ) -> None:
         self.caller = caller
@@ -99,7 +99,7 @@ class Holding(MutableRecord):
         self.failed = failed
         self.latest = latest
         self.buckets = buckets
-        self.at = at
+        self.passed = passed
         self.pruned_at = pruned_at
 
 
@@ -111,6 +111,9 @@ class Largest:
         all_live: Callers without terminal records that would be ranked with them: so they are with their first one.
         kind: What it ranks by.
         bound: The bound of the store.
+
+    Attributes:
+        small_max: The largest amount of a small caller.
     """
 
     def __init__(
@@ -119,7 +122,7 @@ class Largest:
         self._holdings = holdings
         self._all_live = all_live
         self._kind = kind
-        self.small = bound // PARTS
+        self.small_max = bound // PARTS
         # Negative keys: the first one is the largest; of equal ones that which was ranked first. An entry counts while
         # its key is that of the holding.
         self._heap: list[tuple[int, int, str | None]] = []
@@ -129,8 +132,8 @@ class Largest:
     def rank(self, holding: Holding) -> None:
         """Rank a holding that has grown beyond its key, or has its first terminal record."""
         amount = self._amount(holding)
-        if amount <= self.small:
-            self._set_key(holding, self.small)
+        if amount <= self.small_max:
+            self._set_key(holding, self.small_max)
             return
         key = amount + amount // 4 + 8
         self._set_key(holding, key)
@@ -151,12 +154,12 @@ class Largest:
                 heapq.heappop(heap)
                 continue
             amount = self._amount(holding)
-            if amount <= self.small:
+            if amount <= self.small_max:
                 heapq.heappop(heap)
-                self._set_key(holding, self.small)
+                self._set_key(holding, self.small_max)
             elif not holding.terminal:
                 heapq.heappop(heap)
-                self._set_key(holding, NO_LIMIT)
+                self._set_key(holding, UNRANKED)
                 self._all_live.add(holding.caller)
             elif amount < -key:
                 self._set_key(holding, amount)
@@ -235,9 +238,9 @@ class Holdings:
         """Return the holding of a caller that has held nothing."""
         holding = self.by_caller[caller] = Holding(
             caller,
-            records_key=self.by_records.small,
-            bytes_key=self.by_bytes.small,
-            failed_key=self.by_failed.small,
+            records_key=self.by_records.small_max,
+            bytes_key=self.by_bytes.small_max,
+            failed_key=self.by_failed.small_max,
         )
         return holding
 

@@ -283,10 +283,10 @@ class JobStore:
                 if gone:
                     break
                 jobs = dict(jobs.popitem() for _ in range(limit))
-                bucket.result_bytes -= self._remove(jobs, None, bucket.owner)
+                bucket.result_bytes -= self._remove(jobs, None, bucket.holding)
             else:
                 self._take_away(bucket)
-                self._remove(jobs, bucket.result_bytes if bucket.plain else None, bucket.owner)
+                self._remove(jobs, bucket.result_bytes if bucket.plain else None, bucket.holding)
             gone += jobs.values()
         return gone
 
@@ -341,25 +341,26 @@ class JobStore:
 
     def _enter(self, holding: Holding, bucket: ExpiryBucket) -> None:
         """Note that a caller's terminal records are in one more bucket, which gets the next one."""
-        if bucket.owner is not holding:
-            bucket.owner = None if bucket.jobs else holding
+        if bucket.holding is not holding:
+            bucket.holding = None if bucket.jobs else holding
         before, holding.latest = holding.latest, bucket.number
         buckets = holding.buckets
         if buckets is None:
-            holding.at = 0
+            holding.passed = 0
             if not before:
                 return
             buckets = holding.buckets = array("q", (before,))
         buckets.append(bucket.number)
         if len(buckets) > holding.pruned_at:
-            there = [number for number in dict.fromkeys(buckets[holding.at :]) if number in self._by_number]
-            holding.buckets, holding.at, holding.pruned_at = array("q", there), 0, 2 * len(there) + 2
+            there = [number for number in dict.fromkeys(buckets[holding.passed :]) if number in self._by_number]
+            holding.buckets, holding.passed, holding.pruned_at = array("q", there), 0, 2 * len(there) + 2
 
     def _first_ended_of(self, holding: Holding) -> Job | None:
         """Return the oldest terminal record of a caller; None: it has none."""
         while True:
             buckets = holding.buckets
-            number = holding.latest if buckets is None else buckets[holding.at] if holding.at < len(buckets) else 0
+            passed = holding.passed
+            number = holding.latest if buckets is None else buckets[passed] if passed < len(buckets) else 0
             if not number:
                 return None
             bucket = self._by_number.get(number)
@@ -369,7 +370,7 @@ class JobStore:
                     if jobs[-1].id in bucket.jobs:
                         return jobs[-1]
                     jobs.pop()
-            holding.at += 1
+            holding.passed += 1
             if holding.latest == number:  # so that its next record there is noted
                 holding.latest = 0
 
@@ -402,10 +403,11 @@ class JobStore:
                 count = len(bucket.jobs)
                 if not count:
                     self._take_away(bucket)
-                elif bucket.full > _SPARSE_BUCKET * count:  # one caller's records may have gone from among the others'
-                    bucket.jobs, bucket.full = dict(bucket.jobs), count
-                elif bucket.full <= count:
-                    bucket.full = count + 1
+                elif bucket.table_size > _SPARSE_BUCKET * count:
+                    # One caller's records may have gone from among the others'.
+                    bucket.jobs, bucket.table_size = dict(bucket.jobs), count
+                elif bucket.table_size <= count:
+                    bucket.table_size = count + 1
                 return
         raise AssertionError("a terminal record is in a bucket")
 
@@ -413,14 +415,14 @@ class JobStore:
         if self._failed.pop(job.id, None) is not None:
             self.holdings.forget_failed(job)
 
-    def _remove(self, jobs: dict[JobId, Job], size_bytes: int | None, owner: Holding | None) -> int:
+    def _remove(self, jobs: dict[JobId, Job], size_bytes: int | None, holding: Holding | None) -> int:
         """Remove records, which are in no bucket any more, from their pages and the counts; return their size.
 
         Args:
             size_bytes: Their size, if they are plain.
-            owner: The holding that all are part of; None: they are of several.
+            holding: The one that all are part of; None: they are of several.
         """
-        if size_bytes is None or owner is None:
+        if size_bytes is None or holding is None:
             size_bytes = 0
             holdings = self.holdings
             for job in jobs.values():
@@ -430,10 +432,10 @@ class JobStore:
                     job_bytes = job.size_bytes
                     self._forget_failed(job)
                 size_bytes += job_bytes
-                if owner is None:
+                if holding is None:
                     holdings.remove(holdings.of(job), 1, job_bytes)
-        if owner is not None:
-            self.holdings.remove(owner, len(jobs), size_bytes)
+        if holding is not None:
+            self.holdings.remove(holding, len(jobs), size_bytes)
         self.terminal -= len(jobs)
         self.bytes_used -= size_bytes
         # Jobs that ended together are mostly on one page.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from jobqueue.config.access import is_loopback
+from jobqueue.config.auth import is_loopback
 from jobqueue.config.load import load
 from jobqueue.errors import ConfigError
 from tests.e2e.test_server import running, submit

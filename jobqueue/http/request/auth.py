@@ -11,7 +11,7 @@ Rules:
 3. The scope is checked before anything else of a request, so a 403 depends on the route alone.
 4. A request sees the jobs of its key. A key with the scope `admin` sees all, and so does each key if `auth.shared` is
    true, and each request where no key is needed. The jobs of others are treated as absent.
-5. A grant is one object for all requests with its key, so what was learned of one of them is valid while the keys are.
+5. A grant is one object for all requests with its key, so what is cached of one is valid as long as the keys.
    A changed key has another grant, and the old one is `revoked`: waits and streams that it has begun end.
 6. No message has a secret. `auth.failed` counts the failures in the log.
 """

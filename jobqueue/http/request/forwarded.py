@@ -60,7 +60,7 @@ class Proxies:
         self._has_unix = "unix" in listed
         self._networks = tuple(ipaddress.ip_network(each) for each in listed if each != "unix")
         # Most requests of a connection have the same headers.
-        self._few = functools.lru_cache(maxsize=1024)(self._caller_in)
+        self._cached_caller_in = functools.lru_cache(maxsize=1024)(self._caller_in)
 
     def has(self, address: str | None, *, is_unix: bool) -> bool:
         """Whether a connection's peer is listed."""
@@ -81,7 +81,7 @@ class Proxies:
             None if listed is None else ",".join(listed),
         )
         short = len(texts[0] or "") + len(texts[1] or "") <= CACHED_LENGTH_MAX
-        return self._few(*texts) if short else self._caller_in(*texts)
+        return self._cached_caller_in(*texts) if short else self._caller_in(*texts)
 
     def _caller_in(self, forwarded: str | None, listed: str | None) -> str | None:
         if forwarded is None:

@@ -147,7 +147,7 @@ class FastPath:
         self._limits_any = self._limits_requests or self._limits_connections
 
     def forget_heads(self) -> None:
-        """Forget what was learned: the keys have changed."""
+        """Forget all cached heads: the keys have changed."""
         self._head_cache.clear()
 
     def answer(

@@ -15,7 +15,7 @@ Rules:
    never match.
 4. There are at most `HEADS_MAX` heads of `HEAD_BYTES_MAX` bytes. The cache is cleared when full: active clients
    repopulate it with one request each, and filling it with junk costs one request per entry.
-5. The grant of a cached head is that of its Authorization, checked when the head was learned. When the keys change, the
+5. The grant of a cached head is that of its Authorization, checked when the head was cached. When the keys change, the
    cache is cleared (`clear`). Heads are found by their hash, under a seed of the process, so the time of a lookup tells
    nothing about the keys in it.
 """

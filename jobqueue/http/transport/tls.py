@@ -121,7 +121,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._closing or self._ended:
             return
         if self._protocol is None:
-            self._shake_hands(data)
+            self._handshake(data)
         else:
             self._deliver(self._decrypt(data))
 
@@ -147,7 +147,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     # -- the handshake
 
-    def _shake_hands(self, data: bytes) -> None:
+    def _handshake(self, data: bytes) -> None:
         if not self._greeted:
             self._greeted = True
             if data[0] != _HANDSHAKE_RECORD and data[:1].isalpha():
@@ -199,11 +199,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         log.sampled("tls.handshake_failed", every_s=10.0, reason="not complete within limits.idle_timeout_s")
         self.abort()
 
-    def _refuse(self, last_words: bytes, reason: str) -> None:
+    def _refuse(self, answer: bytes, reason: str) -> None:
         log.sampled("tls.handshake_failed", every_s=10.0, reason=reason)
         self._end_handshake()
         self._closing = True
-        Rejected(self._tls.server.rejected, last_words).connection_made(self._wire)
+        Rejected(self._tls.server.rejected, answer).connection_made(self._wire)
 
     def _end_handshake(self) -> None:
         self._tls.handshakes.discard(self)

@@ -1,4 +1,4 @@
-"""The settings of access: API keys, and what they may do."""
+"""The section `auth` of the settings: API keys and their scopes; and which addresses need them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from jobqueue.keys import DIGEST_PATTERN, ID_PATTERN, Scope
 
 KEY_NAME = r"[a-z0-9][a-z0-9_-]{0,63}"
 
-
 EXPOSED = (
     "other machines can reach this address, and without keys everything that reaches it may do everything: configure "
-    "keys (auth.keys, auth.keys_file), set server.host to 127.0.0.1, or, where a proxy or a firewall keeps strangers "
-    "out, set auth.none to true"
+    "keys (auth.keys, auth.keys_file), set server.host to 127.0.0.1, or, where a proxy or a firewall decides which "
+    "clients come in, set auth.none to true"
 )
 
 
