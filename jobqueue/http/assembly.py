@@ -111,6 +111,10 @@ class Api:
         """Check a request's key, and its caller's rate. Raises Unauthorized, InsufficientScope, CallerLimitExceeded."""
         # aiohttp: of a path without a resource, or a method that it hasn't got, the route is none of ours.
         self._check_key(request, self._rows.get(request.match_info.route))
+        self._count(request)
+
+    def _count(self, request: web.Request) -> None:
+        """Count a request, and its connection, for its caller. Raises CallerLimitExceeded."""
         callers = self._service.callers
         if callers.connections and self.access.required and (caller := _key_of(request)) is not None:
             self._connections.admit(request, caller)
@@ -121,7 +125,8 @@ class Api:
         if row is not None and row.scope is None:
             return
         request[GRANT] = grant = self.access.grant_of(request.headers)
-        if row is not None and row.scope is not None:
+        if row is not None and row.scope is not None and row.scope not in grant.scopes:
+            self._count(request)  # else a key could send any number of requests that it may not send
             grant.require(row.scope)
 
     def _apply(self, settings: Settings) -> None:

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from jobqueue.config import LimitsOfCallers
-from tests.http.keyed import ANN, BOB, OPS, auth, request
+from tests.http.keyed import ANN, BOB, OPS, SUB, auth, request
 from tests.http.serving import Answer, Serving, read_answer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from jobqueue.keys import Key
 
@@ -30,10 +30,15 @@ pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["fast path", "s
 
 @pytest.fixture
 async def started(start: Start, fast: bool) -> Callable[..., Awaitable[Serving]]:
-    async def started(keys: dict[str, dict[str, Any]] | None = None, **limits: Any) -> Serving:
-        settings: dict[str, Any] = {"server": {"fast_path": fast}, "limits": limits}
+    async def started(
+        keys: dict[str, dict[str, Any]] | None = None,
+        names: tuple[str, ...] = ("ann", "bob", "ops"),
+        proxies: Sequence[str] = (),
+        **limits: Any,
+    ) -> Serving:
+        settings: dict[str, Any] = {"server": {"fast_path": fast, "proxies": list(proxies)}, "limits": limits}
         if keys is not None:
-            settings["auth"] = section = auth("ann", "bob", "ops")
+            settings["auth"] = section = auth(*names)
             for name, own in keys.items():
                 section["keys"][name]["limits"] = own
         return await start(**settings)
@@ -218,6 +223,78 @@ async def test_a_connection_counts_for_the_key_of_its_first_request(
     async with asyncio.timeout(5):
         while len(serving.server.caller_connections):
             await asyncio.sleep(0.01)
+
+
+async def test_a_request_beyond_the_scope_of_its_key_counts_as_any_other(
+    started: Callable[..., Awaitable[Serving]], fast: bool
+) -> None:
+    serving = await started(keys={"sub": {"requests": rate(2), "connections_max": 1}}, names=("sub", "bob"))
+    looking, foreign = ("HEAD", "/v1/jobs/" + "0" * 22), ("GET", "/v1/jobs", "Expect: 100-continue")
+    async with wire(serving, SUB) as sub, wire(serving, SUB) as again:
+        assert [(await sub.ask(*asked)).status for asked in (looking, looking)] == [403] * 2
+        assert_limited(await again.ask(*looking), '"connections";q=1')
+        assert_limited(await sub.ask(*foreign), '"requests";q=2;w=60')
+
+
+# -- behind a listed proxy
+
+
+def via(client: str) -> str:
+    return f"X-Forwarded-For: {client}"
+
+
+async def test_the_clients_behind_a_proxy_have_a_rate_each(started: Callable[..., Awaitable[Serving]]) -> None:
+    serving = await started(proxies=["127.0.0.1"], caller_requests=rate(4))
+    async with wire(serving) as proxy, wire(serving) as other:
+        job_id = id_of(await proxy.submit(ECHO, via("198.51.100.7")))
+        look = ("HEAD", f"/v1/jobs/{job_id}")
+        for each in (proxy, other, proxy):
+            assert (await each.ask(*look, via("198.51.100.7"))).status == 200
+        assert_limited(await other.ask(*look, via("198.51.100.7")), '"requests";q=4')
+        assert_limited(await proxy.ask("GET", "/v1/queues", via("203.0.113.9, 198.51.100.7")), '"requests";q=4')
+        for told in (via("198.51.100.8"), "Forwarded: for=198.51.100.9", "Accept: */*"):
+            assert (await proxy.ask(*look, told)).status == 200
+
+
+async def test_the_clients_behind_a_proxy_have_their_waits_each(started: Callable[..., Awaitable[Serving]]) -> None:
+    serving = await started(proxies=["127.0.0.1"], caller_waits_max=1)
+    async with contextlib.AsyncExitStack() as wires:
+        proxy = [await wires.enter_async_context(wire(serving)) for _ in range(4)]
+        job_id = id_of(await proxy[0].submit(HOLD))
+        for number, client in enumerate(("198.51.100.7", "198.51.100.8")):
+            proxy[number].send("GET", f"/v1/jobs/{job_id}", WAIT, via(client))
+        async with asyncio.timeout(5):
+            while serving.waiting.count < 2:
+                await asyncio.sleep(0)
+        for asked in (f"/v1/jobs/{job_id}", f"/v1/jobs?ids={job_id}"):
+            answer = await proxy[2].ask("GET", asked, WAIT, via("198.51.100.8"))
+            assert "preference-applied" not in answer.headers
+        assert_limited(await proxy[2].ask("GET", "/v1/events", via("198.51.100.7")), '"waits";q=1')
+        proxy[3].send("GET", f"/v1/jobs/{job_id}", WAIT)
+        async with asyncio.timeout(5):
+            while serving.waiting.count < 3:
+                await asyncio.sleep(0)
+        serving.gate.set()
+        for number in (0, 1, 3):
+            assert (await read_answer(proxy[number]._reader)).headers["preference-applied"] == "wait=5"
+    assert serving.waiting._deadlines.by_caller == {}
+
+
+@pytest.mark.parametrize("key", [None, ANN], ids=["without keys", "with a key"])
+async def test_the_connections_of_a_proxy_count_for_no_caller(
+    started: Callable[..., Awaitable[Serving]], key: Key | None
+) -> None:
+    serving = await started(keys=None if key is None else {}, proxies=["127.0.0.1"], caller_connections_max=1)
+    async with wire(serving, key) as first, wire(serving, key) as second, wire(serving, key) as third:
+        job_id = id_of(await first.submit())
+        for each in (first, second, third, first):
+            assert (await each.ask("HEAD", f"/v1/jobs/{job_id}", via("198.51.100.7"))).status == 200
+            assert (await each.ask("HEAD", f"/v1/jobs/{job_id}")).status == 200
+    async with asyncio.timeout(5):
+        while serving.server.open:
+            await asyncio.sleep(0)
+    assert serving.server.caller_connections is not None
+    assert not len(serving.server.caller_connections)
 
 
 # -- waits and streams

@@ -8,7 +8,8 @@ Rules:
    which browsers send without one. A route without a row needs a key, too, so that no path is open by mistake.
 2. A request without a key, with a malformed or unknown one, or with several headers gets a 401. Which of an unknown id
    and a wrong secret it was is not told, neither by the answer nor by its time: both hash the secret and compare it.
-3. The scope is checked before anything else of a request, so a 403 depends on the route alone.
+3. The scope is checked before anything else of a request, so a 403 depends on the route alone. It counts as any other
+   request does, so that a 429 may come in its place.
 4. A request sees the jobs of its key. A key with the scope `admin` sees all, and so does each key if `auth.shared` is
    true, and each request where no key is needed. The jobs of others are treated as absent.
 5. A grant is one object for all requests with its key, so what is cached of one is valid as long as the keys.

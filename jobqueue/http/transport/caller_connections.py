@@ -4,7 +4,8 @@ Rules:
 
 1. A connection counts for its peer from its start; where requests need keys, for the key of its first request.
 2. One over the limit is answered with 429, and closed.
-3. Connections that were open before a limit was set don't count.
+3. Those of a listed proxy count for no caller: each has requests of many.
+4. Connections that were open before a limit was set don't count.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from jobqueue.config import LimitsOfCallers
 
 RETRY_AFTER_S = 1.0
+
+MANY = ""
+"""Stands for the callers of a listed proxy's connection."""
 
 
 class CallerConnections:
@@ -61,6 +65,10 @@ class CallerConnections:
             raise CallerLimitExceeded(detail, retry_after_s=RETRY_AFTER_S, headers=fields, closes=True)
         self._counts[caller] = count + 1
 
+    def maximum_of(self, caller: str) -> int | None:
+        """Return how many connections a caller may have; None: any number."""
+        return self._limits().of(caller).connections_max
+
     def leave(self, caller: str) -> None:
         """Count a connection no more."""
         left = self._counts[caller] - 1
@@ -73,6 +81,9 @@ class CallerConnections:
         """Count a connection by its first request with a key. Raises CallerLimitExceeded."""
         connection: Any = request.protocol
         if connection is not None and getattr(connection, "counted_for", "") is None:
+            if connection.peer.proxies is not None:
+                connection.counted_for = MANY
+                return
             self.enter(caller)
             connection.counted_for = caller
 

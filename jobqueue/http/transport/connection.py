@@ -83,7 +83,7 @@ class Connection(Buffers):
         super().__init__(server, **kwargs)
         self.uniqueness: Uniqueness | None = None
         self._peer: Peer | None = None
-        # The caller whose connections this one counts among, if they are limited.
+        # The caller whose connections this one counts among, if they are limited; `MANY` for none.
         self.counted_for: str | None = None
         self.half_closed = False
         # For the request that the stock path begins next.
@@ -253,7 +253,7 @@ class Connection(Buffers):
         aiohttp: its parser counts a request that waits from the end of its body, its task tells it of the begin. After
         that order the place was never freed, and requests behind would wait for bytes that don't come.
         """
-        if self._parser is None:
+        if self._parser is None or not hasattr(self._parser, "message_consumed"):  # deaf; an older release
             return
         self._parser.message_consumed()
         if len(self._messages) == self._max_msg_queue_size - 1:  # it may have stopped one too early

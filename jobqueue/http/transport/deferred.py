@@ -53,7 +53,7 @@ class Client(Protocol):
 
     Attributes:
         uniqueness: Its caller's plain one; None: not made yet.
-        counted_for: The caller whose connections it counts among; None: none yet.
+        counted_for: The caller whose connections it counts among; None: none yet; `MANY`: it is a listed proxy's.
         deferred: The answer that is due; None: there is none.
     """
 

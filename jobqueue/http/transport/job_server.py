@@ -130,7 +130,7 @@ class JobServer(CountingServer):
         super().connection_lost(handler, exc)
         self.open -= 1
         caller = cast("Connection", handler).counted_for
-        if caller is not None and self.caller_connections is not None:
+        if caller and self.caller_connections is not None:
             self.caller_connections.leave(caller)
         if self._all_closed is not None and self.open == 0 and not self._all_closed.done():
             self._all_closed.set_result(None)
