@@ -8,7 +8,10 @@ Rules:
 1. A connection exists, and counts, from the end of its handshake. Handshakes must end within `idle_timeout_s`; they and
    the connections are together at most `connections_max` and `REJECTED_MAX` more, which get the 503 over TLS. Further
    sockets are reset before any cryptography.
+   Where connections are limited for each peer, so are its handshakes, by a count of their own.
 2. A handshake costs as much of the read budget as `HANDSHAKE_COST` answers: its signature takes about a millisecond.
+   Received bytes without content cost it, too, and a client that sends little else is cut: a record that changes keys
+   has 27 bytes, and takes 15 microseconds.
 3. OpenSSL's buffers keep the size of the largest piece that they have held, so they get pieces of `PIECE_BYTES`.
 4. A client that sends HTTP without TLS is told so, in HTTP. A client whose handshake fails is sent the alert.
 5. A change of the context concerns new connections only.
@@ -19,11 +22,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from jobqueue.http.cut import cut
 from jobqueue.http.errors import MalformedRequest
+from jobqueue.http.request.peer import peer_at
 from jobqueue.http.response.problems import problem_of
 from jobqueue.http.response.reply import problem_reply, raw_reply
 from jobqueue.http.transport.rejected import REJECTED_MAX, Rejected
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from jobqueue.http.transport.buffers import CountingServer
+    from jobqueue.http.transport.read_budget import Reader
 
 PIECE_BYTES = 8 * 1024
 """OpenSSL is given, and asked for, so many bytes at once."""
@@ -41,6 +47,15 @@ RECORD_BYTES = 16 * 1024
 """The most that one record holds (RFC 8446, section 5.1)."""
 
 HANDSHAKE_COST = 64
+
+RECORD_COST_BYTES = 32
+"""Received bytes without content that cost as much as an answer."""
+
+EMPTY_BYTES_MAX = 64 * 1024
+"""Such bytes, beyond `FRAMING_PART` for each byte of content, above which a client is cut."""
+
+FRAMING_PART = 32
+"""A record of one byte has 22 more."""
 
 REPLIES_BYTES_MAX = 64 * 1024
 """Unsent bytes above which a client is cut that makes OpenSSL answer (key updates) and reads nothing."""
@@ -64,6 +79,7 @@ class TlsServer:
     Attributes:
         context: For the next connections; may be replaced.
         handshakes: Those under way.
+        by_peer: Their number, where connections are limited for each peer.
     """
 
     def __init__(
@@ -73,6 +89,7 @@ class TlsServer:
         self.make = make
         self.context = context
         self.handshakes: set[TlsTransport] = set()
+        self.by_peer: Counter[str] = Counter()
 
     def __call__(self) -> TlsTransport:
         return TlsTransport(self)
@@ -101,6 +118,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._greeted = False  # the first bytes have come
         self._closing = False  # close_notify is sent, or the socket reset; nothing is read any more
         self._ended = False  # the client's end has come
+        self._uncharged_bytes = 0  # received without content, less what was counted as work
+        self._empty_bytes = 0  # received without content, as far as they are too many
+        self._counted_for: str | None = None  # the peer whose handshakes this one counts among
 
     # -- the socket's protocol
 
@@ -109,6 +129,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         tls = self._tls
         if not tls.has_room:
             log.sampled("http.too_many_connections", every_s=10.0, open=tls.server.open)
+            cut(wire)
+            return
+        if not self._count_in(wire):
             cut(wire)
             return
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -123,7 +146,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._protocol is None:
             self._handshake(data)
         else:
-            self._deliver(self._decrypt(data))
+            plain = self._decrypt(data)
+            self._deliver(plain)
+            self._judge(len(data), len(plain))
 
     def eof_received(self) -> bool:
         if self._protocol is None:
@@ -172,7 +197,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             return
         if self._outgoing.pending:  # the signature was made
             self._flush()
-            self._charge()
+            self._charge(HANDSHAKE_COST, self)
 
     def _begin(self) -> None:
         """Let the connection begin: the handshake is complete."""
@@ -180,11 +205,46 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._protocol = cast("asyncio.Protocol", self._tls.make())
         self._protocol.connection_made(self)
 
-    def _charge(self) -> None:
+    def _count_in(self, wire: asyncio.Transport) -> bool:
+        """Count a handshake for its peer; False: it has too many under way, or was reset."""
+        server = self._tls.server
+        callers = server.caller_connections
+        if callers is None or not callers.by_peer:
+            return True
+        peer = peer_at(wire, server.proxies)
+        if peer is None:
+            return False
+        if peer.proxies is not None:
+            return True
+        maximum, count = callers.maximum_of(peer.caller), self._tls.by_peer[peer.caller]
+        if maximum is not None and count >= maximum:
+            log.sampled("http.too_many_connections", every_s=10.0, open=server.open)
+            return False
+        self._tls.by_peer[peer.caller] += 1
+        self._counted_for = peer.caller
+        return True
+
+    def _charge(self, cost: int, reader: Reader) -> None:
         budget = self._tls.server.read_budget
-        budget.left -= HANDSHAKE_COST
+        budget.left -= cost
         if budget.left < 0:
-            budget.use_up(self, HANDSHAKE_COST)
+            budget.use_up(reader, cost)
+
+    def _judge(self, came_bytes: int, plain_bytes: int) -> None:
+        """Count the work of bytes without content, and cut a client that sends too many."""
+        empty_bytes = came_bytes - plain_bytes
+        self._empty_bytes = max(0, self._empty_bytes + empty_bytes - FRAMING_PART * plain_bytes)
+        self._uncharged_bytes += empty_bytes
+        over_bytes = self._uncharged_bytes - RECORD_BYTES  # of a record that is yet incomplete
+        if over_bytes < RECORD_COST_BYTES or self._closing:
+            return
+        self._uncharged_bytes = RECORD_BYTES
+        if self._empty_bytes > EMPTY_BYTES_MAX:
+            log.sampled("tls.broken", every_s=10.0, reason="records without content")
+            self.abort()
+            return
+        # The connection, since it has reasons of its own to pause reading.
+        self._charge(over_bytes // RECORD_COST_BYTES, cast("Reader", self._protocol))
 
     def hold(self) -> None:
         """Pause reading until `release`."""
@@ -210,6 +270,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._counted_for is not None:
+            by_peer, peer, self._counted_for = self._tls.by_peer, self._counted_for, None
+            by_peer[peer] -= 1
+            if not by_peer[peer]:
+                del by_peer[peer]
 
     # -- bytes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import ssl
 from typing import TYPE_CHECKING
@@ -63,6 +64,19 @@ class Client:
         for at in range(0, len(data), piece):
             writer.write(data[at : at + piece])
             await asyncio.sleep(0)
+
+    def key_update(self) -> bytes:
+        """Return a record that changes the client's key: Python's ssl has no function for it."""
+        with open("/proc/self/maps") as maps:
+            libraries = [line.split()[-1] for line in maps if "libssl" in line]
+        if not libraries:
+            pytest.skip("needs a libssl that is a library of its own")
+        library = ctypes.CDLL(libraries[0])
+        # CPython: an SSLObject's own object is a head of two words, the socket, and the SSL of libssl.
+        inner = ctypes.c_void_p.from_address(id(self.tls._sslobj) + 3 * ctypes.sizeof(ctypes.c_void_p))  # type: ignore[attr-defined]
+        assert library.SSL_key_update(inner, 0) == 1
+        library.SSL_do_handshake(inner)
+        return self.outgoing.read()
 
     async def read_to_end(self, reader: asyncio.StreamReader) -> bytes:
         """Return all plain bytes up to the server's close_notify."""
@@ -269,6 +283,82 @@ async def test_stalled_handshakes_take_no_connection_from_others(
         async with server.connect() as (reader, writer):
             writer.write(GET)
             assert (await read_answer(reader)).status == 200
+
+
+async def test_stalled_handshakes_of_a_peer_over_its_connections_take_no_room(secure: Starting) -> None:
+    server = await secure(server={"hosts": ["h"]}, limits={"caller_connections_max": 2})
+    async with contextlib.AsyncExitStack() as stalled:
+        for _ in range(2):
+            await stalled.enter_async_context(server.connect_plainly())
+        async with asyncio.timeout(5):
+            while len(server.tls.handshakes) < 2:
+                await asyncio.sleep(0)
+        async with server.connect_plainly() as (reader, _):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+    async with asyncio.timeout(5):
+        while server.tls.handshakes:
+            await asyncio.sleep(0)
+    assert not server.tls.by_peer
+    async with server.connect() as (reader, writer), server.connect():
+        writer.write(GET)
+        assert (await read_answer(reader)).status == 200
+        async with server.connect() as (rejected, _):
+            assert Answer(await rejected.read()).status == 429
+
+
+async def test_a_listed_proxy_has_any_number_of_handshakes(secure: Starting) -> None:
+    limits: dict[str, object] = {"caller_connections_max": 1}
+    server = await secure(server={"hosts": ["h"], "proxies": ["127.0.0.1"]}, limits=limits)
+    async with server.connect_plainly(), server.connect_plainly(), server.connect() as (reader, writer):
+        writer.write(GET)
+        assert (await read_answer(reader)).status == 200
+
+
+async def test_a_client_that_changes_its_keys_without_end_is_cut(secure: Starting, authority: Authority) -> None:
+    server = await secure(server={"hosts": ["h"]})
+    client = Client(authority.client_context())
+    async with server.connect_plainly() as (reader, writer):
+        await client.shake_hands(reader, writer)
+        updates = b"".join(client.key_update() for _ in range(4000))
+        client.tls.write(GET)
+        writer.write(updates[: 27 * 1000])
+        writer.write(updates[27 * 1000 :])
+        with contextlib.suppress(ConnectionError):
+            while await asyncio.wait_for(reader.read(65536), 10):
+                pass
+    async with server.connect() as (reader, writer):
+        writer.write(GET)
+        assert (await read_answer(reader)).status == 200
+
+
+async def test_a_few_changes_of_keys_and_the_smallest_records_are_no_fault(
+    secure: Starting, authority: Authority
+) -> None:
+    server = await secure(server={"hosts": ["h"]})
+    client = Client(authority.client_context())
+    async with server.connect_plainly() as (reader, writer):
+        await client.shake_hands(reader, writer)
+        for _ in range(100):
+            writer.write(client.key_update())
+            for byte in GET:
+                client.tls.write(bytes([byte]))
+            writer.write(client.outgoing.read())
+        client.tls.write(GET.replace(b"\r\n\r\n", f"\r\n{CLOSE}\r\n\r\n".encode()))
+        writer.write(client.outgoing.read())
+        assert (await client.read_to_end(reader)).count(b"HTTP/1.1 200 ") == 101
+
+
+async def test_records_without_content_are_work_of_the_read_budget(secure: Starting, authority: Authority) -> None:
+    server = await secure(server={"hosts": ["h"]})
+    client = Client(authority.client_context())
+    async with server.connect_plainly() as (reader, writer):
+        await client.shake_hands(reader, writer)
+        left = server.serving.server.read_budget.left
+        writer.write(b"".join(client.key_update() for _ in range(1500)))
+        async with asyncio.timeout(5):
+            while server.serving.server.read_budget.left == left:
+                await asyncio.sleep(0)
 
 
 async def test_sockets_beyond_all_handshakes_are_reset(secure: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
